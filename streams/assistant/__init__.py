@@ -1,0 +1,1 @@
+"""STAGE 3: situation + query + model -> answer."""

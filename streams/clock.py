@@ -1,0 +1,15 @@
+"""The only place that reads the wall clock; everything else takes time as an argument."""
+
+from __future__ import annotations
+
+import time
+
+
+def now_ns() -> int:
+    """Nanoseconds since the Unix epoch, UTC."""
+    return time.time_ns()
+
+
+def monotonic_s() -> float:
+    """Seconds on a clock that never runs backwards; for durations and deadlines only."""
+    return time.monotonic()

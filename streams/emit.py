@@ -1,0 +1,50 @@
+"""From a Step to the records that its fetch writes: outputs, rejects and lineage, nothing else and nothing less."""
+
+from __future__ import annotations
+
+from streams.events.codec import encode
+from streams.events.headers import PARENTS, RUN, ZONE, envelope, pack_parents, root_of, tag
+from streams.events.record import Outgoing
+from streams.events.step import Output, Reject, Step
+from streams.lineage import record
+from streams.lineage.record import Rows
+from streams.models.version import version_key
+from streams.policy.policy import Policy
+from streams.topology import REJECTED, TOPICS
+
+_SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
+
+
+def records_of(step: Step, policy: Policy, place: tuple[str, int], extra: Rows, key: bytes, timestamp_ms: int) -> list[Outgoing]:
+    """All records of one fetch that was read at `place` (topic, partition); `extra` are lineage rows beside the step's.
+
+    Outputs go to the partition that was read, topics with one partition to that one (DESIGN section 4).
+    """
+    topic, partition = place
+    values = {i: output.value if output.value is not None else encode(output.tagged.batch) for i, output in enumerate(step.outputs)}
+    records = [_output(output, values[i], policy, partition) for i, output in enumerate(step.outputs) if output.topic]
+    records += [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"]
+    rows = record.rows_of(step, policy.version, topic, partition, values)
+    return records + record.encode({**rows, **extra}, partition, key, timestamp_ms)
+
+
+def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Outgoing:
+    batch, tagged = output.tagged.batch, output.tagged
+    root = root_of(batch.source, output.parents) if output.parents else None
+    headers = list(output.headers) or envelope(batch, root)
+    headers += tag(tagged.zone, policy.header(tagged.label))
+    if output.parents:
+        headers.append((PARENTS, pack_parents(batch, output.parents)))
+    key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
+    return Outgoing(output.topic, 0 if output.topic in _SINGLE else partition, key, value, headers, batch.t0_ns // 1_000_000)
+
+
+def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
+    """Record for `glasses.rejected`: place, reason, rule and digest; bytes only of what nobody could read."""
+    headers = [("sightline-reason", reject.reason.encode()), ("sightline-rule", reject.rule.encode()),
+               ("sightline-stage", reject.stage.encode()), ("sightline-place", f"{topic} {partition} {reject.position}".encode()),
+               ("sightline-digest", reject.digest.encode()), (ZONE, reject.zone.encode())]
+    if reject.run is not None:
+        headers += [("ce_id", f"{reject.source}/{reject.stream}/{reject.run.first}".encode()),
+                    (RUN, f"{reject.run.first} {reject.run.step} {reject.run.count}".encode())]
+    return Outgoing(REJECTED, partition, reject.key, reject.value, headers, reject.t_ns // 1_000_000)

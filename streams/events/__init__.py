@@ -1,0 +1,1 @@
+"""LIBRARY: what travels: records, batches, kinds, identity, runs, codec, journal, Step."""

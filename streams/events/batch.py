@@ -1,0 +1,79 @@
+"""A batch: consecutive events of one stream; after the zones stage, of one zone (law 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from streams.events.identity import format_id
+from streams.events.runs import Run
+
+Context = Mapping[str, Any]
+Change = tuple[int, Context]
+
+#: What a device may say about its surroundings, with the values it may say. `consent` is the number of the consent
+#: record that the wearer gave on this device, 0 for none.
+CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
+    "place": frozenset({"home", "work", "street", "cafe", "clinic", "unknown"}),
+    "people_near": frozenset({"nobody", "household", "strangers"}),
+    "minor_near": bool,
+    "capture_light": bool,
+    "worn": bool,
+    "consent": int,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive events of one stream.
+
+    Times are capture times in ns since the Unix epoch on the device's clock: `t0_ns + i * dt_ns`, or `t_ns[i]`.
+    `columns` hold one list per field, each of `run.count` values. `changes` say from which event on the context is
+    another one (index in the batch, full context); `position` is the offset in `glasses.captured`, which is the order.
+    """
+
+    kind: str
+    source: str
+    wearer_id: str
+    session_id: str
+    stream: str
+    run: Run
+    t0_ns: int
+    dt_ns: int
+    origin: str
+    context: Context
+    columns: Mapping[str, Sequence[Any]]
+    t_ns: Sequence[int] | None = None
+    changes: tuple[Change, ...] = ()
+    position: int = 0
+    clock: str = "unix"
+
+    @property
+    def first_id(self) -> str:
+        """Identity of the first event: the batch's CloudEvents id."""
+        return format_id(self.source, self.stream, self.run.first)
+
+    def time_ns(self, index: int) -> int:
+        """Capture time of the event at `index`."""
+        return self.t_ns[index] if self.t_ns is not None else self.t0_ns + index * self.dt_ns
+
+    @property
+    def last_ns(self) -> int:
+        """Capture time of the last event."""
+        return self.time_ns(self.run.count - 1)
+
+    def spans(self) -> list[tuple[int, int, Context]]:
+        """(start, end, context) of the parts with one context, `end` exclusive."""
+        if not self.changes:
+            return [(0, self.run.count, self.context)]
+        starts = [0, *(at for at, _ in self.changes)]
+        ends = [*starts[1:], self.run.count]
+        return list(zip(starts, ends, [self.context, *(context for _, context in self.changes)], strict=True))
+
+    def part(self, start: int, end: int, context: Context) -> Batch:
+        """Events `start` to `end` (exclusive) as a batch of their own, all in `context`."""
+        run = Run(self.run.first + start * self.run.step, self.run.step, end - start)
+        return replace(self, run=run, t0_ns=self.time_ns(start), context=context, changes=(),
+                       t_ns=None if self.t_ns is None else self.t_ns[start:end],
+                       columns={name: values[start:end] for name, values in self.columns.items()})

@@ -1,0 +1,102 @@
+"""Record headers: CloudEvents 1.0 Kafka binding, binary mode, W3C traceparent, and ours (DESIGN section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import xxhash
+
+from streams.events.batch import Batch
+from streams.events.identity import format_id
+from streams.events.kinds import KINDS
+from streams.events.record import Headers
+from streams.events.step import Parent
+
+RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label", "sightline-parents"
+#: A device that sends one of these pretends to be the zones stage.
+RESERVED = frozenset({ZONE, LABEL, PARENTS})
+
+
+def rfc3339(t_ns: int) -> str:
+    """Time in UTC with microseconds, for `ce_time`."""
+    seconds, rest = divmod(t_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+
+
+def traceparent(root_id: str, own_id: str) -> bytes:
+    """W3C traceparent: the trace is that of the captured event `root_id`, the span is the event itself."""
+    return f"00-{xxhash.xxh3_128_hexdigest(root_id.encode())}-{xxhash.xxh3_64_hexdigest(own_id.encode())}-01".encode()
+
+
+def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]]:
+    """Headers that say what the batch is; `root_id` is the captured event at the start of its trace (default: itself)."""
+    own_id = batch.first_id
+    return [
+        ("ce_specversion", b"1.0"), ("ce_id", own_id.encode()), ("ce_source", batch.source.encode()),
+        ("ce_type", KINDS[batch.kind].event_type.encode()), ("ce_time", rfc3339(batch.t0_ns).encode()),
+        ("content-type", b"application/json"), ("traceparent", traceparent(root_id or own_id, own_id)),
+        (RUN, f"{batch.run.first} {batch.run.step} {batch.run.count}".encode())]
+
+
+def tag(zone: str, label: str) -> list[tuple[str, bytes]]:
+    """Headers that say what may be done with the batch."""
+    return [(ZONE, zone.encode()), (LABEL, label.encode())]
+
+
+def root_of(source: str, parents: Sequence[Parent]) -> str:
+    """Identity of the first event of the primary parent, which a derived event's trace continues."""
+    return format_id(source, parents[0].stream, parents[0].first)
+
+
+def pack_parents(batch: Batch, parents: Iterable[Parent]) -> bytes:
+    """Parents as packed runs: name, NUL, then varints of (zigzag distance to the batch's first number, step, width).
+
+    The source is part of the name only where it is not the batch's own.
+    """
+    out = bytearray()
+    for parent in parents:
+        name = parent.stream if parent.source == batch.source else f"{parent.source}/{parent.stream}"
+        out += name.encode() + b"\0"
+        distance = parent.first - batch.run.first
+        for number in ((distance << 1) ^ (distance >> 63), parent.step, parent.width):
+            _varint(out, number)
+    return bytes(out)
+
+
+def unpack_parents(batch_source: str, batch_first: int, packed: bytes) -> list[Parent]:
+    """Inverse of `pack_parents`; ValueError when the bytes end early."""
+    parents: list[Parent] = []
+    at = 0
+    while at < len(packed):
+        end = packed.index(b"\0", at)
+        source, _, stream = packed[at:end].decode().rpartition("/")
+        at = end + 1
+        numbers: list[int] = []
+        for _ in range(3):
+            number = shift = 0
+            while True:
+                if at >= len(packed):
+                    raise ValueError("parents header ends inside a number")
+                byte = packed[at]
+                at += 1
+                number |= (byte & 0x7F) << shift
+                shift += 7
+                if byte < 0x80:
+                    break
+            numbers.append(number)
+        distance = (numbers[0] >> 1) ^ -(numbers[0] & 1)
+        parents.append(Parent(source or batch_source, stream, batch_first + distance, numbers[1], numbers[2]))
+    return parents
+
+
+def _varint(out: bytearray, number: int) -> None:
+    while number > 0x7F:
+        out.append((number & 0x7F) | 0x80)
+        number >>= 7
+    out.append(number)
+
+
+def forged_header(headers: Headers) -> str | None:
+    """First header of a record that only the zones stage may write, if any: on `glasses.captured` it is a forgery."""
+    return next((name for name, _ in headers if name in RESERVED), None)

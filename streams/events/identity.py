@@ -1,0 +1,44 @@
+"""An event's identity: `source/stream/number`, with `.revision` where a correction was made.
+
+No clock and no random number goes into it, so a replay of the same journal gives the same identities.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from streams.errors import MalformedError
+from streams.limits import NUMBER_MAX
+
+_NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+NAME_PATTERN = re.compile(_NAME)
+STREAM_PATTERN = re.compile(rf"{_NAME}(~[0-9]{{1,6}})?")
+_IDENTITY = re.compile(rf"({_NAME})/({_NAME}(?:~[0-9]{{1,6}})?)/(0|[1-9][0-9]{{0,18}})(?:\.([1-9][0-9]{{0,5}}))?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
+    """One event. `stream` carries its incarnation (`imu-right~2`) when a device lost its counters."""
+
+    source: str
+    stream: str
+    number: int
+    revision: int = 0
+
+    def __str__(self) -> str:
+        """`source/stream/number[.revision]`."""
+        return format_id(self.source, self.stream, self.number, self.revision)
+
+    @classmethod
+    def parse(cls, text: str) -> EventId:
+        """Read `source/stream/number[.revision]`; MalformedError says what the form is."""
+        match = _IDENTITY.fullmatch(text)
+        if match is None or int(match[3]) > NUMBER_MAX:
+            raise MalformedError("event id: found another form, expected source/stream/number, such as g1/answer/17")
+        return cls(match[1], match[2], int(match[3]), int(match[4] or 0))
+
+
+def format_id(source: str, stream: str, number: int, revision: int = 0) -> str:
+    """Text of an identity."""
+    return f"{source}/{stream}/{number}.{revision}" if revision else f"{source}/{stream}/{number}"

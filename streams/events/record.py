@@ -1,0 +1,109 @@
+"""What an agent's core receives from and gives back to its transport; knows nothing of Kafka clients.
+
+The transport owns delivery (one fetch is one transaction); the core owns meaning. `Core.process` must be a pure
+function of its arguments: on a retry or after a crash the same fetch with the same state gives the same outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+State = TypeVar("State")
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Received(Protocol):
+    """One record as read from a topic; aiokafka's ConsumerRecord satisfies this as it is."""
+
+    @property
+    def offset(self) -> int:
+        """Position in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch, set by the producer."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Device, as bytes."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Payload."""
+
+    @property
+    def headers(self) -> Headers:
+        """Header list in order, names may repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A `Received` that did not come from Kafka: a journal line, a test."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to be written; `partition` is explicit, `timestamp_ms` is event time."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes | None
+    headers: Headers = ()
+    timestamp_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What one poll hands over for one partition: the unit of a transaction."""
+
+    topic: str
+    partition: int
+    records: Sequence[Received]
+
+    @property
+    def next_offset(self) -> int:
+        """Offset to commit once this fetch is done."""
+        return self.records[-1].offset + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[State]):
+    """What a core made of a fetch: the new state and the records to write.
+
+    `checkpoint` asks the transport to write the state in the same transaction, because a recorded input (model
+    take-up, policy switch) changed the results from this fetch on.
+    """
+
+    state: State
+    outputs: Sequence[Outgoing]
+    checkpoint: bool = False
+
+
+class Core(Protocol[State]):
+    """The pure part of an agent, driven by the transport one fetch at a time, one partition apart from another."""
+
+    def empty(self, partition: int) -> State:
+        """State of a partition that nobody processed before."""
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> State:
+        """State from the latest `glasses.state` values of this partition, by the `name`s that `save` returned."""
+
+    def save(self, before: State | None, after: State) -> Mapping[str, bytes]:
+        """Values by name that differ between two states (all of them when `before` is None)."""
+
+    async def process(self, state: State, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[State]:
+        """Process one fetch.
+
+        `silent`: a re-run between checkpoint and committed offset; outputs are dropped by the transport, and the core
+        takes up no recorded input that its state does not already name. `poisoned`: offset to reason of records
+        that made an earlier attempt fail: they are rejected without being looked into.
+        """

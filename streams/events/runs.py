@@ -1,0 +1,101 @@
+"""Runs: lineage written in arithmetic progressions, meant per event (law 3).
+
+An edge run says: child number `child.first + i * child.step` comes from parents
+`parent_first + i * parent_step ... + width - 1`, for `0 <= i < child.count`. One formula covers one-to-one
+(`width` 1), all-to-one (`count` 1), tumbling (`parent_step == width`) and overlapping windows (`parent_step < width`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Run:
+    """`count` numbers from `first`, `step` apart."""
+
+    first: int
+    step: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.step < 1 or self.first < 0:
+            raise ValueError(f"a run has first >= 0, step >= 1 and count >= 1, found {self.first}, {self.step}, {self.count}")
+
+    @property
+    def last(self) -> int:
+        """Highest number of the run."""
+        return self.first + self.step * (self.count - 1)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.first, self.last + 1, self.step))
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and self.first <= number <= self.last and (number - self.first) % self.step == 0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRun:
+    """Children of one stream and their parents in one other stream, in one formula."""
+
+    child: Run
+    parent_first: int
+    parent_step: int
+    width: int
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Every (child number, parent number) that the run means."""
+        for i, number in enumerate(self.child):
+            start = self.parent_first + i * self.parent_step
+            for parent in range(start, start + self.width):
+                yield number, parent
+
+
+def runs_of(numbers: Iterable[int]) -> list[Run]:
+    """Cover strictly increasing numbers with few runs, greedily from the left; every number is in exactly one run."""
+    runs: list[Run] = []
+    first = last = step = count = 0
+    for number in numbers:
+        if count == 0:
+            first, count = number, 1
+        elif number <= last:
+            raise ValueError("numbers of a run must increase strictly")
+        elif count == 1:
+            step, count = number - first, 2
+        elif number - last == step:
+            count += 1
+        else:
+            runs.append(Run(first, step, count))
+            first, step, count = number, 0, 1
+        last = number
+    if count:
+        runs.append(Run(first, step or 1, count))
+    return runs
+
+
+def consecutive(numbers: Iterable[int]) -> list[Run]:
+    """Cover strictly increasing numbers with as few runs of step 1 as there are."""
+    runs: list[Run] = []
+    for number in numbers:
+        if runs and runs[-1].last + 1 == number:
+            runs[-1] = Run(runs[-1].first, 1, runs[-1].count + 1)
+        else:
+            runs.append(Run(number, 1, 1))
+    return runs
+
+
+def extends(earlier: EdgeRun, later: EdgeRun) -> EdgeRun | None:
+    """Return both as one edge run, or None when they do not continue one another."""
+    a, b = earlier, later
+    if a.width != b.width:
+        return None
+    child_step = a.child.step if a.child.count > 1 else b.child.first - a.child.first
+    parent_step = a.parent_step if a.child.count > 1 else b.parent_first - a.parent_first
+    follows = (child_step > 0 and parent_step >= 0
+               and b.child.first == a.child.first + child_step * a.child.count
+               and b.parent_first == a.parent_first + parent_step * a.child.count
+               and (b.child.count == 1 or (b.child.step == child_step and b.parent_step == parent_step)))
+    if not follows:
+        return None
+    return EdgeRun(Run(a.child.first, child_step, a.child.count + b.child.count), a.parent_first, parent_step, a.width)

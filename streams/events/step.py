@@ -1,0 +1,131 @@
+"""What a stage returns: outputs with their parents, decisions, rejects and counts (law 7).
+
+Stages do not write lineage; the pipeline records it from the `Step`, so no stage can forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from streams.events.batch import Batch
+from streams.events.record import Headers
+from streams.events.runs import Run
+
+Verdict = Literal["allow", "deny", "unconfigured"]
+Directness = Literal["direct", "indirect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Parents of a derived run in one stream: child i comes from `first + i * step ... + width - 1`."""
+
+    source: str
+    stream: str
+    first: int
+    step: int
+    width: int
+    directness: Directness = "direct"
+    declassifier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A batch with its zone and label (packed bytes); what the policy looked at is `attributes`."""
+
+    batch: Batch
+    zone: str
+    label: bytes
+    rule: str
+    attributes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A tagged batch on its way to a topic. `parents` is empty for captured batches.
+
+    `value` and `headers` are given where a record is forwarded as it came; `source_digest` where a batch was split.
+    `topic` is empty for what is only recorded.
+    """
+
+    topic: str
+    tagged: Tagged
+    operator: str = ""
+    operator_version: int = 1
+    parents: tuple[Parent, ...] = ()
+    value: bytes | None = None
+    headers: Headers = ()
+    source_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One verdict about one run of events at one crossing."""
+
+    source: str
+    stream: str
+    run: Run
+    t_ns: int
+    sink: str
+    purpose: str
+    verdict: Verdict
+    passed: bool
+    mode: str
+    zone: str
+    label: bytes
+    rule: str
+    attributes: str
+    consent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A batch, or a record that is none, on its way to `glasses.rejected`.
+
+    `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.
+    """
+
+    reason: str
+    rule: str
+    stage: str
+    position: int
+    key: bytes
+    value_bytes: int
+    digest: str
+    value: bytes | None = None
+    source: str = ""
+    stream: str = ""
+    run: Run | None = None
+    zone: str = ""
+    t_ns: int = 0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened in a fetch besides outputs, in events unless said otherwise."""
+
+    batches: int = 0
+    events: int = 0
+    repeated: int = 0
+    late: int = 0
+    missing: int = 0
+
+
+@dataclass(slots=True)
+class Step:
+    """What one stage made of one fetch."""
+
+    outputs: list[Output] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+
+    def extend(self, others: Iterable[Step]) -> None:
+        """Add what other stages made of the same fetch, in stage order."""
+        for other in others:
+            self.outputs += other.outputs
+            self.decisions += other.decisions
+            self.rejects += other.rejects
+            for name in Counts.__slots__:
+                setattr(self.counts, name, getattr(self.counts, name) + getattr(other.counts, name))

@@ -1,0 +1,1 @@
+"""STAGE 4: feedback + answer -> example."""

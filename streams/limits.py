@@ -1,0 +1,47 @@
+"""Every bound of the system, named, with its unit; relations between them are checked at import."""
+
+from __future__ import annotations
+
+# What travels
+VALUE_BYTES_MAX = 512 * 1024
+OUTPUT_HEADROOM_BYTES = 64 * 1024          #: outputs may outgrow their input by this much
+MESSAGE_BYTES_MAX = 1024 * 1024
+HEADERS_MAX = 12
+EVENTS_PER_BATCH_MAX = 4096
+REJECTED_BYTES_MAX = 64 * 1024             #: malformed bytes kept on glasses.rejected; the digest covers the whole
+NUMBER_MAX = 2**62
+
+# A device's state
+SEEN_RANGES_MAX = 64                       #: per stream; more holes than this and the oldest are declared missing
+RECENT_PER_KIND_MAX = 8                    #: activity and place events kept for the situation of a query
+OPEN_ANSWERS_MAX = 64                      #: answers that still wait for feedback
+STREAMS_PER_DEVICE_MAX = 32
+ATTRIBUTE_COMBINATIONS_MAX = 4096          #: memoised zone decisions
+
+# Transport
+FETCH_RECORDS_MAX = 5000
+FETCH_WAIT_MS = 150
+FETCHES_IN_FLIGHT_MAX = 2                  #: per partition
+CHECKPOINT_INTERVAL_S = 5.0
+SESSION_TIMEOUT_S = 6.0
+HEARTBEAT_INTERVAL_S = 1.0
+TRANSACTION_TIMEOUT_MS = 10_000
+TRANSACTION_BACKOFF_MS = 5                 #: only for CONCURRENT_TRANSACTIONS
+CONNECTION_BACKOFF_MAX_S = 1.0
+EMPTY_ASSIGNMENT_REJOIN_S = 3.0
+
+# Store
+PUBLISH_INTERVAL_MS = 500
+COMPACT_FILES_PER_TABLE = 16
+CURRENT_FILES_MAX = 200
+SUPERSEDED_GRACE_S = 60.0
+WALK_HOPS_MAX = 10_000
+ANSWER_ROWS_MAX = 1000
+
+# Training
+RETRAIN_EVERY_EXAMPLES = 12
+
+if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
+    raise AssertionError("an output made of the largest batch must fit one Kafka record")
+if HEARTBEAT_INTERVAL_S * 3 > SESSION_TIMEOUT_S:
+    raise AssertionError("a worker must miss three heartbeats before it is put out of the group")

@@ -1,0 +1,1 @@
+"""LIBRARY: from Steps to lineage rows, the columnar form in which they travel, and the tables they end in."""

@@ -1,0 +1,48 @@
+"""The tables of lineage, as data: what travels on `glasses.lineage` and what the store holds.
+
+Runs are `first, step, count` (law 3). `*_ns` are nanoseconds since the Unix epoch, UTC. No table holds a sensor
+value, a word or a picture; `attributes` are the coarse, enumerated ones that a decision looked at (law 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+ColumnType = Literal["text", "int", "float", "flag"]
+
+TABLES: Mapping[str, Mapping[str, ColumnType]] = {
+    "streams": {"source": "text", "stream": "text", "kind": "text", "captured": "flag"},
+    "events": {
+        "source": "text", "stream": "text", "first": "int", "step": "int", "count": "int", "kind": "text",
+        "zone": "text", "label": "text", "rule": "text", "policy_version": "text", "wearer": "text", "session": "text",
+        "t_first_ns": "int", "t_last_ns": "int", "topic": "text", "partition": "int", "offset": "int",
+        "bytes": "int", "digest": "text", "split_from": "text", "origin": "text"},
+    "edges": {
+        "child_source": "text", "child_stream": "text", "child_first": "int", "child_step": "int", "child_count": "int",
+        "parent_source": "text", "parent_stream": "text", "parent_first": "int", "parent_step": "int", "parent_width": "int",
+        "operator": "text", "operator_version": "int", "directness": "text", "declassifier": "text"},
+    "decisions": {
+        "source": "text", "stream": "text", "first": "int", "step": "int", "count": "int", "t_ns": "int",
+        "sink": "text", "purpose": "text", "verdict": "text", "passed": "flag", "mode": "text", "zone": "text",
+        "label": "text", "rule": "text", "policy_version": "text", "attributes": "text", "consent": "int"},
+    "rejected": {
+        "source": "text", "stream": "text", "first": "int", "count": "int", "stage": "text", "reason": "text", "rule": "text",
+        "zone": "text", "policy_version": "text", "topic": "text", "partition": "int", "offset": "int", "bytes": "int",
+        "digest": "text", "t_ns": "int"},
+    "models": {
+        "source": "text", "stream": "text", "version": "int", "digest": "text", "zone": "text", "label": "text",
+        "policy_version": "text", "examples": "int", "wearers": "int", "accuracy": "float", "trained_ns": "int",
+        "retrain_by_ns": "int", "bytes": "int"},
+    "training_runs": {
+        "version": "int", "policy_version": "text", "seed_examples": "int", "admitted": "int", "refused": "int",
+        "manifest_digest": "text", "evaluation_examples": "int", "accuracy": "float", "trigger": "text", "t_ns": "int"},
+    "inputs": {
+        "kind": "text", "agent": "text", "topic": "text", "partition": "int", "offset": "int", "value": "text", "t_ns": "int"},
+    "policies": {"version": "text", "name": "text", "text": "text", "published_ns": "int"},
+}
+"""Notes. `rejected`: `count` is 0 and `source`, `stream` are empty for a malformed record; `rule` is `repeat` for
+events that arrived again and were dropped (they are stored once, so they are not lost). `inputs`: from `offset` of
+the partition on, `value` was in force (a model version, a policy version). `events.partition` and `offset`: the place
+in `glasses.captured` for captured events; of derived ones the place of the record that completed them.
+"""

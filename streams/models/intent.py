@@ -1,0 +1,93 @@
+"""The intent model: hashed character n-grams and a multinomial logistic regression (scikit-learn).
+
+Hashing (Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009) keeps no vocabulary, so a
+model version that everyone can read on `glasses.models` holds no word of an utterance. Fitting is deterministic: the
+solver is convex and single-threaded, the examples come in a fixed order.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from streams.errors import MalformedError
+from streams.events.codec import digest
+
+FEATURES = 1024
+INVERSE_REGULARISATION = 20.0
+ITERATIONS_MAX = 300
+
+
+@dataclass(frozen=True, eq=False)
+class IntentModel:
+    """Weights float32 of shape (intents, FEATURES), bias float32 of shape (intents,), and the intents in that order."""
+
+    intents: tuple[str, ...]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def predict(self, utterances: Sequence[str]) -> list[tuple[str, float]]:
+        """(intent, confidence 0 ... 1) of each utterance; confidence is the softmax probability."""
+        if not utterances:
+            return []
+        scores = features(utterances) @ self.weights.T + self.bias
+        scores -= scores.max(axis=1, keepdims=True)
+        chances = np.exp(scores)
+        chances /= chances.sum(axis=1, keepdims=True)
+        best = chances.argmax(axis=1)
+        return [(self.intents[i], round(float(chances[row, i]), 4)) for row, i in enumerate(best)]
+
+    def accuracy(self, examples: Sequence[tuple[str, str]]) -> float:
+        """Share of (utterance, intent) pairs that it gets right, 0 ... 1."""
+        predicted = self.predict([utterance for utterance, _ in examples])
+        return sum(found == intent for (found, _), (_, intent) in zip(predicted, examples, strict=True)) / len(examples)
+
+    @property
+    def digest(self) -> str:
+        """XXH3-128 over intents, weights and bias, hex: equal models have equal digests."""
+        return digest("\n".join(self.intents).encode() + b"\0" + self.weights.tobytes() + self.bias.tobytes())
+
+    def dump(self) -> dict[str, Any]:
+        """JSON-able form; arrays are little-endian float32 in base64."""
+        return {"intents": list(self.intents), "features": FEATURES, "weights": b64encode(self.weights.tobytes()).decode(),
+                "bias": b64encode(self.bias.tobytes()).decode(), "digest": self.digest}
+
+    @classmethod
+    def load(cls, fields: Mapping[str, Any]) -> IntentModel:
+        """Model from `dump`'s form; MalformedError when shape or digest do not agree."""
+        try:
+            intents = tuple(str(intent) for intent in fields["intents"])
+            weights = np.frombuffer(b64decode(fields["weights"]), dtype="<f4").reshape(len(intents), FEATURES)
+            bias = np.frombuffer(b64decode(fields["bias"]), dtype="<f4").reshape(len(intents))
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedError(f"model: {type(error).__name__} in its weights, expected intents, weights and bias that agree") from None
+        model = cls(intents, weights, bias)
+        if model.digest != fields.get("digest"):
+            raise MalformedError("model: the digest is not that of its weights, expected an untouched version")
+        return model
+
+
+@cache
+def _vectorizer() -> HashingVectorizer:
+    return HashingVectorizer(n_features=FEATURES, analyzer="char_wb", ngram_range=(2, 4), alternate_sign=False, norm="l2", dtype=np.float32)
+
+
+def features(utterances: Sequence[str]) -> Any:
+    """Sparse matrix (utterances, FEATURES) of l2-normalised hashed n-gram counts of 2 to 4 characters inside words."""
+    return _vectorizer().transform(utterances)
+
+
+def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
+    """Fit on (utterance, intent) pairs of at least three intents; the same pairs in the same order give the same bytes."""
+    regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=ITERATIONS_MAX, random_state=0)
+    regression.fit(features([utterance for utterance, _ in examples]), [intent for _, intent in examples])
+    return IntentModel(tuple(str(intent) for intent in regression.classes_), regression.coef_.astype("<f4"),
+                       regression.intercept_.astype("<f4"))

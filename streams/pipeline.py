@@ -1,0 +1,250 @@
+"""Stages 1-5 composed, pure: the cores of the two agents.
+
+`GlassesCore` runs zones, processing, assistant and feedback as one call per fetch of `glasses.captured`;
+`TrainingCore` gates the examples of `glasses.examples` and makes the next model version after every N admitted ones.
+What enters by chance (which model version is there when a fetch is processed) is taken up between fetches, kept in the
+state, and recorded as an input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import orjson
+
+from streams.assistant import stage as assistant
+from streams.emit import records_of
+from streams.errors import MalformedError
+from streams.events.batch import Batch
+from streams.events.codec import digest
+from streams.events.record import Fetch, Outcome, Outgoing, Received
+from streams.events.runs import Run
+from streams.events.state import DeviceState
+from streams.events.step import Output, Reject, Step, Tagged
+from streams.feedback import stage as feedback
+from streams.limits import REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.lineage.record import Row, Rows, model_parents, stream_rows
+from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion
+from streams.policy.policy import Policy
+from streams.processing import stage as processing
+from streams.topology import CAPTURED, EXAMPLES, MODELS, POLICIES
+from streams.training import gate, run, seed
+from streams.zones import stage as zones
+
+MODEL_NAME = "@model"
+
+
+class Models:
+    """The model versions that a worker knows, and the current one; filled from `glasses.models`."""
+
+    def __init__(self) -> None:
+        self.versions: dict[int, ModelVersion] = {}
+        self.current = 0
+
+    def learn(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in one record of `glasses.models`; MalformedError when it is neither a version nor the pointer."""
+        if key == CURRENT_KEY:
+            pointed = orjson.loads(value or b"{}").get("version")
+            if pointed not in self.versions:
+                raise MalformedError("model/current: points to a version that is not there, expected one written before")
+            self.current = pointed
+        else:
+            version = ModelVersion.load(value)
+            self.versions[version.version] = version
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """State of one partition of `glasses.captured`: the model version in force and what is remembered of each device."""
+
+    model_version: int = 0
+    devices: Mapping[str, DeviceState] = field(default_factory=dict)
+
+
+class GlassesCore:
+    """Stages 1-4 for one fetch of `glasses.captured` (see `streams.events.record.Core`)."""
+
+    def __init__(self, policy: Policy, models: Models) -> None:
+        self.policy, self.models = policy, models
+
+    def empty(self, partition: int) -> PartitionState:
+        """Nobody seen, no model taken up."""
+        del partition
+        return PartitionState()
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
+        """State from checkpointed values."""
+        del partition
+        devices = {name: DeviceState.load(value) for name, value in entries.items() if name != MODEL_NAME}
+        return PartitionState(int(entries.get(MODEL_NAME, b"0")), devices)
+
+    def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
+        """Values of the devices (and the model in force) that changed."""
+        known = before.devices if before else {}
+        changed = {name: state.dump() for name, state in after.devices.items() if known.get(name) is not state}
+        if before is None or before.model_version != after.model_version:
+            changed[MODEL_NAME] = str(after.model_version).encode()
+        return changed
+
+    async def process(self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[PartitionState]:
+        """Run the four stages; a newer model version is taken up here and nowhere else, and never when `silent`."""
+        first = fetch.records[0]
+        serving = state.model_version
+        if not silent and self.models.current != serving:
+            serving = self.models.current
+        step, devices = zones.run(fetch.records, state.devices, self.policy, poisoned)
+        tagged = [output.tagged for output in step.outputs]
+        processed, devices, asked = processing.run(tagged, devices, self.policy)
+        answered, devices = assistant.run(asked, devices, self.policy, self.models.versions[serving])
+        learned, devices = feedback.run(tagged, devices, self.policy)
+        step.extend((processed, answered, learned))
+        extra: Rows = {"streams": _new_streams(step, devices)}
+        if serving != state.model_version:
+            extra["inputs"] = [{"kind": "model-takeup", "agent": "glasses", "topic": CAPTURED, "partition": fetch.partition,
+                                "offset": first.offset, "value": str(serving), "t_ns": first.timestamp * 1_000_000}]
+        records = records_of(step, self.policy, (fetch.topic, fetch.partition), extra, f"glasses/{fetch.partition}".encode(),
+                             fetch.records[-1].timestamp)
+        after = PartitionState(serving, {**state.devices, **devices})
+        return Outcome(after, records, checkpoint=serving != state.model_version)
+
+
+def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
+    """Rows of streams that a device had not used before; marks them as known."""
+    rows: list[Row] = []
+    by_source: dict[str, list[Output]] = {}
+    for output in step.outputs:
+        by_source.setdefault(output.tagged.batch.source, []).append(output)
+    for source, outputs in by_source.items():
+        found = stream_rows(outputs, devices[source].known_streams)
+        if found:
+            known = {*devices[source].known_streams, *(str(row["stream"]) for row in found)}
+            devices[source] = replace(devices[source], known_streams=tuple(sorted(known)))
+            rows += found
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """Which version was made last and how many examples have been admitted since."""
+
+    version: int = 1
+    admitted: int = 0
+
+
+#: Records of `glasses.examples` from the beginning up to and including an offset.
+History = Callable[[int], Awaitable[Sequence[Received]]]
+Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair]], Awaitable[run.Fitted]]
+
+
+class TrainingCore:
+    """Stage 5 for one fetch of `glasses.examples`: gate each, and run after every N admitted examples."""
+
+    def __init__(self, policy: Policy, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES) -> None:
+        self.policy, self.history, self.fit, self.every = policy, history, fit, every
+        self.seed, self.evaluation = seed.seed(), seed.evaluation()
+
+    def empty(self, partition: int) -> TrainingState:
+        """The seed version stands, nothing admitted."""
+        del partition
+        return TrainingState()
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> TrainingState:
+        """State from checkpointed values."""
+        del partition
+        return TrainingState(**orjson.loads(entries["@training"])) if "@training" in entries else TrainingState()
+
+    def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
+        """The one value, when it changed."""
+        return {} if before == after else {"@training": orjson.dumps(after)}
+
+    async def process(self, state: TrainingState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[TrainingState]:
+        """Gate a fetch's examples; the run that the N-th admitted example triggers joins this fetch's transaction."""
+        step, pointers = Step(), list[Outgoing]()
+        extra: Rows = {"models": [], "training_runs": [], "streams": []}
+        for record in fetch.records:
+            try:
+                if record.offset in poisoned:
+                    raise MalformedError(poisoned[record.offset])  # noqa: TRY301
+                candidate = gate.judge(record, self.policy, gate.read(record)[0].t0_ns)
+            except MalformedError as error:
+                step.rejects.append(_malformed(record, str(error)))
+                continue
+            step.decisions += gate.decisions([candidate], self.policy)
+            state = replace(state, admitted=state.admitted + candidate.admitted)
+            if state.admitted < self.every:
+                continue
+            state = TrainingState(state.version + 1)
+            if not silent:
+                made, refused_now = await self._run(state.version, record)
+                step.decisions += gate.decisions(refused_now, self.policy)
+                pointers.append(add_version(made, step, extra, candidate.tagged.batch.first_id, record.offset))
+        records = records_of(step, self.policy, (fetch.topic, 0), extra, b"training/0", fetch.records[-1].timestamp)
+        return Outcome(state, [*records, *pointers])
+
+    async def _run(self, version: int, trigger: Received) -> tuple[ModelVersion, list[gate.Candidate]]:
+        """Make a version of all that the gate admits now; also returns what it admitted once and refuses now."""
+        history = await self.history(trigger.offset)
+        now_ns = gate.read(trigger)[0].t0_ns
+        candidates, before = [], []
+        for record in history:
+            try:
+                candidates.append(gate.judge(record, self.policy, now_ns))
+                before.append(gate.judge(record, self.policy, candidates[-1].tagged.batch.t0_ns))
+            except MalformedError:
+                continue
+        fitted = await self.fit(run.pairs_of(self.seed, candidates), self.evaluation.pairs)
+        made = run.make_version(version, fitted, run.manifest_of(self.seed, candidates), candidates, self.policy, now_ns)
+        return made, [now for now, then in zip(candidates, before, strict=True) if then.admitted and not now.admitted]
+
+
+def _malformed(record: Received, reason: str) -> Reject:
+    value = record.value or b""
+    return Reject(reason, "malformed", "training", record.offset, record.key or b"", len(value), digest(value), value[:REJECTED_BYTES_MAX],
+                  zone="malformed", t_ns=record.timestamp * 1_000_000)
+
+
+def add_version(made: ModelVersion, step: Step, extra: Rows, trigger: str, position: int) -> Outgoing:
+    """Add a version's output and rows to its fetch; return the record that moves the pointer to it."""
+    manifest: Manifest = made.manifest
+    value = made.dump()
+    batch = Batch("model", SOURCE, "", "", STREAM, Run(made.version, 1, 1), made.trained_ns, 0, "training", {}, {}, position=position)
+    tagged = Tagged(batch, made.zone, made.label, f"declassifier {run.DECLASSIFIER}" if manifest.admitted else processing.JOIN_RULE)
+    parents = model_parents((seed.SOURCE, seed.STREAM, manifest.seed_examples), manifest.admitted, run.DECLASSIFIER)
+    step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
+    extra["models"].append({
+        "source": SOURCE, "stream": STREAM, "version": made.version, "digest": made.model.digest, "zone": made.zone,
+        "label": made.label.hex(), "policy_version": made.policy_version, "examples": manifest.examples,
+        "wearers": len(manifest.wearers), "accuracy": made.accuracy, "trained_ns": made.trained_ns,
+        "retrain_by_ns": made.retrain_by_ns, "bytes": len(value)})
+    extra["training_runs"].append({
+        "version": made.version, "policy_version": made.policy_version, "seed_examples": manifest.seed_examples,
+        "admitted": sum(one.count for _, _, one in manifest.admitted), "refused": sum(one.count for _, _, one, _ in manifest.refused),
+        "manifest_digest": digest(orjson.dumps(orjson.loads(value)["manifest"])), "evaluation_examples": len(seed.evaluation().pairs),
+        "accuracy": made.accuracy, "trigger": trigger, "t_ns": made.trained_ns})
+    return Outgoing(MODELS, 0, CURRENT_KEY, orjson.dumps({"version": made.version}), (("content-type", b"application/json"),),
+                    made.trained_ns // 1_000_000)
+
+
+def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
+    """What an empty set of topics begins with: the policy, the seed model (version 1), and their lineage."""
+    examples = seed.seed()
+    fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)
+    made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
+    step = Step()
+    batch = Batch("example", seed.SOURCE, "", "", seed.STREAM, Run(0, 1, len(examples.pairs)), now_ns, 0,
+                  "package:streams/training/seed.csv", {}, {})
+    step.outputs.append(Output("", Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone"), value=examples.digest.encode()))
+    extra: Rows = {
+        "streams": [{"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},
+                    {"source": SOURCE, "stream": STREAM, "kind": "model", "captured": False}],
+        "models": [], "training_runs": [],
+        "policies": [{"version": policy.version, "name": policy.name, "text": policy.text, "published_ns": now_ns}],
+        "inputs": [{"kind": "policy", "agent": "glasses", "topic": POLICIES, "partition": 0, "offset": 0, "value": policy.version,
+                    "t_ns": now_ns}]}
+    pointer = add_version(made, step, extra, "seed", 0)
+    text = orjson.dumps({"v": 1, "version": policy.version, "name": policy.name, "text": policy.text})
+    stamp = now_ns // 1_000_000
+    return [Outgoing(POLICIES, 0, f"policy/{policy.version}".encode(), text, (), stamp),
+            Outgoing(POLICIES, 0, b"policy/current", orjson.dumps({"version": policy.version}), (), stamp),
+            *records_of(step, policy, (EXAMPLES, 0), extra, b"training/0", stamp), pointer]

@@ -1,0 +1,1 @@
+"""STAGE 2: operators that make something of the sensors; `operators.py` lists them."""

@@ -1,0 +1,45 @@
+"""The windowed operators, as data: what each reads, how long its windows are, what it makes of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streams.events.step import Tagged
+from streams.processing import activity, place
+from streams.processing.windows import ClosedWindow
+
+Columns = dict[str, Any]
+Anchors = tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One windowed operator.
+
+    `reads` is the kind it takes and `primary` the stream whose name the derived stream does not repeat; `length` is
+    in events; `samples` gives one list of samples a batch; `values` turns a closed window and the device's places into
+    columns and places; `cites` names the column that a situation shows.
+    """
+
+    name: str
+    version: int
+    reads: str
+    primary: str
+    length: int
+    samples: Callable[[Sequence[Tagged]], Sequence[Sequence[Any]]]
+    values: Callable[[ClosedWindow, Anchors], tuple[Columns, Anchors]]
+    cites: str
+
+    def stream(self, read: str) -> str:
+        """Name of the stream that it derives from the stream `read` (law 1)."""
+        base, _, incarnation = read.partition("~")
+        name = self.name if base == self.primary else f"{self.name}-{base}"
+        return f"{name}~{incarnation}" if incarnation else name
+
+
+OPERATORS: Mapping[str, Operator] = {operator.reads: operator for operator in (
+    Operator("activity", 1, "imu", "imu-right", activity.WINDOW_SAMPLES, activity.samples, activity.values, "activity"),
+    Operator("place", 1, "location", "location", place.WINDOW_FIXES, place.samples, place.values, "place_number"),
+)}

@@ -1,0 +1,66 @@
+"""The situation of a query: what the wearer was doing and where, joined by event time.
+
+A candidate is the latest derived event that had ended when the query was made and that the partition already knew
+then. Being known is decided by place in the partition, not by arrival at a worker, so the join does not depend on how
+fetches were cut.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from streams.events.batch import Batch
+from streams.events.state import Recent
+from streams.limits import RECENT_PER_KIND_MAX
+
+OPERATOR, VERSION = "situation", 1
+CITED = ("activity", "place")
+
+
+def cited(query: Batch, index: int, recents: Sequence[Recent]) -> dict[str, Recent]:
+    """Return, by kind, the events that the situation of the query at `index` of its batch cites.
+
+    `recents` are in order of position. Only the last RECENT_PER_KIND_MAX of a kind that were known are looked at, which is
+    what the device's state keeps.
+    """
+    asked_ns = query.time_ns(index)
+    found: dict[str, Recent] = {}
+    for recent in trim(recents[:bisect_left(recents, query.position, key=_position)]):
+        if recent.t_last_ns <= asked_ns and (recent.kind not in found or recent.t_last_ns > found[recent.kind].t_last_ns):
+            found[recent.kind] = recent
+    return found
+
+
+def trim(recents: Sequence[Recent]) -> tuple[Recent, ...]:
+    """Keep the last RECENT_PER_KIND_MAX of each kind, in order of position."""
+    kept: list[Recent] = []
+    counts = dict.fromkeys(CITED, 0)
+    for recent in reversed(recents):
+        if counts[recent.kind] < RECENT_PER_KIND_MAX:
+            counts[recent.kind] += 1
+            kept.append(recent)
+        elif all(count >= RECENT_PER_KIND_MAX for count in counts.values()):
+            break
+    return tuple(reversed(kept))
+
+
+def _position(recent: Recent) -> int:
+    return recent.position
+
+
+def values(asked_ns: int, found: dict[str, Recent]) -> dict[str, Any]:
+    """Columns of the situation event; ages are -1 where nothing was known."""
+    activity, place = found.get("activity"), found.get("place")
+    return {"activity": activity.value if activity else "unknown", "activity_age_ms": _age_ms(asked_ns, activity),
+            "place_number": place.value if place else 0, "place_age_ms": _age_ms(asked_ns, place)}
+
+
+def _age_ms(asked_ns: int, recent: Recent | None) -> int:
+    return (asked_ns - recent.t_last_ns) // 1_000_000 if recent else -1
+
+
+def stream(query_stream: str) -> str:
+    """Name of the situation stream of a query stream (law 1: the incarnation stays)."""
+    return "".join((OPERATOR, *query_stream.partition("~")[1:]))

@@ -1,0 +1,87 @@
+"""The pipeline over journals: no broker, no clock, the same cores. What was once sent is processed again, to the same end.
+
+A replay cuts the journal into fetches by time of sending, and a model version serves from the fetch after the one that
+completed it. In the live pipeline that moment is a matter of chance and recorded as an input.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.events import journal
+from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.pipeline import GlassesCore, Models, PartitionState, TrainingCore, TrainingState, first_records
+from streams.policy.policy import Policy
+from streams.topology import CAPTURED, EXAMPLES, MODELS
+from streams.training.run import Fitted, Pair, fit_and_measure
+
+FETCH_NS = 200_000_000
+
+
+async def fit_here(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    """Fit in this process: a replay has no event loop to keep alive."""
+    return fit_and_measure(pairs, evaluation)
+
+
+def fetches(path: Path) -> Iterator[Fetch]:
+    """Cut the journals below `path`, merged by time of sending, into fetches of one partition."""
+    merged = heapq.merge(*(journal.sent(file) for file in journal.files(path)), key=lambda sent: (sent.sent_ns, sent.key))
+    records: list[Received] = []
+    window = -1
+    for offset, sent in enumerate(merged):
+        if records and (sent.sent_ns // FETCH_NS != window or len(records) >= FETCH_RECORDS_MAX):
+            yield Fetch(CAPTURED, 0, records)
+            records = []
+        window = sent.sent_ns // FETCH_NS
+        records.append(StoredRecord(offset, sent.timestamp_ms, sent.key, sent.value, sent.headers))
+    if records:
+        yield Fetch(CAPTURED, 0, records)
+
+
+@dataclass
+class Replay:
+    """A run of both cores; `write` gets every record that would have gone to Kafka, in the order of its transactions."""
+
+    policy: Policy
+    write: Callable[[Sequence[Outgoing]], None]
+    every: int = RETRAIN_EVERY_EXAMPLES
+    examples: list[Received] = field(default_factory=list)
+    models: Models = field(default_factory=Models)
+
+    async def run(self, path: Path) -> int:
+        """Process the journals below `path`; returns the number of fetches. InputError when there is no journal."""
+        count = 0
+        glasses = GlassesCore(self.policy, self.models)
+        training = TrainingCore(self.policy, self._history, fit_here, self.every)
+        seen, learned = PartitionState(), TrainingState()
+        for fetch in fetches(path):
+            if not count:
+                self._deliver(first_records(self.policy, fetch.records[0].timestamp * 1_000_000))
+            count += 1
+            outcome = await glasses.process(seen, fetch, silent=False, poisoned={})
+            seen = outcome.state
+            fresh = self._deliver(outcome.outputs)
+            if fresh:
+                trained = await training.process(learned, Fetch(EXAMPLES, 0, fresh), silent=False, poisoned={})
+                learned = trained.state
+                self._deliver(trained.outputs)
+        return count
+
+    async def _history(self, offset: int) -> Sequence[Received]:
+        return self.examples[:offset + 1]
+
+    def _deliver(self, records: Sequence[Outgoing]) -> list[Received]:
+        """Write records, feed what the cores themselves read back, and return the new examples."""
+        self.write(records)
+        fresh: list[Received] = []
+        for record in records:
+            if record.topic == MODELS:
+                self.models.learn(record.key, record.value)
+            elif record.topic == EXAMPLES:
+                fresh.append(StoredRecord(len(self.examples) + len(fresh), record.timestamp_ms, record.key, record.value, record.headers))
+        self.examples += fresh
+        return fresh

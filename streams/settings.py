@@ -1,0 +1,19 @@
+"""The only place that reads the process environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: Where a command looks when `--broker`, `--store` or `--policy` is not given.
+BROKER = os.environ.get("SIGHTLINE_BROKER", "127.0.0.1:9092")
+STORE = Path(os.environ.get("SIGHTLINE_STORE", "lineage-store"))
+POLICY = os.environ.get("SIGHTLINE_POLICY", "household")
+
+#: Jars of the embedded broker are resolved into and kept in this directory.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Environment for a child process: ours, with `extra` on top."""
+    return {**os.environ, **extra}

@@ -1,0 +1,92 @@
+"""READ FIRST. The stages, the topics between them and the feedback edges, as data; `sightline topology` draws it.
+
+One agent is one consumer group with one transaction per fetch. Agent `glasses` runs stages 1-4 as one pure call
+per fetch of a partition of `glasses.captured`; agent `training` owns the single partition of `glasses.examples`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PARTITIONS_DEFAULT = 4
+Cleanup = Literal["delete", "compact"]
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One Kafka topic: what its key is, how it is cleaned up, and whether its partitions follow the devices.
+
+    `single` topics have one partition for the sake of one owner and one order; all others have the same count.
+    """
+
+    name: str
+    key: str
+    cleanup: Cleanup
+    holds: str
+    single: bool = False
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: its folder, the agent that runs it (None: outside Faust), what it reads and what it writes."""
+
+    name: str
+    agent: str | None
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+CAPTURED, ZONED, DERIVED = "glasses.captured", "glasses.zoned", "glasses.derived"
+ANSWERS, EXAMPLES, MODELS = "glasses.answers", "glasses.examples", "glasses.models"
+CONSENTS, POLICIES, STATE = "glasses.consents", "glasses.policies", "glasses.state"
+REJECTED, LINEAGE = "glasses.rejected", "glasses.lineage"
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(CAPTURED, "device", "delete", "device batches as sent, not yet tagged: nobody but zones reads it",
+          config={"retention.ms": str(_DAY_MS)}),
+    Topic(ZONED, "device", "delete", "the same batches, tagged: for other teams", config={"retention.ms": str(7 * _DAY_MS)}),
+    Topic(DERIVED, "device", "delete", "activity, place, situation: for other teams", config={"retention.ms": str(7 * _DAY_MS)}),
+    Topic(ANSWERS, "device", "delete", "answers: for the device", config={"retention.ms": str(7 * _DAY_MS)}),
+    Topic(EXAMPLES, "device", "delete", "examples with their utterances; a training run reads all of it again", single=True,
+          config={"retention.ms": str(365 * _DAY_MS)}),
+    Topic(MODELS, "model/version, model/current", "compact", "model versions with manifest; the pointer", single=True),
+    Topic(CONSENTS, "wearer/number", "compact", "every consent change, history kept", single=True),
+    Topic(POLICIES, "version, current", "compact", "policy versions; the pointer", single=True),
+    Topic(STATE, "agent/partition/device", "compact", "state of each device and the checkpoint offset",
+          config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)}),
+    Topic(REJECTED, "device", "delete", "refused batches: place, reason, rule", config={"retention.ms": str(_DAY_MS)}),
+    Topic(LINEAGE, "agent/partition", "delete", "lineage rows, one record a fetch", config={"retention.ms": str(365 * _DAY_MS)}),
+)
+
+STAGES: tuple[Stage, ...] = (
+    Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED,)),
+    Stage("processing", "glasses", (), (DERIVED,)),
+    Stage("assistant", "glasses", (MODELS,), (ANSWERS,)),
+    Stage("feedback", "glasses", (), (EXAMPLES,)),
+    Stage("training", "training", (EXAMPLES,), (MODELS,)),
+    Stage("snapshots", None, (LINEAGE,), ()),
+)
+
+#: Where the loop closes: what people do with answers re-enters at the zones; a new model shapes the next answers.
+FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))
+
+#: Every stage's pipeline writes these too, in the same transaction.
+SIDE_TOPICS: tuple[str, ...] = (LINEAGE, REJECTED, STATE)
+
+#: Source topic of each agent; the agent's name is its consumer group.
+AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
+
+
+def topic(name: str) -> Topic:
+    """Return the declaration of topic `name`; KeyError if there is none."""
+    return {t.name: t for t in TOPICS}[name]
+
+
+def partition_count(name: str, partitions: int = PARTITIONS_DEFAULT) -> int:
+    """Return how many partitions topic `name` has when device topics have `partitions`."""
+    return 1 if topic(name).single else partitions

@@ -1,0 +1,1 @@
+"""STAGE 5: gate, manifest, run -> model version."""

@@ -1,0 +1,77 @@
+"""One training run: from the examples that the gate admits to the next model version. Deterministic; no clock.
+
+Every run starts from nothing: it reads all candidates again and judges each again at the time of the example that
+triggered it, so whatever has expired by then is left out of the next version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streams.events.runs import Run, consecutive
+from streams.models.intent import IntentModel, fit
+from streams.models.version import Manifest, ModelVersion
+from streams.policy.policy import Policy
+from streams.training.gate import Candidate
+from streams.training.seed import Examples
+
+DECLASSIFIER = "model-training"
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the child process returns: the model's JSON-able form and its accuracy on the evaluation set."""
+
+    model: dict[str, object]
+    accuracy: float
+
+
+def fit_and_measure(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    """Fit on `pairs`, measure on `evaluation`; called in a child process, since a fit would stop the event loop."""
+    model = fit(pairs)
+    return Fitted(model.dump(), round(model.accuracy(evaluation), 4))
+
+
+def pairs_of(seed: Examples, candidates: Sequence[Candidate]) -> list[Pair]:
+    """What a run learns from: the seed, then the admitted examples in the order of their topic."""
+    return [*seed.pairs, *((one.tagged.batch.columns["utterance"][0], one.tagged.batch.columns["intent"][0])
+                           for one in candidates if one.admitted)]
+
+
+def manifest_of(seed: Examples, candidates: Sequence[Candidate]) -> Manifest:
+    """What a run learned from and what it was refused, as runs."""
+    admitted: dict[tuple[str, str], list[int]] = {}
+    refused: dict[tuple[str, str, str], list[int]] = {}
+    for one in candidates:
+        batch = one.tagged.batch
+        if one.admitted:
+            admitted.setdefault((batch.source, batch.stream), []).append(batch.run.first)
+        else:
+            refused.setdefault((batch.source, batch.stream, one.rule), []).append(batch.run.first)
+    wearers = sorted({one.tagged.batch.wearer_id for one in candidates if one.admitted})
+    return Manifest(
+        len(seed.pairs), seed.digest,
+        [(source, stream, run) for (source, stream), numbers in sorted(admitted.items()) for run in _cover(numbers)],
+        [(source, stream, run, rule) for (source, stream, rule), numbers in sorted(refused.items()) for run in _cover(numbers)], wearers)
+
+
+def _cover(numbers: Sequence[int]) -> list[Run]:
+    return consecutive(sorted(set(numbers)))
+
+
+def seed_label(policy: Policy) -> bytes:
+    """Label of the licensed seed: it binds to nothing beyond what an example is."""
+    return policy.derive("example", ())
+
+
+def make_version(version: int, fitted: Fitted, manifest: Manifest, candidates: Sequence[Candidate], policy: Policy,
+                 now_ns: int) -> ModelVersion:
+    """Assemble a version: its label is the join of all that it was made of, loosened in retention by the declassifier."""
+    used = [one.tagged for one in candidates if one.admitted]
+    joined = policy.derive("model", (seed_label(policy), *(tagged.label for tagged in used)))
+    label = policy.declassify(DECLASSIFIER, joined) if used else joined
+    zone = policy.highest((policy.seed_zone, *(tagged.zone for tagged in used)))
+    return ModelVersion(version, IntentModel.load(fitted.model), manifest, zone, label, policy.version, fitted.accuracy, now_ns,
+                        policy.expires_ns(label, now_ns))

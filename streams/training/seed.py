@@ -1,0 +1,36 @@
+"""The licensed utterances that version 1 is made of, and the ones that every version is measured on; disjoint files."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams.events.codec import digest
+
+SOURCE, STREAM = "training", "seed"
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """(utterance, intent) pairs in file order, and the XXH3-128 digest of the file."""
+
+    pairs: tuple[tuple[str, str], ...]
+    digest: str
+
+
+def seed() -> Examples:
+    """Examples of version 1."""
+    return _read(_HERE / "seed.csv")
+
+
+def evaluation() -> Examples:
+    """Examples that nobody learns from."""
+    return _read(_HERE / "evaluation.csv")
+
+
+def _read(path: Path) -> Examples:
+    content = path.read_bytes()
+    rows = csv.DictReader(content.decode("utf-8").splitlines())
+    return Examples(tuple((row["utterance"], row["intent"]) for row in rows), digest(content))

@@ -1,0 +1,1 @@
+"""STAGE 1: tag each event with its zone."""

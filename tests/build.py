@@ -1,0 +1,118 @@
+"""How tests make things: one place, so that a test names only what matters to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, TypeVar
+
+from streams.events.batch import Batch
+from streams.events.codec import encode
+from streams.events.headers import envelope
+from streams.events.kinds import KINDS
+from streams.events.record import Fetch, Outgoing, StoredRecord
+from streams.events.runs import Run
+from streams.models.version import ModelVersion
+from streams.pipeline import GlassesCore, Models, PartitionState, first_records
+from streams.policy.load import load
+from streams.policy.policy import Policy
+from streams.topology import CAPTURED, MODELS
+
+T = TypeVar("T")
+T0_NS = 1_790_000_000_000_000_000
+CONTEXT: Mapping[str, Any] = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True,
+                              "consent": 1}
+_BLANK = {"number": 0.0, "text": "x", "flag": False}
+
+
+def context(**changes: Any) -> dict[str, Any]:
+    """A quiet moment at home, with changes."""
+    return {**CONTEXT, **changes}
+
+
+def batch(kind: str = "imu", stream: str | None = None, first: int = 0, count: int = 20, *, source: str = "g1", session: str = "s1",
+          t0_ns: int | None = None, columns: Mapping[str, Sequence[Any]] | None = None, changes: Sequence[tuple[int, dict[str, Any]]] = (),
+          **around: Any) -> Batch:
+    """A captured batch; columns that are not given are blank, time follows the number at 100 Hz unless given."""
+    names = {"imu": "imu-right"}
+    filled = {name: [_BLANK[wanted]] * count for name, wanted in KINDS[kind].columns.items()}
+    return Batch(kind, source, "w1", session, stream or names.get(kind, kind.replace("_", "-")), Run(first, 1, count),
+                 T0_NS + first * 10_000_000 if t0_ns is None else t0_ns, 10_000_000, "synthetic:1", context(**around),
+                 {**filled, **(columns or {})}, changes=tuple(changes))
+
+
+def imu(spread: float, first: int, count: int, **more: Any) -> Batch:
+    """IMU samples whose acceleration norm swings by `spread` m/s² around gravity."""
+    z = [9.80665 + (spread if i % 2 else -spread) for i in range(first, first + count)]
+    return batch("imu", None, first, count, columns={"accel_z_mps2": z}, **more)
+
+
+def query(number: int, text: str, t0_ns: int, **more: Any) -> Batch:
+    """One voice query."""
+    return batch("voice_query", None, number, 1, t0_ns=t0_ns, columns={"text": [text], "trigger": ["button"], "language": ["en"]}, **more)
+
+
+def feedback(number: int, target: str, chosen: str, t0_ns: int, **more: Any) -> Batch:
+    """One thumb with the intent that was meant."""
+    return batch("feedback", None, number, 1, t0_ns=t0_ns,
+                 columns={"target": [target], "form": ["thumb"], "thumb": [-1], "chosen_intent": [chosen]}, **more)
+
+
+def ended(number: int, t0_ns: int, **more: Any) -> Batch:
+    """The last word of a session."""
+    return batch("device_state", None, number, 1, t0_ns=t0_ns, columns={"session": ["ended"], "battery_percent": [50]}, **more)
+
+
+def record(made: Batch, offset: int, **parts: Any) -> StoredRecord:
+    """A captured record as a device sends it; `parts` replace some of it."""
+    whole = StoredRecord(offset, made.t0_ns // 1_000_000, made.source.encode(), encode(made), tuple(envelope(made)))
+    return replace(whole, **parts)
+
+
+def fetch(batches: Sequence[Batch], offset: int = 0, partition: int = 0) -> Fetch:
+    """A fetch of `glasses.captured`."""
+    return Fetch(CAPTURED, partition, [record(made, offset + i) for i, made in enumerate(batches)])
+
+
+@cache
+def policy() -> Policy:
+    """The policy of the demo."""
+    return load("household")
+
+
+@cache
+def _first_records(in_force: Policy) -> list[Outgoing]:
+    return first_records(in_force, T0_NS)
+
+
+def core(with_policy: Policy | None = None) -> GlassesCore:
+    """Stages 1-4 with the seed model."""
+    in_force = with_policy or policy()
+    models = Models()
+    for made in _first_records(in_force):
+        if made.topic == MODELS:
+            models.learn(made.key, made.value)
+    return GlassesCore(in_force, models)
+
+
+def version(of: GlassesCore) -> ModelVersion:
+    """The model version that a core serves."""
+    return of.models.versions[of.models.current]
+
+
+def run(awaitable: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end."""
+    return asyncio.run(awaitable)
+
+
+def process(of: GlassesCore, cuts: Sequence[Fetch], state: PartitionState | None = None) -> tuple[list[Outgoing], PartitionState]:
+    """Feed fetches one after another; returns all records and the last state."""
+    records: list[Outgoing] = []
+    state = state or PartitionState()
+    for one in cuts:
+        outcome = run(of.process(state, one, silent=False, poisoned={}))
+        state = outcome.state
+        records += outcome.outputs
+    return records, state

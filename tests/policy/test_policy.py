@@ -1,0 +1,106 @@
+"""The household policy says what its file says, and a typo is answered with the right word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.errors import InputError
+from streams.events.step import Step, Tagged
+from streams.policy import label as lattice
+from streams.policy.attributes import attributes_of
+from streams.policy.flow import decide
+from streams.policy.load import load, parse
+from tests import build
+
+POLICY = build.policy()
+LABEL = POLICY.label_of("imu", "public") or b""
+
+
+@pytest.mark.parametrize(("kind", "around", "zone"), [
+    ("imu", {}, "home-private"),
+    ("imu", {"place": "clinic"}, "health"),
+    ("imu", {"place": "clinic", "people_near": "strangers"}, "health"),
+    ("imu", {"place": "street"}, "public"),
+    ("imu", {"place": "street", "people_near": "strangers"}, "bystander-present"),
+    ("location", {"minor_near": True}, "bystander-present"),
+    ("imu", {"people_near": "household"}, "home-private"),
+    ("imu", {"place": "unknown"}, "unconfigured"),
+    ("imu", {"consent": 0}, "unconfigured"),
+    ("voice_query", {}, "voice-assistant"),
+    ("voice_query", {"place": "unknown"}, "voice-assistant"),
+    ("feedback", {"people_near": "strangers"}, "bystander-present"),
+    ("device_state", {"consent": 0}, "device"),
+    ("device_state", {"place": "clinic"}, "device"),
+])
+def test_zone(kind: str, around: dict[str, object], zone: str) -> None:
+    assert POLICY.zone_of(attributes_of(kind, kind, build.context(**around)))[0] == zone
+
+
+@pytest.mark.parametrize(("kind", "zone", "sink", "verdict"), [
+    ("imu", "home-private", "glasses.zoned", "allow"),
+    ("voice_query", "voice-assistant", "training-run", "allow"),
+    ("voice_query", "bystander-present", "training-run", "deny"),
+    ("voice_query", "bystander-present", "glasses.answers", "allow"),
+    ("voice_query", "health", "training-run", "deny"),
+    ("imu", "home-private", "nowhere", "unconfigured"),
+])
+def test_flow(kind: str, zone: str, sink: str, verdict: str) -> None:
+    label = POLICY.label_of(kind, zone)
+    assert label is not None
+    assert POLICY.flow(zone, label, sink).verdict == verdict
+
+
+def test_logging_mode_lets_a_deny_pass_but_neither_the_gate_nor_the_unconfigured() -> None:
+    relaxed = parse(POLICY.text.replace('mode = "enforcing"', 'mode = "logging"').replace(
+        'name = "glasses.zoned"\npurpose = "dpv:RequestedServiceProvision"', 'name = "glasses.zoned"\npurpose = "ai:ModelTraining"'), "relaxed")
+    label = relaxed.label_of("imu", "health") or b""
+    zoned, run = relaxed.flow("health", label, "glasses.zoned"), relaxed.flow("health", label, "training-run")
+    assert (zoned.verdict, zoned.passed, run.verdict, run.passed) == ("deny", True, "deny", False)
+    step = Step()
+    for zone, packed in (("unconfigured", label), ("health", b""), ("nowhere", label)):
+        assert not decide(Tagged(build.batch(), zone, packed, "test"), "glasses.zoned", relaxed, step)
+    assert [decision.verdict for decision in step.decisions] == ["unconfigured"] * 3
+
+
+def test_derived_labels_tighten_and_the_declassifier_loosens_retention_only() -> None:
+    parent = POLICY.label_of("voice_query", "voice-assistant") or b""
+    derived = POLICY.derive("answer", (parent, LABEL))
+    assert not lattice.loosens(parent, derived)
+    assert not lattice.loosens(LABEL, derived)
+    model = POLICY.declassify("model-training", derived)
+    assert lattice.loosens(derived, model)
+    before, after = lattice.unpack((derived,))[0], lattice.unpack((model,))[0]
+    assert [name for name in lattice.LABEL.names or () if before[name] != after[name]] == ["retention"]
+
+
+@pytest.mark.parametrize(("right", "wrong", "message"), [
+    ("people_near ==", "people_nere ==", r"line \d+: 'people_nere' is not an attribute .*did you mean 'people_near'"),
+    ("== 'strangers'", "== 'stranger'", r"'stranger' is a word that no attribute can have; did you mean 'strangers'"),
+    ('retention = "day"', 'retention = "dya"', "'dya' is not a retention class .*did you mean 'day'"),
+    ('mode = "enforcing"', 'mode = "enforcd"', "'enforcd' is not a mode; did you mean 'enforcing'"),
+    ('purpose = "ai:ModelTraining"', 'purpose = "ai:ModelTrainig"', "is not a purpose .*did you mean 'ai:ModelTraining'"),
+    ("[kinds]\nimu", "[kinds]\nimuu", "'imuu' is not a kind of event; did you mean 'imu'"),
+    ("rank = 50", "rank = 60", "is the same in two zones"),
+    ("seed_zone", "seed_zoen", "'seed_zoen' is not a field of the policy; did you mean 'seed_zone'"),
+    ("situation = {", "activity2 = {", "'activity2' is not a kind"),
+    ("name = ", "name is ", "found text that is not TOML"),
+    ("kind == 'voice_query' ||", "kind = 'voice_query' ||", "is not a CEL condition"),
+])
+def test_a_typo_is_named_with_the_nearest_right_word(right: str, wrong: str, message: str) -> None:
+    assert right in POLICY.text
+    with pytest.raises(InputError, match=r"mine\.toml.*" + message):
+        parse(POLICY.text.replace(right, wrong), "mine.toml")
+
+
+def test_policy_by_path_and_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(POLICY.text, encoding="utf-8")
+    assert load(str(path)).version == POLICY.version
+    with pytest.raises(InputError, match="expected a path to a policy or one of the shipped ones: household"):
+        load("houshold")
+
+
+def test_version_is_the_digest_of_the_content() -> None:
+    assert parse(POLICY.text + "\n# a remark\n", "x").version != POLICY.version

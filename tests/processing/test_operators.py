@@ -1,0 +1,80 @@
+"""Operators against the recordings' own labels and against what geometry says."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import device_sim
+from streams.events.state import Recent
+from streams.processing import place, situation
+from streams.processing.activity import classify
+from streams.topology import ANSWERS, DERIVED
+from tests import build
+
+RECORDINGS = Path(device_sim.__file__).parent / "recordings"
+
+
+def test_distance_against_the_known_length_of_a_degree() -> None:
+    assert place.distance_m((45.0, 13.0), (46.0, 13.0)) == pytest.approx(111_195, rel=1e-3)
+    assert place.distance_m((60.0, 13.0), (60.0, 14.0)) == pytest.approx(111_195 * math.cos(math.radians(60)), rel=1e-3)
+    assert place.distance_m((45.0, 13.0), (45.0, 13.0)) == 0
+
+
+def recorded_places() -> list[int]:
+    with (RECORDINGS / "gps-visnjan.csv").open(encoding="utf-8") as file:
+        fixes = [(float(row["latitude_deg"]), float(row["longitude_deg"])) for row in csv.DictReader(file)]
+    batches = [build.batch("location", None, i, 1, t0_ns=build.T0_NS + i * 10**9,
+                           columns={"latitude_deg": [lat], "longitude_deg": [lon], "altitude_m": [0.0]}) for i, (lat, lon) in enumerate(fixes)]
+    batches.append(build.ended(0, build.T0_NS + 10**12))
+    records, state = build.process(build.core(), [build.fetch(batches)])
+    assert sum(record.topic == DERIVED for record in records) == math.ceil(len(fixes) / place.WINDOW_FIXES)
+    return [recent.value for recent in state.devices["g1"].recents if recent.kind == "place"]
+
+
+def test_the_recorded_track_crosses_places() -> None:
+    places = recorded_places()
+    assert len(set(places)) >= 2
+    assert places == sorted(places)
+
+
+def test_activity_agrees_with_the_recordings_labels() -> None:
+    found: Counter[tuple[str, bool]] = Counter()
+    for path in sorted(RECORDINGS.glob("imu-*.csv.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for start in range(0, len(rows) - 99, 100):
+            window = rows[start:start + 100]
+            labels = {row["activity"] for row in window}
+            if len(labels) == 1:
+                norms = [math.sqrt(sum(float(row[f"accel_{axis}_mps2"]) ** 2 for axis in "xyz")) for row in window]
+                mean = sum(norms) / 100
+                spread = math.sqrt(sum((norm - mean) ** 2 for norm in norms) / 100)
+                label = labels.pop()
+                found[label, classify(spread) == label] += 1
+    for label in ("still", "walking", "stairs", "running"):
+        right, wrong = found[label, True], found[label, False]
+        assert right > 2 * wrong, f"{label}: {right} windows right, {wrong} wrong"
+
+
+def recent(kind: str, number: int, position: int, t_ns: int) -> Recent:
+    return Recent(kind, kind, number, position, t_ns, number, "public", "00")
+
+
+def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> None:
+    asked = build.query(0, "hello", 1000)
+    asked = type(asked)(**{**{name: getattr(asked, name) for name in type(asked).__slots__}, "position": 50})
+    recents = [recent("activity", 1, 10, 700), recent("place", 5, 20, 400), recent("activity", 2, 30, 900), recent("activity", 3, 40, 1001),
+               recent("activity", 4, 60, 950)]
+    found = situation.cited(asked, 0, recents)
+    assert {kind: one.number for kind, one in found.items()} == {"activity": 2, "place": 5}
+
+
+def test_a_query_with_nothing_known_is_answered_all_the_same() -> None:
+    records, _ = build.process(build.core(), [build.fetch([build.query(0, "wake me at seven", build.T0_NS)])])
+    assert sum(record.topic == ANSWERS for record in records) == 1

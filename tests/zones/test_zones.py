@@ -1,0 +1,124 @@
+"""Stage 1: nothing is lost, nothing is twice, nothing crosses a zone unseen."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.events.codec import decode, digest, encode
+from streams.events.headers import LABEL, ZONE
+from streams.events.record import Fetch, StoredRecord
+from streams.limits import REJECTED_BYTES_MAX, SEEN_RANGES_MAX
+from streams.topology import CAPTURED, REJECTED, ZONED
+from streams.zones.seen import add, unseen
+from streams.zones.stage import run as zones
+from tests import build
+
+POLICY = build.policy()
+RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 10)), max_size=20)
+
+
+@given(RANGES, st.integers(0, 60), st.integers(0, 10))
+def test_seen_ranges_are_the_set_of_numbers(ranges: list[tuple[int, int]], low: int, length: int) -> None:
+    seen: tuple[tuple[int, int], ...] = ()
+    numbers: set[int] = set()
+    for start, more in ranges:
+        seen = add(seen, start, start + more)
+        numbers |= set(range(start, start + more + 1))
+    assert {number for start, end in seen for number in range(start, end + 1)} == numbers
+    assert [number for start, end in unseen(seen, low, low + length) for number in range(start, end + 1)] == [
+        number for number in range(low, low + length + 1) if number not in numbers]
+
+
+def test_seen_ranges_are_bounded() -> None:
+    seen: tuple[tuple[int, int], ...] = ()
+    for i in range(3 * SEEN_RANGES_MAX):
+        seen = add(seen, 10 * i, 10 * i)
+    assert len(seen) == SEEN_RANGES_MAX
+    assert seen[-1] == (10 * (3 * SEEN_RANGES_MAX - 1),) * 2
+
+
+def test_a_batch_is_split_where_the_zone_changes() -> None:
+    made = build.batch(first=100, count=20, place="home", changes=[(7, build.context(place="street"))])
+    step, _ = zones(build.fetch([made]).records, {}, POLICY, {})
+    assert [(o.tagged.batch.run.first, o.tagged.batch.run.count, o.tagged.zone) for o in step.outputs] == [
+        (100, 7, "home-private"), (107, 13, "public")]
+    assert {o.source_digest for o in step.outputs} == {digest(encode(made))}
+    for output in step.outputs:
+        assert decode(output.value, 0).run == output.tagged.batch.run
+
+
+def test_a_batch_of_one_zone_is_forwarded_byte_for_byte_with_its_own_headers() -> None:
+    made = build.batch(changes=[(3, build.context(worn=False))])
+    sent = build.record(made, 0)
+    sent = build.record(made, 0, headers=(*sent.headers, ("tracestate", b"mine=1")))
+    records, _ = build.process(build.core(), [Fetch(CAPTURED, 2, [sent])])
+    zoned = next(record for record in records if record.topic == ZONED)
+    assert (zoned.value, zoned.key, zoned.partition) == (sent.value, sent.key, 2)
+    assert list(zoned.headers)[:len(sent.headers)] == list(sent.headers)
+    assert dict(zoned.headers)[ZONE] == b"home-private"
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.integers(1, 5))
+def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(order: list[int], cut: int) -> None:
+    batches = [build.batch(first=10 * i, count=10) for i in order]
+    devices, passed = {}, list[int]()
+    for at in range(0, len(batches), cut):
+        step, touched = zones(build.fetch(batches[at:at + cut], at).records, devices, POLICY, {})
+        devices.update(touched)
+        passed += [number for output in step.outputs for number in output.tagged.batch.run]
+        repeated = sum(reject.run.count for reject in step.rejects if reject.run and reject.rule == "repeat")
+        assert step.counts.repeated == repeated
+    assert sorted(passed) == [number for i in sorted(set(order)) for number in range(10 * i, 10 * i + 10)]
+
+
+def test_an_overlapping_batch_brings_only_what_is_new() -> None:
+    step, _ = zones(build.fetch([build.batch(first=0, count=10), build.batch(first=5, count=10)]).records, {}, POLICY, {})
+    assert [list(output.tagged.batch.run) for output in step.outputs] == [list(range(10)), list(range(10, 15))]
+
+
+def test_unconfigured_is_rejected_without_its_bytes() -> None:
+    records, _ = build.process(build.core(), [build.fetch([build.query(0, "my secret words", build.T0_NS, consent=0)])])
+    rejected = [record for record in records if record.topic == REJECTED]
+    assert len(rejected) == 1
+    assert rejected[0].value is None
+    assert dict(rejected[0].headers)["ce_id"] == b"g1/voice-query/0"
+    assert dict(rejected[0].headers)[ZONE] == b"unconfigured"
+    assert not [record for record in records if record.topic == ZONED]
+    assert b"secret" not in b"".join(record.value or b"" for record in records)
+
+
+def test_a_forged_tag_is_rejected() -> None:
+    sent = build.record(build.batch(), 0)
+    forged = [build.record(build.batch(), 0, headers=(*sent.headers, (name, b"public"))) for name in (ZONE, LABEL, "sightline-parents")]
+    step, _ = zones(forged, {}, POLICY, {})
+    assert [reject.rule for reject in step.rejects] == ["malformed"] * 3
+    assert all("only the zones stage may write" in reject.reason for reject in step.rejects)
+    assert not step.outputs
+
+
+def test_headers_and_key_must_agree_with_the_value() -> None:
+    step, _ = zones([build.record(build.batch(), 0, key=b"g2"), build.record(build.batch(), 1, headers=())], {}, POLICY, {})
+    assert ["key: found another" in step.rejects[0].reason, "ce_id is missing" in step.rejects[1].reason] == [True, True]
+
+
+@given(st.lists(st.binary(max_size=60) | st.none(), max_size=6))
+def test_any_bytes_are_rejected_with_a_reason_and_the_neighbours_pass(values: list[bytes | None]) -> None:
+    bad = [StoredRecord(i, 1, None, value) for i, value in enumerate(values)]
+    step, _ = zones([*bad, build.record(build.batch(), len(bad))], {}, POLICY, {})
+    assert [reject.position for reject in step.rejects] == list(range(len(bad)))
+    assert all(reject.reason for reject in step.rejects)
+    assert [output.tagged.batch.position for output in step.outputs] == [len(bad)]
+
+
+def test_rejected_bytes_are_cut_and_the_digest_covers_all() -> None:
+    value = b"x" * (REJECTED_BYTES_MAX + 10)
+    step, _ = zones([StoredRecord(0, 1, None, value)], {}, POLICY, {})
+    assert len(step.rejects[0].value or b"") == REJECTED_BYTES_MAX
+    assert (step.rejects[0].digest, step.rejects[0].value_bytes) == (digest(value), len(value))
+
+
+def test_a_poisoned_record_is_rejected_unseen_and_its_neighbour_passes() -> None:
+    step, _ = zones(build.fetch([build.batch(first=0), build.batch(first=20)]).records, {}, POLICY, {0: "KeyError twice"})
+    assert [(reject.position, reject.rule) for reject in step.rejects] == [(0, "poisoned")]
+    assert [output.tagged.batch.run.first for output in step.outputs] == [20]
