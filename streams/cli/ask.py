@@ -1,0 +1,78 @@
+"""`sightline ask`: questions about events, answered from the published store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streams.cli.output import emit_facts, emit_json, emit_table, json_option, store_option
+from streams.queries import questions
+from streams.queries.store import Store
+
+
+@click.group("ask")
+def command() -> None:
+    """Ask where an event came from, why it is where it is, where the loop carried it, and what is missing."""
+
+
+@command.command()
+@click.argument("identity", metavar="ID")
+@click.option("--through-models", is_flag=True, help="Go on through models into what they learned from.")
+@store_option
+@json_option
+def ancestors(identity: str, through_models: bool, store: Path, as_json: bool) -> None:
+    """Say everything that event ID (such as g1/answer/17) was made of, hop by hop."""
+    with Store.open(store) as opened:
+        answer = questions.ancestors(opened, identity, through_models=through_models)
+    _say(answer, as_json, {"ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
+                           "models": ("id", "examples", "wearers", "accuracy", "zone", "trained")})
+
+
+@command.command()
+@click.argument("identity", metavar="ID")
+@store_option
+@json_option
+def why(identity: str, store: Path, as_json: bool) -> None:
+    """Say why event ID is in its zone, what was decided about it, and what it was made of."""
+    with Store.open(store) as opened:
+        answer = questions.why(opened, identity)
+    _say(answer, as_json, {"rejected": ("stage", "reason", "rule", "zone"), "decisions": ("sink", "purpose", "verdict", "passed", "rule", "attributes"),
+                           "parents": ("id", "events", "zones", "operator", "declassifier")})
+
+
+@command.command()
+@click.argument("identity", metavar="ID")
+@store_option
+@json_option
+def loop(identity: str, store: Path, as_json: bool) -> None:
+    """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
+    with Store.open(store) as opened:
+        answer = questions.loop(opened, identity)
+    _say(answer, as_json, {"generations": ("id", "learned_from_it", "examples", "accuracy", "answers", "trained")})
+
+
+@command.command()
+@store_option
+@json_option
+def missing(store: Path, as_json: bool) -> None:
+    """Say which numbers of the captured streams are neither stored nor rejected."""
+    with Store.open(store) as opened:
+        answer = questions.missing(opened)
+    _say(answer, as_json, {"missing": ("source", "stream", "first", "count"), "streams": ("source", "stream", "kind", "highest", "stored")})
+
+
+def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:
+    """Print an answer: facts first, then a table for each list, with the columns that a person asks for."""
+    if as_json:
+        emit_json(answer)
+        return
+    emit_facts({name: value for name, value in answer.items() if name not in tables and not name.endswith("_more")})
+    for name, columns in tables.items():
+        if answer[name]:
+            click.echo(f"\n{name}")
+            emit_table(columns, [[row[column] for column in columns] for row in answer[name]])
+            if answer.get(f"{name}_more"):
+                click.echo(f"and {answer[f'{name}_more']:,} more; `sightline sql` can list them")

@@ -1,0 +1,75 @@
+"""How commands answer: aligned text for people, `--json` for programs; plain, so that it is the same in a pipe."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
+store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=Path("lineage-store"), show_default=True,
+                            help="Directory of the published store.")
+
+
+def emit_json(answer: object) -> None:
+    """Print one line of JSON."""
+    click.echo(orjson.dumps(answer, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode())
+
+
+def emit_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([cell(value) for value in row] for row in rows)
+    click.echo(text.getvalue(), nl=False)
+
+
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows in columns as wide as their content; numbers stand on the right."""
+    body = [list(row) for row in rows]
+    cells = [[cell(value) for value in row] for row in body]
+    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
+    right = [bool(body) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in body) for i in range(len(columns))]
+    for line in (list(columns), *cells):
+        shown = [text.rjust(width) if flush else text.ljust(width) for text, width, flush in zip(line, widths, right, strict=True)]
+        click.echo("  ".join(shown).rstrip())
+
+
+def emit_facts(facts: Mapping[str, Any]) -> None:
+    """Print names and values, one a line; what is empty is left out."""
+    shown = {name.replace("_", " "): cell(value) for name, value in facts.items() if value not in (None, "", [], {})}
+    width = max((len(name) for name in shown), default=0)
+    for name, value in shown.items():
+        click.echo(f"{name.ljust(width)}  {value}")
+
+
+def cell(value: object) -> str:
+    """Text of one value."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds")
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {cell(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(inner) for inner in value)
+    return str(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)

