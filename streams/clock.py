@@ -13,3 +13,8 @@ def now_ns() -> int:
 def monotonic_s() -> float:
     """Seconds on a clock that never runs backwards; for durations and deadlines only."""
     return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Wait, outside of an event loop."""
+    time.sleep(seconds)

@@ -39,7 +39,8 @@ def why(identity: str, store: Path, as_json: bool) -> None:
     """Say why event ID is in its zone, what was decided about it, and what it was made of."""
     with Store.open(store) as opened:
         answer = questions.why(opened, identity)
-    _say(answer, as_json, {"rejected": ("stage", "reason", "rule", "zone"), "decisions": ("sink", "purpose", "verdict", "passed", "rule", "attributes"),
+    _say(answer, as_json, {"rejected": ("stage", "reason", "rule", "zone"),
+                           "decisions": ("sink", "purpose", "verdict", "passed", "rule", "attributes"),
                            "parents": ("id", "events", "zones", "operator", "declassifier")})
 
 

@@ -36,7 +36,8 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     body = [list(row) for row in rows]
     cells = [[cell(value) for value in row] for row in body]
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
-    right = [bool(body) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in body) for i in range(len(columns))]
+    right = [bool(body) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in body)
+             for i in range(len(columns))]
     for line in (list(columns), *cells):
         shown = [text.rjust(width) if flush else text.ljust(width) for text, width, flush in zip(line, widths, right, strict=True)]
         click.echo("  ".join(shown).rstrip())
@@ -58,13 +59,11 @@ def cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds")
-    if isinstance(value, float):
-        return f"{value:.6g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {cell(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(cell(inner) for inner in value)
-    return str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: object) -> object:

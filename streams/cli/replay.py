@@ -20,7 +20,7 @@ from streams.topology import LINEAGE
 _INGEST_RECORDS = 200
 
 
-@click.command()
+@click.command("replay")
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
 @click.option("--store", default=settings.STORE, show_default=True, type=click.Path(file_okay=False, path_type=Path),
               help="Directory of the store to make; must be empty or absent.")

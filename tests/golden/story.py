@@ -17,7 +17,8 @@ def life() -> list[tuple[int, Batch]]:
     steps: list[tuple[float, Batch]] = []
     for i in range(14):
         spread, place = (0.1, "home") if i < 6 else (1.2, "street")
-        made = replace(build.imu(spread, i * 10, 10), t0_ns=build.T0_NS + i * SECOND_NS, dt_ns=SECOND_NS // 10, context=build.context(place=place))
+        made = replace(build.imu(spread, i * 10, 10), t0_ns=build.T0_NS + i * SECOND_NS, dt_ns=SECOND_NS // 10,
+                       context=build.context(place=place))
         if i == 0:
             made = replace(made, context=build.context(consent=0), changes=((4, build.context()),))
         if i == 5:

@@ -25,7 +25,8 @@ def rows(path: Path) -> dict[str, list[dict[str, Any]]]:
         for record in records:
             if record.topic == LINEAGE:
                 for table, columns in orjson.loads(record.value or b"")["tables"].items():
-                    tables.setdefault(table, []).extend(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+                    found = zip(*columns.values(), strict=True)
+                    tables.setdefault(table, []).extend(dict(zip(columns, row, strict=True)) for row in found)
 
     build.run(Replay(build.policy(), write, EXAMPLES_PER_RUN).run(path))
     return tables
@@ -35,11 +36,15 @@ def numbers(first: int, step: int, count: int) -> str:
     return str(first) if count == 1 else f"{first}..{first + step * (count - 1)}" + (f" by {step}" if step > 1 else "")
 
 
+def shown(row: dict[str, Any]) -> str:
+    return f"{row['source']}/{row['stream']}/{numbers(row['first'], row['step'], row['count'])}"
+
+
 def lines(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
     """One line a row, without digests of models and without accuracies, which belong to a version of scikit-learn."""
     found = [f"stream   {row['source']}/{row['stream']} ({row['kind']})" for row in tables["streams"]]
-    found += [f"event    {row['source']}/{row['stream']}/{numbers(row['first'], row['step'], row['count'])} in {row['zone']}, by {row['rule']}"
-              + (", split" if row["split_from"] else "") for row in tables["events"]]
+    found += [f"event    {shown(row)} in {row['zone']}, by {row['rule']}" + (", split" if row["split_from"] else "")
+              for row in tables["events"]]
     for row in tables["edges"]:
         child = numbers(row["child_first"], row["child_step"], row["child_count"])
         last = row["parent_first"] + row["parent_step"] * (row["child_count"] - 1) + row["parent_width"] - 1
@@ -47,9 +52,8 @@ def lines(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
                      f"{numbers(row['parent_first'], 1, last - row['parent_first'] + 1)} by {row['operator']}"
                      + (f", {row['directness']}" if row["directness"] == "indirect" else "")
                      + (f", declassified by {row['declassifier']}" if row["declassifier"] else ""))
-    found += [f"decision {row['verdict']} {row['source']}/{row['stream']}/{numbers(row['first'], row['step'], row['count'])} to {row['sink']}: "
-              f"{row['rule']}" for row in tables["decisions"] if row["verdict"] != "allow" or row["sink"] == "training-run"]
-    found += [f"rejected {row['source']}/{row['stream']}/{numbers(row['first'], 1, row['count'])} by {row['stage']}: {row['reason']}"
+    found += [f"decision {row['verdict']} {shown(row)} to {row['sink']}: {row['rule']}" for row in tables["decisions"] if row["verdict"] != "allow" or row["sink"] == "training-run"]
+    found += [f"rejected {shown({**row, 'step': 1})} by {row['stage']}: {row['reason']}"
               for row in tables["rejected"]]
     found += [f"model    {row['version']}: {row['examples']} examples of {row['wearers']} wearers, {row['zone']}" for row in tables["models"]]
     found += [f"run      {row['version']}: {row['admitted']} admitted, {row['refused']} refused, after {row['trigger']}"

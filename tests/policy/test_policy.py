@@ -53,8 +53,9 @@ def test_flow(kind: str, zone: str, sink: str, verdict: str) -> None:
 
 
 def test_logging_mode_lets_a_deny_pass_but_neither_the_gate_nor_the_unconfigured() -> None:
+    sink = 'name = "glasses.zoned"\npurpose = "'
     relaxed = parse(POLICY.text.replace('mode = "enforcing"', 'mode = "logging"').replace(
-        'name = "glasses.zoned"\npurpose = "dpv:RequestedServiceProvision"', 'name = "glasses.zoned"\npurpose = "ai:ModelTraining"'), "relaxed")
+        f"{sink}dpv:RequestedServiceProvision", f"{sink}ai:ModelTraining"), "relaxed")
     label = relaxed.label_of("imu", "health") or b""
     zoned, run = relaxed.flow("health", label, "glasses.zoned"), relaxed.flow("health", label, "training-run")
     assert (zoned.verdict, zoned.passed, run.verdict, run.passed) == ("deny", True, "deny", False)

@@ -30,7 +30,8 @@ def recorded_places() -> list[int]:
     with (RECORDINGS / "gps-visnjan.csv").open(encoding="utf-8") as file:
         fixes = [(float(row["latitude_deg"]), float(row["longitude_deg"])) for row in csv.DictReader(file)]
     batches = [build.batch("location", None, i, 1, t0_ns=build.T0_NS + i * 10**9,
-                           columns={"latitude_deg": [lat], "longitude_deg": [lon], "altitude_m": [0.0]}) for i, (lat, lon) in enumerate(fixes)]
+                           columns={"latitude_deg": [lat], "longitude_deg": [lon], "altitude_m": [0.0]})
+               for i, (lat, lon) in enumerate(fixes)]
     batches.append(build.ended(0, build.T0_NS + 10**12))
     records, state = build.process(build.core(), [build.fetch(batches)])
     assert sum(record.topic == DERIVED for record in records) == math.ceil(len(fixes) / place.WINDOW_FIXES)

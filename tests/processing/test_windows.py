@@ -59,7 +59,8 @@ def lives(draw: st.DrawFn) -> list[Batch]:
 
 
 def cut(batches: list[Batch], sizes: list[int]) -> list[Fetch]:
-    fetches, at = [], 0
+    fetches: list[Fetch] = []
+    at = 0
     while at < len(batches):
         size = sizes[len(fetches) % len(sizes)]
         fetches.append(build.fetch(batches[at:at + size], at))

@@ -11,10 +11,12 @@ from typing import Any
 
 import orjson
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import device_sim
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.models import intent
 from streams.models.intent import IntentModel, fit
 from streams.models.version import ModelVersion, version_key
 from streams.pipeline import TrainingCore, TrainingState
@@ -38,11 +40,11 @@ def examples(pairs: Sequence[tuple[str, str]], refused: Sequence[int] = (), sour
     """Records of `glasses.examples` as the glasses agent writes them; those in `refused` had a stranger near."""
     core = build.core()
     batches = []
-    for i, (text, intent) in enumerate(pairs):
+    for i, (text, chosen) in enumerate(pairs):
         t = build.T0_NS + i * 2_000_000_000
         around = {"place": "street", "people_near": "strangers"} if i in refused else {}
         batches += [build.query(i, text, t, source=source, **around),
-                    build.feedback(i, f"{source}/answer/{i}", intent, t + 10**9, source=source, **around)]
+                    build.feedback(i, f"{source}/answer/{i}", chosen, t + 10**9, source=source, **around)]
     records, _ = build.process(core, [build.fetch(batches[at:at + 20], at) for at in range(0, len(batches), 20)])
     made = [record for record in records if record.topic == EXAMPLES]
     assert len(made) == len(pairs)
@@ -87,17 +89,20 @@ def test_runs_go_by_count_of_admitted_examples_however_fetches_are_cut() -> None
 def test_refused_examples_are_listed_with_the_rule_and_not_learned() -> None:
     written, _ = train(examples(utterances(12, 2), refused=[0, 5]))
     denied = [row for row in table(written, "decisions") if row["verdict"] == "deny"]
-    assert [(row["stream"], row["first"], row["sink"]) for row in denied] == [("example", 0, "training-run"), ("example", 5, "training-run")]
+    assert [(row["stream"], row["first"], row["sink"]) for row in denied] == [
+        ("example", 0, "training-run"), ("example", 5, "training-run")]
     assert all("purpose ai:ModelTraining is not permitted" in row["rule"] for row in denied)
     manifest = versions(written)[0].manifest
     assert [number for _, _, run in manifest.admitted for number in run] == [1, 2, 3, 4, 6, 7]
-    assert [(run.first, rule.partition(":")[0]) for _, _, run, rule in manifest.refused] == [(0, "sinks.training-run"), (5, "sinks.training-run")]
+    assert [(run.first, rule.partition(":")[0]) for _, _, run, rule in manifest.refused] == [
+        (0, "sinks.training-run"), (5, "sinks.training-run")]
 
 
 def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:
     written, _ = train(examples(utterances(6, 3)))
     edges = [row for row in table(written, "edges") if row["child_stream"] == "intent-model"]
-    assert [(row["parent_source"], row["parent_stream"], row["parent_first"], row["parent_width"], row["declassifier"]) for row in edges] == [
+    named = ("parent_source", "parent_stream", "parent_first", "parent_width", "declassifier")
+    assert [tuple(row[name] for name in named) for row in edges] == [
         ("training", "seed", 0, len(seed.seed().pairs), ""), ("g1", "example", 0, 6, "model-training")]
     made = versions(written)[0]
     example = bytes.fromhex(dict(examples(utterances(1, 3))[0].headers)[LABEL].decode().partition(":")[2])
@@ -171,10 +176,6 @@ def test_a_model_survives_its_codec_and_a_changed_weight_does_not() -> None:
 
 
 def test_predictions_equal_scikit_learn() -> None:
-    from sklearn.linear_model import LogisticRegression
-
-    from streams.models import intent
-
     pairs = seed.seed().pairs
     regression = LogisticRegression(C=intent.INVERSE_REGULARISATION, max_iter=intent.ITERATIONS_MAX, random_state=0)
     regression.fit(intent.features([text for text, _ in pairs]), [name for _, name in pairs])

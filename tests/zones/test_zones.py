@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from streams.events.codec import decode, digest, encode
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, StoredRecord
+from streams.events.state import DeviceState
 from streams.limits import REJECTED_BYTES_MAX, SEEN_RANGES_MAX
 from streams.topology import CAPTURED, REJECTED, ZONED
 from streams.zones.seen import add, unseen
@@ -62,7 +63,8 @@ def test_a_batch_of_one_zone_is_forwarded_byte_for_byte_with_its_own_headers() -
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.integers(1, 5))
 def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(order: list[int], cut: int) -> None:
     batches = [build.batch(first=10 * i, count=10) for i in order]
-    devices, passed = {}, list[int]()
+    devices: dict[str, DeviceState] = {}
+    passed: list[int] = []
     for at in range(0, len(batches), cut):
         step, touched = zones(build.fetch(batches[at:at + cut], at).records, devices, POLICY, {})
         devices.update(touched)

@@ -1,0 +1,85 @@
+"""The `device-sim` command. Exit codes: 0 success, 2 wrong arguments or files, 3 no broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from device_sim import playback, scenarios
+from device_sim.runner import Options, Run, Summary
+from streams import settings, topology
+from streams.errors import SightlineError
+
+DEVICES_MAX = 1000
+PARTITIONS_MAX = 1024
+
+
+class SentenceGroup(click.Group):
+    """Turns our errors into one sentence on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; a `SightlineError` becomes its sentence and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except SightlineError as error:
+            click.echo(f"device-sim: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=SentenceGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sightline")
+def main() -> None:
+    """Play recordings as AI glasses."""
+    logging.basicConfig(level=logging.WARNING, format="device-sim: %(message)s")
+    # The client logs every attempt to connect; the link says the same once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@main.command()
+@click.option("--scenario", default="smoke", show_default=True, help=f"One of: {', '.join(scenarios.names())}.")
+@click.option("--devices", type=click.IntRange(1, DEVICES_MAX), default=2, show_default=True, help="Named g1, g2, ...")
+@click.option("--speed", type=click.Choice(["1", "10"]), default="1", show_default=True, help="Scenario time against wall time.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Draws the order of the queries.")
+@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+              help="Scenario time; at --speed 10, 60 s pass in 6.")
+@click.option("--to", "target", type=click.Choice(["kafka", "file"]), default="kafka", show_default=True,
+              help="file: the journal only, as fast as possible.")
+@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT.")
+@click.option("--journal", type=click.Path(file_okay=False, path_type=Path), required=True,
+              help="Directory; a run goes on where its journals end.")
+@click.option("--partitions", type=click.IntRange(1, PARTITIONS_MAX), default=topology.PARTITIONS_DEFAULT, show_default=True)
+@click.option("--start-ns", type=click.IntRange(0), default=None, help="Capture time of the start, ns since the epoch.  [default: now]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
+def run(*, scenario: str, devices: int, speed: str, seed: int, duration_s: float, target: str, broker: str, journal: Path,
+        partitions: int, start_ns: int | None, as_json: bool) -> None:
+    """Play a scenario, session after session, until the duration ends."""
+    options = Options(scenario, devices, int(speed), seed, duration_s, journal, partitions, broker if target == "kafka" else None, start_ns)
+    summary = asyncio.run(_run(options)).as_dict()
+    click.echo(orjson.dumps(summary).decode() if as_json else ", ".join(f"{name} {value}" for name, value in summary.items()))
+
+
+async def _run(options: Options) -> Summary:
+    return await Run(options).run()
+
+
+@main.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a recording.")
+def list_recordings(*, as_json: bool) -> None:
+    """List the recordings: length, rate, licence, origin."""
+    for each in playback.recordings().values():
+        row = {"name": each.name, "kind": each.kind, "rows": len(each.rows), "length_s": each.length_s, "rate_hz": each.rate_hz,
+               "licence": each.licence, "origin": each.origin, "source": each.source}
+        if as_json:
+            click.echo(orjson.dumps(row))
+        else:
+            length = f"{len(each.rows)} rows" if each.length_s is None else f"{each.length_s:g} s at {each.rate_hz:g} Hz"
+            click.echo(f"{each.name:20} {each.kind:12} {length:18} {each.licence:12} {each.origin:30} {each.source}")
+
+
+if __name__ == "__main__":
+    main()

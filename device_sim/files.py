@@ -1,0 +1,103 @@
+"""The device's journal on disk: written before a batch is sent, read when a device starts again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from device_sim.device import Captured, Past
+from streams.errors import InputError
+from streams.events import codec, headers, journal
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an earlier run left: the device's life so far and the batches that no broker acknowledged, in order."""
+
+    past: Past
+    unacknowledged: tuple[journal.Sent, ...]
+
+
+class Journal:
+    """Journal of one device, `<directory>/<device>.jsonl`, open for appending.
+
+    Guarantee: once `write` returns, the batch with its truth has left this process for the file, so a crash of the
+    process loses no number that was ever sent (a crash of the machine may: nothing is forced to the disk).
+
+    Raises
+    ------
+    InputError
+        The file is no journal, or the directory cannot be written.
+    """
+
+    def __init__(self, directory: Path, device: str) -> None:
+        self.path = directory / f"{device}.jsonl"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise InputError(f"--journal {directory}: {error.strerror}; expected a directory that can be written.") from error
+        try:
+            self._cut()
+            self.found = self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _cut(self) -> None:
+        # Truth is written in front of its batch in one go. What stands behind the last whole batch or acknowledgement
+        # was torn by a crash before the send: its numbers are free, and used again.
+        whole = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n") and not line.startswith(b'{"line":"truth"'):
+                    whole = file.tell()
+        self._file.truncate(whole)
+
+    def _read(self) -> Found:
+        next_numbers: dict[str, int] = {}
+        sessions = last_capture_ns = 0
+        unacknowledged: dict[str, journal.Sent] = {}
+        try:
+            for sent in journal.sent(self.path):
+                batch = codec.decode(sent.value, 0)
+                next_numbers[sent.stream] = sent.first + sent.count
+                sessions = max(sessions, int(batch.session_id[1:]))
+                last_capture_ns = max(last_capture_ns, batch.last_ns)
+                unacknowledged[sent.id] = sent
+            for line in journal.lines(self.path):
+                if line["line"] == "ack":
+                    unacknowledged.pop(line["id"], None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: found a line that is no device's journal line ({error}); name another --journal.") from error
+        return Found(Past(next_numbers, sessions, last_capture_ns), tuple(unacknowledged.values()))
+
+    def write(self, captured: Captured, sent_ns: int) -> journal.Sent:
+        """Append a batch that is about to be sent, with its truth; return it as it goes out."""
+        batch = captured.batch
+        sent = journal.Sent(batch.first_id, batch.source.encode(), codec.encode(batch), tuple(headers.envelope(batch)),
+                            batch.t0_ns // 1_000_000, sent_ns, batch.stream, batch.run.first, batch.run.count)
+        truth = [journal.truth_line(batch.source, batch.stream, run.first, run.count, zone) for run, zone in captured.truth]
+        self._file.write(b"".join([*truth, journal.sent_line(sent)]))
+        return sent
+
+    def acknowledged(self, batch_id: str, partition: int, offset: int, acked_ns: int) -> None:
+        """Append that the broker has a batch, and where."""
+        self._file.write(journal.ack_line(batch_id, partition, offset, acked_ns))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_answer(value: bytes | None) -> list[tuple[str, int, str]]:
+    """(device, query number, intent) of each answer in a record of `glasses.answers`; nothing of one that is malformed."""
+    try:
+        fields = orjson.loads(value or b"")
+        intents = fields["columns"]["intent"]
+        return [(fields["device_id"], fields["first"] + i * fields.get("step", 1), intent) for i, intent in enumerate(intents)]
+    except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError):
+        return []

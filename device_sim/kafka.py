@@ -1,0 +1,243 @@
+"""Where batches go and answers come from: the only module of the simulator that knows Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams import clock, limits, topology
+from streams.errors import InputError, UnavailableError
+from streams.events.journal import Sent
+
+BUFFER_BATCHES_MAX = 4096      #: sent or waiting, without acknowledgement; a device captures nothing more until there is room
+_START_WAIT_S = 10.0
+_STOP_WAIT_S = 1.0
+_LINGER_MS = 5
+_POLL_MS = 500
+
+log = logging.getLogger(__name__)
+
+
+def partition_of(device: str, partitions: int) -> int:
+    """Partition of a device: a fixed function of its name, so that all its batches stay in one order for ever.
+
+    Chosen here and not by the client's hash of the key, which differs between client libraries.
+    """
+    return zlib.crc32(device.encode()) % partitions
+
+
+class KafkaLink:
+    """Sends batches in order to `glasses.captured` and hears `glasses.answers`.
+
+    Delivery guarantee: the producer is idempotent with acks=all; a batch leaves the buffer on its acknowledgement only.
+    After a failed send everything unacknowledged is sent again in order by a new producer, so a batch can arrive twice
+    and never not at all. What is unacknowledged when the process ends is in the journal.
+
+    Parameters
+    ----------
+    broker
+        `host:port`.
+    partitions
+        Partition count of the topics; another count on the broker is refused.
+    devices
+        Names of the devices whose answers are heard.
+    on_ack
+        Called with (batch, partition, offset) on acknowledgement.
+    on_answer
+        Called with the value of each answer record written after `start`, committed ones only.
+    """
+
+    def __init__(self, broker: str, partitions: int, devices: Iterable[str], on_ack: Callable[[Sent, int, int], None],
+                 on_answer: Callable[[bytes | None], None]) -> None:
+        self.broker, self.partitions = broker, partitions
+        self._on_ack, self._on_answer = on_ack, on_answer
+        self._answer_partitions = sorted({partition_of(device, partitions) for device in devices})
+        self._unacknowledged: dict[str, Sent] = {}
+        self._waiting: deque[Sent] = deque()
+        self._changed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._broken = False
+        self._producer: Any = None
+        self._consumer: Any = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Reach the broker and stand at the end of the answers.
+
+        Raises
+        ------
+        UnavailableError
+            No broker, or not its topics, within 10 s.
+        InputError
+            The topics have another partition count.
+        """
+        deadline = clock.monotonic_s() + _START_WAIT_S
+        self._producer = await self._reach(self._new_producer, deadline)
+        try:
+            async with asyncio.timeout(_START_WAIT_S):
+                found = len(await self._producer.partitions_for(topology.CAPTURED))
+        except (KafkaError, TimeoutError):
+            raise UnavailableError(f"Topic {topology.CAPTURED} is not on {self.broker}. "
+                                   "`sightline broker`, `demo` and `worker` declare it.") from None
+        if found != self.partitions:
+            raise InputError(f"--partitions is {self.partitions}, but {topology.CAPTURED} on {self.broker} has {found}: "
+                             f"use --partitions {found}.")
+        self._consumer = await self._reach(self._new_consumer, deadline)
+        tasks: tuple[Awaitable[None], ...] = (self._send_all(), self._hear())
+        self._tasks = [asyncio.ensure_future(task) for task in tasks]
+        for running in self._tasks:
+            running.add_done_callback(lambda _: self._changed.set())
+
+    def send(self, sent: Sent) -> None:
+        """Take a batch, in order. Never blocks; ask `room` before capturing more."""
+        self._unacknowledged[sent.id] = sent
+        self._waiting.append(sent)
+        self._wake.set()
+
+    async def room(self) -> None:
+        """Return once the buffer has room."""
+        await self._until_below(BUFFER_BATCHES_MAX)
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait until everything is acknowledged, at most `timeout_s` seconds; return how many batches are not."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until_below(1)
+        except TimeoutError:
+            log.warning("%d batches have no acknowledgement; they are in the journal and the next start resends them",
+                        len(self._unacknowledged))
+        return len(self._unacknowledged)
+
+    async def close(self) -> None:
+        """Stop sending and hearing. What is unacknowledged stays so."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(_stop(client) for client in (self._consumer, self._producer) if client is not None))
+
+    async def _until_below(self, count: int) -> None:
+        while len(self._unacknowledged) >= count:
+            for task in self._tasks:
+                if task.done():
+                    task.result()  # raises: neither task ends by itself
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _new_producer(self) -> Any:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.broker, enable_idempotence=True, acks="all", compression_type="zstd", linger_ms=_LINGER_MS,
+            max_request_size=limits.MESSAGE_BYTES_MAX)
+        return await _started(producer)
+
+    async def _new_consumer(self) -> Any:
+        consumer = await _started(AIOKafkaConsumer(
+            bootstrap_servers=self.broker, group_id=None, enable_auto_commit=False, isolation_level="read_committed"))
+        partitions = [TopicPartition(topology.ANSWERS, partition) for partition in self._answer_partitions]
+        try:
+            consumer.assign(partitions)
+            await consumer.seek_to_end(*partitions)
+            for place in partitions:
+                # The position is looked up lazily; it must stand before the first query goes out.
+                await consumer.position(place)
+        except BaseException:
+            await _stop(consumer)
+            raise
+        return consumer
+
+    async def _reach(self, make: Callable[[], Awaitable[Any]], deadline_s: float) -> Any:
+        pause_s = 0.1
+        while True:
+            try:
+                return await make()
+            except KafkaError as error:
+                if clock.monotonic_s() + pause_s > deadline_s:
+                    raise UnavailableError(f"No Kafka answers at {self.broker} ({type(error).__name__}, tried for {_START_WAIT_S:g} s). "
+                                           "Start one with `sightline broker`, or name one with --broker HOST:PORT.") from error
+            except ValueError as error:
+                raise InputError(f"--broker {self.broker!r} is not HOST:PORT; example: 127.0.0.1:9092.") from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
+
+    async def _send_all(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                while self._waiting and not self._broken:
+                    await self._send_one(self._waiting[0])
+                    self._waiting.popleft()
+            except KafkaError as error:
+                self._fail(error)
+            if self._broken:
+                await self._begin_again()
+
+    async def _send_one(self, sent: Sent) -> None:
+        future = await self._producer.send(
+            topology.CAPTURED, sent.value, key=sent.key, partition=partition_of(sent.key.decode(), self.partitions),
+            timestamp_ms=sent.timestamp_ms, headers=list(sent.headers))
+        future.add_done_callback(partial(self._settled, sent, self._producer))
+
+    def _settled(self, sent: Sent, producer: Any, future: asyncio.Future[Any]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if not future.cancelled() and error is None:
+            placed = future.result()
+            if self._unacknowledged.pop(sent.id, None) is not None:
+                self._on_ack(sent, placed.partition, placed.offset)
+                self._changed.set()
+        elif producer is self._producer:
+            self._fail(error)
+
+    def _fail(self, error: BaseException | None) -> None:
+        if not self._broken:
+            log.warning("a send to %s failed (%s); everything unacknowledged is sent again", self.broker, type(error).__name__)
+        self._broken = True
+        self._wake.set()
+
+    async def _begin_again(self) -> None:
+        # A new producer, because batches behind the failed one may have arrived: only from the first that is not
+        # acknowledged on is the order certain.
+        old, self._producer = self._producer, None
+        await _stop(old)
+        self._producer = await self._reach(self._new_producer, float("inf"))
+        self._waiting = deque(self._unacknowledged.values())
+        self._broken = False
+        self._wake.set()
+
+    async def _hear(self) -> None:
+        while True:
+            try:
+                fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
+            except KafkaError as error:
+                log.warning("answers cannot be read from %s (%s); trying again", self.broker, type(error).__name__)
+                await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
+                continue
+            for records in fetched.values():
+                for record in records:
+                    self._on_answer(record.value)
+
+
+async def _started(client: Any) -> Any:
+    try:
+        await client.start()
+    except BaseException:
+        await _stop(client)
+        raise
+    return client
+
+
+async def _stop(client: Any) -> None:
+    # As a task of its own: without a broker the client's stop can end in the cancellation of one of its parts.
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait((stopping,), timeout=_STOP_WAIT_S)
+    if not stopping.done():
+        stopping.cancel()
+    elif not stopping.cancelled() and stopping.exception() is not None:
+        log.debug("a Kafka client did not stop in order: %r", stopping.exception())

@@ -1,0 +1,47 @@
+"""`sightline broker`: an embedded Apache Kafka in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from streams import topology
+from streams.errors import UnavailableError
+from streams.kafka.broker import EmbeddedBroker
+from streams.kafka.topics import declare
+
+
+@click.command("broker")
+@click.option("--port", default=9092, show_default=True, help="Port for clients on 127.0.0.1; the next one is the controller's.")
+@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path("kafka-data"), show_default=True,
+              help="Where the broker keeps its log; found again on the next start.")
+@click.option("--partitions", default=topology.PARTITIONS_DEFAULT, show_default=True,
+              help="Partitions of the topics that follow devices; fixed for their life.")
+def command(port: int, directory: Path, partitions: int) -> None:
+    """Run an embedded Apache Kafka in the foreground; Ctrl-C stops it.
+
+    The first run fetches it from Maven Central (44 MB); later ones need no network.
+    """
+    node = EmbeddedBroker()
+    console = Console(stderr=True)
+    # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left behind.
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if console.is_terminal:
+            with console.status("starting Apache Kafka") as status:
+                node.start(directory, port, status.update)
+        else:
+            node.start(directory, port, lambda sentence: click.echo(sentence, err=True))
+        asyncio.run(declare(node.address, partitions))
+        click.echo(f"Apache Kafka answers at {node.address}; its log is in {directory}. Ctrl-C stops it.")
+        node.wait()
+        raise UnavailableError(f"Apache Kafka ended by itself. Look into {directory / 'kafka.log'}, then start it again.")
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    finally:
+        node.stop()
+        signal.signal(signal.SIGTERM, former)

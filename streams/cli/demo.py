@@ -1,0 +1,140 @@
+"""`sightline demo`: everything on this machine for a while, then the ledger and four questions."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streams import clock, settings
+from streams.cli.output import emit_json
+from streams.demo import Demo
+from streams.errors import SightlineError
+from streams.ledger import lines, run_ledger
+from streams.queries.store import Store
+
+STATUS_INTERVAL_S = 1.0
+#: An answer that was learned from, so that every question has something to say.
+_ANSWER = """
+SELECT example.parent_source || '/' || example.parent_stream || '/' || example.parent_first AS id
+FROM edges AS example JOIN edges AS run ON run.operator = 'training' AND run.parent_source = example.child_source
+    AND run.parent_stream = example.child_stream
+    AND example.child_first BETWEEN run.parent_first AND run.parent_first + run.parent_width - 1
+WHERE example.operator = 'example' AND example.parent_stream LIKE 'answer%' ORDER BY example.epoch, id LIMIT 1"""
+_LATEST = """
+SELECT source || '/' || stream || '/' || "first" AS id FROM events WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
+
+
+@click.command("demo")
+@click.option("--scenario", default="smoke", show_default=True, help="What the glasses live through; `device-sim list` names them.")
+@click.option("--speed", type=click.Choice(["1", "10"]), default="1", show_default=True, help="Scenario time against wall time.")
+@click.option("--duration-s", default=60.0, show_default=True, help="Scenario time, seconds.")
+@click.option("--devices", default=2, show_default=True, help="How many glasses.")
+@click.option("--seed", default=1, show_default=True, help="Draws the order of the queries.")
+@click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
+@click.option("--broker", default="", metavar="HOST:PORT", help="A Kafka that is already there.  [default: an embedded one]")
+@click.option("--store", default=settings.STORE, show_default=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Directory of the store; a later demo on the same one goes on.")
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object.")
+@click.pass_context
+def command(context: click.Context, scenario: str, speed: str, duration_s: float, devices: int, seed: int, policy: str, broker: str,
+            store: Path, as_json: bool) -> None:
+    """Run broker, glasses, worker and snapshots on this machine, then check every record and ask four questions.
+
+    Broker data, journals and logs lie in STORE-run. Ctrl-C ends the glasses' session and brings what was sent into the
+    store; a second Ctrl-C stops at once, and the next demo on the same store goes on from there.
+    """
+    began_ns = clock.now_ns()
+    demo = Demo(store.absolute(), policy, lambda sentence: click.echo(sentence, err=True), broker)
+    with _interruptible(demo) as interrupts:
+        try:
+            demo.start()
+            _play(demo, ["--scenario", scenario, "--speed", speed, "--duration-s", str(duration_s), "--devices", str(devices),
+                         "--seed", str(seed)], interrupts)
+            demo.drain()
+            result = run_ledger(demo.journal, demo.broker, demo.store, began_ns)
+            result["rss_mb"] = demo.rss_mb()
+        finally:
+            demo.stop()
+    result["first_epoch_s"] = _first_epoch_s(demo.store, began_ns)
+    _report(demo.store, result, as_json=as_json)
+    context.exit(0 if result["clean"] else 1)
+
+
+@contextmanager
+def _interruptible(demo: Demo) -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM: the first ends the session, the second ends everything at once."""
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        interrupts.append(number)
+        if len(interrupts) > 1:
+            demo.kill()
+            raise SystemExit(128 + number)
+        click.echo("\nending the session and bringing what was sent into the store; Ctrl-C again stops at once", err=True)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int]) -> None:
+    """Run the device to its end, with a line about the newest epoch every second."""
+    if interrupts:
+        return
+    device = demo.play(arguments)
+    began_s = clock.monotonic_s()
+    asked_to_stop = False
+    while device.process.poll() is None:
+        if interrupts and not asked_to_stop:
+            device.process.send_signal(signal.SIGINT)
+            asked_to_stop = True
+        demo.watch()
+        click.echo(_line(clock.monotonic_s() - began_s, demo.status()), err=True)
+        clock.sleep(STATUS_INTERVAL_S)
+    if device.process.returncode != 0:
+        raise SightlineError(f"the glasses ended with code {device.process.returncode}: {device.last_line()} (all of it: {device.log})")
+
+
+def _line(elapsed_s: float, status: dict[str, Any]) -> str:
+    """One status line."""
+    if not status:
+        return f"{elapsed_s:4.0f} s  no epoch yet"
+    return (f"{elapsed_s:4.0f} s  epoch {status['epoch']:<4} {int(status['events']):>8,} events visible  {status['rejected']:>5,} rejected"
+            f"  {status['answers']:>4} answers  {status['examples']:>4} examples  model {status['model']}")
+
+
+def _first_epoch_s(store: Path, began_ns: int) -> float:
+    """Seconds from the start of the command to its first epoch."""
+    with Store.open(store) as opened:
+        found = opened.sql(f"SELECT min(published_ns) FROM epochs WHERE published_ns >= {began_ns:d}").rows[0][0]  # noqa: S608 - a number
+    return round((found - began_ns) / 1e9, 2) if found else -1.0
+
+
+def _report(store: Path, result: dict[str, Any], *, as_json: bool) -> None:
+    """Print the ledger, and the answers to four questions with real ids; or one JSON object."""
+    if as_json:
+        emit_json(result)
+        return
+    for said in lines(result):
+        click.echo(said)
+    memory = ", ".join(f"{name} {size} MB" for name, size in result["rss_mb"].items())
+    click.echo(f"memory    {memory}; first epoch after {result['first_epoch_s']} s")
+    with Store.open(store) as opened:
+        learned, latest = opened.sql(_ANSWER).rows, opened.sql(_LATEST).rows
+    questions = [["ask", "ancestors", latest[0][0]], ["ask", "why", latest[0][0]]] if latest else []
+    questions += [["ask", "loop", learned[0][0]]] if learned else []
+    for question in [*questions, ["ask", "missing"]]:
+        shown = [*question, "--store", str(store)]
+        click.echo(f"\n$ sightline {' '.join(shown)}")
+        sys.stdout.flush()
+        subprocess.run([sys.executable, "-m", "streams.cli", *shown], check=False)

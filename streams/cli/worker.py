@@ -1,0 +1,25 @@
+"""`sightline worker`: stages 1-5, two Faust apps in one process."""
+
+from __future__ import annotations
+
+import click
+
+from streams import settings, topology
+from streams.preparation import make_cores, prepare
+from streams.worker import run_worker
+
+
+@click.command("worker")
+@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka.")
+@click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file, for a broker that has none yet.")
+@click.option("--partitions", default=topology.PARTITIONS_DEFAULT, show_default=True,
+              help="Partitions of the topics that follow devices; must be what the topics have.")
+@click.pass_context
+def command(context: click.Context, broker: str, policy: str, partitions: int) -> None:
+    """Run the stages zones, processing, assistant, feedback and training until Ctrl-C.
+
+    Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
+    """
+    context.exit(run_worker(
+        broker, policy, make_cores, prepare=prepare, partitions=partitions, on_ready=lambda: click.echo(f"worker ready on {broker}")
+    ))

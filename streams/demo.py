@@ -1,0 +1,210 @@
+"""Everything on one machine: broker, worker, snapshots and device as processes, watched, drained and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from streams import clock
+from streams.errors import SightlineError, UnavailableError
+from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.reader import committed_offsets, end_offsets, read_all
+from streams.kafka.topics import declare
+from streams.queries.store import Store
+from streams.topology import AGENTS, LINEAGE
+
+READY_WAIT_S = 60.0
+DRAIN_WAIT_S = 60.0
+STOP_WAIT_S = 10.0
+_STATUS = """
+SELECT (SELECT max(epoch) FROM epochs) AS epoch, coalesce(sum(count) FILTER (WHERE topic = 'glasses.captured'), 0) AS events,
+       count(*) FILTER (WHERE kind = 'answer') AS answers, count(*) FILTER (WHERE kind = 'example' AND topic <> '') AS examples,
+       coalesce(max("first") FILTER (WHERE kind = 'model'), 0) AS model,
+       (SELECT coalesce(sum(count), 0) FROM rejected WHERE rule <> 'repeat') AS rejected
+FROM events"""
+
+
+@dataclass
+class Part:
+    """One process of the demo, its log, and the most memory it was seen to use (resident, with its children)."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    rss_bytes_max: int = 0
+
+    def watch(self) -> None:
+        """Note the memory in use; an ended process is an error that quotes its own last sentence."""
+        if self.process.poll() is not None:
+            raise UnavailableError(f"the {self.name} ended with code {self.process.returncode}: {self.last_line()} (all of it: {self.log})")
+        self.rss_bytes_max = max(self.rss_bytes_max, _rss_bytes(self.process.pid))
+
+    def last_line(self) -> str:
+        """What the process said last."""
+        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return said[-1] if said else "it said nothing"
+
+    def stop(self) -> None:
+        """Ask it to stop as Ctrl-C would; kill it when it does not within STOP_WAIT_S."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(STOP_WAIT_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        process = psutil.Process(pid)
+        return int(process.memory_info().rss + sum(child.memory_info().rss for child in process.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+@dataclass
+class Demo:
+    """One demo on one store. What it leaves beside the store, in `<store>-run`, lets the next one go on."""
+
+    store: Path
+    policy: str
+    say: Callable[[str], None]
+    broker: str = ""
+    parts: list[Part] = field(default_factory=list)
+    embedded: EmbeddedBroker | None = None
+    broker_rss_bytes_max: int = 0
+
+    def __post_init__(self) -> None:
+        self.run = self.store.parent / f"{self.store.name}-run"
+        self.journal = self.run / "journal"
+
+    def start(self) -> None:
+        """Start broker, worker and snapshots and wait until the worker can take batches.
+
+        Raises
+        ------
+        UnavailableError
+            One of them does not start; the sentence says which and why.
+        """
+        self.journal.mkdir(parents=True, exist_ok=True)
+        if not self.broker:
+            self.embedded = EmbeddedBroker()
+            self.embedded.start(self.run / "kafka", free_port(), self.say)
+            self.broker = self.embedded.address
+        asyncio.run(declare(self.broker))
+        self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
+        worker = self._spawn("worker", "streams.cli", "worker", "--broker", self.broker, "--policy", self.policy)
+        self._spawn("snapshots", "streams.cli", "snapshots", "--broker", self.broker, "--store", str(self.store))
+        deadline_s = clock.monotonic_s() + READY_WAIT_S
+        while "worker ready" not in worker.log.read_text(encoding="utf-8", errors="replace"):
+            self.watch()
+            if clock.monotonic_s() > deadline_s:
+                raise UnavailableError(f"the worker was not ready after {READY_WAIT_S:.0f} s; look into {worker.log}")
+            clock.sleep(0.1)
+
+    def play(self, arguments: Sequence[str]) -> Part:
+        """Start the device; `arguments` are those of `device-sim run` beside broker and journal."""
+        return self._spawn("device", "device_sim", "run", "--to", "kafka", "--broker", self.broker, "--journal", str(self.journal),
+                           "--json", *arguments)
+
+    def _spawn(self, name: str, module: str, *arguments: str) -> Part:
+        log = self.run / f"{name}.log"
+        with log.open("wb") as out:
+            # A session of its own: Ctrl-C reaches the demo alone, which then stops the parts in order.
+            process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                                       start_new_session=True)
+        part = Part(name, process, log)
+        self.parts.append(part)
+        return part
+
+    def watch(self) -> None:
+        """Note every process's memory; raise when one that should run has ended."""
+        for part in self.parts:
+            if part.name != "device":
+                part.watch()
+        if self.embedded is not None and self.embedded.pid is not None:
+            self.broker_rss_bytes_max = max(self.broker_rss_bytes_max, _rss_bytes(self.embedded.pid))
+
+    def status(self) -> dict[str, Any]:
+        """What the newest epoch shows; empty before the first one."""
+        try:
+            with Store.open(self.store) as store:
+                return store.sql(_STATUS).dicts()[0]
+        except UnavailableError:
+            return {}
+
+    def drain(self, gone: Callable[[], bool] = lambda: False) -> None:
+        """Wait until agents and store hold everything that was sent; `gone` says to give up early.
+
+        Raises
+        ------
+        SightlineError
+            It did not happen within DRAIN_WAIT_S.
+        """
+        deadline_s = clock.monotonic_s() + DRAIN_WAIT_S
+        for waiting_for, reached in self._stations():
+            while not reached():
+                self.watch()
+                if gone():
+                    return
+                if clock.monotonic_s() > deadline_s:
+                    raise SightlineError(f"{waiting_for} did not reach the end within {DRAIN_WAIT_S:.0f} s; "
+                                         f"look into the logs in {self.run}")
+                clock.sleep(0.2)
+
+    def _stations(self) -> Iterator[tuple[str, Callable[[], bool]]]:
+        """Each place that must reach its end, in the order of the flow, so that what one adds is waited for in the next."""
+        for agent, topic in AGENTS.items():
+            yield f"the agent {agent}", lambda agent=agent, topic=topic: asyncio.run(self._agent_at_end(agent, topic))  # type: ignore[misc]
+        ends = {partition: end for (_, partition), end in asyncio.run(end_offsets(self.broker, [LINEAGE])).items()}
+        yield "the store", lambda: self._store_at(ends)
+
+    async def _agent_at_end(self, agent: str, topic: str) -> bool:
+        committed = {partition: offset for (_, partition), offset in (await committed_offsets(self.broker, agent, [topic])).items()}
+        # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is left does.
+        return not await read_all(self.broker, topic, from_offsets=committed)
+
+    def _store_at(self, ends: dict[int, int]) -> bool:
+        try:
+            with Store.open(self.store) as store:
+                found = store.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0]
+        except (UnavailableError, IndexError):
+            return False
+        offsets: dict[int, int] = dict(found)
+        return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
+
+    def stop(self) -> None:
+        """Stop everything in the order of the flow. Safe to call again."""
+        for part in self.parts:
+            part.stop()
+        self.parts.clear()
+        if self.embedded is not None:
+            self.embedded.stop()
+            self.embedded = None
+
+    def kill(self) -> None:
+        """End everything at once; the next demo goes on from what is on disk."""
+        for part in self.parts:
+            part.kill()
+        if self.embedded is not None:
+            self.embedded.stop()
+
+    def rss_mb(self) -> dict[str, int]:
+        """Most resident memory seen by part, in MB."""
+        seen = {part.name: part.rss_bytes_max // 1_000_000 for part in self.parts if part.name != "device"}
+        return {**seen, "broker": self.broker_rss_bytes_max // 1_000_000}

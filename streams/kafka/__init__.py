@@ -1,0 +1,1 @@
+"""The broker side: embedded broker, topics, transactional transport, group-less reading."""

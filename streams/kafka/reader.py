@@ -1,0 +1,255 @@
+"""Reading topics without a consumer group: whole (to the end), or following on from known offsets.
+
+Delivery: a reader commits nothing. Its positions are offsets of the next record to read, never of the last one read; who keeps
+them together with the effect of what was read gets every committed record exactly once. Aborted records are not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CoordinatorLoadInProgressError, OffsetOutOfRangeError
+
+from streams import limits
+from streams.errors import InputError, UnavailableError
+from streams.kafka.connection import WAIT_S_DEFAULT, reach
+
+FETCH_BYTES_MAX = 8 * 1024 * 1024
+_POLL_MS = 200
+
+
+@asynccontextmanager
+async def _consumer(broker: str, wait_s: float, *, committed: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
+    async def start() -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=broker, group_id=None, enable_auto_commit=False, auto_offset_reset="none",
+            isolation_level="read_committed" if committed else "read_uncommitted", fetch_max_wait_ms=_POLL_MS,
+            max_partition_fetch_bytes=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES, fetch_max_bytes=FETCH_BYTES_MAX,
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
+    consumer = await reach(broker, start, wait_s)
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: str) -> list[TopicPartition]:
+    # The public `partitions_for_topic` knows subscribed topics only, and a subscription needs a group.
+    numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+    if not numbers:
+        raise UnavailableError(f"There is no topic {topic} on {broker}. `sightline worker` or `sightline broker` declares the topics.")
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+async def _uncommitted_ends(broker: str, tps: Sequence[TopicPartition], wait_s: float) -> dict[TopicPartition, int]:
+    # A read-committed consumer is told the last *stable* offset instead: an open transaction would hide what is behind it.
+    async with _consumer(broker, wait_s, committed=False) as consumer:
+        return dict(await consumer.end_offsets(tps))
+
+
+async def read_all(
+    broker: str, topic: str, partition: int | None = None, *, from_offsets: Mapping[int, int] | None = None, committed: bool = True,
+    wait_s: float = WAIT_S_DEFAULT,
+) -> list[ConsumerRecord]:
+    """Return the records of `topic` up to the end as it was at the start of the call, in order within each partition.
+
+    The end is the *uncommitted* high watermark: a transaction that is open at the start is waited for (the broker ends an
+    abandoned one), so nobody mistakes records that an open transaction hides for records that do not exist.
+
+    Parameters
+    ----------
+    partition
+        Only this one; all of them when None.
+    from_offsets
+        First offset by partition; the earliest there is for partitions that it does not name.
+    committed
+        False: also the records of open and aborted transactions.
+    wait_s
+        Patience with an absent broker, seconds.
+
+    Raises
+    ------
+    InputError
+        An offset in `from_offsets` lies outside the log.
+    UnavailableError
+        The broker or the topic is absent.
+    """
+    async with _consumer(broker, wait_s, committed=committed) as consumer:
+        every = await _partitions(consumer, topic, broker)
+        chosen = [tp for tp in every if partition is None or tp.partition == partition]
+        if not chosen:
+            raise UnavailableError(f"Topic {topic} on {broker} has partitions 0 to {len(every) - 1}, not partition {partition}.")
+        begin, end = await consumer.beginning_offsets(chosen), await _uncommitted_ends(broker, chosen, wait_s)
+        consumer.assign(chosen)
+        for tp in chosen:
+            consumer.seek(tp, _checked((from_offsets or {}).get(tp.partition, begin[tp]), begin[tp], end[tp], tp))
+        return await _read_to(consumer, end)
+
+
+async def _read_to(consumer: AIOKafkaConsumer, end: Mapping[TopicPartition, int]) -> list[ConsumerRecord]:
+    records: list[ConsumerRecord] = []
+    # Transaction markers take offsets but are no records: only the position tells that the end is reached.
+    while short := [tp for tp in end if await consumer.position(tp) < end[tp]]:
+        fetched = await _getmany(consumer, short, _POLL_MS, limits.FETCH_RECORDS_MAX)
+        for tp, some in fetched.items():
+            records.extend(record for record in some if record.offset < end[tp])
+    return records
+
+
+async def _getmany(
+    consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition], timeout_ms: int, max_records: int
+) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+    try:
+        return dict(await consumer.getmany(*tps, timeout_ms=timeout_ms, max_records=max_records))
+    except OffsetOutOfRangeError as error:
+        raise InputError(outside_sentence(error)) from error
+
+
+def outside_sentence(error: OffsetOutOfRangeError) -> str:
+    """Return the sentence for positions that the broker's log does not hold."""
+    places = ", ".join(f"{tp.topic} partition {tp.partition} offset {offset}" for tp, offset in dict(error.args[0]).items())
+    return (
+        f"The log does not hold what should be read next ({places}): it was deleted by retention, or this is another broker's log. "
+        "Nothing was skipped. Use the broker that these offsets belong to, or begin with an empty store."
+    )
+
+
+def _checked(offset: int, begin: int, end: int, tp: TopicPartition) -> int:
+    if not begin <= offset <= end:
+        raise InputError(
+            f"Offset {offset} of {tp.topic} partition {tp.partition} lies outside its log, which holds {begin} to {end}: it was deleted by "
+            "retention, or this is another broker's log. Nothing was skipped. Use the broker that these offsets belong to, or begin with "
+            "an empty store."
+        )
+    return offset
+
+
+class Follower:
+    """Follows all partitions of one topic from given offsets, read-committed, without a group.
+
+    Delivery: exactly the committed records, in order within a partition. `positions()` is what to resume from: the next offset
+    to read, past everything that `poll` returned and past the transaction markers after it.
+
+    Parameters
+    ----------
+    from_offsets
+        Next offset by partition; the earliest there is for partitions that it does not name.
+    partitions
+        Only these; all of them when None.
+    wait_s
+        Patience with an absent broker at `start`, seconds.
+    """
+
+    def __init__(
+        self, broker: str, topic: str, from_offsets: Mapping[int, int] | None = None, *, partitions: Iterable[int] | None = None,
+        wait_s: float = WAIT_S_DEFAULT,
+    ) -> None:
+        self._broker, self._topic, self._wait_s = broker, topic, wait_s
+        self._from = dict(from_offsets or {})
+        self._only = None if partitions is None else frozenset(partitions)
+        self._context = _consumer(broker, wait_s)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._tps: list[TopicPartition] = []
+
+    async def start(self) -> None:
+        """Connect and go to the given offsets.
+
+        Raises
+        ------
+        InputError
+            An offset lies outside the log: an error said aloud, never a reset.
+        UnavailableError
+            The broker or the topic is absent.
+        """
+        consumer = await self._context.__aenter__()
+        self._consumer = consumer
+        try:
+            every = await _partitions(consumer, self._topic, self._broker)
+            self._tps = [tp for tp in every if self._only is None or tp.partition in self._only]
+            begin, end = await consumer.beginning_offsets(self._tps), await _uncommitted_ends(self._broker, self._tps, self._wait_s)
+            consumer.assign(self._tps)
+            for tp in self._tps:
+                consumer.seek(tp, _checked(self._from.get(tp.partition, begin[tp]), begin[tp], end[tp], tp))
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Disconnect. Does nothing when not started."""
+        if self._consumer is not None:
+            self._consumer = None
+            await self._context.__aexit__(None, None, None)
+
+    async def __aenter__(self) -> Follower:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.stop()
+
+    async def poll(self, timeout_ms: int, max_records: int) -> dict[int, list[ConsumerRecord]]:
+        """Return what is there now by partition, at most `max_records`; wait up to `timeout_ms` for the first record."""
+        fetched = await _getmany(self._running(), self._tps, timeout_ms, max_records)
+        return {tp.partition: records for tp, records in fetched.items()}
+
+    async def positions(self) -> dict[int, int]:
+        """Next offset to read by partition."""
+        consumer = self._running()
+        return {tp.partition: await consumer.position(tp) for tp in self._tps}
+
+    async def end_offsets(self) -> dict[int, int]:
+        """Uncommitted high watermark by partition."""
+        self._running()
+        return {tp.partition: offset for tp, offset in (await _uncommitted_ends(self._broker, self._tps, self._wait_s)).items()}
+
+    def _running(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise UnavailableError(f"The follower of {self._topic} is not started; use it inside `async with`.")
+        return self._consumer
+
+
+async def end_offsets(broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT) -> dict[tuple[str, int], int]:
+    """Return the uncommitted high watermark by (topic, partition); UnavailableError when broker or topic is absent."""
+    async with _consumer(broker, wait_s, committed=False) as consumer:
+        tps = [tp for topic in topics for tp in await _partitions(consumer, topic, broker)]
+        return {(tp.topic, tp.partition): offset for tp, offset in (await consumer.end_offsets(tps)).items()}
+
+
+async def committed_offsets(
+    broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
+) -> dict[tuple[str, int], int]:
+    """Return the offset that `group` reads next by (topic, partition); partitions that it never committed are absent."""
+    async def start() -> AIOKafkaAdminClient:
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+        try:
+            await admin.start()
+        except BaseException:
+            await admin.close()
+            raise
+        return admin
+
+    async def ask() -> dict[tuple[str, int], int]:
+        tps = [TopicPartition(topic["topic"], place["partition"]) for topic in described for place in topic["partitions"]]
+        listed = await admin.list_consumer_group_offsets(group, partitions=tps)
+        if len(listed) < len(tps):
+            # An error of the whole group (its coordinator is loading) has no entries, and the client does not look at its code.
+            raise CoordinatorLoadInProgressError(f"no offsets of group {group} yet")
+        return {(tp.topic, tp.partition): found.offset for tp, found in listed.items() if found.offset >= 0}
+
+    admin = await reach(broker, start, wait_s)
+    try:
+        described = await admin.describe_topics(list(topics))
+        # A broker that just started says for a moment that it has no coordinator.
+        return await reach(broker, ask, wait_s)
+    finally:
+        await admin.close()

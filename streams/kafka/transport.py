@@ -1,0 +1,204 @@
+"""Faust's transport, replaced on Faust's own extension point: one fetch of one partition is one event, one transaction.
+
+Delivery: exactly once from the source topic to everything that a core writes. Faust keeps the app, the agents and the group
+membership; its commits are off, because they are where it can lose records (so are its acks, by the topic's `acks=False`: they only
+feed those commits, and without them would grow for ever).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+import aiokafka
+import faust
+import yarl
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from streams import limits
+from streams.events.record import Core
+from streams.kafka.partition import Delivery, PartitionOwner
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+#: An idle fetch holds the one connection to a broker this long; a partition that was just emptied waits for its end.
+IDLE_FETCH_MS = 100
+EXIT_LOUDLY = 1
+
+
+def end_process(reason: str, error: BaseException | None = None, code: int = EXIT_LOUDLY) -> NoReturn:
+    """Say why, and end the process at once: another worker, or the next start, reads from the committed offset.
+
+    Faust would acknowledge the event and go on, or restart the agent with its next event; both are a loss.
+    """
+    log.critical("%s; this worker ends now, nothing is lost: the next one goes on from the committed offset", reason, exc_info=error)
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(code)
+
+
+class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
+    """Round robin that remembers when it met a subscribed topic without partitions.
+
+    After a broker restart the group's leader can see that for a moment. The assignment is then empty and stays so for ever, unless
+    somebody asks for another one.
+    """
+
+    def __init__(self) -> None:
+        self.missed = False
+
+    def assign(self, cluster: ClusterMetadata, members: Mapping[str, Any]) -> Any:
+        """Assign as round robin does, and note whether any subscribed topic had no partitions."""
+        subscribed = {topic for member in members.values() for topic in member.subscription}
+        self.missed = any(not cluster.partitions_for_topic(topic) for topic in subscribed)
+        return super().assign(cluster, members)
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread of the group member: heartbeats go on there while a core computes."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = IDLE_FETCH_MS
+        self.assignor = WatchfulAssignor()
+        consumer._partition_assignment_strategy = [self.assignor]
+        return consumer
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Owns the assigned partitions, each through a `PartitionOwner`; is their `Feed`.
+
+    Delivery: exactly once. Offsets are committed by the transaction of each fetch, nowhere else.
+    """
+
+    core: ClassVar[Core[Any]]
+    broker: ClassVar[str]
+    agent: ClassVar[str]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._owners: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- what Faust asks for -------------------------------------------------
+
+    async def commit(self, topics: object = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002  Faust names them
+        """Commit nothing: the transaction of each fetch has done it."""
+        return False
+
+    def track_message(self, message: ConsumerMessage) -> None:
+        """Keep no list of pending events: what is in flight is bounded by the partition's slots."""
+
+    async def perform_seek(self) -> None:
+        """Seek nothing: every owner seeks its partition itself, explicitly, before it delivers."""
+
+    async def wait_empty(self) -> None:
+        """Wait for nothing: `on_partitions_revoked` and `on_stop` end the owners, which finish or abort their transaction."""
+
+    async def verify_all_partitions_active(self) -> None:
+        """Check nothing: Faust's check counts its own commits."""
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        # Each owner reads its own partition, so that a full one never holds up another; Faust's fetcher has nothing to do.
+        waits = [asyncio.create_task(stopped.wait()) for stopped in (self._stopped, fetcher._stopped)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let Faust start its actors, then own every partition of the source topic."""
+        await self._end_owners()
+        await super().on_partitions_assigned(assigned, generation_id)
+        for tp in sorted(assigned):
+            place = TopicPartition(tp.topic, tp.partition)
+            owner = PartitionOwner(self.broker, self.agent, self.core, place, self)
+            task = asyncio.create_task(owner.run(), name=f"owner of {tp.topic} {tp.partition}")
+            task.add_done_callback(self._owner_done)
+            self._owners[place] = task
+        if self._thread.assignor.missed and self._watch is None:
+            self._watch = asyncio.create_task(self._rejoin())
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """End every owner (finishes or aborts its transaction, closes its producer) before the partitions go to somebody else."""
+        await self._end_owners()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_stop(self) -> None:
+        """End every owner, then leave."""
+        await self._end_owners()
+        if self._watch is not None:
+            self._watch.cancel()
+        await super().on_stop()
+
+    # -- the owners ----------------------------------------------------------
+
+    async def _end_owners(self) -> None:
+        owners = list(self._owners.values())
+        self._owners.clear()
+        for owner in owners:
+            owner.cancel()
+        await asyncio.gather(*owners, return_exceptions=True)
+
+    def _owner_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            end_process(f"The {task.get_name()} failed: {error}", error)
+
+    async def _rejoin(self) -> None:
+        await asyncio.sleep(limits.EMPTY_ASSIGNMENT_REJOIN_S)
+        self._watch = None
+        log.warning("%s: a subscribed topic had no partitions when they were assigned; asking for another assignment", self.agent)
+        await self._in_thread(_call(self._thread._ensure_consumer()._coordinator.request_rejoin))
+
+    async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop))
+
+    # -- the feed of the owners ----------------------------------------------
+
+    async def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Move the position of one partition, whether it ever committed or not."""
+        await self._in_thread(_call(self._thread._ensure_consumer().seek, tp, offset))
+
+    async def flowing(self) -> None:
+        """Return once Faust has finished its rebalance."""
+        while not self.flow_active:
+            await self.can_resume_flow.wait()
+
+    async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[ConsumerRecord]:
+        """Read records of one partition in the consumer's thread."""
+        fetcher = self._thread._ensure_consumer()._fetcher
+        fetched = await self._in_thread(fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records))
+        records: Sequence[ConsumerRecord] = fetched.get(tp, ())
+        return records
+
+    async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
+        """Give one fetch to the agent's actor of its partition, as one Faust event."""
+        last = delivery.fetch.records[-1]
+        await self.callback(ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, 0, None, None, delivery, None, 0, 0, TP(tp.topic, tp.partition),
+            generation_id=self.app.consumer_generation_id,
+        ))
+
+
+async def _call(function: Any, *arguments: Any) -> None:
+    function(*arguments)
+
+
+def batch_transport(app: faust.App, broker: str, agent: str, core: Core[Any]) -> driver.Transport:
+    """Return a transport for `app` whose consumer feeds `core` fetch by fetch as agent (and group) `agent`."""
+    consumer = type("AgentConsumer", (BatchConsumer,), {"core": core, "broker": broker, "agent": agent})
+    transport = type("BatchTransport", (driver.Transport,), {"Consumer": consumer})
+    return transport([yarl.URL(f"kafka://{broker}")], app, loop=app.loop)

@@ -1,0 +1,6 @@
+-- Decisions about number $number of one stream.
+SELECT sink, purpose, verdict, passed, mode, zone, rule, policy_version, attributes, consent, t_ns
+FROM read_parquet($files)
+WHERE source = $source AND stream = $stream
+    AND "first" <= $number AND "first" + step * ("count" - 1) >= $number AND ($number - "first") % step = 0
+ORDER BY ALL

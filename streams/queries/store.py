@@ -1,0 +1,196 @@
+"""One published epoch, opened so that a question can read it and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import orjson
+
+from streams import limits
+from streams.errors import InputError, UnavailableError
+
+_SQL = Path(__file__).with_name("sql")
+#: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
+_READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+#: Errors about the statement's own text; the others can quote values from the store.
+_ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
+_SELECT_ONLY = "only one SELECT is run here (also WITH, FROM, VALUES, SHOW, DESCRIBE); the store cannot be changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of an answer, at most ANSWER_ROWS_MAX; `more` says how many there are beyond them."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    more: int
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Rows by column name."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The numbers of one stream in one segment file."""
+
+    file: str
+    lowest: int
+    highest: int
+
+
+class Store:
+    """An open epoch, for one thread at a time; use it in `with`. It stays the same epoch whatever the writer does.
+
+    The segments of an epoch are kept for SUPERSEDED_GRACE_S seconds after a newer epoch replaced them; a reader that
+    needs longer opens anew.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, epoch: int) -> None:
+        self._connection, self.directory, self.epoch = connection, directory, epoch
+        self._spans: dict[tuple[str, str], dict[tuple[str, str], list[Span]]] = {}
+
+    @classmethod
+    def open(cls, directory: Path) -> Store:
+        """Open the newest epoch of the store in `directory`.
+
+        The catalog is opened under its epoch's own name: within a process DuckDB would hand out an older epoch for a name
+        that has moved. Files outside the directory cannot be read, settings cannot be changed.
+
+        Raises
+        ------
+        UnavailableError
+            There is no store, or no epoch yet.
+        InputError
+            The catalog cannot be read.
+        """
+        directory = directory.resolve()
+        link = directory / "catalog.duckdb"
+        if not link.exists():
+            what = "no epoch has been published yet; wait for the writer" if (directory / "hot.duckdb").exists() else \
+                "there is no store; name one with --store, or make one with `sightline demo`"
+            raise UnavailableError(f"{directory}: {what}")
+        catalog = link.resolve()
+        connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+        try:
+            connection.execute(f"ATTACH {_quoted(str(catalog))} AS store (READ_ONLY)")
+            connection.execute("USE store")
+            connection.execute(f"SET file_search_path = {_quoted(str(directory))}")
+            connection.execute("SET TimeZone = 'UTC'")
+            files = [file for (file,) in connection.execute("SELECT DISTINCT file FROM segments").fetchall()]
+            # Both forms are asked for: as the views name them, and as the walks do.
+            allowed = ", ".join(_quoted(path) for file in files for path in (file, str(directory / file)))
+            connection.execute(f"SET allowed_paths = [{allowed}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            newest = connection.execute("SELECT max(epoch) FROM epochs").fetchone() or (0,)
+        except duckdb.Error as error:
+            connection.close()
+            raise InputError(f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); is it whole, and DuckDB 1.5 or "
+                             f"later?") from None
+        return cls(connection, directory, newest[0])
+
+    def close(self) -> None:
+        """Let go of the epoch."""
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def sql(self, text: str, limit: int = limits.ANSWER_ROWS_MAX) -> Rows:
+        """Run one SELECT on the published store and return at most `limit` rows.
+
+        Raises
+        ------
+        InputError
+            It is not exactly one statement that only reads, or DuckDB refused it. Values of the store are not repeated.
+        """
+        self._refuse_writing(text)
+        try:
+            self._connection.execute(text)
+            columns = tuple(column[0] for column in self._connection.description or ())
+            rows = self._connection.fetchmany(limit)
+            more = 0
+            while some := self._connection.fetchmany(10_000):
+                more += len(some)
+        except _ABOUT_THE_TEXT as error:
+            raise InputError(f"sql: {_first_line(error)}") from None
+        except duckdb.PermissionException:
+            raise InputError("sql: it reaches for a file outside the store; only the store's own tables can be read") from None
+        except duckdb.Error as error:
+            raise InputError(f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of the store and is not "
+                             f"repeated)") from None
+        return Rows(columns, rows, more)
+
+    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Run the statement in `sql/<name>.sql`; columns by their names there, all rows."""
+        self._connection.execute(_statement(name), dict(parameters or {}))
+        columns = tuple(column[0] for column in self._connection.description or ())
+        return Rows(columns, self._connection.fetchall(), 0)
+
+    def files_with(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
+        """Absolute paths of a table's segments in which the stream has numbers between `low` and `high`."""
+        spans = self._spans_of(table, role)
+        return [span.file for span in spans.get((source, stream), ()) if span.lowest <= high and span.highest >= low]
+
+    def streams_of(self, table: str) -> frozenset[tuple[str, str]]:
+        """Streams (source, stream) that a table has rows about."""
+        return frozenset(self._spans_of(table, "own"))
+
+    def _spans_of(self, table: str, role: str) -> dict[tuple[str, str], list[Span]]:
+        spans = self._spans.get((table, role))
+        if spans is None:
+            spans = self._spans[table, role] = {}
+            for file, source, stream, lowest, highest in self.query("spans", {"table": table, "role": role}).rows:
+                spans.setdefault((source, stream), []).append(Span(str(self.directory / file), lowest, highest))
+        return spans
+
+    def _refuse_writing(self, text: str) -> None:
+        try:
+            statements = duckdb.extract_statements(text)
+        except duckdb.Error as error:
+            raise InputError(f"sql: {_first_line(error)}") from None
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            found = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
+            raise InputError(f"sql: found {found}, but {_SELECT_ONLY}")
+        row = self._connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
+        tree = orjson.loads(row[0]) if row else {"error": True}
+        odd = sorted(set(_nodes(tree)) - _READING_NODES)
+        if tree.get("error") or odd:
+            raise InputError(f"sql: found a part that writes or that cannot be checked, but {_SELECT_ONLY}")
+
+
+def _nodes(tree: object) -> Iterator[str]:
+    """Types of all query nodes in a serialized statement."""
+    pending = [tree]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            kind = item.get("type")
+            if isinstance(kind, str) and kind.endswith("_NODE"):
+                yield kind
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@cache
+def _statement(name: str) -> str:
+    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")

@@ -1,0 +1,69 @@
+"""The catalog of an epoch: a tiny DuckDB file with views over the current segments, made from a template."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import duckdb
+
+from streams.lineage.tables import TABLES
+from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, settle, sync
+from streams.snapshots.hot import VERSION, Hot, columns_of, quoted
+from streams.snapshots.segments import SPAN_COLUMNS
+
+#: Readers of this version and later can open a catalog.
+STORAGE_VERSION = "v1.5.0"
+_VIEWS = Path(__file__).with_name("views.sql")
+
+
+@cache
+def template() -> bytes:
+    """Content of a catalog with all its views and no rows: made once a process, because making it costs more than an epoch."""
+    with tempfile.TemporaryDirectory(prefix="sightline-") as directory, duckdb.connect() as connection:
+        path = Path(directory, CATALOG)
+        connection.execute(f"ATTACH {quoted(str(path))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)")
+        connection.execute("USE next")
+        connection.execute("CREATE SCHEMA files")
+        for table in TABLES:
+            connection.execute(_files_view("next", table, []))
+        for statement in duckdb.extract_statements(_VIEWS.read_text(encoding="utf-8")):
+            connection.execute(statement)
+        connection.execute("USE memory")
+        connection.execute("DETACH next")
+        return path.read_bytes()
+
+
+def write(hot: Hot, directory: Path, epoch: int) -> None:
+    """Write `catalog-<epoch>.duckdb`: it has its name only when it is whole, and both are on disk."""
+    temporary = directory / f"{CATALOG}{TEMPORARY}"
+    temporary.unlink(missing_ok=True)
+    temporary.write_bytes(template())
+    connection = hot.connection
+    connection.execute(f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)")
+    try:
+        with hot.transaction():
+            files: dict[str, list[str]] = {}
+            for table, file, _ in hot.current_files():
+                files.setdefault(table, []).append(file)
+            for table, names in files.items():
+                connection.execute(_files_view("next", table, names))
+            connection.execute("INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE epoch <= ? ORDER "
+                               "BY epoch", [epoch])
+            connection.execute(f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments WHERE superseded_ns IS NULL")  # noqa: S608
+            connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, VERSION])
+    finally:
+        connection.execute("DETACH next")
+    settle(temporary, directory / catalog_name(epoch))
+    sync(directory)
+
+
+def _files_view(catalog: str, table: str, files: list[str]) -> str:
+    """View over a table's current segments; typed and empty when there are none."""
+    if files:
+        body = f"SELECT * FROM read_parquet([{', '.join(quoted(file) for file in files)}])"  # noqa: S608 - names are ours
+    else:
+        nulls = ", ".join(f"NULL::{kind} AS {name}" for name, kind in (column.rsplit(" ", 1) for column in columns_of(table).split(", ")))
+        body = f"SELECT {nulls} WHERE false"
+    return f"CREATE OR REPLACE VIEW {catalog}.files.{table} AS {body}"

@@ -1,0 +1,105 @@
+"""The store's directory: what lies in it, who may write it, and writing files so that a crash leaves whole ones."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from streams.errors import InputError, UnavailableError
+
+HOT, CATALOG, SEGMENTS, LOCK = "hot.duckdb", "catalog.duckdb", "segments", "writer.lock"
+TEMPORARY = ".tmp"
+_OURS = re.compile(r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|.*\.tmp(\.wal)?)")
+
+
+def catalog_name(epoch: int) -> str:
+    """File name of an epoch's catalog."""
+    return f"catalog-{epoch:08d}.duckdb"
+
+
+def claim(directory: Path) -> int:
+    """Make `directory` ours to write and return the descriptor that holds the lock until it is closed.
+
+    The lock is on a file inside, so another path to the same directory (a symlink) meets the same lock, and the system
+    releases it when the process dies.
+
+    Raises
+    ------
+    UnavailableError
+        Another writer has it.
+    InputError
+        It is no directory, holds files that are not a store's, or is a store that lost its hot file.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be a store directory ({error.strerror}); name a directory that can be written") from None
+    present = sorted(entry.name for entry in directory.iterdir())
+    if HOT not in present:
+        foreign = [name for name in present if not _OURS.fullmatch(name)]
+        if foreign:
+            raise InputError(f"{directory}: found {foreign[0]}, which is no file of a store; expected a store or an empty directory. Name "
+                             f"another one")
+        if CATALOG in present:
+            raise InputError(f"{directory}: found a catalog but no {HOT}; without it nobody knows where to go on. Put it back, or begin an "
+                             f"empty directory")
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be written ({error.strerror}); name a directory that can be written") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UnavailableError(f"{directory}: the store directory is in use by another writer. Stop that one, or name another "
+                               f"directory") from None
+    (directory / SEGMENTS).mkdir(exist_ok=True)
+    return descriptor
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the names in a directory, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def settle(temporary: Path, final: Path) -> None:
+    """Give a finished temporary file its name: content on disk first, then the name, read-only for everybody.
+
+    The name itself is on disk once the directory is synced.
+    """
+    sync(temporary)
+    temporary.chmod(0o444)
+    temporary.replace(final)
+
+
+def point(directory: Path, epoch: int) -> None:
+    """Move the name `catalog.duckdb` to an epoch's catalog, atomically. The link is relative, so that a store can be moved."""
+    link = directory / f"{CATALOG}{TEMPORARY}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(catalog_name(epoch))
+    link.replace(directory / CATALOG)
+    sync(directory)
+
+
+def pointed(directory: Path) -> str | None:
+    """Return the file name that `catalog.duckdb` leads to; None before the first epoch."""
+    path = directory / CATALOG
+    return path.readlink().name if path.is_symlink() else None
+
+
+def remove_leftovers(directory: Path, current: set[str]) -> None:
+    """Remove temporary files, and segments that no epoch knows: what a crash in the middle of a step leaves behind.
+
+    `current` are the segments' names relative to the directory.
+    """
+    for path in (*directory.glob(f"*{TEMPORARY}*"), *directory.glob(f"{SEGMENTS}/*{TEMPORARY}")):
+        path.unlink()
+    for path in directory.glob(f"{SEGMENTS}/*.parquet"):
+        if f"{SEGMENTS}/{path.name}" not in current:
+            path.unlink()

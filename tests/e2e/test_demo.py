@@ -1,0 +1,121 @@
+"""The main job, end to end on an Apache Kafka of its own: played, interrupted, gone on with, and checked record by record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.cli.main import COMMANDS
+
+DURATION_S = "60"
+
+
+def demo(store: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "streams.cli", "demo", "--store", str(store), "--speed", "10", "--duration-s", DURATION_S, "--json",
+            *arguments]
+
+
+def sightline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "streams.cli", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """A store after a demo that was interrupted and a second one on the same store; the results of both."""
+    store = tmp_path_factory.mktemp("demo") / "lineage-store"
+    with subprocess.Popen(demo(store, "--seed", "3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        said = []
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if " answers" in line and not line.split(" answers")[0].endswith(" 0"):
+                process.send_signal(signal.SIGINT)
+                break
+        out, rest = process.communicate(timeout=120)
+    assert process.returncode == 0, "".join(said) + rest
+    again = subprocess.run(demo(store, "--seed", "4"), capture_output=True, text=True, timeout=180, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    return store, json.loads(out.splitlines()[-1]), json.loads(again.stdout.splitlines()[-1])
+
+
+def test_nothing_is_missing_twice_or_in_a_wrong_zone(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    _, first, second = played
+    for result in (first, second):
+        assert result["clean"], result["findings"]
+        assert result["events_sent"] == result["events_stored"] + result["events_rejected"]
+        assert (result["events_missing"], result["events_twice"], result["zone_truth_mismatches"], result["orphan_parents"]) == (0, 0, 0, 0)
+    assert second["events_sent"] > first["events_sent"] > 0
+    assert second["zone_truth_checked"] == second["events_sent"]
+    assert second["events_rejected"] > 0
+
+
+def test_the_loop_turned_and_learned(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    _, _, result = played
+    versions = [model["version"] for model in result["models"]]
+    assert versions == list(range(1, len(versions) + 1))
+    assert len(versions) >= 4
+    assert result["models"][-1]["accuracy"] >= result["models"][0]["accuracy"] + 0.03
+    assert result["examples_refused"] > 0
+    assert result["examples"] == result["feedback"]
+
+
+def test_questions_are_answered_with_real_ids(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    store, _, _ = played
+    rows = json.loads(sightline("sql", "SELECT max(\"first\") AS n FROM events WHERE kind = 'answer' AND source = 'g1'", "--json", "--store",
+                                str(store)).stdout)
+    newest = f"g1/answer/{(rows['rows'] if isinstance(rows, dict) else rows)[0]['n']}"
+    for question in (["ancestors", newest], ["why", newest], ["loop", "g1/answer/0"], ["missing"]):
+        answer = sightline("ask", *question, "--json", "--store", str(store))
+        assert answer.returncode == 0, answer.stderr
+        assert json.loads(answer.stdout)
+    found = json.loads(sightline("ask", "ancestors", newest, "--json", "--store", str(store)).stdout)
+    streams = {row["id"].split("/")[1] for row in found["ancestors"]}
+    assert {"voice-query", "situation", "activity", "imu-right", "intent-model"} <= streams
+
+
+def test_a_moved_store_still_answers(played: tuple[Path, dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+    shutil.copytree(played[0], tmp_path / "elsewhere", symlinks=True)
+    assert sightline("ask", "missing", "--store", str(tmp_path / "elsewhere")).returncode == 0
+
+
+def test_nothing_of_the_demo_is_left_running(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    time.sleep(0.5)
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(played[0].parent) not in left
+
+
+def test_another_policy_on_the_same_topics_is_refused(played: tuple[Path, dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+    text = (Path(sys.modules["streams"].__file__ or "").parent / "policy" / "policies" / "household.toml").read_text(encoding="utf-8")
+    other = tmp_path / "other.toml"
+    other.write_text(text + "\n# another content is another version\n", encoding="utf-8")
+    refused = subprocess.run(demo(played[0], "--policy", str(other)), capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode == 3
+    assert "but the topics on" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code", "sentence"), [
+    (["demo", "--policy", "houshold"], 2, "expected a path to a policy or one of the shipped ones: household"),
+    (["worker", "--broker", "127.0.0.1:1"], 3, "127.0.0.1:1"),
+    (["ask", "missing", "--store", "nowhere"], 3, "there is no store"),
+    (["replay", "."], 2, "found no journal"),
+])
+def test_errors_are_sentences(arguments: list[str], code: int, sentence: str, tmp_path: Path) -> None:
+    result = subprocess.run([sys.executable, "-m", "streams.cli", *arguments], capture_output=True, text=True, timeout=60, check=False,
+                            cwd=tmp_path)
+    assert (result.returncode, sentence in result.stderr, "Traceback" in result.stderr) == (code, True, False), result.stderr
+
+
+def test_every_command_has_help() -> None:
+    for name in COMMANDS:
+        result = sightline(name, "--help")
+        assert result.returncode == 0
+        assert len(result.stdout.splitlines()) > 3

@@ -1,0 +1,111 @@
+"""The embedded broker: its jars, its ports, its directory, its topics."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streams import settings, topology
+from streams.cli.broker import command as broker_command
+from streams.errors import InputError, UnavailableError
+from streams.kafka import jars, reader, topics
+from streams.kafka.broker import EmbeddedBroker, answers, free_port
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_taken_port_is_a_sentence_before_java_starts(tmp_path: Path, taken: int) -> None:
+    port = free_port()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port + taken))
+        other.listen()
+        sentence = rf"Port {port + taken} on 127.0.0.1, needed for .*Address already in use.*--port"
+        with pytest.raises(UnavailableError, match=sentence) as raised:
+            EmbeddedBroker().start(tmp_path / "data", port)
+    assert raised.value.exit_code == 3
+    assert not (tmp_path / "data").exists()
+
+
+def test_no_network_on_the_first_run_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = settings.child_environment
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}
+    monkeypatch.setattr(settings, "child_environment", lambda **extra: real(**nowhere, **extra))
+    monkeypatch.setattr(settings, "CACHE", tmp_path)
+    said: list[str] = []
+    sentence = r"needs the jars of Apache Kafka 4\.3\.1 once.*Maven Central.*Later starts need no network"
+    with pytest.raises(UnavailableError, match=sentence) as raised:
+        EmbeddedBroker().start(tmp_path / "data", free_port(), said.append)
+    assert raised.value.exit_code == 3
+    assert "first run: fetching Apache Kafka 4.3.1" in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_differing_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "CACHE", tmp_path)
+    kept = tmp_path / f"kafka-{jars.KAFKA_VERSION}"
+    kept.mkdir()
+    for name in jars.read_lock():
+        (kept / name).write_bytes(b"something else")
+    found = hashlib.sha256(b"something else").hexdigest()
+    with pytest.raises(InputError, match=rf"HdrHistogram-2\.2\.2\.jar has SHA-256 {found}, but broker\.lock expects 22d1d431"):
+        EmbeddedBroker().start(tmp_path / "data", free_port())
+
+
+@pytest.mark.parametrize("port", [0, 65535, 70000])
+def test_port_out_of_range_is_a_sentence(tmp_path: Path, port: int) -> None:
+    with pytest.raises(InputError, match=f"Port {port} cannot be used; expected 1 to 65534"):
+        EmbeddedBroker().start(tmp_path, port)
+
+
+async def test_data_survives_a_kill(tmp_path: Path) -> None:
+    node = EmbeddedBroker()
+    try:
+        node.start(tmp_path, free_port())
+        await topics.declare(node.address, 2)
+        cluster = (tmp_path / "cluster.id").read_text()
+        node.kill()
+        assert node.pid is None
+        node.start(tmp_path, free_port())
+        assert (tmp_path / "cluster.id").read_text() == cluster
+        assert set(await reader.end_offsets(node.address, [topology.CAPTURED])) == {(topology.CAPTURED, 0), (topology.CAPTURED, 1)}
+    finally:
+        node.stop()
+
+
+def test_only_a_kafka_answers(broker: str) -> None:
+    host, port = broker.split(":")
+    assert answers(host, int(port))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        assert not answers("127.0.0.1", silent.getsockname()[1])
+
+
+async def test_topics_are_declared_once_with_their_configuration(broker: str) -> None:
+    await topics.declare(broker)
+    await topics.declare(broker)
+    ends = await reader.end_offsets(broker, [topic.name for topic in topology.TOPICS])
+    for topic in topology.TOPICS:
+        assert sum(name == topic.name for name, _partition in ends) == topology.partition_count(topic.name)
+
+
+async def test_another_partition_count_is_refused(broker: str) -> None:
+    await topics.declare(broker)
+    with pytest.raises(InputError, match=r"has 4 partitions, but this start expects 3.*--partitions 4") as raised:
+        await topics.declare(broker, 3)
+    assert raised.value.exit_code == 2
+
+
+async def test_absent_broker_is_a_sentence() -> None:
+    with pytest.raises(UnavailableError, match=r"No Kafka answers at 127\.0\.0\.1:1 \(tried for 0\.3 s\)\. Start one with"):
+        await topics.declare("127.0.0.1:1", wait_s=0.3)
+
+
+def test_command_says_that_the_port_is_taken(broker: str, tmp_path: Path) -> None:
+    port = broker.split(":")[1]
+    result = CliRunner().invoke(broker_command, ["--port", port, "--directory", str(tmp_path)])
+    assert isinstance(result.exception, UnavailableError)

@@ -1,0 +1,120 @@
+"""The worker as a process: two apps in one loop, signals, and starting again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from streams.kafka import reader
+from streams.worker import TableFollower, WorkerContext
+from tests.kafka.conftest import Room, create, numbers_by_partition, until, values_by_partition
+
+pytestmark = pytest.mark.kafka
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def worker(room: Room, pause_s: float = 0.0) -> AsyncIterator[subprocess.Popen[str]]:
+    """Run the toy worker as a child process; killed at the end if it still runs."""
+    arguments = [room.broker, room.agent, room.source, room.target, str(room.directory / "note"), str(pause_s)]
+    command = [sys.executable, "-m", "tests.kafka.toy", *arguments]
+    ready = room.directory / "note.ready"
+    ready.unlink(missing_ok=True)
+    child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        await until(lambda: ready.exists() or child.poll() is not None)
+        yield child
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()
+
+
+async def interrupted(child: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal and check that the worker leaves with exit code 0 within 5 s."""
+    began = time.monotonic()
+    child.send_signal(number)
+    code = await asyncio.to_thread(child.wait, 10)
+    assert code == 0
+    assert time.monotonic() - began < 5
+
+
+async def test_two_apps_in_one_process(room: Room) -> None:
+    await create(room.broker, {f"{room.source}-2": {}, f"{room.target}-2": {}})
+    await room.produce([b"%d" % number for number in range(80)])
+    await room.produce([b"%d" % number for number in range(40)], topic=f"{room.source}-2")
+    async with worker(room) as child:
+        assert len(await room.wait_for(80)) == 80
+        assert len(await room.wait_for(40, f"{room.target}-2")) == 40
+        await interrupted(child, signal.SIGTERM)
+    assert sum((await reader.committed_offsets(room.broker, room.agent, [room.source])).values()) == 80
+    assert sum((await reader.committed_offsets(room.broker, f"{room.agent}-2", [f"{room.source}-2"])).values()) == 40
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+async def test_stop_in_the_middle_and_start_again_loses_and_repeats_nothing(room: Room, kind: signal.Signals) -> None:
+    turns = 2 if kind is signal.SIGINT else 1  # a killed member holds its partitions for the session timeout of 6 s
+    values = [b"%d" % number for number in range(turns * 400)]
+    for turn in range(turns):
+        async with worker(room, pause_s=0.1) as child:
+            producing = asyncio.create_task(room.produce(values[turn * 400:turn * 400 + 400]))
+            await room.wait_for(turn * 400 + 4)
+            if kind is signal.SIGKILL:
+                child.kill()
+            else:
+                await interrupted(child, kind)
+            await producing
+    async with worker(room) as child:
+        found = await room.wait_for(len(values), timeout_s=25)
+        await interrupted(child, signal.SIGINT)
+    assert values_by_partition(found) == {partition: values[partition::4] for partition in range(4)}
+    assert numbers_by_partition(found) == {partition: list(range(1, turns * 100 + 1)) for partition in range(4)}
+
+
+async def test_worker_leaves_its_group_at_once(room: Room) -> None:
+    async with worker(room) as child:
+        await room.produce([b"0"])
+        await room.wait_for(1)
+        await interrupted(child, signal.SIGINT)
+    began = time.monotonic()
+    async with worker(room):
+        await room.produce([b"1"])
+        await room.wait_for(2)
+    assert time.monotonic() - began < 5.5, "the session timeout is 6 s: a member that did not leave holds its partitions that long"
+
+
+async def test_absent_broker_ends_the_worker_with_a_sentence(room: Room) -> None:
+    room.broker = "127.0.0.1:1"
+    async with worker(room) as child:
+        assert await asyncio.to_thread(child.wait, 15) == 1
+        assert child.stderr is not None
+        assert "UnavailableError: No Kafka answers at 127.0.0.1:1" in child.stderr.read()
+
+
+async def test_follower_has_read_to_the_end_before_the_worker_starts(room: Room) -> None:
+    await room.produce([b"%d" % number for number in range(20)])
+    seen: list[bytes] = []
+
+    def take(record: object) -> None:
+        value: bytes = record.value  # type: ignore[attr-defined]
+        if value == b"bad":
+            raise ValueError(value)
+        seen.append(value)
+
+    context = WorkerContext(room.broker, "household", 4)
+    follower: TableFollower = await context.follow(room.source, take)
+    try:
+        assert sorted(map(int, seen)) == list(range(20))
+        await room.produce([b"bad", b"20"])
+        await until(lambda: b"20" in seen)
+        await until(lambda: follower.refused == 1)
+    finally:
+        await follower.stop()
