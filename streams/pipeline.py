@@ -15,7 +15,7 @@ import orjson
 
 from streams.assistant import stage as assistant
 from streams.emit import records_of
-from streams.errors import MalformedError
+from streams.errors import MalformedError, UnavailableError
 from streams.events.batch import Batch
 from streams.events.codec import digest
 from streams.events.record import Fetch, Outcome, Outgoing, Received
@@ -41,6 +41,12 @@ class Models:
     def __init__(self) -> None:
         self.versions: dict[int, ModelVersion] = {}
         self.current = 0
+
+    def version(self, number: int) -> ModelVersion:
+        """Version by number; UnavailableError when this worker has not read it, since no record is to blame for that."""
+        if number not in self.versions:
+            raise UnavailableError(f"model version {number} is not on {MODELS}; start the worker again, or look into what removed it")
+        return self.versions[number]
 
     def learn(self, key: bytes | None, value: bytes | None) -> None:
         """Take in one record of `glasses.models`; MalformedError when it is neither a version nor the pointer."""
@@ -96,7 +102,7 @@ class GlassesCore:
         step, devices = zones.run(fetch.records, state.devices, self.policy, poisoned)
         tagged = [output.tagged for output in step.outputs]
         processed, devices, asked = processing.run(tagged, devices, self.policy)
-        answered, devices = assistant.run(asked, devices, self.policy, self.models.versions[serving])
+        answered, devices = assistant.run(asked, devices, self.policy, self.models.version(serving))
         learned, devices = feedback.run(tagged, devices, self.policy)
         step.extend((processed, answered, learned))
         extra: Rows = {"streams": _new_streams(step, devices)}

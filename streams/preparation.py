@@ -7,12 +7,13 @@ import multiprocessing
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import orjson
 
 from streams import clock
-from streams.errors import InputError
+from streams.errors import InputError, UnavailableError
 from streams.events.record import Core, Received
 from streams.kafka.publish import publish_once
 from streams.kafka.reader import read_all
@@ -67,7 +68,10 @@ def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
         return [record for record in await read_all(context.broker, EXAMPLES, 0) if record.offset <= offset]
 
     async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-        return await asyncio.get_running_loop().run_in_executor(pool, fit_and_measure, pairs, evaluation)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, fit_and_measure, pairs, evaluation)
+        except BrokenProcessPool:
+            raise UnavailableError("the child process that fits models ended; nothing was trained or lost, start the worker again") from None
 
     return {"glasses": GlassesCore(policy, context.kept["models"]), "training": TrainingCore(policy, history, fit)}
 

@@ -43,7 +43,7 @@ class Stage:
 
 CAPTURED, ZONED, DERIVED = "glasses.captured", "glasses.zoned", "glasses.derived"
 ANSWERS, EXAMPLES, MODELS = "glasses.answers", "glasses.examples", "glasses.models"
-CONSENTS, POLICIES, STATE = "glasses.consents", "glasses.policies", "glasses.state"
+POLICIES, STATE = "glasses.policies", "glasses.state"
 REJECTED, LINEAGE = "glasses.rejected", "glasses.lineage"
 
 TOPICS: tuple[Topic, ...] = (
@@ -55,7 +55,6 @@ TOPICS: tuple[Topic, ...] = (
     Topic(EXAMPLES, "device", "delete", "examples with their utterances; a training run reads all of it again", single=True,
           config={"retention.ms": str(365 * _DAY_MS)}),
     Topic(MODELS, "model/version, model/current", "compact", "model versions with manifest; the pointer", single=True),
-    Topic(CONSENTS, "wearer/number", "compact", "every consent change, history kept", single=True),
     Topic(POLICIES, "version, current", "compact", "policy versions; the pointer", single=True),
     Topic(STATE, "agent/partition/device", "compact", "state of each device and the checkpoint offset",
           config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)}),
@@ -64,7 +63,7 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 STAGES: tuple[Stage, ...] = (
-    Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED,)),
+    Stage("zones", "glasses", (CAPTURED, POLICIES), (ZONED,)),
     Stage("processing", "glasses", (), (DERIVED,)),
     Stage("assistant", "glasses", (MODELS,), (ANSWERS,)),
     Stage("feedback", "glasses", (), (EXAMPLES,)),

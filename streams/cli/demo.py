@@ -17,6 +17,7 @@ from streams.cli.output import emit_json
 from streams.demo import Demo
 from streams.errors import SightlineError
 from streams.ledger import lines, run_ledger
+from streams.policy.load import load
 from streams.queries.store import Store
 
 STATUS_INTERVAL_S = 1.0
@@ -51,12 +52,15 @@ def command(context: click.Context, scenario: str, speed: str, duration_s: float
     store; a second Ctrl-C stops at once, and the next demo on the same store goes on from there.
     """
     began_ns = clock.now_ns()
+    load(policy)
     demo = Demo(store.absolute(), policy, lambda sentence: click.echo(sentence, err=True), broker)
     with _interruptible(demo) as interrupts:
         try:
             demo.start()
             _play(demo, ["--scenario", scenario, "--speed", speed, "--duration-s", str(duration_s), "--devices", str(devices),
                          "--seed", str(seed)], interrupts)
+            if not any(demo.journal.iterdir()):
+                raise click.Abort
             demo.drain()
             result = run_ledger(demo.journal, demo.broker, demo.store, began_ns)
             result["rss_mb"] = demo.rss_mb()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from streams import settings, topology
@@ -20,6 +22,8 @@ def command(context: click.Context, broker: str, policy: str, partitions: int) -
 
     Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
     """
+    # The client logs some 40 lines a second while a broker is away; the transport says what matters once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     context.exit(run_worker(
         broker, policy, make_cores, prepare=prepare, partitions=partitions, on_ready=lambda: click.echo(f"worker ready on {broker}")
     ))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from streams import limits
-from streams.errors import MalformedError
+from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Core, Fetch, Outcome, Outgoing
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
     ------
     CoreFailedError
         The core fails on a record that is already poisoned, or fails for ever new reasons.
+    UnavailableError
+        Something outside that the core needs is away; no record is rejected for that.
     """
     poisoned: dict[int, str] = {}
     while True:
@@ -75,6 +77,8 @@ async def _once(
         outcome = await core.process(state, fetch, silent=silent, poisoned=poisoned)
         for output in outcome.outputs:
             _check_size(output)
+    except UnavailableError:
+        raise  # something outside is away; no record is to blame
     except Exception as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
         return None, _reason(error)
     return outcome, ""

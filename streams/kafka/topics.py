@@ -69,5 +69,9 @@ def _check_count(name: str, found: int, wanted: int, broker: str) -> None:
 
 
 def _new_topic(topic: topology.Topic, partitions: int) -> NewTopic:
-    config = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(limits.MESSAGE_BYTES_MAX), **topic.config}
+    config = {
+        "cleanup.policy": topic.cleanup, "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
+        # Event time is the device's; a broker that refuses a clock that runs ahead would lose what it says.
+        "message.timestamp.after.max.ms": str(2**63 - 1), **topic.config,
+    }
     return NewTopic(topic.name, partitions, 1, topic_configs=config)

@@ -140,6 +140,16 @@ class Policy:
         """Text of a label for a record header: readable by whoever has the policy."""
         return f"{self.version}:{packed.hex()}"
 
+    def describe(self, packed: bytes) -> dict[str, str]:
+        """A label in the policy's own words, component by component."""
+        value = lattice.unpack((packed,))[0]
+        said = {}
+        for name in ("categories", "subjects", "purposes", "regions", "obligations"):
+            words: tuple[str, ...] = getattr(self.vocabulary, name)
+            said[name] = ", ".join(word for bit, word in enumerate(words) if int(value[name]) >> bit & 1) or "none"
+        days = list(self.vocabulary.retention_days.items())[int(value["retention"])]
+        return {**said, "retention": f"{days[0]} ({days[1]} days)", "nature": lattice.NATURES[int(value["nature"])]}
+
     def permits(self, packed: bytes, purposes: int) -> bool:
         """Whether a label permits every purpose of the mask."""
         return int(lattice.unpack((packed,))[0]["purposes"]) & purposes == purposes

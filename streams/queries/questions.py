@@ -142,16 +142,16 @@ def _unknown(store: Store, event: EventId) -> InputError:
 
 def _known(store: Store, identity: str) -> EventId:
     event = _parse(identity)
-    if _event_row(store, event) is None:
+    if _event_row(store, event, "zones_at") is None:
         raise _unknown(store, event)
     return event
 
 
-def _event_row(store: Store, event: EventId) -> dict[str, Any] | None:
+def _event_row(store: Store, event: EventId, statement: str = "events_at") -> dict[str, Any] | None:
     files = store.files_with("events", "own", event.source, event.stream, event.number, event.number)
     if not files:
         return None
-    rows = store.query("events_at", {"files": files, "source": event.source, "stream": event.stream, "low": event.number,
+    rows = store.query(statement, {"files": files, "source": event.source, "stream": event.stream, "low": event.number,
                                      "high": event.number}).dicts()
     return next((row for row in rows if (event.number - row["first"]) % row["step"] == 0), None)
 
@@ -168,7 +168,7 @@ def _step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
     source, stream = step.stream
     low, high = step.numbers[0][0], step.numbers[-1][1]
     files = store.files_with("events", "own", source, stream, low, high)
-    runs = store.query("events_at", {"files": files, "source": source, "stream": stream, "low": low, "high": high}).dicts() if files else []
+    runs = store.query("zones_at", {"files": files, "source": source, "stream": stream, "low": low, "high": high}).dicts() if files else []
     return [{"hop": step.hop, "id": format_id(source, stream, first), "events": last - first + 1, "source": source, "stream": stream,
              "first": first, "last": last,
              "zones": sorted({run["zone"] for run in runs if run["first"] <= last

@@ -83,6 +83,7 @@ class Store:
             connection.execute("USE store")
             connection.execute(f"SET file_search_path = {_quoted(str(directory))}")
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET parquet_metadata_cache = true")
             files = [file for (file,) in connection.execute("SELECT DISTINCT file FROM segments").fetchall()]
             # Both forms are asked for: as the views name them, and as the walks do.
             allowed = ", ".join(_quoted(path) for file in files for path in (file, str(directory / file)))

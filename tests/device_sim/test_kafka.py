@@ -156,6 +156,10 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
     assert sorted(arrived) == sorted(sent.value for sent in journal.sent(tmp_path / "g1.jsonl"))
 
 
+def test_a_device_keeps_its_partition_for_ever() -> None:
+    assert [partition_of(f"g{i}", 4) for i in range(1, 9)] == [1, 3, 1, 2, 0, 2, 0, 1]
+
+
 async def test_a_full_buffer_holds_the_device_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "BUFFER_BATCHES_MAX", 2)
     acks: list[str] = []

@@ -103,5 +103,12 @@ def test_policy_by_path_and_by_name(tmp_path: Path) -> None:
         load("houshold")
 
 
+def test_a_label_is_said_in_the_policys_words() -> None:
+    assert POLICY.describe(POLICY.label_of("imu", "home-private") or b"") == {
+        "categories": "pd:Behavioral, local:Gait, pd:Household", "subjects": "wearer",
+        "purposes": "dpv:RequestedServiceProvision, dpv:ServicePersonalisation, ai:ModelTraining", "regions": "household",
+        "obligations": "none", "retention": "month (30 days)", "nature": "observed"}
+
+
 def test_version_is_the_digest_of_the_content() -> None:
     assert parse(POLICY.text + "\n# a remark\n", "x").version != POLICY.version

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from streams.errors import InputError
@@ -18,6 +18,8 @@ from streams.queries.store import Store
 from streams.queries.walk import Direction, walk
 from tests.snapshots.build import Row, edge, event, row, store, stream
 
+#: An example makes a store, which takes a second: hundreds of smaller ones would take minutes.
+WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 LEVELS = ("imu", "activity", "situation", "answer")
 Node = tuple[str, int]
 
@@ -55,7 +57,7 @@ def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> 
     return found
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3, deadline=None, phases=WITHOUT_SHRINKING)
 @given(st.lists(graphs(), min_size=8, max_size=8), st.data())
 def test_walks_find_what_a_plain_walk_finds(several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject) -> None:
     # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose files from.
@@ -75,7 +77,7 @@ def test_walks_find_what_a_plain_walk_finds(several: list[list[tuple[str, str, E
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), min_size=1, max_size=6)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3, deadline=None, phases=WITHOUT_SHRINKING)
 @given(st.lists(st.tuples(intervals, intervals, intervals), min_size=10, max_size=10))
 def test_missing_is_what_is_neither_stored_nor_rejected(streams: Any) -> None:
     rows: dict[str, list[Row]] = {"streams": [], "events": [], "rejected": []}

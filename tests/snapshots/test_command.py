@@ -1,0 +1,72 @@
+"""`sightline snapshots` on the embedded Apache Kafka: to the end, and until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from streams.errors import UnavailableError
+from streams.kafka.topics import declare
+from streams.queries.store import Store
+from streams.snapshots.writer import Writer
+from streams.topology import LINEAGE
+from tests.snapshots.build import event, record
+
+pytestmark = pytest.mark.kafka
+SOURCE = "writer-test"
+
+
+async def produce(broker: str, first: int, count: int) -> None:
+    """Events of our source, one record each in a transaction each, over two partitions; every other one is aborted first."""
+    await declare(broker)
+    producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=SOURCE)
+    await producer.start()
+    try:
+        for number in range(first, first + count):
+            for zone, abort in (("aborted", True), ("public", False)):
+                await producer.begin_transaction()
+                rows = {"events": [event(SOURCE, "imu", number * 20, 20, zone=zone)]}
+                await producer.send_and_wait(LINEAGE, record(0, rows).value, key=SOURCE.encode(), partition=number % 2)
+                await (producer.abort_transaction() if abort else producer.commit_transaction())
+    finally:
+        await producer.stop()
+
+
+def command(broker: str, store: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "streams.cli", "snapshots", "--broker", broker, "--store", str(store), *more]
+
+
+def stored(store: Path) -> list[tuple[int, str]]:
+    with Store.open(store) as opened:
+        rows = opened.sql(f"SELECT \"first\" // 20, zone FROM events WHERE source = '{SOURCE}' ORDER BY ALL").rows
+    return [(number, zone) for number, zone in rows]
+
+
+async def test_the_writer_takes_every_committed_record_once(broker: str, tmp_path: Path) -> None:
+    await produce(broker, 0, 4)
+    first = subprocess.run(command(broker, tmp_path / "s", "--until-end"), check=False, capture_output=True, text=True, timeout=60)
+    assert first.returncode == 0, first.stderr
+    assert stored(tmp_path / "s") == [(number, "public") for number in range(4)]
+    await produce(broker, 4, 3)
+    with subprocess.Popen(command(broker, tmp_path / "s"), stdout=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 30
+        while len(stored(tmp_path / "s")) < 7 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        running.send_signal(signal.SIGTERM)
+        said, _ = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert "the last epoch is" in said
+    assert stored(tmp_path / "s") == [(number, "public") for number in range(7)]
+
+
+def test_no_broker_is_exit_3_and_no_store_is_spoilt(tmp_path: Path) -> None:
+    result = subprocess.run(command("127.0.0.1:9", tmp_path / "s"), check=False, capture_output=True, text=True, timeout=60)
+    assert result.returncode == UnavailableError.exit_code
+    assert "Traceback" not in result.stderr
+    Writer.open(tmp_path / "s").close()

@@ -1,0 +1,107 @@
+"""The README shows what the commands print today, names every command and says what every dependency is for.
+
+`python -m tests.test_docs STORE` writes the outputs of today into it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from streams.cli.main import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+#: These two are CI itself.
+NOT_RUN_HERE = ("make demo", "make test")
+_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+
+
+def shown() -> dict[str, str]:
+    """Output by command, as the README shows it."""
+    found: dict[str, str] = {}
+    for block in _BLOCK.findall(README.read_text(encoding="utf-8")):
+        command = ""
+        for line in block.splitlines(keepends=True):
+            if line.startswith("$ "):
+                command = line[2:].strip()
+                found[command] = ""
+            else:
+                found[command] += line
+    return {command: output for command, output in found.items() if command not in NOT_RUN_HERE}
+
+
+def printed(command: str, directory: Path) -> str:
+    """What a README command prints when run in `directory`, which holds `lineage-store`."""
+    program, *arguments = shlex.split(command)
+    modules = {"sightline": "streams.cli", "device-sim": "device_sim"}
+    result = subprocess.run([sys.executable, "-m", modules[program], *arguments], capture_output=True, text=True, cwd=directory, timeout=120,
+                            check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def shape(output: str) -> list[str]:
+    """Lines without numbers, digests and widths; neighbours that look the same are one."""
+    lines: list[str] = []
+    for line in output.splitlines():
+        plain = re.sub(r"\b[0-9a-f]{16,}\b", "#", line)
+        plain = re.sub(r"\d[\d,.:TZ-]*", "#", plain)
+        plain = re.sub(r"#(?:\W+#)+", "#", " ".join(plain.split()))
+        if plain and plain != (lines[-1] if lines else None):
+            lines.append(plain)
+    return lines
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, as a stranger has it after the demo; made by a replay, which needs no minute."""
+    directory = tmp_path_factory.mktemp("readme")
+    for arguments in (["device_sim", "run", "--to", "file", "--journal", "journal", "--duration-s", "60", "--start-ns", "1790000000000000000"],
+                      ["streams.cli", "replay", "journal", "--store", "lineage-store"]):
+        subprocess.run([sys.executable, "-m", *arguments], cwd=directory, check=True, capture_output=True, timeout=120)
+    return directory
+
+
+@pytest.mark.parametrize("command", list(shown()))
+def test_the_readme_shows_what_is_printed_today(command: str, home: Path) -> None:
+    assert shape(shown()[command]) == shape(printed(command, home))
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    for name in COMMANDS:
+        assert f"sightline {name}" in text or f"make {name}" in text, f"the README does not mention sightline {name}"
+    assert "device-sim run" in text
+
+
+def test_every_dependency_is_explained() -> None:
+    text = README.read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for requirement in [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]:
+        name = re.split(r"[\[<>=]", requirement)[0]
+        assert name in text, f"the README does not say what {name} is for"
+
+
+def test_ci_runs_the_readme_command() -> None:
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def rewrite(store: Path) -> None:
+    """Write today's outputs into the README; `store` must be called lineage-store."""
+    text = README.read_text(encoding="utf-8")
+    for command in shown():
+        pattern = re.compile(r"(```console\n\$ " + re.escape(command) + r"\n).*?(```)", re.DOTALL)
+        output = printed(command, store.parent)
+        text = pattern.sub(lambda match, output=output: match[1] + output + match[2], text)  # type: ignore[misc]
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite(Path(sys.argv[1]))
