@@ -71,7 +71,7 @@ def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, fit_and_measure, pairs, evaluation)
         except BrokenProcessPool:
-            raise UnavailableError("the child process that fits models ended; nothing was trained or lost, start the worker again") from None
+            raise UnavailableError("the child process that fits models ended; start the worker again, nothing is lost") from None
 
     return {"glasses": GlassesCore(policy, context.kept["models"]), "training": TrainingCore(policy, history, fit)}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from streams.cli.main import COMMANDS
+from tests.build import T0_NS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -41,8 +42,8 @@ def printed(command: str, directory: Path) -> str:
     """What a README command prints when run in `directory`, which holds `lineage-store`."""
     program, *arguments = shlex.split(command)
     modules = {"sightline": "streams.cli", "device-sim": "device_sim"}
-    result = subprocess.run([sys.executable, "-m", modules[program], *arguments], capture_output=True, text=True, cwd=directory, timeout=120,
-                            check=False)
+    result = subprocess.run([sys.executable, "-m", modules[program], *arguments], capture_output=True, text=True, cwd=directory,
+                            timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -63,7 +64,7 @@ def shape(output: str) -> list[str]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, as a stranger has it after the demo; made by a replay, which needs no minute."""
     directory = tmp_path_factory.mktemp("readme")
-    for arguments in (["device_sim", "run", "--to", "file", "--journal", "journal", "--duration-s", "60", "--start-ns", "1790000000000000000"],
+    for arguments in (["device_sim", "run", "--to", "file", "--journal", "journal", "--duration-s", "60", "--start-ns", f"{T0_NS}"],
                       ["streams.cli", "replay", "journal", "--store", "lineage-store"]):
         subprocess.run([sys.executable, "-m", *arguments], cwd=directory, check=True, capture_output=True, timeout=120)
     return directory

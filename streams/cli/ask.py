@@ -66,11 +66,16 @@ def missing(store: Path, as_json: bool) -> None:
 
 
 def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:
-    """Print an answer: facts first, then a table for each list, with the columns that a person asks for."""
+    """Print an answer: facts first, then what has facts of its own, then a table for each list with the columns to show."""
     if as_json:
         emit_json(answer)
         return
-    emit_facts({name: value for name, value in answer.items() if name not in tables and not name.endswith("_more")})
+    facts = {name: value for name, value in answer.items() if name not in tables and not name.endswith("_more")}
+    groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
+    emit_facts({name: value for name, value in facts.items() if name not in groups})
+    for name, group in groups.items():
+        click.echo(f"\n{name.replace('_', ' ')}")
+        emit_facts(group)
     for name, columns in tables.items():
         if answer[name]:
             click.echo(f"\n{name}")

@@ -13,10 +13,13 @@ from streams import limits
 from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
+from streams.policy.load import parse
 from streams.queries.store import Store
 from streams.queries.walk import Interval, Step, Stream, walk
 
 Answer = dict[str, Any]
+_OF_EVENT = ("kind", "zone", "label", "rule", "policy_version", "wearer", "session", "topic", "partition", "offset", "digest", "split_from",
+             "origin")
 
 
 def ancestors(store: Store, identity: str, *, through_models: bool = False) -> Answer:
@@ -61,9 +64,8 @@ def why(store: Store, identity: str) -> Answer:
         raise _unknown(store, event)
     answer: Answer = {"id": str(event), "epoch": store.epoch, **at, "number": event.number, "rejected": [_timed(r) for r in rejections]}
     if row is not None:
-        answer |= {name: row[name] for name in ("kind", "zone", "label", "rule", "policy_version", "wearer", "session", "topic",
-                                                "partition",
-                                                "offset", "digest", "split_from", "origin")}
+        answer |= {name: row[name] for name in _OF_EVENT}
+        answer["label_says"] = _describe(store, row["policy_version"], row["label"])
         answer |= {"t_first": rfc3339(row["t_first_ns"]), "t_last": rfc3339(row["t_last_ns"]), "published_in_epoch": row["epoch"]}
     answer |= _bounded("decisions", [_timed(decision) for decision in _at(store, "decisions", event)])
     steps = list(walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1))
@@ -108,8 +110,8 @@ def loop(store: Store, identity: str) -> Answer:
     generations = [{**version, "learned_from_it": (stream, version["version"]) in learned} for stream, versions in sorted(models.items())
                    if stream in first for version in versions if version["version"] >= first[stream]]
     return {"id": str(event), "epoch": store.epoch,
-            **{f"{kind}s" if kind != "feedback" else kind: list(dict.fromkeys(ids))[:limits.ANSWER_ROWS_MAX] for kind,
-               ids in carried.items()},
+            **{f"{kind}s" if kind != "feedback" else kind: list(dict.fromkeys(ids))[:limits.ANSWER_ROWS_MAX]
+               for kind, ids in carried.items()},
             **_bounded("generations", generations)}
 
 
@@ -127,6 +129,12 @@ def missing(store: Store) -> Answer:
             "missing_events": sum(run["count"] for run in runs), **_bounded("missing", runs), **_bounded("streams", streams)}
 
 
+def _describe(store: Store, policy_version: str, label: str) -> dict[str, str]:
+    """A label in the words of the policy that gave it, as the store keeps it."""
+    texts = {row["version"]: row["text"] for row in store.sql("SELECT version, text FROM policies").dicts()}
+    return parse(texts[policy_version], f"policy {policy_version}").describe(bytes.fromhex(label)) if policy_version in texts else {}
+
+
 def _parse(identity: str) -> EventId:
     try:
         return EventId.parse(identity)
@@ -135,9 +143,8 @@ def _parse(identity: str) -> EventId:
 
 
 def _unknown(store: Store, event: EventId) -> InputError:
-    return InputError(f"{event}: epoch {store.epoch} of {store.directory} holds no such event; `sightline sql \"FROM streams\"` lists the "
-                      f"streams, "
-                      "and what was captured in the last second may not be published yet")
+    return InputError(f"{event}: epoch {store.epoch} of {store.directory} holds no such event; `sightline sql \"FROM streams\"` lists "
+                      "the streams, and what was captured in the last second may not be published yet")
 
 
 def _known(store: Store, identity: str) -> EventId:

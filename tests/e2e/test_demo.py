@@ -27,12 +27,17 @@ LITTERED = (CAPTURED, EXAMPLES, LINEAGE, MODELS)
 
 
 def demo_on(broker: str, store: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "streams.cli", "demo", "--broker", broker, "--store", str(store), "--speed", "10", "--duration-s", DURATION_S, "--json",
-            *arguments]
+    return [sys.executable, "-m", "streams.cli", "demo", "--broker", broker, "--store", str(store), "--speed", "10",
+            "--duration-s", DURATION_S, "--json", *arguments]
 
 
 def sightline(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "streams.cli", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def select(store: Path, text: str) -> list[list[Any]]:
+    found: list[list[Any]] = json.loads(sightline("sql", text, "--json", "--store", str(store)).stdout)["rows"]
+    return found
 
 
 async def litter(broker: str) -> None:
@@ -96,9 +101,7 @@ def test_the_loop_turned_and_learned(played: tuple[Path, dict[str, Any], dict[st
 
 def test_questions_are_answered_with_real_ids(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
     store, _, _ = played
-    rows = json.loads(sightline("sql", "SELECT max(\"first\") AS n FROM events WHERE kind = 'answer' AND source = 'g1'", "--json", "--store",
-                                str(store)).stdout)
-    newest = f"g1/answer/{rows['rows'][0][0]}"
+    newest = f"g1/answer/{select(store, 'SELECT max(first) FROM events WHERE stream = $$answer$$ AND source = $$g1$$')[0][0]}"
     for question in (["ancestors", newest], ["why", newest], ["loop", "g1/answer/0"], ["missing"]):
         answer = sightline("ask", *question, "--json", "--store", str(store))
         assert answer.returncode == 0, answer.stderr
@@ -120,8 +123,7 @@ def test_nothing_of_the_demo_is_left_running(played: tuple[Path, dict[str, Any],
 
 
 def test_litter_is_rejected_with_its_reason_and_the_streams_go_on(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
-    rows = json.loads(sightline("sql", "SELECT stage, topic, count(*) FROM rejected WHERE source = '' AND reason <> '' GROUP BY ALL ORDER BY 1",
-                                "--json", "--store", str(played[0])).stdout)["rows"]
+    rows = select(played[0], "SELECT stage, topic, count(*) FROM rejected WHERE source = '' AND reason <> '' GROUP BY ALL ORDER BY 1")
     assert rows == [["snapshots", LINEAGE, 4], ["training", EXAMPLES, 4], ["zones", CAPTURED, 4]]
     said = (played[0].parent / "lineage-store-run" / "worker.log").read_text(encoding="utf-8")
     assert said.count(f"{MODELS} partition 0 offset") == 4

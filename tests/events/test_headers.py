@@ -20,6 +20,7 @@ def test_official_package_reads_our_headers() -> None:
     made = build.batch(first=40)
     record = build.record(made, 0)
     event = from_binary_event(KafkaMessage(headers=dict(record.headers), key=record.key, value=record.value), JSONFormat())
+    assert dict(record.headers)["ce_specversion"] == b"1.0"
     assert event.get_id() == "g1/imu-right/40"
     assert event.get_type() == "glasses.imu.v1"
     assert event.get_source() == "g1"

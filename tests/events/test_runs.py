@@ -35,6 +35,11 @@ def test_two_edge_runs_become_one_only_if_they_mean_the_same(a: EdgeRun, b: Edge
         assert list(both.pairs()) == [*a.pairs(), *b.pairs()]
 
 
+def test_windows_of_another_length_are_a_run_of_their_own() -> None:
+    assert extends(EdgeRun(Run(0, 1, 1), 0, 1, 100), EdgeRun(Run(100, 1, 1), 100, 1, 47)) is None
+    assert extends(EdgeRun(Run(0, 1, 1), 0, 1, 100), EdgeRun(Run(100, 1, 1), 100, 1, 100)) == EdgeRun(Run(0, 100, 2), 0, 100, 100)
+
+
 @given(EDGE_RUNS, st.integers(1, 4))
 def test_a_run_cut_in_two_is_joined_again(run: EdgeRun, at: int) -> None:
     if at < run.child.count:

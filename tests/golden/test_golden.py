@@ -52,10 +52,12 @@ def lines(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
                      f"{numbers(row['parent_first'], 1, last - row['parent_first'] + 1)} by {row['operator']}"
                      + (f", {row['directness']}" if row["directness"] == "indirect" else "")
                      + (f", declassified by {row['declassifier']}" if row["declassifier"] else ""))
-    found += [f"decision {row['verdict']} {shown(row)} to {row['sink']}: {row['rule']}" for row in tables["decisions"] if row["verdict"] != "allow" or row["sink"] == "training-run"]
+    found += [f"decision {row['verdict']} {shown(row)} to {row['sink']}: {row['rule']}" for row in tables["decisions"]
+              if row["verdict"] != "allow" or row["sink"] == "training-run"]
     found += [f"rejected {shown({**row, 'step': 1})} by {row['stage']}: {row['reason']}"
               for row in tables["rejected"]]
-    found += [f"model    {row['version']}: {row['examples']} examples of {row['wearers']} wearers, {row['zone']}" for row in tables["models"]]
+    found += [f"model    {row['version']}: {row['examples']} examples of {row['wearers']} wearers, {row['zone']}"
+              for row in tables["models"]]
     found += [f"run      {row['version']}: {row['admitted']} admitted, {row['refused']} refused, after {row['trigger']}"
               for row in tables["training_runs"]]
     return found + [f"input    {row['kind']} from {row['topic']} {row['offset']}" for row in tables["inputs"]]
