@@ -113,8 +113,8 @@ def _line(elapsed_s: float, status: dict[str, Any]) -> str:
     """One status line."""
     if not status:
         return f"{elapsed_s:4.0f} s  no epoch yet"
-    return (f"{elapsed_s:4.0f} s  epoch {status['epoch']:<4} {int(status['events']):>8,} events visible  {status['rejected']:>5,} rejected"
-            f"  {status['answers']:>4} answers  {status['examples']:>4} examples  model {status['model']}")
+    return (f"{elapsed_s:4.0f} s  epoch {status['epoch']:<3} {int(status['events']):>7,} events  {int(status['rejected']):>4,} rejected"
+            f"  {status['answers']:>3} answers  {status['examples']:>3} examples  model {status['model']}")
 
 
 def _first_epoch_s(store: Path, began_ns: int) -> float:

@@ -7,7 +7,7 @@ and digest are its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -67,7 +67,7 @@ def encode(rows: Rows, partition: int, key: bytes, timestamp_ms: int) -> list[Ou
 
 def _event(output: Output, policy_version: str, partition: int, value: bytes) -> Row:
     batch, tagged = output.tagged.batch, output.tagged
-    return {"source": batch.source, "stream": batch.stream, **asdict(batch.run), "kind": batch.kind, "zone": tagged.zone,
+    return {"source": batch.source, "stream": batch.stream, **_run(batch.run), "kind": batch.kind, "zone": tagged.zone,
             "label": tagged.label.hex(), "rule": tagged.rule, "policy_version": policy_version, "wearer": batch.wearer_id,
             "session": batch.session_id, "t_first_ns": batch.t0_ns, "t_last_ns": batch.last_ns,
             "topic": CAPTURED if KINDS[batch.kind].captured else output.topic, "partition": partition, "offset": batch.position,
@@ -101,30 +101,33 @@ def _edge(key: tuple[Any, ...], run: EdgeRun) -> Row:
 
 
 def _merged(decisions: Iterable[Decision]) -> list[Decision]:
-    """Decisions about consecutive events that say the same become one."""
-    merged: list[Decision] = []
-    last: dict[tuple[Any, ...], int] = {}
+    """Decisions about consecutive events that say the same become one, in order of the first."""
+    merged: dict[tuple[Any, ...], list[tuple[Decision, int]]] = {}
+    order: list[tuple[tuple[Any, ...], int]] = []
     for decision in decisions:
         key = (decision.source, decision.stream, decision.sink, decision.verdict, decision.zone, decision.label, decision.rule,
                decision.attributes, decision.consent)
-        at = last.get(key)
-        before = merged[at].run if at is not None else decision.run
-        if at is not None and before.step == decision.run.step == 1 and before.last + 1 == decision.run.first:
-            merged[at] = replace(merged[at], run=Run(before.first, 1, before.count + decision.run.count))
+        said = merged.setdefault(key, [])
+        first, count = (said[-1][0].run.first, said[-1][1]) if said else (0, 0)
+        if count and said[-1][0].run.step == decision.run.step == 1 and first + count == decision.run.first:
+            said[-1] = (said[-1][0], count + decision.run.count)
         else:
-            last[key] = len(merged)
-            merged.append(decision)
-    return merged
+            order.append((key, len(said)))
+            said.append((decision, decision.run.count))
+    return [_lengthened(*merged[key][at]) for key, at in order]
 
 
-def _fields(decision: Decision) -> dict[str, Any]:
-    return {name: getattr(decision, name) for name in Decision.__slots__}
+def _lengthened(decision: Decision, count: int) -> Decision:
+    return decision if count == decision.run.count else replace(decision, run=Run(decision.run.first, 1, count))
+
+
+def _run(run: Run) -> Row:
+    return {"first": run.first, "step": run.step, "count": run.count}
 
 
 def _decision(decision: Decision, policy_version: str) -> Row:
-    fields = _fields(decision)
-    run: Run = fields.pop("run")
-    return {**fields, **asdict(run), "label": decision.label.hex(), "policy_version": policy_version}
+    fields = {name: getattr(decision, name) for name in Decision.__slots__ if name != "run"}
+    return {**fields, **_run(decision.run), "label": decision.label.hex(), "policy_version": policy_version}
 
 
 def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -> Row:

@@ -12,10 +12,12 @@ consent_given   the wearer gave a consent that this device knows
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from streams.events.batch import CONTEXT_VALUES, Context
 from streams.events.kinds import KINDS
+from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 
 class Attributes(NamedTuple):
@@ -32,7 +34,12 @@ class Attributes(NamedTuple):
 
     def text(self) -> str:
         """`name=value` pairs for the store."""
-        return " ".join(f"{name}={str(value).lower()}" for name, value in self._asdict().items())
+        return _text(self)
+
+
+@lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
+def _text(attributes: Attributes) -> str:
+    return " ".join(f"{name}={str(value).lower()}" for name, value in attributes._asdict().items())
 
 
 def attributes_of(kind: str, stream: str, context: Context) -> Attributes:

@@ -14,7 +14,7 @@ from streams.events.batch import Batch
 from streams.events.codec import check_columns, decode, digest, encode
 from streams.events.headers import forged_header
 from streams.events.record import Received
-from streams.events.state import DeviceState
+from streams.events.state import DeviceState, Intervals
 from streams.events.step import Output, Reject, Step, Tagged
 from streams.limits import REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
 from streams.policy.attributes import attributes_of
@@ -37,18 +37,22 @@ def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy:
     Outputs are in partition order. A record that cannot be understood, is forged, or is named in `poisoned` is
     rejected with its bytes; a run that policy refuses is rejected without them.
     """
-    step, touched = Step(), dict[str, DeviceState]()
+    step = Step()
+    # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this loop.
+    seen: dict[str, dict[str, Intervals]] = {}
     for item in _understood(records, poisoned, step):
         batch = item.batch
-        state = touched.get(batch.source) or devices.get(batch.source) or DeviceState()
-        ranges = state.seen.get(batch.stream, ())
-        if not ranges and len(state.seen) >= STREAMS_PER_DEVICE_MAX:
+        if batch.source not in seen:
+            seen[batch.source] = dict(devices[batch.source].seen) if batch.source in devices else {}
+        streams = seen[batch.source]
+        ranges = streams.get(batch.stream, ())
+        if not ranges and len(streams) >= STREAMS_PER_DEVICE_MAX:
             step.rejects.append(_malformed(item.record, f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams", "limits"))
             continue
         parts = unseen(ranges, batch.run.first, batch.run.last)
         _count(step, item, parts, late=bool(ranges) and batch.run.first <= ranges[-1][1])
         if parts:
-            touched[batch.source] = replace(state, seen={**state.seen, batch.stream: add(ranges, batch.run.first, batch.run.last)})
+            streams[batch.stream] = add(ranges, batch.run.first, batch.run.last)
         whole = parts == [(batch.run.first, batch.run.last)]
         for low, high in parts:
             if whole:
@@ -59,7 +63,7 @@ def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy:
                     end_here = min(end, high - batch.run.first + 1)
                     if start_here < end_here:
                         _tag(item.record, batch.part(start_here, end_here, context), policy, step, whole=False)
-    return step, touched
+    return step, {source: replace(devices.get(source) or DeviceState(), seen=streams) for source, streams in seen.items()}
 
 
 def _understood(records: Sequence[Received], poisoned: Mapping[int, str], step: Step) -> list[_Decoded]:

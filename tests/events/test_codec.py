@@ -64,7 +64,7 @@ def test_any_bytes_are_malformed_at_worst(value: bytes) -> None:
 
 @given(batches(), st.sampled_from(["v", "kind", "device_id", "wearer_id", "session_id", "stream", "first", "n", "t0_ns", "clock", "origin",
                                    "context", "columns"]), st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3) |
-       st.lists(st.integers(), max_size=2))
+       st.lists(st.integers(-2**60, 2**60), max_size=2))
 def test_any_wrong_field_is_malformed_or_still_a_batch(made: Batch, name: str, wrong: Any) -> None:
     fields = orjson.loads(encode(made))
     fields[name] = wrong

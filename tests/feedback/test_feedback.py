@@ -59,6 +59,13 @@ def test_feedback_about_nothing_makes_no_example_and_says_so() -> None:
         assert rejected["ce_id"] == b"g1/example/3"
 
 
+def test_feedback_may_be_about_an_earlier_answer() -> None:
+    batches = [build.query(7, "wake me at seven", T), build.query(8, "will it rain", T + 1),
+               build.feedback(3, "g1/answer/7", "alarm_set", T + 1_000_000_000)]
+    records, _ = build.process(build.core(), [build.fetch(batches)])
+    assert orjson.loads(only(records, EXAMPLES).value or b"")["columns"]["utterance"] == ["wake me at seven"]
+
+
 def test_no_words_and_no_values_enter_the_lineage() -> None:
     for record in conversation():
         if record.topic == LINEAGE:

@@ -87,12 +87,15 @@ def test_runs_go_by_count_of_admitted_examples_however_fetches_are_cut() -> None
 
 
 def test_refused_examples_are_listed_with_the_rule_and_not_learned() -> None:
-    written, _ = train(examples(utterances(12, 2), refused=[0, 5]))
+    pairs = utterances(12, 2)
+    written, _ = train(examples(pairs, refused=[0, 5]))
     denied = [row for row in table(written, "decisions") if row["verdict"] == "deny"]
     assert [(row["stream"], row["first"], row["sink"]) for row in denied] == [
         ("example", 0, "training-run"), ("example", 5, "training-run")]
     assert all("purpose ai:ModelTraining is not permitted" in row["rule"] for row in denied)
-    manifest = versions(written)[0].manifest
+    made = versions(written)[0]
+    manifest = made.manifest
+    assert made.model.digest == fit([*seed.seed().pairs, *(pairs[i] for i in (1, 2, 3, 4, 6, 7))]).digest
     assert [number for _, _, run in manifest.admitted for number in run] == [1, 2, 3, 4, 6, 7]
     assert [(run.first, rule.partition(":")[0]) for _, _, run, rule in manifest.refused] == [
         (0, "sinks.training-run"), (5, "sinks.training-run")]
