@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -118,8 +119,8 @@ def test_a_moved_store_still_answers(played: tuple[Path, dict[str, Any], dict[st
 
 def test_nothing_of_the_demo_is_left_running(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
     time.sleep(0.5)
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(played[0].parent) not in left
+    left = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert not [line for line in left if str(played[0].parent) in line]
 
 
 def test_litter_is_rejected_with_its_reason_and_the_streams_go_on(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
