@@ -20,17 +20,26 @@ from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
 from streams.kafka.topics import declare
 from streams.queries.store import Store
-from streams.topology import AGENTS, LINEAGE
+from streams.topology import AGENTS, CAPTURED, LINEAGE
 
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 60.0
 STOP_WAIT_S = 10.0
 _STATUS = """
-SELECT (SELECT max(epoch) FROM epochs) AS epoch, coalesce(sum(count) FILTER (WHERE topic = 'glasses.captured'), 0) AS events,
+SELECT (SELECT max(epoch) FROM epochs) AS epoch, (SELECT max(published_ns) FROM epochs) AS published_ns,
+       coalesce(sum(count) FILTER (WHERE topic = 'glasses.captured'), 0) AS events,
+       count(*) FILTER (WHERE topic = 'glasses.derived') AS derived,
        count(*) FILTER (WHERE kind = 'answer') AS answers, count(*) FILTER (WHERE kind = 'example' AND topic <> '') AS examples,
        coalesce(max("first") FILTER (WHERE kind = 'model'), 0) AS model,
-       (SELECT coalesce(sum(count), 0) FROM rejected WHERE rule <> 'repeat') AS rejected
+       (SELECT coalesce(sum(count), 0) FROM rejected WHERE rule <> 'repeat') AS rejected,
+       coalesce((SELECT accuracy FROM models ORDER BY version DESC LIMIT 1), 0) AS accuracy
 FROM events"""
+_ZONES = """SELECT zone, sum(count) AS events FROM events WHERE topic = 'glasses.captured' GROUP BY zone ORDER BY zone"""
+_VERDICTS = "SELECT verdict, sum(count) AS decisions FROM decisions GROUP BY verdict ORDER BY verdict"
+_SEEN = """
+SELECT "partition", max("offset") + 1 AS next FROM (
+    SELECT "partition", "offset" FROM events WHERE topic = 'glasses.captured'
+    UNION ALL SELECT "partition", "offset" FROM rejected WHERE topic = 'glasses.captured') GROUP BY ALL"""
 
 
 @dataclass
@@ -141,12 +150,23 @@ class Demo:
             self.broker_rss_bytes_max = max(self.broker_rss_bytes_max, _rss_bytes(self.embedded.pid))
 
     def status(self) -> dict[str, Any]:
-        """What the newest epoch shows; empty before the first one."""
+        """What the newest epoch shows, and how far behind the broker it is; empty before the first epoch.
+
+        `events`, `derived`, `answers`, `examples`, `rejected` are counts; `zones` and `verdicts` are counts by name; `age_s` is that of
+        the epoch in seconds, `lag` the batches that the broker holds and the epoch does not.
+        """
         try:
             with Store.open(self.store) as store:
-                return store.sql(_STATUS).dicts()[0]
+                status = store.sql(_STATUS).dicts()[0]
+                status["zones"] = dict(store.sql(_ZONES).rows)
+                status["verdicts"] = dict(store.sql(_VERDICTS).rows)
+                seen: dict[int, int] = dict(store.sql(_SEEN).rows)
         except UnavailableError:
             return {}
+        ends = asyncio.run(end_offsets(self.broker, [CAPTURED]))
+        status["lag"] = sum(end - seen.get(partition, 0) for (_, partition), end in ends.items())
+        status["age_s"] = (clock.now_ns() - status.pop("published_ns")) / 1e9
+        return status
 
     def drain(self, gone: Callable[[], bool] = lambda: False) -> None:
         """Wait until agents and store hold everything that was sent; `gone` says to give up early.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.live import Live
 
 from streams import clock, settings
+from streams.cli.live import View
 from streams.cli.output import emit_json
 from streams.demo import Demo
 from streams.errors import SightlineError
@@ -58,7 +61,7 @@ def command(context: click.Context, scenario: str, speed: str, duration_s: float
         try:
             demo.start()
             _play(demo, ["--scenario", scenario, "--speed", speed, "--duration-s", str(duration_s), "--devices", str(devices),
-                         "--seed", str(seed)], interrupts)
+                         "--seed", str(seed)], interrupts, None if as_json else View(scenario))
             if not any(demo.journal.iterdir()):
                 raise click.Abort
             demo.drain()
@@ -71,7 +74,7 @@ def command(context: click.Context, scenario: str, speed: str, duration_s: float
     context.exit(0 if result["clean"] else 1)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _interruptible(demo: Demo) -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM: the first ends the session, the second ends everything at once."""
     interrupts: list[int] = []
@@ -91,30 +94,30 @@ def _interruptible(demo: Demo) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int]) -> None:
-    """Run the device to its end, with a line about the newest epoch every second."""
+def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view: View | None) -> None:
+    """Run the device to its end, with a look at the newest epoch every second: a picture on a terminal, else a line."""
     if interrupts:
         return
     device = demo.play(arguments)
     began_s = clock.monotonic_s()
+    console = Console(stderr=True)
+    shown = Live(view, console=console, auto_refresh=False) if view and console.is_terminal else contextlib.nullcontext()
     asked_to_stop = False
-    while device.process.poll() is None:
-        if interrupts and not asked_to_stop:
-            device.process.send_signal(signal.SIGINT)
-            asked_to_stop = True
-        demo.watch()
-        click.echo(_line(clock.monotonic_s() - began_s, demo.status()), err=True)
-        clock.sleep(STATUS_INTERVAL_S)
+    with shown:
+        while device.process.poll() is None:
+            if interrupts and not asked_to_stop:
+                device.process.send_signal(signal.SIGINT)
+                asked_to_stop = True
+            demo.watch()
+            if view:
+                view.update(clock.monotonic_s() - began_s, demo.status())
+                if isinstance(shown, Live):
+                    shown.refresh()
+                else:
+                    click.echo(view.line(), err=True)
+            clock.sleep(STATUS_INTERVAL_S)
     if device.process.returncode != 0:
         raise SightlineError(f"the glasses ended with code {device.process.returncode}: {device.last_line()} (all of it: {device.log})")
-
-
-def _line(elapsed_s: float, status: dict[str, Any]) -> str:
-    """One status line."""
-    if not status:
-        return f"{elapsed_s:4.0f} s  no epoch yet"
-    return (f"{elapsed_s:4.0f} s  epoch {status['epoch']:<3} {int(status['events']):>7,} events  {int(status['rejected']):>4,} rejected"
-            f"  {status['answers']:>3} answers  {status['examples']:>3} examples  model {status['model']}")
 
 
 def _first_epoch_s(store: Path, began_ns: int) -> float:

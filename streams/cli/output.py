@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 import click
 import orjson
 
+from streams import settings
+
+_TO_THE_MICROSECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
-store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=Path("lineage-store"), show_default=True,
+store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=settings.STORE, show_default=True,
                             help="Directory of the published store.")
 
 
