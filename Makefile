@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lock clean
+.PHONY: demo test docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -19,6 +19,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
+
+docs: $(STAMP)
+	$(BIN)/python -m docs.make
+	$(BIN)/python -m tests.docs.test_sql
 
 lock:
 	uv pip compile pyproject.toml --extra test --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock

@@ -55,7 +55,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(EXAMPLES, "device", "delete", "examples with their utterances; a training run reads all of it again", single=True,
           config={"retention.ms": str(365 * _DAY_MS)}),
     Topic(MODELS, "model/version, model/current", "compact", "model versions with manifest; the pointer", single=True),
-    Topic(POLICIES, "version, current", "compact", "policy versions; the pointer", single=True),
+    Topic(POLICIES, "policy/version, policy/current", "compact", "policy versions; the pointer", single=True),
     Topic(STATE, "agent/partition/device", "compact", "state of each device and the checkpoint offset",
           config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)}),
     Topic(REJECTED, "device", "delete", "refused batches: place, reason, rule", config={"retention.ms": str(_DAY_MS)}),

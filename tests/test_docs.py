@@ -24,14 +24,18 @@ NOT_RUN_HERE = ("make demo", "make test")
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
-def shown() -> dict[str, str]:
-    """Output by command, as the README shows it."""
+def shown(page: Path = README) -> dict[str, str]:
+    """Output by command, as a page shows it; a command goes on in lines that begin with `> `, as a shell asks for them."""
     found: dict[str, str] = {}
-    for block in _BLOCK.findall(README.read_text(encoding="utf-8")):
+    for block in _BLOCK.findall(page.read_text(encoding="utf-8")):
         command = ""
         for line in block.splitlines(keepends=True):
             if line.startswith("$ "):
                 command = line[2:].strip()
+                found[command] = ""
+            elif line.startswith("> ") and not found[command]:
+                del found[command]
+                command += "\n" + line[2:].rstrip()
                 found[command] = ""
             else:
                 found[command] += line
@@ -60,14 +64,17 @@ def shape(output: str) -> list[str]:
     return lines
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store, as a stranger has it after the demo; made by a replay, which needs no minute."""
-    directory = tmp_path_factory.mktemp("readme")
+def replayed(directory: Path) -> Path:
+    """Put a store into a folder, as a stranger has it after the demo; made by a replay, which needs no minute. Returns the folder."""
     for arguments in (["device_sim", "run", "--to", "file", "--journal", "journal", "--duration-s", "60", "--start-ns", f"{T0_NS}"],
                       ["streams.cli", "replay", "journal", "--store", "lineage-store"]):
         subprocess.run([sys.executable, "-m", *arguments], cwd=directory, check=True, capture_output=True, timeout=120)
     return directory
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return replayed(tmp_path_factory.mktemp("readme"))
 
 
 @pytest.mark.parametrize("command", list(shown()))
@@ -94,14 +101,15 @@ def test_ci_runs_the_readme_command() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def rewrite(store: Path) -> None:
-    """Write today's outputs into the README; `store` must be called lineage-store."""
-    text = README.read_text(encoding="utf-8")
-    for command in shown():
-        pattern = re.compile(r"(```console\n\$ " + re.escape(command) + r"\n).*?(```)", re.DOTALL)
+def rewrite(store: Path, page: Path = README) -> None:
+    """Write today's outputs into a page; `store` must be called lineage-store."""
+    text = page.read_text(encoding="utf-8")
+    for command in shown(page):
+        typed = "\n> ".join(command.split("\n"))
+        pattern = re.compile(r"(```console\n\$ " + re.escape(typed) + r"\n).*?(```)", re.DOTALL)
         output = printed(command, store.parent)
         text = pattern.sub(lambda match, output=output: match[1] + output + match[2], text)  # type: ignore[misc]
-    README.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

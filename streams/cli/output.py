@@ -40,11 +40,23 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     body = [list(row) for row in rows]
     cells = [[cell(value) for value in row] for row in body]
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
-    right = [bool(body) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in body)
-             for i in range(len(columns))]
+    right = _numeric(columns, body)
     for line in (list(columns), *cells):
         shown = [text.rjust(width) if flush else text.ljust(width) for text, width, flush in zip(line, widths, right, strict=True)]
         click.echo("  ".join(shown).rstrip())
+
+
+def emit_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as a Markdown table; numbers stand on the right."""
+    body = [list(row) for row in rows]
+    rule = ["---:" if right else "---" for right in _numeric(columns, body)]
+    for line in (list(columns), rule, *([cell(value) for value in row] for row in body)):
+        click.echo("| " + " | ".join(" ".join(text.replace("|", "\\|").splitlines()) for text in line) + " |")
+
+
+def _numeric(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> list[bool]:
+    return [bool(body) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in body)
+            for i in range(len(columns))]
 
 
 def emit_facts(facts: Mapping[str, Any]) -> None:
@@ -67,7 +79,9 @@ def cell(value: object) -> str:
         return ", ".join(f"{name}: {cell(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(cell(inner) for inner in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    # A person reads seconds; --json has all of it.
+    return f"{text[:19]}Z" if _TO_THE_MICROSECOND.fullmatch(text) else text
 
 
 def _plain(value: object) -> object:

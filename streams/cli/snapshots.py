@@ -4,34 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+from collections import Counter
 from pathlib import Path
 
 import click
 
-from streams import clock, limits
+from streams import clock, limits, settings
 from streams.cli.output import store_option
 from streams.kafka.reader import Follower
+from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
 _POLL_MS = 100
+_STATUS_INTERVAL_S = 5.0
+_NEW = """
+SELECT coalesce(sum(count) FILTER (WHERE topic = 'glasses.captured'), 0) AS events,
+       coalesce(sum(count) FILTER (WHERE kind = 'answer'), 0) AS answers,
+       coalesce(sum(count) FILTER (WHERE kind = 'example' AND topic <> ''), 0) AS examples,
+       count(*) FILTER (WHERE kind = 'model') AS models,
+       (SELECT coalesce(sum(count), 0) FROM rejected WHERE rule <> 'repeat' AND epoch > {after:d}) AS rejected
+FROM events WHERE epoch > {after:d}"""
+
+
+class Status:
+    """One line now and then about what the published store holds, for who follows a log.
+
+    Each line reads only what was published since the last one, so that it costs the same in a large store.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._store, self._epoch, self._totals = store, 0, Counter[str]()
+
+    def line(self) -> str | None:
+        """Say what an epoch that was not told of yet holds; None when there is none."""
+        with Store.open(self._store) as store:
+            if store.epoch == self._epoch:
+                return None
+            self._totals.update({name: int(count) for name, count in store.sql(_NEW.format(after=self._epoch)).dicts()[0].items()})
+            self._epoch = store.epoch
+        total = self._totals
+        return (f"epoch {self._epoch}  {total['events']:,} events  {total['rejected']:,} rejected  {total['answers']:,} answers  "
+                f"{total['examples']:,} examples  {total['models']:,} models")
 
 
 @click.command("snapshots")
-@click.option("--broker", default="127.0.0.1:9092", show_default=True, metavar="HOST:PORT", help="Kafka to read from.")
+@click.option("--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT", help="Kafka to read from.")
 @store_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 def command(broker: str, store: Path, until_end: bool) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs; Ctrl-C publishes the rest and stops."""
     writer = Writer.open(store)
+    # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
+    status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
-        epoch, rows = asyncio.run(_follow(writer, broker, until_end=until_end))
+        epoch, rows = asyncio.run(_follow(writer, broker, status, until_end=until_end))
     finally:
         writer.close()
     click.echo(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
 
 
-async def _follow(writer: Writer, broker: str, *, until_end: bool) -> tuple[int | None, int]:
+async def _follow(writer: Writer, broker: str, status: Status | None, *, until_end: bool) -> tuple[int | None, int]:
     """Follow the topic until a signal, or its end; return the last epoch published here and the number of rows.
 
     DuckDB works in a thread, so that the consumer goes on fetching meanwhile.
@@ -39,7 +73,7 @@ async def _follow(writer: Writer, broker: str, *, until_end: bool) -> tuple[int 
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    epoch, rows = None, 0
+    epoch, rows, told_s = None, 0, clock.monotonic_s()
     async with Follower(broker, LINEAGE, writer.offsets()) as follower:
         end = await follower.end_offsets() if until_end else {}
         known = writer.offsets()
@@ -52,4 +86,8 @@ async def _follow(writer: Writer, broker: str, *, until_end: bool) -> tuple[int 
             epoch = await asyncio.to_thread(writer.publish_due, clock.now_ns()) or epoch
             if until_end and all(positions[partition] >= offset for partition, offset in end.items()):
                 break
+            if status is not None and epoch and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S:
+                told_s = clock.monotonic_s()
+                if line := await asyncio.to_thread(status.line):
+                    click.echo(line)
     return await asyncio.to_thread(writer.publish, clock.now_ns()) or epoch, rows

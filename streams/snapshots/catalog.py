@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from streams.lineage.tables import TABLES
+from streams.snapshots import comments
 from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, settle, sync
 from streams.snapshots.hot import VERSION, Hot, columns_of, quoted
 from streams.snapshots.segments import SPAN_COLUMNS
@@ -30,9 +31,22 @@ def template() -> bytes:
             connection.execute(_files_view("next", table, []))
         for statement in duckdb.extract_statements(_VIEWS.read_text(encoding="utf-8")):
             connection.execute(statement)
+        _comment(connection)
         connection.execute("USE memory")
         connection.execute("DETACH next")
         return path.read_bytes()
+
+
+def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give every view and column that a reader sees its comment; KeyError when `comments` has no text for one."""
+    ours = "WHERE database_name = 'next' AND schema_name = 'main' AND NOT internal ORDER BY ALL"
+    views = connection.execute(f"SELECT view_name, 'VIEW' FROM duckdb_views() {ours}").fetchall()  # noqa: S608 - a constant
+    tables = connection.execute(f"SELECT table_name, 'TABLE' FROM duckdb_tables() {ours}").fetchall()  # noqa: S608 - a constant
+    columns = connection.execute(f"SELECT table_name, column_name FROM duckdb_columns() {ours}").fetchall()  # noqa: S608 - a constant
+    connection.execute("BEGIN")
+    for statement in comments.statements(views + tables, columns):
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def write(hot: Hot, directory: Path, epoch: int) -> None:

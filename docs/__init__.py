@@ -1,0 +1,1 @@
+"""Documentation, and what makes the generated part of it."""

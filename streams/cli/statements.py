@@ -1,0 +1,71 @@
+"""What `sightline sql` reads from a prompt or from stdin: statements that end with a semicolon, and orders that begin with a dot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal, cast, get_args
+
+import click
+
+from streams.errors import InputError
+
+Mode = Literal["table", "csv", "json", "markdown"]
+ORDERS = (".help", ".mode", ".quit")
+HELP = """\
+SELECT ... ;    run a statement (also WITH, FROM, SHOW, DESCRIBE): the store can only be read
+SHOW TABLES;    lists the views; DESCRIBE events; the columns of one
+.mode [MODE]    how to answer: table, csv, json or markdown
+.help           this
+.quit           leave; so does Ctrl-D, and Ctrl-C clears the line"""
+#: What may hold a semicolon that ends nothing: quoted texts and names, dollar quotes, comments; closed or not.
+_OPAQUE = re.compile(r"""'(?:[^']|'')*(?:'|$) | "(?:[^"]|"")*(?:"|$) | \$(\w*)\$.*?(?:\$\1\$|$) | --[^\n]*(?:\n|$) | /\*.*?(?:\*/|$)""",
+                     re.DOTALL | re.VERBOSE)
+_BLANK = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
+
+
+def split(text: str) -> tuple[list[str], str]:
+    """Return the statements that `text` holds up to their semicolons, without empty ones, and what stands behind the last."""
+    statements, begin, at = [], 0, 0
+    while at < len(text):
+        opaque = _OPAQUE.match(text, at)
+        if opaque is not None:
+            at = opaque.end()
+            continue
+        at += 1
+        if text[at - 1] == ";":
+            statements.append(text[begin:at].strip())
+            begin = at
+    rest = text[begin:]
+    return [one for one in statements if not _BLANK.fullmatch(one[:-1])], "" if _BLANK.fullmatch(rest) else rest
+
+
+def finished(text: str) -> bool:
+    """Whether a typed text can be run: an order, or statements of which the last has its semicolon, or nothing at all."""
+    return text.lstrip().startswith(".") or not split(text)[1]
+
+
+class Session:
+    """A way of answering, and what runs statements in it."""
+
+    def __init__(self, mode: Mode, answer: Callable[[str, Mode], None]) -> None:
+        self.mode, self._answer = mode, answer
+
+    def run(self, text: str) -> None:
+        """Run one statement; InputError when it is none that only reads."""
+        self._answer(text, self.mode)
+
+    def order(self, line: str) -> bool:
+        """Follow an order; return whether the session goes on. InputError when it is no order."""
+        name, *words = line.split()
+        if name == ".quit" and not words:
+            return False
+        if name == ".help" and not words:
+            click.echo(HELP)
+        elif name == ".mode" and not words:
+            click.echo(self.mode)
+        elif name == ".mode" and len(words) == 1 and words[0] in get_args(Mode):
+            self.mode = cast("Mode", words[0])
+        else:
+            raise InputError(f"sql: found the order {line.strip()!r}, expected .mode {'|'.join(get_args(Mode))}, .help or .quit")
+        return True

@@ -1,0 +1,162 @@
+"""What every view and column of the catalog means, as data: readers find it as COMMENT in the catalog itself.
+
+The template of the catalog carries the comments, so an epoch pays nothing for them. The views of the schema `files` are
+made anew for each epoch and are nobody's to read: they have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+#: One text a view or table.
+VIEWS: Mapping[str, str] = {
+    "streams": "One row a stream: a sequence of events of one source.",
+    "events": "Runs of events, one row a batch: where they came from, their zone and label, and where they lie.",
+    "edges": "Lineage in runs: child child_first + i * child_step is made of parent_width numbers from parent_first + i * parent_step "
+             "on, for i from 0 to child_count - 1.",
+    "decisions": "Verdicts of the policy about runs of events, one row a run and sink.",
+    "rejected": "Batches and records that left by glasses.rejected, and repeats that were dropped, with the reason.",
+    "models": "Model versions of glasses.models.",
+    "training_runs": "What went into each training run, and what its gate refused.",
+    "inputs": "Recorded inputs: what entered by wall-clock chance and changed results.",
+    "policies": "Policies that were in force, whole.",
+    "epochs": "Published, immutable states of this store.",
+    "epoch_rows": "What the view epochs is made of.",
+    "segments": "Files of the newest epoch: one row a file, role and stream.",
+    "store": "The store itself: one row.",
+    "event_records": "Events one by one: the runs of `events` expanded.",
+    "edge_records": "Lineage one by one: each pair of child and parent once; the runs of `edges` expanded.",
+}
+
+_TIME = "Same in TIMESTAMPTZ, microseconds: "
+#: A column's text in every view that does not say otherwise below.
+COLUMNS: Mapping[str, str] = {
+    "source": "Device, or `training`: first part of an event id.",
+    "stream": "Stream of the source, with its incarnation after ~ if there is one: second part of an event id.",
+    "first": "Number of the run's first event.",
+    "step": "Distance from one number of the run to the next.",
+    "count": "Number of events in the run.",
+    "number": "Number of the event in its stream: third part of its id.",
+    "id": "Identity of the event: source/stream/number.",
+    "kind": "Kind of the events, such as imu or answer.",
+    "zone": "Policy zone: the highest-ranked one whose condition holds; of derived events, the highest of their parents'.",
+    "label": "Policy label, packed, in hexadecimal; `sightline ask why` says it in words.",
+    "rule": "What in the policy decided.",
+    "policy_version": "Digest of the policy in force: the key of policies.",
+    "wearer": "Pseudonym of the wearer.",
+    "session": "Session of the device.",
+    "topic": "Kafka topic.",
+    "partition": "Partition of the topic.",
+    "offset": "Offset in the partition.",
+    "bytes": "Size of the record's value, bytes.",
+    "digest": "XXH3-128 of the record's value, in hexadecimal: tells equal from different, is no signature.",
+    "split_from": "Digest of the batch that this one was cut out of; empty where it was not split.",
+    "origin": "live, playback:<recording>, synthetic:<seed>, or training.",
+    "epoch": "Epoch that published the row.",
+    "t_ns": "When, by the device's clock: ns since the Unix epoch, UTC.",
+    "t": _TIME + "t_ns.",
+    "operator": "Operator that made the child.",
+    "operator_version": "Version of the operator.",
+    "directness": "direct: the parent's values went in; indirect: it only chose or shaped the result.",
+    "declassifier": "Named reason why the child's label may be looser than the parent's; empty almost everywhere.",
+    "child_source": "Source of the child.",
+    "child_stream": "Stream of the child.",
+    "child_first": "Number of the run's first child.",
+    "child_step": "Distance from one child number to the next.",
+    "child_count": "Number of children in the run.",
+    "child_id": "Identity of the child: source/stream/number.",
+    "child_number": "Number of the child in its stream.",
+    "parent_source": "Source of the parents.",
+    "parent_stream": "Stream of the parents.",
+    "parent_first": "Number of the first child's first parent.",
+    "parent_step": "How far the parents move on from one child to the next; 0: all children have the same.",
+    "parent_width": "Number of consecutive parents a child has.",
+    "parent_id": "Identity of the parent: source/stream/number.",
+    "parent_number": "Number of the parent in its stream.",
+    "version": "Model version: the number of the model in its stream.",
+    "accuracy": "Share of the evaluation set that the version understands, 0 to 1.",
+    "published_ns": "When it was published: ns since the Unix epoch, UTC.",
+    "published": _TIME + "published_ns.",
+    "offsets": "Next offset of glasses.lineage by partition: the epoch holds everything before it.",
+    "rows": "Number of rows that the epoch added, in all tables.",
+}
+
+#: `view.column` where the common text does not fit.
+SPECIAL: Mapping[str, str] = {
+    "streams.captured": "Whether a device captured the events; otherwise they are derived.",
+    "streams.epoch": "Epoch in which the stream appeared.",
+    "events.t_first_ns": "Capture time of the first event on the device's clock: ns since the Unix epoch, UTC.",
+    "events.t_last_ns": "Capture time of the last event on the device's clock: ns since the Unix epoch, UTC.",
+    "events.t_first": _TIME + "t_first_ns.",
+    "events.t_last": _TIME + "t_last_ns.",
+    **{f"{view}.{column}": text for view in ("events", "event_records") for column, text in (
+        ("topic", "glasses.captured for captured events, else the topic that the derived ones were written to."),
+        ("partition", "Partition of glasses.captured (models: of glasses.examples) with the record that brought or completed them."),
+        ("offset", "Offset, in that partition, of the record that brought or completed them."),
+        ("rule", "Zone of the policy that took the events, or that the label is joined from the parents'."))},
+    "decisions.t_ns": "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC.",
+    "decisions.sink": "Where the events would go: a topic, store, or training-run.",
+    "decisions.purpose": "What the sink is for, a W3C DPV term.",
+    "decisions.verdict": "allow, deny or unconfigured (no zone, no label or no rule: treated as deny).",
+    "decisions.passed": "Whether the events went on; a logging zone lets a deny pass, nothing lets unconfigured pass.",
+    "decisions.mode": "Mode of the zone at this sink: enforcing or logging.",
+    "decisions.attributes": "The attributes that the decision looked at, name=value.",
+    "decisions.consent": "Number of the consent record that the device knew; 0: none.",
+    "rejected.count": "Number of events in the run; 0 for a record that could not be read.",
+    "rejected.stage": "Stage that refused.",
+    "rejected.reason": "Why, as a sentence; never a value of the record.",
+    "rejected.rule": "malformed, poisoned, limits, repeat (dropped: the events are stored once), feedback, or the rule of the policy.",
+    "rejected.zone": "Zone of the events; malformed for what nobody could read; empty for repeats.",
+    "rejected.topic": "Topic that the record was read from.",
+    "rejected.digest": "Digest of the value (XXH3-128; of a bad lineage record SHA-256), in hexadecimal.",
+    "models.digest": "Digest of the model's weights, in hexadecimal.",
+    "models.examples": "Number of examples it was fitted on, the seed set included.",
+    "models.wearers": "Number of wearers among the admitted examples.",
+    "models.trained_ns": "Event time of the example that triggered the run: ns since the Unix epoch, UTC.",
+    "models.trained": _TIME + "trained_ns.",
+    "models.retrain_by_ns": "When it may no longer serve without being made again: ns since the Unix epoch, UTC.",
+    "models.retrain_by": _TIME + "retrain_by_ns.",
+    "training_runs.version": "Model version that the run made.",
+    "training_runs.seed_examples": "Number of licensed examples that every version starts with.",
+    "training_runs.admitted": "Number of wearers' examples that the gate admitted.",
+    "training_runs.refused": "Number of wearers' examples that the gate refused.",
+    "training_runs.manifest_digest": "Digest of the manifest, which stands on glasses.models: XXH3-128 in hexadecimal.",
+    "training_runs.evaluation_examples": "Number of utterances that accuracy was measured on; none was learned from.",
+    "training_runs.trigger": "Identity of the example whose admission started the run.",
+    "inputs.kind": "What was taken up, such as model-takeup.",
+    "inputs.agent": "Agent that took it up: glasses or training.",
+    "inputs.offset": "First offset of the partition for which the value was in force.",
+    "inputs.value": "What was in force from there on, such as a model version.",
+    "policies.version": "Digest of the policy's content.",
+    "policies.name": "Name of the policy.",
+    "policies.text": "The whole policy, as it was published.",
+    "epochs.epoch": "Number of the epoch.",
+    "epoch_rows.epoch": "Number of the epoch.",
+    "segments.file": "Path of the Parquet file, relative to the store's directory.",
+    "segments.table_name": "Table whose rows it holds.",
+    "segments.first_epoch": "Earliest epoch of its rows.",
+    "segments.last_epoch": "Latest epoch of its rows.",
+    "segments.rows": "Number of rows in the file.",
+    "segments.bytes": "Size of the file, bytes.",
+    "segments.digest": "SHA-256 of the file, in hexadecimal.",
+    "segments.role": "Whose numbers lowest and highest are: own, or those of an edge's child or parent.",
+    "segments.source": "Source of the stream that the row is about.",
+    "segments.stream": "Stream that the row is about.",
+    "segments.lowest": "Lowest number of the stream in the file.",
+    "segments.highest": "Highest number of the stream in the file.",
+    "store.id": "Random name of the store; it stands in its files' names.",
+    "store.version": "Version of the store's layout.",
+}
+
+
+def statements(views: Iterable[tuple[str, str]], columns: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield one COMMENT for each of `views` (name, VIEW or TABLE) and `columns` (view, column); KeyError names what has no text."""
+    for name, what in views:
+        yield f"COMMENT ON {what} {name} IS {_literal(VIEWS[name])}"
+    for view, column in columns:
+        text = SPECIAL.get(f"{view}.{column}") or COLUMNS[column]
+        yield f'COMMENT ON COLUMN {view}."{column}" IS {_literal(text)}'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,137 @@
+"""docs/topics.md and docs/schemas say what is on the topics today, and the example program reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from docs import make
+from docs.schema import DRAFT, schema
+from streams.errors import MalformedError
+from streams.events import journal
+from streams.events.codec import check_columns, decode
+from streams.events.headers import envelope, tag
+from streams.events.kinds import KINDS
+from streams.events.record import Outgoing
+from tests import build
+from tests.docs.check import faults
+
+TOPIC = "docs-zoned"
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[journal.Sent], list[Outgoing]]:
+    """What devices sent and what the pipeline wrote, in every scenario that the docs take records from."""
+    sent: list[journal.Sent] = []
+    records: list[Outgoing] = []
+    for scenario in make.SCENARIOS:
+        path, written = make.replayed(scenario, tmp_path_factory.mktemp(scenario))
+        sent += [one for file in journal.files(path) for one in journal.sent(file)]
+        records += written
+    return sent, records
+
+
+def test_the_docs_are_what_is_made_today(played: tuple[list[journal.Sent], list[Outgoing]]) -> None:
+    made = make.files(make.shown(played[1]))
+    stale = [path.name for path, content in made.items() if not path.exists() or path.read_text(encoding="utf-8") != content]
+    assert stale == [], "run `python -m docs.make`"
+    assert {path for path in made if path.suffix == ".json"} == set((make.HERE / "schemas").iterdir())
+
+
+def test_every_value_fits_its_schema(played: tuple[list[journal.Sent], list[Outgoing]]) -> None:
+    schemas = {kind.event_type: orjson.loads((make.HERE / "schemas" / f"{kind.name}.json").read_bytes()) for kind in KINDS.values()}
+    checked: Counter[str] = Counter()
+    sent, records = played
+    for headers, value in [*((one.headers, one.value) for one in sent), *((one.headers, one.value) for one in records)]:
+        event_type = dict(headers).get("ce_type", b"").decode()
+        if event_type:
+            assert list(faults(orjson.loads(value or b""), schemas[event_type])) == []
+            checked[event_type] += 1
+    assert checked.keys() == {kind.event_type for kind in KINDS.values() if kind.name not in make.NOT_PLAYED}
+
+
+def test_every_header_is_explained(played: tuple[list[journal.Sent], list[Outgoing]]) -> None:
+    names = {name for record in played[1] for name, _ in record.headers}
+    assert names <= set(make.header_names())
+    text = (make.HERE / "topics.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in text for name in names)
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another kind": lambda value: value.update(kind="gait"),
+    "a column less": lambda value: value["columns"].popitem(),
+    "a column more": lambda value: value["columns"].update(mood=["good"]),
+    "a text among numbers": lambda value: value["columns"]["accel_x_mps2"].__setitem__(3, "fast"),
+    "a word that is not known": lambda value: value["context"].update(place="moon"),
+    "a context without consent": lambda value: value["context"].pop("consent"),
+    "no time": lambda value: value.pop("t0_ns"),
+    "no events": lambda value: value.update(n=0),
+    "a bad name": lambda value: value.update(device_id="G 1"),
+    "a flag for a number": lambda value: value.update(first=True)}
+
+
+def _codec_refuses(value: bytes) -> bool:
+    try:
+        return bool(check_columns([decode(value, 0)]))
+    except MalformedError:
+        return True
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_schema_refuses_what_the_codec_refuses(what: str) -> None:
+    value = orjson.loads(build.record(build.batch(), 0).value or b"")
+    assert list(faults(value, schema(KINDS["imu"]))) == []
+    CHANGES[what](value)
+    assert list(faults(value, schema(KINDS["imu"])))
+    assert _codec_refuses(orjson.dumps(value))
+
+
+def test_the_schemas_say_what_they_are() -> None:
+    for kind in KINDS.values():
+        made = schema(kind)
+        assert (made["$schema"], made["title"]) == (DRAFT, kind.event_type)
+        assert set(kind.columns) == set(made["properties"].get("columns", {}).get("required", ()))
+
+
+async def _write(broker: str) -> list[str]:
+    """Two batches of two zones, in a transaction each; the second of the wanted zone is taken back. Returns the trace ids."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    await admin.create_topics([NewTopic(TOPIC, 2, 1)])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id="docs", compression_type="zstd")
+    await producer.start()
+    traces = []
+    for i, (zone, commit) in enumerate((("clinic", True), ("public", False), ("clinic", True), ("public", True))):
+        made = build.batch(first=20 * i)
+        headers = [*envelope(made), *tag(zone, "policy:00")]
+        traces.append(dict(headers)["traceparent"].decode())
+        await producer.begin_transaction()
+        await producer.send_and_wait(TOPIC, b"\xff no JSON", b"g1", partition=i % 2, headers=headers)
+        await (producer.commit_transaction() if commit else producer.abort_transaction())
+    await producer.stop()
+    return traces
+
+
+@pytest.mark.kafka
+def test_the_example_reads_one_zone_by_its_header_and_continues_the_trace(broker: str) -> None:
+    traces = asyncio.run(_write(broker))
+    program = Path(make.HERE, "examples", "read_one_zone.py")
+    said = subprocess.run([sys.executable, str(program), "--broker", broker, "--topic", TOPIC, "--zone", "public", "--most", "1"],
+                          capture_output=True, text=True, timeout=60, check=True)
+    (line,) = said.stdout.splitlines()
+    assert line.startswith("g1/imu-right/60 glasses.imu.v1 20 events from 60 by 1 9 bytes at 1:")
+    _, trace, span, flags = line.split()[-1].split("-")
+    assert (trace, flags) == (traces[3].split("-")[1], "01")
+    assert span not in traces[3]
+    assert len(span) == 16
