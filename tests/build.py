@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
+import orjson
+
 from streams.events.batch import Batch
 from streams.events.codec import encode
 from streams.events.headers import envelope
@@ -18,7 +20,7 @@ from streams.models.version import ModelVersion
 from streams.pipeline import GlassesCore, Models, PartitionState, first_records
 from streams.policy.load import load
 from streams.policy.policy import Policy
-from streams.topology import CAPTURED, MODELS
+from streams.topology import CAPTURED, LINEAGE, MODELS
 
 T = TypeVar("T")
 T0_NS = 1_790_000_000_000_000_000
@@ -95,6 +97,17 @@ def core(with_policy: Policy | None = None) -> GlassesCore:
         if made.topic == MODELS:
             models.learn(made.key, made.value)
     return GlassesCore(in_force, models)
+
+
+def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
+    """Lineage rows by table among the records that a core wrote."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for one in records:
+        if one.topic == LINEAGE:
+            for table, columns in orjson.loads(one.value or b"")["tables"].items():
+                rows = zip(*columns.values(), strict=True)
+                tables.setdefault(table, []).extend(dict(zip(columns, row, strict=True)) for row in rows)
+    return tables
 
 
 def version(of: GlassesCore) -> ModelVersion:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams import clock, limits
@@ -40,6 +42,25 @@ async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = 
             raise UnavailableError(f"The broker address {broker!r} is not HOST:PORT. Example: 127.0.0.1:9092.") from error
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
+
+
+@asynccontextmanager
+async def administering(broker: str, wait_s: float = WAIT_S_DEFAULT) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client while the block lasts; UnavailableError when `broker` is absent for `wait_s` seconds."""
+    async def start() -> AIOKafkaAdminClient:
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+        try:
+            await admin.start()
+        except BaseException:
+            await admin.close()
+            raise
+        return admin
+
+    admin = await reach(broker, start, wait_s)
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 def absent(broker: str, wait_s: float) -> str:

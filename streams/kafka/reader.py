@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CoordinatorLoadInProgressError, OffsetOutOfRangeError
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
-from streams.kafka.connection import WAIT_S_DEFAULT, reach
+from streams.kafka.connection import WAIT_S_DEFAULT, administering, reach
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 _POLL_MS = 200
@@ -229,15 +228,6 @@ async def committed_offsets(
     broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
     """Return the offset that `group` reads next by (topic, partition); partitions that it never committed are absent."""
-    async def start() -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-        try:
-            await admin.start()
-        except BaseException:
-            await admin.close()
-            raise
-        return admin
-
     async def ask() -> dict[tuple[str, int], int]:
         tps = [TopicPartition(topic["topic"], place["partition"]) for topic in described for place in topic["partitions"]]
         listed = await admin.list_consumer_group_offsets(group, partitions=tps)
@@ -246,10 +236,7 @@ async def committed_offsets(
             raise CoordinatorLoadInProgressError(f"no offsets of group {group} yet")
         return {(tp.topic, tp.partition): found.offset for tp, found in listed.items() if found.offset >= 0}
 
-    admin = await reach(broker, start, wait_s)
-    try:
+    async with administering(broker, wait_s) as admin:
         described = await admin.describe_topics(list(topics))
         # A broker that just started says for a moment that it has no coordinator.
         return await reach(broker, ask, wait_s)
-    finally:
-        await admin.close()

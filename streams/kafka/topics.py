@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from streams import limits, topology
 from streams.errors import InputError, UnavailableError
-from streams.kafka.connection import WAIT_S_DEFAULT, reach
+from streams.kafka.connection import WAIT_S_DEFAULT, administering
 
 PARTITIONS_MAX = 1024
 
@@ -34,17 +34,7 @@ async def declare(broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *,
     if not 1 <= partitions <= PARTITIONS_MAX:
         raise InputError(f"--partitions is {partitions}; expected 1 to {PARTITIONS_MAX}.")
 
-    async def start() -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-        try:
-            await admin.start()
-        except BaseException:
-            await admin.close()
-            raise
-        return admin
-
-    admin = await reach(broker, start, wait_s)
-    try:
+    async with administering(broker, wait_s) as admin:
         wanted = {topic.name: topology.partition_count(topic.name, partitions) for topic in topology.TOPICS}
         response = await admin.create_topics([_new_topic(topic, wanted[topic.name]) for topic in topology.TOPICS])
         created = {str(name): int(code) for name, code, *_ in response.topic_errors}
@@ -56,8 +46,6 @@ async def declare(broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *,
         if existing:
             for described in await admin.describe_topics(existing):
                 _check_count(described["topic"], len(described["partitions"]), wanted[described["topic"]], broker)
-    finally:
-        await admin.close()
 
 
 def _check_count(name: str, found: int, wanted: int, broker: str) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from streams.events.record import Outgoing
 from streams.replay import Replay
-from streams.topology import LINEAGE
 from tests import build
 
 HERE = Path(__file__).parent
@@ -19,17 +15,9 @@ EXAMPLES_PER_RUN = 2
 
 def rows(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Lineage rows of a replay, by table."""
-    tables: dict[str, list[dict[str, Any]]] = {}
-
-    def write(records: Sequence[Outgoing]) -> None:
-        for record in records:
-            if record.topic == LINEAGE:
-                for table, columns in orjson.loads(record.value or b"")["tables"].items():
-                    found = zip(*columns.values(), strict=True)
-                    tables.setdefault(table, []).extend(dict(zip(columns, row, strict=True)) for row in found)
-
-    build.run(Replay(build.policy(), write, EXAMPLES_PER_RUN).run(path))
-    return tables
+    written: list[Outgoing] = []
+    build.run(Replay(build.policy(), written.extend, EXAMPLES_PER_RUN).run(path))
+    return build.lineage(written)
 
 
 def numbers(first: int, step: int, count: int) -> str:

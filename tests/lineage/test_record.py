@@ -14,7 +14,7 @@ from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Run
 from streams.lineage import record
 from streams.lineage.tables import TABLES
-from streams.topology import ANSWERS, DERIVED, EXAMPLES, LINEAGE, REJECTED, ZONED
+from streams.topology import ANSWERS, DERIVED, EXAMPLES, REJECTED, ZONED
 from tests import build
 
 
@@ -36,12 +36,7 @@ def records() -> list[Outgoing]:
 
 
 def table(records: Sequence[Outgoing], name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for one in records:
-        if one.topic == LINEAGE:
-            columns = orjson.loads(one.value or b"")["tables"].get(name, {})
-            rows += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return rows
+    return build.lineage(records).get(name, [])
 
 
 def events_of(one: Outgoing) -> tuple[str, str, Run]:

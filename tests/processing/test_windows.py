@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +12,7 @@ from streams.events.batch import Batch
 from streams.events.record import Fetch, Outgoing
 from streams.limits import RECENT_PER_KIND_MAX
 from streams.pipeline import PartitionState
-from streams.topology import ANSWERS, CAPTURED, DERIVED, EXAMPLES, LINEAGE
+from streams.topology import ANSWERS, CAPTURED, DERIVED, EXAMPLES
 from tests import build
 
 CORE = build.core()
@@ -106,11 +105,7 @@ def test_every_sample_is_in_one_window_at_most_and_windows_keep_to_one_zone(batc
     if not batches:
         return
     records, _ = build.process(CORE, [build.fetch(batches)])
-    tables: dict[str, list[dict[str, Any]]] = {"events": [], "edges": []}
-    for record in records:
-        if record.topic == LINEAGE:
-            for table, columns in orjson.loads(record.value or b"")["tables"].items():
-                tables.setdefault(table, []).extend(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    tables = {"events": [], "edges": [], **build.lineage(records)}
     zone = {(e["source"], e["stream"], e["first"] + i * e["step"]): e["zone"] for e in tables["events"] for i in range(e["count"])}
     seen = set()
     for edge in tables["edges"]:

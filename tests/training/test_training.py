@@ -22,7 +22,7 @@ from streams.models.version import ModelVersion, version_key
 from streams.pipeline import TrainingCore, TrainingState
 from streams.policy import label as lattice
 from streams.replay import fit_here
-from streams.topology import EXAMPLES, LINEAGE, MODELS, REJECTED
+from streams.topology import EXAMPLES, MODELS, REJECTED
 from streams.training import gate, seed
 from tests import build
 
@@ -69,12 +69,7 @@ def versions(written: Sequence[Outgoing]) -> list[ModelVersion]:
 
 
 def table(written: Sequence[Outgoing], name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for record in written:
-        if record.topic == LINEAGE:
-            columns = orjson.loads(record.value or b"")["tables"].get(name, {})
-            rows += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return rows
+    return build.lineage(written).get(name, [])
 
 
 def test_runs_go_by_count_of_admitted_examples_however_fetches_are_cut() -> None:
