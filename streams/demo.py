@@ -168,8 +168,8 @@ class Demo:
         status["age_s"] = (clock.now_ns() - status.pop("published_ns")) / 1e9
         return status
 
-    def drain(self, gone: Callable[[], bool] = lambda: False) -> None:
-        """Wait until agents and store hold everything that was sent; `gone` says to give up early.
+    def drain(self) -> None:
+        """Wait until agents and store hold everything that was sent.
 
         Raises
         ------
@@ -180,8 +180,6 @@ class Demo:
         for waiting_for, reached in self._stations():
             while not reached():
                 self.watch()
-                if gone():
-                    return
                 if clock.monotonic_s() > deadline_s:
                     raise SightlineError(f"{waiting_for} did not reach the end within {DRAIN_WAIT_S:.0f} s; "
                                          f"look into the logs in {self.run}")

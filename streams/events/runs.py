@@ -52,28 +52,6 @@ class EdgeRun:
                 yield number, parent
 
 
-def runs_of(numbers: Iterable[int]) -> list[Run]:
-    """Cover strictly increasing numbers with few runs, greedily from the left; every number is in exactly one run."""
-    runs: list[Run] = []
-    first = last = step = count = 0
-    for number in numbers:
-        if count == 0:
-            first, count = number, 1
-        elif number <= last:
-            raise ValueError("numbers of a run must increase strictly")
-        elif count == 1:
-            step, count = number - first, 2
-        elif number - last == step:
-            count += 1
-        else:
-            runs.append(Run(first, step, count))
-            first, step, count = number, 0, 1
-        last = number
-    if count:
-        runs.append(Run(first, step or 1, count))
-    return runs
-
-
 def consecutive(numbers: Iterable[int]) -> list[Run]:
     """Cover strictly increasing numbers with as few runs of step 1 as there are."""
     runs: list[Run] = []

@@ -109,7 +109,6 @@ class Counts:
     events: int = 0
     repeated: int = 0
     late: int = 0
-    missing: int = 0
 
 
 @dataclass(slots=True)
