@@ -123,7 +123,8 @@ class Device:
             return []
         columns: dict[str, list[Any]] = {
             "target": [t.target for t in due], "form": [t.form for t in due], "thumb": [t.thumb for t in due],
-            "chosen_intent": [t.chosen_intent for t in due]}
+            "chosen_intent": [t.chosen_intent for t in due], "text": [None] * len(due), "rating": [None] * len(due),
+            "second_rating": [None] * len(due)}
         return [self._capture("feedback", [t.due_ns for t in due], columns, self._queries.recording.origin)]
 
     def end(self) -> list[Captured]:
@@ -174,7 +175,8 @@ class Device:
 
     def _state(self, session: str, t_ns: int) -> Captured:
         battery = max(_BATTERY_LOW_PERCENT, _BATTERY_FULL_PERCENT - t_ns // (_BATTERY_STEP_S * _SECOND_NS))
-        return self._capture("device_state", [t_ns], {"session": [session], "battery_percent": [battery]}, self._synthetic)
+        return self._capture("device_state", [t_ns], {"session": [session], "battery_percent": [battery], "thermal": ["cool"]},
+                             self._synthetic)
 
     def _capture(self, kind: str, times_ns: Sequence[int], columns: Mapping[str, Sequence[Any]], origin: str) -> Captured:
         """Make the batch of events at `times_ns` since the start: next numbers, contexts and truth by the scenario."""

@@ -23,7 +23,8 @@ UNITS: Mapping[str, str] = {
     "mps2": "m/s²", "radps": "rad/s", "degps": "°/s", "deg": "°", "rad": "rad", "m": "m", "mm": "mm", "mps": "m/s", "s": "s", "ms": "ms",
     "ns": "ns", "percent": "%", "px": "px", "hz": "Hz", "dbfs": "dBFS", "db": "dB", "dbm": "dBm", "pa": "Pa", "hpa": "hPa", "kpa": "kPa",
     "celsius": "°C", "c": "°C", "lux": "lx", "bpm": "1/min", "bytes": "bytes", "ut": "µT"}
-TYPES: Mapping[str, str] = {"number": "number", "text": "string", "flag": "boolean"}
+TYPES: Mapping[str, str | list[str]] = {"number": "number", "text": "string", "flag": "boolean", "number?": ["number", "null"],
+                                        "text?": ["string", "null"]}
 _TIME = {"type": "integer", "minimum": 0, "maximum": 2**62}
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 200}
 _HEX = {"type": "string", "pattern": "^[0-9a-f]+$"}

@@ -26,7 +26,7 @@ T = TypeVar("T")
 T0_NS = 1_790_000_000_000_000_000
 CONTEXT: Mapping[str, Any] = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True,
                               "consent": 1}
-_BLANK = {"number": 0.0, "text": "x", "flag": False}
+_BLANK = {"number": 0.0, "text": "x", "flag": False, "number?": None, "text?": None}
 
 
 def context(**changes: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def feedback(number: int, target: str, chosen: str, t0_ns: int, **more: Any) -> 
 
 def ended(number: int, t0_ns: int, **more: Any) -> Batch:
     """The last word of a session."""
-    return batch("device_state", None, number, 1, t0_ns=t0_ns, columns={"session": ["ended"], "battery_percent": [50]}, **more)
+    return batch("device_state", None, number, 1, t0_ns=t0_ns, columns={"session": ["ended"], "battery_percent": [50], "thermal": ["cool"]}, **more)
 
 
 def record(made: Batch, offset: int, **parts: Any) -> StoredRecord:

@@ -29,7 +29,7 @@ def run(asked: Sequence[Asked], devices: Mapping[str, DeviceState], policy: Poli
     for (query, situation), (intent, confidence) in zip(answerable, predicted, strict=True):
         batch = query.batch
         made = replace(batch, kind="answer", stream=stream(batch.stream), context={},
-                       columns={"intent": [intent], "confidence": [confidence], "model_version": [serving.version]})
+                       columns={"intent": [intent], "confidence": [confidence], "model_version": [serving.version], "text": [None]})
         label = policy.derive("answer", (query.label, situation.label, serving.label))
         answer = Tagged(made, policy.highest((query.zone, situation.zone, serving.zone)), label, JOIN_RULE)
         if not (decide(answer, ANSWERS, policy, step) and decide(answer, STORE, policy, step)):

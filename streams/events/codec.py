@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from streams.events.runs import Run
 from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
 
 VERSION = 1
-_TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "text": frozenset((str,)), "flag": frozenset((bool,))}
+_TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "text": frozenset((str,)), "flag": frozenset((bool,)),
+                                           "number?": frozenset((int, float, NoneType)), "text?": frozenset((str, NoneType))}
 _TIME_NS_MAX = 2**62
 
 

@@ -1,7 +1,7 @@
 """The kinds of event and the columns of each, with units in the names.
 
 Sources of units and rates: `device_sim/recordings/NOTICE` names the recordings; the names follow Project Aria's
-motion sensor metadata and the W3C Geolocation interface.
+sensor metadata, Pupil Labs' Neon streams and the W3C Geolocation interface. Frames and sound are described, never carried.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Literal
 
 from streams.errors import MalformedError
 
-ColumnType = Literal["number", "text", "flag"]
+#: With a question mark: null where the device did not measure, or the form of the event has no such thing.
+ColumnType = Literal["number", "text", "flag", "number?", "text?"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,32 @@ def _numbers(*names: str) -> dict[str, ColumnType]:
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (
     Kind("imu", True, _numbers("accel_x_mps2", "accel_y_mps2", "accel_z_mps2", "gyro_x_radps", "gyro_y_radps", "gyro_z_radps")),
-    Kind("location", True, _numbers("latitude_deg", "longitude_deg", "altitude_m")),
+    Kind("gaze", True, {"yaw_rad": "number", "pitch_rad": "number", "pupil_left_mm": "number?", "pupil_right_mm": "number?",
+                        "worn": "flag"}),
+    Kind("audio_level", True, {"rms_dbfs": "number", "peak_dbfs": "number", "voiced": "flag"}),
+    Kind("voice_segment", True, {"speaker": "text", "duration_ms": "number", "words": "number", "confidence": "number"}),
     Kind("voice_query", True, {"trigger": "text", "language": "text", "text": "text"}),
-    Kind("feedback", True, {"target": "text", "form": "text", "thumb": "number", "chosen_intent": "text"}),
-    Kind("device_state", True, {"session": "text", "battery_percent": "number"}),
+    Kind("camera_frame", True, {"frame_number": "number", "width_px": "number", "height_px": "number", "codec": "text",
+                                "size_bytes": "number", "sha256": "text", "exposure_s": "number", "gain": "number"}),
+    Kind("capture", True, {"media": "text", "action": "text", "trigger": "text", "indicator": "flag"}),
+    Kind("location", True, _numbers("latitude_deg", "longitude_deg", "altitude_m")),
+    Kind("radio_scan", True, {"radio": "text", "scan_ms": "number", "sightings": "number", "strongest_dbm": "number"}),
+    Kind("ppg", True, _numbers("raw", "led_ma", "integration_us")),
+    Kind("env", True, {"pressure_pa": "number", "temperature_c": "number?"}),
+    Kind("pose", True, _numbers("position_x_m", "position_y_m", "position_z_m", "orientation_x", "orientation_y", "orientation_z",
+                                "orientation_w", "quality")),
+    Kind("device_state", True, {"session": "text", "battery_percent": "number", "thermal": "text"}),
+    Kind("gesture", True, {"gesture": "text", "side": "text"}),
+    Kind("feedback", True, {"target": "text", "form": "text", "thumb": "number", "chosen_intent": "text?", "text": "text?",
+                            "rating": "number?", "second_rating": "number?"}),
+    Kind("consent_change", True, {"consent": "number", "status": "text", "purposes": "text"}),
+    Kind("erasure_request", True, {"reason": "text", "from_ns": "number?", "to_ns": "number?"}),
     Kind("activity", False, {"activity": "text", "accel_norm_std_mps2": "number", "samples": "number"}),
+    Kind("fixation", False, _numbers("duration_ms", "centre_yaw_rad", "centre_pitch_rad", "dispersion_deg", "samples")),
+    Kind("speech", False, {"speech": "text", "speech_share": "number", "level_dbfs": "number", "samples": "number"}),
     Kind("place", False, _numbers("place_number", "distance_m", "speed_mps", "fixes")),
     Kind("situation", False, {"activity": "text", "activity_age_ms": "number", "place_number": "number", "place_age_ms": "number"}),
-    Kind("answer", False, {"intent": "text", "confidence": "number", "model_version": "number"}),
+    Kind("answer", False, {"intent": "text", "confidence": "number", "model_version": "number", "text": "text?"}),
     Kind("example", False, {"utterance": "text", "intent": "text", "answered_intent": "text", "model_version": "number"}),
     Kind("model", False, {}),
 )}

@@ -113,7 +113,7 @@ def test_device_states_frame_each_session(played: Path) -> None:
              for batch in by_stream(batches(played / "g1.jsonl"))["device-state"]]
     assert found == [("s1", "started", 0), ("s1", "running", 10), ("s1", "running", 20), ("s1", "running", 30), ("s1", "ended", 40),
                      ("s2", "started", 40), ("s2", "running", 50), ("s2", "ended", 60)]
-    assert batches(played / "g1.jsonl")[-1].columns == {"session": ["ended"], "battery_percent": [95]}
+    assert batches(played / "g1.jsonl")[-1].columns == {"session": ["ended"], "battery_percent": [95], "thermal": ["cool"]}
 
 
 def test_origin_names_the_recording_of_each_stream(played: Path) -> None:

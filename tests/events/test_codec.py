@@ -18,7 +18,8 @@ from streams.events.runs import Run
 from tests import build
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-2**40, 2**40)
-VALUES = {"number": NUMBERS, "text": st.text(max_size=20), "flag": st.booleans()}
+VALUES = {"number": NUMBERS, "text": st.text(max_size=20), "flag": st.booleans(), "number?": NUMBERS | st.none(),
+          "text?": st.text(max_size=20) | st.none()}
 
 
 @st.composite
