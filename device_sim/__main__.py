@@ -10,7 +10,7 @@ from typing import Any
 import click
 import orjson
 
-from device_sim import playback, scenarios
+from device_sim import recordings, scenarios
 from device_sim.runner import Options, Run, Summary
 from streams import settings, topology
 from streams.errors import SightlineError
@@ -44,9 +44,12 @@ def main() -> None:
 @click.option("--scenario", default="smoke", show_default=True, help=f"One of: {', '.join(scenarios.names())}.")
 @click.option("--devices", type=click.IntRange(1, DEVICES_MAX), default=2, show_default=True, help="Named g1, g2, ...")
 @click.option("--speed", type=click.Choice(["1", "10"]), default="1", show_default=True, help="Scenario time against wall time.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Draws the order of the queries.")
-@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
-              help="Scenario time; at --speed 10, 60 s pass in 6.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+              help="Draws the order of the queries, the forms of feedback and the faults of the link.")
+@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=None,
+              help="Scenario time; at --speed 10, 60 s pass in 6.  [default: the scenario once]")
+@click.option("--faults/--no-faults", default=True, show_default=True,
+              help="Whether the link repeats, delays and swaps batches and goes away for a while, and clocks are off.")
 @click.option("--to", "target", type=click.Choice(["kafka", "file"]), default="kafka", show_default=True,
               help="file: the journal only, as fast as possible.")
 @click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT.")
@@ -55,10 +58,11 @@ def main() -> None:
 @click.option("--partitions", type=click.IntRange(1, PARTITIONS_MAX), default=topology.PARTITIONS_DEFAULT, show_default=True)
 @click.option("--start-ns", type=click.IntRange(0), default=None, help="Capture time of the start, ns since the epoch.  [default: now]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
-def run(*, scenario: str, devices: int, speed: str, seed: int, duration_s: float, target: str, broker: str, journal: Path,
-        partitions: int, start_ns: int | None, as_json: bool) -> None:
+def run(*, scenario: str, devices: int, speed: str, seed: int, duration_s: float | None, faults: bool, target: str, broker: str,
+        journal: Path, partitions: int, start_ns: int | None, as_json: bool) -> None:
     """Play a scenario, session after session, until the duration ends."""
-    options = Options(scenario, devices, int(speed), seed, duration_s, journal, partitions, broker if target == "kafka" else None, start_ns)
+    options = Options(scenario, devices, int(speed), seed, duration_s, journal, partitions, broker if target == "kafka" else None, start_ns,
+                      faults)
     summary = asyncio.run(_run(options)).as_dict()
     click.echo(orjson.dumps(summary).decode() if as_json else ", ".join(f"{name} {value}" for name, value in summary.items()))
 
@@ -68,17 +72,23 @@ async def _run(options: Options) -> Summary:
 
 
 @main.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a recording.")
-def list_recordings(*, as_json: bool) -> None:
-    """List the recordings: length, rate, licence, origin."""
-    for each in playback.recordings().values():
-        row = {"name": each.name, "kind": each.kind, "rows": len(each.rows), "length_s": each.length_s, "rate_hz": each.rate_hz,
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a recording or scenario.")
+def list_playable(*, as_json: bool) -> None:
+    """List the recordings (length, rate, licence, origin) and the scenarios (length, kinds of event)."""
+    for each in recordings.about().values():
+        row = {"recording": each.name, "kind": each.kind, "rows": each.rows, "length_s": each.length_s, "rate_hz": each.rate_hz,
                "licence": each.licence, "origin": each.origin, "source": each.source}
+        length = f"{each.rows} rows" if each.length_s is None else f"{each.length_s:g} s at {each.rate_hz:g} Hz"
+        click.echo(orjson.dumps(row) if as_json else
+                   f"{each.name:28} {each.kind:12} {length:22} {each.licence:12} {each.origin:38} {each.source}")
+    for scenario in map(scenarios.load, scenarios.names()):
+        kinds = scenario.kinds
+        length_s = scenario.duration_ns / 1e9
+        row = {"scenario": scenario.name, "length_s": length_s, "kinds": kinds, "about": scenario.about}
         if as_json:
             click.echo(orjson.dumps(row))
         else:
-            length = f"{len(each.rows)} rows" if each.length_s is None else f"{each.length_s:g} s at {each.rate_hz:g} Hz"
-            click.echo(f"{each.name:20} {each.kind:12} {length:18} {each.licence:12} {each.origin:30} {each.source}")
+            click.echo(f"\nscenario {scenario.name}, {length_s:g} s: {scenario.about}\n  {', '.join(kinds)}")
 
 
 if __name__ == "__main__":

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
-from device_sim.playback import IMU_HZ, Motion, Queries, Track
-from device_sim.scenarios import PERIOD_NS, Scenario, Segment
+from device_sim.playback import Timeline
+from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Planned, Scenario, Segment, Stream
+from device_sim.wearer import Wearer
 from streams.events.batch import Batch, Change
-from streams.events.identity import format_id
 from streams.events.runs import Run
 
 _SECOND_NS = 1_000_000_000
-_SAMPLE_NS = _SECOND_NS // IMU_HZ
-OPEN_QUERIES_MAX = 64          #: a query that this many later ones have overtaken gets no feedback any more
 _BATTERY_FULL_PERCENT, _BATTERY_LOW_PERCENT, _BATTERY_STEP_S = 96, 20, 60
+STATE_STREAM, QUERY_STREAM, FEEDBACK_STREAM = "device-state", "voice-query", "feedback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,168 +36,155 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
-class _Thumb:
-    due_ns: int
-    target: str
-    form: str
-    thumb: int
-    chosen_intent: str
+class Clock:
+    """The device's clock: its start, ns since the epoch, and how much faster than right it runs, in parts per million."""
+
+    start_ns: int
+    drift_ppm: int = 0
+
+    def at(self, elapsed_ns: int) -> int:
+        """What the clock shows `elapsed_ns` after the start."""
+        return self.start_ns + elapsed_ns + elapsed_ns * self.drift_ppm // 1_000_000
 
 
 class Device:
     """One device playing a scenario, session after session.
 
-    Guarantees: numbers of a stream have no hole, also across restarts (`past`); capture times never run backwards, in a
+    Guarantees: numbers of a stream have no hole, also across restarts (`past`); capture times of a stream never run backwards, in a
     session, between sessions or across restarts; a batch is never split where the context changes, it says so instead.
 
     Parameters
     ----------
-    name, wearer
-        Pseudonyms.
-    scenario, motion, track, queries
-        What is played.
+    name, pseudonym
+        Of the device and of its wearer.
+    scenario, sampled
+        What is lived through, and what a stream samples in a session (from 1).
+    wearer
+        Who asks and reacts.
     past
         Life so far, from the journal.
-    start_ns
-        Wall time of the start, ns since the epoch; capture times begin here, or right after the latest of `past`.
+    clock
+        Capture times begin at its start, or right after the latest of `past`.
     seed
         Named in the origin of what is not played but made.
-    hears_answers
-        False: nobody answers, so the wearer states the intent a fixed time after each query.
     """
 
-    def __init__(self, name: str, wearer: str, scenario: Scenario, motion: Motion, track: Track, queries: Queries, *,
-                 past: Past, start_ns: int, seed: int, hears_answers: bool) -> None:
-        self.name, self.wearer, self.scenario = name, wearer, scenario
+    def __init__(self, name: str, pseudonym: str, scenario: Scenario, sampled: Callable[[Stream, int], Timeline], wearer: Wearer, *,
+                 past: Past, clock: Clock, seed: int) -> None:
+        self.name, self.pseudonym, self.scenario, self.wearer = name, pseudonym, scenario, wearer
         self.sessions = past.sessions
         self.elapsed_ns = 0
-        self._motion, self._track, self._queries = motion, track, queries
+        self._sampled = sampled
         self._next = dict(past.next_numbers)
-        self._base_ns = max(start_ns, past.last_capture_ns + 1_000_000)
+        self._clock = Clock(max(clock.start_ns, past.last_capture_ns + 1_000_000), clock.drift_ppm)
         self._synthetic = f"synthetic:{seed}"
         self._resumed = past.sessions > 0
-        self._hears_answers = hears_answers
         self._session_from_ns: int | None = None
-        self._open: dict[int, str] = {}
-        self._thumbs: list[_Thumb] = []
+        self._captured_to_ns = 0
+        self._played_to_ns = 0
 
     @property
     def now_ns(self) -> int:
         """Capture clock: ns since the epoch at the start of the next period."""
-        return self._base_ns + self.elapsed_ns
-
-    @property
-    def waits(self) -> bool:
-        """Whether an answer or a feedback is still to come."""
-        return bool(self._open or self._thumbs)
+        return self._clock.at(self.elapsed_ns)
 
     def period(self) -> list[Captured]:
-        """Capture the next batch period: begins sessions, and ends one whose scenario is over."""
+        """Let a batch period pass: begins sessions, and ends one whose scenario is over."""
         out: list[Captured] = []
         if self._session_from_ns is not None and self.elapsed_ns - self._session_from_ns >= self.scenario.duration_ns:
             out += self.end()
         if self._session_from_ns is None:
             self._session_from_ns = self.elapsed_ns
+            self._captured_to_ns = 0
             self.sessions += 1
             out.append(self._state("resumed" if self._resumed else "started", self.elapsed_ns))
             self._resumed = False
         start_ns = self.elapsed_ns - self._session_from_ns
-        end_ns = start_ns + PERIOD_NS
-        every_ns = self.scenario.state_every_ns
+        self._played_to_ns = end_ns = start_ns + PERIOD_NS
+        every_ns, talk = self.scenario.state_every_ns, self.scenario.talk
         out += [self._state("running", self._session_from_ns + t) for t in _ticks(max(start_ns, 1), end_ns, 0, every_ns)]
-        out.append(self._imu(start_ns, end_ns))
-        for t in _ticks(start_ns, end_ns, 0, _SECOND_NS):
-            fix = self._track.fix(t // _SECOND_NS)
-            out.append(self._capture("location", [self._session_from_ns + t], fix, self._track.recording.origin))
-        for t in _ticks(start_ns, end_ns, self.scenario.query_from_ns, self.scenario.query_every_ns):
-            out.append(self._query(self._session_from_ns + t))
+        # A warm device wakes its radio less often: what its sensors sample waits for the next whole period.
+        if end_ns // PERIOD_NS % THERMAL_PERIODS[self.scenario.thermal_at(start_ns)] == 0:
+            out += self._samples(end_ns)
+        out += [self._interaction(planned) for planned in self.scenario.planned_in(self.sessions, start_ns, end_ns)]
+        out += [self._query(self._session_from_ns + t) for t in _ticks(start_ns, end_ns, talk.from_ns, talk.every_ns)]
         return out + self.feedback_period()
 
     def feedback_period(self) -> list[Captured]:
         """Let a period pass in which the wearer does nothing but give the feedback that is due."""
         self.elapsed_ns += PERIOD_NS
-        due = sorted((t for t in self._thumbs if t.due_ns < self.elapsed_ns), key=lambda thumb: thumb.due_ns)
-        self._thumbs = [t for t in self._thumbs if t.due_ns >= self.elapsed_ns]
-        if not due:
-            return []
-        columns: dict[str, list[Any]] = {
-            "target": [t.target for t in due], "form": [t.form for t in due], "thumb": [t.thumb for t in due],
-            "chosen_intent": [t.chosen_intent for t in due], "text": [None] * len(due), "rating": [None] * len(due),
-            "second_rating": [None] * len(due)}
-        return [self._capture("feedback", [t.due_ns for t in due], columns, self._queries.recording.origin)]
+        groups = [(origin, list(due)) for origin, due in groupby(self.wearer.due(self.elapsed_ns), key=lambda one: one.origin)]
+        return [self._capture("feedback", FEEDBACK_STREAM, [one.due_ns for one in due],
+                              {name: [one.columns[name] for one in due] for name in due[0].columns}, origin) for origin, due in groups]
 
     def end(self) -> list[Captured]:
-        """End the session, if one is open, with its last event."""
+        """End the session, if one is open: what its sensors still hold, then its last event."""
         if self._session_from_ns is None:
             return []
-        ended = self._state("ended", self.elapsed_ns)
+        ended = [*self._samples(self._played_to_ns), self._state("ended", self.elapsed_ns)]
         self._session_from_ns = None
-        return [ended]
+        return ended
 
-    def asked(self, number: int, utterance: str) -> None:
-        """Expect the answer to a query of an earlier run that only now reaches the broker."""
-        intent = self._queries.intent(utterance)
-        if intent is not None and self._hears_answers:
-            self._open[number] = intent
+    def _samples(self, end_ns: int) -> list[Captured]:
+        """Return one batch of every stream that sampled since the last time, up to `end_ns` of the session."""
+        start_ns, self._captured_to_ns = self._captured_to_ns, end_ns
+        out = []
+        for stream in self.scenario.streams:
+            timeline = self._sampled(stream, self.sessions)
+            times, columns = timeline.between(start_ns, end_ns) if start_ns < end_ns else ([], {})
+            if stream.during:
+                kept = [i for i, t in enumerate(times) if stream.on(t)]
+                times, columns = [times[i] for i in kept], {name: [values[i] for i in kept] for name, values in columns.items()}
+            if times:
+                since_start = [t + (self._session_from_ns or 0) for t in times]
+                out.append(self._capture(stream.kind, stream.name, since_start, columns, timeline.origin))
+        return out
 
-    def answered(self, number: int, intent: str, elapsed_ns: int) -> None:
-        """Hear the answer to query `number` at `elapsed_ns` since the start; the wearer reacts a while later.
-
-        Answers come in the order of the queries, so earlier queries without one were refused and are given up.
-        """
-        annotated = self._open.get(number)
-        if annotated is None:
-            return
-        self._open = {n: i for n, i in self._open.items() if n > number}
-        due_ns = max(elapsed_ns, self.elapsed_ns) + self.scenario.feedback_delay_ns
-        self._thumbs.append(_Thumb(due_ns, self._answer_id(number), "thumb", 1 if intent == annotated else -1, annotated))
-
-    def _answer_id(self, number: int) -> str:
-        return format_id(self.name, "answer", number)
+    def _interaction(self, planned: Planned) -> Captured:
+        return self._capture(planned.kind, planned.stream, [(self._session_from_ns or 0) + planned.at_ns], planned.columns, self._synthetic)
 
     def _query(self, t_ns: int) -> Captured:
-        number = self._next.get(self.scenario.streams["voice_query"], 0)
-        utterance, intent = self._queries.query(number)
-        if self._hears_answers:
-            self._open[number] = intent
-            if len(self._open) > OPEN_QUERIES_MAX:
-                del self._open[next(iter(self._open))]
-        else:
-            self._thumbs.append(_Thumb(t_ns + self.scenario.feedback_delay_ns, self._answer_id(number), "choice", 0, intent))
-        return self._capture("voice_query", [t_ns], {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]},
-                             self._queries.recording.origin)
-
-    def _imu(self, start_ns: int, end_ns: int) -> Captured:
-        first, after = -(-start_ns // _SAMPLE_NS), -(-end_ns // _SAMPLE_NS)
-        times = [(self._session_from_ns or 0) + i * _SAMPLE_NS for i in range(first, after)]
-        return self._capture("imu", times, self._motion.samples(self.sessions, first, after - first), self._motion.recording.origin)
+        utterance, origin = self.wearer.ask(self._next.get(QUERY_STREAM, 0), t_ns)
+        said = {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]}
+        return self._capture("voice_query", QUERY_STREAM, [t_ns], said, origin)
 
     def _state(self, session: str, t_ns: int) -> Captured:
         battery = max(_BATTERY_LOW_PERCENT, _BATTERY_FULL_PERCENT - t_ns // (_BATTERY_STEP_S * _SECOND_NS))
-        return self._capture("device_state", [t_ns], {"session": [session], "battery_percent": [battery], "thermal": ["cool"]},
-                             self._synthetic)
+        thermal = self.scenario.thermal_at(self._in_session(t_ns))
+        return self._capture("device_state", STATE_STREAM, [t_ns],
+                             {"session": [session], "battery_percent": [battery], "thermal": [thermal]}, self._synthetic)
 
-    def _capture(self, kind: str, times_ns: Sequence[int], columns: Mapping[str, Sequence[Any]], origin: str) -> Captured:
+    def _capture(self, kind: str, stream: str, times_ns: Sequence[int], columns: Mapping[str, Sequence[Any]], origin: str) -> Captured:
         """Make the batch of events at `times_ns` since the start: next numbers, contexts and truth by the scenario."""
-        stream, count = self.scenario.streams[kind], len(times_ns)
+        count = len(times_ns)
         first = self._next.get(stream, 0)
         self._next[stream] = first + count
-        segments = [self._segment(t) for t in times_ns]
-        contexts = [segment.context for segment in segments]
-        changes: list[Change] = [(i, after) for i, (before, after) in enumerate(pairwise(contexts), 1) if before != after]
-        zones = [segment.truth[kind] for segment in segments]
-        starts = [0, *(i for i, (before, after) in enumerate(pairwise(zones), 1) if before != after), count]
+        segments = self._segments(times_ns)
+        changes: list[Change] = [(i, segment.context) for i, segment in segments[1:]]
+        # The clock is read once a batch: a sensor's own spacing does not drift with it.
+        shift_ns = self._clock.at(times_ns[0]) - times_ns[0]
         steps = {after - before for before, after in pairwise(times_ns)}
+        regular = len(steps) <= 1
         batch = Batch(
-            kind=kind, source=self.name, wearer_id=self.wearer, session_id=f"s{self.sessions}", stream=stream, run=Run(first, 1, count),
-            t0_ns=self._base_ns + times_ns[0], dt_ns=min(steps, default=0), origin=origin, context=contexts[0], columns=columns,
-            t_ns=[self._base_ns + t for t in times_ns] if len(steps) > 1 else None, changes=tuple(changes))
-        return Captured(batch, tuple((Run(first + a, 1, b - a), zones[a]) for a, b in pairwise(starts)))
+            kind=kind, source=self.name, wearer_id=self.pseudonym, session_id=f"s{self.sessions}", stream=stream, run=Run(first, 1, count),
+            t0_ns=times_ns[0] + shift_ns, dt_ns=min(steps, default=0) if regular else 0, origin=origin, context=segments[0][1].context,
+            columns=columns, t_ns=None if regular else [t + shift_ns for t in times_ns], changes=tuple(changes))
+        ends = [*(i for i, _ in segments[1:]), count]
+        truth = [(Run(first + start, 1, end - start), segment.truth[kind]) for (start, segment), end in zip(segments, ends, strict=True)]
+        return Captured(batch, tuple(truth))
 
-    def _segment(self, t_ns: int) -> Segment:
+    def _segments(self, times_ns: Sequence[int]) -> list[tuple[int, Segment]]:
+        """(index, segment) where a batch of events at `times_ns` begins and wherever the context or the truth changes."""
+        found: list[tuple[int, Segment]] = []
+        for i, t_ns in enumerate(times_ns):
+            segment = self.scenario.segment(self.sessions, self._in_session(t_ns))
+            if not found or segment is not found[-1][1]:
+                found.append((i, segment))
+        return found
+
+    def _in_session(self, t_ns: int) -> int:
         # What comes after the scenario's end (late feedback, the end itself) happens where the wearer was last.
-        in_session_ns = min(t_ns - (self._session_from_ns or 0), self.scenario.duration_ns - 1)
-        return self.scenario.segment(self.sessions, in_session_ns)
+        return min(t_ns - (self._session_from_ns or 0), self.scenario.duration_ns - 1)
 
 
 def _ticks(start_ns: int, end_ns: int, first_ns: int, every_ns: int) -> range:

@@ -61,6 +61,7 @@ class Journal:
         next_numbers: dict[str, int] = {}
         sessions = last_capture_ns = 0
         unacknowledged: dict[str, journal.Sent] = {}
+        self._arrived = 0
         try:
             for sent in journal.sent(self.path):
                 batch = codec.decode(sent.value, 0)
@@ -71,6 +72,7 @@ class Journal:
             for line in journal.lines(self.path):
                 if line["line"] == "ack":
                     unacknowledged.pop(line["id"], None)
+                    self._arrived = max(self._arrived, line["offset"] + 1)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path}: found a line that is no device's journal line ({error}); name another --journal.") from error
         return Found(Past(next_numbers, sessions, last_capture_ns), tuple(unacknowledged.values()))
@@ -84,9 +86,14 @@ class Journal:
         self._file.write(b"".join([*truth, journal.sent_line(sent)]))
         return sent
 
-    def acknowledged(self, batch_id: str, partition: int, offset: int, acked_ns: int) -> None:
-        """Append that the broker has a batch, and where."""
-        self._file.write(journal.ack_line(batch_id, partition, offset, acked_ns))
+    def acknowledged(self, batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int) -> None:
+        """Append that the broker has a batch, where, and when that copy of it was sent; a batch may have several."""
+        self._file.write(journal.ack_line(batch_id, partition, offset, sent_ns, acked_ns))
+
+    def arrived(self, batch_id: str, now_ns: int) -> None:
+        """Append that a batch got through where there is no broker: in the next place of this device's own order."""
+        self.acknowledged(batch_id, 0, self._arrived, now_ns, now_ns)
+        self._arrived += 1
 
     def close(self) -> None:
         """Close the file."""

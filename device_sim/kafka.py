@@ -8,6 +8,7 @@ import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from itertools import count
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -60,8 +61,10 @@ class KafkaLink:
         self.broker, self.partitions = broker, partitions
         self._on_ack, self._on_answer = on_ack, on_answer
         self._answer_partitions = sorted({partition_of(device, partitions) for device in devices})
-        self._unacknowledged: dict[str, Sent] = {}
-        self._waiting: deque[Sent] = deque()
+        # By number of sending, since the radio may send a batch twice.
+        self._unacknowledged: dict[int, Sent] = {}
+        self._waiting: deque[tuple[int, Sent]] = deque()
+        self._numbers = count()
         self._changed = asyncio.Event()
         self._wake = asyncio.Event()
         self._broken = False
@@ -98,8 +101,9 @@ class KafkaLink:
 
     def send(self, sent: Sent) -> None:
         """Take a batch, in order. Never blocks; ask `room` before capturing more."""
-        self._unacknowledged[sent.id] = sent
-        self._waiting.append(sent)
+        number = next(self._numbers)
+        self._unacknowledged[number] = sent
+        self._waiting.append((number, sent))
         self._wake.set()
 
     async def room(self) -> None:
@@ -172,24 +176,25 @@ class KafkaLink:
             self._wake.clear()
             try:
                 while self._waiting and not self._broken:
-                    await self._send_one(self._waiting[0])
+                    await self._send_one(*self._waiting[0])
                     self._waiting.popleft()
             except KafkaError as error:
                 self._fail(error)
             if self._broken:
                 await self._begin_again()
 
-    async def _send_one(self, sent: Sent) -> None:
+    async def _send_one(self, number: int, sent: Sent) -> None:
         future = await self._producer.send(
             topology.CAPTURED, sent.value, key=sent.key, partition=partition_of(sent.key.decode(), self.partitions),
             timestamp_ms=sent.timestamp_ms, headers=list(sent.headers))
-        future.add_done_callback(partial(self._settled, sent, self._producer))
+        future.add_done_callback(partial(self._settled, number, self._producer))
 
-    def _settled(self, sent: Sent, producer: Any, future: asyncio.Future[Any]) -> None:
+    def _settled(self, number: int, producer: Any, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
         if not future.cancelled() and error is None:
             placed = future.result()
-            if self._unacknowledged.pop(sent.id, None) is not None:
+            sent = self._unacknowledged.pop(number, None)
+            if sent is not None:
                 self._on_ack(sent, placed.partition, placed.offset)
                 self._changed.set()
         elif producer is self._producer:
@@ -207,7 +212,7 @@ class KafkaLink:
         old, self._producer = self._producer, None
         await _stop(old)
         self._producer = await self._reach(self._new_producer, float("inf"))
-        self._waiting = deque(self._unacknowledged.values())
+        self._waiting = deque(self._unacknowledged.items())
         self._broken = False
         self._wake.set()
 

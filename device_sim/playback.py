@@ -1,149 +1,116 @@
-"""A recording -> what a device captures: samples of an activity, fixes of a track, utterances with their intents."""
+"""What a device's streams sample over a session: recordings cut and repeated along the scenario's story, and signals."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import random
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import lru_cache
+from math import isnan
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from device_sim import recordings, sensors
+from device_sim.scenarios import Scenario, Stream, Turn
 from streams.errors import InputError
 from streams.events.kinds import KINDS
 
-HERE = Path(__file__).parent / "recordings"
-IMU_HZ = 100
+Ints = NDArray[np.int64]
+Story = tuple[tuple[int, tuple[str, ...]], ...]
+_SESSIONS_CACHED = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One recording: what it is, where it comes from, and its rows (texts, by column)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """Samples of one stream over one session.
 
-    name: str
+    `t_ns` (n,) are times since the start of the session, increasing; `rows` (n,) says which row of `columns` is played
+    at each, so that many devices share the columns of a recording.
+    """
+
+    origin: str
+    t_ns: Ints
+    rows: Ints
+    columns: Mapping[str, Any]
     kind: str
-    rate_hz: float | None
-    licence: str
-    source: str
-    rows: Sequence[dict[str, str]]
 
-    @property
-    def origin(self) -> str:
-        """What a batch played from it says in `origin`."""
-        return f"playback:{self.name}"
-
-    @property
-    def length_s(self) -> float | None:
-        """Length in seconds; None where the rows have no time."""
-        return len(self.rows) / self.rate_hz if self.rate_hz else None
+    def between(self, start_ns: int, end_ns: int) -> tuple[list[int], dict[str, list[Any]]]:
+        """Times and columns of the samples in [start, end)."""
+        low, high = np.searchsorted(self.t_ns, (start_ns, end_ns)).tolist()
+        rows = self.rows[low:high]
+        return self.t_ns[low:high].tolist(), {
+            name: _values(self.columns[name], rows, nullable=wanted.endswith("?")) for name, wanted in KINDS[self.kind].columns.items()}
 
 
-@cache
-def recordings() -> dict[str, Recording]:
-    """All recordings by name, read once."""
-    found = {}
-    for name, about in tomllib.loads((HERE / "recordings.toml").read_text("utf-8")).items():
-        path = HERE / about["file"]
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        rows = list(csv.DictReader(data.decode().splitlines()))
-        found[name] = Recording(name, about["kind"], about.get("rate_hz"), about["licence"], about["source"], rows)
-    return found
+def _values(column: Any, rows: Ints, *, nullable: bool) -> list[Any]:
+    if isinstance(column, list):
+        return [column[row] for row in rows.tolist()]
+    values: list[Any] = column[rows].tolist()
+    # Not a number means not measured, which JSON has a word for.
+    return [None if isnan(value) else value for value in values] if nullable else values
 
 
-def recording(name: str, kind: str) -> Recording:
-    """Return the recording called `name`; InputError names those of `kind` when it is not one of them."""
-    found = recordings().get(name)
-    if found is None or found.kind != kind:
-        known = ", ".join(r.name for r in recordings().values() if r.kind == kind)
-        raise InputError(f"Recording {name!r} is none of kind {kind}; expected one of: {known}.")
-    return found
+def timeline(stream: Stream, scenario: Scenario, device: int, session: int, seed: int) -> Timeline:
+    """Return what a stream of device number `device` (from 0) samples in a session (from 1); InputError when it cannot be played."""
+    if stream.sensor:
+        return _signal(stream.sensor, stream.kind, scenario.turns, scenario.duration_ns, seed + device)
+    name = stream.recordings[device % len(stream.recordings)]
+    return _played(name, stream.kind, stream.story, scenario.duration_ns, session)
 
 
-class Motion:
-    """Head motion of one wearer along a story of activities, endless: a piece that is too short begins again.
-
-    Parameters
-    ----------
-    name
-        Recording of kind imu.
-    story
-        (from, activities): from that time of a session on (ns), the first of the activities that the recording has.
-    duration_ns
-        Length of a session.
-    """
-
-    def __init__(self, name: str, story: Iterable[tuple[int, Sequence[str]]], duration_ns: int) -> None:
-        self.recording = recording(name, "imu")
-        pieces: dict[str, list[list[float]]] = {}
-        for row in self.recording.rows:
-            pieces.setdefault(row["activity"], []).append([float(row[column]) for column in KINDS["imu"].columns])
-        self._pieces = pieces
-        self._parts: list[tuple[int, str, int]] = []
-        self._used: dict[str, int] = {}
-        starts = [(start_ns * IMU_HZ // 1_000_000_000, activities) for start_ns, activities in story]
-        ends = [*(start for start, _ in starts[1:]), duration_ns * IMU_HZ // 1_000_000_000]
-        for (start, activities), end in zip(starts, ends, strict=True):
-            played = next((activity for activity in activities if activity in pieces), None)
-            if played is None:
-                raise InputError(f"Recording {name} has none of the activities {', '.join(activities)}; it has {', '.join(pieces)}.")
-            self._parts.append((start, played, self._used.get(played, 0)))
-            self._used[played] = self._used.get(played, 0) + end - start
-
-    def samples(self, session: int, first: int, count: int) -> dict[str, list[float]]:
-        """Columns of `count` samples from sample `first` of session number `session` (from 1), 10 ms apart.
-
-        A session goes on in each piece where the one before stopped.
-        """
-        rows = [self._sample(session, index) for index in range(first, first + count)]
-        return {name: [row[i] for row in rows] for i, name in enumerate(KINDS["imu"].columns)}
-
-    def _sample(self, session: int, index: int) -> list[float]:
-        start, activity, offset = next(part for part in reversed(self._parts) if part[0] <= index)
-        piece = self._pieces[activity]
-        return piece[((session - 1) * self._used[activity] + offset + index - start) % len(piece)]
+@lru_cache(_SESSIONS_CACHED)
+def _signal(sensor: str, kind: str, turns: tuple[Turn, ...], duration_ns: int, seed: int) -> Timeline:
+    t_ns, columns = sensors.signal(sensor, turns, duration_ns, seed)
+    return Timeline(f"synthetic:{seed}", t_ns, np.arange(len(t_ns)), columns, kind)
 
 
-class Track:
-    """Fixes of one drive, one a second; a session longer than the track begins it again."""
+@lru_cache(_SESSIONS_CACHED)
+def _played(name: str, kind: str, story: Story, duration_ns: int, session: int) -> Timeline:
+    """Play a recording along a story. A session goes on in each piece where the one before stopped."""
+    about = recordings.named(name, kind)
+    samples = recordings.samples(name)
+    parts = _parts(about, story, duration_ns)
+    used: dict[tuple[int, int], int] = {}
+    for piece, start_ns, end_ns in parts:
+        used[piece] = used.get(piece, 0) + end_ns - start_ns
+    offset = {piece: (session - 1) * total for piece, total in used.items()}
+    times, rows = [], []
+    for piece, start_ns, end_ns in parts:
+        first, count = piece
+        t_ns = samples.t_ns[first:first + count] - samples.t_ns[first]
+        found, index = _repeated(t_ns, offset[piece], offset[piece] + end_ns - start_ns)
+        times.append(found - offset[piece] + start_ns)
+        rows.append(index + first)
+        offset[piece] += end_ns - start_ns
+    return Timeline(about.origin, np.concatenate(times), np.concatenate(rows), _whole(samples.columns), kind)
 
-    def __init__(self, name: str) -> None:
-        self.recording = recording(name, "location")
-        self._fixes = [{column: float(row[column]) for column in KINDS["location"].columns} for row in self.recording.rows]
 
-    def fix(self, second: int) -> dict[str, Any]:
-        """Columns of the fix at `second` of a session."""
-        return {name: [value] for name, value in self._fixes[second % len(self._fixes)].items()}
+def _parts(about: recordings.About, story: Story, duration_ns: int) -> list[tuple[tuple[int, int], int, int]]:
+    """((first row, rows), from, to) of each part of a session."""
+    if not story:
+        return [((0, about.rows), 0, duration_ns)]
+    parts = []
+    for (start_ns, wanted), end_ns in zip(story, [*(start for start, _ in story[1:]), duration_ns], strict=True):
+        piece = next((about.pieces[name] for name in wanted if name in about.pieces), None)
+        if piece is None:
+            raise InputError(f"Recording {about.name} has none of the pieces {', '.join(wanted)}; it has {', '.join(about.pieces)}.")
+        parts.append(((piece[0], piece[1]), start_ns, end_ns))
+    return parts
 
 
-class Queries:
-    """Utterances in an order that the seed draws; `devices` devices share it, so none repeats another's soon.
+def _repeated(t_ns: Ints, start_ns: int, end_ns: int) -> tuple[Ints, Ints]:
+    """Times in [start, end) of the endless repetition of samples at `t_ns` (n,), from 0 on, and the index of each."""
+    # One more mean step, so that the first sample of the next round does not fall on the last one of this.
+    length_ns = int(t_ns[-1]) + max(1, int(t_ns[-1]) // max(1, len(t_ns) - 1))
+    rounds = np.arange(start_ns // length_ns, -(-end_ns // length_ns), dtype=np.int64)
+    times = (rounds[:, None] * length_ns + t_ns[None, :]).ravel()
+    index = np.tile(np.arange(len(t_ns), dtype=np.int64), len(rounds))
+    inside = (times >= start_ns) & (times < end_ns)
+    return times[inside], index[inside]
 
-    Every round holds one utterance of each intent, as people ask for all of them; the order within a round is random.
-    """
 
-    def __init__(self, name: str, seed: int, device: int, devices: int) -> None:
-        self.recording = recording(name, "voice_query")
-        self._device, self._devices = device, devices
-        draw = random.Random(seed)  # noqa: S311  a reproducible order, no secret
-        by_intent: dict[str, list[tuple[str, str]]] = {}
-        for row in self.recording.rows:
-            by_intent.setdefault(row["intent"], []).append((row["utterance"], row["intent"]))
-        for rows in by_intent.values():
-            draw.shuffle(rows)
-        self._order: list[tuple[str, str]] = []
-        for i in range(max(map(len, by_intent.values()))):
-            turn = [rows[i] for rows in by_intent.values() if i < len(rows)]
-            draw.shuffle(turn)
-            self._order.extend(turn)
-        self._intents = dict(self._order)
-
-    def query(self, number: int) -> tuple[str, str]:
-        """(utterance, annotated intent) of the device's query `number`."""
-        return self._order[(number * self._devices + self._device) % len(self._order)]
-
-    def intent(self, utterance: str) -> str | None:
-        """Annotated intent of an utterance that was asked, perhaps with another seed; None when it is not from here."""
-        return self._intents.get(utterance)
+def _whole(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns whose numbers are all whole, such as counts and sizes, as integers."""
+    return {name: column.astype(np.int64) if isinstance(column, np.ndarray) and column.dtype == np.float64
+            and np.isfinite(column).all() and (column == np.round(column)).all() else column for name, column in columns.items()}

@@ -8,15 +8,18 @@ import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from device_sim import link as radio
 from device_sim import scenarios
-from device_sim.device import Captured, Device
+from device_sim.device import Captured, Clock, Device
 from device_sim.files import Journal, read_answer
 from device_sim.kafka import KafkaLink
-from device_sim.playback import Motion, Queries, Track
-from device_sim.scenarios import PERIOD_NS, Scenario
+from device_sim.playback import Timeline, timeline
+from device_sim.scenarios import PERIOD_NS, Scenario, Stream
+from device_sim.wearer import Queries, Wearer
 from streams import clock
 from streams.events import codec
 from streams.events.journal import Sent
@@ -28,17 +31,22 @@ INTERRUPTED_FLUSH_WAIT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `device-sim run` was asked for. `duration_s` is scenario time; `broker` None plays into journals only."""
+    """What `device-sim run` was asked for.
+
+    `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults` False: the link and the
+    clocks are perfect.
+    """
 
     scenario: str
     devices: int
     speed: int
     seed: int
-    duration_s: float
+    duration_s: float | None
     journal: Path
     partitions: int
     broker: str | None
     start_ns: int | None = None
+    faults: bool = True
 
 
 @dataclass(slots=True)
@@ -71,9 +79,12 @@ class Run:
         self._link: KafkaLink | None = None
         self._started_s = 0.0
         scenario = scenarios.load(options.scenario)
+        self._duration_ns = scenario.duration_ns if options.duration_s is None else round(options.duration_s * 1_000_000_000)
         names = [f"g{i}" for i in range(1, options.devices + 1)]
         start_ns = clock.now_ns() if options.start_ns is None else options.start_ns
         self._journals: dict[str, Journal] = {}
+        self._links: dict[str, radio.Link] = {}
+        self._sent_ns: dict[str, int] = {}
         self.devices: dict[str, Device] = {}
         try:
             self._open(scenario, names, start_ns)
@@ -84,12 +95,16 @@ class Run:
     def _open(self, scenario: Scenario, names: list[str], start_ns: int) -> None:
         options = self.options
         for i, name in enumerate(names):
-            queries = Queries(scenario.query_recording, options.seed, i, options.devices)
-            motion = Motion(scenario.imu_recordings[i % len(scenario.imu_recordings)], scenario.imu_story, scenario.duration_ns)
+            queries = Queries(scenario.talk.query_recording, options.seed, i, options.devices)
+            wearer = Wearer(name, scenario.talk, queries, options.seed, hears_answers=options.broker is not None)
             journal = self._journals[name] = Journal(options.journal, name)
+            link = self._links[name] = radio.Link(scenario.faults if options.faults else radio.NONE, options.seed, name)
+            sampled = partial(_sampled, scenario, i, options.seed)
+            for stream in scenario.streams:
+                sampled(stream, 1)  # a recording that cannot be played is an error now, not in the middle of the session
             self.devices[name] = Device(
-                name, f"w{i + 1}", scenario, motion, Track(scenario.location_recording), queries,
-                past=journal.found.past, start_ns=start_ns, seed=options.seed, hears_answers=options.broker is not None)
+                name, f"w{i + 1}", scenario, sampled, wearer, past=journal.found.past,
+                clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm), seed=options.seed)
 
     async def run(self) -> Summary:
         """Play to the end or to a signal; errors of the broker at the start are raised, later ones are waited out."""
@@ -116,16 +131,16 @@ class Run:
     def _resend(self, link: KafkaLink) -> None:
         for name, journal in self._journals.items():
             for sent in journal.found.unacknowledged:
-                link.send(sent)
+                self._transmit(link, sent)
                 batch = codec.decode(sent.value, 0)
                 if batch.kind == "voice_query":
                     for number, utterance in zip(batch.run, batch.columns["text"], strict=True):
-                        self.devices[name].asked(number, utterance)
+                        self.devices[name].wearer.asked(number, utterance)
 
     async def _play(self) -> None:
         before = {name: device.sessions for name, device in self.devices.items()}
         self._started_s = clock.monotonic_s()
-        for number in range(1, self._periods(self.options.duration_s) + 1):
+        for number in range(1, max(1, -(-self._duration_ns // PERIOD_NS)) + 1):
             if await self._stopped_before(number):
                 break
             for device in self.devices.values():
@@ -135,20 +150,19 @@ class Run:
     async def _finish(self) -> None:
         number = max(device.elapsed_ns for device in self.devices.values()) // PERIOD_NS
         deadline_s = clock.monotonic_s() + ANSWER_WAIT_S
-        while any(device.waits for device in self.devices.values()) and clock.monotonic_s() < deadline_s:
+        while any(device.wearer.waits for device in self.devices.values()) and clock.monotonic_s() < deadline_s:
             number += 1
             if await self._stopped_before(number):
                 break
             for device in self.devices.values():
                 self._emit(device, device.feedback_period())
         for device in self.devices.values():
+            # What the radio still holds goes out first: the session's end is the last event of a device.
+            self._pass(device, self._links[device.name].drain())
             self._emit(device, device.end())
+            self._pass(device, self._links[device.name].drain())
         if self._link is not None:
             self.summary.unacknowledged = await self._link.flush(INTERRUPTED_FLUSH_WAIT_S if self._stop.is_set() else FLUSH_WAIT_S)
-
-    @staticmethod
-    def _periods(duration_s: float) -> int:
-        return max(1, -(-round(duration_s * 1_000_000_000) // PERIOD_NS))
 
     async def _stopped_before(self, number: int) -> bool:
         """Wait until period `number` (from 1) is over and there is room for it; True when the run shall stop instead."""
@@ -169,23 +183,42 @@ class Run:
         return self._stop.is_set()
 
     def _emit(self, device: Device, captured: list[Captured]) -> None:
+        written = []
         for each in captured:
             sent = self._journals[device.name].write(each, device.now_ns if self._link is None else clock.now_ns())
             self.summary.batches_sent += 1
             self.summary.events_sent += sent.count
             self.summary.queries += sent.count * (each.batch.kind == "voice_query")
             self.summary.feedback += sent.count * (each.batch.kind == "feedback")
-            if self._link is not None:
-                self._link.send(sent)
+            written.append(sent)
+        self._pass(device, self._links[device.name].pass_on(written, device.elapsed_ns))
+
+    def _pass(self, device: Device, through: list[Sent]) -> None:
+        """Hand on what got through the radio: to Kafka, or, without one, to the journal as if Kafka had taken it in this order."""
+        for sent in through:
+            if self._link is None:
+                self._journals[device.name].arrived(sent.id, device.now_ns)
+            else:
+                self._transmit(self._link, sent)
+
+    def _transmit(self, link: KafkaLink, sent: Sent) -> None:
+        self._sent_ns[sent.id] = clock.now_ns()
+        link.send(sent)
 
     def _acknowledged(self, sent: Sent, partition: int, offset: int) -> None:
-        self._journals[sent.key.decode()].acknowledged(sent.id, partition, offset, clock.now_ns())
+        acked_ns = clock.now_ns()
+        self._journals[sent.key.decode()].acknowledged(sent.id, partition, offset, self._sent_ns.pop(sent.id, acked_ns), acked_ns)
 
     def _answered(self, value: bytes | None) -> None:
         elapsed_ns = round((clock.monotonic_s() - self._started_s) * 1e9 * self.options.speed)
         for name, number, intent in read_answer(value):
             if name in self.devices:
-                self.devices[name].answered(number, intent, elapsed_ns)
+                device = self.devices[name]
+                device.wearer.answered(number, intent, max(elapsed_ns, device.elapsed_ns))
+
+
+def _sampled(scenario: Scenario, device: int, seed: int, stream: Stream, session: int) -> Timeline:
+    return timeline(stream, scenario, device, session, seed)
 
 
 @contextmanager

@@ -29,9 +29,8 @@ from streams.topology import LINEAGE, PARTITIONS_DEFAULT, TOPICS, Topic
 
 HERE = Path(__file__).parent
 #: The scenarios that records are taken from: each kind comes from the first that plays it.
-SCENARIOS = ("smoke",)
+SCENARIOS = ("smoke", "commute")
 START_NS = 1_790_000_000_000_000_000
-DURATION_S = 60
 #: Kinds of which no shipped recording has an event.
 NOT_PLAYED: frozenset[str] = frozenset()
 #: The first seconds of a life are special (no consent yet, batches that are split): a later record is shown.
@@ -57,8 +56,8 @@ def replayed(scenario: str, directory: Path) -> tuple[Path, list[Outgoing]]:
     """Play a scenario into a journal in `directory` and run the pipeline over it; return the journal and every record written."""
     journal = directory / scenario
     subprocess.run(
-        [sys.executable, "-m", "device_sim", "run", "--scenario", scenario, "--to", "file", "--journal", str(journal), "--duration-s",
-         str(DURATION_S), "--start-ns", str(START_NS)], check=True, capture_output=True)
+        [sys.executable, "-m", "device_sim", "run", "--scenario", scenario, "--to", "file", "--journal", str(journal), "--devices",
+         "1", "--start-ns", str(START_NS)], check=True, capture_output=True)
     records: list[Outgoing] = []
     asyncio.run(Replay(load("household"), records.extend).run(journal))
     return journal, records

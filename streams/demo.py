@@ -19,27 +19,13 @@ from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
 from streams.kafka.topics import declare
+from streams.queries.status import Status
 from streams.queries.store import Store
 from streams.topology import AGENTS, CAPTURED, LINEAGE
 
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 60.0
 STOP_WAIT_S = 10.0
-_STATUS = """
-SELECT (SELECT max(epoch) FROM epochs) AS epoch, (SELECT max(published_ns) FROM epochs) AS published_ns,
-       coalesce(sum(count) FILTER (WHERE topic = 'glasses.captured'), 0) AS events,
-       count(*) FILTER (WHERE topic = 'glasses.derived') AS derived,
-       count(*) FILTER (WHERE kind = 'answer') AS answers, count(*) FILTER (WHERE kind = 'example' AND topic <> '') AS examples,
-       coalesce(max("first") FILTER (WHERE kind = 'model'), 0) AS model,
-       (SELECT coalesce(sum(count), 0) FROM rejected WHERE rule <> 'repeat') AS rejected,
-       coalesce((SELECT accuracy FROM models ORDER BY version DESC LIMIT 1), 0) AS accuracy
-FROM events"""
-_ZONES = """SELECT zone, sum(count) AS events FROM events WHERE topic = 'glasses.captured' GROUP BY zone ORDER BY zone"""
-_VERDICTS = "SELECT verdict, sum(count) AS decisions FROM decisions GROUP BY verdict ORDER BY verdict"
-_SEEN = """
-SELECT "partition", max("offset") + 1 AS next FROM (
-    SELECT "partition", "offset" FROM events WHERE topic = 'glasses.captured'
-    UNION ALL SELECT "partition", "offset" FROM rejected WHERE topic = 'glasses.captured') GROUP BY ALL"""
 
 
 @dataclass
@@ -101,6 +87,7 @@ class Demo:
     def __post_init__(self) -> None:
         self.run = self.store.parent / f"{self.store.name}-run"
         self.journal = self.run / "journal"
+        self.held = Status(self.store)
 
     def start(self) -> None:
         """Start broker, worker and snapshots and wait until the worker can take batches.
@@ -155,18 +142,16 @@ class Demo:
         `events`, `derived`, `answers`, `examples`, `rejected` are counts; `zones` and `verdicts` are counts by name; `age_s` is that of
         the epoch in seconds, `lag` the batches that the broker holds and the epoch does not.
         """
-        try:
-            with Store.open(self.store) as store:
-                status = store.sql(_STATUS).dicts()[0]
-                status["zones"] = dict(store.sql(_ZONES).rows)
-                status["verdicts"] = dict(store.sql(_VERDICTS).rows)
-                seen: dict[int, int] = dict(store.sql(_SEEN).rows)
-        except UnavailableError:
+        with contextlib.suppress(UnavailableError):
+            self.held.read()
+        held = self.held
+        if not held.epoch:
             return {}
         ends = asyncio.run(end_offsets(self.broker, [CAPTURED]))
-        status["lag"] = sum(end - seen.get(partition, 0) for (_, partition), end in ends.items())
-        status["age_s"] = (clock.now_ns() - status.pop("published_ns")) / 1e9
-        return status
+        return {**{name: held.totals[name] for name in ("events", "derived", "answers", "examples", "rejected")},
+                "zones": dict(sorted(held.zones.items())), "verdicts": dict(sorted(held.verdicts.items())), "model": held.model,
+                "accuracy": held.accuracy, "epoch": held.epoch, "age_s": (clock.now_ns() - held.published_ns) / 1e9,
+                "lag": sum(end - held.seen.get(partition, 0) for (_, partition), end in ends.items())}
 
     def drain(self) -> None:
         """Wait until agents and store hold everything that was sent.

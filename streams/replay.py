@@ -1,7 +1,8 @@
 """The pipeline over journals: no broker, no clock, the same cores. What was once sent is processed again, to the same end.
 
-A replay cuts the journal into fetches by time of sending, and a model version serves from the fetch after the one that
-completed it. In the live pipeline that moment is a matter of chance and recorded as an input.
+A replay takes batches in the order in which Kafka took them, repeats included, and cuts them into fetches by time; a model
+version serves from the fetch after the one that completed it. In the live pipeline that moment is a matter of chance and
+recorded as an input.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ async def fit_here(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
 
 
 def fetches(path: Path) -> Iterator[Fetch]:
-    """Cut the journals below `path`, merged by time of sending, into fetches of one partition."""
-    merged = heapq.merge(*(journal.sent(file) for file in journal.files(path)), key=lambda sent: (sent.sent_ns, sent.key))
+    """Cut the journals below `path`, merged by time of arrival, into fetches of one partition."""
+    merged = heapq.merge(*(journal.arrivals(file) for file in journal.files(path)), key=lambda arrival: (arrival[0], arrival[1].key))
     records: list[Received] = []
     window = -1
-    for offset, sent in enumerate(merged):
-        if records and (sent.sent_ns // FETCH_NS != window or len(records) >= FETCH_RECORDS_MAX):
+    for offset, (arrived_ns, sent) in enumerate(merged):
+        if records and (arrived_ns // FETCH_NS != window or len(records) >= FETCH_RECORDS_MAX):
             yield Fetch(CAPTURED, 0, records)
             records = []
-        window = sent.sent_ns // FETCH_NS
+        window = arrived_ns // FETCH_NS
         records.append(StoredRecord(offset, sent.timestamp_ms, sent.key, sent.value, sent.headers))
     if records:
         yield Fetch(CAPTURED, 0, records)

@@ -1,1 +1,113 @@
-"""Real, licensed, small recordings; NOTICE names sources, licences and changes; `make` wrote them."""
+"""Real recordings, small and licensed (NOTICE), and how they are read. `python -m device_sim.recordings.make` made them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.errors import InputError
+from streams.events.kinds import KINDS
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """One recording: what it is, whose, and where it comes from; nothing of its content is read for this.
+
+    `length_s` and `rate_hz` are None where rows have no time; `regular` is False where samples bring their own times.
+    `pieces` are named parts, (first row, number of rows). `truth` is the file of what the device itself detected, if any.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    length_s: float | None
+    rate_hz: float | None
+    regular: bool
+    licence: str
+    source: str
+    wearer: str
+    file: str
+    pieces: Mapping[str, tuple[int, int]]
+    truth: str
+
+    @property
+    def origin(self) -> str:
+        """What a batch played from it says in `origin`."""
+        return f"playback:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Rows of a sensor's recording.
+
+    `t_ns` (rows,) int64 counts from the first row. `columns` are those of the kind, each of `rows` values: numbers as float64
+    with NaN where nothing was measured, flags as bool, texts as a list.
+    """
+
+    about: About
+    t_ns: NDArray[np.int64]
+    columns: Mapping[str, Any]
+
+
+@cache
+def about() -> Mapping[str, About]:
+    """All recordings by name."""
+    index = json.loads((HERE / "index.json").read_text("utf-8"))
+    found = {}
+    for name, said in tomllib.loads((HERE / "recordings.toml").read_text("utf-8")).items():
+        pieces = {piece: (first, rows) for piece, (first, rows) in index[name].pop("pieces").items()}
+        found[name] = About(name, said["kind"], licence=said["licence"], source=said["source"], wearer=said["wearer"], file=said["file"],
+                            truth=said.get("truth", ""), pieces=pieces, **index[name])
+    return found
+
+
+def named(name: str, kind: str) -> About:
+    """Return the recording called `name`; InputError names those of `kind` when it is not one of them."""
+    found = about().get(name)
+    if found is None or found.kind != kind:
+        known = ", ".join(one.name for one in about().values() if one.kind == kind)
+        raise InputError(f"Recording {name!r} is none of kind {kind}; expected one of: {known}.")
+    return found
+
+
+@cache
+def samples(name: str) -> Samples:
+    """Read the rows of a sensor's recording, once."""
+    said = about()[name]
+    wanted = KINDS[said.kind].columns
+    with gzip.open(HERE / said.file, "rt", encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+        if "text" in wanted.values():
+            table: Any = np.array(list(csv.reader(file)), dtype=object)
+        else:
+            # Text to numbers in compiled code: a wearer's hour is a few hundred thousand rows.
+            table = np.loadtxt((line.replace(",\n", ",nan\n").replace(",,", ",nan,").replace(",,", ",nan,") for line in file),
+                               delimiter=",", ndmin=2)
+    given = {column: table[:, i] for i, column in enumerate(names)}
+    columns = {column: given[column].tolist() if kind.startswith("text") else
+               given[column].astype(float) != 0 if kind == "flag" else given[column].astype(float) for column, kind in wanted.items()}
+    t_ns = given["t_ns"].astype(np.int64) if "t_ns" in given else _regular(said)
+    return Samples(said, t_ns, columns)
+
+
+def _regular(said: About) -> NDArray[np.int64]:
+    return np.round(np.arange(said.rows) * (1e9 / (said.rate_hz or 1.0))).astype(np.int64)
+
+
+@cache
+def rows(name: str) -> tuple[Mapping[str, str], ...]:
+    """Rows of a recording that has no times: utterances with their intents, ratings."""
+    with (HERE / about()[name].file).open(encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device_sim.link import Faults
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES, Context
+from streams.events.kinds import KINDS
 
 HERE = Path(__file__).parent
-PERIOD_NS = 200_000_000        #: a batch holds what one stream captured in this time
-KINDS = ("device_state", "imu", "location", "voice_query", "feedback")
+PERIOD_NS = 200_000_000        #: a batch holds what one stream captured in this time, while the device is not warm
+THERMAL_PERIODS = {"cool": 1, "normal": 1, "warm": 2}   #: batch period by thermal level, in PERIOD_NS
+SENSORS = ("sound", "pulse", "radios")
+FORMS = ("thumb", "spoken", "rating")
 _SESSIONS = {"first", "later", "all"}
+_WORDS_PER_S = 2.5
+_RECOGNISER_CONFIDENCE = {"wearer": 0.9, "other": 0.6, "unknown": 0.4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +34,72 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Somebody speaks from `from_ns` to `to_ns`: the wearer, another person, or nobody knows who."""
+
+    from_ns: int
+    to_ns: int
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A sensor that samples: what it plays (a recording a device, in turn) or which signal is made, and when it is on.
+
+    `story`: from that time on (ns), the first of the named pieces that the device's recording has; empty: all of it.
+    `during`: (from, to) in ns; empty: always.
+    """
+
+    name: str
+    kind: str
+    recordings: tuple[str, ...] = ()
+    sensor: str = ""
+    story: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    during: tuple[tuple[int, int], ...] = ()
+
+    def on(self, t_ns: int) -> bool:
+        """Whether it samples at scenario time `t_ns`."""
+        return not self.during or any(start <= t_ns < end for start, end in self.during)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One interaction at a time: a touch, a photo, a change of consent."""
+
+    at_ns: int
+    stream: str
+    kind: str
+    columns: Mapping[str, Sequence[Any]]
+    sessions: str
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How the wearer asks and what comes back: times in ns, `forms` of feedback with their weights."""
+
+    query_recording: str
+    from_ns: int
+    every_ns: int
+    feedback_delay_ns: int
+    forms: Mapping[str, int]
+    spoken_recording: str
+    rating_recording: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One scenario. All times are ns since the start of a session; a session lasts `duration_ns`, whole batch periods."""
 
     name: str
+    about: str
     duration_ns: int
-    streams: Mapping[str, str]
-    imu_recordings: tuple[str, ...]
-    imu_story: tuple[tuple[int, tuple[str, ...]], ...]
-    location_recording: str
-    query_recording: str
-    query_from_ns: int
-    query_every_ns: int
-    feedback_delay_ns: int
+    streams: tuple[Stream, ...]
+    planned: tuple[Planned, ...]
+    turns: tuple[Turn, ...]
+    thermal: tuple[tuple[int, str], ...]
+    talk: Talk
     state_every_ns: int
+    faults: Faults
     first_segments: tuple[Segment, ...]
     later_segments: tuple[Segment, ...]
 
@@ -49,6 +107,20 @@ class Scenario:
         """Segment at scenario time `t_ns` of a device's session number `session` (from 1)."""
         segments = self.first_segments if session == 1 else self.later_segments
         return segments[bisect_right(segments, t_ns, key=lambda segment: segment.from_ns) - 1]
+
+    def thermal_at(self, t_ns: int) -> str:
+        """Thermal level at scenario time `t_ns`."""
+        return self.thermal[bisect_right(self.thermal, t_ns, key=lambda level: level[0]) - 1][1]
+
+    def planned_in(self, session: int, start_ns: int, end_ns: int) -> Iterable[Planned]:
+        """Interactions of a session in [start, end)."""
+        return (one for one in self.planned if start_ns <= one.at_ns < end_ns
+                and one.sessions in {"all", "first" if session == 1 else "later"})
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of event that a device captures in it."""
+        return sorted({"voice_query", "feedback", "device_state", *(s.kind for s in self.streams), *(p.kind for p in self.planned)})
 
 
 def names() -> list[str]:
@@ -68,47 +140,118 @@ def parse(name: str, text: str) -> Scenario:
     try:
         data = tomllib.loads(text)
         duration_ns = _ns(data["duration_s"])
+        turns = tuple(Turn(_ns(turn["from_s"]), _ns(turn["to_s"]), turn["speaker"]) for turn in data.get("turn", ()))
+        streams = tuple(_stream(table, duration_ns) for table in data["stream"])
+        planned = (*(_planned(table) for table in data.get("event", ())), *map(_spoken, turns))
+        kinds = {"voice_query", "feedback", "device_state", *(s.kind for s in streams), *(p.kind for p in planned)}
+        thermal = _from(data.get("thermal", [{"from_s": 0, "level": "cool"}]), "level")
         scenario = Scenario(
-            name=name, duration_ns=duration_ns, streams={kind: data[kind]["stream"] for kind in KINDS},
-            imu_recordings=tuple(data["imu"]["recordings"]),
-            imu_story=tuple((_ns(part["from_s"]), tuple(part["play"])) for part in data["imu"]["story"]),
-            location_recording=data["location"]["recording"], query_recording=data["voice_query"]["recording"],
-            query_from_ns=_ns(data["voice_query"]["from_s"]), query_every_ns=_ns(data["voice_query"]["every_s"]),
-            feedback_delay_ns=_ns(data["feedback"]["delay_s"]), state_every_ns=_ns(data["device_state"]["every_s"]),
-            first_segments=_segments(data["segment"], "first"), later_segments=_segments(data["segment"], "later"))
+            name, data["about"], duration_ns, streams, planned, turns, thermal,
+            _talk(data["voice_query"], data["feedback"]), _ns(data["device_state"]["every_s"]), Faults.parse(data.get("link", {})),
+            _segments(data, kinds, "first"), _segments(data, kinds, "later"))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"Scenario {name}: the file is not TOML: {error}.") from error
     except KeyError as error:
         raise InputError(f"Scenario {name}: field {error} is missing.") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"Scenario {name}: {error}.") from error
-    if duration_ns <= 0 or duration_ns % PERIOD_NS:
-        raise InputError(f"Scenario {name}: duration_s is {data['duration_s']}, expected whole batch periods of {PERIOD_NS / 1e9} s.")
-    for field, parts in (("imu.story", scenario.imu_story), ("segment", [(s.from_ns, s) for s in scenario.first_segments]),
-                         ("segment", [(s.from_ns, s) for s in scenario.later_segments])):
-        starts = [start for start, _ in parts]
-        if not starts or starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= duration_ns:
-            raise InputError(f"Scenario {name}: {field}.from_s must begin at 0, increase and stay below duration_s.")
+    _check(scenario, data["duration_s"])
     return scenario
+
+
+def _check(scenario: Scenario, duration_s: float) -> None:
+    where = f"Scenario {scenario.name}"
+    if scenario.duration_ns <= 0 or scenario.duration_ns % PERIOD_NS:
+        raise InputError(f"{where}: duration_s is {duration_s}, expected whole batch periods of {PERIOD_NS / 1e9} s.")
+    for field, starts in (*((f"stream {stream.name}: story", [start for start, _ in stream.story]) for stream in scenario.streams
+                            if stream.story),
+                          ("segment", [s.from_ns for s in scenario.first_segments]),
+                          ("segment", [s.from_ns for s in scenario.later_segments]), ("thermal", [start for start, _ in scenario.thermal])):
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= scenario.duration_ns:
+            raise InputError(f"{where}: {field}.from_s must begin at 0, increase and stay below duration_s.")
+    names = [stream.name for stream in scenario.streams]
+    if len(set(names)) != len(names):
+        raise InputError(f"{where}: stream.name stands twice, expected a name of its own for each.")
+    unknown = {level for _, level in scenario.thermal} - THERMAL_PERIODS.keys()
+    if unknown:
+        raise InputError(f"{where}: thermal.level is {min(unknown)!r}, expected one of {', '.join(THERMAL_PERIODS)}.")
 
 
 def _ns(seconds: float) -> int:
     return round(seconds * 1_000_000_000)
 
 
-def _segments(tables: list[dict[str, Any]], session: str) -> tuple[Segment, ...]:
+def _from(tables: Iterable[Mapping[str, Any]], field: str) -> tuple[tuple[int, Any], ...]:
+    return tuple((_ns(table["from_s"]), table[field]) for table in tables)
+
+
+def _kind(table: Mapping[str, Any]) -> str:
+    kind = str(table["kind"])
+    if kind not in KINDS or not KINDS[kind].captured:
+        raise ValueError(f"kind is {kind!r}, which no device captures")
+    return kind
+
+
+def _stream(table: Mapping[str, Any], duration_ns: int) -> Stream:
+    stream = Stream(
+        table["name"], _kind(table), tuple(table.get("recordings", ())), table.get("sensor", ""),
+        tuple((start, tuple(pieces)) for start, pieces in _from(table.get("story", ()), "play")),
+        tuple((_ns(start), _ns(end)) for start, end in table.get("during_s", ())))
+    if bool(stream.recordings) == bool(stream.sensor) or (stream.sensor and stream.sensor not in SENSORS):
+        raise ValueError(f"stream {stream.name}: expected either recordings, or one sensor of {', '.join(SENSORS)}")
+    if any(not 0 <= start < end <= duration_ns for start, end in stream.during):
+        raise ValueError(f"stream {stream.name}: during_s must hold pairs (from, to) inside the scenario")
+    return stream
+
+
+def _planned(table: Mapping[str, Any]) -> Planned:
+    kind, said = _kind(table), table["columns"]
+    optional = {column for column, wanted in KINDS[kind].columns.items() if wanted.endswith("?")}
+    if not said.keys() <= KINDS[kind].columns.keys() or not KINDS[kind].columns.keys() - optional <= said.keys():
+        raise ValueError(f"event at {table['at_s']} s: columns must be those of {kind}: {', '.join(KINDS[kind].columns)}")
+    return Planned(_ns(table["at_s"]), kind.replace("_", "-"), kind, {column: [said.get(column)] for column in KINDS[kind].columns},
+                   _sessions(table.get("sessions", "all")))
+
+
+def _spoken(turn: Turn) -> Planned:
+    """Make the segment that the device's recogniser reports when somebody has stopped speaking."""
+    if turn.speaker not in _RECOGNISER_CONFIDENCE or not 0 <= turn.from_ns < turn.to_ns:
+        raise ValueError(f"turn.speaker is one of {', '.join(_RECOGNISER_CONFIDENCE)}, and from_s lies before to_s")
+    seconds = (turn.to_ns - turn.from_ns) / 1e9
+    return Planned(turn.to_ns, "voice-segment", "voice_segment", {
+        "speaker": [turn.speaker], "duration_ms": [round(seconds * 1000)], "words": [max(1, round(seconds * _WORDS_PER_S))],
+        "confidence": [_RECOGNISER_CONFIDENCE[turn.speaker]]}, "all")
+
+
+def _talk(query: Mapping[str, Any], feedback: Mapping[str, Any]) -> Talk:
+    forms = feedback["forms"]
+    if not forms or not forms.keys() <= set(FORMS) or any(type(weight) is not int or weight < 1 for weight in forms.values()):
+        raise ValueError(f"feedback.forms must give whole weights of some of {', '.join(FORMS)}")
+    return Talk(query["recording"], _ns(query["from_s"]), _ns(query["every_s"]), _ns(feedback["delay_s"]), forms, feedback["spoken"],
+                feedback["ratings"])
+
+
+def _sessions(value: Any) -> str:
+    if value not in _SESSIONS:
+        raise ValueError(f"sessions is {value!r}, expected one of {', '.join(sorted(_SESSIONS))}")
+    return str(value)
+
+
+def _segments(data: Mapping[str, Any], kinds: set[str], session: str) -> tuple[Segment, ...]:
+    """Segments of the first or of later sessions; a kind's truth is the segment's own, else the scenario's, else its `zone`."""
     found = []
-    for table in tables:
-        if table["sessions"] not in _SESSIONS:
-            raise ValueError(f"segment.sessions is {table['sessions']!r}, expected one of {', '.join(sorted(_SESSIONS))}")
+    everywhere = data.get("truth", {})
+    for table in data["segment"]:
         if table["context"].keys() != CONTEXT_VALUES.keys():
             raise ValueError(f"segment.context has other fields, expected {', '.join(CONTEXT_VALUES)}")
         for field, allowed in CONTEXT_VALUES.items():
             value = table["context"][field]
             if (type(value) is not allowed) if isinstance(allowed, type) else (value not in allowed):
                 raise ValueError(f"segment.context.{field} is {value!r}, which is not a value that a device may say")
-        if table["truth"].keys() != set(KINDS):
-            raise ValueError(f"segment.truth has other kinds, expected {', '.join(KINDS)}")
-        if table["sessions"] in {session, "all"}:
-            found.append(Segment(_ns(table["from_s"]), table["context"], table["truth"]))
+        own = table.get("truth", {})
+        if not (everywhere.keys() | own.keys()) <= kinds:
+            raise ValueError(f"truth names a kind that the scenario has not, expected some of {', '.join(sorted(kinds))}")
+        if _sessions(table["sessions"]) in {session, "all"}:
+            truth = {kind: own.get(kind) or everywhere.get(kind) or table["zone"] for kind in kinds}
+            found.append(Segment(_ns(table["from_s"]), table["context"], truth))
     return tuple(found)

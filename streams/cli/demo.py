@@ -36,19 +36,20 @@ SELECT source || '/' || stream || '/' || "first" AS id FROM events WHERE kind = 
 
 
 @click.command("demo")
-@click.option("--scenario", default="smoke", show_default=True, help="What the glasses live through; `device-sim list` names them.")
-@click.option("--speed", type=click.Choice(["1", "10"]), default="1", show_default=True, help="Scenario time against wall time.")
-@click.option("--duration-s", default=60.0, show_default=True, help="Scenario time, seconds.")
+@click.option("--scenario", default="commute", show_default=True, help="What the glasses live through; `device-sim list` names them.")
+@click.option("--speed", type=click.Choice(["1", "10"]), default="10", show_default=True, help="Scenario time against wall time.")
+@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=None, help="Scenario time.  [default: the scenario once]")
 @click.option("--devices", default=2, show_default=True, help="How many glasses.")
-@click.option("--seed", default=1, show_default=True, help="Draws the order of the queries.")
+@click.option("--seed", default=1, show_default=True, help="Draws queries, forms of feedback and faults of the link.")
+@click.option("--faults/--no-faults", default=True, show_default=True, help="Whether the glasses' link and clocks have faults.")
 @click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
 @click.option("--broker", default="", metavar="HOST:PORT", help="A Kafka that is already there.  [default: an embedded one]")
 @click.option("--store", default=settings.STORE, show_default=True, type=click.Path(file_okay=False, path_type=Path),
               help="Directory of the store; a later demo on the same one goes on.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object.")
 @click.pass_context
-def command(context: click.Context, scenario: str, speed: str, duration_s: float, devices: int, seed: int, policy: str, broker: str,
-            store: Path, as_json: bool) -> None:
+def command(context: click.Context, scenario: str, speed: str, duration_s: float | None, devices: int, seed: int, faults: bool, policy: str,
+            broker: str, store: Path, as_json: bool) -> None:
     """Run broker, glasses, worker and snapshots on this machine, then check every record and ask four questions.
 
     Broker data, journals and logs lie in STORE-run. Ctrl-C ends the glasses' session and brings what was sent into the
@@ -60,8 +61,9 @@ def command(context: click.Context, scenario: str, speed: str, duration_s: float
     with _interruptible(demo) as interrupts:
         try:
             demo.start()
-            _play(demo, ["--scenario", scenario, "--speed", speed, "--duration-s", str(duration_s), "--devices", str(devices),
-                         "--seed", str(seed)], interrupts, None if as_json else View(scenario))
+            duration = [] if duration_s is None else ["--duration-s", str(duration_s)]
+            _play(demo, ["--scenario", scenario, "--speed", speed, "--devices", str(devices), "--seed", str(seed),
+                         "--faults" if faults else "--no-faults", *duration], interrupts, None if as_json else View(scenario))
             if not any(demo.journal.iterdir()):
                 raise click.Abort
             demo.drain()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -13,40 +12,21 @@ import click
 from streams import clock, limits, settings
 from streams.cli.output import store_option
 from streams.kafka.reader import Follower
-from streams.queries.store import Store
+from streams.queries.status import Status
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
 _POLL_MS = 100
 _STATUS_INTERVAL_S = 5.0
-_NEW = """
-SELECT coalesce(sum(count) FILTER (WHERE topic = 'glasses.captured'), 0) AS events,
-       coalesce(sum(count) FILTER (WHERE kind = 'answer'), 0) AS answers,
-       coalesce(sum(count) FILTER (WHERE kind = 'example' AND topic <> ''), 0) AS examples,
-       count(*) FILTER (WHERE kind = 'model') AS models,
-       (SELECT coalesce(sum(count), 0) FROM rejected WHERE rule <> 'repeat' AND epoch > {after:d}) AS rejected
-FROM events WHERE epoch > {after:d}"""
 
 
-class Status:
-    """One line now and then about what the published store holds, for who follows a log.
-
-    Each line reads only what was published since the last one, so that it costs the same in a large store.
-    """
-
-    def __init__(self, store: Path) -> None:
-        self._store, self._epoch, self._totals = store, 0, Counter[str]()
-
-    def line(self) -> str | None:
-        """Say what an epoch that was not told of yet holds; None when there is none."""
-        with Store.open(self._store) as store:
-            if store.epoch == self._epoch:
-                return None
-            self._totals.update({name: int(count) for name, count in store.sql(_NEW.format(after=self._epoch)).dicts()[0].items()})
-            self._epoch = store.epoch
-        total = self._totals
-        return (f"epoch {self._epoch}  {total['events']:,} events  {total['rejected']:,} rejected  {total['answers']:,} answers  "
-                f"{total['examples']:,} examples  {total['models']:,} models")
+def told(status: Status) -> str | None:
+    """One line about what the published store holds, for who follows a log; None when it tells nothing new."""
+    if not status.read():
+        return None
+    total = status.totals
+    return (f"epoch {status.epoch}  {total['events']:,} events  {total['rejected']:,} rejected  {total['answers']:,} answers  "
+            f"{total['examples']:,} examples  model {status.model}")
 
 
 @click.command("snapshots")
@@ -88,6 +68,6 @@ async def _follow(writer: Writer, broker: str, status: Status | None, *, until_e
                 break
             if status is not None and epoch and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S:
                 told_s = clock.monotonic_s()
-                if line := await asyncio.to_thread(status.line):
+                if line := await asyncio.to_thread(told, status):
                     click.echo(line)
     return await asyncio.to_thread(writer.publish, clock.now_ns()) or epoch, rows

@@ -7,6 +7,7 @@ of `truth` ever enters Kafka.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,9 @@ def sent_line(sent: Sent) -> bytes:
                  value=sent.value.decode())
 
 
-def ack_line(batch_id: str, partition: int, offset: int, acked_ns: int) -> bytes:
-    """Line of an acknowledgement."""
-    return _line(line="ack", id=batch_id, partition=partition, offset=offset, acked_ns=acked_ns)
+def ack_line(batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int) -> bytes:
+    """Line of an acknowledgement: of the copy that was sent at `sent_ns`, since the link may repeat and delay."""
+    return _line(line="ack", id=batch_id, partition=partition, offset=offset, sent_ns=sent_ns, acked_ns=acked_ns)
 
 
 def truth_line(source: str, stream: str, first: int, count: int, zone: str) -> bytes:
@@ -73,6 +74,34 @@ def sent(path: Path) -> Iterator[Sent]:
             yield Sent(fields["id"], fields["key"].encode(), fields["value"].encode(),
                        tuple((name, value.encode()) for name, value in fields["headers"].items()),
                        fields["timestamp_ms"], fields["sent_ns"], fields["stream"], fields["first"], fields["n"])
+
+
+def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
+    """Yield (time, batch) of one journal file in the order in which Kafka took the batches, each copy of a repeated one.
+
+    The time (ns since the epoch) is that of the acknowledgement and never runs backwards. Batches without an
+    acknowledgement come where the journal has them, as sent then; those whose turn never comes, because an acknowledgement
+    before theirs is of a batch that the file does not have, come last. Memory: as many batches as the link held back at once.
+    """
+    places = sorted((line["partition"], line["offset"], line["acked_ns"], line["id"]) for line in lines(path) if line["line"] == "ack")
+    left = Counter(place[3] for place in places)
+    held: dict[str, Sent] = {}
+    at, now_ns = 0, 0
+    for one in sent(path):
+        if one.id not in left:
+            now_ns = max(now_ns, one.sent_ns)
+            yield now_ns, one
+            continue
+        held[one.id] = one
+        while at < len(places) and places[at][3] in held:
+            _, _, acked_ns, name = places[at]
+            now_ns = max(now_ns, acked_ns)
+            yield now_ns, held[name]
+            left[name] -= 1
+            if not left[name]:
+                del held[name]
+            at += 1
+    yield from ((now_ns, one) for one in held.values())
 
 
 def files(path: Path) -> list[Path]:

@@ -52,7 +52,8 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
         counts = _accounts(journal, stored, rejected, store, findings)
         counts |= _zones(journal, stored, rejected, store, findings)
         counts |= _derived(store, stored, findings)
-        counts["sent_to_visible_ms"] = _sent_to_visible_ms(journal, store, since_ns)
+        # Without a broker nothing was sent: the times in the journal are those of the scenario.
+        counts["sent_to_visible_ms"] = _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
     finally:
         store.close()
     if topics is not None:
@@ -70,15 +71,18 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice",
         f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches",
         f"missing   {result['events_missing']:,}",
-        f"zones     {result['zone_truth_checked']:,} checked against the scenario, {result['zone_truth_mismatches']:,} differ",
+        f"zones     {result['zone_truth_checked']:,} checked against the scenario, {result['zone_truth_mismatches']:,} differ; "
+        f"{len(result['zones'])} crossed, {len(result['kinds'])} kinds",
         f"derived   {result['derived']:,} events, {result['answers']:,} of them answers, {result['edges']:,} edges, "
         f"{result['orphan_parents']:,} parents that nobody knows",
-        f"loop      {result['feedback']:,} feedback, {result['examples']:,} examples, {result['examples_refused']:,} refused",
+        f"loop      {result['feedback']:,} feedback, {result['examples']:,} examples, {result['examples_spoken']:,} of them spoken, "
+        f"{result['examples_refused']:,} refused",
         f"models    {models or 'none'}",
         f"epochs    {result['epochs']:,}; sent to visible p50 {visible['p50']} ms, p99 {visible['p99']} ms"]
     if "topics" in result:
         said.append(f"topics    {result['topics']['batches_checked']:,} batches on glasses.zoned, "
-                    f"{result['topics']['out_of_order']:,} out of the device's order")
+                    f"{result['topics']['out_of_order']:,} in another order than they came")
+        said.append(f"link      {result['topics']['repeated']:,} batches came again, {result['topics']['late']:,} late")
     return [*said, *(f"FOUND     {finding}" for finding in result["findings"]), "clean" if result["clean"] else "not clean"]
 
 
@@ -139,6 +143,10 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
     first = store.rows("SELECT epoch, published_ns FROM epochs WHERE rows > 0 ORDER BY epoch LIMIT 1")
     return {"derived": sum(kinds.values()) - captured, "answers": kinds.get("answer", 0), "feedback": kinds.get("feedback", 0),
             "examples": store.one("SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM events WHERE kind = 'example' AND source <> 'training'"),
+            # What was understood by a model version has that version among its parents.
+            "examples_spoken": store.one("SELECT coalesce(sum(child_count), 0)::BIGINT FROM edges WHERE operator = 'example' "
+                                         "AND parent_stream = 'intent-model'"),
+            "kinds": sorted(kinds), "zones": sorted(str(zone) for (zone,) in store.rows("SELECT DISTINCT zone FROM events")),
             "examples_refused": store.one("SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM (SELECT DISTINCT source, stream, \"first\", "
                                           "\"count\" "
                                           "FROM decisions WHERE sink = 'training-run' AND NOT passed)"),
@@ -182,7 +190,7 @@ def _topics(journal: Journal, topics: Topics, findings: list[str]) -> dict[str, 
         findings.append(f"{topics.order_faults} records of glasses.zoned stand in another order than on glasses.captured")
     if topics.unreadable:
         findings.append(f"{topics.unreadable} records of glasses.zoned do not say which events they hold")
-    return {"batches_checked": topics.order_checked, "out_of_order": topics.order_faults,
+    return {"batches_checked": topics.order_checked, "out_of_order": topics.order_faults, "repeated": topics.repeated, "late": topics.late,
             "events_missing": sum(size(pieces) for pieces in missing.values()),
             "events_twice": sum(size(pieces) for pieces in twice.values())}
 

@@ -20,7 +20,7 @@ from streams.ledger.runs import NONE, ByStream, Intervals, Ints, intervals, spre
 
 @dataclass(slots=True)
 class Batch:
-    """One batch as a journal knows it. Times in nanoseconds since the epoch; `acked` if any of its sends was."""
+    """One batch as a journal knows it. `acked` if any of its sends was; `sent_ns` (since the epoch) is then the first of those."""
 
     key: str
     first: int
@@ -41,12 +41,17 @@ class Journal:
 
 @dataclass(slots=True)
 class Topics:
-    """What lies on the topics, read committed. `order_faults`: records of glasses.zoned that stand before one captured earlier."""
+    """What lies on the topics, read committed. `order_faults`: records of glasses.zoned that stand before one captured earlier.
+
+    `repeated` and `late`: batches of glasses.captured that came again, or behind later ones of their stream.
+    """
 
     zoned: dict[str, Intervals] = field(default_factory=dict)
     rejected: dict[str, Intervals] = field(default_factory=dict)
     order_checked: int = 0
     order_faults: int = 0
+    repeated: int = 0
+    late: int = 0
     unreadable: int = 0
 
 
@@ -85,7 +90,9 @@ def _read_file(file: Path, journal: Journal, truths: dict[tuple[str, str], list[
                 journal.batches[fields["id"]] = Batch(key, fields["first"], fields["n"], fields["sent_ns"], former.acked
                                                       if former else False)
             elif fields["line"] == "ack" and fields["id"] in journal.batches:
-                journal.batches[fields["id"]].acked = True
+                batch = journal.batches[fields["id"]]
+                batch.sent_ns = min(batch.sent_ns, fields["sent_ns"]) if batch.acked else fields["sent_ns"]
+                batch.acked = True
             elif fields["line"] == "truth":
                 truths.setdefault((fields["zone"], f"{fields['source']}/{fields['stream']}"), []).append((fields["first"], fields["n"]))
 
@@ -101,6 +108,7 @@ async def _read_topics(broker: str) -> Topics:
     zoned = [run async for run in _runs(broker, topology.ZONED, topics)]
     rejected = [run async for run in _runs(broker, topology.REJECTED, topics)]
     topics.zoned, topics.rejected = _by_stream(zoned), _by_stream(rejected)
+    topics.repeated, topics.late = link_faults([run[1:] for run in captured])
     topics.order_checked = len(zoned)
     topics.order_faults = order_faults([run[1:] for run in captured], [run[1:] for run in zoned])
     return topics
@@ -131,6 +139,20 @@ def _by_stream(runs: Sequence[tuple[int, str, int, int]]) -> dict[str, Intervals
     for _, key, first, count in runs:
         grouped.setdefault(key, []).append((first, count))
     return {key: intervals(*zip(*some, strict=True)) for key, some in grouped.items()}
+
+
+def link_faults(captured: Sequence[tuple[str, int, int]]) -> tuple[int, int]:
+    """(repeated, late): batches (stream, first, count) whose first number came before, or after a higher one of its stream."""
+    seen: dict[str, set[int]] = {}
+    highest: dict[str, int] = {}
+    repeated = late = 0
+    for key, first, _ in captured:
+        firsts = seen.setdefault(key, set())
+        repeated += first in firsts
+        late += first not in firsts and first < highest.get(key, -1)
+        firsts.add(first)
+        highest[key] = max(highest.get(key, -1), first)
+    return repeated, late
 
 
 def order_faults(captured: Sequence[tuple[str, int, int]], zoned: Sequence[tuple[str, int, int]]) -> int:

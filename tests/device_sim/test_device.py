@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_sim import scenarios
-from device_sim.device import Captured, Device, Past
-from device_sim.playback import Motion, Queries, Track
+from device_sim.device import Captured, Clock, Device, Past
+from device_sim.playback import timeline
+from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Scenario
+from device_sim.wearer import Queries, Wearer
 from streams import limits
 from streams.errors import InputError
 from streams.events import codec, journal
+from streams.events.kinds import KINDS
 from tests.device_sim.play import START_NS, batches, by_stream, play, truth
 
-STREAMS = {"device-state", "imu-right", "location", "voice-query", "feedback"}
+STREAMS = {"device-state", "imu-right", "location", "voice-query", "feedback", "consent-change"}
 SMOKE = scenarios.load("smoke")
 
 
@@ -28,9 +31,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def make_device(past: Past | None = None, *, hears_answers: bool = True) -> Device:
-    return Device("g1", "w1", SMOKE, Motion("classyglass-user17", SMOKE.imu_story, SMOKE.duration_ns), Track("gps-visnjan"),
-                  Queries("nlu-queries", 1, 0, 1), past=past or Past(), start_ns=START_NS, seed=1, hears_answers=hears_answers)
+def make_device(past: Past | None = None, scenario: Scenario = SMOKE, drift_ppm: int = 0) -> Device:
+    wearer = Wearer("g1", scenario.talk, Queries("nlu-queries", 1, 0, 1), 1, hears_answers=True)
+    return Device("g1", "w1", scenario, lambda stream, session: timeline(stream, scenario, 0, session, 1), wearer,
+                  past=past or Past(), clock=Clock(START_NS, drift_ppm), seed=1)
 
 
 def test_numbers_have_no_hole_and_times_do_not_run_backwards(played: Path) -> None:
@@ -85,8 +89,8 @@ def test_truth_is_what_the_story_means(played: Path) -> None:
             t = (batch.time_ns(i) - START_NS) / 1e9
             in_session = t - 40 if t >= 40 else t
             strangers = 28.05 <= in_session < 34
-            if batch.kind == "device_state":
-                expected = "device"
+            if batch.kind in {"device_state", "consent_change"}:
+                expected = "device" if batch.kind == "device_state" else "rights"
             elif t < 2.07:
                 expected = "unconfigured"
             elif strangers:
@@ -120,7 +124,7 @@ def test_origin_names_the_recording_of_each_stream(played: Path) -> None:
     for name, imu in (("g1", "classyglass-user17"), ("g2", "classyglass-user22")):
         found = {stream: {batch.origin for batch in some} for stream, some in by_stream(batches(played / f"{name}.jsonl")).items()}
         assert found == {"imu-right": {f"playback:{imu}"}, "location": {"playback:gps-visnjan"}, "voice-query": {"playback:nlu-queries"},
-                         "feedback": {"playback:nlu-queries"}, "device-state": {"synthetic:7"}}
+                         "feedback": {"playback:nlu-queries"}, "device-state": {"synthetic:7"}, "consent-change": {"synthetic:7"}}
 
 
 def test_without_answers_the_wearer_states_the_intent_of_the_query(played: Path) -> None:
@@ -132,8 +136,9 @@ def test_without_answers_the_wearer_states_the_intent_of_the_query(played: Path)
         target = batch.columns["target"][0]
         number = asked[target].run.first
         assert asked[target].columns["text"] == [draw.query(number)[0]]
-        assert batch.columns == {"target": [target], "form": ["choice"], "thumb": [0], "chosen_intent": [draw.query(number)[1]]}
-        assert batch.t0_ns - asked[target].t0_ns == SMOKE.feedback_delay_ns
+        assert batch.columns == {"target": [target], "form": ["choice"], "thumb": [0], "chosen_intent": [draw.query(number)[1]],
+                                 "text": [None], "rating": [None], "second_rating": [None]}
+        assert batch.t0_ns - asked[target].t0_ns == SMOKE.talk.feedback_delay_ns
     assert len(streams["feedback"]) == 28
 
 
@@ -145,13 +150,14 @@ def test_an_answer_draws_a_thumb_and_overtaken_queries_are_given_up() -> None:
     device = make_device()
     run_periods(device, 40)  # queries 0, 1, 2 at 3, 5 and 7 s
     intents = [Queries("nlu-queries", 1, 0, 1).query(number)[1] for number in range(3)]
-    device.answered(1, intents[1], device.elapsed_ns)
-    device.answered(0, intents[0], device.elapsed_ns)  # overtaken by 1
-    device.answered(2, "something_else", device.elapsed_ns + 5_000_000)
-    device.answered(2, "something_else", device.elapsed_ns)  # twice
+    device.wearer.answered(1, intents[1], device.elapsed_ns)
+    device.wearer.answered(0, intents[0], device.elapsed_ns)  # overtaken by 1
+    device.wearer.answered(2, "something_else", device.elapsed_ns + 5_000_000)
+    device.wearer.answered(2, "something_else", device.elapsed_ns)  # twice
     feedback = [captured.batch for captured in run_periods(device, 10) if captured.batch.kind == "feedback"]
     assert [batch.columns for batch in feedback] == [
-        {"target": ["g1/answer/1", "g1/answer/2"], "form": ["thumb", "thumb"], "thumb": [1, -1], "chosen_intent": intents[1:]}]
+        {"target": ["g1/answer/1", "g1/answer/2"], "form": ["thumb", "thumb"], "thumb": [1, -1], "chosen_intent": intents[1:],
+         "text": [None] * 2, "rating": [None] * 2, "second_rating": [None] * 2}]
     assert [feedback[0].time_ns(i) - START_NS for i in range(2)] == [9_000_000_000, 9_005_000_000]
 
 
@@ -169,7 +175,7 @@ def test_whatever_is_answered_when_numbers_and_truth_stay_whole(periods: int, an
         out += new
         for at, back, late_ns in answers:
             if at == period and len(asked) > back:
-                device.answered(asked[-1 - back], "weather_query", device.elapsed_ns + late_ns)
+                device.wearer.answered(asked[-1 - back], "weather_query", device.elapsed_ns + late_ns)
     out += [*device.feedback_period(), *device.end()]
     assert not device.end()
     assert out[-1].batch.columns["session"] == ["ended"]
@@ -191,9 +197,13 @@ def test_whatever_is_answered_when_numbers_and_truth_stay_whole(periods: int, an
     ("duration_s = 40.0", "", "field 'duration_s' is missing"),
     ("duration_s = 40.0", "duration_s = ", "the file is not TOML"),
     ('place = "street"', 'place = "moon"', "segment.context.place is 'moon'"),
-    ('sessions = "later"', 'sessions = "never"', "segment.sessions is 'never'"),
+    ('sessions = "later"', 'sessions = "never"', "sessions is 'never'"),
     ("from_s = 2.07", "from_s = 42.07", "must begin at 0, increase and stay below"),
-    ('imu = "public", ', "", "segment.truth has other kinds"),
+    ('device_state = "device"', 'gaze = "device"', "truth names a kind that the scenario has not"),
+    ('recordings = ["gps-visnjan"]', "", "stream location: expected either recordings, or one sensor of sound"),
+    ("consent = 1, status", "kind = 1, status", "event at 2.0 s: columns must be those of consent_change"),
+    ("forms = { thumb = 1 }", "forms = { smile = 1 }", "feedback.forms must give whole weights"),
+    ('name = "location"', 'name = "imu-right"', "stream.name stands twice"),
 ])
 def test_a_wrong_scenario_is_a_sentence(old: str, new: str, message: str) -> None:
     text = (scenarios.HERE / "smoke.toml").read_text("utf-8")
@@ -202,6 +212,46 @@ def test_a_wrong_scenario_is_a_sentence(old: str, new: str, message: str) -> Non
         scenarios.parse("smoke", text.replace(old, new))
 
 
+def test_every_scenario_can_be_played_and_truth_covers_it() -> None:
+    kinds = set()
+    for name in scenarios.names():
+        scenario = scenarios.load(name)
+        device = make_device(scenario=scenario)
+        out = run_periods(device, scenario.duration_ns // PERIOD_NS + 1)
+        found = {captured.batch.kind for captured in out}
+        assert found | {"feedback"} == set(scenario.kinds)
+        kinds |= found | {"feedback"}
+        for captured in out:
+            assert codec.decode(codec.encode(captured.batch), 0) == captured.batch
+            assert not codec.check_columns([captured.batch])
+            assert [number for run, _ in captured.truth for number in run] == list(captured.batch.run)
+    assert kinds == {kind.name for kind in KINDS.values() if kind.captured}
+
+
+def test_batches_are_longer_when_the_device_is_warm() -> None:
+    device = make_device(scenario=scenarios.load("commute"))
+    out = [captured.batch for captured in run_periods(device, 2400) if captured.batch.stream == "imu-right"]
+    warm_ns = range(START_NS + 350_200_000_000, START_NS + 470_000_000_000)
+    assert {batch.run.count for batch in out if batch.t0_ns in warm_ns} == {20 * THERMAL_PERIODS["warm"]} == {40}
+    assert {batch.run.count for batch in out if batch.t0_ns < warm_ns.start - 200_000_000} == {20}
+
+
+def test_a_clock_that_drifts_stretches_the_time_between_batches_and_never_runs_back() -> None:
+    for ppm in (-40, 40):
+        found = by_stream([captured.batch for captured in run_periods(make_device(drift_ppm=ppm), 150)])["imu-right"]
+        assert found[-1].t0_ns - START_NS == 149 * PERIOD_NS + 149 * PERIOD_NS * ppm // 1_000_000
+        times = [batch.time_ns(i) for batch in found for i in range(batch.run.count)]
+        assert times == sorted(set(times))
+
+
+def test_what_is_on_only_for_a_while_samples_only_then() -> None:
+    device = make_device(scenario=scenarios.load("commute"))
+    frames = [captured.batch for captured in run_periods(device, 2000) if captured.batch.kind == "camera_frame"]
+    times_s = [(batch.time_ns(i) - START_NS) / 1e9 for batch in frames for i in range(batch.run.count)]
+    assert 352.0 <= min(times_s) < 352.2
+    assert 371.8 < max(times_s) < 372.0
+
+
 def test_an_unknown_scenario_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'party' does not exist; expected one of: smoke"):
+    with pytest.raises(InputError, match="'party' does not exist; expected one of: commute, family, office, smoke"):
         scenarios.load("party")

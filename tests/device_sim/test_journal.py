@@ -16,7 +16,7 @@ from device_sim.runner import Run
 from streams.errors import InputError
 from streams.events import journal
 from streams.events.journal import Sent
-from tests.device_sim.play import START_NS, batches, by_stream, options, play, truth
+from tests.device_sim.play import START_NS, batches, by_stream, forget_acknowledgements, options, play, truth
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +59,28 @@ def test_a_journal_torn_anywhere_goes_on_whole(data: st.DataObject, journal_byte
     assert all(len(claims) == 1 for claims in zones.values())
 
 
+def test_without_a_broker_the_journal_says_in_which_order_the_radio_let_batches_through(tmp_path: Path) -> None:
+    play(tmp_path, devices=1, duration_s=40.0, faults=True, seed=2)
+    path = tmp_path / "g1.jsonl"
+    sent = [one.id for one in journal.sent(path)]
+    arrived = [one.id for _, one in journal.arrivals(path)]
+    times = [time for time, _ in journal.arrivals(path)]
+    assert times == sorted(times)
+    assert set(arrived) == set(sent)
+    assert len(arrived) > len(sent), "some came twice"
+    assert list(dict.fromkeys(arrived)) != sent, "some came late"
+    forget_acknowledgements(path)
+    assert [one.id for _, one in journal.arrivals(path)] == sent
+
+
 def test_what_was_not_acknowledged_is_found_in_order(tmp_path: Path) -> None:
     play(tmp_path, devices=1, duration_s=1.0)
+    forget_acknowledgements(tmp_path / "g1.jsonl")
     sent = list(journal.sent(tmp_path / "g1.jsonl"))
     opened = Journal(tmp_path, "g1")
     assert list(opened.found.unacknowledged) == sent
     for each in sent[:3]:
-        opened.acknowledged(each.id, 0, 5, START_NS)
+        opened.acknowledged(each.id, 0, 5, START_NS, START_NS)
     opened.close()
     again = Journal(tmp_path, "g1")
     again.close()
@@ -99,9 +114,10 @@ links: list[Link] = []
 async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "KafkaLink", Link)
     await Run(options(tmp_path, devices=1, duration_s=4.0)).run()
+    forget_acknowledgements(tmp_path / "g1.jsonl")
     journaled = list(journal.sent(tmp_path / "g1.jsonl"))
     opened = Journal(tmp_path, "g1")
-    opened.acknowledged(journaled[0].id, 0, 0, START_NS)
+    opened.acknowledged(journaled[0].id, 0, 0, START_NS, START_NS)
     opened.close()
     run = Run(options(tmp_path, devices=1, duration_s=0.6, speed=10, broker="nobody:1"))
     monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.2)
@@ -110,7 +126,7 @@ async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(tmp_path:
     assert links[-1].sent[len(journaled) - 1:] == list(journal.sent(tmp_path / "g1.jsonl"))[len(journaled):]
     assert summary.batches_sent == len(links[-1].sent) - len(journaled) + 1 == 6  # resumed, 3 x imu, location, ended
     query = next(each for each in journaled if each.stream == "voice-query")
-    assert run.devices["g1"].waits, f"the answer to the resent {query.id} is expected"
+    assert run.devices["g1"].wearer.waits, f"the answer to the resent {query.id} is expected"
 
 
 def test_a_file_that_is_no_journal_is_a_sentence(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from aiokafka.errors import KafkaError
 
 from device_sim import kafka
 from device_sim.kafka import KafkaLink, partition_of
-from device_sim.playback import Queries
 from device_sim.runner import Run
+from device_sim.wearer import Queries
 from streams import topology
 from streams.errors import InputError, UnavailableError
 from streams.events import codec, journal
@@ -109,7 +109,7 @@ async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tm
     async def start(duration_s: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "device_sim", "run", "--broker", ready, "--journal", str(tmp_path), "--duration-s", duration_s,
-            "--speed", "10", "--devices", "1", "--json", stdout=asyncio.subprocess.PIPE)
+            "--speed", "10", "--devices", "1", "--no-faults", "--json", stdout=asyncio.subprocess.PIPE)
 
     async with reading(ready) as consumer:
         process = await start("600")
@@ -137,14 +137,14 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
     real = KafkaLink._send_one
     failed: list[str] = []
 
-    async def failing(link: KafkaLink, sent: journal.Sent) -> None:
+    async def failing(link: KafkaLink, number: int, sent: journal.Sent) -> None:
         if sent.stream == "location" and not failed:
             failed.append(sent.id)
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda done: link._settled(sent, link._producer, done))
+            future.add_done_callback(lambda done: link._settled(number, link._producer, done))
             future.set_exception(KafkaError("broken on purpose"))
             return
-        await real(link, sent)
+        await real(link, number, sent)
 
     monkeypatch.setattr(KafkaLink, "_send_one", failing)
     async with reading(ready) as consumer:
@@ -173,7 +173,7 @@ async def test_a_full_buffer_holds_the_device_back(monkeypatch: pytest.MonkeyPat
     assert await link.flush(0.05) == 2
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     done.set_result(SimpleNamespace(partition=0, offset=9))
-    link._settled(sents[0], None, done)
+    link._settled(0, None, done)
     await link.room()
     assert acks == ["g1/imu-right/0"]
 

@@ -80,7 +80,7 @@ def test_any_wrong_field_is_malformed_or_still_a_batch(made: Batch, name: str, w
 @pytest.mark.parametrize(("change", "message"), [
     ({"n": 19}, r"columns\.accel_x_mps2: found 20 values, expected a list of n = 19"),
     ({"n": 0}, "n: found a number out of range"),
-    ({"kind": "thoughts"}, "kind: .*expected one of imu, location"),
+    ({"kind": "thoughts"}, "kind: .*expected one of imu, gaze"),
     ({"kind": "activity"}, "kind: .*expected one of imu"),
     ({"stream": "IMU"}, "stream: .*imu-right~2"),
     ({"first": -1}, "first: .*expected an integer from 0"),

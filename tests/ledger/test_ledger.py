@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent, ack_line, sent_line, truth_line
-from streams.ledger import lines, run_ledger
+from streams.ledger import _sent_to_visible_ms, lines, run_ledger
 from streams.ledger.runs import cover, intervals, named, size, spread
-from streams.ledger.sources import order_faults
+from streams.ledger.sources import StoreReader, order_faults, read_journal
 from tests.snapshots.build import T0_NS, Row, edge, event, row, store, stream
 
 MS = 1_000_000
@@ -24,8 +24,8 @@ MS = 1_000_000
 def journal(path: Path) -> Path:
     """100 events of g1/imu in five batches: home until 59, public until 79, then unconfigured."""
     text = b"".join(
-        sent_line(Sent(f"g1/imu/{first}", b"g1", b"{}", (), 0, T0_NS - 400 * MS, "imu", first, 20)) + ack_line(f"g1/imu/{first}", 0,
-                                                                                                               first // 20, T0_NS)
+        sent_line(Sent(f"g1/imu/{first}", b"g1", b"{}", (), 0, T0_NS - 400 * MS, "imu", first, 20)) + ack_line(
+            f"g1/imu/{first}", 0, first // 20, T0_NS - 400 * MS, T0_NS)
         for first in range(0, 100, 20))
     text += truth_line("g1", "imu", 0, 60, "home-private") + truth_line("g1", "imu", 60, 20, "public")
     text += truth_line("g1", "imu", 80, 20, "unconfigured") + b'{"line":"sent","id":"g1/im'
@@ -64,7 +64,9 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
                 "examples": 0, "examples_refused": 1, "edges": 102, "orphan_parents": 0, "epochs": 1, "first_epoch": 1,
                 "batches_unacknowledged": 0, "models": [{"version": 1, "examples": 30, "accuracy": 0.75}]}
     assert {name: result[name] for name in expected} == expected
-    assert 400 <= result["sent_to_visible_ms"]["p50"] <= result["sent_to_visible_ms"]["p99"]
+    assert result["sent_to_visible_ms"] == {"p50": None, "p99": None}, "nothing was sent where there is no broker"
+    visible = _sent_to_visible_ms(read_journal(tmp_path / "journal"), StoreReader(tmp_path / "store"), 0)
+    assert 400 <= (visible["p50"] or 0) <= (visible["p99"] or 0)
     assert lines(result)[-1] == "clean"
 
 

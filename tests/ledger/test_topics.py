@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from streams.kafka.topics import declare
 from streams.ledger import _topics
-from streams.ledger.sources import Journal, read_journal, read_topics
+from streams.ledger.sources import Journal, link_faults, read_journal, read_topics
 from streams.topology import CAPTURED, REJECTED, ZONED
 from tests.ledger.test_ledger import journal
 
@@ -42,5 +42,7 @@ def test_faults_on_the_topics_are_found(topics: str, tmp_path: Path) -> None:
     counts = _topics(Journal(known.batches, {"ledger-test/imu": known.sent["g1/imu"]}), read, findings)
     assert (counts["events_missing"], counts["events_twice"]) == (20, 20)
     assert counts["out_of_order"] >= 1
+    assert link_faults([("g1/imu", first, count) for first, count in SENT[CAPTURED]]) == (1, 0)
+    assert link_faults([("g1/imu", 20, 20), ("g1/imu", 0, 20), ("g1/env", 0, 1), ("g1/imu", 20, 20)]) == (1, 1)
     assert any("ledger-test/imu/80-99" in finding for finding in findings)
     assert any("ledger-test/imu/40-59" in finding for finding in findings)

@@ -1,0 +1,109 @@
+"""The radio between the glasses and Kafka: it repeats, delays and swaps batches, goes away for a while, and clocks are off.
+
+Nothing is lost on it: the device keeps a batch until it is acknowledged. Pure: time is the device's and comes in, chance is
+drawn from the seed, so the same run has the same faults.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from streams.events.journal import Sent
+
+_FIELDS = {"repeat", "delay", "swap", "delay_max_s", "outage_from_s", "outage_s", "clock_offset_max_s", "clock_drift_max_ppm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How bad the link is. `repeat`, `delay`, `swap` are chances of a batch, 0 to 1; the rest are bounds.
+
+    An outage of `outage_ns` begins at `outage_from_ns` of the device's life; what is captured in it comes after it, in order.
+    """
+
+    repeat: float = 0.01
+    delay: float = 0.01
+    swap: float = 0.01
+    delay_max_ns: int = 1_500_000_000
+    outage_from_ns: int = 0
+    outage_ns: int = 0
+    clock_offset_max_ns: int = 2_000_000_000
+    clock_drift_max_ppm: int = 40
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any]) -> Faults:
+        """Faults of a scenario's `link` table, seconds in it; ValueError for a field that is not known or out of range."""
+        if not table.keys() <= _FIELDS:
+            raise ValueError(f"link has other fields, expected some of {', '.join(sorted(_FIELDS))}")
+        made = cls(**{name.replace("_s", "_ns") if name.endswith("_s") else name:
+                      round(value * 1_000_000_000) if name.endswith("_s") else value for name, value in table.items()})
+        if not all(0 <= chance <= 1 for chance in (made.repeat, made.delay, made.swap)):
+            raise ValueError("link.repeat, link.delay and link.swap are chances, expected 0 to 1")
+        return made
+
+
+#: A link without faults, and a clock that is right.
+NONE = Faults(0.0, 0.0, 0.0, 0, 0, 0, 0, 0)
+
+
+class Link:
+    """The link of one device.
+
+    Parameters
+    ----------
+    faults
+        How bad it is.
+    seed, device
+        What chance is drawn from.
+    """
+
+    def __init__(self, faults: Faults, seed: int, device: str) -> None:
+        self.faults = faults
+        self._draw = random.Random(f"link/{seed}/{device}")  # noqa: S311  reproducible faults, no secret
+        self.clock_offset_ns = self._draw.randint(-faults.clock_offset_max_ns, faults.clock_offset_max_ns)
+        self.clock_drift_ppm = self._draw.randint(-faults.clock_drift_max_ppm, faults.clock_drift_max_ppm)
+        self._order = count()
+        self._held: list[tuple[int, int, Sent]] = []
+        self._swapped: Sent | None = None
+
+    def pass_on(self, captured: Iterable[Sent], now_ns: int) -> list[Sent]:
+        """Take what the device sends at `now_ns` (its own time since the start); return what gets through by then, in order."""
+        for sent in captured:
+            draw = self._draw.random()
+            faults = self.faults
+            if draw < faults.delay:
+                self._hold(sent, now_ns + self._draw.randint(1, max(1, faults.delay_max_ns)))
+            elif draw < faults.delay + faults.swap and self._swapped is None:
+                self._swapped = sent
+                continue
+            else:
+                self._hold(sent, now_ns)
+                if draw > 1 - faults.repeat:
+                    self._hold(sent, now_ns + self._draw.randint(0, max(0, faults.delay_max_ns)))
+            if self._swapped is not None:
+                self._hold(self._swapped, now_ns)
+                self._swapped = None
+        return self._due(now_ns)
+
+    def drain(self) -> list[Sent]:
+        """Return all that is still held, in order: the link is well again."""
+        if self._swapped is not None:
+            self._hold(self._swapped, 0)
+            self._swapped = None
+        return [heapq.heappop(self._held)[2] for _ in range(len(self._held))]
+
+    def _hold(self, sent: Sent, due_ns: int) -> None:
+        faults = self.faults
+        if faults.outage_from_ns <= due_ns < faults.outage_from_ns + faults.outage_ns:
+            due_ns = faults.outage_from_ns + faults.outage_ns
+        heapq.heappush(self._held, (due_ns, next(self._order), sent))
+
+    def _due(self, now_ns: int) -> list[Sent]:
+        due = []
+        while self._held and self._held[0][0] <= now_ns:
+            due.append(heapq.heappop(self._held)[2])
+        return due

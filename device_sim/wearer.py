@@ -1,0 +1,148 @@
+"""The person behind a device: what is asked, in which order, and what comes back for an answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from device_sim import recordings
+from device_sim.scenarios import Talk
+from streams.events.identity import format_id
+
+OPEN_QUERIES_MAX = 64          #: a query that this many later ones have overtaken gets no feedback any more
+ACCEPTABLE = 3                 #: of ratings from 1 (bad) to 4 (excellent)
+_DENIALS = {"general_negate": 3, "general_repeat": 1, "general_commandstop": 1}
+
+
+class Queries:
+    """Utterances in an order that the seed draws; `devices` devices share it, so none repeats another's soon.
+
+    Every round holds one utterance of each intent, as people ask for all of them; the order within a round is random.
+    """
+
+    def __init__(self, name: str, seed: int, device: int, devices: int) -> None:
+        self.origin = recordings.named(name, "voice_query").origin
+        self._device, self._devices = device, devices
+        draw = random.Random(seed)  # noqa: S311  a reproducible order, no secret
+        by_intent = _by_intent(name)
+        for utterances in by_intent.values():
+            draw.shuffle(utterances)
+        self._order: list[tuple[str, str]] = []
+        for i in range(max(map(len, by_intent.values()))):
+            turn = [(utterances[i], intent) for intent, utterances in by_intent.items() if i < len(utterances)]
+            draw.shuffle(turn)
+            self._order.extend(turn)
+        self._intents = dict(self._order)
+
+    def query(self, number: int) -> tuple[str, str]:
+        """(utterance, annotated intent) of the device's query `number`."""
+        return self._order[(number * self._devices + self._device) % len(self._order)]
+
+    def intent(self, utterance: str) -> str | None:
+        """Annotated intent of an utterance that was asked, perhaps with another seed; None when it is not from here."""
+        return self._intents.get(utterance)
+
+
+def _by_intent(name: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in recordings.rows(name):
+        found.setdefault(row["intent"], []).append(row["utterance"])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """Feedback that is due at `due_ns` (since the device's start): one value a column, and the recording it is from."""
+
+    due_ns: int
+    origin: str
+    columns: Mapping[str, Any]
+
+
+class Wearer:
+    """Asks and reacts. What form a reaction has is drawn from the seed and the query's number, so a restart changes nothing.
+
+    Parameters
+    ----------
+    device
+        Pseudonym of the device.
+    talk
+        How the scenario's wearer talks.
+    queries
+        What is asked.
+    seed
+        What forms are drawn from.
+    hears_answers
+        False: nobody answers, so the wearer states the intent a fixed time after each query.
+    """
+
+    def __init__(self, device: str, talk: Talk, queries: Queries, seed: int, *, hears_answers: bool) -> None:
+        self._device, self._talk, self._queries, self._seed = device, talk, queries, seed
+        self._hears_answers = hears_answers
+        self._spoken = _by_intent(talk.spoken_recording)
+        self._spoken_origin = recordings.named(talk.spoken_recording, "feedback").origin
+        ratings = [(int(row["rating"]), int(row["second_rating"])) for row in recordings.rows(talk.rating_recording)]
+        self._rated = {good: [pair for pair in ratings if (pair[0] >= ACCEPTABLE) is good] for good in (True, False)}
+        self._rating_origin = recordings.named(talk.rating_recording, "feedback").origin
+        self._open: dict[int, str] = {}
+        self._reactions: list[Reaction] = []
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer or a reaction is still to come."""
+        return bool(self._open or self._reactions)
+
+    def ask(self, number: int, t_ns: int) -> tuple[str, str]:
+        """(utterance, origin) of query `number`, asked at `t_ns`; its answer is expected from now on."""
+        utterance, intent = self._queries.query(number)
+        if self._hears_answers:
+            self._expect(number, intent)
+        else:
+            self._react(t_ns + self._talk.feedback_delay_ns, number, self._queries.origin, form="choice", chosen_intent=intent)
+        return utterance, self._queries.origin
+
+    def asked(self, number: int, utterance: str) -> None:
+        """Expect the answer to a query of an earlier run that only now reaches the broker."""
+        intent = self._queries.intent(utterance)
+        if intent is not None and self._hears_answers:
+            self._expect(number, intent)
+
+    def answered(self, number: int, intent: str, heard_ns: int) -> None:
+        """Hear the answer to query `number`; the reaction comes a while later.
+
+        Answers come in the order of the queries, so earlier queries without one were refused and are given up.
+        """
+        annotated = self._open.get(number)
+        if annotated is None:
+            return
+        self._open = {n: i for n, i in self._open.items() if n > number}
+        right = intent == annotated
+        draw = random.Random(f"reaction/{self._seed}/{self._device}/{number}")  # noqa: S311  reproducible, no secret
+        form = draw.choices(list(self._talk.forms), list(self._talk.forms.values()))[0]
+        due_ns = heard_ns + self._talk.feedback_delay_ns
+        if form == "spoken":
+            said = "general_praise" if right else draw.choices(list(_DENIALS), list(_DENIALS.values()))[0]
+            self._react(due_ns, number, self._spoken_origin, form=form, text=draw.choice(self._spoken[said]))
+        elif form == "rating":
+            first, second = draw.choice(self._rated[right])
+            self._react(due_ns, number, self._rating_origin, form=form, rating=first, second_rating=second)
+        else:
+            self._react(due_ns, number, self._queries.origin, form=form, thumb=1 if right else -1, chosen_intent=annotated)
+
+    def due(self, before_ns: int) -> Sequence[Reaction]:
+        """Reactions that are due before `before_ns`, in order; they are given away."""
+        due = sorted((one for one in self._reactions if one.due_ns < before_ns), key=lambda one: one.due_ns)
+        self._reactions = [one for one in self._reactions if one.due_ns >= before_ns]
+        return due
+
+    def _expect(self, number: int, intent: str) -> None:
+        self._open[number] = intent
+        if len(self._open) > OPEN_QUERIES_MAX:
+            del self._open[next(iter(self._open))]
+
+    def _react(self, due_ns: int, number: int, origin: str, **said: Any) -> None:
+        columns = {"target": format_id(self._device, "answer", number), "form": "", "thumb": 0, "chosen_intent": None, "text": None,
+                   "rating": None, "second_rating": None, **said}
+        self._reactions.append(Reaction(due_ns, origin, columns))
