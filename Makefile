@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test docs lock clean
+.PHONY: demo test bench docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -19,6 +19,9 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.make

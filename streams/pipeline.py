@@ -99,11 +99,12 @@ class GlassesCore:
         serving = state.model_version
         if not silent and self.models.current != serving:
             serving = self.models.current
+        version = self.models.version(serving)
         step, devices = zones.run(fetch.records, state.devices, self.policy, poisoned)
         tagged = [output.tagged for output in step.outputs]
         processed, devices, asked = processing.run(tagged, devices, self.policy)
-        answered, devices = assistant.run(asked, devices, self.policy, self.models.version(serving))
-        learned, devices = feedback.run(tagged, devices, self.policy)
+        answered, devices = assistant.run(tagged, asked, devices, self.policy, version)
+        learned, devices = feedback.run(tagged, devices, self.policy, version)
         step.extend((processed, answered, learned))
         extra: Rows = {"streams": _new_streams(step, devices)}
         if serving != state.model_version:

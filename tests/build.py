@@ -64,7 +64,8 @@ def feedback(number: int, target: str, chosen: str, t0_ns: int, **more: Any) -> 
 
 def ended(number: int, t0_ns: int, **more: Any) -> Batch:
     """The last word of a session."""
-    return batch("device_state", None, number, 1, t0_ns=t0_ns, columns={"session": ["ended"], "battery_percent": [50], "thermal": ["cool"]}, **more)
+    said: dict[str, list[Any]] = {"session": ["ended"], "battery_percent": [50], "thermal": ["cool"]}
+    return batch("device_state", None, number, 1, t0_ns=t0_ns, columns=said, **more)
 
 
 def record(made: Batch, offset: int, **parts: Any) -> StoredRecord:

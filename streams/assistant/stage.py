@@ -1,10 +1,11 @@
-"""Stage 3: answer each query with an intent, a confidence and the version of the model that gave them."""
+"""Stage 3: answer each query with an intent, a confidence and the version of the model that gave them; each request with a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from streams.assistant import requests
 from streams.events.state import DeviceState, OpenAnswer
 from streams.events.step import Output, Parent, Step, Tagged
 from streams.models.version import SOURCE, STREAM, ModelVersion
@@ -16,33 +17,52 @@ from streams.topology import ANSWERS
 OPERATOR, VERSION = "answer", 1
 
 
-def run(asked: Sequence[Asked], devices: Mapping[str, DeviceState], policy: Policy,
+def run(tagged: Sequence[Tagged], asked: Sequence[Asked], devices: Mapping[str, DeviceState], policy: Policy,
         serving: ModelVersion) -> tuple[Step, dict[str, DeviceState]]:
-    """Answer one fetch's queries with one prediction; return the step and the states that now hold the open answers.
+    """Answer one fetch's queries with one prediction and its erasure requests; return the step and the states.
 
-    The answer's label joins those of query, situation and model; one that policy may not deliver is not given, and
-    the decision says so.
+    Answers come in partition order; the states now hold those to queries, which feedback may come for. One that policy
+    may not deliver is not given, and the decision says so.
     """
     step, states = Step(), dict(devices)
     answerable = [(one.query, one.situation) for one in asked if one.situation is not None]
     predicted = serving.model.predict([query.batch.columns["text"][0] for query, _ in answerable])
-    for (query, situation), (intent, confidence) in zip(answerable, predicted, strict=True):
-        batch = query.batch
-        made = replace(batch, kind="answer", stream=stream(batch.stream), context={},
-                       columns={"intent": [intent], "confidence": [confidence], "model_version": [serving.version], "text": [None]})
-        label = policy.derive("answer", (query.label, situation.label, serving.label))
-        answer = Tagged(made, policy.highest((query.zone, situation.zone, serving.zone)), label, JOIN_RULE)
+    made: list[tuple[Output, Tagged | None]] = [
+        (_answer(query, situation, found, policy, serving), query)
+        for (query, situation), found in zip(answerable, predicted, strict=True)]
+    made += [(output, None) for output in requests.answers(tagged, policy)]
+    for output, query in sorted(made, key=_position):
+        answer = output.tagged
         if not (decide(answer, ANSWERS, policy, step) and decide(answer, STORE, policy, step)):
             continue
-        number = batch.run.first
-        step.outputs.append(Output(ANSWERS, answer, OPERATOR, VERSION, (
-            Parent(batch.source, batch.stream, number, 1, 1), Parent(batch.source, situation.batch.stream, number, 1, 1),
-            Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect"))))
-        open_answer = OpenAnswer(number, batch.position, intent, serving.version, batch.columns["text"][0], made.stream, batch.stream,
-                                 query.label.hex(), query.zone, label.hex(), answer.zone)
-        state = states[batch.source]
-        states[batch.source] = replace(state, answers=(*state.answers, open_answer))
+        step.outputs.append(output)
+        if query is not None:
+            state = states[query.batch.source]
+            states[query.batch.source] = replace(state, answers=(*state.answers, _open(answer, query)))
     return step, states
+
+
+def _position(made: tuple[Output, Tagged | None]) -> int:
+    return made[0].tagged.batch.position
+
+
+def _answer(query: Tagged, situation: Tagged, found: tuple[str, float], policy: Policy, serving: ModelVersion) -> Output:
+    """Answer one query: its label joins those of query, situation and model."""
+    batch = query.batch
+    intent, confidence = found
+    made = replace(batch, kind="answer", stream=stream(batch.stream), context={},
+                   columns={"intent": [intent], "confidence": [confidence], "model_version": [serving.version], "text": [None]})
+    label = policy.derive("answer", (query.label, situation.label, serving.label))
+    answer = Tagged(made, policy.highest((query.zone, situation.zone, serving.zone)), label, JOIN_RULE)
+    return Output(ANSWERS, answer, OPERATOR, VERSION, (
+        Parent(batch.source, batch.stream, batch.run.first, 1, 1), Parent(batch.source, situation.batch.stream, batch.run.first, 1, 1),
+        Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect")))
+
+
+def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
+    made, asked = answer.batch, query.batch
+    return OpenAnswer(made.run.first, asked.position, made.columns["intent"][0], made.columns["model_version"][0],
+                      asked.columns["text"][0], made.stream, asked.stream, query.label.hex(), query.zone, answer.label.hex(), answer.zone)
 
 
 def stream(query_stream: str) -> str:

@@ -24,6 +24,7 @@ from streams.events.codec import digest
 FEATURES = 1024
 INVERSE_REGULARISATION = 20.0
 ITERATIONS_MAX = 300
+UTTERANCE_CHARACTERS_MAX = 1000    #: more of an utterance is not looked at: bounds the time of a prediction and of a fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +82,20 @@ def _vectorizer() -> HashingVectorizer:
 
 
 def features(utterances: Sequence[str]) -> Any:
-    """Sparse matrix (utterances, FEATURES) of l2-normalised hashed n-gram counts of 2 to 4 characters inside words."""
-    return _vectorizer().transform(utterances)
+    """Sparse matrix (utterances, FEATURES) of l2-normalised hashed n-gram counts of 2 to 4 characters inside words.
+
+    Only the first UTTERANCE_CHARACTERS_MAX characters of each are looked at.
+    """
+    return _vectorizer().transform([utterance[:UTTERANCE_CHARACTERS_MAX] for utterance in utterances])
 
 
 def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
-    """Fit on (utterance, intent) pairs of at least three intents; the same pairs in the same order give the same bytes."""
-    regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=ITERATIONS_MAX, random_state=0)
+    """Fit on (utterance, intent) pairs of at least three intents; the same pairs in the same order give the same bytes.
+
+    Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has most of feedback,
+    the examples that come from a household have none of it.
+    """
+    regression = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0)
     regression.fit(features([utterance for utterance, _ in examples]), [intent for _, intent in examples])
     return IntentModel(tuple(str(intent) for intent in regression.classes_), regression.coef_.astype("<f4"),
                        regression.intercept_.astype("<f4"))

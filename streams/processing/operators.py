@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.events.step import Tagged
-from streams.processing import activity, place
-from streams.processing.windows import ClosedWindow
+from streams.processing import activity, fixation, place, speech
+from streams.processing.windows import Breaks, ClosedWindow
 
 Columns = dict[str, Any]
 Anchors = tuple[tuple[int, float, float], ...]
@@ -20,7 +20,8 @@ class Operator:
 
     `reads` is the kind it takes and `primary` the stream whose name the derived stream does not repeat; `length` is
     in events; `samples` gives one list of samples a batch; `values` turns a closed window and the device's places into
-    columns and places; `cites` names the column that a situation shows.
+    columns (None: the window makes no event) and places; `cites` names the column that a situation shows, if any;
+    `breaks` says where windows end besides (see `windows.roll`).
     """
 
     name: str
@@ -29,8 +30,9 @@ class Operator:
     primary: str
     length: int
     samples: Callable[[Sequence[Tagged]], Sequence[Sequence[Any]]]
-    values: Callable[[ClosedWindow, Anchors], tuple[Columns, Anchors]]
-    cites: str
+    values: Callable[[ClosedWindow, Anchors], tuple[Columns | None, Anchors]]
+    cites: str = ""
+    breaks: Breaks | None = None
 
     def stream(self, read: str) -> str:
         """Name of the stream that it derives from the stream `read` (law 1)."""
@@ -41,5 +43,7 @@ class Operator:
 
 OPERATORS: Mapping[str, Operator] = {operator.reads: operator for operator in (
     Operator("activity", 1, "imu", "imu-right", activity.WINDOW_SAMPLES, activity.samples, activity.values, "activity"),
+    Operator("fixation", 1, "gaze", "gaze", fixation.WINDOW_SAMPLES, fixation.samples, fixation.values, breaks=fixation.breaks),
+    Operator("speech", 1, "audio_level", "audio-level", speech.WINDOW_BLOCKS, speech.samples, speech.values),
     Operator("place", 1, "location", "location", place.WINDOW_FIXES, place.samples, place.values, "place_number"),
 )}

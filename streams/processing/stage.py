@@ -56,19 +56,20 @@ def _windows(items: Sequence[Tagged], state: DeviceState, policy: Policy, step: 
         opened = windows.pop(stream, None)
         operator = OPERATORS[opened.kind if opened else batches[0].batch.kind]
         samples = operator.samples(batches) if batches else ()
-        closed, left = roll(opened, list(zip(batches, samples, strict=True)), operator.length, ended)
+        closed, left = roll(opened, list(zip(batches, samples, strict=True)), operator.length, ended, operator.breaks)
         if left is not None:
             windows[stream] = left
         for one in closed:
             columns, places = operator.values(one, places)
-            recent = _derive(operator, items[0].batch.source, stream, (one, columns), policy, step)
-            recents += [recent] if recent else []
+            if columns is not None:
+                recent = _derive(operator, items[0].batch.source, stream, (one, columns), policy, step)
+                recents += [recent] if recent else []
     recents.sort(key=lambda recent: (recent.position, recent.t_last_ns, recent.kind))
     return replace(state, windows=windows, recents=tuple(recents), places=places)
 
 
 def _derive(operator: Operator, source: str, primary: str, made: tuple[ClosedWindow, Columns], policy: Policy, step: Step) -> Recent | None:
-    """Turn one window into a derived event; None where policy does not let it through."""
+    """Turn one window into a derived event; None where policy does not let it through, or no situation cites its kind."""
     closed, columns = made
     window, stream = closed.window, operator.stream(primary)
     label = policy.derive(operator.name, (bytes.fromhex(window.label),))
@@ -78,6 +79,8 @@ def _derive(operator: Operator, source: str, primary: str, made: tuple[ClosedWin
     if not (decide(tagged, DERIVED, policy, step) and decide(tagged, STORE, policy, step)):
         return None
     step.outputs.append(Output(DERIVED, tagged, operator.name, operator.version, (Parent(source, primary, window.first, 1, closed.count),)))
+    if not operator.cites:
+        return None
     return Recent(operator.name, stream, window.first, closed.position, window.t_last_ns, columns[operator.cites], window.zone, label.hex())
 
 

@@ -1,18 +1,24 @@
-"""Tumbling windows over one stream, aligned to event numbers so that they do not depend on how a fetch was cut.
+"""Windows over one stream, aligned to event numbers so that they do not depend on how a fetch was cut.
 
-A window holds numbers `k * length ... k * length + length - 1`. It also closes where the zone, the label or the
-session changes, where a number is missing, and where the session ends (law 2: a window never mixes zones).
+A window holds numbers `k * length ... k * length + length - 1` at most. It also closes where the zone, the label or the
+session changes, where a number is missing, where the session ends (law 2: a window never mixes zones), and where its
+operator says that another run of samples begins. A batch that comes late makes windows of its own: every event is in
+exactly one, so no two have the same number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from streams.events.batch import Batch
 from streams.events.state import OpenWindow
 from streams.events.step import Tagged
+
+#: (samples in front that are in the same window, samples of a batch) -> indices at which another window begins.
+Breaks = Callable[[Sequence[Any], Sequence[Any]], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,11 @@ class ClosedWindow:
 
 
 def roll(opened: OpenWindow | None, batches: Sequence[tuple[Tagged, Sequence[Any]]], length: int,
-         ended: Sequence[int]) -> tuple[list[ClosedWindow], OpenWindow | None]:
+         ended: Sequence[int], breaks: Breaks | None = None) -> tuple[list[ClosedWindow], OpenWindow | None]:
     """Put the samples of one stream's batches (in partition order) into windows.
 
-    `batches` come with one sample per event; `ended` are the positions of session ends in this fetch. Returns the
-    closed windows in order and the one that stays open.
+    `batches` come with one sample per event; `ended` are the positions of session ends in this fetch; `breaks` finds where
+    windows end besides. Returns the closed windows in order and the one that stays open.
     """
     closed: list[ClosedWindow] = []
     known_to = -1
@@ -42,15 +48,16 @@ def roll(opened: OpenWindow | None, batches: Sequence[tuple[Tagged, Sequence[Any
         if opened is not None and not _continues(opened, tagged):
             closed.append(ClosedWindow(opened, _first_between(ended, known_to, batch.position)))
             opened = None
-        start = 0
-        while start < batch.run.count:
-            number = batch.run.first + start
-            end = min(batch.run.count, start + length - number % length)
-            opened = _grow(opened, tagged, samples, start, end)
-            if (batch.run.first + end) % length == 0:
+        at = set(breaks(opened.samples if opened is not None else (), samples)) if breaks is not None else set()
+        at |= set(range(length - batch.run.first % length, batch.run.count + 1, length))
+        for start, end in pairwise((*sorted({0, *at} - {batch.run.count}), batch.run.count)):
+            if start in at and opened is not None:
                 closed.append(ClosedWindow(opened, batch.position))
                 opened = None
-            start = end
+            opened = _grow(opened, tagged, samples, start, end)
+        if batch.run.count in at and opened is not None:
+            closed.append(ClosedWindow(opened, batch.position))
+            opened = None
         known_to = batch.position
     if opened is not None and any(position > known_to for position in ended):
         closed.append(ClosedWindow(opened, _first_between(ended, known_to, max(ended))))

@@ -105,7 +105,8 @@ SPECIAL: Mapping[str, str] = {
     "rejected.count": "Number of events in the run; 0 for a record that could not be read.",
     "rejected.stage": "Stage that refused.",
     "rejected.reason": "Why, as a sentence; never a value of the record.",
-    "rejected.rule": "malformed, poisoned, limits, repeat (dropped: the events are stored once), feedback, or the rule of the policy.",
+    "rejected.rule": "malformed, poisoned, limits, repeat (dropped: the events are stored once), why feedback made no example "
+                     "(feedback, negated, asked-again, stopped, not-understood, rated-low, raters-disagree), or the rule of the policy.",
     "rejected.zone": "Zone of the events; malformed for what nobody could read; empty for repeats.",
     "rejected.topic": "Topic that the record was read from.",
     "rejected.digest": "Digest of the value (XXH3-128; of a bad lineage record SHA-256), in hexadecimal.",

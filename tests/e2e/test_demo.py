@@ -61,7 +61,8 @@ def played(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> tuple[Path, 
     """A store after a smoke that was interrupted, litter, and a whole commute on the same store; the results of both."""
     store = tmp_path_factory.mktemp("demo") / "lineage-store"
     demo = functools.partial(demo_on, kafka)
-    with subprocess.Popen(demo(store, "--scenario", "smoke", "--seed", "3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    first_demo = demo(store, "--scenario", "smoke", "--seed", "3")
+    with subprocess.Popen(first_demo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         said = []
         assert process.stderr is not None
         for line in process.stderr:

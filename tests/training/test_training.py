@@ -175,7 +175,8 @@ def test_a_model_survives_its_codec_and_a_changed_weight_does_not() -> None:
 
 def test_predictions_equal_scikit_learn() -> None:
     pairs = seed.seed().pairs
-    regression = LogisticRegression(C=intent.INVERSE_REGULARISATION, max_iter=intent.ITERATIONS_MAX, random_state=0)
+    regression = LogisticRegression(C=intent.INVERSE_REGULARISATION, class_weight="balanced", max_iter=intent.ITERATIONS_MAX,
+                                    random_state=0)
     regression.fit(intent.features([text for text, _ in pairs]), [name for _, name in pairs])
     asked = [text for text, _ in seed.evaluation().pairs[:50]]
     assert [name for name, _ in fit(pairs).predict(asked)] == list(regression.predict(intent.features(asked)))

@@ -78,9 +78,12 @@ def _poses(folder: Path) -> Written:
     for row in rows:
         if not kept or int(row["tracking_timestamp_us"]) * 1000 >= int(kept[0]["tracking_timestamp_us"]) * 1000 + len(kept) * POSE_EVERY_NS:
             kept.append(row)
-    return _table("aria-mps-pose", kept, "tracking_timestamp_us", 1000, POSE_COLUMNS, lambda row: (
-        *(f"{float(row[f't{axis}_world_device']):.4f}" for axis in "xyz"), *(f"{float(row[f'q{axis}_world_device']):.6f}" for axis in "xyzw"),
-        row["quality_score"]))
+    return _table("aria-mps-pose", kept, "tracking_timestamp_us", 1000, POSE_COLUMNS, _pose)
+
+
+def _pose(row: Row) -> tuple[str, ...]:
+    return (*(f"{float(row[f't{axis}_world_device']):.4f}" for axis in "xyz"),
+            *(f"{float(row[f'q{axis}_world_device']):.6f}" for axis in "xyzw"), row["quality_score"])
 
 
 def _sound(folder: Path) -> Written:

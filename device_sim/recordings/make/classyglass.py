@@ -61,11 +61,11 @@ def _wearer(folder: Path, wearer: str, sessions: dict[str, str]) -> Iterator[Wri
             from_s, to_s = CLEAN_S.get((wearer, activity), _CLEAN_DEFAULT_S)
             pieces[activity] = (first + from_s * IMU_HZ, (to_s - from_s) * IMU_HZ)
         first, pressure_first = first + rows, pressure_first + len(air)
-    path = HERE / f"classyglass-{wearer}.csv.gz"
-    write_packed(path, IMU_COLUMNS, ([*(f"{v:.3f}" for v in row[:3]), *(f"{v:.4f}" for v in row[3:])] for row in np.vstack(motion).tolist()))
+    rows_of = ([*(f"{v:.3f}" for v in row[:3]), *(f"{v:.4f}" for v in row[3:])] for row in np.vstack(motion).tolist())
+    write_packed(HERE / f"classyglass-{wearer}.csv.gz", IMU_COLUMNS, rows_of)
     yield Written(f"classyglass-{wearer}", first, float(IMU_HZ), first / IMU_HZ, pieces)
-    path = HERE / f"classyglass-{wearer}-pressure.csv.gz"
-    write_packed(path, ("pressure_pa", "temperature_c"), ((f"{row[0]:.1f}", "") for row in np.vstack(pressure).tolist()))
+    pressures = ((f"{row[0]:.1f}", "") for row in np.vstack(pressure).tolist())
+    write_packed(HERE / f"classyglass-{wearer}-pressure.csv.gz", ("pressure_pa", "temperature_c"), pressures)
     yield Written(f"classyglass-{wearer}-pressure", pressure_first, PRESSURE_HZ, round(pressure_first / PRESSURE_HZ, 2), pressure_pieces)
 
 

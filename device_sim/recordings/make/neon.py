@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,37 +26,38 @@ Ints = NDArray[np.int64]
 
 
 def write(data: Path) -> list[Written]:
-    """Write gaze, motion and truth of both recordings; times of all three count from the first gaze sample."""
+    """Write gaze, motion and truth of both recordings; times of the truth count from the first gaze sample."""
     copy_licence(data / "neon" / "LICENSE", "LICENSE-neon-MIT.txt")
     made = []
     for name, (folder, parts) in RECORDINGS.items():
         where = data / "neon" / folder
-        stamps = _joined(where, "gaze ps{}.time", parts, np.dtype("<i8"))
-        made += [_gaze(name, where, parts, stamps), _motion(name, where, parts, int(stamps[0]))]
+        stamps = _joined(where, "gaze ps{}.time", parts, "<i8")
+        made += [_gaze(name, where, parts, stamps), _motion(name, where, parts)]
         _truth(name, where, parts, int(stamps[0]))
     return made
 
 
-def _joined(where: Path, pattern: str, parts: tuple[int, ...], form: np.dtype[np.generic]) -> NDArray[np.generic]:
-    return np.concatenate([np.fromfile(where / pattern.format(part), form) for part in parts])
+def _joined(where: Path, pattern: str, parts: tuple[int, ...], form: str) -> NDArray[Any]:
+    return np.concatenate([np.fromfile(where / pattern.format(part), np.dtype(form)) for part in parts])
 
 
-def _gaze(name: str, where: Path, parts: tuple[int, ...], stamps: NDArray[np.generic]) -> Written:
-    pixels = _joined(where, "gaze ps{}.raw", parts, np.dtype("<f4")).reshape(-1, 2).astype(float)
-    eyes = _joined(where, "eye_state ps{}.raw", parts, np.dtype("<f4")).reshape(-1, _EYE_FLOATS).astype(float)
-    worn = _joined(where, "worn ps{}.raw", parts, np.dtype("u1")) > np.uint8(0)
+def _gaze(name: str, where: Path, parts: tuple[int, ...], stamps: Ints) -> Written:
+    pixels = _joined(where, "gaze ps{}.raw", parts, "<f4").reshape(-1, 2).astype(float)
+    eyes = _joined(where, "eye_state ps{}.raw", parts, "<f4").reshape(-1, _EYE_FLOATS).astype(float)
+    worn = _joined(where, "worn ps{}.raw", parts, "u1") > 0
     # The picture's origin is top left; here left and up are positive, as in Aria's central pupil frame.
     yaw = np.arctan2(WIDTH_PX / 2 - pixels[:, 0], FOCAL_PX)
     pitch = np.arctan2(HEIGHT_PX / 2 - pixels[:, 1], np.hypot(FOCAL_PX, WIDTH_PX / 2 - pixels[:, 0]))
-    t_ns = stamps.astype(np.int64) - int(stamps[0])  # type: ignore[call-overload]
+    t_ns = stamps - stamps[0]
+    directions = np.column_stack((yaw, pitch)).tolist()
+    pupils = eyes[:, (_PUPIL_LEFT, _PUPIL_RIGHT)].tolist()
     write_packed(HERE / f"{name}-gaze.csv.gz", ("t_ns", *GAZE_COLUMNS), (
-        (t, f"{a:.5f}", f"{b:.5f}", f"{left:.3f}", f"{right:.3f}", int(on)) for t, a, b, left, right, on in zip(
-            t_ns.tolist(), yaw.tolist(), pitch.tolist(), eyes[:, _PUPIL_LEFT].tolist(), eyes[:, _PUPIL_RIGHT].tolist(), worn.tolist(),
-            strict=True)))
+        (t, *(f"{angle:.5f}" for angle in to), *(f"{width:.3f}" for width in pupil), int(on))
+        for t, to, pupil, on in zip(t_ns.tolist(), directions, pupils, worn.tolist(), strict=True)))
     return timed(f"{name}-gaze", t_ns)
 
 
-def _motion(name: str, where: Path, parts: tuple[int, ...], begin_ns: int) -> Written:
+def _motion(name: str, where: Path, parts: tuple[int, ...]) -> Written:
     rows = np.concatenate([np.fromfile(where / f"imu ps{part}.raw", _MOTION) for part in parts])
     t_ns = rows["t_ns"] - rows["t_ns"][0]
     accel = rows["accel_g"].astype(float) * STANDARD_GRAVITY_MPS2

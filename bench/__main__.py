@@ -1,0 +1,133 @@
+"""`make bench`: batches/s and events/s of the whole pipeline on one worker beside stock Faust forwarding the same batches."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import orjson
+import psutil
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from rich.console import Console
+from rich.table import Table
+
+from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING, Counted, count, fill, reading
+from bench.subjects import FORWARDED, SUBJECTS, Subject, stop
+from streams import clock
+from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.topics import declare
+from streams.topology import PARTITIONS_DEFAULT
+
+RESULTS = Path(__file__).parent / "results"
+ROUND_TIMEOUT_S = 180.0
+VERSIONS_OF = ("faust-streaming", "aiokafka", "orjson", "numpy", "duckdb")
+_CAPTION = ("Batches of {events} IMU samples of {recording}, {devices} devices, {partitions} partitions, one worker process each, broker "
+            "on the same machine. Counted: committed output, read back, from a subject's first to its last; median of {rounds} interleaved "
+            "rounds.")
+
+
+@click.command()
+@click.option("--batches", default=40_000, show_default=True, help="Batches a round.")
+@click.option("--rounds", default=3, show_default=True, help="Rounds; the order of the subjects turns with each.")
+@click.option("--tiny", is_flag=True, help="One round of 400 batches, nothing kept: shows that it runs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+def main(*, batches: int, rounds: int, tiny: bool, as_json: bool) -> None:
+    """Race the whole pipeline against stock Faust."""
+    batches, rounds = (400, 1) if tiny else (batches, rounds)
+    with tempfile.TemporaryDirectory(prefix="sightline-bench-") as directory:
+        broker = EmbeddedBroker()
+        try:
+            broker.start(Path(directory) / "kafka", free_port(), _say)
+            counted = asyncio.run(_rounds(broker.address, Path(directory), batches, rounds))
+        finally:
+            broker.stop()
+    result = {**_machine(), "batches": batches, "rounds": rounds, "events_per_batch": EVENTS_PER_BATCH, "recording": RECORDING,
+              "devices": DEVICES, "subjects": {subject.name: _summary(subject, counted[subject.name]) for subject in SUBJECTS}}
+    ours, stock = (result["subjects"][name]["batches_per_s"] for name in ("sightline", "faust"))
+    result["ratio"] = round(ours / stock, 2) if stock else None
+    if not tiny:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{result['date']}.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
+    if as_json:
+        click.echo(orjson.dumps(result))
+    else:
+        _show(result)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+async def _rounds(broker: str, directory: Path, batches: int, rounds: int) -> dict[str, list[Counted]]:
+    """Let every subject work off the same batches, round by round, one at a time."""
+    await declare(broker)
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(FORWARDED, PARTITIONS_DEFAULT, 1)])
+    finally:
+        await admin.close()
+    counted: dict[str, list[Counted]] = {subject.name: [] for subject in SUBJECTS}
+    for number in range(rounds):
+        wanted = await fill(broker, number * batches, batches)
+        for subject in SUBJECTS if number % 2 == 0 else SUBJECTS[::-1]:
+            found = await _one(subject, broker, directory, wanted)
+            counted[subject.name].append(found)
+            _say(f"round {number + 1}  {subject.name:10} {found.batches_per_s:>10,.0f} batches/s")
+    return counted
+
+
+async def _one(subject: Subject, broker: str, directory: Path, wanted: set[bytes]) -> Counted:
+    async with reading(broker, subject.output) as consumer:
+        process = subject.start(broker, directory)
+        try:
+            return await count(consumer, wanted, ROUND_TIMEOUT_S)
+        except TimeoutError:
+            last = (directory / f"{subject.name}.log").read_text(errors="replace").strip().splitlines()[-1:]
+            raise click.ClickException(f"{subject.name} did not write all batches within {ROUND_TIMEOUT_S:.0f} s: {last}") from None
+        finally:
+            await asyncio.to_thread(stop, process)
+
+
+def _summary(subject: Subject, counted: list[Counted]) -> dict[str, Any]:
+    rates = [one.batches_per_s for one in counted]
+    return {"does": subject.does, "delivery": subject.delivery, "batches_per_s": median(rates),
+            "events_per_s": round(median(rates) * EVENTS_PER_BATCH), "lowest": min(rates), "highest": max(rates),
+            "repeated": sum(one.repeated for one in counted), "batches": [one.batches for one in counted],
+            "checksums": [one.checksum for one in counted]}
+
+
+def _machine() -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    at = datetime.datetime.fromtimestamp(clock.now_ns() / 1e9, tz=datetime.UTC)
+    return {"date": at.strftime("%Y-%m-%dT%H%MZ"), "commit": commit.stdout.strip(), "python": platform.python_version(),
+            "machine": platform.machine(), "cores": os.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 1e9),
+            "versions": {name: importlib.metadata.version(name) for name in VERSIONS_OF}}
+
+
+def _show(result: dict[str, Any]) -> None:
+    console = Console()
+    table = Table(caption=_CAPTION.format(events=EVENTS_PER_BATCH, recording=RECORDING, devices=DEVICES, partitions=PARTITIONS_DEFAULT,
+                                          rounds=result["rounds"]), caption_justify="left")
+    for column in ("subject", "does", "delivery", "batches/s", "events/s", "lowest … highest"):
+        table.add_column(column, justify="right" if "/" in column or "…" in column else "left")
+    for name, one in result["subjects"].items():
+        table.add_row(name, one["does"], one["delivery"], f"{one['batches_per_s']:,.0f}", f"{one['events_per_s']:,}",
+                      f"{one['lowest']:,.0f} … {one['highest']:,.0f}")
+    console.print(table)
+    sums = {tuple(one["checksums"]) for one in result["subjects"].values()}
+    console.print(f"ratio {result['ratio']}; equal work: {'yes' if len(sums) == 1 else 'NO'}; {result['cores']} cores, "
+                  f"{result['memory_gb']} GB, Python {result['python']}, commit {result['commit']}")
+
+
+if __name__ == "__main__":
+    main()

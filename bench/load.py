@@ -1,0 +1,100 @@
+"""What all subjects get: batches of 20 real IMU samples of a few devices, and what is counted of their output."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import xxhash
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from device_sim.kafka import partition_of
+from device_sim.recordings import samples
+from streams import clock
+from streams.events.batch import Batch
+from streams.events.codec import encode
+from streams.events.headers import envelope
+from streams.events.runs import Run
+from streams.topology import CAPTURED, PARTITIONS_DEFAULT
+
+EVENTS_PER_BATCH, DEVICES = 20, 8
+RECORDING = "classyglass-user17"
+_SAMPLE_NS, _START_NS = 10_000_000, 1_790_000_000_000_000_000
+_CONTEXT = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True, "consent": 1}
+_POLL_MS = 100
+
+
+def batches(first: int, count: int) -> Iterator[Batch]:
+    """Batches number `first` ... of the load: devices in turn, each with consecutive numbers and times."""
+    found = samples(RECORDING)
+    rows = found.about.rows // EVENTS_PER_BATCH
+    for number in range(first, first + count):
+        turn = number // DEVICES
+        row = turn % rows * EVENTS_PER_BATCH
+        columns = {name: values[row:row + EVENTS_PER_BATCH].tolist() for name, values in found.columns.items()}
+        run = Run(turn * EVENTS_PER_BATCH, 1, EVENTS_PER_BATCH)
+        yield Batch("imu", f"bench{number % DEVICES}", f"w{number % DEVICES}", "s1", "imu-right", run, _START_NS + run.first * _SAMPLE_NS,
+                    _SAMPLE_NS, found.about.origin, _CONTEXT, columns)
+
+
+async def fill(broker: str, first: int, count: int) -> set[bytes]:
+    """Write batches to glasses.captured; return their ids."""
+    ids: set[bytes] = set()
+    async with AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, linger_ms=20, compression_type="zstd") as producer:
+        sent = []
+        for batch in batches(first, count):
+            ids.add(batch.first_id.encode())
+            sent.append(await producer.send(CAPTURED, encode(batch), key=batch.source.encode(), headers=envelope(batch),
+                                            partition=partition_of(batch.source, PARTITIONS_DEFAULT),
+                                            timestamp_ms=batch.t0_ns // 1_000_000))
+        await asyncio.gather(*sent)
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Output of one subject in one round: batches/s from its first committed output to its last, and what it wrote.
+
+    `repeated` are outputs of batches that were written before; `checksum` is XXH3-64 over the sorted ids: equal work, equal sum.
+    """
+
+    batches: int
+    batches_per_s: float
+    repeated: int
+    checksum: str
+
+
+@asynccontextmanager
+async def reading(broker: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """Committed records of `topic` from now on."""
+    async with AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, isolation_level="read_committed") as consumer:
+        places = [TopicPartition(topic, partition) for partition in range(PARTITIONS_DEFAULT)]
+        consumer.assign(places)
+        await consumer.seek_to_end(*places)
+        for place in places:
+            await consumer.position(place)
+        yield consumer
+
+
+async def count(consumer: AIOKafkaConsumer, wanted: set[bytes], timeout_s: float) -> Counted:
+    """Read until every id of `wanted` has come. TimeoutError when it does not within `timeout_s` seconds."""
+    came: set[bytes] = set()
+    repeated = in_first = 0
+    began_s = ended_s = 0.0
+    async with asyncio.timeout(timeout_s):
+        while len(came) < len(wanted):
+            fetched = [record for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values() for record in records]
+            ids = [dict(record.headers).get("ce_id", b"") for record in fetched]
+            ours = [one for one in ids if one in wanted]
+            fresh = set(ours) - came
+            repeated += len(ours) - len(fresh)
+            came |= fresh
+            if fresh:
+                ended_s = clock.monotonic_s()
+                if not began_s:
+                    # What came with the first poll took an unknown time.
+                    began_s, in_first = ended_s, len(came)
+    rate = (len(came) - in_first) / (ended_s - began_s) if ended_s > began_s else 0.0
+    return Counted(len(came), round(rate, 1), repeated, xxhash.xxh3_64_hexdigest(b"\n".join(sorted(came))))

@@ -1,0 +1,49 @@
+"""What is measured: programs that read glasses.captured and write a topic of their own, each in its own process."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams.topology import ZONED
+
+FORWARDED = "bench.forwarded"
+STOP_WAIT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One program: what it does, whether it can repeat or lose records, the topic that its output is counted on, how it is started."""
+
+    name: str
+    does: str
+    delivery: str
+    output: str
+    module: tuple[str, ...]
+
+    def start(self, broker: str, directory: Path) -> subprocess.Popen[bytes]:
+        """Start it on `broker`; it logs into `directory`, which is also where it keeps what it keeps."""
+        arguments = [broker if argument == "BROKER" else argument for argument in self.module]
+        with (directory / f"{self.name}.log").open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=directory,
+                                    start_new_session=True)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a subject as Ctrl-C would, and kill it when that does not help."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_WAIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+SUBJECTS: tuple[Subject, ...] = (
+    Subject("sightline", "stages 1-4, lineage, policy, state: the whole pipeline", "exactly once", ZONED,
+            ("streams.cli", "worker", "--broker", "BROKER")),
+    Subject("faust", "stock Faust: two headers added, forwarded", "at least once", FORWARDED, ("bench.stock_faust", "BROKER")),
+)
