@@ -65,8 +65,8 @@ def shape(output: str) -> list[str]:
 
 
 def replayed(directory: Path) -> Path:
-    """Put a store into a folder, as a stranger has it after the demo; made by a replay, which needs no minute. Returns the folder."""
-    for arguments in (["device_sim", "run", "--to", "file", "--journal", "journal", "--duration-s", "60", "--start-ns", f"{T0_NS}"],
+    """Put a store into a folder, as a stranger has it after the demo; made by a replay, which needs no broker. Returns the folder."""
+    for arguments in (["device_sim", "run", "--scenario", "commute", "--to", "file", "--journal", "journal", "--start-ns", f"{T0_NS}"],
                       ["streams.cli", "replay", "journal", "--store", "lineage-store"]):
         subprocess.run([sys.executable, "-m", *arguments], cwd=directory, check=True, capture_output=True, timeout=120)
     return directory
