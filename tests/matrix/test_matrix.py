@@ -53,4 +53,4 @@ def test_every_version_reads_it_wherever_it_stands(python: Path, tmp_path: Path)
         found = read(python, directory, inside)
         assert dict(found["answers"]) == ANSWERS
         assert (found["counts"]["event_records"], found["counts"]["models"], found["counts"]["streams"]) == (25, 1, 2)
-        assert {"edges", "edge_records", "decisions", "rejected", "epochs", "inputs", "policies", "segments"} <= found["counts"].keys()
+        assert {"edges", "edge_records", "decisions", "rejected", "epochs", "inputs", "policies"} <= found["counts"].keys()
