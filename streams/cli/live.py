@@ -45,7 +45,7 @@ class View:
                 f"model {shown['model']}")
 
     def __rich__(self) -> RenderableType:
-        """The view; with six zones it fits a terminal of 80 by 24."""
+        """The view; with ten zones it fits a terminal of 80 by 24."""
         if not self.status:
             return Text(f"{self.scenario}  {self.elapsed_s:.0f} s  no epoch yet", style="bold")
         return Group(self._head(), Text(""), self._stages(), Text(""), self._zones(), Text(""), self._foot())

@@ -1,0 +1,169 @@
+"""Stage 4 over whole fetches: every form, against what the recordings' annotations say, whichever way the fetches were cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_sim.recordings import rows
+from streams.events.batch import Batch
+from streams.events.headers import LABEL, PARENTS, ZONE, unpack_parents
+from streams.events.record import Fetch, Outgoing
+from streams.feedback.forms import FORMS
+from streams.models.intent import IntentModel
+from streams.policy import label as lattice
+from streams.topology import ANSWERS, EXAMPLES, LINEAGE, REJECTED
+from tests import build
+
+CORE = build.core()
+T_NS = build.T0_NS
+SECOND_NS = 1_000_000_000
+SPOKEN = [(row["utterance"], row["intent"]) for row in rows("nlu-spoken-feedback")]
+NO_EXAMPLE = {"general_negate": "negated", "general_repeat": "asked-again", "general_commandstop": "stopped"}
+
+
+def reaction(number: int, target: str, t0_ns: int, form: str, *, source: str = "g1", **said: Any) -> Batch:
+    columns = {name: [value] for name, value in said.items()}
+    return build.batch("feedback", None, number, 1, t0_ns=t0_ns, source=source,
+                       columns={"target": [target], "form": [form], "thumb": [0], **columns})
+
+
+def of_topic(records: Sequence[Outgoing], *topics: str) -> list[Outgoing]:
+    return [record for record in records if record.topic in topics]
+
+
+def rule(record: Outgoing) -> str:
+    return dict(record.headers)["sightline-rule"].decode()
+
+
+def test_what_version_1_makes_of_all_spoken_feedback_is_what_the_annotations_mean() -> None:
+    """An example is right if praise made it; a reject is right if its rule is that of the annotated intent."""
+    batches = [build.query(0, "wake me at seven", T_NS)]
+    batches += [reaction(i, "g1/answer/0", T_NS + (i + 1) * SECOND_NS, "spoken", text=text) for i, (text, _) in enumerate(SPOKEN)]
+    records, _ = build.process(CORE, [build.fetch(batches)])
+    made = {orjson.loads(record.value or b"")["first"] for record in of_topic(records, EXAMPLES)}
+    rules = {int(dict(record.headers)["ce_id"].rpartition(b"/")[2]): rule(record) for record in of_topic(records, REJECTED)}
+    assert made | rules.keys() == set(range(len(SPOKEN)))
+    assert not made & rules.keys()
+    assert [SPOKEN[i] for i in made if SPOKEN[i][1] != "general_praise"] == []
+    right = sum(i in made if intent == "general_praise" else rules.get(i) == NO_EXAMPLE[intent] for i, (_, intent) in enumerate(SPOKEN))
+    assert right / len(SPOKEN) >= 0.93
+
+
+def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understood_it() -> None:
+    served = build.version(CORE)
+    narrow = lattice.unpack((served.label,)).copy()
+    narrow["obligations"] |= build.policy().vocabulary.mask("obligations", ("local:NoExport",))
+    core = build.core()
+    core.models.versions[served.version] = replace(served, label=narrow.tobytes(), zone="health")
+    found = {}
+    for form, said in (("spoken", {"text": sure_praise(served.model)}), ("rating", {"rating": 4, "second_rating": 3})):
+        asked = build.fetch([build.query(0, "wake me at seven", T_NS)])
+        _, state = build.process(CORE, [asked])
+        records, _ = build.process(core, [build.fetch([reaction(0, "g1/answer/0", T_NS + SECOND_NS, form, **said)], 1)], state)
+        found[form] = dict(of_topic(records, EXAMPLES)[0].headers)
+    labels = {form: bytes.fromhex(headers[LABEL].decode().partition(":")[2]) for form, headers in found.items()}
+    assert labels["spoken"] == lattice.join((labels["rating"], narrow.tobytes()))
+    assert labels["spoken"] != labels["rating"]
+    assert (found["spoken"][ZONE], found["rating"][ZONE]) == (b"health", b"voice-assistant")
+    parents = [[(p.source, p.stream, p.first) for p in unpack_parents("g1", 0, found[form][PARENTS])] for form in ("rating", "spoken")]
+    assert parents[0] == [("g1", "feedback", 0), ("g1", "answer", 0), ("g1", "voice-query", 0)]
+    assert parents[1] == [*parents[0], ("training", "intent-model", served.version)]
+
+
+def sure_praise(model: IntentModel) -> str:
+    return next(text for text, intent in SPOKEN if intent == "general_praise" and model.predict([text])[0][1] > 0.5)
+
+
+def test_one_batch_with_many_forms_is_judged_event_by_event_in_one_prediction(monkeypatch: Any) -> None:
+    asked: list[int] = []
+    predict = IntentModel.predict
+
+    def counted(self: IntentModel, utterances: Sequence[str]) -> list[tuple[str, float]]:
+        asked.append(len(utterances))
+        return predict(self, utterances)
+
+    monkeypatch.setattr(IntentModel, "predict", counted)
+    praise, negate = (next(text for text, intent in SPOKEN if intent == wanted) for wanted in ("general_praise", "general_negate"))
+    columns: dict[str, list[Any]] = {
+        "target": ["g1/answer/0"] * 6, "form": ["spoken", "thumb", "spoken", "rating", "smoke signal", "spoken"], "thumb": [0] * 6,
+        "chosen_intent": [None, "alarm_set", None, None, None, None], "text": [negate, None, praise, None, "zanzibar", "  "],
+        "rating": [None, None, None, 2, None, None], "second_rating": [None, None, None, 4, None, None]}
+    many = build.batch("feedback", None, 4, 6, t0_ns=T_NS + SECOND_NS, columns=columns)
+    records, _ = build.process(CORE, [build.fetch([build.query(0, "wake me at seven", T_NS), many])])
+    assert asked == [1, 2]
+    assert [orjson.loads(record.value or b"")["first"] for record in of_topic(records, EXAMPLES)] == [5, 6]
+    refused = of_topic(records, REJECTED)
+    assert [(dict(one.headers)["ce_id"], rule(one)) for one in refused] == [
+        (b"g1/example/4", "negated"), (b"g1/example/7", "raters-disagree"), (b"g1/example/8", "feedback"), (b"g1/example/9", "feedback")]
+    assert f"expected one of {', '.join(FORMS)}".encode() in dict(refused[2].headers)["sightline-reason"]
+    for record in of_topic(records, LINEAGE, REJECTED):
+        for said in (praise, negate, "zanzibar", "smoke"):
+            assert said.encode() not in (record.value or b"") + b"".join(value for _, value in record.headers)
+
+
+def test_a_device_that_lost_its_counters_goes_on_in_streams_of_their_own() -> None:
+    batches = [replace(build.query(0, "wake me at seven", T_NS), stream="voice-query~2"),
+               replace(reaction(0, "g1/answer~2/0", T_NS + SECOND_NS, "rating", rating=3, second_rating=4), stream="feedback~2"),
+               replace(reaction(1, "g1/answer~2/0", T_NS + 2 * SECOND_NS, "rating", rating=1, second_rating=1), stream="feedback~2")]
+    records, _ = build.process(CORE, [build.fetch(batches)])
+    assert [dict(record.headers)["ce_id"] for record in of_topic(records, EXAMPLES, REJECTED)] == [b"g1/example~2/0", b"g1/example~2/1"]
+
+
+_RATING = st.integers(0, 5)
+_SPOKEN = st.tuples(st.just("spoken"), st.fixed_dictionaries({"text": st.sampled_from([text for text, _ in SPOKEN])}))
+SAID: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
+    _SPOKEN, _SPOKEN, st.just(("thumb", {"chosen_intent": "alarm_set"})), st.just(("smile", {})),
+    st.tuples(st.just("rating"), st.fixed_dictionaries({"rating": _RATING, "second_rating": _RATING})))
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Batch]:
+    """Two devices' queries, erasure requests, and feedback of every form on answers that are there, and that are not."""
+    batches: list[Batch] = []
+    numbers = {(source, kind): 0 for source in ("g1", "g2") for kind in ("query", "feedback", "request")}
+    for tick in range(draw(st.integers(1, 25))):
+        source = draw(st.sampled_from(("g1", "g2")))
+        what = draw(st.sampled_from(("query", "feedback", "feedback", "feedback", "request")))
+        number, t_ns = numbers[source, what], T_NS + tick * 200_000_000
+        numbers[source, what] += 1
+        if what == "query":
+            asked = draw(st.sampled_from(("wake me at seven", "will it rain", "play jazz")))
+            batches.append(build.query(number, asked, t_ns, source=source))
+        elif what == "request":
+            batches.append(build.batch("erasure_request", None, number, 1, t0_ns=t_ns, source=source))
+        else:
+            target = f"{source}/answer/{draw(st.integers(0, numbers[source, 'query']))}"
+            form, said = draw(SAID)
+            batches.append(reaction(number, target, t_ns, form, source=source, **said))
+    return batches
+
+
+def facts(records: Sequence[Outgoing]) -> list[tuple[Any, ...]]:
+    """Answers, examples and refusals in the order of each topic; where a record was read is the same in every cut."""
+    return [(topic, record.key, record.value, tuple(record.headers))
+            for topic in (ANSWERS, EXAMPLES, REJECTED) for record in of_topic(records, topic)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives(), st.lists(st.integers(1, 7), min_size=1, max_size=5))
+def test_nothing_depends_on_how_fetches_were_cut_and_every_feedback_has_an_end(batches: list[Batch], sizes: list[int]) -> None:
+    pieces: list[Fetch] = []
+    at = 0
+    while at < len(batches):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(build.fetch(batches[at:at + size], at))
+        at += size
+    whole, end = build.process(CORE, [build.fetch(batches)])
+    parts, end_of_parts = build.process(CORE, pieces)
+    assert facts(parts) == facts(whole)
+    states = [{name: state.dump() for name, state in last.devices.items()} for last in (end_of_parts, end)]
+    assert states[0] == states[1]
+    ends = [dict(record.headers)["ce_id"].decode() for record in of_topic(whole, EXAMPLES, REJECTED)]
+    assert sorted(ends) == sorted(f"{one.source}/example/{one.run.first}" for one in batches if one.kind == "feedback")
+    assert len(of_topic(whole, ANSWERS)) == sum(one.kind != "feedback" for one in batches)
