@@ -77,8 +77,9 @@ async def _rounds(broker: str, directory: Path, batches: int, rounds: int) -> di
     finally:
         await admin.close()
     counted: dict[str, list[Counted]] = {subject.name: [] for subject in SUBJECTS}
+    now_ns = clock.now_ns()
     for number in range(rounds):
-        wanted = await fill(broker, number * batches, batches)
+        wanted = await fill(broker, number * batches, batches, now_ns)
         for subject in SUBJECTS if number % 2 == 0 else SUBJECTS[::-1]:
             found = await _one(subject, broker, directory, wanted)
             counted[subject.name].append(found)

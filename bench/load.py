@@ -21,13 +21,15 @@ from streams.topology import CAPTURED, PARTITIONS_DEFAULT
 
 EVENTS_PER_BATCH, DEVICES = 20, 8
 RECORDING = "classyglass-user17"
-_SAMPLE_NS, _START_NS = 10_000_000, 1_790_000_000_000_000_000
+_SAMPLE_NS = 10_000_000
+#: Capture times begin this long ago: young enough that Kafka keeps them, old enough that none lies in the future.
+_AGE_NS = 7_200_000_000_000
 _CONTEXT = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True, "consent": 1}
 _POLL_MS = 100
 
 
-def batches(first: int, count: int) -> Iterator[Batch]:
-    """Batches number `first` ... of the load: devices in turn, each with consecutive numbers and times."""
+def batches(first: int, count: int, start_ns: int) -> Iterator[Batch]:
+    """Batches number `first` ... of the load: devices in turn, each with consecutive numbers and times from `start_ns` on."""
     found = samples(RECORDING)
     rows = found.about.rows // EVENTS_PER_BATCH
     for number in range(first, first + count):
@@ -35,16 +37,16 @@ def batches(first: int, count: int) -> Iterator[Batch]:
         row = turn % rows * EVENTS_PER_BATCH
         columns = {name: values[row:row + EVENTS_PER_BATCH].tolist() for name, values in found.columns.items()}
         run = Run(turn * EVENTS_PER_BATCH, 1, EVENTS_PER_BATCH)
-        yield Batch("imu", f"bench{number % DEVICES}", f"w{number % DEVICES}", "s1", "imu-right", run, _START_NS + run.first * _SAMPLE_NS,
+        yield Batch("imu", f"bench{number % DEVICES}", f"w{number % DEVICES}", "s1", "imu-right", run, start_ns + run.first * _SAMPLE_NS,
                     _SAMPLE_NS, found.about.origin, _CONTEXT, columns)
 
 
-async def fill(broker: str, first: int, count: int) -> set[bytes]:
-    """Write batches to glasses.captured; return their ids."""
+async def fill(broker: str, first: int, count: int, now_ns: int) -> set[bytes]:
+    """Write batches to glasses.captured; return their ids. `now_ns` is the same for all rounds of a run."""
     ids: set[bytes] = set()
     async with AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, linger_ms=20, compression_type="zstd") as producer:
         sent = []
-        for batch in batches(first, count):
+        for batch in batches(first, count, now_ns - _AGE_NS):
             ids.add(batch.first_id.encode())
             sent.append(await producer.send(CAPTURED, encode(batch), key=batch.source.encode(), headers=envelope(batch),
                                             partition=partition_of(batch.source, PARTITIONS_DEFAULT),

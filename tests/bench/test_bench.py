@@ -27,7 +27,7 @@ def test_both_subjects_do_the_same_work_and_it_is_counted() -> None:
 
 def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
     found: dict[str, list[int]] = {}
-    for batch in [*batches(0, 100), *batches(100, 60)]:
+    for batch in [*batches(0, 100, 0), *batches(100, 60, 0)]:
         found.setdefault(batch.source, []).extend(batch.run)
         assert batch.run.count == EVENTS_PER_BATCH == len(batch.columns["accel_x_mps2"])
     assert all(numbers == list(range(len(numbers))) for numbers in found.values())
