@@ -1,4 +1,4 @@
-"""GPS tracks from the test files of gpxpy: a drive and two walks, one fix a second."""
+"""GPS tracks from the test files of gpxpy: two drives and a walk, one fix a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from device_sim.recordings.make.writing import HERE, Written, copy_licence, write_packed
 
-#: Recording to file, first second, number of fixes. No part has a pause of more than ten seconds between recorded fixes.
+#: Recording to file, first second, number of fixes. Recorded fixes are at most 14, 6 and 10 s apart in these parts.
 TRACKS = {
     "gps-visnjan": ("around-visnjan-with-car.gpx", "2020-12-18T06:21:32Z", 40),
     "gps-cerknicko-jezero": ("cerknicko-jezero.gpx", "2010-08-05T15:12:07Z", 124),

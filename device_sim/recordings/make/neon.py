@@ -47,7 +47,7 @@ def _gaze(name: str, where: Path, parts: tuple[int, ...], stamps: Ints) -> Writt
     worn = _joined(where, "worn ps{}.raw", parts, "u1") > 0
     # The picture's origin is top left; here left and up are positive, as in Aria's central pupil frame.
     yaw = np.arctan2(WIDTH_PX / 2 - pixels[:, 0], FOCAL_PX)
-    pitch = np.arctan2(HEIGHT_PX / 2 - pixels[:, 1], np.hypot(FOCAL_PX, WIDTH_PX / 2 - pixels[:, 0]))
+    pitch = np.arctan2(HEIGHT_PX / 2 - pixels[:, 1], FOCAL_PX)
     t_ns = stamps - stamps[0]
     directions = np.column_stack((yaw, pitch)).tolist()
     pupils = eyes[:, (_PUPIL_LEFT, _PUPIL_RIGHT)].tolist()
