@@ -149,11 +149,11 @@ def test_the_second_up_went_on(played: Played) -> None:
 
 def test_the_loop_turned(played: Played) -> None:
     assert len(played.ledger["models"]) >= 3
-    assert played.ledger["feedback"] == played.ledger["examples"] > 0
+    assert 0 < played.ledger["examples"] < played.ledger["feedback"]
 
 
 def test_the_log_says_what_happens(played: Played) -> None:
-    assert " models" in played.compose("logs", "snapshots")
+    assert " model " in played.compose("logs", "snapshots")
     assert "worker ready on kafka:19092" in played.compose("logs", "worker")
 
 
