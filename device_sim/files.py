@@ -101,9 +101,14 @@ class Journal:
 
 
 def read_answer(value: bytes | None) -> list[tuple[str, int, str]]:
-    """(device, query number, intent) of each answer in a record of `glasses.answers`; nothing of one that is malformed."""
+    """(device, query number, intent) of each answer to a query in a record of `glasses.answers`.
+
+    Nothing of one that is malformed, and nothing of an answer to a request, whose number is that of no query.
+    """
     try:
         fields = orjson.loads(value or b"")
+        if fields["stream"].partition("~")[0] != "answer":
+            return []
         intents = fields["columns"]["intent"]
         return [(fields["device_id"], fields["first"] + i * fields.get("step", 1), intent) for i, intent in enumerate(intents)]
     except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError):

@@ -13,7 +13,7 @@ SELECT coalesce(sum("count") FILTER (WHERE topic = 'glasses.captured'), 0)::BIGI
        coalesce(sum("count") FILTER (WHERE topic = 'glasses.derived'), 0)::BIGINT AS derived,
        coalesce(sum("count") FILTER (WHERE kind = 'answer'), 0)::BIGINT AS answers,
        coalesce(sum("count") FILTER (WHERE kind = 'example' AND topic <> ''), 0)::BIGINT AS examples,
-       (SELECT coalesce(sum("count"), 0)::BIGINT FROM rejected WHERE rule <> 'repeat' AND epoch > {after:d}) AS rejected
+       (SELECT coalesce(sum("count"), 0)::BIGINT FROM rejected WHERE stage = 'zones' AND rule <> 'repeat' AND epoch > {after:d}) AS rejected
 FROM events WHERE epoch > {after:d}"""
 _ZONES = """
 SELECT zone, sum("count")::BIGINT FROM events WHERE topic = 'glasses.captured' AND epoch > {after:d} GROUP BY zone"""
@@ -30,7 +30,8 @@ _PUBLISHED = "SELECT published_ns FROM epochs ORDER BY epoch DESC LIMIT 1"
 class Status:
     """Counts of a store's newest epoch; `read` brings them up to date.
 
-    `totals` are in events: events (captured ones), derived, answers, examples, rejected; `zones` and `verdicts` are events by
+    `totals` are in events: events (captured ones), derived, answers, examples, rejected (by the zones
+    stage, repeats aside); `zones` and `verdicts` are events by
     name; `seen` is the next offset of `glasses.captured` by partition; `model`, `accuracy` those of the newest version.
     """
 

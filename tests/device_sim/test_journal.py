@@ -141,8 +141,9 @@ def test_a_file_that_is_no_journal_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "expected"), [
-    (b'{"device_id":"g1","first":3,"n":1,"columns":{"intent":["a"],"confidence":[0.5],"model_version":[1]}}', [("g1", 3, "a")]),
-    (b'{"device_id":"g1","first":3,"n":2,"step":4,"columns":{"intent":["a","b"]}}', [("g1", 3, "a"), ("g1", 7, "b")]),
+    (b'{"stream":"answer-erasure-request","device_id":"g1","first":3,"n":1,"columns":{"intent":["erasure_request"]}}', []),
+    (b'{"stream":"answer","device_id":"g1","first":3,"n":1,"columns":{"intent":["a"],"confidence":[0.5],"model_version":[1]}}', [("g1", 3, "a")]),
+    (b'{"stream":"answer~2","device_id":"g1","first":3,"n":2,"step":4,"columns":{"intent":["a","b"]}}', [("g1", 3, "a"), ("g1", 7, "b")]),
     (b"{", []), (b"[]", []), (None, []), (b'{"device_id":"g1","columns":{"intent":["a"]}}', []),
 ])
 def test_answers_are_read_and_malformed_ones_passed_over(value: bytes | None, expected: list[tuple[str, int, str]]) -> None:

@@ -73,7 +73,7 @@ async def answer_queries(broker: str, consumer: AIOKafkaConsumer, producer: AIOK
             for query in [batch for record in records if (batch := codec.decode(record.value, 0)).kind == "voice_query"]:
                 number = query.run.first
                 intent = "wrong" if number % 2 else draws[query.source].query(number)[1]
-                value = {"device_id": query.source, "first": number, "n": 1,
+                value = {"stream": "answer", "device_id": query.source, "first": number, "n": 1,
                          "columns": {"intent": [intent], "confidence": [0.5], "model_version": [1]}}
                 async with producer.transaction():
                     await producer.send(topology.ANSWERS, orjson.dumps(value), partition=place.partition)
