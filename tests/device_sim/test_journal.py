@@ -142,7 +142,7 @@ def test_a_file_that_is_no_journal_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "expected"), [
     (b'{"stream":"answer-erasure-request","device_id":"g1","first":3,"n":1,"columns":{"intent":["erasure_request"]}}', []),
-    (b'{"stream":"answer","device_id":"g1","first":3,"n":1,"columns":{"intent":["a"],"confidence":[0.5],"model_version":[1]}}', [("g1", 3, "a")]),
+    (b'{"stream":"answer","device_id":"g1","first":3,"n":1,"columns":{"intent":["a"],"model_version":[1]}}', [("g1", 3, "a")]),
     (b'{"stream":"answer~2","device_id":"g1","first":3,"n":2,"step":4,"columns":{"intent":["a","b"]}}', [("g1", 3, "a"), ("g1", 7, "b")]),
     (b"{", []), (b"[]", []), (None, []), (b'{"device_id":"g1","columns":{"intent":["a"]}}', []),
 ])
