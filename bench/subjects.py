@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from streams.topology import ZONED
 
 FORWARDED = "bench.forwarded"
+ROOT = Path(__file__).parents[1]
 STOP_WAIT_S = 15.0
 
 
@@ -28,8 +30,9 @@ class Subject:
         """Start it on `broker`; it logs into `directory`, which is also where it keeps what it keeps."""
         arguments = [broker if argument == "BROKER" else argument for argument in self.module]
         with (directory / f"{self.name}.log").open("ab") as log:
+            # The bench is no part of the installed package, and the subject runs in a directory of its own.
             return subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=directory,
-                                    start_new_session=True)
+                                    start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
