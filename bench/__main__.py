@@ -7,6 +7,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -20,19 +21,24 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING, Counted, count, fill, reading
+from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING, Counted, count, fill, reading, span_ns
 from bench.subjects import FORWARDED, SUBJECTS, Subject, stop
 from streams import clock
+from streams.cli.output import emit_table
 from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.jars import KAFKA_VERSION
 from streams.kafka.topics import declare
 from streams.topology import PARTITIONS_DEFAULT
 
 RESULTS = Path(__file__).parent / "results"
 ROUND_TIMEOUT_S = 180.0
 VERSIONS_OF = ("faust-streaming", "aiokafka", "orjson", "numpy", "duckdb")
+#: Capture times end this long ago: young enough that Kafka keeps them, old enough that none lies in the future.
+_AGE_NS = 3_600_000_000_000
 _CAPTION = ("Batches of {events} IMU samples of {recording}, {devices} devices, {partitions} partitions, one worker process each, broker "
-            "on the same machine. Counted: committed output, read back, from a subject's first to its last; median of {rounds} interleaved "
-            "rounds.")
+            "and reader on the same cores. Counted: committed output, read back, from a subject's first to its last (without its start); "
+            "median of {rounds} interleaved rounds. Sightline also writes derived events, lineage and state; no snapshots writer runs. "
+            "Faust at its defaults, without web server and leader topic.")
 
 
 @click.command()
@@ -42,7 +48,10 @@ _CAPTION = ("Batches of {events} IMU samples of {recording}, {devices} devices, 
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 def main(*, batches: int, rounds: int, tiny: bool, as_json: bool) -> None:
     """Race the whole pipeline against stock Faust."""
+    # Asked to end otherwise than by Ctrl-C it must not leave a broker behind either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     batches, rounds = (400, 1) if tiny else (batches, rounds)
+    machine = _machine()
     with tempfile.TemporaryDirectory(prefix="sightline-bench-") as directory:
         broker = EmbeddedBroker()
         try:
@@ -50,7 +59,7 @@ def main(*, batches: int, rounds: int, tiny: bool, as_json: bool) -> None:
             counted = asyncio.run(_rounds(broker.address, Path(directory), batches, rounds))
         finally:
             broker.stop()
-    result = {**_machine(), "batches": batches, "rounds": rounds, "events_per_batch": EVENTS_PER_BATCH, "recording": RECORDING,
+    result = {**machine, "batches": batches, "rounds": rounds, "events_per_batch": EVENTS_PER_BATCH, "recording": RECORDING,
               "devices": DEVICES, "subjects": {subject.name: _summary(subject, counted[subject.name]) for subject in SUBJECTS}}
     ours, stock = (result["subjects"][name]["batches_per_s"] for name in ("sightline", "faust"))
     result["ratio"] = round(ours / stock, 2) if stock else None
@@ -77,9 +86,9 @@ async def _rounds(broker: str, directory: Path, batches: int, rounds: int) -> di
     finally:
         await admin.close()
     counted: dict[str, list[Counted]] = {subject.name: [] for subject in SUBJECTS}
-    now_ns = clock.now_ns()
+    start_ns = clock.now_ns() - _AGE_NS - span_ns(rounds * batches)
     for number in range(rounds):
-        wanted = await fill(broker, number * batches, batches, now_ns)
+        wanted = await fill(broker, number * batches, batches, start_ns)
         for subject in SUBJECTS if number % 2 == 0 else SUBJECTS[::-1]:
             found = await _one(subject, broker, directory, wanted)
             counted[subject.name].append(found)
@@ -91,10 +100,11 @@ async def _one(subject: Subject, broker: str, directory: Path, wanted: set[bytes
     async with reading(broker, subject.output) as consumer:
         process = subject.start(broker, directory)
         try:
-            return await count(consumer, wanted, ROUND_TIMEOUT_S)
+            return await count(consumer, wanted, ROUND_TIMEOUT_S, lambda: process.poll() is None)
         except TimeoutError:
             last = (directory / f"{subject.name}.log").read_text(errors="replace").strip().splitlines()[-1:]
-            raise click.ClickException(f"{subject.name} did not write all batches within {ROUND_TIMEOUT_S:.0f} s: {last}") from None
+            what = f"ran for {ROUND_TIMEOUT_S:.0f} s" if process.poll() is None else f"ended with code {process.returncode}"
+            raise click.ClickException(f"{subject.name} {what} and did not write all batches: {last}") from None
         finally:
             await asyncio.to_thread(stop, process)
 
@@ -103,28 +113,40 @@ def _summary(subject: Subject, counted: list[Counted]) -> dict[str, Any]:
     rates = [one.batches_per_s for one in counted]
     return {"does": subject.does, "delivery": subject.delivery, "batches_per_s": median(rates),
             "events_per_s": round(median(rates) * EVENTS_PER_BATCH), "lowest": min(rates), "highest": max(rates),
-            "repeated": sum(one.repeated for one in counted), "batches": [one.batches for one in counted],
-            "checksums": [one.checksum for one in counted]}
+            "first_output_s": [one.first_s for one in counted], "repeated": sum(one.repeated for one in counted),
+            "batches": [one.batches for one in counted], "checksums": [one.checksum for one in counted]}
 
 
 def _machine() -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=False,
+                             cwd=Path(__file__).parent)
     at = datetime.datetime.fromtimestamp(clock.now_ns() / 1e9, tz=datetime.UTC)
-    return {"date": at.strftime("%Y-%m-%dT%H%MZ"), "commit": commit.stdout.strip(), "python": platform.python_version(),
-            "machine": platform.machine(), "cores": os.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 1e9),
-            "versions": {name: importlib.metadata.version(name) for name in VERSIONS_OF}}
+    return {"date": at.strftime("%Y-%m-%dT%H%MZ"), "commit": commit.stdout.strip(), "changed": bool(changed.stdout),
+            "python": platform.python_version(),
+            "machine": platform.machine(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2),
+            "memory_gb": round(psutil.virtual_memory().total / 1e9),
+            "versions": {"kafka": KAFKA_VERSION, **{name: importlib.metadata.version(name) for name in VERSIONS_OF}}}
 
 
 def _show(result: dict[str, Any]) -> None:
-    console = Console()
-    table = Table(caption=_CAPTION.format(events=EVENTS_PER_BATCH, recording=RECORDING, devices=DEVICES, partitions=PARTITIONS_DEFAULT,
-                                          rounds=result["rounds"]), caption_justify="left")
-    for column in ("subject", "does", "delivery", "batches/s", "events/s", "lowest … highest"):
-        table.add_column(column, justify="right" if "/" in column or "…" in column else "left")
-    for name, one in result["subjects"].items():
-        table.add_row(name, one["does"], one["delivery"], f"{one['batches_per_s']:,.0f}", f"{one['events_per_s']:,}",
-                      f"{one['lowest']:,.0f} … {one['highest']:,.0f}")
-    console.print(table)
+    console = Console(soft_wrap=True)
+    caption = _CAPTION.format(events=EVENTS_PER_BATCH, recording=RECORDING, devices=DEVICES, partitions=PARTITIONS_DEFAULT,
+                              rounds=result["rounds"])
+    columns = ("subject", "does", "delivery", "batches/s", "events/s", "lowest … highest")
+    rows = [(name, one["does"], one["delivery"], f"{one['batches_per_s']:,.0f}", f"{one['events_per_s']:,}",
+             f"{one['lowest']:,.0f} … {one['highest']:,.0f}") for name, one in result["subjects"].items()]
+    if console.is_terminal:
+        table = Table(caption=caption, caption_justify="left")
+        for column in columns:
+            table.add_column(column, justify="right" if "/" in column or "…" in column else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        # A table drawn for 80 columns breaks its words in a log.
+        emit_table(columns, rows)
+        click.echo(caption)
     sums = {tuple(one["checksums"]) for one in result["subjects"].values()}
     console.print(f"ratio {result['ratio']}; equal work: {'yes' if len(sums) == 1 else 'NO'}; {result['cores']} cores, "
                   f"{result['memory_gb']} GB, Python {result['python']}, commit {result['commit']}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 
 import pytest
 
-from bench.load import EVENTS_PER_BATCH, batches
+from bench.load import EVENTS_PER_BATCH, batches, count
 from bench.subjects import SUBJECTS
 
 pytestmark = pytest.mark.kafka
@@ -22,7 +23,9 @@ def test_both_subjects_do_the_same_work_and_it_is_counted() -> None:
     assert [one["batches"] for one in found["subjects"].values()] == [[400], [400]]
     assert len({tuple(one["checksums"]) for one in found["subjects"].values()}) == 1
     assert found["subjects"]["sightline"]["repeated"] == 0
-    assert {"date", "commit", "python", "cores", "memory_gb", "versions", "ratio"} <= found.keys()
+    assert all(len(one["first_output_s"]) == 1 for one in found["subjects"].values())
+    assert {"kafka", "faust-streaming", "aiokafka", "duckdb"} <= found["versions"].keys()
+    assert {"date", "commit", "changed", "load", "python", "cores", "memory_gb", "versions", "ratio"} <= found.keys()
 
 
 def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
@@ -31,3 +34,13 @@ def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
         found.setdefault(batch.source, []).extend(batch.run)
         assert batch.run.count == EVENTS_PER_BATCH == len(batch.columns["accel_x_mps2"])
     assert all(numbers == list(range(len(numbers))) for numbers in found.values())
+
+
+async def test_a_subject_that_ended_is_not_waited_for() -> None:
+    class Nothing:
+        async def getmany(self) -> dict[object, object]:
+            return {}
+
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await count(Nothing(), {b"g1/imu-right/0"}, 60, lambda: False)
