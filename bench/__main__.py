@@ -17,16 +17,18 @@ from typing import Any
 import click
 import orjson
 import psutil
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING, Counted, count, fill, reading, span_ns
-from bench.subjects import FORWARDED, SUBJECTS, Subject, stop
+from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING, Counted, count, fill, span_ns
+from bench.subjects import FORWARDED, SUBJECTS, Subject
 from streams import clock
 from streams.cli.output import emit_table
 from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.connection import administering
 from streams.kafka.jars import KAFKA_VERSION
+from streams.kafka.reader import Follower, end_offsets
 from streams.kafka.topics import declare
 from streams.topology import PARTITIONS_DEFAULT
 
@@ -79,12 +81,8 @@ def _say(sentence: str) -> None:
 async def _rounds(broker: str, directory: Path, batches: int, rounds: int) -> dict[str, list[Counted]]:
     """Let every subject work off the same batches, round by round, one at a time."""
     await declare(broker)
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-    await admin.start()
-    try:
+    async with administering(broker) as admin:
         await admin.create_topics([NewTopic(FORWARDED, PARTITIONS_DEFAULT, 1)])
-    finally:
-        await admin.close()
     counted: dict[str, list[Counted]] = {subject.name: [] for subject in SUBJECTS}
     start_ns = clock.now_ns() - _AGE_NS - span_ns(rounds * batches)
     for number in range(rounds):
@@ -97,16 +95,17 @@ async def _rounds(broker: str, directory: Path, batches: int, rounds: int) -> di
 
 
 async def _one(subject: Subject, broker: str, directory: Path, wanted: set[bytes]) -> Counted:
-    async with reading(broker, subject.output) as consumer:
-        process = subject.start(broker, directory)
+    begin = {partition: offset for (_, partition), offset in (await end_offsets(broker, [subject.output])).items()}
+    async with Follower(broker, subject.output, begin) as output:
+        part = subject.start(broker, directory)
         try:
-            return await count(consumer, wanted, ROUND_TIMEOUT_S, lambda: process.poll() is None)
+            return await count(output, wanted, ROUND_TIMEOUT_S, lambda: part.process.poll() is None)
         except TimeoutError:
-            last = (directory / f"{subject.name}.log").read_text(errors="replace").strip().splitlines()[-1:]
-            what = f"ran for {ROUND_TIMEOUT_S:.0f} s" if process.poll() is None else f"ended with code {process.returncode}"
-            raise click.ClickException(f"{subject.name} {what} and did not write all batches: {last}") from None
+            code = part.process.poll()
+            what = f"ran for {ROUND_TIMEOUT_S:.0f} s" if code is None else f"ended with code {code}"
+            raise click.ClickException(f"{subject.name} {what} and did not write all batches: {part.last_line()}") from None
         finally:
-            await asyncio.to_thread(stop, process)
+            await asyncio.to_thread(part.stop)
 
 
 def _summary(subject: Subject, counted: list[Counted]) -> dict[str, Any]:
@@ -118,15 +117,16 @@ def _summary(subject: Subject, counted: list[Counted]) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=False,
-                             cwd=Path(__file__).parent)
     at = datetime.datetime.fromtimestamp(clock.now_ns() / 1e9, tz=datetime.UTC)
-    return {"date": at.strftime("%Y-%m-%dT%H%MZ"), "commit": commit.stdout.strip(), "changed": bool(changed.stdout),
-            "python": platform.python_version(),
+    return {"date": at.strftime("%Y-%m-%dT%H%MZ"), "commit": _git("rev-parse", "--short", "HEAD"),
+            "changed": bool(_git("status", "--porcelain", "--untracked-files=no")), "python": platform.python_version(),
             "machine": platform.machine(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2),
             "memory_gb": round(psutil.virtual_memory().total / 1e9),
             "versions": {"kafka": KAFKA_VERSION, **{name: importlib.metadata.version(name) for name in VERSIONS_OF}}}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent).stdout.strip()
 
 
 def _show(result: dict[str, Any]) -> None:

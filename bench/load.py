@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import xxhash
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from device_sim.kafka import partition_of
 from device_sim.recordings import samples
-from streams import clock
+from streams import clock, limits
 from streams.events.batch import Batch
 from streams.events.codec import encode
 from streams.events.headers import envelope
 from streams.events.runs import Run
+from streams.kafka.reader import Follower
 from streams.topology import CAPTURED, PARTITIONS_DEFAULT
 
 EVENTS_PER_BATCH, DEVICES = 20, 8
@@ -75,20 +75,7 @@ class Counted:
     checksum: str
 
 
-@asynccontextmanager
-async def reading(broker: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """Committed records of `topic` from now on."""
-    async with AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, isolation_level="read_committed",
-                                max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
-        places = [TopicPartition(topic, partition) for partition in range(PARTITIONS_DEFAULT)]
-        consumer.assign(places)
-        await consumer.seek_to_end(*places)
-        for place in places:
-            await consumer.position(place)
-        yield consumer
-
-
-async def count(consumer: AIOKafkaConsumer, wanted: set[bytes], timeout_s: float, alive: Callable[[], bool]) -> Counted:
+async def count(output: Follower, wanted: set[bytes], timeout_s: float, alive: Callable[[], bool]) -> Counted:
     """Read until every id of `wanted` has come. TimeoutError when it does not within `timeout_s` seconds, or `alive` says no."""
     came: set[bytes] = set()
     started_s = clock.monotonic_s()
@@ -97,7 +84,7 @@ async def count(consumer: AIOKafkaConsumer, wanted: set[bytes], timeout_s: float
     async with asyncio.timeout(timeout_s):
         while len(came) < len(wanted):
             await asyncio.sleep(_PAUSE_S)
-            fetched = [record for records in (await consumer.getmany()).values() for record in records]
+            fetched = [record for records in (await output.poll(0, limits.FETCH_RECORDS_MAX)).values() for record in records]
             if not fetched and not alive():
                 raise TimeoutError
             ids = [dict(record.headers).get("ce_id", b"") for record in fetched]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from streams.demo import Part
 from streams.topology import ZONED
 
 FORWARDED = "bench.forwarded"
 ROOT = Path(__file__).parents[1]
-STOP_WAIT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +23,11 @@ class Subject:
     output: str
     module: tuple[str, ...]
 
-    def start(self, broker: str, directory: Path) -> subprocess.Popen[bytes]:
+    def start(self, broker: str, directory: Path) -> Part:
         """Start it on `broker`; it logs into `directory`, which is also where it keeps what it keeps."""
         arguments = [broker if argument == "BROKER" else argument for argument in self.module]
-        with (directory / f"{self.name}.log").open("ab") as log:
-            # The bench is no part of the installed package, and the subject runs in a directory of its own.
-            return subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=directory,
-                                    start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop a subject as Ctrl-C would, and kill it when that does not help."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(STOP_WAIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        # The bench is no part of the installed package, and the subject runs in a directory of its own.
+        return Part.spawn(self.name, arguments, directory / f"{self.name}.log", cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 SUBJECTS: tuple[Subject, ...] = (

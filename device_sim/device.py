@@ -80,6 +80,7 @@ class Device:
         self._synthetic = f"synthetic:{seed}"
         self._resumed = past.sessions > 0
         self._session_from_ns: int | None = None
+        self._timelines: list[tuple[Stream, Timeline]] = []
         self._captured_to_ns = 0
         self._played_to_ns = 0
 
@@ -97,6 +98,7 @@ class Device:
             self._session_from_ns = self.elapsed_ns
             self._captured_to_ns = 0
             self.sessions += 1
+            self._timelines = [(stream, self._sampled(stream, self.sessions)) for stream in self.scenario.streams]
             out.append(self._state("resumed" if self._resumed else "started", self.elapsed_ns))
             self._resumed = False
         start_ns = self.elapsed_ns - self._session_from_ns
@@ -129,12 +131,8 @@ class Device:
         """Return one batch of every stream that sampled since the last time, up to `end_ns` of the session."""
         start_ns, self._captured_to_ns = self._captured_to_ns, end_ns
         out = []
-        for stream in self.scenario.streams:
-            timeline = self._sampled(stream, self.sessions)
-            times, columns = timeline.between(start_ns, end_ns) if start_ns < end_ns else ([], {})
-            if stream.during:
-                kept = [i for i, t in enumerate(times) if stream.on(t)]
-                times, columns = [times[i] for i in kept], {name: [values[i] for i in kept] for name, values in columns.items()}
+        for stream, timeline in self._timelines:
+            times, columns = timeline.between(start_ns, end_ns)
             if times:
                 since_start = [t + (self._session_from_ns or 0) for t in times]
                 out.append(self._capture(stream.kind, stream.name, since_start, columns, timeline.origin))

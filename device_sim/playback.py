@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isnan
 from typing import Any
@@ -51,12 +51,17 @@ def _values(column: Any, rows: Ints, *, nullable: bool) -> list[Any]:
     return [None if isnan(value) else value for value in values] if nullable else values
 
 
-def timeline(stream: Stream, scenario: Scenario, device: int, session: int, seed: int) -> Timeline:
+def timeline(scenario: Scenario, device: int, seed: int, stream: Stream, session: int) -> Timeline:
     """Return what a stream of device number `device` (from 0) samples in a session (from 1); InputError when it cannot be played."""
     if stream.sensor:
-        return _signal(stream.sensor, stream.kind, scenario.turns, scenario.duration_ns, seed + device)
-    name = stream.recordings[device % len(stream.recordings)]
-    return _played(name, stream.kind, stream.story, scenario.duration_ns, session)
+        whole = _signal(stream.sensor, stream.kind, scenario.turns, scenario.duration_ns, seed + device)
+    else:
+        name = stream.recordings[device % len(stream.recordings)]
+        whole = _played(name, stream.kind, stream.story, scenario.duration_ns, session)
+    if not stream.during:
+        return whole
+    on = np.logical_or.reduce([(whole.t_ns >= start) & (whole.t_ns < end) for start, end in stream.during])
+    return replace(whole, t_ns=whole.t_ns[on], rows=whole.rows[on])
 
 
 @lru_cache(_SESSIONS_CACHED)

@@ -17,8 +17,8 @@ from device_sim import scenarios
 from device_sim.device import Captured, Clock, Device
 from device_sim.files import Journal, read_answer
 from device_sim.kafka import KafkaLink
-from device_sim.playback import Timeline, timeline
-from device_sim.scenarios import PERIOD_NS, Scenario, Stream
+from device_sim.playback import timeline
+from device_sim.scenarios import PERIOD_NS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import clock
 from streams.events import codec
@@ -68,8 +68,9 @@ class Summary:
 class Run:
     """One run of `device-sim`.
 
-    Guarantees: a batch is in the journal before it is sent; batches of a device go out in the order of the journal, those
-    that an earlier run left unacknowledged first; the last event of a device is its session's end, also when interrupted.
+    Guarantees: a batch is in the journal before it is sent; batches of a device reach its radio in the order of the journal (the
+    radio may repeat, delay and swap them, and loses none), those that an earlier run left unacknowledged first; the last event of a
+    device is its session's end, also when interrupted.
     """
 
     def __init__(self, options: Options) -> None:
@@ -99,7 +100,7 @@ class Run:
             wearer = Wearer(name, scenario.talk, queries, options.seed, hears_answers=options.broker is not None)
             journal = self._journals[name] = Journal(options.journal, name)
             link = self._links[name] = radio.Link(scenario.faults if options.faults else radio.NONE, options.seed, name)
-            sampled = partial(_sampled, scenario, i, options.seed)
+            sampled = partial(timeline, scenario, i, options.seed)
             for stream in scenario.streams:
                 sampled(stream, 1)  # a recording that cannot be played is an error now, not in the middle of the session
             self.devices[name] = Device(
@@ -215,10 +216,6 @@ class Run:
             if name in self.devices:
                 device = self.devices[name]
                 device.wearer.answered(number, intent, max(elapsed_ns, device.elapsed_ns))
-
-
-def _sampled(scenario: Scenario, device: int, seed: int, stream: Stream, session: int) -> Timeline:
-    return timeline(stream, scenario, device, session, seed)
 
 
 @contextmanager

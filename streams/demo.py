@@ -37,6 +37,15 @@ class Part:
     log: Path
     rss_bytes_max: int = 0
 
+    @classmethod
+    def spawn(cls, name: str, arguments: Sequence[str], log: Path, **options: Any) -> Part:
+        """Start `python -m ARGUMENTS`, its words into `log`; `options` are those of `subprocess.Popen`."""
+        with log.open("wb") as out:
+            # A session of its own: Ctrl-C reaches whoever started it alone, who then stops the parts in order.
+            process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                                       start_new_session=True, **options)
+        return cls(name, process, log)
+
     def watch(self) -> None:
         """Note the memory in use; an ended process is an error that quotes its own last sentence."""
         if self.process.poll() is not None:
@@ -119,12 +128,7 @@ class Demo:
                            "--json", *arguments)
 
     def _spawn(self, name: str, module: str, *arguments: str) -> Part:
-        log = self.run / f"{name}.log"
-        with log.open("wb") as out:
-            # A session of its own: Ctrl-C reaches the demo alone, which then stops the parts in order.
-            process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                                       start_new_session=True)
-        part = Part(name, process, log)
+        part = Part.spawn(name, [module, *arguments], self.run / f"{name}.log")
         self.parts.append(part)
         return part
 

@@ -67,7 +67,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("zones", "glasses", (CAPTURED, POLICIES), (ZONED,)),
     Stage("processing", "glasses", (), (DERIVED,)),
     Stage("assistant", "glasses", (MODELS,), (ANSWERS,)),
-    Stage("feedback", "glasses", (), (EXAMPLES,)),
+    Stage("feedback", "glasses", (MODELS,), (EXAMPLES,)),
     Stage("training", "training", (EXAMPLES,), (MODELS,)),
     Stage("snapshots", None, (LINEAGE,), ()),
 )

@@ -79,6 +79,17 @@ def fetch(batches: Sequence[Batch], offset: int = 0, partition: int = 0) -> Fetc
     return Fetch(CAPTURED, partition, [record(made, offset + i) for i, made in enumerate(batches)])
 
 
+def cut(batches: Sequence[Batch], sizes: Sequence[int]) -> list[Fetch]:
+    """The batches as fetches of these sizes, in turn."""
+    fetches: list[Fetch] = []
+    at = 0
+    while at < len(batches):
+        size = sizes[len(fetches) % len(sizes)]
+        fetches.append(fetch(batches[at:at + size], at))
+        at += size
+    return fetches
+
+
 @cache
 def policy() -> Policy:
     """The policy of the demo."""

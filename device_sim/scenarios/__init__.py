@@ -57,10 +57,6 @@ class Stream:
     story: tuple[tuple[int, tuple[str, ...]], ...] = ()
     during: tuple[tuple[int, int], ...] = ()
 
-    def on(self, t_ns: int) -> bool:
-        """Whether it samples at scenario time `t_ns`."""
-        return not self.during or any(start <= t_ns < end for start, end in self.during)
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -120,7 +116,7 @@ class Scenario:
     @property
     def kinds(self) -> list[str]:
         """Kinds of event that a device captures in it."""
-        return sorted({"voice_query", "feedback", "device_state", *(s.kind for s in self.streams), *(p.kind for p in self.planned)})
+        return sorted(_kinds(self.streams, self.planned))
 
 
 def names() -> list[str]:
@@ -143,7 +139,7 @@ def parse(name: str, text: str) -> Scenario:
         turns = tuple(Turn(_ns(turn["from_s"]), _ns(turn["to_s"]), turn["speaker"]) for turn in data.get("turn", ()))
         streams = tuple(_stream(table, duration_ns) for table in data["stream"])
         planned = (*(_planned(table) for table in data.get("event", ())), *map(_spoken, turns))
-        kinds = {"voice_query", "feedback", "device_state", *(s.kind for s in streams), *(p.kind for p in planned)}
+        kinds = _kinds(streams, planned)
         thermal = _from(data.get("thermal", [{"from_s": 0, "level": "cool"}]), "level")
         scenario = Scenario(
             name, data["about"], duration_ns, streams, planned, turns, thermal,
@@ -183,6 +179,11 @@ def _ns(seconds: float) -> int:
 
 def _from(tables: Iterable[Mapping[str, Any]], field: str) -> tuple[tuple[int, Any], ...]:
     return tuple((_ns(table["from_s"]), table[field]) for table in tables)
+
+
+def _kinds(streams: Iterable[Stream], planned: Iterable[Planned]) -> set[str]:
+    """Kinds of event in a scenario: what every wearer does, and what its streams and interactions add."""
+    return {"voice_query", "feedback", "device_state", *(stream.kind for stream in streams), *(one.kind for one in planned)}
 
 
 def _kind(table: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from streams.assistant import requests
+from streams.events.identity import derived_stream
 from streams.events.state import DeviceState, OpenAnswer
 from streams.events.step import Output, Parent, Step, Tagged
 from streams.models.version import SOURCE, STREAM, ModelVersion
@@ -50,7 +51,7 @@ def _answer(query: Tagged, situation: Tagged, found: tuple[str, float], policy: 
     """Answer one query: its label joins those of query, situation and model."""
     batch = query.batch
     intent, confidence = found
-    made = replace(batch, kind="answer", stream=stream(batch.stream), context={},
+    made = replace(batch, kind="answer", stream=derived_stream(OPERATOR, batch.stream), context={},
                    columns={"intent": [intent], "confidence": [confidence], "model_version": [serving.version], "text": [None]})
     label = policy.derive("answer", (query.label, situation.label, serving.label))
     answer = Tagged(made, policy.highest((query.zone, situation.zone, serving.zone)), label, JOIN_RULE)
@@ -63,8 +64,3 @@ def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
     made, asked = answer.batch, query.batch
     return OpenAnswer(made.run.first, asked.position, made.columns["intent"][0], made.columns["model_version"][0],
                       asked.columns["text"][0], made.stream, asked.stream, query.label.hex(), query.zone, answer.label.hex(), answer.zone)
-
-
-def stream(query_stream: str) -> str:
-    """Name of the answer stream of a query stream (law 1: the incarnation stays)."""
-    return "".join((OPERATOR, *query_stream.partition("~")[1:]))

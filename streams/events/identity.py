@@ -39,6 +39,11 @@ class EventId:
         return cls(match[1], match[2], int(match[3]), int(match[4] or 0))
 
 
+def derived_stream(name: str, read: str) -> str:
+    """Name of the stream `name` that is derived from the stream `read`: the incarnation stays (`answer~2` from `voice-query~2`)."""
+    return "".join((name, *read.partition("~")[1:]))
+
+
 def format_id(source: str, stream: str, number: int, revision: int = 0) -> str:
     """Text of an identity."""
     return f"{source}/{stream}/{number}.{revision}" if revision else f"{source}/{stream}/{number}"

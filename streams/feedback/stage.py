@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from streams.errors import MalformedError
-from streams.events.identity import EventId
+from streams.events.identity import EventId, derived_stream
 from streams.events.state import DeviceState, OpenAnswer
 from streams.events.step import Output, Parent, Reject, Step, Tagged
 from streams.feedback import forms
@@ -71,7 +71,7 @@ def _answer_of(feedback: Tagged, known: Sequence[OpenAnswer]) -> OpenAnswer:
 def _example(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Policy, serving: ModelVersion, step: Step) -> None:
     """Make the example, if policy lets it through; a model version that understood the feedback is one more parent."""
     batch = feedback.batch
-    example = replace(batch, kind="example", stream=_stream(batch.stream), columns={
+    example = replace(batch, kind="example", stream=derived_stream(OPERATOR, batch.stream), columns={
         "utterance": [answer.utterance], "intent": [meant.intent], "answered_intent": [answer.intent],
         "model_version": [answer.model_version]})
     labels = [feedback.label, bytes.fromhex(answer.label), bytes.fromhex(answer.query_label)]
@@ -89,10 +89,5 @@ def _example(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Polic
 
 def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
     batch = feedback.batch
-    return Reject(reason, rule, "feedback", batch.position, batch.source.encode(), 0, "", None, batch.source, _stream(batch.stream),
-                  batch.run, feedback.zone, batch.t0_ns)
-
-
-def _stream(feedback_stream: str) -> str:
-    """Name of the example stream of a feedback stream (law 1: the incarnation stays)."""
-    return "".join((OPERATOR, *feedback_stream.partition("~")[1:]))
+    return Reject(reason, rule, "feedback", batch.position, batch.source.encode(), 0, "", None, batch.source,
+                  derived_stream(OPERATOR, batch.stream), batch.run, feedback.zone, batch.t0_ns)

@@ -15,9 +15,8 @@ import numpy as np
 
 from streams.events.codec import column
 from streams.events.step import Tagged
-from streams.processing.windows import ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow
 
-Anchors = tuple[tuple[int, float, float], ...]
 WINDOW_SAMPLES = 100
 STANDARD_GRAVITY_MPS2 = 9.80665
 #: Upper bound of the spread of the acceleration norm, m/s², and the activity below it.

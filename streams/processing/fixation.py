@@ -2,8 +2,8 @@
 
 Method: velocity threshold (I-VT), Salvucci and Goldberg, "Identifying fixations and saccades in eye-tracking protocols",
 ETRA 2000, section 3.1: consecutive samples whose angular velocity stays below a threshold are one fixation; shorter ones
-than the minimum are left out. The velocity is taken over 20 ms, as in Olsen, "The Tobii I-VT fixation filter", 2012,
-because at 200 Hz the noise of neighbouring samples alone is faster than a slow saccade.
+than the minimum are left out. The velocity is taken over LAG_SAMPLES samples, 20 ms at 200 Hz as in Olsen, "The Tobii I-VT
+fixation filter", 2012, because there the noise of neighbouring samples alone is faster than a slow saccade.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.events.step import Tagged
-from streams.processing.windows import ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow
 
-Anchors = tuple[tuple[int, float, float], ...]
+Floats = NDArray[np.float64]
 #: (time in ns, yaw and pitch in rad, worn); a plain tuple, since it lies in the device's state.
 Sample = tuple[int, float, float, bool]
 WINDOW_SAMPLES = 2000            #: a longer fixation is cut where numbers are a multiple of this, so that the state stays bounded
@@ -43,12 +44,14 @@ def samples(batches: Sequence[Tagged]) -> list[list[Sample]]:
 def breaks(front: Sequence[Sample], found: Sequence[Sample]) -> list[int]:
     """Indices of `found` at which another run begins; `front` are the samples of the run that is still open.
 
-    A sample continues a run when it and the one in front of it count, and the eyes moved slowly over the last 20 ms of
-    the run (over all of a shorter one).
+    A sample continues a run when it and the one in front of it count, and the eyes moved slowly over the last LAG_SAMPLES
+    samples of the run (over all of a shorter one).
     """
     whole = [*front[-LAG_SAMPLES:], *found]
     known = len(whole) - len(found)
-    fast = [_fast(whole, lag) for lag in range(1, LAG_SAMPLES + 1)]
+    # What does not count is set to zero: a number that is no angle must not overflow.
+    t_ns, yaw, pitch = (np.array([sample[i] if sample[3] else 0 for sample in whole], dtype=np.float64) for i in range(3))
+    fast = [_fast(t_ns, yaw, pitch, lag) for lag in range(1, LAG_SAMPLES + 1)]
     begins: list[int] = []
     start = 0
     for i in range(max(known, 1), len(whole)):
@@ -59,16 +62,12 @@ def breaks(front: Sequence[Sample], found: Sequence[Sample]) -> list[int]:
     return begins
 
 
-def _fast(whole: Sequence[Sample], lag: int) -> list[bool]:
-    """Whether the eyes moved faster than the threshold between each sample and the one `lag` in front of it."""
-    if len(whole) <= lag:
-        return [False] * len(whole)
-    # What does not count is set to zero: a number that is no angle must not overflow.
-    t_ns, yaw, pitch = (np.array([sample[i] if sample[3] else 0 for sample in whole], dtype=np.float64) for i in range(3))
+def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
+    """Whether the eyes moved faster than the threshold between each sample and the one `lag` in front of it; arrays of shape (n,)."""
     # At the small angles between neighbours, yaw shrinks with the cosine of the pitch.
     angle = np.hypot((yaw[lag:] - yaw[:-lag]) * np.cos(pitch[lag:]), pitch[lag:] - pitch[:-lag])
     moved = (angle > 0) & (angle >= VELOCITY_MAX_RADPS * np.maximum(t_ns[lag:] - t_ns[:-lag], 0.0) / 1e9)
-    return [False] * lag + [bool(one) for one in moved.tolist()]
+    return [False] * min(lag, len(t_ns)) + [bool(one) for one in moved.tolist()]
 
 
 def values(closed: ClosedWindow, places: Anchors) -> tuple[dict[str, Any] | None, Anchors]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streams.events.identity import derived_stream
 from streams.events.step import Tagged
 from streams.processing import activity, fixation, place, speech
-from streams.processing.windows import Breaks, ClosedWindow
+from streams.processing.windows import Anchors, Breaks, ClosedWindow
 
 Columns = dict[str, Any]
-Anchors = tuple[tuple[int, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,8 @@ class Operator:
 
     def stream(self, read: str) -> str:
         """Name of the stream that it derives from the stream `read` (law 1)."""
-        base, _, incarnation = read.partition("~")
-        name = self.name if base == self.primary else f"{self.name}-{base}"
-        return f"{name}~{incarnation}" if incarnation else name
+        base = read.partition("~")[0]
+        return derived_stream(self.name if base == self.primary else f"{self.name}-{base}", read)
 
 
 OPERATORS: Mapping[str, Operator] = {operator.reads: operator for operator in (

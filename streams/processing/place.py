@@ -14,14 +14,13 @@ from statistics import median
 from typing import Any
 
 from streams.events.step import Tagged
-from streams.processing.windows import ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow
 
 WINDOW_FIXES = 5
 ROAMING_DISTANCE_M = 150.0
 PLACES_MAX = 64
 EARTH_RADIUS_M = 6_371_008.8
 
-Anchors = tuple[tuple[int, float, float], ...]
 
 
 def samples(batches: Sequence[Tagged]) -> list[list[tuple[float, float]]]:

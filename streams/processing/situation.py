@@ -59,8 +59,3 @@ def values(asked_ns: int, found: dict[str, Recent]) -> dict[str, Any]:
 
 def _age_ms(asked_ns: int, recent: Recent | None) -> int:
     return (asked_ns - recent.t_last_ns) // 1_000_000 if recent else -1
-
-
-def stream(query_stream: str) -> str:
-    """Name of the situation stream of a query stream (law 1: the incarnation stays)."""
-    return "".join((OPERATOR, *query_stream.partition("~")[1:]))

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams.events.step import Tagged
-from streams.processing.windows import ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow
 
-Anchors = tuple[tuple[int, float, float], ...]
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
 SPEECH_SHARE_MIN = 0.3           #: of the blocks of a window; a click is shorter

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams.events.batch import Batch
+from streams.events.identity import derived_stream
 from streams.events.runs import Run
 from streams.events.state import DeviceState, Recent
 from streams.events.step import Output, Parent, Step, Tagged
@@ -93,7 +94,8 @@ def _situation(query: Tagged, index: int, recents: Sequence[Recent], policy: Pol
     label = policy.derive(situation.OPERATOR, (query.label, *(bytes.fromhex(recent.label) for recent in cited)))
     zone = policy.highest((query.zone, *(recent.zone for recent in cited)))
     columns = {name: [value] for name, value in situation.values(batch.time_ns(index), found).items()}
-    made = replace(one.batch, kind="situation", stream=situation.stream(batch.stream), context={}, columns=columns, changes=())
+    made = replace(one.batch, kind="situation", stream=derived_stream(situation.OPERATOR, batch.stream), context={}, columns=columns,
+                   changes=())
     tagged = Tagged(made, zone, label, JOIN_RULE)
     if not (decide(tagged, DERIVED, policy, step) and decide(tagged, STORE, policy, step)):
         return Asked(one, None)

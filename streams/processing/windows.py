@@ -17,6 +17,8 @@ from streams.events.batch import Batch
 from streams.events.state import OpenWindow
 from streams.events.step import Tagged
 
+#: Places that a device knows: (number, latitude, longitude in degrees).
+Anchors = tuple[tuple[int, float, float], ...]
 #: (samples in front that are in the same window, samples of a batch) -> indices at which another window begins.
 Breaks = Callable[[Sequence[Any], Sequence[Any]], Sequence[int]]
 

@@ -30,9 +30,9 @@ _PUBLISHED = "SELECT published_ns FROM epochs ORDER BY epoch DESC LIMIT 1"
 class Status:
     """Counts of a store's newest epoch; `read` brings them up to date.
 
-    `totals` are in events: events (captured ones), derived, answers, examples, rejected (by the zones
-    stage, repeats aside); `zones` and `verdicts` are events by
-    name; `seen` is the next offset of `glasses.captured` by partition; `model`, `accuracy` those of the newest version.
+    `totals` are in events: events (captured ones), derived, answers, examples, rejected (by the zones stage, repeats aside);
+    `zones` and `verdicts` are events by name; `seen` is the next offset of `glasses.captured` by partition; `model`,
+    `accuracy` those of the newest version.
     """
 
     store: Path

@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from aiokafka import ConsumerRecord
 
 from bench.load import EVENTS_PER_BATCH, batches, count
 from bench.subjects import SUBJECTS
+from streams.kafka.reader import Follower
 
 pytestmark = pytest.mark.kafka
 
@@ -37,10 +39,10 @@ def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
 
 
 async def test_a_subject_that_ended_is_not_waited_for() -> None:
-    class Nothing:
-        async def getmany(self) -> dict[object, object]:
+    class Nothing(Follower):
+        async def poll(self, timeout_ms: int, max_records: int) -> dict[int, list[ConsumerRecord]]:
             return {}
 
     async with asyncio.timeout(5):
         with pytest.raises(TimeoutError):
-            await count(Nothing(), {b"g1/imu-right/0"}, 60, lambda: False)
+            await count(Nothing("nobody:1", "glasses.zoned"), {b"g1/imu-right/0"}, 60, lambda: False)

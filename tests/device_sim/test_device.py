@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_device(past: Past | None = None, scenario: Scenario = SMOKE, drift_ppm: int = 0) -> Device:
     wearer = Wearer("g1", scenario.talk, Queries("nlu-queries", 1, 0, 1), 1, hears_answers=True)
-    return Device("g1", "w1", scenario, lambda stream, session: timeline(stream, scenario, 0, session, 1), wearer,
+    return Device("g1", "w1", scenario, partial(timeline, scenario, 0, 1), wearer,
                   past=past or Past(), clock=Clock(START_NS, drift_ppm), seed=1)
 
 

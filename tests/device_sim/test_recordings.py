@@ -120,7 +120,7 @@ def test_a_session_goes_on_where_the_one_before_stopped_and_a_short_piece_begins
     first, rows_still = about()["classyglass-user17"].pieces["still"]
     still = samples("classyglass-user17").columns["accel_x_mps2"][first:first + rows_still]
     for session, expected in ((1, still[:1200]), (2, np.concatenate((still[1200:], still[:1000])))):
-        times, columns = timeline(stream, smoke, 0, session, 1).between(0, 12_000_000_000)
+        times, columns = timeline(smoke, 0, 1, stream, session).between(0, 12_000_000_000)
         assert columns["accel_x_mps2"] == expected.tolist()
         assert times == list(range(0, 12_000_000_000, 10_000_000))
 
@@ -128,7 +128,7 @@ def test_a_session_goes_on_where_the_one_before_stopped_and_a_short_piece_begins
 def test_a_repeated_recording_keeps_its_times() -> None:
     commute = scenarios.load("commute")
     gaze = next(stream for stream in commute.streams if stream.name == "gaze")
-    times, columns = timeline(gaze, commute, 0, 1, 1).between(0, 30_000_000_000)
+    times, columns = timeline(commute, 0, 1, gaze, 1).between(0, 30_000_000_000)
     own = samples("neon-demo-gaze").t_ns
     assert times[:1788] == own.tolist()
     assert times[1788] == int(own[-1]) + int(own[-1]) // 1787

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from device_sim.recordings import rows
 from streams.events.batch import Batch
 from streams.events.headers import LABEL, PARENTS, ZONE, unpack_parents
-from streams.events.record import Fetch, Outgoing
+from streams.events.record import Outgoing
 from streams.feedback.forms import FORMS
 from streams.models.intent import IntentModel
 from streams.policy import label as lattice
@@ -153,14 +153,8 @@ def facts(records: Sequence[Outgoing]) -> list[tuple[Any, ...]]:
 @settings(max_examples=60, deadline=None)
 @given(lives(), st.lists(st.integers(1, 7), min_size=1, max_size=5))
 def test_nothing_depends_on_how_fetches_were_cut_and_every_feedback_has_an_end(batches: list[Batch], sizes: list[int]) -> None:
-    pieces: list[Fetch] = []
-    at = 0
-    while at < len(batches):
-        size = sizes[len(pieces) % len(sizes)]
-        pieces.append(build.fetch(batches[at:at + size], at))
-        at += size
     whole, end = build.process(CORE, [build.fetch(batches)])
-    parts, end_of_parts = build.process(CORE, pieces)
+    parts, end_of_parts = build.process(CORE, build.cut(batches, sizes))
     assert facts(parts) == facts(whole)
     states = [{name: state.dump() for name, state in last.devices.items()} for last in (end_of_parts, end)]
     assert states[0] == states[1]

@@ -57,16 +57,6 @@ def lives(draw: st.DrawFn) -> list[Batch]:
     return batches
 
 
-def cut(batches: list[Batch], sizes: list[int]) -> list[Fetch]:
-    fetches: list[Fetch] = []
-    at = 0
-    while at < len(batches):
-        size = sizes[len(fetches) % len(sizes)]
-        fetches.append(build.fetch(batches[at:at + size], at))
-        at += size
-    return fetches
-
-
 def derived(records: list[Outgoing]) -> set[tuple[Any, ...]]:
     return {(record.topic, record.value, record.partition, tuple(record.headers))
             for record in records if record.topic in (DERIVED, ANSWERS, EXAMPLES)}
@@ -78,7 +68,7 @@ def test_results_do_not_depend_on_how_fetches_were_cut(batches: list[Batch], siz
     if not batches:
         return
     whole, end = build.process(CORE, [build.fetch(batches)])
-    pieces, end_of_pieces = build.process(CORE, cut(batches, sizes))
+    pieces, end_of_pieces = build.process(CORE, build.cut(batches, sizes))
     assert derived(pieces) == derived(whole)
     assert {name: state.dump() for name, state in end_of_pieces.devices.items()} == {
         name: state.dump() for name, state in end.devices.items()}
@@ -89,7 +79,7 @@ def test_results_do_not_depend_on_how_fetches_were_cut(batches: list[Batch], siz
 def test_a_checkpoint_and_a_silent_run_restore_the_state(batches: list[Batch], at: int) -> None:
     if not batches:
         return
-    fetches = cut(batches, [3])
+    fetches = build.cut(batches, [3])
     at = min(at, len(fetches) - 1)
     _, before = build.process(CORE, fetches[:at + 1])
     _, undisturbed = build.process(CORE, fetches)

@@ -67,9 +67,7 @@ def _frame(row: Row) -> tuple[str, ...]:
 
 
 def _motion(row: Row) -> tuple[str, ...]:
-    accel = [next(value for name, value in row.items() if name.startswith(f"accel_{axis}")) for axis in "xyz"]
-    gyro = [next(value for name, value in row.items() if name.startswith(f"gyro_{axis}")) for axis in "xyz"]
-    return (*(f"{float(value):.3f}" for value in accel), *(f"{float(value):.4f}" for value in gyro))
+    return (*(f"{float(row[f'accel_{axis}_m_s2']):.3f}" for axis in "xyz"), *(f"{float(row[f'gyro_{axis}_rad_s']):.4f}" for axis in "xyz"))
 
 
 def _poses(folder: Path) -> Written:
