@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from device_sim.kafka import partition_of
 from device_sim.recordings import samples
 from streams import clock, limits
-from streams.events.batch import Batch
+from streams.events.batch import Batch, Context
 from streams.events.codec import encode
 from streams.events.headers import envelope
 from streams.events.runs import Run
@@ -22,7 +22,7 @@ from streams.topology import CAPTURED, PARTITIONS_DEFAULT
 EVENTS_PER_BATCH, DEVICES = 20, 8
 RECORDING = "classyglass-user17"
 _SAMPLE_NS = 10_000_000
-_CONTEXT = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True, "consent": 1}
+_CONTEXT = Context(place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1)
 #: Between two looks at the output: a reader that takes each record as it comes competes with a slow subject for the two cores
 #: (20,000 polls a round beside stock Faust, 10 beside transactions), and only with that one.
 _PAUSE_S = 0.1

@@ -21,22 +21,25 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int], extra: Rows, 
     Outputs go to the partition that was read, topics with one partition to that one (DESIGN section 4).
     """
     topic, partition = place
-    values = {i: output.value if output.value is not None else encode(output.tagged.batch) for i, output in enumerate(step.outputs)}
-    records = [_output(output, values[i], policy, partition) for i, output in enumerate(step.outputs) if output.topic]
+    values = [output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs]
+    records = [_output(output, value, policy, partition) for output, value in zip(step.outputs, values, strict=True) if output.topic]
     records += [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"]
-    rows = record.rows_of(step, policy.version, topic, partition, values)
-    return records + record.encode({**rows, **extra}, partition, key, timestamp_ms)
+    tables = record.blocks_of(step, policy.version, topic, partition, values)
+    tables |= {table: record.blocks(table, rows) for table, rows in extra.items()}
+    return records + record.encode(tables, partition, key, timestamp_ms)
 
 
 def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Outgoing:
-    batch, tagged = output.tagged.batch, output.tagged
-    root = root_of(batch.source, output.parents) if output.parents else None
-    headers = list(output.headers) or envelope(batch, root)
-    headers += tag(tagged.zone, policy.header(tagged.label))
-    if output.parents:
-        headers.append((PARENTS, pack_parents(batch, output.parents)))
+    tagged, headers = output.tagged, output.headers
+    batch = tagged.batch
+    tags = tag(tagged.zone, policy.header(tagged.label))
+    if not output.parents:
+        return Outgoing(output.topic, 0 if output.topic in _SINGLE else partition, batch.source.encode(), value,
+                        [*(headers or envelope(batch)), *tags], batch.t0_ns // 1_000_000)
+    root = root_of(batch.source, output.parents)
     key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
-    return Outgoing(output.topic, 0 if output.topic in _SINGLE else partition, key, value, headers, batch.t0_ns // 1_000_000)
+    return Outgoing(output.topic, 0 if output.topic in _SINGLE else partition, key, value,
+                    [*envelope(batch, root), *tags, (PARENTS, pack_parents(batch, output.parents))], batch.t0_ns // 1_000_000)
 
 
 def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:

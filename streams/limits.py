@@ -10,6 +10,7 @@ HEADERS_MAX = 12
 EVENTS_PER_BATCH_MAX = 4096
 REJECTED_BYTES_MAX = 64 * 1024             #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
+NAMES_KNOWN_MAX = 16_384                   #: names of streams that were checked and need no second look
 
 # A device's state
 SEEN_RANGES_MAX = 64                       #: per stream; more holes than this and the oldest are declared missing

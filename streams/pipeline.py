@@ -9,22 +9,25 @@ state, and recorded as an input.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_state
 
 import orjson
+from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
 from streams.emit import records_of
 from streams.errors import MalformedError, UnavailableError
 from streams.events.batch import Batch
 from streams.events.codec import digest
-from streams.events.record import Fetch, Outcome, Outgoing, Received
+from streams.events.kinds import KINDS
+from streams.events.record import Fetch, Outcome, Outgoing, Received, event_time_ns
 from streams.events.runs import Run
 from streams.events.state import DeviceState
 from streams.events.step import Output, Reject, Step, Tagged
 from streams.feedback import stage as feedback
 from streams.limits import REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
-from streams.lineage.record import Row, Rows, model_parents, stream_rows
+from streams.lineage.record import Row, Rows, model_parents
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
@@ -109,9 +112,9 @@ class GlassesCore:
         extra: Rows = {"streams": _new_streams(step, devices)}
         if serving != state.model_version:
             extra["inputs"] = [{"kind": "model-takeup", "agent": "glasses", "topic": CAPTURED, "partition": fetch.partition,
-                                "offset": first.offset, "value": str(serving), "t_ns": first.timestamp * 1_000_000}]
+                                "offset": first.offset, "value": str(serving), "t_ns": event_time_ns(first)}]
         records = records_of(step, self.policy, (fetch.topic, fetch.partition), extra, f"glasses/{fetch.partition}".encode(),
-                             fetch.records[-1].timestamp)
+                             event_time_ns(fetch.records[-1]) // 1_000_000)
         after = PartitionState(serving, {**state.devices, **devices})
         return Outcome(after, records, checkpoint=serving != state.model_version)
 
@@ -119,15 +122,12 @@ class GlassesCore:
 def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
     """Rows of streams that a device had not used before; marks them as known."""
     rows: list[Row] = []
-    by_source: dict[str, list[Output]] = {}
-    for output in step.outputs:
-        by_source.setdefault(output.tagged.batch.source, []).append(output)
-    for source, outputs in by_source.items():
-        found = stream_rows(outputs, devices[source].known_streams)
-        if found:
-            known = {*devices[source].known_streams, *(str(row["stream"]) for row in found)}
-            devices[source] = replace(devices[source], known_streams=tuple(sorted(known)))
-            rows += found
+    used = {(batch.source, batch.stream): batch.kind for batch in (output.tagged.batch for output in step.outputs)}
+    for (source, stream), kind in used.items():
+        known = devices[source].known_streams
+        if stream not in known:
+            devices[source] = replace(devices[source], known_streams=tuple(sorted((*known, stream))))
+            rows.append({"source": source, "stream": stream, "kind": kind, "captured": KINDS[kind].captured})
     return rows
 
 
@@ -178,7 +178,7 @@ class TrainingCore:
                 step.rejects.append(_malformed(record, str(error)))
                 continue
             step.decisions += gate.decisions([candidate], self.policy)
-            state = replace(state, admitted=state.admitted + candidate.admitted)
+            state = replace_state(state, admitted=state.admitted + candidate.admitted)
             if state.admitted < self.every:
                 continue
             state = TrainingState(state.version + 1)
@@ -186,7 +186,7 @@ class TrainingCore:
                 made, refused_now = await self._run(state.version, record)
                 step.decisions += gate.decisions(refused_now, self.policy)
                 pointers.append(add_version(made, step, extra, candidate.tagged.batch.first_id, record.offset))
-        records = records_of(step, self.policy, (fetch.topic, 0), extra, b"training/0", fetch.records[-1].timestamp)
+        records = records_of(step, self.policy, (fetch.topic, 0), extra, b"training/0", event_time_ns(fetch.records[-1]) // 1_000_000)
         return Outcome(state, [*records, *pointers])
 
     async def _run(self, version: int, trigger: Received) -> tuple[ModelVersion, list[gate.Candidate]]:
@@ -208,14 +208,14 @@ class TrainingCore:
 def _malformed(record: Received, reason: str) -> Reject:
     value = record.value or b""
     return Reject(reason, "malformed", "training", record.offset, record.key or b"", len(value), digest(value), value[:REJECTED_BYTES_MAX],
-                  zone="malformed", t_ns=record.timestamp * 1_000_000)
+                  zone="malformed", t_ns=event_time_ns(record))
 
 
 def add_version(made: ModelVersion, step: Step, extra: Rows, trigger: str, position: int) -> Outgoing:
     """Add a version's output and rows to its fetch; return the record that moves the pointer to it."""
     manifest: Manifest = made.manifest
     value = made.dump()
-    batch = Batch("model", SOURCE, "", "", STREAM, Run(made.version, 1, 1), made.trained_ns, 0, "training", {}, {}, position=position)
+    batch = Batch("model", SOURCE, "", "", STREAM, Run(made.version, 1, 1), made.trained_ns, 0, "training", None, {}, position=position)
     tagged = Tagged(batch, made.zone, made.label, f"declassifier {run.DECLASSIFIER}" if manifest.admitted else processing.JOIN_RULE)
     parents = model_parents((seed.SOURCE, seed.STREAM, manifest.seed_examples), manifest.admitted, run.DECLASSIFIER)
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
@@ -240,7 +240,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
     step = Step()
     batch = Batch("example", seed.SOURCE, "", "", seed.STREAM, Run(0, 1, len(examples.pairs)), now_ns, 0,
-                  "package:streams/training/seed.csv", {}, {})
+                  "package:streams/training/seed.csv", None, {})
     step.outputs.append(Output("", Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone"), value=examples.digest.encode()))
     extra: Rows = {
         "streams": [{"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from streams.events.batch import Batch
+from streams.events.batch import Batch, Context
 from streams.events.codec import encode
 from streams.events.headers import envelope
 from streams.events.kinds import KINDS
@@ -29,13 +29,13 @@ CONTEXT: Mapping[str, Any] = {"place": "home", "people_near": "nobody", "minor_n
 _BLANK = {"number": 0.0, "text": "x", "flag": False, "number?": None, "text?": None}
 
 
-def context(**changes: Any) -> dict[str, Any]:
+def context(**changes: Any) -> Context:
     """A quiet moment at home, with changes."""
-    return {**CONTEXT, **changes}
+    return Context(**{**CONTEXT, **changes})
 
 
 def batch(kind: str = "imu", stream: str | None = None, first: int = 0, count: int = 20, *, source: str = "g1", session: str = "s1",
-          t0_ns: int | None = None, columns: Mapping[str, Sequence[Any]] | None = None, changes: Sequence[tuple[int, dict[str, Any]]] = (),
+          t0_ns: int | None = None, columns: Mapping[str, Sequence[Any]] | None = None, changes: Sequence[tuple[int, Context]] = (),
           **around: Any) -> Batch:
     """A captured batch; columns that are not given are blank, time follows the number at 100 Hz unless given."""
     names = {"imu": "imu-right"}
@@ -116,9 +116,10 @@ def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
     tables: dict[str, list[dict[str, Any]]] = {}
     for one in records:
         if one.topic == LINEAGE:
-            for table, columns in orjson.loads(one.value or b"")["tables"].items():
-                rows = zip(*columns.values(), strict=True)
-                tables.setdefault(table, []).extend(dict(zip(columns, row, strict=True)) for row in rows)
+            for table, blocks in orjson.loads(one.value or b"")["tables"].items():
+                for block in blocks:
+                    rows = zip(*block["each"].values(), strict=True)
+                    tables.setdefault(table, []).extend({**block["all"], **dict(zip(block["each"], row, strict=True))} for row in rows)
     return tables
 
 

@@ -254,5 +254,5 @@ def _segments(data: Mapping[str, Any], kinds: set[str], session: str) -> tuple[S
             raise ValueError(f"truth names a kind that the scenario has not, expected some of {', '.join(sorted(kinds))}")
         if _sessions(table["sessions"]) in {session, "all"}:
             truth = {kind: own.get(kind) or everywhere.get(kind) or table["zone"] for kind in kinds}
-            found.append(Segment(_ns(table["from_s"]), table["context"], truth))
+            found.append(Segment(_ns(table["from_s"]), Context(**table["context"]), truth))
     return tuple(found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from streams.events.step import Output, Parent, Tagged
 from streams.policy.policy import Policy
@@ -25,7 +26,7 @@ def answers(tagged: Sequence[Tagged], policy: Policy) -> list[Output]:
 def _answer(requests: Tagged, index: int, policy: Policy) -> Output:
     batch = requests.batch.part(index, index + 1, requests.batch.context)
     sentence = f"Your request is recorded as {batch.first_id}. Nothing is erased yet."
-    made = replace(batch, kind="answer", stream=stream(batch.stream), context={},
+    made = replace(batch, kind="answer", stream=stream(batch.stream), context=None,
                    columns={"intent": [KIND], "confidence": [1.0], "model_version": [0], "text": [sentence]})
     tagged = Tagged(made, requests.zone, policy.derive("answer", (requests.label,)), JOIN_RULE)
     return Output(ANSWERS, tagged, "answer", VERSION, (Parent(batch.source, batch.stream, batch.run.first, 1, 1),))

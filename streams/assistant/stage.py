@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from streams.assistant import requests
 from streams.events.identity import derived_stream
@@ -51,7 +52,7 @@ def _answer(query: Tagged, situation: Tagged, found: tuple[str, float], policy: 
     """Answer one query: its label joins those of query, situation and model."""
     batch = query.batch
     intent, confidence = found
-    made = replace(batch, kind="answer", stream=derived_stream(OPERATOR, batch.stream), context={},
+    made = replace(batch, kind="answer", stream=derived_stream(OPERATOR, batch.stream), context=None,
                    columns={"intent": [intent], "confidence": [confidence], "model_version": [serving.version], "text": [None]})
     label = policy.derive("answer", (query.label, situation.label, serving.label))
     answer = Tagged(made, policy.highest((query.zone, situation.zone, serving.zone)), label, JOIN_RULE)

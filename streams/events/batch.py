@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from streams.events.identity import format_id
 from streams.events.runs import Run
+from streams.limits import NUMBER_MAX
 
-Context = Mapping[str, Any]
+Place = Literal["home", "work", "street", "cafe", "clinic", "unknown"]
+PeopleNear = Literal["nobody", "household", "strangers"]
+
+
+class Context(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What a device says about its surroundings; hashable, so that what follows from one is decided once.
+
+    `consent` is the number of the consent record that the wearer gave on this device, 0 for none.
+    """
+
+    place: Place
+    people_near: PeopleNear
+    minor_near: bool
+    capture_light: bool
+    worn: bool
+    consent: Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+
+
 Change = tuple[int, Context]
 
-#: What a device may say about its surroundings, with the values it may say. `consent` is the number of the consent
-#: record that the wearer gave on this device, 0 for none.
+#: What a device may say about its surroundings, with the values it may say.
 CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
-    "place": frozenset({"home", "work", "street", "cafe", "clinic", "unknown"}),
-    "people_near": frozenset({"nobody", "household", "strangers"}),
+    "place": frozenset(get_args(Place)),
+    "people_near": frozenset(get_args(PeopleNear)),
     "minor_near": bool,
     "capture_light": bool,
     "worn": bool,
@@ -24,13 +43,13 @@ CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Consecutive events of one stream.
 
     Times are capture times in ns since the Unix epoch on the device's clock: `t0_ns + i * dt_ns`, or `t_ns[i]`.
     `columns` hold one list per field, each of `run.count` values. `changes` say from which event on the context is
     another one (index in the batch, full context); `position` is the offset in `glasses.captured`, which is the order.
+    A derived batch that no feedback is about has no context.
     """
 
     kind: str
@@ -42,7 +61,7 @@ class Batch:
     t0_ns: int
     dt_ns: int
     origin: str
-    context: Context
+    context: Context | None
     columns: Mapping[str, Sequence[Any]]
     t_ns: Sequence[int] | None = None
     changes: tuple[Change, ...] = ()
@@ -63,7 +82,12 @@ class Batch:
         """Capture time of the last event."""
         return self.time_ns(self.run.count - 1)
 
-    def spans(self) -> list[tuple[int, int, Context]]:
+    @property
+    def consent(self) -> int:
+        """Number of the consent that the device knew of, 0 for none."""
+        return self.context.consent if self.context is not None else 0
+
+    def spans(self) -> list[tuple[int, int, Context | None]]:
         """(start, end, context) of the parts with one context, `end` exclusive."""
         if not self.changes:
             return [(0, self.run.count, self.context)]
@@ -71,7 +95,7 @@ class Batch:
         ends = [*starts[1:], self.run.count]
         return list(zip(starts, ends, [self.context, *(context for _, context in self.changes)], strict=True))
 
-    def part(self, start: int, end: int, context: Context) -> Batch:
+    def part(self, start: int, end: int, context: Context | None) -> Batch:
         """Events `start` to `end` (exclusive) as a batch of their own, all in `context`."""
         run = Run(self.run.first + start * self.run.step, self.run.step, end - start)
         return replace(self, run=run, t0_ns=self.time_ns(start), context=context, changes=(),

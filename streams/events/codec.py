@@ -1,37 +1,56 @@
 """The value of a record: one JSON object, columnar (DESIGN section 4).
 
-`decode` checks structure only, with no work per event; `check_columns` checks the types of whole columns over all
-batches of a fetch at once, since one small check per batch would cost more than everything else together.
-Messages name fields, types and counts and never a value.
+A captured value is read by a compiled decoder that knows the fields and column types of every kind, so that a valid batch costs no
+work per event in Python. Whatever that decoder does not take is looked at again by `streams.events.check`, field by field, which
+accepts the rarer forms and says in a sentence what is wrong with the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
-from types import NoneType
-from typing import Any
+from typing import Annotated, Any, Literal, Union
 
+import msgspec
 import numpy as np
 import orjson
 import xxhash
+from msgspec.structs import asdict
 
-from streams.errors import MalformedError
-from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
-from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.kinds import KINDS, kind_named
+from streams.events import check
+from streams.events.batch import Batch, Context
+from streams.events.kinds import KINDS, Kind
 from streams.events.runs import Run
-from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
+from streams.limits import EVENTS_PER_BATCH_MAX, NAMES_KNOWN_MAX, NUMBER_MAX, VALUE_BYTES_MAX
 
-VERSION = 1
-_TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "text": frozenset((str,)), "flag": frozenset((bool,)),
-                                           "number?": frozenset((int, float, NoneType)), "text?": frozenset((str, NoneType))}
-_TIME_NS_MAX = 2**62
+VERSION = check.VERSION
+#: Beyond 64 bits the two decoders differ (int or float), so those numbers are left to `check`.
+_Number = Annotated[int, msgspec.Meta(ge=-2**63, le=2**63 - 1)] | float
+_COLUMNS: Mapping[str, Any] = {"number": list[_Number], "text": list[str], "flag": list[bool], "number?": list[_Number | None],
+                               "text?": list[str | None]}
+_Time = Annotated[int, msgspec.Meta(ge=0, le=check.TIME_NS_MAX)]
+Names = tuple[str, str, str, str, str, str]
+#: Names that were checked, by themselves: batches of one stream then share the very same strings.
+_names_known: dict[Names, Names] = {}
+
+
+def _wire(kind: Kind) -> type:
+    """Form of a captured value of `kind` without its rarer fields."""
+    columns = msgspec.defstruct(f"{kind.name}_columns", [(name, _COLUMNS[wanted]) for name, wanted in kind.columns.items()],
+                                forbid_unknown_fields=True, gc=False)
+    return msgspec.defstruct(kind.name, [
+        ("v", Literal[1]), ("device_id", str), ("wearer_id", str), ("session_id", str), ("stream", str),
+        ("first", Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]), ("n", Annotated[int, msgspec.Meta(ge=1, le=EVENTS_PER_BATCH_MAX)]),
+        ("clock", str), ("origin", str), ("context", Context), ("columns", columns), ("t0_ns", _Time), ("dt_ns", _Time, -1),
+        ("t_ns", list[_Time] | None, None)], tag_field="kind", tag=kind.name, forbid_unknown_fields=True, gc=False)
+
+
+_decoder = msgspec.json.Decoder(Union[tuple(_wire(kind) for kind in KINDS.values() if kind.captured)])  # noqa: UP007
 
 
 def digest(value: bytes) -> str:
     """XXH3-128 of bytes, as hex: tells equal from different, not a signature."""
-    return str(xxhash.xxh3_128_hexdigest(value))
+    return xxhash.xxh3_128_hexdigest(value)
 
 
 def encode(batch: Batch, **extra: Any) -> bytes:
@@ -39,154 +58,61 @@ def encode(batch: Batch, **extra: Any) -> bytes:
     value: dict[str, Any] = {
         "v": VERSION, "kind": batch.kind, "device_id": batch.source, "wearer_id": batch.wearer_id, "session_id": batch.session_id,
         "stream": batch.stream, "first": batch.run.first, "n": batch.run.count, "t0_ns": batch.t0_ns, "dt_ns": batch.dt_ns,
-        "clock": batch.clock, "origin": batch.origin, "context": batch.context, **extra, "columns": batch.columns}
+        "clock": batch.clock, "origin": batch.origin, "context": {} if batch.context is None else asdict(batch.context), **extra,
+        "columns": batch.columns}
     if batch.run.step != 1:
         value["step"] = batch.run.step
     if batch.t_ns is not None:
         del value["dt_ns"]
         value["t_ns"] = batch.t_ns
     if batch.changes:
-        value["context_changes"] = [{"at": at, **context} for at, context in batch.changes]
+        value["context_changes"] = [{"at": at, **asdict(context)} for at, context in batch.changes]
     return orjson.dumps(value)
 
 
 def decode(value: bytes | None, position: int, *, captured: bool = True) -> Batch:
     """Read a batch, a captured one or a derived one; MalformedError with field, found (type or count) and expected."""
-    if value is None or len(value) > VALUE_BYTES_MAX:
-        found = "no value" if value is None else f"{len(value)} bytes"
-        raise MalformedError(f"value: found {found}, expected at most {VALUE_BYTES_MAX} bytes of JSON")
+    found = _decode_plain(value, position) if captured and value is not None else None
+    return found if found is not None else check.decode(value, position, captured=captured)
+
+
+def _decode_plain(value: bytes, position: int) -> Batch | None:
+    """Batch of a captured value in the plain form; None for any other, right or wrong."""
+    # Escapes and other alphabets are rare, and in them two decoders may differ.
+    if len(value) > VALUE_BYTES_MAX or not value.isascii() or b"\\" in value:
+        return None
     try:
-        fields = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        raise MalformedError("value: found bytes that are not JSON, expected one JSON object") from None
-    if type(fields) is not dict:
-        raise MalformedError(f"value: found a JSON {type(fields).__name__}, expected an object")
-    if fields.get("v") != VERSION:
-        raise MalformedError(f"v: found another version or none, expected {VERSION}")
-    kind = kind_named(fields.get("kind"), captured=captured)
-    count = _integer(fields, "n", 1, EVENTS_PER_BATCH_MAX)
-    first = _integer(fields, "first", 0, NUMBER_MAX)
-    step = _integer(fields, "step", 1, NUMBER_MAX) if "step" in fields else 1
-    if captured and step != 1:
-        raise MalformedError("step: a captured batch has consecutive numbers, remove the field")
-    columns = _columns(fields.get("columns"), kind.name, count)
-    t_ns = fields.get("t_ns")
-    if t_ns is None:
-        t0_ns, dt_ns = _integer(fields, "t0_ns", 0, _TIME_NS_MAX), _integer(fields, "dt_ns", 0, _TIME_NS_MAX)
+        wire = _decoder.decode(value)
+    except msgspec.MsgspecError:
+        return None
+    columns: dict[str, list[Any]] = asdict(wire.columns)
+    count, t0_ns, dt_ns, t_ns = wire.n, wire.t0_ns, wire.dt_ns, wire.t_ns
+    right = wire.first + count <= NUMBER_MAX
+    for values in columns.values():
+        right = right and len(values) == count
+    if t_ns is not None:
+        right = right and len(t_ns) == count
+        t0_ns, dt_ns = t_ns[0] if right else 0, 0
     else:
-        t0_ns, dt_ns = _check_times(t_ns, count), 0
-    context = _check_context(fields.get("context"), "context")
-    return Batch(
-        kind=kind.name, source=_name(fields, "device_id"), wearer_id=_name(fields, "wearer_id"), session_id=_name(fields, "session_id"),
-        stream=_stream(fields), run=Run(first, step, count), t0_ns=t0_ns, dt_ns=dt_ns, origin=_text(fields, "origin"), context=context,
-        columns=columns, t_ns=t_ns, changes=_changes(fields.get("context_changes"), context, count), position=position,
-        clock=_text(fields, "clock"))
+        right = right and dt_ns >= 0 and t0_ns + dt_ns * (count - 1) <= check.TIME_NS_MAX
+    names = (wire.device_id, wire.wearer_id, wire.session_id, wire.stream, wire.origin, wire.clock)
+    known = (_names_known.get(names) or _learn(names)) if right else None
+    if known is None:
+        return None
+    source, wearer, session, stream, origin, clock = known
+    return Batch(type(wire).__name__, source, wearer, session, stream, Run(wire.first, 1, count), t0_ns, dt_ns, origin, wire.context,
+                 columns, t_ns, (), position, clock)
 
 
-def _integer(fields: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
-    value = fields.get(name)
-    if type(value) is not int or not lowest <= value <= highest:
-        found = type(value).__name__ if type(value) is not int else "a number out of range"
-        raise MalformedError(f"{name}: found {found}, expected an integer from {lowest} to {highest}")
-    return value
+def _learn(names: Names) -> Names | None:
+    """Remember names that are right; None for wrong ones."""
+    if not check.right_names(*names):
+        return None
+    if len(_names_known) >= NAMES_KNOWN_MAX:
+        _names_known.clear()
+    return _names_known.setdefault(names, names)
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if type(value) is not str or not 0 < len(value) <= 200:
-        raise MalformedError(f"{name}: found {type(value).__name__}, expected a text of 1 to 200 characters")
-    return value
-
-
-def _name(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if type(value) is not str or NAME_PATTERN.fullmatch(value) is None:
-        raise MalformedError(f"{name}: found no usable name, expected lower-case letters, digits and hyphens, at most 63")
-    return value
-
-
-def _stream(fields: Mapping[str, Any]) -> str:
-    value = fields.get("stream")
-    if type(value) is not str or STREAM_PATTERN.fullmatch(value) is None:
-        raise MalformedError("stream: found no usable name, expected one such as imu-right or imu-right~2")
-    return value
-
-
-def _columns(columns: Any, kind: str, count: int) -> dict[str, list[Any]]:
-    expected = KINDS[kind].columns
-    if type(columns) is not dict or columns.keys() != expected.keys():
-        raise MalformedError(f"columns: found other names than the {len(expected)} of kind {kind}, expected {', '.join(expected)}")
-    for name, values in columns.items():
-        if type(values) is not list or len(values) != count:
-            found = f"{len(values)} values" if type(values) is list else type(values).__name__
-            raise MalformedError(f"columns.{name}: found {found}, expected a list of n = {count}")
-    return columns
-
-
-def _check_times(t_ns: Any, count: int) -> int:
-    if type(t_ns) is not list or len(t_ns) != count:
-        raise MalformedError(f"t_ns: found another length or type, expected a list of n = {count} integers")
-    if any(type(t) is not int or not 0 <= t <= _TIME_NS_MAX for t in t_ns):
-        raise MalformedError("t_ns: found a value that is no time, expected integers, nanoseconds since the epoch")
-    return int(t_ns[0])
-
-
-def _check_context(context: Any, path: str) -> Context:
-    if type(context) is not dict or context.keys() != CONTEXT_VALUES.keys():
-        raise MalformedError(f"{path}: found other fields, expected {', '.join(CONTEXT_VALUES)}")
-    for name, allowed in CONTEXT_VALUES.items():
-        value = context[name]
-        if isinstance(allowed, type):
-            if type(value) is not allowed:
-                raise MalformedError(f"{path}.{name}: found {type(value).__name__}, expected {allowed.__name__}")
-        elif value not in allowed:
-            raise MalformedError(f"{path}.{name}: found a word that is not known, expected one of {', '.join(sorted(allowed))}")
-    if not 0 <= context["consent"] <= NUMBER_MAX:
-        raise MalformedError(f"{path}.consent: found a number out of range, expected 0 to {NUMBER_MAX}")
-    return dict(context)
-
-
-def _changes(changes: Any, context: Context, count: int) -> tuple[Change, ...]:
-    if changes is None:
-        return ()
-    if type(changes) is not list:
-        raise MalformedError(f"context_changes: found {type(changes).__name__}, expected a list")
-    result: list[Change] = []
-    before = 0
-    for change in changes:
-        at = change.get("at") if type(change) is dict else None
-        if type(at) is not int or not before < at < count:
-            raise MalformedError("context_changes: `at` must be an index inside the batch, increasing")
-        before = at
-        context = _check_context({**context, **{k: v for k, v in change.items() if k != "at"}}, "context_changes")
-        result.append((at, context))
-    return tuple(result)
-
-
-def column(batches: Iterable[Batch], name: str) -> np.ndarray[Any, Any]:
-    """One column of many batches, end to end."""
-    return np.array(list(chain.from_iterable(batch.columns[name] for batch in batches)))
-
-
-def check_columns(batches: Sequence[Batch]) -> dict[int, str]:
-    """Check column types of batches of any kinds; return the index of each bad batch with the reason.
-
-    All batches of a kind are checked in one go; only when that fails is each looked at alone.
-    """
-    bad: dict[int, str] = {}
-    by_kind: dict[str, list[int]] = {}
-    for index, batch in enumerate(batches):
-        by_kind.setdefault(batch.kind, []).append(index)
-    for kind, indices in by_kind.items():
-        for name, wanted in KINDS[kind].columns.items():
-            if _has_type([batches[i] for i in indices], name, wanted):
-                continue
-            for i in indices:
-                if not _has_type([batches[i]], name, wanted):
-                    bad.setdefault(i, f"columns.{name}: found a value of another type, expected {wanted} in every place")
-    return bad
-
-
-def _has_type(batches: Sequence[Batch], name: str, wanted: str) -> bool:
-    # The set of types is exact whatever stands beside a value; numpy's common type would depend on how a fetch was cut.
-    return _TYPES[wanted].issuperset(map(type, chain.from_iterable(batch.columns[name] for batch in batches)))
+def column(batches: Iterable[Batch], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """One column of numbers of many batches, end to end."""
+    return np.fromiter(chain.from_iterable(batch.columns[name] for batch in batches), dtype=np.float64)

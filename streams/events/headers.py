@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import xxhash
 
+from streams.errors import MalformedError
 from streams.events.batch import Batch
 from streams.events.identity import format_id
 from streams.events.kinds import KINDS
 from streams.events.record import Headers
 from streams.events.step import Parent
+from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, HEADERS_MAX
 
 RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label", "sightline-parents"
 #: A device that sends one of these pretends to be the zones stage.
 RESERVED = frozenset({ZONE, LABEL, PARENTS})
+_TAG = (ZONE, LABEL)
 
 
 def rfc3339(t_ns: int) -> str:
     """Time in UTC with microseconds, for `ce_time`."""
     seconds, rest = divmod(t_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def traceparent(root_id: str, own_id: str) -> bytes:
@@ -34,14 +43,15 @@ def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]
     own_id = batch.first_id
     return [
         ("ce_specversion", b"1.0"), ("ce_id", own_id.encode()), ("ce_source", batch.source.encode()),
-        ("ce_type", KINDS[batch.kind].event_type.encode()), ("ce_time", rfc3339(batch.t0_ns).encode()),
+        ("ce_type", KINDS[batch.kind].event_type_bytes), ("ce_time", rfc3339(batch.t0_ns).encode()),
         ("content-type", b"application/json"), ("traceparent", traceparent(root_id or own_id, own_id)),
         (RUN, f"{batch.run.first} {batch.run.step} {batch.run.count}".encode())]
 
 
-def tag(zone: str, label: str) -> list[tuple[str, bytes]]:
+@lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
+def tag(zone: str, label: str) -> Headers:
     """Headers that say what may be done with the batch."""
-    return [(ZONE, zone.encode()), (LABEL, label.encode())]
+    return (ZONE, zone.encode()), (LABEL, label.encode())
 
 
 def root_of(source: str, parents: Sequence[Parent]) -> str:
@@ -97,6 +107,23 @@ def _varint(out: bytearray, number: int) -> None:
     out.append(number)
 
 
-def forged_header(headers: Headers) -> str | None:
-    """First header of a record that only the zones stage may write, if any: on `glasses.captured` it is a forgery."""
-    return next((name for name, _ in headers if name in RESERVED), None)
+def check_headers(batch: Batch, key: bytes | None, headers: Headers) -> None:
+    """Raise MalformedError where a captured record's key and headers forge something, or contradict its value.
+
+    A name that stands twice would be read one way here and another way elsewhere, so it is refused.
+    """
+    named = dict(headers)
+    if not RESERVED.isdisjoint(named):
+        forged = next(name for name, _ in headers if name in RESERVED)
+        raise MalformedError(f"headers: found {forged}, which only the zones stage may write; send the batch without it")
+    source, run = batch.source.encode(), batch.run
+    if key != source:
+        raise MalformedError("key: found another one than device_id, expected the key to be the device, or its order is lost")
+    if named.get("ce_id") != batch.first_id.encode():
+        raise MalformedError("headers: ce_id is missing or names another event than the batch's first")
+    if named.get(RUN) != b"%d %d %d" % (run.first, run.step, run.count):
+        raise MalformedError(f"headers: {RUN} is missing or says another run than the value, expected first, step and count of its events")
+    if named.get("ce_type") != KINDS[batch.kind].event_type_bytes or named.get("ce_source") != source:
+        raise MalformedError("headers: ce_type or ce_source is missing or contradicts the value's kind or device_id")
+    if len(named) != len(headers) or len(headers) > HEADERS_MAX - len(_TAG):
+        raise MalformedError(f"headers: found a name twice, or more than {HEADERS_MAX - len(_TAG)} headers; send each once")

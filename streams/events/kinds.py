@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from streams.errors import MalformedError
@@ -16,7 +17,7 @@ from streams.errors import MalformedError
 ColumnType = Literal["number", "text", "flag", "number?", "text?"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
     """One kind of event: who makes it and what its columns hold (name to type, units in the name)."""
 
@@ -28,6 +29,11 @@ class Kind:
     def event_type(self) -> str:
         """CloudEvents `type`."""
         return f"glasses.{self.name}.v1"
+
+    @cached_property
+    def event_type_bytes(self) -> bytes:
+        """The same, as it stands in a header."""
+        return self.event_type.encode()
 
 
 def _numbers(*names: str) -> dict[str, ColumnType]:

@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from msgspec import Struct
+
+#: 2^62 ns in whole milliseconds: the year 2116.
+TIMESTAMP_MS_MAX = 2**62 // 1_000_000
+
 State = TypeVar("State")
 Headers = Sequence[tuple[str, bytes]]
 
@@ -49,8 +54,7 @@ class StoredRecord:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """One record to be written; `partition` is explicit, `timestamp_ms` is event time."""
 
     topic: str
@@ -107,3 +111,8 @@ class Core(Protocol[State]):
         takes up no recorded input that its state does not already name. `poisoned`: offset to reason of records
         that made an earlier attempt fail: they are rejected without being looked into.
         """
+
+
+def event_time_ns(record: Received) -> int:
+    """Time of a record in ns since the Unix epoch, 0 ... 2^62: a producer may claim any, and a store holds 64 bits."""
+    return min(max(record.timestamp, 0), TIMESTAMP_MS_MAX) * 1_000_000

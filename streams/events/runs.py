@@ -8,11 +8,11 @@ An edge run says: child number `child.first + i * child.step` comes from parents
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Run:
+class Run(Struct, frozen=True, order=True, gc=False):
     """`count` numbers from `first`, `step` apart."""
 
     first: int
@@ -35,8 +35,7 @@ class Run:
         return isinstance(number, int) and self.first <= number <= self.last and (number - self.first) % self.step == 0
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeRun:
+class EdgeRun(Struct, frozen=True):
     """Children of one stream and their parents in one other stream, in one formula."""
 
     child: Run
@@ -61,6 +60,19 @@ def consecutive(numbers: Iterable[int]) -> list[Run]:
         else:
             runs.append(Run(number, 1, 1))
     return runs
+
+
+def longer_run(earlier: Run, later: Run) -> Run | None:
+    """Return both as one run, or None when the later one does not continue the earlier."""
+    if earlier.count == 1 and later.count == 1:
+        step = later.first - earlier.first
+    else:
+        step = earlier.step if earlier.count > 1 else later.step
+        if later.count > 1 and later.step != step:
+            return None
+    if step < 1 or later.first != earlier.first + step * earlier.count:
+        return None
+    return Run(earlier.first, step, earlier.count + later.count)
 
 
 def extends(earlier: EdgeRun, later: EdgeRun) -> EdgeRun | None:

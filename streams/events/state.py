@@ -1,22 +1,22 @@
 """What a partition remembers between fetches: one immutable `DeviceState` a device, all of it bounded.
 
 States are values: a stage returns a new one and never changes the old, so a failed transaction needs no undoing and
-a checkpoint can compare two of them. JSON by orjson; labels as hex.
+a checkpoint can compare two of them. On `glasses.state` they are JSON; labels as hex.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+from msgspec import Struct, json
 
 Intervals = tuple[tuple[int, int], ...]
+#: One sample as its operator keeps it: a number, or a few that belong together.
+Sample = float | int | tuple[bool | float | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenWindow:
+class OpenWindow(Struct, frozen=True):
     """Samples of a window that has not closed: consecutive numbers from `first`, all in one zone and session."""
 
     kind: str
@@ -28,11 +28,10 @@ class OpenWindow:
     session_id: str
     wearer_id: str
     origin: str
-    samples: tuple[Any, ...]
+    samples: tuple[Sample, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(Struct, frozen=True):
     """A derived event that a later query's situation may cite; `position` is where in the partition it became known."""
 
     kind: str
@@ -45,8 +44,7 @@ class Recent:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAnswer:
+class OpenAnswer(Struct, frozen=True):
     """An answer that feedback may still come for, with what an example needs of its query."""
 
     number: int
@@ -62,34 +60,21 @@ class OpenAnswer:
     zone: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceState:
+class DeviceState(Struct, frozen=True):
     """All that is remembered of one device. `places` are anchors (number, latitude, longitude) in degrees."""
 
-    seen: Mapping[str, Intervals] = field(default_factory=dict)
+    seen: Mapping[str, Intervals] = {}
     known_streams: tuple[str, ...] = ()
-    windows: Mapping[str, OpenWindow] = field(default_factory=dict)
+    windows: Mapping[str, OpenWindow] = {}
     places: tuple[tuple[int, float, float], ...] = ()
     recents: tuple[Recent, ...] = ()
     answers: tuple[OpenAnswer, ...] = ()
 
     def dump(self) -> bytes:
         """JSON bytes; equal states have equal bytes."""
-        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS)
+        return json.encode(self, order="sorted")
 
     @classmethod
     def load(cls, value: bytes) -> DeviceState:
-        """State from `dump`'s bytes."""
-        fields = orjson.loads(value)
-        windows = {stream: {**window, "samples": _tuples(window["samples"])} for stream, window in fields["windows"].items()}
-        return cls(
-            seen={stream: tuple((low, high) for low, high in ranges) for stream, ranges in fields["seen"].items()},
-            known_streams=tuple(fields["known_streams"]),
-            windows={stream: OpenWindow(**window) for stream, window in windows.items()},
-            places=_tuples(fields["places"]),
-            recents=tuple(Recent(**recent) for recent in fields["recents"]),
-            answers=tuple(OpenAnswer(**answer) for answer in fields["answers"]))
-
-
-def _tuples(values: list[Any]) -> tuple[Any, ...]:
-    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
+        """State from `dump`'s bytes; msgspec.ValidationError when they are none."""
+        return json.decode(value, type=cls)

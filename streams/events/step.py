@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
 from streams.events.batch import Batch
 from streams.events.record import Headers
 from streams.events.runs import Run
@@ -17,8 +19,7 @@ Verdict = Literal["allow", "deny", "unconfigured"]
 Directness = Literal["direct", "indirect"]
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(Struct, frozen=True):
     """Parents of a derived run in one stream: child i comes from `first + i * step ... + width - 1`."""
 
     source: str
@@ -30,8 +31,7 @@ class Parent:
     declassifier: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Struct, frozen=True):
     """A batch with its zone and label (packed bytes); what the policy looked at is `attributes`."""
 
     batch: Batch
@@ -41,8 +41,7 @@ class Tagged:
     attributes: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """A tagged batch on its way to a topic. `parents` is empty for captured batches.
 
     `value` and `headers` are given where a record is forwarded as it came; `source_digest` where a batch was split.
@@ -59,8 +58,7 @@ class Output:
     source_digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """One verdict about one run of events at one crossing."""
 
     source: str
@@ -79,8 +77,7 @@ class Decision:
     consent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """A batch, or a record that is none, on its way to `glasses.rejected`.
 
     `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from streams.errors import MalformedError
 from streams.events.identity import EventId, derived_stream
@@ -82,7 +83,7 @@ def _example(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Polic
         labels.append(serving.label)
         zones.append(serving.zone)
         parents.append(Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect"))
-    tagged = Tagged(example, policy.highest(zones), policy.derive("example", labels), JOIN_RULE)
+    tagged = Tagged(example, policy.highest(zones), policy.derive("example", tuple(labels)), JOIN_RULE)
     if decide(tagged, EXAMPLES, policy, step) and decide(tagged, STORE, policy, step):
         step.outputs.append(Output(EXAMPLES, tagged, OPERATOR, VERSION, tuple(parents)))
 

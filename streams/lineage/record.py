@@ -1,77 +1,135 @@
 """From a Step to lineage rows: nothing that a stage did is left out, and nothing that is not lineage comes in.
 
 Decisions and edges that continue one another become one row; a captured batch keeps a row of its own, since its place
-and digest are its own.
+and digest are its own. Rows travel in blocks: what all rows of a block say is said once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from streams.events.codec import digest
 from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
-from streams.events.runs import EdgeRun, Run, extends
+from streams.events.runs import EdgeRun, Run, extends, longer_run
 from streams.events.step import Decision, Output, Parent, Reject, Step
 from streams.lineage.tables import TABLES
 from streams.topology import CAPTURED, LINEAGE
 
-ROWS_PER_RECORD_MAX = 2000
+ROWS_PER_RECORD_MAX = 4000
+RECORD_BYTES_MAX = 768 * 1024
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 
 
-def rows_of(step: Step, policy_version: str, topic: str, partition: int, values: Mapping[int, bytes]) -> Rows:
-    """Rows of one fetch of `topic`/`partition`; `values` are the bytes of each output by its index in the step."""
+class Block(Struct):
+    """Rows of one table: `all` holds what every row says, `each` one list a column for the rest."""
+
+    all: dict[str, Any]
+    each: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.each.values())))
+
+    def part(self, start: int, end: int) -> Block:
+        """Rows `start` to `end` (exclusive)."""
+        return Block(self.all, {name: values[start:end] for name, values in self.each.items()})
+
+
+Blocks = dict[str, list[Block]]
+
+
+def blocks_of(step: Step, policy_version: str, topic: str, partition: int, values: Sequence[bytes]) -> Blocks:
+    """Rows of one fetch of `topic`/`partition`; `values` are the bytes of each output, in the step's order."""
     return {
-        "events": [_event(output, policy_version, partition, values[i]) for i, output in enumerate(step.outputs)],
-        "edges": _edges(step.outputs),
-        "decisions": [_decision(decision, policy_version) for decision in _merged(step.decisions)],
-        "rejected": [_rejected(reject, policy_version, topic, partition) for reject in step.rejects]}
+        "events": _events(step.outputs, policy_version, partition, values),
+        "edges": blocks("edges", _edges(step.outputs)),
+        "decisions": blocks("decisions", [_decision(decision, policy_version) for decision in _merged(step.decisions)]),
+        "rejected": blocks("rejected", [_rejected(reject, policy_version, topic, partition) for reject in step.rejects])}
 
 
-def stream_rows(outputs: Iterable[Output], known: Iterable[str]) -> list[Row]:
-    """Rows of the streams among `outputs` that are not yet `known` (by name), in order of appearance."""
-    found = dict.fromkeys(known)
-    rows = []
-    for output in outputs:
-        batch = output.tagged.batch
-        if batch.stream not in found:
-            found[batch.stream] = None
-            rows.append({"source": batch.source, "stream": batch.stream, "kind": batch.kind, "captured": KINDS[batch.kind].captured})
-    return rows
+def blocks(table: str, rows: Sequence[Row]) -> list[Block]:
+    """Any rows of a table as blocks."""
+    return [Block({}, {name: [row[name] for row in rows] for name in TABLES[table]})] if rows else []
 
 
-def encode(rows: Rows, partition: int, key: bytes, timestamp_ms: int) -> list[Outgoing]:
-    """Records for `glasses.lineage`: column lists by table, a bounded number of rows each, in order."""
-    records = []
-    left = {table: content for table, content in rows.items() if content}
-    while left:
-        taken: dict[str, dict[str, list[Any]]] = {}
-        room = ROWS_PER_RECORD_MAX
-        for table in list(left):
-            part, left[table] = left[table][:room], left[table][room:]
-            room -= len(part)
-            taken[table] = {name: [row[name] for row in part] for name in TABLES[table]}
-            if left[table]:
-                break
-            del left[table]
-        records.append(Outgoing(LINEAGE, partition, key, orjson.dumps({"v": 1, "tables": taken}), (("content-type", b"application/json"),),
-                                timestamp_ms))
+def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> list[Outgoing]:
+    """Records for `glasses.lineage`, a bounded number of rows and bytes each, in order."""
+    records: list[Outgoing] = []
+    taken: Blocks = {}
+    room = ROWS_PER_RECORD_MAX
+
+    def write(some: Blocks) -> None:
+        value = orjson.dumps({"v": 1, "tables": {
+            table: [{"all": block.all, "each": block.each} for block in content] for table, content in some.items()}})
+        rows = sum(len(block) for content in some.values() for block in content)
+        if len(value) > RECORD_BYTES_MAX and rows > 1:
+            for half in _halves(some, rows // 2):
+                write(half)
+            return
+        records.append(Outgoing(LINEAGE, partition, key, value, (("content-type", b"application/json"),), timestamp_ms))
+
+    for table, content in tables.items():
+        for block in content:
+            start, count = 0, len(block)
+            while start < count:
+                end = min(count, start + room)
+                taken.setdefault(table, []).append(block if end - start == count else block.part(start, end))
+                room -= end - start
+                start = end
+                if not room:
+                    write(taken)
+                    taken, room = {}, ROWS_PER_RECORD_MAX
+    if taken:
+        write(taken)
     return records
 
 
-def _event(output: Output, policy_version: str, partition: int, value: bytes) -> Row:
-    batch, tagged = output.tagged.batch, output.tagged
-    return {"source": batch.source, "stream": batch.stream, **_run(batch.run), "kind": batch.kind, "zone": tagged.zone,
-            "label": tagged.label.hex(), "rule": tagged.rule, "policy_version": policy_version, "wearer": batch.wearer_id,
-            "session": batch.session_id, "t_first_ns": batch.t0_ns, "t_last_ns": batch.last_ns,
-            "topic": CAPTURED if KINDS[batch.kind].captured else output.topic, "partition": partition, "offset": batch.position,
-            "bytes": len(value), "digest": digest(value), "split_from": output.source_digest, "origin": batch.origin}
+def _halves(tables: Blocks, first: int) -> tuple[Blocks, Blocks]:
+    """The first `first` rows, and the rest."""
+    front: Blocks = {}
+    back: Blocks = {}
+    for table, content in tables.items():
+        for block in content:
+            here = min(first, len(block))
+            first -= here
+            if here:
+                front.setdefault(table, []).append(block.part(0, here))
+            if here < len(block):
+                back.setdefault(table, []).append(block.part(here, len(block)))
+    return front, back
+
+
+def _events(outputs: Sequence[Output], policy_version: str, partition: int, values: Sequence[bytes]) -> list[Block]:
+    """A row an output; those of one stream, zone and session are one block."""
+    groups: dict[tuple[Any, ...], list[tuple[Output, bytes]]] = {}
+    for output, value in zip(outputs, values, strict=True):
+        tagged = output.tagged
+        batch = tagged.batch
+        key = (batch.source, batch.stream, tagged.zone, tagged.label, tagged.rule, batch.session_id, batch.wearer_id, batch.origin,
+               batch.run.step, batch.kind, output.topic, output.source_digest)
+        group = groups.get(key)
+        if group is None:
+            groups[key] = [(output, value)]
+        else:
+            group.append((output, value))
+    found = []
+    for (source, stream, zone, label, rule, session, wearer, origin, step, kind, topic, split_from), members in groups.items():
+        batches = [output.tagged.batch for output, _ in members]
+        found.append(Block(
+            {"source": source, "stream": stream, "step": step, "kind": kind, "zone": zone, "label": label.hex(), "rule": rule,
+             "policy_version": policy_version, "wearer": wearer, "session": session,
+             "topic": CAPTURED if KINDS[kind].captured else topic, "partition": partition, "split_from": split_from, "origin": origin},
+            {"first": [batch.run.first for batch in batches], "count": [batch.run.count for batch in batches],
+             "t_first_ns": [batch.t0_ns for batch in batches], "t_last_ns": [batch.last_ns for batch in batches],
+             "offset": [batch.position for batch in batches], "bytes": [len(value) for _, value in members],
+             "digest": [digest(value) for _, value in members]}))
+    return found
 
 
 def _edges(outputs: Sequence[Output]) -> list[Row]:
@@ -101,24 +159,20 @@ def _edge(key: tuple[Any, ...], run: EdgeRun) -> Row:
 
 
 def _merged(decisions: Iterable[Decision]) -> list[Decision]:
-    """Decisions about consecutive events that say the same become one, in order of the first."""
-    merged: dict[tuple[Any, ...], list[tuple[Decision, int]]] = {}
-    order: list[tuple[tuple[Any, ...], int]] = []
+    """Decisions that say the same about events that continue one another become one, in order of the first."""
+    merged: dict[tuple[Any, ...], list[int]] = {}
+    runs: list[tuple[Decision, Run]] = []
     for decision in decisions:
         key = (decision.source, decision.stream, decision.sink, decision.verdict, decision.zone, decision.label, decision.rule,
                decision.attributes, decision.consent)
         said = merged.setdefault(key, [])
-        first, count = (said[-1][0].run.first, said[-1][1]) if said else (0, 0)
-        if count and said[-1][0].run.step == decision.run.step == 1 and first + count == decision.run.first:
-            said[-1] = (said[-1][0], count + decision.run.count)
+        longer = longer_run(runs[said[-1]][1], decision.run) if said else None
+        if longer is None:
+            said.append(len(runs))
+            runs.append((decision, decision.run))
         else:
-            order.append((key, len(said)))
-            said.append((decision, decision.run.count))
-    return [_lengthened(*merged[key][at]) for key, at in order]
-
-
-def _lengthened(decision: Decision, count: int) -> Decision:
-    return decision if count == decision.run.count else replace(decision, run=Run(decision.run.first, 1, count))
+            runs[said[-1]] = (runs[said[-1]][0], longer)
+    return [decision if run is decision.run else replace(decision, run=run) for decision, run in runs]
 
 
 def _run(run: Run) -> Row:
@@ -126,8 +180,7 @@ def _run(run: Run) -> Row:
 
 
 def _decision(decision: Decision, policy_version: str) -> Row:
-    fields = {name: getattr(decision, name) for name in Decision.__slots__ if name != "run"}
-    return {**fields, **_run(decision.run), "label": decision.label.hex(), "policy_version": policy_version}
+    return {**asdict(decision), **_run(decision.run), "label": decision.label.hex(), "policy_version": policy_version}
 
 
 def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -> Row:

@@ -44,8 +44,8 @@ def _text(attributes: Attributes) -> str:
 
 def attributes_of(kind: str, stream: str, context: Context) -> Attributes:
     """Attributes of events of a kind and stream in one context."""
-    return Attributes(kind, stream.partition("~")[0], context["place"], context["people_near"], context["minor_near"],
-                      context["capture_light"], context["worn"], context["consent"] > 0)
+    return Attributes(kind, stream.partition("~")[0], context.place, context.people_near, context.minor_near,
+                      context.capture_light, context.worn, context.consent > 0)
 
 
 def known_words() -> frozenset[str]:

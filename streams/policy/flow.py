@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from streams.events.step import Decision, Step, Tagged
-from streams.policy.policy import UNCONFIGURED, Flow, Policy
+from streams.policy.policy import Policy
 
 STORE, TRAINING_RUN = "store", "training-run"
 
 
 def decide(tagged: Tagged, sink: str, policy: Policy, step: Step) -> bool:
-    """Decide whether a tagged run may cross into `sink`, record the decision in `step`, and say whether it passes.
-
-    No zone or no label is unconfigured, which passes in no mode.
-    """
+    """Decide whether a tagged run may cross into `sink`, record the decision in `step`, and say whether it passes."""
     batch = tagged.batch
-    if tagged.zone == UNCONFIGURED:
-        flow = Flow("unconfigured", False, tagged.rule, "enforcing", "")
-    elif not tagged.label:
-        flow = Flow("unconfigured", False, f"kinds: the policy says nothing about {batch.kind}", "enforcing", "")
-    else:
-        flow = policy.flow(tagged.zone, tagged.label, sink)
+    flow = policy.decision(tagged, sink)
     step.decisions.append(Decision(
         batch.source, batch.stream, batch.run, batch.t0_ns, sink, flow.purpose, flow.verdict, flow.passed, flow.mode, tagged.zone,
-        tagged.label, flow.rule, tagged.attributes, int(batch.context.get("consent", 0))))
+        tagged.label, flow.rule, tagged.attributes, batch.consent))
     return flow.passed

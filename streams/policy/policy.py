@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from streams.events.step import Verdict
+from msgspec import Struct
+
+from streams.events.batch import Context
+from streams.events.step import Tagged, Verdict
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 from streams.policy import label as lattice
-from streams.policy.attributes import Attributes
+from streams.policy.attributes import Attributes, attributes_of
 
 UNCONFIGURED = "unconfigured"
 
@@ -29,6 +32,18 @@ class Zone:
     program: Any
     mode: str
     retention: str
+
+
+class Tag(Struct, frozen=True):
+    """What the zones stage says of an event: its zone by `rule`, its packed label, and the attributes that were looked at.
+
+    The label is empty where the policy says nothing about the kind.
+    """
+
+    zone: str
+    rule: str
+    label: bytes
+    attributes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +67,7 @@ class Declassifier:
     retention: str
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """One decision: the verdict, whether the data passes (a deny does in logging mode), and the rule that says so."""
 
     verdict: Verdict
@@ -100,7 +114,10 @@ class Policy:
     def __post_init__(self) -> None:
         self._zones_by_name = {zone.name: zone for zone in self.zones}
         self.zone_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._zone_of)
+        self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._tag_of)
         self.flow = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._flow)
+        self.derive = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._derive)
+        self.header = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._header)
 
     def _zone_of(self, attributes: Attributes) -> tuple[str, str]:
         """Return (zone, rule) for a combination of attributes; zone is `unconfigured` when no condition holds."""
@@ -110,11 +127,27 @@ class Policy:
                 return zone.name, f"zones.{zone.name}.when"
         return UNCONFIGURED, "no zone's condition holds"
 
+    def _tag_of(self, kind: str, stream: str, context: Context | None) -> Tag:
+        """Tag of captured events of a kind and stream in one context; the very same object for the same combination."""
+        if context is None:
+            return Tag(UNCONFIGURED, "the batch says nothing about its surroundings", b"", "")
+        attributes = attributes_of(kind, stream, context)
+        zone, rule = self.zone_of(attributes)
+        return Tag(zone, rule, self.label_of(kind, zone) or b"", attributes.text())
+
+    def decision(self, tagged: Tagged, sink: str) -> Flow:
+        """Decide whether a tagged run may cross into `sink`; no zone or no label is unconfigured, which passes in no mode."""
+        if tagged.zone == UNCONFIGURED:
+            return Flow("unconfigured", False, tagged.rule, "enforcing", "")
+        if not tagged.label:
+            return Flow("unconfigured", False, f"kinds: the policy says nothing about {tagged.batch.kind}", "enforcing", "")
+        return self.flow(tagged.zone, tagged.label, sink)
+
     def label_of(self, kind: str, zone: str) -> bytes | None:
         """Label of captured events of `kind` in `zone`; None when the policy says nothing about the kind."""
         return self.labels.get((kind, zone))
 
-    def derive(self, kind: str, labels: Iterable[bytes]) -> bytes:
+    def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
         """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4)."""
         return lattice.join([*labels, self.derived[kind]])
 
@@ -136,7 +169,7 @@ class Policy:
                 return Flow("deny", mode == "logging", f"sinks.{sink}: {name[:-1]} {word} is not permitted", mode, found.purpose)
         return Flow("allow", True, f"sinks.{sink}", mode, found.purpose)
 
-    def header(self, packed: bytes) -> str:
+    def _header(self, packed: bytes) -> str:
         """Text of a label for a record header: readable by whoever has the policy."""
         return f"{self.version}:{packed.hex()}"
 

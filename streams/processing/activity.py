@@ -8,14 +8,13 @@ assessment of daily physical activity", IEEE TBME 44(3), 1997.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from streams.events.codec import column
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow, Columns
 
 WINDOW_SAMPLES = 100
 STANDARD_GRAVITY_MPS2 = 9.80665
@@ -24,10 +23,14 @@ BOUNDS = ((0.060 * STANDARD_GRAVITY_MPS2, "still"), (0.172 * STANDARD_GRAVITY_MP
 FASTEST = "running"
 
 
+#: Far above what any sensor of a wearable reads; without a bound a claimed number could overflow.
+ACCEL_MAX_MPS2 = 1e5
+
+
 def samples(batches: Sequence[Tagged]) -> list[list[float]]:
     """Acceleration norm in m/s² of every event, one list a batch, from one array over all batches."""
     plain = [tagged.batch for tagged in batches]
-    x, y, z = (column(plain, f"accel_{axis}_mps2") for axis in "xyz")
+    x, y, z = (column(plain, f"accel_{axis}_mps2").clip(-ACCEL_MAX_MPS2, ACCEL_MAX_MPS2) for axis in "xyz")
     norms = np.sqrt(x * x + y * y + z * z).round(6).tolist()
     lists, at = [], 0
     for batch in plain:
@@ -41,7 +44,18 @@ def classify(spread_mps2: float) -> str:
     return next((name for bound, name in BOUNDS if spread_mps2 < bound), FASTEST)
 
 
-def values(closed: ClosedWindow, places: Anchors) -> tuple[dict[str, Any], Anchors]:
-    """Columns of the activity event that a window makes; the device's places stay as they are."""
-    spread = round(float(np.std(np.array(closed.window.samples))), 6)
-    return {"activity": classify(spread), "accel_norm_std_mps2": spread, "samples": closed.count}, places
+def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+    """Columns of the activity event that each window makes; places stay as they are.
+
+    Windows of one length are one array, whose rows numpy sums alike however many there are: a fetch's cut changes nothing.
+    """
+    spreads = [0.0] * len(closed)
+    by_count: dict[int, list[int]] = {}
+    for index, one in enumerate(closed):
+        by_count.setdefault(one.count, []).append(index)
+    for indices in by_count.values():
+        rows = np.array([closed[index].window.samples for index in indices])
+        for index, spread in zip(indices, rows.std(axis=1).round(6).tolist(), strict=True):
+            spreads[index] = spread
+    return [{"activity": classify(spread), "accel_norm_std_mps2": spread, "samples": one.count}
+            for one, spread in zip(closed, spreads, strict=True)], places

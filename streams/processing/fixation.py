@@ -9,14 +9,14 @@ fixation filter", 2012, because there the noise of neighbouring samples alone is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow, Columns
 
 Floats = NDArray[np.float64]
 #: (time in ns, yaw and pitch in rad, worn); a plain tuple, since it lies in the device's state.
@@ -70,14 +70,17 @@ def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
     return [False] * min(lag, len(t_ns)) + [bool(one) for one in moved.tolist()]
 
 
-def values(closed: ClosedWindow, places: Anchors) -> tuple[dict[str, Any] | None, Anchors]:
-    """Columns of the fixation that a run makes, None where it is none; the device's places stay as they are."""
-    run: Sequence[Sample] = closed.window.samples
+def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+    """Columns of the fixation that each run makes, None where it is none; places stay as they are."""
+    return [_fixation(one.window.samples) for one in closed], places
+
+
+def _fixation(run: Sequence[Any]) -> Columns | None:
     duration_ns = run[-1][0] - run[0][0]
     if duration_ns < DURATION_MIN_NS or not run[0][3]:
-        return None, places
+        return None
     yaw, pitch = np.array([sample[1] for sample in run]), np.array([sample[2] for sample in run])
     centre = float(yaw.mean()), float(pitch.mean())
     apart = np.hypot((yaw - centre[0]) * math.cos(centre[1]), pitch - centre[1])
     return {"duration_ms": round(duration_ns / 1e6, 1), "centre_yaw_rad": round(centre[0], 4), "centre_pitch_rad": round(centre[1], 4),
-            "dispersion_deg": round(math.degrees(float(np.sqrt((apart**2).mean()))), 3), "samples": len(run)}, places
+            "dispersion_deg": round(math.degrees(float(np.sqrt((apart**2).mean()))), 3), "samples": len(run)}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from streams.events.identity import derived_stream
 from streams.events.step import Tagged
 from streams.processing import activity, fixation, place, speech
-from streams.processing.windows import Anchors, Breaks, ClosedWindow
-
-Columns = dict[str, Any]
+from streams.processing.windows import Breaks, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +18,8 @@ class Operator:
     """One windowed operator.
 
     `reads` is the kind it takes and `primary` the stream whose name the derived stream does not repeat; `length` is
-    in events; `samples` gives one list of samples a batch; `values` turns a closed window and the device's places into
-    columns (None: the window makes no event) and places; `cites` names the column that a situation shows, if any;
+    in events; `samples` gives one list of samples a batch; `values` turns closed windows and the devices' places into
+    columns (None: a window makes no event) and places; `cites` names the column that a situation shows, if any;
     `breaks` says where windows end besides (see `windows.roll`).
     """
 
@@ -30,14 +29,13 @@ class Operator:
     primary: str
     length: int
     samples: Callable[[Sequence[Tagged]], Sequence[Sequence[Any]]]
-    values: Callable[[ClosedWindow, Anchors], tuple[Columns | None, Anchors]]
+    values: Values
     cites: str = ""
     breaks: Breaks | None = None
 
     def stream(self, read: str) -> str:
         """Name of the stream that it derives from the stream `read` (law 1)."""
-        base = read.partition("~")[0]
-        return derived_stream(self.name if base == self.primary else f"{self.name}-{base}", read)
+        return _stream(self.name, self.primary, read)
 
 
 OPERATORS: Mapping[str, Operator] = {operator.reads: operator for operator in (
@@ -46,3 +44,9 @@ OPERATORS: Mapping[str, Operator] = {operator.reads: operator for operator in (
     Operator("speech", 1, "audio_level", "audio-level", speech.WINDOW_BLOCKS, speech.samples, speech.values),
     Operator("place", 1, "location", "location", place.WINDOW_FIXES, place.samples, place.values, "place_number"),
 )}
+
+
+@lru_cache(maxsize=1024)
+def _stream(name: str, primary: str, read: str) -> str:
+    base = read.partition("~")[0]
+    return derived_stream(name if base == primary else f"{name}-{base}", read)

@@ -8,19 +8,18 @@ the order of their first visit; coordinates stay in the device's state and never
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import cast
 
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow, Columns
 
 WINDOW_FIXES = 5
 ROAMING_DISTANCE_M = 150.0
 PLACES_MAX = 64
 EARTH_RADIUS_M = 6_371_008.8
-
 
 
 def samples(batches: Sequence[Tagged]) -> list[list[tuple[float, float]]]:
@@ -35,9 +34,17 @@ def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
     return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))
 
 
-def values(closed: ClosedWindow, anchors: Anchors) -> tuple[dict[str, Any], Anchors]:
-    """Columns of the place event that a window makes, and the anchors with a new one if no known place is near."""
-    fixes = [(float(lat), float(lon)) for lat, lon in closed.window.samples]
+def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+    """Columns of the place event that each window makes, and the devices' places with new ones where no known place is near."""
+    known, columns = dict(places), list[Columns | None]()
+    for one in closed:
+        made, known[one.source] = _place(one, known.get(one.source, ()))
+        columns.append(made)
+    return columns, known
+
+
+def _place(closed: ClosedWindow, anchors: Anchors) -> tuple[Columns, Anchors]:
+    fixes = [(float(lat), float(lon)) for lat, lon in cast("tuple[tuple[float, float], ...]", closed.window.samples)]
     centre = (median(lat for lat, _ in fixes), median(lon for _, lon in fixes))
     near = min(((distance_m(centre, (lat, lon)), number) for number, lat, lon in anchors), default=(math.inf, 0))
     if near[0] > ROAMING_DISTANCE_M:

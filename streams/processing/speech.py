@@ -7,25 +7,29 @@ is that of the Aria recording, about -60 dBFS; a block 10 dB above it counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow
+from streams.processing.windows import Anchors, ClosedWindow, Columns
 
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
 SPEECH_SHARE_MIN = 0.3           #: of the blocks of a window; a click is shorter
+LEVEL_MAX_DB = 1000.0            #: no sound is that loud or that still; bounds what a sum of levels can be
 
 
-def samples(batches: Sequence[Tagged]) -> list[Sequence[float]]:
-    """Level in dBFS of every block, one list a batch."""
-    return [tagged.batch.columns["rms_dbfs"] for tagged in batches]
+def samples(batches: Sequence[Tagged]) -> list[list[float]]:
+    """Level in dBFS of every block, one list a batch; what lies beyond LEVEL_MAX_DB is taken as that."""
+    return [[min(max(level, -LEVEL_MAX_DB), LEVEL_MAX_DB) for level in tagged.batch.columns["rms_dbfs"]] for tagged in batches]
 
 
-def values(closed: ClosedWindow, places: Anchors) -> tuple[dict[str, Any], Anchors]:
-    """Columns of the speech event that a window makes; the device's places stay as they are."""
-    levels: Sequence[float] = closed.window.samples
+def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+    """Columns of the speech event that each window makes; places stay as they are."""
+    return [_speech(cast("tuple[float, ...]", one.window.samples)) for one in closed], places
+
+
+def _speech(levels: Sequence[float]) -> Columns:
     share = sum(level > BACKGROUND_DBFS + MARGIN_DB for level in levels) / len(levels)
     return {"speech": "speech" if share >= SPEECH_SHARE_MIN else "silence", "speech_share": round(share, 3),
-            "level_dbfs": round(sum(levels) / len(levels), 2), "samples": len(levels)}, places
+            "level_dbfs": round(sum(levels) / len(levels), 2), "samples": len(levels)}

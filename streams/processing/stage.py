@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from streams.events.batch import Batch
 from streams.events.identity import derived_stream
 from streams.events.runs import Run
-from streams.events.state import DeviceState, Recent
+from streams.events.state import DeviceState, OpenWindow, Recent
 from streams.events.step import Output, Parent, Step, Tagged
 from streams.policy.flow import STORE, decide
 from streams.policy.policy import Policy
 from streams.processing import situation
-from streams.processing.operators import OPERATORS, Columns, Operator
-from streams.processing.windows import ClosedWindow, roll
+from streams.processing.operators import OPERATORS, Operator
+from streams.processing.windows import ClosedWindow, Columns, roll
 from streams.topology import DERIVED
 
 #: What `events.rule` says of a derived event: its label is the join of its parents' labels.
 JOIN_RULE = "join of parents"
+Stream = tuple[str, str]         #: (source, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A query of one event with its situation (None where policy kept it from being derived)."""
 
     query: Tagged
@@ -32,54 +34,74 @@ class Asked:
 def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy) -> tuple[Step, dict[str, DeviceState], list[Asked]]:
     """Derive from one fetch's tagged batches; return the step, the new states, and the queries in partition order."""
     step, states, asked = Step(), dict(devices), list[Asked]()
-    by_device: dict[str, list[Tagged]] = {}
-    for item in tagged:
-        by_device.setdefault(item.batch.source, []).append(item)
-    for source, items in by_device.items():
-        state = _windows(items, states[source], policy, step)
-        for item in items:
-            if item.batch.kind == "voice_query":
-                asked += [_situation(item, index, state.recents, policy, step) for index in range(item.batch.run.count)]
-        states[source] = replace(state, recents=situation.trim(state.recents))
+    queries = [item for item in tagged if item.batch.kind == "voice_query"]
+    recents = _windows(tagged, states, policy, step)
+    for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
+        found = sorted((*states[source].recents, *recents.get(source, ())), key=lambda one: (one.position, one.t_last_ns, one.kind))
+        asked += [_situation(item, index, found, policy, step) for item in queries if item.batch.source == source
+                  for index in range(item.batch.run.count)]
+        states[source] = replace(states[source], recents=situation.trim(found))
     asked.sort(key=lambda one: one.query.batch.position)
     return step, states, asked
 
 
-def _windows(items: Sequence[Tagged], state: DeviceState, policy: Policy, step: Step) -> DeviceState:
-    """Roll the windows of every sensor stream of a device and record what they make."""
-    ended = [item.batch.position for item in items if item.batch.kind == "device_state" and "ended" in item.batch.columns["session"]]
-    streams: dict[str, list[Tagged]] = {stream: [] for stream in state.windows} if ended else {}
-    for item in items:
-        if item.batch.kind in OPERATORS:
-            streams.setdefault(item.batch.stream, []).append(item)
-    windows, recents, places = dict(state.windows), list(state.recents), state.places
-    for stream, batches in streams.items():
-        opened = windows.pop(stream, None)
-        operator = OPERATORS[opened.kind if opened else batches[0].batch.kind]
-        samples = operator.samples(batches) if batches else ()
-        closed, left = roll(opened, list(zip(batches, samples, strict=True)), operator.length, ended, operator.breaks)
+def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, step: Step) -> dict[str, list[Recent]]:
+    """Roll the windows of every sensor stream in `states`, record what they make; return by device what situations may cite."""
+    reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in OPERATORS}
+    ended: dict[str, list[int]] = {}
+    for item in tagged:
+        batch = item.batch
+        streams = reads.get(batch.kind)
+        if streams is not None:
+            streams.setdefault((batch.source, batch.stream), []).append(item)
+        elif batch.kind == "device_state" and "ended" in batch.columns["session"]:
+            ended.setdefault(batch.source, []).append(batch.position)
+    for source in ended:
+        for stream, window in states[source].windows.items():
+            reads[window.kind].setdefault((source, stream), [])
+    recents: dict[str, list[Recent]] = {}
+    for kind, streams in reads.items():
+        if streams:
+            _operate(OPERATORS[kind], streams, ended, states, recents, policy, step)
+    return recents
+
+
+def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: Mapping[str, list[int]], states: dict[str, DeviceState],
+             recents: dict[str, list[Recent]], policy: Policy, step: Step) -> None:
+    """Run one operator over all its streams of a fetch: one call for the samples, one for what the windows make."""
+    samples = iter(operator.samples([item for items in streams.values() for item in items]))
+    closed: list[ClosedWindow] = []
+    windows: dict[str, dict[str, OpenWindow]] = {}
+    for name, items in streams.items():
+        source, stream = name
+        opened = windows.setdefault(source, dict(states[source].windows))
+        found, left = roll(name, opened.pop(stream, None), [(item, next(samples)) for item in items], operator.length,
+                           ended.get(source, ()), operator.breaks)
+        closed += found
         if left is not None:
-            windows[stream] = left
-        for one in closed:
-            columns, places = operator.values(one, places)
-            if columns is not None:
-                recent = _derive(operator, items[0].batch.source, stream, (one, columns), policy, step)
-                recents += [recent] if recent else []
-    recents.sort(key=lambda recent: (recent.position, recent.t_last_ns, recent.kind))
-    return replace(state, windows=windows, recents=tuple(recents), places=places)
+            opened[stream] = left
+    # In the order in which they became known: places are numbered in it, however a fetch was cut.
+    closed.sort(key=lambda one: (one.position, one.window.first))
+    made, places = operator.values(closed, {source: states[source].places for source in windows})
+    for source, left_open in windows.items():
+        states[source] = replace(states[source], windows=left_open, places=places[source])
+    for one, columns in zip(closed, made, strict=True):
+        recent = _derive(operator, one, columns, policy, step) if columns is not None else None
+        if recent is not None:
+            recents.setdefault(one.source, []).append(recent)
 
 
-def _derive(operator: Operator, source: str, primary: str, made: tuple[ClosedWindow, Columns], policy: Policy, step: Step) -> Recent | None:
+def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, policy: Policy, step: Step) -> Recent | None:
     """Turn one window into a derived event; None where policy does not let it through, or no situation cites its kind."""
-    closed, columns = made
-    window, stream = closed.window, operator.stream(primary)
+    window, stream = closed.window, operator.stream(closed.stream)
     label = policy.derive(operator.name, (bytes.fromhex(window.label),))
-    batch = Batch(operator.name, source, window.wearer_id, window.session_id, stream, Run(window.first, 1, 1), window.t_first_ns, 0,
-                  window.origin, {}, {name: [value] for name, value in columns.items()}, position=closed.position)
+    batch = Batch(operator.name, closed.source, window.wearer_id, window.session_id, stream, Run(window.first, 1, 1), window.t_first_ns, 0,
+                  window.origin, None, {name: [value] for name, value in columns.items()}, position=closed.position)
     tagged = Tagged(batch, window.zone, label, JOIN_RULE)
     if not (decide(tagged, DERIVED, policy, step) and decide(tagged, STORE, policy, step)):
         return None
-    step.outputs.append(Output(DERIVED, tagged, operator.name, operator.version, (Parent(source, primary, window.first, 1, closed.count),)))
+    parent = Parent(closed.source, closed.stream, window.first, 1, closed.count)
+    step.outputs.append(Output(DERIVED, tagged, operator.name, operator.version, (parent,)))
     if not operator.cites:
         return None
     return Recent(operator.name, stream, window.first, closed.position, window.t_last_ns, columns[operator.cites], window.zone, label.hex())
@@ -94,7 +116,7 @@ def _situation(query: Tagged, index: int, recents: Sequence[Recent], policy: Pol
     label = policy.derive(situation.OPERATOR, (query.label, *(bytes.fromhex(recent.label) for recent in cited)))
     zone = policy.highest((query.zone, *(recent.zone for recent in cited)))
     columns = {name: [value] for name, value in situation.values(batch.time_ns(index), found).items()}
-    made = replace(one.batch, kind="situation", stream=derived_stream(situation.OPERATOR, batch.stream), context={}, columns=columns,
+    made = replace(one.batch, kind="situation", stream=derived_stream(situation.OPERATOR, batch.stream), context=None, columns=columns,
                    changes=())
     tagged = Tagged(made, zone, label, JOIN_RULE)
     if not (decide(tagged, DERIVED, policy, step) and decide(tagged, STORE, policy, step)):

@@ -8,25 +8,29 @@ exactly one, so no two have the same number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from streams.events.batch import Batch
-from streams.events.state import OpenWindow
+from msgspec import Struct
+from msgspec.structs import replace
+
+from streams.events.state import OpenWindow, Sample
 from streams.events.step import Tagged
 
 #: Places that a device knows: (number, latitude, longitude in degrees).
 Anchors = tuple[tuple[int, float, float], ...]
+Columns = dict[str, Any]
+#: (closed windows of many devices in order, places by device) -> columns of the event that each makes, None for none, and places.
+Values = Callable[[Sequence["ClosedWindow"], Mapping[str, Anchors]], tuple[Sequence[Columns | None], Mapping[str, Anchors]]]
 #: (samples in front that are in the same window, samples of a batch) -> indices at which another window begins.
 Breaks = Callable[[Sequence[Any], Sequence[Any]], Sequence[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedWindow:
-    """A finished window and the place in the partition where it became known."""
+class ClosedWindow(Struct, frozen=True):
+    """A finished window of a device's stream and the place in the partition where it became known."""
 
+    source: str
+    stream: str
     window: OpenWindow
     position: int
 
@@ -36,50 +40,76 @@ class ClosedWindow:
         return len(self.window.samples)
 
 
-def roll(opened: OpenWindow | None, batches: Sequence[tuple[Tagged, Sequence[Any]]], length: int,
+def roll(name: tuple[str, str], opened: OpenWindow | None, batches: Sequence[tuple[Tagged, Sequence[Sample]]], length: int,
          ended: Sequence[int], breaks: Breaks | None = None) -> tuple[list[ClosedWindow], OpenWindow | None]:
     """Put the samples of one stream's batches (in partition order) into windows.
 
-    `batches` come with one sample per event; `ended` are the positions of session ends in this fetch; `breaks` finds where
-    windows end besides. Returns the closed windows in order and the one that stays open.
+    `name` is the stream as (source, stream); `batches` come with one sample per event; `ended` are the positions of session ends in
+    this fetch; `breaks` finds where windows end besides. Returns the closed windows in order and the one that stays open.
     """
-    closed: list[ClosedWindow] = []
+    rolling = _Rolling(name, opened)
     known_to = -1
     for tagged, samples in batches:
         batch = tagged.batch
-        if opened is not None and not _continues(opened, tagged):
-            closed.append(ClosedWindow(opened, _first_between(ended, known_to, batch.position)))
-            opened = None
-        at = set(breaks(opened.samples if opened is not None else (), samples)) if breaks is not None else set()
-        at |= set(range(length - batch.run.first % length, batch.run.count + 1, length))
-        for start, end in pairwise((*sorted({0, *at} - {batch.run.count}), batch.run.count)):
-            if start in at and opened is not None:
-                closed.append(ClosedWindow(opened, batch.position))
-                opened = None
-            opened = _grow(opened, tagged, samples, start, end)
-        if batch.run.count in at and opened is not None:
-            closed.append(ClosedWindow(opened, batch.position))
-            opened = None
+        first, count = batch.run.first, batch.run.count
+        if rolling.head is not None and not rolling.continued_by(tagged):
+            rolling.close(_first_between(ended, known_to, batch.position))
+        ends: Sequence[int] = range(length - first % length, count + 1, length)
+        if breaks is not None:
+            ends = sorted({*ends, *breaks(rolling.samples, samples)})
+        start = 0
+        for end in ends:
+            rolling.grow(tagged, samples, start, end)
+            rolling.close(batch.position)
+            start = end
+        rolling.grow(tagged, samples, start, count)
         known_to = batch.position
-    if opened is not None and any(position > known_to for position in ended):
-        closed.append(ClosedWindow(opened, _first_between(ended, known_to, max(ended))))
-        opened = None
-    return closed, opened
+    if any(position > known_to for position in ended):
+        rolling.close(_first_between(ended, known_to, max(ended)))
+    return rolling.closed, rolling.left()
 
 
-def _continues(opened: OpenWindow, tagged: Tagged) -> bool:
-    batch = tagged.batch
-    return (opened.first + len(opened.samples) == batch.run.first and opened.zone == tagged.zone
-            and opened.label == tagged.label.hex() and opened.session_id == batch.session_id and opened.wearer_id == batch.wearer_id)
+class _Rolling:
+    """The window of one stream that grows while a fetch lasts; `head` is what it began with, None when there is none."""
 
+    def __init__(self, name: tuple[str, str], opened: OpenWindow | None) -> None:
+        self.closed: list[ClosedWindow] = []
+        self.head = opened
+        self.samples: list[Sample] = list(opened.samples) if opened is not None else []
+        self._label = bytes.fromhex(opened.label) if opened is not None else b""
+        self._t_last_ns = opened.t_last_ns if opened is not None else 0
+        self._name = name
 
-def _grow(opened: OpenWindow | None, tagged: Tagged, samples: Sequence[Any], start: int, end: int) -> OpenWindow:
-    batch: Batch = tagged.batch
-    added = tuple(samples[start:end])
-    if opened is None:
-        return OpenWindow(batch.kind, batch.run.first + start, batch.time_ns(start), batch.time_ns(end - 1), tagged.zone,
-                          tagged.label.hex(), batch.session_id, batch.wearer_id, batch.origin, added)
-    return replace(opened, t_last_ns=batch.time_ns(end - 1), samples=opened.samples + added)
+    def continued_by(self, tagged: Tagged) -> bool:
+        """Whether a batch goes on where the window ends: next number, same zone, label, session and wearer."""
+        batch, head = tagged.batch, self.head
+        return (head is not None and head.first + len(self.samples) == batch.run.first and head.zone == tagged.zone
+                and self._label == tagged.label and head.session_id == batch.session_id and head.wearer_id == batch.wearer_id)
+
+    def grow(self, tagged: Tagged, samples: Sequence[Sample], start: int, end: int) -> None:
+        """Add samples `start` to `end` (exclusive) of a batch."""
+        if end <= start:
+            return
+        batch = tagged.batch
+        if self.head is None:
+            self._label = tagged.label
+            self.head = OpenWindow(batch.kind, batch.run.first + start, batch.time_ns(start), 0, tagged.zone, tagged.label.hex(),
+                                   batch.session_id, batch.wearer_id, batch.origin, ())
+        self.samples += samples[start:end]
+        self._t_last_ns = batch.time_ns(end - 1)
+
+    def close(self, position: int) -> None:
+        """Finish the window, if there is one, as known at `position`."""
+        window = self.left()
+        if window is not None:
+            self.closed.append(ClosedWindow(*self._name, window, position))
+            self.head, self.samples = None, []
+
+    def left(self) -> OpenWindow | None:
+        """Return the window as it stands; None when there is none."""
+        if self.head is None:
+            return None
+        return replace(self.head, t_last_ns=self._t_last_ns, samples=tuple(self.samples))
 
 
 def _first_between(positions: Sequence[int], low: int, high: int) -> int:

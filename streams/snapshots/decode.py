@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.errors import MalformedError
-from streams.events.record import Received
+from streams.events.record import Received, event_time_ns
 from streams.limits import NUMBER_MAX
 from streams.lineage.tables import TABLES
 from streams.topology import LINEAGE
@@ -33,11 +33,8 @@ _NAMES = frozenset({"source", "stream", "child_source", "child_stream", "parent_
 def arrow_of(table: str, columns: Columns) -> pa.Table:
     """Return column lists as an Arrow table with the types of `TABLES`; MalformedError names column and fault, never a value."""
     expected = TABLES[table]
-    if columns.keys() != expected.keys():
-        odd = ", ".join(sorted(set(expected) ^ set(columns))[:5])
-        raise MalformedError(f"{table}: columns differ from the table's ({odd}); is the worker of another version?")
-    if len({len(values) for values in columns.values()}) > 1:
-        raise MalformedError(f"{table}: columns have different lengths")
+    if columns.keys() != expected.keys() or len({len(values) for values in columns.values()}) > 1:
+        raise MalformedError(f"{table}: expected the table's columns, all of one length")
     arrays = []
     for name, kind in expected.items():
         try:
@@ -106,16 +103,39 @@ def _parse(value: bytes | None) -> Tables:
         raise MalformedError("lineage record: found bytes that are not JSON") from None
     if not isinstance(content, dict) or content.get("v") != 1 or not isinstance(content.get("tables"), dict):
         raise MalformedError("lineage record: expected an object with v 1 and tables")
-    tables: dict[str, dict[str, list[Any]]] = content["tables"]
-    for table, columns in tables.items():
-        if table not in TABLES:
-            raise MalformedError("lineage record: found a table that is none of ours")
-        if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
-            raise MalformedError(f"{table}: expected lists by column name")
-        # Checked here, before lists of several records are put together: two wrong lengths could make a right one.
-        if columns.keys() != TABLES[table].keys() or len({len(values) for values in columns.values()}) > 1:
-            arrow_of(table, columns)
-    return tables
+    tables: dict[str, Any] = content["tables"]
+    return {table: _unfolded(table, found) for table, found in tables.items()}
+
+
+def _unfolded(table: str, found: Any) -> Columns:
+    """Column lists of a table's blocks; what a block says once of all its rows stands in each of them."""
+    expected = TABLES.get(table)
+    if expected is None:
+        raise MalformedError("lineage record: found a table that is none of ours")
+    if not isinstance(found, list):
+        raise MalformedError(f"{table}: expected a list of blocks")
+    columns: dict[str, list[Any]] = {name: [] for name in expected}
+    for block in found:
+        count = _rows_of(table, block)
+        for name, value in block["all"].items():
+            columns[name] += [value] * count
+        for name, values in block["each"].items():
+            columns[name] += values
+    return columns
+
+
+def _rows_of(table: str, block: Any) -> int:
+    """How many rows a block has; MalformedError when it is none, or not of this table."""
+    if not isinstance(block, dict) or not all(isinstance(block.get(part), dict) for part in ("all", "each")):
+        raise MalformedError(f"{table}: expected blocks with `all` and `each`, columns by name")
+    names = [*block["all"], *block["each"]]
+    if sorted(names) != sorted(TABLES[table]):
+        odd = ", ".join(sorted(set(names) ^ set(TABLES[table]))[:5]) or "one stands in both"
+        raise MalformedError(f"{table}: columns differ from the table's ({odd}); is the worker of another version?")
+    counts = {len(values) if isinstance(values, list) else 0 for values in block["each"].values()}
+    if len(counts) != 1 or 0 in counts:
+        raise MalformedError(f"{table}: expected lists of one length, with one value a row at least")
+    return int(counts.pop())
 
 
 def _joined(parsed: Iterable[Tables], refused: Sequence[dict[str, Any]]) -> dict[str, pa.Table]:
@@ -137,4 +157,4 @@ def _rejected(record: Received, partition: int, reason: str) -> dict[str, Any]:
     value = record.value or b""
     return {"source": "", "stream": "", "first": 0, "count": 0, "stage": "snapshots", "reason": reason, "rule": "malformed",
             "zone": "malformed", "policy_version": "", "topic": LINEAGE, "partition": partition, "offset": record.offset,
-            "bytes": len(value), "digest": hashlib.sha256(value).hexdigest(), "t_ns": record.timestamp * 1_000_000}
+            "bytes": len(value), "digest": hashlib.sha256(value).hexdigest(), "t_ns": event_time_ns(record)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from streams.errors import MalformedError
 from streams.events.batch import Batch
-from streams.events.codec import check_columns, decode
+from streams.events.codec import decode
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Received
 from streams.events.step import Decision, Tagged, Verdict
@@ -38,9 +38,6 @@ def read(record: Received) -> tuple[Batch, str, str]:
     batch = decode(record.value, record.offset, captured=False)
     if batch.kind != "example" or batch.run.count != 1:
         raise MalformedError("example: found another kind or several events, expected one example a record")
-    bad = check_columns([batch])
-    if bad:
-        raise MalformedError(bad[0])
     headers = dict(record.headers)
     return batch, headers.get(ZONE, b"").decode(), headers.get(LABEL, b"").decode()
 
@@ -64,7 +61,7 @@ def _verdict(batch: Batch, zone: str, label: bytes, policy: Policy, now_ns: int)
         return "deny", "gate: the example does not permit what the model serves"
     if policy.expires_ns(label, batch.t0_ns) <= now_ns:
         return "deny", "gate: the example's retention is over"
-    if not batch.context.get("consent"):
+    if not batch.consent:
         return "deny", "gate: no consent is known"
     return "allow", flow.rule
 
@@ -74,4 +71,4 @@ def decisions(candidates: Sequence[Candidate], policy: Policy) -> list[Decision]
     purpose = policy.sinks[TRAINING_RUN].purpose if TRAINING_RUN in policy.sinks else ""
     return [Decision(one.tagged.batch.source, one.tagged.batch.stream, one.tagged.batch.run, one.tagged.batch.t0_ns, TRAINING_RUN, purpose,
                      one.verdict, one.admitted, "enforcing", one.tagged.zone, one.tagged.label, one.rule, "",
-                     int(one.tagged.batch.context.get("consent", 0))) for one in candidates]
+                     one.tagged.batch.consent) for one in candidates]

@@ -7,27 +7,25 @@ is split at the changes and its parts carry the digest of the bytes they came fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from streams.errors import MalformedError
 from streams.events.batch import Batch
-from streams.events.codec import check_columns, decode, digest, encode
-from streams.events.headers import forged_header
-from streams.events.record import Received
+from streams.events.codec import decode, digest, encode
+from streams.events.headers import check_headers
+from streams.events.record import Received, event_time_ns
+from streams.events.runs import Run
 from streams.events.state import DeviceState, Intervals
 from streams.events.step import Output, Reject, Step, Tagged
 from streams.limits import REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
-from streams.policy.attributes import attributes_of
 from streams.policy.flow import STORE, decide
-from streams.policy.policy import Policy
+from streams.policy.policy import Policy, Tag
 from streams.topology import ZONED
 from streams.zones.seen import add, unseen
 
-
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    record: Received
-    batch: Batch
+Understood = list[tuple[Received, Batch]]
+_NONE = -1
 
 
 def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy: Policy,
@@ -40,102 +38,145 @@ def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy:
     step = Step()
     # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this loop.
     seen: dict[str, dict[str, Intervals]] = {}
-    for item in _understood(records, poisoned, step):
-        batch = item.batch
-        if batch.source not in seen:
-            seen[batch.source] = dict(devices[batch.source].seen) if batch.source in devices else {}
-        streams = seen[batch.source]
-        ranges = streams.get(batch.stream, ())
-        if not ranges and len(streams) >= STREAMS_PER_DEVICE_MAX:
-            step.rejects.append(_malformed(item.record, f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams", "limits"))
-            continue
-        parts = unseen(ranges, batch.run.first, batch.run.last)
-        _count(step, item, parts, late=bool(ranges) and batch.run.first <= ranges[-1][1])
-        if parts:
-            streams[batch.stream] = add(ranges, batch.run.first, batch.run.last)
-        whole = parts == [(batch.run.first, batch.run.last)]
-        for low, high in parts:
-            if whole:
-                _tag(item.record, batch, policy, step, whole=True)
-            else:
-                for start, end, context in batch.spans():
-                    start_here = max(start, low - batch.run.first)
-                    end_here = min(end, high - batch.run.first + 1)
-                    if start_here < end_here:
-                        _tag(item.record, batch.part(start_here, end_here, context), policy, step, whole=False)
+    tracks: dict[tuple[str, str], _Track] = {}
+    for record, batch in _understood(records, poisoned, step):
+        track = tracks.get((batch.source, batch.stream))
+        if track is None:
+            if batch.source not in seen:
+                seen[batch.source] = dict(devices[batch.source].seen) if batch.source in devices else {}
+            streams = seen[batch.source]
+            if batch.stream not in streams and len(streams) >= STREAMS_PER_DEVICE_MAX:
+                step.rejects.append(_malformed(record, f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams", "limits"))
+                continue
+            track = tracks[batch.source, batch.stream] = _Track(streams.setdefault(batch.stream, ()), policy, step)
+        track.take(record, batch)
+    for (source, stream), track in tracks.items():
+        seen[source][stream] = track.end()
     return step, {source: replace(devices.get(source) or DeviceState(), seen=streams) for source, streams in seen.items()}
 
 
-def _understood(records: Sequence[Received], poisoned: Mapping[int, str], step: Step) -> list[_Decoded]:
-    """Decode what can be decoded; the rest goes to the step's rejects."""
-    decoded: list[_Decoded] = []
+def _understood(records: Sequence[Received], poisoned: Mapping[int, str], step: Step) -> Understood:
+    """Read what can be read; the rest goes to the step's rejects."""
+    understood: Understood = []
     for record in records:
+        offset = record.offset
         try:
-            batch = _read(record, poisoned.get(record.offset))
+            if offset in poisoned:
+                raise MalformedError(poisoned[offset])  # noqa: TRY301  one door for everything that is refused unread
+            batch = decode(record.value, offset)
+            check_headers(batch, record.key, record.headers)
         except MalformedError as error:
-            step.rejects.append(_malformed(record, str(error), "poisoned" if record.offset in poisoned else "malformed"))
+            step.rejects.append(_malformed(record, str(error), "poisoned" if offset in poisoned else "malformed"))
         else:
-            decoded.append(_Decoded(record, batch))
-    bad = check_columns([item.batch for item in decoded])
-    step.rejects += [_malformed(decoded[i].record, reason, "malformed") for i, reason in bad.items()]
-    return [item for i, item in enumerate(decoded) if i not in bad]
-
-
-def _read(record: Received, poison: str | None) -> Batch:
-    """Batch of a record; MalformedError for bad bytes, a forged tag, or headers that disagree with the value."""
-    if poison is not None:
-        raise MalformedError(poison)
-    forged = forged_header(record.headers)
-    if forged is not None:
-        raise MalformedError(f"headers: found {forged}, which only the zones stage may write; send the batch without it")
-    batch = decode(record.value, record.offset)
-    if record.key != batch.source.encode():
-        raise MalformedError("key: found another one than device_id, expected the key to be the device, or its order is lost")
-    if dict(record.headers).get("ce_id") != batch.first_id.encode():
-        raise MalformedError("headers: ce_id is missing or names another event than the batch's first")
-    return batch
+            understood.append((record, batch))
+    step.counts.batches += len(understood)
+    return understood
 
 
 def _malformed(record: Received, reason: str, rule: str) -> Reject:
     value = record.value or b""
     return Reject(reason, rule, "zones", record.offset, record.key or b"", len(value), digest(value), value[:REJECTED_BYTES_MAX],
-                  zone="malformed", t_ns=record.timestamp * 1_000_000)
+                  zone="malformed", t_ns=event_time_ns(record))
 
 
-def _count(step: Step, item: _Decoded, parts: Sequence[tuple[int, int]], *, late: bool) -> None:
-    """Count the batch, and name what of it arrived again or late."""
-    batch = item.batch
-    fresh = sum(high - low + 1 for low, high in parts)
-    step.counts.batches += 1
-    step.counts.events += fresh
-    step.counts.late += fresh if late else 0
-    if fresh < batch.run.count:
-        step.counts.repeated += batch.run.count - fresh
-        value = item.record.value or b""
-        step.rejects.append(Reject("arrived before; dropped", "repeat", "zones", batch.position, item.record.key or b"", len(value),
-                                   digest(value), None, batch.source, batch.stream, batch.run, "", batch.t0_ns))
+class _Track:
+    """One stream while a fetch lasts: which numbers have come, and the stretch of events that is decided as one.
 
+    A stretch are consecutive events with one tag and one consent: its decisions are made when it begins and recorded when it ends.
+    """
 
-def _tag(record: Received, batch: Batch, policy: Policy, step: Step, *, whole: bool) -> None:
-    """Find the zones of a batch and hand each part on; a batch of one zone stays as it is."""
-    spans = batch.spans()
-    combinations = [attributes_of(batch.kind, batch.stream, context) for _, _, context in spans]
-    zones = [policy.zone_of(combination) for combination in combinations]
-    value = record.value or b""
-    if len({zone for zone, _ in zones}) == 1:
-        parts, zones = [batch], zones[:1]
-        forwarded = value if whole else None
-    else:
-        parts, forwarded = [batch.part(*span) for span in spans], None
-    source_digest = "" if forwarded is not None else digest(value)
-    for part, (zone, rule), combination in zip(parts, zones, combinations, strict=False):
-        label = policy.label_of(part.kind, zone) or b""
-        tagged = Tagged(part, zone, label, rule, combination.text())
-        if decide(tagged, ZONED, policy, step) and decide(tagged, STORE, policy, step):
-            bytes_out = forwarded if forwarded is not None else encode(part, split_from=source_digest)
-            headers = record.headers if forwarded is not None else ()
-            step.outputs.append(Output(ZONED, tagged, value=bytes_out, headers=headers, source_digest=source_digest))
-        else:
-            refused = step.decisions[-1]
-            step.rejects.append(Reject(f"policy: {refused.rule}", refused.rule, "zones", part.position, record.key or b"", len(value),
-                                       digest(value), None, part.source, part.stream, part.run, zone, part.t0_ns))
+    def __init__(self, seen: Intervals, policy: Policy, step: Step) -> None:
+        self._seen, self._policy, self._step = seen, policy, step
+        #: Numbers `_begun` ... `_next - 1` have come in this fetch, in order, and are not in `_seen` yet.
+        self._next = self._begun = seen[-1][1] + 1 if seen else _NONE
+        self._stretch: Tagged | None = None
+        self._tag: Tag | None = None
+        self._stretch_next = 0
+        self._refused = ""
+
+    def take(self, record: Received, batch: Batch) -> None:
+        """Take the next batch of the stream: what of it is new is tagged and handed on or refused."""
+        run = batch.run
+        if run.first == self._next:
+            self._next = run.first + run.count
+            self._step.counts.events += run.count
+            self._tag_whole(record, batch)
+            return
+        self._remember()
+        parts = unseen(self._seen, run.first, run.last)
+        self._count(record, batch, parts)
+        if parts:
+            self._seen = add(self._seen, run.first, run.last)
+            self._next = self._begun = self._seen[-1][1] + 1
+        if parts == [(run.first, run.last)]:
+            self._tag_whole(record, batch)
+            return
+        for low, high in parts:
+            for start, end, context in batch.spans():
+                start_here, end_here = max(start, low - run.first), min(end, high - run.first + 1)
+                if start_here < end_here:
+                    self._hand_on(record, batch.part(start_here, end_here, context), None, digest(record.value or b""))
+
+    def end(self) -> Intervals:
+        """Record the last decisions; return which numbers have come by now."""
+        self._close()
+        self._remember()
+        return self._seen
+
+    def _remember(self) -> None:
+        if self._next > self._begun:
+            self._seen = add(self._seen, self._begun, self._next - 1)
+            self._begun = self._next
+
+    def _count(self, record: Received, batch: Batch, parts: Sequence[tuple[int, int]]) -> None:
+        """Count the events, and name what of them arrived again or late."""
+        fresh = sum(high - low + 1 for low, high in parts)
+        counts = self._step.counts
+        counts.events += fresh
+        counts.late += fresh if self._seen and batch.run.first <= self._seen[-1][1] else 0
+        if fresh < batch.run.count:
+            counts.repeated += batch.run.count - fresh
+            value = record.value or b""
+            self._step.rejects.append(Reject(
+                "arrived before; dropped", "repeat", "zones", batch.position, record.key or b"", len(value), digest(value), None,
+                batch.source, batch.stream, batch.run, "", batch.t0_ns))
+
+    def _tag_whole(self, record: Received, batch: Batch) -> None:
+        """Hand on a batch of which every event is new: as it is, or in parts where its context changes the zone."""
+        if batch.changes:
+            spans = batch.spans()
+            if len({self._policy.tag_of(batch.kind, batch.stream, context).zone for _, _, context in spans}) > 1:
+                for start, end, context in spans:
+                    self._hand_on(record, batch.part(start, end, context), None, digest(record.value or b""))
+                return
+        self._hand_on(record, batch, record.value, "")
+
+    def _hand_on(self, record: Received, batch: Batch, forwarded: bytes | None, source_digest: str) -> None:
+        """Give a batch of one zone its tag, and let it pass or refuse it."""
+        tag = self._policy.tag_of(batch.kind, batch.stream, batch.context)
+        tagged = Tagged(batch, tag.zone, tag.label, tag.rule, tag.attributes)
+        run = batch.run
+        if tag is not self._tag or run.first != self._stretch_next or self._stretch is None or self._stretch.batch.consent != batch.consent:
+            self._close()
+            self._tag, self._stretch = tag, tagged
+            flows = (self._policy.decision(tagged, sink) for sink in (ZONED, STORE))
+            self._refused = next((flow.rule for flow in flows if not flow.passed), "")
+        self._stretch_next = run.first + run.count
+        if self._refused:
+            value = record.value or b""
+            self._step.rejects.append(Reject(
+                f"policy: {self._refused}", self._refused, "zones", batch.position, record.key or b"", len(value), digest(value), None,
+                batch.source, batch.stream, run, tag.zone, batch.t0_ns))
+            return
+        value_out, headers = (forwarded, record.headers) if forwarded is not None else (encode(batch, split_from=source_digest), ())
+        self._step.outputs.append(Output(ZONED, tagged, value=value_out, headers=headers, source_digest=source_digest))
+
+    def _close(self) -> None:
+        """Record the decisions of the stretch that ends, for every sink up to the one that refused."""
+        if self._stretch is None:
+            return
+        batch = self._stretch.batch
+        run = Run(batch.run.first, 1, self._stretch_next - batch.run.first)
+        whole = replace(self._stretch, batch=replace(batch, run=run))
+        _ = decide(whole, ZONED, self._policy, self._step) and decide(whole, STORE, self._policy, self._step)
+        self._stretch = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import orjson
+from msgspec.structs import replace
 
 from streams.events.batch import Batch
 from streams.events.headers import LABEL, PARENTS, ZONE, unpack_parents

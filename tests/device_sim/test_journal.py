@@ -38,7 +38,7 @@ def test_the_next_run_goes_on(tmp_path: Path) -> None:
     assert sorted({batch.session_id for batch in found}) == ["s1", "s2", "s3"]
     first_of_third = next(batch for batch in found if batch.session_id == "s3")
     assert first_of_third.columns["session"] == ["resumed"]
-    assert first_of_third.context["consent"] == 1
+    assert first_of_third.consent == 1
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -19,7 +19,7 @@ from docs import make
 from docs.schema import DRAFT, schema
 from streams.errors import MalformedError
 from streams.events import journal
-from streams.events.codec import check_columns, decode
+from streams.events.codec import decode
 from streams.events.headers import envelope, tag
 from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
@@ -82,9 +82,10 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 def _codec_refuses(value: bytes) -> bool:
     try:
-        return bool(check_columns([decode(value, 0)]))
+        decode(value, 0)
     except MalformedError:
         return True
+    return False
 
 
 @pytest.mark.parametrize("what", CHANGES)

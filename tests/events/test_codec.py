@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streams.errors import MalformedError
+from streams.events import check, codec
 from streams.events.batch import Batch
-from streams.events.codec import check_columns, decode, encode
+from streams.events.codec import decode, encode
 from streams.events.kinds import KINDS
 from streams.events.runs import Run
 from tests import build
@@ -40,7 +42,6 @@ def batches(draw: st.DrawFn) -> Batch:
 def test_round_trip(made: Batch) -> None:
     read = decode(encode(made), 7)
     assert read == replace(made, position=7)
-    assert check_columns([read]) == {}
 
 
 @given(batches(), st.data())
@@ -105,14 +106,73 @@ def test_context_word_that_is_not_known() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["1.0", None, [1.0], True, {"a": 1}])
-def test_bad_value_is_found_among_good_batches(wrong: Any) -> None:
-    good, other = build.batch(first=0), build.query(0, "hello", build.T0_NS)
-    bad = build.batch(first=20, columns={"gyro_x_radps": [0.0] * 19 + [wrong]})
-    assert list(check_columns([good, bad, other, good])) == [1]
+def test_a_value_of_another_type_is_found(wrong: Any) -> None:
+    with pytest.raises(MalformedError, match=r"columns\.gyro_x_radps: found a value of another type, expected number"):
+        decode(encode(build.batch(first=20, columns={"gyro_x_radps": [0.0] * 19 + [wrong]})), 0)
 
 
 def test_text_where_number_stands_is_found() -> None:
-    assert list(check_columns([build.query(0, "a", 1), build.batch("voice_query", None, 1, 1, columns={"text": [3]})])) == [1]
+    with pytest.raises(MalformedError, match=r"columns\.text: .*expected text"):
+        decode(encode(build.batch("voice_query", None, 1, 1, columns={"text": [3]})), 0)
+
+
+WRONG = (st.none() | st.booleans() | st.sampled_from([0, -1, 1, 1.0, 2**62, 2**62 - 1, 2**63, 2**64, 10**30, 1e300, -0.0, "", "g1", "moon",
+                                                       "home", "imu", [], {}, [1], "A b", "x" * 201]) | st.integers() | st.text(max_size=3))
+
+
+@given(batches(), st.lists(st.tuples(st.sampled_from(["field", "context", "column", "value", "drop", "add"]), st.integers(0, 20), WRONG),
+                           max_size=2), st.booleans())
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=400)
+def test_the_compiled_decoder_takes_nothing_that_the_explicit_one_refuses_or_reads_otherwise(
+        made: Batch, breaks: list[tuple[str, int, Any]], spaced: bool) -> None:
+    fields = orjson.loads(encode(made))
+    for where, at, wrong in breaks:
+        _break(fields, where, at, wrong)
+    try:
+        value = orjson.dumps(fields, option=orjson.OPT_INDENT_2 if spaced else 0)
+    except TypeError:  # a number of more than 64 bits
+        value = json.dumps(fields).encode()
+    compiled = codec._decode_plain(value, 3)
+    if compiled is not None:
+        explicit = check.decode(value, 3, captured=True)
+        assert explicit == compiled
+        assert encode(explicit) == encode(compiled)
+
+
+def _break(fields: dict[str, Any], where: str, at: int, wrong: Any) -> None:
+    inside = fields if where in {"field", "drop", "add"} else fields.get("context" if where == "context" else "columns")
+    if not isinstance(inside, dict) or not inside:
+        return
+    name = sorted(inside)[at % len(inside)]
+    if where == "drop":
+        del inside[name]
+    elif where == "add":
+        inside["more"] = wrong
+    elif where == "value" and isinstance(inside[name], list) and inside[name]:
+        inside[name][at % len(inside[name])] = wrong
+    else:
+        inside[name] = wrong
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    (b'"kind":"imu"', b'"kind":"imu","kind":"gaze"'), (b'"kind":"imu"', b'"kind":"gaze","kind":"imu"'),
+    (b'"first":0', b'"first":0,"first":20'), (b'"place":"home"', b'"place":"home","place":"clinic"'),
+    (b'"device_id":"g1"', b'"device_id":"g2","device_id":"g1"'), (b'"kind":"imu"', b'"kind":"imu","\\u006bind":"gaze"'),
+    (b"[0.0,", b"[-0,"), (b"[0.0,", b"[01,"), (b"[0.0,", b"[1.,"), (b"[0.0,", b"[1e999,"), (b"[0.0,", b"[NaN,"), (b"[0.0,", b"[Infinity,"),
+    (b"[0.0,", b"[0.0,,"), (b"}}", b"}}x"), (b"}}", b"}} \n"), (b'"g1"', b'"g1\n"'), (b'"g1"', b'"g\xff"'), (b'"g1"', b'"g\xc3\xa9"'),
+    (b'{"v"', b'\xef\xbb\xbf{"v"'), (b'{"v"', b'/**/{"v"'), (b"[0.0,", b"[0x10,"), (b"[0.0,", b"[+1,"), (b"[0.0,", b"[.5,")])
+def test_json_that_readers_may_take_differently_is_read_as_the_explicit_reader_does(before: bytes, after: bytes) -> None:
+    value = encode(build.batch())
+    assert before in value
+    value = value.replace(before, after, 1)
+    compiled = codec._decode_plain(value, 0)
+    assert compiled is None or compiled == check.decode(value, 0, captured=True)
+
+
+def test_a_run_or_a_time_beyond_64_bits_is_malformed() -> None:
+    for wrong in ({"first": 2**62}, {"dt_ns": 2**61}):
+        with pytest.raises(MalformedError, match="out of range"):
+            decode(orjson.dumps({**orjson.loads(encode(build.batch())), **wrong}), 0)
 
 
 def test_messages_hold_no_values() -> None:

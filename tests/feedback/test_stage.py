@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from device_sim.recordings import rows
 from streams.events.batch import Batch
@@ -60,7 +61,7 @@ def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understo
     narrow = lattice.unpack((served.label,)).copy()
     narrow["obligations"] |= build.policy().vocabulary.mask("obligations", ("local:NoExport",))
     core = build.core()
-    core.models.versions[served.version] = replace(served, label=narrow.tobytes(), zone="health")
+    core.models.versions[served.version] = dataclasses.replace(served, label=narrow.tobytes(), zone="health")
     found = {}
     for form, said in (("spoken", {"text": sure_praise(served.model)}), ("rating", {"rating": 4, "second_rating": 3})):
         asked = build.fetch([build.query(0, "wake me at seven", T_NS)])

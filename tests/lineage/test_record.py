@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 import pytest
 
 from streams.events.headers import PARENTS, RUN, unpack_parents
@@ -92,8 +91,20 @@ def test_every_reject_has_a_row_and_repeats_have_only_that(records: list[Outgoin
 
 def test_rows_are_cut_into_bounded_records_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "ROWS_PER_RECORD_MAX", 3)
-    rows = {"streams": [dict.fromkeys(TABLES["streams"], i) for i in range(7)], "inputs": [dict.fromkeys(TABLES["inputs"], 9)]}
-    parts = [orjson.loads(one.value or b"")["tables"] for one in record.encode(rows, 2, b"k", 5)]
-    assert [number for part in parts for number in part.get("streams", {}).get("source", [])] == list(range(7))
-    assert [part["inputs"]["value"] for part in parts if "inputs" in part] == [[9]]
-    assert all(sum(len(next(iter(columns.values()))) for columns in part.values()) <= 3 for part in parts)
+    rows = {"streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)]),
+            "inputs": record.blocks("inputs", [dict.fromkeys(TABLES["inputs"], 9)])}
+    written = record.encode(rows, 2, b"k", 5)
+    assert [row["source"] for row in table(written, "streams")] == list(range(7))
+    assert [row["value"] for row in table(written, "inputs")] == [9]
+    assert [sum(len(rows) for rows in build.lineage([one]).values()) for one in written] == [3, 3, 2]
+
+
+def test_a_record_of_many_bytes_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "RECORD_BYTES_MAX", 4000)
+    rows = {"policies": record.blocks("policies", [dict.fromkeys(TABLES["policies"], "x" * 300) for _ in range(9)]),
+            "streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)])}
+    written = record.encode(rows, 0, b"k", 5)
+    assert len(written) > 2
+    assert all(len(one.value or b"") <= 4000 for one in written)
+    assert len(table(written, "policies")) == 9
+    assert [row["source"] for row in table(written, "streams")] == list(range(7))

@@ -7,6 +7,7 @@ from collections import Counter
 from statistics import pstdev
 
 import pytest
+from msgspec.structs import replace
 
 from device_sim.recordings import about, samples
 from streams.events.state import Recent
@@ -63,8 +64,7 @@ def recent(kind: str, number: int, position: int, t_ns: int) -> Recent:
 
 
 def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> None:
-    asked = build.query(0, "hello", 1000)
-    asked = type(asked)(**{**{name: getattr(asked, name) for name in type(asked).__slots__}, "position": 50})
+    asked = replace(build.query(0, "hello", 1000), position=50)
     recents = [recent("activity", 1, 10, 700), recent("place", 5, 20, 400), recent("activity", 2, 30, 900), recent("activity", 3, 40, 1001),
                recent("activity", 4, 60, 950)]
     found = situation.cited(asked, 0, recents)

@@ -49,7 +49,8 @@ def tables(rows: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Any]]]
 
 def record(offset: int, rows: Mapping[str, Sequence[Row]]) -> StoredRecord:
     """One record of glasses.lineage."""
-    return StoredRecord(offset, T0_NS // 1_000_000, b"g1", orjson.dumps({"v": 1, "tables": tables(rows)}))
+    blocks = {table: [{"all": {}, "each": columns}] for table, columns in tables(rows).items() if rows[table]}
+    return StoredRecord(offset, T0_NS // 1_000_000, b"g1", orjson.dumps({"v": 1, "tables": blocks}))
 
 
 def store(path: Path, *epochs: Mapping[str, Sequence[Row]]) -> Path:

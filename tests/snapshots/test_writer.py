@@ -190,9 +190,13 @@ def test_rows_are_published_at_most_once_an_interval(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [
     b"\xff", None, b"[]", b'{"v":2,"tables":{}}', b'{"v":1,"tables":{"nonsense":{}}}', b'{"v":1,"tables":{"streams":{"source":["g1"]}}}',
-    b'{"v":1,"tables":{"streams":{"source":["g1"],"stream":["a","b"],"kind":["imu"],"captured":[true]}}}',
-    b'{"v":1,"tables":{"streams":{"source":["g1"],"stream":[7],"kind":["imu"],"captured":[true]}}}',
-    b'{"v":1,"tables":{"streams":{"source":["g1"],"stream":[null],"kind":["imu"],"captured":[true]}}}',
+    b'{"v":1,"tables":{"streams":[{"all":{},"each":{"source":["g1"]}}]}}', b'{"v":1,"tables":{"streams":[7]}}',
+    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":["a","b"]}}]}}',
+    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":[7]}}]}}',
+    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":[null]}}]}}',
+    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true,"source":"g1","stream":"a"},"each":{}}]}}',
+    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true,"source":"g1"},"each":{"source":["g1"],"stream":["a"]}}]}}',
+    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":[true],"source":"g1"},"each":{"stream":["a"]}}]}}',
     record(1, {"events": [event("g1", "imu-right", 5, 0)]}).value, record(1, {"events": [event("g1", "imu-right", -5)]}).value,
     record(1, {"events": [event("g1", "imu-right", 0, 2**60)]}).value])
 def test_a_bad_record_becomes_a_rejected_row_and_the_rest_goes_on(tmp_path: Path, value: bytes | None) -> None:

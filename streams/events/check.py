@@ -1,0 +1,156 @@
+"""What is wrong with a value, field by field: the explicit form of what `streams.events.codec` reads at once.
+
+It is the only reader of derived batches and of a captured batch's rarer fields (`context_changes`, unknown envelope fields, other
+alphabets), and the judge of everything malformed. Messages name fields, types and counts and never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any
+
+import orjson
+from msgspec.structs import asdict
+
+from streams.errors import MalformedError
+from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
+from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
+from streams.events.kinds import KINDS, kind_named
+from streams.events.runs import Run
+from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
+
+VERSION = 1
+TIME_NS_MAX = 2**62
+_TEXT_CHARACTERS_MAX = 200
+_TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "text": frozenset((str,)), "flag": frozenset((bool,)),
+                                           "number?": frozenset((int, float, NoneType)), "text?": frozenset((str, NoneType))}
+
+
+def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
+    """Read a batch, a captured one or a derived one; MalformedError with field, found (type or count) and expected."""
+    if value is None or len(value) > VALUE_BYTES_MAX:
+        found = "no value" if value is None else f"{len(value)} bytes"
+        raise MalformedError(f"value: found {found}, expected at most {VALUE_BYTES_MAX} bytes of JSON")
+    try:
+        fields = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise MalformedError("value: found bytes that are not JSON, expected one JSON object") from None
+    if type(fields) is not dict:
+        raise MalformedError(f"value: found a JSON {type(fields).__name__}, expected an object")
+    if fields.get("v") != VERSION:
+        raise MalformedError(f"v: found another version or none, expected {VERSION}")
+    kind = kind_named(fields.get("kind"), captured=captured)
+    count = _integer(fields, "n", 1, EVENTS_PER_BATCH_MAX)
+    first = _integer(fields, "first", 0, NUMBER_MAX)
+    step = _integer(fields, "step", 1, NUMBER_MAX) if "step" in fields else 1
+    if captured and step != 1:
+        raise MalformedError("step: a captured batch has consecutive numbers, remove the field")
+    columns = _columns(fields.get("columns"), kind.name, count)
+    t_ns = fields.get("t_ns")
+    if t_ns is None:
+        t0_ns, dt_ns = _integer(fields, "t0_ns", 0, TIME_NS_MAX), _integer(fields, "dt_ns", 0, TIME_NS_MAX)
+    else:
+        t0_ns, dt_ns = _check_times(t_ns, count), 0
+    if first + step * (count - 1) > NUMBER_MAX or (t_ns is None and t0_ns + dt_ns * (count - 1) > TIME_NS_MAX):
+        raise MalformedError("first, n, t0_ns, dt_ns: found a last event whose number or time is out of range, expected at most 2^62")
+    context = None if not captured and fields.get("context") == {} else _check_context(fields.get("context"), "context")
+    batch = Batch(
+        kind=kind.name, source=_name(fields, "device_id"), wearer_id=_name(fields, "wearer_id"), session_id=_name(fields, "session_id"),
+        stream=_stream(fields), run=Run(first, step, count), t0_ns=t0_ns, dt_ns=dt_ns, origin=_text(fields, "origin"), context=context,
+        columns=columns, t_ns=t_ns, changes=_changes(fields.get("context_changes"), context, count), position=position,
+        clock=_text(fields, "clock"))
+    _check_types(batch)
+    return batch
+
+
+def right_names(source: str, wearer: str, session: str, stream: str, origin: str, clock: str) -> bool:
+    """Whether the names of a captured batch have the right form."""
+    return (all(NAME_PATTERN.fullmatch(name) for name in (source, wearer, session)) and STREAM_PATTERN.fullmatch(stream) is not None
+            and all(0 < len(text) <= _TEXT_CHARACTERS_MAX for text in (origin, clock)))
+
+
+def _integer(fields: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
+    value = fields.get(name)
+    if type(value) is not int or not lowest <= value <= highest:
+        found = type(value).__name__ if type(value) is not int else "a number out of range"
+        raise MalformedError(f"{name}: found {found}, expected an integer from {lowest} to {highest}")
+    return value
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if type(value) is not str or not 0 < len(value) <= _TEXT_CHARACTERS_MAX:
+        raise MalformedError(f"{name}: found {type(value).__name__}, expected a text of 1 to {_TEXT_CHARACTERS_MAX} characters")
+    return value
+
+
+def _name(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if type(value) is not str or NAME_PATTERN.fullmatch(value) is None:
+        raise MalformedError(f"{name}: found no usable name, expected lower-case letters, digits and hyphens, at most 63")
+    return value
+
+
+def _stream(fields: Mapping[str, Any]) -> str:
+    value = fields.get("stream")
+    if type(value) is not str or STREAM_PATTERN.fullmatch(value) is None:
+        raise MalformedError("stream: found no usable name, expected one such as imu-right or imu-right~2")
+    return value
+
+
+def _columns(columns: Any, kind: str, count: int) -> dict[str, list[Any]]:
+    expected = KINDS[kind].columns
+    if type(columns) is not dict or columns.keys() != expected.keys():
+        raise MalformedError(f"columns: found other names than the {len(expected)} of kind {kind}, expected {', '.join(expected)}")
+    for name, values in columns.items():
+        if type(values) is not list or len(values) != count:
+            found = f"{len(values)} values" if type(values) is list else type(values).__name__
+            raise MalformedError(f"columns.{name}: found {found}, expected a list of n = {count}")
+    return columns
+
+
+def _check_times(t_ns: Any, count: int) -> int:
+    if type(t_ns) is not list or len(t_ns) != count:
+        raise MalformedError(f"t_ns: found another length or type, expected a list of n = {count} integers")
+    if any(type(t) is not int or not 0 <= t <= TIME_NS_MAX for t in t_ns):
+        raise MalformedError("t_ns: found a value that is no time, expected integers, nanoseconds since the epoch")
+    return int(t_ns[0])
+
+
+def _check_context(context: Any, path: str) -> Context:
+    if type(context) is not dict or context.keys() != CONTEXT_VALUES.keys():
+        raise MalformedError(f"{path}: found other fields, expected {', '.join(CONTEXT_VALUES)}")
+    for name, allowed in CONTEXT_VALUES.items():
+        value = context[name]
+        if isinstance(allowed, type):
+            if type(value) is not allowed:
+                raise MalformedError(f"{path}.{name}: found {type(value).__name__}, expected {allowed.__name__}")
+        elif type(value) is not str or value not in allowed:
+            raise MalformedError(f"{path}.{name}: found a word that is not known, expected one of {', '.join(sorted(allowed))}")
+    if not 0 <= context["consent"] <= NUMBER_MAX:
+        raise MalformedError(f"{path}.consent: found a number out of range, expected 0 to {NUMBER_MAX}")
+    return Context(**context)
+
+
+def _changes(changes: Any, context: Context | None, count: int) -> tuple[Change, ...]:
+    if changes is None:
+        return ()
+    if type(changes) is not list or context is None:
+        raise MalformedError(f"context_changes: found {type(changes).__name__}, expected a list")
+    result: list[Change] = []
+    before = 0
+    for change in changes:
+        at = change.get("at") if type(change) is dict else None
+        if type(at) is not int or not before < at < count:
+            raise MalformedError("context_changes: `at` must be an index inside the batch, increasing")
+        before = at
+        context = _check_context({**asdict(context), **{k: v for k, v in change.items() if k != "at"}}, "context_changes")
+        result.append((at, context))
+    return tuple(result)
+
+
+def _check_types(batch: Batch) -> None:
+    for name, wanted in KINDS[batch.kind].columns.items():
+        if not _TYPES[wanted].issuperset(map(type, batch.columns[name])):
+            raise MalformedError(f"columns.{name}: found a value of another type, expected {wanted} in every place")
