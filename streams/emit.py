@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streams.events.codec import encode
 from streams.events.headers import PARENTS, RUN, ZONE, envelope, pack_parents, root_of, tag
 from streams.events.record import Outgoing
@@ -15,18 +17,22 @@ from streams.topology import REJECTED, TOPICS
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
 
 
-def records_of(step: Step, policy: Policy, place: tuple[str, int], extra: Rows, key: bytes, timestamp_ms: int) -> list[Outgoing]:
-    """All records of one fetch that was read at `place` (topic, partition); `extra` are lineage rows beside the step's.
+def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list[Outgoing], list[bytes]]:
+    """Outputs and rejects of one fetch that was read at `place` (topic, partition), and the bytes of every output of the step.
 
     Outputs go to the partition that was read, topics with one partition to that one (DESIGN section 4).
     """
     topic, partition = place
     values = [output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs]
     records = [_output(output, value, policy, partition) for output, value in zip(step.outputs, values, strict=True) if output.topic]
-    records += [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"]
-    tables = record.blocks_of(step, policy.version, topic, partition, values)
-    tables |= {table: record.blocks(table, rows) for table, rows in extra.items()}
-    return records + record.encode(tables, partition, key, timestamp_ms)
+    return records + [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"], values
+
+
+def lineage_of(step: Step, values: Sequence[bytes], policy: Policy, place: tuple[str, int], extra: Rows,
+               stamp: tuple[bytes, int]) -> list[Outgoing]:
+    """Lineage of one fetch; `values` are the bytes of its outputs, `extra` rows beside the step's, `stamp` is key and time in ms."""
+    tables = record.blocks_of(step, policy.version, *place, values)
+    return record.encode({**tables, **{table: record.blocks(table, rows) for table, rows in extra.items()}}, place[1], *stamp)
 
 
 def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Outgoing:

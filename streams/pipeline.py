@@ -16,7 +16,7 @@ import orjson
 from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
-from streams.emit import records_of
+from streams.emit import lineage_of, records_of
 from streams.errors import MalformedError, UnavailableError
 from streams.events.batch import Batch
 from streams.events.codec import digest
@@ -72,10 +72,13 @@ class PartitionState:
 
 
 class GlassesCore:
-    """Stages 1-4 for one fetch of `glasses.captured` (see `streams.events.record.Core`)."""
+    """Stages 1-4 for one fetch of `glasses.captured` (see `streams.events.record.Core`).
 
-    def __init__(self, policy: Policy, models: Models) -> None:
-        self.policy, self.models = policy, models
+    `lineage` is False only where the bench measures what lineage costs: nothing says then where anything came from.
+    """
+
+    def __init__(self, policy: Policy, models: Models, *, lineage: bool = True) -> None:
+        self.policy, self.models, self._lineage = policy, models, lineage
 
     def empty(self, partition: int) -> PartitionState:
         """Nobody seen, no model taken up."""
@@ -113,8 +116,10 @@ class GlassesCore:
         if serving != state.model_version:
             extra["inputs"] = [{"kind": "model-takeup", "agent": "glasses", "topic": CAPTURED, "partition": fetch.partition,
                                 "offset": first.offset, "value": str(serving), "t_ns": event_time_ns(first)}]
-        records = records_of(step, self.policy, (fetch.topic, fetch.partition), extra, f"glasses/{fetch.partition}".encode(),
-                             event_time_ns(fetch.records[-1]) // 1_000_000)
+        place, stamp = (fetch.topic, fetch.partition), event_time_ns(fetch.records[-1]) // 1_000_000
+        records, values = records_of(step, self.policy, place)
+        if self._lineage:
+            records += lineage_of(step, values, self.policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp))
         after = PartitionState(serving, {**state.devices, **devices})
         return Outcome(after, records, checkpoint=serving != state.model_version)
 
@@ -186,7 +191,9 @@ class TrainingCore:
                 made, refused_now = await self._run(state.version, record)
                 step.decisions += gate.decisions(refused_now, self.policy)
                 pointers.append(add_version(made, step, extra, candidate.tagged.batch.first_id, record.offset))
-        records = records_of(step, self.policy, (fetch.topic, 0), extra, b"training/0", event_time_ns(fetch.records[-1]) // 1_000_000)
+        place, stamp = (fetch.topic, 0), event_time_ns(fetch.records[-1]) // 1_000_000
+        records, values = records_of(step, self.policy, place)
+        records += lineage_of(step, values, self.policy, place, extra, (b"training/0", stamp))
         return Outcome(state, [*records, *pointers])
 
     async def _run(self, version: int, trigger: Received) -> tuple[ModelVersion, list[gate.Candidate]]:
@@ -250,8 +257,10 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
         "inputs": [{"kind": "policy", "agent": "glasses", "topic": POLICIES, "partition": 0, "offset": 0, "value": policy.version,
                     "t_ns": now_ns}]}
     pointer = add_version(made, step, extra, "seed", 0)
+    records, values = records_of(step, policy, (EXAMPLES, 0))
+    records += lineage_of(step, values, policy, (EXAMPLES, 0), extra, (b"training/0", now_ns // 1_000_000))
     text = orjson.dumps({"v": 1, "version": policy.version, "name": policy.name, "text": policy.text})
     stamp = now_ns // 1_000_000
     return [Outgoing(POLICIES, 0, f"policy/{policy.version}".encode(), text, (), stamp),
             Outgoing(POLICIES, 0, b"policy/current", orjson.dumps({"version": policy.version}), (), stamp),
-            *records_of(step, policy, (EXAMPLES, 0), extra, b"training/0", stamp), pointer]
+            *records, pointer]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import tempfile
@@ -175,10 +176,18 @@ async def _serve(
             for name, core in make_cores(context).items():
                 apps.append(build_app(name, core, context.broker, Path(directory) / name))
                 await apps[-1].start()
+            _calm_collector()
             on_ready()
             await _until_stopped(apps, stop)
         finally:
             await asyncio.gather(*(app.stop() for app in apps), *(follower.stop() for follower in context.followers))
+
+
+def _calm_collector() -> None:
+    """Keep the cycle collector from walking a fetch's hundred thousand lists again and again; none of them is part of a cycle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(limits.COLLECT_AFTER_OBJECTS, 20, 20)
 
 
 async def _until_stopped(apps: list[faust.App], stop: asyncio.Event) -> None:
