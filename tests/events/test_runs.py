@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.events.headers import pack_parents, unpack_parents
-from streams.events.runs import EdgeRun, Run, consecutive, extends
+from streams.events.runs import EdgeRun, Run, consecutive, extends, longer_run
 from streams.events.step import Parent
 from tests import build
 
@@ -33,6 +33,25 @@ def test_two_edge_runs_become_one_only_if_they_mean_the_same(a: EdgeRun, b: Edge
     both = extends(a, b)
     if both is not None:
         assert list(both.pairs()) == [*a.pairs(), *b.pairs()]
+
+
+RUNS = st.builds(Run, st.integers(0, 30), st.integers(1, 5), st.integers(1, 5))
+
+
+@given(RUNS, RUNS)
+def test_two_runs_become_one_only_if_they_mean_the_same(a: Run, b: Run) -> None:
+    both = longer_run(a, b)
+    if both is not None:
+        assert list(both) == [*a, *b]
+
+
+@given(RUNS, st.integers(1, 4))
+def test_a_run_cut_in_two_is_one_again(run: Run, at: int) -> None:
+    if at < run.count:
+        head, tail = Run(run.first, run.step, at), Run(run.first + at * run.step, run.step, run.count - at)
+        joined = longer_run(head, tail)
+        assert joined is not None
+        assert list(joined) == list(run)
 
 
 def test_windows_of_another_length_are_a_run_of_their_own() -> None:

@@ -7,12 +7,15 @@ from collections import Counter
 from statistics import pstdev
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from device_sim.recordings import about, samples
-from streams.events.state import Recent
-from streams.processing import place, situation
+from streams.events.state import DeviceState, OpenWindow, Recent
+from streams.processing import activity, place, situation
 from streams.processing.activity import classify
+from streams.processing.windows import ClosedWindow
 from streams.topology import ANSWERS, DERIVED
 from tests import build
 
@@ -57,6 +60,30 @@ def test_activity_agrees_with_the_recordings_labels() -> None:
     for label in ("still", "walking", "stairs", "running"):
         assert found[True, label, True] > 2 * found[True, label, False], label
         assert found[False, label, True] > found[False, label, False], label
+
+
+@given(st.lists(st.lists(st.floats(0, 200).map(lambda value: round(value, 6)), min_size=1, max_size=120), min_size=1, max_size=8),
+       st.integers(1, 7))
+def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[float]], at: int) -> None:
+    windows = [ClosedWindow("g1", "imu-right", OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", "synthetic:1", tuple(one)), i)
+               for i, one in enumerate(norms)]
+    together, _ = activity.values(windows, {})
+    apart = [*activity.values(windows[:at], {})[0], *activity.values(windows[at:], {})[0]]
+    assert together == apart
+    for made, one in zip(together, norms, strict=True):
+        assert made is not None
+        assert made["accel_norm_std_mps2"] == pytest.approx(pstdev(one), abs=2e-6)
+
+
+def test_what_no_sensor_reads_neither_overflows_nor_enters_the_state_as_infinite() -> None:
+    records, state = build.process(build.core(), [build.fetch([
+        build.batch("imu", None, 0, 130, columns={"accel_x_mps2": [1e308] * 130, "accel_y_mps2": [-1e308] * 130}),
+        build.batch("audio_level", None, 0, 130, columns={"rms_dbfs": [1e308] * 130})])])
+    made = {dict(record.headers)["ce_type"] for record in records if record.topic == DERIVED}
+    assert made == {b"glasses.activity.v1", b"glasses.speech.v1"}
+    device = state.devices["g1"]
+    assert DeviceState.load(device.dump()) == device
+    assert all(math.isfinite(sample) for window in device.windows.values() for sample in window.samples if not isinstance(sample, tuple))
 
 
 def recent(kind: str, number: int, position: int, t_ns: int) -> Recent:
