@@ -42,6 +42,7 @@ ANSWER_ROWS_MAX = 1000
 
 # Training
 RETRAIN_EVERY_EXAMPLES = 12
+FITTING_CHILD_IDLE_S = 20.0                #: without a fit, then its memory is given back
 
 if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-import signal
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import orjson
 
 from streams import clock
-from streams.errors import InputError, UnavailableError
-from streams.events.record import Core, Received
+from streams.errors import InputError
+from streams.events.record import Core, Outgoing, Received
+from streams.fitting import FittingChild
 from streams.kafka.publish import publish_once
 from streams.kafka.reader import read_all
 from streams.pipeline import GlassesCore, Models, TrainingCore, first_records
@@ -35,16 +31,16 @@ async def prepare(context: WorkerContext) -> None:
     UnavailableError
         The broker is not there.
     """
-    given = load(context.policy)
+    given, child = load(context.policy), FittingChild()
     if not await read_all(context.broker, POLICIES):
-        await publish_once(context.broker, POLICIES, first_records(given, clock.now_ns()))
+        await publish_once(context.broker, POLICIES, await child.run(_first_records, context.policy, clock.now_ns()))
     in_force = _policy_in_force(await read_all(context.broker, POLICIES))
     if in_force.version != given.version:
         raise InputError(f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are under "
                          f"{in_force.name} {in_force.version}; give that one, or use other topics")
     models = Models()
     await context.follow(MODELS, lambda record: models.learn(record.key, record.value))
-    context.kept.update(policy=in_force, models=models)
+    context.kept.update(policy=in_force, models=models, fitting=child)
 
 
 def _policy_in_force(records: Sequence[Received]) -> Policy:
@@ -61,21 +57,17 @@ def _policy_in_force(records: Sequence[Received]) -> Policy:
 def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     """The core of each agent; training fits in a child process of its own."""
     policy: Policy = context.kept["policy"]
-    pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
-    context.kept["pool"] = pool
+    child: FittingChild = context.kept["fitting"]
 
     async def history(offset: int) -> Sequence[Received]:
         return [record for record in await read_all(context.broker, EXAMPLES, 0) if record.offset <= offset]
 
     async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(pool, fit_and_measure, pairs, evaluation)
-        except BrokenProcessPool:
-            raise UnavailableError("the child process that fits models ended; start the worker again, nothing is lost") from None
+        return await child.run(fit_and_measure, pairs, evaluation)
 
     return {"glasses": GlassesCore(policy, context.kept["models"]), "training": TrainingCore(policy, history, fit)}
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C is for the worker, which then ends its child."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _first_records(policy: str, now_ns: int) -> list[Outgoing]:
+    """Run in the child: the seed model is fitted here."""
+    return first_records(load(policy), now_ns)

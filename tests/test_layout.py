@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "emit": {"events", "policy", "models", "lineage"},
     "pipeline": {"events", "policy", "models", "lineage", "emit", "zones", "processing", "assistant", "feedback", "training"},
     "snapshots": {"events", "policy", "lineage"}, "queries": {"events", "policy"}, "ledger": {"kafka"}, "kafka": {"events"},
-    "replay": None, "demo": None, "cli": None, "agents": None, "worker": None, "preparation": None,
+    "replay": None, "demo": None, "fitting": set(), "cli": None, "agents": None, "worker": None, "preparation": None,
     **{leaf: set() for leaf in LEAVES}, "__init__": set(),
 }
 #: Packages that only some rooms may import.
