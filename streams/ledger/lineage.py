@@ -193,7 +193,7 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Diffe
     spec = _RUNS[table]
     statement = f"SELECT {', '.join(spec.key)} FROM {table} WHERE {_mark(spec.key)} = {found.key} LIMIT 1"  # noqa: S608
     about = dict(zip(spec.key, next(row for reader in readers for row in reader.rows(statement)), strict=True))
-    times = f"{found.times[0]} times in the store, {found.times[1]} times in the replay"
+    times = f"{abs(found.surplus)} more in the {'store' if found.surplus > 0 else 'replay'}"
     if table == "edges":
         parents = str(found.low) if found.high - found.low == 1 else f"{found.low}-{found.high - 1}"
         return (f"edges: {about['child_source']}/{about['child_stream']}/{found.child} from {about['parent_source']}/"

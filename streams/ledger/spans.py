@@ -51,13 +51,13 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Parents `low ... high` (exclusive) of one child: how often either side has them."""
+    """Parents `low ... high` (exclusive) of one child, and how often side a has them more than side b (negative: less)."""
 
     key: int
     child: int
     low: int
     high: int
-    times: tuple[int, int]
+    surplus: int
 
 
 def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
@@ -74,8 +74,8 @@ def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
         keys, children = np.concatenate((child_a.key, child_b.key)), np.concatenate((child_a.first, child_b.first))
         for at in range(min(most - len(named), found.size)):
             row = first[found[at]]
-            named.append(Difference(int(keys[row]), int(children[row]), int(begin[at]), int(end[at]),
-                                    (int(times[0][at]), int(times[1][at]))))
+            surplus = int(times[0][at] - times[1][at])
+            named.append(Difference(int(keys[row]), int(children[row]), int(begin[at]), int(end[at]), surplus))
     return total, named
 
 

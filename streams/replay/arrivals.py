@@ -128,8 +128,8 @@ class JournalArrivals:
         twice = offsets[order][1:][np.diff(offsets[order]) == 0]
         if twice.size:
             raise InputError(f"Partition {partition}, offset {int(twice[0])}: found two batches at this place, expected one; these "
-                             "journals were played into files or into several brokers, so they have no common order. Replay them without --inputs, "
-                             "or each with its own store.")
+                             "journals were played into files or into several brokers, so they have no common order. Replay them "
+                             "without --inputs, or each with its own store.")
         return _Places(offsets[order], files[order], lines[order])
 
 

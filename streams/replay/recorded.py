@@ -108,7 +108,8 @@ class RecordedReplay:
             partition.models.current = take_ups.popleft().version
         if not partition.models.current:
             raise InputError(f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which model served, "
-                             "expected a model-takeup there or before; was the store complete when it was written, and is it that of this journal?")
+                             "expected a model-takeup there or before; was the store complete when it was written, and is it that of "
+                             "this journal?")
         cut = len(partition.ahead)
         if take_ups:
             cut = next((at for at, record in enumerate(partition.ahead) if record.offset >= take_ups[0].offset), cut)
