@@ -80,7 +80,8 @@ def test_where_runs_were_cut_and_what_lay_where_is_no_difference(tmp_path: Path)
     decision: Row = {"source": "g1", "stream": "imu", "sink": "glasses.zoned", "t_ns": 7}
     live: Rows = {
         "edges": [edge(child, parent, child_step=50, child_count=4, parent_step=50, parent_width=50)],
-        "decisions": [row("decisions", **decision, first=0, count=60)], "events": [event("g1", "imu", 0, 20, offset=4), event("g1", "imu", 20, 20)]}
+        "decisions": [row("decisions", **decision, first=0, count=60)],
+        "events": [event("g1", "imu", 0, 20, offset=4), event("g1", "imu", 20, 20)]}
     replayed: Rows = {
         "edges": [edge(("g1", "activity", 150), ("g1", "imu", 150), parent_width=50),
                   edge(child, parent, child_step=50, child_count=3, parent_step=50, parent_width=50)],
@@ -103,10 +104,10 @@ def test_a_difference_is_named(tmp_path: Path, table: str, sentence: str) -> Non
     def rows(*, live: bool) -> Rows:
         return {
             "events": [event("g1", "imu", 0, 20, label="aa" if live else "bb", digest="12" if live else "34")],
-            "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), child_step=50, child_count=2, parent_step=50,
-                           parent_width=50)] if live else [
-                edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=50), edge(("g1", "activity", 50), ("g1", "imu", 50), parent_width=49)],
-            "decisions": [row("decisions", source="g1", stream="imu", count=20 if live else 19, sink="glasses.zoned", verdict="deny", rule="r")]}
+            "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=50),
+                      edge(("g1", "activity", 50), ("g1", "imu", 50), parent_width=50 if live else 49)],
+            "decisions": [row("decisions", source="g1", stream="imu", count=20 if live else 19, sink="glasses.zoned", verdict="deny",
+                              rule="r")]}
 
     result = compared(tmp_path, rows(live=True), {**rows(live=True), table: rows(live=False)[table]})
     assert result["differences"] == [sentence]

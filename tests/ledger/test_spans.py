@@ -42,14 +42,12 @@ run_rows = st.tuples(st.integers(1, 2), st.integers(0, 30), st.integers(1, 5), s
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(run_rows, max_size=5), st.lists(run_rows, max_size=5), st.sampled_from([1, 7, spans.EXPANDED_MAX]))
-def test_differences_are_those_of_counting(a: list[Row], b: list[Row], expanded: int) -> None:
-    whole = spans.EXPANDED_MAX
-    spans.EXPANDED_MAX = expanded
-    try:
+@given(st.lists(run_rows, max_size=5), st.lists(run_rows, max_size=5), st.sampled_from([1, 7, 1_000_000]))
+def test_differences_are_those_of_counting(a: list[Row], b: list[Row], bound: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "EXPANDED_MAX", bound)
+        patch.setattr(spans, "RUNS_MAX", bound)
         total, named = differences(made(a), made(b), 1000)
-    finally:
-        spans.EXPANDED_MAX = whole
     left, right = pairs(a), pairs(b)
     expected = {pair: left[pair] - right[pair] for pair in left | right if left[pair] != right[pair]}
     assert {(one.key, one.child, parent): one.surplus for one in named for parent in range(one.low, one.high)} == expected
