@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner, Result
 
+from streams.cli.main import main
 from streams.demo import Demo
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.topology import CAPTURED, EXAMPLES
@@ -22,11 +23,16 @@ pytestmark = pytest.mark.kafka
 DEVICES = ["--scenario", "smoke", "--speed", "10", "--devices", "4", "--seed", "8"]
 
 
-def sightline(*arguments: str) -> tuple[int, dict[str, Any]]:
-    run = subprocess.run([sys.executable, "-m", "streams.cli", *arguments, "--json"], capture_output=True, text=True, timeout=120,
-                         check=False)
-    assert run.returncode in (0, 1), run.stderr
-    return run.returncode, json.loads(run.stdout.splitlines()[-1])
+def run(*arguments: str) -> Result:
+    """A command as a terminal runs it: its exit code and what it printed."""
+    return CliRunner().invoke(main, arguments)
+
+
+def answered(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON answer of a command."""
+    result = run(*arguments, "--json")
+    assert result.exit_code in (0, 1), result.output
+    return result.exit_code, json.loads(result.stdout.splitlines()[-1])
 
 
 async def litter(broker: str) -> None:
@@ -64,7 +70,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 def test_a_replay_of_what_kafka_holds_is_equal(lived: Demo, tmp_path: Path) -> None:
-    code, result = sightline("replay", str(lived.journal), "--inputs", str(lived.store), "--broker", lived.broker, "--compare", "--store",
+    code, result = answered("replay", str(lived.journal), "--inputs", str(lived.store), "--broker", lived.broker, "--compare", "--store",
                              str(tmp_path / "store"), "--out", str(tmp_path / "out"))
     assert result["lineage"]["differences"] == []
     assert (code, result["lineage"]["equal"], result["foreign"], result["unread"]) == (0, True, 3, [])
@@ -80,16 +86,16 @@ def test_a_replay_of_what_kafka_holds_is_equal(lived: Demo, tmp_path: Path) -> N
 
 
 def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> None:
-    _, found = sightline("sql", "SELECT kind, count(*), count(DISTINCT (\"partition\", \"offset\")) FROM inputs GROUP BY 1 ORDER BY 1",
+    _, found = answered("sql", "SELECT kind, count(*), count(DISTINCT (\"partition\", \"offset\")) FROM inputs GROUP BY 1 ORDER BY 1",
                          "--store", str(lived.store))
     counts = {kind: (rows, places) for kind, rows, places in found["rows"]}
     assert counts.keys() == {"example-order", "model-takeup", "policy"}
     assert all(rows == places for rows, places in counts.values())
-    _, served = sightline("sql", "SELECT count(DISTINCT \"partition\"), count(DISTINCT value) FROM inputs WHERE kind = 'model-takeup'",
+    _, served = answered("sql", "SELECT count(DISTINCT \"partition\"), count(DISTINCT value) FROM inputs WHERE kind = 'model-takeup'",
                           "--store", str(lived.store))
     assert served["rows"][0][0] >= 2, "several partitions"
     assert served["rows"][0][1] >= 2, "several versions"
-    _, named = sightline("sql", "SELECT string_agg(value, ' ' ORDER BY \"offset\") FROM inputs WHERE kind = 'example-order'", "--store",
+    _, named = answered("sql", "SELECT string_agg(value, ' ' ORDER BY \"offset\") FROM inputs WHERE kind = 'example-order'", "--store",
                          str(lived.store))
     ids = named["rows"][0][0].split(" ")
     assert ids.count("-") == 3
@@ -97,7 +103,7 @@ def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> N
 
 
 def test_acknowledgements_are_enough_for_what_the_devices_sent(lived: Demo) -> None:
-    code, result = sightline("replay", str(lived.journal), "--inputs", str(lived.store), "--compare")
+    code, result = answered("replay", str(lived.journal), "--inputs", str(lived.store), "--compare")
     tables = result["lineage"]["tables"]
     assert {name for name, found in tables.items() if found["differ"] and name != "inputs"} == {"rejected"}
     assert (code, tables["rejected"]["differ"], result["unplaced"], result["store"]) == (1, 3, 0, None), result["lineage"]["differences"]
@@ -105,18 +111,17 @@ def test_acknowledgements_are_enough_for_what_the_devices_sent(lived: Demo) -> N
 
 
 def test_another_store_or_journal_is_a_sentence(lived: Demo, tmp_path: Path) -> None:
-    def words(*arguments: str) -> tuple[int, str]:
-        run = subprocess.run([sys.executable, "-m", "streams.cli", "replay", *arguments], capture_output=True, text=True, timeout=60,
-                             check=False)
-        assert "Traceback" not in run.stderr
-        return run.returncode, run.stderr
-
-    journal = str(lived.journal)
+    journal, store = str(lived.journal), str(lived.store)
     for arguments, code, sentence in (
             ([journal, "--compare"], 2, "--compare is given without --inputs"),
             ([journal, "--broker", lived.broker], 2, "--broker is given without --inputs"),
             ([journal, "--inputs", str(tmp_path / "nowhere")], 3, "there is no store"),
-            ([journal, "--inputs", str(lived.store), "--store", str(lived.store)], 2, "a directory that is not empty"),
-            ([str(lived.journal / "g1.jsonl"), "--inputs", str(lived.store), "--compare"], 2, "The replay cannot go on")):
-        assert words(*arguments)[0] == code
-        assert sentence in words(*arguments)[1]
+            ([journal, "--inputs", store, "--store", store], 2, "a directory that is not empty"),
+            ([journal, "--inputs", store, "--compare", "--out", store], 2, "name another with --out"),
+            ([f"{journal}/g1.jsonl", "--inputs", store, "--compare"], 2, "The replay cannot go on")):
+        result = run("replay", *arguments)
+        assert (result.exit_code, sentence in result.stderr) == (code, True), result.output
+    told = run("replay", journal, "--inputs", store, "--broker", lived.broker, "--compare")
+    assert told.exit_code == 0
+    assert re.search(r"lineage   events 0 differ of [\d,]+, edges 0 differ of [\d,]+, .*; equal\n", told.stdout)
+    assert "3 records on glasses.captured are no batch of these journals" in told.stdout
