@@ -2,8 +2,8 @@
 
 `GlassesCore` runs zones, processing, assistant and feedback as one call per fetch of `glasses.captured`;
 `TrainingCore` gates the examples of `glasses.examples` and makes the next model version after every N admitted ones.
-What enters by chance (which model version is there when a fetch is processed) is taken up between fetches, kept in the
-state, and recorded as an input.
+What enters by chance (which model version is there when a fetch is processed, in which order the examples of several
+partitions reach training) is taken up between fetches, kept in the state where it lasts, and recorded as an input.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ from streams.training import gate, run, seed
 from streams.zones import stage as zones
 
 MODEL_NAME = "@model"
+#: Kind of the recorded input that says in which order training read the examples of all partitions.
+EXAMPLE_ORDER = "example-order"
+#: Stands in an example order for a record that is no example; no event has this id.
+NO_EXAMPLE = "-"
 
 
 class Models:
@@ -171,8 +175,12 @@ class TrainingCore:
         return {} if before == after else {"@training": orjson.dumps(after)}
 
     async def process(self, state: TrainingState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[TrainingState]:
-        """Gate a fetch's examples; the run that the N-th admitted example triggers joins this fetch's transaction."""
-        step, pointers = Step(), list[Outgoing]()
+        """Gate a fetch's examples; the run that the N-th admitted example triggers joins this fetch's transaction.
+
+        Partitions commit their examples by chance in one order or another, and that decides which version learns from which:
+        the order is recorded as an input, never when `silent`.
+        """
+        step, pointers, order = Step(), list[Outgoing](), list[str]()
         extra: Rows = {"models": [], "training_runs": [], "streams": []}
         for record in fetch.records:
             try:
@@ -181,7 +189,9 @@ class TrainingCore:
                 candidate = gate.judge(record, self.policy, gate.read(record)[0].t0_ns)
             except MalformedError as error:
                 step.rejects.append(_malformed(record, str(error)))
+                order.append(NO_EXAMPLE)
                 continue
+            order.append(candidate.tagged.batch.first_id)
             step.decisions += gate.decisions([candidate], self.policy)
             state = replace_state(state, admitted=state.admitted + candidate.admitted)
             if state.admitted < self.every:
@@ -191,6 +201,8 @@ class TrainingCore:
                 made, refused_now = await self._run(state.version, record)
                 step.decisions += gate.decisions(refused_now, self.policy)
                 pointers.append(add_version(made, step, extra, candidate.tagged.batch.first_id, record.offset))
+        if not silent:
+            extra["inputs"] = [_order_row(fetch, order)]
         place, stamp = (fetch.topic, 0), event_time_ns(fetch.records[-1]) // 1_000_000
         records, values = records_of(step, self.policy, place)
         records += lineage_of(step, values, self.policy, place, extra, (b"training/0", stamp))
@@ -210,6 +222,13 @@ class TrainingCore:
         fitted = await self.fit(run.pairs_of(self.seed, candidates), self.evaluation.pairs)
         made = run.make_version(version, fitted, run.manifest_of(self.seed, candidates), candidates, self.policy, now_ns)
         return made, [now for now, then in zip(candidates, before, strict=True) if then.admitted and not now.admitted]
+
+
+def _order_row(fetch: Fetch, order: Sequence[str]) -> Row:
+    """Recorded input: the examples of a fetch of `glasses.examples`, in its order."""
+    first = fetch.records[0]
+    return {"kind": EXAMPLE_ORDER, "agent": "training", "topic": EXAMPLES, "partition": 0, "offset": first.offset,
+            "value": " ".join(order), "t_ns": event_time_ns(first)}
 
 
 def _malformed(record: Received, reason: str) -> Reject:

@@ -1,55 +1,166 @@
-"""`sightline replay`: the pipeline over journals, into a store of its own; no broker."""
+"""`sightline replay`: the pipeline over journals, into a store of its own; and whether that is what the live one wrote."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
-import orjson
 
 from streams import clock, settings
+from streams.cli.output import emit_json
 from streams.errors import InputError
 from streams.events.record import Outgoing, Received, StoredRecord
+from streams.ledger import lineage
 from streams.policy.load import load
 from streams.replay import Replay
+from streams.replay.arrivals import BrokerArrivals, JournalArrivals
+from streams.replay.derived import DerivedLines
+from streams.replay.inputs import Inputs, read_inputs
+from streams.replay.recorded import RecordedReplay
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
 _INGEST_RECORDS = 200
+#: So many rows wait in the hot file at most: publishing sorts them.
+_PUBLISH_ROWS = 500_000
+Write = Callable[[Sequence[Outgoing]], None]
 
 
 @click.command("replay")
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
-@click.option("--store", default=settings.STORE, show_default=True, type=click.Path(file_okay=False, path_type=Path),
-              help="Directory of the store to make; must be empty or absent.")
-@click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
+@click.option("--inputs", "recorded", type=click.Path(file_okay=False, path_type=Path), metavar="STORE",
+              help="Store of the live pipeline: take the recorded inputs (policy, model take-ups, order of examples) from there.")
+@click.option("--broker", default="", metavar="HOST:PORT",
+              help="With --inputs: take the places of batches from what glasses.captured holds, not from the acknowledgements.")
+@click.option("--compare", is_flag=True, help="With --inputs: compare the lineage with the live store's; exit code 1 when it differs.")
+@click.option("--store", type=click.Path(file_okay=False, path_type=Path),
+              help=f"Directory of the store to make; must be empty or absent.  [default: {settings.STORE}; none is kept with --compare]")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Write what was derived as JSON lines, a file a topic, into a new directory.")
+@click.option("--policy", help=f"Policy name or TOML file, without --inputs.  [default: {settings.POLICY}]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(journal: Path, store: Path, policy: str, as_json: bool) -> None:
-    """Process what devices once sent (JOURNAL: a file or a directory of them) again, into a new store."""
-    if store.exists() and any(store.iterdir()):
-        raise InputError(f"{store}: found a directory that is not empty, expected a new one: a replay must not mix with another store's "
-                         "rows; name another with --store")
-    in_force = load(policy)
+@click.pass_context
+def command(context: click.Context, journal: Path, recorded: Path | None, broker: str, store: Path | None, out: Path | None,
+            policy: str | None, *, compare: bool, as_json: bool) -> None:
+    """Process what devices once sent (JOURNAL: a file or a directory of them) again, into a new store.
+
+    With --inputs the result is equal to what the live pipeline wrote: same ids, edges, labels and digests. Without, a model version
+    serves from the fetch after the one that completed it.
+    """
+    if recorded is None and (broker or compare):
+        raise InputError(f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the store that the live "
+                         "pipeline wrote")
+    inputs = None if recorded is None else read_inputs(recorded)
+    if inputs is not None and policy is not None and load(policy).version != inputs.policy.version:
+        raise InputError(f"--policy {policy}: found another policy than {inputs.policy.name} {inputs.policy.version}, which is among the "
+                         f"recorded inputs of {recorded}; leave --policy out")
+    with contextlib.ExitStack() as stack:
+        kept = store or settings.STORE
+        if compare and store is None:
+            kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-replay-"))) / "store"
+        made = _replay(_Job(journal, kept, out, broker), inputs, policy or settings.POLICY)
+        result: dict[str, Any] = {**made, "store": None if compare and store is None else str(kept)}
+        if recorded is not None and compare:
+            result["lineage"] = _compared(recorded, kept, made, candidates=bool(broker))
+    if as_json:
+        emit_json(result)
+    else:
+        for said in _told(result):
+            click.echo(said)
+    context.exit(0 if result.get("lineage", {"equal": True})["equal"] else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is replayed from where to where."""
+
+    journal: Path
+    store: Path
+    out: Path | None
+    broker: str
+
+
+def _replay(job: _Job, inputs: Inputs | None, policy: str) -> dict[str, Any]:
+    """Run the replay into `job.store`; return the counts."""
+    if job.store.exists() and any(job.store.iterdir()):
+        raise InputError(f"{job.store}: found a directory that is not empty, expected a new one: a replay must not mix with another "
+                         "store's rows; name another with --store")
+    given = load(policy) if inputs is None else inputs.policy
+    with contextlib.ExitStack() as stack:
+        derived = stack.enter_context(DerivedLines(job.out)) if job.out else None
+        sink = stack.enter_context(_sink(job.store))
+
+        def write(records: Sequence[Outgoing]) -> None:
+            sink.write(records)
+            if derived is not None:
+                derived.write(records)
+
+        if inputs is None:
+            made: dict[str, Any] = {"fetches": asyncio.run(Replay(given, write).run(job.journal))}
+        else:
+            made = asyncio.run(_recorded(job, inputs, write))
+        sink.flush()
+        epoch = sink.writer.publish(clock.now_ns())
+    return {**made, "records": sink.written, "epoch": epoch}
+
+
+async def _recorded(job: _Job, inputs: Inputs, write: Write) -> dict[str, Any]:
+    if job.broker:
+        async with BrokerArrivals(job.journal, job.broker) as arrivals:
+            replay = RecordedReplay(inputs, arrivals, write)
+            await replay.run()
+        places = {"foreign": arrivals.foreign}
+    else:
+        acknowledged = JournalArrivals(job.journal)
+        replay = RecordedReplay(inputs, acknowledged, write)
+        await replay.run()
+        places = {"unplaced": acknowledged.unplaced}
+    return {"fetches": replay.fetches, **places, "unread": sorted(replay.made)}
+
+
+def _compared(live: Path, replayed: Path, made: dict[str, Any], *, candidates: bool) -> dict[str, Any]:
+    """Compare the stores; an example that no recorded input names is a difference too."""
+    result = lineage.compare(live, replayed, candidates=candidates)
+    unread: list[str] = made["unread"]
+    if unread:
+        result["equal"] = False
+        result["differences"].append(f"inputs: {len(unread):,} examples were made and no recorded input says that training read them: "
+                                     f"{', '.join(unread[:lineage.NAMED_MAX])}")
+    return result
+
+
+def _told(result: dict[str, Any]) -> Iterator[str]:
+    kept = f"; their lineage is epoch {result['epoch']} of {result['store']}" if result["store"] else ""
+    yield f"{result['fetches']} fetches became {result['records']} records{kept}"
+    if result.get("unplaced"):
+        yield (f"places    {result['unplaced']:,} batches have no acknowledgement and were left out; if Kafka holds them, take the places "
+               "from there with --broker")
+    if result.get("foreign"):
+        yield f"places    {result['foreign']:,} records on glasses.captured are no batch of these journals; they were taken as they are"
+    if "lineage" in result:
+        yield from lineage.lines(result["lineage"])
+
+
+@contextlib.contextmanager
+def _sink(store: Path) -> Iterator[_Sink]:
     writer = Writer.open(store)
     try:
-        sink = _Sink(writer)
-        fetches = asyncio.run(Replay(in_force, sink.write).run(journal))
-        sink.flush()
-        epoch = writer.publish(clock.now_ns())
+        yield _Sink(writer)
     finally:
         writer.close()
-    result = {"fetches": fetches, "records": sink.written, "epoch": epoch, "store": str(store)}
-    click.echo(orjson.dumps(result).decode() if as_json else
-               f"{fetches} fetches became {sink.written} records; their lineage is epoch {epoch} of {store}")
 
 
 class _Sink:
     """Takes what would have gone to Kafka; lineage goes into the store, many records a transaction."""
 
     def __init__(self, writer: Writer) -> None:
-        self.writer, self.written, self._offset = writer, 0, 0
+        self.writer, self.written, self._offset, self._rows = writer, 0, 0, 0
         self._waiting: list[Received] = []
 
     def write(self, records: Sequence[Outgoing]) -> None:
@@ -63,5 +174,8 @@ class _Sink:
 
     def flush(self) -> None:
         if self._waiting:
-            self.writer.ingest({0: self._waiting}, {0: self._offset}, clock.now_ns())
+            self._rows += self.writer.ingest({0: self._waiting}, {0: self._offset}, clock.now_ns())
             self._waiting = []
+        if self._rows >= _PUBLISH_ROWS:
+            self._rows = 0
+            self.writer.publish(clock.now_ns())

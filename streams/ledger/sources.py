@@ -210,6 +210,10 @@ class StoreReader:
         """First column of the first row."""
         return self.rows(statement)[0][0]
 
+    def columns(self, statement: str) -> dict[str, Any]:
+        """All rows of a statement as numpy columns; of one without NULL."""
+        return {name: np.asarray(column) for name, column in self._connection.execute(statement).fetchnumpy().items()}
+
     def grouped(self, statement: str) -> dict[str, list[Ints]]:
         """Number columns by the text in the first column, in the statement's order within each."""
         result = self._connection.execute(statement).fetchnumpy()

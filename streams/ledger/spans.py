@@ -1,0 +1,185 @@
+"""Differences between two sets of runs, event by event, without expanding what both have in common.
+
+A run says that child `first + i * step` has the parents `parent + i * parent_step ... + width - 1`, for i < count. Where a run
+was cut is no difference: runs of one line (same steps, same width, one formula) are compared by how often each place of the line
+is covered; only what differs there, and what is a run of one, is compared parent by parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Marks = NDArray[np.uint64]
+#: Runs that are looked at together, and children that are expanded at once; they bound the memory, some 200 bytes each.
+RUNS_MAX = 1_000_000
+EXPANDED_MAX = 2_000_000
+_MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Runs as columns; `key` says what a run is about (streams, operator, ...), runs of different keys have nothing in common."""
+
+    key: Marks
+    first: Ints
+    step: Ints
+    count: Ints
+    parent: Ints
+    parent_step: Ints
+    width: Ints
+
+    def __getitem__(self, chosen: NDArray[np.bool_] | Ints) -> Spans:
+        """The chosen rows."""
+        return Spans(*(getattr(self, name.name)[chosen] for name in fields(self)))
+
+    def children(self) -> int:
+        """How many children the runs have."""
+        return int(self.count.sum())
+
+    def clipped(self, low: int, high: int) -> Spans:
+        """The part with children from `low` to `high`, exclusive."""
+        skipped = np.maximum(0, -((self.first - low) // self.step))
+        end = np.minimum(self.count, -((self.first - high) // self.step))
+        kept = end > skipped
+        skipped, end, rest = skipped[kept], end[kept], self[kept]
+        return Spans(rest.key, rest.first + skipped * rest.step, rest.step, end - skipped, rest.parent + skipped * rest.parent_step,
+                     rest.parent_step, rest.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Parents `low ... high` (exclusive) of one child, and how often side a has them more than side b (negative: less)."""
+
+    key: int
+    child: int
+    low: int
+    high: int
+    surplus: int
+
+
+def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
+    """(number of pairs of child and parent that one side has more often than the other, `most` examples of them)."""
+    total, named = 0, list[Difference]()
+    for left, right in _residues(a, b):
+        child_a, child_b = _expanded(left), _expanded(right)
+        group, first = _groups((np.concatenate((child_a.key, child_b.key)), np.concatenate((child_a.first, child_b.first))))
+        low = np.concatenate((child_a.parent, child_b.parent))
+        high = low + np.concatenate((child_a.width, child_b.width))
+        found, begin, end, times = _uneven(group, low, high, len(child_a.key))
+        total += int(((end - begin) * np.abs(times[0] - times[1])).sum())
+        keys, children = np.concatenate((child_a.key, child_b.key)), np.concatenate((child_a.first, child_b.first))
+        for at in range(min(most - len(named), found.size)):
+            row = first[found[at]]
+            surplus = int(times[0][at] - times[1][at])
+            named.append(Difference(int(keys[row]), int(children[row]), int(begin[at]), int(end[at]), surplus))
+    return total, named
+
+
+def _residues(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
+    """What is left to be compared child by child, a bounded part at a time; no two parts have a child in common."""
+    parts = np.uint64(1 + (a.key.size + b.key.size) // RUNS_MAX)
+    part_a, part_b = a.key % parts, b.key % parts
+    for part in range(int(parts)):
+        left, right = a[part_a == part], b[part_b == part]
+        lines_a, lines_b = _on_lines(left[left.count > 1], right[right.count > 1])
+        yield from _portions(_joined(lines_a, left[left.count == 1]), _joined(lines_b, right[right.count == 1]))
+
+
+def _on_lines(a: Spans, b: Spans) -> tuple[Spans, Spans]:
+    """What each side has on a line more often than the other has there, as runs again."""
+    columns = [np.concatenate(pair) for pair in zip(_line_of(a), _line_of(b), strict=True)]
+    group, first = _groups(columns)
+    low = np.concatenate((a.first // a.step, b.first // b.step))
+    line, begin, end, times = _uneven(group, low, low + np.concatenate((a.count, b.count)), len(a.key))
+    key, step, rest, parent_step, width, origin = (column[first][line] for column in columns)
+    pieces = Spans(key, rest + begin * step, step, end - begin, origin + begin * parent_step, parent_step, width)
+    return pieces[np.repeat(np.arange(line.size), times[0])], pieces[np.repeat(np.arange(line.size), times[1])]
+
+
+def _line_of(spans: Spans) -> tuple[NDArray[np.generic], ...]:
+    """What all runs of one line have in common; a run's place on its line is `first // step`."""
+    place = spans.first // spans.step
+    # The origin may leave 64 bits, and comes back by the same way: it only has to tell lines apart.
+    return (spans.key, spans.step, spans.first - place * spans.step, spans.parent_step, spans.width,
+            spans.parent - place * spans.parent_step)
+
+
+def _groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
+    """(number of its group for each row, one row of each group): rows are in one group when all columns are equal."""
+    mixed = np.zeros(columns[0].size, np.uint64)
+    for column in columns:
+        mixed = (mixed ^ column.astype(np.uint64)) * _MIX
+        mixed ^= mixed >> _HALF
+    # One sort instead of one a column; that equal rows lie together is all that is wanted of it.
+    order = np.argsort(mixed, kind="stable")
+    changes = np.zeros(order.size, np.bool_)
+    changes[:1] = True
+    for column in columns:
+        ordered = column[order]
+        changes[1:] |= ordered[1:] != ordered[:-1]
+    group = np.empty(order.size, np.int64)
+    group[order] = np.cumsum(changes) - 1
+    return group, order[changes]
+
+
+def _uneven(group: Ints, low: Ints, high: Ints, of_a: int) -> tuple[Ints, Ints, Ints, tuple[Ints, Ints]]:
+    """Where the first `of_a` intervals and the others do not cover a group alike: (group, begin, end, (times of a, times of b))."""
+    groups, bounds = np.concatenate((group, group)), np.concatenate((low, high))
+    side = np.zeros(group.size, np.int64)
+    side[:of_a] = 1
+    change = np.concatenate((np.ones(group.size, np.int64), np.full(group.size, -1, np.int64)))
+    order = np.lexsort((bounds, groups))
+    groups, bounds, change, of = groups[order], bounds[order], change[order], np.concatenate((side, side))[order]
+    depth_a, depth_b = np.cumsum(change * of), np.cumsum(change * (1 - of))
+    # Between a bound and the next of the same group; the depth is right behind the last change at one place.
+    open_here = np.flatnonzero((groups[:-1] == groups[1:]) & (bounds[:-1] != bounds[1:]) & (depth_a[:-1] != depth_b[:-1]))
+    return groups[open_here], bounds[open_here], bounds[open_here + 1], (depth_a[open_here], depth_b[open_here])
+
+
+def _expanded(spans: Spans) -> Spans:
+    """One run a child."""
+    row = np.repeat(np.arange(spans.count.size), spans.count)
+    index = np.arange(row.size) - np.repeat(np.cumsum(spans.count) - spans.count, spans.count)
+    one, each = spans[row], np.ones(row.size, np.int64)
+    return Spans(one.key, one.first + index * one.step, each, each, one.parent + index * one.parent_step, each, one.width)
+
+
+def _joined(a: Spans, b: Spans) -> Spans:
+    return Spans(*(np.concatenate((getattr(a, name.name), getattr(b, name.name))) for name in fields(a)))
+
+
+def _portions(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
+    """Cut two sides into portions that have no child in common and can be expanded; portions of which nothing is left are left out."""
+    if not a.key.size and not b.key.size:
+        return
+    if a.children() + b.children() <= EXPANDED_MAX:
+        yield a, b
+        return
+    keys = np.unique(np.concatenate((a.key, b.key)))
+    if keys.size > 1:
+        middle = keys[keys.size // 2]
+        yield from _portions(a[a.key < middle], b[b.key < middle])
+        yield from _portions(a[a.key >= middle], b[b.key >= middle])
+        return
+    low = min(int(side.first.min()) for side in (a, b) if side.key.size)
+    high = max(int((side.first + side.step * (side.count - 1)).max()) for side in (a, b) if side.key.size) + 1
+    if high - low == 1:
+        yield a, b
+        return
+    middle_child = (low + high) // 2
+    yield from _portions(a.clipped(low, middle_child), b.clipped(low, middle_child))
+    yield from _portions(a.clipped(middle_child, high), b.clipped(middle_child, high))
+
+
+def spans_of(columns: Mapping[str, NDArray[np.generic]]) -> Spans:
+    """Runs from columns of these names; without `parent`, runs of events that have none: one pair each."""
+    count = columns["key"].size
+    alone = {"parent": 0, "parent_step": 0, "width": 1}
+    return Spans(columns["key"].astype(np.uint64, copy=False), *(
+        columns[name.name].astype(np.int64, copy=False) if name.name in columns else np.broadcast_to(np.int64(alone[name.name]), count)
+        for name in fields(Spans)[1:]))

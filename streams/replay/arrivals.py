@@ -1,0 +1,232 @@
+"""What `glasses.captured` held, partition by partition and in order: by the journals' acknowledgements, or read from Kafka.
+
+Nothing of this keeps values in memory: journals are read twice, first for the places of the batches and then batch by batch.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+import xxhash
+from numpy.typing import NDArray
+
+from streams.errors import InputError
+from streams.events import journal
+from streams.events.record import Headers, Received, StoredRecord
+from streams.kafka.reader import Follower, end_offsets, read_all
+from streams.topology import CAPTURED, EXAMPLES
+
+READ_RECORDS_MAX = 1000
+_POLL_MS = 500
+
+
+class Arrivals(Protocol):
+    """Where a replay gets its records from."""
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Partitions that hold something."""
+
+    async def read(self, partition: int) -> Sequence[Received]:
+        """Return the next records of a partition, READ_RECORDS_MAX at most, in order of their offsets; none at its end."""
+
+    async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
+        """Records of `glasses.examples` from offset `begin` up to `end` (exclusive), as they lie there; none where nobody can say."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the batches of one partition are, in order of their offsets: number of the file, and first byte of the line."""
+
+    offsets: NDArray[np.int64]
+    files: NDArray[np.int64]
+    lines: NDArray[np.int64]
+
+
+class JournalArrivals:
+    """Batches at the places that their acknowledgements say, each copy of a repeated one; `unplaced` batches have none.
+
+    What nobody acknowledged is left out, though Kafka may hold it: after the death of a broker read from Kafka instead.
+
+    Parameters
+    ----------
+    path
+        A journal, or a directory of them.
+
+    Raises
+    ------
+    InputError
+        There is no journal, one cannot be read, or its places are not those of one Kafka.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._files = journal.files(path)
+        self.unplaced = 0
+        found = [self._scan(number, file) for number, file in enumerate(self._files)]
+        partitions, offsets, files, lines = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        self._places = {int(partition): self._ordered(int(partition), offsets[here], files[here], lines[here])
+                        for partition in np.unique(partitions) for here in [partitions == partition]}
+        self._read = dict.fromkeys(self._places, 0)
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Partitions with an acknowledged batch."""
+        return sorted(self._places)
+
+    async def read(self, partition: int) -> Sequence[Received]:
+        """Read the next batches of a partition from the journals' lines."""
+        places, begin = self._places[partition], self._read[partition]
+        here = slice(begin, begin + READ_RECORDS_MAX)
+        self._read[partition] = begin + READ_RECORDS_MAX
+        offsets, files, lines = places.offsets[here], places.files[here], places.lines[here]
+        records: dict[int, Received] = {}
+        for number in np.unique(files):
+            with self._files[number].open("rb") as file:
+                for at in np.flatnonzero(files == number):
+                    file.seek(int(lines[at]))
+                    records[int(at)] = _record(int(offsets[at]), orjson.loads(file.readline()))
+        return [records[at] for at in range(len(offsets))]
+
+    async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
+        """Nothing: a journal does not say what else was on that topic."""
+        del begin, end
+        return ()
+
+    def _scan(self, number: int, path: Path) -> tuple[NDArray[np.int64], ...]:
+        """(partition, offset, file, line) of every acknowledged copy in one file."""
+        ids, places = array("q"), array("q")
+        acked, where = array("q"), array("q")
+        for place, fields in _lines(path):
+            if fields["line"] == "sent":
+                ids.append(_signed(fields["id"].encode()))
+                places.append(place)
+            elif fields["line"] == "ack":
+                acked.append(_signed(fields["id"].encode()))
+                where.extend((fields["partition"], fields["offset"]))
+        known, lines = np.array(ids, np.int64), np.array(places, np.int64)
+        order = np.argsort(known, kind="stable")
+        known, lines, wanted = known[order], lines[order], np.array(acked, np.int64)
+        # Of a number that was used twice the later line counts: the earlier one was torn before it was sent.
+        at = np.searchsorted(known, wanted, "right") - 1
+        if wanted.size and (not known.size or (known[np.maximum(at, 0)] != wanted).any()):
+            raise InputError(f"{path}: found an acknowledgement of a batch that the file does not have, expected every batch in front of "
+                             "its acknowledgement; is the journal whole?")
+        self.unplaced += int(np.setdiff1d(known, wanted).size)
+        partitions, offsets = np.array(where, np.int64).reshape(-1, 2).T
+        return partitions, offsets, np.full(wanted.size, number), lines[at]
+
+    def _ordered(self, partition: int, offsets: NDArray[np.int64], files: NDArray[np.int64], lines: NDArray[np.int64]) -> _Places:
+        order = np.argsort(offsets, kind="stable")
+        twice = offsets[order][1:][np.diff(offsets[order]) == 0]
+        if twice.size:
+            raise InputError(f"Partition {partition}, offset {int(twice[0])}: found two batches at this place, expected one; these "
+                             "journals were played into files or into several brokers, so they have no common order. Replay them "
+                             "without --inputs, or each with its own store.")
+        return _Places(offsets[order], files[order], lines[order])
+
+
+class BrokerArrivals:
+    """The records of `glasses.captured` as they lie on a broker now, whoever sent them; use it in `async with`.
+
+    `foreign` counts the records that were read and that no journal knows byte for byte.
+
+    Raises
+    ------
+    InputError
+        There is no journal, or the log does not begin at offset 0 any more.
+    UnavailableError
+        The broker or a topic is absent.
+    """
+
+    def __init__(self, path: Path, broker: str) -> None:
+        self._broker = broker
+        self._known = np.unique(np.fromiter(_fingerprints(path), np.uint64))
+        self._ends: dict[int, int] = {}
+        self._followers: dict[int, Follower] = {}
+        self._stack = AsyncExitStack()
+        self._examples: list[Received] | None = None
+        self.foreign = 0
+
+    async def __aenter__(self) -> BrokerArrivals:
+        ends = await end_offsets(self._broker, [CAPTURED])
+        self._ends = {partition: end for (_, partition), end in ends.items() if end}
+        for partition in self._ends:
+            follower = Follower(self._broker, CAPTURED, {partition: 0}, partitions=[partition])
+            self._followers[partition] = await self._stack.enter_async_context(follower)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.aclose()
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Partitions that are not empty."""
+        return sorted(self._ends)
+
+    async def read(self, partition: int) -> Sequence[Received]:
+        """Read the next records of a partition, up to the end as it was at the start."""
+        follower, end = self._followers[partition], self._ends[partition]
+        while (await follower.positions())[partition] < end:
+            polled = (await follower.poll(_POLL_MS, READ_RECORDS_MAX)).get(partition, [])
+            records = [record for record in polled if record.offset < end]
+            if records:
+                prints = np.array([_fingerprint(record.key, record.value, record.headers) for record in records], np.uint64)
+                self.foreign += len(prints) - int(self._knows(prints).sum())
+                return records
+        return ()
+
+    def _knows(self, prints: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        if not self._known.size:
+            return np.zeros(prints.size, np.bool_)
+        at = np.minimum(np.searchsorted(self._known, prints), self._known.size - 1)
+        found: NDArray[np.bool_] = self._known[at] == prints
+        return found
+
+    async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
+        """Committed records of `glasses.examples`, which is read whole once."""
+        if self._examples is None:
+            self._examples = await read_all(self._broker, EXAMPLES, 0)
+        return [record for record in self._examples if begin <= record.offset and (end is None or record.offset < end)]
+
+
+def _record(offset: int, fields: Mapping[str, Any]) -> StoredRecord:
+    headers = tuple((name, value.encode()) for name, value in fields["headers"].items())
+    return StoredRecord(offset, fields["timestamp_ms"], fields["key"].encode(), fields["value"].encode(), headers)
+
+
+def _fingerprints(path: Path) -> Iterator[int]:
+    for file in journal.files(path):
+        for sent in journal.sent(file):
+            yield _fingerprint(sent.key, sent.value, sent.headers)
+
+
+def _fingerprint(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    parts = [key or b"", value or b"", *(part for name, content in headers for part in (name.encode(), content or b""))]
+    return int(xxhash.xxh3_64_intdigest(b"".join(len(part).to_bytes(4, "little") + part for part in parts)))
+
+
+def _signed(text: bytes) -> int:
+    return int(xxhash.xxh3_64_intdigest(text)) - 2**63
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(first byte, content) of each line of a journal; a torn last line (a crash while writing) is left out."""
+    place = 0
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            try:
+                yield place, orjson.loads(text)
+            except orjson.JSONDecodeError:
+                if not text.endswith(b"\n"):
+                    return
+                raise InputError(f"{path}, line {number}: found text that is not JSON, expected one JSON object a line; "
+                                 "is this a device's journal?") from None
+            place += len(text)

@@ -1,0 +1,64 @@
+"""What a replay derived, as JSON lines: one file a topic, one record a line, its value as it would have gone to Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import orjson
+from msgspec.structs import asdict
+
+from streams.errors import InputError
+from streams.events.headers import PARENTS, RUN, unpack_parents
+from streams.events.record import Outgoing
+from streams.topology import ANSWERS, DERIVED, EXAMPLES, MODELS
+
+TOPICS = (DERIVED, ANSWERS, EXAMPLES, MODELS)
+
+
+class DerivedLines:
+    """Files `<topic>.jsonl` in a new directory; use it in `with`.
+
+    The lines hold what Kafka would: derived values, and the utterances of examples.
+
+    Raises
+    ------
+    InputError
+        The directory is not empty, or cannot be made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{directory}: cannot be a directory ({error.strerror}); name another one with --out") from None
+        if any(directory.iterdir()):
+            raise InputError(f"{directory}: found a directory that is not empty, expected a new one; name another with --out")
+        self._stack = ExitStack()
+        self._files: dict[str, BinaryIO] = {topic: self._stack.enter_context((directory / f"{topic}.jsonl").open("wb")) for topic in TOPICS}
+
+    def __enter__(self) -> DerivedLines:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def write(self, records: Iterable[Outgoing]) -> None:
+        """Append the records of the topics of what was derived."""
+        for record in records:
+            if record.topic in self._files:
+                self._files[record.topic].write(orjson.dumps(_line(record)) + b"\n")
+
+
+def _line(record: Outgoing) -> dict[str, Any]:
+    headers = dict(record.headers)
+    line: dict[str, Any] = {"partition": record.partition, "key": record.key.decode(), "timestamp_ms": record.timestamp_ms,
+                            "headers": {name: value.decode() for name, value in headers.items() if name != PARENTS},
+                            "value": orjson.Fragment(record.value or b"null")}
+    if PARENTS in headers:
+        parents = unpack_parents(headers["ce_source"].decode(), int(headers[RUN].split()[0]), headers[PARENTS])
+        line["parents"] = [asdict(parent) for parent in parents]
+    return line

@@ -1,0 +1,189 @@
+"""The replay that is given the recorded inputs: equal to the live run that left them (DESIGN law 1).
+
+Every partition has its own core and its own order. A fetch is cut where the live pipeline took a model version up, and nowhere
+else for a reason. A partition waits for a version that is not made yet, training waits for an example that no partition has
+made yet; the live run had both before it used them, so one of them can always go on, unless an input is missing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from streams.errors import InputError
+from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.kafka.compute import compute
+from streams.limits import RETRAIN_EVERY_EXAMPLES
+from streams.pipeline import NO_EXAMPLE, GlassesCore, Models, PartitionState, TrainingCore, TrainingState, first_records
+from streams.replay import fit_here
+from streams.replay.arrivals import Arrivals
+from streams.replay.inputs import ExampleOrder, Inputs, TakeUp
+from streams.topology import CAPTURED, EXAMPLES, MODELS
+
+
+@dataclass
+class _Partition:
+    """One partition of `glasses.captured`: what is still to be taken up, the records read ahead, and its state."""
+
+    number: int
+    core: GlassesCore
+    models: Models
+    take_ups: deque[TakeUp]
+    state: PartitionState
+    ahead: Sequence[Received] = ()
+    ended: bool = False
+
+
+@dataclass
+class RecordedReplay:
+    """A run of both cores under recorded inputs.
+
+    Parameters
+    ----------
+    inputs
+        What `read_inputs` found.
+    arrivals
+        The records of `glasses.captured`.
+    write
+        Gets every record that would have gone to Kafka, transaction by transaction, in an order in which they could have come.
+    every
+        Admitted examples a training run.
+    """
+
+    inputs: Inputs
+    arrivals: Arrivals
+    write: Callable[[Sequence[Outgoing]], None]
+    every: int = RETRAIN_EVERY_EXAMPLES
+    fetches: int = 0
+    #: Examples by id that training has not read yet.
+    made: dict[str, Received] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._models = Models()
+        self._orders = deque(self.inputs.orders)
+        self._examples: list[Received] = []
+        self._taken: list[Received] = []
+        self._training = TrainingCore(self.inputs.policy, self._history, fit_here, self.every)
+        self._learned = TrainingState()
+
+    async def run(self) -> None:
+        """Process everything that arrived.
+
+        Raises
+        ------
+        InputError
+            A recorded input is missing, or names what never came.
+        """
+        self._deliver(first_records(self.inputs.policy, self.inputs.published_ns))
+        partitions = [self._partition(number) for number in self.arrivals.partitions]
+        while True:
+            went_on = [await self._advance(partition) for partition in partitions]
+            went_on.append(await self._train())
+            if any(went_on):
+                continue
+            if not self._orders and all(partition.ended and not partition.ahead for partition in partitions):
+                return
+            if not await self._take_foreign():
+                raise InputError(self._stuck(partitions))
+
+    def _partition(self, number: int) -> _Partition:
+        models = Models()
+        # The versions are everybody's, which of them is in force is the partition's own.
+        models.versions = self._models.versions
+        core = GlassesCore(self.inputs.policy, models)
+        return _Partition(number, core, models, deque(self.inputs.take_ups.get(number, ())), core.empty(number))
+
+    async def _advance(self, partition: _Partition) -> bool:
+        """Process the next records of a partition up to a take-up; False when it has none, or waits for a version."""
+        if not partition.ahead and not partition.ended:
+            partition.ahead = await self.arrivals.read(partition.number)
+            partition.ended = not partition.ahead
+        if not partition.ahead:
+            return False
+        take_ups, first = partition.take_ups, partition.ahead[0].offset
+        while take_ups and take_ups[0].offset <= first:
+            if take_ups[0].version not in self._models.versions:
+                return False
+            partition.models.current = take_ups.popleft().version
+        if not partition.models.current:
+            raise InputError(f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which model served, "
+                             "expected a model-takeup there or before; was the store complete when it was written, and is it that of "
+                             "this journal?")
+        cut = len(partition.ahead)
+        if take_ups:
+            cut = next((at for at, record in enumerate(partition.ahead) if record.offset >= take_ups[0].offset), cut)
+        fetch = Fetch(CAPTURED, partition.number, partition.ahead[:cut])
+        partition.ahead = partition.ahead[cut:]
+        outcome = await compute(partition.core, partition.state, fetch, silent=False)
+        partition.state = outcome.state
+        self._deliver(outcome.outputs)
+        self.fetches += 1
+        return True
+
+    async def _train(self) -> bool:
+        """Give training its next fetch, if all that was in it has been made or was taken from the topic."""
+        if not self._orders or (self._awaited(self._orders[0]) is not None and not self._taken):
+            return False
+        order = self._orders.popleft()
+        found = self._taken or (await self._on_topic(order) if NO_EXAMPLE in order.ids else [])
+        self._taken = []
+        made = [self.made.pop(name, None) for name in order.ids]
+        # What is no example has no bytes here unless the topic is at hand; it takes its place without them.
+        nothing = StoredRecord(0, order.timestamp_ms, None, None)
+        records = found or [_moved(one or nothing, order.offset + at) for at, one in enumerate(made)]
+        self._examples += records
+        outcome = await compute(self._training, self._learned, Fetch(EXAMPLES, 0, records), silent=False)
+        self._learned = outcome.state
+        self._deliver(outcome.outputs)
+        return True
+
+    def _awaited(self, order: ExampleOrder) -> str | None:
+        """First example of an order that nobody has made yet, or that the order names twice."""
+        named: set[str] = set()
+        for name in order.ids:
+            if name != NO_EXAMPLE and (name not in self.made or name in named):
+                return name
+            named.add(name)
+        return None
+
+    async def _take_foreign(self) -> bool:
+        """Nobody can go on: what training waits for was not made by a pipeline. Take it as it lies on the topic, if that is at hand."""
+        self._taken = await self._on_topic(self._orders[0]) if self._orders else []
+        return bool(self._taken)
+
+    async def _on_topic(self, order: ExampleOrder) -> list[Received]:
+        """Records of one order from `glasses.examples` itself, at the offsets of the replay; empty where nobody can say."""
+        after = next((later.offset for later in self._orders if later.offset > order.offset), None)
+        found = await self.arrivals.examples(order.offset, after)
+        if found and len(found) < len(order.ids):
+            raise InputError(f"{EXAMPLES} offset {order.offset}: found {len(found)} records, expected the {len(order.ids)} of a recorded "
+                             "input; is this the broker that the store was written from, and has it kept all of them?")
+        return [_moved(record, order.offset + at) for at, record in enumerate(found[:len(order.ids)])]
+
+    def _stuck(self, partitions: Sequence[_Partition]) -> str:
+        waits = [f"partition {partition.number} waits at offset {partition.ahead[0].offset} for model version "
+                 f"{partition.take_ups[0].version}" for partition in partitions if partition.ahead]
+        if self._orders:
+            order = self._orders[0]
+            waits.append(f"training waits at offset {order.offset} of {EXAMPLES} for {self._awaited(order)}, which was never made or is "
+                         "named twice")
+        return (f"The replay cannot go on: {'; '.join(waits)}. The recorded inputs name what these journals do not lead to; "
+                "name the store that was written from them (after the death of a broker also the broker, with --broker).")
+
+    async def _history(self, offset: int) -> Sequence[Received]:
+        return [record for record in self._examples if record.offset <= offset]
+
+    def _deliver(self, records: Sequence[Outgoing]) -> None:
+        """Write records, and feed what the cores themselves read back."""
+        self.write(records)
+        for record in records:
+            if record.topic == MODELS:
+                self._models.learn(record.key, record.value)
+            elif record.topic == EXAMPLES:
+                name = dict(record.headers)["ce_id"].decode()
+                self.made[name] = StoredRecord(0, record.timestamp_ms, record.key, record.value, record.headers)
+
+
+def _moved(record: Received, offset: int) -> StoredRecord:
+    return StoredRecord(offset, record.timestamp, record.key, record.value, record.headers)

@@ -1,0 +1,175 @@
+"""A live pipeline in memory: cores over partitions in any interleaving, with take-ups, cuts and crashes wherever a test wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.pipeline import GlassesCore, Models, PartitionState, TrainingCore, TrainingState, first_records
+from streams.replay import fit_here
+from streams.topology import CAPTURED, EXAMPLES, MODELS
+from tests import build
+
+EXAMPLES_PER_RUN = 2
+
+
+@dataclass
+class Place:
+    """Where an agent stands in one partition: what it has committed, and the checkpoint that a successor starts from."""
+
+    committed: int = 0
+    checkpoint: int = 0
+
+
+@dataclass
+class Live:
+    """Both agents and the topics between them. Every method is one thing that can happen next; `outputs` is what was committed."""
+
+    captured: dict[int, list[Received]]
+    outputs: list[Outgoing] = field(default_factory=list)
+    examples: list[Received] = field(default_factory=list)
+    models: list[Outgoing] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        policy = build.policy()
+        self._commit(first_records(policy, build.T0_NS))
+        self.known = {number: Models() for number in self.captured}
+        for number in self.captured:
+            self.learn(number)
+        self.cores = {number: GlassesCore(policy, self.known[number]) for number in self.captured}
+        self.training = TrainingCore(policy, self._history, fit_here, EXAMPLES_PER_RUN)
+        self.places = {number: Place() for number in (*self.captured, -1)}
+        self.states: dict[int, PartitionState] = {number: PartitionState() for number in self.captured}
+        self.saved: dict[int, PartitionState] = dict(self.states)
+        self.learned = self.saved_learned = TrainingState()
+        #: Offsets of `glasses.examples` have holes: transaction markers lie between the records.
+        self._hole = 0
+
+    def learn(self, number: int) -> None:
+        """The worker of a partition reads `glasses.models` to its end."""
+        for record in self.models:
+            self.known[number].learn(record.key, record.value)
+
+    def fetch(self, number: int, count: int, *, checkpoint: bool) -> None:
+        """The glasses agent processes the next records of a partition in one transaction."""
+        place = self.places[number]
+        records = self.captured[number][place.committed:place.committed + count]
+        if not records:
+            return
+        outcome = build.run(self.cores[number].process(self.states[number], Fetch(CAPTURED, number, records), silent=False, poisoned={}))
+        self._commit(outcome.outputs)
+        self.states[number] = outcome.state
+        place.committed += len(records)
+        if checkpoint or outcome.checkpoint:
+            place.checkpoint, self.saved[number] = place.committed, outcome.state
+
+    def train(self, count: int, *, checkpoint: bool) -> None:
+        """The training agent processes the next examples in one transaction."""
+        place = self.places[-1]
+        records = self.examples[place.committed:place.committed + count]
+        if not records:
+            return
+        outcome = build.run(self.training.process(self.learned, Fetch(EXAMPLES, 0, records), silent=False, poisoned={}))
+        self._commit(outcome.outputs)
+        self.learned = outcome.state
+        place.committed += len(records)
+        if checkpoint:
+            place.checkpoint, self.saved_learned = place.committed, outcome.state
+
+    def crash(self, number: int, count: int) -> None:
+        """The owner of a partition dies; the next one restores its state and runs silently, `count` records at a time."""
+        place, core = self.places[number], self.cores[number]
+        state = core.restore(number, core.save(None, self.saved[number]))
+        for at in range(place.checkpoint, place.committed, count):
+            fetch = Fetch(CAPTURED, number, self.captured[number][at:min(at + count, place.committed)])
+            state = build.run(core.process(state, fetch, silent=True, poisoned={})).state
+        self.states[number] = state
+
+    def crash_training(self, count: int) -> None:
+        """The owner of `glasses.examples` dies; what its successor's silent run writes is dropped, as the transport does."""
+        place = self.places[-1]
+        state = self.training.restore(0, self.training.save(None, self.saved_learned))
+        for at in range(place.checkpoint, place.committed, count):
+            fetch = Fetch(EXAMPLES, 0, self.examples[at:min(at + count, place.committed)])
+            outcome = build.run(self.training.process(state, fetch, silent=True, poisoned={}))
+            assert "inputs" not in build.lineage(outcome.outputs), "a silent run records an input again"
+            state = outcome.state
+        self.learned = state
+
+    def litter(self, value: bytes | None) -> None:
+        """Somebody writes what is no example."""
+        self._append(StoredRecord(0, build.T0_NS // 1_000_000, b"g1", value))
+
+    def finish(self) -> None:
+        """Process everything that is left."""
+        while self._left():
+            for number in self.captured:
+                self.learn(number)
+                self.fetch(number, 7, checkpoint=False)
+            self.train(4, checkpoint=False)
+
+    def _left(self) -> bool:
+        return any(self.places[number].committed < len(records) for number, records in (*self.captured.items(), (-1, self.examples)))
+
+    def _commit(self, records: Sequence[Outgoing]) -> None:
+        self.outputs += records
+        self.models += [record for record in records if record.topic == MODELS]
+        for record in records:
+            if record.topic == EXAMPLES:
+                self._append(StoredRecord(0, record.timestamp_ms, record.key, record.value, record.headers))
+        self._hole = 1
+
+    def _append(self, record: StoredRecord) -> None:
+        offset = self.examples[-1].offset + 1 + self._hole if self.examples else 0
+        self._hole = 0
+        self.examples.append(StoredRecord(offset, record.timestamp, record.key, record.value, record.headers))
+
+    async def _history(self, offset: int) -> Sequence[Received]:
+        return [record for record in self.examples if record.offset <= offset]
+
+
+@dataclass
+class InMemory:
+    """The records of a `Live` for a replay; `topic`: whether it may look at `glasses.examples` too, as with a broker."""
+
+    live: Live
+    topic: bool
+    size: int
+
+    def __post_init__(self) -> None:
+        self._at = dict.fromkeys(self.live.captured, 0)
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        return list(self.live.captured)
+
+    async def read(self, partition: int) -> Sequence[Received]:
+        at = self._at[partition]
+        self._at[partition] += self.size
+        return self.live.captured[partition][at:at + self.size]
+
+    async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
+        return [record for record in self.live.examples if self.topic and begin <= record.offset and (end is None or record.offset < end)]
+
+
+def meaning(outputs: Sequence[Outgoing], leave_out: Callable[[dict[str, Any]], bool] = lambda _: False) -> dict[str, list[str]]:
+    """Lineage event by event, without places and without cuts; sorted, so that two can be compared."""
+    tables = build.lineage(outputs)
+    places = {"topic", "partition", "offset"}
+    found: dict[str, list[str]] = {}
+    for table, rows in tables.items():
+        said = found.setdefault(table, [])
+        for row in rows:
+            if table == "edges":
+                about = [row[name] for name in row if name.split("_")[-1] not in ("first", "step", "count", "width")]
+                said += [f"{about} {row['child_first'] + i * row['child_step']} {row['parent_first'] + i * row['parent_step'] + w}"
+                         for i in range(row["child_count"]) for w in range(row["parent_width"])]
+            elif table == "decisions":
+                about = [row[name] for name in row if name not in ("first", "step", "count", "t_ns")]
+                said += [f"{about} {row['first'] + i * row['step']}" for i in range(row["count"])]
+            elif not leave_out(row):
+                said.append(str({name: value for name, value in row.items() if name not in places or table == "inputs"}))
+        said.sort()
+    return found

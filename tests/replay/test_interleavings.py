@@ -1,0 +1,202 @@
+"""However a live run went, a replay that is given its recorded inputs says the same, event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from streams.errors import InputError
+from streams.events.batch import Batch
+from streams.events.record import Outgoing, Received, StoredRecord
+from streams.replay import recorded
+from streams.replay.inputs import Inputs, inputs_of
+from streams.replay.recorded import RecordedReplay
+from streams.topology import EXAMPLES
+from streams.training.run import Fitted, Pair, fit_and_measure
+from tests import build
+from tests.replay import live as live_module
+from tests.replay.live import EXAMPLES_PER_RUN, InMemory, Live, meaning
+
+SECOND_NS = 1_000_000_000
+ASKED = (("wake me at seven", "alarm_set"), ("will it rain", "weather_query"), ("play some jazz", "play_music"),
+         ("what is on my list", "lists_query"), ("turn the lights off", "iot_hue_lightoff"))
+
+
+@cache
+def fitted(pairs: tuple[Pair, ...], evaluation: tuple[Pair, ...]) -> Fitted:
+    return fit_and_measure(pairs, evaluation)
+
+
+async def quick_fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    """A fit that is measured on little, and done once for live run and replay."""
+    return fitted(tuple(pairs), tuple(evaluation[:5]))
+
+
+@pytest.fixture(autouse=True)
+def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits take most of the time; that they are deterministic is tested elsewhere."""
+    for module in (live_module, recorded):
+        monkeypatch.setattr(module, "fit_here", quick_fit)
+
+
+def turn(source: str, number: int, *, refused: bool) -> list[Batch]:
+    """A query with its feedback, and what the glasses see meanwhile; strangers near keep an example from being learned."""
+    t_ns = build.T0_NS + number * 4 * SECOND_NS
+    around: dict[str, Any] = {"source": source, **({"place": "street", "people_near": "strangers"} if refused else {})}
+    text, intent = ASKED[(number + len(source)) % len(ASKED)]
+    imu = structs.replace(build.imu(0.1 + number % 3, number * 40, 40, **around), t0_ns=t_ns)
+    said: dict[str, list[Any]] = {"target": [f"{source}/answer/{number}"], "form": ["spoken"], "thumb": [0],
+                                  "text": ["that was great, thank you"]}
+    reaction = build.batch("feedback", None, number, 1, t0_ns=t_ns + 2 * SECOND_NS, columns=said, **around) if number % 3 == 2 else \
+        build.feedback(number, f"{source}/answer/{number}", intent, t_ns + 2 * SECOND_NS, **around)
+    return [imu, build.query(number, text, t_ns + SECOND_NS, **around), reaction]
+
+
+def partition(sources: Sequence[str], turns: int, refused: Sequence[int]) -> list[Received]:
+    """Records of one partition, with a repeat, two in the wrong order, one that nobody can read, and offsets with holes."""
+    batches = [batch for number in range(turns) for source in sources for batch in turn(source, number, refused=number in refused)]
+    batches[1:1] = batches[:1]
+    batches[6], batches[9] = batches[9], batches[6]
+    records: list[Received] = [build.record(batch, 0) for batch in batches]
+    records.insert(4, StoredRecord(0, build.T0_NS // 1_000_000, b"g1", b"rubbish"))
+    return [replace(record, offset=at + at // 5) for at, record in enumerate(records)]  # type: ignore[type-var]
+
+
+def inputs(outputs: Sequence[Outgoing]) -> Inputs:
+    tables = build.lineage(outputs)
+    return inputs_of("the test", [(row["version"], row["text"], row["published_ns"]) for row in tables["policies"]],
+                     [tuple(row[name] for name in ("kind", "partition", "offset", "value", "t_ns")) for row in tables["inputs"]])
+
+
+def replayed(live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000) -> list[Outgoing]:
+    written: list[Outgoing] = []
+    replay = RecordedReplay(taken, InMemory(live, topic, size), written.extend, EXAMPLES_PER_RUN)
+    build.run(replay.run())
+    assert not replay.made, "every example was read by training"
+    return written
+
+
+def three_partitions() -> Live:
+    return Live({0: partition(["g1"], 5, [1]), 1: partition(["g22", "g3"], 3, []), 2: partition(["g4"], 4, [0])})
+
+
+numbers = st.integers(0, 2)
+sizes = st.integers(1, 9)
+steps = st.one_of(
+    st.tuples(st.just("fetch"), numbers, sizes), st.tuples(st.just("fetch"), numbers, sizes), st.tuples(st.just("fetch"), numbers, sizes),
+    st.tuples(st.just("train"), st.booleans(), sizes), st.tuples(st.just("learn"), numbers, st.none()),
+    st.tuples(st.just("crash"), numbers, sizes), st.tuples(st.just("crash training"), st.none(), sizes),
+    st.tuples(st.just("litter"), st.sampled_from([None, b"{}", b"no example"]), st.none()))
+
+
+def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
+    live = three_partitions()
+    for what, which, size in script:
+        if what == "fetch":
+            live.fetch(which, size, checkpoint=size % 3 == 0)
+        elif what == "train":
+            live.train(size, checkpoint=which)
+        elif what == "learn":
+            live.learn(which)
+        elif what == "crash":
+            live.crash(which, size)
+        elif what == "crash training":
+            live.crash_training(size)
+        else:
+            live.litter(which)
+    live.finish()
+    return live
+
+
+@settings(max_examples=20, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(steps, min_size=20, max_size=60), st.integers(1, 20))
+def test_a_replay_says_what_any_live_run_said(script: list[tuple[str, Any, Any]], size: int) -> None:
+    live = live_run(script)
+    taken = inputs(live.outputs)
+    event(f"{sum(map(len, taken.take_ups.values())) - 3} take-ups after the first ones")
+    assert meaning(replayed(live, taken, size=size)) == meaning(live.outputs)
+
+
+def malformed_candidate(row: dict[str, Any]) -> bool:
+    return bool(row.get("topic") == EXAMPLES and row.get("rule") == "malformed")
+
+
+@settings(max_examples=5, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(steps, min_size=20, max_size=60))
+def test_without_the_topic_only_malformed_candidates_are_unknown(script: list[tuple[str, Any, Any]]) -> None:
+    live = live_run([*script, ("litter", b"{}", None)])
+    taken = inputs(live.outputs)
+    assert any("-" in order.ids for order in taken.orders)
+    again = meaning(replayed(live, taken, topic=False), malformed_candidate)
+    assert again == meaning(live.outputs, malformed_candidate)
+
+
+def test_the_order_of_partitions_and_the_moment_of_a_take_up_change_results() -> None:
+    """Otherwise the tests above would show nothing."""
+    def run(order: Sequence[int], *, late: bool) -> dict[str, list[str]]:
+        live = three_partitions()
+        for number in order:
+            live.fetch(number, 10, checkpoint=False)
+        live.train(9, checkpoint=False)
+        for number in order:
+            if not late:
+                live.learn(number)
+            live.fetch(number, 12, checkpoint=False)
+        live.finish()
+        return meaning(live.outputs)
+
+    first = run([0, 1, 2], late=False)
+    assert len(first["models"]) >= 4
+    assert first["models"] != run([2, 1, 0], late=False)["models"]
+    assert first["edges"] != run([0, 1, 2], late=True)["edges"]
+
+
+def forged(live: Live) -> None:
+    """Write somebody's well-formed example onto the topic: another id, and once more one that training has read."""
+    genuine = live.examples[0]
+    assert genuine.value is not None
+    stranger = genuine.value.replace(b'"device_id":"g', b'"device_id":"x')
+    for value in (stranger, genuine.value):
+        live._append(StoredRecord(0, genuine.timestamp, genuine.key, value, genuine.headers))
+
+
+def test_examples_that_no_pipeline_made_are_taken_from_the_topic() -> None:
+    live = live_run([("fetch", 0, 9), ("train", True, 5)])
+    forged(live)
+    live.finish()
+    taken = inputs(live.outputs)
+    assert meaning(replayed(live, taken)) == meaning(live.outputs)
+    with pytest.raises(InputError, match=r"training waits at offset \d+ of glasses.examples for xg?\d*/example"):
+        replayed(live, taken, topic=False)
+
+
+def test_a_missing_input_is_named() -> None:
+    live = live_run([])
+    taken = inputs(live.outputs)
+    later = {number: (some[0], *(replace(one, version=one.version + 50) for one in some[1:])) for number, some in taken.take_ups.items()}
+    with pytest.raises(InputError, match=r"partition 0 waits at offset \d+ for model version 5\d"):
+        replayed(live, replace(taken, take_ups=later))
+    with pytest.raises(InputError, match="no recorded input says which model served"):
+        replayed(live, replace(taken, take_ups={}))
+    with pytest.raises(InputError, match="for g9/example/1, which was never made"):
+        replayed(live, replace(taken, orders=(replace(taken.orders[0], ids=("g9/example/1",)), *taken.orders[1:])), topic=False)
+    with pytest.raises(AssertionError, match="every example was read"):
+        replayed(live, replace(taken, orders=taken.orders[:-1], take_ups={n: some[:1] for n, some in taken.take_ups.items()}))
+
+
+@pytest.mark.parametrize(("policies", "rows", "sentence"), [
+    ([], [], "found 0 policies among the recorded inputs"),
+    ([("a", "", 1)], [("policy", 0, 0, "b", 1)], "the text of 0 of them"),
+    ([("a", "", 1), ("b", "", 1)], [("policy", 0, 0, "a", 1), ("policy", 0, 9, "b", 1)], "found 2 policies"),
+    ([("a", "", 1)], [("policy", 0, 0, "a", 1), ("model-takeup", 3, 7, "1", 1), ("model-takeup", 3, 7, "2", 1)],
+     "two model versions that were taken up at offset 7 of partition 3")])
+def test_inputs_that_contradict_one_another_are_refused(policies: list[Any], rows: list[Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        inputs_of("a store", policies, rows)
