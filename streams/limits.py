@@ -7,6 +7,10 @@ VALUE_BYTES_MAX = 512 * 1024
 OUTPUT_HEADROOM_BYTES = 64 * 1024          #: outputs may outgrow their input by this much
 MESSAGE_BYTES_MAX = 1024 * 1024
 HEADERS_MAX = 12
+FOREIGN_HEADERS_BYTES_MAX = 4096           #: names and values of headers that are not ours, forwarded as they are
+KEY_BYTES_MAX = 256                        #: more of a malformed record's key is cut; a device's name has at most 63
+TEXT_CHARACTERS_MAX = 1000                 #: one value of a text column
+MAGNITUDE_MAX = 1e50                       #: of a number in a column: sums of the squares of its squares stay finite
 EVENTS_PER_BATCH_MAX = 4096
 REJECTED_BYTES_MAX = 64 * 1024             #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
@@ -43,5 +47,7 @@ RETRAIN_EVERY_EXAMPLES = 12
 
 if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")
+if 4 * FOREIGN_HEADERS_BYTES_MAX > OUTPUT_HEADROOM_BYTES:
+    raise AssertionError("the headers of an output, ours and those that are forwarded, must fit what it may outgrow its input by")
 if HEARTBEAT_INTERVAL_S * 3 > SESSION_TIMEOUT_S:
     raise AssertionError("a worker must miss three heartbeats before it is put out of the group")

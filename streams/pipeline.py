@@ -18,12 +18,12 @@ from streams.emit import records_of
 from streams.errors import MalformedError, UnavailableError
 from streams.events.batch import Batch
 from streams.events.codec import digest
-from streams.events.record import Fetch, Outcome, Outgoing, Received
+from streams.events.record import Fetch, Outcome, Outgoing, Received, stamp_ns
 from streams.events.runs import Run
 from streams.events.state import DeviceState
 from streams.events.step import Output, Reject, Step, Tagged
 from streams.feedback import stage as feedback
-from streams.limits import REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
 from streams.lineage.record import Row, Rows, model_parents, stream_rows
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion
 from streams.policy.policy import Policy
@@ -109,9 +109,9 @@ class GlassesCore:
         extra: Rows = {"streams": _new_streams(step, devices)}
         if serving != state.model_version:
             extra["inputs"] = [{"kind": "model-takeup", "agent": "glasses", "topic": CAPTURED, "partition": fetch.partition,
-                                "offset": first.offset, "value": str(serving), "t_ns": first.timestamp * 1_000_000}]
+                                "offset": first.offset, "value": str(serving), "t_ns": stamp_ns(first)}]
         records = records_of(step, self.policy, (fetch.topic, fetch.partition), extra, f"glasses/{fetch.partition}".encode(),
-                             fetch.records[-1].timestamp)
+                             stamp_ns(fetch.records[-1]) // 1_000_000)
         after = PartitionState(serving, {**state.devices, **devices})
         return Outcome(after, records, checkpoint=serving != state.model_version)
 
@@ -186,7 +186,7 @@ class TrainingCore:
                 made, refused_now = await self._run(state.version, record)
                 step.decisions += gate.decisions(refused_now, self.policy)
                 pointers.append(add_version(made, step, extra, candidate.tagged.batch.first_id, record.offset))
-        records = records_of(step, self.policy, (fetch.topic, 0), extra, b"training/0", fetch.records[-1].timestamp)
+        records = records_of(step, self.policy, (fetch.topic, 0), extra, b"training/0", stamp_ns(fetch.records[-1]) // 1_000_000)
         return Outcome(state, [*records, *pointers])
 
     async def _run(self, version: int, trigger: Received) -> tuple[ModelVersion, list[gate.Candidate]]:
@@ -207,8 +207,8 @@ class TrainingCore:
 
 def _malformed(record: Received, reason: str) -> Reject:
     value = record.value or b""
-    return Reject(reason, "malformed", "training", record.offset, record.key or b"", len(value), digest(value), value[:REJECTED_BYTES_MAX],
-                  zone="malformed", t_ns=record.timestamp * 1_000_000)
+    return Reject(reason, "malformed", "training", record.offset, (record.key or b"")[:KEY_BYTES_MAX], len(value), digest(value),
+                  value[:REJECTED_BYTES_MAX], zone="malformed", t_ns=stamp_ns(record))
 
 
 def add_version(made: ModelVersion, step: Step, extra: Rows, trigger: str, position: int) -> Outgoing:

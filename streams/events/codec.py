@@ -7,6 +7,7 @@ Messages name fields, types and counts and never a value.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from types import NoneType
@@ -21,12 +22,13 @@ from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
 from streams.events.kinds import KINDS, kind_named
 from streams.events.runs import Run
-from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
+from streams.limits import EVENTS_PER_BATCH_MAX, MAGNITUDE_MAX, NUMBER_MAX, TEXT_CHARACTERS_MAX, VALUE_BYTES_MAX
 
 VERSION = 1
 _TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "text": frozenset((str,)), "flag": frozenset((bool,)),
                                            "number?": frozenset((int, float, NoneType)), "text?": frozenset((str, NoneType))}
 _TIME_NS_MAX = 2**62
+_BOUNDS = {"numb": f"a magnitude of at most {MAGNITUDE_MAX:g}", "text": f"at most {TEXT_CHARACTERS_MAX} characters"}
 
 
 def digest(value: bytes) -> str:
@@ -61,26 +63,52 @@ def decode(value: bytes | None, position: int, *, captured: bool = True) -> Batc
         raise MalformedError("value: found bytes that are not JSON, expected one JSON object") from None
     if type(fields) is not dict:
         raise MalformedError(f"value: found a JSON {type(fields).__name__}, expected an object")
-    if fields.get("v") != VERSION:
+    if type(fields.get("v")) is not int or fields["v"] != VERSION:
         raise MalformedError(f"v: found another version or none, expected {VERSION}")
     kind = kind_named(fields.get("kind"), captured=captured)
     count = _integer(fields, "n", 1, EVENTS_PER_BATCH_MAX)
-    first = _integer(fields, "first", 0, NUMBER_MAX)
     step = _integer(fields, "step", 1, NUMBER_MAX) if "step" in fields else 1
+    first = _integer(fields, "first", 0, NUMBER_MAX - step * (count - 1))
     if captured and step != 1:
         raise MalformedError("step: a captured batch has consecutive numbers, remove the field")
     columns = _columns(fields.get("columns"), kind.name, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
-        t0_ns, dt_ns = _integer(fields, "t0_ns", 0, _TIME_NS_MAX), _integer(fields, "dt_ns", 0, _TIME_NS_MAX)
+        t0_ns = _integer(fields, "t0_ns", 0, _TIME_NS_MAX)
+        dt_ns = _integer(fields, "dt_ns", 0, (_TIME_NS_MAX - t0_ns) // max(count - 1, 1))
     else:
         t0_ns, dt_ns = _check_times(t_ns, count), 0
     context = _check_context(fields.get("context"), "context")
+    changes = _changes(fields.get("context_changes"), context, count)
+    _check_keys(value, fields)
     return Batch(
         kind=kind.name, source=_name(fields, "device_id"), wearer_id=_name(fields, "wearer_id"), session_id=_name(fields, "session_id"),
         stream=_stream(fields), run=Run(first, step, count), t0_ns=t0_ns, dt_ns=dt_ns, origin=_text(fields, "origin"), context=context,
-        columns=columns, t_ns=t_ns, changes=_changes(fields.get("context_changes"), context, count), position=position,
+        columns=columns, t_ns=t_ns, changes=changes, position=position,
         clock=_text(fields, "clock"))
+
+
+def _check_keys(value: bytes, fields: Mapping[str, Any]) -> None:
+    """Refuse an object with a key twice: another parser than ours would take the other one, and with it another context.
+
+    Without escapes each colon is that of a key or stands in a text, so counting them tells; only when it does not is the value
+    parsed again.
+    """
+    objects = [fields, fields["context"], fields["columns"], *(fields.get("context_changes") or ())]
+    texts = [*fields.values(), *chain.from_iterable(values for values in fields["columns"].values() if type(values[0]) is str)]
+    colons = sum(map(len, objects)) + sum(text.count(":") for text in texts if type(text) is str)
+    if b"\\" in value or value.count(b":") != colons:
+        try:
+            json.loads(value, object_pairs_hook=_unrepeated)
+        except RecursionError:
+            raise MalformedError("value: found objects too deep inside one another, expected an envelope and its columns") from None
+
+
+def _unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise MalformedError("value: found an object with a key twice, expected each once")
+    return found
 
 
 def _integer(fields: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
@@ -139,7 +167,7 @@ def _check_context(context: Any, path: str) -> Context:
         if isinstance(allowed, type):
             if type(value) is not allowed:
                 raise MalformedError(f"{path}.{name}: found {type(value).__name__}, expected {allowed.__name__}")
-        elif value not in allowed:
+        elif type(value) is not str or value not in allowed:
             raise MalformedError(f"{path}.{name}: found a word that is not known, expected one of {', '.join(sorted(allowed))}")
     if not 0 <= context["consent"] <= NUMBER_MAX:
         raise MalformedError(f"{path}.consent: found a number out of range, expected 0 to {NUMBER_MAX}")
@@ -179,12 +207,23 @@ def check_columns(batches: Sequence[Batch]) -> dict[int, str]:
         by_kind.setdefault(batch.kind, []).append(index)
     for kind, indices in by_kind.items():
         for name, wanted in KINDS[kind].columns.items():
-            if _has_type([batches[i] for i in indices], name, wanted):
+            if _has_type([batches[i] for i in indices], name, wanted) and _fits([batches[i] for i in indices], name, wanted):
                 continue
             for i in indices:
                 if not _has_type([batches[i]], name, wanted):
                     bad.setdefault(i, f"columns.{name}: found a value of another type, expected {wanted} in every place")
+                elif not _fits([batches[i]], name, wanted):
+                    bad.setdefault(i, f"columns.{name}: found a value out of bounds, expected {_BOUNDS[wanted[:4]]}")
     return bad
+
+
+def _fits(batches: Sequence[Batch], name: str, wanted: str) -> bool:
+    values = [value for value in chain.from_iterable(batch.columns[name] for batch in batches) if value is not None]
+    if wanted == "flag" or not values:
+        return True
+    if wanted.startswith("text"):
+        return max(map(len, values)) <= TEXT_CHARACTERS_MAX
+    return bool(min(values) >= -MAGNITUDE_MAX and max(values) <= MAGNITUDE_MAX)
 
 
 def _has_type(batches: Sequence[Batch], name: str, wanted: str) -> bool:

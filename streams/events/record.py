@@ -38,6 +38,15 @@ class Received(Protocol):
         """Header list in order, names may repeat."""
 
 
+#: 2116, well inside 64 bits of nanoseconds.
+_STAMP_MS_MAX = 2**62 // 1_000_000
+
+
+def stamp_ns(record: Received) -> int:
+    """Return when its producer says that a record was written, ns since the epoch; of 64 bits that are no time, the nearest that is."""
+    return min(max(record.timestamp, 0), _STAMP_MS_MAX) * 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
     """A `Received` that did not come from Kafka: a journal line, a test."""

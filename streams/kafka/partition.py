@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from streams import clock, limits
 from streams.errors import InputError, UnavailableError
-from streams.events.record import Core, Fetch
+from streams.events.record import Core, Fetch, stamp_ns
 from streams.kafka import checkpoint
 from streams.kafka.compute import compute
 from streams.kafka.reader import Follower, committed_offsets, outside_sentence
@@ -97,7 +97,7 @@ class Ownership(Generic[State]):
         save = outcome.checkpoint or self.saved is None or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
         if save:
             entries = self.core.save(self.saved, outcome.state)
-            outputs += checkpoint.outputs(self.agent, fetch.partition, entries, fetch.next_offset, fetch.records[-1].timestamp)
+            outputs += checkpoint.outputs(self.agent, fetch.partition, entries, fetch.next_offset, stamp_ns(fetch.records[-1]) // 1_000_000)
         await self.writer.write(outputs, fetch.next_offset)
         self.state, self.next_offset = outcome.state, fetch.next_offset
         if save:

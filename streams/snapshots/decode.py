@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.errors import MalformedError
-from streams.events.record import Received
+from streams.events.record import Received, stamp_ns
 from streams.limits import NUMBER_MAX
 from streams.lineage.tables import TABLES
 from streams.topology import LINEAGE
@@ -137,4 +137,4 @@ def _rejected(record: Received, partition: int, reason: str) -> dict[str, Any]:
     value = record.value or b""
     return {"source": "", "stream": "", "first": 0, "count": 0, "stage": "snapshots", "reason": reason, "rule": "malformed",
             "zone": "malformed", "policy_version": "", "topic": LINEAGE, "partition": partition, "offset": record.offset,
-            "bytes": len(value), "digest": hashlib.sha256(value).hexdigest(), "t_ns": record.timestamp * 1_000_000}
+            "bytes": len(value), "digest": hashlib.sha256(value).hexdigest(), "t_ns": stamp_ns(record)}

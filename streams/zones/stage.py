@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams.errors import MalformedError
+from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import check_columns, decode, digest, encode
 from streams.events.headers import forged_header
-from streams.events.record import Received
+from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Intervals
 from streams.events.step import Output, Reject, Step, Tagged
-from streams.limits import REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
+from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
 from streams.policy.attributes import attributes_of
 from streams.policy.flow import STORE, decide
 from streams.policy.policy import Policy
@@ -91,15 +92,14 @@ def _read(record: Received, poison: str | None) -> Batch:
     batch = decode(record.value, record.offset)
     if record.key != batch.source.encode():
         raise MalformedError("key: found another one than device_id, expected the key to be the device, or its order is lost")
-    if dict(record.headers).get("ce_id") != batch.first_id.encode():
-        raise MalformedError("headers: ce_id is missing or names another event than the batch's first")
+    check_headers(record.headers, batch)
     return batch
 
 
 def _malformed(record: Received, reason: str, rule: str) -> Reject:
     value = record.value or b""
-    return Reject(reason, rule, "zones", record.offset, record.key or b"", len(value), digest(value), value[:REJECTED_BYTES_MAX],
-                  zone="malformed", t_ns=record.timestamp * 1_000_000)
+    return Reject(reason, rule, "zones", record.offset, (record.key or b"")[:KEY_BYTES_MAX], len(value), digest(value),
+                  value[:REJECTED_BYTES_MAX], zone="malformed", t_ns=stamp_ns(record))
 
 
 def _count(step: Step, item: _Decoded, parts: Sequence[tuple[int, int]], *, late: bool) -> None:
