@@ -8,7 +8,7 @@ state, and recorded as an input.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -25,7 +25,8 @@ from streams.events.step import Output, Reject, Step, Tagged
 from streams.feedback import stage as feedback
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
 from streams.lineage.record import Row, Rows, model_parents, stream_rows
-from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion
+from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
+from streams.policy import label as lattice
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
 from streams.topology import CAPTURED, EXAMPLES, MODELS, POLICIES
@@ -38,9 +39,10 @@ MODEL_NAME = "@model"
 class Models:
     """The model versions that a worker knows, and the current one; filled from `glasses.models`."""
 
-    def __init__(self) -> None:
+    def __init__(self, zones: Iterable[str] = ()) -> None:
         self.versions: dict[int, ModelVersion] = {}
         self.current = 0
+        self._zones = frozenset(zones)
 
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError when this worker has not read it, since no record is to blame for that."""
@@ -49,15 +51,35 @@ class Models:
         return self.versions[number]
 
     def learn(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of `glasses.models`; MalformedError when it is neither a version nor the pointer."""
+        """Take in one record of `glasses.models`; MalformedError when it is neither a version nor the pointer.
+
+        A version is what it is for ever: one that brings another model under a known number would change what was already answered.
+        """
         if key == CURRENT_KEY:
-            pointed = orjson.loads(value or b"{}").get("version")
+            pointed = _pointed(value)
             if pointed not in self.versions:
                 raise MalformedError("model/current: points to a version that is not there, expected one written before")
             self.current = pointed
-        else:
-            version = ModelVersion.load(value)
-            self.versions[version.version] = version
+            return
+        version = ModelVersion.load(value)
+        known = self.versions.get(version.version)
+        if key != version_key(version.version) or len(version.label) != lattice.LABEL.itemsize:
+            raise MalformedError("model version: its key or its label has another form, expected what training writes")
+        if self._zones and version.zone not in self._zones:
+            raise MalformedError("model version: its zone is none of the policy's, expected one that the policy in force names")
+        if known is not None and known.dump() != version.dump():
+            raise MalformedError("model version: found another one under a known number, expected a new number")
+        self.versions[version.version] = version
+
+
+def _pointed(value: bytes | None) -> int:
+    try:
+        pointed = orjson.loads(value or b"")["version"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        pointed = None
+    if type(pointed) is not int:
+        raise MalformedError("model/current: found no version, expected an object with the number of one")
+    return pointed
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +181,8 @@ class TrainingCore:
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> TrainingState:
         """State from checkpointed values."""
         del partition
-        return TrainingState(**orjson.loads(entries["@training"])) if "@training" in entries else TrainingState()
+        fields = orjson.loads(entries["@training"]) if "@training" in entries else {"version": 1, "admitted": 0}
+        return TrainingState(int(fields["version"]), int(fields["admitted"]))
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
         """The one value, when it changed."""

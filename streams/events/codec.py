@@ -67,15 +67,19 @@ def decode(value: bytes | None, position: int, *, captured: bool = True) -> Batc
         raise MalformedError(f"v: found another version or none, expected {VERSION}")
     kind = kind_named(fields.get("kind"), captured=captured)
     count = _integer(fields, "n", 1, EVENTS_PER_BATCH_MAX)
+    first = _integer(fields, "first", 0, NUMBER_MAX)
     step = _integer(fields, "step", 1, NUMBER_MAX) if "step" in fields else 1
-    first = _integer(fields, "first", 0, NUMBER_MAX - step * (count - 1))
+    if first + step * (count - 1) > NUMBER_MAX:
+        raise MalformedError(f"first: found one that numbers the last event out of range, expected numbers up to {NUMBER_MAX}")
     if captured and step != 1:
         raise MalformedError("step: a captured batch has consecutive numbers, remove the field")
     columns = _columns(fields.get("columns"), kind.name, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
         t0_ns = _integer(fields, "t0_ns", 0, _TIME_NS_MAX)
-        dt_ns = _integer(fields, "dt_ns", 0, (_TIME_NS_MAX - t0_ns) // max(count - 1, 1))
+        dt_ns = _integer(fields, "dt_ns", 0, _TIME_NS_MAX)
+        if t0_ns + dt_ns * (count - 1) > _TIME_NS_MAX:
+            raise MalformedError(f"dt_ns: found one that puts the last event out of range, expected times up to {_TIME_NS_MAX}")
     else:
         t0_ns, dt_ns = _check_times(t_ns, count), 0
     context = _check_context(fields.get("context"), "context")

@@ -6,6 +6,7 @@ up to which the state has seen the source; everything between it and the committ
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from streams import topology
 from streams.errors import InputError
 from streams.events.record import Outgoing
 from streams.kafka.reader import read_all
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "@checkpoint"
 
@@ -51,7 +54,11 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
     for record in await read_all(broker, topology.STATE, partition, wait_s=wait_s):
         if record.key is None or not record.key.startswith(prefix):
             continue
-        name = record.key[len(prefix):].decode()
+        try:
+            name = record.key[len(prefix):].decode()
+        except UnicodeDecodeError:
+            log.error("%s partition %d offset %d is passed over: its key is none of ours", topology.STATE, partition, record.offset)  # noqa: TRY400
+            continue
         if record.value is None:
             entries.pop(name, None)
         else:
@@ -61,8 +68,8 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
         return Checkpoint(entries, None)
     try:
         return Checkpoint(entries, int(orjson.loads(stored)["offset"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise InputError(
-            f"The checkpoint of agent {agent}, partition {partition}, on {topology.STATE} is {stored[:80]!r}; "
+            f"The checkpoint of agent {agent}, partition {partition}, on {topology.STATE} is {len(stored)} bytes of something else; "
             "expected {\"offset\": number}. Something else wrote to this topic: find out what before starting again."
-        ) from error
+        ) from None

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from streams import clock, limits
+from streams import clock, limits, topology
 from streams.errors import InputError, UnavailableError
 from streams.events.record import Core, Fetch, stamp_ns
 from streams.kafka import checkpoint
@@ -185,7 +185,14 @@ class PartitionOwner(Generic[State]):
             state = self._core.empty(partition)
             ownership = Ownership(self._agent, self._core, writer, state, 0, None)
         else:
-            state = self._core.restore(partition, stored.entries)
+            try:
+                state = self._core.restore(partition, stored.entries)
+            except Exception as error:  # noqa: BLE001  whatever a core says of bytes that no core wrote
+                raise InputError(
+                    f"The state of agent {self._agent}, partition {partition}, on {topology.STATE} cannot be read "
+                    f"({type(error).__name__}). Something else wrote to this topic, or another version did: find out which before "
+                    "starting again."
+                ) from None
             ownership = Ownership(self._agent, self._core, writer, state, stored.offset, state)
         if committed is not None and ownership.next_offset < committed:
             await self._run_silently(ownership, committed)

@@ -31,6 +31,8 @@ class _Text(bytearray):
 
 
 class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
+    _buffer: Any
+
     def __iter__(self) -> Any:
         self._maybe_uncompress()
         self._buffer = _Text(self._buffer)

@@ -79,8 +79,8 @@ def run_captured(mixed: Sequence[Hostile | StoredRecord], state: PartitionState)
     return outcome.state
 
 
-@given(st.lists(hostile.captured(), min_size=1, max_size=12), st.randoms(use_true_random=False))
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(hostile.spoiled(hostile.goods(), hostile.CAPTURED), min_size=1, max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 def test_each_hostile_record_is_rejected_and_its_neighbours_pass(found: list[Hostile], shuffled: random.Random) -> None:
     state = PartitionState()
     for turn in range(2):
@@ -89,12 +89,12 @@ def test_each_hostile_record_is_rejected_and_its_neighbours_pass(found: list[Hos
         for one in found:
             mixed.insert(shuffled.randint(0, len(mixed)), one)
         state = run_captured(mixed, state)
-    assert sum(len(CORE.save(None, state)[name]) for name in CORE.save(None, state)) < 100_000
+    assert sum(map(len, CORE.save(None, state).values())) < 100_000
 
 
 def test_thousands_of_drawn_records_are_rejected() -> None:
-    print("seed", SEED)  # noqa: T201  shown when it fails: `drawn(captured(), 3000, SEED)` gives the same records
-    found = hostile.drawn(hostile.captured(), 3000, SEED)
+    print("seed", SEED)  # noqa: T201  shown when it fails: the same seed gives the same records
+    found = hostile.drawn(hostile.goods(), hostile.CAPTURED, 3000, SEED)
     assert {one.way for one in found} == hostile.CAPTURED.keys()
     state = PartitionState()
     for at in range(0, len(found), 500):
@@ -142,29 +142,34 @@ def run_examples(bad: Sequence[Hostile], every: int = 4) -> list[Outgoing]:
         state, written = outcome.state, [*written, *outcome.outputs]
     check(written, {offset: one for offset, one in enumerate(mixed) if isinstance(one, Hostile)}, EXAMPLES)
     assert state == TrainingState(1 + len(GOOD_EXAMPLES) // every, len(GOOD_EXAMPLES) % every)
-    (*_, last) = [row for row in build.lineage(written)["training_runs"]]
+    last = build.lineage(written)["training_runs"][-1]
     assert (last["admitted"], last["refused"]) == (len(GOOD_EXAMPLES), 0)
     return written
 
 
-@given(st.lists(hostile.examples(GOOD_EXAMPLES[0]), min_size=1, max_size=15))
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(hostile.spoiled(st.just(GOOD_EXAMPLES[0]), hostile.EXAMPLES), min_size=1, max_size=15))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_hostile_examples_are_rejected_and_runs_learn_from_the_good_ones(found: list[Hostile]) -> None:
     run_examples(found)
 
 
 def test_thousands_of_drawn_examples_are_rejected() -> None:
     print("seed", SEED)  # noqa: T201  as above
-    found = hostile.drawn(hostile.examples(GOOD_EXAMPLES[0]), 1000, SEED)
+    found = hostile.drawn(st.just(GOOD_EXAMPLES[0]), hostile.EXAMPLES, 1000, SEED)
     assert {one.way for one in found} == hostile.EXAMPLES.keys()
     run_examples(found, every=12)
 
 
+@pytest.mark.parametrize("case", hostile.corpus("examples"), ids=lambda case: case.way)
+def test_kept_examples(case: Hostile) -> None:
+    run_examples([case])
+
+
 def test_reasons_quote_nothing() -> None:
     secret = "zebra-crossing"
-    for case in hostile.drawn(hostile.captured("zebra-crossing"), 500, SEED):
-        written = build.run(CORE.process(PartitionState(), Fetch(CAPTURED, 0, [arrived(case.record, 0)]), silent=False, poisoned={})).outputs
-        for record in written:
+    for case in hostile.drawn(hostile.goods(secret), hostile.CAPTURED, 500, SEED):
+        fetch = Fetch(CAPTURED, 0, [arrived(case.record, 0)])
+        for record in build.run(CORE.process(PartitionState(), fetch, silent=False, poisoned={})).outputs:
             if record.topic == REJECTED:
                 assert all(secret.encode() not in value for _, value in record.headers)
             else:
