@@ -27,7 +27,7 @@ from tests.hostile.spoil import Spoil
 CORPUS = Path(__file__).parent / "corpus"
 NO_INTEGERS: list[Any] = [None, True, "7", 1.5, [], {}, -1, 2**62 + 1, 2**63, 2**64, 10**30, 1e300]
 NO_TEXTS: list[Any] = [None, True, 7, 1.5, [], {}, "", "x" * 201]
-STAMPS = [-(2**62), -2, 0, 1, 2**41, 2**53, 2**62]
+STAMPS = [-(2**61), -2, 0, 1, 2**41, 2**53, 2**62]
 
 
 @dataclass(frozen=True, slots=True)
