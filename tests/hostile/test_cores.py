@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from streams.events.headers import ZONE
 from streams.events.record import Fetch, Outgoing, StoredRecord
+from streams.limits import KEY_BYTES_MAX
 from streams.models.intent import IntentModel
 from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState
 from streams.snapshots import decode
@@ -41,6 +42,7 @@ def places(written: Sequence[Outgoing]) -> Mapping[int, tuple[str, str]]:
         if record.topic == REJECTED and headers["sightline-rule"] in {"malformed", "limits", "poisoned"}:
             offset = int(headers["sightline-place"].split()[2])
             assert offset not in found
+            assert len(record.key) <= KEY_BYTES_MAX
             found[offset] = (headers["sightline-rule"], headers["sightline-reason"])
     return found
 
