@@ -20,12 +20,14 @@ SEEN_RANGES_MAX = 64                       #: per stream; more holes than this a
 RECENT_PER_KIND_MAX = 8                    #: activity and place events kept for the situation of a query
 OPEN_ANSWERS_MAX = 64                      #: answers that still wait for feedback
 STREAMS_PER_DEVICE_MAX = 32
+DEVICE_STATE_BYTES_MAX = 6 * 1024 * 1024   #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
 ATTRIBUTE_COMBINATIONS_MAX = 4096          #: memoised zone decisions
 
 # Transport
 FETCH_RECORDS_MAX = 5000
 FETCH_WAIT_MS = 150
 FETCHES_IN_FLIGHT_MAX = 2                  #: per partition
+STATE_RECORD_BYTES_MAX = 512 * 1024        #: of one entry of a checkpoint; a longer one is written in parts
 CHECKPOINT_INTERVAL_S = 5.0
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_INTERVAL_S = 1.0

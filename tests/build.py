@@ -128,8 +128,12 @@ def version(of: GlassesCore) -> ModelVersion:
 
 
 def run(awaitable: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end."""
-    return asyncio.run(awaitable)
+    """Run a coroutine to its end. `asyncio.run` would also install a signal handler, for which it writes out the result as text."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(awaitable)
+    finally:
+        loop.close()
 
 
 def process(of: GlassesCore, cuts: Sequence[Fetch], state: PartitionState | None = None) -> tuple[list[Outgoing], PartitionState]:

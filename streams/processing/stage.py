@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from streams.events.batch import Batch
 from streams.events.identity import derived_stream
@@ -53,6 +54,7 @@ def _windows(items: Sequence[Tagged], state: DeviceState, policy: Policy, step: 
         if item.batch.kind in OPERATORS:
             streams.setdefault(item.batch.stream, []).append(item)
     windows, recents, places = dict(state.windows), list(state.recents), state.places
+    made: list[tuple[int, str, Operator, ClosedWindow]] = []
     for stream, batches in streams.items():
         opened = windows.pop(stream, None)
         operator = OPERATORS[opened.kind if opened else batches[0].batch.kind]
@@ -60,11 +62,14 @@ def _windows(items: Sequence[Tagged], state: DeviceState, policy: Policy, step: 
         closed, left = roll(opened, list(zip(batches, samples, strict=True)), operator.length, ended, operator.breaks)
         if left is not None:
             windows[stream] = left
-        for one in closed:
-            columns, places = operator.values(one, places)
-            if columns is not None:
-                recent = _derive(operator, items[0].batch.source, stream, (one, columns), policy, step)
-                recents += [recent] if recent else []
+        made += [(one.position, stream, operator, one) for one in closed]
+    # In the order in which they became known, whatever the order of streams in a fetch or in a state: the places that a device knows
+    # are numbered in it.
+    for _, stream, operator, one in sorted(made, key=itemgetter(0, 1)):
+        columns, places = operator.values(one, places)
+        if columns is not None:
+            recent = _derive(operator, items[0].batch.source, stream, (one, columns), policy, step)
+            recents += [recent] if recent else []
     recents.sort(key=lambda recent: (recent.position, recent.t_last_ns, recent.kind))
     return replace(state, windows=windows, recents=tuple(recents), places=places)
 
