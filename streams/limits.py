@@ -7,6 +7,11 @@ VALUE_BYTES_MAX = 512 * 1024
 OUTPUT_HEADROOM_BYTES = 64 * 1024          #: outputs may outgrow their input by this much
 MESSAGE_BYTES_MAX = 1024 * 1024
 HEADERS_MAX = 12
+LABEL_BYTES = 16                           #: of a packed label
+FOREIGN_HEADERS_BYTES_MAX = 4096           #: names and values of headers that are not ours, forwarded as they are
+KEY_BYTES_MAX = 256                        #: more of a malformed record's key is cut; a device's name has at most 63
+TEXT_CHARACTERS_MAX = 1000                 #: one value of a text column
+MAGNITUDE_MAX = 1e50                       #: of a number in a column: sums of the squares of its squares stay finite
 EVENTS_PER_BATCH_MAX = 4096
 REJECTED_BYTES_MAX = 64 * 1024             #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
@@ -17,12 +22,14 @@ SEEN_RANGES_MAX = 64                       #: per stream; more holes than this a
 RECENT_PER_KIND_MAX = 8                    #: activity and place events kept for the situation of a query
 OPEN_ANSWERS_MAX = 64                      #: answers that still wait for feedback
 STREAMS_PER_DEVICE_MAX = 32
+DEVICE_STATE_BYTES_MAX = 6 * 1024 * 1024   #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
 ATTRIBUTE_COMBINATIONS_MAX = 4096          #: memoised zone decisions
 
 # Transport
 FETCH_RECORDS_MAX = 5000
 FETCH_WAIT_MS = 150
 FETCHES_IN_FLIGHT_MAX = 2                  #: per partition
+STATE_RECORD_BYTES_MAX = 512 * 1024        #: of one entry of a checkpoint; a longer one is written in parts
 CHECKPOINT_INTERVAL_S = 5.0
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_INTERVAL_S = 1.0
@@ -46,5 +53,7 @@ FITTING_CHILD_IDLE_S = 20.0                #: without a fit, then its memory is 
 
 if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")
+if 4 * FOREIGN_HEADERS_BYTES_MAX > OUTPUT_HEADROOM_BYTES:
+    raise AssertionError("the headers of an output, ours and those that are forwarded, must fit what it may outgrow its input by")
 if HEARTBEAT_INTERVAL_S * 3 > SESSION_TIMEOUT_S:
     raise AssertionError("a worker must miss three heartbeats before it is put out of the group")

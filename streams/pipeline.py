@@ -17,17 +17,18 @@ from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
 from streams.emit import lineage_of, records_of
-from streams.errors import MalformedError, UnavailableError
+from streams.errors import MalformedError
 from streams.events.batch import Batch
 from streams.events.codec import digest
 from streams.events.kinds import KINDS
-from streams.events.record import Fetch, Outcome, Outgoing, Received, event_time_ns
+from streams.events.record import Fetch, Outcome, Outgoing, Received, stamp_ns
 from streams.events.runs import Run
 from streams.events.state import DeviceState
 from streams.events.step import Output, Reject, Step, Tagged
 from streams.feedback import stage as feedback
-from streams.limits import REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
 from streams.lineage.record import Row, Rows, model_parents
+from streams.models.registry import Models
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
@@ -40,31 +41,6 @@ MODEL_NAME = "@model"
 EXAMPLE_ORDER = "example-order"
 #: Stands in an example order for a record that is no example; no event has this id.
 NO_EXAMPLE = "-"
-
-
-class Models:
-    """The model versions that a worker knows, and the current one; filled from `glasses.models`."""
-
-    def __init__(self) -> None:
-        self.versions: dict[int, ModelVersion] = {}
-        self.current = 0
-
-    def version(self, number: int) -> ModelVersion:
-        """Version by number; UnavailableError when this worker has not read it, since no record is to blame for that."""
-        if number not in self.versions:
-            raise UnavailableError(f"model version {number} is not on {MODELS}; start the worker again, or look into what removed it")
-        return self.versions[number]
-
-    def learn(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of `glasses.models`; MalformedError when it is neither a version nor the pointer."""
-        if key == CURRENT_KEY:
-            pointed = orjson.loads(value or b"{}").get("version")
-            if pointed not in self.versions:
-                raise MalformedError("model/current: points to a version that is not there, expected one written before")
-            self.current = pointed
-        else:
-            version = ModelVersion.load(value)
-            self.versions[version.version] = version
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +95,8 @@ class GlassesCore:
         extra: Rows = {"streams": _new_streams(step, devices)}
         if serving != state.model_version:
             extra["inputs"] = [{"kind": "model-takeup", "agent": "glasses", "topic": CAPTURED, "partition": fetch.partition,
-                                "offset": first.offset, "value": str(serving), "t_ns": event_time_ns(first)}]
-        place, stamp = (fetch.topic, fetch.partition), event_time_ns(fetch.records[-1]) // 1_000_000
+                                "offset": first.offset, "value": str(serving), "t_ns": stamp_ns(first)}]
+        place, stamp = (fetch.topic, fetch.partition), stamp_ns(fetch.records[-1]) // 1_000_000
         records, values = records_of(step, self.policy, place)
         if self._lineage:
             records += lineage_of(step, values, self.policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp))
@@ -168,7 +144,8 @@ class TrainingCore:
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> TrainingState:
         """State from checkpointed values."""
         del partition
-        return TrainingState(**orjson.loads(entries["@training"])) if "@training" in entries else TrainingState()
+        fields = orjson.loads(entries["@training"]) if "@training" in entries else {"version": 1, "admitted": 0}
+        return TrainingState(int(fields["version"]), int(fields["admitted"]))
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
         """The one value, when it changed."""
@@ -203,7 +180,7 @@ class TrainingCore:
                 pointers.append(add_version(made, step, extra, candidate.tagged.batch.first_id, record.offset))
         if not silent:
             extra["inputs"] = [_order_row(fetch, order)]
-        place, stamp = (fetch.topic, 0), event_time_ns(fetch.records[-1]) // 1_000_000
+        place, stamp = (fetch.topic, 0), stamp_ns(fetch.records[-1]) // 1_000_000
         records, values = records_of(step, self.policy, place)
         records += lineage_of(step, values, self.policy, place, extra, (b"training/0", stamp))
         return Outcome(state, [*records, *pointers])
@@ -228,13 +205,13 @@ def _order_row(fetch: Fetch, order: Sequence[str]) -> Row:
     """Recorded input: the examples of a fetch of `glasses.examples`, in its order."""
     first = fetch.records[0]
     return {"kind": EXAMPLE_ORDER, "agent": "training", "topic": EXAMPLES, "partition": 0, "offset": first.offset,
-            "value": " ".join(order), "t_ns": event_time_ns(first)}
+            "value": " ".join(order), "t_ns": stamp_ns(first)}
 
 
 def _malformed(record: Received, reason: str) -> Reject:
     value = record.value or b""
-    return Reject(reason, "malformed", "training", record.offset, record.key or b"", len(value), digest(value), value[:REJECTED_BYTES_MAX],
-                  zone="malformed", t_ns=event_time_ns(record))
+    return Reject(reason, "malformed", "training", record.offset, (record.key or b"")[:KEY_BYTES_MAX], len(value), digest(value),
+                  value[:REJECTED_BYTES_MAX], zone="malformed", t_ns=stamp_ns(record))
 
 
 def add_version(made: ModelVersion, step: Step, extra: Rows, trigger: str, position: int) -> Outgoing:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from streams import clock
-from streams.errors import InputError
+from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.record import Core, Outgoing, Received
 from streams.fitting import FittingChild
 from streams.kafka.publish import publish_once
 from streams.kafka.reader import read_all
-from streams.pipeline import GlassesCore, Models, TrainingCore, first_records
+from streams.models.registry import Models
+from streams.pipeline import GlassesCore, TrainingCore, first_records
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.topology import EXAMPLES, MODELS, POLICIES
 from streams.training.run import Fitted, Pair, fit_and_measure
 from streams.worker import WorkerContext
+
+log = logging.getLogger(__name__)
 
 
 async def prepare(context: WorkerContext) -> None:
@@ -32,26 +36,58 @@ async def prepare(context: WorkerContext) -> None:
         The broker is not there.
     """
     given, child = load(context.policy), FittingChild()
-    if not await read_all(context.broker, POLICIES):
-        await publish_once(context.broker, POLICIES, await child.run(_first_records, context.policy, clock.now_ns()))
-    in_force = _policy_in_force(await read_all(context.broker, POLICIES))
+    if policy_in_force(await read_all(context.broker, POLICIES)) is None:
+        first = await child.run(_first_records, context.policy, clock.now_ns())
+        await publish_once(context.broker, POLICIES, first, lambda records: policy_in_force(records) is not None)
+    in_force = policy_in_force(await read_all(context.broker, POLICIES), say=log.error)
+    if in_force is None:
+        raise UnavailableError(f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start again")
     if in_force.version != given.version:
         raise InputError(f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are under "
                          f"{in_force.name} {in_force.version}; give that one, or use other topics")
-    models = Models()
+    models = Models(zone.name for zone in in_force.zones)
     await context.follow(MODELS, lambda record: models.learn(record.key, record.value))
     context.kept.update(policy=in_force, models=models, fitting=child)
 
 
-def _policy_in_force(records: Sequence[Received]) -> Policy:
-    texts, current = {}, ""
+def policy_in_force(records: Sequence[Received], say: Callable[[str], object] = lambda _sentence: None) -> Policy | None:
+    """Return the policy that the last pointer among `records` of `glasses.policies` names; None when there is none.
+
+    A record that is neither a policy nor a pointer to one before it is passed over; `say` gets a sentence about each, and their count.
+    """
+    versions: dict[str, Policy] = {}
+    current, refused = None, 0
     for record in records:
-        fields = orjson.loads(record.value or b"{}")
-        if record.key == b"policy/current":
-            current = fields["version"]
-        else:
-            texts[fields["version"]] = fields["text"]
-    return parse(texts[current], POLICIES)
+        try:
+            if record.key == b"policy/current":
+                current = versions[_field(record, "version")]
+            else:
+                policy = _policy(record)
+                versions[policy.version] = policy
+        except (MalformedError, InputError, KeyError) as error:
+            refused += 1
+            reason = str(error) if isinstance(error, MalformedError) else "it is no policy, or points to none"
+            say(f"{POLICIES} offset {record.offset} is passed over: {reason}")
+    if refused:
+        say(f"{POLICIES}: {refused} records are passed over")
+    return current
+
+
+def _policy(record: Received) -> Policy:
+    policy = parse(_field(record, "text"), POLICIES)
+    if not _field(record, "version") == policy.version == (record.key or b"").decode(errors="replace").removeprefix("policy/"):
+        raise MalformedError("version: disagrees with the text or the key, expected the digest of the text in both")
+    return policy
+
+
+def _field(record: Received, name: str) -> str:
+    try:
+        value = orjson.loads(record.value or b"")[name]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        value = None
+    if type(value) is not str:
+        raise MalformedError(f"{name}: found none, expected a JSON object with this text")
+    return value
 
 
 def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:

@@ -17,7 +17,7 @@ import faust
 
 from streams import limits, topology
 from streams.agents import build_app
-from streams.errors import SightlineError, UnavailableError
+from streams.errors import MalformedError, SightlineError, UnavailableError
 from streams.events.record import Core, Received
 from streams.kafka.reader import Follower
 from streams.kafka.topics import declare
@@ -82,7 +82,8 @@ class TableFollower:
                     self.refused += 1
                     place = f"{self._topic} partition {record.partition} offset {record.offset}"
                     # Without the traceback: foreign exceptions quote the value they choke on.
-                    log.error("%s is passed over: %s", place, type(error).__name__)  # noqa: TRY400
+                    reason = str(error) if isinstance(error, MalformedError) else type(error).__name__
+                    log.error("%s is passed over (%d so far): %s", place, self.refused, reason)  # noqa: TRY400
 
 
 @dataclass

@@ -16,8 +16,9 @@ from streams.events.headers import envelope
 from streams.events.kinds import KINDS
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
+from streams.models.registry import Models
 from streams.models.version import ModelVersion
-from streams.pipeline import GlassesCore, Models, PartitionState, first_records
+from streams.pipeline import GlassesCore, PartitionState, first_records
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.topology import CAPTURED, LINEAGE, MODELS
@@ -129,8 +130,12 @@ def version(of: GlassesCore) -> ModelVersion:
 
 
 def run(awaitable: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end."""
-    return asyncio.run(awaitable)
+    """Run a coroutine to its end. `asyncio.run` would also install a signal handler, for which it writes out the result as text."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(awaitable)
+    finally:
+        loop.close()
 
 
 def process(of: GlassesCore, cuts: Sequence[Fetch], state: PartitionState | None = None) -> tuple[list[Outgoing], PartitionState]:

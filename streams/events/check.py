@@ -6,7 +6,9 @@ alphabets), and the judge of everything malformed. Messages name fields, types a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from types import NoneType
 from typing import Any
 
@@ -18,7 +20,7 @@ from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
 from streams.events.kinds import KINDS, kind_named
 from streams.events.runs import Run
-from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
+from streams.limits import EVENTS_PER_BATCH_MAX, MAGNITUDE_MAX, NUMBER_MAX, TEXT_CHARACTERS_MAX, VALUE_BYTES_MAX
 
 VERSION = 1
 TIME_NS_MAX = 2**62
@@ -38,28 +40,31 @@ def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
         raise MalformedError("value: found bytes that are not JSON, expected one JSON object") from None
     if type(fields) is not dict:
         raise MalformedError(f"value: found a JSON {type(fields).__name__}, expected an object")
-    if fields.get("v") != VERSION:
+    if type(fields.get("v")) is not int or fields["v"] != VERSION:
         raise MalformedError(f"v: found another version or none, expected {VERSION}")
     kind = kind_named(fields.get("kind"), captured=captured)
     count = _integer(fields, "n", 1, EVENTS_PER_BATCH_MAX)
     first = _integer(fields, "first", 0, NUMBER_MAX)
     step = _integer(fields, "step", 1, NUMBER_MAX) if "step" in fields else 1
+    if first + step * (count - 1) > NUMBER_MAX:
+        raise MalformedError(f"first: found one that numbers the last event out of range, expected numbers up to {NUMBER_MAX}")
     if captured and step != 1:
         raise MalformedError("step: a captured batch has consecutive numbers, remove the field")
     columns = _columns(fields.get("columns"), kind.name, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
         t0_ns, dt_ns = _integer(fields, "t0_ns", 0, TIME_NS_MAX), _integer(fields, "dt_ns", 0, TIME_NS_MAX)
+        if t0_ns + dt_ns * (count - 1) > TIME_NS_MAX:
+            raise MalformedError(f"dt_ns: found one that puts the last event out of range, expected times up to {TIME_NS_MAX}")
     else:
         t0_ns, dt_ns = _check_times(t_ns, count), 0
-    if first + step * (count - 1) > NUMBER_MAX or (t_ns is None and t0_ns + dt_ns * (count - 1) > TIME_NS_MAX):
-        raise MalformedError("first, n, t0_ns, dt_ns: found a last event whose number or time is out of range, expected at most 2^62")
     context = None if not captured and fields.get("context") == {} else _check_context(fields.get("context"), "context")
     batch = Batch(
         kind=kind.name, source=_name(fields, "device_id"), wearer_id=_name(fields, "wearer_id"), session_id=_name(fields, "session_id"),
         stream=_stream(fields), run=Run(first, step, count), t0_ns=t0_ns, dt_ns=dt_ns, origin=_text(fields, "origin"), context=context,
         columns=columns, t_ns=t_ns, changes=_changes(fields.get("context_changes"), context, count), position=position,
         clock=_text(fields, "clock"))
+    _check_keys(value, fields)
     _check_types(batch)
     return batch
 
@@ -152,5 +157,33 @@ def _changes(changes: Any, context: Context | None, count: int) -> tuple[Change,
 
 def _check_types(batch: Batch) -> None:
     for name, wanted in KINDS[batch.kind].columns.items():
-        if not _TYPES[wanted].issuperset(map(type, batch.columns[name])):
+        values = batch.columns[name]
+        if not _TYPES[wanted].issuperset(map(type, values)):
             raise MalformedError(f"columns.{name}: found a value of another type, expected {wanted} in every place")
+        if wanted.startswith("text") and any(len(value) > TEXT_CHARACTERS_MAX for value in values if value is not None):
+            raise MalformedError(f"columns.{name}: found a value out of bounds, expected at most {TEXT_CHARACTERS_MAX} characters")
+        if wanted.startswith("number") and any(abs(value) > MAGNITUDE_MAX for value in values if value is not None):
+            raise MalformedError(f"columns.{name}: found a value out of bounds, expected a magnitude of at most {MAGNITUDE_MAX:g}")
+
+
+def _check_keys(value: bytes, fields: Mapping[str, Any]) -> None:
+    """Refuse an object with a key twice: another parser than ours would take the other one, and with it another context.
+
+    Without escapes each colon is that of a key or stands in a text, so counting them tells; only when it does not is the value
+    parsed again.
+    """
+    objects = [fields, fields["context"], fields["columns"], *(fields.get("context_changes") or ())]
+    texts = [*fields.values(), *chain.from_iterable(fields["columns"].values())]
+    colons = sum(map(len, objects)) + sum(text.count(":") for text in texts if type(text) is str)
+    if b"\\" in value or value.count(b":") != colons:
+        try:
+            json.loads(value, object_pairs_hook=_unrepeated)
+        except RecursionError:
+            raise MalformedError("value: found objects too deep inside one another, expected an envelope and its columns") from None
+
+
+def _unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise MalformedError("value: found an object with a key twice, expected each once")
+    return found

@@ -21,13 +21,25 @@ from streams.events import check
 from streams.events.batch import Batch, Context
 from streams.events.kinds import KINDS, Kind
 from streams.events.runs import Run
-from streams.limits import EVENTS_PER_BATCH_MAX, NAMES_KNOWN_MAX, NUMBER_MAX, VALUE_BYTES_MAX
+from streams.limits import (
+    EVENTS_PER_BATCH_MAX,
+    MAGNITUDE_MAX,
+    NAMES_KNOWN_MAX,
+    NUMBER_MAX,
+    TEXT_CHARACTERS_MAX,
+    VALUE_BYTES_MAX,
+)
 
 VERSION = check.VERSION
 #: Beyond 64 bits the two decoders differ (int or float), so those numbers are left to `check`.
-_Number = Annotated[int, msgspec.Meta(ge=-2**63, le=2**63 - 1)] | float
-_COLUMNS: Mapping[str, Any] = {"number": list[_Number], "text": list[str], "flag": list[bool], "number?": list[_Number | None],
-                               "text?": list[str | None]}
+_Number = Annotated[int, msgspec.Meta(ge=-2**63, le=2**63 - 1)] | Annotated[float, msgspec.Meta(ge=-MAGNITUDE_MAX, le=MAGNITUDE_MAX)]
+_Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
+_COLUMNS: Mapping[str, Any] = {"number": list[_Number], "text": list[_Text], "flag": list[bool], "number?": list[_Number | None],
+                               "text?": list[_Text | None]}
+#: Fields of every plain value: all that the envelope has, with one of `dt_ns` and `t_ns`.
+_FIELDS = 14
+#: How many keys a plain value of a kind has, and so how many colons outside its texts.
+_COLONS = {kind.name: _FIELDS + len(Context.__struct_fields__) + len(kind.columns) for kind in KINDS.values()}
 _Time = Annotated[int, msgspec.Meta(ge=0, le=check.TIME_NS_MAX)]
 Names = tuple[str, str, str, str, str, str]
 #: Names that were checked, by themselves: batches of one stream then share the very same strings.
@@ -83,8 +95,11 @@ def _decode_plain(value: bytes, position: int) -> Batch | None:
         return None
     try:
         wire = _decoder.decode(value)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
+    kind = type(wire).__name__
+    if value.count(b":") != _COLONS[kind] + wire.origin.count(":") + wire.clock.count(":"):
+        return None  # a key twice, which another parser would read otherwise; or a text with a colon
     columns: dict[str, list[Any]] = asdict(wire.columns)
     count, t0_ns, dt_ns, t_ns = wire.n, wire.t0_ns, wire.dt_ns, wire.t_ns
     right = wire.first + count <= NUMBER_MAX
@@ -100,7 +115,7 @@ def _decode_plain(value: bytes, position: int) -> Batch | None:
     if known is None:
         return None
     source, wearer, session, stream, origin, clock = known
-    return Batch(type(wire).__name__, source, wearer, session, stream, Run(wire.first, 1, count), t0_ns, dt_ns, origin, wire.context,
+    return Batch(kind, source, wearer, session, stream, Run(wire.first, 1, count), t0_ns, dt_ns, origin, wire.context,
                  columns, t_ns, (), position, clock)
 
 

@@ -8,18 +8,16 @@ from functools import lru_cache
 
 import xxhash
 
-from streams.errors import MalformedError
 from streams.events.batch import Batch
 from streams.events.identity import format_id
 from streams.events.kinds import KINDS
 from streams.events.record import Headers
 from streams.events.step import Parent
-from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, HEADERS_MAX
+from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label", "sightline-parents"
 #: A device that sends one of these pretends to be the zones stage.
 RESERVED = frozenset({ZONE, LABEL, PARENTS})
-_TAG = (ZONE, LABEL)
 
 
 def rfc3339(t_ns: int) -> str:
@@ -105,25 +103,3 @@ def _varint(out: bytearray, number: int) -> None:
         out.append((number & 0x7F) | 0x80)
         number >>= 7
     out.append(number)
-
-
-def check_headers(batch: Batch, key: bytes | None, headers: Headers) -> None:
-    """Raise MalformedError where a captured record's key and headers forge something, or contradict its value.
-
-    A name that stands twice would be read one way here and another way elsewhere, so it is refused.
-    """
-    named = dict(headers)
-    if not RESERVED.isdisjoint(named):
-        forged = next(name for name, _ in headers if name in RESERVED)
-        raise MalformedError(f"headers: found {forged}, which only the zones stage may write; send the batch without it")
-    source, run = batch.source.encode(), batch.run
-    if key != source:
-        raise MalformedError("key: found another one than device_id, expected the key to be the device, or its order is lost")
-    if named.get("ce_id") != batch.first_id.encode():
-        raise MalformedError("headers: ce_id is missing or names another event than the batch's first")
-    if named.get(RUN) != b"%d %d %d" % (run.first, run.step, run.count):
-        raise MalformedError(f"headers: {RUN} is missing or says another run than the value, expected first, step and count of its events")
-    if named.get("ce_type") != KINDS[batch.kind].event_type_bytes or named.get("ce_source") != source:
-        raise MalformedError("headers: ce_type or ce_source is missing or contradicts the value's kind or device_id")
-    if len(named) != len(headers) or len(headers) > HEADERS_MAX - len(_TAG):
-        raise MalformedError(f"headers: found a name twice, or more than {HEADERS_MAX - len(_TAG)} headers; send each once")

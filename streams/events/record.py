@@ -12,9 +12,6 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-#: 2^62 ns in whole milliseconds: the year 2116.
-TIMESTAMP_MS_MAX = 2**62 // 1_000_000
-
 State = TypeVar("State")
 Headers = Sequence[tuple[str, bytes]]
 
@@ -41,6 +38,15 @@ class Received(Protocol):
     @property
     def headers(self) -> Headers:
         """Header list in order, names may repeat."""
+
+
+#: 2116, well inside 64 bits of nanoseconds.
+_STAMP_MS_MAX = 2**62 // 1_000_000
+
+
+def stamp_ns(record: Received) -> int:
+    """Return when its producer says that a record was written, ns since the epoch; of 64 bits that are no time, the nearest that is."""
+    return min(max(record.timestamp, 0), _STAMP_MS_MAX) * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,3 @@ class Core(Protocol[State]):
         takes up no recorded input that its state does not already name. `poisoned`: offset to reason of records
         that made an earlier attempt fail: they are rejected without being looked into.
         """
-
-
-def event_time_ns(record: Received) -> int:
-    """Time of a record in ns since the Unix epoch, 0 ... 2^62: a producer may claim any, and a store holds 64 bits."""
-    return min(max(record.timestamp, 0), TIMESTAMP_MS_MAX) * 1_000_000

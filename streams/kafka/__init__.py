@@ -1,1 +1,5 @@
 """The broker side: embedded broker, topics, transactional transport, group-less reading."""
+
+from streams.kafka import tolerant
+
+tolerant.install()

@@ -12,9 +12,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from streams import clock, limits
+from streams import clock, limits, topology
 from streams.errors import InputError, UnavailableError
-from streams.events.record import Core, Fetch
+from streams.events.record import Core, Fetch, stamp_ns
 from streams.kafka import checkpoint
 from streams.kafka.compute import compute
 from streams.kafka.reader import Follower, committed_offsets, outside_sentence
@@ -97,7 +97,7 @@ class Ownership(Generic[State]):
         save = outcome.checkpoint or self.saved is None or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
         if save:
             entries = self.core.save(self.saved, outcome.state)
-            outputs += checkpoint.outputs(self.agent, fetch.partition, entries, fetch.next_offset, fetch.records[-1].timestamp)
+            outputs += checkpoint.outputs(self.agent, fetch.partition, entries, fetch.next_offset, stamp_ns(fetch.records[-1]) // 1_000_000)
         await self.writer.write(outputs, fetch.next_offset)
         self.state, self.next_offset = outcome.state, fetch.next_offset
         if save:
@@ -185,7 +185,14 @@ class PartitionOwner(Generic[State]):
             state = self._core.empty(partition)
             ownership = Ownership(self._agent, self._core, writer, state, 0, None)
         else:
-            state = self._core.restore(partition, stored.entries)
+            try:
+                state = self._core.restore(partition, stored.entries)
+            except Exception as error:  # noqa: BLE001  whatever a core says of bytes that no core wrote
+                raise InputError(
+                    f"The state of agent {self._agent}, partition {partition}, on {topology.STATE} cannot be read "
+                    f"({type(error).__name__}). Something else wrote to this topic, or another version did: find out which before "
+                    "starting again."
+                ) from None
             ownership = Ownership(self._agent, self._core, writer, state, stored.offset, state)
         if committed is not None and ownership.next_offset < committed:
             await self._run_silently(ownership, committed)

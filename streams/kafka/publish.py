@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 
 from streams import limits
-from streams.events.record import Outgoing
+from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
 
 TRANSACTIONAL_ID = "sightline-first-records"
 
 
-async def publish_once(broker: str, witness: str, records: Sequence[Outgoing]) -> bool:
-    """Write `records` in one transaction if the topic `witness` is still empty; return whether they were written.
+async def publish_once(broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]) -> bool:
+    """Write `records` in one transaction unless something stands on the topic `witness`; return whether they were written.
 
-    Delivery: exactly once. Starting the producer fences any other that tries the same, so the emptiness that is seen
-    afterwards is true until the commit or this producer fails.
+    `stands` says so of all its records: a topic that holds only what nobody can read is as good as empty.
+    Delivery: exactly once. Starting the producer fences any other that tries the same, so what is seen afterwards is true until the
+    commit or this producer fails.
     """
     producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=TRANSACTIONAL_ID, acks="all", compression_type="zstd",
                                 transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
                                 max_request_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES)
     await producer.start()
     try:
-        if await read_all(broker, witness):
+        if stands(await read_all(broker, witness)):
             return False
         async with producer.transaction():
             for record in records:

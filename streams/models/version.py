@@ -62,6 +62,8 @@ class ModelVersion:
         """Version from a record's value; MalformedError when it is none."""
         try:
             fields: Mapping[str, Any] = orjson.loads(value or b"")
+            if type(fields["version"]) is not int or fields["version"] < 1 or not fields["model"]["intents"]:
+                raise TypeError  # noqa: TRY301  said below, as of every other field
             manifest = fields["manifest"]
             return cls(
                 int(fields["version"]), IntentModel.load(fields["model"]),
@@ -71,7 +73,7 @@ class ModelVersion:
                           for source, stream, first, step, count, rule in manifest["refused"]], manifest["wearers"]),
                 fields["zone"], bytes.fromhex(fields["label"]), fields["policy_version"], float(fields["accuracy"]),
                 int(fields["trained_ns"]), int(fields["retrain_by_ns"]))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise MalformedError(f"model version: found something else ({type(error).__name__}), expected what training writes") from None
 
 

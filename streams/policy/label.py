@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.limits import LABEL_BYTES
+
 LABEL = np.dtype([("categories", "<u8"), ("purposes", "<u2"), ("obligations", "<u2"),
                   ("subjects", "u1"), ("regions", "u1"), ("retention", "u1"), ("nature", "u1")])
+if LABEL.itemsize != LABEL_BYTES:
+    raise AssertionError("a packed label has the size that its readers expect")
 #: From the least to the most derived (DPV: ProvidedPersonalData, Observed..., Derived..., Inferred...).
 NATURES = ("provided", "observed", "derived", "inferred")
 #: How many words each closed vocabulary can hold.

@@ -23,14 +23,11 @@ BOUNDS = ((0.060 * STANDARD_GRAVITY_MPS2, "still"), (0.172 * STANDARD_GRAVITY_MP
 FASTEST = "running"
 
 
-#: Far above what any sensor of a wearable reads; without a bound a claimed number could overflow.
-ACCEL_MAX_MPS2 = 1e5
-
 
 def samples(batches: Sequence[Tagged]) -> list[list[float]]:
     """Acceleration norm in m/s² of every event, one list a batch, from one array over all batches."""
     plain = [tagged.batch for tagged in batches]
-    x, y, z = (column(plain, f"accel_{axis}_mps2").clip(-ACCEL_MAX_MPS2, ACCEL_MAX_MPS2) for axis in "xyz")
+    x, y, z = (column(plain, f"accel_{axis}_mps2") for axis in "xyz")
     norms = np.sqrt(x * x + y * y + z * z).round(6).tolist()
     lists, at = [], 0
     for batch in plain:

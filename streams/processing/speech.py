@@ -16,12 +16,11 @@ from streams.processing.windows import Anchors, ClosedWindow, Columns
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
 SPEECH_SHARE_MIN = 0.3           #: of the blocks of a window; a click is shorter
-LEVEL_MAX_DB = 1000.0            #: no sound is that loud or that still; bounds what a sum of levels can be
 
 
-def samples(batches: Sequence[Tagged]) -> list[list[float]]:
-    """Level in dBFS of every block, one list a batch; what lies beyond LEVEL_MAX_DB is taken as that."""
-    return [[min(max(level, -LEVEL_MAX_DB), LEVEL_MAX_DB) for level in tagged.batch.columns["rms_dbfs"]] for tagged in batches]
+def samples(batches: Sequence[Tagged]) -> list[Sequence[float]]:
+    """Level in dBFS of every block, one list a batch."""
+    return [tagged.batch.columns["rms_dbfs"] for tagged in batches]
 
 
 def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:

@@ -80,8 +80,8 @@ def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: 
         closed += found
         if left is not None:
             opened[stream] = left
-    # In the order in which they became known: places are numbered in it, however a fetch was cut.
-    closed.sort(key=lambda one: (one.position, one.window.first))
+    # In the order in which they became known, whatever the order of streams in a fetch or in a state: places are numbered in it.
+    closed.sort(key=lambda one: (one.position, one.stream, one.window.first))
     made, places = operator.values(closed, {source: states[source].places for source in windows})
     for source, left_open in windows.items():
         states[source] = replace(states[source], windows=left_open, places=places[source])

@@ -15,7 +15,8 @@ from pathlib import Path
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
-from streams.pipeline import GlassesCore, Models, PartitionState, TrainingCore, TrainingState, first_records
+from streams.models.registry import Models
+from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState, first_records
 from streams.policy.policy import Policy
 from streams.topology import CAPTURED, EXAMPLES, MODELS
 from streams.training.run import Fitted, Pair, fit_and_measure

@@ -15,7 +15,8 @@ from streams.errors import InputError
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.limits import RETRAIN_EVERY_EXAMPLES
-from streams.pipeline import NO_EXAMPLE, GlassesCore, Models, PartitionState, TrainingCore, TrainingState, first_records
+from streams.models.registry import Models
+from streams.pipeline import NO_EXAMPLE, GlassesCore, PartitionState, TrainingCore, TrainingState, first_records
 from streams.replay import fit_here
 from streams.replay.arrivals import Arrivals
 from streams.replay.inputs import ExampleOrder, Inputs, TakeUp

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.errors import MalformedError
+from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import decode
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Received
 from streams.events.step import Decision, Tagged, Verdict
+from streams.limits import LABEL_BYTES
 from streams.policy.flow import TRAINING_RUN
 from streams.policy.policy import Policy
 
@@ -34,21 +36,42 @@ class Candidate:
 
 
 def read(record: Received) -> tuple[Batch, str, str]:
-    """(batch, zone, label header) of a record of `glasses.examples`; MalformedError when it is no example."""
+    """(batch, zone, label header) of a record of `glasses.examples`; MalformedError when no feedback stage wrote it."""
     batch = decode(record.value, record.offset, captured=False)
+    if batch.context is None:
+        raise MalformedError("context: found none, expected that of the feedback which made the example")
     if batch.kind != "example" or batch.run.count != 1:
         raise MalformedError("example: found another kind or several events, expected one example a record")
+    check_headers(record.headers, batch, captured=False)
+    if record.key != batch.source.encode():
+        raise MalformedError("key: found another one than device_id, expected the key to be the device")
     headers = dict(record.headers)
-    return batch, headers.get(ZONE, b"").decode(), headers.get(LABEL, b"").decode()
+    try:
+        return batch, headers.get(ZONE, b"").decode(), headers.get(LABEL, b"").decode()
+    except UnicodeDecodeError:
+        raise MalformedError("headers: found a tag that is no text, expected what the pipeline writes") from None
 
 
 def judge(record: Received, policy: Policy, now_ns: int) -> Candidate:
     """Judge one example at `now_ns` (event time of the run); MalformedError when the record is no example."""
     batch, zone, header = read(record)
-    version, _, packed = header.partition(":")
-    label = bytes.fromhex(packed) if version == policy.version else b""
+    label = _label(header, policy)
     verdict, rule = _verdict(batch, zone, label, policy, now_ns)
     return Candidate(Tagged(batch, zone, label, "join of parents"), verdict, rule)
+
+
+def _label(header: str, policy: Policy) -> bytes:
+    """Label of a header; empty when it is missing or of another policy version, which no verdict lets pass."""
+    version, _, packed = header.partition(":")
+    if version != policy.version:
+        return b""
+    try:
+        label = bytes.fromhex(packed)
+    except ValueError:
+        label = b""
+    if len(label) != LABEL_BYTES:
+        raise MalformedError(f"headers: {LABEL} holds no label, expected the policy's version and {LABEL_BYTES} bytes in hexadecimal")
+    return label
 
 
 def _verdict(batch: Batch, zone: str, label: bytes, policy: Policy, now_ns: int) -> tuple[Verdict, str]:

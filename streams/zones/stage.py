@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from streams.errors import MalformedError
+from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import decode, digest, encode
-from streams.events.headers import check_headers
-from streams.events.record import Received, event_time_ns
+from streams.events.record import Received, stamp_ns
 from streams.events.runs import Run
 from streams.events.state import DeviceState, Intervals
 from streams.events.step import Output, Reject, Step, Tagged
-from streams.limits import REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
+from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
 from streams.policy.flow import STORE, decide
 from streams.policy.policy import Policy, Tag
 from streams.topology import ZONED
@@ -26,6 +26,7 @@ from streams.zones.seen import add, unseen
 
 Understood = list[tuple[Received, Batch]]
 _NONE = -1
+_OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
 
 
 def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy: Policy,
@@ -64,7 +65,9 @@ def _understood(records: Sequence[Received], poisoned: Mapping[int, str], step: 
             if offset in poisoned:
                 raise MalformedError(poisoned[offset])  # noqa: TRY301  one door for everything that is refused unread
             batch = decode(record.value, offset)
-            check_headers(batch, record.key, record.headers)
+            if record.key != batch.source.encode():
+                raise MalformedError(_OTHER_KEY)  # noqa: TRY301
+            check_headers(record.headers, batch)
         except MalformedError as error:
             step.rejects.append(_malformed(record, str(error), "poisoned" if offset in poisoned else "malformed"))
         else:
@@ -75,8 +78,8 @@ def _understood(records: Sequence[Received], poisoned: Mapping[int, str], step: 
 
 def _malformed(record: Received, reason: str, rule: str) -> Reject:
     value = record.value or b""
-    return Reject(reason, rule, "zones", record.offset, record.key or b"", len(value), digest(value), value[:REJECTED_BYTES_MAX],
-                  zone="malformed", t_ns=event_time_ns(record))
+    return Reject(reason, rule, "zones", record.offset, (record.key or b"")[:KEY_BYTES_MAX], len(value), digest(value),
+                  value[:REJECTED_BYTES_MAX], zone="malformed", t_ns=stamp_ns(record))
 
 
 class _Track:

@@ -9,7 +9,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 from cloudevents.core.formats.json import JSONFormat
 
 from streams.errors import MalformedError
-from streams.events.headers import check_headers, envelope, traceparent
+from streams.events.headers import envelope, traceparent
 from streams.events.identity import EventId
 from streams.limits import HEADERS_MAX
 from streams.topology import LINEAGE, REJECTED
@@ -57,28 +57,3 @@ def test_identity_round_trip(text: str) -> None:
 def test_identity_of_another_form(text: str) -> None:
     with pytest.raises(MalformedError, match="expected source/stream/number"):
         EventId.parse(text)
-
-
-@pytest.mark.parametrize(("name", "wrong", "says"), [
-    ("sightline-run", b"0 1 19", "sightline-run"), ("sightline-run", b"0 1 020", "sightline-run"), ("sightline-run", None, "sightline-run"),
-    ("ce_type", b"glasses.gaze.v1", "ce_type"), ("ce_type", None, "ce_type"), ("ce_source", b"g2", "ce_source"),
-    ("ce_id", b"g1/imu-right/1", "ce_id"), ("ce_id", None, "ce_id"), ("sightline-zone", b"public", "sightline-zone"),
-    ("sightline-label", b"", "sightline-label"), ("sightline-parents", b"", "sightline-parents")])
-def test_a_header_that_forges_or_contradicts_is_refused(name: str, wrong: bytes | None, says: str) -> None:
-    batch = build.batch()
-    headers = [header for header in envelope(batch) if header[0] != name]
-    check_headers(batch, b"g1", envelope(batch))
-    with pytest.raises(MalformedError, match=says):
-        check_headers(batch, b"g1", headers if wrong is None else [*headers, (name, wrong)])
-
-
-def test_another_key_a_name_twice_and_too_many_headers_are_refused() -> None:
-    batch = build.batch()
-    good = envelope(batch)
-    for key in (b"g2", b"", None):
-        with pytest.raises(MalformedError, match="key"):
-            check_headers(batch, key, good)
-    with pytest.raises(MalformedError, match="twice"):
-        check_headers(batch, b"g1", [*good, ("ce_id", b"g1/imu-right/0")])
-    with pytest.raises(MalformedError, match="twice"):
-        check_headers(batch, b"g1", [*good, *((f"more-{i}", b"") for i in range(5))])

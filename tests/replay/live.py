@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
-from streams.pipeline import GlassesCore, Models, PartitionState, TrainingCore, TrainingState, first_records
+from streams.models.registry import Models
+from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState, first_records
 from streams.replay import fit_here
 from streams.topology import CAPTURED, EXAMPLES, MODELS
 from tests import build

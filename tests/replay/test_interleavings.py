@@ -162,9 +162,12 @@ def forged(live: Live) -> None:
     """Write somebody's well-formed example onto the topic: another id, and once more one that training has read."""
     genuine = live.examples[0]
     assert genuine.value is not None
-    stranger = genuine.value.replace(b'"device_id":"g', b'"device_id":"x')
-    for value in (stranger, genuine.value):
-        live._append(StoredRecord(0, genuine.timestamp, genuine.key, value, genuine.headers))
+    assert genuine.key is not None
+    name, stranger = genuine.key, b"x" + genuine.key[1:]
+    value = genuine.value.replace(b'"device_id":"' + name, b'"device_id":"' + stranger)
+    headers = [(header, said.replace(name, stranger) if header in {"ce_id", "ce_source"} else said) for header, said in genuine.headers]
+    live._append(StoredRecord(0, genuine.timestamp, stranger, value, headers))
+    live._append(StoredRecord(0, genuine.timestamp, name, genuine.value, genuine.headers))
 
 
 def test_examples_that_no_pipeline_made_are_taken_from_the_topic() -> None:

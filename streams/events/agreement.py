@@ -1,0 +1,94 @@
+"""Whether the headers of a record say what its value says.
+
+Whoever reads `glasses.zoned` decides by headers without opening the value, so a header that says something else would be
+believed. Messages name headers, never what was found in them.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from streams.errors import MalformedError
+from streams.events.batch import Batch
+from streams.events.headers import RESERVED, RUN, rfc3339
+from streams.events.kinds import KINDS
+from streams.events.record import Headers
+from streams.limits import FOREIGN_HEADERS_BYTES_MAX, HEADERS_MAX
+
+#: Zone and label are added to what a device sends.
+CAPTURED_HEADERS_MAX = HEADERS_MAX - 2
+_OWN_PREFIXES = ("sightline-", "ce_")
+_FOREIGN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", RUN})
+_KNOWN = _REQUIRED | {"ce_time", "content-type", "traceparent"}
+_TYPES = {kind.name: kind.event_type.encode() for kind in KINDS.values()}
+_TRACEPARENT_BYTES = 55
+
+
+def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> None:
+    """Compare the headers of a record with the batch that its value holds.
+
+    A captured one may bring a few headers that are not ours, and no tag; one that a stage wrote has ours, with its tag.
+
+    Raises
+    ------
+    MalformedError
+        A header is missing, repeated, forged, no text, too long, or says something else than the value.
+    """
+    found, run = dict(headers), batch.run
+    # What every batch of a well-kept device is, in one look; the rest says which header is at fault.
+    if (captured and len(headers) == len(_KNOWN) == len(found) and found.get("ce_id") == batch.first_id.encode()
+            and found.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count) and found.get("ce_type") == _TYPES[batch.kind]
+            and found.get("ce_source") == batch.source.encode() and found.get("ce_time") == _ce_time(batch.t0_ns // 1000)
+            and found.get("ce_specversion") == b"1.0" and found.get("content-type") == b"application/json"
+            and len(found.get("traceparent") or b"") == _TRACEPARENT_BYTES):
+        return
+    if len(found) != len(headers):
+        raise MalformedError("headers: found a name twice, expected each once, or readers would disagree about which one counts")
+    forged = min(RESERVED & found.keys(), default=None) if captured else None
+    if forged is not None:
+        raise MalformedError(f"headers: found {forged}, which only the zones stage may write; send the batch without it")
+    if not found.keys() >= _REQUIRED:
+        raise MalformedError(f"headers: {min(_REQUIRED - found.keys())} is missing, expected {', '.join(sorted(_REQUIRED))}")
+    _compare(found, "ce_id", batch.first_id.encode())
+    _compare(found, "ce_source", batch.source.encode())
+    _compare(found, "ce_type", _TYPES[batch.kind])
+    _compare(found, RUN, b"%d %d %d" % (run.first, run.step, run.count))
+    _compare(found, "ce_specversion", b"1.0")
+    if "ce_time" in found:
+        _compare(found, "ce_time", _ce_time(batch.t0_ns // 1000))
+    if "content-type" in found:
+        _compare(found, "content-type", b"application/json")
+    if "traceparent" in found and len(found["traceparent"] or b"") != _TRACEPARENT_BYTES:
+        raise MalformedError(f"headers: traceparent is no W3C trace context, expected {_TRACEPARENT_BYTES} characters")
+    if captured and not found.keys() <= _KNOWN:
+        _check_foreign(found)
+    if not captured and not (found.keys() <= _KNOWN | RESERVED and None not in found.values()):
+        raise MalformedError("headers: found one that no stage writes, expected ours only")
+
+
+def _compare(found: dict[str, bytes], name: str, expected: bytes) -> None:
+    if found[name] != expected:
+        raise MalformedError(f"headers: {name} disagrees with the value, expected what the envelope says")
+
+
+@lru_cache(maxsize=64)
+def _ce_time(t_us: int) -> bytes:
+    # Streams of a device are captured at the same instants.
+    return rfc3339(t_us * 1000).encode()
+
+
+def _check_foreign(found: dict[str, bytes]) -> None:
+    """Check headers that are not ours: they are forwarded as they are, so there are few and they are short."""
+    if len(found) > CAPTURED_HEADERS_MAX:
+        raise MalformedError(f"headers: found {len(found)}, expected at most {CAPTURED_HEADERS_MAX}")
+    size = 0
+    for name in found.keys() - _KNOWN:
+        if _FOREIGN_NAME.fullmatch(name) is None or name.casefold().startswith(_OWN_PREFIXES):
+            raise MalformedError("headers: found a name that only stages write, or none; expected letters, digits, dots and hyphens")
+        if found[name] is None:
+            raise MalformedError("headers: found one without a value, expected bytes")
+        size += len(name) + len(found[name])
+    if size > FOREIGN_HEADERS_BYTES_MAX:
+        raise MalformedError(f"headers: found {size} bytes that are not ours, expected at most {FOREIGN_HEADERS_BYTES_MAX}")

@@ -1,0 +1,69 @@
+"""What a checkpoint writes is what is read back, whatever its size; what nobody of ours wrote is passed over or said aloud."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from streams import limits, topology
+from streams.errors import InputError
+from streams.events.record import Outgoing
+from streams.kafka import checkpoint, topics
+from tests.kafka.conftest import Room
+
+pytestmark = pytest.mark.kafka
+
+
+async def write(room: Room, records: list[Outgoing]) -> None:
+    await topics.declare(room.broker)
+    async with AIOKafkaProducer(bootstrap_servers=room.broker, max_request_size=limits.MESSAGE_BYTES_MAX) as producer:
+        for record in records:
+            await producer.send_and_wait(record.topic, record.value, key=record.key, partition=record.partition,
+                                         headers=list(record.headers))
+
+
+def outputs(room: Room, entries: Mapping[str, bytes], offset: int) -> list[Outgoing]:
+    return checkpoint.outputs(room.agent, 0, entries, offset, 0)
+
+
+async def test_entries_of_any_size_come_back(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STATE_RECORD_BYTES_MAX", 10)
+    first = {"long": b"0123456789" * 3 + b"x", "exact": b"0123456789", "short": b"", "other": b"abc"}
+    await write(room, outputs(room, first, 5))
+    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(first, 5)
+    second = {"long": b"0123456789ab", "short": b"0123456789" * 2}
+    await write(room, outputs(room, second, 9))
+    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({**first, **second}, 9)
+
+
+def test_no_part_is_longer_than_a_record_may_be() -> None:
+    made = checkpoint.outputs("a", 0, {"g1": b"x" * limits.DEVICE_STATE_BYTES_MAX}, 1, 0)
+    assert len(made) == limits.DEVICE_STATE_BYTES_MAX // limits.STATE_RECORD_BYTES_MAX + 1
+    assert max(len(record.value or b"") for record in made) <= limits.STATE_RECORD_BYTES_MAX
+
+
+async def test_a_missing_part_is_an_error(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STATE_RECORD_BYTES_MAX", 10)
+    made = outputs(room, {"long": b"0123456789" * 3}, 5)
+    await write(room, [record for record in made if not record.key.endswith(b"#1")])
+    with pytest.raises(InputError, match="lacks a part of an entry"):
+        await checkpoint.load(room.broker, room.agent, 0, wait_s=5)
+
+
+async def test_a_key_that_is_no_text_is_passed_over_aloud(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    prefix = f"{room.agent}/0/".encode()
+    await write(room, [*outputs(room, {"g1": b"1"}, 5), Outgoing(topology.STATE, 0, prefix + b"\xff", b"7")])
+    with caplog.at_level(logging.ERROR):
+        assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({"g1": b"1"}, 5)
+    assert "is passed over: its key is none of ours" in caplog.text
+
+
+@pytest.mark.parametrize("value", [b"", b"secret", b"[]", b'{"offset":null}'])
+async def test_a_checkpoint_that_cannot_be_read_is_an_error_that_quotes_nothing(room: Room, value: bytes) -> None:
+    await write(room, [Outgoing(topology.STATE, 0, f"{room.agent}/0/{checkpoint.CHECKPOINT_NAME}".encode(), value)])
+    with pytest.raises(InputError, match="bytes of something else") as raised:
+        await checkpoint.load(room.broker, room.agent, 0, wait_s=5)
+    assert "secret" not in str(raised.value)
