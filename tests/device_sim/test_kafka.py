@@ -134,19 +134,19 @@ async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tm
 
 
 async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = KafkaLink._send_one
+    real = KafkaLink._send_block
     failed: list[str] = []
 
-    async def failing(link: KafkaLink, number: int, sent: journal.Sent) -> None:
-        if sent.stream == "location" and not failed:
-            failed.append(sent.id)
+    async def failing(link: KafkaLink, partition: int, batches: list[tuple[int, journal.Sent]]) -> list[tuple[int, journal.Sent]]:
+        if any(sent.stream == "location" for _, sent in batches) and not failed:
+            failed.extend(sent.id for _, sent in batches if sent.stream == "location")
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda done: link._settled(number, link._producer, done))
+            future.add_done_callback(lambda done: link._settled([number for number, _ in batches], link._producer, done))
             future.set_exception(KafkaError("broken on purpose"))
-            return
-        await real(link, number, sent)
+            return []
+        return await real(link, partition, batches)
 
-    monkeypatch.setattr(KafkaLink, "_send_one", failing)
+    monkeypatch.setattr(KafkaLink, "_send_block", failing)
     async with reading(ready) as consumer:
         summary = await Run(options(tmp_path, devices=1, duration_s=2.0, speed=10, broker=ready)).run()
         records = await captured(consumer, 1)
@@ -173,7 +173,7 @@ async def test_a_full_buffer_holds_the_device_back(monkeypatch: pytest.MonkeyPat
     assert await link.flush(0.05) == 2
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     done.set_result(SimpleNamespace(partition=0, offset=9))
-    link._settled(0, None, done)
+    link._settled([0], None, done)
     await link.room()
     assert acks == ["g1/imu-right/0"]
 
