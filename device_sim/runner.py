@@ -152,7 +152,8 @@ class Run:
         # What lies before the start is over already, and so is sent without waiting.
         self._started_s = began_s - self._backlog_ns / 1e9 / self.options.speed
         for number in range(1, max(1, -(-self._duration_ns // PERIOD_NS)) + 1):
-            late = self.options.wall_s is not None and clock.monotonic_s() - began_s >= self.options.wall_s
+            live = number * PERIOD_NS > self._backlog_ns
+            late = live and self.options.wall_s is not None and clock.monotonic_s() - began_s >= self.options.wall_s
             if late or await self._stopped_before(number):
                 break
             for device in self.devices.values():

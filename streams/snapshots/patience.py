@@ -11,7 +11,7 @@ from streams.errors import UnavailableError
 from streams.events.record import Received
 from streams.snapshots.writer import Writer
 
-PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 10.0
+PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 5.0
 
 T = TypeVar("T")
 
@@ -61,10 +61,10 @@ class PatientWriter:
                 return work()
             except (OSError, duckdb.Error) as error:
                 # Of a refused write DuckDB's message holds the file and the system's reason, nothing of a row.
-                self._say(f"the store {self._writer.path} cannot be written ({_reason(error)}); nothing is lost, tried again in {pause_s:g} s")
+                what = f"the store {self._writer.path} cannot be written ({_reason(error)})"
+                self._say(f"{what}; nothing is lost, tried again in {pause_s:g} s")
                 if self._wait(pause_s):
-                    raise UnavailableError(f"{self._writer.path}: cannot be written ({_reason(error)}). Make room and start again: it goes on "
-                                           "where it stopped") from error
+                    raise UnavailableError(f"{what}. Make room and start again: it goes on where it stopped") from error
             pause_s, reopen = min(pause_s * 2, PAUSE_MAX_S), True
 
 

@@ -1,0 +1,50 @@
+"""The separate programs that judge a run: the ledger, and a replay of the same journals with the recorded inputs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+LEDGER_WAIT_S, REPLAY_WAIT_S = 600.0, 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Differences between the lineage of a run and that of its replay; None: nobody looked, and `why`."""
+
+    differences: int | None
+    why: str = ""
+
+
+def ledger(journal: Path, broker: str, store: Path) -> dict[str, Any]:
+    """What `sightline ledger` found, or a result that is not clean and says why there is none."""
+    done = _sightline("ledger", str(journal), "--broker", broker, "--store", str(store), "--json", timeout_s=LEDGER_WAIT_S)
+    try:
+        found: dict[str, Any] = orjson.loads(done.stdout)
+    except orjson.JSONDecodeError:
+        return {"clean": False, "findings": [f"the ledger gave no result: {(done.stderr or done.stdout).strip()[-500:]}"]}
+    return found
+
+
+def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage:
+    """Compare the lineage in `store` with that of a replay of `journal` that is given the recorded inputs."""
+    options = _sightline("replay", "--help", timeout_s=60.0).stdout
+    missing = [option for option in ("--inputs", "--compare", "--broker") if option not in options]
+    if missing:
+        return Lineage(None, f"sightline replay has no {' and no '.join(missing)}")
+    done = _sightline("replay", str(journal), "--inputs", str(store), "--compare", "--broker", broker, "--store", str(out), "--json",
+                      timeout_s=REPLAY_WAIT_S)
+    try:
+        found = orjson.loads(done.stdout.strip().splitlines()[-1])
+        return Lineage(int(found["differences"]), "; ".join(map(str, found.get("findings", ()))))
+    except (IndexError, KeyError, TypeError, ValueError):
+        return Lineage(None, (done.stderr or done.stdout).strip()[-500:])
+
+
+def _sightline(*arguments: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "streams.cli", *arguments], capture_output=True, text=True, check=False, timeout=timeout_s)
