@@ -40,8 +40,10 @@ def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage:
     done = _sightline("replay", str(journal), "--inputs", str(store), "--compare", "--broker", broker, "--store", str(out), "--json",
                       timeout_s=REPLAY_WAIT_S)
     try:
-        found = orjson.loads(done.stdout.strip().splitlines()[-1])
-        return Lineage(int(found["differences"]), "; ".join(map(str, found.get("findings", ()))))
+        found = orjson.loads(done.stdout.strip().splitlines()[-1])["lineage"]
+        # An example that no recorded input names is a difference that no table counts.
+        differ = sum(table["differ"] for table in found["tables"].values())
+        return Lineage(0 if found["equal"] else max(1, differ), "; ".join(found["differences"]))
     except (IndexError, KeyError, TypeError, ValueError):
         return Lineage(None, (done.stderr or done.stdout).strip()[-500:])
 
