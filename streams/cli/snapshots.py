@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 import threading
@@ -20,6 +21,22 @@ from streams.topology import LINEAGE
 
 _POLL_MS = 100
 _STATUS_INTERVAL_S = 5.0
+_SAID_AGAIN_S = 10.0
+
+
+class _Seldom(logging.Filter):
+    """Lets the Kafka client say the same thing once in 10 s: without a broker it tries again ten times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now_s = clock.monotonic_s()
+        if now_s - self._said_s.get(record.msg, -_SAID_AGAIN_S) < _SAID_AGAIN_S:
+            return False
+        self._said_s[record.msg] = now_s
+        return True
 
 
 def told(status: Status) -> str | None:
@@ -37,6 +54,9 @@ def told(status: Status) -> str | None:
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 def command(broker: str, store: Path, until_end: bool) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs; Ctrl-C publishes the rest and stops."""
+    logging.basicConfig(level=logging.WARNING, format="sightline: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_Seldom())
     stop = threading.Event()
     writer = Writer.open(store)
     patient = PatientWriter(writer, lambda sentence: click.echo(f"sightline: {sentence}", err=True), stop.wait)

@@ -69,5 +69,6 @@ class PatientWriter:
 
 
 def _reason(error: OSError | duckdb.Error) -> str:
-    text = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error).rpartition(": ")[2]
+    # DuckDB puts the system's reason at the end, of some of its errors inside JSON.
+    text = error.strerror if isinstance(error, OSError) else str(error).partition('","')[0].rpartition(": ")[2]
     return text.splitlines()[0][:200] if text else type(error).__name__

@@ -6,6 +6,7 @@ Exit codes: 0 every round is clean, 1 one is not, 2 wrong arguments, 3 it could 
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ import orjson
 from streams.errors import SightlineError
 from tests.recovery.report import Result, block
 from tests.recovery.rounds import Options, calm, chaos
-from tests.recovery.schedule import KINDS, schedule
+from tests.recovery.schedule import KINDS, PACE_S, schedule
 
 
 @click.command()
@@ -28,7 +29,7 @@ from tests.recovery.schedule import KINDS, schedule
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True, help="Batches a second of all devices.")
 @click.option("--devices", type=click.IntRange(1, 900), default=24, show_default=True)
 @click.option("--faults", default="", metavar="KIND,KIND", help=f"Only these kinds of fault.  [default: all: {', '.join(KINDS)}]")
-@click.option("--pace-s", type=(float, float), default=(4.0, 12.0), show_default=True, help="Shortest and longest pause between faults.")
+@click.option("--pace-s", type=(float, float), default=PACE_S, show_default=True, help="Shortest and longest pause between faults.")
 @click.option("--plan", is_flag=True, help="Print the schedules and do nothing.")
 @click.option("--calm", "calmly", is_flag=True, help="Measure instead what the same set-up sustains without faults, over 30 s.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=None,
@@ -39,6 +40,8 @@ def main(*, seed: int, rounds: int, duration_s: float, rate: float, devices: int
     """Break the whole pipeline at random while glasses send, then count every record."""
     # Asked to end otherwise than by Ctrl-C it must not leave a process behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The client logs every attempt to connect, and here the broker is away often.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     kinds = tuple(faults.split(",")) if faults else tuple(KINDS)
     if unknown := sorted(set(kinds) - KINDS.keys()):
         raise click.BadParameter(f"{unknown[0]!r} is no kind of fault; expected some of: {', '.join(KINDS)}", param_hint="--faults")

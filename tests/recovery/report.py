@@ -95,6 +95,7 @@ def block(result: Result) -> list[str]:
         f"after a broker restart {_said(result.broker_stalls)} (at most {BROKER_STALL_MAX_S:g})",
         f"loop      {ledger.get('answers', 0):,} answers, {ledger.get('examples', 0):,} examples, {len(ledger.get('models', ()))} models",
         f"epochs    {ledger.get('epochs', 0):,}",
+        *([f"left over processes of {result.left_behind} starts, ended by the harness"] if result.left_behind else []),
         *(f"restarted {count} times: {what}" for what, count in sorted(result.ended.items())),
         *(f"FOUND     {finding}" for finding in result.findings), "clean" if result.clean else "not clean"]
 

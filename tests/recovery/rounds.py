@@ -15,7 +15,7 @@ from tests.recovery import checks
 from tests.recovery.drain import drained
 from tests.recovery.pipeline import RETURNED, Pipeline
 from tests.recovery.report import Result
-from tests.recovery.schedule import KINDS, schedule
+from tests.recovery.schedule import KINDS, PACE_S, schedule
 from tests.recovery.watch import Watch, stalls
 
 DRAIN_WAIT_S = 300.0
@@ -30,7 +30,7 @@ class Options:
     rate: float
     devices: int
     kinds: Sequence[str] = tuple(KINDS)
-    pace_s: tuple[float, float] = (4.0, 12.0)
+    pace_s: tuple[float, float] = PACE_S
 
 
 @asynccontextmanager

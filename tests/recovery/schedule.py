@@ -9,7 +9,11 @@ from dataclasses import dataclass
 WORKERS, JOINER, SNAPSHOTS, BROKER, DEVICE = ("worker-1", "worker-2"), "worker-3", "snapshots", "broker", "device"
 #: The device's fault is a return after two hours without a network.
 BACKLOG_S = 7200.0
+PACE_S = (3.0, 12.0)
 QUIET_BEFORE_S, QUIET_AFTER_S = 3.0, 5.0
+#: After these it is measured how long output stands still: every other time they strike with nothing else before and after.
+MEASURED = ("worker SIGKILL", "broker SIGKILL")
+ALONE_BEFORE_S, ALONE_AFTER_S = 9.0, 14.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,12 @@ class Fault:
         return f"{self.at_s:7.1f} s  {self.kind:18} {self.target}{lasts}"
 
 
-def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace_s: tuple[float, float] = (4.0, 12.0)) -> list[Fault]:
+def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace_s: tuple[float, float] = PACE_S) -> list[Fault]:
     """Faults of a run of `duration_s` seconds, in order of time; all of them are over QUIET_AFTER_S before its end.
 
     Kinds are dealt from a shuffled deck that holds each as often as its share, so a run of some minutes meets all of them.
-    Most follow one another at a pace of `pace_s`, every fourth while the one before is still going on. No process is
-    struck while a fault of its own lasts; everything else may coincide.
+    Most follow one another at a pace of `pace_s`, every fourth while the one before is still going on; half of the MEASURED
+    stand alone. No process is struck while a fault of its own lasts; everything else may coincide.
     """
     draw = random.Random(f"chaos/{seed}")
     deck: list[str] = []
@@ -66,6 +70,9 @@ def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace
     while at_s < duration_s - QUIET_AFTER_S:
         deck = deck or _deck(draw, chosen)
         kind = deck.pop()
+        alone = kind in MEASURED and draw.random() < 0.5
+        if alone:
+            at_s = max(at_s, round(max((one.at_s + one.for_s for one in faults), default=0.0) + ALONE_BEFORE_S, 1))
         fault = _dealt(draw, kind, at_s, free_s)
         if fault.at_s + fault.for_s > duration_s - QUIET_AFTER_S:
             at_s += 1.0
@@ -75,7 +82,7 @@ def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace
         free_s[fault.target] = fault.at_s + fault.for_s + 4.0
         together = draw.random() < 0.25
         pause_s = draw.uniform(0.5, 3.0) if together else draw.uniform(*pace_s)
-        at_s = round(fault.at_s + pause_s, 1)
+        at_s = round(fault.at_s + (fault.for_s + ALONE_AFTER_S if alone else pause_s), 1)
     return sorted(faults, key=lambda one: (one.at_s, one.kind))
 
 

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams import clock, topology
 from tests.recovery.pipeline import Struck
+from tests.recovery.schedule import ALONE_BEFORE_S
 
 AGENT = "glasses"
 EVERY_S = 0.2
@@ -104,8 +105,8 @@ def stalls(watch: Watch, struck: Sequence[Struck], kind: str) -> list[Stall]:
         from_s = one.back_s if kind.startswith("broker") else one.began_s
         stall_s = watch.stall_s(from_s)
         until_s = from_s + max(stall_s, 1.0)
-        # A worker that was struck shortly before is still on its way back.
-        alone = not any(other is not one and other.fault.kind != "backlog" and not other.fault.kind.startswith(("snapshots", "disk"))
-                        and other.began_s < until_s and other.back_s + AFTER_S > from_s for other in struck)
+        # A worker that was struck shortly before is still on its way back; snapshots and devices hold nobody up.
+        alone = not any(other is not one and other.fault.kind.startswith(("worker", "broker"))
+                        and other.began_s < until_s and other.back_s + ALONE_BEFORE_S > one.began_s + 0.5 for other in struck)
         found.append(Stall(one, stall_s, alone))
     return found
