@@ -9,7 +9,7 @@ from dataclasses import dataclass
 WORKERS, JOINER, SNAPSHOTS, BROKER, DEVICE = ("worker-1", "worker-2"), "worker-3", "snapshots", "broker", "device"
 #: The device's fault is a return after two hours without a network.
 BACKLOG_S = 7200.0
-PACE_S = (3.0, 12.0)
+PACE_S = (3.0, 10.0)
 QUIET_BEFORE_S, QUIET_AFTER_S = 3.0, 5.0
 #: After these it is measured how long output stands still: every other time they strike with nothing else before and after.
 MEASURED = ("worker SIGKILL", "broker SIGKILL")
@@ -64,7 +64,8 @@ def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace
     draw = random.Random(f"chaos/{seed}")
     deck: list[str] = []
     chosen = [kind for kind in KINDS if kind in set(kinds) and KINDS[kind].share]
-    faults = _backlog(draw, duration_s) if "backlog" in set(kinds) else []
+    backlog = _backlog(draw, duration_s) if "backlog" in set(kinds) else []
+    faults: list[Fault] = []
     free_s: dict[str, float] = {}
     at_s = QUIET_BEFORE_S
     while at_s < duration_s - QUIET_AFTER_S:
@@ -83,7 +84,7 @@ def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace
         together = draw.random() < 0.25
         pause_s = draw.uniform(0.5, 3.0) if together else draw.uniform(*pace_s)
         at_s = round(fault.at_s + (fault.for_s + ALONE_AFTER_S if alone else pause_s), 1)
-    return sorted(faults, key=lambda one: (one.at_s, one.kind))
+    return sorted([*faults, *backlog], key=lambda one: (one.at_s, one.kind))
 
 
 def _deck(draw: random.Random, kinds: Sequence[str]) -> list[str]:
