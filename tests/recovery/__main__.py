@@ -6,7 +6,6 @@ Exit codes: 0 every round is clean, 1 one is not, 2 wrong arguments, 3 it could 
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import signal
 import sys
@@ -40,8 +39,6 @@ def main(*, seed: int, rounds: int, duration_s: float, rate: float, devices: int
     """Break the whole pipeline at random while glasses send, then count every record."""
     # Asked to end otherwise than by Ctrl-C it must not leave a process behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # The client logs every attempt to connect, and here the broker is away often.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     kinds = tuple(faults.split(",")) if faults else tuple(KINDS)
     if unknown := sorted(set(kinds) - KINDS.keys()):
         raise click.BadParameter(f"{unknown[0]!r} is no kind of fault; expected some of: {', '.join(KINDS)}", param_hint="--faults")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Pipeline:
 
     async def start(self) -> None:
         """Start the broker, two workers and snapshots; return when the workers take batches."""
-        await asyncio.to_thread(self.broker.start, self.directory / "kafka", free_port(), self.say)
+        await _in_thread(self.broker.start, self.directory / "kafka", free_port(), self.say)
         self.address = self.broker.address
         await declare(self.address)
         for name in (*WORKERS, JOINER):
@@ -104,7 +104,7 @@ class Pipeline:
         if child.code:
             self.findings.append(f"{child.name} ended with code {child.code}: {child.last_line()}")
 
-    async def strike(self, faults: list[Fault], began_s: float) -> None:
+    async def strike(self, faults: Sequence[Fault], began_s: float) -> None:
         """Let the faults happen, each at its time; return when all are over."""
         async with asyncio.TaskGroup() as tasks:
             for fault in faults:
@@ -152,9 +152,9 @@ class Pipeline:
     async def kill_broker(self, fault: Fault) -> None:
         """End the broker at once; the same directory and port come back."""
         port = int(self.address.rpartition(":")[2])
-        await asyncio.to_thread(self.broker.kill)
+        await _in_thread(self.broker.kill)
         await asyncio.sleep(fault.for_s)
-        await asyncio.to_thread(self.broker.start, self.directory / "kafka", port)
+        await _in_thread(self.broker.start, self.directory / "kafka", port)
 
     async def freeze_broker(self, fault: Fault) -> None:
         """Let the broker stand still."""
@@ -216,6 +216,16 @@ class Pipeline:
             os.kill(self.broker.pid, signal.SIGCONT)
         self.broker.kill()
         return left
+
+
+async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
+    """Do blocking work, to its end also when nobody waits any more: a broker that starts later than the sweep would stay."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
 
 
 _ACTS = {

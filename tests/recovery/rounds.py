@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tests.recovery import checks
 from tests.recovery.drain import drained
 from tests.recovery.pipeline import RETURNED, Pipeline
 from tests.recovery.report import Result
-from tests.recovery.schedule import KINDS, PACE_S, schedule
+from tests.recovery.schedule import KINDS, PACE_S, Fault, schedule
 from tests.recovery.watch import Watch, stalls
 
 DRAIN_WAIT_S = 300.0
@@ -36,6 +37,8 @@ class Options:
 @asynccontextmanager
 async def _running(directory: Path, seed: int, devices: int, say: Callable[[str], None]) -> AsyncIterator[tuple[Pipeline, Watch]]:
     """A pipeline and a watch on it; whatever happens inside, no process is left."""
+    # The client logs every attempt to connect, and here the broker is away often.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     pipeline = Pipeline(directory, seed, devices, say)
     watching: asyncio.Task[None] | None = None
     try:
@@ -51,9 +54,11 @@ async def _running(directory: Path, seed: int, devices: int, say: Callable[[str]
         pipeline.sweep()
 
 
-async def chaos(directory: Path, seed: int, options: Options, say: Callable[[str], None]) -> Result:
-    """Run the schedule of `seed` against a pipeline of its own in `directory`, and judge what is left."""
-    faults = schedule(seed, options.duration_s, kinds=options.kinds, pace_s=options.pace_s)
+async def chaos(directory: Path, seed: int, options: Options, say: Callable[[str], None],
+                faults: Sequence[Fault] | None = None) -> Result:
+    """Run `faults` (by default the schedule of `seed`) against a pipeline of its own in `directory`, and judge what is left."""
+    if faults is None:
+        faults = schedule(seed, options.duration_s, kinds=options.kinds, pace_s=options.pace_s)
     say(f"seed {seed}: {len(faults)} faults in {options.duration_s:.0f} s at {options.rate:g} batches/s; logs in {directory}")
     async with _running(directory, seed, options.devices, say) as (pipeline, watch):
         began_s = clock.monotonic_s()
@@ -69,8 +74,8 @@ async def chaos(directory: Path, seed: int, options: Options, say: Callable[[str
         left = sum(child.sweep() for child in pipeline.children.values())
         say(f"seed {seed}: drained, counting")
         places = pipeline.journal, pipeline.address, pipeline.store
-        ledger = await asyncio.to_thread(checks.ledger, *places)
-        lineage = await asyncio.to_thread(checks.lineage, *places, directory / "replayed")
+        ledger = await checks.ledger(*places)
+        lineage = await checks.lineage(*places, directory / "replayed")
         findings = [*pipeline.findings, *([late] if late else [])]
         return Result(seed, pipeline.struck, round(sent_s, 1), round(drained_s, 1), ledger, lineage,
                       stalls(watch, pipeline.struck, "worker SIGKILL"), stalls(watch, pipeline.struck, "broker SIGKILL"),
