@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -61,7 +63,7 @@ def _policy_in_force(records: Sequence[Received]) -> Policy:
 def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     """The core of each agent; training fits in a child process of its own."""
     policy: Policy = context.kept["policy"]
-    pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_follow_worker)
     context.kept["pool"] = pool
 
     async def history(offset: int) -> Sequence[Received]:
@@ -76,6 +78,14 @@ def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     return {"glasses": GlassesCore(policy, context.kept["models"]), "training": TrainingCore(policy, history, fit)}
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C is for the worker, which then ends its child."""
+def _follow_worker() -> None:
+    """Live as long as the worker does: Ctrl-C is for the worker, which then ends its child; one that was killed cannot."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_worker, daemon=True).start()
+
+
+def _end_with_worker() -> None:
+    worker = multiprocessing.parent_process()
+    if worker is not None:
+        worker.join()
+        os._exit(1)
