@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from streams import clock
 
 STOP_WAIT_S = 10.0
@@ -91,16 +93,18 @@ class Child:
 
     def sweep(self) -> int:
         """End whatever any start of it has left behind; return how many groups still had a process."""
-        left = 0
-        for group in self._groups:
-            try:
+        running = set()
+        for process in psutil.process_iter(["status"]):
+            with contextlib.suppress(ProcessLookupError):
+                if process.info["status"] != psutil.STATUS_ZOMBIE:
+                    running.add(os.getpgid(process.pid))
+        left = running & set(self._groups)
+        for group in left:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
-                left += 1
-            except ProcessLookupError:
-                continue
         self.wait()
         self._groups = []
-        return left
+        return len(left)
 
     def last_line(self) -> str:
         """What it said last."""
