@@ -156,6 +156,21 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
     assert sorted(arrived) == sorted(sent.value for sent in journal.sent(tmp_path / "g1.jsonl"))
 
 
+async def test_blocks_that_are_full_keep_order_and_places(ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two or three batches fill a block, and the largest does not fit one at all.
+    monkeypatch.setattr(kafka, "BLOCK_BYTES_MAX", 4000)
+    async with reading(ready) as consumer:
+        await Run(options(tmp_path, duration_s=4.0, speed=float("inf"), broker=ready)).run()
+        records = await captured(consumer, 2)
+    for name in ("g1", "g2"):
+        sent = list(journal.sent(tmp_path / f"{name}.jsonl"))
+        own = [record for record in records if record.key == name.encode()]
+        assert [record.value for record in own] == [one.value for one in sent]
+        acks = [line for line in journal.lines(tmp_path / f"{name}.jsonl") if line["line"] == "ack"]
+        places = {line["id"]: (line["partition"], line["offset"]) for line in acks}
+        assert places == {dict(record.headers)["ce_id"].decode(): (record.partition, record.offset) for record in own}
+
+
 def test_a_device_keeps_its_partition_for_ever() -> None:
     assert [partition_of(f"g{i}", 4) for i in range(1, 9)] == [1, 3, 1, 2, 0, 2, 0, 1]
 
