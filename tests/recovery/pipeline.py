@@ -12,12 +12,14 @@ from pathlib import Path
 
 from streams import clock
 from streams.errors import UnavailableError
-from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.topics import declare
-from tests.recovery.processes import Child
+from tests.recovery.processes import Child, quiet_port
 from tests.recovery.schedule import BACKLOG_S, JOINER, SNAPSHOTS, WORKERS, Fault
 
 READY_WAIT_S = 90.0
+#: More ends that nobody caused than this in a round are no bad luck.
+ENDS_MAX = 200
 _LOOK_S = 0.2
 #: The device that comes back, beside those of the load.
 RETURNED = "returned"
@@ -59,7 +61,7 @@ class Pipeline:
 
     async def start(self) -> None:
         """Start the broker, two workers and snapshots; return when the workers take batches."""
-        await _in_thread(self.broker.start, self.directory / "kafka", free_port(), self.say)
+        await _in_thread(self.broker.start, self.directory / "kafka", quiet_port(), self.say)
         self.address = self.broker.address
         await declare(self.address)
         for name in (*WORKERS, JOINER):
@@ -154,7 +156,16 @@ class Pipeline:
         port = int(self.address.rpartition(":")[2])
         await _in_thread(self.broker.kill)
         await asyncio.sleep(fault.for_s)
-        await _in_thread(self.broker.start, self.directory / "kafka", port)
+        while True:
+            try:
+                await _in_thread(self.broker.start, self.directory / "kafka", port)
+            except UnavailableError as error:
+                self.ended[f"broker did not start: {error}"] += 1
+                if self.ended.total() > ENDS_MAX:
+                    raise
+                await asyncio.sleep(1.0)
+            else:
+                return
 
     async def freeze_broker(self, fault: Fault) -> None:
         """Let the broker stand still."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import IO
 import psutil
 
 from streams import clock
+from streams.errors import UnavailableError
 
 STOP_WAIT_S = 10.0
 #: What a writer with a full disk may still write: less than the head of any file that it makes.
@@ -110,6 +112,16 @@ class Child:
         """What it said last."""
         said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self.log.exists() else []
         return said[-1][:300] if said else "it said nothing"
+
+
+def quiet_port() -> int:
+    """Return a port below those that the system gives to clients, so that none of them sits on it while the broker is away."""
+    for port in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
+        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 1))
+            return port
+    raise UnavailableError("No port between 20000 and 32000 is free on 127.0.0.1; stop what listens there.")
 
 
 def _pour(source: IO[bytes] | None, log: Path) -> None:

@@ -76,6 +76,8 @@ async def chaos(directory: Path, seed: int, options: Options, say: Callable[[str
         places = pipeline.journal, pipeline.address, pipeline.store
         ledger = await checks.ledger(*places)
         lineage = await checks.lineage(*places, directory / "replayed")
+        progress = "".join(f"{at_s - began_s:.1f},{done},{captured}\n" for at_s, done, captured in watch.samples)
+        (directory / "progress.csv").write_text(progress, encoding="utf-8")
         findings = [*pipeline.findings, *([late] if late else [])]
         return Result(seed, pipeline.struck, round(sent_s, 1), round(drained_s, 1), ledger, lineage,
                       stalls(watch, pipeline.struck, "worker SIGKILL"), stalls(watch, pipeline.struck, "broker SIGKILL"),
