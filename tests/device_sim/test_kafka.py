@@ -16,7 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from device_sim import kafka
+from device_sim import kafka, load
 from device_sim.kafka import KafkaLink, partition_of
 from device_sim.runner import Run
 from device_sim.wearer import Queries
@@ -169,6 +169,17 @@ async def test_blocks_that_are_full_keep_order_and_places(ready: str, tmp_path: 
         acks = [line for line in journal.lines(tmp_path / f"{name}.jsonl") if line["line"] == "ack"]
         places = {line["id"]: (line["partition"], line["offset"]) for line in acks}
         assert places == {dict(record.headers)["ce_id"].decode(): (record.partition, record.offset) for record in own}
+
+
+async def test_a_backlog_comes_at_full_speed_and_then_time_counts(ready: str, tmp_path: Path) -> None:
+    made = load.options("hike", 1, load.batches_per_s("hike"), 1, 1.0, tmp_path, 4, ready, first=9, backlog_s=120.0, faults=False)
+    assert made.speed == 1
+    async with asyncio.timeout(30), reading(ready) as consumer:
+        summary = await Run(made).run()
+        records = await captured(consumer, 1)
+    imu = [one for one in journal.sent(tmp_path / "g9.jsonl") if one.stream == "imu-right"]
+    assert 120 * 5 <= len(imu) <= 135 * 5, "two minutes that were past, and then about a second"
+    assert len(records) == summary.batches_sent
 
 
 def test_a_device_keeps_its_partition_for_ever() -> None:

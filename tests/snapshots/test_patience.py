@@ -119,3 +119,28 @@ def test_pauses_grow_to_a_bound_and_a_stop_ends_them_with_a_sentence() -> None:
     assert pauses == [0.5, 1, 2, 4, *[PAUSE_MAX_S] * 4]
     assert len(said) == len(pauses)
     assert {sentence.partition("; ")[0] for sentence in said} == {"the store store cannot be written (No space left on device)"}
+
+
+class LostStore(FullStore):
+    """Stands for a writer whose file DuckDB gave up: nothing works before it is opened again."""
+
+    reopened = False
+
+    def reopen(self) -> None:
+        self.reopened = True
+
+    def publish(self, now_ns: int) -> int | None:
+        if not self.reopened:
+            raise duckdb.FatalException("the database has been invalidated because of a previous fatal error")
+        return 7
+
+
+def test_a_file_that_duckdb_gave_up_is_opened_again() -> None:
+    pauses: list[float] = []
+
+    def wait(pause_s: float) -> bool:
+        pauses.append(pause_s)
+        return len(pauses) > 3
+
+    assert PatientWriter(cast("Writer", LostStore()), lambda _: None, wait).publish(T0_NS) == 7
+    assert pauses == [0.5]
