@@ -15,7 +15,7 @@ from streams.errors import UnavailableError
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.topics import declare
 from tests.recovery.processes import Child, quiet_port
-from tests.recovery.schedule import BACKLOG_S, JOINER, SNAPSHOTS, WORKERS, Fault
+from tests.recovery.schedule import BACKLOG_S, JOINER, RECOVERY_S, SNAPSHOTS, WORKERS, Fault
 
 READY_WAIT_S = 90.0
 _LOOK_S = 0.2
@@ -55,6 +55,7 @@ class Pipeline:
         self.children: dict[str, Child] = {}
         self.kept: set[str] = set()
         self._busy: set[str] = set()
+        self._free_s: dict[str, float] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._keeper: asyncio.Task[None] | None = None
 
@@ -118,6 +119,7 @@ class Pipeline:
     async def _strike(self, fault: Fault) -> None:
         # On a slow machine a broker may take longer to come back than the schedule thought: the next fault of its own waits.
         async with self._turns[fault.target]:
+            await asyncio.sleep(max(0.0, self._free_s.get(fault.target, 0.0) - clock.monotonic_s()))
             done = Struck(fault, clock.monotonic_s())
             self.struck.append(done)
             self._busy.add(fault.target)
@@ -126,6 +128,7 @@ class Pipeline:
             finally:
                 self._busy.discard(fault.target)
                 done.back_s = clock.monotonic_s()
+                self._free_s[fault.target] = done.back_s + RECOVERY_S
 
     async def kill(self, fault: Fault) -> None:
         """End the target at once and start it again a while later."""

@@ -10,6 +10,8 @@ WORKERS, JOINER, SNAPSHOTS, BROKER, DEVICE = ("worker-1", "worker-2"), "worker-3
 #: The device's fault is a return after two hours without a network.
 BACKLOG_S = 7200.0
 PACE_S = (3.0, 10.0)
+#: A process that was away needs a moment before another fault of its own makes a difference.
+RECOVERY_S = 4.0
 QUIET_BEFORE_S, QUIET_AFTER_S = 3.0, 5.0
 #: After these it is measured how long output stands still: every other time they strike with nothing else before and after.
 MEASURED = ("worker SIGKILL", "broker SIGKILL")
@@ -79,8 +81,7 @@ def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace
             at_s += 1.0
             continue
         faults.append(fault)
-        # A process that was away needs a moment before another fault of its own makes a difference.
-        free_s[fault.target] = fault.at_s + fault.for_s + 4.0
+        free_s[fault.target] = fault.at_s + fault.for_s + RECOVERY_S
         together = draw.random() < 0.25
         pause_s = draw.uniform(0.5, 3.0) if together else draw.uniform(*pace_s)
         at_s = round(fault.at_s + (fault.for_s + ALONE_AFTER_S if alone else pause_s), 1)
