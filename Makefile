@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test bench docs lock clean
+.PHONY: demo test bench chaos docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -22,6 +22,12 @@ $(STAMP): requirements.lock pyproject.toml
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+# The whole pipeline under random kills, freezes, restarts and a full disk, each round counted by the ledger and compared with a replay.
+SEED ?= 1
+ROUNDS ?= 3
+chaos: $(STAMP)
+	$(BIN)/python -m tests.recovery --seed $(SEED) --rounds $(ROUNDS)
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.make

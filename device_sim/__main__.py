@@ -10,6 +10,7 @@ from typing import Any
 import click
 import orjson
 
+from device_sim import load as loading
 from device_sim import recordings, scenarios
 from device_sim.runner import Options, Run, Summary
 from streams import settings, topology
@@ -63,12 +64,39 @@ def run(*, scenario: str, devices: int, speed: str, seed: int, duration_s: float
     """Play a scenario, session after session, until the duration ends."""
     options = Options(scenario, devices, int(speed), seed, duration_s, journal, partitions, broker if target == "kafka" else None, start_ns,
                       faults)
-    summary = asyncio.run(_run(options)).as_dict()
+    _play(options, as_json=as_json)
+
+
+def _play(options: Options, *, as_json: bool) -> None:
+    async def run() -> Summary:
+        return await Run(options).run()
+
+    summary = asyncio.run(run()).as_dict()
     click.echo(orjson.dumps(summary).decode() if as_json else ", ".join(f"{name} {value}" for name, value in summary.items()))
 
 
-async def _run(options: Options) -> Summary:
-    return await Run(options).run()
+@main.command()
+@click.option("--devices", type=click.IntRange(1, DEVICES_MAX), default=24, show_default=True, help="Named g1, g2, ... from --first on.")
+@click.option("--first", type=click.IntRange(1), default=1, show_default=True, help="Number of the first device.")
+@click.option("--rate", type=click.FloatRange(0), default=2000.0, show_default=True,
+              help="Batches a second of all devices together; 0: as fast as the broker takes them.")
+@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Wall time.")
+@click.option("--backlog-s", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="Scenario time that the devices were away before the start; what they captured in it is sent first, at full speed.")
+@click.option("--scenario", default="load", show_default=True, help=f"One of: {', '.join(scenarios.names())}.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Draws queries, feedback and the faults of the link.")
+@click.option("--faults/--no-faults", default=True, show_default=True, help="Whether the link and the clocks have the scenario's faults.")
+@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT.")
+@click.option("--journal", type=click.Path(file_okay=False, path_type=Path), required=True,
+              help="Directory; a run goes on where its journals end.")
+@click.option("--partitions", type=click.IntRange(1, PARTITIONS_MAX), default=topology.PARTITIONS_DEFAULT, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
+def load(*, devices: int, first: int, rate: float, duration_s: float, backlog_s: float, scenario: str, seed: int, faults: bool, broker: str,
+         journal: Path, partitions: int, as_json: bool) -> None:
+    """Send a given number of batches a second, journalled as every run is."""
+    made = loading.options(scenario, devices, rate, seed, duration_s, journal, partitions, broker, first=first, backlog_s=backlog_s,
+                           faults=faults)
+    _play(made, as_json=as_json)
 
 
 @main.command(name="list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -37,21 +37,26 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The device's clock: its start, ns since the epoch, and how much faster than right it runs, in parts per million."""
+    """The device's clock: its start, ns since the epoch, and how much faster than right it runs, in parts per million.
+
+    `shift_ns` says how far it has jumped beside that, by the time since the start.
+    """
 
     start_ns: int
     drift_ppm: int = 0
+    shift_ns: Callable[[int], int] = lambda _elapsed_ns: 0
 
     def at(self, elapsed_ns: int) -> int:
         """What the clock shows `elapsed_ns` after the start."""
-        return self.start_ns + elapsed_ns + elapsed_ns * self.drift_ppm // 1_000_000
+        return self.start_ns + elapsed_ns + elapsed_ns * self.drift_ppm // 1_000_000 + self.shift_ns(elapsed_ns)
 
 
 class Device:
     """One device playing a scenario, session after session.
 
     Guarantees: numbers of a stream have no hole, also across restarts (`past`); capture times of a stream never run backwards, in a
-    session, between sessions or across restarts; a batch is never split where the context changes, it says so instead.
+    session, between sessions or across restarts, unless the clock itself jumps; a batch is never split where the context changes, it
+    says so instead.
 
     Parameters
     ----------
@@ -76,7 +81,7 @@ class Device:
         self.elapsed_ns = 0
         self._sampled = sampled
         self._next = dict(past.next_numbers)
-        self._clock = Clock(max(clock.start_ns, past.last_capture_ns + 1_000_000), clock.drift_ppm)
+        self._clock = replace(clock, start_ns=max(clock.start_ns, past.last_capture_ns + 1_000_000))
         self._synthetic = f"synthetic:{seed}"
         self._resumed = past.sessions > 0
         self._session_from_ns: int | None = None
@@ -173,10 +178,11 @@ class Device:
 
     def _segments(self, times_ns: Sequence[int]) -> list[tuple[int, Segment]]:
         """(index, segment) where a batch of events at `times_ns` begins and wherever the context or the truth changes."""
-        found: list[tuple[int, Segment]] = []
-        for i, t_ns in enumerate(times_ns):
+        begins, ends = (self.scenario.segment(self.sessions, self._in_session(t_ns)) for t_ns in (times_ns[0], times_ns[-1]))
+        found: list[tuple[int, Segment]] = [(0, begins)]
+        for i, t_ns in enumerate(times_ns if ends is not begins else ()):
             segment = self.scenario.segment(self.sessions, self._in_session(t_ns))
-            if not found or segment is not found[-1][1]:
+            if segment is not found[-1][1]:
                 found.append((i, segment))
         return found
 

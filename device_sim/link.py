@@ -15,7 +15,8 @@ from typing import Any
 
 from streams.events.journal import Sent
 
-_FIELDS = {"repeat", "delay", "swap", "delay_max_s", "outage_from_s", "outage_s", "clock_offset_max_s", "clock_drift_max_ppm"}
+_FIELDS = {"repeat", "delay", "swap", "delay_max_s", "outage_from_s", "outage_s", "clock_offset_max_s", "clock_drift_max_ppm",
+           "clock_jump_every_s", "clock_jump_max_s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Faults:
     """How bad the link is. `repeat`, `delay`, `swap` are chances of a batch, 0 to 1; the rest are bounds.
 
     An outage of `outage_ns` begins at `outage_from_ns` of the device's life; what is captured in it comes after it, in order.
+    The clock jumps back or ahead, to at most `clock_jump_max_ns` beside the time, every `clock_jump_every_ns` (0: never).
     """
 
     repeat: float = 0.01
@@ -33,6 +35,8 @@ class Faults:
     outage_ns: int = 0
     clock_offset_max_ns: int = 2_000_000_000
     clock_drift_max_ppm: int = 40
+    clock_jump_every_ns: int = 0
+    clock_jump_max_ns: int = 0
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> Faults:
@@ -47,7 +51,7 @@ class Faults:
 
 
 #: A link without faults, and a clock that is right.
-NONE = Faults(0.0, 0.0, 0.0, 0, 0, 0, 0, 0)
+NONE = Faults(0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Link:
@@ -63,12 +67,25 @@ class Link:
 
     def __init__(self, faults: Faults, seed: int, device: str) -> None:
         self.faults = faults
-        self._draw = random.Random(f"link/{seed}/{device}")  # noqa: S311  reproducible faults, no secret
+        self._seed = f"{seed}/{device}"
+        self._draw = random.Random(f"link/{self._seed}")  # noqa: S311  reproducible faults, no secret
         self.clock_offset_ns = self._draw.randint(-faults.clock_offset_max_ns, faults.clock_offset_max_ns)
         self.clock_drift_ppm = self._draw.randint(-faults.clock_drift_max_ppm, faults.clock_drift_max_ppm)
+        self._jump = (0, 0)
         self._order = count()
         self._held: list[tuple[int, int, Sent]] = []
         self._swapped: Sent | None = None
+
+    def clock_shift_ns(self, elapsed_ns: int) -> int:
+        """How far beside the time the clock has jumped, `elapsed_ns` after the start of the device's life."""
+        every_ns = self.faults.clock_jump_every_ns
+        jump = elapsed_ns // every_ns if every_ns else 0
+        if not jump:
+            return 0
+        if jump != self._jump[0]:
+            draw = random.Random(f"clock/{self._seed}/{jump}")  # noqa: S311  reproducible faults, no secret
+            self._jump = jump, draw.randint(-self.faults.clock_jump_max_ns, self.faults.clock_jump_max_ns)
+        return self._jump[1]
 
     def pass_on(self, captured: Iterable[Sent], now_ns: int) -> list[Sent]:
         """Take what the device sends at `now_ns` (its own time since the start); return what gets through by then, in order."""

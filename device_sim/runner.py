@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,14 @@ class Options:
     """What `device-sim run` was asked for.
 
     `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults` False: the link and the
-    clocks are perfect.
+    clocks are perfect. `speed` is scenario time against wall time, infinite: as fast as the link takes. `first` is the number of the
+    first device. `wall_s` ends the run after that much wall time. With `backlog_s` the devices first send what they captured in that
+    much scenario time up to the start, at full speed.
     """
 
     scenario: str
     devices: int
-    speed: int
+    speed: float
     seed: int
     duration_s: float | None
     journal: Path
@@ -47,6 +50,9 @@ class Options:
     broker: str | None
     start_ns: int | None = None
     faults: bool = True
+    first: int = 1
+    wall_s: float | None = None
+    backlog_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -81,22 +87,24 @@ class Run:
         self._started_s = 0.0
         scenario = scenarios.load(options.scenario)
         self._duration_ns = scenario.duration_ns if options.duration_s is None else round(options.duration_s * 1_000_000_000)
-        names = [f"g{i}" for i in range(1, options.devices + 1)]
-        start_ns = clock.now_ns() if options.start_ns is None else options.start_ns
+        self._backlog_ns = round(options.backlog_s * 1_000_000_000)
+        start_ns = (clock.now_ns() if options.start_ns is None else options.start_ns) - self._backlog_ns
         self._journals: dict[str, Journal] = {}
         self._links: dict[str, radio.Link] = {}
         self._sent_ns: dict[str, int] = {}
         self.devices: dict[str, Device] = {}
         try:
-            self._open(scenario, names, start_ns)
+            self._open(scenario, start_ns)
         except BaseException:
             self._close_journals()
             raise
 
-    def _open(self, scenario: Scenario, names: list[str], start_ns: int) -> None:
+    def _open(self, scenario: Scenario, start_ns: int) -> None:
         options = self.options
-        for i, name in enumerate(names):
-            queries = Queries(scenario.talk.query_recording, options.seed, i, options.devices)
+        count = options.first - 1 + options.devices
+        for i in range(options.first - 1, count):
+            name = f"g{i + 1}"
+            queries = Queries(scenario.talk.query_recording, options.seed, i, count)
             wearer = Wearer(name, scenario.talk, queries, options.seed, hears_answers=options.broker is not None)
             journal = self._journals[name] = Journal(options.journal, name)
             link = self._links[name] = radio.Link(scenario.faults if options.faults else radio.NONE, options.seed, name)
@@ -105,7 +113,7 @@ class Run:
                 sampled(stream, 1)  # a recording that cannot be played is an error now, not in the middle of the session
             self.devices[name] = Device(
                 name, f"w{i + 1}", scenario, sampled, wearer, past=journal.found.past,
-                clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm), seed=options.seed)
+                clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm, link.clock_shift_ns), seed=options.seed)
 
     async def run(self) -> Summary:
         """Play to the end or to a signal; errors of the broker at the start are raised, later ones are waited out."""
@@ -140,9 +148,13 @@ class Run:
 
     async def _play(self) -> None:
         before = {name: device.sessions for name, device in self.devices.items()}
-        self._started_s = clock.monotonic_s()
+        began_s = clock.monotonic_s()
+        # What lies before the start is over already, and so is sent without waiting.
+        self._started_s = began_s - self._backlog_ns / 1e9 / self.options.speed
         for number in range(1, max(1, -(-self._duration_ns // PERIOD_NS)) + 1):
-            if await self._stopped_before(number):
+            live = number * PERIOD_NS > self._backlog_ns
+            late = live and self.options.wall_s is not None and clock.monotonic_s() - began_s >= self.options.wall_s
+            if late or await self._stopped_before(number):
                 break
             for device in self.devices.values():
                 self._emit(device, device.period())
@@ -211,7 +223,8 @@ class Run:
         self._journals[sent.key.decode()].acknowledged(sent.id, partition, offset, self._sent_ns.pop(sent.id, acked_ns), acked_ns)
 
     def _answered(self, value: bytes | None) -> None:
-        elapsed_ns = round((clock.monotonic_s() - self._started_s) * 1e9 * self.options.speed)
+        hurried = isinf(self.options.speed)
+        elapsed_ns = 0 if hurried else round((clock.monotonic_s() - self._started_s) * 1e9 * self.options.speed)
         for name, number, intent in read_answer(value):
             if name in self.devices:
                 device = self.devices[name]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -13,11 +15,28 @@ from streams import clock, limits, settings
 from streams.cli.output import store_option
 from streams.kafka.reader import Follower
 from streams.queries.status import Status
+from streams.snapshots.patience import PatientWriter
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
 _POLL_MS = 100
 _STATUS_INTERVAL_S = 5.0
+_SAID_AGAIN_S = 10.0
+
+
+class _Seldom(logging.Filter):
+    """Lets the Kafka client say the same thing once in 10 s: without a broker it tries again ten times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now_s = clock.monotonic_s()
+        if now_s - self._said_s.get(record.msg, -_SAID_AGAIN_S) < _SAID_AGAIN_S:
+            return False
+        self._said_s[record.msg] = now_s
+        return True
 
 
 def told(status: Status) -> str | None:
@@ -35,22 +54,27 @@ def told(status: Status) -> str | None:
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 def command(broker: str, store: Path, until_end: bool) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs; Ctrl-C publishes the rest and stops."""
+    logging.basicConfig(level=logging.WARNING, format="sightline: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_Seldom())
+    stop = threading.Event()
     writer = Writer.open(store)
+    patient = PatientWriter(writer, lambda sentence: click.echo(f"sightline: {sentence}", err=True), stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
-        epoch, rows = asyncio.run(_follow(writer, broker, status, until_end=until_end))
+        epoch, rows = asyncio.run(_follow(writer, patient, stop, broker, status, until_end=until_end))
     finally:
         writer.close()
     click.echo(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
 
 
-async def _follow(writer: Writer, broker: str, status: Status | None, *, until_end: bool) -> tuple[int | None, int]:
+async def _follow(writer: Writer, patient: PatientWriter, stop: threading.Event, broker: str, status: Status | None, *,
+                  until_end: bool) -> tuple[int | None, int]:
     """Follow the topic until a signal, or its end; return the last epoch published here and the number of rows.
 
     DuckDB works in a thread, so that the consumer goes on fetching meanwhile.
     """
-    stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     epoch, rows, told_s = None, 0, clock.monotonic_s()
@@ -61,13 +85,13 @@ async def _follow(writer: Writer, broker: str, status: Status | None, *, until_e
             records = await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)
             positions = await follower.positions()
             if records or positions != known:
-                rows += await asyncio.to_thread(writer.ingest, records, positions, clock.now_ns())
+                rows += await asyncio.to_thread(patient.ingest, records, positions, clock.now_ns())
                 known = positions
-            epoch = await asyncio.to_thread(writer.publish_due, clock.now_ns()) or epoch
+            epoch = await asyncio.to_thread(patient.publish_due, clock.now_ns()) or epoch
             if until_end and all(positions[partition] >= offset for partition, offset in end.items()):
                 break
             if status is not None and epoch and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S:
                 told_s = clock.monotonic_s()
                 if line := await asyncio.to_thread(told, status):
                     click.echo(line)
-    return await asyncio.to_thread(writer.publish, clock.now_ns()) or epoch, rows
+    return await asyncio.to_thread(patient.publish, clock.now_ns()) or epoch, rows

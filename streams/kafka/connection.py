@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -13,7 +14,10 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from streams import clock, limits
 from streams.errors import UnavailableError
 
+log = logging.getLogger(__name__)
+
 WAIT_S_DEFAULT = 5.0
+STOP_WAIT_S = 2.0
 _BACKOFF_FIRST_S = 0.1
 
 T = TypeVar("T")
@@ -61,6 +65,20 @@ async def administering(broker: str, wait_s: float = WAIT_S_DEFAULT) -> AsyncIte
         yield admin
     finally:
         await admin.close()
+
+
+async def let_go(client: Any) -> None:
+    """Stop a client within STOP_WAIT_S, whatever the broker does.
+
+    As a task of its own: without a broker aiokafka's `stop` can end in the cancellation of one of its parts, and that would end
+    whoever waits for it.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait((stopping,), timeout=STOP_WAIT_S)
+    if not stopping.done():
+        stopping.cancel()
+    elif not stopping.cancelled() and stopping.exception() is not None:
+        log.debug("a Kafka client did not stop in order: %r", stopping.exception())
 
 
 def absent(broker: str, wait_s: float) -> str:

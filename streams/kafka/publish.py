@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from streams import limits
 from streams.events.record import Outgoing, Received
+from streams.kafka.connection import let_go
 from streams.kafka.reader import read_all
 
+log = logging.getLogger(__name__)
+
 TRANSACTIONAL_ID = "sightline-first-records"
+#: Whoever fenced this one has this many looks, a second apart, to come to an end; then it is taken for dead.
+_LOOKS = limits.TRANSACTION_TIMEOUT_MS // 1000
 
 
 async def publish_once(broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]) -> bool:
@@ -18,8 +26,20 @@ async def publish_once(broker: str, witness: str, records: Sequence[Outgoing], s
 
     `stands` says so of all its records: a topic that holds only what nobody can read is as good as empty.
     Delivery: exactly once. Starting the producer fences any other that tries the same, so what is seen afterwards is true until the
-    commit or this producer fails.
+    commit or this producer fails. One that was fenced leaves the work to the other.
     """
+    while True:
+        try:
+            return await _publish(broker, witness, records, stands)
+        except (ProducerFenced, InvalidProducerEpoch):
+            log.warning("another worker writes the first records; waiting for it")
+        for _ in range(_LOOKS):
+            await asyncio.sleep(1.0)
+            if stands(await read_all(broker, witness)):
+                return False
+
+
+async def _publish(broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]) -> bool:
     producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=TRANSACTIONAL_ID, acks="all", compression_type="zstd",
                                 transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
                                 max_request_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES)
@@ -33,4 +53,4 @@ async def publish_once(broker: str, witness: str, records: Sequence[Outgoing], s
                                              timestamp_ms=record.timestamp_ms, headers=list(record.headers))
         return True
     finally:
-        await producer.stop()
+        await let_go(producer)

@@ -14,7 +14,7 @@ from aiokafka.errors import CoordinatorLoadInProgressError, OffsetOutOfRangeErro
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
-from streams.kafka.connection import WAIT_S_DEFAULT, administering, reach
+from streams.kafka.connection import WAIT_S_DEFAULT, administering, let_go, reach
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 _POLL_MS = 200
@@ -31,7 +31,7 @@ async def _consumer(broker: str, wait_s: float, *, committed: bool = True) -> As
         try:
             await consumer.start()
         except BaseException:
-            await consumer.stop()
+            await let_go(consumer)
             raise
         return consumer
 
@@ -39,7 +39,7 @@ async def _consumer(broker: str, wait_s: float, *, committed: bool = True) -> As
     try:
         yield consumer
     finally:
-        await consumer.stop()
+        await let_go(consumer)
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: str) -> list[TopicPartition]:

@@ -24,6 +24,7 @@ from faust.types import TP, ConsumerMessage
 
 from streams import limits
 from streams.events.record import Core
+from streams.kafka.connection import let_go
 from streams.kafka.partition import Delivery, PartitionOwner
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.assignor = WatchfulAssignor()
         consumer._partition_assignment_strategy = [self.assignor]
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group and disconnect; a broker that is away does not end the thread in an error."""
+        # Past Faust's own, which does the same with the bare `stop` of the consumer.
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None:
+            await let_go(self._consumer)
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from streams.ledger.runs import NONE, ByStream, Intervals, cover, named, size, union_size
-from streams.ledger.sources import Journal, StoreReader, Topics, read_journal, read_topics
+from streams.ledger.compare import topic_counts
+from streams.ledger.findings import find
+from streams.ledger.journal import Batches, Journal, column, read_journal
+from streams.ledger.runs import NONE, ByStream, Intervals, Ints, cover, size, union_size
+from streams.ledger.sources import StoreReader
+from streams.ledger.topics import read_topics
 
-_NAMED_MAX = 5
 _RUNS = 'SELECT source || \'/\' || stream, "first", step, "count", 1 FROM events'
 _REJECTED = ("SELECT source || '/' || stream, \"first\", 1, \"count\", 1 FROM rejected "
              "WHERE stage = 'zones' AND rule <> 'repeat' AND \"count\" > 0")
@@ -54,10 +57,10 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
         counts |= _derived(store, stored, findings)
         # Without a broker nothing was sent: the times in the journal are those of the scenario.
         counts["sent_to_visible_ms"] = _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
+        if topics is not None:
+            counts["topics"] = topic_counts(journal, topics, store, findings)
     finally:
         store.close()
-    if topics is not None:
-        counts["topics"] = _topics(journal, topics, findings)
     return {**counts, "findings": findings, "clean": not findings}
 
 
@@ -80,9 +83,11 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         f"models    {models or 'none'}",
         f"epochs    {result['epochs']:,}; sent to visible p50 {visible['p50']} ms, p99 {visible['p99']} ms"]
     if "topics" in result:
-        said.append(f"topics    {result['topics']['batches_checked']:,} batches on glasses.zoned, "
-                    f"{result['topics']['out_of_order']:,} in another order than they came")
-        said.append(f"link      {result['topics']['repeated']:,} batches came again, {result['topics']['late']:,} late")
+        topics = result["topics"]
+        said.append("topics    " + ", ".join(f"{name} {count:,}" for name, count in topics["batches"].items()) + " batches; "
+                    f"{topics['events_missing']:,} events missing, {topics['events_twice']:,} twice, {topics['out_of_order']:,} batches in "
+                    "another order than they came")
+        said.append(f"link      {topics['repeated']:,} batches came again, {topics['late']:,} late")
     return [*said, *(f"FOUND     {finding}" for finding in result["findings"]), "clean" if result["clean"] else "not clean"]
 
 
@@ -99,10 +104,10 @@ def _accounts(journal: Journal, stored: ByStream, rejected: ByStream, store: Sto
         unsent[key] = stored.get(key, NONE)
     for what, found in (("were sent and are neither stored nor rejected", missing), ("are in the store more than once", twice),
                         ("are stored and no journal knows them", unsent)):
-        _find(findings, found, what)
+        find(findings, found, what)
     ours = {key: rejected.get(key, NONE) for key in journal.sent}
-    return {"events_sent": union_size(journal.sent), "batches_sent": len(journal.batches),
-            "batches_unacknowledged": sum(not batch.acked for batch in journal.batches.values()),
+    return {"events_sent": union_size(journal.sent), "batches_sent": journal.batch_count,
+            "batches_unacknowledged": journal.unacknowledged_count,
             "events_stored": union_size({key: stored.get(key, NONE) for key in journal.sent}), "events_rejected": union_size(ours),
             "batches_rejected": store.one("SELECT count(*) FROM rejected WHERE stage = 'zones' AND rule <> 'repeat'"),
             "events_missing": sum(size(pieces) for pieces in missing.values()),
@@ -124,7 +129,7 @@ def _zones(journal: Journal, stored: ByStream, rejected: ByStream, store: StoreR
             checked += size(pieces[known])
             bad = pieces[known & (right + refused == 0)]
             wrong[key] = np.concatenate((wrong.get(key, NONE), bad))
-    _find(findings, wrong, "are in another zone than the scenario says")
+    find(findings, wrong, "are in another zone than the scenario says")
     return {"zone_truth_checked": checked, "zone_truth_mismatches": sum(size(pieces) for pieces in wrong.values())}
 
 
@@ -138,7 +143,7 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
     for key, named_parents in parents.items():
         pieces, (wanted, there, model) = cover(named_parents, stored.get(key, NONE), models.get(key, NONE))
         orphans[key] = pieces[(wanted > 0) & (there + model == 0)]
-    _find(findings, orphans, "are named as parents and are not in the store")
+    find(findings, orphans, "are named as parents and are not in the store")
     versions = store.rows("SELECT version, examples, accuracy FROM models ORDER BY version")
     first = store.rows("SELECT epoch, published_ns FROM epochs WHERE rows > 0 ORDER BY epoch LIMIT 1")
     return {"derived": sum(kinds.values()) - captured, "answers": kinds.get("answer", 0), "feedback": kinds.get("feedback", 0),
@@ -161,43 +166,19 @@ def _sent_to_visible_ms(journal: Journal, store: StoreReader, since_ns: int) -> 
     """Time from the send of a batch to the publication of the epoch that made its last event visible; acknowledged ones only."""
     visible = store.grouped('SELECT e.source || \'/\' || e.stream, e."first", e."first" + e."count" AS after, p.published_ns '
                             'FROM events e JOIN epochs p USING (epoch) ORDER BY e."first"')
-    waited: list[int] = []
-    for batch in journal.batches.values():
-        if batch.key not in visible or not batch.acked or batch.sent_ns < since_ns:
-            continue
-        first, after, published_ns = visible[batch.key]
-        index = int(np.searchsorted(first, batch.first + batch.count - 1, "right")) - 1
-        if index >= 0 and after[index] >= batch.first + batch.count:
-            waited.append(int(published_ns[index]) - batch.sent_ns)
-    if not waited:
+    waited = [_waited_ns(journal.batches[key], first, after, published_ns, since_ns)
+              for key, (first, after, published_ns) in visible.items() if key in journal.batches]
+    found = np.concatenate(waited) if waited else np.empty(0, np.int64)
+    if not found.size:
         return {"p50": None, "p99": None}
-    return {name: round(float(value) / 1e6, 1) for name, value in zip(("p50", "p99"), np.percentile(waited, (50, 99)), strict=True)}
+    return {name: round(float(value) / 1e6, 1) for name, value in zip(("p50", "p99"), np.percentile(found, (50, 99)), strict=True)}
 
 
-def _topics(journal: Journal, topics: Topics, findings: list[str]) -> dict[str, Any]:
-    """Every event sent is on glasses.zoned or glasses.rejected, once, and in the order of glasses.captured."""
-    missing, twice, unsent = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
-    for key in journal.sent.keys() | topics.zoned.keys():
-        pieces, (sent, zoned, gone) = cover(journal.sent.get(key, NONE), topics.zoned.get(key, NONE), topics.rejected.get(key, NONE))
-        missing[key] = pieces[(sent > 0) & (zoned + gone == 0)]
-        twice[key] = pieces[zoned + gone > 1]
-        unsent[key] = pieces[(sent == 0) & (zoned > 0)]
-    for what, found in (("were sent and are neither on glasses.zoned nor on glasses.rejected", missing),
-                        ("are on glasses.zoned or glasses.rejected more than once", twice),
-                        ("are on glasses.zoned and no journal knows them", unsent)):
-        _find(findings, found, what)
-    if topics.order_faults:
-        findings.append(f"{topics.order_faults} records of glasses.zoned stand in another order than on glasses.captured")
-    if topics.unreadable:
-        findings.append(f"{topics.unreadable} records of glasses.zoned do not say which events they hold")
-    return {"batches_checked": topics.order_checked, "out_of_order": topics.order_faults, "repeated": topics.repeated, "late": topics.late,
-            "events_missing": sum(size(pieces) for pieces in missing.values()),
-            "events_twice": sum(size(pieces) for pieces in twice.values())}
-
-
-def _find(findings: list[str], found: ByStream, what: str) -> None:
-    count = sum(size(pieces) for pieces in found.values())
-    if count:
-        names = named(found, _NAMED_MAX + 1)
-        more = " …" if len(names) > _NAMED_MAX else ""
-        findings.append(f"{count:,} events {what}: {', '.join(names[:_NAMED_MAX])}{more}")
+def _waited_ns(batches: Batches, first: Ints, after: Ints, published_ns: Ints, since_ns: int) -> Ints:
+    """Waiting times of the acknowledged batches of one stream that are in the store whole, in ns."""
+    begin, count, sent_ns = column(batches.first), column(batches.count), column(batches.sent_ns)
+    acked = np.frombuffer(batches.acked, np.int8).astype(bool)
+    index = first.searchsorted(begin + count - 1, "right") - 1
+    there = acked & (sent_ns >= since_ns) & (index >= 0) & (after[index] >= begin + count)
+    waited: Ints = published_ns[index[there]] - sent_ns[there]
+    return waited

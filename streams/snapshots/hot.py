@@ -43,21 +43,27 @@ class Hot:
     """An open hot file. One process, one thread at a time; `directory.claim` must hold the lock."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         path = directory / HOT
         if not path.exists():
             _create(directory)
         try:
-            self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 2})
-            self.store_id, version = self._one("SELECT id, version FROM store")
+            self.open()
         except duckdb.Error as error:
             raise InputError(f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or begin an empty "
                              f"directory") from None
+
+    def open(self) -> None:
+        """Open the file that is there: at first, and again after DuckDB gave it up. duckdb.Error when it cannot be opened."""
+        path = self._directory / HOT
+        self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 2})
+        self.store_id, version = self._one("SELECT id, version FROM store")
         if version != VERSION:
             self.connection.close()
             raise InputError(f"{path}: found store version {version}, expected {VERSION}; use the sightline that wrote it")
         # Catalogs name their segments relative to the directory (a store can be moved); the footers of those many
         # small files are read again for each catalog, and never change.
-        self.connection.execute(f"SET file_search_path = {quoted(str(directory))}")
+        self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
         self._rows: dict[str, int] = {}
         self._count(TABLES)

@@ -6,10 +6,13 @@ whatever happens to the process. An offset is that of the next record to read, p
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from streams import clock, limits
 from streams.errors import MalformedError
@@ -45,7 +48,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, lock: int, after_step: Callable[[int], None]) -> None:
-        self._path, self._lock, self._after_step = path, lock, after_step
+        self.path, self._lock, self._after_step = path, lock, after_step
         self._hot = Hot(path)
         self._waiting_since_ns: int | None = None
 
@@ -80,6 +83,16 @@ class Writer:
             self._hot.close()
         finally:
             os.close(self._lock)
+
+    def reopen(self) -> None:
+        """After a write that failed: open the hot file again and finish what was begun, as after a crash; the claim stays.
+
+        OSError or duckdb.Error when that fails too; it can be called again.
+        """
+        with contextlib.suppress(duckdb.Error):
+            self._hot.close()
+        self._hot.open()
+        self._recover()
 
     def offsets(self) -> dict[int, int]:
         """Next offset to read by partition of `glasses.lineage`; partitions never read are absent."""
@@ -165,7 +178,7 @@ class Writer:
         newest = self._hot.newest()
         if newest.state != PUBLISHED:
             self._finish(newest.number, now_ns)
-        directory.remove_leftovers(self._path, self._hot.known_files())
+        directory.remove_leftovers(self.path, self._hot.known_files())
         self._waiting_since_ns = now_ns if self._anything_new() else None
 
     def _finish(self, number: int, now_ns: int) -> None:
@@ -178,10 +191,10 @@ class Writer:
             self._hot.record(number, made, replaced, now_ns + int((clock.monotonic_s() - began_s) * 1e9))
             self._after_step(4)
         if self._hot.newest().state == RECORDED:
-            if directory.pointed(self._path) != directory.catalog_name(number):
-                catalog.write(self._hot, self._path, number)
+            if directory.pointed(self.path) != directory.catalog_name(number):
+                catalog.write(self._hot, self.path, number)
                 self._after_step(5)
-                directory.point(self._path, number)
+                directory.point(self.path, number)
             self._after_step(6)
             self._hot.leave(number)
             self._after_step(7)
@@ -195,10 +208,10 @@ class Writer:
             select, parameters = f"SELECT * FROM {table} WHERE epoch <= {number:d}", []  # noqa: S608 - names from TABLES
             if table in fold:
                 select += " UNION ALL SELECT * FROM read_parquet(?)"
-                parameters = [[str(self._path / file) for file in fold[table]]]
+                parameters = [[str(self.path / file) for file in fold[table]]]
                 replaced += fold[table]
-            made.append(segments.write(self._hot.connection, self._path, table, select, parameters, number, self._hot.store_id))
-        directory.sync(self._path / directory.SEGMENTS)
+            made.append(segments.write(self._hot.connection, self.path, table, select, parameters, number, self._hot.store_id))
+        directory.sync(self.path / directory.SEGMENTS)
         return made, replaced
 
     def _to_fold(self) -> dict[str, list[str]]:
@@ -219,7 +232,7 @@ class Writer:
         instant_ns = now_ns - int(limits.SUPERSEDED_GRACE_S * 1e9)
         files = self._hot.superseded_before(instant_ns)
         for name in (*files, *(directory.catalog_name(epoch) for epoch in self._hot.outdated_epochs(instant_ns))):
-            (self._path / name).unlink(missing_ok=True)
+            (self.path / name).unlink(missing_ok=True)
         self._after_step(8)
         if files:
             self._hot.forget(files)

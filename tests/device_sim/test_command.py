@@ -30,7 +30,7 @@ def test_list_says_length_rate_licence_and_origin() -> None:
     assert {"imu", "gaze", "env", "location", "camera_frame", "audio_level", "pose", "voice_query", "feedback"} == {
         row["kind"] for row in recordings.values()}
     listed = {row["scenario"]: row for row in rows if "scenario" in row}
-    assert listed.keys() == {"commute", "family", "office", "smoke"}
+    assert listed.keys() == {"commute", "family", "hike", "load", "office", "smoke"}
     assert listed["commute"]["length_s"] == 720
     plain = CliRunner().invoke(main, ["list"]).stdout
     assert re.search(r"^classyglass-user22 +imu +[\d.]+ s at 100 Hz +CC-BY-4.0 +playback:classyglass-user22", plain, re.MULTILINE)
@@ -38,7 +38,7 @@ def test_list_says_length_rate_licence_and_origin() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--scenario", "party"], "device-sim: Scenario 'party' does not exist; expected one of: commute, family, office, smoke."),
+    (["--scenario", "party"], "device-sim: Scenario 'party' does not exist; expected one of: commute, family, hike, load, office, smoke."),
     (["--speed", "3"], "'3' is not one of '1', '10'"),
     (["--devices", "0"], "0 is not in the range"),
     (["--duration-s", "0"], "0.0 is not in the range"),

@@ -252,5 +252,5 @@ def test_what_is_on_only_for_a_while_samples_only_then() -> None:
 
 
 def test_an_unknown_scenario_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'party' does not exist; expected one of: commute, family, office, smoke"):
+    with pytest.raises(InputError, match="'party' does not exist; expected one of: commute, family, hike, load, office, smoke"):
         scenarios.load("party")

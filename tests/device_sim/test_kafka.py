@@ -16,7 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from device_sim import kafka
+from device_sim import kafka, load
 from device_sim.kafka import KafkaLink, partition_of
 from device_sim.runner import Run
 from device_sim.wearer import Queries
@@ -134,19 +134,19 @@ async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tm
 
 
 async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = KafkaLink._send_one
+    real = KafkaLink._send_block
     failed: list[str] = []
 
-    async def failing(link: KafkaLink, number: int, sent: journal.Sent) -> None:
-        if sent.stream == "location" and not failed:
-            failed.append(sent.id)
+    async def failing(link: KafkaLink, partition: int, batches: list[tuple[int, journal.Sent]]) -> list[tuple[int, journal.Sent]]:
+        if any(sent.stream == "location" for _, sent in batches) and not failed:
+            failed.extend(sent.id for _, sent in batches if sent.stream == "location")
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda done: link._settled(number, link._producer, done))
+            future.add_done_callback(lambda done: link._settled([number for number, _ in batches], link._producer, done))
             future.set_exception(KafkaError("broken on purpose"))
-            return
-        await real(link, number, sent)
+            return []
+        return await real(link, partition, batches)
 
-    monkeypatch.setattr(KafkaLink, "_send_one", failing)
+    monkeypatch.setattr(KafkaLink, "_send_block", failing)
     async with reading(ready) as consumer:
         summary = await Run(options(tmp_path, devices=1, duration_s=2.0, speed=10, broker=ready)).run()
         records = await captured(consumer, 1)
@@ -154,6 +154,32 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
     assert summary.unacknowledged == 0
     arrived = list(dict.fromkeys(record.value for record in records))
     assert sorted(arrived) == sorted(sent.value for sent in journal.sent(tmp_path / "g1.jsonl"))
+
+
+async def test_blocks_that_are_full_keep_order_and_places(ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two or three batches fill a block, and the largest does not fit one at all.
+    monkeypatch.setattr(kafka, "BLOCK_BYTES_MAX", 4000)
+    async with reading(ready) as consumer:
+        await Run(options(tmp_path, duration_s=4.0, speed=float("inf"), broker=ready)).run()
+        records = await captured(consumer, 2)
+    for name in ("g1", "g2"):
+        sent = list(journal.sent(tmp_path / f"{name}.jsonl"))
+        own = [record for record in records if record.key == name.encode()]
+        assert [record.value for record in own] == [one.value for one in sent]
+        acks = [line for line in journal.lines(tmp_path / f"{name}.jsonl") if line["line"] == "ack"]
+        places = {line["id"]: (line["partition"], line["offset"]) for line in acks}
+        assert places == {dict(record.headers)["ce_id"].decode(): (record.partition, record.offset) for record in own}
+
+
+async def test_a_backlog_comes_at_full_speed_and_then_time_counts(ready: str, tmp_path: Path) -> None:
+    made = load.options("hike", 1, load.batches_per_s("hike"), 1, 1.0, tmp_path, 4, ready, first=9, backlog_s=120.0, faults=False)
+    assert made.speed == 1
+    async with asyncio.timeout(30), reading(ready) as consumer:
+        summary = await Run(made).run()
+        records = await captured(consumer, 1)
+    imu = [one for one in journal.sent(tmp_path / "g9.jsonl") if one.stream == "imu-right"]
+    assert 120 * 5 <= len(imu) <= 135 * 5, "two minutes that were past, and then about a second"
+    assert len(records) == summary.batches_sent
 
 
 def test_a_device_keeps_its_partition_for_ever() -> None:
@@ -173,7 +199,7 @@ async def test_a_full_buffer_holds_the_device_back(monkeypatch: pytest.MonkeyPat
     assert await link.flush(0.05) == 2
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     done.set_result(SimpleNamespace(partition=0, offset=9))
-    link._settled(0, None, done)
+    link._settled([0], None, done)
     await link.room()
     assert acks == ["g1/imu-right/0"]
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent, ack_line, sent_line, truth_line
 from streams.ledger import _sent_to_visible_ms, lines, run_ledger
+from streams.ledger.journal import read_journal
 from streams.ledger.runs import cover, intervals, named, size, spread
-from streams.ledger.sources import StoreReader, order_faults, read_journal
+from streams.ledger.sources import StoreReader
+from streams.ledger.topics import order_faults
 from tests.snapshots.build import T0_NS, Row, edge, event, row, store, stream
 
 MS = 1_000_000

@@ -1,0 +1,17 @@
+"""A finding is a sentence that counts and names what is wrong."""
+
+from __future__ import annotations
+
+from streams.ledger.runs import ByStream, named, size
+
+_NAMED_MAX = 5
+
+
+def find(findings: list[str], found: ByStream, what: str) -> int:
+    """Add a sentence about the events in `found`, if there are any; return how many there are."""
+    count = sum(size(pieces) for pieces in found.values())
+    if count:
+        names = named(found, _NAMED_MAX + 1)
+        more = " …" if len(names) > _NAMED_MAX else ""
+        findings.append(f"{count:,} events {what}: {', '.join(names[:_NAMED_MAX])}{more}")
+    return count

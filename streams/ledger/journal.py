@@ -1,0 +1,110 @@
+"""What the devices' journals say: every batch with its numbers and its times, and the true zones. A few bytes a batch."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import orjson
+
+from streams.errors import InputError
+from streams.ledger.runs import Intervals, Ints, intervals
+
+#: (zone, stream) to first numbers and counts.
+_Truths: TypeAlias = "dict[tuple[str, str], tuple[array[int], array[int]]]"
+
+
+@dataclass(slots=True)
+class Batches:
+    """Batches of one stream, a column each; `sent_ns` (since the epoch) is that of the first send that was acknowledged, else the last."""
+
+    first: array[int] = field(default_factory=lambda: array("q"))
+    count: array[int] = field(default_factory=lambda: array("q"))
+    sent_ns: array[int] = field(default_factory=lambda: array("q"))
+    acked: array[int] = field(default_factory=lambda: array("b"))
+    places: dict[int, int] = field(default_factory=dict)
+    """Row by first number."""
+
+    def sent(self, first: int, count: int, sent_ns: int) -> None:
+        """Take in a batch about to be sent; of one that the journal has twice the latest counts."""
+        row = self.places.setdefault(first, len(self.first))
+        if row == len(self.first):
+            self.first.append(first)
+            self.count.append(count)
+            self.sent_ns.append(sent_ns)
+            self.acked.append(0)
+        else:
+            self.count[row], self.sent_ns[row] = count, sent_ns
+
+    def acknowledged(self, first: int, sent_ns: int) -> None:
+        """Take in an acknowledgement; one of a batch that the journal does not have is left out."""
+        row = self.places.get(first)
+        if row is not None:
+            self.sent_ns[row] = min(self.sent_ns[row], sent_ns) if self.acked[row] else sent_ns
+            self.acked[row] = 1
+
+
+@dataclass(slots=True)
+class Journal:
+    """All journals of a directory. `truth` is by zone, then by stream."""
+
+    batches: dict[str, Batches] = field(default_factory=dict)
+    sent: dict[str, Intervals] = field(default_factory=dict)
+    truth: dict[str, dict[str, Intervals]] = field(default_factory=dict)
+
+    @property
+    def batch_count(self) -> int:
+        """How many batches were sent."""
+        return sum(len(batches.first) for batches in self.batches.values())
+
+    @property
+    def unacknowledged_count(self) -> int:
+        """How many of them no broker has acknowledged."""
+        return sum(len(batches.acked) - sum(batches.acked) for batches in self.batches.values())
+
+
+def read_journal(path: Path) -> Journal:
+    """Read a journal file, or all in a directory; InputError when there is none or a line is no JSON.
+
+    A line that a crash cut off is left out: its batch was not sent.
+    """
+    files = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
+    if not files:
+        raise InputError(f"{path}: found no journal (*.jsonl); name the directory that device-sim --journal wrote to")
+    journal = Journal()
+    truths: _Truths = {}
+    for file in files:
+        _read_file(file, journal, truths)
+    journal.sent = {key: intervals(column(batches.first), column(batches.count)) for key, batches in journal.batches.items()}
+    for (zone, key), (first, count) in truths.items():
+        journal.truth.setdefault(zone, {})[key] = intervals(column(first), column(count))
+    return journal
+
+
+def _read_file(file: Path, journal: Journal, truths: _Truths) -> None:
+    with file.open("rb") as text:
+        for number, line in enumerate(text, 1):
+            try:
+                fields = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                if not line.endswith(b"\n"):
+                    return
+                raise InputError(f"{file}, line {number}: found text that is not JSON; is this a device's journal?") from None
+            if fields["line"] == "truth":
+                zones = truths.setdefault((fields["zone"], f"{fields['source']}/{fields['stream']}"), (array("q"), array("q")))
+                zones[0].append(fields["first"])
+                zones[1].append(fields["n"])
+                continue
+            key, _, first = fields["id"].rpartition("/")
+            if fields["line"] == "sent":
+                journal.batches.setdefault(key, Batches()).sent(fields["first"], fields["n"], fields["sent_ns"])
+            elif fields["line"] == "ack" and key in journal.batches:
+                journal.batches[key].acknowledged(int(first), fields["sent_ns"])
+
+
+def column(numbers: array[int]) -> Ints:
+    """Numbers as a numpy column."""
+    return np.frombuffer(numbers, np.int64) if numbers else np.empty(0, np.int64)

@@ -1,0 +1,85 @@
+"""Load: a rate, numbers that begin where they are asked to, a backlog that comes at full speed, clocks that jump."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from device_sim import load, scenarios
+from device_sim.link import NONE, Faults, Link
+from device_sim.runner import Run
+from streams.events import codec, journal
+from tests.device_sim.play import batches, by_stream
+
+SECOND_NS = 1_000_000_000
+
+
+def played(directory: Path, **changes: object) -> list[Path]:
+    """Journals of a load run without a broker, where no time passes."""
+    options = load.options("hike", 2, 20.0, 3, 30.0, directory, 4, "nobody:1", first=5, backlog_s=100.0, faults=False)
+    options = replace(options, broker=None, **changes)  # type: ignore[arg-type]
+
+    async def run() -> None:
+        await Run(options).run()
+
+    asyncio.run(run())
+    return sorted(directory.glob("*.jsonl"))
+
+
+@pytest.mark.parametrize(("scenario", "devices", "rate"), [("load", 24, 2000.0), ("hike", 3, 30.0)])
+def test_the_pace_follows_from_the_rate(scenario: str, devices: int, rate: float) -> None:
+    options = load.options(scenario, devices, rate, 1, 60.0, Path("journal"), 4, "nobody:1")
+    assert devices * options.speed * load.batches_per_s(scenario) == pytest.approx(rate)
+    assert options.wall_s == 60.0
+    assert options.duration_s == pytest.approx(60.0 * options.speed)
+
+
+def test_batches_per_s_is_what_a_device_sends(tmp_path: Path) -> None:
+    for path in played(tmp_path, wall_s=None, duration_s=600.0, backlog_s=0.0):
+        assert len(batches(path)) / 600 == pytest.approx(load.batches_per_s("hike"), rel=0.01)
+
+
+def test_devices_are_numbered_from_the_first(tmp_path: Path) -> None:
+    assert [path.name for path in played(tmp_path)] == ["g5.jsonl", "g6.jsonl"]
+
+
+def test_a_backlog_was_captured_before_the_start(tmp_path: Path) -> None:
+    start_ns = 1_700_000_000 * SECOND_NS
+    paths = played(tmp_path, wall_s=None, start_ns=start_ns, duration_s=130.0)
+    for path in paths:
+        times = [batch.t0_ns for batch in by_stream(batches(path))["imu-right"]]
+        assert times[0] == start_ns - 100 * SECOND_NS
+        assert times[-1] == start_ns + 30 * SECOND_NS - SECOND_NS // 5
+
+
+def test_clocks_jump_and_numbers_stay_whole(tmp_path: Path) -> None:
+    assert scenarios.load("load").faults.clock_jump_every_ns > 0
+    options = load.options("load", 1, 20.0, 3, 200.0, tmp_path, 4, "nobody:1")
+
+    async def run() -> None:
+        await Run(replace(options, broker=None, wall_s=None, duration_s=130.0)).run()
+
+    asyncio.run(run())
+    streams = by_stream([codec.decode(sent.value, 0) for sent in journal.sent(tmp_path / "g1.jsonl")])
+    found = sorted(streams["imu-right"], key=lambda batch: batch.run.first)
+    assert [batch.run.first for batch in found] == [0, *(batch.run.last + 1 for batch in found)][:-1]
+    steps = [after.t0_ns - before.t0_ns for before, after in pairwise(found)]
+    assert any(step < 0 for step in steps)
+    assert any(step > 2 * SECOND_NS for step in steps)
+
+
+def test_a_clock_jumps_by_the_seed_and_within_its_bound() -> None:
+    faults = Faults(clock_jump_every_ns=10 * SECOND_NS, clock_jump_max_ns=SECOND_NS)
+    link, again, other = (Link(faults, seed, "g1") for seed in (1, 1, 2))
+    shifts = [link.clock_shift_ns(second * SECOND_NS) for second in range(200)]
+    assert shifts[:10] == [0] * 10
+    assert len(set(shifts)) == 20
+    assert all(len(set(shifts[at:at + 10])) == 1 for at in range(0, 200, 10))
+    assert all(abs(shift) <= SECOND_NS for shift in shifts)
+    assert [again.clock_shift_ns(second * SECOND_NS) for second in reversed(range(200))] == shifts[::-1]
+    assert [other.clock_shift_ns(second * SECOND_NS) for second in range(200)] != shifts
+    assert Link(NONE, 1, "g1").clock_shift_ns(10**15) == 0

@@ -1,0 +1,70 @@
+"""The separate programs that judge a run: the ledger, and a replay of the same journals with the recorded inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+LEDGER_WAIT_S, REPLAY_WAIT_S = 600.0, 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Differences between the lineage of a run and that of its replay; None: nobody looked, and `why`."""
+
+    differences: int | None
+    why: str = ""
+
+
+async def ledger(journal: Path, broker: str, store: Path) -> dict[str, Any]:
+    """What `sightline ledger` found, or a result that is not clean and says why there is none."""
+    done = await _sightline("ledger", str(journal), "--broker", broker, "--store", str(store), "--json", timeout_s=LEDGER_WAIT_S)
+    try:
+        found: dict[str, Any] = orjson.loads(done.out)
+    except orjson.JSONDecodeError:
+        return {"clean": False, "findings": [f"the ledger gave no result: {(done.err or done.out).strip()[-500:]}"]}
+    return found
+
+
+async def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage:
+    """Compare the lineage in `store` with that of a replay of `journal` that is given the recorded inputs."""
+    options = (await _sightline("replay", "--help", timeout_s=60.0)).out
+    missing = [option for option in ("--inputs", "--compare", "--broker") if option not in options]
+    if missing:
+        return Lineage(None, f"sightline replay has no {' and no '.join(missing)}")
+    done = await _sightline("replay", str(journal), "--inputs", str(store), "--compare", "--broker", broker, "--store", str(out), "--json",
+                      timeout_s=REPLAY_WAIT_S)
+    try:
+        found = orjson.loads(done.out.strip().splitlines()[-1])["lineage"]
+        # An example that no recorded input names is a difference that no table counts.
+        differ = sum(table["differ"] for table in found["tables"].values())
+        return Lineage(0 if found["equal"] else max(1, differ), "; ".join(found["differences"]))
+    except (IndexError, KeyError, TypeError, ValueError):
+        return Lineage(None, (done.err or done.out).strip()[-500:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    out: str
+    err: str
+
+
+async def _sightline(*arguments: str, timeout_s: float) -> _Done:
+    """Run a command to its end; whoever stops waiting for it ends it."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "streams.cli", *arguments, stdout=asyncio.subprocess.PIPE,
+                                                   stderr=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(timeout_s):
+            out, err = await process.communicate()
+    except TimeoutError:
+        return _Done("", f"it took longer than {timeout_s:.0f} s")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return _Done(out.decode(errors="replace"), err.decode(errors="replace"))

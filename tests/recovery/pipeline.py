@@ -1,0 +1,245 @@
+"""The whole pipeline as processes under a supervisor, and the faults that strike it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams import clock
+from streams.errors import UnavailableError
+from streams.kafka.broker import EmbeddedBroker
+from streams.kafka.topics import declare
+from tests.recovery.processes import Child, quiet_port
+from tests.recovery.schedule import BACKLOG_S, JOINER, RECOVERY_S, SNAPSHOTS, WORKERS, Fault
+
+READY_WAIT_S = 90.0
+_LOOK_S = 0.2
+#: The device that comes back, beside those of the load.
+RETURNED = "returned"
+
+
+@dataclass
+class Struck:
+    """What a fault did: when it began and when what it struck was back (seconds on the monotonic clock)."""
+
+    fault: Fault
+    began_s: float
+    back_s: float = 0.0
+
+
+@dataclass
+class Pipeline:
+    """Broker, workers, snapshots and devices in one directory.
+
+    Whoever is `kept` and has ended without being struck is started again, as a supervisor would.
+    """
+
+    directory: Path
+    seed: int
+    devices: int
+    say: Callable[[str], None]
+    struck: list[Struck] = field(default_factory=list)
+    ended: Counter[str] = field(default_factory=Counter)
+    """Ends of processes that nobody struck, by name, exit code and last words."""
+    findings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.broker, self.address = EmbeddedBroker(), ""
+        self.store, self.journal = self.directory / "store", self.directory / "journal"
+        self.children: dict[str, Child] = {}
+        self.kept: set[str] = set()
+        self._busy: set[str] = set()
+        self._free_s: dict[str, float] = {}
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the broker, two workers and snapshots; return when the workers take batches."""
+        await _in_thread(self.broker.start, self.directory / "kafka", quiet_port(), self.say)
+        self.address = self.broker.address
+        await declare(self.address)
+        for name in (*WORKERS, JOINER):
+            self._add(name, "streams.cli", "worker", "--broker", self.address)
+        self._add(SNAPSHOTS, "streams.cli", "snapshots", "--broker", self.address, "--store", str(self.store))
+        self.keep(*WORKERS, SNAPSHOTS)
+        self._keeper = asyncio.create_task(self._keep())
+        async with asyncio.timeout(READY_WAIT_S):
+            while not all("worker ready" in self._said(name) for name in WORKERS):
+                await asyncio.sleep(_LOOK_S)
+
+    def keep(self, *names: str) -> None:
+        """Start these and start them again whenever they end."""
+        self.kept.update(names)
+        for name in names:
+            self.children[name].start()
+
+    def load(self, rate: float, duration_s: float) -> Child:
+        """Start the devices: `rate` batches/s of all together (0: as many as the broker takes) for `duration_s` seconds."""
+        return self._play("devices", rate=rate, duration_s=duration_s, first=1, devices=self.devices, scenario="load", backlog_s=0.0)
+
+    def come_back(self) -> Child:
+        """Start one more device that brings a backlog of two hours."""
+        return self._play(RETURNED, rate=7.0, duration_s=10.0, first=self.devices + 1, devices=1, scenario="hike", backlog_s=BACKLOG_S)
+
+    def _play(self, name: str, *, scenario: str, **options: float) -> Child:
+        said = [word for option, value in options.items() for word in (f"--{option.replace('_', '-')}", str(value))]
+        child = self._add(name, "device_sim", "load", "--broker", self.address, "--journal", str(self.journal), "--seed", str(self.seed),
+                          "--scenario", scenario, "--json", *said)
+        child.start()
+        return child
+
+    async def played(self, child: Child) -> None:
+        """Wait until devices have ended; they are started again while the broker was away at their start."""
+        while True:
+            while child.pid is not None:
+                await asyncio.sleep(_LOOK_S)
+            if child.code != UnavailableError.exit_code:
+                break
+            await asyncio.sleep(1.0)
+            child.start()
+        if child.code:
+            self.findings.append(f"{child.name} ended with code {child.code}: {child.last_line()}")
+
+    async def strike(self, faults: Sequence[Fault], began_s: float) -> None:
+        """Let the faults happen, each at its time; return when all are over. UnavailableError when a broker does not come back."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for fault in faults:
+                    await asyncio.sleep(max(0.0, began_s + fault.at_s - clock.monotonic_s()))
+                    tasks.create_task(self._strike(fault))
+        except* UnavailableError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _strike(self, fault: Fault) -> None:
+        # On a slow machine a broker may take longer to come back than the schedule thought: the next fault of its own waits.
+        async with self._turns[fault.target]:
+            await asyncio.sleep(max(0.0, self._free_s.get(fault.target, 0.0) - clock.monotonic_s()))
+            done = Struck(fault, clock.monotonic_s())
+            self.struck.append(done)
+            self._busy.add(fault.target)
+            try:
+                await _ACTS[fault.kind](self, fault)
+            finally:
+                self._busy.discard(fault.target)
+                done.back_s = clock.monotonic_s()
+                self._free_s[fault.target] = done.back_s + RECOVERY_S
+
+    async def kill(self, fault: Fault) -> None:
+        """End the target at once and start it again a while later."""
+        child = self.children[fault.target]
+        child.kill()
+        await asyncio.sleep(fault.for_s)
+        child.start()
+
+    async def freeze(self, fault: Fault) -> None:
+        """Let the target stand still."""
+        child = self.children[fault.target]
+        child.send(signal.SIGSTOP)
+        await asyncio.sleep(fault.for_s)
+        child.send(signal.SIGCONT)
+
+    async def stop_and_start(self, fault: Fault) -> None:
+        """Ask the target to stop and start it again a while later."""
+        child = self.children[fault.target]
+        await self._stopped(child)
+        await asyncio.sleep(fault.for_s)
+        child.start()
+
+    async def join(self, fault: Fault) -> None:
+        """Let one more worker join, and leave in order."""
+        child = self.children[fault.target]
+        child.start()
+        await asyncio.sleep(fault.for_s)
+        await self._stopped(child)
+
+    async def kill_broker(self, fault: Fault) -> None:
+        """End the broker at once; the same directory and port come back."""
+        port = int(self.address.rpartition(":")[2])
+        await _in_thread(self.broker.kill)
+        await asyncio.sleep(fault.for_s)
+        await _in_thread(self.broker.start, self.directory / "kafka", port)
+
+    async def freeze_broker(self, fault: Fault) -> None:
+        """Let the broker stand still."""
+        pid = self.broker.pid
+        if pid is not None:
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(fault.for_s)
+            os.kill(pid, signal.SIGCONT)
+
+    async def fill_disk(self, fault: Fault) -> None:
+        """Let the target's writes fail."""
+        child = self.children[fault.target]
+        child.fill_disk(full=True)
+        await asyncio.sleep(fault.for_s)
+        child.fill_disk(full=False)
+
+    async def bring_backlog(self, _fault: Fault) -> None:
+        """Let a device come back after two hours; it is waited for like the others."""
+        self.come_back()
+
+    async def _stopped(self, child: Child) -> None:
+        if child.pid is not None and not await asyncio.to_thread(child.stop):
+            self.findings.append(f"{child.name} did not stop within 10 s of SIGTERM")
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            for name in sorted(self.kept - self._busy):
+                child = self.children[name]
+                if child.pid is None:
+                    # Who is struck later must find it running; a second's pause keeps a hopeless start from spinning.
+                    self.ended[f"{name} ended with code {child.code}: {child.last_line().partition(' ')[2]}"] += 1
+                    await asyncio.sleep(1.0)
+                    if name in self.kept and name not in self._busy:
+                        child.start()
+
+    def _add(self, name: str, *arguments: str) -> Child:
+        self.children[name] = Child(name, arguments, self.directory / f"{name}.log")
+        return self.children[name]
+
+    def _said(self, name: str) -> str:
+        log = self.children[name].log
+        return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+    async def stop(self) -> None:
+        """Stop everything but the broker, in the order of the flow."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self.kept.clear()
+        for child in self.children.values():
+            await self._stopped(child)
+
+    def sweep(self) -> int:
+        """End everything that is left, the broker too; return how many processes had left something behind."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        left = sum(child.sweep() for child in self.children.values())
+        if self.broker.pid is not None:
+            os.kill(self.broker.pid, signal.SIGCONT)
+        self.broker.kill()
+        return left
+
+
+async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
+    """Do blocking work, to its end also when nobody waits any more: a broker that starts later than the sweep would stay."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+_ACTS = {
+    "worker SIGKILL": Pipeline.kill, "worker SIGSTOP": Pipeline.freeze, "worker SIGTERM": Pipeline.stop_and_start,
+    "worker joins": Pipeline.join, "snapshots SIGKILL": Pipeline.kill, "snapshots SIGSTOP": Pipeline.freeze,
+    "broker SIGKILL": Pipeline.kill_broker, "broker SIGSTOP": Pipeline.freeze_broker, "disk full": Pipeline.fill_disk,
+    "backlog": Pipeline.bring_backlog,
+}

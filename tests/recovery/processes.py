@@ -1,0 +1,133 @@
+"""The subjects, each in a process of its own, and what can be done to one: start, kill, freeze, fill its disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from streams import clock
+from streams.errors import UnavailableError
+
+STOP_WAIT_S = 10.0
+#: What a writer with a full disk may still write: less than the head of any file that it makes.
+FULL_BYTES = 4096
+
+
+class Child:
+    """One command, started again as often as it is asked to. Its words go into `log` through us, whatever its disk does."""
+
+    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        self.name, self.log = name, log
+        self._arguments = [sys.executable, "-m", *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._groups: list[int] = []
+        self.starts = 0
+        self.frozen = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def code(self) -> int | None:
+        """Exit code of the last start once it has ended; of a signal the negative number."""
+        return None if self._process is None else self._process.poll()
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if self.pid is not None:
+            return
+        # A session of its own: Ctrl-C reaches the harness alone, and its group can be ended as a whole.
+        self._process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                         start_new_session=True)
+        self._groups.append(self._process.pid)
+        self.starts += 1
+        self.frozen = False
+        threading.Thread(target=_pour, args=(self._process.stdout, self.log), daemon=True).start()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone. Nothing happens when it does not run."""
+        if self.pid is not None:
+            self.frozen = number == signal.SIGSTOP or (self.frozen and number != signal.SIGCONT)
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once and wait for that."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def stop(self) -> bool:
+        """Ask it to stop; kill it and return False when it does not within 10 s."""
+        self.send(signal.SIGTERM)
+        self.send(signal.SIGCONT)
+        if self.wait(STOP_WAIT_S):
+            return True
+        self.kill()
+        return False
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for its end; False when it has not come in time."""
+        if self._process is not None:
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return False
+        return True
+
+    def fill_disk(self, *, full: bool) -> None:
+        """Let every write of it to a file fail, or succeed again."""
+        if self.pid is not None:
+            limit = FULL_BYTES if full else resource.RLIM_INFINITY
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    def sweep(self) -> int:
+        """End whatever any start of it has left behind; return how many groups still had a process."""
+        running = set()
+        for process in psutil.process_iter(["status"]):
+            with contextlib.suppress(ProcessLookupError):
+                if process.info["status"] != psutil.STATUS_ZOMBIE:
+                    running.add(os.getpgid(process.pid))
+        left = running & set(self._groups)
+        for group in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self.wait()
+        self._groups = []
+        return len(left)
+
+    def last_line(self) -> str:
+        """What it said last."""
+        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self.log.exists() else []
+        return said[-1][:300] if said else "it said nothing"
+
+
+def quiet_port() -> int:
+    """Return a port below those that the system gives to clients, so that none of them sits on it while the broker is away."""
+    for port in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
+        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 1))
+            return port
+    raise UnavailableError("No port between 20000 and 32000 is free on 127.0.0.1; stop what listens there.")
+
+
+def _pour(source: IO[bytes] | None, log: Path) -> None:
+    """Carry what a process says into its log, each start behind the one before, with the time of each line."""
+    if source is None:
+        return
+    with source, log.open("ab", buffering=0) as out:
+        for line in source:
+            out.write(f"{clock.now_ns() / 1e9:.3f} ".encode() + line)

@@ -1,0 +1,112 @@
+"""What moves: the offsets that the agent has committed, sampled all the time, and how long they stood still after a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams import clock, topology
+from tests.recovery.pipeline import Struck
+from tests.recovery.schedule import ALONE_BEFORE_S
+
+AGENT = "glasses"
+EVERY_S = 0.2
+#: A stall that begins this long after a fault is no longer its doing.
+AFTER_S = 10.0
+_ASK_WAIT_S = 2.0
+
+
+@dataclass
+class Watch:
+    """Times (seconds, monotonic) at which each partition of glasses.captured moved on, or had nothing left to do."""
+
+    broker: str
+    partitions: int = topology.PARTITIONS_DEFAULT
+    moved: dict[int, list[float]] = field(default_factory=dict)
+    samples: list[tuple[float, int, int]] = field(default_factory=list)
+    """Time, batches committed, batches captured."""
+
+    def __post_init__(self) -> None:
+        self._before: dict[int, int] = {}
+        self._tps = [TopicPartition(topology.CAPTURED, number) for number in range(self.partitions)]
+
+    async def run(self) -> None:
+        """Sample until cancelled; a broker that is away or frozen gives no samples."""
+        while True:
+            with contextlib.suppress(Exception):
+                async with self._clients() as (admin, consumer):
+                    while True:
+                        async with asyncio.timeout(_ASK_WAIT_S):
+                            listed = await admin.list_consumer_group_offsets(AGENT, partitions=self._tps)
+                            ends = await consumer.end_offsets(self._tps)
+                        committed = {tp.partition: max(0, listed[tp].offset) for tp in self._tps if tp in listed}
+                        self.note(clock.monotonic_s(), committed, {tp.partition: end for tp, end in ends.items()})
+                        await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(EVERY_S)
+
+    def note(self, at_s: float, committed: dict[int, int], ends: dict[int, int]) -> None:
+        """Take in one sample."""
+        for partition, offset in committed.items():
+            if offset > self._before.get(partition, 0) or offset >= ends.get(partition, 0):
+                self.moved.setdefault(partition, []).append(at_s)
+            self._before[partition] = max(offset, self._before.get(partition, 0))
+        self.samples.append((at_s, sum(self._before.values()), sum(ends.values())))
+
+    @asynccontextmanager
+    async def _clients(self) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker, request_timeout_ms=2000)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker, enable_auto_commit=False, request_timeout_ms=2000)
+        try:
+            async with asyncio.timeout(_ASK_WAIT_S):
+                await admin.start()
+                await consumer.start()
+            yield admin, consumer
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_ASK_WAIT_S):
+                    await asyncio.gather(admin.close(), consumer.stop(), return_exceptions=True)
+
+    def stall_s(self, from_s: float) -> float:
+        """Longest time from `from_s` on in which a partition with work did not move, if it began within AFTER_S of it."""
+        longest = 0.0
+        for times in self.moved.values():
+            reached = from_s
+            for at_s in times:
+                if at_s <= from_s:
+                    continue
+                if reached > from_s + AFTER_S:
+                    break
+                longest = max(longest, at_s - reached)
+                reached = at_s
+        return round(longest, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """How long output stood still after one fault; `alone` when no other fault lasted or followed meanwhile."""
+
+    struck: Struck
+    stall_s: float
+    alone: bool
+
+
+def stalls(watch: Watch, struck: Sequence[Struck], kind: str) -> list[Stall]:
+    """Stalls after each fault of `kind`: of a killed worker from the kill, of a broker from when it answered again."""
+    found = []
+    for one in struck:
+        if one.fault.kind != kind:
+            continue
+        from_s = one.back_s if kind.startswith("broker") else one.began_s
+        stall_s = watch.stall_s(from_s)
+        until_s = from_s + max(stall_s, 1.0)
+        # A worker that was struck shortly before is still on its way back; snapshots and devices hold nobody up.
+        alone = not any(other is not one and other.fault.kind.startswith(("worker", "broker"))
+                        and other.began_s < until_s and other.back_s + ALONE_BEFORE_S > one.began_s + 0.5 for other in struck)
+        found.append(Stall(one, stall_s, alone))
+    return found
