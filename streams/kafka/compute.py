@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from streams import limits
+from streams import limits, metrics
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Core, Fetch, Outcome, Outgoing
 
@@ -52,6 +52,7 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
             raise CoreFailedError(f"{fetch.topic} partition {fetch.partition}: the core fails on the rejected offset {offset}: {reason}")
         if offset is not None:
             poisoned[offset] = reason
+            metrics.count("poisoned_total", topic=fetch.topic)
             log.error("%s partition %d offset %d is rejected: %s", fetch.topic, fetch.partition, offset, reason)
 
 
