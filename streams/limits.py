@@ -36,6 +36,7 @@ HEARTBEAT_INTERVAL_S = 1.0
 TRANSACTION_TIMEOUT_MS = 10_000
 TRANSACTION_BACKOFF_MS = 5                 #: only for CONCURRENT_TRANSACTIONS
 CONNECTION_BACKOFF_MAX_S = 1.0
+OUTSIDE_PAUSE_MAX_S = 5.0                  #: between attempts at a fetch that fails for an outside reason
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 
 METRICS_INTERVAL_S = 5.0

@@ -17,6 +17,7 @@ Labels = tuple[tuple[str, str], ...]
 DECLARED: Mapping[str, tuple[Kind, str]] = {
     "fetch_total": ("counter", "Fetches that were committed, each in one transaction."),
     "fetch_records_total": ("counter", "Records read and committed."),
+    "fetch_retried_total": ("counter", "Attempts at a fetch that failed for an outside reason and were made again."),
     "fetch_compute_seconds_total": ("counter", "Time that the pure call took."),
     "fetch_in_flight_bytes": ("gauge", "Values that were fetched and are not committed yet, all partitions of a worker together."),
     "transaction_seconds_total": ("counter", "Time from the begin of a transaction to the end of its commit."),

@@ -96,19 +96,23 @@ def _field(record: Received, name: str) -> str:
 def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     """The core of each agent; training fits in a child process of its own."""
     policy: Policy = context.kept["policy"]
-    pool = ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
-    context.kept["pool"] = pool
+    context.kept["pool"] = _new_pool()
 
     async def history(offset: int) -> Sequence[Received]:
         return [record for record in await read_all(context.broker, EXAMPLES, 0) if record.offset <= offset]
 
     async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, fit_and_measure, pairs, evaluation)
+            return await asyncio.get_running_loop().run_in_executor(context.kept["pool"], fit_and_measure, pairs, evaluation)
         except BrokenProcessPool:
-            raise UnavailableError("the child process that fits models ended; start the worker again, nothing is lost") from None
+            context.kept["pool"] = _new_pool()
+            raise UnavailableError("the child process that fits models ended; there is a new one") from None
 
     return {"glasses": GlassesCore(policy, context.kept["models"]), "training": TrainingCore(policy, history, fit)}
+
+
+def _new_pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
 
 
 def _ignore_interrupt() -> None:

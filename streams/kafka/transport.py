@@ -24,7 +24,8 @@ from faust.types import TP, ConsumerMessage
 
 from streams import limits, metrics
 from streams.events.record import Core
-from streams.kafka.partition import Delivery, PartitionOwner
+from streams.kafka.ownership import Delivery
+from streams.kafka.partition import PartitionOwner
 
 log = logging.getLogger(__name__)
 
