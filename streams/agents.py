@@ -10,7 +10,7 @@ import faust
 
 from streams import limits, topology
 from streams.events.record import Core
-from streams.kafka.partition import Delivery
+from streams.kafka.ownership import Delivery
 from streams.kafka.transport import batch_transport, end_process
 
 REBALANCE_TIMEOUT_S = 30.0

@@ -50,7 +50,7 @@ class FittingChild:
             return await loop.run_in_executor(self._pool, functools.partial(function, *arguments, **named))
         except BrokenProcessPool:
             self.close()
-            raise UnavailableError("the child process that fits models ended; start the worker again, nothing is lost") from None
+            raise UnavailableError("the child process that fits models ended; there is a new one at the next try") from None
         finally:
             self._running -= 1
             if not self._running:

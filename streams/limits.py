@@ -29,6 +29,8 @@ ATTRIBUTE_COMBINATIONS_MAX = 4096          #: memoised zone decisions
 FETCH_RECORDS_MAX = 5000
 FETCH_WAIT_MS = 150
 FETCHES_IN_FLIGHT_MAX = 2                  #: per partition
+FETCH_BYTES_MAX = 4 * 1024 * 1024          #: values of one fetch
+FETCHED_BYTES_MAX = 32 * 1024 * 1024       #: values in flight in a worker, all its partitions together
 STATE_RECORD_BYTES_MAX = 512 * 1024        #: of one entry of a checkpoint; a longer one is written in parts
 CHECKPOINT_INTERVAL_S = 5.0
 SESSION_TIMEOUT_S = 6.0
@@ -37,7 +39,10 @@ TRANSACTION_TIMEOUT_MS = 10_000
 COLLECT_AFTER_OBJECTS = 100_000            #: containers that a fetch of large batches makes; Python's own figure is 700
 TRANSACTION_BACKOFF_MS = 5                 #: only for CONCURRENT_TRANSACTIONS
 CONNECTION_BACKOFF_MAX_S = 1.0
+OUTSIDE_PAUSE_MAX_S = 5.0                  #: between attempts at a fetch that fails for an outside reason
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
+
+METRICS_INTERVAL_S = 5.0
 
 # Store
 PUBLISH_INTERVAL_MS = 500

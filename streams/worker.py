@@ -15,7 +15,7 @@ from typing import Any
 
 import faust
 
-from streams import limits, topology
+from streams import limits, metrics, topology
 from streams.agents import build_app
 from streams.errors import MalformedError, SightlineError, UnavailableError
 from streams.events.record import Core, Received
@@ -80,6 +80,7 @@ class TableFollower:
                     self._on_record(record)
                 except Exception as error:  # noqa: BLE001  a bad record must not stop the worker
                     self.refused += 1
+                    metrics.count("passed_over_total", topic=self._topic)
                     place = f"{self._topic} partition {record.partition} offset {record.offset}"
                     # Without the traceback: foreign exceptions quote the value they choke on.
                     reason = str(error) if isinstance(error, MalformedError) else type(error).__name__
@@ -117,7 +118,7 @@ async def _no_preparation(_context: WorkerContext) -> None:
 
 def run_worker(
     broker: str, policy: str, make_cores: MakeCores, *, prepare: Prepare = _no_preparation, partitions: int = topology.PARTITIONS_DEFAULT,
-    on_ready: Callable[[], None] = lambda: None,
+    on_ready: Callable[[], None] = lambda: None, metrics_path: Path | None = None,
 ) -> int:
     """Run the agents until SIGINT or SIGTERM; returns the exit code.
 
@@ -137,6 +138,8 @@ def run_worker(
         Partition count of the topics that follow devices.
     on_ready
         Called once both apps have started.
+    metrics_path
+        File to which `streams.metrics` is written every METRICS_INTERVAL_S; none when None.
 
     Raises
     ------
@@ -145,7 +148,24 @@ def run_worker(
     InputError
         The topics have another partition count.
     """
-    return asyncio.run(_run(WorkerContext(broker, policy, partitions), make_cores, prepare, on_ready))
+    async def work() -> int:
+        measuring = asyncio.create_task(_write_metrics(metrics_path)) if metrics_path else None
+        try:
+            return await _run(WorkerContext(broker, policy, partitions), make_cores, prepare, on_ready)
+        finally:
+            if measuring is not None:
+                measuring.cancel()
+
+    return asyncio.run(work())
+
+
+async def _write_metrics(path: Path) -> None:
+    while True:
+        try:
+            metrics.write(path)
+        except OSError as error:
+            log.warning("Metrics could not be written: %r", error)
+        await asyncio.sleep(limits.METRICS_INTERVAL_S)
 
 
 async def _run(context: WorkerContext, make_cores: MakeCores, prepare: Prepare, on_ready: Callable[[], None]) -> int:

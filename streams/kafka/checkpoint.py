@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from streams import limits, topology
+from streams import limits, metrics, topology
 from streams.errors import InputError
 from streams.events.record import Headers, Outgoing, Received
 from streams.kafka.reader import read_all
@@ -36,6 +36,9 @@ class Checkpoint:
 def outputs(agent: str, partition: int, entries: Mapping[str, bytes], next_offset: int, timestamp_ms: int) -> list[Outgoing]:
     """Return the records that store `entries` as of `next_offset`, to be written in the transaction that commits it."""
     checkpoint = orjson.dumps({"offset": next_offset})
+    metrics.count("state_entries_total", len(entries), agent=agent)
+    metrics.count("state_written_bytes_total", sum(map(len, entries.values())), agent=agent)
+    metrics.highest("state_bytes_max", max(map(len, entries.values()), default=0), agent=agent)
     return [
         Outgoing(topology.STATE, partition, f"{agent}/{partition}/{part_name}".encode(), value, headers, timestamp_ms)
         for name, whole in (*entries.items(), (CHECKPOINT_NAME, checkpoint))

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from streams import limits
+from aiokafka.errors import KafkaError
+
+from streams import limits, metrics
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Core, Fetch, Outcome, Outgoing
 
@@ -19,6 +21,8 @@ State = TypeVar("State")
 #: A record's own size must leave room for the batch around it.
 OUTPUT_BYTES_MAX = limits.MESSAGE_BYTES_MAX - 4096
 _TRIES_MAX = 4
+#: Errors that no record is to blame for: a broker, a disk or a child process is away.
+OUTSIDE = (UnavailableError, KafkaError, OSError)
 
 
 class CoreFailedError(Exception):
@@ -39,7 +43,7 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
     ------
     CoreFailedError
         The core fails on a record that is already poisoned, or fails for ever new reasons.
-    UnavailableError
+    UnavailableError, KafkaError, OSError
         Something outside that the core needs is away; no record is rejected for that.
     """
     poisoned: dict[int, str] = {}
@@ -52,6 +56,7 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
             raise CoreFailedError(f"{fetch.topic} partition {fetch.partition}: the core fails on the rejected offset {offset}: {reason}")
         if offset is not None:
             poisoned[offset] = reason
+            metrics.count("poisoned_total", topic=fetch.topic)
             log.error("%s partition %d offset %d is rejected: %s", fetch.topic, fetch.partition, offset, reason)
 
 
@@ -77,8 +82,8 @@ async def _once(
         outcome = await core.process(state, fetch, silent=silent, poisoned=poisoned)
         for output in outcome.outputs:
             _check_size(output)
-    except UnavailableError:
-        raise  # something outside is away; no record is to blame
+    except OUTSIDE:
+        raise
     except Exception as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
         return None, _reason(error)
     return outcome, ""

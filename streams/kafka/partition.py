@@ -6,29 +6,28 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from streams import clock, limits, topology
-from streams.errors import InputError, UnavailableError
-from streams.events.record import Core, Fetch, stamp_ns
-from streams.kafka import checkpoint
-from streams.kafka.compute import compute
+from streams import clock, limits, metrics, topology
+from streams.errors import InputError
+from streams.events.record import Core, Fetch
+from streams.kafka import budget, checkpoint
+from streams.kafka.compute import OUTSIDE, compute
+from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.reader import Follower, committed_offsets, outside_sentence
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
 
 log = logging.getLogger(__name__)
 
 State = TypeVar("State")
-#: With 2 fetches in flight on 4 partitions this keeps a worker under 32 MB.
-FETCH_BYTES_MAX = 4 * 1024 * 1024
+#: Bytes of a value, until a first read has shown what they are.
+_VALUE_BYTES_FIRST = 64 * 1024
 #: After being fenced, long enough for a heartbeat to learn that the partition is somebody else's by now.
 FENCED_PAUSE_S = limits.HEARTBEAT_INTERVAL_S
 WAIT_BROKER_S = 10.0
-STOP_WORK_S = 1.5
 _POLL_S = 0.5
 
 
@@ -48,89 +47,12 @@ class Feed(Protocol):
         """Hand a delivery to the agent of this partition."""
 
 
-@dataclass(eq=False)
-class Ownership(Generic[State]):
-    """One time of owning a partition: a producer, the state after the last commit, and where the next fetch begins.
-
-    Delivery: exactly once. `state` and `next_offset` change after the commit only, so a failed transaction leaves them as committed.
-    """
-
-    agent: str
-    core: Core[State]
-    writer: TransactionWriter
-    state: State
-    next_offset: int
-    saved: State | None
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
-    ended: bool = False
-    saved_s: float = field(default_factory=clock.monotonic_s)
-    lost: asyncio.Future[ProducerLostError] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    work: asyncio.Task[None] | None = None
-
-    async def process(self, fetch: Fetch) -> None:
-        """Compute first, transact last, change the state in memory after that. Fetches of an ended ownership are left alone.
-
-        Raises
-        ------
-        CoreFailedError
-            The core fails for another reason than its data.
-        """
-        if self.ended:
-            return
-        self.work = asyncio.create_task(self._step(fetch))
-        try:
-            # The agent may be cancelled at any moment; a transaction is better finished than left open.
-            await asyncio.shield(self.work)
-        except ProducerLostError as error:
-            self.ended = True
-            if not self.lost.done():
-                self.lost.set_result(error)
-        finally:
-            self.slots.release()
-
-    async def _step(self, fetch: Fetch) -> None:
-        if fetch.records[0].offset < self.next_offset:
-            raise ProducerLostError(f"offset {fetch.records[0].offset} came again, expected {self.next_offset} or later")
-        outcome = await compute(self.core, self.state, fetch, silent=False)
-        outputs = list(outcome.outputs)
-        now_s = clock.monotonic_s()
-        save = outcome.checkpoint or self.saved is None or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
-        if save:
-            entries = self.core.save(self.saved, outcome.state)
-            outputs += checkpoint.outputs(self.agent, fetch.partition, entries, fetch.next_offset, stamp_ns(fetch.records[-1]) // 1_000_000)
-        await self.writer.write(outputs, fetch.next_offset)
-        self.state, self.next_offset = outcome.state, fetch.next_offset
-        if save:
-            self.saved, self.saved_s = outcome.state, now_s
-
-    async def end(self) -> None:
-        """Let a running fetch finish for 1.5 s, then abort it; close the producer."""
-        self.ended = True
-        if self.work is not None and not self.work.done():
-            await asyncio.wait({self.work}, timeout=STOP_WORK_S)
-            self.work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self.work
-        await self.writer.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A fetch on its way to the agent, with the ownership it was read under."""
-
-    ownership: Ownership[Any]
-    fetch: Fetch
-
-    async def process(self) -> None:
-        """Process the fetch in its transaction, unless its ownership has ended meanwhile."""
-        await self.ownership.process(self.fetch)
-
-
 class PartitionOwner(Generic[State]):
     """Keeps one assigned partition going until it is revoked, going through the assignment order whenever its producer is lost."""
 
     def __init__(self, broker: str, agent: str, core: Core[State], tp: TopicPartition, feed: Feed) -> None:
         self._broker, self._agent, self._core, self._tp, self._feed = broker, agent, core, tp, feed
+        self._value_bytes = _VALUE_BYTES_FIRST
 
     async def run(self) -> None:
         """Own the partition until cancelled.
@@ -147,7 +69,7 @@ class PartitionOwner(Generic[State]):
             began_s = clock.monotonic_s()
             try:
                 await self._own()
-            except (ProducerLostError, UnavailableError, KafkaError) as error:
+            except (ProducerLostError, *OUTSIDE) as error:
                 # One that went well for a while starts again at the shortest pause.
                 pause_s = FENCED_PAUSE_S / 4 if clock.monotonic_s() - began_s > WAIT_BROKER_S else min(pause_s * 2, FENCED_PAUSE_S)
                 log.warning("%s %s partition %d goes through assignment again in %.1f s: %s",
@@ -156,6 +78,7 @@ class PartitionOwner(Generic[State]):
 
     async def _own(self) -> None:
         """Go through the assignment, always in this order: each step relies on the one before."""
+        metrics.count("assignment_total", agent=self._agent, partition=str(self._tp.partition))
         writer = TransactionWriter(self._broker, self._agent, self._tp)
         ownership: Ownership[State] | None = None
         try:
@@ -212,6 +135,7 @@ class PartitionOwner(Generic[State]):
 
     async def _deliver(self, ownership: Ownership[State]) -> None:
         """Deliver fetches until the producer is lost; raises what ended it."""
+        budget.WORKER.join(ownership)
         pump = asyncio.create_task(self._pump(ownership))
         try:
             ends: tuple[asyncio.Future[Any], ...] = (pump, ownership.lost)
@@ -223,24 +147,30 @@ class PartitionOwner(Generic[State]):
             pump.cancel()
             with contextlib.suppress(asyncio.CancelledError, KafkaError):
                 await pump
+            budget.WORKER.leave(ownership)
 
     async def _pump(self, ownership: Ownership[State]) -> None:
         while True:
             await ownership.slots.acquire()
-            records = await self._fetch(ownership)
-            await self._feed.deliver(self._tp, Delivery(ownership, Fetch(self._tp.topic, self._tp.partition, records)))
+            records, size_bytes = await self._fetch(ownership)
+            await self._feed.deliver(self._tp, Delivery(ownership, Fetch(self._tp.topic, self._tp.partition, records), size_bytes))
 
-    async def _fetch(self, ownership: Ownership[State]) -> list[ConsumerRecord]:
-        """Wait for a record, then take what is there up to a bound, or what comes within the time that lets a small fetch fill."""
+    async def _fetch(self, ownership: Ownership[State]) -> tuple[list[ConsumerRecord], int]:
+        """Wait for a record, then take what is there up to a bound, or what comes within the time that lets a small fetch fill.
+
+        The bounds are records, bytes, and what the worker's budget leaves. Also returns the bytes, which it has taken of the budget.
+        """
         collected: list[ConsumerRecord] = []
         size, deadline_s = 0, 0.0
-        while len(collected) < limits.FETCH_RECORDS_MAX and size < FETCH_BYTES_MAX:
+        while len(collected) < limits.FETCH_RECORDS_MAX and size < limits.FETCH_BYTES_MAX:
             left_s = deadline_s - clock.monotonic_s() if collected else _POLL_S
-            if left_s <= 0:
+            room = await self._room(ownership, size)
+            if left_s <= 0 or room <= 0:
                 break
+            most = min(max(room // self._value_bytes, 1), limits.FETCH_RECORDS_MAX - len(collected))
             try:
                 await self._feed.flowing()
-                some = await self._feed.records(self._tp, left_s, limits.FETCH_RECORDS_MAX - len(collected))
+                some, taken = await self._read(ownership, left_s, most)
             except NoOffsetForPartitionError:
                 # aiokafka looked for a committed offset before the explicit seek, and says so only now.
                 await self._feed.seek(self._tp, ownership.next_offset)
@@ -250,5 +180,25 @@ class PartitionOwner(Generic[State]):
             if some and not collected:
                 deadline_s = clock.monotonic_s() + limits.FETCH_WAIT_MS / 1000
             collected += some
-            size += sum(len(record.value or b"") for record in some)
-        return collected
+            size += taken
+        return collected, size
+
+    async def _room(self, ownership: Ownership[State], size: int) -> int:
+        """Bytes that the next read may bring. One that waits for a first record waits on the partition's own share."""
+        if size:
+            return min(budget.WORKER.room_bytes(ownership), limits.FETCH_BYTES_MAX - size)
+        await budget.WORKER.wait_for_room(ownership)
+        return min(budget.WORKER.room_bytes(ownership, common=False) or self._value_bytes, limits.FETCH_BYTES_MAX)
+
+    async def _read(self, ownership: Ownership[State], timeout_s: float, most: int) -> tuple[Sequence[ConsumerRecord], int]:
+        """Read at most `most` records; holds what they are expected to take of the budget meanwhile, and what they take afterwards."""
+        taken = 0
+        budget.WORKER.expect(ownership, most * self._value_bytes)
+        try:
+            some = await self._feed.records(self._tp, timeout_s, most)
+            if some:
+                taken = sum(len(record.value or b"") for record in some)
+                self._value_bytes = max(taken // len(some), 1)
+        finally:
+            budget.WORKER.take(ownership, taken)
+        return some, taken

@@ -22,10 +22,11 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams import limits
+from streams import limits, metrics
 from streams.events.record import Core
 from streams.kafka.connection import let_go
-from streams.kafka.partition import Delivery, PartitionOwner
+from streams.kafka.ownership import Delivery
+from streams.kafka.partition import PartitionOwner
 
 log = logging.getLogger(__name__)
 
@@ -187,9 +188,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[ConsumerRecord]:
         """Read records of one partition in the consumer's thread."""
-        fetcher = self._thread._ensure_consumer()._fetcher
-        fetched = await self._in_thread(fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records))
+        consumer = self._thread._ensure_consumer()
+        fetched = await self._in_thread(consumer._fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records))
         records: Sequence[ConsumerRecord] = fetched.get(tp, ())
+        if records and (end := consumer.highwater(tp)) is not None:
+            metrics.gauge("lag_records", end - records[-1].offset - 1, agent=self.agent, partition=str(tp.partition))
         return records
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:

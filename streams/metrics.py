@@ -1,0 +1,74 @@
+"""What a worker counts and measures, as text that Prometheus reads.
+
+A module of plain numbers: one process, one event loop. Names begin with the part that they are about (`fetch`, `state`, ...), carry
+their unit, and all are declared in `DECLARED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["counter", "gauge"]
+Labels = tuple[tuple[str, str], ...]
+
+#: Every name with its kind and what it says.
+DECLARED: Mapping[str, tuple[Kind, str]] = {
+    "fetch_total": ("counter", "Fetches that were committed, each in one transaction."),
+    "fetch_records_total": ("counter", "Records read and committed."),
+    "fetch_retried_total": ("counter", "Attempts at a fetch that failed for an outside reason and were made again."),
+    "fetch_compute_seconds_total": ("counter", "Time that the pure call took."),
+    "fetch_in_flight_bytes": ("gauge", "Values that were fetched and are not committed yet, all partitions of a worker together."),
+    "transaction_seconds_total": ("counter", "Time from the begin of a transaction to the end of its commit."),
+    "output_total": ("counter", "Records written and committed, by topic; glasses.rejected counts what was refused."),
+    "poisoned_total": ("counter", "Records that bisection found and that were rejected without being looked into."),
+    "assignment_total": ("counter", "Times that a partition went through the assignment order."),
+    "state_bytes_max": ("gauge", "The largest entry among all that checkpoints of this worker wrote: a device's state."),
+    "state_entries_total": ("counter", "Entries written by checkpoints."),
+    "state_written_bytes_total": ("counter", "Bytes written by checkpoints."),
+    "passed_over_total": ("counter", "Records of a compacted topic that no stage of ours wrote, by topic."),
+    "lag_records": ("gauge", "How far a partition was behind its newest record when it was last read."),
+}
+_values: dict[str, dict[Labels, float]] = {}
+
+
+def count(name: str, amount: float = 1, **labels: str) -> None:
+    """Add to a counter."""
+    values = _values.setdefault(name, {})
+    key = tuple(labels.items())
+    values[key] = values.get(key, 0) + amount
+
+
+def gauge(name: str, value: float, **labels: str) -> None:
+    """Set a gauge."""
+    _values.setdefault(name, {})[tuple(labels.items())] = value
+
+
+def highest(name: str, value: float, **labels: str) -> None:
+    """Set a gauge if `value` is more than it was."""
+    gauge(name, max(value, read(name, **labels)), **labels)
+
+
+def read(name: str, **labels: str) -> float:
+    """Return a number; 0 for one that was never set."""
+    return _values.get(name, {}).get(tuple(labels.items()), 0)
+
+
+def text() -> str:
+    """All numbers in Prometheus' text exposition format, version 0.0.4."""
+    lines: list[str] = []
+    for name, (kind, says) in DECLARED.items():
+        if name in _values:
+            lines += [f"# HELP sightline_{name} {says}", f"# TYPE sightline_{name} {kind}"]
+            for labels, value in _values[name].items():
+                shown = ",".join(f'{label}="{said}"' for label, said in labels)
+                lines.append(f"sightline_{name}{{{shown}}} {value:.15g}" if labels else f"sightline_{name} {value:.15g}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def write(path: Path) -> None:
+    """Write `text` to a file in one move, for a collector of text files: a reader never sees half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text(), encoding="utf-8")
+    temporary.replace(path)
