@@ -1,0 +1,52 @@
+"""Ours as a subject: `python -m bench.worker HOST:PORT --mode on --agent NAME` is `sightline worker` under another agent's name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cores import ForwardCore, GatedCore, ZonesCore, without_lineage
+from streams import preparation, settings, topology
+from streams.events.record import Core
+from streams.topology import CAPTURED, ZONED
+from streams.worker import WorkerContext, run_worker
+
+MODES = ("forward", "zones", "off", "on")
+
+
+def _core(mode: str, context: WorkerContext, target: str) -> Core[Any]:
+    if mode == "forward":
+        return ForwardCore(target)
+    if mode == "zones":
+        return ZonesCore(context.kept["policy"], context.kept["models"])
+    return without_lineage(context.kept["policy"], context.kept["models"])
+
+
+@click.command()
+@click.argument("broker")
+@click.option("--mode", type=click.Choice(MODES), default="on", show_default=True)
+@click.option("--agent", default="bench", show_default=True, help="Group, transactional ids and state are under this name.")
+@click.option("--source", default=CAPTURED, show_default=True)
+@click.option("--target", default=ZONED, show_default=True, help="Where mode forward writes.")
+@click.option("--gate", type=click.Path(path_type=Path), default=None, help="Process nothing before this file exists.")
+def main(*, broker: str, mode: str, agent: str, source: str, target: str, gate: Path | None) -> None:
+    """Run one worker until a signal."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # Every run reads the same topic from its beginning: what remembers how far it came is the agent's name.
+    topology.AGENTS = {**topology.AGENTS, agent: source}
+
+    def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
+        cores = {} if mode == "forward" else dict(preparation.make_cores(context))
+        core = cores.pop("glasses") if mode == "on" else _core(mode, context, target)
+        return {**cores, agent: core if gate is None else GatedCore(core, gate)} if mode == "on" else {agent: core}
+
+    prepare = {} if mode == "forward" else {"prepare": preparation.prepare}
+    raise SystemExit(run_worker(broker, settings.POLICY, make_cores, on_ready=lambda: click.echo("worker ready"), **prepare))
+
+
+if __name__ == "__main__":
+    main()
