@@ -1,8 +1,9 @@
-"""`make bench` and `make bench-full`: what Sightline does in a second, what it costs, and how long it takes, beside what one would pick instead."""
+"""`make bench` and `make bench-full`: what Sightline does in a second, costs and takes, beside what one would pick instead."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import tempfile
 from pathlib import Path
@@ -12,12 +13,17 @@ import click
 import orjson
 
 from bench import report
+from bench.faults import rest, stalls
+from bench.latency import latency
 from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING
 from bench.race import prepared, race, ratios, summary
+from bench.scale import scale
+from bench.stages import stages
 from bench.subjects import SUBJECTS
 from streams.kafka.broker import EmbeddedBroker, free_port
 
 TINY_BATCHES = 400
+STAGE_BATCHES, SCALE_BATCHES, REST_S = 20_000, 40_000, 60.0
 
 
 @click.command()
@@ -25,12 +31,14 @@ TINY_BATCHES = 400
 @click.option("--rounds", type=click.IntRange(1), default=None, help="Rounds of the race.  [default: 3, 5 with --full]")
 @click.option("--only", multiple=True, type=click.Choice([subject.name for subject in SUBJECTS]), help="Race these alone; may be repeated.")
 @click.option("--full", is_flag=True, help="Also scale, latency, memory, cost a stage, cost at rest, stalls.")
+@click.option("--memory-minutes", default=20.0, show_default=True, help="With --full: how long memory is watched; 0 leaves it out.")
 @click.option("--tiny", is_flag=True, help="One round of 400 batches, nothing kept: shows that it runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
-def main(*, batches: int, rounds: int | None, only: tuple[str, ...], full: bool, tiny: bool, as_json: bool) -> None:
+def main(*, batches: int, rounds: int | None, only: tuple[str, ...], full: bool, memory_minutes: float, tiny: bool, as_json: bool) -> None:
     """Race the transport and the pipeline against the peers, on an embedded broker."""
     # Asked to end otherwise than by Ctrl-C it must not leave a broker behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     rounds = 1 if tiny else rounds or (5 if full else 3)
     batches = TINY_BATCHES if tiny else batches
     skipped = report.skipped()
@@ -47,6 +55,8 @@ def main(*, batches: int, rounds: int | None, only: tuple[str, ...], full: bool,
             counted = asyncio.run(race(broker, Path(directory), ids, subjects, rounds, _say, warm=not tiny))
         finally:
             broker.stop()
+        if full:
+            result["tables"] = _full(Path(directory), memory_minutes)
     result |= {"subjects": summary(subjects, counted), "ratios": ratios(counted)}
     if not tiny:
         _say(f"kept in {report.keep(result)}")
@@ -54,6 +64,13 @@ def main(*, batches: int, rounds: int | None, only: tuple[str, ...], full: bool,
         click.echo(orjson.dumps(result))
     else:
         report.show(result)
+
+
+def _full(directory: Path, memory_minutes: float) -> dict[str, Any]:
+    """Everything beside the race, each on a broker of its own; what one leaves behind would slow the next."""
+    return {**stages(STAGE_BATCHES), **asyncio.run(scale(directory / "scale", SCALE_BATCHES, _say)),
+            **asyncio.run(latency(directory / "latency", memory_minutes, _say)), **asyncio.run(rest(directory / "rest", REST_S)),
+            **asyncio.run(stalls(directory / "stalls", _say))}
 
 
 def _say(sentence: str) -> None:

@@ -24,7 +24,7 @@ _BEGIN_SHARE = 0.1
 
 async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()) -> None:
     """Create output topics whose records carry the time at which the broker appended them; `topics` give further configuration."""
-    configs: dict[str, Mapping[str, str]] = {**dict.fromkeys(names, {}), **{topic.name: topic.config for topic in topics}}
+    configs: dict[str, Mapping[str, str]] = {**{name: {} for name in names}, **{topic.name: topic.config for topic in topics}}
     async with administering(broker) as admin:
         await admin.create_topics([
             NewTopic(name, PARTITIONS_DEFAULT, 1, topic_configs={
@@ -88,20 +88,23 @@ class Output:
                 self.records += [(tp.partition, record.timestamp, dict(record.headers).get("ce_id", b"")) for record in some]
 
 
-async def count(output: Output, wanted: Collection[bytes], subject: Part, broker_pid: int | None, timeout_s: float) -> Counted:
-    """Wait until every id of `wanted` has come. TimeoutError when it does not within `timeout_s` seconds, or the subject ends."""
+async def count(output: Output, wanted: Collection[bytes], parts: Sequence[Part], broker_pid: int | None, timeout_s: float) -> Counted:
+    """Wait until every id of `wanted` has come from the subject's processes.
+
+    TimeoutError when that does not happen within `timeout_s` seconds, or one of them ends.
+    """
     started_s = clock.monotonic_s()
     first_s, before = 0.0, (0, 0.0, 0.0)
     async with asyncio.timeout(timeout_s):
         while (written := await output.written()) < len(wanted):
             if written and not first_s:
                 first_s = clock.monotonic_s() - started_s
-                before = (written, cpu_s(subject.process.pid), cpu_s(broker_pid))
-            await _pause(subject)
-        used = (written - before[0], cpu_s(subject.process.pid) - before[1], cpu_s(broker_pid) - before[2]) if first_s else (0, 0.0, 0.0)
+                before = (written, _cpu_s(parts), cpu_s(broker_pid))
+            await _pause(parts)
+        used = (written - before[0], _cpu_s(parts) - before[1], cpu_s(broker_pid) - before[2]) if first_s else (0, 0.0, 0.0)
         await output.read()
         while missing_from(output, wanted):
-            await _pause(subject)
+            await _pause(parts)
             await output.read()
     ours = [(at_ms, one) for _, at_ms, one in output.records if one in wanted]
     ids = {one for _, one in ours}
@@ -128,7 +131,11 @@ def _micro(seconds: float, number: int) -> float:
     return round(seconds / number * 1e6, 1) if number else 0.0
 
 
-async def _pause(subject: Part) -> None:
-    if subject.process.poll() is not None:
+def _cpu_s(parts: Sequence[Part]) -> float:
+    return sum(cpu_s(part.process.pid) for part in parts)
+
+
+async def _pause(parts: Sequence[Part]) -> None:
+    if any(part.process.poll() is not None for part in parts):
         raise TimeoutError
     await asyncio.sleep(_PAUSE_S)

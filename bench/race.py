@@ -52,8 +52,8 @@ async def race(broker: EmbeddedBroker, directory: Path, ids: Ids, subjects: Sequ
         for subject in (*subjects[at:], *subjects[:at]):
             found = await _one(subject, broker, directory, part_of(ids, subject.share), number)
             counted[subject.name].append(found)
-            say(f"round {number + 1}  {subject.name:10} {found.batches_per_s:>8,.0f} batches/s   CPU a batch {found.cpu_us:>6.1f} µs, broker "
-                f"{found.broker_cpu_us:.1f} µs")
+            say(f"round {number + 1}  {subject.name:10} {found.batches_per_s:>8,.0f} batches/s   CPU a batch {found.cpu_us:>6.1f} µs, "
+                f"broker {found.broker_cpu_us:.1f} µs")
     return counted
 
 
@@ -63,12 +63,12 @@ async def _one(subject: Subject, broker: EmbeddedBroker, directory: Path, wanted
     async with Output(broker.address, subject.target(number)) as output:
         part = subject.start(broker.address, number, directory)
         try:
-            return await count(output, wanted, part, broker.pid, TIMEOUT_S)
+            return await count(output, wanted, [part], broker.pid, TIMEOUT_S)
         except TimeoutError:
             code = part.process.poll()
             what = f"ran for {TIMEOUT_S:.0f} s" if code is None else f"ended with code {code}"
-            raise click.ClickException(f"{subject.name} {what}; {len(missing_from(output, wanted)):,} of {len(wanted):,} batches are missing "
-                                       f"from its output: {part.last_line()}") from None
+            raise click.ClickException(f"{subject.name} {what}; {len(missing_from(output, wanted)):,} of {len(wanted):,} batches are "
+                                       f"missing from its output: {part.last_line()}") from None
         finally:
             await asyncio.to_thread(part.stop)
 

@@ -77,7 +77,8 @@ def show(result: Mapping[str, Any]) -> None:
              f"{one['lowest']:,.0f} … {one['highest']:,.0f}", f"{one['cpu_us']:.0f} + {one['broker_cpu_us']:.0f}",
              ", ".join(_ratio(ratio) for ratio in result["ratios"] if ratio["subject"] == name))
             for name, one in subjects.items()]
-    emit_table(("subject", "does", "delivery", "batches/s", "events/s", "lowest … highest", "CPU µs a batch + broker's", "ratios (bar)"), rows)
+    emit_table(("subject", "does", "delivery", "batches/s", "events/s", "lowest … highest", "CPU µs a batch + broker's", "ratios (bar)"),
+               rows)
     whole = max((max(one["batches"]) for one in subjects.values()), default=0)
     fewer = [f"{name} the first {max(one['batches']):,}" for name, one in subjects.items() if max(one["batches"]) < whole]
     work = f"{whole:,} batches a round" + (f", {', '.join(fewer)} of them" if fewer else "")
@@ -94,7 +95,7 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 def _ratio(ratio: Mapping[str, Any]) -> str:
-    return f"{ratio['ratio']:.2f} × {ratio['over']} (≥ {ratio['least']:g}{'' if ratio['reached'] else ', NOT REACHED'})"
+    return f"{ratio['ratio']:.2f} x {ratio['over']} (≥ {ratio['least']:g}{'' if ratio['reached'] else ', NOT REACHED'})"
 
 
 def _plain(rows: Sequence[Mapping[str, Any]]) -> None:

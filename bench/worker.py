@@ -40,12 +40,14 @@ def main(*, broker: str, mode: str, agent: str, source: str, target: str, gate: 
     topology.AGENTS = {**topology.AGENTS, agent: source}
 
     def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
-        cores = {} if mode == "forward" else dict(preparation.make_cores(context))
-        core = cores.pop("glasses") if mode == "on" else _core(mode, context, target)
-        return {**cores, agent: core if gate is None else GatedCore(core, gate)} if mode == "on" else {agent: core}
+        cores = dict(preparation.make_cores(context)) if mode == "on" else {"glasses": _core(mode, context, target)}
+        core = cores.pop("glasses")
+        return {**cores, agent: core if gate is None else GatedCore(core, gate)}
 
-    prepare = {} if mode == "forward" else {"prepare": preparation.prepare}
-    raise SystemExit(run_worker(broker, settings.POLICY, make_cores, on_ready=lambda: click.echo("worker ready"), **prepare))
+    def say() -> None:
+        click.echo("worker ready")
+
+    raise SystemExit(run_worker(broker, settings.POLICY, make_cores, prepare=preparation.prepare, on_ready=say))
 
 
 if __name__ == "__main__":
