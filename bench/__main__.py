@@ -23,7 +23,7 @@ from bench.subjects import SUBJECTS
 from streams.kafka.broker import EmbeddedBroker, free_port
 
 TINY_BATCHES = 400
-STAGE_BATCHES, SCALE_BATCHES, REST_S = 20_000, 40_000, 60.0
+STAGE_BATCHES, SCALE_BATCHES, REST_S = 20_000, 80_000, 60.0
 
 
 @click.command()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bench.peers import ADDED
 from streams.emit import records_of
-from streams.events.record import Core, Fetch, Outcome, Outgoing
+from streams.events.record import Fetch, Outcome, Outgoing
 from streams.pipeline import GlassesCore, Models, PartitionState
 from streams.policy.policy import Policy
 from streams.zones import stage as zones
@@ -53,20 +51,6 @@ class ZonesCore(GlassesCore):
         records = records_of(step, self.policy, (fetch.topic, fetch.partition), {}, f"glasses/{fetch.partition}".encode(),
                              fetch.records[-1].timestamp)
         return Outcome(PartitionState(state.model_version, {**state.devices, **devices}), records)
-
-
-class GatedCore:
-    """Another core that begins when a file appears, so that all workers of a group have their partitions before the clock runs."""
-
-    def __init__(self, core: Core[Any], gate: Path) -> None:
-        self._core, self._gate = core, gate
-        self.empty, self.restore, self.save = core.empty, core.restore, core.save
-
-    async def process(self, state: Any, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[Any]:
-        """Wait for the file, then process as the other core does."""
-        while not self._gate.exists():
-            await asyncio.sleep(0.05)
-        return await self._core.process(state, fetch, silent=silent, poisoned=poisoned)
 
 
 def without_lineage(policy: Policy, models: Models) -> GlassesCore:

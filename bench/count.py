@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import linear_regression
 
 import xxhash
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,8 +19,6 @@ from streams.topology import PARTITIONS_DEFAULT, Topic
 
 #: Between two looks at the end of the output (one small request): records are read only when there are enough of them.
 _PAUSE_S = 0.2
-#: The rate counts from here: what comes before falls to imports, joining a group, the first fetch of each partition, cold caches.
-_BEGIN_SHARE = 0.1
 
 
 async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()) -> None:
@@ -36,9 +35,11 @@ async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()
 class Counted:
     """Committed output of one subject in one round.
 
-    `batches_per_s` is the slope from a tenth of the output to its end, by append time. `first_s` is how long after the start the first
-    output was seen. `repeated` are outputs of batches that were written before; `checksum` is XXH3-64 over the sorted ids: equal work,
-    equal sum. `cpu_us` and `broker_cpu_us` are CPU time a batch, of the subject and of the broker meanwhile, start excluded.
+    `batches_per_s` is the slope of the straight line through (append time, how many so far): neither the start of the subject nor where
+    its transactions are cut weighs in. `first_s` is how long after the start the first output was seen. `repeated` are outputs of batches
+    that were written before; `checksum` is XXH3-64 over the sorted ids: equal work, equal sum. `cpu_us` and `broker_cpu_us` are CPU time
+    a batch, the slope of the seconds used over what was written (0 when all of it was committed at once); `cpu_s` and `broker_cpu_s` are
+    all seconds used so far.
     """
 
     batches: int
@@ -48,20 +49,24 @@ class Counted:
     checksum: str
     cpu_us: float
     broker_cpu_us: float
+    cpu_s: float
+    broker_cpu_s: float
 
 
 class Output:
     """One topic from its end at the time of entering: how much is committed, and the ids with their append times."""
 
     def __init__(self, broker: str, topic: str) -> None:
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, enable_auto_commit=False, auto_offset_reset="none",
-                                          isolation_level="read_committed", max_partition_fetch_bytes=2 * limits.MESSAGE_BYTES_MAX)
+        self._broker = broker
         self._tps = [TopicPartition(topic, partition) for partition in range(PARTITIONS_DEFAULT)]
         self._begin: dict[TopicPartition, int] = {}
         #: (partition, append time in ms, id) of every record read.
         self.records: list[tuple[int, int, bytes]] = []
 
     async def __aenter__(self) -> Output:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._broker, group_id=None, enable_auto_commit=False, auto_offset_reset="none",
+            isolation_level="read_committed", max_partition_fetch_bytes=2 * limits.MESSAGE_BYTES_MAX)
         await self._consumer.start()
         self._consumer.assign(self._tps)
         self._begin = await self.ends()
@@ -93,15 +98,17 @@ async def count(output: Output, wanted: Collection[bytes], parts: Sequence[Part]
 
     TimeoutError when that does not happen within `timeout_s` seconds, or one of them ends.
     """
-    started_s = clock.monotonic_s()
-    first_s, before = 0.0, (0, 0.0, 0.0)
+    started_s, first_s = clock.monotonic_s(), 0.0
+    used: list[tuple[int, float, float]] = []
     async with asyncio.timeout(timeout_s):
-        while (written := await output.written()) < len(wanted):
+        while True:
+            written = await output.written()
+            used.append((written, sum(cpu_s(part.process.pid) for part in parts), cpu_s(broker_pid)))
             if written and not first_s:
                 first_s = clock.monotonic_s() - started_s
-                before = (written, _cpu_s(parts), cpu_s(broker_pid))
+            if written >= len(wanted):
+                break
             await _pause(parts)
-        used = (written - before[0], _cpu_s(parts) - before[1], cpu_s(broker_pid) - before[2]) if first_s else (0, 0.0, 0.0)
         await output.read()
         while missing_from(output, wanted):
             await _pause(parts)
@@ -110,8 +117,11 @@ async def count(output: Output, wanted: Collection[bytes], parts: Sequence[Part]
     ids = {one for _, one in ours}
     end_ms = max(at_ms for at_ms, _ in ours)
     times = [at_ms for _, at_ms, _ in output.records if at_ms <= end_ms]
-    return Counted(len(ids), round(rate(times), 1), round(first_s or clock.monotonic_s() - started_s, 2), len(ours) - len(ids),
-                   xxhash.xxh3_64_hexdigest(b"\n".join(sorted(ids))), _micro(used[1], used[0]), _micro(used[2], used[0]))
+    since = [sample for sample in used if sample[0]]
+    checksum = xxhash.xxh3_64_hexdigest(b"\n".join(sorted(ids)))
+    return Counted(len(ids), round(rate(times), 1), round(first_s, 2), len(ours) - len(ids), checksum,
+                   round(_slope([one[0] for one in since], [one[1] for one in since]) * 1e6, 1),
+                   round(_slope([one[0] for one in since], [one[2] for one in since]) * 1e6, 1), used[-1][1], used[-1][2])
 
 
 def missing_from(output: Output, wanted: Collection[bytes]) -> set[bytes]:
@@ -120,19 +130,13 @@ def missing_from(output: Output, wanted: Collection[bytes]) -> set[bytes]:
 
 
 def rate(times_ms: Sequence[int]) -> float:
-    """Records a second from a tenth of them to the last; 0 when all came in one millisecond."""
-    ordered = sorted(times_ms)
-    begin_ms = ordered[int(len(ordered) * _BEGIN_SHARE)]
-    later = sum(at_ms > begin_ms for at_ms in ordered)
-    return later / (ordered[-1] - begin_ms) * 1000 if later else 0.0
+    """Records a second: the slope of their number over their append times; 0 when all came in one millisecond."""
+    return _slope(sorted(times_ms), range(1, len(times_ms) + 1)) * 1000
 
 
-def _micro(seconds: float, number: int) -> float:
-    return round(seconds / number * 1e6, 1) if number else 0.0
-
-
-def _cpu_s(parts: Sequence[Part]) -> float:
-    return sum(cpu_s(part.process.pid) for part in parts)
+def _slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Slope of the straight line through points (least squares); 0 when all have one x."""
+    return linear_regression(x, y).slope if len(set(x)) > 1 else 0.0
 
 
 async def _pause(parts: Sequence[Part]) -> None:

@@ -25,6 +25,7 @@ AGE_NS = 3_600_000_000_000
 _SAMPLE_NS = 10_000_000
 _CONTEXT = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True, "consent": 1}
 _PACKED = 500
+_HELD_MAX_MS = 300_000
 
 
 def devices(number: int) -> list[str]:
@@ -60,17 +61,25 @@ class Sender:
     """Writes batches to one topic as a fleet of devices would: idempotent, acks=all, zstd.
 
     Delivery: at least once; `send` returns what tells when the broker has acknowledged. Records are packed here by partition, which
-    costs a fifth of `producer.send`, so that the sender takes little of the cores that it shares with what is measured.
+    costs a fifth of `producer.send`, so that the sender takes little of the cores that it shares with what is measured. With `held`, a
+    name, all of it is one transaction: who reads committed sees nothing before `release`, and then everything at once.
     """
 
-    def __init__(self, broker: str, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, broker: str, topic: str, held: str = "") -> None:
+        self._topic, self._held = topic, held
         self._producer = AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, compression_type="zstd",
+                                          transactional_id=held or None, transaction_timeout_ms=_HELD_MAX_MS,
                                           max_batch_size=limits.MESSAGE_BYTES_MAX, max_request_size=limits.MESSAGE_BYTES_MAX)
 
     async def __aenter__(self) -> Sender:
         await self._producer.start()
+        if self._held:
+            await self._producer.begin_transaction()
         return self
+
+    async def release(self) -> None:
+        """Let everybody see what was held."""
+        await self._producer.commit_transaction()
 
     async def __aexit__(self, *_exc: object) -> None:
         await self._producer.stop()
@@ -91,15 +100,14 @@ class Sender:
         return [await self._producer.send_batch(builder, self._topic, partition=partition) for partition, builder in packed.items()]
 
 
-async def fill(broker: str, topic: str, number: int, start_ns: int, device_count: int = DEVICES) -> Mapping[int, list[bytes]]:
-    """Write the first `number` batches of the load to `topic`; return their ids by partition, in order."""
+async def fill(sender: Sender, number: int, start_ns: int, device_count: int = DEVICES) -> Mapping[int, list[bytes]]:
+    """Write the first `number` batches of the load; return their ids by partition, in order, once all are acknowledged."""
     ids: dict[int, list[bytes]] = {}
     load = batches(0, number, start_ns, device_count)
-    async with Sender(broker, topic) as sender:
-        sent: list[asyncio.Future[Any]] = []
-        while some := list(islice(load, _PACKED)):
-            for batch in some:
-                ids.setdefault(partition_of(batch.source, PARTITIONS_DEFAULT), []).append(batch.first_id.encode())
-            sent += await sender.send(some)
-        await asyncio.gather(*sent)
+    sent: list[asyncio.Future[Any]] = []
+    while some := list(islice(load, _PACKED)):
+        for batch in some:
+            ids.setdefault(partition_of(batch.source, PARTITIONS_DEFAULT), []).append(batch.first_id.encode())
+        sent += await sender.send(some)
+    await asyncio.gather(*sent)
     return ids

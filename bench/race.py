@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bench.count import Counted, Output, count, create, missing_from
-from bench.load import AGE_NS, EVENTS_PER_BATCH, fill, span_ns
+from bench.load import AGE_NS, EVENTS_PER_BATCH, Sender, fill, span_ns
 from bench.subjects import AIOKAFKA, BARS, TRANSPORT, Subject
 from streams import clock, topology
 from streams.kafka.broker import EmbeddedBroker
@@ -31,7 +31,8 @@ async def prepared(broker: str, batches: int, read_ahead: int = READ_AHEAD_BATCH
     await create(broker, [], [topology.topic(ZONED)])
     await declare(broker)
     whole = batches + read_ahead
-    ids = await fill(broker, CAPTURED, whole, clock.now_ns() - AGE_NS - span_ns(whole))
+    async with Sender(broker, CAPTURED) as sender:
+        ids = await fill(sender, whole, clock.now_ns() - AGE_NS - span_ns(whole))
     return {partition: some[:len(some) * batches // whole] for partition, some in ids.items()}
 
 

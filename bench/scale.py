@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.count import Counted, Output, count, create
-from bench.load import AGE_NS, fill, span_ns
+from bench.load import AGE_NS, Sender, fill, span_ns
 from bench.race import TIMEOUT_S, Say, part_of
 from bench.rig import Rig, rig
 from streams import clock
@@ -25,7 +26,7 @@ async def scale(directory: Path, batches: int, say: Say) -> dict[str, Rows]:
         devices = [(number, await _run(made, f"devices-{number}", f"bench.devices-{number}", batches, number, 1)) for number in DEVICES]
         say("devices counted")
         workers = [(number, await _run(made, f"workers-{number}", f"bench.workers-{number}", batches, 8, number)) for number in WORKERS]
-    cost_us = dict(devices)[_AGAINST].cpu_us
+    cost_us = next(one.cpu_us for number, one in devices if number == _AGAINST)
     return {
         "The same batches from more devices, one worker (bar: CPU a batch at 1,000 within ±15 % of 10)": [
             {"devices": number, "batches/s": round(one.batches_per_s), "worker CPU µs a batch": one.cpu_us,
@@ -39,15 +40,18 @@ async def _run(made: Rig, name: str, source: str, batches: int, device_count: in
     if source != CAPTURED:
         await create(made.broker.address, [source])
     start_ns = clock.now_ns() - AGE_NS - span_ns(batches, device_count)
-    ids = part_of(await fill(made.broker.address, source, batches, start_ns, device_count), 1.0)
-    gate = made.directory / f"{name}.gate"
-    async with Output(made.broker.address, ZONED) as output:
+    async with Output(made.broker.address, ZONED) as output, Sender(made.broker.address, source, held=name) as sender:
+        ids = part_of(await fill(sender, batches, start_ns, device_count), 1.0)
         for number in range(worker_count):
-            made.work(f"worker-{number}", "--agent", name, "--source", source, "--gate", str(gate))
+            made.work(f"worker-{number}", "--agent", name, "--source", source)
         try:
             await made.ready()
-            gate.touch()
-            return await count(output, ids, list(made.parts.values()), made.broker.pid, TIMEOUT_S)
+            # Now every worker has its partitions, and the clock may run for all of them.
+            before = made.cpu_s()
+            await sender.release()
+            found = await count(output, ids, list(made.parts.values()), made.broker.pid, TIMEOUT_S)
+            workers_s, broker_s = found.cpu_s - sum(before.values()) + before["broker"], found.broker_cpu_s - before["broker"]
+            return replace(found, cpu_us=round(workers_s / batches * 1e6, 1), broker_cpu_us=round(broker_s / batches * 1e6, 1))
         finally:
             for part in made.parts.values():
                 await asyncio.to_thread(part.stop)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.cores import ForwardCore, GatedCore, ZonesCore, without_lineage
+from bench.cores import ForwardCore, ZonesCore, without_lineage
 from streams import preparation, settings, topology
 from streams.events.record import Core
 from streams.topology import CAPTURED, ZONED
@@ -32,8 +31,7 @@ def _core(mode: str, context: WorkerContext, target: str) -> Core[Any]:
 @click.option("--agent", default="bench", show_default=True, help="Group, transactional ids and state are under this name.")
 @click.option("--source", default=CAPTURED, show_default=True)
 @click.option("--target", default=ZONED, show_default=True, help="Where mode forward writes.")
-@click.option("--gate", type=click.Path(path_type=Path), default=None, help="Process nothing before this file exists.")
-def main(*, broker: str, mode: str, agent: str, source: str, target: str, gate: Path | None) -> None:
+def main(*, broker: str, mode: str, agent: str, source: str, target: str) -> None:
     """Run one worker until a signal."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # Every run reads the same topic from its beginning: what remembers how far it came is the agent's name.
@@ -41,8 +39,7 @@ def main(*, broker: str, mode: str, agent: str, source: str, target: str, gate: 
 
     def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
         cores = dict(preparation.make_cores(context)) if mode == "on" else {"glasses": _core(mode, context, target)}
-        core = cores.pop("glasses")
-        return {**cores, agent: core if gate is None else GatedCore(core, gate)}
+        return {agent: cores.pop("glasses"), **cores}
 
     def say() -> None:
         click.echo("worker ready")
