@@ -22,6 +22,7 @@ ATTRIBUTE_COMBINATIONS_MAX = 4096          #: memoised zone decisions
 FETCH_RECORDS_MAX = 5000
 FETCH_WAIT_MS = 150
 FETCHES_IN_FLIGHT_MAX = 2                  #: per partition
+GC_YOUNG_OBJECTS_MAX = 200_000             #: more than a fetch leaves alive
 CHECKPOINT_INTERVAL_S = 5.0
 SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_INTERVAL_S = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import tempfile
@@ -175,10 +176,21 @@ async def _serve(
             for name, core in make_cores(context).items():
                 apps.append(build_app(name, core, context.broker, Path(directory) / name))
                 await apps[-1].start()
+            _look_seldom_for_cycles()
             on_ready()
             await _until_stopped(apps, stop)
         finally:
             await asyncio.gather(*(app.stop() for app in apps), *(follower.stop() for follower in context.followers))
+
+
+def _look_seldom_for_cycles() -> None:
+    """Let the garbage collector pass over what stays, and look at the rest once a fetch or so.
+
+    A fetch makes some 100,000 objects that are freed without it; at Python's default of 700 it took a fifth of the worker's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(limits.GC_YOUNG_OBJECTS_MAX)
 
 
 async def _until_stopped(apps: list[faust.App], stop: asyncio.Event) -> None:
