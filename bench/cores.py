@@ -37,7 +37,7 @@ class ForwardCore:
         """Forward the fetch."""
         del silent, poisoned
         target, partition = self._target, fetch.partition
-        return Outcome(state, [Outgoing(target, partition, record.key or b"", record.value, (*record.headers, *ADDED), record.timestamp)
+        return Outcome(state, [Outgoing(target, partition, record.key or b"", record.value, [*record.headers, *ADDED], record.timestamp)
                                for record in fetch.records])
 
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from streams import clock, limits
 from streams.errors import InputError, UnavailableError
-from streams.events.record import Core, Fetch
+from streams.events.record import Core, Fetch, Received
 from streams.kafka import checkpoint
 from streams.kafka.compute import compute
 from streams.kafka.reader import Follower, committed_offsets, outside_sentence
@@ -41,7 +41,7 @@ class Feed(Protocol):
     async def flowing(self) -> None:
         """Return once records may be delivered (not in the middle of a rebalance)."""
 
-    async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[ConsumerRecord]:
+    async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[Received]:
         """Read records of this partition alone; empty after `timeout_s` seconds without any."""
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
@@ -223,9 +223,9 @@ class PartitionOwner(Generic[State]):
             records = await self._fetch(ownership)
             await self._feed.deliver(self._tp, Delivery(ownership, Fetch(self._tp.topic, self._tp.partition, records)))
 
-    async def _fetch(self, ownership: Ownership[State]) -> list[ConsumerRecord]:
+    async def _fetch(self, ownership: Ownership[State]) -> list[Received]:
         """Wait for a record, then take what is there up to a bound, or what comes within the time that lets a small fetch fill."""
-        collected: list[ConsumerRecord] = []
+        collected: list[Received] = []
         size, deadline_s = 0, 0.0
         while len(collected) < limits.FETCH_RECORDS_MAX and size < FETCH_BYTES_MAX:
             left_s = deadline_s - clock.monotonic_s() if collected else _POLL_S
