@@ -31,9 +31,8 @@ async def rest(directory: Path, seconds: float) -> dict[str, Rows]:
         made.write_store()
         await made.ready()
         made.parts["device"] = start("device", (
-            "device_sim", "run", "--to", "kafka", "--broker", made.broker.address, "--journal", str(directory / "journal"),
-            "--scenario", "commute",
-            "--devices", "2", "--speed", "1", "--no-faults", "--duration-s", str(seconds + 4 * _REST_SKIP_S)), directory)
+            "device_sim", "run", "--to", "kafka", "--broker", made.broker.address, "--journal", str(directory / "journal"), "--speed", "1",
+            "--scenario", "commute", "--devices", "2", "--no-faults", "--duration-s", str(seconds + 4 * _REST_SKIP_S)), directory)
         await asyncio.sleep(_REST_SKIP_S)
         before, sent, began_s = made.cpu_s(), await _captured(made.broker.address), clock.monotonic_s()
         await asyncio.sleep(seconds)
