@@ -1,9 +1,13 @@
 # Two commands: `make demo` and `make test`. Each makes the environment it needs from requirements.lock (hashes checked).
+# `make bench` and `make bench-full` race the peers too, in an environment of their own from requirements-bench.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+BENCH_BIN := .venv-bench/bin
+BENCH_STAMP := .venv-bench/installed
+COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test bench chaos docs lock clean
+.PHONY: demo test bench bench-full chaos docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -13,15 +17,26 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-$(STAMP): requirements.lock pyproject.toml
+define INSTALL
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sightline needs Python 3.11 or newer, found " + sys.version.split()[0] + "; run: make PYTHON=/path/to/python3.11 ...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $(STAMP)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+endef
 
-bench: $(STAMP)
-	$(BIN)/python -m bench
+$(STAMP): requirements.lock pyproject.toml
+	$(INSTALL)
+
+# Bytewax 0.21.1 has no wheel for Python 3.13 and newer.
+$(BENCH_STAMP): requirements-bench.lock pyproject.toml
+	$(INSTALL)
+
+bench: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench
+
+bench-full: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench --full
 
 # The whole pipeline under random kills, freezes, restarts and a full disk, each round counted by the ledger and compared with a replay.
 SEED ?= 1
@@ -33,8 +48,11 @@ docs: $(STAMP)
 	$(BIN)/python -m docs.make
 	$(BIN)/python -m tests.docs.test_sql
 
+# The second begins as a copy of the first, so that both hold the same versions wherever the peers allow it.
 lock:
-	uv pip compile pyproject.toml --extra test --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	$(COMPILE) --extra test --extra build --output-file requirements.lock
+	cp requirements.lock requirements-bench.lock
+	$(COMPILE) --extra build --extra bench --output-file requirements-bench.lock
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-bench build *.egg-info

@@ -1,101 +1,113 @@
-"""What all subjects get: batches of 20 real IMU samples of a few devices, and what is counted of their output."""
+"""What all subjects get: batches of 20 real IMU samples of a few devices, written once; and the sender that paces them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count, islice
+from typing import Any
 
-import xxhash
 from aiokafka import AIOKafkaProducer
 
 from device_sim.kafka import partition_of
 from device_sim.recordings import samples
-from streams import clock, limits
+from streams import limits
 from streams.events.batch import Batch, Context
 from streams.events.codec import encode
 from streams.events.headers import envelope
 from streams.events.runs import Run
-from streams.kafka.reader import Follower
-from streams.topology import CAPTURED, PARTITIONS_DEFAULT
+from streams.topology import PARTITIONS_DEFAULT
 
 EVENTS_PER_BATCH, DEVICES = 20, 8
 RECORDING = "classyglass-user17"
+#: Capture times end this long ago: young enough that Kafka keeps them, old enough that none lies in the future.
+AGE_NS = 3_600_000_000_000
 _SAMPLE_NS = 10_000_000
 _CONTEXT = Context(place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1)
-#: Between two looks at the output: a reader that takes each record as it comes competes with a slow subject for the two cores
-#: (20,000 polls a round beside stock Faust, 10 beside transactions), and only with that one.
-_PAUSE_S = 0.1
+_PACKED = 500
+_HELD_MAX_MS = 300_000
 
 
-def span_ns(count: int) -> int:
-    """Time from the first capture to the last of `count` batches."""
-    return -(-count // DEVICES) * EVENTS_PER_BATCH * _SAMPLE_NS
+def devices(number: int) -> list[str]:
+    """Names of `number` devices, spread over the partitions as evenly as can be."""
+    found: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS_DEFAULT)}
+    for name in (f"bench{i}" for i in count()):
+        found[partition_of(name, PARTITIONS_DEFAULT)].append(name)
+        if all(len(names) > number // PARTITIONS_DEFAULT for names in found.values()):
+            break
+    return [found[turn % PARTITIONS_DEFAULT][turn // PARTITIONS_DEFAULT] for turn in range(number)]
 
 
-def batches(first: int, count: int, start_ns: int) -> Iterator[Batch]:
+def span_ns(batch_count: int, device_count: int = DEVICES) -> int:
+    """Time from the first capture to the last of `batch_count` batches."""
+    return -(-batch_count // device_count) * EVENTS_PER_BATCH * _SAMPLE_NS
+
+
+def batches(first: int, number: int, start_ns: int, device_count: int = DEVICES) -> Iterator[Batch]:
     """Batches number `first` ... of the load: devices in turn, each with consecutive numbers and times from `start_ns` on."""
     found = samples(RECORDING)
     rows = found.about.rows // EVENTS_PER_BATCH
-    for number in range(first, first + count):
-        turn = number // DEVICES
-        row = turn % rows * EVENTS_PER_BATCH
-        columns = {name: values[row:row + EVENTS_PER_BATCH].tolist() for name, values in found.columns.items()}
+    names = devices(device_count)
+    cut = [{name: values[row * EVENTS_PER_BATCH:(row + 1) * EVENTS_PER_BATCH].tolist() for name, values in found.columns.items()}
+           for row in range(rows)]
+    for at in range(first, first + number):
+        turn = at // device_count
         run = Run(turn * EVENTS_PER_BATCH, 1, EVENTS_PER_BATCH)
-        yield Batch("imu", f"bench{number % DEVICES}", f"w{number % DEVICES}", "s1", "imu-right", run, start_ns + run.first * _SAMPLE_NS,
-                    _SAMPLE_NS, found.about.origin, _CONTEXT, columns)
+        yield Batch("imu", names[at % device_count], f"w{at % device_count}", "s1", "imu-right", run, start_ns + run.first * _SAMPLE_NS,
+                    _SAMPLE_NS, found.about.origin, _CONTEXT, cut[turn % rows])
 
 
-async def fill(broker: str, first: int, count: int, start_ns: int) -> set[bytes]:
-    """Write batches to glasses.captured; return their ids. `start_ns`, the first capture of all, is the same for all rounds of a run."""
-    ids: set[bytes] = set()
-    async with AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, linger_ms=20, compression_type="zstd") as producer:
-        sent = []
-        for batch in batches(first, count, start_ns):
-            ids.add(batch.first_id.encode())
-            sent.append(await producer.send(CAPTURED, encode(batch), key=batch.source.encode(), headers=envelope(batch),
-                                            partition=partition_of(batch.source, PARTITIONS_DEFAULT),
-                                            timestamp_ms=batch.t0_ns // 1_000_000))
-        await asyncio.gather(*sent)
-    return ids
+class Sender:
+    """Writes batches to one topic as a fleet of devices would: idempotent, acks=all, zstd.
 
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Output of one subject in one round: batches/s from its first committed output to its last, and what it wrote.
-
-    `first_s` is how long after its start the first came: imports, joining the group, and for Sightline the seed model on empty topics.
-    `repeated` are outputs of batches that were written before; `checksum` is XXH3-64 over the sorted ids: equal work, equal sum.
+    Delivery: at least once; `send` returns what tells when the broker has acknowledged. Records are packed here by partition, which
+    costs a fifth of `producer.send`, so that the sender takes little of the cores that it shares with what is measured. With `held`, a
+    name, all of it is one transaction: who reads committed sees nothing before `release`, and then everything at once.
     """
 
-    batches: int
-    batches_per_s: float
-    first_s: float
-    repeated: int
-    checksum: str
+    def __init__(self, broker: str, topic: str, held: str = "") -> None:
+        self._topic, self._held = topic, held
+        self._producer = AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, compression_type="zstd",
+                                          transactional_id=held or None, transaction_timeout_ms=_HELD_MAX_MS,
+                                          max_batch_size=limits.MESSAGE_BYTES_MAX, max_request_size=limits.MESSAGE_BYTES_MAX)
+
+    async def __aenter__(self) -> Sender:
+        await self._producer.start()
+        if self._held:
+            await self._producer.begin_transaction()
+        return self
+
+    async def release(self) -> None:
+        """Let everybody see what was held."""
+        await self._producer.commit_transaction()
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._producer.stop()
+
+    async def send(self, some: Iterable[Batch]) -> list[asyncio.Future[Any]]:
+        """Hand batches to the producer, in order; one future a packed partition."""
+        packed: dict[int, Any] = {}
+        for batch in some:
+            partition = partition_of(batch.source, PARTITIONS_DEFAULT)
+            if partition not in packed:
+                packed[partition] = self._producer.create_batch()
+            added = packed[partition].append(timestamp=batch.t0_ns // 1_000_000, key=batch.source.encode(), value=encode(batch),
+                                             headers=envelope(batch))
+            if added is None:
+                raise ValueError(f"more than {limits.MESSAGE_BYTES_MAX} bytes for one partition at once; hand over fewer batches")
+        for builder in packed.values():
+            builder.close()
+        return [await self._producer.send_batch(builder, self._topic, partition=partition) for partition, builder in packed.items()]
 
 
-async def count(output: Follower, wanted: set[bytes], timeout_s: float, alive: Callable[[], bool]) -> Counted:
-    """Read until every id of `wanted` has come. TimeoutError when it does not within `timeout_s` seconds, or `alive` says no."""
-    came: set[bytes] = set()
-    started_s = clock.monotonic_s()
-    repeated = in_first = 0
-    began_s = ended_s = 0.0
-    async with asyncio.timeout(timeout_s):
-        while len(came) < len(wanted):
-            await asyncio.sleep(_PAUSE_S)
-            fetched = [record for records in (await output.poll(0, limits.FETCH_RECORDS_MAX)).values() for record in records]
-            if not fetched and not alive():
-                raise TimeoutError
-            ids = [dict(record.headers).get("ce_id", b"") for record in fetched]
-            ours = [one for one in ids if one in wanted]
-            fresh = set(ours) - came
-            repeated += len(ours) - len(fresh)
-            came |= fresh
-            if fresh:
-                ended_s = clock.monotonic_s()
-                if not began_s:
-                    # What came with the first poll took an unknown time.
-                    began_s, in_first = ended_s, len(came)
-    rate = (len(came) - in_first) / (ended_s - began_s) if ended_s > began_s else 0.0
-    return Counted(len(came), round(rate, 1), round(began_s - started_s, 2), repeated, xxhash.xxh3_64_hexdigest(b"\n".join(sorted(came))))
+async def fill(sender: Sender, number: int, start_ns: int, device_count: int = DEVICES) -> Mapping[int, list[bytes]]:
+    """Write the first `number` batches of the load; return their ids by partition, in order, once all are acknowledged."""
+    ids: dict[int, list[bytes]] = {}
+    load = batches(0, number, start_ns, device_count)
+    sent: list[asyncio.Future[Any]] = []
+    while some := list(islice(load, _PACKED)):
+        for batch in some:
+            ids.setdefault(partition_of(batch.source, PARTITIONS_DEFAULT), []).append(batch.first_id.encode())
+        sent += await sender.send(some)
+    await asyncio.gather(*sent)
+    return ids

@@ -1,37 +1,80 @@
-"""What is measured: programs that read glasses.captured and write a topic of their own, each in its own process."""
+"""What is raced: programs that read the same topic and write one of their own, each in its own process."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.processes import start
 from streams.demo import Part
-from streams.topology import ZONED
+from streams.topology import CAPTURED, ZONED
 
-FORWARDED = "bench.forwarded"
-ROOT = Path(__file__).parents[1]
+ONCE, AT_LEAST_ONCE = "exactly once", "at least once"
+_FORWARDS = "two headers added, forwarded"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One program: what it does, whether it can repeat or lose records, the topic that its output is counted on, how it is started."""
+    """One program: what it does, whether it can repeat records, and how it is started.
+
+    `package` is what it needs beside our own dependencies. `share` is the part of the load that it works off: the first batches of each
+    partition, the rate is computed on those. `own_target` says that it can be told where to write; the pipeline writes to glasses.zoned.
+    """
 
     name: str
     does: str
     delivery: str
-    output: str
     module: tuple[str, ...]
+    package: str = ""
+    share: float = 1.0
+    own_target: bool = True
 
-    def start(self, broker: str, directory: Path) -> Part:
-        """Start it on `broker`; it logs into `directory`, which is also where it keeps what it keeps."""
-        arguments = [broker if argument == "BROKER" else argument for argument in self.module]
-        # The bench is no part of the installed package, and the subject runs in a directory of its own.
-        return Part.spawn(self.name, arguments, directory / f"{self.name}.log", cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    def target(self, run: int) -> str:
+        """Topic that the output of a run is counted on."""
+        return f"bench.{self.name}.{run}" if self.own_target else ZONED
+
+    def missing(self) -> str:
+        """Why it cannot run here, or nothing."""
+        if self.package and importlib.util.find_spec(self.package) is None:
+            return f"the package {self.package} is not installed here; `make bench` installs it"
+        return ""
+
+    def start(self, broker: str, run: int, directory: Path) -> Part:
+        """Start it on `broker` as if it had never run before; it logs into `directory`."""
+        values = {"BROKER": broker, "SOURCE": CAPTURED, "TARGET": self.target(run), "GROUP": f"bench-{self.name}-{run}"}
+        return start(f"{self.name}-{run}", [values.get(argument, argument) for argument in self.module], directory)
 
 
-SUBJECTS: tuple[Subject, ...] = (
-    Subject("sightline", "stages 1-4, lineage, policy, state: the whole pipeline", "exactly once", ZONED,
-            ("streams.cli", "worker", "--broker", "BROKER")),
-    Subject("faust", "stock Faust: two headers added, forwarded", "at least once", FORWARDED, ("bench.stock_faust", "BROKER")),
+def _ours(name: str, does: str, mode: str, *options: str) -> Subject:
+    return Subject(name, does, ONCE, ("bench.worker", "BROKER", "--mode", mode, "--agent", "GROUP", *options), own_target=bool(options),
+                   share=1.0 if options else 0.6)
+
+
+TRANSPORT = _ours("transport", _FORWARDS, "forward", "--target", "TARGET")
+ZONES = _ours("zones", "decode, check, tag, lineage: the zones stage alone", "zones")
+SIGHTLINE = _ours("sightline", "stages 1-4, lineage, policy, state: the whole pipeline", "on")
+OFF = _ours("off", "the whole pipeline without zones and lineage, constant headers", "off")
+_PEER = ("BROKER", "SOURCE", "TARGET", "GROUP")
+FAUST = Subject("faust", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.stock_faust", *_PEER), share=0.1)
+QUIX = Subject("quix", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.quix", *_PEER), "quixstreams")
+QUIX_ONCE = Subject("quix-once", _FORWARDS, ONCE, ("bench.peers.quix", *_PEER, "exactly-once"), "quixstreams")
+BYTEWAX = Subject("bytewax", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER), "bytewax")
+AIOKAFKA = Subject("aiokafka", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER))
+
+SUBJECTS = (TRANSPORT, AIOKAFKA, BYTEWAX, QUIX, QUIX_ONCE, FAUST, ZONES, OFF, SIGHTLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A ratio that DESIGN section 9 asks for: rate of one subject over that of another, at least `least`."""
+
+    subject: Subject
+    over: Subject
+    least: float
+
+
+BARS = (
+    Bar(TRANSPORT, BYTEWAX, 1.25), Bar(TRANSPORT, QUIX, 2.5), Bar(TRANSPORT, FAUST, 25.0), Bar(TRANSPORT, AIOKAFKA, 0.7),
+    Bar(ZONES, QUIX, 1.2), Bar(SIGHTLINE, QUIX, 1.0), Bar(SIGHTLINE, OFF, 0.9),
 )

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from streams import clock, limits, metrics, topology
 from streams.errors import InputError
-from streams.events.record import Core, Fetch
+from streams.events.record import Core, Fetch, Received
 from streams.kafka import budget, checkpoint
 from streams.kafka.compute import OUTSIDE, compute
 from streams.kafka.ownership import Delivery, Ownership
@@ -40,7 +40,7 @@ class Feed(Protocol):
     async def flowing(self) -> None:
         """Return once records may be delivered (not in the middle of a rebalance)."""
 
-    async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[ConsumerRecord]:
+    async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[Received]:
         """Read records of this partition alone; empty after `timeout_s` seconds without any."""
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
@@ -155,12 +155,12 @@ class PartitionOwner(Generic[State]):
             records, size_bytes = await self._fetch(ownership)
             await self._feed.deliver(self._tp, Delivery(ownership, Fetch(self._tp.topic, self._tp.partition, records), size_bytes))
 
-    async def _fetch(self, ownership: Ownership[State]) -> tuple[list[ConsumerRecord], int]:
+    async def _fetch(self, ownership: Ownership[State]) -> tuple[list[Received], int]:
         """Wait for a record, then take what is there up to a bound, or what comes within the time that lets a small fetch fill.
 
         The bounds are records, bytes, and what the worker's budget leaves. Also returns the bytes, which it has taken of the budget.
         """
-        collected: list[ConsumerRecord] = []
+        collected: list[Received] = []
         size, deadline_s = 0, 0.0
         while len(collected) < limits.FETCH_RECORDS_MAX and size < limits.FETCH_BYTES_MAX:
             left_s = deadline_s - clock.monotonic_s() if collected else _POLL_S
@@ -190,7 +190,7 @@ class PartitionOwner(Generic[State]):
         await budget.WORKER.wait_for_room(ownership)
         return min(budget.WORKER.room_bytes(ownership, common=False) or self._value_bytes, limits.FETCH_BYTES_MAX)
 
-    async def _read(self, ownership: Ownership[State], timeout_s: float, most: int) -> tuple[Sequence[ConsumerRecord], int]:
+    async def _read(self, ownership: Ownership[State], timeout_s: float, most: int) -> tuple[Sequence[Received], int]:
         """Read at most `most` records; holds what they are expected to take of the budget meanwhile, and what they take afterwards."""
         taken = 0
         budget.WORKER.expect(ownership, most * self._value_bytes)

@@ -225,19 +225,28 @@ async def _send(
     producer: AIOKafkaProducer, place: tuple[str, int], outputs: Sequence[Outgoing], deliveries: list[asyncio.Future[Any]]
 ) -> None:
     topic, partition = place
-    batch: BatchBuilder = producer.create_batch()
+    batch, number = producer.create_batch(), 0
     for output in outputs:
-        if not _append(batch, output):
-            deliveries.append(await producer.send_batch(batch, topic, partition=partition))
-            batch = producer.create_batch()
+        if not _append(batch, number, output):
+            deliveries.append(await _sent(producer, batch, number, topic, partition))
+            batch, number = producer.create_batch(), 0
             # The first record of a batch is always taken, whatever its size: the broker decides.
-            _append(batch, output)
+            _append(batch, number, output)
+        number += 1
+    deliveries.append(await _sent(producer, batch, number, topic, partition))
+
+
+def _append(batch: BatchBuilder, number: int, output: Outgoing) -> bool:
+    # Past `BatchBuilder.append`, which takes as long for its serializers and counters as the packing behind it.
+    headers = output.headers if isinstance(output.headers, list) else list(output.headers)
+    return batch._builder.append(number, output.timestamp_ms, output.key, output.value, headers) is not None
+
+
+async def _sent(producer: AIOKafkaProducer, batch: BatchBuilder, number: int, topic: str, partition: int) -> asyncio.Future[Any]:
+    batch._relative_offset = number
     batch.close()
-    deliveries.append(await producer.send_batch(batch, topic, partition=partition))
-
-
-def _append(batch: BatchBuilder, output: Outgoing) -> bool:
-    return batch.append(timestamp=output.timestamp_ms, key=output.key, value=output.value, headers=list(output.headers)) is not None
+    delivery: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
+    return delivery
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

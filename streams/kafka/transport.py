@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import aiokafka
 import faust
 import yarl
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams import limits, metrics
-from streams.events.record import Core
+from streams.events.record import Core, Received
 from streams.kafka.connection import let_go
 from streams.kafka.ownership import Delivery
 from streams.kafka.partition import PartitionOwner
@@ -186,11 +188,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         while not self.flow_active:
             await self.can_resume_flow.wait()
 
-    async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[ConsumerRecord]:
+    async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[Received]:
         """Read records of one partition in the consumer's thread."""
         consumer = self._thread._ensure_consumer()
-        fetched = await self._in_thread(consumer._fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records))
-        records: Sequence[ConsumerRecord] = fetched.get(tp, ())
+        fetched = await self._in_thread(_fetched(consumer._fetcher, tp, timeout_s, max_records))
+        records: Sequence[Received] = fetched.get(tp, ())
         if records and (end := consumer.highwater(tp)) is not None:
             metrics.gauge("lag_records", end - records[-1].offset - 1, agent=self.agent, partition=str(tp.partition))
         return records
@@ -202,6 +204,26 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, 0, None, None, delivery, None, 0, 0, TP(tp.topic, tp.partition),
             generation_id=self.app.consumer_generation_id,
         ))
+
+
+class _AsRead(OrderedDict[TopicPartition, Any]):
+    """What a fetcher holds for its partitions, each record left as the decoder made it: to wrap it is a third of the work of reading it."""
+
+    def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
+        if isinstance(fetched, FetchResult):
+            fetched._partition_records._consumer_record = _as_read
+        super().__setitem__(tp, fetched)
+
+
+def _as_read(_tp: TopicPartition, record: Received) -> Received:
+    return record
+
+
+async def _fetched(fetcher: Fetcher, tp: TopicPartition, timeout_s: float, max_records: int) -> Mapping[TopicPartition, Sequence[Received]]:
+    if not isinstance(fetcher._records, _AsRead):
+        fetcher._records = _AsRead(fetcher._records)
+    found: Mapping[TopicPartition, Sequence[Received]] = await fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records)
+    return found
 
 
 async def _call(function: Any, *arguments: Any) -> None:

@@ -1,0 +1,80 @@
+"""Cores that only the bench runs, on the worker's own transport: what each part of the pipeline costs is what it adds to these."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from bench.peers import ADDED
+from streams.emit import lineage_of, records_of
+from streams.events.batch import Context
+from streams.events.record import Fetch, Outcome, Outgoing
+from streams.events.step import Tagged
+from streams.limits import LABEL_BYTES
+from streams.models.registry import Models
+from streams.pipeline import GlassesCore, PartitionState
+from streams.policy.policy import Flow, Policy, Tag
+from streams.zones import stage as zones
+
+_PASSES = Flow("allow", True, "bench", "enforcing", "")
+
+
+class ForwardCore:
+    """The peers' work: two headers added, forwarded; nothing is decoded and nothing remembered."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def empty(self, partition: int) -> None:
+        """No state."""
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> None:
+        """No state."""
+
+    def save(self, before: None, after: None) -> Mapping[str, bytes]:
+        """No state."""
+        del before, after
+        return {}
+
+    async def process(self, state: None, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[None]:
+        """Forward the fetch."""
+        del silent, poisoned
+        target, partition = self._target, fetch.partition
+        return Outcome(state, [Outgoing(target, partition, record.key or b"", record.value, [*record.headers, *ADDED], record.timestamp)
+                               for record in fetch.records])
+
+
+class ZonesCore(GlassesCore):
+    """The first stage alone: decode, check, tag, lineage."""
+
+    async def process(self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[PartitionState]:
+        """Run the zones stage."""
+        del silent
+        step, devices = zones.run(fetch.records, state.devices, self.policy, poisoned)
+        place, stamp = (fetch.topic, fetch.partition), fetch.records[-1].timestamp
+        records, values = records_of(step, self.policy, place)
+        records += lineage_of(step, values, self.policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))
+        return Outcome(PartitionState(state.model_version, {**state.devices, **devices}), records)
+
+
+class _OneZone(Policy):
+    """A policy that looks at nothing: every event has the same tag, every flow passes."""
+
+    def _tag_of(self, kind: str, stream: str, context: Context | None) -> Tag:
+        del kind, stream, context
+        return Tag(self.zones[0].name, "bench", bytes(LABEL_BYTES), "")
+
+    def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
+        del kind, labels
+        return bytes(LABEL_BYTES)
+
+    def decision(self, tagged: Tagged, sink: str) -> Flow:
+        """Let everything pass."""
+        del tagged, sink
+        return _PASSES
+
+
+def without_lineage(policy: Policy, models: Models) -> GlassesCore:
+    """The pipeline with the same decoding, checks and outputs, but constant headers and no lineage."""
+    constant = _OneZone(**{field.name: getattr(policy, field.name) for field in dataclasses.fields(policy) if field.init})
+    return GlassesCore(constant, models, lineage=False)

@@ -1,0 +1,93 @@
+"""What one device costs at rest, and how long nothing comes out after a worker or the broker was killed."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench.count import Output
+from bench.processes import start
+from bench.race import Say
+from bench.rig import Load, rig
+from streams import clock
+from streams.kafka.reader import end_offsets
+from streams.topology import CAPTURED, PARTITIONS_DEFAULT, ZONED
+
+_DEVICES, _PER_S = 40, 200.0
+_CALM_S, _WATCH_S = 6.0, 20.0
+_REST_SKIP_S = 15.0
+Rows = list[dict[str, Any]]
+
+
+async def rest(directory: Path, seconds: float) -> dict[str, Rows]:
+    """CPU of all processes, in cores, over `seconds` seconds after the first 15, with some 60 batches/s in real time.
+
+    One device with all its sensors sends as many; the simulator's has fewer, so there are two of it.
+    """
+    async with rig(directory) as made:
+        made.work()
+        made.write_store()
+        await made.ready()
+        made.parts["device"] = start("device", (
+            "device_sim", "run", "--to", "kafka", "--broker", made.broker.address, "--journal", str(directory / "journal"), "--speed", "1",
+            "--scenario", "commute", "--devices", "2", "--no-faults", "--duration-s", str(seconds + 4 * _REST_SKIP_S)), directory)
+        await asyncio.sleep(_REST_SKIP_S)
+        before, sent, began_s = made.cpu_s(), await _captured(made.broker.address), clock.monotonic_s()
+        await asyncio.sleep(seconds)
+        made.check()
+        passed_s = clock.monotonic_s() - began_s
+        cores = {name: (now_s - before[name]) / passed_s for name, now_s in made.cpu_s().items()}
+        per_s = (await _captured(made.broker.address) - sent) / passed_s
+    rows = [{"process": name, "cores": round(used, 3)} for name, used in cores.items()]
+    return {f"At rest: in real time {per_s:.0f} batches/s, as of one device with all its sensors (bar: all together ≤ 0.6 core)": [
+        *rows, {"process": "all", "cores": round(sum(cores.values()), 3)}]}
+
+
+async def _captured(broker: str) -> int:
+    return sum((await end_offsets(broker, [CAPTURED])).values())
+
+
+async def stalls(directory: Path, say: Say) -> dict[str, Rows]:
+    """Longest time without output of a partition: after SIGKILL of one of two workers, and of the broker."""
+    async with rig(directory) as made:
+        for name in ("worker-0", "worker-1"):
+            made.work(name, "--agent", "stall")
+            await made.ready()
+        load = Load(made.broker.address, _DEVICES)
+        async with load.sender, Output(made.broker.address, ZONED) as output:
+            pacing = asyncio.create_task(load.pace(_PER_S, 3 * _CALM_S + 3 * _WATCH_S))
+            await asyncio.sleep(_CALM_S)
+            worker_ms = clock.now_ns() // 1_000_000
+            made.parts.pop("worker-0").kill()
+            await asyncio.sleep(_WATCH_S)
+            say("worker killed and survived")
+            made.work("worker-2", "--agent", "stall")
+            await asyncio.sleep(_CALM_S)
+            port = int(made.broker.address.rpartition(":")[2])
+            made.broker.kill()
+            await asyncio.to_thread(made.broker.start, directory / "kafka", port)
+            broker_ms = clock.now_ns() // 1_000_000
+            await asyncio.sleep(_WATCH_S)
+            made.check()
+            pacing.cancel()
+            await output.read()
+    times = [sorted(at_ms for partition, at_ms, _ in output.records if partition == wanted) for wanted in range(PARTITIONS_DEFAULT)]
+    return {"Stalls: longest time without output of a partition": [
+        {"after": "SIGKILL of one of two workers", "seconds": _longest_s(times, worker_ms, worker_ms + int(_WATCH_S * 1000)), "bar": 10},
+        {"after": "the broker accepts connections again", "seconds": _first_s(times, broker_ms), "bar": 15}]}
+
+
+def _longest_s(times: list[list[int]], from_ms: int, to_ms: int) -> float:
+    """Longest pause of any partition between two instants, at which the pauses are cut."""
+    longest = 0
+    for some in times:
+        edges = [from_ms, *(at_ms for at_ms in some if from_ms <= at_ms <= to_ms), to_ms]
+        longest = max(longest, *(later - sooner for sooner, later in pairwise(edges)))
+    return longest / 1000
+
+
+def _first_s(times: list[list[int]], from_ms: int) -> float:
+    """Time until the last partition had its first output after an instant; infinite when one had none."""
+    return max(min((at_ms - from_ms for at_ms in some if at_ms > from_ms), default=float("inf")) for some in times) / 1000

@@ -1,0 +1,97 @@
+"""From sent to visible in a published epoch, at parts of the rate that the same set-up sustains; and memory at nine tenths of it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from statistics import linear_regression
+from typing import Any
+
+import numpy as np
+
+from bench.race import Say
+from bench.rig import Load, Rig, Visible, numbers, rig
+from streams import clock
+from streams.queries.store import Store
+
+DEVICES = 100
+SHARES = (0.1, 0.5, 0.9)
+LEVEL_S, FLOOD_S, SAMPLE_S = 20.0, 16.0, 5.0
+#: Batches that may be on their way while the sustainable rate is sought: enough that no stage ever waits for the sender.
+_UNDER_WAY_MAX = 20_000
+_TOP_UP_S = 0.1
+_EVENTS = """SELECT source, "first", "count", epoch FROM events WHERE topic = 'glasses.captured' AND epoch > {after:d}"""
+Rows = list[dict[str, Any]]
+
+
+async def latency(directory: Path, memory_minutes: float, say: Say) -> dict[str, Rows]:
+    """Tables of latency and of memory, from one worker, one writer, one broker and a sender on the same cores."""
+    async with rig(directory) as made:
+        made.work()
+        made.write_store()
+        await made.ready()
+        load = Load(made.broker.address, DEVICES)
+        async with load.sender, Visible(made.store) as visible:
+            sustained = await _sustained(made, load, visible)
+            say(f"sustained with the snapshots writer: {sustained:,.0f} batches/s")
+            levels = [await _level(made, load, visible, share, sustained) for share in SHARES]
+            memory = await _memory(made, load, 0.9 * sustained, memory_minutes) if memory_minutes else []
+    tables = {f"Sent to visible in a published epoch ({sustained:,.0f} batches/s sustained; bar: p99 ≤ 1 s at half of it)": levels}
+    if memory:
+        tables[f"Resident memory over {memory_minutes:g} minutes at nine tenths of that (bar: worker ≤ 300 MB, flat)"] = memory
+    return tables
+
+
+async def _sustained(made: Rig, load: Load, visible: Visible) -> float:
+    """Batches/s that become visible while the sender always has more; the first third does not count."""
+    began_s = clock.monotonic_s()
+    found: list[tuple[float, int]] = []
+    while (at_s := clock.monotonic_s() - began_s) < FLOOD_S:
+        shown = await visible.batches()
+        found.append((at_s, shown))
+        if (room := _UNDER_WAY_MAX - (load.sent - shown)) > 0:
+            await load.hand_over(room)
+        made.check()
+        await asyncio.sleep(_TOP_UP_S)
+    await visible.reach(load.sent, made)
+    counted = [(at_s, shown) for at_s, shown in found if at_s > FLOOD_S / 3]
+    return linear_regression(*zip(*counted, strict=True)).slope
+
+
+async def _level(made: Rig, load: Load, visible: Visible, share: float, sustained: float) -> dict[str, Any]:
+    await visible.batches()
+    after = max(visible.seen_ns)
+    load.sent_ns.clear()
+    await load.pace(share * sustained, LEVEL_S)
+    await visible.reach(load.sent, made)
+    with Store.open(made.store) as store:
+        rows = store.sql(_EVENTS.format(after=after), limit=load.sent).rows
+    late_s = np.array([(visible.seen_ns[epoch] - load.sent_ns[source, at]) / 1e9
+                       for source, first, count, epoch in rows for at in numbers(first, count) if (source, at) in load.sent_ns])
+    p50, p99, most = np.quantile(late_s, [0.5, 0.99, 1.0])
+    return {"of the sustainable rate": f"{share:.0%}", "batches/s": round(share * sustained), "batches": len(late_s),
+            "p50 s": round(float(p50), 3), "p99 s": round(float(p99), 3), "max s": round(float(most), 3)}
+
+
+async def _memory(made: Rig, load: Load, per_s: float, minutes: float) -> Rows:
+    """RSS by process: at the start, at most, and its slope over the last four fifths."""
+    sampled: list[tuple[float, dict[str, float]]] = []
+
+    async def sample() -> None:
+        began_s = clock.monotonic_s()
+        while True:
+            sampled.append(((clock.monotonic_s() - began_s) / 60, made.rss_mb()))
+            load.sent_ns.clear()
+            await asyncio.sleep(SAMPLE_S)
+
+    sampling = asyncio.create_task(sample())
+    await load.pace(per_s, minutes * 60)
+    sampling.cancel()
+    rows = []
+    for name in sampled[0][1]:
+        late = [(at_min, rss[name]) for at_min, rss in sampled if at_min > minutes / 5]
+        slope = linear_regression(*zip(*late, strict=True)).slope if len(late) > 2 else float("nan")
+        values = [rss[name] for _, rss in sampled]
+        rows.append({"process": name, "MB at the start": round(values[0]), "at the end": round(values[-1]), "at most": round(max(values)),
+                     "slope MB/minute": round(slope, 2)})
+    return rows

@@ -1,0 +1,51 @@
+"""What a process costs: CPU seconds and resident memory, its children included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from streams.demo import Part
+
+ROOT = Path(__file__).parents[1]
+
+
+def start(name: str, arguments: Iterable[str], directory: Path) -> Part:
+    """Start `python -m ARGUMENTS` in `directory`, where it keeps what it keeps and its log is."""
+    # The bench is no part of the installed package, and the process runs in a directory of its own.
+    return Part.spawn(name, list(arguments), directory / f"{name}.log", cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def _family(pid: int) -> list[Any]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def cpu_s(pid: int | None) -> float:
+    """CPU seconds used so far, in user and in kernel mode; 0 when there is no such process."""
+    total = 0.0
+    for process in _family(pid) if pid is not None else ():
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def rss_mb(pid: int | None) -> float:
+    """Resident memory in MB; 0 when there is no such process."""
+    total = 0
+    for process in _family(pid) if pid is not None else ():
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 1e6

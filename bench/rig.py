@@ -1,0 +1,181 @@
+"""Broker, workers and snapshots writer as processes, with a paced load, for what is measured over time instead of in a race."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from bench.count import create
+from bench.load import EVENTS_PER_BATCH, Sender, batches
+from bench.processes import cpu_s, rss_mb, start
+from streams import clock, topology
+from streams.demo import Part
+from streams.errors import UnavailableError
+from streams.events.batch import Batch
+from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.topics import declare
+from streams.queries.status import Status
+from streams.topology import CAPTURED, ZONED
+
+_READY_WAIT_S = 60.0
+#: After "worker ready" a group may still deal out partitions.
+_SETTLE_S = 4.0
+_TICK_S = 0.02
+_PACK_MAX = 500
+_NUMBERS = 2**40
+
+
+@dataclass
+class Rig:
+    """One broker with its topics, and what runs on it; `broker`, `worker`, `snapshots` are the names that figures are given under."""
+
+    directory: Path
+    broker: EmbeddedBroker = field(default_factory=EmbeddedBroker)
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        """Directory of the store."""
+        return self.directory / "store"
+
+    def work(self, name: str = "worker", *options: str) -> Part:
+        """Start a worker; `options` are those of `bench.worker`."""
+        part = self.parts[name] = start(name, ("bench.worker", self.broker.address, *options), self.directory)
+        return part
+
+    def write_store(self) -> None:
+        """Start the snapshots writer."""
+        arguments = ("streams.cli", "snapshots", "--broker", self.broker.address, "--store", str(self.store))
+        self.parts["snapshots"] = start("snapshots", arguments, self.directory)
+
+    async def ready(self) -> None:
+        """Wait until every worker has started and the group has dealt out its partitions."""
+        deadline_s = clock.monotonic_s() + _READY_WAIT_S
+        for name, part in self.parts.items():
+            while name.startswith("worker") and "worker ready" not in part.log.read_text(encoding="utf-8", errors="replace"):
+                self.check()
+                if clock.monotonic_s() > deadline_s:
+                    raise click.ClickException(f"the {name} was not ready after {_READY_WAIT_S:.0f} s: {part.last_line()}")
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(_SETTLE_S)
+
+    def check(self) -> None:
+        """Raise when a process has ended that should run."""
+        for name, part in self.parts.items():
+            if part.process.poll() is not None:
+                raise click.ClickException(f"the {name} ended with code {part.process.returncode}: {part.last_line()}")
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds by process."""
+        return {"broker": cpu_s(self.broker.pid), **{name: cpu_s(part.process.pid) for name, part in self.parts.items()}}
+
+    def rss_mb(self) -> dict[str, float]:
+        """Resident memory by process, in MB, children included."""
+        return {"broker": rss_mb(self.broker.pid), **{name: rss_mb(part.process.pid) for name, part in self.parts.items()}}
+
+
+@contextlib.asynccontextmanager
+async def rig(directory: Path) -> AsyncIterator[Rig]:
+    """A rig with a broker of its own in `directory`, glasses.zoned with append times; everything is stopped at the end."""
+    directory.mkdir()
+    made = Rig(directory)
+    try:
+        await asyncio.to_thread(made.broker.start, directory / "kafka", free_port())
+        await create(made.broker.address, [], [topology.topic(ZONED)])
+        await declare(made.broker.address)
+        yield made
+    finally:
+        for part in made.parts.values():
+            await asyncio.to_thread(part.stop)
+        await asyncio.to_thread(made.broker.stop)
+
+
+class Load:
+    """Batches without end, numbered on over all calls; remembers when each was handed over and when it was acknowledged.
+
+    `sent_ns` is the time of handing over by (device, first number). Capture times run with the count, not with the clock.
+    """
+
+    def __init__(self, broker: str, device_count: int) -> None:
+        self.sender = Sender(broker, CAPTURED)
+        self.sent = 0
+        self.sent_ns: dict[tuple[str, int], int] = {}
+        self._batches: Iterator[Batch] = batches(0, _NUMBERS, clock.now_ns(), device_count)
+        self._acks: set[asyncio.Future[object]] = set()
+
+    async def hand_over(self, number: int) -> None:
+        """Hand `number` batches to the producer; returns before they are acknowledged."""
+        for _ in range(0, number, _PACK_MAX):
+            some = list(islice(self._batches, min(number, _PACK_MAX)))
+            number -= len(some)
+            now_ns = clock.now_ns()
+            self.sent_ns.update({(batch.source, batch.run.first): now_ns for batch in some})
+            for ack in await self.sender.send(some):
+                self._acks.add(ack)
+                ack.add_done_callback(self._acked)
+            self.sent += len(some)
+
+    async def pace(self, per_s: float, seconds: float) -> None:
+        """Hand batches over at a steady rate."""
+        began_s, before = clock.monotonic_s(), self.sent
+        while (passed_s := clock.monotonic_s() - began_s) < seconds:
+            if (due := int(per_s * passed_s) - (self.sent - before)) > 0:
+                await self.hand_over(due)
+            await asyncio.sleep(_TICK_S)
+
+    def _acked(self, ack: asyncio.Future[object]) -> None:
+        self._acks.discard(ack)
+        ack.result()
+
+
+class Visible:
+    """Watches a store: when each epoch became visible, and how many captured batches the newest one holds."""
+
+    def __init__(self, store: Path) -> None:
+        self._store, self._status = store, Status(store)
+        self._task: asyncio.Task[None] | None = None
+        #: Time at which the name `catalog.duckdb` was first seen to lead to an epoch, by its number.
+        self.seen_ns: dict[int, int] = {}
+
+    async def __aenter__(self) -> Visible:
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        link = self._store / "catalog.duckdb"
+        while True:
+            if link.is_symlink():
+                epoch = int(link.readlink().name.removeprefix("catalog-").removesuffix(".duckdb"))
+                self.seen_ns.setdefault(epoch, clock.now_ns())
+            await asyncio.sleep(0.005)
+
+    async def batches(self) -> int:
+        """Captured batches in the newest epoch; they are numbered by their offsets, which have no holes here."""
+        with contextlib.suppress(UnavailableError):
+            await asyncio.to_thread(self._status.read)
+        return sum(self._status.seen.values())
+
+    async def reach(self, number: int, made: Rig, timeout_s: float = 120.0) -> None:
+        """Wait until the newest epoch holds `number` captured batches."""
+        deadline_s = clock.monotonic_s() + timeout_s
+        while (found := await self.batches()) < number:
+            made.check()
+            if clock.monotonic_s() > deadline_s:
+                raise click.ClickException(f"{found:,} of {number:,} batches are visible after {timeout_s:.0f} s")
+            await asyncio.sleep(0.2)
+
+
+def numbers(first: int, number: int) -> range:
+    """First numbers of the batches in a run of events."""
+    return range(first, first + number, EVENTS_PER_BATCH)

@@ -1,0 +1,51 @@
+"""Ours as a subject: `python -m bench.worker HOST:PORT --mode on --agent NAME` is `sightline worker` under another agent's name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from bench.cores import ForwardCore, ZonesCore, without_lineage
+from streams import preparation, settings, topology
+from streams.events.record import Core
+from streams.topology import CAPTURED, ZONED
+from streams.worker import WorkerContext, run_worker
+
+MODES = ("forward", "zones", "off", "on")
+
+
+def _core(mode: str, context: WorkerContext, target: str) -> Core[Any]:
+    if mode == "forward":
+        return ForwardCore(target)
+    if mode == "zones":
+        return ZonesCore(context.kept["policy"], context.kept["models"])
+    return without_lineage(context.kept["policy"], context.kept["models"])
+
+
+@click.command()
+@click.argument("broker")
+@click.option("--mode", type=click.Choice(MODES), default="on", show_default=True)
+@click.option("--agent", default="bench", show_default=True, help="Group, transactional ids and state are under this name.")
+@click.option("--source", default=CAPTURED, show_default=True)
+@click.option("--target", default=ZONED, show_default=True, help="Where mode forward writes.")
+def main(*, broker: str, mode: str, agent: str, source: str, target: str) -> None:
+    """Run one worker until a signal."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # Every run reads the same topic from its beginning: what remembers how far it came is the agent's name.
+    topology.AGENTS = {**topology.AGENTS, agent: source}
+
+    def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
+        cores = dict(preparation.make_cores(context)) if mode == "on" else {"glasses": _core(mode, context, target)}
+        return {agent: cores.pop("glasses"), **cores}
+
+    def say() -> None:
+        click.echo("worker ready")
+
+    raise SystemExit(run_worker(broker, settings.POLICY, make_cores, prepare=preparation.prepare, on_ready=say))
+
+
+if __name__ == "__main__":
+    main()
