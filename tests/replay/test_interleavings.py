@@ -118,7 +118,7 @@ def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
     return live
 
 
-@settings(QUIET, max_examples=20)
+@settings(QUIET, max_examples=15)
 @given(st.lists(steps, min_size=20, max_size=60), st.integers(1, 20))
 def test_a_replay_says_what_any_live_run_said(script: list[tuple[str, Any, Any]], size: int) -> None:
     live = live_run(script)
