@@ -26,7 +26,9 @@ from streams.replay.recorded import RecordedReplay
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
-_INGEST_RECORDS = 200
+#: What is taken into the store in one transaction, whichever comes first: a transaction costs as much as hundreds of small records,
+#: and decoded rows take many times the room of their JSON.
+_INGEST_RECORDS, _INGEST_BYTES = 200, 8 * 1024 * 1024
 #: So many rows wait in the hot file at most: publishing sorts them.
 _PUBLISH_ROWS = 500_000
 Write = Callable[[Sequence[Outgoing]], None]
@@ -160,7 +162,7 @@ class _Sink:
     """Takes what would have gone to Kafka; lineage goes into the store, many records a transaction."""
 
     def __init__(self, writer: Writer) -> None:
-        self.writer, self.written, self._offset, self._rows = writer, 0, 0, 0
+        self.writer, self.written, self._offset, self._rows, self._bytes = writer, 0, 0, 0, 0
         self._waiting: list[Received] = []
 
     def write(self, records: Sequence[Outgoing]) -> None:
@@ -169,13 +171,14 @@ class _Sink:
             if record.topic == LINEAGE:
                 self._waiting.append(StoredRecord(self._offset, record.timestamp_ms, record.key, record.value, record.headers))
                 self._offset += 1
-        if len(self._waiting) >= _INGEST_RECORDS:
+                self._bytes += len(record.value or b"")
+        if len(self._waiting) >= _INGEST_RECORDS or self._bytes >= _INGEST_BYTES:
             self.flush()
 
     def flush(self) -> None:
         if self._waiting:
             self._rows += self.writer.ingest({0: self._waiting}, {0: self._offset}, clock.now_ns())
-            self._waiting = []
+            self._waiting, self._bytes = [], 0
         if self._rows >= _PUBLISH_ROWS:
             self._rows = 0
             self.writer.publish(clock.now_ns())

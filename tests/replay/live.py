@@ -138,6 +138,8 @@ class InMemory:
     live: Live
     topic: bool
     size: int
+    slow: int = -1
+    """A partition that is read record by record."""
 
     def __post_init__(self) -> None:
         self._at = dict.fromkeys(self.live.captured, 0)
@@ -147,9 +149,9 @@ class InMemory:
         return list(self.live.captured)
 
     async def read(self, partition: int) -> Sequence[Received]:
-        at = self._at[partition]
-        self._at[partition] += self.size
-        return self.live.captured[partition][at:at + self.size]
+        at, size = self._at[partition], 1 if partition == self.slow else self.size
+        self._at[partition] += size
+        return self.live.captured[partition][at:at + size]
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
         return [record for record in self.live.examples if self.topic and begin <= record.offset and (end is None or record.offset < end)]

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -27,6 +27,10 @@ from tests.replay.live import EXAMPLES_PER_RUN, InMemory, Live, meaning
 SECOND_NS = 1_000_000_000
 ASKED = (("wake me at seven", "alarm_set"), ("will it rain", "weather_query"), ("play some jazz", "play_music"),
          ("what is on my list", "lists_query"), ("turn the lights off", "iot_hue_lightoff"))
+
+#: A failing script is printed as it was drawn: making it shorter takes minutes, since a run takes a second.
+QUIET = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture],
+                 phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
 @cache
@@ -75,9 +79,9 @@ def inputs(outputs: Sequence[Outgoing]) -> Inputs:
                      [tuple(row[name] for name in ("kind", "partition", "offset", "value", "t_ns")) for row in tables["inputs"]])
 
 
-def replayed(live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000) -> list[Outgoing]:
+def replayed(live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000, slow: int = -1) -> list[Outgoing]:
     written: list[Outgoing] = []
-    replay = RecordedReplay(taken, InMemory(live, topic, size), written.extend, EXAMPLES_PER_RUN)
+    replay = RecordedReplay(taken, InMemory(live, topic, size, slow), written.extend, EXAMPLES_PER_RUN)
     build.run(replay.run())
     assert not replay.made, "every example was read by training"
     return written
@@ -115,7 +119,7 @@ def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
     return live
 
 
-@settings(max_examples=20, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(QUIET, max_examples=15)
 @given(st.lists(steps, min_size=20, max_size=60), st.integers(1, 20))
 def test_a_replay_says_what_any_live_run_said(script: list[tuple[str, Any, Any]], size: int) -> None:
     live = live_run(script)
@@ -128,7 +132,7 @@ def malformed_candidate(row: dict[str, Any]) -> bool:
     return bool(row.get("topic") == EXAMPLES and row.get("rule") == "malformed")
 
 
-@settings(max_examples=5, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(QUIET, max_examples=5)
 @given(st.lists(steps, min_size=20, max_size=60))
 def test_without_the_topic_only_malformed_candidates_are_unknown(script: list[tuple[str, Any, Any]]) -> None:
     live = live_run([*script, ("litter", b"{}", None)])
@@ -156,6 +160,22 @@ def test_the_order_of_partitions_and_the_moment_of_a_take_up_change_results() ->
     assert len(first["models"]) >= 4
     assert first["models"] != run([2, 1, 0], late=False)["models"]
     assert first["edges"] != run([0, 1, 2], late=True)["edges"]
+
+
+def test_the_recorded_version_serves_also_where_the_replay_has_newer_ones() -> None:
+    live = three_partitions()
+    live.fetch(0, 9, checkpoint=False)
+    for number in (1, 2):
+        live.fetch(number, 20, checkpoint=False)
+    while len(live.models) < 4:  # a version and the pointer to it, twice
+        live.train(1, checkpoint=False)
+    live.learn(0)
+    live.fetch(0, 3, checkpoint=False)
+    live.finish()
+    taken = inputs(live.outputs)
+    assert [one.version for one in taken.take_ups[0]][:2] == [1, 2]
+    assert len(meaning(live.outputs)["models"]) > 3
+    assert meaning(replayed(live, taken, slow=0)) == meaning(live.outputs)
 
 
 def forged(live: Live) -> None:
