@@ -63,7 +63,7 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def start_worker(broker: str, log: Path) -> Worker:
     with log.open("wb") as said:
-        command = [sys.executable, "-m", "streams.cli", "worker", "--broker", broker]
+        command = [sys.executable, "-m", "streams.cli", "worker", "--broker", broker, "--metrics", str(log.with_name("worker.prom"))]
         return Worker(subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT), log)
 
 
@@ -97,7 +97,8 @@ async def until_committed(broker: str, worker: Worker, group: str, topic: str, t
 
 def mixture() -> list[Hostile | StoredRecord]:
     """Hostile records and good batches of a few devices, good ones in order."""
-    bad = hostile.drawn(hostile.goods(), hostile.CAPTURED, HOSTILE, SEED) + hostile.corpus("captured")
+    # Each comes twice, at two places.
+    bad = hostile.drawn(hostile.goods(), hostile.CAPTURED, HOSTILE // 2, SEED) * 2 + hostile.corpus("captured")
     good = iter([build.record(build.imu(0.1, 20 * (i // 4), 20, source=f"g{i % 4}"), 0) for i in range(GOOD)])
     mixed: list[Hostile | StoredRecord] = [*bad, *([None] * GOOD)]  # type: ignore[list-item]
     random.Random(SEED).shuffle(mixed)
@@ -147,7 +148,10 @@ async def test_every_hostile_record_is_rejected_in_its_place_and_every_good_batc
     finally:
         worker.process.kill()
         worker.process.wait()
-    said = worker.log.read_text()
+    said, measured = worker.log.read_text(), (tmp_path / "worker.prom").read_text()
+    assert 'sightline_passed_over_total{topic="glasses.models"} 39' in measured
+    assert 'sightline_output_total{agent="glasses",topic="glasses.rejected"} ' in measured
+    assert "sightline_poisoned_total" not in measured, "the core's own checks find all of them: bisection would cost seconds"
     assert "glasses.policies: 39 records are passed over" in said
     assert "glasses.models partition 0 offset 0 is passed over (1 so far)" in said
     assert "Traceback" not in said

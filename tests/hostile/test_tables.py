@@ -1,0 +1,80 @@
+"""What every worker reads whole: a record that no stage of ours wrote is passed over, said aloud and counted, and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+
+from streams.errors import MalformedError
+from streams.events.record import StoredRecord
+from streams.models.intent import IntentModel
+from streams.models.version import CURRENT_KEY, ModelVersion
+from streams.pipeline import Models
+from streams.preparation import policy_in_force
+from tests import build
+
+POLICY = build.policy()
+FIRST = build.version(build.core())
+
+
+def models() -> Models:
+    made = Models(zone.name for zone in POLICY.zones)
+    made.learn(b"model/1", FIRST.dump())
+    made.learn(CURRENT_KEY, b'{"version":1}')
+    return made
+
+
+def other_model() -> ModelVersion:
+    return replace(FIRST, model=IntentModel(FIRST.model.intents, FIRST.model.weights, np.roll(FIRST.model.bias, 1)))
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    (CURRENT_KEY, value) for value in (None, b"", b"\xff", b"[]", b"7", b"{}", b'{"version":2}', b'{"version":[]}', b'{"version":true}',
+                                       b'{"version":"1"}', b'{"version":1.0}')] + [
+    (b"model/2", None), (b"model/2", b"[]"), (b"model/2", b"{}"), (None, FIRST.dump()), (b"model/2", FIRST.dump()),
+    (b"model/1", other_model().dump()), (b"model/0", replace(FIRST, version=0).dump()),
+    (b"model/2", replace(FIRST, version=2, label=FIRST.label + b"\0").dump()), (b"model/2", replace(FIRST, version=2, zone="moon").dump()),
+    (b"model/2", FIRST.dump().replace(b'"version":1,', b'"version":"2",')),
+    (b"model/2", replace(FIRST, version=2, model=IntentModel((), FIRST.model.weights[:0], FIRST.model.bias[:0])).dump())])
+def test_a_bad_record_of_models_is_refused_and_changes_nothing(key: bytes | None, value: bytes | None) -> None:
+    made = models()
+    with pytest.raises(MalformedError):
+        made.learn(key, value)
+    assert (made.current, set(made.versions), made.versions[1].dump()) == (1, {1}, FIRST.dump())
+
+
+def test_a_version_that_comes_again_is_welcome() -> None:
+    made = models()
+    made.learn(b"model/1", FIRST.dump())
+    assert made.current == 1
+
+
+def record(offset: int, key: bytes | None, value: bytes | None) -> StoredRecord:
+    return StoredRecord(offset, 0, key, value)
+
+
+GOOD = [record(0, f"policy/{POLICY.version}".encode(), orjson.dumps({"v": 1, "version": POLICY.version, "text": POLICY.text})),
+        record(1, b"policy/current", orjson.dumps({"version": POLICY.version}))]
+BAD = [(None, None), (b"policy/current", b""), (b"policy/current", b'{"version":"nobody"}'), (b"policy/current", b'{"version":[]}'),
+       (b"policy/x", b"\xff"), (b"policy/x", b"[]"), (b"policy/x", b'{"version":"x","text":"name = 7"}'),
+       (b"policy/x", b'{"version":"x","text":"name = ["}'),
+       (b"policy/x", orjson.dumps({"version": "x", "text": POLICY.text})), (b"policy/y", GOOD[0].value)]
+
+
+def test_bad_records_of_policies_are_passed_over_and_counted() -> None:
+    said: list[str] = []
+    mixed = [*(record(10 + i, *pair) for i, pair in enumerate(BAD)), *GOOD, *(record(30 + i, *pair) for i, pair in enumerate(BAD))]
+    found = policy_in_force(mixed, said.append)
+    assert found is not None
+    assert found.version == POLICY.version
+    assert len(said) == 2 * len(BAD) + 1
+    assert said[-1] == f"glasses.policies: {2 * len(BAD)} records are passed over"
+    assert all("offset" in sentence for sentence in said[:-1])
+    assert not any("name = " in sentence or "nobody" in sentence for sentence in said)
+
+
+def test_a_topic_of_bad_records_holds_no_policy() -> None:
+    assert policy_in_force([record(i, *pair) for i, pair in enumerate(BAD)]) is None
