@@ -11,8 +11,8 @@ import pytest
 from streams.errors import MalformedError
 from streams.events.record import StoredRecord
 from streams.models.intent import IntentModel
+from streams.models.registry import Models
 from streams.models.version import CURRENT_KEY, ModelVersion
-from streams.pipeline import Models
 from streams.preparation import policy_in_force
 from tests import build
 
