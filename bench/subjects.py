@@ -57,12 +57,15 @@ SIGHTLINE = _ours("sightline", "stages 1-4, lineage, policy, state: the whole pi
 OFF = _ours("off", "the whole pipeline without zones and lineage, constant headers", "off")
 _PEER = ("BROKER", "SOURCE", "TARGET", "GROUP")
 FAUST = Subject("faust", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.stock_faust", *_PEER), share=0.1)
-QUIX = Subject("quix", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.quix", *_PEER), "quixstreams")
-QUIX_ONCE = Subject("quix-once", _FORWARDS, ONCE, ("bench.peers.quix", *_PEER, "exactly-once"), "quixstreams")
+QUIX = Subject("quix", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.quix", *_PEER), "quixstreams", 0.6)
+QUIX_ZSTD = Subject("quix-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.quix", *_PEER, "at-least-once", "zstd"), "quixstreams", 0.6)
+QUIX_ONCE = Subject("quix-once", _FORWARDS, ONCE, ("bench.peers.quix", *_PEER, "exactly-once"), "quixstreams", 0.6)
 BYTEWAX = Subject("bytewax", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER), "bytewax")
+BYTEWAX_ZSTD = Subject("bytewax-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER, "zstd"), "bytewax")
 AIOKAFKA = Subject("aiokafka", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER))
+AIOKAFKA_ZSTD = Subject("aiokafka-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER, "zstd"))
 
-SUBJECTS = (TRANSPORT, AIOKAFKA, BYTEWAX, QUIX, QUIX_ONCE, FAUST, ZONES, OFF, SIGHTLINE)
+SUBJECTS = (TRANSPORT, AIOKAFKA, AIOKAFKA_ZSTD, BYTEWAX, BYTEWAX_ZSTD, QUIX, QUIX_ZSTD, QUIX_ONCE, FAUST, ZONES, OFF, SIGHTLINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 from confluent_kafka import OFFSET_BEGINNING
 
-from bench.peers import ADDED, LINGER_MS
+from bench.peers import ADDED, LINGER_MS, NO_COMPRESSION
 
 
 def _forwarded(messages: list[Any]) -> list[Any]:
@@ -19,14 +19,14 @@ def _forwarded(messages: list[Any]) -> list[Any]:
             for message in messages]
 
 
-def main(broker: str, source: str, target: str) -> None:
+def main(broker: str, source: str, target: str, _group: str, compression: str = NO_COMPRESSION) -> None:
     """Forward until a signal."""
     flow = Dataflow("forward")
     read = op.input("in", flow, KafkaSource([broker], [source], batch_size=1000, starting_offset=OFFSET_BEGINNING))
     forwarded = op.flat_map_batch("add", read, _forwarded)
-    op.output("out", forwarded, KafkaSink([broker], target, add_config={"linger.ms": str(LINGER_MS), "compression.type": "zstd"}))
+    op.output("out", forwarded, KafkaSink([broker], target, add_config={"linger.ms": str(LINGER_MS), "compression.type": compression}))
     run_main(flow)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:])
