@@ -187,7 +187,13 @@ class TrainingCore:
 
     async def _run(self, version: int, trigger: Received) -> tuple[ModelVersion, list[gate.Candidate]]:
         """Make a version of all that the gate admits now; also returns what it admitted once and refuses now."""
-        history = await self.history(trigger.offset)
+        try:
+            history = await self.history(trigger.offset)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            # Whatever keeps the topic from being read, no example is to blame for it.
+            raise UnavailableError(f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again") from error
         now_ns = gate.read(trigger)[0].t0_ns
         candidates, before = [], []
         for record in history:

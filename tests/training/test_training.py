@@ -14,8 +14,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import device_sim
+from streams.errors import UnavailableError
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.kafka.compute import compute
 from streams.models import intent
 from streams.models.intent import IntentModel, fit
 from streams.models.version import ModelVersion, version_key
@@ -146,6 +148,15 @@ def test_what_is_no_example_is_rejected_and_the_neighbours_pass() -> None:
     written, state = train([records[0], bad, records[1]])
     assert [dict(record.headers)["sightline-place"] for record in written if record.topic == REJECTED] == [b"glasses.examples 0 1"]
     assert state.admitted == 2
+
+
+def test_no_example_is_to_blame_when_the_topic_cannot_be_read() -> None:
+    async def history(offset: int) -> Sequence[Received]:
+        raise TimeoutError
+
+    core = TrainingCore(POLICY, history, fit_here, 1)
+    with pytest.raises(UnavailableError, match="could not be read for a training run"):
+        build.run(compute(core, core.empty(0), Fetch(EXAMPLES, 0, examples(utterances(1, 7))), silent=False))
 
 
 def test_state_survives_a_checkpoint() -> None:
