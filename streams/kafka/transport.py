@@ -36,6 +36,8 @@ T = TypeVar("T")
 #: An idle fetch holds the one connection to a broker this long; a partition that was just emptied waits for its end.
 IDLE_FETCH_MS = 100
 EXIT_LOUDLY = 1
+#: So often a leader asks for another assignment before its process ends, and with it whatever holds the group up.
+REJOINS_MAX = 5
 
 
 def end_process(reason: str, error: BaseException | None = None, code: int = EXIT_LOUDLY) -> NoReturn:
@@ -58,12 +60,19 @@ class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.missed = False
+        self._assigned = False
 
     def assign(self, cluster: ClusterMetadata, members: Mapping[str, Any]) -> Any:
         """Assign as round robin does, and note whether any subscribed topic had no partitions."""
         subscribed = {topic for member in members.values() for topic in member.subscription}
+        self._assigned = True
         self.missed = any(not cluster.partitions_for_topic(topic) for topic in subscribed)
         return super().assign(cluster, members)
+
+    def on_assignment(self, assignment: Any) -> None:
+        """Forget what was missed once somebody else, as the leader, has made the assignment."""
+        self.missed, self._assigned = self.missed and self._assigned, False
+        super().on_assignment(assignment)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -132,6 +141,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Let Faust start its actors, then own every partition of the source topic."""
+        if self._watch is None:
+            # From the first assignment on, and apart from what follows here: an error in it is swallowed by the client.
+            self._watch = asyncio.create_task(self._watch_assignments())
         await self._end_owners()
         await super().on_partitions_assigned(assigned, generation_id)
         for tp in sorted(assigned):
@@ -140,8 +152,6 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             task = asyncio.create_task(owner.run(), name=f"owner of {tp.topic} {tp.partition}")
             task.add_done_callback(self._owner_done)
             self._owners[place] = task
-        if self._thread.assignor.missed and self._watch is None:
-            self._watch = asyncio.create_task(self._rejoin())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """End every owner (finishes or aborts its transaction, closes its producer) before the partitions go to somebody else."""
@@ -168,11 +178,22 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         if not task.cancelled() and (error := task.exception()) is not None:
             end_process(f"The {task.get_name()} failed: {error}", error)
 
-    async def _rejoin(self) -> None:
-        await asyncio.sleep(limits.EMPTY_ASSIGNMENT_REJOIN_S)
-        self._watch = None
-        log.warning("%s: a subscribed topic had no partitions when they were assigned; asking for another assignment", self.agent)
-        await self._in_thread(_call(self._thread._ensure_consumer()._coordinator.request_rejoin))
+    async def _watch_assignments(self) -> None:
+        """Ask for another assignment whenever this member, as the leader, made one without partitions."""
+        asked = 0
+        while True:
+            await asyncio.sleep(limits.EMPTY_ASSIGNMENT_REJOIN_S)
+            if not self._thread.assignor.missed:
+                asked = 0
+                continue
+            asked += 1
+            if asked > REJOINS_MAX:
+                end_process(f"{self.agent}: asked {REJOINS_MAX} times for another assignment and none came")
+            log.warning("%s: a subscribed topic had no partitions when they were assigned; asking for another assignment", self.agent)
+            try:
+                await self._in_thread(_assign_again(self._thread._ensure_consumer()))
+            except Exception as error:  # noqa: BLE001  whatever is wrong with the client now, the group must not stay without an assignment
+                log.warning("%s: another assignment could not be asked for, tried again: %r", self.agent, error)
 
     async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop))
@@ -224,6 +245,12 @@ async def _fetched(fetcher: Fetcher, tp: TopicPartition, timeout_s: float, max_r
         fetcher._records = _AsRead(fetcher._records)
     found: Mapping[TopicPartition, Sequence[Received]] = await fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records)
     return found
+
+
+async def _assign_again(consumer: aiokafka.AIOKafkaConsumer) -> None:
+    # Without this the leader would assign by what it knows already, which is refreshed every five minutes.
+    await consumer._client.force_metadata_update()
+    consumer._coordinator.request_rejoin()
 
 
 async def _call(function: Any, *arguments: Any) -> None:

@@ -95,11 +95,19 @@ class Pipeline:
         return child
 
     async def played(self, child: Child) -> None:
-        """Wait until devices have ended; they are started again while the broker was away at their start."""
+        """Wait until devices have ended with everything acknowledged.
+
+        They are started again while the broker was away at their start, and once more for a moment to send again what it did not
+        acknowledge before they ended.
+        """
         while True:
             while child.pid is not None:
                 await asyncio.sleep(_LOOK_S)
-            if child.code != UnavailableError.exit_code:
+            if not child.code and '"unacknowledged":0}' in child.last_line():
+                break
+            if not child.code:
+                child.add("--duration-s", "0.5", "--backlog-s", "0")
+            elif child.code != UnavailableError.exit_code:
                 break
             await asyncio.sleep(1.0)
             child.start()

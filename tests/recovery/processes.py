@@ -57,6 +57,10 @@ class Child:
         self.frozen = False
         threading.Thread(target=_pour, args=(self._process.stdout, self.log), daemon=True).start()
 
+    def add(self, *arguments: str) -> None:
+        """Let further starts have these arguments too; of an option that stands twice the last one counts."""
+        self._arguments += arguments
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process alone. Nothing happens when it does not run."""
         if self.pid is not None:
