@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
 from streams.emit import lineage_of, records_of
-from streams.errors import MalformedError
+from streams.errors import MalformedError, UnavailableError
 from streams.events.batch import Batch
 from streams.events.codec import digest
 from streams.events.kinds import KINDS
