@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: five fixed faults, every record counted, nothing left running."""
+"""The short form of `make chaos`: six fixed faults, every record counted, nothing left running."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from tests.recovery.schedule import BROKER, SNAPSHOTS, Fault
 
 pytestmark = pytest.mark.kafka
 SEED = 20_261_125
-FAULTS = [Fault(2.0, "worker SIGKILL", "worker-1", 0.5), Fault(6.0, "snapshots SIGKILL", SNAPSHOTS, 0.5),
-          Fault(8.0, "worker SIGSTOP", "worker-2", 8.0), Fault(10.0, "disk full", SNAPSHOTS, 3.0),
+#: The disk is full while both workers still write.
+FAULTS = [Fault(1.0, "disk full", SNAPSHOTS, 4.0), Fault(3.0, "worker SIGKILL", "worker-1", 0.5),
+          Fault(7.0, "snapshots SIGKILL", SNAPSHOTS, 0.5), Fault(8.0, "worker SIGSTOP", "worker-2", 8.0),
           Fault(18.0, "broker SIGKILL", BROKER, 0.5), Fault(23.0, "worker SIGTERM", "worker-1", 0.2)]
 
 
