@@ -58,6 +58,12 @@ class Ownership(Generic[State]):
         try:
             # The agent may be cancelled at any moment; a transaction is better finished than left open.
             await asyncio.shield(self.work)
+        except asyncio.CancelledError:
+            # Where `end` gave the work up, the agent is not what was cancelled: Faust would start its actor again, and mode ends the
+            # process when two actors are started again within 10 ms.
+            agent = asyncio.current_task()
+            if agent is None or agent.cancelling():
+                raise
         except ProducerLostError as error:
             self.ended = True
             if not self.lost.done():

@@ -1,0 +1,54 @@
+"""What an agent sees of a fetch whose ownership ends under it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from streams.events.record import Fetch, StoredRecord
+from streams.kafka import ownership
+from streams.kafka.ownership import Ownership
+from streams.kafka.transaction import TransactionWriter
+from tests.kafka.toy import ToyCore
+
+FETCH = Fetch("source", 0, [StoredRecord(0, 0, b"k", b"0")])
+
+
+class Stuck:
+    """A writer whose transaction comes to no end."""
+
+    async def write(self, _outputs: object, _next_offset: int) -> None:
+        await asyncio.sleep(3600)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def owned(monkeypatch: pytest.MonkeyPatch) -> tuple[Ownership[Any], asyncio.Task[None]]:
+    """An ownership and the agent's task, which waits for a transaction."""
+    monkeypatch.setattr(ownership, "STOP_WORK_S", 0.05)
+    core = ToyCore("target")
+    owner: Ownership[Any] = Ownership("agent", core, cast("TransactionWriter", Stuck()), core.empty(0), 0, None)
+    await owner.slots.acquire()
+    agent = asyncio.create_task(owner.process(FETCH, 1))
+    await asyncio.sleep(0.05)
+    return owner, agent
+
+
+async def test_an_agent_outlives_a_fetch_that_a_revocation_gave_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, agent = await owned(monkeypatch)
+    await owner.end()
+    await asyncio.wait_for(agent, 5)
+    assert owner.next_offset == 0, "what was given up is not done"
+
+
+async def test_an_agent_that_is_cancelled_itself_says_so_and_its_transaction_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, agent = await owned(monkeypatch)
+    agent.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await agent
+    assert owner.work is not None
+    assert not owner.work.done()
+    await owner.end()
