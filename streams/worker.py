@@ -160,12 +160,15 @@ def run_worker(
 
 
 async def _write_metrics(path: Path) -> None:
+    """Write the metrics again and again, and once more when this is cancelled: the last word is how it ended."""
     while True:
         try:
-            metrics.write(path)
-        except OSError as error:
-            log.warning("Metrics could not be written: %r", error)
-        await asyncio.sleep(limits.METRICS_INTERVAL_S)
+            await asyncio.sleep(limits.METRICS_INTERVAL_S)
+        finally:
+            try:
+                metrics.write(path)
+            except OSError as error:
+                log.warning("Metrics could not be written: %r", error)
 
 
 async def _run(context: WorkerContext, make_cores: MakeCores, prepare: Prepare, on_ready: Callable[[], None]) -> int:

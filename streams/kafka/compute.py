@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 State = TypeVar("State")
 #: A record's own size must leave room for the batch around it.
 OUTPUT_BYTES_MAX = limits.MESSAGE_BYTES_MAX - 4096
+#: With any headers that we write.
+_SURE_TO_FIT_BYTES = OUTPUT_BYTES_MAX - limits.OUTPUT_HEADROOM_BYTES
 _TRIES_MAX = 4
 #: Errors that no record is to blame for: a broker, a disk or a child process is away.
 OUTSIDE = (UnavailableError, KafkaError, OSError)
@@ -81,7 +83,8 @@ async def _once(
     try:
         outcome = await core.process(state, fetch, silent=silent, poisoned=poisoned)
         for output in outcome.outputs:
-            _check_size(output)
+            if output.value is not None and len(output.value) + len(output.key) > _SURE_TO_FIT_BYTES:
+                _check_size(output, output.value)
     except OUTSIDE:
         raise
     except Exception as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
@@ -97,10 +100,8 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
-def _check_size(output: Outgoing) -> None:
-    if output.value is None or len(output.value) + len(output.key) <= OUTPUT_BYTES_MAX - limits.OUTPUT_HEADROOM_BYTES:
-        return
-    size = len(output.value) + len(output.key) + sum(len(name) + len(value) for name, value in output.headers)
+def _check_size(output: Outgoing, value: bytes) -> None:
+    size = len(value) + len(output.key) + sum(len(name) + len(said) for name, said in output.headers)
     if size > OUTPUT_BYTES_MAX:
         raise OversizeError(f"an output to {output.topic} has {size} bytes; at most {OUTPUT_BYTES_MAX} fit")
 

@@ -74,7 +74,7 @@ def played(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> tuple[Path, 
     assert process.returncode == 0, "".join(said) + rest
     assert "clean" in out.splitlines()
     asyncio.run(litter(kafka))
-    again = subprocess.run(demo(store, "--scenario", "commute", "--seed", "4", "--json"), capture_output=True, text=True, timeout=300,
+    again = subprocess.run(demo(store, "--scenario", "commute", "--speed", "20", "--seed", "4", "--json"), capture_output=True, text=True, timeout=300,
                            check=False)
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stderr.count("\n") <= 2, "with --json nothing is said but what goes wrong and how it starts"
