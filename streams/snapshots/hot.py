@@ -22,7 +22,7 @@ from streams.snapshots.segments import SPAN_COLUMNS, Segment
 
 VERSION = 1
 _SQL = {"text": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "flag": "BOOLEAN"}
-_MEMORY_LIMIT = "192MB"
+_MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
 
 

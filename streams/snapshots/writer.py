@@ -24,7 +24,9 @@ from streams.snapshots.segments import Segment
 from streams.topology import LINEAGE
 
 #: Files up to this size are folded together; larger ones are left alone, so a row is rewritten few times in its life.
-SMALL_BYTES = 4 * 1024 * 1024
+SMALL_BYTES = 1024 * 1024
+#: Of the files that one epoch folds: more would not fit the memory of a sort, and readers would wait for it.
+FOLD_BYTES_MAX = 16 * 1024 * 1024
 STEPS = range(1, 10)
 """What a crash can fall between, for tests: 1 rows taken in, 2 epoch fixed, 3 segments written, 4 segments recorded,
 5 catalog written, 6 name moved, 7 rows left, 8 superseded files deleted, 9 their names forgotten."""
@@ -220,12 +222,21 @@ class Writer:
         One table an epoch, so that no epoch waits for all of them; when all files together are too many, large ones too.
         """
         current = self._hot.current_files()
-        small: dict[str, list[str]] = {}
+        crowded = len(current) >= limits.CURRENT_FILES_MAX - len(TABLES)
+        small: dict[str, list[tuple[int, str]]] = {}
         for table, file, size in current:
-            if size <= SMALL_BYTES or len(current) >= limits.CURRENT_FILES_MAX - len(TABLES):
-                small.setdefault(table, []).append(file)
+            if size <= SMALL_BYTES or crowded:
+                small.setdefault(table, []).append((size, file))
         table = max(small, key=lambda name: len(small[name]), default="")
-        return {table: small[table]} if table and len(small[table]) >= limits.COMPACT_FILES_PER_TABLE else {}
+        if not table or len(small[table]) < limits.COMPACT_FILES_PER_TABLE:
+            return {}
+        chosen, total = list[str](), 0
+        for size, file in sorted(small[table]):
+            if len(chosen) >= 2 and total + size > FOLD_BYTES_MAX:
+                break
+            chosen.append(file)
+            total += size
+        return {table: chosen}
 
     def _sweep(self, now_ns: int) -> None:
         """Delete files and catalogs that were superseded longer ago than the grace that readers are promised."""

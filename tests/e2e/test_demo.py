@@ -74,8 +74,8 @@ def played(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> tuple[Path, 
     assert process.returncode == 0, "".join(said) + rest
     assert "clean" in out.splitlines()
     asyncio.run(litter(kafka))
-    again = subprocess.run(demo(store, "--scenario", "commute", "--speed", "20", "--seed", "4", "--json"), capture_output=True, text=True, timeout=300,
-                           check=False)
+    commute = demo(store, "--scenario", "commute", "--speed", "20", "--seed", "4", "--json")
+    again = subprocess.run(commute, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stderr.count("\n") <= 2, "with --json nothing is said but what goes wrong and how it starts"
     counts = re.findall(r"^(sent|stored|rejected|missing) +([\d,]+)", out, re.MULTILINE)
