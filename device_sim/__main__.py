@@ -44,7 +44,7 @@ def main() -> None:
 @main.command()
 @click.option("--scenario", default="smoke", show_default=True, help=f"One of: {', '.join(scenarios.names())}.")
 @click.option("--devices", type=click.IntRange(1, DEVICES_MAX), default=2, show_default=True, help="Named g1, g2, ...")
-@click.option("--speed", type=click.Choice(["1", "10"]), default="1", show_default=True, help="Scenario time against wall time.")
+@click.option("--speed", type=click.Choice(["1", "10", "20"]), default="1", show_default=True, help="Scenario time against wall time.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
               help="Draws the order of the queries, the forms of feedback and the faults of the link.")
 @click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=None,

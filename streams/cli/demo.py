@@ -37,7 +37,7 @@ SELECT source || '/' || stream || '/' || "first" AS id FROM events WHERE kind = 
 
 @click.command("demo")
 @click.option("--scenario", default="commute", show_default=True, help="What the glasses live through; `device-sim list` names them.")
-@click.option("--speed", type=click.Choice(["1", "10"]), default="10", show_default=True, help="Scenario time against wall time.")
+@click.option("--speed", type=click.Choice(["1", "10", "20"]), default="10", show_default=True, help="Scenario time against wall time.")
 @click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=None, help="Scenario time.  [default: the scenario once]")
 @click.option("--devices", default=2, show_default=True, help="How many glasses.")
 @click.option("--seed", default=1, show_default=True, help="Draws queries, forms of feedback and faults of the link.")
