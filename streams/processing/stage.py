@@ -16,7 +16,7 @@ from streams.policy.flow import STORE, decide
 from streams.policy.policy import Policy
 from streams.processing import situation
 from streams.processing.operators import OPERATORS, Operator
-from streams.processing.windows import ClosedWindow, Columns, roll
+from streams.processing.windows import ClosedWindow, Columns, Ended, roll
 from streams.topology import DERIVED
 
 #: What `events.rule` says of a derived event: its label is the join of its parents' labels.
@@ -48,14 +48,14 @@ def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Po
 def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, step: Step) -> dict[str, list[Recent]]:
     """Roll the windows of every sensor stream in `states`, record what they make; return by device what situations may cite."""
     reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in OPERATORS}
-    ended: dict[str, list[int]] = {}
+    ended: dict[str, list[Ended]] = {}
     for item in tagged:
         batch = item.batch
         streams = reads.get(batch.kind)
         if streams is not None:
             streams.setdefault((batch.source, batch.stream), []).append(item)
         elif batch.kind == "device_state" and "ended" in batch.columns["session"]:
-            ended.setdefault(batch.source, []).append(batch.position)
+            ended.setdefault(batch.source, []).append((batch.position, batch.session_id))
     for source in ended:
         for stream, window in states[source].windows.items():
             reads[window.kind].setdefault((source, stream), [])
@@ -66,7 +66,7 @@ def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: P
     return recents
 
 
-def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: Mapping[str, list[int]], states: dict[str, DeviceState],
+def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: Mapping[str, list[Ended]], states: dict[str, DeviceState],
              recents: dict[str, list[Recent]], policy: Policy, step: Step) -> None:
     """Run one operator over all its streams of a fetch: one call for the samples, one for what the windows make."""
     samples = iter(operator.samples([item for items in streams.values() for item in items]))

@@ -8,6 +8,7 @@ exactly one, so no two have the same number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from streams.events.step import Tagged
 #: Places that a device knows: (number, latitude, longitude in degrees).
 Anchors = tuple[tuple[int, float, float], ...]
 Columns = dict[str, Any]
+Ended = tuple[int, str]          #: (position in the partition, session that ended there)
 #: (closed windows of many devices in order, places by device) -> columns of the event that each makes, None for none, and places.
 Values = Callable[[Sequence["ClosedWindow"], Mapping[str, Anchors]], tuple[Sequence[Columns | None], Mapping[str, Anchors]]]
 #: (samples in front that are in the same window, samples of a batch) -> indices at which another window begins.
@@ -41,10 +43,10 @@ class ClosedWindow(Struct, frozen=True):
 
 
 def roll(name: tuple[str, str], opened: OpenWindow | None, batches: Sequence[tuple[Tagged, Sequence[Sample]]], length: int,
-         ended: Sequence[int], breaks: Breaks | None = None) -> tuple[list[ClosedWindow], OpenWindow | None]:
+         ended: Sequence[Ended], breaks: Breaks | None = None) -> tuple[list[ClosedWindow], OpenWindow | None]:
     """Put the samples of one stream's batches (in partition order) into windows.
 
-    `name` is the stream as (source, stream); `batches` come with one sample per event; `ended` are the positions of session ends in
+    `name` is the stream as (source, stream); `batches` come with one sample per event; `ended` are the session ends in
     this fetch; `breaks` finds where windows end besides. Returns the closed windows in order and the one that stays open.
     """
     rolling = _Rolling(name, opened)
@@ -52,8 +54,9 @@ def roll(name: tuple[str, str], opened: OpenWindow | None, batches: Sequence[tup
     for tagged, samples in batches:
         batch = tagged.batch
         first, count = batch.run.first, batch.run.count
-        if rolling.head is not None and not rolling.continued_by(tagged):
-            rolling.close(_first_between(ended, known_to, batch.position))
+        end = rolling.end_between(ended, known_to, batch.position)
+        if end is not None or not rolling.continued_by(tagged):
+            rolling.close(batch.position if end is None else end)
         ends: Sequence[int] = range(length - first % length, count + 1, length)
         if breaks is not None:
             ends = sorted({*ends, *breaks(rolling.samples, samples)})
@@ -64,8 +67,9 @@ def roll(name: tuple[str, str], opened: OpenWindow | None, batches: Sequence[tup
             start = end
         rolling.grow(tagged, samples, start, count)
         known_to = batch.position
-    if any(position > known_to for position in ended):
-        rolling.close(_first_between(ended, known_to, max(ended)))
+    end = rolling.end_between(ended, known_to, math.inf)
+    if end is not None:
+        rolling.close(end)
     return rolling.closed, rolling.left()
 
 
@@ -85,6 +89,13 @@ class _Rolling:
         batch, head = tagged.batch, self.head
         return (head is not None and head.first + len(self.samples) == batch.run.first and head.zone == tagged.zone
                 and self._label == tagged.label and head.session_id == batch.session_id and head.wearer_id == batch.wearer_id)
+
+    def end_between(self, ended: Sequence[Ended], low: int, high: float) -> int | None:
+        """Where between two positions the window's own session ended, if it did; an end that comes late is not that of the next session."""
+        head = self.head
+        if head is None:
+            return None
+        return min((position for position, session in ended if low < position < high and session == head.session_id), default=None)
 
     def grow(self, tagged: Tagged, samples: Sequence[Sample], start: int, end: int) -> None:
         """Add samples `start` to `end` (exclusive) of a batch."""
@@ -110,8 +121,3 @@ class _Rolling:
         if self.head is None:
             return None
         return replace(self.head, t_last_ns=self._t_last_ns, samples=tuple(self.samples))
-
-
-def _first_between(positions: Sequence[int], low: int, high: int) -> int:
-    """Where a window ended early became known: at the session's end if one lies between, else at the batch after it."""
-    return min((position for position in positions if low < position <= high), default=high)

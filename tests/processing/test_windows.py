@@ -26,11 +26,14 @@ def lives(draw: st.DrawFn) -> list[Batch]:
     numbers |= {("g2", kind): 0 for _, kind in list(numbers)}
     session = {"g1": 1, "g2": 1}
     place = "home"
+    late: list[tuple[int, Batch]] = []
     for tick in range(draw(st.integers(5, 40))):
+        batches += [made for due, made in late if due <= tick]
+        late = [(due, made) for due, made in late if due > tick]
         source = draw(st.sampled_from(["g1", "g2"]))
         t = build.T0_NS + tick * 200_000_000
         common: dict[str, Any] = {"source": source, "session": f"s{session[source]}", "place": place}
-        what = draw(st.sampled_from(["imu"] * 6 + ["location"] * 3 + ["query", "feedback", "place", "hole", "end"]))
+        what = draw(st.sampled_from(["imu"] * 6 + ["location"] * 3 + ["query", "feedback", "place", "hole", "end", "late end"]))
         if what == "imu":
             count = draw(st.sampled_from([10, 20, 30]))
             batches.append(replace(build.imu(draw(st.sampled_from([0.1, 1.2, 2.5])), numbers[source, "imu"], count, **common), t0_ns=t))
@@ -50,6 +53,11 @@ def lives(draw: st.DrawFn) -> list[Batch]:
             place = draw(st.sampled_from(["home", "street"]))
         elif what == "hole":
             numbers[source, "imu"] += 20
+        elif what == "late end":
+            # The radio swapped it with what the next session sent first.
+            late.append((tick + draw(st.integers(2, 8)), build.ended(numbers[source, "state"], t, **common)))
+            numbers[source, "state"] += 1
+            session[source] += 1
         elif what == "end":
             batches.append(build.ended(numbers[source, "state"], t, **common))
             numbers[source, "state"] += 1
@@ -138,3 +146,14 @@ def test_state_is_bounded() -> None:
 def test_partition_is_kept() -> None:
     records, _ = build.process(CORE, [Fetch(CAPTURED, 3, build.fetch([build.imu(1.2, i * 20, 20) for i in range(5)]).records)])
     assert {record.partition for record in records} == {3}
+
+
+def test_an_end_that_comes_late_closes_no_window_of_the_next_session_however_fetches_were_cut() -> None:
+    old, new = build.imu(0.1, 0, 20, session="s1"), [build.imu(0.1, first, 20, session="s2") for first in (20, 40)]
+    sent = [old, new[0], build.ended(0, build.T0_NS, session="s1"), new[1], build.ended(1, build.T0_NS, session="s2")]
+    together, _ = build.process(build.core(), build.cut(sent, [5]))
+    for sizes in ([1], [2, 1, 2], [3, 2], [2, 3]):
+        apart, _ = build.process(build.core(), build.cut(sent, sizes))
+        assert derived(apart) == derived(together)
+    made = [row for row in build.lineage(together)["edges"] if row["operator"] == "activity"]
+    assert [(row["child_first"], row["parent_width"]) for row in made] == [(0, 20), (20, 40)]
