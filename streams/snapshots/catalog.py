@@ -53,6 +53,8 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
     """Write `catalog-<epoch>.duckdb`: it has its name only when it is whole, and both are on disk."""
     temporary = directory / f"{CATALOG}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
+    # One that a killed writer left behind belongs to another file, and DuckDB would refuse to open ours beside it.
+    temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
     temporary.write_bytes(template())
     connection = hot.connection
     connection.execute(f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)")

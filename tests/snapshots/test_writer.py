@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from streams import limits
@@ -250,3 +251,16 @@ def test_an_epoch_is_published_quickly(tmp_path: Path) -> None:
     writer.close()
     assert min(took) < limits.PUBLISH_INTERVAL_MS / 1000
     assert os.path.lexists(tmp_path / "catalog.duckdb")
+
+
+def test_the_log_of_a_catalog_that_a_killed_writer_left_stops_nobody(tmp_path: Path) -> None:
+    writer = Writer.open(tmp_path / "store")
+    writer.ingest({0: [batch(0)]}, {0: 1}, T0_NS)
+    with duckdb.connect(str(tmp_path / "other.duckdb")) as other:
+        other.execute("PRAGMA disable_checkpoint_on_shutdown")
+        other.execute("CREATE TABLE left_behind AS SELECT range FROM range(1000)")
+        log = (tmp_path / "other.duckdb.wal").read_bytes()
+    (tmp_path / "store" / "catalog.duckdb.tmp.wal").write_bytes(log)
+    assert writer.publish(T0_NS) == 1
+    writer.close()
+    assert ask(tmp_path / "store", 'SELECT sum("count") FROM events') == [(20,)]
