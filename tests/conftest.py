@@ -1,4 +1,4 @@
-"""What more than one test folder needs: one embedded Apache Kafka for the whole run."""
+"""What more than one test folder needs: an embedded Apache Kafka, for the whole run or for one module."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ import pytest
 from streams.kafka.broker import EmbeddedBroker, free_port
 
 
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of an Apache Kafka that is started once; tests share it, so they name topics and groups of their own."""
-    directory: Path = tmp_path_factory.mktemp("kafka")
+def _started(directory: Path) -> Iterator[str]:
     node = EmbeddedBroker()
     node.start(directory, free_port())
     yield node.address
     node.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of an Apache Kafka that is started once; tests share it, so they name topics and groups of their own."""
+    yield from _started(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture(scope="module")
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of an Apache Kafka of a module's own, for tests that use the `glasses.*` topics themselves."""
+    yield from _started(tmp_path_factory.mktemp("kafka"))

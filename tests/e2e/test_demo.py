@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.cli.main import COMMANDS
-from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS
 
 LITTERED = (CAPTURED, EXAMPLES, LINEAGE, MODELS)
@@ -48,19 +46,10 @@ async def litter(broker: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Kafka that is already there, of this module's own: other tests run other cores on the same topics."""
-    node = EmbeddedBroker()
-    node.start(tmp_path_factory.mktemp("kafka"), free_port())
-    yield node.address
-    node.stop()
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+def played(tmp_path_factory: pytest.TempPathFactory, own_broker: str) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """A store after a smoke that was interrupted, litter, and a whole commute on the same store; the results of both."""
     store = tmp_path_factory.mktemp("demo") / "lineage-store"
-    demo = functools.partial(demo_on, kafka)
+    demo = functools.partial(demo_on, own_broker)
     first_demo = demo(store, "--scenario", "smoke", "--seed", "3")
     with subprocess.Popen(first_demo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         said = []
@@ -73,7 +62,7 @@ def played(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> tuple[Path, 
         out, rest = process.communicate(timeout=120)
     assert process.returncode == 0, "".join(said) + rest
     assert "clean" in out.splitlines()
-    asyncio.run(litter(kafka))
+    asyncio.run(litter(own_broker))
     commute = demo(store, "--scenario", "commute", "--speed", "20", "--seed", "4", "--json")
     again = subprocess.run(commute, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 0, again.stdout + again.stderr
@@ -159,11 +148,12 @@ def test_litter_is_rejected_with_its_reason_and_the_streams_go_on(played: tuple[
 
 
 def test_another_policy_on_the_same_topics_is_refused(
-        played: tuple[Path, dict[str, Any], dict[str, Any]], kafka: str, tmp_path: Path) -> None:
+        played: tuple[Path, dict[str, Any], dict[str, Any]], own_broker: str, tmp_path: Path) -> None:
     text = (Path(sys.modules["streams"].__file__ or "").parent / "policy" / "policies" / "household.toml").read_text(encoding="utf-8")
     other = tmp_path / "other.toml"
     other.write_text(text + "\n# another content is another version\n", encoding="utf-8")
-    refused = subprocess.run(demo_on(kafka, played[0], "--policy", str(other)), capture_output=True, text=True, timeout=120, check=False)
+    command = demo_on(own_broker, played[0], "--policy", str(other))
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert refused.returncode == 3
     assert "but the topics on" in refused.stderr
     assert "Traceback" not in refused.stderr

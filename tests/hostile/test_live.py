@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from streams.events.headers import LABEL, RESERVED, ZONE
 from streams.events.record import StoredRecord
 from streams.kafka import reader, topics
-from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS, PARTITIONS_DEFAULT, POLICIES, REJECTED, STATE, ZONED
 from tests import build
 from tests.hostile import records as hostile
@@ -50,15 +49,6 @@ class Worker:
     def rss(self) -> int:
         """Resident bytes."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
-
-
-@pytest.fixture(scope="module")
-def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A broker whose `glasses.*` topics are this module's alone."""
-    node = EmbeddedBroker()
-    node.start(tmp_path_factory.mktemp("kafka"), free_port())
-    yield node.address
-    node.stop()
 
 
 def start_worker(broker: str, log: Path) -> Worker:
