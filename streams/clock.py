@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, date, datetime
 
 
 def now_ns() -> int:
     """Nanoseconds since the Unix epoch, UTC."""
     return time.time_ns()
+
+
+def today() -> date:
+    """Today's date, UTC."""
+    return datetime.now(UTC).date()
 
 
 def monotonic_s() -> float:

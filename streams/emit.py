@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
+from msgspec.structs import asdict
+
 from streams.events.codec import encode
 from streams.events.headers import PARENTS, RUN, ZONE, envelope, pack_parents, root_of, tag
 from streams.events.record import Outgoing
@@ -12,7 +15,7 @@ from streams.lineage import record
 from streams.lineage.record import Rows
 from streams.models.version import version_key
 from streams.policy.policy import Policy
-from streams.topology import REJECTED, TOPICS
+from streams.topology import CONSENTS, REJECTED, TOPICS
 
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
 
@@ -26,6 +29,14 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
     values = [output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs]
     records = [_output(output, value, policy, partition) for output, value in zip(step.outputs, values, strict=True) if output.topic]
     return records + [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"], values
+
+
+def consent_records(step: Step, policy: Policy) -> list[Outgoing]:
+    """What wearers said in a fetch, for `glasses.consents`: every word under a key of its own, so that compaction keeps them all."""
+    return [Outgoing(CONSENTS, 0, f"{batch.wearer_id}/{batch.first_id}".encode(),
+                     orjson.dumps({"v": 1, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(record)}),
+                     [*envelope(batch), ("sightline-policy", policy.version.encode())], batch.t0_ns // 1_000_000)
+            for batch, record in step.consents]
 
 
 def lineage_of(step: Step, values: Sequence[bytes], policy: Policy, place: tuple[str, int], extra: Rows,

@@ -24,6 +24,8 @@ OPEN_ANSWERS_MAX = 64                      #: answers that still wait for feedba
 STREAMS_PER_DEVICE_MAX = 32
 DEVICE_STATE_BYTES_MAX = 6 * 1024 * 1024   #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
 ATTRIBUTE_COMBINATIONS_MAX = 4096          #: memoised zone decisions
+CONDITION_RESULTS_MAX = 256                #: memoised results of one condition or requirement
+CONSENTS_PER_WEARER_MAX = 64               #: beyond, the oldest records become one
 
 # Transport
 FETCH_RECORDS_MAX = 5000

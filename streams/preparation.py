@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from streams import clock
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.record import Core, Outgoing, Received
@@ -15,10 +13,10 @@ from streams.fitting import FittingChild
 from streams.kafka.publish import publish_once
 from streams.kafka.reader import read_all
 from streams.models.registry import Models
-from streams.pipeline import GlassesCore, TrainingCore, first_records
-from streams.policy.load import load, parse
-from streams.policy.policy import Policy
-from streams.topology import EXAMPLES, MODELS, POLICIES
+from streams.pipeline import GlassesCore, Tables, TrainingCore, first_records, learn_consent
+from streams.policy.load import load
+from streams.policy.versions import Policies
+from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.run import Fitted, Pair, fit_and_measure
 from streams.worker import WorkerContext
 
@@ -26,73 +24,56 @@ log = logging.getLogger(__name__)
 
 
 async def prepare(context: WorkerContext) -> None:
-    """Publish policy and seed model where there are none, check the policy in force, read every model version.
+    """Publish policy and seed model where there are none, then read whole, and follow, policies, consents and model versions.
 
     Raises
     ------
     InputError
-        The policy file is wrong, or the topics hold another policy than the one given.
+        The policy file is wrong, or it never was in force on these topics while another one is.
     UnavailableError
         The broker is not there.
     """
-    given, child = load(context.policy), FittingChild()
-    if policy_in_force(await read_all(context.broker, POLICIES)) is None:
+    given, child = load(context.policy, clock.today()), FittingChild()
+    if not policies_of(await read_all(context.broker, POLICIES)).current:
         first = await child.run(_first_records, context.policy, clock.now_ns())
-        await publish_once(context.broker, POLICIES, first, lambda records: policy_in_force(records) is not None)
-    in_force = policy_in_force(await read_all(context.broker, POLICIES), say=log.error)
-    if in_force is None:
+        await publish_once(context.broker, POLICIES, first, lambda records: bool(policies_of(records).current))
+    tables = Tables(policies_of(await read_all(context.broker, POLICIES), log.error))
+    if not tables.policies.current:
         raise UnavailableError(f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start again")
-    if in_force.version != given.version:
+    in_force = tables.policies.version(tables.policies.current)
+    if given.version not in tables.policies.versions:
         raise InputError(f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are under "
-                         f"{in_force.name} {in_force.version}; give that one, or use other topics")
-    models = Models(zone.name for zone in in_force.zones)
-    await context.follow(MODELS, lambda record: models.learn(record.key, record.value))
-    context.kept.update(policy=in_force, models=models, fitting=child)
+                         f"{in_force.name} {in_force.version}; switch with `sightline policy publish`, or use other topics")
+    if given.version != in_force.version:
+        log.warning("The topics were switched from %s %s to %s %s, which is in force", given.name, given.version, in_force.name,
+                    in_force.version)
+    tables.models = Models(tables.policies.zones)
+    await context.follow(POLICIES, lambda record: tables.policies.learn(record.key, record.value))
+    await context.follow(CONSENTS, lambda record: learn_consent(tables.consents, record))
+    await context.follow(MODELS, lambda record: tables.models.learn(record.key, record.value))
+    context.kept.update(tables=tables, fitting=child)
 
 
-def policy_in_force(records: Sequence[Received], say: Callable[[str], object] = lambda _sentence: None) -> Policy | None:
-    """Return the policy that the last pointer among `records` of `glasses.policies` names; None when there is none.
+def policies_of(records: Sequence[Received], say: Callable[[str], object] = lambda _sentence: None) -> Policies:
+    """The policy versions among the records of `glasses.policies`, and the one in force.
 
     A record that is neither a policy nor a pointer to one before it is passed over; `say` gets a sentence about each, and their count.
     """
-    versions: dict[str, Policy] = {}
-    current, refused = None, 0
+    policies, refused = Policies(), 0
     for record in records:
         try:
-            if record.key == b"policy/current":
-                current = versions[_field(record, "version")]
-            else:
-                policy = _policy(record)
-                versions[policy.version] = policy
-        except (MalformedError, InputError, KeyError) as error:
+            policies.learn(record.key, record.value)
+        except MalformedError as error:
             refused += 1
-            reason = str(error) if isinstance(error, MalformedError) else "it is no policy, or points to none"
-            say(f"{POLICIES} offset {record.offset} is passed over: {reason}")
+            say(f"{POLICIES} offset {record.offset} is passed over: {error}")
     if refused:
         say(f"{POLICIES}: {refused} records are passed over")
-    return current
-
-
-def _policy(record: Received) -> Policy:
-    policy = parse(_field(record, "text"), POLICIES)
-    if not _field(record, "version") == policy.version == (record.key or b"").decode(errors="replace").removeprefix("policy/"):
-        raise MalformedError("version: disagrees with the text or the key, expected the digest of the text in both")
-    return policy
-
-
-def _field(record: Received, name: str) -> str:
-    try:
-        value = orjson.loads(record.value or b"")[name]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        value = None
-    if type(value) is not str:
-        raise MalformedError(f"{name}: found none, expected a JSON object with this text")
-    return value
+    return policies
 
 
 def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     """The core of each agent; training fits in a child process of its own."""
-    policy: Policy = context.kept["policy"]
+    tables: Tables = context.kept["tables"]
     child: FittingChild = context.kept["fitting"]
 
     async def history(offset: int) -> Sequence[Received]:
@@ -101,7 +82,7 @@ def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
         return await child.run(fit_and_measure, pairs, evaluation)
 
-    return {"glasses": GlassesCore(policy, context.kept["models"]), "training": TrainingCore(policy, history, fit)}
+    return {"glasses": GlassesCore(tables), "training": TrainingCore(tables, history, fit)}
 
 
 def _first_records(policy: str, now_ns: int) -> list[Outgoing]:

@@ -33,18 +33,24 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: its folder, the agent that runs it (None: outside Faust), what it reads and what it writes."""
+    """One stage: its folder, the agent that runs it (None: outside Faust), what it reads and what it writes.
+
+    `takes` is the sink that tagged data crosses into when the stage works on it; empty at the zones, where data gets its tag.
+    """
 
     name: str
     agent: str | None
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    takes: str = ""
 
 
 CAPTURED, ZONED, DERIVED = "glasses.captured", "glasses.zoned", "glasses.derived"
 ANSWERS, EXAMPLES, MODELS = "glasses.answers", "glasses.examples", "glasses.models"
-POLICIES, STATE = "glasses.policies", "glasses.state"
+POLICIES, CONSENTS, STATE = "glasses.policies", "glasses.consents", "glasses.state"
 REJECTED, LINEAGE = "glasses.rejected", "glasses.lineage"
+#: Sinks that are no topics: stages that work on data, and the published store.
+PROCESSING, ASSISTANT, FEEDBACK, TRAINING_RUN, STORE = "processing", "assistant", "feedback", "training-run", "store"
 
 TOPICS: tuple[Topic, ...] = (
     Topic(CAPTURED, "device", "delete", "device batches as sent, not yet tagged: nobody but zones reads it",
@@ -57,6 +63,7 @@ TOPICS: tuple[Topic, ...] = (
           config={"retention.ms": str(365 * _DAY_MS)}),
     Topic(MODELS, "model/version, model/current", "compact", "model versions with manifest; the pointer", single=True),
     Topic(POLICIES, "policy/version, policy/current", "compact", "policy versions; the pointer", single=True),
+    Topic(CONSENTS, "wearer/number/status", "compact", "every word of a wearer about the use of the own data", single=True),
     Topic(STATE, "agent/partition/device", "compact", "state of each device and the checkpoint offset",
           config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)}),
     Topic(REJECTED, "device", "delete", "refused batches: place, reason, rule", config={"retention.ms": str(_DAY_MS)}),
@@ -64,13 +71,19 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 STAGES: tuple[Stage, ...] = (
-    Stage("zones", "glasses", (CAPTURED, POLICIES), (ZONED,)),
-    Stage("processing", "glasses", (), (DERIVED,)),
-    Stage("assistant", "glasses", (MODELS,), (ANSWERS,)),
-    Stage("feedback", "glasses", (MODELS,), (EXAMPLES,)),
-    Stage("training", "training", (EXAMPLES,), (MODELS,)),
-    Stage("snapshots", None, (LINEAGE,), ()),
+    Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS)),
+    Stage("processing", "glasses", (), (DERIVED,), PROCESSING),
+    Stage("assistant", "glasses", (MODELS,), (ANSWERS,), ASSISTANT),
+    Stage("feedback", "glasses", (MODELS,), (EXAMPLES,), FEEDBACK),
+    Stage("training", "training", (EXAMPLES, CONSENTS), (MODELS,), TRAINING_RUN),
+    Stage("snapshots", None, (LINEAGE,), (), STORE),
 )
+
+#: What leaves the store other than by a question.
+EXPORT = "export"
+#: Every place that tagged data crosses into: each is a sink of the policy, and a decision is made at each (DESIGN section 5).
+CROSSINGS: tuple[str, ...] = tuple(dict.fromkeys(
+    (*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT)))
 
 #: Where the loop closes: what people do with answers re-enters at the zones; a new model shapes the next answers.
 FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))

@@ -12,15 +12,16 @@ import orjson
 
 from streams.events.batch import Batch, Context
 from streams.events.codec import encode
+from streams.events.consent import Consents, Known
 from streams.events.headers import envelope
 from streams.events.kinds import KINDS
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
-from streams.models.registry import Models
 from streams.models.version import ModelVersion
-from streams.pipeline import GlassesCore, PartitionState, first_records
+from streams.pipeline import GlassesCore, PartitionState, Tables, first_records
 from streams.policy.load import load
 from streams.policy.policy import Policy
+from streams.policy.versions import Policies
 from streams.topology import CAPTURED, LINEAGE, MODELS
 
 T = TypeVar("T")
@@ -104,12 +105,22 @@ def _first_records(in_force: Policy) -> list[Outgoing]:
 
 def core(with_policy: Policy | None = None) -> GlassesCore:
     """Stages 1-4 with the seed model."""
+    return GlassesCore(tables(with_policy))
+
+
+def tables(with_policy: Policy | None = None) -> Tables:
+    """What every worker reads whole, at the beginning."""
     in_force = with_policy or policy()
-    models = Models()
-    for made in _first_records(in_force):
-        if made.topic == MODELS:
-            models.learn(made.key, made.value)
-    return GlassesCore(in_force, models)
+    made = Tables(Policies(in_force))
+    for one in _first_records(in_force):
+        if one.topic == MODELS:
+            made.models.learn(one.key, one.value)
+    return made
+
+
+def known() -> Known:
+    """Nobody has said anything about the use of the own data."""
+    return Known(Consents(), 0, {})
 
 
 def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
@@ -126,7 +137,8 @@ def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
 
 def version(of: GlassesCore) -> ModelVersion:
     """The model version that a core serves."""
-    return of.models.versions[of.models.current]
+    models = of.tables.models
+    return models.versions[models.current]
 
 
 def run(awaitable: Coroutine[Any, Any, T]) -> T:

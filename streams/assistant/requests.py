@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from streams.events.step import Output, Parent, Tagged
-from streams.policy.policy import Policy
-from streams.processing.stage import JOIN_RULE
+from streams.policy.policy import JOIN_RULE, Policy
 from streams.topology import ANSWERS
 
 KIND = "erasure_request"
@@ -28,7 +27,8 @@ def _answer(requests: Tagged, index: int, policy: Policy) -> Output:
     sentence = f"Your request is recorded as {batch.first_id}. Nothing is erased yet."
     made = replace(batch, kind="answer", stream=stream(batch.stream), context=None,
                    columns={"intent": [KIND], "confidence": [1.0], "model_version": [0], "text": [sentence]})
-    tagged = Tagged(made, requests.zone, policy.derive("answer", (requests.label,)), JOIN_RULE)
+    tagged = Tagged(made, requests.zone, policy.derive("answer", (requests.label,)), JOIN_RULE, "", requests.consent_number,
+                    requests.consent)
     return Output(ANSWERS, tagged, "answer", VERSION, (Parent(batch.source, batch.stream, batch.run.first, 1, 1),))
 
 

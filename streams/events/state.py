@@ -27,6 +27,7 @@ class OpenWindow(Struct, frozen=True):
     label: str
     session_id: str
     wearer_id: str
+    consent: int
     origin: str
     samples: tuple[Sample, ...]
 
@@ -42,6 +43,8 @@ class Recent(Struct, frozen=True):
     value: Any
     zone: str
     label: str
+    wearer_id: str
+    consent: int
 
 
 class OpenAnswer(Struct, frozen=True):
@@ -58,6 +61,7 @@ class OpenAnswer(Struct, frozen=True):
     query_zone: str
     label: str
     zone: str
+    consent: int
 
 
 class DeviceState(Struct, frozen=True):

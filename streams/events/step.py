@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from streams.events.batch import Batch
+from streams.events.consent import NO_CONSENT, Consent, ConsentRecord
 from streams.events.record import Headers
 from streams.events.runs import Run
 
@@ -32,13 +33,18 @@ class Parent(Struct, frozen=True):
 
 
 class Tagged(Struct, frozen=True):
-    """A batch with its zone and label (packed bytes); what the policy looked at is `attributes`."""
+    """A batch with its zone and label (packed bytes); what the policy looked at is `attributes`.
+
+    `consent_number` is the consent record that it was captured under, `consent` how that stands now (None: no one person's data).
+    """
 
     batch: Batch
     zone: str
     label: bytes
     rule: str
     attributes: str = ""
+    consent_number: int = 0
+    consent: Consent | None = NO_CONSENT
 
 
 class Output(Struct, frozen=True):
@@ -59,7 +65,10 @@ class Output(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """One verdict about one run of events at one crossing."""
+    """One verdict about one run of events at one crossing; `at_ns` is the time that it looked at, `t_ns` that of capture.
+
+    `consent_state` is empty where the data is no one person's.
+    """
 
     source: str
     stream: str
@@ -75,6 +84,9 @@ class Decision(Struct, frozen=True):
     rule: str
     attributes: str
     consent: int
+    consent_state: str
+    wearer: str
+    at_ns: int
 
 
 class Reject(Struct, frozen=True):
@@ -96,6 +108,7 @@ class Reject(Struct, frozen=True):
     run: Run | None = None
     zone: str = ""
     t_ns: int = 0
+    wearer: str = ""
 
 
 @dataclass(slots=True)
@@ -115,6 +128,8 @@ class Step:
     outputs: list[Output] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    #: What wearers said about the use of their data: the event alone in a batch, and the record that it comes to.
+    consents: list[tuple[Batch, ConsentRecord]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
 
     def extend(self, others: Iterable[Step]) -> None:
@@ -123,5 +138,6 @@ class Step:
             self.outputs += other.outputs
             self.decisions += other.decisions
             self.rejects += other.rejects
+            self.consents += other.consents
             for name in Counts.__slots__:
                 setattr(self.counts, name, getattr(self.counts, name) + getattr(other.counts, name))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from streams.errors import MalformedError
+from streams.events.consent import Known
 from streams.events.identity import EventId, derived_stream
 from streams.events.state import DeviceState, OpenAnswer
 from streams.events.step import Output, Parent, Reject, Step, Tagged
@@ -15,16 +16,16 @@ from streams.feedback import forms
 from streams.feedback.forms import Meaning
 from streams.limits import OPEN_ANSWERS_MAX
 from streams.models.version import SOURCE, STREAM, ModelVersion
-from streams.policy.flow import STORE, decide
-from streams.policy.policy import Policy
-from streams.processing.stage import JOIN_RULE
-from streams.topology import EXAMPLES
+from streams.policy.flow import decide
+from streams.policy.policy import JOIN_RULE, Policy
+from streams.processing.stage import admitted
+from streams.topology import EXAMPLES, FEEDBACK, STORE
 
 OPERATOR, VERSION = "example", 1
 
 
 def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy,
-        serving: ModelVersion) -> tuple[Step, dict[str, DeviceState]]:
+        known: Known, serving: ModelVersion) -> tuple[Step, dict[str, DeviceState]]:
     """Make an example of each feedback that names or confirms an intent; return the step and the states.
 
     The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in one
@@ -34,15 +35,15 @@ def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Po
     """
     step, states = Step(), dict(devices)
     given = [replace(item, batch=item.batch.part(index, index + 1, item.batch.context))
-             for item in tagged if item.batch.kind == "feedback" for index in range(item.batch.run.count)]
+             for item in admitted(tagged, ("feedback",), FEEDBACK, policy, step) for index in range(item.batch.run.count)]
     said = [forms.utterance(feedback.batch.columns) for feedback in given]
     understood = iter(serving.model.predict([text for text in said if text is not None]))
     for feedback, text in zip(given, said, strict=True):
         batch, heard = feedback.batch, None if text is None else next(understood)
         answers = states[batch.source].answers
-        known = answers[:bisect_left(answers, batch.position, key=_position)][-OPEN_ANSWERS_MAX:]
+        remembered = answers[:bisect_left(answers, batch.position, key=_position)][-OPEN_ANSWERS_MAX:]
         try:
-            answer = _answer_of(feedback, known)
+            answer = _answer_of(feedback, remembered)
             meant = forms.meaning(batch.columns, answer.intent, heard)
         except MalformedError as error:
             step.rejects.append(_no_example(feedback, "feedback", str(error)))
@@ -50,7 +51,7 @@ def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Po
         if meant.intent is None:
             step.rejects.append(_no_example(feedback, meant.rule, meant.reason))
         else:
-            _example(feedback, answer, meant, policy, serving, step)
+            _example(feedback, answer, meant, policy, known, serving, step)
     for source, state in states.items():
         if len(state.answers) > OPEN_ANSWERS_MAX:
             states[source] = replace(state, answers=state.answers[-OPEN_ANSWERS_MAX:])
@@ -61,18 +62,20 @@ def _position(answer: OpenAnswer) -> int:
     return answer.position
 
 
-def _answer_of(feedback: Tagged, known: Sequence[OpenAnswer]) -> OpenAnswer:
+def _answer_of(feedback: Tagged, remembered: Sequence[OpenAnswer]) -> OpenAnswer:
     target = EventId.parse(feedback.batch.columns["target"][0])
-    for answer in reversed(known):
+    for answer in reversed(remembered):
         if (feedback.batch.source, answer.stream, answer.number) == (target.source, target.stream, target.number):
             return answer
     raise MalformedError(f"target: names no answer of this device among the last {OPEN_ANSWERS_MAX}; no example was made")
 
 
-def _example(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Policy, serving: ModelVersion, step: Step) -> None:
+def _example(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Policy, known: Known, serving: ModelVersion, step: Step) -> None:
     """Make the example, if policy lets it through; a model version that understood the feedback is one more parent."""
     batch = feedback.batch
-    example = replace(batch, kind="example", stream=derived_stream(OPERATOR, batch.stream), columns={
+    number = min(feedback.consent_number, answer.consent)
+    context = None if batch.context is None else replace(batch.context, consent=number)
+    example = replace(batch, kind="example", context=context, stream=derived_stream(OPERATOR, batch.stream), columns={
         "utterance": [answer.utterance], "intent": [meant.intent], "answered_intent": [answer.intent],
         "model_version": [answer.model_version]})
     labels = [feedback.label, bytes.fromhex(answer.label), bytes.fromhex(answer.query_label)]
@@ -83,12 +86,13 @@ def _example(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Polic
         labels.append(serving.label)
         zones.append(serving.zone)
         parents.append(Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect"))
-    tagged = Tagged(example, policy.highest(zones), policy.derive("example", tuple(labels)), JOIN_RULE)
-    if decide(tagged, EXAMPLES, policy, step) and decide(tagged, STORE, policy, step):
+    tagged = Tagged(example, policy.highest(zones), policy.derive("example", tuple(labels)), JOIN_RULE, "", number,
+                    known.of(batch.wearer_id, number, batch.position, batch.t0_ns))
+    if not decide(tagged, (EXAMPLES, STORE), policy, step):
         step.outputs.append(Output(EXAMPLES, tagged, OPERATOR, VERSION, tuple(parents)))
 
 
 def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
     batch = feedback.batch
     return Reject(reason, rule, "feedback", batch.position, batch.source.encode(), 0, "", None, batch.source,
-                  derived_stream(OPERATOR, batch.stream), batch.run, feedback.zone, batch.t0_ns)
+                  derived_stream(OPERATOR, batch.stream), batch.run, feedback.zone, batch.t0_ns, batch.wearer_id)

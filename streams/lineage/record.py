@@ -164,7 +164,8 @@ def _merged(decisions: Iterable[Decision]) -> list[Decision]:
     runs: list[tuple[Decision, Run]] = []
     for decision in decisions:
         key = (decision.source, decision.stream, decision.sink, decision.verdict, decision.zone, decision.label, decision.rule,
-               decision.attributes, decision.consent)
+               decision.attributes, decision.consent, decision.consent_state, decision.wearer, decision.at_ns - decision.t_ns if
+               decision.at_ns != decision.t_ns else 0)
         said = merged.setdefault(key, [])
         longer = longer_run(runs[said[-1]][1], decision.run) if said else None
         if longer is None:
@@ -188,7 +189,7 @@ def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -
     return {"source": reject.source, "stream": reject.stream, "first": run.first if run else 0, "count": run.count if run else 0,
             "stage": reject.stage, "reason": reject.reason, "rule": reject.rule, "zone": reject.zone, "policy_version": policy_version,
             "topic": topic, "partition": partition, "offset": reject.position, "bytes": reject.value_bytes, "digest": reject.digest,
-            "t_ns": reject.t_ns}
+            "t_ns": reject.t_ns, "wearer": reject.wearer}
 
 
 def model_parents(seed: tuple[str, str, int], admitted: Iterable[tuple[str, str, Run]], declassifier: str) -> tuple[Parent, ...]:

@@ -25,11 +25,16 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     "decisions": {
         "source": "text", "stream": "text", "first": "int", "step": "int", "count": "int", "t_ns": "int",
         "sink": "text", "purpose": "text", "verdict": "text", "passed": "flag", "mode": "text", "zone": "text",
-        "label": "text", "rule": "text", "policy_version": "text", "attributes": "text", "consent": "int"},
+        "label": "text", "rule": "text", "policy_version": "text", "attributes": "text", "consent": "int",
+        "consent_state": "text", "wearer": "text", "at_ns": "int"},
     "rejected": {
         "source": "text", "stream": "text", "first": "int", "count": "int", "stage": "text", "reason": "text", "rule": "text",
         "zone": "text", "policy_version": "text", "topic": "text", "partition": "int", "offset": "int", "bytes": "int",
-        "digest": "text", "t_ns": "int"},
+        "digest": "text", "t_ns": "int", "wearer": "text"},
+    "shadow": {
+        "source": "text", "stream": "text", "first": "int", "step": "int", "count": "int", "t_ns": "int", "sink": "text",
+        "policy_version": "text", "zone": "text", "verdict": "text", "rule": "text",
+        "next_version": "text", "next_zone": "text", "next_verdict": "text", "next_rule": "text"},
     "models": {
         "source": "text", "stream": "text", "version": "int", "digest": "text", "zone": "text", "label": "text",
         "policy_version": "text", "examples": "int", "wearers": "int", "accuracy": "float", "trained_ns": "int",
@@ -43,6 +48,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
 }
 """Notes. `rejected`: `count` is 0 and `source`, `stream` are empty for a malformed record; `rule` is `repeat` for
 events that arrived again and were dropped (they are stored once, so they are not lost). `inputs`: from `offset` of
-the partition on, `value` was in force (a model version, a policy version). `events.partition` and `offset`: the place
+the partition on, `value` was in force (a model version, a policy version, what wearers said on other partitions). `shadow`:
+decisions that the policy which may come next would make otherwise, and only those. `events.partition` and `offset`: the place
 in `glasses.captured` for captured events; of derived ones the place of the record that completed them.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 
 import orjson
 
@@ -13,12 +13,15 @@ from streams.topology import MODELS
 
 
 class Models:
-    """The model versions that a worker knows, and the current one; filled from `glasses.models`."""
+    """The model versions that a worker knows, and the current one; filled from `glasses.models`.
 
-    def __init__(self, zones: Iterable[str] = ()) -> None:
+    `zones` says which zones a version may be in; None: any.
+    """
+
+    def __init__(self, zones: Callable[[], Collection[str]] | None = None) -> None:
         self.versions: dict[int, ModelVersion] = {}
         self.current = 0
-        self._zones = frozenset(zones)
+        self._zones = zones
 
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError when this worker has not read it, since no record is to blame for that."""
@@ -41,8 +44,8 @@ class Models:
         known = self.versions.get(version.version)
         if key != version_key(version.version) or len(version.label) != LABEL_BYTES:
             raise MalformedError("model version: its key or its label has another form, expected what training writes")
-        if self._zones and version.zone not in self._zones:
-            raise MalformedError("model version: its zone is none of the policy's, expected one that the policy in force names")
+        if self._zones is not None and version.zone not in self._zones():
+            raise MalformedError("model version: its zone is none of any policy's, expected one that a policy version names")
         if known is not None and known.dump() != version.dump():
             raise MalformedError("model version: found another one under a known number, expected a new number")
         self.versions[version.version] = version

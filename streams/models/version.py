@@ -18,13 +18,16 @@ CURRENT_KEY = b"model/current"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a version was made of. Runs are (source, stream, run) of examples; `refused` adds the rule that kept them out."""
+    """What a version was made of, from which wearers, under which of their consents (wearer to numbers).
+
+    Runs are (source, stream, run) of examples; `refused` adds the rule that kept them out.
+    """
 
     seed_examples: int
     seed_digest: str
     admitted: Sequence[tuple[str, str, Run]]
     refused: Sequence[tuple[str, str, Run, str]]
-    wearers: Sequence[str]
+    wearers: Mapping[str, Sequence[int]]
 
     @property
     def examples(self) -> int:
@@ -34,7 +37,10 @@ class Manifest:
 
 @dataclass(frozen=True, eq=False)
 class ModelVersion:
-    """One version. `label` is packed; `retrain_by_ns` is when it may no longer serve without being made again."""
+    """One version. `label` is packed, `declassifier` what loosened it (empty: nothing did).
+
+    `retrain_by_ns` is when it may no longer serve without being made again.
+    """
 
     version: int
     model: IntentModel
@@ -45,6 +51,7 @@ class ModelVersion:
     accuracy: float
     trained_ns: int
     retrain_by_ns: int
+    declassifier: str = ""
 
     def dump(self) -> bytes:
         """Value of the record on `glasses.models`."""
@@ -52,10 +59,11 @@ class ModelVersion:
                     "admitted": [[source, stream, run.first, run.step, run.count] for source, stream, run in self.manifest.admitted],
                     "refused": [[source, stream, run.first, run.step, run.count, rule]
                                 for source, stream, run, rule in self.manifest.refused],
-                    "wearers": list(self.manifest.wearers)}
+                    "wearers": dict(self.manifest.wearers)}
         return orjson.dumps({"v": 1, "version": self.version, "zone": self.zone, "label": self.label.hex(),
                              "policy_version": self.policy_version, "accuracy": self.accuracy, "trained_ns": self.trained_ns,
-                             "retrain_by_ns": self.retrain_by_ns, "manifest": manifest, "model": self.model.dump()})
+                             "retrain_by_ns": self.retrain_by_ns, "declassifier": self.declassifier, "manifest": manifest,
+                             "model": self.model.dump()})
 
     @classmethod
     def load(cls, value: bytes | None) -> ModelVersion:
@@ -70,9 +78,9 @@ class ModelVersion:
                 Manifest(manifest["seed_examples"], manifest["seed_digest"],
                          [(source, stream, Run(*run)) for source, stream, *run in manifest["admitted"]],
                          [(source, stream, Run(first, step, count), rule)
-                          for source, stream, first, step, count, rule in manifest["refused"]], manifest["wearers"]),
+                          for source, stream, first, step, count, rule in manifest["refused"]], dict(manifest["wearers"])),
                 fields["zone"], bytes.fromhex(fields["label"]), fields["policy_version"], float(fields["accuracy"]),
-                int(fields["trained_ns"]), int(fields["retrain_by_ns"]))
+                int(fields["trained_ns"]), int(fields["retrain_by_ns"]), str(fields["declassifier"]))
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise MalformedError(f"model version: found something else ({type(error).__name__}), expected what training writes") from None
 

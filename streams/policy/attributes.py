@@ -7,15 +7,17 @@ people_near     nobody, household, strangers
 minor_near      a child is near
 capture_light   the recording light is on
 worn            the glasses are worn
-consent_given   the wearer gave a consent that this device knows
+consent_given   the device names a consent, and the wearer has not withdrawn it and it has not expired
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streams.events.batch import CONTEXT_VALUES, Context
+from streams.events.consent import Consent
 from streams.events.kinds import KINDS
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
@@ -36,22 +38,39 @@ class Attributes(NamedTuple):
         """`name=value` pairs for the store."""
         return _text(self)
 
+    @classmethod
+    def parse(cls, text: str) -> Attributes:
+        """Inverse of `text`; ValueError when it is none."""
+        said = dict(pair.partition("=")[::2] for pair in text.split())
+        if tuple(said) != cls._fields:
+            raise ValueError(f"attributes: found others, expected {', '.join(cls._fields)}")
+        values: dict[str, Any] = {name: _TRUTH.get(value, value) if name in _FLAGS else value for name, value in said.items()}
+        return cls(**values)
+
+
+#: Every value that an attribute can have; of `stream`, which is the device's word, only that there are others.
+DOMAINS: Mapping[str, Sequence[Any]] = {
+    "kind": sorted(kind.name for kind in KINDS.values() if kind.captured), "stream": ("another",),
+    **{name: (False, True) if isinstance(allowed, type) else sorted(allowed) for name, allowed in CONTEXT_VALUES.items()
+       if allowed is not int},
+    "consent_given": (False, True)}
+if tuple(DOMAINS) != Attributes._fields:
+    raise AssertionError("every attribute has a domain, in the order of the fields")
+_TRUTH = {"true": True, "false": False}
+_FLAGS = frozenset(name for name, domain in DOMAINS.items() if True in domain)
+
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
 def _text(attributes: Attributes) -> str:
     return " ".join(f"{name}={str(value).lower()}" for name, value in attributes._asdict().items())
 
 
-def attributes_of(kind: str, stream: str, context: Context) -> Attributes:
-    """Attributes of events of a kind and stream in one context."""
+def attributes_of(kind: str, stream: str, context: Context, consent: Consent) -> Attributes:
+    """Attributes of events of a kind and stream in one context, whose consent stands as it does."""
     return Attributes(kind, stream.partition("~")[0], context.place, context.people_near, context.minor_near,
-                      context.capture_light, context.worn, context.consent > 0)
+                      context.capture_light, context.worn, consent.given)
 
 
-def known_words() -> frozenset[str]:
-    """Every text that an enumerated attribute can have; a condition that names another one can never match."""
-    words = {kind.name for kind in KINDS.values() if kind.captured}
-    for allowed in CONTEXT_VALUES.values():
-        if not isinstance(allowed, type):
-            words |= allowed
-    return frozenset(words)
+def known_words(names: Sequence[str]) -> list[str]:
+    """Every text that some enumerated attributes can have; a condition that names another one can never match."""
+    return sorted({value for name in names for value in DOMAINS[name] if isinstance(value, str)})

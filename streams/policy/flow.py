@@ -1,18 +1,83 @@
-"""Deciding a flow: the one place where a tagged run meets a sink, and the decision that is recorded of it."""
+"""Deciding flows: the one place where a tagged run meets a sink, and the decision that is recorded of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from streams.events.consent import Consent
+from streams.events.runs import Run
 from streams.events.step import Decision, Step, Tagged
-from streams.policy.policy import Policy
-
-STORE, TRAINING_RUN = "store", "training-run"
+from streams.policy.policy import Flow, Policy
 
 
-def decide(tagged: Tagged, sink: str, policy: Policy, step: Step) -> bool:
-    """Decide whether a tagged run may cross into `sink`, record the decision in `step`, and say whether it passes."""
-    batch = tagged.batch
+def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
+    """Decide whether a tagged run may cross into `sink` at `at_ns`; no zone or no label is unconfigured, which passes in no mode."""
     flow = policy.decision(tagged, sink)
-    step.decisions.append(Decision(
-        batch.source, batch.stream, batch.run, batch.t0_ns, sink, flow.purpose, flow.verdict, flow.passed, flow.mode, tagged.zone,
-        tagged.label, flow.rule, tagged.attributes, batch.consent))
-    return flow.passed
+    if flow.verdict == "allow" and at_ns - tagged.batch.t0_ns >= policy.shortest_ns and at_ns >= policy.expires_ns(
+            tagged.label, tagged.batch.t0_ns):
+        return Flow("deny", flow.mode == "logging", "retention: it is over", flow.mode, flow.purpose)
+    return flow
+
+
+def decision_of(tagged: Tagged, sink: str, flow: Flow, at_ns: int) -> Decision:
+    """Record of one decision, with all that it takes to decide it again."""
+    batch = tagged.batch
+    return Decision(batch.source, batch.stream, batch.run, batch.t0_ns, sink, flow.purpose, flow.verdict, flow.passed, flow.mode,
+                    tagged.zone, tagged.label, flow.rule, tagged.attributes, tagged.consent_number, consent_text(tagged.consent),
+                    batch.wearer_id, at_ns)
+
+
+def consent_text(consent: Consent | None) -> str:
+    """State of a consent as a decision records it; empty where the data is no one person's."""
+    return "" if consent is None else consent.text()
+
+
+def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_ns: int | None = None) -> str:
+    """Decide whether a tagged run may cross into all of `sinks`, in order, and record what was decided in `step`.
+
+    Returns the rule that refused, where no further sink is asked; empty when it passes. `at_ns` is the capture time unless given.
+    """
+    at_ns = tagged.batch.t0_ns if at_ns is None else at_ns
+    for sink in sinks:
+        flow = flow_of(policy, tagged, sink, at_ns)
+        step.decisions.append(decision_of(tagged, sink, flow, at_ns))
+        if not flow.passed:
+            return flow.rule
+    return ""
+
+
+class Stretch:
+    """Consecutive runs of one stream that are alike before the policy: decided once when they begin, recorded as one when they end."""
+
+    def __init__(self, sinks: Sequence[str], policy: Policy, step: Step) -> None:
+        self._sinks, self._policy, self._step = sinks, policy, step
+        self._begun: Tagged | None = None
+        self._at_ns = self._next = 0
+        self._refused = ""
+
+    def refused(self, tagged: Tagged, at_ns: int = 0) -> str:
+        """Take the next run of the stream; return the rule that refuses it, empty when it passes.
+
+        `at_ns` is when it arrived. It matters only where data comes so late that its retention may be over.
+        """
+        batch, begun = tagged.batch, self._begun
+        run = batch.run
+        late = at_ns - batch.t0_ns >= self._policy.shortest_ns
+        if (begun is None or run.first != self._next or late or begun.label != tagged.label or begun.attributes != tagged.attributes
+                or begun.zone != tagged.zone or begun.consent_number != tagged.consent_number or begun.consent != tagged.consent):
+            self.close()
+            self._begun, self._at_ns = tagged, at_ns if late else batch.t0_ns
+            flows = (flow_of(self._policy, tagged, sink, self._at_ns) for sink in self._sinks)
+            self._refused = next((flow.rule for flow in flows if not flow.passed), "")
+        self._next = run.first + run.count
+        return self._refused
+
+    def close(self) -> None:
+        """Record the decisions of what has been taken, for every sink up to the one that refused."""
+        if self._begun is not None:
+            batch = self._begun.batch
+            whole = replace(self._begun, batch=replace(batch, run=Run(batch.run.first, 1, self._next - batch.run.first)))
+            decide(whole, self._sinks, self._policy, self._step, self._at_ns)
+            self._begun = None

@@ -1,7 +1,7 @@
-"""A policy in force: which zone events are in, which label that gives them, and whether a flow is permitted.
+"""A loaded policy: it gives captured events their zone and label, derived ones theirs, and decides flows.
 
-Everything is decided once per distinct combination and remembered, so a batch costs a dictionary look-up. What no
-rule covers is unconfigured and refused in every mode.
+Nothing is worked out twice: a condition once per distinct facts that it names, a tag once per combination of attributes, a flow once
+per zone, label, sink and consent. All of it is memoised with a bound.
 """
 
 from __future__ import annotations
@@ -14,24 +14,18 @@ from typing import Any
 from msgspec import Struct
 
 from streams.events.batch import Context
+from streams.events.consent import EXPIRED, NO_CONSENT, WITHDRAWN, Consent
 from streams.events.step import Tagged, Verdict
-from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
+from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, LABEL_BYTES
 from streams.policy import label as lattice
 from streams.policy.attributes import Attributes, attributes_of
+from streams.policy.rules import Declassifier, Example, Requirement, Sink, Zone
+from streams.policy.vocabulary import LISTS, Vocabulary, translate
 
 UNCONFIGURED = "unconfigured"
-
-
-@dataclass(frozen=True, slots=True)
-class Zone:
-    """A named, ranked set of labels; the highest-ranked zone whose condition holds takes the event."""
-
-    name: str
-    rank: int
-    condition: str
-    program: Any
-    mode: str
-    retention: str
+#: What `events.rule` says of a derived event: its label is the join of its parents' labels.
+JOIN_RULE = "join of parents"
+DAY_NS = 86_400_000_000_000
 
 
 class Tag(Struct, frozen=True):
@@ -46,27 +40,6 @@ class Tag(Struct, frozen=True):
     attributes: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
-    """A place that data may cross into: for which purpose, in which region; `always_enforced` ignores a zone's logging mode."""
-
-    name: str
-    purpose: str
-    region: str
-    always_enforced: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Declassifier:
-    """The only thing that may loosen a label: named, owned, with reason and evidence."""
-
-    name: str
-    owner: str
-    reason: str
-    evidence: str
-    retention: str
-
-
 class Flow(Struct, frozen=True):
     """One decision: the verdict, whether the data passes (a deny does in logging mode), and the rule that says so."""
 
@@ -75,23 +48,6 @@ class Flow(Struct, frozen=True):
     rule: str
     mode: str
     purpose: str
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """Closed lists of words; a word's position is its bit. `retention_days` is ordered from the shortest."""
-
-    categories: tuple[str, ...]
-    subjects: tuple[str, ...]
-    purposes: tuple[str, ...]
-    regions: tuple[str, ...]
-    obligations: tuple[str, ...]
-    retention_days: Mapping[str, int]
-
-    def mask(self, name: str, words: Iterable[str]) -> int:
-        """Bit mask of `words` in the vocabulary called `name`."""
-        known: tuple[str, ...] = getattr(self, name)
-        return sum(1 << known.index(word) for word in set(words))
 
 
 @dataclass(eq=False)
@@ -104,70 +60,135 @@ class Policy:
     vocabulary: Vocabulary
     zones: tuple[Zone, ...]
     sinks: Mapping[str, Sink]
+    requirements: tuple[Requirement, ...]
     declassifiers: Mapping[str, Declassifier]
     labels: Mapping[tuple[str, str], bytes]
     derived: Mapping[str, bytes]
     served_purposes: int
     seed_zone: str
-    _zones_by_name: Mapping[str, Zone] = field(init=False)
+    examples: tuple[Example, ...]
+    zones_by_name: Mapping[str, Zone] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._zones_by_name = {zone.name: zone for zone in self.zones}
-        self.zone_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._zone_of)
+        self.zones_by_name = {zone.name: zone for zone in self.zones}
+        self.shortest_ns = min(self.vocabulary.retention_days.values()) * DAY_NS
+        self._named = tuple(sorted({name for zone in self.zones for name in zone.condition.names}))
+        self._zone_for = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._first_zone)
         self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._tag_of)
         self.flow = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._flow)
         self.derive = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._derive)
+        self.adopted = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._adopted)
         self.header = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._header)
 
-    def _zone_of(self, attributes: Attributes) -> tuple[str, str]:
+    def zone_of(self, attributes: Attributes) -> tuple[str, str]:
         """Return (zone, rule) for a combination of attributes; zone is `unconfigured` when no condition holds."""
-        values = attributes._asdict()
+        return self._zone_for(*(getattr(attributes, name) for name in self._named))
+
+    def _first_zone(self, *values: Any) -> tuple[str, str]:
+        facts = dict(zip(self._named, values, strict=True))
         for zone in self.zones:
-            if zone.program.execute(values) is True:
-                return zone.name, f"zones.{zone.name}.when"
+            try:
+                if zone.condition.holds(facts):
+                    return zone.name, zone.rule
+            except TypeError:
+                return UNCONFIGURED, f"{zone.rule} does not type-check on these attributes"
         return UNCONFIGURED, "no zone's condition holds"
 
-    def _tag_of(self, kind: str, stream: str, context: Context | None) -> Tag:
+    def _tag_of(self, kind: str, stream: str, context: Context | None, consent: Consent = NO_CONSENT) -> Tag:
         """Tag of captured events of a kind and stream in one context; the very same object for the same combination."""
         if context is None:
             return Tag(UNCONFIGURED, "the batch says nothing about its surroundings", b"", "")
-        attributes = attributes_of(kind, stream, context)
+        return self.tag(attributes_of(kind, stream, context, consent))
+
+    def tag(self, attributes: Attributes) -> Tag:
+        """Tag of captured events with these attributes."""
         zone, rule = self.zone_of(attributes)
-        return Tag(zone, rule, self.label_of(kind, zone) or b"", attributes.text())
+        return Tag(zone, rule, self.label_of(attributes.kind, zone) or b"", attributes.text())
 
     def decision(self, tagged: Tagged, sink: str) -> Flow:
         """Decide whether a tagged run may cross into `sink`; no zone or no label is unconfigured, which passes in no mode."""
         if tagged.zone == UNCONFIGURED:
-            return Flow("unconfigured", False, tagged.rule, "enforcing", "")
+            rule = "zones: a parent's is none of this policy's" if tagged.rule == JOIN_RULE else tagged.rule
+            return Flow("unconfigured", False, rule, "enforcing", "")
         if not tagged.label:
-            return Flow("unconfigured", False, f"kinds: the policy says nothing about {tagged.batch.kind}", "enforcing", "")
-        return self.flow(tagged.zone, tagged.label, sink)
+            rule = "label: a parent's cannot be said in this policy's words" if tagged.rule == JOIN_RULE else (
+                f"kinds: the policy says nothing about {tagged.batch.kind}")
+            return Flow("unconfigured", False, rule, "enforcing", "")
+        return self.flow(tagged.zone, tagged.label, sink, tagged.consent)
 
     def label_of(self, kind: str, zone: str) -> bytes | None:
         """Label of captured events of `kind` in `zone`; None when the policy says nothing about the kind."""
         return self.labels.get((kind, zone))
 
     def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
-        """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4)."""
-        return lattice.join([*labels, self.derived[kind]])
+        """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4).
+
+        Empty where a parent has none or the policy says nothing about the kind: what cannot be joined passes nowhere.
+        """
+        own = self.derived.get(kind, b"")
+        return lattice.join([*labels, own]) if own and all(labels) else b""
 
     def highest(self, zones: Iterable[str]) -> str:
-        """Return the highest-ranked of some zones: a derived event's zone."""
-        return max(zones, key=lambda name: self._zones_by_name[name].rank)
+        """Return the highest-ranked of some zones: a derived event's zone; unconfigured where the policy lacks one of them."""
+        found = [self.zones_by_name.get(name) for name in zones]
+        if None in found:
+            return UNCONFIGURED
+        return max((zone for zone in found if zone is not None), key=lambda zone: zone.rank).name
 
-    def _flow(self, zone: str, packed: bytes, sink: str) -> Flow:
-        """Decide whether data of `zone` with label `packed` may cross into `sink`."""
-        found, owner = self.sinks.get(sink), self._zones_by_name.get(zone)
-        if found is None:
-            return Flow("unconfigured", False, f"no sink {sink}", "enforcing", "")
-        if owner is None:
-            return Flow("unconfigured", False, f"no zone {zone}", "enforcing", found.purpose)
-        value = lattice.unpack((packed,))[0]
+    def _flow(self, zone: str, packed: bytes, sink: str, consent: Consent | None = None) -> Flow:
+        """Decide whether data of `zone` with label `packed` may cross into `sink`.
+
+        `consent` is how the wearer's stands; None where the data is no one person's (a model, a licensed seed).
+        """
+        found, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
+        purpose = found.purpose if found is not None else ""
+        if found is None or owner is None:
+            return Flow("unconfigured", False, f"no sink {sink}" if found is None else f"no zone {zone}", "enforcing", purpose)
+        if len(packed) != LABEL_BYTES:
+            return Flow("unconfigured", False, "no label that this policy can read", "enforcing", purpose)
         mode = "enforcing" if found.always_enforced else owner.mode
-        for name, word in (("purposes", found.purpose), ("regions", found.region)):
-            if not int(value[name]) & self.vocabulary.mask(name, (word,)):
-                return Flow("deny", mode == "logging", f"sinks.{sink}: {name[:-1]} {word} is not permitted", mode, found.purpose)
-        return Flow("allow", True, f"sinks.{sink}", mode, found.purpose)
+        rule = self._against(found, packed) or self._consent(owner, found, consent) or self._required(zone, packed, found)
+        if rule:
+            return Flow("deny", mode == "logging", rule, mode, purpose)
+        return Flow("allow", True, f"sinks.{sink}", mode, purpose)
+
+    def _against(self, sink: Sink, packed: bytes) -> str:
+        """Return what of a label the sink's own does not dominate, as the rule that denies; empty when it dominates all of it."""
+        value, vocabulary = lattice.unpack((packed,))[0], self.vocabulary
+        for name, word in (("purposes", sink.purpose), ("regions", sink.region)):
+            if not int(value[name]) & vocabulary.mask(name, (word,)):
+                return f"sinks.{sink.name}: {name[:-1]} {word} is not permitted"
+        for name, taken, says in (("categories", sink.receives, "may not receive"),
+                                  ("subjects", sink.subjects, "may not receive data about"),
+                                  ("obligations", sink.honours, "does not honour")):
+            odd = int(value[name]) & ~taken
+            if odd:
+                return f"sinks.{sink.name}: {says} {', '.join(vocabulary.words(name, odd))}"
+        return ""
+
+    def _consent(self, zone: Zone, sink: Sink, consent: Consent | None) -> str:
+        if zone.without_consent or consent is None:
+            return ""
+        if not consent.given:
+            return f"consent: {'none is known' if consent.state not in {WITHDRAWN, EXPIRED} else f'it is {consent.state}'}"
+        return "" if consent.permits(sink.purpose) else f"consent: the wearer did not agree to {sink.purpose}"
+
+    def _required(self, zone: str, packed: bytes, sink: Sink) -> str:
+        if not self.requirements:
+            return ""
+        facts = self.facts(zone, packed, sink)
+        return next((f"requirements.{one.name}" for one in self.requirements if one.broken(facts)), "")
+
+    def facts(self, zone: str, packed: bytes, sink: Sink) -> dict[str, Any]:
+        """What a requirement's conditions may look at (`streams.policy.rules.FLOW_FACTS`)."""
+        vocabulary = self.vocabulary
+        return {"zone": zone, **vocabulary.says(packed), "retention_days": vocabulary.retention_days[vocabulary.retention(packed)],
+                "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])], "sink": sink.name, "purpose": sink.purpose,
+                "region": sink.region, "risk": sink.risk, "run_by": sink.run_by, "trained_on": sink.trained_on}
+
+    def _adopted(self, packed: bytes, before: Policy) -> bytes:
+        """A label that another policy gave, in this one's words; empty where that would loosen it (see `vocabulary.translate`)."""
+        return translate(packed, before.vocabulary, self.vocabulary)
 
     def _header(self, packed: bytes) -> str:
         """Text of a label for a record header: readable by whoever has the policy."""
@@ -175,13 +196,11 @@ class Policy:
 
     def describe(self, packed: bytes) -> dict[str, str]:
         """A label in the policy's own words, component by component."""
-        value = lattice.unpack((packed,))[0]
-        said = {}
-        for name in ("categories", "subjects", "purposes", "regions", "obligations"):
-            words: tuple[str, ...] = getattr(self.vocabulary, name)
-            said[name] = ", ".join(word for bit, word in enumerate(words) if int(value[name]) >> bit & 1) or "none"
-        days = list(self.vocabulary.retention_days.items())[int(value["retention"])]
-        return {**said, "retention": f"{days[0]} ({days[1]} days)", "nature": lattice.NATURES[int(value["nature"])]}
+        says = self.vocabulary.says(packed)
+        days = self.vocabulary.retention(packed)
+        return {**{name: ", ".join(says[name]) or "none" for name in LISTS},
+                "retention": f"{days} ({self.vocabulary.retention_days[days]} days)",
+                "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])]}
 
     def permits(self, packed: bytes, purposes: int) -> bool:
         """Whether a label permits every purpose of the mask."""
@@ -189,11 +208,16 @@ class Policy:
 
     def expires_ns(self, packed: bytes, captured_ns: int) -> int:
         """Instant after which data captured at `captured_ns` may not be kept: capture time plus retention class."""
-        days = list(self.vocabulary.retention_days.values())[int(lattice.unpack((packed,))[0]["retention"])]
-        return captured_ns + days * 86_400_000_000_000
+        return captured_ns + self.vocabulary.retention_days[self.vocabulary.retention(packed)] * DAY_NS
 
-    def declassify(self, name: str, packed: bytes) -> bytes:
-        """Label after the declassifier `name`; KeyError when the policy has none of that name."""
+    def declassify(self, name: str, packed: bytes, wearers: int) -> bytes:
+        """Label after the declassifier `name` for what came from so many wearers.
+
+        The label stays as it is where the policy has no such declassifier, and below its least number of wearers.
+        """
+        declassifier = self.declassifiers.get(name)
+        if declassifier is None or wearers < declassifier.wearers_min or not packed:
+            return packed
         value = lattice.unpack((packed,)).copy()
-        value["retention"] = list(self.vocabulary.retention_days).index(self.declassifiers[name].retention)
+        value["retention"] = list(self.vocabulary.retention_days).index(declassifier.retention)
         return value.tobytes()

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from streams.events.batch import Batch
+from streams.events.consent import Known
 from streams.events.identity import derived_stream
 from streams.events.runs import Run
 from streams.events.state import DeviceState, OpenWindow, Recent
 from streams.events.step import Output, Parent, Step, Tagged
-from streams.policy.flow import STORE, decide
-from streams.policy.policy import Policy
+from streams.policy.flow import Stretch, decide
+from streams.policy.policy import JOIN_RULE, Policy
 from streams.processing import situation
 from streams.processing.operators import OPERATORS, Operator
 from streams.processing.windows import ClosedWindow, Columns, Ended, roll
-from streams.topology import DERIVED
+from streams.topology import DERIVED, PROCESSING, STORE
 
-#: What `events.rule` says of a derived event: its label is the join of its parents' labels.
-JOIN_RULE = "join of parents"
+#: Kinds that the stage works on; the state of a device only tells it where sessions end.
+READ = frozenset({*OPERATORS, "voice_query", "device_state"})
 Stream = tuple[str, str]         #: (source, name)
 
 
@@ -31,21 +32,42 @@ class Asked(Struct, frozen=True):
     situation: Tagged | None
 
 
-def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy) -> tuple[Step, dict[str, DeviceState], list[Asked]]:
+def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy,
+        known: Known) -> tuple[Step, dict[str, DeviceState], list[Asked]]:
     """Derive from one fetch's tagged batches; return the step, the new states, and the queries in partition order."""
     step, states, asked = Step(), dict(devices), list[Asked]()
+    tagged = admitted(tagged, READ, PROCESSING, policy, step)
     queries = [item for item in tagged if item.batch.kind == "voice_query"]
-    recents = _windows(tagged, states, policy, step)
+    recents = _windows(tagged, states, policy, known, step)
     for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
         found = sorted((*states[source].recents, *recents.get(source, ())), key=lambda one: (one.position, one.t_last_ns, one.kind))
-        asked += [_situation(item, index, found, policy, step) for item in queries if item.batch.source == source
+        asked += [_situation(item, index, found, policy, known, step) for item in queries if item.batch.source == source
                   for index in range(item.batch.run.count)]
         states[source] = replace(states[source], recents=situation.trim(found))
     asked.sort(key=lambda one: one.query.batch.position)
     return step, states, asked
 
 
-def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, step: Step) -> dict[str, list[Recent]]:
+def admitted(tagged: Sequence[Tagged], kinds: Collection[str], sink: str, policy: Policy, step: Step) -> list[Tagged]:
+    """What of a fetch is of these kinds and may cross into a stage; the decisions are recorded in `step`."""
+    stretches: dict[Stream, Stretch] = {}
+    passed = []
+    for item in tagged:
+        batch = item.batch
+        if batch.kind not in kinds:
+            continue
+        name = (batch.source, batch.stream)
+        stretch = stretches.get(name)
+        if stretch is None:
+            stretch = stretches[name] = Stretch((sink,), policy, step)
+        if not stretch.refused(item):
+            passed.append(item)
+    for stretch in stretches.values():
+        stretch.close()
+    return passed
+
+
+def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, known: Known, step: Step) -> dict[str, list[Recent]]:
     """Roll the windows of every sensor stream in `states`, record what they make; return by device what situations may cite."""
     reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in OPERATORS}
     ended: dict[str, list[Ended]] = {}
@@ -62,12 +84,12 @@ def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: P
     recents: dict[str, list[Recent]] = {}
     for kind, streams in reads.items():
         if streams:
-            _operate(OPERATORS[kind], streams, ended, states, recents, policy, step)
+            _operate(OPERATORS[kind], streams, ended, states, recents, policy, known, step)
     return recents
 
 
 def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: Mapping[str, list[Ended]], states: dict[str, DeviceState],
-             recents: dict[str, list[Recent]], policy: Policy, step: Step) -> None:
+             recents: dict[str, list[Recent]], policy: Policy, known: Known, step: Step) -> None:
     """Run one operator over all its streams of a fetch: one call for the samples, one for what the windows make."""
     samples = iter(operator.samples([item for items in streams.values() for item in items]))
     closed: list[ClosedWindow] = []
@@ -86,28 +108,30 @@ def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: 
     for source, left_open in windows.items():
         states[source] = replace(states[source], windows=left_open, places=places[source])
     for one, columns in zip(closed, made, strict=True):
-        recent = _derive(operator, one, columns, policy, step) if columns is not None else None
+        recent = _derive(operator, one, columns, policy, known, step) if columns is not None else None
         if recent is not None:
             recents.setdefault(one.source, []).append(recent)
 
 
-def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, policy: Policy, step: Step) -> Recent | None:
+def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, policy: Policy, known: Known, step: Step) -> Recent | None:
     """Turn one window into a derived event; None where policy does not let it through, or no situation cites its kind."""
     window, stream = closed.window, operator.stream(closed.stream)
     label = policy.derive(operator.name, (bytes.fromhex(window.label),))
     batch = Batch(operator.name, closed.source, window.wearer_id, window.session_id, stream, Run(window.first, 1, 1), window.t_first_ns, 0,
                   window.origin, None, {name: [value] for name, value in columns.items()}, position=closed.position)
-    tagged = Tagged(batch, window.zone, label, JOIN_RULE)
-    if not (decide(tagged, DERIVED, policy, step) and decide(tagged, STORE, policy, step)):
+    consent = known.of(window.wearer_id, window.consent, closed.position, window.t_last_ns)
+    tagged = Tagged(batch, window.zone, label, JOIN_RULE, "", window.consent, consent)
+    if decide(tagged, (DERIVED, STORE), policy, step):
         return None
     parent = Parent(closed.source, closed.stream, window.first, 1, closed.count)
     step.outputs.append(Output(DERIVED, tagged, operator.name, operator.version, (parent,)))
     if not operator.cites:
         return None
-    return Recent(operator.name, stream, window.first, closed.position, window.t_last_ns, columns[operator.cites], window.zone, label.hex())
+    return Recent(operator.name, stream, window.first, closed.position, window.t_last_ns, columns[operator.cites], window.zone, label.hex(),
+                  window.wearer_id, window.consent)
 
 
-def _situation(query: Tagged, index: int, recents: Sequence[Recent], policy: Policy, step: Step) -> Asked:
+def _situation(query: Tagged, index: int, recents: Sequence[Recent], policy: Policy, known: Known, step: Step) -> Asked:
     """Join one query with what was known of the wearer when it was asked."""
     batch = query.batch
     one = query if batch.run.count == 1 else replace(query, batch=batch.part(index, index + 1, batch.context))
@@ -118,8 +142,9 @@ def _situation(query: Tagged, index: int, recents: Sequence[Recent], policy: Pol
     columns = {name: [value] for name, value in situation.values(batch.time_ns(index), found).items()}
     made = replace(one.batch, kind="situation", stream=derived_stream(situation.OPERATOR, batch.stream), context=None, columns=columns,
                    changes=())
-    tagged = Tagged(made, zone, label, JOIN_RULE)
-    if not (decide(tagged, DERIVED, policy, step) and decide(tagged, STORE, policy, step)):
+    number = min(query.consent_number, *(recent.consent for recent in cited)) if cited else query.consent_number
+    tagged = Tagged(made, zone, label, JOIN_RULE, "", number, known.of(batch.wearer_id, number, batch.position, batch.time_ns(index)))
+    if decide(tagged, (DERIVED, STORE), policy, step):
         return Asked(one, None)
     parents = (Parent(batch.source, batch.stream, one.batch.run.first, 1, 1),
                *(Parent(batch.source, recent.stream, recent.number, 1, 1, "indirect") for recent in cited))

@@ -1,7 +1,7 @@
 """Windows over one stream, aligned to event numbers so that they do not depend on how a fetch was cut.
 
-A window holds numbers `k * length ... k * length + length - 1` at most. It also closes where the zone, the label or the
-session changes, where a number is missing, where the session ends (law 2: a window never mixes zones), and where its
+A window holds numbers `k * length ... k * length + length - 1` at most. It also closes where the zone, the label, the
+consent or the session changes, where a number is missing, where the session ends (law 2: a window never mixes zones), and where its
 operator says that another run of samples begins. A batch that comes late makes windows of its own: every event is in
 exactly one, so no two have the same number.
 """
@@ -85,10 +85,11 @@ class _Rolling:
         self._name = name
 
     def continued_by(self, tagged: Tagged) -> bool:
-        """Whether a batch goes on where the window ends: next number, same zone, label, session and wearer."""
+        """Whether a batch goes on where the window ends: next number, same zone, label, session, wearer and consent."""
         batch, head = tagged.batch, self.head
         return (head is not None and head.first + len(self.samples) == batch.run.first and head.zone == tagged.zone
-                and self._label == tagged.label and head.session_id == batch.session_id and head.wearer_id == batch.wearer_id)
+                and self._label == tagged.label and head.session_id == batch.session_id and head.wearer_id == batch.wearer_id
+                and head.consent == tagged.consent_number)
 
     def end_between(self, ended: Sequence[Ended], low: int, high: float) -> int | None:
         """Where between two positions the window's own session ended, if it did; an end that comes late is not that of the next session."""
@@ -105,7 +106,7 @@ class _Rolling:
         if self.head is None:
             self._label = tagged.label
             self.head = OpenWindow(batch.kind, batch.run.first + start, batch.time_ns(start), 0, tagged.zone, tagged.label.hex(),
-                                   batch.session_id, batch.wearer_id, batch.origin, ())
+                                   batch.session_id, batch.wearer_id, tagged.consent_number, batch.origin, ())
         self.samples += samples[start:end]
         self._t_last_ns = batch.time_ns(end - 1)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
-from streams.models.registry import Models
-from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState, first_records
+from streams.pipeline import GlassesCore, PartitionState, Tables, TrainingCore, TrainingState, first_records, learn_consent
 from streams.policy.policy import Policy
-from streams.topology import CAPTURED, EXAMPLES, MODELS
+from streams.policy.versions import Policies
+from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from streams.training.run import Fitted, Pair, fit_and_measure
 
 FETCH_NS = 200_000_000
@@ -52,13 +52,16 @@ class Replay:
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
     examples: list[Received] = field(default_factory=list)
-    models: Models = field(default_factory=Models)
+    tables: Tables = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tables = Tables(Policies(self.policy))
 
     async def run(self, path: Path) -> int:
         """Process the journals below `path`; returns the number of fetches. InputError when there is no journal."""
         count = 0
-        glasses = GlassesCore(self.policy, self.models)
-        training = TrainingCore(self.policy, self._history, fit_here, self.every)
+        glasses = GlassesCore(self.tables)
+        training = TrainingCore(self.tables, self._history, fit_here, self.every)
         seen, learned = PartitionState(), TrainingState()
         for fetch in fetches(path):
             if not count:
@@ -82,7 +85,10 @@ class Replay:
         fresh: list[Received] = []
         for record in records:
             if record.topic == MODELS:
-                self.models.learn(record.key, record.value)
+                self.tables.models.learn(record.key, record.value)
+            elif record.topic == CONSENTS:
+                offset = self.tables.consents.offset
+                learn_consent(self.tables.consents, StoredRecord(offset, record.timestamp_ms, record.key, record.value))
             elif record.topic == EXAMPLES:
                 fresh.append(StoredRecord(len(self.examples) + len(fresh), record.timestamp_ms, record.key, record.value, record.headers))
         self.examples += fresh

@@ -9,18 +9,28 @@ from typing import Any
 
 from streams.errors import InputError
 from streams.limits import NUMBER_MAX
-from streams.pipeline import EXAMPLE_ORDER
+from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.queries.store import Store
 
+#: Kind of the recorded input that says which policy a set of topics began with.
+POLICY = "policy"
+_TAKEUPS = frozenset({MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP})
+
 
 @dataclass(frozen=True, slots=True)
 class TakeUp:
-    """From `offset` of a partition of `glasses.captured` on, model `version` served."""
+    """From `offset` of what an agent reads on, something was in force: by kind a model version, a policy version, what wearers said."""
 
     offset: int
-    version: int
+    kind: str
+    value: str
+
+    @property
+    def version(self) -> int | None:
+        """Model version that was taken up; None of another kind."""
+        return int(self.value) if self.kind == MODEL_TAKEUP else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +44,17 @@ class ExampleOrder:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All recorded inputs of one store: the policy and when it was published (ns since the epoch), take-ups by partition, orders."""
+    """All recorded inputs of one store.
+
+    The policy that it began with and when that was published (ns since the epoch), all policies that were in force, take-ups of the
+    agent `glasses` by partition and of `training`, and the orders of examples.
+    """
 
     policy: Policy
     published_ns: int
+    policies: tuple[Policy, ...]
     take_ups: Mapping[int, tuple[TakeUp, ...]]
+    training: tuple[TakeUp, ...]
     orders: tuple[ExampleOrder, ...]
 
 
@@ -54,28 +70,32 @@ def read_inputs(directory: Path) -> Inputs:
     """
     with Store.open(directory) as store:
         policies = store.sql("SELECT version, text, published_ns FROM policies", NUMBER_MAX).rows
-        rows = store.sql('SELECT kind, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX).rows
+        rows = store.sql('SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX).rows
     return inputs_of(str(directory), policies, rows)
 
 
 def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> Inputs:
-    """Inputs from rows of `policies` (version, text, published_ns) and `inputs` (kind, partition, offset, value, t_ns) of store `name`."""
-    in_force = {value for kind, _, _, value, _ in rows if kind == "policy"}
-    held = [(text, published_ns) for version, text, published_ns in policies if version in in_force]
-    if len(in_force) != 1 or len(held) != 1:
-        raise InputError(f"{name}: found {len(in_force)} policies among the recorded inputs and the text of {len(held)} of them, "
-                         "expected one that was in force all the time; name the store that the live pipeline wrote")
-    text, published_ns = held[0]
-    take_ups: dict[int, dict[int, int]] = {}
-    for _, partition, offset, value, _ in _of_kind(rows, "model-takeup"):
-        if take_ups.setdefault(partition, {}).setdefault(offset, int(value)) != int(value):
-            raise InputError(f"{name}: found two model versions that were taken up at offset {offset} of partition {partition}, "
-                             "expected one; two pipelines wrote into this store")
+    """Inputs from a store's rows of `policies` (version, text, published_ns) and `inputs` (kind, agent, partition, offset, value, t_ns)."""
+    first = {row[4] for row in rows if row[0] == POLICY}
+    texts = {version: (text, published_ns) for version, text, published_ns in policies}
+    in_force = first | {row[4] for row in rows if row[0] == POLICY_TAKEUP}
+    if len(first) != 1 or not in_force <= texts.keys():
+        raise InputError(f"{name}: found {len(first)} policies that it began with and the text of {len(in_force & texts.keys())} of "
+                         f"{len(in_force)} that were in force, expected one and all; name the store that the live pipeline wrote")
+    known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
+    begun = next(iter(first))
+    partitions = sorted({row[2] for row in rows if row[1] == "glasses" and row[0] in _TAKEUPS})
     orders = tuple(ExampleOrder(offset, t_ns // 1_000_000, tuple(value.split(" ")))
-                   for _, _, offset, value, t_ns in sorted(_of_kind(rows, EXAMPLE_ORDER)))
-    return Inputs(parse(text, f"the policy of {name}"), published_ns,
-                  {partition: tuple(TakeUp(*one) for one in sorted(found.items())) for partition, found in take_ups.items()}, orders)
+                   for kind, _, _, offset, value, t_ns in sorted(rows) if kind == EXAMPLE_ORDER)
+    take_ups = {partition: _taken(name, rows, "glasses", partition) for partition in partitions}
+    return Inputs(known[begun], texts[begun][1], tuple(known.values()), take_ups, _taken(name, rows, "training", 0), orders)
 
 
-def _of_kind(rows: Iterable[tuple[Any, ...]], kind: str) -> list[tuple[Any, ...]]:
-    return [row for row in rows if row[0] == kind]
+def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: int) -> tuple[TakeUp, ...]:
+    """Take-ups of one partition in order; InputError when two of a kind stand at one place."""
+    found: dict[tuple[int, str], str] = {}
+    for kind, by, at, offset, value, _ in rows:
+        if kind in _TAKEUPS and (by, at) == (agent, partition) and found.setdefault((offset, kind), value) != value:
+            raise InputError(f"{name}: found two values of {kind} at offset {offset} of partition {partition}, expected one; two pipelines "
+                             "wrote into this store")
+    return tuple(TakeUp(offset, kind, value) for (offset, kind), value in sorted(found.items()))

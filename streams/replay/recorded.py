@@ -16,7 +16,19 @@ from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.models.registry import Models
-from streams.pipeline import NO_EXAMPLE, GlassesCore, PartitionState, TrainingCore, TrainingState, first_records
+from streams.pipeline import (
+    CONSENT_TAKEUP,
+    NO_EXAMPLE,
+    POLICY_TAKEUP,
+    GlassesCore,
+    PartitionState,
+    Tables,
+    TrainingCore,
+    TrainingState,
+    consents_of,
+    first_records,
+)
+from streams.policy.versions import Policies
 from streams.replay import fit_here
 from streams.replay.arrivals import Arrivals
 from streams.replay.inputs import ExampleOrder, Inputs, TakeUp
@@ -29,7 +41,7 @@ class _Partition:
 
     number: int
     core: GlassesCore
-    models: Models
+    tables: Tables
     take_ups: deque[TakeUp]
     state: PartitionState
     ahead: Sequence[Received] = ()
@@ -65,7 +77,9 @@ class RecordedReplay:
         self._orders = deque(self.inputs.orders)
         self._examples: list[Received] = []
         self._taken: list[Received] = []
-        self._training = TrainingCore(self.inputs.policy, self._history, fit_here, self.every)
+        self._tables = Tables(self._policies())
+        self._taken_up = deque(self.inputs.training)
+        self._training = TrainingCore(self._tables, self._history, fit_here, self.every)
         self._learned = TrainingState()
 
     async def run(self) -> None:
@@ -89,11 +103,16 @@ class RecordedReplay:
                 raise InputError(self._stuck(partitions))
 
     def _partition(self, number: int) -> _Partition:
-        models = Models()
+        tables = Tables(self._policies())
         # The versions are everybody's, which of them is in force is the partition's own.
-        models.versions = self._models.versions
-        core = GlassesCore(self.inputs.policy, models)
-        return _Partition(number, core, models, deque(self.inputs.take_ups.get(number, ())), core.empty(number))
+        tables.models.versions = self._models.versions
+        core = GlassesCore(tables)
+        return _Partition(number, core, tables, deque(self.inputs.take_ups.get(number, ())), core.empty(number))
+
+    def _policies(self) -> Policies:
+        policies = Policies(*self.inputs.policies)
+        policies.current = self.inputs.policy.version
+        return policies
 
     async def _advance(self, partition: _Partition) -> bool:
         """Process the next records of a partition up to a take-up; False when it has none, or waits for a version."""
@@ -104,10 +123,10 @@ class RecordedReplay:
             return False
         take_ups, first = partition.take_ups, partition.ahead[0].offset
         while take_ups and take_ups[0].offset <= first:
-            if take_ups[0].version not in self._models.versions:
+            if take_ups[0].version is not None and take_ups[0].version not in self._models.versions:
                 return False
-            partition.models.current = take_ups.popleft().version
-        if not partition.models.current:
+            _take_up(partition.tables, take_ups.popleft())
+        if not partition.tables.models.current:
             raise InputError(f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which model served, "
                              "expected a model-takeup there or before; was the store complete when it was written, and is it that of "
                              "this journal?")
@@ -127,6 +146,8 @@ class RecordedReplay:
         if not self._orders or (self._awaited(self._orders[0]) is not None and not self._taken):
             return False
         order = self._orders.popleft()
+        while self._taken_up and self._taken_up[0].offset <= order.offset:
+            _take_up(self._tables, self._taken_up.popleft())
         found = self._taken or (await self._on_topic(order) if NO_EXAMPLE in order.ids else [])
         self._taken = []
         made = [self.made.pop(name, None) for name in order.ids]
@@ -164,7 +185,7 @@ class RecordedReplay:
 
     def _stuck(self, partitions: Sequence[_Partition]) -> str:
         waits = [f"partition {partition.number} waits at offset {partition.ahead[0].offset} for model version "
-                 f"{partition.take_ups[0].version}" for partition in partitions if partition.ahead]
+                 f"{partition.take_ups[0].value}" for partition in partitions if partition.ahead]
         if self._orders:
             order = self._orders[0]
             waits.append(f"training waits at offset {order.offset} of {EXAMPLES} for {self._awaited(order)}, which was never made or is "
@@ -184,6 +205,17 @@ class RecordedReplay:
             elif record.topic == EXAMPLES:
                 name = dict(record.headers)["ce_id"].decode()
                 self.made[name] = StoredRecord(0, record.timestamp_ms, record.key, record.value, record.headers)
+
+
+def _take_up(tables: Tables, taken: TakeUp) -> None:
+    """Bring what an agent took up into the tables of its replay; what wearers said gets places of its own there."""
+    if taken.kind == CONSENT_TAKEUP:
+        for wearer, record in consents_of(taken.value):
+            tables.consents.learn(tables.consents.offset, wearer, record)
+    elif taken.kind == POLICY_TAKEUP:
+        tables.policies.current = taken.value
+    else:
+        tables.models.current = int(taken.value)
 
 
 def _moved(record: Received, offset: int) -> StoredRecord:

@@ -6,33 +6,50 @@ a decision and in the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import decode
+from streams.events.consent import Known
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Received
-from streams.events.step import Decision, Tagged, Verdict
+from streams.events.step import Decision, Tagged
 from streams.limits import LABEL_BYTES
-from streams.policy.flow import TRAINING_RUN
-from streams.policy.policy import Policy
+from streams.policy.flow import decision_of, flow_of
+from streams.policy.policy import JOIN_RULE, Flow, Policy
+from streams.topology import TRAINING_RUN
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An example as it stands at the gate; `rule` says what admitted or refused it."""
+    """An example as it stands at the gate, and what the gate decided."""
 
     tagged: Tagged
-    verdict: Verdict
-    rule: str
+    decision: Decision
+
+    @property
+    def id(self) -> str:
+        """Identity of the example."""
+        return self.tagged.batch.first_id
 
     @property
     def admitted(self) -> bool:
         """Whether a run may learn from it."""
-        return self.verdict == "allow"
+        return self.decision.passed
+
+    @property
+    def rule(self) -> str:
+        """What admitted or refused it."""
+        return self.decision.rule
+
+
+#: (label, policy version that gave it, policy in force) -> label in the words of that policy, empty where it has none.
+Adopt = Callable[[bytes, str, Policy], bytes]
 
 
 def read(record: Received) -> tuple[Batch, str, str]:
@@ -52,18 +69,23 @@ def read(record: Received) -> tuple[Batch, str, str]:
         raise MalformedError("headers: found a tag that is no text, expected what the pipeline writes") from None
 
 
-def judge(record: Received, policy: Policy, now_ns: int) -> Candidate:
-    """Judge one example at `now_ns` (event time of the run); MalformedError when the record is no example."""
+def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: int | None = None) -> Candidate:
+    """Judge one example at `now_ns` (event time of the run; None: its own); MalformedError when the record is no example.
+
+    The consent is the wearer's as it stands then, of what the example was captured under.
+    """
     batch, zone, header = read(record)
-    label = _label(header, policy)
-    verdict, rule = _verdict(batch, zone, label, policy, now_ns)
-    return Candidate(Tagged(batch, zone, label, "join of parents"), verdict, rule)
+    at_ns = batch.t0_ns if now_ns is None else now_ns
+    label, number = _label(header, policy, adopt), batch.consent
+    consent = known.of(batch.wearer_id, number, record.offset, at_ns)
+    tagged = Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
+    return Candidate(tagged, decision_of(tagged, TRAINING_RUN, decide_at_gate(tagged, policy, at_ns), at_ns))
 
 
-def _label(header: str, policy: Policy) -> bytes:
-    """Label of a header; empty when it is missing or of another policy version, which no verdict lets pass."""
+def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
+    """Label of a header in the words of the policy in force; empty, which passes nowhere, when it is missing or cannot be said in them."""
     version, _, packed = header.partition(":")
-    if version != policy.version:
+    if not packed:
         return b""
     try:
         label = bytes.fromhex(packed)
@@ -71,27 +93,20 @@ def _label(header: str, policy: Policy) -> bytes:
         label = b""
     if len(label) != LABEL_BYTES:
         raise MalformedError(f"headers: {LABEL} holds no label, expected the policy's version and {LABEL_BYTES} bytes in hexadecimal")
-    return label
+    return adopt(label, version, policy)
 
 
-def _verdict(batch: Batch, zone: str, label: bytes, policy: Policy, now_ns: int) -> tuple[Verdict, str]:
-    if not label:
-        return "unconfigured", "gate: the label is missing or of another policy version"
-    flow = policy.flow(zone, label, TRAINING_RUN)
-    if flow.verdict != "allow":
-        return flow.verdict, flow.rule
-    if not policy.permits(label, policy.served_purposes):
-        return "deny", "gate: the example does not permit what the model serves"
-    if policy.expires_ns(label, batch.t0_ns) <= now_ns:
-        return "deny", "gate: the example's retention is over"
-    if not batch.consent:
-        return "deny", "gate: no consent is known"
-    return "allow", flow.rule
+def decide_at_gate(tagged: Tagged, policy: Policy, at_ns: int) -> Flow:
+    """What the gate decides of an example: the flow into a training run, and that it permits whatever the model serves.
 
-
-def decisions(candidates: Sequence[Candidate], policy: Policy) -> list[Decision]:
-    """Record of what the gate decided."""
-    purpose = policy.sinks[TRAINING_RUN].purpose if TRAINING_RUN in policy.sinks else ""
-    return [Decision(one.tagged.batch.source, one.tagged.batch.stream, one.tagged.batch.run, one.tagged.batch.t0_ns, TRAINING_RUN, purpose,
-                     one.verdict, one.admitted, "enforcing", one.tagged.zone, one.tagged.label, one.rule, "",
-                     one.tagged.batch.consent) for one in candidates]
+    It enforces in every mode, and asks for a consent whatever its zone says.
+    """
+    flow = flow_of(policy, tagged, TRAINING_RUN, at_ns)
+    rule = ""
+    if flow.verdict == "allow" and not policy.permits(tagged.label, policy.served_purposes):
+        rule = "gate: the example does not permit what the model serves"
+    elif flow.verdict == "allow" and not (tagged.consent and tagged.consent.given):
+        rule = "gate: no consent is known"
+    if rule:
+        return Flow("deny", False, rule, "enforcing", flow.purpose)
+    return replace(flow, passed=flow.verdict == "allow", mode="enforcing")

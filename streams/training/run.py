@@ -50,7 +50,9 @@ def manifest_of(seed: Examples, candidates: Sequence[Candidate]) -> Manifest:
             admitted.setdefault((batch.source, batch.stream), []).append(batch.run.first)
         else:
             refused.setdefault((batch.source, batch.stream, one.rule), []).append(batch.run.first)
-    wearers = sorted({one.tagged.batch.wearer_id for one in candidates if one.admitted})
+    wearers: dict[str, list[int]] = {}
+    for wearer, number in sorted({(one.tagged.batch.wearer_id, one.tagged.consent_number) for one in candidates if one.admitted}):
+        wearers.setdefault(wearer, []).append(number)
     return Manifest(
         len(seed.pairs), seed.digest,
         [(source, stream, run) for (source, stream), numbers in sorted(admitted.items()) for run in _cover(numbers)],
@@ -68,10 +70,13 @@ def seed_label(policy: Policy) -> bytes:
 
 def make_version(version: int, fitted: Fitted, manifest: Manifest, candidates: Sequence[Candidate], policy: Policy,
                  now_ns: int) -> ModelVersion:
-    """Assemble a version: its label is the join of all that it was made of, loosened in retention by the declassifier."""
+    """Assemble a version: its label is the join of all that it was made of, loosened in retention by the declassifier.
+
+    It is empty, and passes nowhere, where something that it was made of has none in this policy's words.
+    """
     used = [one.tagged for one in candidates if one.admitted]
     joined = policy.derive("model", (seed_label(policy), *(tagged.label for tagged in used)))
-    label = policy.declassify(DECLASSIFIER, joined) if used else joined
+    label = policy.declassify(DECLASSIFIER, joined, len(manifest.wearers)) if used else joined
     zone = policy.highest((policy.seed_zone, *(tagged.zone for tagged in used)))
     return ModelVersion(version, IntentModel.load(fitted.model), manifest, zone, label, policy.version, fitted.accuracy, now_ns,
-                        policy.expires_ns(label, now_ns))
+                        policy.expires_ns(label, now_ns) if label else now_ns, DECLASSIFIER if label != joined else "")

@@ -12,16 +12,17 @@ from msgspec.structs import replace
 
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
-from streams.events.batch import Batch
+from streams.events.batch import Batch, Context
 from streams.events.codec import decode, digest, encode
+from streams.events.consent import Known
 from streams.events.record import Received, stamp_ns
-from streams.events.runs import Run
 from streams.events.state import DeviceState, Intervals
 from streams.events.step import Output, Reject, Step, Tagged
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
-from streams.policy.flow import STORE, decide
-from streams.policy.policy import Policy, Tag
-from streams.topology import ZONED
+from streams.policy.flow import Stretch, decide
+from streams.policy.policy import Policy
+from streams.topology import CONSENTS, STORE, ZONED
+from streams.zones import consents
 from streams.zones.seen import add, unseen
 
 Understood = list[tuple[Received, Batch]]
@@ -29,7 +30,7 @@ _NONE = -1
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
 
 
-def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy: Policy,
+def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy: Policy, known: Known,
         poisoned: Mapping[int, str]) -> tuple[Step, dict[str, DeviceState]]:
     """Tag one fetch; return the step and the states of the devices it touched.
 
@@ -40,7 +41,7 @@ def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy:
     # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this loop.
     seen: dict[str, dict[str, Intervals]] = {}
     tracks: dict[tuple[str, str], _Track] = {}
-    for record, batch in _understood(records, poisoned, step):
+    for record, batch in _understood(records, policy, poisoned, step):
         track = tracks.get((batch.source, batch.stream))
         if track is None:
             if batch.source not in seen:
@@ -49,14 +50,14 @@ def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy:
             if batch.stream not in streams and len(streams) >= STREAMS_PER_DEVICE_MAX:
                 step.rejects.append(_malformed(record, f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams", "limits"))
                 continue
-            track = tracks[batch.source, batch.stream] = _Track(streams.setdefault(batch.stream, ()), policy, step)
+            track = tracks[batch.source, batch.stream] = _Track(streams.setdefault(batch.stream, ()), policy, known, step)
         track.take(record, batch)
     for (source, stream), track in tracks.items():
         seen[source][stream] = track.end()
     return step, {source: replace(devices.get(source) or DeviceState(), seen=streams) for source, streams in seen.items()}
 
 
-def _understood(records: Sequence[Received], poisoned: Mapping[int, str], step: Step) -> Understood:
+def _understood(records: Sequence[Received], policy: Policy, poisoned: Mapping[int, str], step: Step) -> Understood:
     """Read what can be read; the rest goes to the step's rejects."""
     understood: Understood = []
     for record in records:
@@ -68,6 +69,8 @@ def _understood(records: Sequence[Received], poisoned: Mapping[int, str], step: 
             if record.key != batch.source.encode():
                 raise MalformedError(_OTHER_KEY)  # noqa: TRY301
             check_headers(record.headers, batch)
+            if batch.kind == consents.KIND:
+                consents.check(batch, policy.vocabulary.purposes)
         except MalformedError as error:
             step.rejects.append(_malformed(record, str(error), "poisoned" if offset in poisoned else "malformed"))
         else:
@@ -83,19 +86,13 @@ def _malformed(record: Received, reason: str, rule: str) -> Reject:
 
 
 class _Track:
-    """One stream while a fetch lasts: which numbers have come, and the stretch of events that is decided as one.
+    """One stream while a fetch lasts: which numbers have come, and the stretch of events that is decided as one."""
 
-    A stretch are consecutive events with one tag and one consent: its decisions are made when it begins and recorded when it ends.
-    """
-
-    def __init__(self, seen: Intervals, policy: Policy, step: Step) -> None:
-        self._seen, self._policy, self._step = seen, policy, step
+    def __init__(self, seen: Intervals, policy: Policy, known: Known, step: Step) -> None:
+        self._seen, self._policy, self._known, self._step = seen, policy, known, step
         #: Numbers `_begun` ... `_next - 1` have come in this fetch, in order, and are not in `_seen` yet.
         self._next = self._begun = seen[-1][1] + 1 if seen else _NONE
-        self._stretch: Tagged | None = None
-        self._tag: Tag | None = None
-        self._stretch_next = 0
-        self._refused = ""
+        self._stretch = Stretch((ZONED, STORE), policy, step)
 
     def take(self, record: Received, batch: Batch) -> None:
         """Take the next batch of the stream: what of it is new is tagged and handed on or refused."""
@@ -122,7 +119,7 @@ class _Track:
 
     def end(self) -> Intervals:
         """Record the last decisions; return which numbers have come by now."""
-        self._close()
+        self._stretch.close()
         self._remember()
         return self._seen
 
@@ -142,44 +139,40 @@ class _Track:
             value = record.value or b""
             self._step.rejects.append(Reject(
                 "arrived before; dropped", "repeat", "zones", batch.position, record.key or b"", len(value), digest(value), None,
-                batch.source, batch.stream, batch.run, "", batch.t0_ns))
+                batch.source, batch.stream, batch.run, "", batch.t0_ns, batch.wearer_id))
 
     def _tag_whole(self, record: Received, batch: Batch) -> None:
         """Hand on a batch of which every event is new: as it is, or in parts where its context changes the zone."""
         if batch.changes:
             spans = batch.spans()
-            if len({self._policy.tag_of(batch.kind, batch.stream, context).zone for _, _, context in spans}) > 1:
+            # Another consent is another thing to decide, whether or not the zone stays the same.
+            if len({(self._tagged(batch, context).zone, context and context.consent) for _, _, context in spans}) > 1:
                 for start, end, context in spans:
                     self._hand_on(record, batch.part(start, end, context), None, digest(record.value or b""))
                 return
         self._hand_on(record, batch, record.value, "")
 
+    def _tagged(self, batch: Batch, context: Context | None) -> Tagged:
+        number = 0 if context is None else context.consent
+        consent = self._known.of(batch.wearer_id, number, batch.position, batch.t0_ns)
+        tag = self._policy.tag_of(batch.kind, batch.stream, context, consent)
+        return Tagged(batch, tag.zone, tag.label, tag.rule, tag.attributes, number, consent)
+
     def _hand_on(self, record: Received, batch: Batch, forwarded: bytes | None, source_digest: str) -> None:
         """Give a batch of one zone its tag, and let it pass or refuse it."""
-        tag = self._policy.tag_of(batch.kind, batch.stream, batch.context)
-        tagged = Tagged(batch, tag.zone, tag.label, tag.rule, tag.attributes)
-        run = batch.run
-        if tag is not self._tag or run.first != self._stretch_next or self._stretch is None or self._stretch.batch.consent != batch.consent:
-            self._close()
-            self._tag, self._stretch = tag, tagged
-            flows = (self._policy.decision(tagged, sink) for sink in (ZONED, STORE))
-            self._refused = next((flow.rule for flow in flows if not flow.passed), "")
-        self._stretch_next = run.first + run.count
-        if self._refused:
+        tagged = self._tagged(batch, batch.context)
+        refused = self._stretch.refused(tagged, stamp_ns(record))
+        if batch.kind == consents.KIND:
+            refused = refused or decide(tagged, (CONSENTS,), self._policy, self._step)
+            consents.say(batch, self._known, refused=bool(refused))
+        if refused:
             value = record.value or b""
             self._step.rejects.append(Reject(
-                f"policy: {self._refused}", self._refused, "zones", batch.position, record.key or b"", len(value), digest(value), None,
-                batch.source, batch.stream, run, tag.zone, batch.t0_ns))
+                f"policy: {refused}", refused, "zones", batch.position, record.key or b"", len(value), digest(value), None,
+                batch.source, batch.stream, batch.run, tagged.zone, batch.t0_ns, batch.wearer_id))
             return
+        if batch.kind == consents.KIND:
+            self._step.consents += [(batch.part(index, index + 1, batch.context), said)
+                                    for index, said in enumerate(consents.records(batch))]
         value_out, headers = (forwarded, record.headers) if forwarded is not None else (encode(batch, split_from=source_digest), ())
         self._step.outputs.append(Output(ZONED, tagged, value=value_out, headers=headers, source_digest=source_digest))
-
-    def _close(self) -> None:
-        """Record the decisions of the stretch that ends, for every sink up to the one that refused."""
-        if self._stretch is None:
-            return
-        batch = self._stretch.batch
-        run = Run(batch.run.first, 1, self._stretch_next - batch.run.first)
-        whole = replace(self._stretch, batch=replace(batch, run=run))
-        _ = decide(whole, ZONED, self._policy, self._step) and decide(whole, STORE, self._policy, self._step)
-        self._stretch = None

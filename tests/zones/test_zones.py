@@ -41,7 +41,7 @@ def test_seen_ranges_are_bounded() -> None:
 
 def test_a_batch_is_split_where_the_zone_changes() -> None:
     made = build.batch(first=100, count=20, place="home", changes=[(7, build.context(place="street"))])
-    step, _ = zones(build.fetch([made]).records, {}, POLICY, {})
+    step, _ = zones(build.fetch([made]).records, {}, POLICY, build.known(), {})
     assert [(o.tagged.batch.run.first, o.tagged.batch.run.count, o.tagged.zone) for o in step.outputs] == [
         (100, 7, "home-private"), (107, 13, "public")]
     assert {o.source_digest for o in step.outputs} == {digest(encode(made))}
@@ -66,7 +66,7 @@ def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(orde
     devices: dict[str, DeviceState] = {}
     passed: list[int] = []
     for at in range(0, len(batches), cut):
-        step, touched = zones(build.fetch(batches[at:at + cut], at).records, devices, POLICY, {})
+        step, touched = zones(build.fetch(batches[at:at + cut], at).records, devices, POLICY, build.known(), {})
         devices.update(touched)
         passed += [number for output in step.outputs for number in output.tagged.batch.run]
         repeated = sum(reject.run.count for reject in step.rejects if reject.run and reject.rule == "repeat")
@@ -75,7 +75,7 @@ def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(orde
 
 
 def test_an_overlapping_batch_brings_only_what_is_new() -> None:
-    step, _ = zones(build.fetch([build.batch(first=0, count=10), build.batch(first=5, count=10)]).records, {}, POLICY, {})
+    step, _ = zones(build.fetch([build.batch(first=0, count=10), build.batch(first=5, count=10)]).records, {}, POLICY, build.known(), {})
     assert [list(output.tagged.batch.run) for output in step.outputs] == [list(range(10)), list(range(10, 15))]
 
 
@@ -93,21 +93,21 @@ def test_unconfigured_is_rejected_without_its_bytes() -> None:
 def test_a_forged_tag_is_rejected() -> None:
     sent = build.record(build.batch(), 0)
     forged = [build.record(build.batch(), 0, headers=(*sent.headers, (name, b"public"))) for name in (ZONE, LABEL, "sightline-parents")]
-    step, _ = zones(forged, {}, POLICY, {})
+    step, _ = zones(forged, {}, POLICY, build.known(), {})
     assert [reject.rule for reject in step.rejects] == ["malformed"] * 3
     assert all("only the zones stage may write" in reject.reason for reject in step.rejects)
     assert not step.outputs
 
 
 def test_headers_and_key_must_agree_with_the_value() -> None:
-    step, _ = zones([build.record(build.batch(), 0, key=b"g2"), build.record(build.batch(), 1, headers=())], {}, POLICY, {})
+    step, _ = zones([build.record(build.batch(), 0, key=b"g2"), build.record(build.batch(), 1, headers=())], {}, POLICY, build.known(), {})
     assert ["key: found another" in step.rejects[0].reason, "ce_id is missing" in step.rejects[1].reason] == [True, True]
 
 
 @given(st.lists(st.binary(max_size=60) | st.none(), max_size=6))
 def test_any_bytes_are_rejected_with_a_reason_and_the_neighbours_pass(values: list[bytes | None]) -> None:
     bad = [StoredRecord(i, 1, None, value) for i, value in enumerate(values)]
-    step, _ = zones([*bad, build.record(build.batch(), len(bad))], {}, POLICY, {})
+    step, _ = zones([*bad, build.record(build.batch(), len(bad))], {}, POLICY, build.known(), {})
     assert [reject.position for reject in step.rejects] == list(range(len(bad)))
     assert all(reject.reason for reject in step.rejects)
     assert [output.tagged.batch.position for output in step.outputs] == [len(bad)]
@@ -115,12 +115,12 @@ def test_any_bytes_are_rejected_with_a_reason_and_the_neighbours_pass(values: li
 
 def test_rejected_bytes_are_cut_and_the_digest_covers_all() -> None:
     value = b"x" * (REJECTED_BYTES_MAX + 10)
-    step, _ = zones([StoredRecord(0, 1, None, value)], {}, POLICY, {})
+    step, _ = zones([StoredRecord(0, 1, None, value)], {}, POLICY, build.known(), {})
     assert len(step.rejects[0].value or b"") == REJECTED_BYTES_MAX
     assert (step.rejects[0].digest, step.rejects[0].value_bytes) == (digest(value), len(value))
 
 
 def test_a_poisoned_record_is_rejected_unseen_and_its_neighbour_passes() -> None:
-    step, _ = zones(build.fetch([build.batch(first=0), build.batch(first=20)]).records, {}, POLICY, {0: "KeyError twice"})
+    step, _ = zones(build.fetch([build.batch(first=0), build.batch(first=20)]).records, {}, POLICY, build.known(), {0: "KeyError twice"})
     assert [(reject.position, reject.rule) for reject in step.rejects] == [(0, "poisoned")]
     assert [output.tagged.batch.run.first for output in step.outputs] == [20]

@@ -1,0 +1,15 @@
+"""Stages 1-5 composed, without Kafka, clock or randomness: one pure call a fetch (DESIGN law 7).
+
+Agent `glasses` runs stages 1-4, agent `training` stage 5. What enters by wall-clock chance and changes results (which model serves,
+which policy is in force, what wearers say on other partitions, in which order the examples of all partitions reach training) is
+taken up between fetches, kept in the state where it lasts, and recorded as an input.
+"""
+
+from streams.pipeline.beginning import first_records
+from streams.pipeline.consents import consents_of, learn_consent
+from streams.pipeline.glasses import GlassesCore, PartitionState
+from streams.pipeline.tables import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, NO_EXAMPLE, POLICY_TAKEUP, Tables
+from streams.pipeline.training import TrainingCore, TrainingState
+
+__all__ = ["CONSENT_TAKEUP", "EXAMPLE_ORDER", "MODEL_TAKEUP", "NO_EXAMPLE", "POLICY_TAKEUP", "GlassesCore", "PartitionState", "Tables",
+           "TrainingCore", "TrainingState", "consents_of", "first_records", "learn_consent"]

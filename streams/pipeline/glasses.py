@@ -1,0 +1,190 @@
+"""Stages 1-4 for one fetch of `glasses.captured`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_state
+
+import orjson
+from msgspec.structs import replace
+
+from streams.assistant import stage as assistant
+from streams.emit import consent_records, lineage_of, records_of
+from streams.events.consent import Known, Own
+from streams.events.kinds import KINDS
+from streams.events.record import Fetch, Outcome, Received, stamp_ns
+from streams.events.state import DeviceState
+from streams.events.step import Step
+from streams.feedback import stage as feedback
+from streams.lineage.record import Row, Rows
+from streams.models.version import ModelVersion
+from streams.pipeline.consents import consents_text, own_fields, own_of
+from streams.pipeline.shadow import differences
+from streams.pipeline.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP, Tables, input_row
+from streams.policy.policy import Policy
+from streams.processing import stage as processing
+from streams.zones import stage as zones
+
+_STATE = "@partition"
+Devices = Mapping[str, DeviceState]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """State of one partition of `glasses.captured`.
+
+    Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, its own consent records that have
+    not come back from there yet, and what is remembered of each device. `shadow` are the devices as the next policy, of that
+    version, would have them: they begin with a copy, and are not kept beyond the worker.
+    """
+
+    model_version: int = 0
+    policy_version: str = ""
+    consents_taken: int = 0
+    own: Own = field(default_factory=dict)
+    devices: Devices = field(default_factory=dict)
+    shadow: tuple[str, Devices] = ("", {})
+
+
+class GlassesCore:
+    """Stages 1-4 for one fetch of `glasses.captured` (see `streams.events.record.Core`).
+
+    `lineage` is False only where the bench measures what lineage costs: nothing says then where anything came from.
+    """
+
+    def __init__(self, tables: Tables, *, lineage: bool = True) -> None:
+        self.tables, self._lineage = tables, lineage
+
+    def empty(self, partition: int) -> PartitionState:
+        """Nobody seen, nothing taken up."""
+        del partition
+        return PartitionState()
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
+        """State from checkpointed values."""
+        del partition
+        devices = {name: DeviceState.load(value) for name, value in entries.items() if name != _STATE}
+        if _STATE not in entries:
+            return PartitionState(devices=devices)
+        fields = orjson.loads(entries[_STATE])
+        return PartitionState(fields["model_version"], fields["policy_version"], fields["consents_taken"], own_of(fields["own"]), devices)
+
+    def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
+        """Values of the devices that changed, and of what the partition has taken up."""
+        known = before.devices if before else {}
+        changed = {name: state.dump() for name, state in after.devices.items() if known.get(name) is not state}
+        if before is None or _fields(before) != _fields(after):
+            changed[_STATE] = orjson.dumps(_fields(after))
+        return changed
+
+    async def process(self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[PartitionState]:
+        """Run the four stages; what is new in the tables is taken up here and nowhere else, and never when `silent`.
+
+        UnavailableError where the tables lack what the state has taken up.
+        """
+        extra: Rows = {"inputs": [], "policies": []}
+        begun = state if silent else self._take_up(state, fetch, extra)
+        if late := self.tables.behind(begun.consents_taken):
+            raise late
+        policy = self.tables.policies.version(begun.policy_version)
+        known = Known(self.tables.consents, begun.consents_taken, begun.own)
+        step, devices = self._stages(fetch.records, begun.devices, policy, known, begun.model_version, poisoned)
+        extra["streams"] = _new_streams(step, devices)
+        after = replace_state(begun, devices={**begun.devices, **devices}, own=known.own)
+        if not silent:
+            after = self._beside(after, begun, fetch, step, policy, poisoned, extra)
+        place, stamp = (fetch.topic, fetch.partition), stamp_ns(fetch.records[-1]) // 1_000_000
+        records, values = records_of(step, policy, place)
+        records += consent_records(step, policy)
+        if self._lineage:
+            records += lineage_of(step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp))
+        return Outcome(after, records, checkpoint=bool(extra["inputs"]))
+
+    def _stages(self, records: Sequence[Received], devices: Devices, policy: Policy, known: Known, model_version: int,
+                poisoned: Mapping[int, str]) -> tuple[Step, dict[str, DeviceState]]:
+        serving = self._serving(model_version, policy)
+        step, states = zones.run(records, devices, policy, known, poisoned)
+        tagged = [output.tagged for output in step.outputs]
+        processed, states, asked = processing.run(tagged, states, policy, known)
+        answered, states = assistant.run(tagged, asked, states, policy, known, serving)
+        learned, states = feedback.run(tagged, states, policy, known, serving)
+        step.extend((processed, answered, learned))
+        return step, states
+
+    def _serving(self, number: int, policy: Policy) -> ModelVersion:
+        """The model version in force, with its label in the words of the policy in force."""
+        version = self.tables.models.version(number)
+        if version.policy_version == policy.version:
+            return version
+        return replace_state(version, label=self.tables.label(version.label, version.policy_version, policy))
+
+    def _take_up(self, state: PartitionState, fetch: Fetch, extra: Rows) -> PartitionState:
+        """Take up what is new in the tables; each that changes results is an input that is recorded."""
+        tables, taken = self.tables, state
+        if tables.models.current != taken.model_version:
+            taken = replace_state(taken, model_version=tables.models.current)
+            extra["inputs"].append(input_row(MODEL_TAKEUP, "glasses", fetch, str(taken.model_version)))
+        if tables.policies.current != taken.policy_version:
+            policy = tables.policies.version(tables.policies.current)
+            if taken.policy_version:
+                before = tables.policies.version(taken.policy_version)
+                taken = replace_state(taken, devices=_adopted(taken.devices, before, policy))
+                extra["policies"].append(_policy_row(policy, fetch))
+            taken = replace_state(taken, policy_version=policy.version)
+            extra["inputs"].append(input_row(POLICY_TAKEUP, "glasses", fetch, policy.version))
+        if tables.consents.offset > taken.consents_taken:
+            foreign, own = tables.fresh(taken.consents_taken, taken.own)
+            taken = replace_state(taken, consents_taken=tables.consents.offset, own=own)
+            if foreign:
+                extra["inputs"].append(input_row(CONSENT_TAKEUP, "glasses", fetch, consents_text(foreign)))
+        return taken
+
+    def _beside(self, after: PartitionState, begun: PartitionState, fetch: Fetch, step: Step, policy: Policy, poisoned: Mapping[int, str],
+                extra: Rows) -> PartitionState:
+        """Let the next policy decide the same fetch, and record what it would decide otherwise; nothing else comes of it."""
+        version = self.tables.policies.next
+        if not version or version == policy.version:
+            return replace_state(after, shadow=("", {}))
+        other = self.tables.policies.version(version)
+        of, devices = begun.shadow
+        if of != version:
+            devices = _adopted(begun.devices, policy, other)
+            extra["policies"].append(_policy_row(other, fetch))
+        known = Known(self.tables.consents, begun.consents_taken, begun.own)
+        beside, states = self._stages(fetch.records, devices, other, known, begun.model_version, poisoned)
+        extra["shadow"] = differences(step.decisions, beside.decisions, policy.version, version)
+        return replace_state(after, shadow=(version, {**devices, **states}))
+
+
+def _policy_row(policy: Policy, fetch: Fetch) -> Row:
+    return {"version": policy.version, "name": policy.name, "text": policy.text, "published_ns": stamp_ns(fetch.records[0])}
+
+
+def _fields(state: PartitionState) -> dict[str, object]:
+    return {"model_version": state.model_version, "policy_version": state.policy_version, "consents_taken": state.consents_taken,
+            "own": own_fields(state.own)}
+
+
+def _adopted(devices: Devices, before: Policy, after: Policy) -> dict[str, DeviceState]:
+    """What is remembered of each device, its labels in the words of another policy."""
+    def label(text: str) -> str:
+        return after.adopted(bytes.fromhex(text), before).hex()
+
+    return {name: replace(
+        state, windows={stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()},
+        recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
+        answers=tuple(replace(one, label=label(one.label), query_label=label(one.query_label)) for one in state.answers))
+        for name, state in devices.items()}
+
+
+def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
+    """Rows of streams that a device had not used before; marks them as known."""
+    rows: list[Row] = []
+    used = {(batch.source, batch.stream): batch.kind for batch in (output.tagged.batch for output in step.outputs)}
+    for (source, stream), kind in used.items():
+        known = devices[source].known_streams
+        if stream not in known:
+            devices[source] = replace(devices[source], known_streams=tuple(sorted((*known, stream))))
+            rows.append({"source": source, "stream": stream, "kind": kind, "captured": KINDS[kind].captured})
+    return rows

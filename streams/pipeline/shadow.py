@@ -1,0 +1,62 @@
+"""What another policy would decide otherwise of the same fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from streams.events.runs import consecutive
+from streams.events.step import Decision
+from streams.lineage.record import Row
+
+#: Stands for the verdict where the other policy never asked: an earlier refusal kept the events from coming so far.
+NOT_ASKED = "not-asked"
+Key = tuple[str, str, str]
+
+
+def differences(decided: Sequence[Decision], beside: Sequence[Decision], version: str, other: str) -> list[Row]:
+    """Rows of table `shadow`: the events about which two policies decide otherwise, as runs that differ in the same way.
+
+    Events that both let pass or both keep, by the same verdict and in zones of one name, are no difference.
+    """
+    mine, theirs = _by_event(_unlike(decided, beside)), _by_event(_unlike(beside, decided))
+    found: dict[tuple[object, ...], list[int]] = {}
+    times: dict[tuple[object, ...], int] = {}
+    for (key, number), one in _all(mine, theirs):
+        here, there = mine.get(key, {}).get(number), theirs.get(key, {}).get(number)
+        if here is not None and there is not None and (here.verdict, here.zone) == (there.verdict, there.zone):
+            continue
+        how = (*key, *_said(here), *_said(there))
+        found.setdefault(how, []).append(number)
+        times.setdefault(how, one.t_ns)
+    return [{"source": source, "stream": stream, "first": run.first, "step": run.step, "count": run.count, "t_ns": times[how], "sink": sink,
+             "policy_version": version, "zone": zone, "verdict": verdict, "rule": rule, "next_version": other, "next_zone": next_zone,
+             "next_verdict": next_verdict, "next_rule": next_rule}
+            for how, numbers in found.items()
+            for source, stream, sink, zone, verdict, rule, next_zone, next_verdict, next_rule in [how]
+            for run in consecutive(sorted(numbers))]
+
+
+def _unlike(some: Sequence[Decision], others: Sequence[Decision]) -> list[Decision]:
+    """Those that the other side has not made in the same words about the same run: the rest need not be looked at event by event."""
+    same = {(one.source, one.stream, one.sink, one.run, one.zone, one.verdict) for one in others}
+    return [one for one in some if (one.source, one.stream, one.sink, one.run, one.zone, one.verdict) not in same]
+
+
+def _by_event(decisions: Iterable[Decision]) -> dict[Key, dict[int, Decision]]:
+    found: dict[Key, dict[int, Decision]] = {}
+    for decision in decisions:
+        found.setdefault((decision.source, decision.stream, decision.sink), {}).update(dict.fromkeys(decision.run, decision))
+    return found
+
+
+def _all(*sides: dict[Key, dict[int, Decision]]) -> Iterator[tuple[tuple[Key, int], Decision]]:
+    seen: dict[tuple[Key, int], Decision] = {}
+    for side in sides:
+        for key, numbers in side.items():
+            for number, decision in numbers.items():
+                seen.setdefault((key, number), decision)
+    yield from seen.items()
+
+
+def _said(decision: Decision | None) -> tuple[str, str, str]:
+    return ("", NOT_ASKED, "") if decision is None else (decision.zone, decision.verdict, decision.rule)

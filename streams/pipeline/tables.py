@@ -1,0 +1,61 @@
+"""What every worker reads whole: policies, models, consents; and the rows that say when an agent took something of it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from streams.errors import UnavailableError
+from streams.events.consent import Consents, Own
+from streams.events.record import Fetch, stamp_ns
+from streams.lineage.record import Row
+from streams.models.registry import Models
+from streams.pipeline.consents import Said
+from streams.policy.policy import Policy
+from streams.policy.versions import Policies
+from streams.topology import CONSENTS
+
+#: Kinds of recorded inputs. An example order says in which order training read the examples of all partitions.
+MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER = "model-takeup", "policy-takeup", "consent-takeup", "example-order"
+#: Stands in an example order for a record that is no example; no event has this id.
+NO_EXAMPLE = "-"
+
+
+@dataclass
+class Tables:
+    """Policies, models and consents as this worker knows them. Cores look at them between fetches only."""
+
+    policies: Policies
+    models: Models = field(default_factory=Models)
+    consents: Consents = field(default_factory=Consents)
+
+    def label(self, label: bytes, version: str, policy: Policy) -> bytes:
+        """A label that policy `version` gave, in the words of `policy`; empty where that cannot be said (it passes nowhere)."""
+        return policy.adopted(label, self.policies.version(version)) if version != policy.version else label
+
+    def behind(self, taken: int) -> UnavailableError | None:
+        """Error when consents that a state has taken up have not been read here yet; no record is to blame for that."""
+        if self.consents.offset >= taken:
+            return None
+        return UnavailableError(f"{CONSENTS} is read up to offset {self.consents.offset} here, not yet up to {taken}; tried again")
+
+    def fresh(self, taken: int, own: Own) -> tuple[list[Said], Own]:
+        """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
+        foreign: list[Said] = []
+        left = dict(own)
+        for _, wearer, record in self.consents.between(taken, self.consents.offset):
+            mine = left.get(wearer, ())
+            rest = tuple(one for one in mine if one[1] != record)
+            if len(rest) == len(mine):
+                foreign.append((wearer, record))
+            elif rest:
+                left[wearer] = rest
+            else:
+                del left[wearer]
+        return foreign, left
+
+
+def input_row(kind: str, agent: str, fetch: Fetch, value: str) -> Row:
+    """Row of a recorded input: from the first record of `fetch` on, `value` was in force."""
+    first = fetch.records[0]
+    return {"kind": kind, "agent": agent, "topic": fetch.topic, "partition": fetch.partition, "offset": first.offset, "value": value,
+            "t_ns": stamp_ns(first)}

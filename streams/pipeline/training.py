@@ -1,0 +1,174 @@
+"""Stage 5 for one fetch of `glasses.examples`: gate each example, and run after every N admitted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import orjson
+
+from streams.emit import lineage_of, records_of
+from streams.errors import MalformedError, UnavailableError
+from streams.events.codec import digest
+from streams.events.consent import Known
+from streams.events.identity import EventId, format_id
+from streams.events.record import Fetch, Outcome, Outgoing, Received, stamp_ns
+from streams.events.runs import consecutive
+from streams.events.step import Reject, Step
+from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.lineage.record import Rows
+from streams.pipeline.beginning import add_version
+from streams.pipeline.consents import consents_text
+from streams.pipeline.tables import (
+    CONSENT_TAKEUP,
+    EXAMPLE_ORDER,
+    NO_EXAMPLE,
+    POLICY_TAKEUP,
+    Tables,
+    input_row,
+)
+from streams.policy.policy import Policy
+from streams.topology import EXAMPLES
+from streams.training import gate, run, seed
+
+_STATE = "@training"
+#: Records of `glasses.examples` from the beginning up to and including an offset.
+History = Callable[[int], Awaitable[Sequence[Received]]]
+Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair]], Awaitable[run.Fitted]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """Which version was made last, how many examples have been admitted since, and which are admitted by now.
+
+    Policy version in force, and up to which offset of `glasses.consents` it has taken them up.
+    """
+
+    version: int = 1
+    admitted: int = 0
+    policy_version: str = ""
+    consents_taken: int = 0
+    examples: frozenset[str] = field(default_factory=frozenset)
+
+
+class TrainingCore:
+    """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
+
+    def __init__(self, tables: Tables, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES) -> None:
+        self.tables, self.history, self.fit, self.every = tables, history, fit, every
+        self.seed, self.evaluation = seed.seed(), seed.evaluation()
+
+    def empty(self, partition: int) -> TrainingState:
+        """The seed version stands, nothing admitted."""
+        del partition
+        return TrainingState()
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> TrainingState:
+        """State from checkpointed values."""
+        del partition
+        if _STATE not in entries:
+            return TrainingState()
+        fields = orjson.loads(entries[_STATE])
+        examples = frozenset(format_id(source, stream, number) for source, stream, first, count in fields.pop("examples")
+                             for number in range(first, first + count))
+        return TrainingState(**fields, examples=examples)
+
+    def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
+        """The one value, when it changed; the admitted examples as runs."""
+        if before == after:
+            return {}
+        numbers: dict[tuple[str, str], list[int]] = {}
+        for example in map(EventId.parse, after.examples):
+            numbers.setdefault((example.source, example.stream), []).append(example.number)
+        runs = [[*stream, one.first, one.count] for stream, some in sorted(numbers.items()) for one in consecutive(sorted(some))]
+        return {_STATE: orjson.dumps({"version": after.version, "admitted": after.admitted, "policy_version": after.policy_version,
+                                      "consents_taken": after.consents_taken, "examples": runs})}
+
+    async def process(self, state: TrainingState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[TrainingState]:
+        """Gate a fetch's examples; the run that the N-th admitted example triggers joins this fetch's transaction.
+
+        Partitions commit their examples by chance in one order or another, and that decides which version learns from which:
+        the order is recorded as an input, never when `silent`.
+        """
+        step, pointers, order = Step(), list[Outgoing](), list[str]()
+        extra: Rows = {"models": [], "training_runs": [], "streams": [], "inputs": []}
+        if not silent:
+            state = self._take_up(state, fetch, extra)
+        if late := self.tables.behind(state.consents_taken):
+            raise late
+        begun, policy = state, self.tables.policies.version(state.policy_version)
+        known = Known(self.tables.consents, state.consents_taken, {})
+        for record in fetch.records:
+            try:
+                if record.offset in poisoned:
+                    raise MalformedError(poisoned[record.offset])  # noqa: TRY301
+                candidate = gate.judge(record, policy, self._label, known)
+            except MalformedError as error:
+                step.rejects.append(_malformed(record, str(error)))
+                order.append(NO_EXAMPLE)
+                continue
+            order.append(candidate.id)
+            step.decisions.append(candidate.decision)
+            state = _counted(state, candidate)
+            if state.admitted < self.every:
+                continue
+            state = replace(state, version=state.version + 1, admitted=0)
+            if not silent:
+                state = await self._run(state, record, policy, known, step, extra, pointers)
+        if not silent:
+            extra["inputs"].append(input_row(EXAMPLE_ORDER, "training", fetch, " ".join(order)))
+        place, stamp = (fetch.topic, 0), stamp_ns(fetch.records[-1]) // 1_000_000
+        records, values = records_of(step, policy, place)
+        records += lineage_of(step, values, policy, place, extra, (b"training/0", stamp))
+        return Outcome(state, [*records, *pointers], checkpoint=len(extra["inputs"]) > 1 or state.version != begun.version)
+
+    def _label(self, label: bytes, version: str, policy: Policy) -> bytes:
+        return self.tables.label(label, version, policy) if version in self.tables.policies.versions else b""
+
+    def _take_up(self, state: TrainingState, fetch: Fetch, extra: Rows) -> TrainingState:
+        """Take up what is new in the tables; each that changes results is an input that is recorded."""
+        tables, taken = self.tables, state
+        if tables.policies.current != taken.policy_version:
+            taken = replace(taken, policy_version=tables.policies.current)
+            extra["inputs"].append(input_row(POLICY_TAKEUP, "training", fetch, taken.policy_version))
+        if tables.consents.offset > taken.consents_taken:
+            said, _ = tables.fresh(taken.consents_taken, {})
+            taken = replace(taken, consents_taken=tables.consents.offset)
+            extra["inputs"].append(input_row(CONSENT_TAKEUP, "training", fetch, consents_text(said)))
+        return taken
+
+    async def _run(self, state: TrainingState, trigger: Received, policy: Policy, known: Known, step: Step, extra: Rows,
+                   pointers: list[Outgoing]) -> TrainingState:
+        """Make a version of all that the gate admits at the time of the trigger; what it judges otherwise than before gets a decision."""
+        try:
+            history = await self.history(trigger.offset)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            # Whatever keeps the topic from being read, no example is to blame for it.
+            raise UnavailableError(f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again") from error
+        now_ns = gate.read(trigger)[0].t0_ns
+        candidates = []
+        for record in history:
+            try:
+                candidates.append(gate.judge(record, policy, self._label, known, now_ns))
+            except MalformedError:
+                continue
+        step.decisions += [one.decision for one in candidates if one.admitted is not (one.id in state.examples)]
+        fitted = await self.fit(run.pairs_of(self.seed, candidates), self.evaluation.pairs)
+        made = run.make_version(state.version, fitted, run.manifest_of(self.seed, candidates), candidates, policy, now_ns)
+        pointers += add_version(made, policy, step, extra, EventId.parse(candidates[-1].id), trigger.offset)
+        return replace(state, examples=frozenset(one.id for one in candidates if one.admitted))
+
+
+def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
+    """State after one more example was judged; one that came a second time counts once."""
+    if not candidate.admitted or candidate.id in state.examples:
+        return state
+    return replace(state, admitted=state.admitted + 1, examples=state.examples | {candidate.id})
+
+
+def _malformed(record: Received, reason: str) -> Reject:
+    value = record.value or b""
+    return Reject(reason, "malformed", "training", record.offset, (record.key or b"")[:KEY_BYTES_MAX], len(value), digest(value),
+                  value[:REJECTED_BYTES_MAX], zone="malformed", t_ns=stamp_ns(record))

@@ -1,0 +1,133 @@
+"""What can be said of a policy without any event: conditions that never hold, zones that cover each other, combinations nobody takes.
+
+Attributes are enumerated, so "never" is tried out, not guessed: of each attribute every value that some condition names, and one
+that stands for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, groupby, product
+from typing import TYPE_CHECKING, Any
+
+from streams.policy import label as lattice
+from streams.policy.attributes import DOMAINS
+from streams.policy.condition import Condition, telling
+from streams.policy.rules import Zone
+from streams.policy.source import Source
+
+if TYPE_CHECKING:
+    from streams.policy.policy import Policy
+
+#: A stream is the device's own word: besides the ones that conditions name there is always another.
+_STREAM = "stream"
+
+
+def combinations_of(conditions: Sequence[Condition], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every combination of some attributes that these conditions can tell apart."""
+    yield from (dict(zip(names, values, strict=True)) for values in product(*(_values(conditions, name) for name in names)))
+
+
+def _values(conditions: Sequence[Condition], name: str) -> Sequence[Any]:
+    if name != _STREAM:
+        return telling(conditions, name, DOMAINS[name])
+    named = {word for condition in conditions if name in condition.names for word in condition.literals}
+    return [*sorted(named), *DOMAINS[name]]
+
+
+def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
+    """InputError for a condition that does not type-check or never takes an event, and for two of one rank that take the same event.
+
+    `zones` come from the highest rank down.
+    """
+    for zone in zones:
+        try:
+            holds = [zone.condition.holds(facts) for facts in combinations_of([zone.condition], zone.condition.names)]
+        except TypeError as error:
+            raise sources[zone.name].wrong(zone.condition.text, f"does not type-check: {error}") from None
+        if not any(holds):
+            raise sources[zone.name].wrong(
+                zone.condition.text, f"can never hold, so nothing comes into the zone {zone.name}; change it or take the zone out")
+    for _, equals in groupby(zones, key=lambda zone: zone.rank):
+        for one, other in combinations(equals, 2):
+            names = tuple(dict.fromkeys(one.condition.names + other.condition.names))
+            for facts in combinations_of([one.condition, other.condition], names):
+                if one.condition.holds(facts) and other.condition.holds(facts):
+                    raise sources[other.name].wrong(
+                        other.name, f"has rank {one.rank} like the zone '{one.name}', and both take an event with {said(facts)}; give one "
+                        "of them a rank of its own")
+    taken = {zone.name for zone, _ in cover(zones) if zone is not None}
+    for zone in zones:
+        if zone.name not in taken:
+            raise sources[zone.name].wrong(
+                zone.condition.text, f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name}; raise "
+                "its rank, or take it out")
+
+
+def cover(zones: Sequence[Zone]) -> Iterator[tuple[Zone | None, dict[str, Any]]]:
+    """(zone that takes it, combination) for every combination that the conditions can tell apart; None where no zone does."""
+    conditions = [zone.condition for zone in zones]
+    for facts in combinations_of(conditions, [name for name in DOMAINS if any(name in condition.names for condition in conditions)]):
+        yield next((zone for zone in zones if zone.condition.holds(facts)), None), facts
+
+
+def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
+    """InputError for a requirement that does not type-check, or whose `when` holds for no label that the policy can give."""
+    label_facts, sink_facts = _label_facts(policy), _sink_facts(policy)
+    distinct: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for requirement in policy.requirements:
+        source = sources[requirement.name]
+        when = requirement.when
+        for condition in (when, requirement.require):
+            if condition is None:
+                continue
+            if condition.names not in distinct:
+                distinct[condition.names] = _distinct(condition.names, label_facts, sink_facts)
+            try:
+                held = [condition.holds(facts) for facts in distinct[condition.names]]
+            except TypeError as error:
+                raise source.wrong(condition.text, f"does not type-check: {error}") from None
+            if condition is when and not any(held):
+                raise source.wrong(condition.text, f"holds for no label that this policy can give, so the requirement {requirement.name} "
+                                   "asks for nothing; change it or take it out")
+
+
+def _label_facts(policy: Policy) -> list[dict[str, Any]]:
+    """Facts of the labels that captured events can have, of the joins of two of them and of all: what derived events come to."""
+    singles = dict.fromkeys(policy.labels.values())
+    pairs = (lattice.join((one, other)) for (_, one), (_, other) in combinations(_zone_labels(policy).items(), 2))
+    labels = dict.fromkeys([*singles, *pairs, lattice.join([*singles, *policy.derived.values()])])
+    sink = next(iter(policy.sinks.values()))
+    return [*(policy.facts(policy.zones[0].name, packed, sink) for packed in labels),
+            *(policy.facts(zone, packed, sink) for zone, packed in _zone_labels(policy).items())]
+
+
+def _zone_labels(policy: Policy) -> dict[str, bytes]:
+    """One label a zone: the join of all its kinds."""
+    found: dict[str, list[bytes]] = {}
+    for (_, zone), packed in policy.labels.items():
+        found.setdefault(zone, []).append(packed)
+    return {zone: lattice.join(labels) for zone, labels in found.items()}
+
+
+def _sink_facts(policy: Policy) -> list[dict[str, Any]]:
+    zone, packed = next(iter(_zone_labels(policy).items()))
+    return [policy.facts(zone, packed, sink) for sink in policy.sinks.values()]
+
+
+_OF_SINK = frozenset({"sink", "purpose", "region", "risk", "run_by", "trained_on"})
+
+
+def _distinct(names: Sequence[str], label_facts: Sequence[Mapping[str, Any]],
+              sink_facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Distinct combinations of the named facts, over all labels and all sinks."""
+    own = [name for name in names if name not in _OF_SINK]
+    theirs = [name for name in names if name in _OF_SINK]
+    left = dict.fromkeys(tuple(facts[name] for name in own) for facts in label_facts)
+    right = dict.fromkeys(tuple(facts[name] for name in theirs) for facts in sink_facts)
+    return [dict(zip((*own, *theirs), (*one, *other), strict=True)) for one in left for other in right]
+
+
+def said(facts: Mapping[str, Any]) -> str:
+    """A combination for a person."""
+    return ", ".join(f"{name} = {str(value).lower() if isinstance(value, bool) else value}" for name, value in facts.items())

@@ -1,0 +1,67 @@
+"""Conditions in CEL (Common Expression Language, cel.dev) over documented facts, each evaluated once per distinct facts that it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import cel
+
+from streams.limits import CONDITION_RESULTS_MAX
+
+_LITERAL = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+#: With these alone, words that a condition does not name cannot be told apart by it.
+_PLAIN = frozenset({"_&&_", "_||_", "!_", "_==_", "_!=_", "@in", "_?_:_"})
+
+Facts = Mapping[str, Any]
+
+
+class Condition:
+    """One CEL condition. `names` are the facts that it looks at, `literals` the words that stand in it.
+
+    ValueError with a sentence when `text` is no CEL.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._program = cel.compile(text)
+        except ValueError as error:
+            raise ValueError(str(error).splitlines()[0]) from None
+        self.text = text
+        self.names: tuple[str, ...] = tuple(sorted(self._program.variables()))
+        self.literals = tuple(dict.fromkeys(a or b for a, b in _LITERAL.findall(text)))
+        #: Nothing but comparing for equality and membership.
+        self.plain = set(self._program.functions()) <= _PLAIN
+        self._of = lru_cache(maxsize=CONDITION_RESULTS_MAX)(self._evaluate)
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether the condition holds; TypeError when it does not type-check on these facts."""
+        return self._of(*(facts[name] for name in self.names))
+
+    def _evaluate(self, *values: Any) -> bool:
+        try:
+            found = self._program.execute(dict(zip(self.names, values, strict=True)))
+        except Exception as error:  # noqa: BLE001  whatever CEL raises, the condition says nothing of these facts
+            raise TypeError(str(error).split(": ", 1)[-1].split(". ", 1)[0]) from None
+        if found is not True and found is not False:
+            raise TypeError(f"gives {type(found).__name__}, expected true or false")
+        return bool(found)
+
+    def telling(self, name: str, domain: Sequence[Any]) -> list[Any]:
+        """Values of a fact that stand for all others of its `domain`: those that the condition names, and one that it does not."""
+        return telling([self], name, domain)
+
+
+def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -> list[Any]:
+    """Values of the fact `name` that stand for all of `domain` before these conditions."""
+    naming = [condition for condition in conditions if name in condition.names]
+    if not naming:
+        return list(domain[:1])
+    if not all(condition.plain for condition in naming):
+        return list(domain)
+    named = {word for condition in naming for word in condition.literals}
+    rest = [value for value in domain if value not in named]
+    # A truth value is never named by a word.
+    return list(domain) if isinstance(domain[0], bool) else [value for value in domain if value in named] + rest[:1]

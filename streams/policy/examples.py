@@ -1,0 +1,68 @@
+"""Examples that a policy file gives of itself: an event, the zone it must come into, what must be decided about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, get_args
+
+from msgspec import Struct
+
+from streams.events.consent import CLAIMED, Consent
+from streams.events.step import Verdict
+from streams.policy.attributes import DOMAINS, Attributes
+from streams.policy.policy import UNCONFIGURED, Policy
+from streams.policy.rules import Example, Sink
+from streams.policy.source import Source
+
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+#: What an example does not say about its event.
+_OTHERWISE: Mapping[str, Any] = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True}
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one example: what was `expected` and what was `found`, by subject (`zone`, or the name of a sink)."""
+
+    example: Example
+    differences: tuple[tuple[str, str, str], ...]
+
+
+def examples_of(tables: Sequence[tuple[Source, Mapping[str, Any]]], zones: Collection[str],
+                sinks: Mapping[str, Sink]) -> tuple[Example, ...]:
+    """Read the `[[tests]]` of a policy; InputError where one names what does not exist."""
+    return tuple(_example(source, fields, number, zones, sinks) for number, (source, fields) in enumerate(tables))
+
+
+def _example(source: Source, fields: Mapping[str, Any], number: int, zones: Collection[str], sinks: Mapping[str, Sink]) -> Example:
+    source.table(fields, {"event": dict, "zone": str, "consent": str, **dict.fromkeys(VERDICTS, list)}, f"test {number + 1}",
+                 optional=("consent", *VERDICTS))
+    event = fields["event"]
+    source.check(event, [name for name in DOMAINS if name != "consent_given"], "is not an attribute that an example may give")
+    for name, value in event.items():
+        if name != "stream" and value not in DOMAINS[name]:
+            raise source.wrong(str(value), f"is not a value that {name} can have", [str(one) for one in DOMAINS[name]])
+    if "kind" not in event:
+        raise source.wrong("event", f"of test {number + 1} lacks its kind")
+    source.check([fields["zone"]], [*zones, UNCONFIGURED], "is not a zone")
+    verdicts = {sink: verdict for verdict in VERDICTS for sink in fields.get(verdict, ())}
+    source.check(verdicts, sinks, "is not a sink that this policy declares")
+    try:
+        consent = Consent.parse(fields.get("consent", CLAIMED))
+    except ValueError as error:
+        raise source.wrong(fields["consent"], str(error)) from None
+    attributes = {"stream": event["kind"].replace("_", "-"), **_OTHERWISE, **event}
+    return Example(attributes, consent.text(), fields["zone"], verdicts, source.nth_line("[[tests]]", number))
+
+
+def run(policy: Policy) -> list[Outcome]:
+    """Decide every example of a policy; one without differences is as its file says."""
+    return [_run(policy, example) for example in policy.examples]
+
+
+def _run(policy: Policy, example: Example) -> Outcome:
+    consent = Consent.parse(example.consent)
+    tag = policy.tag(Attributes(**example.attributes, consent_given=consent.given))
+    found = [("zone", example.zone, tag.zone)]
+    for sink, verdict in example.verdicts.items():
+        unconfigured = tag.zone == UNCONFIGURED or not tag.label
+        found.append((sink, verdict, UNCONFIGURED if unconfigured else policy.flow(tag.zone, tag.label, sink, consent).verdict))
+    return Outcome(example, tuple(one for one in found if one[1] != one[2]))

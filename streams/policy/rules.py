@@ -1,0 +1,111 @@
+"""What a policy is made of: zones, sinks, requirements, declassifiers. Labels say what data is; each requirement has rules of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from streams.policy.condition import Condition
+
+#: What a requirement's conditions may look at, and what each is.
+FLOW_FACTS: Mapping[str, str] = {
+    "zone": "name of the zone of the data", "categories": "list of what the data is", "subjects": "list of whom it is about",
+    "purposes": "list of what it may be used for", "regions": "list of where it may be", "obligations": "list of what is owed with it",
+    "retention_days": "how long it may be kept", "nature": "provided, observed, derived or inferred",
+    "sink": "name of the sink", "purpose": "what the sink uses it for", "region": "where the sink is",
+    "risk": "low, medium or high", "run_by": "who runs what is behind the sink",
+    "trained_on": "whose data trained the model behind the sink"}
+RISKS = ("low", "medium", "high")
+RUN_BY = ("wearer", "company", "vendor")
+TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A named, ranked set of labels; the highest-ranked zone whose condition holds takes the event.
+
+    `without_consent`: the wearer need not have agreed. `restricted`: who reads its lineage is recorded.
+    """
+
+    name: str
+    rank: int
+    condition: Condition
+    mode: str
+    retention: str
+    reason: str
+    without_consent: bool
+    restricted: bool
+
+    @property
+    def rule(self) -> str:
+        """What a decision calls the condition."""
+        return f"zones.{self.name}.when"
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """A place that data may cross into, with its label: purpose, region, and as masks what it may receive and owes.
+
+    `always_enforced` ignores a zone's logging mode. `risk`, `run_by` and `trained_on` are for requirements to look at.
+    """
+
+    name: str
+    purpose: str
+    region: str
+    receives: int
+    subjects: int
+    honours: int
+    always_enforced: bool
+    risk: str
+    run_by: str
+    trained_on: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One legal or company requirement: where `when` holds (None: always), `require` must hold; `sinks` None: at every sink."""
+
+    name: str
+    about: str
+    when: Condition | None
+    require: Condition
+    sinks: frozenset[str] | None
+
+    def broken(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a flow breaks it. A condition that fails on facts that nobody foresaw counts as broken: refuse by default."""
+        if self.sinks is not None and facts["sink"] not in self.sinks:
+            return False
+        try:
+            return (self.when is None or self.when.holds(facts)) and not self.require.holds(facts)
+        except TypeError:
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class Declassifier:
+    """The only thing that may loosen a label: named, owned, with reason and evidence, due for review.
+
+    It sets the retention class, where at least `wearers_min` people's data went in.
+    """
+
+    name: str
+    owner: str
+    reason: str
+    evidence: str
+    retention: str
+    wearers_min: int
+    review_by: date
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An example that the policy file itself gives: attributes of an event, the zone it must come into, verdicts by sink."""
+
+    attributes: Mapping[str, Any]
+    consent: str
+    zone: str
+    verdicts: Mapping[str, str]
+    line: int

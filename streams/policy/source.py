@@ -1,0 +1,144 @@
+"""The text of a policy: one TOML file, or several that import one another, bundled; and complaints that name file, line and word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from streams.errors import InputError
+
+POLICIES = Path(__file__).parent / "policies"
+#: Stands before each file of a bundle; a policy of one file is its own text.
+_MARK = "#=== file "
+_SPLIT = re.compile(r"^#=== file (.+)$\n", re.MULTILINE)
+
+
+class Source:
+    """One file of a policy, and a way to complain about a word in it."""
+
+    def __init__(self, origin: str, text: str) -> None:
+        self.origin, self.text = origin, text
+        try:
+            self.fields: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{origin}: found text that is not TOML: {error}") from None
+
+    def line_of(self, term: str, table: str = "") -> int | None:
+        """Number of the first line in which `term` stands; behind the line that names `table`, where it stands there at all."""
+        lines = self.text.splitlines()
+        begin = next((n for n, content in enumerate(lines) if f'"{table}"' in content), 0) if table else 0
+        behind = (n for n, content in enumerate(lines[begin:], begin + 1) if term in content)
+        return next(behind, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
+
+    def nth_line(self, term: str, number: int) -> int:
+        """Line of the occurrence `number` (from 0) of a line that begins with `term`; 0 when there are fewer."""
+        lines = [n for n, content in enumerate(self.text.splitlines(), 1) if content.startswith(term)]
+        return lines[number] if number < len(lines) else 0
+
+    def wrong(self, term: str, what: str, known: Collection[str] = (), table: str = "") -> InputError:
+        """Error that `term` (in the table of that name) is wrong as `what` says, with its line and the nearest of the right words."""
+        line = self.line_of(term, table)
+        where = f"{self.origin}, line {line}" if line else self.origin
+        near = difflib.get_close_matches(term, list(known), n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else (f"; expected one of {', '.join(known)}" if known else "")
+        return InputError(f"{where}: '{term}' {what}{hint}")
+
+    def check(self, words: Iterable[str], known: Collection[str], what: str, table: str = "") -> None:
+        """InputError when one of `words` (in the table of that name) is not among `known`."""
+        for word in words:
+            if word not in known:
+                raise self.wrong(str(word), what, known, table)
+
+    def table(self, fields: Mapping[str, Any], known: Mapping[str, type], where: str, optional: Collection[str] = ()) -> None:
+        """InputError when a table has other fields than `known` (name to type), or lacks one that is not optional."""
+        own = str(fields.get("name", ""))
+        self.check(fields, known, f"is not a field of {where}", own)
+        here = where.rpartition(" ")[2]
+        for name, wanted in known.items():
+            if name not in fields:
+                if name not in optional:
+                    raise self.wrong(here, f"lacks the field '{name}'")
+            elif type(fields[name]) is not wanted:
+                raise self.wrong(name, f"of {where} is {type(fields[name]).__name__}, expected {wanted.__name__}", (), own)
+
+
+def find(name: str) -> Path:
+    """Path of a policy: a file, or the name of one that is shipped; InputError names the shipped ones."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = POLICIES / f"{name}.toml"
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(shipped_names())
+    raise InputError(f"policy {name}: found no such file, expected a path to a policy or one of the shipped ones: {names}")
+
+
+def shipped_names() -> list[str]:
+    """Names that `find` takes."""
+    return sorted(path.stem for path in POLICIES.glob("*.toml"))
+
+
+def bundle(path: Path) -> str:
+    """Text of a policy with all that it imports, imported files first: what travels on `glasses.policies`, and what its version is of.
+
+    An import is a path from the importing file, or from the directory of the shipped policies. InputError when one is
+    missing, or files import one another in a circle.
+    """
+    files: dict[str, str] = {}
+    _collect(path, path.name, files, ())
+    if len(files) == 1:
+        return next(iter(files.values()))
+    return "".join(f"{_MARK}{name}\n{text.rstrip()}\n" for name, text in files.items())
+
+
+def _collect(path: Path, name: str, files: dict[str, str], chain: tuple[str, ...]) -> None:
+    if name in chain:
+        raise InputError(f"{path}: imports itself: {' -> '.join((*chain[chain.index(name):], name))}; take one of these imports out")
+    if name in files:
+        return
+    text = read(path)
+    source = Source(str(path), text)
+    for imported in _imports(source):
+        found = next((place for place in (path.parent / imported, POLICIES / imported) if place.is_file()), None)
+        if found is None:
+            raise source.wrong(imported, f"is no file beside it or in {POLICIES.name}/")
+        _collect(found, imported, files, (*chain, name))
+    files[name] = text
+
+
+def read(path: Path) -> str:
+    """Text of a file; InputError when it cannot be read as one."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({type(error).__name__}), expected a policy in TOML, UTF-8") from None
+
+
+def _imports(source: Source) -> Sequence[str]:
+    imports = source.fields.get("imports", [])
+    if not isinstance(imports, list) or not all(isinstance(one, str) for one in imports):
+        raise source.wrong("imports", "is no list of file names")
+    return imports
+
+
+def sources(text: str, origin: str) -> list[Source]:
+    """The files of a policy's text, imported ones first and the policy itself last; `origin` is what errors call it.
+
+    InputError when a file that is imported is not in it.
+    """
+    if not text.startswith(_MARK):
+        found = [Source(origin, text)]
+        names = {""}
+    else:
+        parts = _SPLIT.split(text)[1:]
+        names = set(parts[::2])
+        found = [Source(f"{origin}: {name}" if at < len(parts) // 2 - 1 else origin, content)
+                 for at, (name, content) in enumerate(zip(parts[::2], parts[1::2], strict=True))]
+    for source in found:
+        source.check(_imports(source), sorted(names - {""}), "is imported but not in this text, expected the whole policy")
+    return found

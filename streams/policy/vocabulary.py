@@ -1,0 +1,67 @@
+"""Closed lists of words that labels are made of; a word's position is its bit.
+
+Words are CURIEs of the W3C Data Privacy Vocabulary (DPV 2.3: `dpv:`, `pd:`, `ai:`, `eu-gdpr:`), and `local:` ones where it
+has none; a policy says of each local word why it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from streams.policy import label as lattice
+
+PREFIXES = ("dpv", "pd", "ai", "eu-gdpr", "local")
+#: The closed lists that are masks of a label, and the short name of each list's words in errors.
+LISTS = ("categories", "subjects", "purposes", "regions", "obligations")
+#: Words of these lists are CURIEs; the others are plain.
+CURIES = ("categories", "purposes", "obligations")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The words of a policy. `retention_days` is ordered from the shortest; `local` says why each local word is needed."""
+
+    categories: tuple[str, ...]
+    subjects: tuple[str, ...]
+    purposes: tuple[str, ...]
+    regions: tuple[str, ...]
+    obligations: tuple[str, ...]
+    retention_days: Mapping[str, int]
+    local: Mapping[str, str]
+
+    def mask(self, name: str, words: Iterable[str]) -> int:
+        """Bit mask of `words` in the list called `name`; ValueError when one is not in it."""
+        known: tuple[str, ...] = getattr(self, name)
+        return sum(1 << known.index(word) for word in set(words))
+
+    def words(self, name: str, mask: int) -> tuple[str, ...]:
+        """The words of a mask, in the order of the list called `name`."""
+        known: tuple[str, ...] = getattr(self, name)
+        return tuple(word for bit, word in enumerate(known) if mask >> bit & 1)
+
+    def says(self, packed: bytes) -> dict[str, tuple[str, ...]]:
+        """The masks of a label as words, by list."""
+        value = lattice.unpack((packed,))[0]
+        return {name: self.words(name, int(value[name])) for name in LISTS}
+
+    def retention(self, packed: bytes) -> str:
+        """Retention class of a label."""
+        return list(self.retention_days)[int(lattice.unpack((packed,))[0]["retention"])]
+
+
+def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
+    """A label of one vocabulary in the bits of another; empty where that would loosen it, and what is empty passes nowhere.
+
+    A category, data subject or obligation that the other vocabulary lacks cannot be said in it. A purpose or region that it
+    lacks is not permitted there. The retention class becomes the longest that is no longer.
+    """
+    if not packed or before == after:
+        return packed
+    says, value = before.says(packed), lattice.unpack((packed,))[0]
+    if any(word not in getattr(after, name) for name in ("categories", "subjects", "obligations") for word in says[name]):
+        return b""
+    kept = {name: after.mask(name, (word for word in says[name] if word in getattr(after, name))) for name in LISTS}
+    days = before.retention_days[before.retention(packed)]
+    shorter = [position for position, one in enumerate(after.retention_days.values()) if one <= days]
+    return lattice.pack(**kept, retention=shorter[-1], nature=int(value["nature"])) if shorter else b""
