@@ -95,6 +95,11 @@ SIDE_TOPICS: tuple[str, ...] = (LINEAGE, REJECTED, STATE)
 AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
 
 
+def written_by(agent: str) -> tuple[str, ...]:
+    """Names of the topics that an agent writes in its transactions: those of its stages, and what every stage's pipeline writes."""
+    return (*dict.fromkeys(name for stage in STAGES if stage.agent == agent for name in stage.writes), *SIDE_TOPICS)
+
+
 def topic(name: str) -> Topic:
     """Return the declaration of topic `name`; KeyError if there is none."""
     return {t.name: t for t in TOPICS}[name]

@@ -15,7 +15,7 @@ from typing import Any
 
 import faust
 
-from streams import limits, metrics, topology
+from streams import clock, limits, metrics, topology
 from streams.agents import build_app
 from streams.errors import MalformedError, SightlineError, UnavailableError
 from streams.events.record import Core, Received
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 4.5
 _POLL_MS = 200
+_OPEN_TRANSACTION_S = limits.TRANSACTION_TIMEOUT_MS / 1000 + 5.0
 _RETRY_PAUSE_S = limits.CONNECTION_BACKOFF_MAX_S
 
 
@@ -46,6 +47,9 @@ class TableFollower:
     async def start(self) -> None:
         """Read to the (uncommitted) end of the topic, then follow it in the background.
 
+        A transaction that is open longer than any may be hangs; its records are none, and who owns its producer ends it. Whoever
+        waited for that here could be the very one that would end it.
+
         Raises
         ------
         UnavailableError
@@ -53,7 +57,12 @@ class TableFollower:
         """
         await self._follower.start()
         end = await self._follower.end_offsets()
+        until_s = clock.monotonic_s() + _OPEN_TRANSACTION_S
         while any(offset < end[partition] for partition, offset in (await self._follower.positions()).items()):
+            if clock.monotonic_s() > until_s:
+                log.warning("An open transaction hides the end of %s since more than %.0f s; gone on without it", self._topic,
+                            _OPEN_TRANSACTION_S)
+                break
             await self._poll()
         self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
 

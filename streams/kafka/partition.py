@@ -79,10 +79,11 @@ class PartitionOwner(Generic[State]):
     async def _own(self) -> None:
         """Go through the assignment, always in this order: each step relies on the one before."""
         metrics.count("assignment_total", agent=self._agent, partition=str(self._tp.partition))
-        writer = TransactionWriter(self._broker, self._agent, self._tp)
+        writer = TransactionWriter(self._broker, self._agent, self._tp, [
+            TopicPartition(name, 0 if topology.topic(name).single else self._tp.partition) for name in topology.written_by(self._agent)])
         ownership: Ownership[State] | None = None
         try:
-            await writer.start(WAIT_BROKER_S)  # 1. fences the previous owner and ends its transaction, so that ...
+            await writer.start(WAIT_BROKER_S)  # 1. fences the previous owner and ends its transactions, so that ...
             committed = await self._committed()  # 2. ... the committed offset is final ...
             ownership = await self._restored(writer, committed)  # 3. and 4. ... and so is the state on glasses.state
             await self._feed.seek(self._tp, ownership.next_offset)  # 5. explicitly: a partition that never committed is not moved otherwise

@@ -100,10 +100,12 @@ class TransactionWriter:
 
     Delivery: exactly once, if every writer of the partition uses the same transactional id (`group-topic-partition`), starts before
     it reads the committed offset and is left after `ProducerLostError`. The offset that it commits is the next one to read.
+
+    `outputs` are the partitions that writers of this source partition write to.
     """
 
-    def __init__(self, broker: str, group: str, source: TopicPartition) -> None:
-        self._broker, self._group, self._source = broker, group, source
+    def __init__(self, broker: str, group: str, source: TopicPartition, outputs: Sequence[TopicPartition] = ()) -> None:
+        self._broker, self._group, self._source, self._outputs = broker, group, source, outputs
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self, wait_s: float) -> None:
@@ -113,6 +115,8 @@ class TransactionWriter:
         ------
         UnavailableError
             The broker did not answer in `wait_s` seconds.
+        ProducerLostError
+            What a predecessor left open could not be ended.
         """
         transactional_id = f"{self._group}-{self._source.topic}-{self._source.partition}"
 
@@ -130,6 +134,27 @@ class TransactionWriter:
             return producer
 
         self._producer = await reach(self._broker, start, wait_s)
+        await self._end_left_open()
+
+    async def _end_left_open(self) -> None:
+        """Abort a transaction over all outputs.
+
+        A frozen broker that goes on can append what a predecessor sent after it has ended that one's transaction (a *hanging* transaction,
+        KIP-890). The coordinator knows nothing of it any more, so neither a new producer nor a timeout ends it, and readers of
+        what is committed wait for ever; chaos found a partition standing still for the rest of the run. An abort marker of the same
+        producer id does end it, and goes only where the transaction wrote. Nothing of it can have been meant to stay: whoever
+        fences waits for commits that are under way.
+        """
+        producer = self._running()
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await producer.begin_transaction()
+                deliveries = [await producer.send(place.topic, b"", key=b"aborted", partition=place.partition) for place in self._outputs]
+                await _all(deliveries)
+                await producer.abort_transaction()
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            raise ProducerLostError(f"{self._source.topic} partition {self._source.partition}: what a predecessor may have left open could "
+                                    f"not be ended: {error!r}") from error
 
     async def write(self, outputs: Sequence[Outgoing], next_offset: int) -> None:
         """Commit `outputs` and `next_offset` in one transaction; retried from memory with growing pauses where that is safe.

@@ -25,7 +25,7 @@ from tests.recovery.schedule import KINDS, PACE_S, schedule
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the first round; the next ones count on from it.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--duration-s", type=click.FloatRange(20), default=420.0, show_default=True, help="Of a round's load and faults.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True, help="Batches a second of all devices.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=2700.0, show_default=True, help="Batches a second of all devices.")
 @click.option("--devices", type=click.IntRange(1, 900), default=24, show_default=True)
 @click.option("--faults", default="", metavar="KIND,KIND", help=f"Only these kinds of fault.  [default: all: {', '.join(KINDS)}]")
 @click.option("--pace-s", type=(float, float), default=PACE_S, show_default=True, help="Shortest and longest pause between faults.")
