@@ -60,7 +60,7 @@ async def hidden(broker: str) -> int:
     for isolation in ("read_uncommitted", "read_committed"):
         async with AIOKafkaConsumer(bootstrap_servers=broker, isolation_level=isolation) as consumer:
             ends.append(sum((await consumer.end_offsets(places)).values()))
-    return ends[0] - ends[1]
+    return int(ends[0] - ends[1])
 
 
 @pytest.mark.kafka
