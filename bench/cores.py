@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from bench.peers import ADDED
 from streams.emit import lineage_of, records_of
 from streams.events.batch import Context
+from streams.events.consent import NO_CONSENT, Consent, Known
 from streams.events.record import Fetch, Outcome, Outgoing
 from streams.events.step import Tagged
 from streams.limits import LABEL_BYTES
-from streams.models.registry import Models
-from streams.pipeline import GlassesCore, PartitionState
+from streams.pipeline import GlassesCore, PartitionState, Tables
 from streams.policy.policy import Flow, Policy, Tag
+from streams.policy.versions import Policies
 from streams.zones import stage as zones
 
 _PASSES = Flow("allow", True, "bench", "enforcing", "")
@@ -50,18 +51,20 @@ class ZonesCore(GlassesCore):
     async def process(self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[PartitionState]:
         """Run the zones stage."""
         del silent
-        step, devices = zones.run(fetch.records, state.devices, self.policy, poisoned)
+        policy = self.tables.policies.version(self.tables.policies.current)
+        known = Known(self.tables.consents, state.consents_taken, state.own)
+        step, devices = zones.run(fetch.records, state.devices, policy, known, poisoned)
         place, stamp = (fetch.topic, fetch.partition), fetch.records[-1].timestamp
-        records, values = records_of(step, self.policy, place)
-        records += lineage_of(step, values, self.policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))
-        return Outcome(PartitionState(state.model_version, {**state.devices, **devices}), records)
+        records, values = records_of(step, policy, place)
+        records += lineage_of(step, values, policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))
+        return Outcome(dataclasses.replace(state, devices={**state.devices, **devices}, own=known.own), records)
 
 
 class _OneZone(Policy):
     """A policy that looks at nothing: every event has the same tag, every flow passes."""
 
-    def _tag_of(self, kind: str, stream: str, context: Context | None) -> Tag:
-        del kind, stream, context
+    def _tag_of(self, kind: str, stream: str, context: Context | None, consent: Consent = NO_CONSENT) -> Tag:
+        del kind, stream, context, consent
         return Tag(self.zones[0].name, "bench", bytes(LABEL_BYTES), "")
 
     def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
@@ -74,7 +77,8 @@ class _OneZone(Policy):
         return _PASSES
 
 
-def without_lineage(policy: Policy, models: Models) -> GlassesCore:
+def without_lineage(tables: Tables) -> GlassesCore:
     """The pipeline with the same decoding, checks and outputs, but constant headers and no lineage."""
+    policy = tables.policies.version(tables.policies.current)
     constant = _OneZone(**{field.name: getattr(policy, field.name) for field in dataclasses.fields(policy) if field.init})
-    return GlassesCore(constant, models, lineage=False)
+    return GlassesCore(Tables(Policies(constant), tables.models), lineage=False)

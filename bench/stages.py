@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.load import AGE_NS, batches, span_ns
-from streams import clock, pipeline, settings
+from streams import clock, settings
 from streams.events.codec import encode
 from streams.events.headers import envelope
 from streams.events.record import Fetch, StoredRecord
-from streams.models.registry import Models
-from streams.pipeline import GlassesCore, first_records
+from streams.pipeline import GlassesCore, Tables, first_records, glasses
 from streams.policy.load import load
+from streams.policy.versions import Policies
 from streams.topology import CAPTURED, MODELS
 
 #: What `GlassesCore` calls, by the name that it imports it under: a stage's `run`, or a function.
@@ -37,7 +37,7 @@ def _timed(spent_s: dict[str, float]) -> Iterator[None]:
                 spent_s[name] += time.thread_time() - began_s
         return timed
 
-    places = [(pipeline, name) if name in _FUNCTIONS else (getattr(pipeline, name), "run") for name in STAGES]
+    places = [(glasses, name) if name in _FUNCTIONS else (getattr(glasses, name), "run") for name in STAGES]
     before = [getattr(*place) for place in places]
     for (owner, attribute), name, call in zip(places, STAGES, before, strict=True):
         setattr(owner, attribute, around(name, call))
@@ -50,14 +50,15 @@ def _timed(spent_s: dict[str, float]) -> Iterator[None]:
 
 def stages(number: int) -> dict[str, Rows]:
     """One table: µs of CPU a batch by stage, for `number` batches in fetches of 2,500."""
-    policy, models = load(settings.POLICY), Models()
+    policy = load(settings.POLICY)
+    tables = Tables(Policies(policy))
     for outgoing in first_records(policy, clock.now_ns()):
         if outgoing.topic == MODELS:
-            models.learn(outgoing.key, outgoing.value)
+            tables.models.learn(outgoing.key, outgoing.value)
     records = [StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
                for at, batch in enumerate(batches(0, number, clock.now_ns() - AGE_NS - span_ns(number), _DEVICES))]
     spent_s = dict.fromkeys(STAGES, 0.0)
-    total_s = asyncio.run(_run(GlassesCore(policy, models), records, spent_s))
+    total_s = asyncio.run(_run(GlassesCore(tables), records, spent_s))
     rows = [*spent_s.items(), ("rest of the core", total_s - sum(spent_s.values())), ("all", total_s)]
     return {f"CPU by stage, {number:,} batches in fetches of {_FETCH:,}, no Kafka": [
         {"stage": _FUNCTIONS.get(name, name), "CPU µs a batch": round(seconds / number * 1e6, 1),

@@ -21,8 +21,8 @@ def _core(mode: str, context: WorkerContext, target: str) -> Core[Any]:
     if mode == "forward":
         return ForwardCore(target)
     if mode == "zones":
-        return ZonesCore(context.kept["policy"], context.kept["models"])
-    return without_lineage(context.kept["policy"], context.kept["models"])
+        return ZonesCore(context.kept["tables"])
+    return without_lineage(context.kept["tables"])
 
 
 @click.command()

@@ -11,7 +11,7 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-def today() -> date:
+def date_today() -> date:
     """Today's date, UTC."""
     return datetime.now(UTC).date()
 

@@ -33,7 +33,7 @@ async def prepare(context: WorkerContext) -> None:
     UnavailableError
         The broker is not there.
     """
-    given, child = load(context.policy, clock.today()), FittingChild()
+    given, child = load(context.policy, clock.date_today()), FittingChild()
     if not policies_of(await read_all(context.broker, POLICIES)).current:
         first = await child.run(_first_records, context.policy, clock.now_ns())
         await publish_once(context.broker, POLICIES, first, lambda records: bool(policies_of(records).current))
@@ -48,6 +48,12 @@ async def prepare(context: WorkerContext) -> None:
         log.warning("The topics were switched from %s %s to %s %s, which is in force", given.name, given.version, in_force.name,
                     in_force.version)
     tables.models = Models(tables.policies.zones)
+
+    async def refresh() -> None:
+        newest = policies_of(await read_all(context.broker, POLICIES))
+        tables.policies.versions |= newest.versions
+
+    tables.refresh = refresh
     await context.follow(POLICIES, lambda record: tables.policies.learn(record.key, record.value))
     await context.follow(CONSENTS, lambda record: learn_consent(tables.consents, record))
     await context.follow(MODELS, lambda record: tables.models.learn(record.key, record.value))

@@ -21,7 +21,7 @@ from streams.lineage.record import Row, Rows
 from streams.models.version import ModelVersion
 from streams.pipeline.consents import consents_text, own_fields, own_of
 from streams.pipeline.shadow import differences
-from streams.pipeline.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP, Tables, input_row
+from streams.pipeline.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP, Tables, input_row, policy_row
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
 from streams.zones import stage as zones
@@ -130,7 +130,7 @@ class GlassesCore:
             if taken.policy_version:
                 before = tables.policies.version(taken.policy_version)
                 taken = replace_state(taken, devices=_adopted(taken.devices, before, policy))
-                extra["policies"].append(_policy_row(policy, fetch))
+            extra["policies"].append(policy_row(policy, fetch, first=not taken.policy_version))
             taken = replace_state(taken, policy_version=policy.version)
             extra["inputs"].append(input_row(POLICY_TAKEUP, "glasses", fetch, policy.version))
         if tables.consents.offset > taken.consents_taken:
@@ -150,15 +150,11 @@ class GlassesCore:
         of, devices = begun.shadow
         if of != version:
             devices = _adopted(begun.devices, policy, other)
-            extra["policies"].append(_policy_row(other, fetch))
+            extra["policies"].append(policy_row(other, fetch, first=True))
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
         beside, states = self._stages(fetch.records, devices, other, known, begun.model_version, poisoned)
         extra["shadow"] = differences(step.decisions, beside.decisions, policy.version, version)
         return replace_state(after, shadow=(version, {**devices, **states}))
-
-
-def _policy_row(policy: Policy, fetch: Fetch) -> Row:
-    return {"version": policy.version, "name": policy.name, "text": policy.text, "published_ns": stamp_ns(fetch.records[0])}
 
 
 def _fields(state: PartitionState) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from streams.errors import UnavailableError
@@ -20,6 +21,10 @@ MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER = "model-takeup", "po
 NO_EXAMPLE = "-"
 
 
+async def _nothing_new() -> None:
+    """There is nowhere to read from."""
+
+
 @dataclass
 class Tables:
     """Policies, models and consents as this worker knows them. Cores look at them between fetches only."""
@@ -27,6 +32,9 @@ class Tables:
     policies: Policies
     models: Models = field(default_factory=Models)
     consents: Consents = field(default_factory=Consents)
+    #: Reads policies to the end as it is now. What somebody labelled under one that this worker has not read yet can be told so from what
+    #: nobody published.
+    refresh: Callable[[], Awaitable[None]] = _nothing_new
 
     def label(self, label: bytes, version: str, policy: Policy) -> bytes:
         """A label that policy `version` gave, in the words of `policy`; empty where that cannot be said (it passes nowhere)."""
@@ -52,6 +60,15 @@ class Tables:
             else:
                 del left[wearer]
         return foreign, left
+
+
+def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
+    """Row of a policy that is taken up with `fetch`; its text stays in the store, or no decision could be decided again.
+
+    Who takes up a policy for the `first` time at all cannot say when it was switched to: `published_ns` is 0.
+    """
+    return {"version": policy.version, "name": policy.name, "text": policy.text,
+            "published_ns": 0 if first else stamp_ns(fetch.records[0])}
 
 
 def input_row(kind: str, agent: str, fetch: Fetch, value: str) -> Row:

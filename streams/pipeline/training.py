@@ -26,6 +26,7 @@ from streams.pipeline.tables import (
     POLICY_TAKEUP,
     Tables,
     input_row,
+    policy_row,
 )
 from streams.policy.policy import Policy
 from streams.topology import EXAMPLES
@@ -91,11 +92,13 @@ class TrainingCore:
         the order is recorded as an input, never when `silent`.
         """
         step, pointers, order = Step(), list[Outgoing](), list[str]()
-        extra: Rows = {"models": [], "training_runs": [], "streams": [], "inputs": []}
+        extra: Rows = {"models": [], "training_runs": [], "streams": [], "inputs": [], "policies": []}
         if not silent:
             state = self._take_up(state, fetch, extra)
         if late := self.tables.behind(state.consents_taken):
             raise late
+        if not {gate.labelled_under(record) for record in fetch.records} <= self.tables.policies.versions.keys():
+            await self.tables.refresh()
         begun, policy = state, self.tables.policies.version(state.policy_version)
         known = Known(self.tables.consents, state.consents_taken, {})
         for record in fetch.records:
@@ -129,6 +132,8 @@ class TrainingCore:
         """Take up what is new in the tables; each that changes results is an input that is recorded."""
         tables, taken = self.tables, state
         if tables.policies.current != taken.policy_version:
+            policy = tables.policies.version(tables.policies.current)
+            extra["policies"].append(policy_row(policy, fetch, first=not taken.policy_version))
             taken = replace(taken, policy_version=tables.policies.current)
             extra["inputs"].append(input_row(POLICY_TAKEUP, "training", fetch, taken.policy_version))
         if tables.consents.offset > taken.consents_taken:

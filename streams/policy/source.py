@@ -86,9 +86,12 @@ def shipped_names() -> list[str]:
 def bundle(path: Path) -> str:
     """Text of a policy with all that it imports, imported files first: what travels on `glasses.policies`, and what its version is of.
 
-    An import is a path from the importing file, or from the directory of the shipped policies. InputError when one is
-    missing, or files import one another in a circle.
+    A file that holds a bundle is one already. An import is a path from the importing file, or from the directory of the shipped
+    policies. InputError when one is missing, or files import one another in a circle.
     """
+    text = read(path)
+    if text.startswith(_MARK):
+        return text
     files: dict[str, str] = {}
     _collect(path, path.name, files, ())
     if len(files) == 1:

@@ -77,7 +77,9 @@ def read_inputs(directory: Path) -> Inputs:
 def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> Inputs:
     """Inputs from a store's rows of `policies` (version, text, published_ns) and `inputs` (kind, agent, partition, offset, value, t_ns)."""
     first = {row[4] for row in rows if row[0] == POLICY}
-    texts = {version: (text, published_ns) for version, text, published_ns in policies}
+    # One that came into force again was published when it was published first.
+    texts = {version: (text, published_ns)
+             for version, text, published_ns in sorted(policies, key=lambda row: row[2] or NUMBER_MAX, reverse=True)}
     in_force = first | {row[4] for row in rows if row[0] == POLICY_TAKEUP}
     if len(first) != 1 or not in_force <= texts.keys():
         raise InputError(f"{name}: found {len(first)} policies that it began with and the text of {len(in_force & texts.keys())} of "

@@ -20,7 +20,7 @@ from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
 from streams.snapshots.segments import SPAN_COLUMNS, Segment
 
-VERSION = 1
+VERSION = 2
 _SQL = {"text": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "flag": "BOOLEAN"}
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"

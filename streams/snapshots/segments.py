@@ -19,7 +19,7 @@ SPAN_COLUMNS: Mapping[str, str] = {
 _RUN = {"own": ("source", "stream", '"first"', '"first" + step * ("count" - 1)')}
 #: Where a table's numbers are, by role: source, stream, lowest and highest number of a row.
 _NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
-    "events": _RUN, "decisions": _RUN,
+    "events": _RUN, "decisions": _RUN, "shadow": _RUN,
     "rejected": {"own": ("source", "stream", '"first"', '"first" + greatest("count" - 1, 0)')},
     "models": {"own": ("source", "stream", "version", "version")},
     "edges": {
@@ -28,7 +28,8 @@ _NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
                    "parent_first + parent_step * (child_count - 1) + parent_width - 1")}}
 #: A walk asks for the numbers of a stream: rows that lie together are read together.
 _ORDER: Mapping[str, str] = {
-    "events": 'source, stream, "first"', "decisions": 'source, stream, "first"', "rejected": 'source, stream, "first"',
+    "events": 'source, stream, "first"', "decisions": 'source, stream, "first"', "shadow": 'source, stream, "first"',
+    "rejected": 'source, stream, "first"',
     "streams": "source, stream", "models": "source, stream, version", "edges": "child_source, child_stream, child_first",
     "training_runs": "version", "inputs": 't_ns, "partition", "offset"', "policies": "version"}
 

@@ -10,7 +10,7 @@ SELECT *, make_timestamptz(t_first_ns // 1000) AS t_first, make_timestamptz(t_la
 
 CREATE VIEW edges AS SELECT * FROM files.edges;
 
-CREATE VIEW decisions AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.decisions;
+CREATE VIEW decisions AS SELECT *, make_timestamptz(t_ns // 1000) AS t, make_timestamptz(at_ns // 1000) AS at FROM files.decisions;
 
 CREATE VIEW rejected AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.rejected;
 
@@ -22,9 +22,11 @@ CREATE VIEW training_runs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM 
 CREATE VIEW inputs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.inputs;
 
 CREATE VIEW policies AS
-SELECT version, any_value(name) AS name, any_value(text) AS text, min(published_ns) AS published_ns,
-    make_timestamptz(min(published_ns) // 1000) AS published, min(epoch) AS epoch
+SELECT version, any_value(name) AS name, any_value(text) AS text, coalesce(min(nullif(published_ns, 0)), 0) AS published_ns,
+    make_timestamptz(min(nullif(published_ns, 0)) // 1000) AS published, min(epoch) AS epoch
 FROM files.policies GROUP BY version;
+
+CREATE VIEW shadow AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.shadow;
 
 CREATE TABLE epoch_rows (epoch BIGINT, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), rows BIGINT);
 

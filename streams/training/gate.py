@@ -82,6 +82,11 @@ def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: 
     return Candidate(tagged, decision_of(tagged, TRAINING_RUN, decide_at_gate(tagged, policy, at_ns), at_ns))
 
 
+def labelled_under(record: Received) -> str:
+    """Policy version that the label of a record names; empty when it names none."""
+    return next((value or b"" for name, value in record.headers if name == LABEL), b"").decode(errors="replace").partition(":")[0]
+
+
 def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
     """Label of a header in the words of the policy in force; empty, which passes nowhere, when it is missing or cannot be said in them."""
     version, _, packed = header.partition(":")

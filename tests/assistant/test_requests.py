@@ -74,8 +74,8 @@ def test_feedback_on_it_makes_no_example() -> None:
 
 
 def test_a_policy_that_may_not_deliver_it_keeps_it_and_the_decision_says_so() -> None:
-    sink = f'name = "{ANSWERS}"\npurpose = "'
-    strict = parse(build.policy().text.replace(f"{sink}dpv:RequestedServiceProvision", f"{sink}ai:ModelTraining"), "strict")
+    before, sink, after = build.policy().text.partition(f'name = "{ANSWERS}"')
+    strict = parse(before + sink + after.replace("dpv:RequestedServiceProvision", "ai:ModelTraining", 1), "strict")
     records, _ = build.process(build.core(strict), [build.fetch([request()])])
     assert not [record for record in records if record.topic == ANSWERS]
     refused = [row for row in build.lineage(records)["decisions"] if row["verdict"] != "allow"]

@@ -61,7 +61,7 @@ def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understo
     narrow = lattice.unpack((served.label,)).copy()
     narrow["obligations"] |= build.policy().vocabulary.mask("obligations", ("local:NoExport",))
     core = build.core()
-    core.models.versions[served.version] = dataclasses.replace(served, label=narrow.tobytes(), zone="health")
+    core.tables.models.versions[served.version] = dataclasses.replace(served, label=narrow.tobytes(), zone="health")
     found = {}
     for form, said in (("spoken", {"text": sure_praise(served.model)}), ("rating", {"rating": 4, "second_rating": 3})):
         asked = build.fetch([build.query(0, "wake me at seven", T_NS)])

@@ -13,7 +13,7 @@ from streams.events.record import StoredRecord
 from streams.models.intent import IntentModel
 from streams.models.registry import Models
 from streams.models.version import CURRENT_KEY, ModelVersion
-from streams.preparation import policy_in_force
+from streams.preparation import policies_of
 from tests import build
 
 POLICY = build.policy()
@@ -21,7 +21,7 @@ FIRST = build.version(build.core())
 
 
 def models() -> Models:
-    made = Models(zone.name for zone in POLICY.zones)
+    made = Models(lambda: {zone.name for zone in POLICY.zones})
     made.learn(b"model/1", FIRST.dump())
     made.learn(CURRENT_KEY, b'{"version":1}')
     return made
@@ -67,9 +67,7 @@ BAD = [(None, None), (b"policy/current", b""), (b"policy/current", b'{"version":
 def test_bad_records_of_policies_are_passed_over_and_counted() -> None:
     said: list[str] = []
     mixed = [*(record(10 + i, *pair) for i, pair in enumerate(BAD)), *GOOD, *(record(30 + i, *pair) for i, pair in enumerate(BAD))]
-    found = policy_in_force(mixed, said.append)
-    assert found is not None
-    assert found.version == POLICY.version
+    assert policies_of(mixed, said.append).current == POLICY.version
     assert len(said) == 2 * len(BAD) + 1
     assert said[-1] == f"glasses.policies: {2 * len(BAD)} records are passed over"
     assert all("offset" in sentence for sentence in said[:-1])
@@ -77,4 +75,4 @@ def test_bad_records_of_policies_are_passed_over_and_counted() -> None:
 
 
 def test_a_topic_of_bad_records_holds_no_policy() -> None:
-    assert policy_in_force([record(i, *pair) for i, pair in enumerate(BAD)]) is None
+    assert not policies_of([record(i, *pair) for i, pair in enumerate(BAD)]).current

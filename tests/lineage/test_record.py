@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import pytest
 
 from streams.events.headers import PARENTS, RUN, unpack_parents
@@ -65,6 +66,12 @@ def test_every_edge_is_that_of_a_parents_header_and_the_other_way_round(records:
     assert len(table(records, "edges")) < sum(one.topic in (DERIVED, ANSWERS, EXAMPLES) for one in records) * 2
 
 
+#: Stages that work on events of a kind, and what else is written of it.
+TAKEN_BY = {**dict.fromkeys(("imu", "gaze", "audio_level", "location", "device_state"), ("processing",)),
+            "voice_query": ("processing", "assistant"), "situation": ("assistant",), "erasure_request": ("assistant",),
+            "feedback": ("feedback",), "consent_change": ("glasses.consents",)}
+
+
 def test_every_event_written_has_one_row_and_one_decision_a_crossing(records: list[Outgoing]) -> None:
     written: Counter[tuple[str, str, int]] = Counter()
     crossed: Counter[tuple[str, str, int, str]] = Counter()
@@ -72,7 +79,8 @@ def test_every_event_written_has_one_row_and_one_decision_a_crossing(records: li
         if one.topic in (ZONED, DERIVED, ANSWERS, EXAMPLES):
             source, stream, run = events_of(one)
             written.update((source, stream, number) for number in run)
-            crossed.update((source, stream, number, sink) for number in run for sink in (one.topic, "store"))
+            kind = orjson.loads(one.value or b"")["kind"]
+            crossed.update((source, stream, number, sink) for number in run for sink in (one.topic, "store", *TAKEN_BY.get(kind, ())))
     rows = table(records, "events")
     named = [(row["source"], row["stream"]) for row in table(records, "streams")]
     assert sorted(named) == sorted({(row["source"], row["stream"]) for row in rows})

@@ -65,7 +65,7 @@ def test_activity_agrees_with_the_recordings_labels() -> None:
 @given(st.lists(st.lists(st.floats(0, 200).map(lambda value: round(value, 6)), min_size=1, max_size=120), min_size=1, max_size=8),
        st.integers(1, 7))
 def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[float]], at: int) -> None:
-    windows = [ClosedWindow("g1", "imu-right", OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", "synthetic:1", tuple(one)), i)
+    windows = [ClosedWindow("g1", "imu-right", OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", tuple(one)), i)
                for i, one in enumerate(norms)]
     together, _ = activity.values(windows, {})
     apart = [*activity.values(windows[:at], {})[0], *activity.values(windows[at:], {})[0]]
@@ -76,7 +76,7 @@ def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[fl
 
 
 def recent(kind: str, number: int, position: int, t_ns: int) -> Recent:
-    return Recent(kind, kind, number, position, t_ns, number, "public", "00")
+    return Recent(kind, kind, number, position, t_ns, number, "public", "00", "w1", 1)
 
 
 def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> None:

@@ -34,7 +34,7 @@ def core_of_three() -> GlassesCore:
         model = first.model
         turned = IntentModel(model.intents, model.weights, np.roll(model.bias, number) * 5)
         later = replace(first, version=number, model=turned)
-        made.models.learn(f"model/{number}".encode(), later.dump())
+        made.tables.models.learn(f"model/{number}".encode(), later.dump())
     return made
 
 
@@ -125,7 +125,7 @@ class Owner:
     def take(self, life: Life, at: int) -> Sequence[Outgoing]:
         """Process fetch number `at` for good."""
         fetch = life.fetches[at]
-        CORE.models.current = life.current[at]
+        CORE.tables.models.current = life.current[at]
         outcome = build.run(CORE.process(self.state, fetch, silent=False, poisoned={}))
         self.state = outcome.state
         if outcome.checkpoint or at in life.due or self.saved is None:
@@ -138,7 +138,7 @@ def succeed(before: Owner, life: Life, committed: int) -> Owner:
     """Return the owner after `before` was killed with `committed` as the next offset; the newest model is known to it at once."""
     state = CORE.restore(0, before.stored) if before.offset else CORE.empty(0)
     missed = [record for fetch in life.fetches for record in fetch.records if before.offset <= record.offset < committed]
-    CORE.models.current = VERSIONS[-1]
+    CORE.tables.models.current = VERSIONS[-1]
     for at in range(0, len(missed), life.recut):
         state = build.run(CORE.process(state, Fetch(CAPTURED, 0, missed[at:at + life.recut]), silent=True, poisoned={})).state
     restored = CORE.restore(0, before.stored) if before.offset else None
@@ -200,10 +200,10 @@ def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: i
     async def history(offset: int) -> Sequence[Any]:
         return GOOD_EXAMPLES[:offset + 1]
 
-    core = TrainingCore(build.policy(), history, no_fit, every)
+    core = TrainingCore(build.tables(), history, no_fit, every)
     ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
     fetches = [Fetch(EXAMPLES, 0, GOOD_EXAMPLES[a:b]) for a, b in pairwise(ends) if GOOD_EXAMPLES[a:b]]
-    states, outputs = [TrainingState()], []
+    states, outputs = [TrainingState(policy_version=build.policy().version)], []
     for fetch in fetches:
         outcome = build.run(core.process(states[-1], fetch, silent=False, poisoned={}))
         states.append(outcome.state)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
-from streams.models.registry import Models
-from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState, first_records
+from streams.pipeline import GlassesCore, PartitionState, Tables, TrainingCore, TrainingState, first_records, learn_consent
+from streams.policy.policy import Policy
+from streams.policy.versions import CURRENT_KEY, Policies, pointer_to, record_of
 from streams.replay import fit_here
-from streams.topology import CAPTURED, EXAMPLES, MODELS
+from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from tests import build
 
 EXAMPLES_PER_RUN = 2
@@ -32,15 +33,18 @@ class Live:
     outputs: list[Outgoing] = field(default_factory=list)
     examples: list[Received] = field(default_factory=list)
     models: list[Outgoing] = field(default_factory=list)
+    consents: list[StoredRecord] = field(default_factory=list)
+    policies: list[Policy] = field(default_factory=lambda: [build.policy()])
 
     def __post_init__(self) -> None:
-        policy = build.policy()
+        policy = self.policies[0]
         self._commit(first_records(policy, build.T0_NS))
-        self.known = {number: Models() for number in self.captured}
-        for number in self.captured:
+        self.known = {number: Tables(Policies(policy)) for number in (*self.captured, -1)}
+        for number in self.known:
             self.learn(number)
-        self.cores = {number: GlassesCore(policy, self.known[number]) for number in self.captured}
-        self.training = TrainingCore(policy, self._history, fit_here, EXAMPLES_PER_RUN)
+        self.cores = {number: GlassesCore(self.known[number]) for number in self.captured}
+        self.known[-1].refresh = self._refresh
+        self.training = TrainingCore(self.known[-1], self._history, fit_here, EXAMPLES_PER_RUN)
         self.places = {number: Place() for number in (*self.captured, -1)}
         self.states: dict[int, PartitionState] = {number: PartitionState() for number in self.captured}
         self.saved: dict[int, PartitionState] = dict(self.states)
@@ -49,9 +53,16 @@ class Live:
         self._hole = 0
 
     def learn(self, number: int) -> None:
-        """The worker of a partition reads `glasses.models` to its end."""
+        """The worker of a partition (-1: that of the training agent) reads policies, models and consents to their ends."""
+        tables = self.known[number]
+        for policy in self.policies:
+            tables.policies.learn(*record_of(policy))
+            tables.policies.learn(CURRENT_KEY, pointer_to(policy))
         for record in self.models:
-            self.known[number].learn(record.key, record.value)
+            tables.models.learn(record.key, record.value)
+        for said in self.consents:
+            if said.offset >= tables.consents.offset:
+                learn_consent(tables.consents, said)
 
     def fetch(self, number: int, count: int, *, checkpoint: bool) -> None:
         """The glasses agent processes the next records of a partition in one transaction."""
@@ -76,7 +87,7 @@ class Live:
         self._commit(outcome.outputs)
         self.learned = outcome.state
         place.committed += len(records)
-        if checkpoint:
+        if checkpoint or outcome.checkpoint:
             place.checkpoint, self.saved_learned = place.committed, outcome.state
 
     def crash(self, number: int, count: int) -> None:
@@ -99,6 +110,10 @@ class Live:
             state = outcome.state
         self.learned = state
 
+    def switch(self, policy: Policy) -> None:
+        """Somebody publishes another policy; each agent takes it up once its worker has read it."""
+        self.policies.append(policy)
+
     def litter(self, value: bytes | None) -> None:
         """Somebody writes what is no example."""
         self._append(StoredRecord(0, build.T0_NS // 1_000_000, b"g1", value))
@@ -106,10 +121,15 @@ class Live:
     def finish(self) -> None:
         """Process everything that is left."""
         while self._left():
+            self.learn(-1)
             for number in self.captured:
                 self.learn(number)
                 self.fetch(number, 7, checkpoint=False)
             self.train(4, checkpoint=False)
+
+    async def _refresh(self) -> None:
+        for policy in self.policies:
+            self.known[-1].policies.learn(*record_of(policy))
 
     def _left(self) -> bool:
         return any(self.places[number].committed < len(records) for number, records in (*self.captured.items(), (-1, self.examples)))
@@ -117,6 +137,9 @@ class Live:
     def _commit(self, records: Sequence[Outgoing]) -> None:
         self.outputs += records
         self.models += [record for record in records if record.topic == MODELS]
+        # Transaction markers lie between the records here too.
+        self.consents += [StoredRecord(2 * len(self.consents) + 2 * at, record.timestamp_ms, record.key, record.value, record.headers)
+                          for at, record in enumerate(one for one in records if one.topic == CONSENTS)]
         for record in records:
             if record.topic == EXAMPLES:
                 self._append(StoredRecord(0, record.timestamp_ms, record.key, record.value, record.headers))
@@ -170,7 +193,7 @@ def meaning(outputs: Sequence[Outgoing], leave_out: Callable[[dict[str, Any]], b
                 said += [f"{about} {row['child_first'] + i * row['child_step']} {row['parent_first'] + i * row['parent_step'] + w}"
                          for i in range(row["child_count"]) for w in range(row["parent_width"])]
             elif table == "decisions":
-                about = [row[name] for name in row if name not in ("first", "step", "count", "t_ns")]
+                about = [row[name] for name in row if name not in ("first", "step", "count", "t_ns", "at_ns")]
                 said += [f"{about} {row['first'] + i * row['step']}" for i in range(row["count"])]
             elif not leave_out(row):
                 said.append(str({name: value for name, value in row.items() if name not in places or table == "inputs"}))

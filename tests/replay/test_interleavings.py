@@ -15,6 +15,8 @@ from msgspec import structs
 from streams.errors import InputError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing, Received, StoredRecord
+from streams.policy.load import parse
+from streams.policy.policy import Policy
 from streams.replay import recorded
 from streams.replay.inputs import Inputs, inputs_of
 from streams.replay.recorded import RecordedReplay
@@ -76,7 +78,7 @@ def partition(sources: Sequence[str], turns: int, refused: Sequence[int]) -> lis
 def inputs(outputs: Sequence[Outgoing]) -> Inputs:
     tables = build.lineage(outputs)
     return inputs_of("the test", [(row["version"], row["text"], row["published_ns"]) for row in tables["policies"]],
-                     [tuple(row[name] for name in ("kind", "partition", "offset", "value", "t_ns")) for row in tables["inputs"]])
+                     [tuple(row[name] for name in ("kind", "agent", "partition", "offset", "value", "t_ns")) for row in tables["inputs"]])
 
 
 def replayed(live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000, slow: int = -1) -> list[Outgoing]:
@@ -87,21 +89,43 @@ def replayed(live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000,
     return written
 
 
-def three_partitions() -> Live:
-    return Live({0: partition(["g1"], 5, [1]), 1: partition(["g22", "g3"], 3, []), 2: partition(["g4"], 4, [0])})
+def three_partitions(*, consents: bool = False) -> Live:
+    """The glasses of one wearer, who at last takes back on one pair what was agreed to on another, if `consents`."""
+    captured = {0: partition(["g1"], 5, [1]), 1: partition(["g22", "g3"], 3, []), 2: partition(["g4"], 4, [0])}
+    if consents:
+        say(captured[1], 9, "dpv:ConsentGiven", "dpv:RequestedServiceProvision ai:ModelTraining")
+        say(captured[2], 10, "dpv:ConsentWithdrawn", "")
+    return Live(captured)
+
+
+def say(records: list[Received], at: int, status: str, purposes: str) -> None:
+    """Let the wearer say something about the own data before record `at` of a partition."""
+    source = (records[at].key or b"").decode()
+    said: dict[str, list[Any]] = {"consent": [1], "status": [status], "purposes": [purposes]}
+    batch = build.batch("consent_change", None, 0, 1, source=source, t0_ns=records[at].timestamp * 1_000_000, columns=said)
+    records[at:at] = [build.record(batch, 0)]
+    records[:] = [replace(record, offset=place + place // 5) for place, record in enumerate(records)]  # type: ignore[type-var]
+
+
+@cache
+def stricter() -> Policy:
+    """The policy of the demo, but nobody learns from what is said to the assistant."""
+    before, zone, after = build.policy().text.partition('name = "voice-assistant"')
+    return parse(before + zone + after.replace('"ai:ModelTraining", ', "", 1).replace('"ai:ModelTraining",\n', "\n", 1), "stricter")
 
 
 numbers = st.integers(0, 2)
 sizes = st.integers(1, 9)
 steps = st.one_of(
     st.tuples(st.just("fetch"), numbers, sizes), st.tuples(st.just("fetch"), numbers, sizes), st.tuples(st.just("fetch"), numbers, sizes),
-    st.tuples(st.just("train"), st.booleans(), sizes), st.tuples(st.just("learn"), numbers, st.none()),
+    st.tuples(st.just("train"), st.booleans(), sizes), st.tuples(st.just("learn"), st.integers(-1, 2), st.none()),
     st.tuples(st.just("crash"), numbers, sizes), st.tuples(st.just("crash training"), st.none(), sizes),
-    st.tuples(st.just("litter"), st.sampled_from([None, b"{}", b"no example"]), st.none()))
+    st.tuples(st.just("litter"), st.sampled_from([None, b"{}", b"no example"]), st.none()),
+    st.tuples(st.just("switch"), st.booleans(), st.none()))
 
 
 def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
-    live = three_partitions()
+    live = three_partitions(consents=True)
     for what, which, size in script:
         if what == "fetch":
             live.fetch(which, size, checkpoint=size % 3 == 0)
@@ -113,6 +137,8 @@ def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
             live.crash(which, size)
         elif what == "crash training":
             live.crash_training(size)
+        elif what == "switch":
+            live.switch(stricter() if which else build.policy())
         else:
             live.litter(which)
     live.finish()
@@ -124,7 +150,8 @@ def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
 def test_a_replay_says_what_any_live_run_said(script: list[tuple[str, Any, Any]], size: int) -> None:
     live = live_run(script)
     taken = inputs(live.outputs)
-    event(f"{sum(map(len, taken.take_ups.values())) - 3} take-ups after the first ones")
+    for kind in {one.kind for some in (*taken.take_ups.values(), taken.training) for one in some}:
+        event(f"take-ups of kind {kind}")
     assert meaning(replayed(live, taken, size=size)) == meaning(live.outputs)
 
 
@@ -173,7 +200,7 @@ def test_the_recorded_version_serves_also_where_the_replay_has_newer_ones() -> N
     live.fetch(0, 3, checkpoint=False)
     live.finish()
     taken = inputs(live.outputs)
-    assert [one.version for one in taken.take_ups[0]][:2] == [1, 2]
+    assert [one.version for one in taken.take_ups[0] if one.version][:2] == [1, 2]
     assert len(meaning(live.outputs)["models"]) > 3
     assert meaning(replayed(live, taken, slow=0)) == meaning(live.outputs)
 
@@ -203,7 +230,8 @@ def test_examples_that_no_pipeline_made_are_taken_from_the_topic() -> None:
 def test_a_missing_input_is_named() -> None:
     live = live_run([])
     taken = inputs(live.outputs)
-    later = {number: (some[0], *(replace(one, version=one.version + 50) for one in some[1:])) for number, some in taken.take_ups.items()}
+    later = {number: (some[0], *(replace(one, value=str(int(one.value) + 50)) if one.version else one for one in some[1:]))
+             for number, some in taken.take_ups.items()}
     with pytest.raises(InputError, match=r"partition 0 waits at offset \d+ for model version 5\d"):
         replayed(live, replace(taken, take_ups=later))
     with pytest.raises(InputError, match="no recorded input says which model served"):
@@ -215,11 +243,12 @@ def test_a_missing_input_is_named() -> None:
 
 
 @pytest.mark.parametrize(("policies", "rows", "sentence"), [
-    ([], [], "found 0 policies among the recorded inputs"),
-    ([("a", "", 1)], [("policy", 0, 0, "b", 1)], "the text of 0 of them"),
-    ([("a", "", 1), ("b", "", 1)], [("policy", 0, 0, "a", 1), ("policy", 0, 9, "b", 1)], "found 2 policies"),
-    ([("a", "", 1)], [("policy", 0, 0, "a", 1), ("model-takeup", 3, 7, "1", 1), ("model-takeup", 3, 7, "2", 1)],
-     "two model versions that were taken up at offset 7 of partition 3")])
+    ([], [], "found 0 policies that it began with"),
+    ([("a", "", 1)], [("policy", "glasses", 0, 0, "b", 1)], "the text of 0 of 1 that were in force"),
+    ([("a", "", 1), ("b", "", 1)], [("policy", "glasses", 0, 0, "a", 1), ("policy", "glasses", 0, 9, "b", 1)], "found 2 policies"),
+    ([("a", build.policy().text, 1)],
+     [("policy", "glasses", 0, 0, "a", 1), *(("model-takeup", "glasses", 3, 7, version, 1) for version in "12")],
+     "two values of model-takeup at offset 7 of partition 3")])
 def test_inputs_that_contradict_one_another_are_refused(policies: list[Any], rows: list[Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         inputs_of("a store", policies, rows)

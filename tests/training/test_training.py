@@ -57,7 +57,7 @@ def train(records: Sequence[Received], cut: int = 5, every: int = 6) -> tuple[li
     async def history(offset: int) -> Sequence[Received]:
         return records[:offset + 1]
 
-    core = TrainingCore(POLICY, history, fit_here, every)
+    core = TrainingCore(build.tables(), history, fit_here, every)
     state, written = core.empty(0), list[Outgoing]()
     for at in range(0, len(records), cut):
         outcome = build.run(core.process(state, Fetch(EXAMPLES, 0, records[at:at + cut]), silent=False, poisoned={}))
@@ -113,7 +113,7 @@ def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:
 
 
 def judged(record: Received, now_ns: int = build.T0_NS + 10**10) -> gate.Candidate:
-    return gate.judge(record, POLICY, now_ns)
+    return gate.judge(record, POLICY, lambda label, version, _: label if version == POLICY.version else b"", build.known(), now_ns)
 
 
 def relabel(record: Received, **changes: bytes) -> Received:
@@ -128,17 +128,17 @@ def test_the_gate_refuses_by_default() -> None:
     narrow["purposes"] = POLICY.vocabulary.mask("purposes", ["ai:ModelTraining"])
     assert judged(good).admitted
     for record, rule in (
-            (relabel(good, sightline_label=b""), "label is missing or of another policy version"),
-            (relabel(good, sightline_label=f"{'0' * 16}:{packed}".encode()), "label is missing or of another policy version"),
+            (relabel(good, sightline_label=b""), "label: a parent's cannot be said"),
+            (relabel(good, sightline_label=f"{'0' * 16}:{packed}".encode()), "label: a parent's cannot be said"),
             (relabel(good, sightline_zone=b"nowhere"), "no zone nowhere"),
             (relabel(good, sightline_label=f"{version}:{narrow.tobytes().hex()}".encode()), "does not permit what the model serves")):
         candidate = judged(record)
         assert not candidate.admitted
         assert rule in candidate.rule
-    assert "retention is over" in judged(good, build.T0_NS + 200 * 86_400 * 10**9).rule
+    assert "retention: it is over" in judged(good, build.T0_NS + 200 * 86_400 * 10**9).rule
     fields = orjson.loads(good.value or b"")
     fields["context"]["consent"] = 0
-    assert "no consent" in judged(replace(good, value=orjson.dumps(fields))).rule  # type: ignore[type-var]
+    assert "none is known" in judged(replace(good, value=orjson.dumps(fields))).rule  # type: ignore[type-var]
     assert dict(good.headers)[ZONE] == b"voice-assistant"
 
 
@@ -154,14 +154,14 @@ def test_no_example_is_to_blame_when_the_topic_cannot_be_read() -> None:
     async def history(offset: int) -> Sequence[Received]:
         raise TimeoutError
 
-    core = TrainingCore(POLICY, history, fit_here, 1)
+    core = TrainingCore(build.tables(), history, fit_here, 1)
     with pytest.raises(UnavailableError, match="could not be read for a training run"):
         build.run(compute(core, core.empty(0), Fetch(EXAMPLES, 0, examples(utterances(1, 7))), silent=False))
 
 
 def test_state_survives_a_checkpoint() -> None:
-    core = TrainingCore(POLICY, None, fit_here)  # type: ignore[arg-type]
-    state = TrainingState(4, 7)
+    core = TrainingCore(build.tables(), None, fit_here)  # type: ignore[arg-type]
+    state = TrainingState(4, 7, POLICY.version, 3, frozenset({"g1/example/5", "g1/example/6", "g2/example~2/9"}))
     assert core.restore(0, core.save(TrainingState(), state)) == state
     assert core.save(state, state) == {}
 
