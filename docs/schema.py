@@ -113,10 +113,12 @@ def _changed() -> Schema:
 def _model() -> Schema:
     run = {"type": "array", "minItems": 5, "maxItems": 6, "items": {"type": ["string", "integer"]}}
     manifest = {"seed_examples": {"type": "integer", "minimum": 0}, "seed_digest": _HEX, "admitted": {"type": "array", "items": run},
-                "refused": {"type": "array", "items": run}, "wearers": {"type": "array", "items": {"type": "string"}}}
+                "refused": {"type": "array", "items": run}, "wearers": {
+        "type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}}}}
     fields: dict[str, Schema] = {
         "v": {"const": VERSION}, "version": {"type": "integer", "minimum": 1}, "zone": _TEXT, "label": _HEX, "policy_version": _HEX,
         "accuracy": {"type": "number", "minimum": 0, "maximum": 1}, "trained_ns": _TIME, "retrain_by_ns": {"type": "integer"},
+        "declassifier": {"type": "string"},
         "manifest": {"type": "object", "required": list(manifest), "properties": manifest}, "model": {"type": "object"}}
     return {"required": list(fields), "properties": {field: {"description": text("kinds", "model", field), **form}
                                                      for field, form in fields.items()}}

@@ -31,11 +31,11 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
     return records + [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"], values
 
 
-def consent_records(step: Step, policy: Policy) -> list[Outgoing]:
+def consent_records(step: Step) -> list[Outgoing]:
     """What wearers said in a fetch, for `glasses.consents`: every word under a key of its own, so that compaction keeps them all."""
     return [Outgoing(CONSENTS, 0, f"{batch.wearer_id}/{batch.first_id}".encode(),
                      orjson.dumps({"v": 1, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(record)}),
-                     [*envelope(batch), ("sightline-policy", policy.version.encode())], batch.t0_ns // 1_000_000)
+                     [("content-type", b"application/json")], batch.t0_ns // 1_000_000)
             for batch, record in step.consents]
 
 

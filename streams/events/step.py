@@ -65,9 +65,10 @@ class Output(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """One verdict about one run of events at one crossing; `at_ns` is the time that it looked at, `t_ns` that of capture.
+    """One verdict about one run of events at one crossing; `t_ns` is when the first was captured.
 
-    `consent_state` is empty where the data is no one person's.
+    `at_ns` is the time that the decision looked at, 0 where it is the capture time. `consent_state` is empty where the data is no
+    one person's.
     """
 
     source: str

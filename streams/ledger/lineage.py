@@ -48,19 +48,19 @@ _ROWS: Mapping[str, _Rows] = {
         "step", "count", "kind", "zone", "label", "rule", "policy_version", "wearer", "session", "t_first_ns", "t_last_ns", "bytes",
         "digest", "split_from", "origin"), '"count"'),
     "rejected": _Rows(("source", "stream", "first", "stage"), (
-        "count", "reason", "rule", "zone", "policy_version", "topic", "bytes", "digest", "t_ns"), where=_NOT_OURS),
+        "count", "reason", "rule", "zone", "policy_version", "topic", "bytes", "digest", "t_ns", "wearer"), where=_NOT_OURS),
     "models": _Rows(("source", "stream", "version"), (
         "digest", "zone", "label", "policy_version", "examples", "wearers", "accuracy", "trained_ns", "retrain_by_ns", "bytes")),
     "training_runs": _Rows(("version",), (
         "policy_version", "seed_examples", "admitted", "refused", "manifest_digest", "evaluation_examples", "accuracy", "trigger", "t_ns")),
     "streams": _Rows(("source", "stream"), ("kind", "captured")),
-    "policies": _Rows(("version",), ("name", "text", "published_ns")),
+    "policies": _Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
     "inputs": _Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"))}
 _RUNS: Mapping[str, _Runs] = {
     "edges": _Runs(("child_source", "child_stream", "parent_source", "parent_stream", "operator", "operator_version", "directness",
                     "declassifier"), ("child_first", "child_step", "child_count", "parent_first", "parent_step", "parent_width")),
     "decisions": _Runs(("source", "stream", "sink", "purpose", "verdict", "passed", "mode", "zone", "label", "rule", "policy_version",
-                        "attributes", "consent"), ('"first"', "step", '"count"'))}
+                        "attributes", "consent", "consent_state", "wearer", "at_ns"), ('"first"', "step", '"count"'))}
 #: In this order they are told.
 TABLES = ("events", "edges", "decisions", "rejected", "models", "training_runs", "streams", "policies", "inputs")
 

@@ -164,8 +164,7 @@ def _merged(decisions: Iterable[Decision]) -> list[Decision]:
     runs: list[tuple[Decision, Run]] = []
     for decision in decisions:
         key = (decision.source, decision.stream, decision.sink, decision.verdict, decision.zone, decision.label, decision.rule,
-               decision.attributes, decision.consent, decision.consent_state, decision.wearer, decision.at_ns - decision.t_ns if
-               decision.at_ns != decision.t_ns else 0)
+               decision.attributes, decision.consent, decision.consent_state, decision.wearer, decision.at_ns)
         said = merged.setdefault(key, [])
         longer = longer_run(runs[said[-1]][1], decision.run) if said else None
         if longer is None:

@@ -96,7 +96,7 @@ class GlassesCore:
             after = self._beside(after, begun, fetch, step, policy, poisoned, extra)
         place, stamp = (fetch.topic, fetch.partition), stamp_ns(fetch.records[-1]) // 1_000_000
         records, values = records_of(step, policy, place)
-        records += consent_records(step, policy)
+        records += consent_records(step)
         if self._lineage:
             records += lineage_of(step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp))
         return Outcome(after, records, checkpoint=bool(extra["inputs"]))

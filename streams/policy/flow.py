@@ -26,7 +26,7 @@ def decision_of(tagged: Tagged, sink: str, flow: Flow, at_ns: int) -> Decision:
     batch = tagged.batch
     return Decision(batch.source, batch.stream, batch.run, batch.t0_ns, sink, flow.purpose, flow.verdict, flow.passed, flow.mode,
                     tagged.zone, tagged.label, flow.rule, tagged.attributes, tagged.consent_number, consent_text(tagged.consent),
-                    batch.wearer_id, at_ns)
+                    batch.wearer_id, at_ns if at_ns != batch.t0_ns else 0)
 
 
 def consent_text(consent: Consent | None) -> str:

@@ -157,4 +157,4 @@ def _rejected(record: Received, partition: int, reason: str) -> dict[str, Any]:
     value = record.value or b""
     return {"source": "", "stream": "", "first": 0, "count": 0, "stage": "snapshots", "reason": reason, "rule": "malformed",
             "zone": "malformed", "policy_version": "", "topic": LINEAGE, "partition": partition, "offset": record.offset,
-            "bytes": len(value), "digest": hashlib.sha256(value).hexdigest(), "t_ns": stamp_ns(record)}
+            "bytes": len(value), "digest": hashlib.sha256(value).hexdigest(), "t_ns": stamp_ns(record), "wearer": ""}

@@ -41,7 +41,9 @@ class Hostile:
 
 def good(kind: str, number: int, *, source: str = "h1", count: int = 4) -> StoredRecord:
     """A record that passes: the good one of a hostile pair."""
-    texts = {"target": ["g1/answer/1"], "form": ["thumb"], "chosen_intent": ["alarm_set"], "session": ["started"]} if count == 1 else {}
+    texts: dict[str, list[Any]] = {}
+    if count == 1:
+        texts = {"target": ["g1/answer/1"], "form": ["thumb"], "chosen_intent": ["alarm_set"], "session": ["started"]}
     if kind == "consent_change":
         texts = {"consent": [1] * count, "status": ["dpv:ConsentGiven"] * count, "purposes": ["ai:ModelTraining"] * count}
     columns = {name: values for name, values in texts.items() if name in KINDS[kind].columns}

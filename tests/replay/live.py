@@ -193,7 +193,7 @@ def meaning(outputs: Sequence[Outgoing], leave_out: Callable[[dict[str, Any]], b
                 said += [f"{about} {row['child_first'] + i * row['child_step']} {row['parent_first'] + i * row['parent_step'] + w}"
                          for i in range(row["child_count"]) for w in range(row["parent_width"])]
             elif table == "decisions":
-                about = [row[name] for name in row if name not in ("first", "step", "count", "t_ns", "at_ns")]
+                about = [row[name] for name in row if name not in ("first", "step", "count", "t_ns")]
                 said += [f"{about} {row['first'] + i * row['step']}" for i in range(row["count"])]
             elif not leave_out(row):
                 said.append(str({name: value for name, value in row.items() if name not in places or table == "inputs"}))
