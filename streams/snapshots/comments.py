@@ -106,8 +106,8 @@ SPECIAL: Mapping[str, str] = {
     "decisions.consent_state": "How that consent stood: none, claimed (not on record), given for purposes, expired, withdrawn; empty: the "
                                "data is no one person's.",
     "decisions.wearer": "Pseudonym of the person; empty for what is no one person's.",
-    "decisions.at_ns": "Time that the decision looked at where it is not the capture time (the training run's, or a late record's), else 0; "
-                       "ns since the Unix epoch, UTC.",
+    "decisions.at_ns": "Time that the decision looked at where it is not the capture time (that of a training run, of a late record), "
+                       "else 0; ns since the Unix epoch, UTC.",
     "decisions.at": "Time that the decision looked at, TIMESTAMPTZ, microseconds: at_ns, or t_ns where that is 0.",
     "shadow.t_ns": "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC.",
     "shadow.zone": "Zone under the policy in force; empty where it never decided.",

@@ -48,8 +48,12 @@ def _structure(value: Any, keyword: str, said: Any, schema: Mapping[str, Any], p
             if name in value:
                 yield from faults(value[name], inner, f"{path}.{name}")
     elif keyword == "additionalProperties":
-        assert said is False
-        yield from (f"{path}: {name} is not known" for name in value if name not in schema["properties"])
+        others = [name for name in value if name not in schema.get("properties", ())]
+        if said is False:
+            yield from (f"{path}: {name} is not known" for name in others)
+        else:
+            for name in others:
+                yield from faults(value[name], said, f"{path}.{name}")
     elif keyword == "items":
         for i, item in enumerate(value):
             yield from faults(item, said, f"{path}[{i}]")
