@@ -40,17 +40,35 @@ async def publish_once(broker: str, witness: str, records: Sequence[Outgoing], s
 
 
 async def _publish(broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]) -> bool:
-    producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=TRANSACTIONAL_ID, acks="all", compression_type="zstd",
-                                transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
-                                max_request_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES)
+    producer = _producer(broker)
     await producer.start()
     try:
         if stands(await read_all(broker, witness)):
             return False
-        async with producer.transaction():
-            for record in records:
-                await producer.send_and_wait(record.topic, value=record.value, key=record.key, partition=record.partition,
-                                             timestamp_ms=record.timestamp_ms, headers=list(record.headers))
+        await _write(producer, records)
         return True
     finally:
         await let_go(producer)
+
+
+async def publish_now(broker: str, records: Sequence[Outgoing]) -> None:
+    """Write `records` in one transaction: all of them or, when this fails, none."""
+    producer = _producer(broker)
+    await producer.start()
+    try:
+        await _write(producer, records)
+    finally:
+        await let_go(producer)
+
+
+def _producer(broker: str) -> AIOKafkaProducer:
+    return AIOKafkaProducer(bootstrap_servers=broker, transactional_id=TRANSACTIONAL_ID, acks="all", compression_type="zstd",
+                            transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
+                            max_request_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES)
+
+
+async def _write(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
+    async with producer.transaction():
+        for record in records:
+            await producer.send_and_wait(record.topic, value=record.value, key=record.key, partition=record.partition,
+                                         timestamp_ms=record.timestamp_ms, headers=list(record.headers))

@@ -10,6 +10,7 @@ from streams.events.consent import Consent
 from streams.events.runs import Run
 from streams.events.step import Decision, Step, Tagged
 from streams.policy.policy import Flow, Policy
+from streams.topology import TRAINING_RUN
 
 
 def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
@@ -19,6 +20,22 @@ def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
             tagged.label, tagged.batch.t0_ns):
         return Flow("deny", flow.mode == "logging", "retention: it is over", flow.mode, flow.purpose)
     return flow
+
+
+def at_gate(policy: Policy, tagged: Tagged, at_ns: int) -> Flow:
+    """Decide of an example at the training gate: the flow into a training run, and that it permits whatever the model serves.
+
+    It enforces in every mode, and asks for a consent whatever its zone says.
+    """
+    flow = flow_of(policy, tagged, TRAINING_RUN, at_ns)
+    rule = ""
+    if flow.verdict == "allow" and not policy.permits(tagged.label, policy.served_purposes):
+        rule = "gate: the example does not permit what the model serves"
+    elif flow.verdict == "allow" and not (tagged.consent and tagged.consent.given):
+        rule = "gate: no consent is known"
+    if rule:
+        return Flow("deny", False, rule, "enforcing", flow.purpose)
+    return replace(flow, passed=flow.verdict == "allow", mode="enforcing")
 
 
 def decision_of(tagged: Tagged, sink: str, flow: Flow, at_ns: int) -> Decision:

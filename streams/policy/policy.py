@@ -72,7 +72,7 @@ class Policy:
     def __post_init__(self) -> None:
         self.zones_by_name = {zone.name: zone for zone in self.zones}
         self.shortest_ns = min(self.vocabulary.retention_days.values()) * DAY_NS
-        self._named = tuple(sorted({name for zone in self.zones for name in zone.condition.names}))
+        self.named = tuple(sorted({name for zone in self.zones for name in zone.condition.names}))
         self._zone_for = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._first_zone)
         self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._tag_of)
         self.flow = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._flow)
@@ -82,10 +82,10 @@ class Policy:
 
     def zone_of(self, attributes: Attributes) -> tuple[str, str]:
         """Return (zone, rule) for a combination of attributes; zone is `unconfigured` when no condition holds."""
-        return self._zone_for(*(getattr(attributes, name) for name in self._named))
+        return self._zone_for(*(getattr(attributes, name) for name in self.named))
 
     def _first_zone(self, *values: Any) -> tuple[str, str]:
-        facts = dict(zip(self._named, values, strict=True))
+        facts = dict(zip(self.named, values, strict=True))
         for zone in self.zones:
             try:
                 if zone.condition.holds(facts):

@@ -79,6 +79,20 @@ def why(store: Store, identity: str) -> Answer:
     return answer
 
 
+def decided(store: Store, identity: str) -> list[dict[str, Any]]:
+    """Rows of the decisions about an event, stored or refused, as table `decisions` has them; InputError when it is no id."""
+    return _at(store, "decisions", _parse(identity))
+
+
+def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
+    """Declassifiers that loosened the label of an event on its way from its parents, with how many edges of the store went by each."""
+    event = _parse(identity)
+    steps = walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1)
+    names = {step.declassifier for step in steps} - {""}
+    uses = {row["declassifier"]: row["uses"] for row in store.query("declassified").dicts()} if names else {}
+    return {name: uses[name] for name in sorted(names)}
+
+
 def loop(store: Store, identity: str) -> Answer:
     """Return where the loop carried an event: feedback, examples, model versions, and the answers that those gave since.
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
@@ -20,8 +18,8 @@ from streams.events.headers import LABEL, ZONE
 from streams.events.record import Received
 from streams.events.step import Decision, Tagged
 from streams.limits import LABEL_BYTES
-from streams.policy.flow import decision_of, flow_of
-from streams.policy.policy import JOIN_RULE, Flow, Policy
+from streams.policy.flow import at_gate, decision_of
+from streams.policy.policy import JOIN_RULE, Policy
 from streams.topology import TRAINING_RUN
 
 
@@ -79,7 +77,7 @@ def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: 
     label, number = _label(header, policy, adopt), batch.consent
     consent = known.of(batch.wearer_id, number, record.offset, at_ns)
     tagged = Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
-    return Candidate(tagged, decision_of(tagged, TRAINING_RUN, decide_at_gate(tagged, policy, at_ns), at_ns))
+    return Candidate(tagged, decision_of(tagged, TRAINING_RUN, at_gate(policy, tagged, at_ns), at_ns))
 
 
 def labelled_under(record: Received) -> str:
@@ -99,19 +97,3 @@ def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
     if len(label) != LABEL_BYTES:
         raise MalformedError(f"headers: {LABEL} holds no label, expected the policy's version and {LABEL_BYTES} bytes in hexadecimal")
     return adopt(label, version, policy)
-
-
-def decide_at_gate(tagged: Tagged, policy: Policy, at_ns: int) -> Flow:
-    """What the gate decides of an example: the flow into a training run, and that it permits whatever the model serves.
-
-    It enforces in every mode, and asks for a consent whatever its zone says.
-    """
-    flow = flow_of(policy, tagged, TRAINING_RUN, at_ns)
-    rule = ""
-    if flow.verdict == "allow" and not policy.permits(tagged.label, policy.served_purposes):
-        rule = "gate: the example does not permit what the model serves"
-    elif flow.verdict == "allow" and not (tagged.consent and tagged.consent.given):
-        rule = "gate: no consent is known"
-    if rule:
-        return Flow("deny", False, rule, "enforcing", flow.purpose)
-    return replace(flow, passed=flow.verdict == "allow", mode="enforcing")

@@ -1,0 +1,134 @@
+"""`sightline policy explain`, `recheck` and `shadow`: what the store says of decisions that were made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streams import limits
+from streams.cli.output import emit_facts, emit_json, emit_table, json_option, store_option
+from streams.errors import InputError
+from streams.policy.explain import explain as explained
+from streams.policy.recheck import LOOKED_AT, SAID, Difference, Policies
+from streams.policy.recheck import recheck as rechecked
+from streams.queries import questions
+from streams.queries.store import Store
+
+DIFFERENCES_SHOWN = 20
+_COLUMNS = tuple(dict.fromkeys((*LOOKED_AT, *SAID)))
+#: What was decided alike is decided again once. The capture time matters only where the decision looked at another.
+_DISTINCT = f"""SELECT {', '.join(f'any_value({name}) AS {name}' if name == 't_ns' else name for name in _COLUMNS)},
+    any_value(source || '/' || stream || '/' || "first") AS id, count(*) AS runs, sum("count") AS events
+FROM decisions GROUP BY {', '.join(name for name in _COLUMNS if name != 't_ns')}, CASE WHEN at_ns <> 0 THEN t_ns END"""  # noqa: S608
+_SHADOW = """SELECT sink, zone, verdict, next_zone, next_verdict, next_rule, sum("count") AS events, count(DISTINCT source) AS devices
+FROM shadow GROUP BY ALL ORDER BY events DESC, ALL"""
+
+
+def policies_in(store: Store) -> Policies:
+    """All policies that the store keeps."""
+    return Policies(dict(store.sql("SELECT version, text FROM policies", limits.NUMBER_MAX).rows))
+
+
+def distinct_decisions(store: Store) -> list[dict[str, Any]]:
+    """Decisions of the store, one row for those that are alike; `runs` and `events` say how many they are."""
+    return store.sql(_DISTINCT, limits.NUMBER_MAX).dicts()
+
+
+@click.command("explain")
+@click.argument("identity", metavar="ID[@SINK]")
+@store_option
+@json_option
+def explain(identity: str, store: Path, as_json: bool) -> None:
+    """Say why the decisions about event ID (such as g1/example/5, or g1/example/5@training-run) are what they are."""
+    event, _, sink = identity.partition("@")
+    with Store.open(store) as opened:
+        policies = policies_in(opened)
+        about = questions.decided(opened, event)
+        rows = [row for row in about if not sink or row["sink"] == sink]
+        if not rows:
+            known = ", ".join(dict.fromkeys(row["sink"] for row in about)) or "none"
+            raise InputError(f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: {known}")
+        answer = {"id": event, "epoch": opened.epoch,
+                  "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
+                  "declassified": _declassified(opened, policies, event, rows)}
+    if as_json:
+        emit_json(answer)
+        return
+    emit_facts({"id": event, "epoch": answer["epoch"]})
+    for one in answer["decisions"]:
+        _say(one)
+    for one in answer["declassified"]:
+        click.echo("\ndeclassified")
+        emit_facts(one)
+
+
+def _say(one: dict[str, Any]) -> None:
+    click.echo(f"\n{one['sink']}: {one['verdict']}{'' if one['verdict'] == 'allow' or not one['passed'] else ', recorded and let pass'}")
+    emit_facts({name: value for name, value in one.items() if name not in {"sink", "verdict", "label", "would_change_it", "requirement"}})
+    if "requirement" in one:
+        emit_facts({f"requirement {name}": value for name, value in one["requirement"].items()})
+    emit_facts({f"label {name}": value for name, value in one["label"].items()})
+    for sentence in one["would_change_it"]:
+        click.echo(f"to change it  {sentence}")
+
+
+def _declassified(store: Store, policies: Policies, event: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What loosened the label of the event, if anything did, and how often it was used in the whole store."""
+    names = questions.declassifiers_of(store, event)
+    found = []
+    for name, uses in names.items():
+        declassifier = policies.version(rows[0]["policy_version"]).declassifiers.get(name)
+        found.append({"declassifier": name, "used in the store": f"{uses} times"} | ({} if declassifier is None else {
+            "owner": declassifier.owner, "reason": declassifier.reason, "evidence": declassifier.evidence,
+            "sets retention": declassifier.retention, "review by": declassifier.review_by.isoformat()}))
+    return found
+
+
+@click.command("recheck")
+@store_option
+@json_option
+def recheck(store: Path, as_json: bool) -> None:
+    """Decide every stored decision again, by the policy, attributes, consent and time that it looked at; exit code 1 if one differs."""
+    with Store.open(store) as opened:
+        rows = distinct_decisions(opened)
+        differences = list(rechecked(rows, policies_in(opened)))
+        versions = sorted({row["policy_version"] for row in rows})
+        answer = {"epoch": opened.epoch, "decisions": sum(row["runs"] for row in rows), "events": sum(row["events"] for row in rows),
+                  "distinct": len(rows), "policies": versions, "differences": sum(one.row["runs"] for one in differences)}
+    shown = [_difference(one) for one in differences[:DIFFERENCES_SHOWN]]
+    if as_json:
+        emit_json({**answer, "differing": shown})
+    else:
+        emit_facts(answer)
+        if shown:
+            click.echo("\ndiffering")
+            emit_table(list(shown[0]), [list(row.values()) for row in shown])
+    sys.exit(1 if differences else 0)
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    return {"first": one.row["id"], "runs": one.row["runs"], "sink": one.row["sink"],
+            "stored": {name: one.row[name] for name in one.now}, "now": dict(one.now)}
+
+
+@click.command("shadow")
+@store_option
+@json_option
+def shadow(store: Path, as_json: bool) -> None:
+    """List what the policy that may come next (`publish --next`) would decide otherwise of the events that came by since."""
+    with Store.open(store) as opened:
+        rows = opened.sql(_SHADOW, limits.NUMBER_MAX).dicts()
+        decided = opened.sql('SELECT coalesce(sum("count"), 0) FROM decisions').rows[0][0]
+        versions = [version for (version,) in opened.sql("SELECT DISTINCT next_version FROM shadow ORDER BY 1").rows]
+        answer = {"epoch": opened.epoch, "next": versions, "decisions about events in all": decided,
+                  "of them otherwise": sum(row["events"] for row in rows)}
+    if as_json:
+        emit_json({**answer, "differing": rows})
+        return
+    emit_facts(answer)
+    if rows:
+        click.echo("\ndiffering")
+        emit_table(list(rows[0]), [list(row.values()) for row in rows[:limits.ANSWER_ROWS_MAX]])

@@ -1,0 +1,62 @@
+"""`sightline policy publish`: put another policy in force, or let it decide beside the one in force."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from streams import clock, settings
+from streams.cli.output import emit_facts, emit_json, json_option
+from streams.errors import InputError
+from streams.events.record import Outgoing
+from streams.kafka.publish import publish_now
+from streams.kafka.reader import read_all
+from streams.policy.load import load
+from streams.policy.policy import Policy
+from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
+from streams.preparation import policies_of
+from streams.topology import POLICIES
+
+
+@click.command("publish")
+@click.argument("file", required=False)
+@click.option("--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT")
+@click.option("--next", "beside", is_flag=True, help="Only let it decide beside the one in force, for `sightline policy shadow`.")
+@click.option("--withdraw-next", is_flag=True, help="Let nothing decide beside the one in force any more.")
+@json_option
+def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as_json: bool) -> None:
+    """Publish the policy FILE to glasses.policies: from their next fetches on, workers decide by it.
+
+    A policy that is wrong is not published, and the one in force stays.
+    """
+    if (file is None) is not withdraw_next or (beside and withdraw_next):
+        raise InputError("publish: expected a policy FILE (perhaps with --next), or --withdraw-next alone")
+    answer = asyncio.run(_published(broker, None if file is None else load(file, clock.date_today()), beside=beside))
+    if as_json:
+        emit_json(answer)
+    else:
+        emit_facts(answer)
+
+
+async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dict[str, str]:
+    known = policies_of(await read_all(broker, POLICIES))
+    if not known.current:
+        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker --policy` publishes the first one")
+    stamp_ms = clock.now_ns() // 1_000_000
+    pointer = NEXT_KEY if policy is None or beside else CURRENT_KEY
+    records = [] if policy is None else [Outgoing(POLICIES, 0, *record_of(policy), (), stamp_ms)]
+    records.append(Outgoing(POLICIES, 0, pointer, None if policy is None else pointer_to(policy), (), stamp_ms))
+    await publish_now(broker, records)
+    return _said(known, policy, beside=beside)
+
+
+def _said(known: Policies, policy: Policy | None, *, beside: bool) -> dict[str, str]:
+    before = known.version(known.current)
+    in_force = before if policy is None or beside else policy
+    said = {"in force before": f"{before.name} {before.version}", "in force": f"{in_force.name} {in_force.version}"}
+    if beside and policy is not None:
+        said["decides beside it"] = f"{policy.name} {policy.version}"
+    elif known.next and policy is None:
+        said["decided beside it"] = known.next
+    return said
