@@ -58,12 +58,14 @@ def main() -> None:
               help="Directory; a run goes on where its journals end.")
 @click.option("--partitions", type=click.IntRange(1, PARTITIONS_MAX), default=topology.PARTITIONS_DEFAULT, show_default=True)
 @click.option("--start-ns", type=click.IntRange(0), default=None, help="Capture time of the start, ns since the epoch.  [default: now]")
+@click.option("--policy", default=scenarios.POLICY, show_default=True,
+              help="Under which policy the journal says the true zones; unknown where the scenario does not.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
 def run(*, scenario: str, devices: int, speed: str, seed: int, duration_s: float | None, faults: bool, target: str, broker: str,
-        journal: Path, partitions: int, start_ns: int | None, as_json: bool) -> None:
+        journal: Path, partitions: int, start_ns: int | None, policy: str, as_json: bool) -> None:
     """Play a scenario, session after session, until the duration ends."""
     options = Options(scenario, devices, int(speed), seed, duration_s, journal, partitions, broker if target == "kafka" else None, start_ns,
-                      faults)
+                      faults, policy=policy)
     _play(options, as_json=as_json)
 
 

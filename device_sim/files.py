@@ -82,7 +82,8 @@ class Journal:
         batch = captured.batch
         sent = journal.Sent(batch.first_id, batch.source.encode(), codec.encode(batch), tuple(headers.envelope(batch)),
                             batch.t0_ns // 1_000_000, sent_ns, batch.stream, batch.run.first, batch.run.count)
-        truth = [journal.truth_line(batch.source, batch.stream, run.first, run.count, zone) for run, zone in captured.truth]
+        truth = [journal.truth_line(batch.source, batch.stream, run.first, run.count, zone)
+                 for run, zone in captured.truth if zone]
         self._file.write(b"".join([*truth, journal.sent_line(sent)]))
         return sent
 

@@ -37,7 +37,7 @@ class Options:
     `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults` False: the link and the
     clocks are perfect. `speed` is scenario time against wall time, infinite: as fast as the link takes. `first` is the number of the
     first device. `wall_s` ends the run after that much wall time. With `backlog_s` the devices first send what they captured in that
-    much scenario time up to the start, at full speed.
+    much scenario time up to the start, at full speed. The truth in the journals is that under `policy`.
     """
 
     scenario: str
@@ -53,6 +53,7 @@ class Options:
     first: int = 1
     wall_s: float | None = None
     backlog_s: float = 0.0
+    policy: str = scenarios.POLICY
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Run:
         self._stop = asyncio.Event()
         self._link: KafkaLink | None = None
         self._started_s = 0.0
-        scenario = scenarios.load(options.scenario)
+        scenario = scenarios.load(options.scenario, options.policy)
         self._duration_ns = scenario.duration_ns if options.duration_s is None else round(options.duration_s * 1_000_000_000)
         self._backlog_ns = round(options.backlog_s * 1_000_000_000)
         start_ns = (clock.now_ns() if options.start_ns is None else options.start_ns) - self._backlog_ns

@@ -19,6 +19,7 @@ PERIOD_NS = 200_000_000        #: a batch holds what one stream captured in this
 THERMAL_PERIODS = {"cool": 1, "normal": 1, "warm": 2}   #: batch period by thermal level, in PERIOD_NS
 SENSORS = ("sound", "pulse", "radios")
 FORMS = ("thumb", "spoken", "rating")
+POLICY = "household"           #: whose zones a segment's `zone` and `truth` are
 _SESSIONS = {"first", "later", "all"}
 _WORDS_PER_S = 2.5
 _RECOGNISER_CONFIDENCE = {"wearer": 0.9, "other": 0.6, "unknown": 0.4}
@@ -26,7 +27,7 @@ _RECOGNISER_CONFIDENCE = {"wearer": 0.9, "other": 0.6, "unknown": 0.4}
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """From `from_ns` (scenario time) on, until the next segment: the context, and the true zone of each kind."""
+    """From `from_ns` (scenario time) on, until the next segment: the context, and the true zone of each kind (empty: nobody said)."""
 
     from_ns: int
     context: Context
@@ -124,14 +125,14 @@ def names() -> list[str]:
     return sorted(path.stem for path in HERE.glob("*.toml"))
 
 
-def load(name: str) -> Scenario:
-    """Read scenario `name`; InputError names the ones that exist, or the field of the file that is wrong."""
+def load(name: str, policy: str = POLICY) -> Scenario:
+    """Read scenario `name` with the zones that events have under `policy`; InputError names the ones that exist, or the wrong field."""
     if name not in names():
         raise InputError(f"Scenario {name!r} does not exist; expected one of: {', '.join(names())}.")
-    return parse(name, (HERE / f"{name}.toml").read_text("utf-8"))
+    return parse(name, (HERE / f"{name}.toml").read_text("utf-8"), policy)
 
 
-def parse(name: str, text: str) -> Scenario:
+def parse(name: str, text: str, policy: str = POLICY) -> Scenario:
     """Make a scenario of TOML `text`; InputError says which field is wrong."""
     try:
         data = tomllib.loads(text)
@@ -144,7 +145,7 @@ def parse(name: str, text: str) -> Scenario:
         scenario = Scenario(
             name, data["about"], duration_ns, streams, planned, turns, thermal,
             _talk(data["voice_query"], data["feedback"]), _ns(data["device_state"]["every_s"]), Faults.parse(data.get("link", {})),
-            _segments(data, kinds, "first"), _segments(data, kinds, "later"))
+            _segments(data, kinds, "first", policy), _segments(data, kinds, "later", policy))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"Scenario {name}: the file is not TOML: {error}.") from error
     except KeyError as error:
@@ -238,8 +239,11 @@ def _sessions(value: Any) -> str:
     return str(value)
 
 
-def _segments(data: Mapping[str, Any], kinds: set[str], session: str) -> tuple[Segment, ...]:
-    """Segments of the first or of later sessions; a kind's truth is the segment's own, else the scenario's, else its `zone`."""
+def _segments(data: Mapping[str, Any], kinds: set[str], session: str, policy: str) -> tuple[Segment, ...]:
+    """Segments of the first or of later sessions; a kind's truth is the segment's own, else the scenario's, else its `zone`.
+
+    Under another policy than `household` zone and own truth are those of its `under.<policy>`, and unknown without.
+    """
     found = []
     everywhere = data.get("truth", {})
     for table in data["segment"]:
@@ -249,10 +253,11 @@ def _segments(data: Mapping[str, Any], kinds: set[str], session: str) -> tuple[S
             value = table["context"][field]
             if (type(value) is not allowed) if isinstance(allowed, type) else (value not in allowed):
                 raise ValueError(f"segment.context.{field} is {value!r}, which is not a value that a device may say")
-        own = table.get("truth", {})
+        said = table if policy == POLICY else table.get("under", {}).get(policy)
+        own = {} if said is None else said.get("truth", {})
         if not (everywhere.keys() | own.keys()) <= kinds:
             raise ValueError(f"truth names a kind that the scenario has not, expected some of {', '.join(sorted(kinds))}")
         if _sessions(table["sessions"]) in {session, "all"}:
-            truth = {kind: own.get(kind) or everywhere.get(kind) or table["zone"] for kind in kinds}
+            truth = {kind: "" if said is None else own.get(kind) or everywhere.get(kind) or said["zone"] for kind in kinds}
             found.append(Segment(_ns(table["from_s"]), Context(**table["context"]), truth))
     return tuple(found)

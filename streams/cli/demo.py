@@ -56,13 +56,13 @@ def command(context: click.Context, scenario: str, speed: str, duration_s: float
     store; a second Ctrl-C stops at once, and the next demo on the same store goes on from there.
     """
     began_ns = clock.now_ns()
-    load(policy)
+    named = load(policy, clock.date_today()).name
     demo = Demo(store.absolute(), policy, lambda sentence: click.echo(sentence, err=True), broker)
     with _interruptible(demo) as interrupts:
         try:
             demo.start()
             duration = [] if duration_s is None else ["--duration-s", str(duration_s)]
-            _play(demo, ["--scenario", scenario, "--speed", speed, "--devices", str(devices), "--seed", str(seed),
+            _play(demo, ["--scenario", scenario, "--speed", speed, "--devices", str(devices), "--seed", str(seed), "--policy", named,
                          "--faults" if faults else "--no-faults", *duration], interrupts, None if as_json else View(scenario))
             if not any(demo.journal.iterdir()):
                 raise click.Abort

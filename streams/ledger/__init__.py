@@ -74,7 +74,8 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice",
         f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches",
         f"missing   {result['events_missing']:,}",
-        f"zones     {result['zone_truth_checked']:,} checked against the scenario, {result['zone_truth_mismatches']:,} differ; "
+        (f"zones     {result['zone_truth_checked']:,} checked against the scenario, {result['zone_truth_mismatches']:,} differ; "
+         if result["zone_truth_checked"] else "zones     not checked, since the scenario says none under this policy; ") +
         f"{len(result['zones'])} crossed, {len(result['kinds'])} kinds",
         f"derived   {result['derived']:,} events, {result['answers']:,} of them answers, {result['edges']:,} edges, "
         f"{result['orphan_parents']:,} parents that nobody knows",

@@ -13,8 +13,6 @@ from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.recheck import Policies, again
 
-NO_SINK = "not-declared"
-
 
 class Change(Struct, frozen=True):
     """One way in which decisions differ: at a sink, from zone to zone, from verdict to verdict, by the new rule."""
@@ -64,8 +62,6 @@ def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
 
 
 def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, str]:
-    if sink not in policy.sinks:
-        return NO_SINK, "no sink of that name"
     tag = policy.tag(attributes)
     if tag.zone == UNCONFIGURED or not tag.label:
         return UNCONFIGURED, tag.rule

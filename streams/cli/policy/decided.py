@@ -51,9 +51,9 @@ def explain(identity: str, store: Path, as_json: bool) -> None:
         if not rows:
             known = ", ".join(dict.fromkeys(row["sink"] for row in about)) or "none"
             raise InputError(f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: {known}")
-        answer = {"id": event, "epoch": opened.epoch,
-                  "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
-                  "declassified": _declassified(opened, policies, event, rows)}
+        answer: dict[str, Any] = {
+            "id": event, "epoch": opened.epoch, "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
+            "declassified": _declassified(opened, policies, event, rows)}
     if as_json:
         emit_json(answer)
         return
