@@ -65,6 +65,16 @@ def missing(store: Path, as_json: bool) -> None:
     _say(answer, as_json, {"missing": ("source", "stream", "first", "count"), "streams": ("source", "stream", "kind", "highest", "stored")})
 
 
+@command.command()
+@store_option
+@json_option
+def creep(store: Path, as_json: bool) -> None:
+    """Say how labels change round the loop: distinct ones and the purposes they permit, by generation and hop."""
+    with Store.open(store) as opened:
+        answer = questions.creep(opened)
+    _say(answer, as_json, {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")})
+
+
 def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:
     """Print an answer: facts first, then what has facts of its own, then a table for each list with the columns to show."""
     if as_json:

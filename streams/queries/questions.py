@@ -13,6 +13,7 @@ from streams import limits
 from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
+from streams.policy.label import unpack
 from streams.policy.load import parse
 from streams.queries.store import Store
 from streams.queries.walk import Interval, Step, Stream, walk
@@ -127,6 +128,30 @@ def loop(store: Store, identity: str) -> Answer:
             **{f"{kind}s" if kind != "feedback" else kind: list(dict.fromkeys(ids))[:limits.ANSWER_ROWS_MAX]
                for kind, ids in carried.items()},
             **_bounded("generations", generations)}
+
+
+#: Kinds of event round the loop, in its order.
+HOPS = ("model", "voice_query", "situation", "answer", "example")
+
+
+def creep(store: Store) -> Answer:
+    """Return how labels change round the loop: by generation and hop the distinct labels and how many purposes they permit on average.
+
+    Label creep is that joins only tighten: without a declassifier every generation permits less, until nothing is permitted.
+    """
+    found: dict[tuple[int, str], dict[str, int]] = {}
+    for row in store.query("creep").dicts():
+        if row["kind"] in HOPS:
+            labels = found.setdefault((row["generation"], row["kind"]), {})
+            labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
+    rows = []
+    for (generation, kind), labels in sorted(found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))):
+        permitted = {label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels}
+        events = sum(labels.values())
+        rows.append({"generation": generation, "hop": kind, "events": events, "distinct_labels": len(labels),
+                     "mean_purposes": round(sum(permitted[label] * count for label, count in labels.items()) / events, 2),
+                     "fewest_purposes": min(permitted.values())})
+    return {"epoch": store.epoch, "generations": len({generation for generation, _ in found}), **_bounded("creep", rows)}
 
 
 def missing(store: Store) -> Answer:

@@ -101,7 +101,7 @@ def test_policy_by_path_and_by_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(POLICY.text, encoding="utf-8")
     assert load(str(path)).version == POLICY.version
-    with pytest.raises(InputError, match="expected a path to a policy or one of the shipped ones: household"):
+    with pytest.raises(InputError, match="expected a path to a policy or one of the shipped ones: clinic, enterprise, household"):
         load("houshold")
 
 

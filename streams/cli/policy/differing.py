@@ -41,7 +41,9 @@ def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) 
         with Store.open(over) as store:
             # What was decided is what OLD says; a store keeps the policies that decided.
             count, flows = over_decisions(_with_kinds(distinct_decisions(store)), policies_in(store), after)
-            answer |= {"epoch": store.epoch, "decisions about events": count, "flows": _rows(flows)}
+            answer |= {"epoch": store.epoch, "decisions about events": count,
+                       "derived events": "with the zone and label that the store has; --over JOURNAL derives them anew",
+                       "flows": _rows(flows)}
     else:
         count, flows = over_runs(*(_decisions(policy, over) for policy in (before, after)))
         answer |= {"decisions about events": count, "flows": _rows(flows)}
@@ -84,7 +86,9 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
         return
     emit_facts({name: value for name, value in answer.items() if name not in {"zones", "flows"}})
     for name, hidden in (("zones", {"sink", "verdict", "new verdict"}), ("flows", set[str]())):
-        rows = [{key: value for key, value in row.items() if key not in hidden} for row in answer.get(name, ())]
+        if name not in answer:
+            continue
+        rows = [{key: value for key, value in row.items() if key not in hidden} for row in answer[name]]
         click.echo(f"\n{name} that differ" + ("" if rows else ": none"))
         if rows:
             emit_table(list(rows[0]), [list(row.values()) for row in rows[:ROWS_SHOWN]])

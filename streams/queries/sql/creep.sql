@@ -1,0 +1,20 @@
+-- Labels by generation and hop of the loop: the model, what it was asked, what it answered, and what was learned from that.
+WITH given AS (
+    SELECT child_source AS source, child_stream AS stream, child_number AS number, parent_number AS generation
+    FROM edge_records JOIN models ON parent_source = models.source AND parent_stream = models.stream AND parent_number = version
+    WHERE operator = 'answer'
+), around AS (
+    SELECT source, stream, number, generation FROM given
+    UNION ALL
+    SELECT parent_source, parent_stream, parent_number, generation
+    FROM given JOIN edge_records ON child_source = source AND child_stream = stream AND child_number = number
+    WHERE operator = 'answer' AND (parent_source, parent_stream) NOT IN (SELECT (source, stream) FROM models)
+    UNION ALL
+    SELECT child_source, child_stream, child_number, generation
+    FROM given JOIN edge_records ON parent_source = source AND parent_stream = stream AND parent_number = number
+    WHERE operator = 'example'
+)
+SELECT generation, kind, label, policy_version, count(*) AS events FROM around JOIN event_records USING (source, stream, number) GROUP BY ALL
+UNION ALL
+SELECT version, 'model', label, policy_version, 1 FROM models
+ORDER BY ALL
