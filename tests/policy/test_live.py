@@ -113,7 +113,7 @@ async def test_a_withdrawal_on_one_partition_is_honoured_on_another(worker: str)
         print(f"a withdrawal was honoured on another partition {time.monotonic() - began:.3f} s after the broker had it")  # noqa: T201
         assert refused["sightline-rule"] == b"no zone's condition holds"
         # A new record is a new consent, for what is captured under it.
-        given = {"consent": [2], "status": ["dpv:ConsentGiven"], "purposes": ["dpv:RequestedServiceProvision"]}
+        given: dict[str, list[Any]] = {"consent": [2], "status": ["dpv:ConsentGiven"], "purposes": ["dpv:RequestedServiceProvision"]}
         await sent.send("g1", "consent_change", given)
         assert await until(consumer, zone_of("g2"), lambda: sent.send("g2", consent=2)) == "home-private"
 
