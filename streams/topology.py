@@ -63,7 +63,7 @@ TOPICS: tuple[Topic, ...] = (
           config={"retention.ms": str(365 * _DAY_MS)}),
     Topic(MODELS, "model/version, model/current", "compact", "model versions with manifest; the pointer", single=True),
     Topic(POLICIES, "policy/version, policy/current", "compact", "policy versions; the pointer", single=True),
-    Topic(CONSENTS, "wearer/number/status", "compact", "every word of a wearer about the use of the own data", single=True),
+    Topic(CONSENTS, "wearer/event id", "compact", "every word of a wearer about the use of the own data", single=True),
     Topic(STATE, "agent/partition/device", "compact", "state of each device and the checkpoint offset",
           config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)}),
     Topic(REJECTED, "device", "delete", "refused batches: place, reason, rule", config={"retention.ms": str(_DAY_MS)}),
