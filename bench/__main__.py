@@ -16,6 +16,7 @@ from bench import report
 from bench.faults import rest, stalls
 from bench.latency import latency
 from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING
+from bench.policy import policy
 from bench.race import prepared, race, ratios, summary
 from bench.scale import scale
 from bench.stages import stages
@@ -55,8 +56,9 @@ def main(*, batches: int, rounds: int | None, only: tuple[str, ...], full: bool,
             counted = asyncio.run(race(broker, Path(directory), ids, subjects, rounds, _say, warm=not tiny))
         finally:
             broker.stop()
+        result["tables"] = policy(TINY_BATCHES if tiny else STAGE_BATCHES)
         if full:
-            result["tables"] = _full(Path(directory), memory_minutes)
+            result["tables"] |= _full(Path(directory), memory_minutes)
     result |= {"subjects": summary(subjects, counted), "ratios": ratios(counted)}
     if not tiny:
         _say(f"kept in {report.keep(result)}")

@@ -23,7 +23,8 @@ from streams.kafka.jars import KAFKA_VERSION
 from streams.topology import PARTITIONS_DEFAULT
 
 RESULTS = Path(__file__).parent / "results"
-_VERSIONS_OF = ("faust-streaming", "aiokafka", "orjson", "numpy", "duckdb", "quixstreams", "bytewax", "confluent-kafka")
+_VERSIONS_OF = ("faust-streaming", "aiokafka", "orjson", "numpy", "duckdb", "quixstreams", "bytewax", "confluent-kafka", "cedarpy",
+                "common-expression-language")
 _CAPTION = (
     "Batches of {events} IMU samples of {recording}, {devices} devices, {partitions} partitions; one process a subject, one subject at "
     "a time; broker on the same {cores} cores. Counted: committed output, read back once it is there; the rate is the slope of its "

@@ -6,7 +6,7 @@ that stands for all others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, groupby, product
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +56,23 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
                     raise sources[other.name].wrong(
                         other.name, f"has rank {one.rank} like the zone '{one.name}', and both take an event with {said(facts)}; give one "
                         "of them a rank of its own")
-    taken = {zone.name for zone, _ in cover(zones) if zone is not None}
-    for zone in zones:
-        if zone.name not in taken:
+    for at, zone in enumerate(zones):
+        if not _ever_takes(zone, zones[:at]):
             raise sources[zone.name].wrong(
                 zone.condition.text, f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name}; raise "
                 "its rank, or take it out")
 
 
-def cover(zones: Sequence[Zone]) -> Iterator[tuple[Zone | None, dict[str, Any]]]:
-    """(zone that takes it, combination) for every combination that the conditions can tell apart; None where no zone does."""
-    conditions = [zone.condition for zone in zones]
-    for facts in combinations_of(conditions, [name for name in DOMAINS if any(name in condition.names for condition in conditions)]):
-        yield next((zone for zone in zones if zone.condition.holds(facts)), None), facts
+def _ever_takes(zone: Zone, higher: Sequence[Zone]) -> bool:
+    """Whether there is a combination that the zone takes and no zone of higher rank does."""
+    own = zone.condition.names
+    conditions = [zone.condition, *(other.condition for other in higher)]
+    rest = [name for name in DOMAINS if name not in own and any(name in condition.names for condition in conditions)]
+    for facts in combinations_of(conditions, own):
+        if zone.condition.holds(facts) and any(not any(other.condition.holds({**facts, **more}) for other in higher)
+                                               for more in combinations_of(conditions, rest)):
+            return True
+    return False
 
 
 def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
@@ -84,12 +88,22 @@ def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
             if condition.names not in distinct:
                 distinct[condition.names] = _distinct(condition.names, label_facts, sink_facts)
             try:
-                held = [condition.holds(facts) for facts in distinct[condition.names]]
+                held = [condition.holds(facts) for facts in _told_apart(condition, distinct[condition.names])]
             except TypeError as error:
                 raise source.wrong(condition.text, f"does not type-check: {error}") from None
             if condition is when and not any(held):
                 raise source.wrong(condition.text, f"holds for no label that this policy can give, so the requirement {requirement.name} "
                                    "asks for nothing; change it or take it out")
+
+
+def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Facts that the condition can tell apart: of a list it asks only whether the words that it names are in it."""
+    if not condition.by_membership:
+        return [dict(one) for one in facts]
+    words = set(condition.literals)
+    found = (tuple(tuple(word for word in value if word in words) if isinstance(value, tuple) else value for value in one.values())
+             for one in facts)
+    return [dict(zip(condition.names, values, strict=True)) for values in dict.fromkeys(found)]
 
 
 def _label_facts(policy: Policy) -> list[dict[str, Any]]:
@@ -125,7 +139,8 @@ def _distinct(names: Sequence[str], label_facts: Sequence[Mapping[str, Any]],
     theirs = [name for name in names if name in _OF_SINK]
     left = dict.fromkeys(tuple(facts[name] for name in own) for facts in label_facts)
     right = dict.fromkeys(tuple(facts[name] for name in theirs) for facts in sink_facts)
-    return [dict(zip((*own, *theirs), (*one, *other), strict=True)) for one in left for other in right]
+    both = (dict(zip((*own, *theirs), (*one, *other), strict=True)) for one in left for other in right)
+    return [{name: facts[name] for name in names} for facts in both]
 
 
 def said(facts: Mapping[str, Any]) -> str:

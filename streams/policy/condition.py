@@ -15,6 +15,8 @@ _LITERAL = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 #: With these alone, words that a condition does not name cannot be told apart by it.
 _PLAIN = frozenset({"_&&_", "_||_", "!_", "_==_", "_!=_", "@in", "_?_:_"})
 
+_LARGER = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
+
 Facts = Mapping[str, Any]
 
 
@@ -32,8 +34,9 @@ class Condition:
         self.text = text
         self.names: tuple[str, ...] = tuple(sorted(self._program.variables()))
         self.literals = tuple(dict.fromkeys(a or b for a, b in _LITERAL.findall(text)))
-        #: Nothing but comparing for equality and membership.
-        self.plain = set(self._program.functions()) <= _PLAIN
+        functions = set(self._program.functions())
+        #: Nothing but comparing for equality and membership; or besides which number is larger.
+        self.plain, self.by_membership = functions <= _PLAIN, functions <= _PLAIN | _LARGER
         self._of = lru_cache(maxsize=CONDITION_RESULTS_MAX)(self._evaluate)
 
     def holds(self, facts: Facts) -> bool:
@@ -49,13 +52,9 @@ class Condition:
             raise TypeError(f"gives {type(found).__name__}, expected true or false")
         return bool(found)
 
-    def telling(self, name: str, domain: Sequence[Any]) -> list[Any]:
-        """Values of a fact that stand for all others of its `domain`: those that the condition names, and one that it does not."""
-        return telling([self], name, domain)
-
 
 def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -> list[Any]:
-    """Values of the fact `name` that stand for all of `domain` before these conditions."""
+    """Values of the fact `name` that stand for all of `domain` before these conditions: those that they name, and one that they do not."""
     naming = [condition for condition in conditions if name in condition.names]
     if not naming:
         return list(domain[:1])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from bench import stages
+from bench import policy, stages
 from bench.count import Output, count, rate
 from bench.faults import _first_s, _longest_s
 from bench.load import EVENTS_PER_BATCH, batches, devices
@@ -22,6 +22,7 @@ from bench.race import part_of, ratios
 from bench.subjects import BARS, SUBJECTS
 from device_sim.kafka import partition_of
 from streams.demo import Part
+from streams.policy.load import load, parse
 from streams.topology import PARTITIONS_DEFAULT
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,20 @@ def test_every_peer_that_a_bar_names_is_raced_and_pinned() -> None:
     assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z0-9])", lock.strip()))
     for subject in SUBJECTS:
         assert not subject.package or f"\n{subject.package}==" in f"\n{lock}", f"{subject.package} is not pinned for the bench"
+
+
+def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
+    found = policy.policy(100)
+    (decided, grown) = found.values()
+    assert [row["subject"] for row in decided][:3] == ["sightline", "CEL, every batch", "CEL, every event"]
+    assert all(row["µs a batch"] > 0 for row in decided)
+    assert {row["what"] for row in grown} >= {"load", "memory beyond the small one"}
+    made = parse(policy.large_text(), "large")
+    assert (len(made.requirements) + len(made.zones), len(made.zones)) == (policy.RULES + len(load("household").requirements), policy.ZONES)
+    asked = list(batches(0, 40, 10**18))
+    strict = load("clinic")
+    assert policy.pipeline(made, asked) == policy.by_cel(made, 1)(asked) == [True] * 40
+    assert policy.pipeline(strict, asked) == policy.by_cel(strict, 1)(asked) == [False] * 40
 
 
 def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
