@@ -36,6 +36,7 @@ async def prepare(context: WorkerContext) -> None:
         The broker is not there.
     """
     given, child = load(context.policy), FittingChild()
+    context.closing.callback(child.close)
     if policy_in_force(await read_all(context.broker, POLICIES)) is None:
         first = await child.run(_first_records, context.policy, clock.now_ns())
         await publish_once(context.broker, POLICIES, first, lambda records: policy_in_force(records) is not None)
