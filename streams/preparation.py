@@ -34,6 +34,7 @@ async def prepare(context: WorkerContext) -> None:
         The broker is not there.
     """
     given, child = load(context.policy, clock.date_today()), FittingChild()
+    context.closing.callback(child.close)
     if not policies_of(await read_all(context.broker, POLICIES)).current:
         first = await child.run(_first_records, context.policy, clock.now_ns())
         await publish_once(context.broker, POLICIES, first, lambda records: bool(policies_of(records).current))

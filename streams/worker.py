@@ -100,7 +100,8 @@ class TableFollower:
 class WorkerContext:
     """What cores are made from: the broker, the policy named on the command line, and what `prepare` read before.
 
-    `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them.
+    `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them, `closing` for what must be
+    closed when the worker stops.
     """
 
     broker: str
@@ -108,12 +109,14 @@ class WorkerContext:
     partitions: int
     kept: dict[str, Any] = field(default_factory=dict)
     followers: list[TableFollower] = field(default_factory=list)
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     async def follow(self, topic: str, on_record: Callable[[Received], None]) -> TableFollower:
         """Read `topic` to its end through `on_record`, and go on following it until the worker stops."""
         follower = TableFollower(self.broker, topic, on_record)
-        await follower.start()
+        # Before its start, which may be given up in the middle.
         self.followers.append(follower)
+        await follower.start()
         return follower
 
 
@@ -189,7 +192,7 @@ async def _run(context: WorkerContext, make_cores: MakeCores, prepare: Prepare, 
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
     if not work.done():
-        # Before the apps have started nothing is open; afterwards `_serve` has seen the same event and stops them in order.
+        # `_serve` has seen the same event: it gives up what it prepares, or stops the apps in order.
         done, _ = await asyncio.wait({work}, timeout=STOP_TIMEOUT_S)
         if not done:
             end_process(f"The worker did not stop within {STOP_TIMEOUT_S:.1f} s", code=0)
@@ -201,12 +204,12 @@ async def _run(context: WorkerContext, make_cores: MakeCores, prepare: Prepare, 
 async def _serve(
     context: WorkerContext, make_cores: MakeCores, prepare: Prepare, stop: asyncio.Event, on_ready: Callable[[], None]
 ) -> None:
-    await declare(context.broker, context.partitions)
     apps: list[faust.App] = []
     collecting: asyncio.Task[None] | None = None
-    with tempfile.TemporaryDirectory(prefix="sightline-worker-", ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(prefix="sightline-worker-", ignore_cleanup_errors=True) as directory, context.closing:
         try:
-            await prepare(context)
+            if not await _prepared(context, prepare, stop):
+                return
             for name, core in make_cores(context).items():
                 apps.append(build_app(name, core, context.broker, Path(directory) / name))
                 await apps[-1].start()
@@ -217,6 +220,25 @@ async def _serve(
             if collecting is not None:
                 collecting.cancel()
             await asyncio.gather(*(app.stop() for app in apps), *(follower.stop() for follower in context.followers))
+
+
+async def _prepared(context: WorkerContext, prepare: Prepare, stop: asyncio.Event) -> bool:
+    """Prepare, and return True; False when the worker is asked to stop meanwhile: nothing is open yet that is worth the wait."""
+    async def work() -> None:
+        await declare(context.broker, context.partitions)
+        await prepare(context)
+
+    preparing, asked = asyncio.create_task(work()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({preparing, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+        preparing.cancel()
+        await asyncio.gather(preparing, return_exceptions=True)
+    if stop.is_set():
+        return False
+    preparing.result()
+    return True
 
 
 async def _collect_cycles() -> None:

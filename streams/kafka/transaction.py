@@ -284,3 +284,8 @@ async def _close(producer: AIOKafkaProducer) -> None:
         if task is not None:
             task.cancel()
         await producer.client.close()
+    # What ended the producer is reported already; aiokafka leaves it in futures that nobody awaits, and each would log a traceback.
+    undrained = (batch for batches in producer._message_accumulator._batches.values() for batch in batches)
+    for future in (producer._txn_manager._transaction_waiter, *(batch._drain_waiter for batch in undrained)):
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()

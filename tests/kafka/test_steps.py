@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from streams import agents, limits, metrics
 from streams.errors import UnavailableError
@@ -18,7 +19,7 @@ from streams.events.record import Fetch, Outcome
 from streams.kafka import checkpoint, partition
 from streams.kafka.ownership import Delivery
 from streams.kafka.partition import PartitionOwner
-from streams.kafka.transaction import TransactionWriter, _counted, _PatientSender
+from streams.kafka.transaction import TransactionWriter, _close, _counted, _new_producer, _PatientSender
 from tests.kafka.conftest import Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_transport import batch, dealt
 from tests.kafka.toy import ToyCore
@@ -193,6 +194,24 @@ async def test_both_ways_to_meet_no_broker_are_counted() -> None:
     assert sender._retry_backoff == calm * 2
     await _counted(not_ready, sender)()
     assert sender._retry_backoff == calm * 4
+
+
+async def test_a_producer_that_was_fenced_goes_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    producer = _new_producer("127.0.0.1:1", "a")
+    producer._txn_manager.set_pid_and_epoch(1, 0)
+    await producer.begin_transaction()
+    undrained = producer.create_batch()
+    undrained.append(key=None, value=b"0", timestamp=0)
+    delivery = await producer._message_accumulator.add_batch(undrained, TopicPartition("t", 0), 1)
+    fenced = asyncio.get_running_loop().create_future()
+    fenced.set_exception(ProducerFenced())
+    producer._sender._fail_all(fenced)
+    with pytest.raises(ProducerFenced):
+        await delivery
+    await _close(producer)
+    del producer, undrained, delivery, fenced
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_what_must_be_set_is_set(tmp_path: Path) -> None:

@@ -1,48 +1,63 @@
-"""A worker that is killed takes the child that fits its models with it."""
+"""A worker takes the child that fits its models with it, in order or killed, and leaves nothing that anybody would complain of."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
-_WORKER = """
-import multiprocessing, time
-from concurrent.futures import ProcessPoolExecutor
-from streams.fitting import _as_child
+from streams.worker import STOP_TIMEOUT_S
 
-if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_as_child)
-    print(pool.submit(abs, -1).result(), flush=True)
-    time.sleep(60)
-"""
+ROOT = Path(__file__).parents[2]
 
 
-def test_no_child_outlives_a_killed_worker(tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(_WORKER, encoding="utf-8")
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
-                          env={"PYTHONPATH": str(Path(__file__).parents[2])}) as worker:
+@pytest.mark.kafka
+def test_no_child_outlives_a_worker(own_broker: str) -> None:
+    """The child fits the seed model where there is none yet, and waits for another fit for a while after that."""
+    for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+        with started(own_broker) as worker:
+            end(worker, fitting(worker.pid), kind)
+    with started(own_broker) as worker:
         assert worker.stdout is not None
-        assert worker.stdout.readline() == b"1\n"
-        children = psutil.Process(worker.pid).children(recursive=True)
-        worker.kill()
-    assert children
-    deadline = time.monotonic() + 10
-    while (left := _alive(children)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left
+        assert worker.stdout.readline() == f"worker ready on {own_broker}\n"
+        end(worker, fitting(worker.pid), signal.SIGTERM)
 
 
-def _alive(processes: list[psutil.Process]) -> list[int]:
-    found = []
-    for process in processes:
+@contextmanager
+def started(broker: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker in a session of its own; killed if it still runs at the end."""
+    command = [sys.executable, "-m", "streams.cli", "worker", "--broker", broker]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True) as worker:
         try:
-            if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-        except psutil.NoSuchProcess:
-            continue
+            yield worker
+        finally:
+            worker.kill()
+
+
+def end(worker: subprocess.Popen[str], children: list[psutil.Process], kind: signal.Signals) -> None:
+    """Send a signal to the worker and its children, as a service manager does it; all end in order and leave nothing behind."""
+    began = time.monotonic()
+    for process in [psutil.Process(worker.pid), *(children if kind is not signal.SIGKILL else ())]:
+        process.send_signal(kind)
+    # The children inherited the pipes: they end when the last of them has ended.
+    said, complained = worker.communicate(timeout=15)
+    assert (said, worker.returncode) == ("", -kind if kind is signal.SIGKILL else 0)
+    assert "resource_tracker" not in complained
+    assert time.monotonic() - began < STOP_TIMEOUT_S, "that is its patience: it was not in order"
+
+
+def fitting(worker: int) -> list[psutil.Process]:
+    """The worker's children, once it has one that fits and the one that watches what processes leave behind."""
+    deadline = time.monotonic() + 15
+    found: list[psutil.Process] = []
+    while len(found := psutil.Process(worker).children(recursive=True)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     return found
