@@ -27,3 +27,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of an Apache Kafka of a module's own, for tests that use the `glasses.*` topics themselves."""
     yield from _started(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a stranger has it after the demo, with `journal` and `lineage-store`; made once, for reading."""
+    # Only who asks for it waits for the commands to be imported.
+    from tests.test_docs import replayed  # noqa: PLC0415
+
+    return replayed(tmp_path_factory.mktemp("home"))

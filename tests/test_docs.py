@@ -72,11 +72,6 @@ def replayed(directory: Path) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return replayed(tmp_path_factory.mktemp("readme"))
-
-
 @pytest.mark.parametrize("command", list(shown()))
 def test_the_readme_shows_what_is_printed_today(command: str, home: Path) -> None:
     assert shape(shown()[command]) == shape(printed(command, home))

@@ -21,11 +21,6 @@ def words() -> str:
     return "\n".join(["| word | why DPV's words do not do |", "|---|---|", *rows, ""])
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return replayed(tmp_path_factory.mktemp("policies"))
-
-
 @pytest.mark.parametrize("command", list(shown(PAGE)))
 def test_the_page_shows_what_is_printed_today(command: str, home: Path) -> None:
     assert shown(PAGE)[command] == printed(command, home)

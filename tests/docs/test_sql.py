@@ -13,11 +13,6 @@ from tests.test_docs import ROOT, printed, replayed, rewrite, shown
 PAGE = ROOT / "docs" / "sql.md"
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return replayed(tmp_path_factory.mktemp("sql"))
-
-
 @pytest.mark.parametrize("command", list(shown(PAGE)))
 def test_the_page_shows_what_is_printed_today(command: str, home: Path) -> None:
     assert shown(PAGE)[command] == printed(command, home)

@@ -27,7 +27,7 @@ START_NS = "1790000000000000000"
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("journal")
     result = CliRunner().invoke(device_sim, ["run", "--scenario", "commute", "--devices", "1", "--to", "file", "--journal", str(path),
-                                             "--start-ns", START_NS])
+                                             "--start-ns", START_NS, "--duration-s", "300"])
     assert result.exit_code == 0, result.output
     return path
 
