@@ -123,10 +123,10 @@ class Policy:
     def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
         """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4).
 
-        Empty where a parent has none or the policy says nothing about the kind: what cannot be joined passes nowhere.
+        Empty where a parent has none that can be read or the policy says nothing about the kind: what cannot be joined passes nowhere.
         """
-        own = self.derived.get(kind, b"")
-        return lattice.join([*labels, own]) if own and all(labels) else b""
+        every = [*labels, self.derived.get(kind, b"")]
+        return lattice.join(every) if all(len(label) == LABEL_BYTES for label in every) else b""
 
     def highest(self, zones: Iterable[str]) -> str:
         """Return the highest-ranked of some zones: a derived event's zone; unconfigured where the policy lacks one of them."""
