@@ -109,13 +109,14 @@ def test_a_policy_version_that_the_worker_has_not_read_stops_it() -> None:
     tables = build.tables()
     state = PartitionState(1, "0" * 16)
     core = GlassesCore(replace(tables, policies=Policies()))
-    with pytest.raises(UnavailableError, match="policy version 0000000000000000 is not on glasses.policies"):
+    with pytest.raises(UnavailableError, match=r"policy version 0000000000000000 is not on glasses\.policies"):
         build.run(core.process(state, Fetch(CAPTURED, 0, build.fetch([build.batch()]).records), silent=True, poisoned={}))
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("change", "rule"), [
-    ({"label": ""}, "label: a parent's cannot be said in this policy's words"), ({"label": "00ff"}, "label: a parent's cannot be said in this policy's words"),
+    ({"label": ""}, "label: a parent's cannot be said in this policy's words"),
+    ({"label": "00ff"}, "label: a parent's cannot be said in this policy's words"),
     ({"zone": "nowhere"}, "no zone nowhere")])
 def test_a_state_that_lost_a_label_or_a_zone_derives_nothing(mode: str, change: dict[str, str], rule: str) -> None:
     core = build.core(in_mode(mode))
