@@ -140,3 +140,11 @@ def test_where_data_stands_equals_what_was_said_word_for_word(said: list[Consent
     else:
         assert set(found.purposes or ()) == set.intersection(*(set(one.purposes) for one in binding))
     assert Consent.parse(found.text()) == found
+
+
+def test_a_batch_is_cut_where_another_consent_begins() -> None:
+    said = [change(2, "Given", "dpv:LegalCompliance"), build.batch(first=0, consent=3, changes=[(7, build.context(consent=2))])]
+    out, _ = build.process(build.core(), [build.fetch(said)])
+    assert zones_of(out).keys() == {"g1/consent-change/0", "g1/imu-right/0"}
+    (refused,) = build.lineage(out)["rejected"]
+    assert (refused["first"], refused["count"], refused["rule"]) == (7, 13, f"consent: the wearer did not agree to {SERVICE}")
