@@ -160,7 +160,7 @@ def test_another_policy_on_the_same_topics_is_refused(
 
 
 @pytest.mark.parametrize(("arguments", "code", "sentence"), [
-    (["demo", "--policy", "houshold"], 2, "expected a path to a policy or one of the shipped ones: household"),
+    (["demo", "--policy", "houshold"], 2, "expected a path to a policy or one of the shipped ones: clinic, enterprise, household"),
     (["worker", "--broker", "127.0.0.1:1"], 3, "127.0.0.1:1"),
     (["ask", "missing", "--store", "nowhere"], 3, "there is no store"),
     (["replay", "."], 2, "found no journal"),

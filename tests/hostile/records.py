@@ -27,7 +27,10 @@ from tests.hostile.spoil import Spoil
 CORPUS = Path(__file__).parent / "corpus"
 NO_INTEGERS: list[Any] = [None, True, "7", 1.5, [], {}, -1, 2**62 + 1, 2**63, 2**64, 10**30, 1e300]
 NO_TEXTS: list[Any] = [None, True, 7, 1.5, [], {}, "", "x" * 201]
-STAMPS = [-(2**61), -2, 0, 1, 2**41, 2**53, 2**62]
+#: All that a household asks for, so that a wearer who says so changes nothing for the others of these records.
+PURPOSES = "dpv:RequestedServiceProvision dpv:ServicePersonalisation ai:ModelTraining"
+#: Two in one batch of records lie less than 2^62 apart, or the client cannot write their distance.
+STAMPS = [-(2**60), -2, 0, 1, 2**41, 2**53, 2**61]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def good(kind: str, number: int, *, source: str = "h1", count: int = 4) -> Store
     if count == 1:
         texts = {"target": ["g1/answer/1"], "form": ["thumb"], "chosen_intent": ["alarm_set"], "session": ["started"]}
     if kind == "consent_change":
-        texts = {"consent": [1] * count, "status": ["dpv:ConsentGiven"] * count, "purposes": ["ai:ModelTraining"] * count}
+        texts = {"consent": [1] * count, "status": ["dpv:ConsentGiven"] * count, "purposes": [PURPOSES] * count}
     columns = {name: values for name, values in texts.items() if name in KINDS[kind].columns}
     return build.record(build.batch(kind, None, number, count, source=source, columns=columns), 0)
 

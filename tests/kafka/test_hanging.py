@@ -5,6 +5,7 @@ Nobody but the same producer id can end it: without that, restoring state waits 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -31,6 +32,8 @@ async def unverified(broker: str) -> AsyncIterator[None]:
     await admin.start()
     try:
         await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", {"transaction.partition.verification.enable": "false"})])
+        # The node applies what it is told a moment after it has answered.
+        await asyncio.sleep(2.0)
         yield
         await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", {})])
     finally:
