@@ -118,7 +118,9 @@ def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view:
                 else:
                     click.echo(view.line(), err=True)
             clock.sleep(STATUS_INTERVAL_S)
-    if device.process.returncode != 0:
+    # Asked to end while it was ending anyway, it may no longer hear of it; all that it sent is in its journal.
+    fine = (0, -signal.SIGINT) if asked_to_stop else (0,)
+    if device.process.returncode not in fine:
         raise SightlineError(f"the glasses ended with code {device.process.returncode}: {device.last_line()} (all of it: {device.log})")
 
 
