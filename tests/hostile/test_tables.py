@@ -20,15 +20,15 @@ POLICY = build.policy()
 FIRST = build.version(build.core())
 
 
+def other_model() -> ModelVersion:
+    return replace(FIRST, model=IntentModel(FIRST.model.intents, FIRST.model.weights, np.roll(FIRST.model.bias, 1)))
+
+
 def models() -> Models:
     made = Models(lambda: {zone.name for zone in POLICY.zones})
     made.learn(b"model/1", FIRST.dump())
     made.learn(CURRENT_KEY, b'{"version":1}')
     return made
-
-
-def other_model() -> ModelVersion:
-    return replace(FIRST, model=IntentModel(FIRST.model.intents, FIRST.model.weights, np.roll(FIRST.model.bias, 1)))
 
 
 @pytest.mark.parametrize(("key", "value"), [
@@ -37,7 +37,9 @@ def other_model() -> ModelVersion:
     (b"model/2", None), (b"model/2", b"[]"), (b"model/2", b"{}"), (None, FIRST.dump()), (b"model/2", FIRST.dump()),
     (b"model/1", other_model().dump()), (b"model/0", replace(FIRST, version=0).dump()),
     (b"model/2", replace(FIRST, version=2, label=FIRST.label + b"\0").dump()), (b"model/2", replace(FIRST, version=2, zone="moon").dump()),
-    (b"model/2", FIRST.dump().replace(b'"version":1,', b'"version":"2",')),
+    *((b"model/2", FIRST.dump().replace(b'"version":1,', b'"version":%s,' % number)) for number in (b'"2"', b"2.0", b"2.5")),
+    (b"model/1", FIRST.dump().replace(b'"version":1,', b'"version":true,')),
+    (b"model/2", replace(FIRST, version=2).dump().replace(FIRST.model.digest.encode(), other_model().model.digest.encode())),
     (b"model/2", replace(FIRST, version=2, model=IntentModel((), FIRST.model.weights[:0], FIRST.model.bias[:0])).dump())])
 def test_a_bad_record_of_models_is_refused_and_changes_nothing(key: bytes | None, value: bytes | None) -> None:
     made = models()
@@ -50,6 +52,15 @@ def test_a_version_that_comes_again_is_welcome() -> None:
     made = models()
     made.learn(b"model/1", FIRST.dump())
     assert made.current == 1
+
+
+def test_the_pointer_goes_where_it_is_moved_also_back() -> None:
+    made = models()
+    made.learn(b"model/2", replace(other_model(), version=2).dump())
+    for number in (2, 1, 2):
+        made.learn(CURRENT_KEY, b'{"version":%d}' % number)
+        assert made.version(made.current).version == number
+    assert made.version(2).model.digest == other_model().model.digest
 
 
 def record(offset: int, key: bytes | None, value: bytes | None) -> StoredRecord:

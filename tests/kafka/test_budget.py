@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import limits, metrics
-from streams.events.record import Fetch, Outcome
+from streams.events.record import Fetch, Outcome, Received
 from streams.kafka import budget
 from streams.kafka.budget import FetchBudget
+from streams.kafka.ownership import Ownership
+from streams.kafka.partition import Feed, PartitionOwner
 from tests.kafka.conftest import Room, until
 from tests.kafka.toy import ToyCore
 
@@ -50,6 +55,76 @@ async def test_who_waits_goes_on_when_something_is_given_back_or_somebody_leaves
         made.take("b", made.room_bytes("b"))
 
 
+def test_a_read_under_way_holds_the_room_that_it_may_need_until_it_has_ended() -> None:
+    made = FetchBudget(100)
+    for owner in "ab":
+        made.join(owner)
+    made.expect("a", 60)
+    assert (made.room_bytes("a"), made.room_bytes("b"), made.held_bytes) == (15, 40, 0)
+    assert (made.room_bytes("a", common=False), made.room_bytes("b", common=False)) == (0, 25)
+    made.take("a", 10)
+    assert (made.room_bytes("a"), made.room_bytes("b"), made.held_bytes) == (65, 75, 10)
+    assert (made.room_bytes("a", common=False), made.room_bytes("b", common=False)) == (15, 25)
+
+
+async def test_who_waits_goes_on_when_a_read_brings_less_than_expected_and_when_it_leaves_itself() -> None:
+    made = FetchBudget(100)
+    for owner in "ab":
+        made.join(owner)
+    made.expect("a", 75)
+    made.take("b", 25)
+    steps: list[Callable[[], None]] = [lambda: made.take("a", 10), lambda: made.leave("b")]
+    for done in steps:
+        waiting = asyncio.create_task(made.wait_for_room("b"))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        done()
+        await asyncio.wait_for(waiting, 1)
+        if "b" in made._held:
+            made.take("b", made.room_bytes("b"))
+
+
+def test_what_comes_back_from_who_has_left_changes_nothing() -> None:
+    made = FetchBudget(100)
+    made.join("a")
+    made.join("b")
+    made.take("a", 40)
+    made.leave("a")
+    made.leave("a")
+    made.give_back("a", 40)
+    made.take("a", 10)
+    made.expect("a", 10)
+    assert (made.held_bytes, made.room_bytes("b")) == (0, 100)
+
+
+class Empty:
+    """A feed without records; notes what another partition may fetch during each read, and is away after some."""
+
+    def __init__(self) -> None:
+        self.left = list[int]()
+
+    async def flowing(self) -> None:
+        """It always flows."""
+
+    async def records(self, _tp: TopicPartition, _timeout_s: float, _max_records: int) -> list[Received]:
+        self.left.append(budget.WORKER.room_bytes("other"))
+        if len(self.left) == 3:
+            raise KafkaConnectionError
+        return []
+
+
+async def test_a_partition_that_waits_for_a_first_record_leaves_the_common_half_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    total, feed = 16_000_000, Empty()
+    monkeypatch.setattr(budget, "WORKER", FetchBudget(total))
+    for name in ("me", "other"):
+        budget.WORKER.join(name)
+    owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), cast("Feed", feed))
+    with pytest.raises(KafkaConnectionError):
+        await owner._fetch(cast("Ownership[int]", "me"))
+    assert feed.left == [total // 2 + total // 4] * 3
+    assert budget.WORKER.room_bytes("other") == feed.left[0], "what a read that failed was expected to bring is free again"
+
+
 class Standing(ToyCore):
     """Holds every fetch until it is told to go on."""
 
@@ -76,8 +151,9 @@ async def test_a_worker_that_is_slower_than_the_stream_holds_no_more_than_its_bu
         held = [budget.WORKER.held_bytes]
         assert metrics.read("fetch_in_flight_bytes") == held[0]
         core.go.set()
-        while len(await room.outputs()) < len(values):
-            held.append(budget.WORKER.held_bytes)
+        async with asyncio.timeout(60):
+            while len(await room.outputs()) < len(values):
+                held.append(budget.WORKER.held_bytes)
         # To within one value for each partition, where even one is more than there is room for.
         assert max(held) <= total + 4 * len(values[-1])
         await until(lambda: budget.WORKER.held_bytes == 0)
