@@ -41,6 +41,10 @@ class Ownership(Generic[State]):
     saved_s: float = field(default_factory=clock.monotonic_s)
     lost: asyncio.Future[ProducerLostError] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     work: asyncio.Task[None] | None = None
+    saved_offset: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.saved_offset = self.next_offset
 
     async def process(self, fetch: Fetch, size_bytes: int) -> None:
         """Compute first, transact last, change the state in memory after that. Fetches of an ended ownership are left alone.
@@ -79,7 +83,8 @@ class Ownership(Generic[State]):
         outcome = await self._computed(fetch)
         outputs = list(outcome.outputs)
         now_s = clock.monotonic_s()
-        save = outcome.checkpoint or self.saved is None or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
+        save = (outcome.checkpoint or self.saved is None or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
+                or fetch.next_offset - self.saved_offset >= limits.CHECKPOINT_RECORDS_MAX)
         if save:
             entries = self.core.save(self.saved, outcome.state)
             outputs += checkpoint.outputs(self.agent, fetch.partition, entries, fetch.next_offset, stamp_ns(fetch.records[-1]) // 1_000_000)
@@ -87,7 +92,7 @@ class Ownership(Generic[State]):
         self.state, self.next_offset = outcome.state, fetch.next_offset
         self._measure(fetch, outputs, now_s - began_s, clock.monotonic_s() - now_s)
         if save:
-            self.saved, self.saved_s = outcome.state, now_s
+            self.saved, self.saved_s, self.saved_offset = outcome.state, now_s, fetch.next_offset
 
     async def _computed(self, fetch: Fetch) -> Outcome[State]:
         """Compute; what fails for an outside reason is tried again with growing pauses, for as long as the partition is ours."""
