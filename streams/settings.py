@@ -9,6 +9,8 @@ from pathlib import Path
 BROKER = os.environ.get("SIGHTLINE_BROKER", "127.0.0.1:9092")
 STORE = Path(os.environ.get("SIGHTLINE_STORE", "lineage-store"))
 POLICY = os.environ.get("SIGHTLINE_POLICY", "household")
+#: Who asks the store when `--role` is not given: the role that is shown least.
+ROLE = os.environ.get("SIGHTLINE_ROLE", "analyst")
 
 #: Jars of the embedded broker are resolved into and kept in this directory.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"

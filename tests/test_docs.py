@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -43,11 +44,11 @@ def shown(page: Path = README) -> dict[str, str]:
 
 
 def printed(command: str, directory: Path) -> str:
-    """What a README command prints when run in `directory`, which holds `lineage-store`."""
+    """What a README command prints when a privacy officer runs it in `directory`, which holds `lineage-store`."""
     program, *arguments = shlex.split(command)
     modules = {"sightline": "streams.cli", "device-sim": "device_sim"}
     result = subprocess.run([sys.executable, "-m", modules[program], *arguments], capture_output=True, text=True, cwd=directory,
-                            timeout=120, check=False)
+                            timeout=120, check=False, env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"})
     assert result.returncode == 0, result.stderr
     return result.stdout
 

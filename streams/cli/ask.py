@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from streams.cli.output import emit_facts, emit_json, emit_table, json_option, store_option
+from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option, store_option
 from streams.queries import questions
+from streams.queries.role import Role
 from streams.queries.store import Store
 
 
@@ -22,11 +23,11 @@ def command() -> None:
 @click.argument("identity", metavar="ID")
 @click.option("--through-models", is_flag=True, help="Go on through models into what they learned from.")
 @store_option
+@role_option
 @json_option
-def ancestors(identity: str, through_models: bool, store: Path, as_json: bool) -> None:
+def ancestors(identity: str, through_models: bool, store: Path, role: Role, as_json: bool) -> None:
     """Say everything that event ID (such as g1/answer/17) was made of, hop by hop."""
-    with Store.open(store) as opened:
-        answer = questions.ancestors(opened, identity, through_models=through_models)
+    answer = _asked(store, role, lambda opened: questions.ancestors(opened, identity, through_models=through_models))
     _say(answer, as_json, {"ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
                            "models": ("id", "examples", "wearers", "accuracy", "zone", "trained")})
 
@@ -34,11 +35,11 @@ def ancestors(identity: str, through_models: bool, store: Path, as_json: bool) -
 @command.command()
 @click.argument("identity", metavar="ID")
 @store_option
+@role_option
 @json_option
-def why(identity: str, store: Path, as_json: bool) -> None:
+def why(identity: str, store: Path, role: Role, as_json: bool) -> None:
     """Say why event ID is in its zone, what was decided about it, and what it was made of."""
-    with Store.open(store) as opened:
-        answer = questions.why(opened, identity)
+    answer = _asked(store, role, lambda opened: questions.why(opened, identity))
     _say(answer, as_json, {"rejected": ("stage", "reason", "rule", "zone"),
                            "decisions": ("sink", "purpose", "verdict", "passed", "rule", "attributes"),
                            "parents": ("id", "events", "zones", "operator", "declassifier")})
@@ -47,32 +48,41 @@ def why(identity: str, store: Path, as_json: bool) -> None:
 @command.command()
 @click.argument("identity", metavar="ID")
 @store_option
+@role_option
 @json_option
-def loop(identity: str, store: Path, as_json: bool) -> None:
+def loop(identity: str, store: Path, role: Role, as_json: bool) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
-    with Store.open(store) as opened:
-        answer = questions.loop(opened, identity)
+    answer = _asked(store, role, lambda opened: questions.loop(opened, identity))
     _say(answer, as_json, {"generations": ("id", "learned_from_it", "examples", "accuracy", "answers", "trained")})
 
 
 @command.command()
 @store_option
+@role_option
 @json_option
-def missing(store: Path, as_json: bool) -> None:
+def missing(store: Path, role: Role, as_json: bool) -> None:
     """Say which numbers of the captured streams are neither stored nor rejected."""
-    with Store.open(store) as opened:
-        answer = questions.missing(opened)
+    answer = _asked(store, role, questions.missing)
     _say(answer, as_json, {"missing": ("source", "stream", "first", "count"), "streams": ("source", "stream", "kind", "highest", "stored")})
 
 
 @command.command()
 @store_option
+@role_option
 @json_option
-def creep(store: Path, as_json: bool) -> None:
+def creep(store: Path, role: Role, as_json: bool) -> None:
     """Say how labels change round the loop: distinct ones and the purposes they permit, by generation and hop."""
-    with Store.open(store) as opened:
-        answer = questions.creep(opened)
+    answer = _asked(store, role, questions.creep)
     _say(answer, as_json, {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")})
+
+
+def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:
+    """Answer a question under a role; what it shows of restricted zones is recorded before anything is printed."""
+    context = click.get_current_context()
+    with Store.open(store, role) as opened:
+        answer = question(opened)
+        opened.record(f"ask {context.info_name} {context.params.get('identity', '')}".rstrip())
+        return {**answer, "role": str(role), "hidden": dict(opened.sight.hidden) if opened.sight else {}}
 
 
 def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:
@@ -80,7 +90,8 @@ def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]
     if as_json:
         emit_json(answer)
         return
-    facts = {name: value for name, value in answer.items() if name not in tables and not name.endswith("_more")}
+    emit_hidden(answer["role"], answer["hidden"])
+    facts = {name: value for name, value in answer.items() if name not in {*tables, "role", "hidden"} and not name.endswith("_more")}
     groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
     emit_facts({name: value for name, value in facts.items() if name not in groups})
     for name, group in groups.items():

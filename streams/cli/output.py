@@ -14,11 +14,27 @@ import click
 import orjson
 
 from streams import settings
+from streams.queries.role import Role
 
 _TO_THE_MICROSECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
 store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=settings.STORE, show_default=True,
                             help="Directory of the published store.")
+
+
+def _role(_context: click.Context, _parameter: click.Parameter, text: str) -> Role:
+    return Role.of(text)
+
+
+role_option = click.option("--role", metavar="ROLE", callback=_role, default=settings.ROLE, show_default=True,
+                           help="Who asks: analyst, privacy-officer or wearer:ID; the policies say what each is shown.")
+
+
+def emit_hidden(role: str, hidden: Mapping[str, int]) -> None:
+    """Say beside the answer how much of what it is about the role is not shown."""
+    if hidden:
+        counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in sorted(hidden.items()))
+        click.echo(f"not shown to {role}: {counts}", err=True)
 
 
 def emit_json(answer: object) -> None:

@@ -16,6 +16,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from streams import settings
 from streams.cli.statements import ORDERS, Mode, Session, finished, split
 from streams.errors import SightlineError
+from streams.queries.role import Role
 from streams.queries.store import Store
 
 _NAMES = """
@@ -44,17 +45,17 @@ class Names(Completer):
         yield from (Completion(name, -len(word), display_meta=meta) for name, meta in words.items() if name.startswith(word.lower()))
 
 
-def names(store: Path) -> dict[str, str]:
+def names(store: Path, role: Role) -> dict[str, str]:
     """Views, tables and columns of the newest epoch with their comments, in the order of the alphabet."""
-    with Store.open(store) as opened:
+    with Store.open(store, role) as opened:
         rows = opened.sql(_NAMES).rows
     return {name: comment or "" for name, comment in sorted(rows)}
 
 
-def converse(session: Session, store: Path) -> None:
+def converse(session: Session, store: Path, role: Role) -> None:
     """Ask for statements and run them until the end of the input; an error is said, and the next is asked for."""
     asking: PromptSession[str] = PromptSession(
-        "sightline> ", history=_history(), completer=Names(names(store)), complete_while_typing=False, multiline=True,
+        "sightline> ", history=_history(), completer=Names(names(store, role)), complete_while_typing=False, multiline=True,
         prompt_continuation="      ...> ", key_bindings=_keys())
     click.echo("Each statement reads the newest epoch and ends with a semicolon; .help says more, Tab completes.")
     while True:

@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import click
 
 from streams import limits
-from streams.cli.output import emit_csv, emit_json, emit_markdown, emit_table, json_option, store_option
+from streams.cli.output import emit_csv, emit_hidden, emit_json, emit_markdown, emit_table, json_option, role_option, store_option
 from streams.cli.statements import Mode, Session, split
 from streams.errors import InputError
+from streams.queries.role import Role
 from streams.queries.store import Store
 
 
 @click.command("sql")
 @click.argument("statement", required=False)
 @store_option
+@role_option
 @json_option
 @click.option("--format", "form", type=click.Choice(get_args(Mode)), default="table", show_default=True, help="How to answer.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="Write the answers into this file; only what the policies let into the sink `export` leaves the store.")
 @click.option("--rows", type=click.IntRange(min=1), default=limits.ANSWER_ROWS_MAX, show_default=True, help="Rows to show at most.")
-def command(statement: str | None, store: Path, as_json: bool, form: Mode, rows: int) -> None:
+def command(statement: str | None, store: Path, role: Role, as_json: bool, form: Mode, rows: int, out: Path | None) -> None:
     """Run one SELECT on the newest epoch; `sightline sql "SHOW TABLES"` lists what there is.
 
     Without STATEMENT, a terminal gets a prompt; otherwise statements, each ended by a semicolon, come from stdin.
     """
-    session = Session("json" if as_json else form, lambda text, mode: answer(store, text, mode, rows))
-    if statement is not None:
+    asking = replace(role, exporting=out is not None)
+    session = Session("json" if as_json else form, lambda text, mode: answer(store, asking, text, mode, rows))
+    if out is not None:
+        with _written(out):
+            session.run(statement) if statement is not None else _from_stdin(session)
+    elif statement is not None:
         session.run(statement)
     elif sys.stdin.isatty():
         from streams.cli.prompt import converse  # noqa: PLC0415 - only who types waits for it to be imported
 
-        converse(session, store)
+        converse(session, store, role)
     else:
         _from_stdin(session)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Write what is printed meanwhile into `path`: whole, for its owner alone, or not at all. InputError when that cannot be."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file, redirect_stdout(file):
+            yield
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name a file in a directory that can be written") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _from_stdin(session: Session) -> None:
@@ -57,14 +84,16 @@ def _from_stdin(session: Session) -> None:
                          "an argument")
 
 
-def answer(store: Path, text: str, mode: Mode, rows: int) -> None:
+def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
     """Run one statement and print what it gives. The newest epoch is opened for each, since old ones are swept away."""
-    with Store.open(store) as opened:
+    with Store.open(store, role) as opened:
         found = opened.sql(text, rows)
-        epoch = opened.epoch
+        epoch, hidden = opened.epoch, dict(opened.sight.hidden) if opened.sight else {}
     if mode == "json":
-        emit_json({"epoch": epoch, "columns": found.columns, "rows": found.rows, "more": found.more})
+        emit_json({"epoch": epoch, "columns": found.columns, "rows": found.rows, "more": found.more, "role": str(role),
+                   "hidden": hidden})
         return
+    emit_hidden(str(role), hidden)
     {"csv": emit_csv, "markdown": emit_markdown, "table": emit_table}[mode](found.columns, found.rows)
     if found.more:
         click.echo(f"{found.more:,} more rows; --rows shows more", err=True)

@@ -141,7 +141,9 @@ def creep(store: Store) -> Answer:
     """
     found: dict[tuple[int, str], dict[str, int]] = {}
     for row in store.query("creep").dicts():
-        if row["kind"] in HOPS:
+        if store.sight is not None and not store.sight.sees(row, "events"):
+            store.sight.hide("events", row["events"])
+        elif row["kind"] in HOPS:
             labels = found.setdefault((row["generation"], row["kind"]), {})
             labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
     rows = []
@@ -160,8 +162,12 @@ def missing(store: Store) -> Answer:
     Complete for what lies below `offsets` of `glasses.lineage`: what is still on its way counts as missing until the
     epoch that holds it.
     """
-    runs = store.query("missing").dicts()
-    streams = store.query("captured").dicts()
+    runs, streams = store.query("missing").dicts(), store.query("captured").dicts()
+    if store.sight is not None:
+        seen = {(row["source"], row["stream"]) for row in store.query("sights").dicts() if store.sight.sees(row, "events")}
+        shown = [row for row in streams if (row["source"], row["stream"]) in seen]
+        store.sight.hide("streams", len(streams) - len(shown))
+        runs, streams = [row for row in runs if (row["source"], row["stream"]) in seen], shown
     newest = store.query("newest_epoch").dicts()[0]
     return {"epoch": store.epoch, "published": rfc3339(newest["published_ns"]),
             "offsets": {str(partition): offset for partition, offset in newest["offsets"].items()},
@@ -170,8 +176,8 @@ def missing(store: Store) -> Answer:
 
 def _describe(store: Store, policy_version: str, label: str) -> dict[str, str]:
     """A label in the words of the policy that gave it, as the store keeps it."""
-    texts = {row["version"]: row["text"] for row in store.sql("SELECT version, text FROM policies").dicts()}
-    return parse(texts[policy_version], f"policy {policy_version}").describe(bytes.fromhex(label)) if policy_version in texts else {}
+    text = store.policies.get(policy_version)
+    return parse(text, f"policy {policy_version}").describe(bytes.fromhex(label)) if text else {}
 
 
 def _parse(identity: str) -> EventId:
@@ -182,6 +188,8 @@ def _parse(identity: str) -> EventId:
 
 
 def _unknown(store: Store, event: EventId) -> InputError:
+    if store.sight is not None and store.sight.hidden:
+        return InputError(f"{event}: its policy does not show it to the role {store.sight.role}; who may see it asks with --role")
     return InputError(f"{event}: epoch {store.epoch} of {store.directory} holds no such event; `sightline sql \"FROM streams\"` lists "
                       "the streams, and what was captured in the last second may not be published yet")
 
@@ -199,14 +207,18 @@ def _event_row(store: Store, event: EventId, statement: str = "events_at") -> di
         return None
     rows = store.query(statement, {"files": files, "source": event.source, "stream": event.stream, "low": event.number,
                                      "high": event.number}).dicts()
-    return next((row for row in rows if (event.number - row["first"]) % row["step"] == 0), None)
+    row = next((row for row in rows if (event.number - row["first"]) % row["step"] == 0), None)
+    if row is not None and not store.sift([row], "events"):
+        raise _unknown(store, event)
+    return row
 
 
 def _at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
     files = store.files_with(table, "own", event.source, event.stream, event.number, event.number)
     if not files:
         return []
-    return store.query(f"{table}_at", {"files": files, "source": event.source, "stream": event.stream, "number": event.number}).dicts()
+    at = {"files": files, "source": event.source, "stream": event.stream, "number": event.number}
+    return store.sift(store.query(f"{table}_at", at).dicts(), table)
 
 
 def _step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
@@ -226,9 +238,9 @@ def _step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
 def _models(store: Store, statement: str = "models") -> dict[Stream, list[dict[str, Any]]]:
     """Versions by model stream, in order; with `generations`, also the answers that each gave."""
     models: dict[Stream, list[dict[str, Any]]] = {}
-    for row in store.query(statement).dicts():
+    for row in store.sift(store.query(statement).dicts(), "models"):
         stream = (row.pop("source"), row.pop("stream"))
-        trained_ns = row.pop("trained_ns")
+        trained_ns, _ = row.pop("trained_ns"), row.pop("label")
         models.setdefault(stream, []).append({"id": format_id(*stream, row["version"]), **row, "trained": rfc3339(trained_ns)})
     return models
 

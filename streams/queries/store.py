@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,9 @@ import orjson
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
+from streams.queries import reads
+from streams.queries.filtered import Filtered, quoted
+from streams.queries.role import Role, Sight
 
 _SQL = Path(__file__).with_name("sql")
 #: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
@@ -54,11 +57,16 @@ class Store:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, epoch: int) -> None:
         self._connection, self.directory, self.epoch = connection, directory, epoch
+        self.sight: Sight | None = None
+        self._filtered: Filtered | None = None
         self._spans: dict[tuple[str, str], dict[tuple[str, str], list[Span]]] = {}
 
     @classmethod
-    def open(cls, directory: Path) -> Store:
-        """Open the newest epoch of the store in `directory`.
+    def open(cls, directory: Path, role: Role | None = None) -> Store:
+        """Open the newest epoch of the store in `directory`, for a role.
+
+        Without one all of it is read: that is for programs which judge the store (ledger, replay, recheck), and answers to people are
+        given under a role.
 
         The catalog is opened under its epoch's own name: within a process DuckDB would hand out an older epoch for a name
         that has moved. Files outside the directory cannot be read, settings cannot be changed.
@@ -77,16 +85,21 @@ class Store:
                 "there is no store; name one with --store, or make one with `sightline demo`"
             raise UnavailableError(f"{directory}: {what}")
         catalog = link.resolve()
+        under_role: duckdb.DuckDBPyConnection | None = None
         connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
         try:
-            connection.execute(f"ATTACH {_quoted(str(catalog))} AS store (READ_ONLY)")
+            connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
+            # It looks for names in its own memory, where the other one looks for them in the store.
+            under_role = connection.cursor() if role is not None else None
+            for one in (connection, under_role):
+                if one is not None:
+                    one.execute(f"SET file_search_path = {quoted(str(directory))}")
+                    one.execute("SET TimeZone = 'UTC'")
             connection.execute("USE store")
-            connection.execute(f"SET file_search_path = {_quoted(str(directory))}")
-            connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET parquet_metadata_cache = true")
             files = [file for (file,) in connection.execute("SELECT DISTINCT file FROM segments").fetchall()]
             # Both forms are asked for: as the views name them, and as the walks do.
-            allowed = ", ".join(_quoted(path) for file in files for path in (file, str(directory / file)))
+            allowed = ", ".join(quoted(path) for file in files for path in (file, str(directory / file)))
             connection.execute(f"SET allowed_paths = [{allowed}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
@@ -95,7 +108,16 @@ class Store:
             connection.close()
             raise InputError(f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); is it whole, and DuckDB 1.5 or "
                              f"later?") from None
-        return cls(connection, directory, newest[0])
+        store = cls(connection, directory, newest[0])
+        if role is not None and under_role is not None:
+            store.sight = Sight(role, store.policies)
+            store._filtered = Filtered(under_role, store.sight)
+        return store
+
+    @cached_property
+    def policies(self) -> dict[str, str]:
+        """Texts of the policies that decided, by version."""
+        return dict(self.query("policies").rows)
 
     def close(self) -> None:
         """Let go of the epoch."""
@@ -110,18 +132,28 @@ class Store:
     def sql(self, text: str, limit: int = limits.ANSWER_ROWS_MAX) -> Rows:
         """Run one SELECT on the published store and return at most `limit` rows.
 
+        Under a role the views hold what it is shown, `sight.hidden` says how many rows of what the statement reads are kept back, and
+        what it may show of restricted zones is recorded first.
+
         Raises
         ------
         InputError
-            It is not exactly one statement that only reads, or DuckDB refused it. Values of the store are not repeated.
+            It is not exactly one statement that only reads, reaches past what the role is shown, or DuckDB refused it. Values of the store
+            are not repeated.
+        UnavailableError
+            A read of restricted zones cannot be recorded.
         """
-        self._refuse_writing(text)
+        tree = self._refuse_writing(text)
         try:
-            self._connection.execute(text)
-            columns = tuple(column[0] for column in self._connection.description or ())
-            rows = self._connection.fetchmany(limit)
+            if self._filtered is not None:
+                self._filtered.admit(tree)
+                self.record(text)
+            connection = self._connection if self._filtered is None else self._filtered.connection
+            connection.execute(text)
+            columns = tuple(column[0] for column in connection.description or ())
+            rows = connection.fetchmany(limit)
             more = 0
-            while some := self._connection.fetchmany(10_000):
+            while some := connection.fetchmany(10_000):
                 more += len(some)
         except _ABOUT_THE_TEXT as error:
             raise InputError(f"sql: {_first_line(error)}") from None
@@ -137,6 +169,15 @@ class Store:
         self._connection.execute(_statement(name), dict(parameters or {}))
         columns = tuple(column[0] for column in self._connection.description or ())
         return Rows(columns, self._connection.fetchall(), 0)
+
+    def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
+        """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
+        return list(rows) if self.sight is None else self.sight.sift(rows, table)
+
+    def record(self, question: str) -> None:
+        """Record that `question` shows the role something of the restricted zones that `sight` noted; UnavailableError if it cannot."""
+        if self.sight is not None:
+            reads.record(self.directory, str(self.sight.role), question, self.sight.restricted)
 
     def files_with(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
         """Absolute paths of a table's segments in which the stream has numbers between `low` and `high`."""
@@ -155,7 +196,7 @@ class Store:
                 spans.setdefault((source, stream), []).append(Span(str(self.directory / file), lowest, highest))
         return spans
 
-    def _refuse_writing(self, text: str) -> None:
+    def _refuse_writing(self, text: str) -> dict[str, Any]:
         try:
             statements = duckdb.extract_statements(text)
         except duckdb.Error as error:
@@ -164,10 +205,11 @@ class Store:
             found = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
             raise InputError(f"sql: found {found}, but {_SELECT_ONLY}")
         row = self._connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
-        tree = orjson.loads(row[0]) if row else {"error": True}
+        tree: dict[str, Any] = orjson.loads(row[0]) if row else {"error": True}
         odd = sorted(set(_nodes(tree)) - _READING_NODES)
         if tree.get("error") or odd:
             raise InputError(f"sql: found a part that writes or that cannot be checked, but {_SELECT_ONLY}")
+        return tree
 
 
 def _nodes(tree: object) -> Iterator[str]:
@@ -186,10 +228,6 @@ def _nodes(tree: object) -> Iterator[str]:
 
 def _first_line(error: duckdb.Error) -> str:
     return str(error).split("\n", 1)[0]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 @cache

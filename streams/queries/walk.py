@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from streams import limits
@@ -44,7 +44,10 @@ def walk(store: Store, direction: Direction, start: Stream, number: int, stop_at
     for hop in range(1, hops_max + 1):
         following: dict[Stream, list[Interval]] = {}
         for origin, wanted in sorted(frontier.items()):
-            for step in _one_hop(store, direction, origin, wanted, hop):
+            for met in _one_hop(store, direction, origin, wanted, hop):
+                step = replace(met, numbers=tuple(_shown(store, met)))
+                if not step.numbers:
+                    continue
                 yield step
                 fresh = subtract(step.numbers, visited.get(step.stream, ()))
                 if fresh and not stop_at(step.stream):
@@ -53,6 +56,24 @@ def walk(store: Store, direction: Direction, start: Stream, number: int, stop_at
         frontier = {stream: union(numbers) for stream, numbers in following.items()}
         if not frontier:
             return
+
+
+def _shown(store: Store, step: Step) -> Sequence[Interval]:
+    """Numbers of a step that the store's role is shown: what it is not shown is not gone through either."""
+    if store.sight is None:
+        return step.numbers
+    (source, stream), low, high = step.stream, step.numbers[0][0], step.numbers[-1][1]
+    files = store.files_with("events", "own", source, stream, low, high)
+    at = {"files": files, "source": source, "stream": stream, "low": low, "high": high}
+    hidden: list[Interval] = []
+    for row in store.query("zones_at", at).dicts() if files else ():
+        if store.sight.sees(row, "events"):
+            store.sight.note(row["policy_version"], row["zone"])
+        else:
+            hidden += _runs(0, row["count"] - 1, row["first"], row["step"], 1)
+    shown = subtract(step.numbers, union(hidden))
+    store.sight.hide("events", size(step.numbers) - size(shown))
+    return shown
 
 
 def _one_hop(store: Store, direction: Direction, origin: Stream, wanted: Sequence[Interval], hop: int) -> Iterator[Step]:

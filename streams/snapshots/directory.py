@@ -11,7 +11,7 @@ from streams.errors import InputError, UnavailableError
 
 HOT, CATALOG, SEGMENTS, LOCK = "hot.duckdb", "catalog.duckdb", "segments", "writer.lock"
 TEMPORARY = ".tmp"
-_OURS = re.compile(r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|.*\.tmp(\.wal)?)")
+_OURS = re.compile(r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|reads\.jsonl|.*\.tmp(\.wal)?)")
 
 
 def catalog_name(epoch: int) -> str:

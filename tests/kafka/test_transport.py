@@ -70,7 +70,8 @@ async def test_refused_produce_is_not_committed_over(room: Room, caplog: pytest.
     assert values_by_partition(found) == {0: [b"a", large], 1: [b"b"], 2: [b"c"], 3: [b"d"]}
 
 
-async def test_checkpoint_and_silent_run_equal_the_undisturbed_state(room: Room) -> None:
+async def test_checkpoint_and_silent_run_equal_the_undisturbed_state(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHECKPOINT_INTERVAL_S", 3600.0)
     first, second = ToyCore(room.target), ToyCore(room.target)
     await room.produce(batch(0, 40))
     async with room.running(first):
@@ -87,8 +88,13 @@ async def test_checkpoint_and_silent_run_equal_the_undisturbed_state(room: Room)
     assert silent == dict.fromkeys(range(4), 10), "the new owner runs what lies between checkpoint and committed offset, nothing else"
 
 
-async def test_checkpoint_follows_the_interval(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CHECKPOINT_INTERVAL_S", 0.0)
+@pytest.mark.parametrize(("often", "rarely"), [
+    (("CHECKPOINT_INTERVAL_S", 0.0), ("CHECKPOINT_RECORDS_MAX", 10**9)),
+    (("CHECKPOINT_RECORDS_MAX", 1), ("CHECKPOINT_INTERVAL_S", 3600.0))])
+async def test_checkpoint_follows_the_interval_and_the_records(room: Room, monkeypatch: pytest.MonkeyPatch, often: tuple[str, float],
+                                                               rarely: tuple[str, float]) -> None:
+    monkeypatch.setattr(limits, *often)
+    monkeypatch.setattr(limits, *rarely)
     second = ToyCore(room.target)
     async with room.running(ToyCore(room.target)):
         for start in (0, 8, 16):

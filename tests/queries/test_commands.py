@@ -10,14 +10,16 @@ from click.testing import CliRunner, Result
 
 from streams.cli.main import main
 from streams.topology import STAGES, TOPICS
-from tests.snapshots.build import edge, event, store, stream
+from tests.snapshots.build import POLICY, edge, event, store, stream, tagged
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store(tmp_path_factory.mktemp("commands") / "s", {
         "streams": [stream("g1", "imu"), stream("g1", "activity", "activity", captured=False)],
-        "events": [event("g1", "imu", 0, 100), event("g1", "imu", 120, 20), event("g1", "activity", 0, kind="activity")],
+        "policies": [POLICY],
+        "events": [event("g1", "imu", 0, 100, **tagged()), event("g1", "imu", 120, 20, **tagged()),
+                   event("g1", "activity", 0, **tagged() | {"kind": "activity"})],
         "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100)]})
 
 
@@ -30,12 +32,13 @@ def test_sql_answers_in_three_forms(path: Path) -> None:
     assert run("sql", statement, "--store", path).output == "stream    events\nactivity       1\nimu          120\n"
     assert run("sql", statement, "--store", path, "--format", "csv").output == "stream,events\nactivity,1\nimu,120\n"
     assert orjson.loads(run("sql", statement, "--store", path, "--json").output) == {
-        "epoch": 1, "columns": ["stream", "events"], "rows": [["activity", 1], ["imu", 120]], "more": 0}
+        "epoch": 1, "columns": ["stream", "events"], "rows": [["activity", 1], ["imu", 120]], "more": 0, "role": "analyst",
+        "hidden": {}}
 
 
 def test_every_view_can_be_shown_in_json(path: Path) -> None:
     for view in ("epochs", "segments", "events", "edge_records"):
-        assert orjson.loads(run("sql", f"FROM {view}", "--store", path, "--json").output)["rows"]
+        assert orjson.loads(run("sql", f"FROM {view}", "--store", path, "--role", "privacy-officer", "--json").output)["rows"]
 
 
 def test_ask_answers_people_and_programs(path: Path) -> None:

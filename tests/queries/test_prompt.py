@@ -20,7 +20,8 @@ from prompt_toolkit.document import Document
 from streams.cli.main import main
 from streams.cli.prompt import Names, names
 from streams.cli.statements import finished, split
-from tests.snapshots.build import edge, event, store
+from streams.queries.role import Role
+from tests.snapshots.build import POLICY, edge, event, store, tagged
 
 WAIT_S = 15.0
 PROMPT = "sightline>"
@@ -29,7 +30,8 @@ PROMPT = "sightline>"
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store(tmp_path_factory.mktemp("prompt") / "s", {
-        "events": [event("g1", "imu", 0, 100)], "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100)]})
+        "policies": [POLICY], "events": [event("g1", "imu", 0, 100, **tagged()), event("g1", "activity", 0, **tagged())],
+        "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100)]})
 
 
 class Terminal:
@@ -122,7 +124,7 @@ def test_quit_leaves(path: Path, tmp_path: Path) -> None:
     ("SELECT ep", ["epoch", "epoch_rows", "epochs"]), ("FROM EDGE_", ["edge_records"]),
     ("FROM x WHERE x.parent_w", ["parent_width"]), ("SELECT ", []), (".help ", [])])
 def test_tab_offers_what_can_stand_there(path: Path, typed: str, offered: list[str]) -> None:
-    assert [one.text for one in Names(names(path)).get_completions(Document(typed), CompleteEvent())] == offered
+    assert [one.text for one in Names(names(path, Role("analyst"))).get_completions(Document(typed), CompleteEvent())] == offered
 
 
 def said(path: Path, text: str, *arguments: str) -> Result:

@@ -189,8 +189,10 @@ class Pipeline:
         child.fill_disk(full=False)
 
     async def bring_backlog(self, _fault: Fault) -> None:
-        """Let a device come back after two hours; it is waited for like the others."""
-        self.come_back()
+        """Let a device come back after two hours, as fast as the broker takes them; over when all of them are sent."""
+        child = self.come_back()
+        while child.pid is not None:
+            await asyncio.sleep(_LOOK_S)
 
     async def _stopped(self, child: Child) -> None:
         if child.pid is not None and not await asyncio.to_thread(child.stop):

@@ -43,11 +43,11 @@ def test_a_partition_with_nothing_to_do_does_not_stand_still() -> None:
     assert watched({0: (20, 90), 1: (20, 90)}, waiting=False).stall_s(20.0) == 1.0
 
 
-def test_a_stall_counts_alone_only_where_no_other_fault_of_workers_or_broker_lasts() -> None:
+def test_a_stall_counts_alone_only_where_no_other_fault_of_workers_broker_or_backlog_lasts() -> None:
     watch = watched({1: (20, 27)})
     kill = struck(KILL, 20.0, 21.0)
     for other, alone in ((struck("snapshots SIGKILL", 22.0, 23.0, "snapshots"), True),
-                         (struck("worker SIGSTOP", 22.0, 30.0, "worker-2"), False),
+                         (struck("worker SIGSTOP", 22.0, 30.0, "worker-2"), False), (struck("backlog", 8.0, 15.0, "device"), False),
                          (struck("worker SIGTERM", 8.0, 14.0, "worker-2"), False), (struck("worker SIGTERM", 5.0, 10.0, "worker-2"), True)):
         assert [(one.stall_s, one.alone) for one in stalls(watch, [kill, other], KILL)] == [(7.0, alone)]
 

@@ -105,8 +105,9 @@ def stalls(watch: Watch, struck: Sequence[Struck], kind: str) -> list[Stall]:
         from_s = one.back_s if kind.startswith("broker") else one.began_s
         stall_s = watch.stall_s(from_s)
         until_s = from_s + max(stall_s, 1.0)
-        # A worker that was struck shortly before is still on its way back; snapshots and devices hold nobody up.
-        alone = not any(other is not one and other.fault.kind.startswith(("worker", "broker"))
+        # A worker that was struck shortly before is still on its way back, and two hours of batches in a few seconds take all the CPU there
+        # is; snapshots hold nobody up.
+        alone = not any(other is not one and other.fault.kind.startswith(("worker", "broker", "backlog"))
                         and other.began_s < until_s and other.back_s + ALONE_BEFORE_S > one.began_s + 0.5 for other in struck)
         found.append(Stall(one, stall_s, alone))
     return found

@@ -30,7 +30,8 @@ def run(*arguments: str) -> Result:
 
 def answered(*arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON answer of a command."""
-    result = run(*arguments, "--json")
+    role = ("--role", "privacy-officer") if arguments[0] in {"ask", "sql"} else ()
+    result = run(*arguments, *role, "--json")
     assert result.exit_code in (0, 1), result.output
     assert result.stdout, repr(result.exception)
     return result.exit_code, json.loads(result.stdout.splitlines()[-1])

@@ -10,10 +10,20 @@ import orjson
 
 from streams.events.record import StoredRecord
 from streams.lineage.tables import TABLES
+from streams.policy.load import load
 from streams.snapshots.writer import Writer
 
 T0_NS = 1_753_000_000_123_456_789
 Row = dict[str, Any]
+HOUSEHOLD = load("household")
+#: The row that lets a reader know what the policy of `tagged` events says.
+POLICY: Row = {"version": HOUSEHOLD.version, "name": HOUSEHOLD.name, "text": HOUSEHOLD.text, "published_ns": T0_NS}
+
+
+def tagged(kind: str = "imu", zone: str = "public", **columns: Any) -> Row:
+    """Columns of what the household policy tagged."""
+    label = HOUSEHOLD.label_of(kind, zone) or b""
+    return {"kind": kind, "zone": zone, "label": label.hex(), "policy_version": HOUSEHOLD.version, **columns}
 
 
 def row(table: str, **columns: Any) -> Row:

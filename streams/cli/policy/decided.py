@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from streams import limits
-from streams.cli.output import emit_facts, emit_json, emit_table, json_option, store_option
+from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option, store_option
 from streams.errors import InputError
 from streams.policy.explain import explain as explained
 from streams.policy.recheck import LOOKED_AT, SAID, Difference, Policies
 from streams.policy.recheck import recheck as rechecked
 from streams.queries import questions
+from streams.queries.role import Role
 from streams.queries.store import Store
 
 DIFFERENCES_SHOWN = 20
@@ -29,7 +30,7 @@ FROM shadow GROUP BY ALL ORDER BY events DESC, ALL"""
 
 def policies_in(store: Store) -> Policies:
     """All policies that the store keeps."""
-    return Policies(dict(store.sql("SELECT version, text FROM policies", limits.NUMBER_MAX).rows))
+    return Policies(store.policies)
 
 
 def distinct_decisions(store: Store) -> list[dict[str, Any]]:
@@ -40,23 +41,28 @@ def distinct_decisions(store: Store) -> list[dict[str, Any]]:
 @click.command("explain")
 @click.argument("identity", metavar="ID[@SINK]")
 @store_option
+@role_option
 @json_option
-def explain(identity: str, store: Path, as_json: bool) -> None:
+def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
     """Say why the decisions about event ID (such as g1/example/5, or g1/example/5@training-run) are what they are."""
     event, _, sink = identity.partition("@")
-    with Store.open(store) as opened:
+    with Store.open(store, role) as opened:
         policies = policies_in(opened)
         about = questions.decided(opened, event)
         rows = [row for row in about if not sink or row["sink"] == sink]
         if not rows:
             known = ", ".join(dict.fromkeys(row["sink"] for row in about)) or "none"
-            raise InputError(f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: {known}")
+            raise InputError(f"{identity}: epoch {opened.epoch} holds no such decision that {role} is shown; decisions about {event} are "
+                             f"at: {known}")
         answer: dict[str, Any] = {
             "id": event, "epoch": opened.epoch, "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
-            "declassified": _declassified(opened, policies, event, rows)}
+            "declassified": _declassified(opened, policies, event, rows),
+            "role": str(role), "hidden": dict(opened.sight.hidden) if opened.sight else {}}
+        opened.record(f"policy explain {identity}")
     if as_json:
         emit_json(answer)
         return
+    emit_hidden(answer["role"], answer["hidden"])
     emit_facts({"id": event, "epoch": answer["epoch"]})
     for one in answer["decisions"]:
         _say(one)

@@ -14,7 +14,7 @@ WITH given AS (
     FROM given JOIN edge_records ON parent_source = source AND parent_stream = stream AND parent_number = number
     WHERE operator = 'example'
 )
-SELECT generation, kind, label, policy_version, count(*) AS events FROM around JOIN event_records USING (source, stream, number) GROUP BY ALL
+SELECT generation, kind, zone, label, policy_version, wearer, count(*) AS events FROM around JOIN event_records USING (source, stream, number) GROUP BY ALL
 UNION ALL
-SELECT version, 'model', label, policy_version, 1 FROM models
+SELECT version, 'model', zone, label, policy_version, '', 1 FROM models
 ORDER BY ALL

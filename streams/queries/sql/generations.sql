@@ -7,6 +7,6 @@ WITH given AS (
         JOIN streams child ON child.source = e.child_source AND child.stream = e.child_stream AND child.kind = 'answer'
         JOIN streams parent ON parent.source = e.parent_source AND parent.stream = e.parent_stream AND parent.kind = 'model')
     GROUP BY ALL)
-SELECT m.source, m.stream, m.version, m.examples, m.wearers, m.accuracy, m.zone, m.policy_version, m.trained_ns, coalesce(g.answers, 0) AS answers
+SELECT m.source, m.stream, m.version, m.examples, m.wearers, m.accuracy, m.zone, m.label, m.policy_version, m.trained_ns, coalesce(g.answers, 0) AS answers
 FROM models m LEFT JOIN given g ON g.parent_source = m.source AND g.parent_stream = m.stream AND g.version = m.version
 ORDER BY m.source, m.stream, m.version

@@ -1,0 +1,125 @@
+"""Who asks, and what of the store the policies let that role see: reading lineage is a flow with a purpose, into the sink `ask:<role>`.
+
+Every row is judged by the policy that tagged it, as the store keeps it: by its zone and label. What has no zone, or a policy that the
+store does not hold, is shown to nobody whom this module does not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Literal, cast, get_args
+
+from streams.errors import InputError
+from streams.policy import label as lattice
+from streams.policy.load import parse
+from streams.policy.policy import Policy
+from streams.topology import EXPORT
+
+RoleName = Literal["analyst", "privacy-officer", "wearer"]
+#: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables without zones are for all.
+SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
+    "inputs": frozenset({"privacy-officer"}), "shadow": frozenset({"privacy-officer"}), "segments": frozenset({"privacy-officer"}),
+    "training_runs": frozenset({"privacy-officer", "analyst"})}
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role; for a wearer whose data it is about (a pseudonym); and whether the answer leaves the store as a file."""
+
+    name: RoleName
+    wearer: str = ""
+    exporting: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Role:
+        """Role by its name on the command line; InputError when it is none."""
+        name, colon, wearer = text.partition(":")
+        if name not in get_args(RoleName) or bool(colon and wearer) != (name == "wearer"):
+            raise InputError(f"role: found {text!r}, expected analyst, privacy-officer or wearer:ID (such as wearer:w1)")
+        return cls(cast("RoleName", name), wearer)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.wearer}" if self.wearer else self.name
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The sinks of a policy that what is shown crosses into: all of them must be allowed."""
+        return (f"ask:{self.name}", *((EXPORT,) if self.exporting else ()))
+
+
+@dataclass(eq=False)
+class Sight:
+    """What a role sees of one epoch; `policies` are the texts of all policy versions in it.
+
+    `hidden` counts what was kept back, by what it is; `restricted` are the zones marked restricted of what was shown.
+    """
+
+    role: Role
+    policies: Mapping[str, str]
+    hidden: dict[str, int] = field(default_factory=dict)
+    restricted: set[str] = field(default_factory=set)
+    _read: dict[str, Policy] = field(default_factory=dict)
+    _permitted: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+
+    def permits(self, version: str, zone: str, label: str) -> bool:
+        """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to the role.
+
+        Without a label it is judged by the strictest that the zone gives. What never came into a zone is shown to the privacy officer,
+        who answers for refusals, and to the wearer whose it is.
+        """
+        key = (version, zone, label)
+        if key not in self._permitted:
+            self._permitted[key] = self._judged(*key)
+        return self._permitted[key]
+
+    def _judged(self, version: str, zone: str, label: str) -> bool:
+        policy = self._policy(version)
+        if policy is None:
+            return False
+        if zone not in policy.zones_by_name:
+            return self.role.name != "analyst" and not self.role.exporting
+        packed = bytes.fromhex(label) or reduce(
+            lambda one, other: lattice.join([one, other]), (packed for (_, owner), packed in policy.labels.items() if owner == zone))
+        return all(policy.flow(zone, packed, sink).verdict == "allow" for sink in self.role.sinks)
+
+    def is_restricted(self, version: str, zone: str) -> bool:
+        """Whether reads of a zone are recorded."""
+        policy = self._policy(version)
+        return policy is not None and zone in policy.zones_by_name and policy.zones_by_name[zone].restricted
+
+    def owns(self, wearer: str, *, anybodys: bool) -> bool:
+        """Whether it is about the asking wearer, if a wearer asks; `anybodys`: what is about no one person counts as well."""
+        return self.role.name != "wearer" or wearer == self.role.wearer or (anybodys and not wearer)
+
+    def sees(self, row: Mapping[str, Any], table: str) -> bool:
+        """Whether a row with `policy_version, zone` and, where its table has them, `label, wearer` is shown."""
+        return (self.permits(row["policy_version"], row["zone"], row.get("label", ""))
+                and self.owns(row.get("wearer", ""), anybodys=table != "rejected"))
+
+    def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
+        """Return the rows that are shown; counts the others."""
+        shown = []
+        for row in rows:
+            if self.sees(row, table):
+                shown.append(row)
+                self.note(row["policy_version"], row["zone"])
+            else:
+                self.hide(table, 1)
+        return shown
+
+    def note(self, version: str, zone: str) -> None:
+        """Note that something of a zone is shown."""
+        if self.is_restricted(version, zone):
+            self.restricted.add(zone)
+
+    def hide(self, what: str, count: int) -> None:
+        """Count what is kept back."""
+        if count:
+            self.hidden[what] = self.hidden.get(what, 0) + count
+
+    def _policy(self, version: str) -> Policy | None:
+        if version not in self._read and version in self.policies:
+            self._read[version] = parse(self.policies[version], f"policy {version} of the store")
+        return self._read.get(version)

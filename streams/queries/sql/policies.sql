@@ -1,0 +1,2 @@
+-- Texts of the policies that decided.
+SELECT version, text FROM policies
