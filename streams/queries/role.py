@@ -77,7 +77,8 @@ class Sight:
     def _judged(self, version: str, zone: str, label: str) -> bool:
         policy = self._policy(version)
         if policy is None:
-            return False
+            # What nobody could read was refused under no policy at all.
+            return not version and self.role.name == "privacy-officer" and not self.role.exporting
         if zone not in policy.zones_by_name:
             return self.role.name != "analyst" and not self.role.exporting
         packed = bytes.fromhex(label) or reduce(

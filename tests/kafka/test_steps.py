@@ -218,7 +218,7 @@ async def test_a_producer_that_was_fenced_goes_without_a_traceback(caplog: pytes
 async def test_what_must_be_set_is_set(tmp_path: Path) -> None:
     app = agents.build_app("glasses", ToyCore("x"), "127.0.0.1:1", tmp_path)
     found = app.conf
-    assert (found.broker_session_timeout, found.broker_heartbeat_interval) == (6.0, 1.0)
+    assert (found.broker_session_timeout, found.broker_heartbeat_interval) == (6.0, 0.3)
     assert (found.web_enabled, found.topic_allow_declare, found.stream_wait_empty) == (False, False, False)
     assert found.consumer_auto_offset_reset == "none"
     assert limits.TRANSACTION_TIMEOUT_MS == 10_000

@@ -96,10 +96,11 @@ def test_a_refused_and_an_unconfigured_decision_are_explained(store: Path) -> No
     with Store.open(store) as opened:
         denied, refused = (opened.sql(f"SELECT source || '/' || stream || '/' || \"first\" FROM decisions WHERE {where} LIMIT 1").rows[0][0]
                            for where in ("sink = 'training-run' AND verdict = 'deny'", "verdict = 'unconfigured'"))
-    (one,) = answered("explain", f"{denied}@training-run", "--store", str(store))["decisions"]
+    officer = ("--role", "privacy-officer")
+    (one,) = answered("explain", f"{denied}@training-run", "--store", str(store), *officer)["decisions"]
     assert one["verdict"] == "deny"
     assert [sentence.split(":")[0] for sentence in one["would_change_it"]] == ["label the sink", "block", "declassify"]
-    (other,) = answered("explain", refused, "--store", str(store))["decisions"]
+    (other,) = answered("explain", refused, "--store", str(store), *officer)["decisions"]
     assert (other["verdict"], other["matched"]["consent_given"]) == ("unconfigured", False)
     assert any(sentence.startswith("with consent_given = true: allow") for sentence in other["would_change_it"])
 

@@ -52,8 +52,8 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
         rows = [row for row in about if not sink or row["sink"] == sink]
         if not rows:
             known = ", ".join(dict.fromkeys(row["sink"] for row in about)) or "none"
-            raise InputError(f"{identity}: epoch {opened.epoch} holds no such decision that {role} is shown; decisions about {event} are "
-                             f"at: {known}")
+            kept = f" (not shown to {role}: {opened.sight.hidden['decisions']})" if opened.sight and opened.sight.hidden else ""
+            raise InputError(f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: {known}{kept}")
         answer: dict[str, Any] = {
             "id": event, "epoch": opened.epoch, "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
             "declassified": _declassified(opened, policies, event, rows),
