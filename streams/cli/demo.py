@@ -145,7 +145,8 @@ def _report(store: Path, result: dict[str, Any], *, as_json: bool) -> None:
     questions = [["ask", "ancestors", latest[0][0]], ["ask", "why", latest[0][0]]] if latest else []
     questions += [["ask", "loop", learned[0][0]]] if learned else []
     for question in [*questions, ["ask", "missing"]]:
-        shown = [*question, "--store", str(store)]
+        # Who plays a demo answers for all of its data.
+        shown = [*question, "--role", "privacy-officer", "--store", str(store)]
         click.echo(f"\n$ sightline {' '.join(shown)}")
         sys.stdout.flush()
         subprocess.run([sys.executable, "-m", "streams.cli", *shown], check=False)
