@@ -130,10 +130,10 @@ def oracle(kind: str, place: str, people_near: str, *, minor_near: bool, consent
         return "unconfigured"
     near = people_near == "strangers" or minor_near
     if policy == "enterprise":
-        if near:
-            return "others-near"
         if kind == "ppg" or place == "clinic":
             return "health"
+        if near:
+            return "others-near"
         return {"home": "private-life", "cafe": "private-life", "work": "work", "street": "work"}.get(place, "unconfigured")
     if place == "clinic":
         return "health"
