@@ -82,7 +82,7 @@ def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]])
     with Store.open(store, role) as opened:
         answer = question(opened)
         opened.record(f"ask {context.info_name} {context.params.get('identity', '')}".rstrip())
-        return {**answer, "role": str(role), "hidden": dict(opened.sight.hidden) if opened.sight else {}}
+        return {**answer, "role": str(role), "hidden": opened.hidden}
 
 
 def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:

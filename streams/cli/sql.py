@@ -88,7 +88,7 @@ def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
     """Run one statement and print what it gives. The newest epoch is opened for each, since old ones are swept away."""
     with Store.open(store, role) as opened:
         found = opened.sql(text, rows)
-        epoch, hidden = opened.epoch, dict(opened.sight.hidden) if opened.sight else {}
+        epoch, hidden = opened.epoch, opened.hidden
     if mode == "json":
         emit_json({"epoch": epoch, "columns": found.columns, "rows": found.rows, "more": found.more, "role": str(role),
                    "hidden": hidden})

@@ -117,12 +117,12 @@ class Filtered:
 
 def _named(tree: object, views: frozenset[str]) -> Iterator[str]:
     """Yield the views that a serialized statement reads; InputError for any other table that is not its own, and for most functions."""
-    items = list(_items(tree))
-    own = {entry["key"].lower() for item in items for entry in (item.get("cte_map") or {}).get("map", ())}
+    found = list(items(tree))
+    own = {entry["key"].lower() for item in found for entry in (item.get("cte_map") or {}).get("map", ())}
     # A file can be named like a table: what a statement calls its own must not look like one.
     if odd := sorted(name for name in own if not _NAME.fullmatch(name) or name in views):
         raise InputError(f"sql: found {odd[0]!r} as the name of a part of the statement, expected a plain name that no view has")
-    for item in items:
+    for item in found:
         kind = item.get("type")
         if kind == "BASE_TABLE" or (kind == "SHOW_REF" and item.get("show_type") == "SHOW"):
             name = str(item.get("table_name", "")).lower()
@@ -139,7 +139,8 @@ def _named(tree: object, views: frozenset[str]) -> Iterator[str]:
                                  "the store's views and nothing else")
 
 
-def _items(tree: object) -> Iterator[dict[str, Any]]:
+def items(tree: object) -> Iterator[dict[str, Any]]:
+    """Yield every object of a serialized statement."""
     pending = [tree]
     while pending:
         item = pending.pop()

@@ -13,8 +13,8 @@ from typing import Any, Literal, cast, get_args
 
 from streams.errors import InputError
 from streams.policy import label as lattice
-from streams.policy.load import parse
 from streams.policy.policy import Policy
+from streams.policy.recheck import Policies
 from streams.topology import EXPORT
 
 RoleName = Literal["analyst", "privacy-officer", "wearer"]
@@ -60,8 +60,11 @@ class Sight:
     policies: Mapping[str, str]
     hidden: dict[str, int] = field(default_factory=dict)
     restricted: set[str] = field(default_factory=set)
-    _read: dict[str, Policy] = field(default_factory=dict)
+    _read: Policies = field(init=False)
     _permitted: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._read = Policies(self.policies)
 
     def permits(self, version: str, zone: str, label: str) -> bool:
         """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to the role.
@@ -121,6 +124,4 @@ class Sight:
             self.hidden[what] = self.hidden.get(what, 0) + count
 
     def _policy(self, version: str) -> Policy | None:
-        if version not in self._read and version in self.policies:
-            self._read[version] = parse(self.policies[version], f"policy {version} of the store")
-        return self._read.get(version)
+        return self._read.version(version) if version in self.policies else None

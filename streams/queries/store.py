@@ -15,7 +15,7 @@ import orjson
 from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.queries import reads
-from streams.queries.filtered import Filtered, quoted
+from streams.queries.filtered import Filtered, items, quoted
 from streams.queries.role import Role, Sight
 
 _SQL = Path(__file__).with_name("sql")
@@ -174,6 +174,11 @@ class Store:
         """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
         return list(rows) if self.sight is None else self.sight.sift(rows, table)
 
+    @property
+    def hidden(self) -> dict[str, int]:
+        """How much was kept back from the role so far, by what it is; empty without a role."""
+        return {} if self.sight is None else dict(self.sight.hidden)
+
     def record(self, question: str) -> None:
         """Record that `question` shows the role something of the restricted zones that `sight` noted; UnavailableError if it cannot."""
         if self.sight is not None:
@@ -214,16 +219,10 @@ class Store:
 
 def _nodes(tree: object) -> Iterator[str]:
     """Types of all query nodes in a serialized statement."""
-    pending = [tree]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            kind = item.get("type")
-            if isinstance(kind, str) and kind.endswith("_NODE"):
-                yield kind
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
+    for item in items(tree):
+        kind = item.get("type")
+        if isinstance(kind, str) and kind.endswith("_NODE"):
+            yield kind
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -45,7 +45,7 @@ def walk(store: Store, direction: Direction, start: Stream, number: int, stop_at
         following: dict[Stream, list[Interval]] = {}
         for origin, wanted in sorted(frontier.items()):
             for met in _one_hop(store, direction, origin, wanted, hop):
-                step = replace(met, numbers=tuple(_shown(store, met)))
+                step = _shown(store, met)
                 if not step.numbers:
                     continue
                 yield step
@@ -58,10 +58,10 @@ def walk(store: Store, direction: Direction, start: Stream, number: int, stop_at
             return
 
 
-def _shown(store: Store, step: Step) -> Sequence[Interval]:
-    """Numbers of a step that the store's role is shown: what it is not shown is not gone through either."""
+def _shown(store: Store, step: Step) -> Step:
+    """A step with the numbers that the store's role is shown: what it is not shown is not gone through either."""
     if store.sight is None:
-        return step.numbers
+        return step
     (source, stream), low, high = step.stream, step.numbers[0][0], step.numbers[-1][1]
     files = store.files_with("events", "own", source, stream, low, high)
     at = {"files": files, "source": source, "stream": stream, "low": low, "high": high}
@@ -73,7 +73,7 @@ def _shown(store: Store, step: Step) -> Sequence[Interval]:
             hidden += _runs(0, row["count"] - 1, row["first"], row["step"], 1)
     shown = subtract(step.numbers, union(hidden))
     store.sight.hide("events", size(step.numbers) - size(shown))
-    return shown
+    return replace(step, numbers=tuple(shown))
 
 
 def _one_hop(store: Store, direction: Direction, origin: Stream, wanted: Sequence[Interval], hop: int) -> Iterator[Step]:

@@ -57,7 +57,7 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
         answer: dict[str, Any] = {
             "id": event, "epoch": opened.epoch, "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
             "declassified": _declassified(opened, policies, event, rows),
-            "role": str(role), "hidden": dict(opened.sight.hidden) if opened.sight else {}}
+            "role": str(role), "hidden": opened.hidden}
         opened.record(f"policy explain {identity}")
     if as_json:
         emit_json(answer)
