@@ -37,18 +37,34 @@ class ForwardCore:
         del before, after
         return {}
 
-    async def process(self, state: None, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[None]:
+    async def process(
+        self, state: None, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[None]:
         """Forward the fetch."""
         del silent, poisoned
         target, partition = self._target, fetch.partition
-        return Outcome(state, [Outgoing(target, partition, record.key or b"", record.value, [*record.headers, *ADDED], record.timestamp)
-                               for record in fetch.records])
+        return Outcome(
+            state,
+            [
+                Outgoing(
+                    target,
+                    partition,
+                    record.key or b"",
+                    record.value,
+                    [*record.headers, *ADDED],
+                    record.timestamp,
+                )
+                for record in fetch.records
+            ],
+        )
 
 
 class ZonesCore(GlassesCore):
     """The first stage alone: decode, check, tag, lineage."""
 
-    async def process(self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[PartitionState]:
+    async def process(
+        self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[PartitionState]:
         """Run the zones stage."""
         del silent
         policy = self.tables.policies.version(self.tables.policies.current)
@@ -57,7 +73,9 @@ class ZonesCore(GlassesCore):
         place, stamp = (fetch.topic, fetch.partition), fetch.records[-1].timestamp
         records, values = records_of(step, policy, place)
         records += lineage_of(step, values, policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))
-        return Outcome(dataclasses.replace(state, devices={**state.devices, **devices}, own=known.own), records)
+        return Outcome(
+            dataclasses.replace(state, devices={**state.devices, **devices}, own=known.own), records
+        )
 
 
 class _OneZone(Policy):
@@ -80,5 +98,7 @@ class _OneZone(Policy):
 def without_lineage(tables: Tables) -> GlassesCore:
     """The pipeline with the same decoding, checks and outputs, but constant headers and no lineage."""
     policy = tables.policies.version(tables.policies.current)
-    constant = _OneZone(**{field.name: getattr(policy, field.name) for field in dataclasses.fields(policy) if field.init})
+    constant = _OneZone(
+        **{field.name: getattr(policy, field.name) for field in dataclasses.fields(policy) if field.init}
+    )
     return GlassesCore(Tables(Policies(constant), tables.models), lineage=False)

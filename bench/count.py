@@ -23,12 +23,26 @@ _PAUSE_S = 0.2
 
 async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()) -> None:
     """Create output topics whose records carry the time at which the broker appended them; `topics` give further configuration."""
-    configs: dict[str, Mapping[str, str]] = {**{name: {} for name in names}, **{topic.name: topic.config for topic in topics}}
+    configs: dict[str, Mapping[str, str]] = {
+        **{name: {} for name in names},
+        **{topic.name: topic.config for topic in topics},
+    }
     async with administering(broker) as admin:
-        await admin.create_topics([
-            NewTopic(name, PARTITIONS_DEFAULT, 1, topic_configs={
-                "max.message.bytes": str(limits.MESSAGE_BYTES_MAX), **config, "message.timestamp.type": "LogAppendTime"})
-            for name, config in configs.items()])
+        await admin.create_topics(
+            [
+                NewTopic(
+                    name,
+                    PARTITIONS_DEFAULT,
+                    1,
+                    topic_configs={
+                        "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
+                        **config,
+                        "message.timestamp.type": "LogAppendTime",
+                    },
+                )
+                for name, config in configs.items()
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +79,13 @@ class Output:
 
     async def __aenter__(self) -> Output:
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._broker, group_id=None, enable_auto_commit=False, auto_offset_reset="none",
-            isolation_level="read_committed", max_partition_fetch_bytes=2 * limits.MESSAGE_BYTES_MAX)
+            bootstrap_servers=self._broker,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=2 * limits.MESSAGE_BYTES_MAX,
+        )
         await self._consumer.start()
         self._consumer.assign(self._tps)
         self._begin = await self.ends()
@@ -89,11 +108,18 @@ class Output:
         """Read what is committed now."""
         ends = await self.ends()
         while short := [tp for tp, end in ends.items() if await self._consumer.position(tp) < end]:
-            for tp, some in (await self._consumer.getmany(*short, timeout_ms=200, max_records=limits.FETCH_RECORDS_MAX)).items():
-                self.records += [(tp.partition, record.timestamp, dict(record.headers).get("ce_id", b"")) for record in some]
+            for tp, some in (
+                await self._consumer.getmany(*short, timeout_ms=200, max_records=limits.FETCH_RECORDS_MAX)
+            ).items():
+                self.records += [
+                    (tp.partition, record.timestamp, dict(record.headers).get("ce_id", b""))
+                    for record in some
+                ]
 
 
-async def count(output: Output, wanted: Collection[bytes], parts: Sequence[Part], broker_pid: int | None, timeout_s: float) -> Counted:
+async def count(
+    output: Output, wanted: Collection[bytes], parts: Sequence[Part], broker_pid: int | None, timeout_s: float
+) -> Counted:
     """Wait until every id of `wanted` has come from the subject's processes.
 
     TimeoutError when that does not happen within `timeout_s` seconds, or one of them ends.
@@ -119,9 +145,17 @@ async def count(output: Output, wanted: Collection[bytes], parts: Sequence[Part]
     times = [at_ms for _, at_ms, _ in output.records if at_ms <= end_ms]
     since = [sample for sample in used if sample[0]]
     checksum = xxhash.xxh3_64_hexdigest(b"\n".join(sorted(ids)))
-    return Counted(len(ids), round(rate(times), 1), round(first_s, 2), len(ours) - len(ids), checksum,
-                   round(_slope([one[0] for one in since], [one[1] for one in since]) * 1e6, 1),
-                   round(_slope([one[0] for one in since], [one[2] for one in since]) * 1e6, 1), used[-1][1], used[-1][2])
+    return Counted(
+        len(ids),
+        round(rate(times), 1),
+        round(first_s, 2),
+        len(ours) - len(ids),
+        checksum,
+        round(_slope([one[0] for one in since], [one[1] for one in since]) * 1e6, 1),
+        round(_slope([one[0] for one in since], [one[2] for one in since]) * 1e6, 1),
+        used[-1][1],
+        used[-1][2],
+    )
 
 
 def missing_from(output: Output, wanted: Collection[bytes]) -> set[bytes]:

@@ -30,9 +30,29 @@ async def rest(directory: Path, seconds: float) -> dict[str, Rows]:
         made.work()
         made.write_store()
         await made.ready()
-        made.parts["device"] = start("device", (
-            "device_sim", "run", "--to", "kafka", "--broker", made.broker.address, "--journal", str(directory / "journal"), "--speed", "1",
-            "--scenario", "commute", "--devices", "2", "--no-faults", "--duration-s", str(seconds + 4 * _REST_SKIP_S)), directory)
+        made.parts["device"] = start(
+            "device",
+            (
+                "device_sim",
+                "run",
+                "--to",
+                "kafka",
+                "--broker",
+                made.broker.address,
+                "--journal",
+                str(directory / "journal"),
+                "--speed",
+                "1",
+                "--scenario",
+                "commute",
+                "--devices",
+                "2",
+                "--no-faults",
+                "--duration-s",
+                str(seconds + 4 * _REST_SKIP_S),
+            ),
+            directory,
+        )
         await asyncio.sleep(_REST_SKIP_S)
         before, sent, began_s = made.cpu_s(), await _captured(made.broker.address), clock.monotonic_s()
         await asyncio.sleep(seconds)
@@ -41,8 +61,12 @@ async def rest(directory: Path, seconds: float) -> dict[str, Rows]:
         cores = {name: (now_s - before[name]) / passed_s for name, now_s in made.cpu_s().items()}
         per_s = (await _captured(made.broker.address) - sent) / passed_s
     rows = [{"process": name, "cores": round(used, 3)} for name, used in cores.items()]
-    return {f"At rest: in real time {per_s:.0f} batches/s, as of one device with all its sensors (bar: all together ≤ 0.6 core)": [
-        *rows, {"process": "all", "cores": round(sum(cores.values()), 3)}]}
+    return {
+        f"At rest: in real time {per_s:.0f} batches/s, as of one device with all its sensors (bar: all together ≤ 0.6 core)": [
+            *rows,
+            {"process": "all", "cores": round(sum(cores.values()), 3)},
+        ]
+    }
 
 
 async def _captured(broker: str) -> int:
@@ -73,10 +97,24 @@ async def stalls(directory: Path, say: Say) -> dict[str, Rows]:
             made.check()
             pacing.cancel()
             await output.read()
-    times = [sorted(at_ms for partition, at_ms, _ in output.records if partition == wanted) for wanted in range(PARTITIONS_DEFAULT)]
-    return {"Stalls: longest time without output of a partition": [
-        {"after": "SIGKILL of one of two workers", "seconds": _longest_s(times, worker_ms, worker_ms + int(_WATCH_S * 1000)), "bar": 10},
-        {"after": "the broker accepts connections again", "seconds": _first_s(times, broker_ms), "bar": 15}]}
+    times = [
+        sorted(at_ms for partition, at_ms, _ in output.records if partition == wanted)
+        for wanted in range(PARTITIONS_DEFAULT)
+    ]
+    return {
+        "Stalls: longest time without output of a partition": [
+            {
+                "after": "SIGKILL of one of two workers",
+                "seconds": _longest_s(times, worker_ms, worker_ms + int(_WATCH_S * 1000)),
+                "bar": 10,
+            },
+            {
+                "after": "the broker accepts connections again",
+                "seconds": _first_s(times, broker_ms),
+                "bar": 15,
+            },
+        ]
+    }
 
 
 def _longest_s(times: list[list[int]], from_ms: int, to_ms: int) -> float:
@@ -90,4 +128,10 @@ def _longest_s(times: list[list[int]], from_ms: int, to_ms: int) -> float:
 
 def _first_s(times: list[list[int]], from_ms: int) -> float:
     """Time until the last partition had its first output after an instant; infinite when one had none."""
-    return max(min((at_ms - from_ms for at_ms in some if at_ms > from_ms), default=float("inf")) for some in times) / 1000
+    return (
+        max(
+            min((at_ms - from_ms for at_ms in some if at_ms > from_ms), default=float("inf"))
+            for some in times
+        )
+        / 1000
+    )

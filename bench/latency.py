@@ -36,9 +36,13 @@ async def latency(directory: Path, memory_minutes: float, say: Say) -> dict[str,
             say(f"sustained with the snapshots writer: {sustained:,.0f} batches/s")
             levels = [await _level(made, load, visible, share, sustained) for share in SHARES]
             memory = await _memory(made, load, 0.9 * sustained, memory_minutes) if memory_minutes else []
-    tables = {f"Sent to visible in a published epoch ({sustained:,.0f} batches/s sustained; bar: p99 ≤ 1 s at half of it)": levels}
+    tables = {
+        f"Sent to visible in a published epoch ({sustained:,.0f} batches/s sustained; bar: p99 ≤ 1 s at half of it)": levels
+    }
     if memory:
-        tables[f"Resident memory over {memory_minutes:g} minutes at nine tenths of that (bar: worker ≤ 300 MB, flat)"] = memory
+        tables[
+            f"Resident memory over {memory_minutes:g} minutes at nine tenths of that (bar: worker ≤ 300 MB, flat)"
+        ] = memory
     return tables
 
 
@@ -66,11 +70,23 @@ async def _level(made: Rig, load: Load, visible: Visible, share: float, sustaine
     await visible.reach(load.sent, made)
     with Store.open(made.store) as store:
         rows = store.sql(_EVENTS.format(after=after), limit=load.sent).rows
-    late_s = np.array([(visible.seen_ns[epoch] - load.sent_ns[source, at]) / 1e9
-                       for source, first, count, epoch in rows for at in numbers(first, count) if (source, at) in load.sent_ns])
+    late_s = np.array(
+        [
+            (visible.seen_ns[epoch] - load.sent_ns[source, at]) / 1e9
+            for source, first, count, epoch in rows
+            for at in numbers(first, count)
+            if (source, at) in load.sent_ns
+        ]
+    )
     p50, p99, most = np.quantile(late_s, [0.5, 0.99, 1.0])
-    return {"of the sustainable rate": f"{share:.0%}", "batches/s": round(share * sustained), "batches": len(late_s),
-            "p50 s": round(float(p50), 3), "p99 s": round(float(p99), 3), "max s": round(float(most), 3)}
+    return {
+        "of the sustainable rate": f"{share:.0%}",
+        "batches/s": round(share * sustained),
+        "batches": len(late_s),
+        "p50 s": round(float(p50), 3),
+        "p99 s": round(float(p99), 3),
+        "max s": round(float(most), 3),
+    }
 
 
 async def _memory(made: Rig, load: Load, per_s: float, minutes: float) -> Rows:
@@ -92,6 +108,13 @@ async def _memory(made: Rig, load: Load, per_s: float, minutes: float) -> Rows:
         late = [(at_min, rss[name]) for at_min, rss in sampled if at_min > minutes / 5]
         slope = linear_regression(*zip(*late, strict=True)).slope if len(late) > 2 else float("nan")
         values = [rss[name] for _, rss in sampled]
-        rows.append({"process": name, "MB at the start": round(values[0]), "at the end": round(values[-1]), "at most": round(max(values)),
-                     "slope MB/minute": round(slope, 2)})
+        rows.append(
+            {
+                "process": name,
+                "MB at the start": round(values[0]),
+                "at the end": round(values[-1]),
+                "at most": round(max(values)),
+                "slope MB/minute": round(slope, 2),
+            }
+        )
     return rows

@@ -23,7 +23,9 @@ RECORDING = "classyglass-user17"
 #: Capture times end this long ago: young enough that Kafka keeps them, old enough that none lies in the future.
 AGE_NS = 3_600_000_000_000
 _SAMPLE_NS = 10_000_000
-_CONTEXT = Context(place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1)
+_CONTEXT = Context(
+    place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1
+)
 _PACKED = 500
 _HELD_MAX_MS = 300_000
 
@@ -48,13 +50,29 @@ def batches(first: int, number: int, start_ns: int, device_count: int = DEVICES)
     found = samples(RECORDING)
     rows = found.about.rows // EVENTS_PER_BATCH
     names = devices(device_count)
-    cut = [{name: values[row * EVENTS_PER_BATCH:(row + 1) * EVENTS_PER_BATCH].tolist() for name, values in found.columns.items()}
-           for row in range(rows)]
+    cut = [
+        {
+            name: values[row * EVENTS_PER_BATCH : (row + 1) * EVENTS_PER_BATCH].tolist()
+            for name, values in found.columns.items()
+        }
+        for row in range(rows)
+    ]
     for at in range(first, first + number):
         turn = at // device_count
         run = Run(turn * EVENTS_PER_BATCH, 1, EVENTS_PER_BATCH)
-        yield Batch("imu", names[at % device_count], f"w{at % device_count}", "s1", "imu-right", run, start_ns + run.first * _SAMPLE_NS,
-                    _SAMPLE_NS, found.about.origin, _CONTEXT, cut[turn % rows])
+        yield Batch(
+            "imu",
+            names[at % device_count],
+            f"w{at % device_count}",
+            "s1",
+            "imu-right",
+            run,
+            start_ns + run.first * _SAMPLE_NS,
+            _SAMPLE_NS,
+            found.about.origin,
+            _CONTEXT,
+            cut[turn % rows],
+        )
 
 
 class Sender:
@@ -67,9 +85,15 @@ class Sender:
 
     def __init__(self, broker: str, topic: str, held: str = "") -> None:
         self._topic, self._held = topic, held
-        self._producer = AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, compression_type="zstd",
-                                          transactional_id=held or None, transaction_timeout_ms=_HELD_MAX_MS,
-                                          max_batch_size=limits.MESSAGE_BYTES_MAX, max_request_size=limits.MESSAGE_BYTES_MAX)
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=broker,
+            enable_idempotence=True,
+            compression_type="zstd",
+            transactional_id=held or None,
+            transaction_timeout_ms=_HELD_MAX_MS,
+            max_batch_size=limits.MESSAGE_BYTES_MAX,
+            max_request_size=limits.MESSAGE_BYTES_MAX,
+        )
 
     async def __aenter__(self) -> Sender:
         await self._producer.start()
@@ -91,16 +115,27 @@ class Sender:
             partition = partition_of(batch.source, PARTITIONS_DEFAULT)
             if partition not in packed:
                 packed[partition] = self._producer.create_batch()
-            added = packed[partition].append(timestamp=batch.t0_ns // 1_000_000, key=batch.source.encode(), value=encode(batch),
-                                             headers=envelope(batch))
+            added = packed[partition].append(
+                timestamp=batch.t0_ns // 1_000_000,
+                key=batch.source.encode(),
+                value=encode(batch),
+                headers=envelope(batch),
+            )
             if added is None:
-                raise ValueError(f"more than {limits.MESSAGE_BYTES_MAX} bytes for one partition at once; hand over fewer batches")
+                raise ValueError(
+                    f"more than {limits.MESSAGE_BYTES_MAX} bytes for one partition at once; hand over fewer batches"
+                )
         for builder in packed.values():
             builder.close()
-        return [await self._producer.send_batch(builder, self._topic, partition=partition) for partition, builder in packed.items()]
+        return [
+            await self._producer.send_batch(builder, self._topic, partition=partition)
+            for partition, builder in packed.items()
+        ]
 
 
-async def fill(sender: Sender, number: int, start_ns: int, device_count: int = DEVICES) -> Mapping[int, list[bytes]]:
+async def fill(
+    sender: Sender, number: int, start_ns: int, device_count: int = DEVICES
+) -> Mapping[int, list[bytes]]:
     """Write the first `number` batches of the load; return their ids by partition, in order, once all are acknowledged."""
     ids: dict[int, list[bytes]] = {}
     load = batches(0, number, start_ns, device_count)

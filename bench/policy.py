@@ -40,21 +40,32 @@ def policy(number: int) -> dict[str, Rows]:
     some = list(batches(0, number, clock.now_ns() - AGE_NS - span_ns(number)))
     rows: Rows = []
     for name, decide in subjects(household).items():
-        mine = some[:max(int(number * _SHARES[name]), 20)]
+        mine = some[: max(int(number * _SHARES[name]), 20)]
         decide(mine[:20])
         spent_us = min(_timed(decide, mine) for _ in range(3)) / len(mine) * 1e6
-        rows.append({"subject": name, "µs a batch": round(spent_us, 2), "µs an event": round(spent_us / EVENTS_PER_BATCH, 3)})
+        rows.append(
+            {
+                "subject": name,
+                "µs a batch": round(spent_us, 2),
+                "µs an event": round(spent_us / EVENTS_PER_BATCH, 3),
+            }
+        )
     for row in rows:
         row["times Sightline"] = round(row["µs a batch"] / rows[0]["µs a batch"], 1)
     said = "bars: load ≤ 1 s, decisions ≤ 1.5 times the small one's, ≤ 50 MB more"
-    return {f"Tag and two flow decisions of a batch of {EVENTS_PER_BATCH} samples in one zone (bar: ≤ 4 µs a batch)": rows,
-            f"A policy of {RULES:,} rules and {ZONES} zones ({said})": large(some)}
+    return {
+        f"Tag and two flow decisions of a batch of {EVENTS_PER_BATCH} samples in one zone (bar: ≤ 4 µs a batch)": rows,
+        f"A policy of {RULES:,} rules and {ZONES} zones ({said})": large(some),
+    }
 
 
 def subjects(made: Policy) -> dict[str, Decide]:
     """What decides, by name; each says for every batch whether it may pass."""
-    found: dict[str, Decide] = {"sightline": lambda some: pipeline(made, some), "CEL, every batch": by_cel(made, 1),
-                                "CEL, every event": by_cel(made, EVENTS_PER_BATCH)}
+    found: dict[str, Decide] = {
+        "sightline": lambda some: pipeline(made, some),
+        "CEL, every batch": by_cel(made, 1),
+        "CEL, every event": by_cel(made, EVENTS_PER_BATCH),
+    }
     if importlib.util.find_spec("cedarpy") is not None:
         found["Cedar, every batch"] = by_cedar(made)
     return found
@@ -80,7 +91,11 @@ def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
             stretch = stretches[batch.source] = Stretch(SINKS, made, step)
         consent = known.of(batch.wearer_id, batch.consent, batch.position, batch.t0_ns)
         tag = made.tag_of(batch.kind, batch.stream, batch.context, consent)
-        passed.append(not stretch.refused(Run(batch, tag.zone, tag.label, tag.rule, tag.attributes, batch.consent, consent)))
+        passed.append(
+            not stretch.refused(
+                Run(batch, tag.zone, tag.label, tag.rule, tag.attributes, batch.consent, consent)
+            )
+        )
     for stretch in stretches.values():
         stretch.close()
     return passed
@@ -90,16 +105,24 @@ def by_cel(made: Policy, times: int) -> Decide:
     """The policy's own conditions, asked `times` times a batch: zones from the highest rank down, then each sink and requirement."""
     zones = [(zone, cel.compile(zone.condition.text)) for zone in made.zones]
     may = cel.compile("purpose in purposes && region in regions")
-    requirements = [(cel.compile(rule.when.text if rule.when else "true"), cel.compile(rule.require.text)) for rule in made.requirements]
-    facts = {(zone.name, sink): made.facts(zone.name, made.labels["imu", zone.name], made.sinks[sink])
-             for zone in made.zones for sink in SINKS}
+    requirements = [
+        (cel.compile(rule.when.text if rule.when else "true"), cel.compile(rule.require.text))
+        for rule in made.requirements
+    ]
+    facts = {
+        (zone.name, sink): made.facts(zone.name, made.labels["imu", zone.name], made.sinks[sink])
+        for zone in made.zones
+        for sink in SINKS
+    }
 
     def passes(batch: Batch) -> bool:
         asked = _attributes(batch)._asdict()
         zone = next((zone.name for zone, program in zones if program.execute(asked)), "")
         for sink in SINKS:
             said = facts[zone, sink]
-            if not may.execute(said) or any(when.execute(said) and not require.execute(said) for when, require in requirements):
+            if not may.execute(said) or any(
+                when.execute(said) and not require.execute(said) for when, require in requirements
+            ):
                 return False
         return True
 
@@ -123,14 +146,27 @@ def by_cedar(made: Policy) -> Decide:
         for sink in SINKS:
             if made.flow(zone.name, made.labels["imu", zone.name], sink, CLAIMED_CONSENT).passed:
                 others = "".join(f" && !({one})" for one in higher)
-                texts.append(f'permit(principal, action, resource == Sink::"{sink}") when {{ ({own}){others} }};')
+                texts.append(
+                    f'permit(principal, action, resource == Sink::"{sink}") when {{ ({own}){others} }};'
+                )
         higher.append(own)
     parsed = cedarpy.PolicySet.from_str("\n".join(texts))
 
     def passes(batch: Batch) -> bool:
         asked = _attributes(batch)._asdict()
-        return all(cedarpy.is_authorized({"principal": f'Device::"{batch.source}"', "action": 'Action::"enter"',
-                                          "resource": f'Sink::"{sink}"', "context": asked}, parsed, []).allowed for sink in SINKS)
+        return all(
+            cedarpy.is_authorized(
+                {
+                    "principal": f'Device::"{batch.source}"',
+                    "action": 'Action::"enter"',
+                    "resource": f'Sink::"{sink}"',
+                    "context": asked,
+                },
+                parsed,
+                [],
+            ).allowed
+            for sink in SINKS
+        )
 
     return lambda some: [passes(batch) for batch in some]
 
@@ -144,13 +180,18 @@ def _cedar(text: str) -> str:
 def large_text(rules: int = RULES, zones: int = ZONES) -> str:
     """Household with `zones` zones and so many requirements that there are `rules` rules in all; none of them touches the load."""
     text = load("household").text
-    streams = "".join(f'[[zones]]\nname = "room-{at}"\nrank = {1000 + at}\nwhen = "consent_given && stream == \'room-{at}\'"\n'
-                      'mode = "enforcing"\nsubjects = ["wearer"]\npurposes = ["dpv:LegalCompliance"]\nregions = ["household"]\n'
-                      'retention = "day"\nreason = "A room of its own."\n\n' for at in range(zones - len(load("household").zones)))
+    streams = "".join(
+        f'[[zones]]\nname = "room-{at}"\nrank = {1000 + at}\nwhen = "consent_given && stream == \'room-{at}\'"\n'
+        'mode = "enforcing"\nsubjects = ["wearer"]\npurposes = ["dpv:LegalCompliance"]\nregions = ["household"]\n'
+        'retention = "day"\nreason = "A room of its own."\n\n'
+        for at in range(zones - len(load("household").zones))
+    )
     words = ("risk == 'high'", "region == 'eu'", "purpose == 'ai:ModelTraining'")
-    many = "".join(f'[[requirements]]\nname = "rule-{at}"\nabout = "House rule {at}."\n'
-                   f'when = "\'pd:Health\' in categories && retention_days > {at % 30}"\nrequire = "!({words[at % 3]})"\n\n'
-                   for at in range(rules - zones))
+    many = "".join(
+        f'[[requirements]]\nname = "rule-{at}"\nabout = "House rule {at}."\n'
+        f'when = "\'pd:Health\' in categories && retention_days > {at % 30}"\nrequire = "!({words[at % 3]})"\n\n'
+        for at in range(rules - zones)
+    )
     before, mark, after = text.partition("[[sinks]]")
     return before + streams + many + mark + after
 
@@ -165,10 +206,17 @@ def large(some: Sequence[Batch]) -> Rows:
     for one in (small, made):
         pipeline(one, some[:20])
     ratio = min(_timed(lambda batches, of=made: pipeline(of, batches), some) for _ in range(3)) / min(  # type: ignore[misc]
-        _timed(lambda batches: pipeline(small, batches), some) for _ in range(3))
-    return [{"what": "load", "value": f"{load_s:.2f} s"}, {"what": "decisions, of the small one's time", "value": f"{ratio:.2f}"},
-            {"what": "first decision of a new label at a sink", "value": f"{_first_us(made):,.0f} µs"},
-            {"what": "memory beyond the small one", "value": f"{_memory_mb('large') - _memory_mb('small'):.0f} MB"}]
+        _timed(lambda batches: pipeline(small, batches), some) for _ in range(3)
+    )
+    return [
+        {"what": "load", "value": f"{load_s:.2f} s"},
+        {"what": "decisions, of the small one's time", "value": f"{ratio:.2f}"},
+        {"what": "first decision of a new label at a sink", "value": f"{_first_us(made):,.0f} µs"},
+        {
+            "what": "memory beyond the small one",
+            "value": f"{_memory_mb('large') - _memory_mb('small'):.0f} MB",
+        },
+    ]
 
 
 def _first_us(made: Policy) -> float:
@@ -181,8 +229,13 @@ def _first_us(made: Policy) -> float:
 
 def _memory_mb(which: str) -> float:
     """Memory of a process that has loaded one policy and decided a little."""
-    result = subprocess.run([sys.executable, "-m", "bench.policy", which], capture_output=True, text=True, check=True,
-                            cwd=POLICIES.parents[2])
+    result = subprocess.run(
+        [sys.executable, "-m", "bench.policy", which],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=POLICIES.parents[2],
+    )
     return float(result.stdout)
 
 

@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[1]
 def start(name: str, arguments: Iterable[str], directory: Path) -> Part:
     """Start `python -m ARGUMENTS` in `directory`, where it keeps what it keeps and its log is."""
     # The bench is no part of the installed package, and the process runs in a directory of its own.
-    return Part.spawn(name, list(arguments), directory / f"{name}.log", cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return Part.spawn(
+        name,
+        list(arguments),
+        directory / f"{name}.log",
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def _family(pid: int) -> list[Any]:

@@ -33,16 +33,24 @@ async def prepared(broker: str, batches: int, read_ahead: int = READ_AHEAD_BATCH
     whole = batches + read_ahead
     async with Sender(broker, CAPTURED) as sender:
         ids = await fill(sender, whole, clock.now_ns() - AGE_NS - span_ns(whole))
-    return {partition: some[:len(some) * batches // whole] for partition, some in ids.items()}
+    return {partition: some[: len(some) * batches // whole] for partition, some in ids.items()}
 
 
 def part_of(ids: Ids, share: float) -> frozenset[bytes]:
     """Ids of the first batches of each partition."""
-    return frozenset(one for some in ids.values() for one in some[:max(1, round(len(some) * share))])
+    return frozenset(one for some in ids.values() for one in some[: max(1, round(len(some) * share))])
 
 
-async def race(broker: EmbeddedBroker, directory: Path, ids: Ids, subjects: Sequence[Subject], rounds: int, say: Say, *,
-               warm: bool = True) -> dict[str, list[Counted]]:
+async def race(
+    broker: EmbeddedBroker,
+    directory: Path,
+    ids: Ids,
+    subjects: Sequence[Subject],
+    rounds: int,
+    say: Say,
+    *,
+    warm: bool = True,
+) -> dict[str, list[Counted]]:
     """Let every subject work off the load, `rounds` times; two of them once before, uncounted, when `warm`."""
     counted: dict[str, list[Counted]] = {subject.name: [] for subject in subjects}
     for subject in (AIOKAFKA, TRANSPORT) if warm else ():
@@ -53,12 +61,16 @@ async def race(broker: EmbeddedBroker, directory: Path, ids: Ids, subjects: Sequ
         for subject in (*subjects[at:], *subjects[:at]):
             found = await _one(subject, broker, directory, part_of(ids, subject.share), number)
             counted[subject.name].append(found)
-            say(f"round {number + 1}  {subject.name:10} {found.batches_per_s:>8,.0f} batches/s   CPU a batch {found.cpu_us:>6.1f} µs, "
-                f"broker {found.broker_cpu_us:.1f} µs")
+            say(
+                f"round {number + 1}  {subject.name:10} {found.batches_per_s:>8,.0f} batches/s   CPU a batch {found.cpu_us:>6.1f} µs, "
+                f"broker {found.broker_cpu_us:.1f} µs"
+            )
     return counted
 
 
-async def _one(subject: Subject, broker: EmbeddedBroker, directory: Path, wanted: frozenset[bytes], number: int) -> Counted:
+async def _one(
+    subject: Subject, broker: EmbeddedBroker, directory: Path, wanted: frozenset[bytes], number: int
+) -> Counted:
     if subject.own_target:
         await create(broker.address, [subject.target(number)])
     async with Output(broker.address, subject.target(number)) as output:
@@ -68,8 +80,10 @@ async def _one(subject: Subject, broker: EmbeddedBroker, directory: Path, wanted
         except TimeoutError:
             code = part.process.poll()
             what = f"ran for {TIMEOUT_S:.0f} s" if code is None else f"ended with code {code}"
-            raise click.ClickException(f"{subject.name} {what}; {len(missing_from(output, wanted)):,} of {len(wanted):,} batches are "
-                                       f"missing from its output: {part.last_line()}") from None
+            raise click.ClickException(
+                f"{subject.name} {what}; {len(missing_from(output, wanted)):,} of {len(wanted):,} batches are "
+                f"missing from its output: {part.last_line()}"
+            ) from None
         finally:
             await asyncio.to_thread(part.stop)
 
@@ -81,11 +95,21 @@ def summary(subjects: Sequence[Subject], counted: Mapping[str, Sequence[Counted]
 
 def _summary(subject: Subject, counted: Sequence[Counted]) -> dict[str, Any]:
     rates = [one.batches_per_s for one in counted]
-    return {"does": subject.does, "delivery": subject.delivery, "batches_per_s": median(rates),
-            "events_per_s": round(median(rates) * EVENTS_PER_BATCH), "lowest": min(rates), "highest": max(rates), "rounds": rates,
-            "cpu_us": median(one.cpu_us for one in counted), "broker_cpu_us": median(one.broker_cpu_us for one in counted),
-            "first_output_s": [one.first_s for one in counted], "repeated": sum(one.repeated for one in counted),
-            "batches": [one.batches for one in counted], "checksums": [one.checksum for one in counted]}
+    return {
+        "does": subject.does,
+        "delivery": subject.delivery,
+        "batches_per_s": median(rates),
+        "events_per_s": round(median(rates) * EVENTS_PER_BATCH),
+        "lowest": min(rates),
+        "highest": max(rates),
+        "rounds": rates,
+        "cpu_us": median(one.cpu_us for one in counted),
+        "broker_cpu_us": median(one.broker_cpu_us for one in counted),
+        "first_output_s": [one.first_s for one in counted],
+        "repeated": sum(one.repeated for one in counted),
+        "batches": [one.batches for one in counted],
+        "checksums": [one.checksum for one in counted],
+    }
 
 
 def ratios(counted: Mapping[str, Sequence[Counted]]) -> list[dict[str, Any]]:
@@ -94,7 +118,17 @@ def ratios(counted: Mapping[str, Sequence[Counted]]) -> list[dict[str, Any]]:
     for bar in BARS:
         ours, theirs = counted.get(bar.subject.name), counted.get(bar.over.name)
         if ours and theirs:
-            ratio = median(one.batches_per_s / max(other.batches_per_s, 1e-9) for one, other in zip(ours, theirs, strict=True))
-            found.append({"subject": bar.subject.name, "over": bar.over.name, "ratio": round(ratio, 2), "least": bar.least,
-                          "reached": ratio >= bar.least})
+            ratio = median(
+                one.batches_per_s / max(other.batches_per_s, 1e-9)
+                for one, other in zip(ours, theirs, strict=True)
+            )
+            found.append(
+                {
+                    "subject": bar.subject.name,
+                    "over": bar.over.name,
+                    "ratio": round(ratio, 2),
+                    "least": bar.least,
+                    "reached": ratio >= bar.least,
+                }
+            )
     return found

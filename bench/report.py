@@ -23,22 +23,40 @@ from streams.kafka.jars import KAFKA_VERSION
 from streams.topology import PARTITIONS_DEFAULT
 
 RESULTS = Path(__file__).parent / "results"
-_VERSIONS_OF = ("faust-streaming", "aiokafka", "orjson", "numpy", "duckdb", "quixstreams", "bytewax", "confluent-kafka", "cedarpy",
-                "common-expression-language")
+_VERSIONS_OF = (
+    "faust-streaming",
+    "aiokafka",
+    "orjson",
+    "numpy",
+    "duckdb",
+    "quixstreams",
+    "bytewax",
+    "confluent-kafka",
+    "cedarpy",
+    "common-expression-language",
+)
 _CAPTION = (
     "Batches of {events} IMU samples of {recording}, {devices} devices, {partitions} partitions; one process a subject, one subject at "
     "a time; broker on the same {cores} cores. Counted: committed output, read back once it is there; the rate is the slope of its "
     "number over the time at which the broker appended it. Median of {rounds} interleaved rounds; ratios are medians of the ratios "
-    "within a round. Work: {work}. No snapshots writer runs.")
+    "within a round. Work: {work}. No snapshots writer runs."
+)
 
 
 def machine() -> dict[str, Any]:
     """Versions, cores, memory, commit, load: what figures are worth nothing without."""
     at = datetime.datetime.fromtimestamp(clock.now_ns() / 1e9, tz=datetime.UTC)
-    return {"date": at.strftime("%Y-%m-%dT%H%MZ"), "commit": _git("rev-parse", "--short", "HEAD"),
-            "changed": bool(_git("status", "--porcelain", "--untracked-files=no")), "python": platform.python_version(),
-            "machine": platform.machine(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2),
-            "memory_gb": round(psutil.virtual_memory().total / 1e9), "versions": {"kafka": KAFKA_VERSION, **_versions()}}
+    return {
+        "date": at.strftime("%Y-%m-%dT%H%MZ"),
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "versions": {"kafka": KAFKA_VERSION, **_versions()},
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -52,7 +70,9 @@ def _versions() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    ).stdout.strip()
 
 
 def keep(result: Mapping[str, Any]) -> Path:
@@ -74,22 +94,57 @@ def equal_work(subjects: Mapping[str, Mapping[str, Any]]) -> bool:
 def show(result: Mapping[str, Any]) -> None:
     """Print the race as one table, then what else was measured."""
     subjects = result["subjects"]
-    rows = [(name, one["does"], one["delivery"], f"{one['batches_per_s']:,.0f}", f"{one['events_per_s']:,}",
-             f"{one['lowest']:,.0f} … {one['highest']:,.0f}", _cost(one),
-             ", ".join(_ratio(ratio) for ratio in result["ratios"] if ratio["subject"] == name))
-            for name, one in subjects.items()]
-    emit_table(("subject", "does", "delivery", "batches/s", "events/s", "lowest … highest", "CPU µs a batch + broker's", "ratios (bar)"),
-               rows)
+    rows = [
+        (
+            name,
+            one["does"],
+            one["delivery"],
+            f"{one['batches_per_s']:,.0f}",
+            f"{one['events_per_s']:,}",
+            f"{one['lowest']:,.0f} … {one['highest']:,.0f}",
+            _cost(one),
+            ", ".join(_ratio(ratio) for ratio in result["ratios"] if ratio["subject"] == name),
+        )
+        for name, one in subjects.items()
+    ]
+    emit_table(
+        (
+            "subject",
+            "does",
+            "delivery",
+            "batches/s",
+            "events/s",
+            "lowest … highest",
+            "CPU µs a batch + broker's",
+            "ratios (bar)",
+        ),
+        rows,
+    )
     whole = max((max(one["batches"]) for one in subjects.values()), default=0)
-    fewer = [f"{name} the first {max(one['batches']):,}" for name, one in subjects.items() if max(one["batches"]) < whole]
+    fewer = [
+        f"{name} the first {max(one['batches']):,}"
+        for name, one in subjects.items()
+        if max(one["batches"]) < whole
+    ]
     work = f"{whole:,} batches a round" + (f", {', '.join(fewer)} of them" if fewer else "")
-    click.echo(_CAPTION.format(events=EVENTS_PER_BATCH, recording=RECORDING, devices=DEVICES, partitions=PARTITIONS_DEFAULT,
-                               rounds=result["rounds"], cores=result["cores"], work=work))
+    click.echo(
+        _CAPTION.format(
+            events=EVENTS_PER_BATCH,
+            recording=RECORDING,
+            devices=DEVICES,
+            partitions=PARTITIONS_DEFAULT,
+            rounds=result["rounds"],
+            cores=result["cores"],
+            work=work,
+        )
+    )
     for name, reason in result["skipped"].items():
         click.echo(f"not run: {name}: {reason}")
-    click.echo(f"equal work: {'yes' if equal_work(subjects) else 'NO'}; repeated: "
-               f"{sum(one['repeated'] for one in subjects.values())}; {result['cores']} cores, {result['memory_gb']} GB, load "
-               f"{result['load']} at the start, Python {result['python']}, commit {result['commit']}")
+    click.echo(
+        f"equal work: {'yes' if equal_work(subjects) else 'NO'}; repeated: "
+        f"{sum(one['repeated'] for one in subjects.values())}; {result['cores']} cores, {result['memory_gb']} GB, load "
+        f"{result['load']} at the start, Python {result['python']}, commit {result['commit']}"
+    )
     for title, rows_of in result.get("tables", {}).items():
         click.echo(f"\n{title}")
         _plain(rows_of)

@@ -58,10 +58,14 @@ class Rig:
         """Wait until every worker has started and the group has dealt out its partitions."""
         deadline_s = clock.monotonic_s() + _READY_WAIT_S
         for name, part in self.parts.items():
-            while name.startswith("worker") and "worker ready" not in part.log.read_text(encoding="utf-8", errors="replace"):
+            while name.startswith("worker") and "worker ready" not in part.log.read_text(
+                encoding="utf-8", errors="replace"
+            ):
                 self.check()
                 if clock.monotonic_s() > deadline_s:
-                    raise click.ClickException(f"the {name} was not ready after {_READY_WAIT_S:.0f} s: {part.last_line()}")
+                    raise click.ClickException(
+                        f"the {name} was not ready after {_READY_WAIT_S:.0f} s: {part.last_line()}"
+                    )
                 await asyncio.sleep(0.1)
         await asyncio.sleep(_SETTLE_S)
 
@@ -69,15 +73,23 @@ class Rig:
         """Raise when a process has ended that should run."""
         for name, part in self.parts.items():
             if part.process.poll() is not None:
-                raise click.ClickException(f"the {name} ended with code {part.process.returncode}: {part.last_line()}")
+                raise click.ClickException(
+                    f"the {name} ended with code {part.process.returncode}: {part.last_line()}"
+                )
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds by process."""
-        return {"broker": cpu_s(self.broker.pid), **{name: cpu_s(part.process.pid) for name, part in self.parts.items()}}
+        return {
+            "broker": cpu_s(self.broker.pid),
+            **{name: cpu_s(part.process.pid) for name, part in self.parts.items()},
+        }
 
     def rss_mb(self) -> dict[str, float]:
         """Resident memory by process, in MB, children included."""
-        return {"broker": rss_mb(self.broker.pid), **{name: rss_mb(part.process.pid) for name, part in self.parts.items()}}
+        return {
+            "broker": rss_mb(self.broker.pid),
+            **{name: rss_mb(part.process.pid) for name, part in self.parts.items()},
+        }
 
 
 @contextlib.asynccontextmanager
@@ -172,7 +184,9 @@ class Visible:
         while (found := await self.batches()) < number:
             made.check()
             if clock.monotonic_s() > deadline_s:
-                raise click.ClickException(f"{found:,} of {number:,} batches are visible after {timeout_s:.0f} s")
+                raise click.ClickException(
+                    f"{found:,} of {number:,} batches are visible after {timeout_s:.0f} s"
+                )
             await asyncio.sleep(0.2)
 
 

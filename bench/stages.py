@@ -28,6 +28,7 @@ Rows = list[dict[str, Any]]
 @contextmanager
 def _timed(spent_s: dict[str, float]) -> Iterator[None]:
     """Add up the CPU time inside the stages while the block lasts: of this thread, since libraries let others of theirs spin."""
+
     def around(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:
             began_s = time.thread_time()
@@ -35,6 +36,7 @@ def _timed(spent_s: dict[str, float]) -> Iterator[None]:
                 return call(*arguments, **named)
             finally:
                 spent_s[name] += time.thread_time() - began_s
+
         return timed
 
     places = [(glasses, name) if name in _FUNCTIONS else (getattr(glasses, name), "run") for name in STAGES]
@@ -55,14 +57,23 @@ def stages(number: int) -> dict[str, Rows]:
     for outgoing in first_records(policy, clock.now_ns()):
         if outgoing.topic == MODELS:
             tables.models.learn(outgoing.key, outgoing.value)
-    records = [StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
-               for at, batch in enumerate(batches(0, number, clock.now_ns() - AGE_NS - span_ns(number), _DEVICES))]
+    records = [
+        StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
+        for at, batch in enumerate(batches(0, number, clock.now_ns() - AGE_NS - span_ns(number), _DEVICES))
+    ]
     spent_s = dict.fromkeys(STAGES, 0.0)
     total_s = asyncio.run(_run(GlassesCore(tables), records, spent_s))
     rows = [*spent_s.items(), ("rest of the core", total_s - sum(spent_s.values())), ("all", total_s)]
-    return {f"CPU by stage, {number:,} batches in fetches of {_FETCH:,}, no Kafka": [
-        {"stage": _FUNCTIONS.get(name, name), "CPU µs a batch": round(seconds / number * 1e6, 1),
-         "share": f"{seconds / total_s:.0%}"} for name, seconds in rows]}
+    return {
+        f"CPU by stage, {number:,} batches in fetches of {_FETCH:,}, no Kafka": [
+            {
+                "stage": _FUNCTIONS.get(name, name),
+                "CPU µs a batch": round(seconds / number * 1e6, 1),
+                "share": f"{seconds / total_s:.0%}",
+            }
+            for name, seconds in rows
+        ]
+    }
 
 
 async def _run(core: GlassesCore, records: Sequence[StoredRecord], spent_s: dict[str, float]) -> float:
@@ -73,6 +84,8 @@ async def _run(core: GlassesCore, records: Sequence[StoredRecord], spent_s: dict
     with _timed(spent_s):
         began_s = time.thread_time()
         for at in range(0, len(records), _FETCH):
-            outcome = await core.process(state, Fetch(CAPTURED, 0, records[at:at + _FETCH]), silent=False, poisoned={})
+            outcome = await core.process(
+                state, Fetch(CAPTURED, 0, records[at : at + _FETCH]), silent=False, poisoned={}
+            )
             state = outcome.state
         return time.thread_time() - began_s

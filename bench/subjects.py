@@ -42,13 +42,26 @@ class Subject:
 
     def start(self, broker: str, run: int, directory: Path) -> Part:
         """Start it on `broker` as if it had never run before; it logs into `directory`."""
-        values = {"BROKER": broker, "SOURCE": CAPTURED, "TARGET": self.target(run), "GROUP": f"bench-{self.name}-{run}"}
-        return start(f"{self.name}-{run}", [values.get(argument, argument) for argument in self.module], directory)
+        values = {
+            "BROKER": broker,
+            "SOURCE": CAPTURED,
+            "TARGET": self.target(run),
+            "GROUP": f"bench-{self.name}-{run}",
+        }
+        return start(
+            f"{self.name}-{run}", [values.get(argument, argument) for argument in self.module], directory
+        )
 
 
 def _ours(name: str, does: str, mode: str, *options: str) -> Subject:
-    return Subject(name, does, ONCE, ("bench.worker", "BROKER", "--mode", mode, "--agent", "GROUP", *options), own_target=bool(options),
-                   share=1.0 if options else 0.6)
+    return Subject(
+        name,
+        does,
+        ONCE,
+        ("bench.worker", "BROKER", "--mode", mode, "--agent", "GROUP", *options),
+        own_target=bool(options),
+        share=1.0 if options else 0.6,
+    )
 
 
 TRANSPORT = _ours("transport", _FORWARDS, "forward", "--target", "TARGET")
@@ -58,14 +71,40 @@ OFF = _ours("off", "the whole pipeline without zones and lineage, constant heade
 _PEER = ("BROKER", "SOURCE", "TARGET", "GROUP")
 FAUST = Subject("faust", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.stock_faust", *_PEER), share=0.1)
 QUIX = Subject("quix", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.quix", *_PEER), "quixstreams", 0.6)
-QUIX_ZSTD = Subject("quix-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.quix", *_PEER, "at-least-once", "zstd"), "quixstreams", 0.6)
-QUIX_ONCE = Subject("quix-once", _FORWARDS, ONCE, ("bench.peers.quix", *_PEER, "exactly-once"), "quixstreams", 0.6)
+QUIX_ZSTD = Subject(
+    "quix-zstd",
+    _FORWARDS,
+    AT_LEAST_ONCE,
+    ("bench.peers.quix", *_PEER, "at-least-once", "zstd"),
+    "quixstreams",
+    0.6,
+)
+QUIX_ONCE = Subject(
+    "quix-once", _FORWARDS, ONCE, ("bench.peers.quix", *_PEER, "exactly-once"), "quixstreams", 0.6
+)
 BYTEWAX = Subject("bytewax", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER), "bytewax")
-BYTEWAX_ZSTD = Subject("bytewax-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER, "zstd"), "bytewax")
+BYTEWAX_ZSTD = Subject(
+    "bytewax-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER, "zstd"), "bytewax"
+)
 AIOKAFKA = Subject("aiokafka", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER))
-AIOKAFKA_ZSTD = Subject("aiokafka-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER, "zstd"))
+AIOKAFKA_ZSTD = Subject(
+    "aiokafka-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER, "zstd")
+)
 
-SUBJECTS = (TRANSPORT, AIOKAFKA, AIOKAFKA_ZSTD, BYTEWAX, BYTEWAX_ZSTD, QUIX, QUIX_ZSTD, QUIX_ONCE, FAUST, ZONES, OFF, SIGHTLINE)
+SUBJECTS = (
+    TRANSPORT,
+    AIOKAFKA,
+    AIOKAFKA_ZSTD,
+    BYTEWAX,
+    BYTEWAX_ZSTD,
+    QUIX,
+    QUIX_ZSTD,
+    QUIX_ONCE,
+    FAUST,
+    ZONES,
+    OFF,
+    SIGHTLINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +117,11 @@ class Bar:
 
 
 BARS = (
-    Bar(TRANSPORT, BYTEWAX, 1.25), Bar(TRANSPORT, QUIX, 2.5), Bar(TRANSPORT, FAUST, 25.0), Bar(TRANSPORT, AIOKAFKA, 0.7),
-    Bar(ZONES, QUIX, 1.2), Bar(SIGHTLINE, QUIX, 1.0), Bar(SIGHTLINE, OFF, 0.9),
+    Bar(TRANSPORT, BYTEWAX, 1.25),
+    Bar(TRANSPORT, QUIX, 2.5),
+    Bar(TRANSPORT, FAUST, 25.0),
+    Bar(TRANSPORT, AIOKAFKA, 0.7),
+    Bar(ZONES, QUIX, 1.2),
+    Bar(SIGHTLINE, QUIX, 1.0),
+    Bar(SIGHTLINE, OFF, 0.9),
 )

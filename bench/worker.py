@@ -28,7 +28,12 @@ def _core(mode: str, context: WorkerContext, target: str) -> Core[Any]:
 @click.command()
 @click.argument("broker")
 @click.option("--mode", type=click.Choice(MODES), default="on", show_default=True)
-@click.option("--agent", default="bench", show_default=True, help="Group, transactional ids and state are under this name.")
+@click.option(
+    "--agent",
+    default="bench",
+    show_default=True,
+    help="Group, transactional ids and state are under this name.",
+)
 @click.option("--source", default=CAPTURED, show_default=True)
 @click.option("--target", default=ZONED, show_default=True, help="Where mode forward writes.")
 def main(*, broker: str, mode: str, agent: str, source: str, target: str) -> None:
@@ -38,13 +43,19 @@ def main(*, broker: str, mode: str, agent: str, source: str, target: str) -> Non
     topology.AGENTS = {**topology.AGENTS, agent: source}
 
     def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
-        cores = dict(preparation.make_cores(context)) if mode == "on" else {"glasses": _core(mode, context, target)}
+        cores = (
+            dict(preparation.make_cores(context))
+            if mode == "on"
+            else {"glasses": _core(mode, context, target)}
+        )
         return {agent: cores.pop("glasses"), **cores}
 
     def say() -> None:
         click.echo("worker ready")
 
-    raise SystemExit(run_worker(broker, settings.POLICY, make_cores, prepare=preparation.prepare, on_ready=say))
+    raise SystemExit(
+        run_worker(broker, settings.POLICY, make_cores, prepare=preparation.prepare, on_ready=say)
+    )
 
 
 if __name__ == "__main__":

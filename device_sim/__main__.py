@@ -42,30 +42,102 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--scenario", default="smoke", show_default=True, help=f"One of: {', '.join(scenarios.names())}.")
-@click.option("--devices", type=click.IntRange(1, DEVICES_MAX), default=2, show_default=True, help="Named g1, g2, ...")
-@click.option("--speed", type=click.Choice(["1", "10", "20"]), default="1", show_default=True, help="Scenario time against wall time.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
-              help="Draws the order of the queries, the forms of feedback and the faults of the link.")
-@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=None,
-              help="Scenario time; at --speed 10, 60 s pass in 6.  [default: the scenario once]")
-@click.option("--faults/--no-faults", default=True, show_default=True,
-              help="Whether the link repeats, delays and swaps batches and goes away for a while, and clocks are off.")
-@click.option("--to", "target", type=click.Choice(["kafka", "file"]), default="kafka", show_default=True,
-              help="file: the journal only, as fast as possible.")
+@click.option(
+    "--scenario", default="smoke", show_default=True, help=f"One of: {', '.join(scenarios.names())}."
+)
+@click.option(
+    "--devices", type=click.IntRange(1, DEVICES_MAX), default=2, show_default=True, help="Named g1, g2, ..."
+)
+@click.option(
+    "--speed",
+    type=click.Choice(["1", "10", "20"]),
+    default="1",
+    show_default=True,
+    help="Scenario time against wall time.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Draws the order of the queries, the forms of feedback and the faults of the link.",
+)
+@click.option(
+    "--duration-s",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Scenario time; at --speed 10, 60 s pass in 6.  [default: the scenario once]",
+)
+@click.option(
+    "--faults/--no-faults",
+    default=True,
+    show_default=True,
+    help="Whether the link repeats, delays and swaps batches and goes away for a while, and clocks are off.",
+)
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["kafka", "file"]),
+    default="kafka",
+    show_default=True,
+    help="file: the journal only, as fast as possible.",
+)
 @click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT.")
-@click.option("--journal", type=click.Path(file_okay=False, path_type=Path), required=True,
-              help="Directory; a run goes on where its journals end.")
-@click.option("--partitions", type=click.IntRange(1, PARTITIONS_MAX), default=topology.PARTITIONS_DEFAULT, show_default=True)
-@click.option("--start-ns", type=click.IntRange(0), default=None, help="Capture time of the start, ns since the epoch.  [default: now]")
-@click.option("--policy", default=scenarios.POLICY, show_default=True,
-              help="Under which policy the journal says the true zones; unknown where the scenario does not.")
+@click.option(
+    "--journal",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory; a run goes on where its journals end.",
+)
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, PARTITIONS_MAX),
+    default=topology.PARTITIONS_DEFAULT,
+    show_default=True,
+)
+@click.option(
+    "--start-ns",
+    type=click.IntRange(0),
+    default=None,
+    help="Capture time of the start, ns since the epoch.  [default: now]",
+)
+@click.option(
+    "--policy",
+    default=scenarios.POLICY,
+    show_default=True,
+    help="Under which policy the journal says the true zones; unknown where the scenario does not.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
-def run(*, scenario: str, devices: int, speed: str, seed: int, duration_s: float | None, faults: bool, target: str, broker: str,
-        journal: Path, partitions: int, start_ns: int | None, policy: str, as_json: bool) -> None:
+def run(
+    *,
+    scenario: str,
+    devices: int,
+    speed: str,
+    seed: int,
+    duration_s: float | None,
+    faults: bool,
+    target: str,
+    broker: str,
+    journal: Path,
+    partitions: int,
+    start_ns: int | None,
+    policy: str,
+    as_json: bool,
+) -> None:
     """Play a scenario, session after session, until the duration ends."""
-    options = Options(scenario, devices, int(speed), seed, duration_s, journal, partitions, broker if target == "kafka" else None, start_ns,
-                      faults, policy=policy)
+    options = Options(
+        scenario,
+        devices,
+        int(speed),
+        seed,
+        duration_s,
+        journal,
+        partitions,
+        broker if target == "kafka" else None,
+        start_ns,
+        faults,
+        policy=policy,
+    )
     _play(options, as_json=as_json)
 
 
@@ -74,30 +146,104 @@ def _play(options: Options, *, as_json: bool) -> None:
         return await Run(options).run()
 
     summary = asyncio.run(run()).as_dict()
-    click.echo(orjson.dumps(summary).decode() if as_json else ", ".join(f"{name} {value}" for name, value in summary.items()))
+    click.echo(
+        orjson.dumps(summary).decode()
+        if as_json
+        else ", ".join(f"{name} {value}" for name, value in summary.items())
+    )
 
 
 @main.command()
-@click.option("--devices", type=click.IntRange(1, DEVICES_MAX), default=24, show_default=True, help="Named g1, g2, ... from --first on.")
-@click.option("--first", type=click.IntRange(1), default=1, show_default=True, help="Number of the first device.")
-@click.option("--rate", type=click.FloatRange(0), default=2000.0, show_default=True,
-              help="Batches a second of all devices together; 0: as fast as the broker takes them.")
-@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Wall time.")
-@click.option("--backlog-s", type=click.FloatRange(0), default=0.0, show_default=True,
-              help="Scenario time that the devices were away before the start; what they captured in it is sent first, at full speed.")
-@click.option("--scenario", default="load", show_default=True, help=f"One of: {', '.join(scenarios.names())}.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Draws queries, feedback and the faults of the link.")
-@click.option("--faults/--no-faults", default=True, show_default=True, help="Whether the link and the clocks have the scenario's faults.")
+@click.option(
+    "--devices",
+    type=click.IntRange(1, DEVICES_MAX),
+    default=24,
+    show_default=True,
+    help="Named g1, g2, ... from --first on.",
+)
+@click.option(
+    "--first", type=click.IntRange(1), default=1, show_default=True, help="Number of the first device."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    default=2000.0,
+    show_default=True,
+    help="Batches a second of all devices together; 0: as fast as the broker takes them.",
+)
+@click.option(
+    "--duration-s",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Wall time.",
+)
+@click.option(
+    "--backlog-s",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Scenario time that the devices were away before the start; what they captured in it is sent first, at full speed.",
+)
+@click.option(
+    "--scenario", default="load", show_default=True, help=f"One of: {', '.join(scenarios.names())}."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Draws queries, feedback and the faults of the link.",
+)
+@click.option(
+    "--faults/--no-faults",
+    default=True,
+    show_default=True,
+    help="Whether the link and the clocks have the scenario's faults.",
+)
 @click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT.")
-@click.option("--journal", type=click.Path(file_okay=False, path_type=Path), required=True,
-              help="Directory; a run goes on where its journals end.")
-@click.option("--partitions", type=click.IntRange(1, PARTITIONS_MAX), default=topology.PARTITIONS_DEFAULT, show_default=True)
+@click.option(
+    "--journal",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory; a run goes on where its journals end.",
+)
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, PARTITIONS_MAX),
+    default=topology.PARTITIONS_DEFAULT,
+    show_default=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
-def load(*, devices: int, first: int, rate: float, duration_s: float, backlog_s: float, scenario: str, seed: int, faults: bool, broker: str,
-         journal: Path, partitions: int, as_json: bool) -> None:
+def load(
+    *,
+    devices: int,
+    first: int,
+    rate: float,
+    duration_s: float,
+    backlog_s: float,
+    scenario: str,
+    seed: int,
+    faults: bool,
+    broker: str,
+    journal: Path,
+    partitions: int,
+    as_json: bool,
+) -> None:
     """Send a given number of batches a second, journalled as every run is."""
-    made = loading.options(scenario, devices, rate, seed, duration_s, journal, partitions, broker, first=first, backlog_s=backlog_s,
-                           faults=faults)
+    made = loading.options(
+        scenario,
+        devices,
+        rate,
+        seed,
+        duration_s,
+        journal,
+        partitions,
+        broker,
+        first=first,
+        backlog_s=backlog_s,
+        faults=faults,
+    )
     _play(made, as_json=as_json)
 
 
@@ -106,11 +252,24 @@ def load(*, devices: int, first: int, rate: float, duration_s: float, backlog_s:
 def list_playable(*, as_json: bool) -> None:
     """List the recordings (length, rate, licence, origin) and the scenarios (length, kinds of event)."""
     for each in recordings.about().values():
-        row = {"recording": each.name, "kind": each.kind, "rows": each.rows, "length_s": each.length_s, "rate_hz": each.rate_hz,
-               "licence": each.licence, "origin": each.origin, "source": each.source}
-        length = f"{each.rows} rows" if each.length_s is None else f"{each.length_s:g} s at {each.rate_hz:g} Hz"
-        click.echo(orjson.dumps(row) if as_json else
-                   f"{each.name:28} {each.kind:12} {length:22} {each.licence:12} {each.origin:38} {each.source}")
+        row = {
+            "recording": each.name,
+            "kind": each.kind,
+            "rows": each.rows,
+            "length_s": each.length_s,
+            "rate_hz": each.rate_hz,
+            "licence": each.licence,
+            "origin": each.origin,
+            "source": each.source,
+        }
+        length = (
+            f"{each.rows} rows" if each.length_s is None else f"{each.length_s:g} s at {each.rate_hz:g} Hz"
+        )
+        click.echo(
+            orjson.dumps(row)
+            if as_json
+            else f"{each.name:28} {each.kind:12} {length:22} {each.licence:12} {each.origin:38} {each.source}"
+        )
     for scenario in map(scenarios.load, scenarios.names()):
         kinds = scenario.kinds
         length_s = scenario.duration_ns / 1e9

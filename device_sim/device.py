@@ -48,7 +48,9 @@ class Clock:
 
     def at(self, elapsed_ns: int) -> int:
         """What the clock shows `elapsed_ns` after the start."""
-        return self.start_ns + elapsed_ns + elapsed_ns * self.drift_ppm // 1_000_000 + self.shift_ns(elapsed_ns)
+        return (
+            self.start_ns + elapsed_ns + elapsed_ns * self.drift_ppm // 1_000_000 + self.shift_ns(elapsed_ns)
+        )
 
 
 class Device:
@@ -74,8 +76,18 @@ class Device:
         Named in the origin of what is not played but made.
     """
 
-    def __init__(self, name: str, pseudonym: str, scenario: Scenario, sampled: Callable[[Stream, int], Timeline], wearer: Wearer, *,
-                 past: Past, clock: Clock, seed: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        pseudonym: str,
+        scenario: Scenario,
+        sampled: Callable[[Stream, int], Timeline],
+        wearer: Wearer,
+        *,
+        past: Past,
+        clock: Clock,
+        seed: int,
+    ) -> None:
         self.name, self.pseudonym, self.scenario, self.wearer = name, pseudonym, scenario, wearer
         self.sessions = past.sessions
         self.elapsed_ns = 0
@@ -97,32 +109,57 @@ class Device:
     def period(self) -> list[Captured]:
         """Let a batch period pass: begins sessions, and ends one whose scenario is over."""
         out: list[Captured] = []
-        if self._session_from_ns is not None and self.elapsed_ns - self._session_from_ns >= self.scenario.duration_ns:
+        if (
+            self._session_from_ns is not None
+            and self.elapsed_ns - self._session_from_ns >= self.scenario.duration_ns
+        ):
             out += self.end()
         if self._session_from_ns is None:
             self._session_from_ns = self.elapsed_ns
             self._captured_to_ns = 0
             self.sessions += 1
-            self._timelines = [(stream, self._sampled(stream, self.sessions)) for stream in self.scenario.streams]
+            self._timelines = [
+                (stream, self._sampled(stream, self.sessions)) for stream in self.scenario.streams
+            ]
             out.append(self._state("resumed" if self._resumed else "started", self.elapsed_ns))
             self._resumed = False
         start_ns = self.elapsed_ns - self._session_from_ns
         self._played_to_ns = end_ns = start_ns + PERIOD_NS
         every_ns, talk = self.scenario.state_every_ns, self.scenario.talk
-        out += [self._state("running", self._session_from_ns + t) for t in _ticks(max(start_ns, 1), end_ns, 0, every_ns)]
+        out += [
+            self._state("running", self._session_from_ns + t)
+            for t in _ticks(max(start_ns, 1), end_ns, 0, every_ns)
+        ]
         # A warm device wakes its radio less often: what its sensors sample waits for the next whole period.
         if end_ns // PERIOD_NS % THERMAL_PERIODS[self.scenario.thermal_at(start_ns)] == 0:
             out += self._samples(end_ns)
-        out += [self._interaction(planned) for planned in self.scenario.planned_in(self.sessions, start_ns, end_ns)]
-        out += [self._query(self._session_from_ns + t) for t in _ticks(start_ns, end_ns, talk.from_ns, talk.every_ns)]
+        out += [
+            self._interaction(planned)
+            for planned in self.scenario.planned_in(self.sessions, start_ns, end_ns)
+        ]
+        out += [
+            self._query(self._session_from_ns + t)
+            for t in _ticks(start_ns, end_ns, talk.from_ns, talk.every_ns)
+        ]
         return out + self.feedback_period()
 
     def feedback_period(self) -> list[Captured]:
         """Let a period pass in which the wearer does nothing but give the feedback that is due."""
         self.elapsed_ns += PERIOD_NS
-        groups = [(origin, list(due)) for origin, due in groupby(self.wearer.due(self.elapsed_ns), key=lambda one: one.origin)]
-        return [self._capture("feedback", FEEDBACK_STREAM, [one.due_ns for one in due],
-                              {name: [one.columns[name] for one in due] for name in due[0].columns}, origin) for origin, due in groups]
+        groups = [
+            (origin, list(due))
+            for origin, due in groupby(self.wearer.due(self.elapsed_ns), key=lambda one: one.origin)
+        ]
+        return [
+            self._capture(
+                "feedback",
+                FEEDBACK_STREAM,
+                [one.due_ns for one in due],
+                {name: [one.columns[name] for one in due] for name in due[0].columns},
+                origin,
+            )
+            for origin, due in groups
+        ]
 
     def end(self) -> list[Captured]:
         """End the session, if one is open: what its sensors still hold, then its last event."""
@@ -144,7 +181,13 @@ class Device:
         return out
 
     def _interaction(self, planned: Planned) -> Captured:
-        return self._capture(planned.kind, planned.stream, [(self._session_from_ns or 0) + planned.at_ns], planned.columns, self._synthetic)
+        return self._capture(
+            planned.kind,
+            planned.stream,
+            [(self._session_from_ns or 0) + planned.at_ns],
+            planned.columns,
+            self._synthetic,
+        )
 
     def _query(self, t_ns: int) -> Captured:
         utterance, origin = self.wearer.ask(self._next.get(QUERY_STREAM, 0), t_ns)
@@ -154,10 +197,22 @@ class Device:
     def _state(self, session: str, t_ns: int) -> Captured:
         battery = max(_BATTERY_LOW_PERCENT, _BATTERY_FULL_PERCENT - t_ns // (_BATTERY_STEP_S * _SECOND_NS))
         thermal = self.scenario.thermal_at(self._in_session(t_ns))
-        return self._capture("device_state", STATE_STREAM, [t_ns],
-                             {"session": [session], "battery_percent": [battery], "thermal": [thermal]}, self._synthetic)
+        return self._capture(
+            "device_state",
+            STATE_STREAM,
+            [t_ns],
+            {"session": [session], "battery_percent": [battery], "thermal": [thermal]},
+            self._synthetic,
+        )
 
-    def _capture(self, kind: str, stream: str, times_ns: Sequence[int], columns: Mapping[str, Sequence[Any]], origin: str) -> Captured:
+    def _capture(
+        self,
+        kind: str,
+        stream: str,
+        times_ns: Sequence[int],
+        columns: Mapping[str, Sequence[Any]],
+        origin: str,
+    ) -> Captured:
         """Make the batch of events at `times_ns` since the start: next numbers, contexts and truth by the scenario."""
         count = len(times_ns)
         first = self._next.get(stream, 0)
@@ -169,16 +224,33 @@ class Device:
         steps = {after - before for before, after in pairwise(times_ns)}
         regular = len(steps) <= 1
         batch = Batch(
-            kind=kind, source=self.name, wearer_id=self.pseudonym, session_id=f"s{self.sessions}", stream=stream, run=Run(first, 1, count),
-            t0_ns=times_ns[0] + shift_ns, dt_ns=min(steps, default=0) if regular else 0, origin=origin, context=segments[0][1].context,
-            columns=columns, t_ns=None if regular else [t + shift_ns for t in times_ns], changes=tuple(changes))
+            kind=kind,
+            source=self.name,
+            wearer_id=self.pseudonym,
+            session_id=f"s{self.sessions}",
+            stream=stream,
+            run=Run(first, 1, count),
+            t0_ns=times_ns[0] + shift_ns,
+            dt_ns=min(steps, default=0) if regular else 0,
+            origin=origin,
+            context=segments[0][1].context,
+            columns=columns,
+            t_ns=None if regular else [t + shift_ns for t in times_ns],
+            changes=tuple(changes),
+        )
         ends = [*(i for i, _ in segments[1:]), count]
-        truth = [(Run(first + start, 1, end - start), segment.truth[kind]) for (start, segment), end in zip(segments, ends, strict=True)]
+        truth = [
+            (Run(first + start, 1, end - start), segment.truth[kind])
+            for (start, segment), end in zip(segments, ends, strict=True)
+        ]
         return Captured(batch, tuple(truth))
 
     def _segments(self, times_ns: Sequence[int]) -> list[tuple[int, Segment]]:
         """(index, segment) where a batch of events at `times_ns` begins and wherever the context or the truth changes."""
-        begins, ends = (self.scenario.segment(self.sessions, self._in_session(t_ns)) for t_ns in (times_ns[0], times_ns[-1]))
+        begins, ends = (
+            self.scenario.segment(self.sessions, self._in_session(t_ns))
+            for t_ns in (times_ns[0], times_ns[-1])
+        )
         found: list[tuple[int, Segment]] = [(0, begins)]
         for i, t_ns in enumerate(times_ns if ends is not begins else ()):
             segment = self.scenario.segment(self.sessions, self._in_session(t_ns))

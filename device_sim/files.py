@@ -39,7 +39,9 @@ class Journal:
             directory.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = self.path.open("ab", buffering=0)
         except OSError as error:
-            raise InputError(f"--journal {directory}: {error.strerror}; expected a directory that can be written.") from error
+            raise InputError(
+                f"--journal {directory}: {error.strerror}; expected a directory that can be written."
+            ) from error
         try:
             self._cut()
             self.found = self._read()
@@ -74,16 +76,30 @@ class Journal:
                     unacknowledged.pop(line["id"], None)
                     self._arrived = max(self._arrived, line["offset"] + 1)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.path}: found a line that is no device's journal line ({error}); name another --journal.") from error
+            raise InputError(
+                f"{self.path}: found a line that is no device's journal line ({error}); name another --journal."
+            ) from error
         return Found(Past(next_numbers, sessions, last_capture_ns), tuple(unacknowledged.values()))
 
     def write(self, captured: Captured, sent_ns: int) -> journal.Sent:
         """Append a batch that is about to be sent, with its truth; return it as it goes out."""
         batch = captured.batch
-        sent = journal.Sent(batch.first_id, batch.source.encode(), codec.encode(batch), tuple(headers.envelope(batch)),
-                            batch.t0_ns // 1_000_000, sent_ns, batch.stream, batch.run.first, batch.run.count)
-        truth = [journal.truth_line(batch.source, batch.stream, run.first, run.count, zone)
-                 for run, zone in captured.truth if zone]
+        sent = journal.Sent(
+            batch.first_id,
+            batch.source.encode(),
+            codec.encode(batch),
+            tuple(headers.envelope(batch)),
+            batch.t0_ns // 1_000_000,
+            sent_ns,
+            batch.stream,
+            batch.run.first,
+            batch.run.count,
+        )
+        truth = [
+            journal.truth_line(batch.source, batch.stream, run.first, run.count, zone)
+            for run, zone in captured.truth
+            if zone
+        ]
         self._file.write(b"".join([*truth, journal.sent_line(sent)]))
         return sent
 
@@ -111,6 +127,9 @@ def read_answer(value: bytes | None) -> list[tuple[str, int, str]]:
         if fields["stream"].partition("~")[0] != "answer":
             return []
         intents = fields["columns"]["intent"]
-        return [(fields["device_id"], fields["first"] + i * fields.get("step", 1), intent) for i, intent in enumerate(intents)]
+        return [
+            (fields["device_id"], fields["first"] + i * fields.get("step", 1), intent)
+            for i, intent in enumerate(intents)
+        ]
     except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError):
         return []

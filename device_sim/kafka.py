@@ -18,10 +18,12 @@ from streams import clock, limits, topology
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent
 
-BUFFER_BATCHES_MAX = 4096      #: sent or waiting, without acknowledgement; a device captures nothing more until there is room
+BUFFER_BATCHES_MAX = (
+    4096  #: sent or waiting, without acknowledgement; a device captures nothing more until there is room
+)
 _START_WAIT_S = 10.0
 _STOP_WAIT_S = 1.0
-BLOCK_BYTES_MAX = 256 * 1024   #: of one write to a partition, before compression
+BLOCK_BYTES_MAX = 256 * 1024  #: of one write to a partition, before compression
 _POLL_MS = 500
 
 log = logging.getLogger(__name__)
@@ -58,8 +60,14 @@ class KafkaLink:
         Called with the value of each answer record written after `start`, committed ones only.
     """
 
-    def __init__(self, broker: str, partitions: int, devices: Iterable[str], on_ack: Callable[[Sent, int, int], None],
-                 on_answer: Callable[[bytes | None], None]) -> None:
+    def __init__(
+        self,
+        broker: str,
+        partitions: int,
+        devices: Iterable[str],
+        on_ack: Callable[[Sent, int, int], None],
+        on_answer: Callable[[bytes | None], None],
+    ) -> None:
         self.broker, self.partitions = broker, partitions
         self._on_ack, self._on_answer = on_ack, on_answer
         self._answer_partitions = sorted({partition_of(device, partitions) for device in devices})
@@ -91,11 +99,15 @@ class KafkaLink:
             async with asyncio.timeout(_START_WAIT_S):
                 found = len(await self._producer.partitions_for(topology.CAPTURED))
         except (KafkaError, TimeoutError):
-            raise UnavailableError(f"Topic {topology.CAPTURED} is not on {self.broker}. "
-                                   "`sightline broker`, `demo` and `worker` declare it.") from None
+            raise UnavailableError(
+                f"Topic {topology.CAPTURED} is not on {self.broker}. "
+                "`sightline broker`, `demo` and `worker` declare it."
+            ) from None
         if found != self.partitions:
-            raise InputError(f"--partitions is {self.partitions}, but {topology.CAPTURED} on {self.broker} has {found}: "
-                             f"use --partitions {found}.")
+            raise InputError(
+                f"--partitions is {self.partitions}, but {topology.CAPTURED} on {self.broker} has {found}: "
+                f"use --partitions {found}."
+            )
         self._consumer = await self._reach(self._new_consumer, deadline)
         tasks: tuple[Awaitable[None], ...] = (self._send_all(), self._hear())
         self._tasks = [asyncio.ensure_future(task) for task in tasks]
@@ -119,8 +131,10 @@ class KafkaLink:
             async with asyncio.timeout(timeout_s):
                 await self._until_below(1)
         except TimeoutError:
-            log.warning("%d batches have no acknowledgement; they are in the journal and the next start resends them",
-                        len(self._unacknowledged))
+            log.warning(
+                "%d batches have no acknowledgement; they are in the journal and the next start resends them",
+                len(self._unacknowledged),
+            )
         return len(self._unacknowledged)
 
     async def close(self) -> None:
@@ -128,7 +142,9 @@ class KafkaLink:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(_stop(client) for client in (self._consumer, self._producer) if client is not None))
+        await asyncio.gather(
+            *(_stop(client) for client in (self._consumer, self._producer) if client is not None)
+        )
 
     async def _until_below(self, count: int) -> None:
         while len(self._unacknowledged) >= count:
@@ -140,13 +156,24 @@ class KafkaLink:
 
     async def _new_producer(self) -> Any:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.broker, enable_idempotence=True, acks="all", compression_type="zstd",
-            max_batch_size=BLOCK_BYTES_MAX, max_request_size=limits.MESSAGE_BYTES_MAX)
+            bootstrap_servers=self.broker,
+            enable_idempotence=True,
+            acks="all",
+            compression_type="zstd",
+            max_batch_size=BLOCK_BYTES_MAX,
+            max_request_size=limits.MESSAGE_BYTES_MAX,
+        )
         return await _started(producer)
 
     async def _new_consumer(self) -> Any:
-        consumer = await _started(AIOKafkaConsumer(
-            bootstrap_servers=self.broker, group_id=None, enable_auto_commit=False, isolation_level="read_committed"))
+        consumer = await _started(
+            AIOKafkaConsumer(
+                bootstrap_servers=self.broker,
+                group_id=None,
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+            )
+        )
         partitions = [TopicPartition(topology.ANSWERS, partition) for partition in self._answer_partitions]
         try:
             consumer.assign(partitions)
@@ -166,10 +193,14 @@ class KafkaLink:
                 return await make()
             except KafkaError as error:
                 if clock.monotonic_s() + pause_s > deadline_s:
-                    raise UnavailableError(f"No Kafka answers at {self.broker} ({type(error).__name__}, tried for {_START_WAIT_S:g} s). "
-                                           "Start one with `sightline broker`, or name one with --broker HOST:PORT.") from error
+                    raise UnavailableError(
+                        f"No Kafka answers at {self.broker} ({type(error).__name__}, tried for {_START_WAIT_S:g} s). "
+                        "Start one with `sightline broker`, or name one with --broker HOST:PORT."
+                    ) from error
             except ValueError as error:
-                raise InputError(f"--broker {self.broker!r} is not HOST:PORT; example: 127.0.0.1:9092.") from error
+                raise InputError(
+                    f"--broker {self.broker!r} is not HOST:PORT; example: 127.0.0.1:9092."
+                ) from error
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
 
@@ -204,7 +235,12 @@ class KafkaLink:
         taken = 0
         for _, sent in batches:
             # The first one is always taken, whatever its size: the broker decides.
-            if block.append(timestamp=sent.timestamp_ms, key=sent.key, value=sent.value, headers=list(sent.headers)) is None:
+            if (
+                block.append(
+                    timestamp=sent.timestamp_ms, key=sent.key, value=sent.value, headers=list(sent.headers)
+                )
+                is None
+            ):
                 break
             taken += 1
         block.close()
@@ -232,7 +268,11 @@ class KafkaLink:
 
     def _fail(self, error: BaseException | None) -> None:
         if not self._broken:
-            log.warning("a send to %s failed (%s); everything unacknowledged is sent again", self.broker, type(error).__name__)
+            log.warning(
+                "a send to %s failed (%s); everything unacknowledged is sent again",
+                self.broker,
+                type(error).__name__,
+            )
         self._broken = True
         self._wake.set()
 
@@ -251,7 +291,9 @@ class KafkaLink:
             try:
                 fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
             except KafkaError as error:
-                log.warning("answers cannot be read from %s (%s); trying again", self.broker, type(error).__name__)
+                log.warning(
+                    "answers cannot be read from %s (%s); trying again", self.broker, type(error).__name__
+                )
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 continue
             for records in fetched.values():

@@ -15,8 +15,18 @@ from typing import Any
 
 from streams.events.journal import Sent
 
-_FIELDS = {"repeat", "delay", "swap", "delay_max_s", "outage_from_s", "outage_s", "clock_offset_max_s", "clock_drift_max_ppm",
-           "clock_jump_every_s", "clock_jump_max_s"}
+_FIELDS = {
+    "repeat",
+    "delay",
+    "swap",
+    "delay_max_s",
+    "outage_from_s",
+    "outage_s",
+    "clock_offset_max_s",
+    "clock_drift_max_ppm",
+    "clock_jump_every_s",
+    "clock_jump_max_s",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +53,14 @@ class Faults:
         """Faults of a scenario's `link` table, seconds in it; ValueError for a field that is not known or out of range."""
         if not table.keys() <= _FIELDS:
             raise ValueError(f"link has other fields, expected some of {', '.join(sorted(_FIELDS))}")
-        made = cls(**{name.replace("_s", "_ns") if name.endswith("_s") else name:
-                      round(value * 1_000_000_000) if name.endswith("_s") else value for name, value in table.items()})
+        made = cls(
+            **{
+                name.replace("_s", "_ns") if name.endswith("_s") else name: round(value * 1_000_000_000)
+                if name.endswith("_s")
+                else value
+                for name, value in table.items()
+            }
+        )
         if not all(0 <= chance <= 1 for chance in (made.repeat, made.delay, made.swap)):
             raise ValueError("link.repeat, link.delay and link.swap are chances, expected 0 to 1")
         return made

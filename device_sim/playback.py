@@ -40,7 +40,9 @@ class Timeline:
         low, high = np.searchsorted(self.t_ns, (start_ns, end_ns)).tolist()
         rows = self.rows[low:high]
         return self.t_ns[low:high].tolist(), {
-            name: _values(self.columns[name], rows, nullable=wanted.endswith("?")) for name, wanted in KINDS[self.kind].columns.items()}
+            name: _values(self.columns[name], rows, nullable=wanted.endswith("?"))
+            for name, wanted in KINDS[self.kind].columns.items()
+        }
 
 
 def _values(column: Any, rows: Ints, *, nullable: bool) -> list[Any]:
@@ -83,7 +85,7 @@ def _played(name: str, kind: str, story: Story, duration_ns: int, session: int) 
     times, rows = [], []
     for piece, start_ns, end_ns in parts:
         first, count = piece
-        t_ns = samples.t_ns[first:first + count] - samples.t_ns[first]
+        t_ns = samples.t_ns[first : first + count] - samples.t_ns[first]
         found, index = _repeated(t_ns, offset[piece], offset[piece] + end_ns - start_ns)
         times.append(found - offset[piece] + start_ns)
         rows.append(index + first)
@@ -96,10 +98,14 @@ def _parts(about: recordings.About, story: Story, duration_ns: int) -> list[tupl
     if not story:
         return [((0, about.rows), 0, duration_ns)]
     parts = []
-    for (start_ns, wanted), end_ns in zip(story, [*(start for start, _ in story[1:]), duration_ns], strict=True):
+    for (start_ns, wanted), end_ns in zip(
+        story, [*(start for start, _ in story[1:]), duration_ns], strict=True
+    ):
         piece = next((about.pieces[name] for name in wanted if name in about.pieces), None)
         if piece is None:
-            raise InputError(f"Recording {about.name} has none of the pieces {', '.join(wanted)}; it has {', '.join(about.pieces)}.")
+            raise InputError(
+                f"Recording {about.name} has none of the pieces {', '.join(wanted)}; it has {', '.join(about.pieces)}."
+            )
         parts.append(((piece[0], piece[1]), start_ns, end_ns))
     return parts
 
@@ -117,5 +123,12 @@ def _repeated(t_ns: Ints, start_ns: int, end_ns: int) -> tuple[Ints, Ints]:
 
 def _whole(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Columns whose numbers are all whole, such as counts and sizes, as integers."""
-    return {name: column.astype(np.int64) if isinstance(column, np.ndarray) and column.dtype == np.float64
-            and np.isfinite(column).all() and (column == np.round(column)).all() else column for name, column in columns.items()}
+    return {
+        name: column.astype(np.int64)
+        if isinstance(column, np.ndarray)
+        and column.dtype == np.float64
+        and np.isfinite(column).all()
+        and (column == np.round(column)).all()
+        else column
+        for name, column in columns.items()
+    }

@@ -25,7 +25,7 @@ from streams import clock
 from streams.events import codec
 from streams.events.journal import Sent
 
-ANSWER_WAIT_S = 6.0            #: wall time after the end in which outstanding answers may still arrive
+ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive
 FLUSH_WAIT_S = 10.0
 INTERRUPTED_FLUSH_WAIT_S = 1.0
 
@@ -87,7 +87,9 @@ class Run:
         self._link: KafkaLink | None = None
         self._started_s = 0.0
         scenario = scenarios.load(options.scenario, options.policy)
-        self._duration_ns = scenario.duration_ns if options.duration_s is None else round(options.duration_s * 1_000_000_000)
+        self._duration_ns = (
+            scenario.duration_ns if options.duration_s is None else round(options.duration_s * 1_000_000_000)
+        )
         self._backlog_ns = round(options.backlog_s * 1_000_000_000)
         start_ns = (clock.now_ns() if options.start_ns is None else options.start_ns) - self._backlog_ns
         self._journals: dict[str, Journal] = {}
@@ -106,24 +108,45 @@ class Run:
         for i in range(options.first - 1, count):
             name = f"g{i + 1}"
             queries = Queries(scenario.talk.query_recording, options.seed, i, count)
-            wearer = Wearer(name, scenario.talk, queries, options.seed, hears_answers=options.broker is not None)
+            wearer = Wearer(
+                name, scenario.talk, queries, options.seed, hears_answers=options.broker is not None
+            )
             journal = self._journals[name] = Journal(options.journal, name)
-            link = self._links[name] = radio.Link(scenario.faults if options.faults else radio.NONE, options.seed, name)
+            link = self._links[name] = radio.Link(
+                scenario.faults if options.faults else radio.NONE, options.seed, name
+            )
             sampled = partial(timeline, scenario, i, options.seed)
             for stream in scenario.streams:
-                sampled(stream, 1)  # a recording that cannot be played is an error now, not in the middle of the session
+                sampled(
+                    stream, 1
+                )  # a recording that cannot be played is an error now, not in the middle of the session
             self.devices[name] = Device(
-                name, f"w{i + 1}", scenario, sampled, wearer, past=journal.found.past,
-                clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm, link.clock_shift_ns), seed=options.seed)
+                name,
+                f"w{i + 1}",
+                scenario,
+                sampled,
+                wearer,
+                past=journal.found.past,
+                clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm, link.clock_shift_ns),
+                seed=options.seed,
+            )
 
     async def run(self) -> Summary:
         """Play to the end or to a signal; errors of the broker at the start are raised, later ones are waited out."""
         try:
             with _signals(self._stop):
                 if self.options.broker is not None:
-                    self._link = KafkaLink(self.options.broker, self.options.partitions, self.devices, self._acknowledged, self._answered)
+                    self._link = KafkaLink(
+                        self.options.broker,
+                        self.options.partitions,
+                        self.devices,
+                        self._acknowledged,
+                        self._answered,
+                    )
                     if await self._stopped_in(self._link.start()):
-                        self.summary.unacknowledged = sum(len(journal.found.unacknowledged) for journal in self._journals.values())
+                        self.summary.unacknowledged = sum(
+                            len(journal.found.unacknowledged) for journal in self._journals.values()
+                        )
                         return self.summary
                     self._resend(self._link)
                 await self._play()
@@ -154,7 +177,11 @@ class Run:
         self._started_s = began_s - self._backlog_ns / 1e9 / self.options.speed
         for number in range(1, max(1, -(-self._duration_ns // PERIOD_NS)) + 1):
             live = number * PERIOD_NS > self._backlog_ns
-            late = live and self.options.wall_s is not None and clock.monotonic_s() - began_s >= self.options.wall_s
+            late = (
+                live
+                and self.options.wall_s is not None
+                and clock.monotonic_s() - began_s >= self.options.wall_s
+            )
             if late or await self._stopped_before(number):
                 break
             for device in self.devices.values():
@@ -164,7 +191,9 @@ class Run:
     async def _finish(self) -> None:
         number = max(device.elapsed_ns for device in self.devices.values()) // PERIOD_NS
         deadline_s = clock.monotonic_s() + ANSWER_WAIT_S
-        while any(device.wearer.waits for device in self.devices.values()) and clock.monotonic_s() < deadline_s:
+        while (
+            any(device.wearer.waits for device in self.devices.values()) and clock.monotonic_s() < deadline_s
+        ):
             number += 1
             if await self._stopped_before(number):
                 break
@@ -176,7 +205,9 @@ class Run:
             self._emit(device, device.end())
             self._pass(device, self._links[device.name].drain())
         if self._link is not None:
-            self.summary.unacknowledged = await self._link.flush(INTERRUPTED_FLUSH_WAIT_S if self._stop.is_set() else FLUSH_WAIT_S)
+            self.summary.unacknowledged = await self._link.flush(
+                INTERRUPTED_FLUSH_WAIT_S if self._stop.is_set() else FLUSH_WAIT_S
+            )
 
     async def _stopped_before(self, number: int) -> bool:
         """Wait until period `number` (from 1) is over and there is room for it; True when the run shall stop instead."""
@@ -184,7 +215,9 @@ class Run:
             await asyncio.sleep(0)  # lets a signal through
             return self._stop.is_set()
         over_s = self._started_s + number * PERIOD_NS / 1e9 / self.options.speed
-        return await self._stopped_in(asyncio.sleep(max(0.0, over_s - clock.monotonic_s()))) or await self._stopped_in(self._link.room())
+        return await self._stopped_in(
+            asyncio.sleep(max(0.0, over_s - clock.monotonic_s()))
+        ) or await self._stopped_in(self._link.room())
 
     async def _stopped_in(self, wait: Coroutine[Any, Any, None]) -> bool:
         """Wait, but no longer than until the run shall stop; True when it shall. Errors of `wait` are raised."""
@@ -199,7 +232,9 @@ class Run:
     def _emit(self, device: Device, captured: list[Captured]) -> None:
         written = []
         for each in captured:
-            sent = self._journals[device.name].write(each, device.now_ns if self._link is None else clock.now_ns())
+            sent = self._journals[device.name].write(
+                each, device.now_ns if self._link is None else clock.now_ns()
+            )
             self.summary.batches_sent += 1
             self.summary.events_sent += sent.count
             self.summary.queries += sent.count * (each.batch.kind == "voice_query")
@@ -221,11 +256,15 @@ class Run:
 
     def _acknowledged(self, sent: Sent, partition: int, offset: int) -> None:
         acked_ns = clock.now_ns()
-        self._journals[sent.key.decode()].acknowledged(sent.id, partition, offset, self._sent_ns.pop(sent.id, acked_ns), acked_ns)
+        self._journals[sent.key.decode()].acknowledged(
+            sent.id, partition, offset, self._sent_ns.pop(sent.id, acked_ns), acked_ns
+        )
 
     def _answered(self, value: bytes | None) -> None:
         hurried = isinf(self.options.speed)
-        elapsed_ns = 0 if hurried else round((clock.monotonic_s() - self._started_s) * 1e9 * self.options.speed)
+        elapsed_ns = (
+            0 if hurried else round((clock.monotonic_s() - self._started_s) * 1e9 * self.options.speed)
+        )
         for name, number, intent in read_answer(value):
             if name in self.devices:
                 device = self.devices[name]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from device_sim.scenarios import Turn
 
-BLOCK_NS = 20_000_000           #: a block of sound, as Aria Gen 2 cuts it
+BLOCK_NS = 20_000_000  #: a block of sound, as Aria Gen 2 cuts it
 PULSE_HZ, PULSE_RATE_HZ = 1.1, 128
 SCAN_EVERY_NS, SCAN_MS = 20_000_000_000, 2000
 _FLOOR_DBFS, _SPEECH_DBFS = -60.0, {"wearer": -28.0, "other": -36.0, "unknown": -40.0}
@@ -34,7 +34,9 @@ def signal(name: str, turns: Sequence[Turn], duration_ns: int, seed: int) -> tup
     return _radios(duration_ns, draw)
 
 
-def _sound(turns: Sequence[Turn], duration_ns: int, draw: np.random.Generator) -> tuple[Times, dict[str, Any]]:
+def _sound(
+    turns: Sequence[Turn], duration_ns: int, draw: np.random.Generator
+) -> tuple[Times, dict[str, Any]]:
     t_ns = np.arange(0, duration_ns, BLOCK_NS, dtype=np.int64)
     rms = _FLOOR_DBFS + draw.normal(0.0, 1.5, len(t_ns))
     voiced = np.zeros(len(t_ns), dtype=bool)
@@ -53,11 +55,19 @@ def _pulse(duration_ns: int, draw: np.random.Generator) -> tuple[Times, dict[str
     t_ns = np.arange(n, dtype=np.int64) * 1_000_000_000 // PULSE_RATE_HZ
     phase = 2 * np.pi * PULSE_HZ * t_ns / 1e9
     raw = 120_000 + 900 * np.cos(phase) + 250 * np.cos(2 * phase) + draw.normal(0.0, 40.0, n)
-    return t_ns, {"raw": raw.astype(np.int64), "led_ma": np.full(n, 12.5), "integration_us": np.full(n, 24, dtype=np.int64)}
+    return t_ns, {
+        "raw": raw.astype(np.int64),
+        "led_ma": np.full(n, 12.5),
+        "integration_us": np.full(n, 24, dtype=np.int64),
+    }
 
 
 def _radios(duration_ns: int, draw: np.random.Generator) -> tuple[Times, dict[str, Any]]:
     t_ns = np.arange(SCAN_EVERY_NS // 2, duration_ns, SCAN_EVERY_NS, dtype=np.int64)
     n = len(t_ns)
-    return t_ns, {"radio": ["ble"] * n, "scan_ms": np.full(n, SCAN_MS, dtype=np.int64),
-                  "sightings": draw.poisson(14, n).astype(np.int64), "strongest_dbm": draw.integers(-82, -41, n)}
+    return t_ns, {
+        "radio": ["ble"] * n,
+        "scan_ms": np.full(n, SCAN_MS, dtype=np.int64),
+        "sightings": draw.poisson(14, n).astype(np.int64),
+        "strongest_dbm": draw.integers(-82, -41, n),
+    }

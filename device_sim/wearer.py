@@ -11,8 +11,8 @@ from device_sim import recordings
 from device_sim.scenarios import Talk
 from streams.events.identity import format_id
 
-OPEN_QUERIES_MAX = 64          #: a query that this many later ones have overtaken gets no feedback any more
-ACCEPTABLE = 3                 #: of ratings from 1 (bad) to 4 (excellent)
+OPEN_QUERIES_MAX = 64  #: a query that this many later ones have overtaken gets no feedback any more
+ACCEPTABLE = 3  #: of ratings from 1 (bad) to 4 (excellent)
 _DENIALS = {"general_negate": 3, "general_repeat": 1, "general_commandstop": 1}
 
 
@@ -31,7 +31,9 @@ class Queries:
             draw.shuffle(utterances)
         self._order: list[tuple[str, str]] = []
         for i in range(max(map(len, by_intent.values()))):
-            turn = [(utterances[i], intent) for intent, utterances in by_intent.items() if i < len(utterances)]
+            turn = [
+                (utterances[i], intent) for intent, utterances in by_intent.items() if i < len(utterances)
+            ]
             draw.shuffle(turn)
             self._order.extend(turn)
         self._intents = dict(self._order)
@@ -83,8 +85,12 @@ class Wearer:
         self._hears_answers = hears_answers
         self._spoken = _by_intent(talk.spoken_recording)
         self._spoken_origin = recordings.named(talk.spoken_recording, "feedback").origin
-        ratings = [(int(row["rating"]), int(row["second_rating"])) for row in recordings.rows(talk.rating_recording)]
-        self._rated = {good: [pair for pair in ratings if (pair[0] >= ACCEPTABLE) is good] for good in (True, False)}
+        ratings = [
+            (int(row["rating"]), int(row["second_rating"])) for row in recordings.rows(talk.rating_recording)
+        ]
+        self._rated = {
+            good: [pair for pair in ratings if (pair[0] >= ACCEPTABLE) is good] for good in (True, False)
+        }
         self._rating_origin = recordings.named(talk.rating_recording, "feedback").origin
         self._open: dict[int, str] = {}
         self._reactions: list[Reaction] = []
@@ -100,7 +106,13 @@ class Wearer:
         if self._hears_answers:
             self._expect(number, intent)
         else:
-            self._react(t_ns + self._talk.feedback_delay_ns, number, self._queries.origin, form="choice", chosen_intent=intent)
+            self._react(
+                t_ns + self._talk.feedback_delay_ns,
+                number,
+                self._queries.origin,
+                form="choice",
+                chosen_intent=intent,
+            )
         return utterance, self._queries.origin
 
     def asked(self, number: int, utterance: str) -> None:
@@ -129,7 +141,14 @@ class Wearer:
             first, second = draw.choice(self._rated[right])
             self._react(due_ns, number, self._rating_origin, form=form, rating=first, second_rating=second)
         else:
-            self._react(due_ns, number, self._queries.origin, form=form, thumb=1 if right else -1, chosen_intent=annotated)
+            self._react(
+                due_ns,
+                number,
+                self._queries.origin,
+                form=form,
+                thumb=1 if right else -1,
+                chosen_intent=annotated,
+            )
 
     def due(self, before_ns: int) -> Sequence[Reaction]:
         """Reactions that are due before `before_ns`, in order; they are given away."""
@@ -143,6 +162,14 @@ class Wearer:
             del self._open[next(iter(self._open))]
 
     def _react(self, due_ns: int, number: int, origin: str, **said: Any) -> None:
-        columns = {"target": format_id(self._device, "answer", number), "form": "", "thumb": 0, "chosen_intent": None, "text": None,
-                   "rating": None, "second_rating": None, **said}
+        columns = {
+            "target": format_id(self._device, "answer", number),
+            "form": "",
+            "thumb": 0,
+            "chosen_intent": None,
+            "text": None,
+            "rating": None,
+            "second_rating": None,
+            **said,
+        }
         self._reactions.append(Reaction(due_ns, origin, columns))

@@ -56,8 +56,25 @@ def replayed(scenario: str, directory: Path) -> tuple[Path, list[Outgoing]]:
     """Play a scenario into a journal in `directory` and run the pipeline over it; return the journal and every record written."""
     journal = directory / scenario
     subprocess.run(
-        [sys.executable, "-m", "device_sim", "run", "--scenario", scenario, "--to", "file", "--journal", str(journal), "--devices",
-         "1", "--start-ns", str(START_NS)], check=True, capture_output=True)
+        [
+            sys.executable,
+            "-m",
+            "device_sim",
+            "run",
+            "--scenario",
+            scenario,
+            "--to",
+            "file",
+            "--journal",
+            str(journal),
+            "--devices",
+            "1",
+            "--start-ns",
+            str(START_NS),
+        ],
+        check=True,
+        capture_output=True,
+    )
     records: list[Outgoing] = []
     asyncio.run(Replay(load("household"), records.extend).run(journal))
     return journal, records
@@ -74,12 +91,16 @@ def shown(records: Sequence[Outgoing]) -> dict[str, Outgoing]:
     chosen: dict[str, Outgoing] = {}
     for record in records:
         kind = kind_of(record)
-        if kind is not None and (kind not in chosen or chosen[kind].timestamp_ms < _SETTLED_NS // 1_000_000 <= record.timestamp_ms):
+        if kind is not None and (
+            kind not in chosen or chosen[kind].timestamp_ms < _SETTLED_NS // 1_000_000 <= record.timestamp_ms
+        ):
             chosen[kind] = record
     missing = KINDS.keys() - chosen.keys() - NOT_PLAYED
     if missing:
-        raise InputError(f"kind {min(missing)}: found no record of it in {', '.join(SCENARIOS)}, expected one; add a scenario that plays "
-                         f"it to SCENARIOS in {Path(__file__).name}, or the kind to NOT_PLAYED")
+        raise InputError(
+            f"kind {min(missing)}: found no record of it in {', '.join(SCENARIOS)}, expected one; add a scenario that plays "
+            f"it to SCENARIOS in {Path(__file__).name}, or the kind to NOT_PLAYED"
+        )
     return chosen
 
 
@@ -93,18 +114,25 @@ def page(records: Mapping[str, Outgoing]) -> str:
 
 def files(records: Mapping[str, Outgoing]) -> dict[Path, str]:
     """Content of every generated file, by its path."""
-    schemas = {HERE / "schemas" / f"{kind.name}.json": json.dumps(schema(kind), indent=2, ensure_ascii=False) + "\n"
-               for kind in KINDS.values()}
+    schemas = {
+        HERE / "schemas" / f"{kind.name}.json": json.dumps(schema(kind), indent=2, ensure_ascii=False) + "\n"
+        for kind in KINDS.values()
+    }
     return {HERE / "topics.md": page(records), **schemas}
 
 
 def _topics() -> Iterator[str]:
     yield "## Topics\n"
     followed = f"{PARTITIONS_DEFAULT}, or as the worker was told"
-    rows = [(f"`{topic.name}`", topic.holds, topic.key, _cleanup(topic), "1" if topic.single else followed) for topic in TOPICS]
+    rows = [
+        (f"`{topic.name}`", topic.holds, topic.key, _cleanup(topic), "1" if topic.single else followed)
+        for topic in TOPICS
+    ]
     yield from _table(("topic", "holds", "key", "cleanup", "partitions"), rows)
-    yield ("All topics with the same partition count have a device in the same partition number, in its order. The count is fixed for the "
-           "life of the topics.\n")
+    yield (
+        "All topics with the same partition count have a device in the same partition number, in its order. The count is fixed for the "
+        "life of the topics.\n"
+    )
     for topic in TOPICS:
         yield f"**{topic.name}**: {text('topics', topic.name)}\n"
 
@@ -119,11 +147,22 @@ def _cleanup(topic: Topic) -> str:
 
 def _headers(records: Mapping[str, Outgoing]) -> Iterator[str]:
     yield "## Headers\n"
-    yield ("[CloudEvents](https://cloudevents.io) 1.0, Kafka binding, binary mode, and W3C trace context, so that any CloudEvents library "
-           "reads them. Examples are those of the answer below.\n")
+    yield (
+        "[CloudEvents](https://cloudevents.io) 1.0, Kafka binding, binary mode, and W3C trace context, so that any CloudEvents library "
+        "reads them. Examples are those of the answer below.\n"
+    )
     example = dict(records["answer"].headers)
-    yield from _table(("header", "says", "example"), [
-        (f"`{name}`", text("headers", name), f"`{_header(name, example[name])}`" if name in example else "") for name in header_names()])
+    yield from _table(
+        ("header", "says", "example"),
+        [
+            (
+                f"`{name}`",
+                text("headers", name),
+                f"`{_header(name, example[name])}`" if name in example else "",
+            )
+            for name in header_names()
+        ],
+    )
 
 
 def header_names() -> list[str]:
@@ -139,10 +178,18 @@ def _envelope() -> Iterator[str]:
     yield "## Envelope\n"
     yield "The value of every batch is one JSON object with these fields. A value is at most 512 kB; every list has `n` values.\n"
     any_kind = schema(next(kind for kind in KINDS.values() if not kind.captured))["properties"]
-    yield from _table(("field", "type", "says"), [(f"`{name}`", _type(form), text("envelope", name)) for name, form in any_kind.items()])
+    yield from _table(
+        ("field", "type", "says"),
+        [(f"`{name}`", _type(form), text("envelope", name)) for name, form in any_kind.items()],
+    )
     yield "`context` holds:\n"
-    yield from _table(("field", "type", "says"), [(f"`{name}`", _context_type(allowed), text("context", name))
-                                                  for name, allowed in CONTEXT_VALUES.items()])
+    yield from _table(
+        ("field", "type", "says"),
+        [
+            (f"`{name}`", _context_type(allowed), text("context", name))
+            for name, allowed in CONTEXT_VALUES.items()
+        ],
+    )
 
 
 def _type(form: Mapping[str, Any]) -> str:
@@ -154,7 +201,11 @@ def _type(form: Mapping[str, Any]) -> str:
 
 
 def _context_type(allowed: frozenset[str] | type) -> str:
-    return {bool: "boolean", int: "integer"}[allowed] if isinstance(allowed, type) else ", ".join(sorted(allowed))
+    return (
+        {bool: "boolean", int: "integer"}[allowed]
+        if isinstance(allowed, type)
+        else ", ".join(sorted(allowed))
+    )
 
 
 def _kind(kind: Kind, record: Outgoing | None) -> Iterator[str]:
@@ -162,17 +213,31 @@ def _kind(kind: Kind, record: Outgoing | None) -> Iterator[str]:
     origin = "Captured by the device" if kind.captured else "Derived"
     yield f"{text('kinds', kind.name, 'about')} {origin}; `{kind.event_type}`; [schema](schemas/{kind.name}.json).\n"
     if kind.columns:
-        yield from _table(("column", "unit", "type", "says"), [
-            (f"`{name}`", unit(name), wanted, text("kinds", kind.name, name)) for name, wanted in kind.columns.items()])
+        yield from _table(
+            ("column", "unit", "type", "says"),
+            [
+                (f"`{name}`", unit(name), wanted, text("kinds", kind.name, name))
+                for name, wanted in kind.columns.items()
+            ],
+        )
     elif kind.name == "model":
-        yield from _table(("field", "type", "says"), [(f"`{name}`", _type(form), str(form["description"]))
-                                                      for name, form in schema(kind)["properties"].items()])
+        yield from _table(
+            ("field", "type", "says"),
+            [
+                (f"`{name}`", _type(form), str(form["description"]))
+                for name, form in schema(kind)["properties"].items()
+            ],
+        )
     if record is None:
         yield "No shipped recording has an event of this kind.\n"
         return
     key, at = record.key.decode(), rfc3339(record.timestamp_ms * 1_000_000)
     yield f"A record of `{record.topic}`, key `{key}`, timestamp {at}:\n"
-    yield "```text\n" + "".join(f"{name}: {_header(name, value)}\n" for name, value in _sorted(record.headers)) + "```\n"
+    yield (
+        "```text\n"
+        + "".join(f"{name}: {_header(name, value)}\n" for name, value in _sorted(record.headers))
+        + "```\n"
+    )
     if kind.name == "model":
         yield "Its value, without the field `model`:\n"
     yield "```json\n" + _value(record.value or b"", without="model" if kind.name == "model" else "") + "```\n"
@@ -189,7 +254,10 @@ def _value(value: bytes, *, without: str) -> str:
     lines = []
     for name, content in fields.items():
         if name == "columns":
-            columns = [f"    {json.dumps(column)}: {json.dumps(values, ensure_ascii=False)}" for column, values in content.items()]
+            columns = [
+                f"    {json.dumps(column)}: {json.dumps(values, ensure_ascii=False)}"
+                for column, values in content.items()
+            ]
             lines.append('  "columns": {\n' + ",\n".join(columns) + "\n  }")
         elif name != without:
             lines.append(f"  {json.dumps(name)}: {json.dumps(content, ensure_ascii=False)}")
@@ -204,7 +272,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def main() -> None:
     """Write the files, and remove schemas of kinds that are gone."""
     with tempfile.TemporaryDirectory(prefix="sightline-") as directory:
-        records = [record for scenario in SCENARIOS for record in replayed(scenario, Path(directory))[1] if record.topic != LINEAGE]
+        records = [
+            record
+            for scenario in SCENARIOS
+            for record in replayed(scenario, Path(directory))[1]
+            if record.topic != LINEAGE
+        ]
     made = files(shown(records))
     for path in HERE.glob("schemas/*.json"):
         if path not in made:

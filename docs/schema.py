@@ -20,11 +20,40 @@ TEXTS = Path(__file__).with_name("texts.toml")
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 #: Endings of column names and the unit that each means.
 UNITS: Mapping[str, str] = {
-    "mps2": "m/s²", "radps": "rad/s", "degps": "°/s", "deg": "°", "rad": "rad", "m": "m", "mm": "mm", "mps": "m/s", "s": "s", "ms": "ms",
-    "ns": "ns", "percent": "%", "px": "px", "hz": "Hz", "dbfs": "dBFS", "db": "dB", "dbm": "dBm", "pa": "Pa", "hpa": "hPa", "kpa": "kPa",
-    "celsius": "°C", "c": "°C", "lux": "lx", "bpm": "1/min", "bytes": "bytes", "ut": "µT"}
-TYPES: Mapping[str, str | list[str]] = {"number": "number", "text": "string", "flag": "boolean", "number?": ["number", "null"],
-                                        "text?": ["string", "null"]}
+    "mps2": "m/s²",
+    "radps": "rad/s",
+    "degps": "°/s",
+    "deg": "°",
+    "rad": "rad",
+    "m": "m",
+    "mm": "mm",
+    "mps": "m/s",
+    "s": "s",
+    "ms": "ms",
+    "ns": "ns",
+    "percent": "%",
+    "px": "px",
+    "hz": "Hz",
+    "dbfs": "dBFS",
+    "db": "dB",
+    "dbm": "dBm",
+    "pa": "Pa",
+    "hpa": "hPa",
+    "kpa": "kPa",
+    "celsius": "°C",
+    "c": "°C",
+    "lux": "lx",
+    "bpm": "1/min",
+    "bytes": "bytes",
+    "ut": "µT",
+}
+TYPES: Mapping[str, str | list[str]] = {
+    "number": "number",
+    "text": "string",
+    "flag": "boolean",
+    "number?": ["number", "null"],
+    "text?": ["string", "null"],
+}
 _TIME = {"type": "integer", "minimum": 0, "maximum": 2**62}
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 200}
 _HEX = {"type": "string", "pattern": "^[0-9a-f]+$"}
@@ -42,7 +71,9 @@ def text(*path: str) -> str:
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(found, str):
-        raise InputError(f"{TEXTS.name}: found no text for {' '.join(path)}, expected one sentence; write it there")
+        raise InputError(
+            f"{TEXTS.name}: found no text for {' '.join(path)}, expected one sentence; write it there"
+        )
     return found
 
 
@@ -55,8 +86,14 @@ def unit(column: str) -> str:
 def schema(kind: Kind) -> Schema:
     """Schema of the value of a record of `kind`."""
     body = _model() if kind.name == "model" else _batch(kind)
-    return {"$schema": DRAFT, "$id": f"urn:sightline:{kind.event_type}", "title": kind.event_type,
-            "description": text("kinds", kind.name, "about"), "type": "object", **body}
+    return {
+        "$schema": DRAFT,
+        "$id": f"urn:sightline:{kind.event_type}",
+        "title": kind.event_type,
+        "description": text("kinds", kind.name, "about"),
+        "type": "object",
+        **body,
+    }
 
 
 def _batch(kind: Kind) -> Schema:
@@ -64,18 +101,46 @@ def _batch(kind: Kind) -> Schema:
     name = {"type": "string", "pattern": f"^{NAME_PATTERN.pattern}$"}
     context = _context(required=True)
     fields: dict[str, Schema] = {
-        "v": {"const": VERSION}, "kind": {"const": kind.name}, "device_id": name, "wearer_id": name, "session_id": name,
-        "stream": {"type": "string", "pattern": f"^{STREAM_PATTERN.pattern}$"}, "first": integer,
+        "v": {"const": VERSION},
+        "kind": {"const": kind.name},
+        "device_id": name,
+        "wearer_id": name,
+        "session_id": name,
+        "stream": {"type": "string", "pattern": f"^{STREAM_PATTERN.pattern}$"},
+        "first": integer,
         "n": {"type": "integer", "minimum": 1, "maximum": EVENTS_PER_BATCH_MAX},
         "step": {"const": 1} if kind.captured else {**integer, "minimum": 1},
-        "t0_ns": _TIME, "dt_ns": _TIME, "t_ns": _list(_TIME), "clock": _TEXT, "origin": _TEXT,
+        "t0_ns": _TIME,
+        "dt_ns": _TIME,
+        "t_ns": _list(_TIME),
+        "clock": _TEXT,
+        "origin": _TEXT,
         "context": context if kind.captured else {"anyOf": [{"const": {}}, context]},
-        "context_changes": {"type": "array", "items": _changed()}, "split_from": _HEX, "columns": _columns(kind)}
+        "context_changes": {"type": "array", "items": _changed()},
+        "split_from": _HEX,
+        "columns": _columns(kind),
+    }
     return {
         "$comment": "Every list in columns, and t_ns, has n values.",
-        "required": ["v", "kind", "device_id", "wearer_id", "session_id", "stream", "first", "n", "clock", "origin", "context", "columns"],
+        "required": [
+            "v",
+            "kind",
+            "device_id",
+            "wearer_id",
+            "session_id",
+            "stream",
+            "first",
+            "n",
+            "clock",
+            "origin",
+            "context",
+            "columns",
+        ],
         "anyOf": [{"required": ["t0_ns", "dt_ns"]}, {"required": ["t_ns"]}],
-        "properties": {field: {"description": text("envelope", field), **form} for field, form in fields.items()}}
+        "properties": {
+            field: {"description": text("envelope", field), **form} for field, form in fields.items()
+        },
+    }
 
 
 def _columns(kind: Kind) -> Schema:
@@ -84,7 +149,12 @@ def _columns(kind: Kind) -> Schema:
         said = text("kinds", kind.name, name)
         described = f"{said} Unit: {unit(name)}." if unit(name) else said
         properties[name] = {"description": described, **_list({"type": TYPES[wanted]})}
-    return {"type": "object", "required": list(kind.columns), "properties": properties, "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": list(kind.columns),
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 def _list(items: Schema) -> Schema:
@@ -101,24 +171,54 @@ def _context(*, required: bool) -> Schema:
         else:
             form = {"enum": sorted(allowed)}
         properties[name] = {"description": text("context", name), **form}
-    return {"type": "object", "required": list(properties) if required else [], "properties": properties, "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": list(properties) if required else [],
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 def _changed() -> Schema:
     form = _context(required=False)
-    return {**form, "required": ["at"], "properties": {"at": {"type": "integer", "minimum": 1, "maximum": EVENTS_PER_BATCH_MAX - 1},
-                                                       **form["properties"]}}
+    return {
+        **form,
+        "required": ["at"],
+        "properties": {
+            "at": {"type": "integer", "minimum": 1, "maximum": EVENTS_PER_BATCH_MAX - 1},
+            **form["properties"],
+        },
+    }
 
 
 def _model() -> Schema:
     run = {"type": "array", "minItems": 5, "maxItems": 6, "items": {"type": ["string", "integer"]}}
-    manifest = {"seed_examples": {"type": "integer", "minimum": 0}, "seed_digest": _HEX, "admitted": {"type": "array", "items": run},
-                "refused": {"type": "array", "items": run}, "wearers": {
-        "type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}}}}
+    manifest = {
+        "seed_examples": {"type": "integer", "minimum": 0},
+        "seed_digest": _HEX,
+        "admitted": {"type": "array", "items": run},
+        "refused": {"type": "array", "items": run},
+        "wearers": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        },
+    }
     fields: dict[str, Schema] = {
-        "v": {"const": VERSION}, "version": {"type": "integer", "minimum": 1}, "zone": _TEXT, "label": _HEX, "policy_version": _HEX,
-        "accuracy": {"type": "number", "minimum": 0, "maximum": 1}, "trained_ns": _TIME, "retrain_by_ns": {"type": "integer"},
+        "v": {"const": VERSION},
+        "version": {"type": "integer", "minimum": 1},
+        "zone": _TEXT,
+        "label": _HEX,
+        "policy_version": _HEX,
+        "accuracy": {"type": "number", "minimum": 0, "maximum": 1},
+        "trained_ns": _TIME,
+        "retrain_by_ns": {"type": "integer"},
         "declassifier": {"type": "string"},
-        "manifest": {"type": "object", "required": list(manifest), "properties": manifest}, "model": {"type": "object"}}
-    return {"required": list(fields), "properties": {field: {"description": text("kinds", "model", field), **form}
-                                                     for field, form in fields.items()}}
+        "manifest": {"type": "object", "required": list(manifest), "properties": manifest},
+        "model": {"type": "object"},
+    }
+    return {
+        "required": list(fields),
+        "properties": {
+            field: {"description": text("kinds", "model", field), **form} for field, form in fields.items()
+        },
+    }

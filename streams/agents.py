@@ -16,7 +16,13 @@ from streams.kafka.transport import batch_transport, end_process
 REBALANCE_TIMEOUT_S = 30.0
 
 
-def build_app(agent_name: str, core: Core[Any], broker: str, datadir: Path, loop: asyncio.AbstractEventLoop | None = None) -> faust.App:
+def build_app(
+    agent_name: str,
+    core: Core[Any],
+    broker: str,
+    datadir: Path,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> faust.App:
     """Build the Faust app of one agent of `topology.AGENTS`.
 
     Delivery: exactly once from the agent's source topic to everything that `core` writes.
@@ -54,7 +60,13 @@ def build_app(agent_name: str, core: Core[Any], broker: str, datadir: Path, loop
         worker_redirect_stdouts=False,
     )
     app.transport = batch_transport(app, broker, agent_name, core)
-    source = app.topic(topology.AGENTS[agent_name], key_serializer="raw", value_serializer="raw", value_type=bytes, acks=False)
+    source = app.topic(
+        topology.AGENTS[agent_name],
+        key_serializer="raw",
+        value_serializer="raw",
+        value_type=bytes,
+        acks=False,
+    )
 
     async def work(stream: Any) -> None:
         async for event in stream.events():

@@ -42,14 +42,22 @@ class Part:
         """Start `python -m ARGUMENTS`, its words into `log`; `options` are those of `subprocess.Popen`."""
         with log.open("wb") as out:
             # A session of its own: Ctrl-C reaches whoever started it alone, who then stops the parts in order.
-            process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                                       start_new_session=True, **options)
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                **options,
+            )
         return cls(name, process, log)
 
     def watch(self) -> None:
         """Note the memory in use; an ended process is an error that quotes its own last sentence."""
         if self.process.poll() is not None:
-            raise UnavailableError(f"the {self.name} ended with code {self.process.returncode}: {self.last_line()} (all of it: {self.log})")
+            raise UnavailableError(
+                f"the {self.name} ended with code {self.process.returncode}: {self.last_line()} (all of it: {self.log})"
+            )
         self.rss_bytes_max = max(self.rss_bytes_max, _rss_bytes(self.process.pid))
 
     def last_line(self) -> str:
@@ -76,7 +84,10 @@ class Part:
 def _rss_bytes(pid: int) -> int:
     try:
         process = psutil.Process(pid)
-        return int(process.memory_info().rss + sum(child.memory_info().rss for child in process.children(recursive=True)))
+        return int(
+            process.memory_info().rss
+            + sum(child.memory_info().rss for child in process.children(recursive=True))
+        )
     except psutil.NoSuchProcess:
         return 0
 
@@ -113,19 +124,36 @@ class Demo:
             self.broker = self.embedded.address
         asyncio.run(declare(self.broker))
         self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
-        worker = self._spawn("worker", "streams.cli", "worker", "--broker", self.broker, "--policy", self.policy)
-        self._spawn("snapshots", "streams.cli", "snapshots", "--broker", self.broker, "--store", str(self.store))
+        worker = self._spawn(
+            "worker", "streams.cli", "worker", "--broker", self.broker, "--policy", self.policy
+        )
+        self._spawn(
+            "snapshots", "streams.cli", "snapshots", "--broker", self.broker, "--store", str(self.store)
+        )
         deadline_s = clock.monotonic_s() + READY_WAIT_S
         while "worker ready" not in worker.log.read_text(encoding="utf-8", errors="replace"):
             self.watch()
             if clock.monotonic_s() > deadline_s:
-                raise UnavailableError(f"the worker was not ready after {READY_WAIT_S:.0f} s; look into {worker.log}")
+                raise UnavailableError(
+                    f"the worker was not ready after {READY_WAIT_S:.0f} s; look into {worker.log}"
+                )
             clock.sleep(0.1)
 
     def play(self, arguments: Sequence[str]) -> Part:
         """Start the device; `arguments` are those of `device-sim run` beside broker and journal."""
-        return self._spawn("device", "device_sim", "run", "--to", "kafka", "--broker", self.broker, "--journal", str(self.journal),
-                           "--json", *arguments)
+        return self._spawn(
+            "device",
+            "device_sim",
+            "run",
+            "--to",
+            "kafka",
+            "--broker",
+            self.broker,
+            "--journal",
+            str(self.journal),
+            "--json",
+            *arguments,
+        )
 
     def _spawn(self, name: str, module: str, *arguments: str) -> Part:
         part = Part.spawn(name, [module, *arguments], self.run / f"{name}.log")
@@ -152,10 +180,16 @@ class Demo:
         if not held.epoch:
             return {}
         ends = asyncio.run(end_offsets(self.broker, [CAPTURED]))
-        return {**{name: held.totals[name] for name in ("events", "derived", "answers", "examples", "rejected")},
-                "zones": dict(sorted(held.zones.items())), "verdicts": dict(sorted(held.verdicts.items())), "model": held.model,
-                "accuracy": held.accuracy, "epoch": held.epoch, "age_s": (clock.now_ns() - held.published_ns) / 1e9,
-                "lag": sum(end - held.seen.get(partition, 0) for (_, partition), end in ends.items())}
+        return {
+            **{name: held.totals[name] for name in ("events", "derived", "answers", "examples", "rejected")},
+            "zones": dict(sorted(held.zones.items())),
+            "verdicts": dict(sorted(held.verdicts.items())),
+            "model": held.model,
+            "accuracy": held.accuracy,
+            "epoch": held.epoch,
+            "age_s": (clock.now_ns() - held.published_ns) / 1e9,
+            "lag": sum(end - held.seen.get(partition, 0) for (_, partition), end in ends.items()),
+        }
 
     def drain(self) -> None:
         """Wait until agents and store hold everything that was sent.
@@ -170,19 +204,29 @@ class Demo:
             while not reached():
                 self.watch()
                 if clock.monotonic_s() > deadline_s:
-                    raise SightlineError(f"{waiting_for} did not reach the end within {DRAIN_WAIT_S:.0f} s; "
-                                         f"look into the logs in {self.run}")
+                    raise SightlineError(
+                        f"{waiting_for} did not reach the end within {DRAIN_WAIT_S:.0f} s; "
+                        f"look into the logs in {self.run}"
+                    )
                 clock.sleep(0.2)
 
     def _stations(self) -> Iterator[tuple[str, Callable[[], bool]]]:
         """Each place that must reach its end, in the order of the flow, so that what one adds is waited for in the next."""
         for agent, topic in AGENTS.items():
-            yield f"the agent {agent}", lambda agent=agent, topic=topic: asyncio.run(self._agent_at_end(agent, topic))  # type: ignore[misc]
-        ends = {partition: end for (_, partition), end in asyncio.run(end_offsets(self.broker, [LINEAGE])).items()}
+            yield (
+                f"the agent {agent}",
+                lambda agent=agent, topic=topic: asyncio.run(self._agent_at_end(agent, topic)),
+            )  # type: ignore[misc]
+        ends = {
+            partition: end for (_, partition), end in asyncio.run(end_offsets(self.broker, [LINEAGE])).items()
+        }
         yield "the store", lambda: self._store_at(ends)
 
     async def _agent_at_end(self, agent: str, topic: str) -> bool:
-        committed = {partition: offset for (_, partition), offset in (await committed_offsets(self.broker, agent, [topic])).items()}
+        committed = {
+            partition: offset
+            for (_, partition), offset in (await committed_offsets(self.broker, agent, [topic])).items()
+        }
         # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is left does.
         return not await read_all(self.broker, topic, from_offsets=committed)
 

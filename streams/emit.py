@@ -26,24 +26,47 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
     Outputs go to the partition that was read, topics with one partition to that one (DESIGN section 4).
     """
     topic, partition = place
-    values = [output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs]
-    records = [_output(output, value, policy, partition) for output, value in zip(step.outputs, values, strict=True) if output.topic]
-    return records + [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"], values
+    values = [
+        output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs
+    ]
+    records = [
+        _output(output, value, policy, partition)
+        for output, value in zip(step.outputs, values, strict=True)
+        if output.topic
+    ]
+    return records + [
+        _reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"
+    ], values
 
 
 def consent_records(step: Step) -> list[Outgoing]:
     """What wearers said in a fetch, for `glasses.consents`: every word under a key of its own, so that compaction keeps them all."""
-    return [Outgoing(CONSENTS, 0, f"{batch.wearer_id}/{batch.first_id}".encode(),
-                     orjson.dumps({"v": 1, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(record)}),
-                     [("content-type", b"application/json")], batch.t0_ns // 1_000_000)
-            for batch, record in step.consents]
+    return [
+        Outgoing(
+            CONSENTS,
+            0,
+            f"{batch.wearer_id}/{batch.first_id}".encode(),
+            orjson.dumps({"v": 1, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(record)}),
+            [("content-type", b"application/json")],
+            batch.t0_ns // 1_000_000,
+        )
+        for batch, record in step.consents
+    ]
 
 
-def lineage_of(step: Step, values: Sequence[bytes], policy: Policy, place: tuple[str, int], extra: Rows,
-               stamp: tuple[bytes, int]) -> list[Outgoing]:
+def lineage_of(
+    step: Step,
+    values: Sequence[bytes],
+    policy: Policy,
+    place: tuple[str, int],
+    extra: Rows,
+    stamp: tuple[bytes, int],
+) -> list[Outgoing]:
     """Lineage of one fetch; `values` are the bytes of its outputs, `extra` rows beside the step's, `stamp` is key and time in ms."""
     tables = record.blocks_of(step, policy.version, *place, values)
-    return record.encode({**tables, **{table: record.blocks(table, rows) for table, rows in extra.items()}}, place[1], *stamp)
+    return record.encode(
+        {**tables, **{table: record.blocks(table, rows) for table, rows in extra.items()}}, place[1], *stamp
+    )
 
 
 def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Outgoing:
@@ -51,20 +74,39 @@ def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Out
     batch = tagged.batch
     tags = tag(tagged.zone, policy.header(tagged.label))
     if not output.parents:
-        return Outgoing(output.topic, 0 if output.topic in _SINGLE else partition, batch.source.encode(), value,
-                        [*(headers or envelope(batch)), *tags], batch.t0_ns // 1_000_000)
+        return Outgoing(
+            output.topic,
+            0 if output.topic in _SINGLE else partition,
+            batch.source.encode(),
+            value,
+            [*(headers or envelope(batch)), *tags],
+            batch.t0_ns // 1_000_000,
+        )
     root = root_of(batch.source, output.parents)
     key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
-    return Outgoing(output.topic, 0 if output.topic in _SINGLE else partition, key, value,
-                    [*envelope(batch, root), *tags, (PARENTS, pack_parents(batch, output.parents))], batch.t0_ns // 1_000_000)
+    return Outgoing(
+        output.topic,
+        0 if output.topic in _SINGLE else partition,
+        key,
+        value,
+        [*envelope(batch, root), *tags, (PARENTS, pack_parents(batch, output.parents))],
+        batch.t0_ns // 1_000_000,
+    )
 
 
 def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
     """Record for `glasses.rejected`: place, reason, rule and digest; bytes only of what nobody could read."""
-    headers = [("sightline-reason", reject.reason.encode()), ("sightline-rule", reject.rule.encode()),
-               ("sightline-stage", reject.stage.encode()), ("sightline-place", f"{topic} {partition} {reject.position}".encode()),
-               ("sightline-digest", reject.digest.encode()), (ZONE, reject.zone.encode())]
+    headers = [
+        ("sightline-reason", reject.reason.encode()),
+        ("sightline-rule", reject.rule.encode()),
+        ("sightline-stage", reject.stage.encode()),
+        ("sightline-place", f"{topic} {partition} {reject.position}".encode()),
+        ("sightline-digest", reject.digest.encode()),
+        (ZONE, reject.zone.encode()),
+    ]
     if reject.run is not None:
-        headers += [("ce_id", f"{reject.source}/{reject.stream}/{reject.run.first}".encode()),
-                    (RUN, f"{reject.run.first} {reject.run.step} {reject.run.count}".encode())]
+        headers += [
+            ("ce_id", f"{reject.source}/{reject.stream}/{reject.run.first}".encode()),
+            (RUN, f"{reject.run.first} {reject.run.step} {reject.run.count}".encode()),
+        ]
     return Outgoing(REJECTED, partition, reject.key, reject.value, headers, reject.t_ns // 1_000_000)

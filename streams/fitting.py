@@ -36,7 +36,9 @@ class FittingChild:
         # Before `multiprocessing` waits for its children at the end of the process: this one would not hear that it should end.
         atexit.register(self.close)
 
-    async def run(self, function: Callable[Arguments, T], *arguments: Arguments.args, **named: Arguments.kwargs) -> T:
+    async def run(
+        self, function: Callable[Arguments, T], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> T:
         """Return what `function` returns. Whoever is cancelled while it runs ends it, and the child with it.
 
         Raises
@@ -49,10 +51,14 @@ class FittingChild:
                 self._end.cancel()
             child = self._child = self._child or _Child()
             try:
-                returned, answer = await asyncio.to_thread(child.ask, functools.partial(function, *arguments, **named))
+                returned, answer = await asyncio.to_thread(
+                    child.ask, functools.partial(function, *arguments, **named)
+                )
             except (EOFError, OSError):
                 self.close()
-                raise UnavailableError("the child process that fits models ended; there is a new one at the next try") from None
+                raise UnavailableError(
+                    "the child process that fits models ended; there is a new one at the next try"
+                ) from None
             except BaseException:
                 # Its answer would be taken for that of the next function.
                 self.close()

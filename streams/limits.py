@@ -4,45 +4,51 @@ from __future__ import annotations
 
 # What travels
 VALUE_BYTES_MAX = 512 * 1024
-OUTPUT_HEADROOM_BYTES = 64 * 1024          #: outputs may outgrow their input by this much
+OUTPUT_HEADROOM_BYTES = 64 * 1024  #: outputs may outgrow their input by this much
 MESSAGE_BYTES_MAX = 1024 * 1024
 HEADERS_MAX = 12
-LABEL_BYTES = 16                           #: of a packed label
-FOREIGN_HEADERS_BYTES_MAX = 4096           #: names and values of headers that are not ours, forwarded as they are
-KEY_BYTES_MAX = 256                        #: more of a malformed record's key is cut; a device's name has at most 63
-TEXT_CHARACTERS_MAX = 1000                 #: one value of a text column
-MAGNITUDE_MAX = 1e50                       #: of a number in a column: sums of the squares of its squares stay finite
+LABEL_BYTES = 16  #: of a packed label
+FOREIGN_HEADERS_BYTES_MAX = 4096  #: names and values of headers that are not ours, forwarded as they are
+KEY_BYTES_MAX = 256  #: more of a malformed record's key is cut; a device's name has at most 63
+TEXT_CHARACTERS_MAX = 1000  #: one value of a text column
+MAGNITUDE_MAX = 1e50  #: of a number in a column: sums of the squares of its squares stay finite
 EVENTS_PER_BATCH_MAX = 4096
-REJECTED_BYTES_MAX = 64 * 1024             #: malformed bytes kept on glasses.rejected; the digest covers the whole
+REJECTED_BYTES_MAX = 64 * 1024  #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
-NAMES_KNOWN_MAX = 16_384                   #: names of streams that were checked and need no second look
+NAMES_KNOWN_MAX = 16_384  #: names of streams that were checked and need no second look
 
 # A device's state
-SEEN_RANGES_MAX = 64                       #: per stream; more holes than this and the oldest are declared missing
-RECENT_PER_KIND_MAX = 8                    #: activity and place events kept for the situation of a query
-OPEN_ANSWERS_MAX = 64                      #: answers that still wait for feedback
+SEEN_RANGES_MAX = 64  #: per stream; more holes than this and the oldest are declared missing
+RECENT_PER_KIND_MAX = 8  #: activity and place events kept for the situation of a query
+OPEN_ANSWERS_MAX = 64  #: answers that still wait for feedback
 STREAMS_PER_DEVICE_MAX = 32
-DEVICE_STATE_BYTES_MAX = 6 * 1024 * 1024   #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
-ATTRIBUTE_COMBINATIONS_MAX = 4096          #: memoised zone decisions
-CONDITION_RESULTS_MAX = 256                #: memoised results of one condition or requirement
-CONSENTS_PER_WEARER_MAX = 64               #: beyond, the oldest records become one
+DEVICE_STATE_BYTES_MAX = (
+    6 * 1024 * 1024
+)  #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
+ATTRIBUTE_COMBINATIONS_MAX = 4096  #: memoised zone decisions
+CONDITION_RESULTS_MAX = 256  #: memoised results of one condition or requirement
+CONSENTS_PER_WEARER_MAX = 64  #: beyond, the oldest records become one
 
 # Transport
 FETCH_RECORDS_MAX = 5000
 FETCH_WAIT_MS = 150
-FETCHES_IN_FLIGHT_MAX = 2                  #: per partition
-FETCH_BYTES_MAX = 6 * 1024 * 1024          #: values of one fetch
-FETCHED_BYTES_MAX = 16 * 1024 * 1024       #: values in flight in a worker, all its partitions together
-STATE_RECORD_BYTES_MAX = 512 * 1024        #: of one entry of a checkpoint; a longer one is written in parts
-COLLECT_INTERVAL_S = 1.0                   #: between two looks for reference cycles
+FETCHES_IN_FLIGHT_MAX = 2  #: per partition
+FETCH_BYTES_MAX = 6 * 1024 * 1024  #: values of one fetch
+FETCHED_BYTES_MAX = 16 * 1024 * 1024  #: values in flight in a worker, all its partitions together
+STATE_RECORD_BYTES_MAX = 512 * 1024  #: of one entry of a checkpoint; a longer one is written in parts
+COLLECT_INTERVAL_S = 1.0  #: between two looks for reference cycles
 CHECKPOINT_INTERVAL_S = 3.0
-CHECKPOINT_RECORDS_MAX = 10_000            #: per partition; a new owner runs so many again silently, and output stands still meanwhile
+CHECKPOINT_RECORDS_MAX = (
+    10_000  #: per partition; a new owner runs so many again silently, and output stands still meanwhile
+)
 SESSION_TIMEOUT_S = 6.0
-HEARTBEAT_INTERVAL_S = 0.3                 #: how late a worker may learn that its group assigns anew; a stall can hold two of these
+HEARTBEAT_INTERVAL_S = (
+    0.3  #: how late a worker may learn that its group assigns anew; a stall can hold two of these
+)
 TRANSACTION_TIMEOUT_MS = 10_000
-TRANSACTION_BACKOFF_MS = 5                 #: only for CONCURRENT_TRANSACTIONS
+TRANSACTION_BACKOFF_MS = 5  #: only for CONCURRENT_TRANSACTIONS
 CONNECTION_BACKOFF_MAX_S = 1.0
-OUTSIDE_PAUSE_MAX_S = 5.0                  #: between attempts at a fetch that fails for an outside reason
+OUTSIDE_PAUSE_MAX_S = 5.0  #: between attempts at a fetch that fails for an outside reason
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 
 METRICS_INTERVAL_S = 5.0
@@ -57,11 +63,13 @@ ANSWER_ROWS_MAX = 1000
 
 # Training
 RETRAIN_EVERY_EXAMPLES = 12
-FITTING_CHILD_IDLE_S = 20.0                #: without a fit, then its memory is given back
+FITTING_CHILD_IDLE_S = 20.0  #: without a fit, then its memory is given back
 
 if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")
 if 4 * FOREIGN_HEADERS_BYTES_MAX > OUTPUT_HEADROOM_BYTES:
-    raise AssertionError("the headers of an output, ours and those that are forwarded, must fit what it may outgrow its input by")
+    raise AssertionError(
+        "the headers of an output, ours and those that are forwarded, must fit what it may outgrow its input by"
+    )
 if HEARTBEAT_INTERVAL_S * 3 > SESSION_TIMEOUT_S:
     raise AssertionError("a worker must miss three heartbeats before it is put out of the group")

@@ -17,14 +17,32 @@ Labels = tuple[tuple[str, str], ...]
 DECLARED: Mapping[str, tuple[Kind, str]] = {
     "fetch_total": ("counter", "Fetches that were committed, each in one transaction."),
     "fetch_records_total": ("counter", "Records read and committed."),
-    "fetch_retried_total": ("counter", "Attempts at a fetch that failed for an outside reason and were made again."),
+    "fetch_retried_total": (
+        "counter",
+        "Attempts at a fetch that failed for an outside reason and were made again.",
+    ),
     "fetch_compute_seconds_total": ("counter", "Time that the pure call took."),
-    "fetch_in_flight_bytes": ("gauge", "Values that were fetched and are not committed yet, all partitions of a worker together."),
-    "transaction_seconds_total": ("counter", "Time from the begin of a transaction to the end of its commit."),
-    "output_total": ("counter", "Records written and committed, by topic; glasses.rejected counts what was refused."),
-    "poisoned_total": ("counter", "Records that bisection found and that were rejected without being looked into."),
+    "fetch_in_flight_bytes": (
+        "gauge",
+        "Values that were fetched and are not committed yet, all partitions of a worker together.",
+    ),
+    "transaction_seconds_total": (
+        "counter",
+        "Time from the begin of a transaction to the end of its commit.",
+    ),
+    "output_total": (
+        "counter",
+        "Records written and committed, by topic; glasses.rejected counts what was refused.",
+    ),
+    "poisoned_total": (
+        "counter",
+        "Records that bisection found and that were rejected without being looked into.",
+    ),
     "assignment_total": ("counter", "Times that a partition went through the assignment order."),
-    "state_bytes_max": ("gauge", "The largest entry among all that checkpoints of this worker wrote: a device's state."),
+    "state_bytes_max": (
+        "gauge",
+        "The largest entry among all that checkpoints of this worker wrote: a device's state.",
+    ),
     "state_entries_total": ("counter", "Entries written by checkpoints."),
     "state_written_bytes_total": ("counter", "Bytes written by checkpoints."),
     "passed_over_total": ("counter", "Records of a compacted topic that no stage of ours wrote, by topic."),
@@ -63,7 +81,11 @@ def text() -> str:
             lines += [f"# HELP sightline_{name} {says}", f"# TYPE sightline_{name} {kind}"]
             for labels, value in _values[name].items():
                 shown = ",".join(f'{label}="{said}"' for label, said in labels)
-                lines.append(f"sightline_{name}{{{shown}}} {value:.15g}" if labels else f"sightline_{name} {value:.15g}")
+                lines.append(
+                    f"sightline_{name}{{{shown}}} {value:.15g}"
+                    if labels
+                    else f"sightline_{name} {value:.15g}"
+                )
     return "".join(f"{line}\n" for line in lines)
 
 

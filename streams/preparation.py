@@ -37,17 +37,28 @@ async def prepare(context: WorkerContext) -> None:
     context.closing.callback(child.close)
     if not policies_of(await read_all(context.broker, POLICIES)).current:
         first = await child.run(_first_records, context.policy, clock.now_ns())
-        await publish_once(context.broker, POLICIES, first, lambda records: bool(policies_of(records).current))
+        await publish_once(
+            context.broker, POLICIES, first, lambda records: bool(policies_of(records).current)
+        )
     tables = Tables(policies_of(await read_all(context.broker, POLICIES), log.error))
     if not tables.policies.current:
-        raise UnavailableError(f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start again")
+        raise UnavailableError(
+            f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start again"
+        )
     in_force = tables.policies.version(tables.policies.current)
     if given.version not in tables.policies.versions:
-        raise InputError(f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are under "
-                         f"{in_force.name} {in_force.version}; switch with `sightline policy publish`, or use other topics")
+        raise InputError(
+            f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are under "
+            f"{in_force.name} {in_force.version}; switch with `sightline policy publish`, or use other topics"
+        )
     if given.version != in_force.version:
-        log.warning("The topics were switched from %s %s to %s %s, which is in force", given.name, given.version, in_force.name,
-                    in_force.version)
+        log.warning(
+            "The topics were switched from %s %s to %s %s, which is in force",
+            given.name,
+            given.version,
+            in_force.name,
+            in_force.version,
+        )
     tables.models = Models(tables.policies.zones)
 
     async def refresh() -> None:
@@ -61,7 +72,9 @@ async def prepare(context: WorkerContext) -> None:
     context.kept.update(tables=tables, fitting=child)
 
 
-def policies_of(records: Sequence[Received], say: Callable[[str], object] = lambda _sentence: None) -> Policies:
+def policies_of(
+    records: Sequence[Received], say: Callable[[str], object] = lambda _sentence: None
+) -> Policies:
     """The policy versions among the records of `glasses.policies`, and the one in force.
 
     A record that is neither a policy nor a pointer to one before it is passed over; `say` gets a sentence about each, and their count.

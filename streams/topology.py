@@ -50,24 +50,81 @@ ANSWERS, EXAMPLES, MODELS = "glasses.answers", "glasses.examples", "glasses.mode
 POLICIES, CONSENTS, STATE = "glasses.policies", "glasses.consents", "glasses.state"
 REJECTED, LINEAGE = "glasses.rejected", "glasses.lineage"
 #: Sinks that are no topics: stages that work on data, and the published store.
-PROCESSING, ASSISTANT, FEEDBACK, TRAINING_RUN, STORE = "processing", "assistant", "feedback", "training-run", "store"
+PROCESSING, ASSISTANT, FEEDBACK, TRAINING_RUN, STORE = (
+    "processing",
+    "assistant",
+    "feedback",
+    "training-run",
+    "store",
+)
 
 TOPICS: tuple[Topic, ...] = (
-    Topic(CAPTURED, "device", "delete", "device batches as sent, not yet tagged: nobody but zones reads it",
-          config={"retention.ms": str(_DAY_MS)}),
-    Topic(ZONED, "device", "delete", "the same batches, tagged: for other teams", config={"retention.ms": str(7 * _DAY_MS)}),
-    Topic(DERIVED, "device", "delete", "activity, fixation, speech, place, situation: for other teams",
-          config={"retention.ms": str(7 * _DAY_MS)}),
+    Topic(
+        CAPTURED,
+        "device",
+        "delete",
+        "device batches as sent, not yet tagged: nobody but zones reads it",
+        config={"retention.ms": str(_DAY_MS)},
+    ),
+    Topic(
+        ZONED,
+        "device",
+        "delete",
+        "the same batches, tagged: for other teams",
+        config={"retention.ms": str(7 * _DAY_MS)},
+    ),
+    Topic(
+        DERIVED,
+        "device",
+        "delete",
+        "activity, fixation, speech, place, situation: for other teams",
+        config={"retention.ms": str(7 * _DAY_MS)},
+    ),
     Topic(ANSWERS, "device", "delete", "answers: for the device", config={"retention.ms": str(7 * _DAY_MS)}),
-    Topic(EXAMPLES, "device", "delete", "examples with their utterances; a training run reads all of it again", single=True,
-          config={"retention.ms": str(365 * _DAY_MS)}),
-    Topic(MODELS, "model/version, model/current", "compact", "model versions with manifest; the pointer", single=True),
+    Topic(
+        EXAMPLES,
+        "device",
+        "delete",
+        "examples with their utterances; a training run reads all of it again",
+        single=True,
+        config={"retention.ms": str(365 * _DAY_MS)},
+    ),
+    Topic(
+        MODELS,
+        "model/version, model/current",
+        "compact",
+        "model versions with manifest; the pointer",
+        single=True,
+    ),
     Topic(POLICIES, "policy/version, policy/current", "compact", "policy versions; the pointer", single=True),
-    Topic(CONSENTS, "wearer/event id", "compact", "every word of a wearer about the use of the own data", single=True),
-    Topic(STATE, "agent/partition/device", "compact", "state of each device and the checkpoint offset",
-          config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)}),
-    Topic(REJECTED, "device", "delete", "refused batches: place, reason, rule", config={"retention.ms": str(_DAY_MS)}),
-    Topic(LINEAGE, "agent/partition", "delete", "lineage rows, one record a fetch", config={"retention.ms": str(365 * _DAY_MS)}),
+    Topic(
+        CONSENTS,
+        "wearer/event id",
+        "compact",
+        "every word of a wearer about the use of the own data",
+        single=True,
+    ),
+    Topic(
+        STATE,
+        "agent/partition/device",
+        "compact",
+        "state of each device and the checkpoint offset",
+        config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)},
+    ),
+    Topic(
+        REJECTED,
+        "device",
+        "delete",
+        "refused batches: place, reason, rule",
+        config={"retention.ms": str(_DAY_MS)},
+    ),
+    Topic(
+        LINEAGE,
+        "agent/partition",
+        "delete",
+        "lineage rows, one record a fetch",
+        config={"retention.ms": str(365 * _DAY_MS)},
+    ),
 )
 
 STAGES: tuple[Stage, ...] = (
@@ -82,8 +139,9 @@ STAGES: tuple[Stage, ...] = (
 #: What leaves the store other than by a question.
 EXPORT = "export"
 #: Every place that tagged data crosses into: each is a sink of the policy, and a decision is made at each (DESIGN section 5).
-CROSSINGS: tuple[str, ...] = tuple(dict.fromkeys(
-    (*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT)))
+CROSSINGS: tuple[str, ...] = tuple(
+    dict.fromkeys((*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT))
+)
 
 #: Where the loop closes: what people do with answers re-enters at the zones; a new model shapes the next answers.
 FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))
@@ -97,7 +155,10 @@ AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
 
 def written_by(agent: str) -> tuple[str, ...]:
     """Names of the topics that an agent writes in its transactions: those of its stages, and what every stage's pipeline writes."""
-    return (*dict.fromkeys(name for stage in STAGES if stage.agent == agent for name in stage.writes), *SIDE_TOPICS)
+    return (
+        *dict.fromkeys(name for stage in STAGES if stage.agent == agent for name in stage.writes),
+        *SIDE_TOPICS,
+    )
 
 
 def topic(name: str) -> Topic:

@@ -58,10 +58,15 @@ class TableFollower:
         await self._follower.start()
         end = await self._follower.end_offsets()
         until_s = clock.monotonic_s() + _OPEN_TRANSACTION_S
-        while any(offset < end[partition] for partition, offset in (await self._follower.positions()).items()):
+        while any(
+            offset < end[partition] for partition, offset in (await self._follower.positions()).items()
+        ):
             if clock.monotonic_s() > until_s:
-                log.warning("An open transaction hides the end of %s since more than %.0f s; gone on without it", self._topic,
-                            _OPEN_TRANSACTION_S)
+                log.warning(
+                    "An open transaction hides the end of %s since more than %.0f s; gone on without it",
+                    self._topic,
+                    _OPEN_TRANSACTION_S,
+                )
                 break
             await self._poll()
         self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
@@ -79,7 +84,9 @@ class TableFollower:
             try:
                 await self._poll()
             except Exception as error:  # noqa: BLE001  a follower that dies silently leaves the worker with an old table
-                log.warning("Following %s failed, tried again in %.0f s: %r", self._topic, _RETRY_PAUSE_S, error)
+                log.warning(
+                    "Following %s failed, tried again in %.0f s: %r", self._topic, _RETRY_PAUSE_S, error
+                )
                 await asyncio.sleep(_RETRY_PAUSE_S)
 
     async def _poll(self) -> None:
@@ -129,8 +136,14 @@ async def _no_preparation(_context: WorkerContext) -> None:
 
 
 def run_worker(
-    broker: str, policy: str, make_cores: MakeCores, *, prepare: Prepare = _no_preparation, partitions: int = topology.PARTITIONS_DEFAULT,
-    on_ready: Callable[[], None] = lambda: None, metrics_path: Path | None = None,
+    broker: str,
+    policy: str,
+    make_cores: MakeCores,
+    *,
+    prepare: Prepare = _no_preparation,
+    partitions: int = topology.PARTITIONS_DEFAULT,
+    on_ready: Callable[[], None] = lambda: None,
+    metrics_path: Path | None = None,
 ) -> int:
     """Run the agents until SIGINT or SIGTERM; returns the exit code.
 
@@ -160,6 +173,7 @@ def run_worker(
     InputError
         The topics have another partition count.
     """
+
     async def work() -> int:
         measuring = asyncio.create_task(_write_metrics(metrics_path)) if metrics_path else None
         try:
@@ -183,7 +197,9 @@ async def _write_metrics(path: Path) -> None:
                 log.warning("Metrics could not be written: %r", error)
 
 
-async def _run(context: WorkerContext, make_cores: MakeCores, prepare: Prepare, on_ready: Callable[[], None]) -> int:
+async def _run(
+    context: WorkerContext, make_cores: MakeCores, prepare: Prepare, on_ready: Callable[[], None]
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -202,11 +218,18 @@ async def _run(context: WorkerContext, make_cores: MakeCores, prepare: Prepare, 
 
 
 async def _serve(
-    context: WorkerContext, make_cores: MakeCores, prepare: Prepare, stop: asyncio.Event, on_ready: Callable[[], None]
+    context: WorkerContext,
+    make_cores: MakeCores,
+    prepare: Prepare,
+    stop: asyncio.Event,
+    on_ready: Callable[[], None],
 ) -> None:
     apps: list[faust.App] = []
     collecting: asyncio.Task[None] | None = None
-    with tempfile.TemporaryDirectory(prefix="sightline-worker-", ignore_cleanup_errors=True) as directory, context.closing:
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-worker-", ignore_cleanup_errors=True) as directory,
+        context.closing,
+    ):
         try:
             if not await _prepared(context, prepare, stop):
                 return
@@ -219,11 +242,14 @@ async def _serve(
         finally:
             if collecting is not None:
                 collecting.cancel()
-            await asyncio.gather(*(app.stop() for app in apps), *(follower.stop() for follower in context.followers))
+            await asyncio.gather(
+                *(app.stop() for app in apps), *(follower.stop() for follower in context.followers)
+            )
 
 
 async def _prepared(context: WorkerContext, prepare: Prepare, stop: asyncio.Event) -> bool:
     """Prepare, and return True; False when the worker is asked to stop meanwhile: nothing is open yet that is worth the wait."""
+
     async def work() -> None:
         await declare(context.broker, context.partitions)
         await prepare(context)
@@ -260,7 +286,10 @@ async def _collect_cycles() -> None:
 
 
 async def _until_stopped(apps: list[faust.App], stop: asyncio.Event) -> None:
-    waits = [asyncio.create_task(stop.wait()), *(asyncio.create_task(app.wait_until_stopped()) for app in apps)]
+    waits = [
+        asyncio.create_task(stop.wait()),
+        *(asyncio.create_task(app.wait_until_stopped()) for app in apps),
+    ]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -270,6 +299,10 @@ async def _until_stopped(apps: list[faust.App], stop: asyncio.Event) -> None:
             await asyncio.gather(*waits, return_exceptions=True)
     for app in apps:
         if app.crash_reason is not None:
-            raise UnavailableError(f"The agent {app.conf.id} crashed: {app.crash_reason!r}. Start the worker again.") from app.crash_reason
+            raise UnavailableError(
+                f"The agent {app.conf.id} crashed: {app.crash_reason!r}. Start the worker again."
+            ) from app.crash_reason
     if not stop.is_set():
-        raise SightlineError("An agent stopped although nobody asked it to. Start the worker again, and look into its log.")
+        raise SightlineError(
+            "An agent stopped although nobody asked it to. Start the worker again, and look into its log."
+        )

@@ -26,8 +26,14 @@ from streams.topology import CAPTURED, LINEAGE, MODELS
 
 T = TypeVar("T")
 T0_NS = 1_790_000_000_000_000_000
-CONTEXT: Mapping[str, Any] = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True,
-                              "consent": 1}
+CONTEXT: Mapping[str, Any] = {
+    "place": "home",
+    "people_near": "nobody",
+    "minor_near": False,
+    "capture_light": False,
+    "worn": True,
+    "consent": 1,
+}
 _BLANK = {"number": 0.0, "text": "x", "flag": False, "number?": None, "text?": None}
 
 
@@ -36,15 +42,36 @@ def context(**changes: Any) -> Context:
     return Context(**{**CONTEXT, **changes})
 
 
-def batch(kind: str = "imu", stream: str | None = None, first: int = 0, count: int = 20, *, source: str = "g1", session: str = "s1",
-          t0_ns: int | None = None, columns: Mapping[str, Sequence[Any]] | None = None, changes: Sequence[tuple[int, Context]] = (),
-          **around: Any) -> Batch:
+def batch(
+    kind: str = "imu",
+    stream: str | None = None,
+    first: int = 0,
+    count: int = 20,
+    *,
+    source: str = "g1",
+    session: str = "s1",
+    t0_ns: int | None = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+    changes: Sequence[tuple[int, Context]] = (),
+    **around: Any,
+) -> Batch:
     """A captured batch; columns that are not given are blank, time follows the number at 100 Hz unless given."""
     names = {"imu": "imu-right"}
     filled = {name: [_BLANK[wanted]] * count for name, wanted in KINDS[kind].columns.items()}
-    return Batch(kind, source, "w1", session, stream or names.get(kind, kind.replace("_", "-")), Run(first, 1, count),
-                 T0_NS + first * 10_000_000 if t0_ns is None else t0_ns, 10_000_000, "synthetic:1", context(**around),
-                 {**filled, **(columns or {})}, changes=tuple(changes))
+    return Batch(
+        kind,
+        source,
+        "w1",
+        session,
+        stream or names.get(kind, kind.replace("_", "-")),
+        Run(first, 1, count),
+        T0_NS + first * 10_000_000 if t0_ns is None else t0_ns,
+        10_000_000,
+        "synthetic:1",
+        context(**around),
+        {**filled, **(columns or {})},
+        changes=tuple(changes),
+    )
 
 
 def imu(spread: float, first: int, count: int, **more: Any) -> Batch:
@@ -55,13 +82,28 @@ def imu(spread: float, first: int, count: int, **more: Any) -> Batch:
 
 def query(number: int, text: str, t0_ns: int, **more: Any) -> Batch:
     """One voice query."""
-    return batch("voice_query", None, number, 1, t0_ns=t0_ns, columns={"text": [text], "trigger": ["button"], "language": ["en"]}, **more)
+    return batch(
+        "voice_query",
+        None,
+        number,
+        1,
+        t0_ns=t0_ns,
+        columns={"text": [text], "trigger": ["button"], "language": ["en"]},
+        **more,
+    )
 
 
 def feedback(number: int, target: str, chosen: str, t0_ns: int, **more: Any) -> Batch:
     """One thumb with the intent that was meant."""
-    return batch("feedback", None, number, 1, t0_ns=t0_ns,
-                 columns={"target": [target], "form": ["thumb"], "thumb": [-1], "chosen_intent": [chosen]}, **more)
+    return batch(
+        "feedback",
+        None,
+        number,
+        1,
+        t0_ns=t0_ns,
+        columns={"target": [target], "form": ["thumb"], "thumb": [-1], "chosen_intent": [chosen]},
+        **more,
+    )
 
 
 def ended(number: int, t0_ns: int, **more: Any) -> Batch:
@@ -72,7 +114,9 @@ def ended(number: int, t0_ns: int, **more: Any) -> Batch:
 
 def record(made: Batch, offset: int, **parts: Any) -> StoredRecord:
     """A captured record as a device sends it; `parts` replace some of it."""
-    whole = StoredRecord(offset, made.t0_ns // 1_000_000, made.source.encode(), encode(made), tuple(envelope(made)))
+    whole = StoredRecord(
+        offset, made.t0_ns // 1_000_000, made.source.encode(), encode(made), tuple(envelope(made))
+    )
     return replace(whole, **parts)
 
 
@@ -87,7 +131,7 @@ def cut(batches: Sequence[Batch], sizes: Sequence[int]) -> list[Fetch]:
     at = 0
     while at < len(batches):
         size = sizes[len(fetches) % len(sizes)]
-        fetches.append(fetch(batches[at:at + size], at))
+        fetches.append(fetch(batches[at : at + size], at))
         at += size
     return fetches
 
@@ -131,7 +175,9 @@ def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
             for table, blocks in orjson.loads(one.value or b"")["tables"].items():
                 for block in blocks:
                     rows = zip(*block["each"].values(), strict=True)
-                    tables.setdefault(table, []).extend({**block["all"], **dict(zip(block["each"], row, strict=True))} for row in rows)
+                    tables.setdefault(table, []).extend(
+                        {**block["all"], **dict(zip(block["each"], row, strict=True))} for row in rows
+                    )
     return tables
 
 
@@ -150,7 +196,9 @@ def run(awaitable: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
-def process(of: GlassesCore, cuts: Sequence[Fetch], state: PartitionState | None = None) -> tuple[list[Outgoing], PartitionState]:
+def process(
+    of: GlassesCore, cuts: Sequence[Fetch], state: PartitionState | None = None
+) -> tuple[list[Outgoing], PartitionState]:
     """Feed fetches one after another; returns all records and the last state."""
     records: list[Outgoing] = []
     state = state or PartitionState()

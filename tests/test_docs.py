@@ -47,8 +47,15 @@ def printed(command: str, directory: Path) -> str:
     """What a README command prints when a privacy officer runs it in `directory`, which holds `lineage-store`."""
     program, *arguments = shlex.split(command)
     modules = {"sightline": "streams.cli", "device-sim": "device_sim"}
-    result = subprocess.run([sys.executable, "-m", modules[program], *arguments], capture_output=True, text=True, cwd=directory,
-                            timeout=120, check=False, env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"})
+    result = subprocess.run(
+        [sys.executable, "-m", modules[program], *arguments],
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        timeout=120,
+        check=False,
+        env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"},
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -67,9 +74,24 @@ def shape(output: str) -> list[str]:
 
 def replayed(directory: Path) -> Path:
     """Put a store into a folder, as a stranger has it after the demo; made by a replay, which needs no broker. Returns the folder."""
-    for arguments in (["device_sim", "run", "--scenario", "commute", "--to", "file", "--journal", "journal", "--start-ns", f"{T0_NS}"],
-                      ["streams.cli", "replay", "journal", "--store", "lineage-store"]):
-        subprocess.run([sys.executable, "-m", *arguments], cwd=directory, check=True, capture_output=True, timeout=120)
+    for arguments in (
+        [
+            "device_sim",
+            "run",
+            "--scenario",
+            "commute",
+            "--to",
+            "file",
+            "--journal",
+            "journal",
+            "--start-ns",
+            f"{T0_NS}",
+        ],
+        ["streams.cli", "replay", "journal", "--store", "lineage-store"],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=directory, check=True, capture_output=True, timeout=120
+        )
     return directory
 
 
@@ -81,14 +103,19 @@ def test_the_readme_shows_what_is_printed_today(command: str, home: Path) -> Non
 def test_every_command_is_in_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
     for name in COMMANDS:
-        assert f"sightline {name}" in text or f"make {name}" in text, f"the README does not mention sightline {name}"
+        assert f"sightline {name}" in text or f"make {name}" in text, (
+            f"the README does not mention sightline {name}"
+        )
     assert "device-sim run" in text
 
 
 def test_every_dependency_is_explained() -> None:
     text = README.read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for requirement in [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]:
+    for requirement in [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]:
         name = re.split(r"[\[<>=]", requirement)[0]
         assert name in text, f"the README does not say what {name} is for"
 

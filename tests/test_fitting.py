@@ -51,13 +51,26 @@ async def child() -> AsyncIterator[FittingChild]:
 
 
 async def test_functions_are_answered_in_turn_by_one_process(child: FittingChild) -> None:
-    assert await asyncio.gather(*(child.run(math.factorial, number) for number in range(5))) == [1, 1, 2, 6, 24]
+    assert await asyncio.gather(*(child.run(math.factorial, number) for number in range(5))) == [
+        1,
+        1,
+        2,
+        6,
+        24,
+    ]
     assert await child.run(int, "ff", base=16) == 255
     assert len({await child.run(os.getpid) for _ in range(3)} - {os.getpid()}) == 1
 
 
-@pytest.mark.parametrize(("function", "argument", "error"), [(math.sqrt, -1, ValueError), (open, "/nowhere", FileNotFoundError),
-                                                             (exec, "raise EOFError", EOFError), (exec, "raise SystemError", SystemError)])
+@pytest.mark.parametrize(
+    ("function", "argument", "error"),
+    [
+        (math.sqrt, -1, ValueError),
+        (open, "/nowhere", FileNotFoundError),
+        (exec, "raise EOFError", EOFError),
+        (exec, "raise SystemError", SystemError),
+    ],
+)
 async def test_what_a_function_raises_is_raised_here_and_the_child_goes_on(
     child: FittingChild, function: object, argument: object, error: type[Exception]
 ) -> None:
@@ -74,7 +87,9 @@ async def test_a_child_that_dies_is_unavailable_and_there_is_another(child: Fitt
     assert await child.run(abs, -2) == 2
 
 
-async def test_a_run_that_is_given_up_ends_the_child_and_its_answer_is_not_mistaken_for_the_next(child: FittingChild) -> None:
+async def test_a_run_that_is_given_up_ends_the_child_and_its_answer_is_not_mistaken_for_the_next(
+    child: FittingChild,
+) -> None:
     before = await child.run(os.getpid)
     running = asyncio.create_task(child.run(time.sleep, 60))
     await asyncio.sleep(0.2)
@@ -107,7 +122,9 @@ def test_however_a_worker_ends_its_child_ends_and_nobody_complains(tmp_path: Pat
     script = tmp_path / "worker.py"
     script.write_text(WORKER, encoding="utf-8")
     command = [sys.executable, str(script), "wait" if end == "killed" else end]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}) as worker:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+    ) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == b"busy\n"
         if end == "killed":

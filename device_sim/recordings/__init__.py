@@ -68,8 +68,17 @@ def about() -> Mapping[str, About]:
     found = {}
     for name, said in tomllib.loads((HERE / "recordings.toml").read_text("utf-8")).items():
         pieces = {piece: (first, rows) for piece, (first, rows) in index[name].pop("pieces").items()}
-        found[name] = About(name, said["kind"], licence=said["licence"], source=said["source"], wearer=said["wearer"], file=said["file"],
-                            truth=said.get("truth", ""), pieces=pieces, **index[name])
+        found[name] = About(
+            name,
+            said["kind"],
+            licence=said["licence"],
+            source=said["source"],
+            wearer=said["wearer"],
+            file=said["file"],
+            truth=said.get("truth", ""),
+            pieces=pieces,
+            **index[name],
+        )
     return found
 
 
@@ -93,11 +102,23 @@ def samples(name: str) -> Samples:
             table: Any = np.array(list(csv.reader(file)), dtype=object)
         else:
             # Text to numbers in compiled code: a wearer's hour is a few hundred thousand rows.
-            table = np.loadtxt((line.replace(",\n", ",nan\n").replace(",,", ",nan,").replace(",,", ",nan,") for line in file),
-                               delimiter=",", ndmin=2)
+            table = np.loadtxt(
+                (
+                    line.replace(",\n", ",nan\n").replace(",,", ",nan,").replace(",,", ",nan,")
+                    for line in file
+                ),
+                delimiter=",",
+                ndmin=2,
+            )
     given = {column: table[:, i] for i, column in enumerate(names)}
-    columns = {column: given[column].tolist() if kind.startswith("text") else
-               given[column].astype(float) != 0 if kind == "flag" else given[column].astype(float) for column, kind in wanted.items()}
+    columns = {
+        column: given[column].tolist()
+        if kind.startswith("text")
+        else given[column].astype(float) != 0
+        if kind == "flag"
+        else given[column].astype(float)
+        for column, kind in wanted.items()
+    }
     t_ns = given["t_ns"].astype(np.int64) if "t_ns" in given else _regular(said)
     return Samples(said, t_ns, columns)
 

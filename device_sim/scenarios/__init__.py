@@ -15,11 +15,11 @@ from streams.events.batch import CONTEXT_VALUES, Context
 from streams.events.kinds import KINDS
 
 HERE = Path(__file__).parent
-PERIOD_NS = 200_000_000        #: a batch holds what one stream captured in this time, while the device is not warm
-THERMAL_PERIODS = {"cool": 1, "normal": 1, "warm": 2}   #: batch period by thermal level, in PERIOD_NS
+PERIOD_NS = 200_000_000  #: a batch holds what one stream captured in this time, while the device is not warm
+THERMAL_PERIODS = {"cool": 1, "normal": 1, "warm": 2}  #: batch period by thermal level, in PERIOD_NS
 SENSORS = ("sound", "pulse", "radios")
 FORMS = ("thumb", "spoken", "rating")
-POLICY = "household"           #: whose zones a segment's `zone` and `truth` are
+POLICY = "household"  #: whose zones a segment's `zone` and `truth` are
 _SESSIONS = {"first", "later", "all"}
 _WORDS_PER_S = 2.5
 _RECOGNISER_CONFIDENCE = {"wearer": 0.9, "other": 0.6, "unknown": 0.4}
@@ -111,8 +111,12 @@ class Scenario:
 
     def planned_in(self, session: int, start_ns: int, end_ns: int) -> Iterable[Planned]:
         """Interactions of a session in [start, end)."""
-        return (one for one in self.planned if start_ns <= one.at_ns < end_ns
-                and one.sessions in {"all", "first" if session == 1 else "later"})
+        return (
+            one
+            for one in self.planned
+            if start_ns <= one.at_ns < end_ns
+            and one.sessions in {"all", "first" if session == 1 else "later"}
+        )
 
     @property
     def kinds(self) -> list[str]:
@@ -137,15 +141,27 @@ def parse(name: str, text: str, policy: str = POLICY) -> Scenario:
     try:
         data = tomllib.loads(text)
         duration_ns = _ns(data["duration_s"])
-        turns = tuple(Turn(_ns(turn["from_s"]), _ns(turn["to_s"]), turn["speaker"]) for turn in data.get("turn", ()))
+        turns = tuple(
+            Turn(_ns(turn["from_s"]), _ns(turn["to_s"]), turn["speaker"]) for turn in data.get("turn", ())
+        )
         streams = tuple(_stream(table, duration_ns) for table in data["stream"])
         planned = (*(_planned(table) for table in data.get("event", ())), *map(_spoken, turns))
         kinds = _kinds(streams, planned)
         thermal = _from(data.get("thermal", [{"from_s": 0, "level": "cool"}]), "level")
         scenario = Scenario(
-            name, data["about"], duration_ns, streams, planned, turns, thermal,
-            _talk(data["voice_query"], data["feedback"]), _ns(data["device_state"]["every_s"]), Faults.parse(data.get("link", {})),
-            _segments(data, kinds, "first", policy), _segments(data, kinds, "later", policy))
+            name,
+            data["about"],
+            duration_ns,
+            streams,
+            planned,
+            turns,
+            thermal,
+            _talk(data["voice_query"], data["feedback"]),
+            _ns(data["device_state"]["every_s"]),
+            Faults.parse(data.get("link", {})),
+            _segments(data, kinds, "first", policy),
+            _segments(data, kinds, "later", policy),
+        )
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"Scenario {name}: the file is not TOML: {error}.") from error
     except KeyError as error:
@@ -159,19 +175,34 @@ def parse(name: str, text: str, policy: str = POLICY) -> Scenario:
 def _check(scenario: Scenario, duration_s: float) -> None:
     where = f"Scenario {scenario.name}"
     if scenario.duration_ns <= 0 or scenario.duration_ns % PERIOD_NS:
-        raise InputError(f"{where}: duration_s is {duration_s}, expected whole batch periods of {PERIOD_NS / 1e9} s.")
-    for field, starts in (*((f"stream {stream.name}: story", [start for start, _ in stream.story]) for stream in scenario.streams
-                            if stream.story),
-                          ("segment", [s.from_ns for s in scenario.first_segments]),
-                          ("segment", [s.from_ns for s in scenario.later_segments]), ("thermal", [start for start, _ in scenario.thermal])):
-        if not starts or starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= scenario.duration_ns:
+        raise InputError(
+            f"{where}: duration_s is {duration_s}, expected whole batch periods of {PERIOD_NS / 1e9} s."
+        )
+    for field, starts in (
+        *(
+            (f"stream {stream.name}: story", [start for start, _ in stream.story])
+            for stream in scenario.streams
+            if stream.story
+        ),
+        ("segment", [s.from_ns for s in scenario.first_segments]),
+        ("segment", [s.from_ns for s in scenario.later_segments]),
+        ("thermal", [start for start, _ in scenario.thermal]),
+    ):
+        if (
+            not starts
+            or starts[0] != 0
+            or starts != sorted(set(starts))
+            or starts[-1] >= scenario.duration_ns
+        ):
             raise InputError(f"{where}: {field}.from_s must begin at 0, increase and stay below duration_s.")
     names = [stream.name for stream in scenario.streams]
     if len(set(names)) != len(names):
         raise InputError(f"{where}: stream.name stands twice, expected a name of its own for each.")
     unknown = {level for _, level in scenario.thermal} - THERMAL_PERIODS.keys()
     if unknown:
-        raise InputError(f"{where}: thermal.level is {min(unknown)!r}, expected one of {', '.join(THERMAL_PERIODS)}.")
+        raise InputError(
+            f"{where}: thermal.level is {min(unknown)!r}, expected one of {', '.join(THERMAL_PERIODS)}."
+        )
 
 
 def _ns(seconds: float) -> int:
@@ -184,7 +215,13 @@ def _from(tables: Iterable[Mapping[str, Any]], field: str) -> tuple[tuple[int, A
 
 def _kinds(streams: Iterable[Stream], planned: Iterable[Planned]) -> set[str]:
     """Kinds of event in a scenario: what every wearer does, and what its streams and interactions add."""
-    return {"voice_query", "feedback", "device_state", *(stream.kind for stream in streams), *(one.kind for one in planned)}
+    return {
+        "voice_query",
+        "feedback",
+        "device_state",
+        *(stream.kind for stream in streams),
+        *(one.kind for one in planned),
+    }
 
 
 def _kind(table: Mapping[str, Any]) -> str:
@@ -196,11 +233,17 @@ def _kind(table: Mapping[str, Any]) -> str:
 
 def _stream(table: Mapping[str, Any], duration_ns: int) -> Stream:
     stream = Stream(
-        table["name"], _kind(table), tuple(table.get("recordings", ())), table.get("sensor", ""),
+        table["name"],
+        _kind(table),
+        tuple(table.get("recordings", ())),
+        table.get("sensor", ""),
         tuple((start, tuple(pieces)) for start, pieces in _from(table.get("story", ()), "play")),
-        tuple((_ns(start), _ns(end)) for start, end in table.get("during_s", ())))
+        tuple((_ns(start), _ns(end)) for start, end in table.get("during_s", ())),
+    )
     if bool(stream.recordings) == bool(stream.sensor) or (stream.sensor and stream.sensor not in SENSORS):
-        raise ValueError(f"stream {stream.name}: expected either recordings, or one sensor of {', '.join(SENSORS)}")
+        raise ValueError(
+            f"stream {stream.name}: expected either recordings, or one sensor of {', '.join(SENSORS)}"
+        )
     if any(not 0 <= start < end <= duration_ns for start, end in stream.during):
         raise ValueError(f"stream {stream.name}: during_s must hold pairs (from, to) inside the scenario")
     return stream
@@ -209,28 +252,60 @@ def _stream(table: Mapping[str, Any], duration_ns: int) -> Stream:
 def _planned(table: Mapping[str, Any]) -> Planned:
     kind, said = _kind(table), table["columns"]
     optional = {column for column, wanted in KINDS[kind].columns.items() if wanted.endswith("?")}
-    if not said.keys() <= KINDS[kind].columns.keys() or not KINDS[kind].columns.keys() - optional <= said.keys():
-        raise ValueError(f"event at {table['at_s']} s: columns must be those of {kind}: {', '.join(KINDS[kind].columns)}")
-    return Planned(_ns(table["at_s"]), kind.replace("_", "-"), kind, {column: [said.get(column)] for column in KINDS[kind].columns},
-                   _sessions(table.get("sessions", "all")))
+    if (
+        not said.keys() <= KINDS[kind].columns.keys()
+        or not KINDS[kind].columns.keys() - optional <= said.keys()
+    ):
+        raise ValueError(
+            f"event at {table['at_s']} s: columns must be those of {kind}: {', '.join(KINDS[kind].columns)}"
+        )
+    return Planned(
+        _ns(table["at_s"]),
+        kind.replace("_", "-"),
+        kind,
+        {column: [said.get(column)] for column in KINDS[kind].columns},
+        _sessions(table.get("sessions", "all")),
+    )
 
 
 def _spoken(turn: Turn) -> Planned:
     """Make the segment that the device's recogniser reports when somebody has stopped speaking."""
     if turn.speaker not in _RECOGNISER_CONFIDENCE or not 0 <= turn.from_ns < turn.to_ns:
-        raise ValueError(f"turn.speaker is one of {', '.join(_RECOGNISER_CONFIDENCE)}, and from_s lies before to_s")
+        raise ValueError(
+            f"turn.speaker is one of {', '.join(_RECOGNISER_CONFIDENCE)}, and from_s lies before to_s"
+        )
     seconds = (turn.to_ns - turn.from_ns) / 1e9
-    return Planned(turn.to_ns, "voice-segment", "voice_segment", {
-        "speaker": [turn.speaker], "duration_ms": [round(seconds * 1000)], "words": [max(1, round(seconds * _WORDS_PER_S))],
-        "confidence": [_RECOGNISER_CONFIDENCE[turn.speaker]]}, "all")
+    return Planned(
+        turn.to_ns,
+        "voice-segment",
+        "voice_segment",
+        {
+            "speaker": [turn.speaker],
+            "duration_ms": [round(seconds * 1000)],
+            "words": [max(1, round(seconds * _WORDS_PER_S))],
+            "confidence": [_RECOGNISER_CONFIDENCE[turn.speaker]],
+        },
+        "all",
+    )
 
 
 def _talk(query: Mapping[str, Any], feedback: Mapping[str, Any]) -> Talk:
     forms = feedback["forms"]
-    if not forms or not forms.keys() <= set(FORMS) or any(type(weight) is not int or weight < 1 for weight in forms.values()):
+    if (
+        not forms
+        or not forms.keys() <= set(FORMS)
+        or any(type(weight) is not int or weight < 1 for weight in forms.values())
+    ):
         raise ValueError(f"feedback.forms must give whole weights of some of {', '.join(FORMS)}")
-    return Talk(query["recording"], _ns(query["from_s"]), _ns(query["every_s"]), _ns(feedback["delay_s"]), forms, feedback["spoken"],
-                feedback["ratings"])
+    return Talk(
+        query["recording"],
+        _ns(query["from_s"]),
+        _ns(query["every_s"]),
+        _ns(feedback["delay_s"]),
+        forms,
+        feedback["spoken"],
+        feedback["ratings"],
+    )
 
 
 def _sessions(value: Any) -> str:
@@ -252,12 +327,19 @@ def _segments(data: Mapping[str, Any], kinds: set[str], session: str, policy: st
         for field, allowed in CONTEXT_VALUES.items():
             value = table["context"][field]
             if (type(value) is not allowed) if isinstance(allowed, type) else (value not in allowed):
-                raise ValueError(f"segment.context.{field} is {value!r}, which is not a value that a device may say")
+                raise ValueError(
+                    f"segment.context.{field} is {value!r}, which is not a value that a device may say"
+                )
         said = table if policy == POLICY else table.get("under", {}).get(policy)
         own = {} if said is None else said.get("truth", {})
         if not (everywhere.keys() | own.keys()) <= kinds:
-            raise ValueError(f"truth names a kind that the scenario has not, expected some of {', '.join(sorted(kinds))}")
+            raise ValueError(
+                f"truth names a kind that the scenario has not, expected some of {', '.join(sorted(kinds))}"
+            )
         if _sessions(table["sessions"]) in {session, "all"}:
-            truth = {kind: "" if said is None else own.get(kind) or everywhere.get(kind) or said["zone"] for kind in kinds}
+            truth = {
+                kind: "" if said is None else own.get(kind) or everywhere.get(kind) or said["zone"]
+                for kind in kinds
+            }
             found.append(Segment(_ns(table["from_s"]), Context(**table["context"]), truth))
     return tuple(found)

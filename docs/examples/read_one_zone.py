@@ -24,7 +24,9 @@ def continued(traceparent: str) -> str:
 async def read(broker: str, topic: str, zone: str, most: int) -> None:
     """Print batches of `zone` from the beginning of the topic on; stop after `most` of them, 0: never."""
     # Without a group every reader sees every partition. Read committed: what a worker took back is not shown.
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=broker, isolation_level="read_committed", auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=broker, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
     await consumer.start()
     found = 0
     try:
@@ -34,8 +36,14 @@ async def read(broker: str, topic: str, zone: str, most: int) -> None:
                 continue
             first, step, count = headers["sightline-run"].split()
             # Whatever is done with the batch from here on belongs to this span; pass it on with what you send.
-            print(headers["ce_id"], headers["ce_type"], f"{count} events from {first} by {step}",  # noqa: T201 - it is for reading
-                  f"{len(record.value)} bytes at {record.partition}:{record.offset}", continued(headers["traceparent"]), flush=True)
+            print(
+                headers["ce_id"],
+                headers["ce_type"],
+                f"{count} events from {first} by {step}",  # noqa: T201 - it is for reading
+                f"{len(record.value)} bytes at {record.partition}:{record.offset}",
+                continued(headers["traceparent"]),
+                flush=True,
+            )
             found += 1
             if found == most:
                 return

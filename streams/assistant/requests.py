@@ -19,17 +19,36 @@ def answers(tagged: Sequence[Tagged], policy: Policy) -> list[Output]:
 
     It is no answer that feedback can be about, since nothing can be learned from it.
     """
-    return [_answer(item, index, policy) for item in tagged if item.batch.kind == KIND for index in range(item.batch.run.count)]
+    return [
+        _answer(item, index, policy)
+        for item in tagged
+        if item.batch.kind == KIND
+        for index in range(item.batch.run.count)
+    ]
 
 
 def _answer(requests: Tagged, index: int, policy: Policy) -> Output:
     batch = requests.batch.part(index, index + 1, requests.batch.context)
     sentence = f"Your request is recorded as {batch.first_id}. Nothing is erased yet."
-    made = replace(batch, kind="answer", stream=stream(batch.stream), context=None,
-                   columns={"intent": [KIND], "confidence": [1.0], "model_version": [0], "text": [sentence]})
-    tagged = Tagged(made, requests.zone, policy.derive("answer", (requests.label,)), JOIN_RULE, "", requests.consent_number,
-                    requests.consent)
-    return Output(ANSWERS, tagged, "answer", VERSION, (Parent(batch.source, batch.stream, batch.run.first, 1, 1),))
+    made = replace(
+        batch,
+        kind="answer",
+        stream=stream(batch.stream),
+        context=None,
+        columns={"intent": [KIND], "confidence": [1.0], "model_version": [0], "text": [sentence]},
+    )
+    tagged = Tagged(
+        made,
+        requests.zone,
+        policy.derive("answer", (requests.label,)),
+        JOIN_RULE,
+        "",
+        requests.consent_number,
+        requests.consent,
+    )
+    return Output(
+        ANSWERS, tagged, "answer", VERSION, (Parent(batch.source, batch.stream, batch.run.first, 1, 1),)
+    )
 
 
 def stream(request_stream: str) -> str:

@@ -20,21 +20,33 @@ from streams.topology import ANSWERS, ASSISTANT, STORE
 OPERATOR, VERSION = "answer", 1
 
 
-def run(tagged: Sequence[Tagged], asked: Sequence[Asked], devices: Mapping[str, DeviceState], policy: Policy,
-        known: Known, serving: ModelVersion) -> tuple[Step, dict[str, DeviceState]]:
+def run(
+    tagged: Sequence[Tagged],
+    asked: Sequence[Asked],
+    devices: Mapping[str, DeviceState],
+    policy: Policy,
+    known: Known,
+    serving: ModelVersion,
+) -> tuple[Step, dict[str, DeviceState]]:
     """Answer one fetch's queries with one prediction and its erasure requests; return the step and the states.
 
     Answers come in partition order; the states now hold those to queries, which feedback may come for. One that policy
     may not deliver is not given, and the decision says so.
     """
     step, states = Step(), dict(devices)
-    answerable = [(one.query, one.situation) for one in asked if one.situation is not None
-                  and not decide(one.query, (ASSISTANT,), policy, step) and not decide(one.situation, (ASSISTANT,), policy, step)]
+    answerable = [
+        (one.query, one.situation)
+        for one in asked
+        if one.situation is not None
+        and not decide(one.query, (ASSISTANT,), policy, step)
+        and not decide(one.situation, (ASSISTANT,), policy, step)
+    ]
     requested = admitted(tagged, (requests.KIND,), ASSISTANT, policy, step)
     predicted = serving.model.predict([query.batch.columns["text"][0] for query, _ in answerable])
     made: list[tuple[Output, Tagged | None]] = [
         (_answer(query, situation, found, policy, known, serving), query)
-        for (query, situation), found in zip(answerable, predicted, strict=True)]
+        for (query, situation), found in zip(answerable, predicted, strict=True)
+    ]
     made += [(output, None) for output in requests.answers(requested, policy)]
     for output, query in sorted(made, key=_position):
         answer = output.tagged
@@ -51,23 +63,66 @@ def _position(made: tuple[Output, Tagged | None]) -> int:
     return made[0].tagged.batch.position
 
 
-def _answer(query: Tagged, situation: Tagged, found: tuple[str, float], policy: Policy, known: Known, serving: ModelVersion) -> Output:
+def _answer(
+    query: Tagged,
+    situation: Tagged,
+    found: tuple[str, float],
+    policy: Policy,
+    known: Known,
+    serving: ModelVersion,
+) -> Output:
     """Answer one query: its label joins those of query, situation and model."""
     batch = query.batch
     intent, confidence = found
-    made = replace(batch, kind="answer", stream=derived_stream(OPERATOR, batch.stream), context=None,
-                   columns={"intent": [intent], "confidence": [confidence], "model_version": [serving.version], "text": [None]})
+    made = replace(
+        batch,
+        kind="answer",
+        stream=derived_stream(OPERATOR, batch.stream),
+        context=None,
+        columns={
+            "intent": [intent],
+            "confidence": [confidence],
+            "model_version": [serving.version],
+            "text": [None],
+        },
+    )
     label = policy.derive("answer", (query.label, situation.label, serving.label))
     number = situation.consent_number
-    answer = Tagged(made, policy.highest((query.zone, situation.zone, serving.zone)), label, JOIN_RULE, "", number,
-                    known.of(batch.wearer_id, number, batch.position, batch.t0_ns))
-    return Output(ANSWERS, answer, OPERATOR, VERSION, (
-        Parent(batch.source, batch.stream, batch.run.first, 1, 1), Parent(batch.source, situation.batch.stream, batch.run.first, 1, 1),
-        Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect")))
+    answer = Tagged(
+        made,
+        policy.highest((query.zone, situation.zone, serving.zone)),
+        label,
+        JOIN_RULE,
+        "",
+        number,
+        known.of(batch.wearer_id, number, batch.position, batch.t0_ns),
+    )
+    return Output(
+        ANSWERS,
+        answer,
+        OPERATOR,
+        VERSION,
+        (
+            Parent(batch.source, batch.stream, batch.run.first, 1, 1),
+            Parent(batch.source, situation.batch.stream, batch.run.first, 1, 1),
+            Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect"),
+        ),
+    )
 
 
 def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
     made, asked = answer.batch, query.batch
-    return OpenAnswer(made.run.first, asked.position, made.columns["intent"][0], made.columns["model_version"][0],
-                      asked.columns["text"][0], made.stream, asked.stream, query.label.hex(), query.zone, answer.label.hex(), answer.zone,
-                      answer.consent_number)
+    return OpenAnswer(
+        made.run.first,
+        asked.position,
+        made.columns["intent"][0],
+        made.columns["model_version"][0],
+        asked.columns["text"][0],
+        made.stream,
+        asked.stream,
+        query.label.hex(),
+        query.zone,
+        answer.label.hex(),
+        answer.zone,
+        answer.consent_number,
+    )

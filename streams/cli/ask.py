@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option, store_option
+from streams.cli.output import (
+    emit_facts,
+    emit_hidden,
+    emit_json,
+    emit_table,
+    json_option,
+    role_option,
+    store_option,
+)
 from streams.queries import questions
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -27,9 +35,17 @@ def command() -> None:
 @json_option
 def ancestors(identity: str, through_models: bool, store: Path, role: Role, as_json: bool) -> None:
     """Say everything that event ID (such as g1/answer/17) was made of, hop by hop."""
-    answer = _asked(store, role, lambda opened: questions.ancestors(opened, identity, through_models=through_models))
-    _say(answer, as_json, {"ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
-                           "models": ("id", "examples", "wearers", "accuracy", "zone", "trained")})
+    answer = _asked(
+        store, role, lambda opened: questions.ancestors(opened, identity, through_models=through_models)
+    )
+    _say(
+        answer,
+        as_json,
+        {
+            "ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
+            "models": ("id", "examples", "wearers", "accuracy", "zone", "trained"),
+        },
+    )
 
 
 @command.command()
@@ -40,9 +56,15 @@ def ancestors(identity: str, through_models: bool, store: Path, role: Role, as_j
 def why(identity: str, store: Path, role: Role, as_json: bool) -> None:
     """Say why event ID is in its zone, what was decided about it, and what it was made of."""
     answer = _asked(store, role, lambda opened: questions.why(opened, identity))
-    _say(answer, as_json, {"rejected": ("stage", "reason", "rule", "zone"),
-                           "decisions": ("sink", "purpose", "verdict", "passed", "rule", "attributes"),
-                           "parents": ("id", "events", "zones", "operator", "declassifier")})
+    _say(
+        answer,
+        as_json,
+        {
+            "rejected": ("stage", "reason", "rule", "zone"),
+            "decisions": ("sink", "purpose", "verdict", "passed", "rule", "attributes"),
+            "parents": ("id", "events", "zones", "operator", "declassifier"),
+        },
+    )
 
 
 @command.command()
@@ -53,7 +75,11 @@ def why(identity: str, store: Path, role: Role, as_json: bool) -> None:
 def loop(identity: str, store: Path, role: Role, as_json: bool) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
     answer = _asked(store, role, lambda opened: questions.loop(opened, identity))
-    _say(answer, as_json, {"generations": ("id", "learned_from_it", "examples", "accuracy", "answers", "trained")})
+    _say(
+        answer,
+        as_json,
+        {"generations": ("id", "learned_from_it", "examples", "accuracy", "answers", "trained")},
+    )
 
 
 @command.command()
@@ -63,7 +89,14 @@ def loop(identity: str, store: Path, role: Role, as_json: bool) -> None:
 def missing(store: Path, role: Role, as_json: bool) -> None:
     """Say which numbers of the captured streams are neither stored nor rejected."""
     answer = _asked(store, role, questions.missing)
-    _say(answer, as_json, {"missing": ("source", "stream", "first", "count"), "streams": ("source", "stream", "kind", "highest", "stored")})
+    _say(
+        answer,
+        as_json,
+        {
+            "missing": ("source", "stream", "first", "count"),
+            "streams": ("source", "stream", "kind", "highest", "stored"),
+        },
+    )
 
 
 @command.command()
@@ -73,7 +106,11 @@ def missing(store: Path, role: Role, as_json: bool) -> None:
 def creep(store: Path, role: Role, as_json: bool) -> None:
     """Say how labels change round the loop: distinct ones and the purposes they permit, by generation and hop."""
     answer = _asked(store, role, questions.creep)
-    _say(answer, as_json, {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")})
+    _say(
+        answer,
+        as_json,
+        {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")},
+    )
 
 
 def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:
@@ -91,7 +128,11 @@ def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]
         emit_json(answer)
         return
     emit_hidden(answer["role"], answer["hidden"])
-    facts = {name: value for name, value in answer.items() if name not in {*tables, "role", "hidden"} and not name.endswith("_more")}
+    facts = {
+        name: value
+        for name, value in answer.items()
+        if name not in {*tables, "role", "hidden"} and not name.endswith("_more")
+    }
     groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
     emit_facts({name: value for name, value in facts.items() if name not in groups})
     for name, group in groups.items():

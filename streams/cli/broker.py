@@ -16,11 +16,25 @@ from streams.kafka.topics import declare
 
 
 @click.command("broker")
-@click.option("--port", default=9092, show_default=True, help="Port for clients on 127.0.0.1; the next one is the controller's.")
-@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=Path("kafka-data"), show_default=True,
-              help="Where the broker keeps its log; found again on the next start.")
-@click.option("--partitions", default=topology.PARTITIONS_DEFAULT, show_default=True,
-              help="Partitions of the topics that follow devices; fixed for their life.")
+@click.option(
+    "--port",
+    default=9092,
+    show_default=True,
+    help="Port for clients on 127.0.0.1; the next one is the controller's.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("kafka-data"),
+    show_default=True,
+    help="Where the broker keeps its log; found again on the next start.",
+)
+@click.option(
+    "--partitions",
+    default=topology.PARTITIONS_DEFAULT,
+    show_default=True,
+    help="Partitions of the topics that follow devices; fixed for their life.",
+)
 def command(port: int, directory: Path, partitions: int) -> None:
     """Run an embedded Apache Kafka in the foreground; Ctrl-C stops it.
 
@@ -39,7 +53,9 @@ def command(port: int, directory: Path, partitions: int) -> None:
         asyncio.run(declare(node.address, partitions))
         click.echo(f"Apache Kafka answers at {node.address}; its log is in {directory}. Ctrl-C stops it.")
         node.wait()
-        raise UnavailableError(f"Apache Kafka ended by itself. Look into {directory / 'kafka.log'}, then start it again.")
+        raise UnavailableError(
+            f"Apache Kafka ended by itself. Look into {directory / 'kafka.log'}, then start it again."
+        )
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
     finally:

@@ -36,20 +36,64 @@ SELECT source || '/' || stream || '/' || "first" AS id FROM events WHERE kind = 
 
 
 @click.command("demo")
-@click.option("--scenario", default="commute", show_default=True, help="What the glasses live through; `device-sim list` names them.")
-@click.option("--speed", type=click.Choice(["1", "10", "20"]), default="10", show_default=True, help="Scenario time against wall time.")
-@click.option("--duration-s", type=click.FloatRange(0, min_open=True), default=None, help="Scenario time.  [default: the scenario once]")
+@click.option(
+    "--scenario",
+    default="commute",
+    show_default=True,
+    help="What the glasses live through; `device-sim list` names them.",
+)
+@click.option(
+    "--speed",
+    type=click.Choice(["1", "10", "20"]),
+    default="10",
+    show_default=True,
+    help="Scenario time against wall time.",
+)
+@click.option(
+    "--duration-s",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Scenario time.  [default: the scenario once]",
+)
 @click.option("--devices", default=2, show_default=True, help="How many glasses.")
-@click.option("--seed", default=1, show_default=True, help="Draws queries, forms of feedback and faults of the link.")
-@click.option("--faults/--no-faults", default=True, show_default=True, help="Whether the glasses' link and clocks have faults.")
+@click.option(
+    "--seed", default=1, show_default=True, help="Draws queries, forms of feedback and faults of the link."
+)
+@click.option(
+    "--faults/--no-faults",
+    default=True,
+    show_default=True,
+    help="Whether the glasses' link and clocks have faults.",
+)
 @click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
-@click.option("--broker", default="", metavar="HOST:PORT", help="A Kafka that is already there.  [default: an embedded one]")
-@click.option("--store", default=settings.STORE, show_default=True, type=click.Path(file_okay=False, path_type=Path),
-              help="Directory of the store; a later demo on the same one goes on.")
+@click.option(
+    "--broker",
+    default="",
+    metavar="HOST:PORT",
+    help="A Kafka that is already there.  [default: an embedded one]",
+)
+@click.option(
+    "--store",
+    default=settings.STORE,
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the store; a later demo on the same one goes on.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object.")
 @click.pass_context
-def command(context: click.Context, scenario: str, speed: str, duration_s: float | None, devices: int, seed: int, faults: bool, policy: str,
-            broker: str, store: Path, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    scenario: str,
+    speed: str,
+    duration_s: float | None,
+    devices: int,
+    seed: int,
+    faults: bool,
+    policy: str,
+    broker: str,
+    store: Path,
+    as_json: bool,
+) -> None:
     """Run broker, glasses, worker and snapshots on this machine, then check every record and ask four questions.
 
     Broker data, journals and logs lie in STORE-run. Ctrl-C ends the glasses' session and brings what was sent into the
@@ -62,8 +106,25 @@ def command(context: click.Context, scenario: str, speed: str, duration_s: float
         try:
             demo.start()
             duration = [] if duration_s is None else ["--duration-s", str(duration_s)]
-            _play(demo, ["--scenario", scenario, "--speed", speed, "--devices", str(devices), "--seed", str(seed), "--policy", named,
-                         "--faults" if faults else "--no-faults", *duration], interrupts, None if as_json else View(scenario))
+            _play(
+                demo,
+                [
+                    "--scenario",
+                    scenario,
+                    "--speed",
+                    speed,
+                    "--devices",
+                    str(devices),
+                    "--seed",
+                    str(seed),
+                    "--policy",
+                    named,
+                    "--faults" if faults else "--no-faults",
+                    *duration,
+                ],
+                interrupts,
+                None if as_json else View(scenario),
+            )
             if not any(demo.journal.iterdir()):
                 raise click.Abort
             demo.drain()
@@ -86,7 +147,10 @@ def _interruptible(demo: Demo) -> Iterator[list[int]]:
         if len(interrupts) > 1:
             demo.kill()
             raise SystemExit(128 + number)
-        click.echo("\nending the session and bringing what was sent into the store; Ctrl-C again stops at once", err=True)
+        click.echo(
+            "\nending the session and bringing what was sent into the store; Ctrl-C again stops at once",
+            err=True,
+        )
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -103,7 +167,11 @@ def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view:
     device = demo.play(arguments)
     began_s = clock.monotonic_s()
     console = Console(stderr=True)
-    shown = Live(view, console=console, auto_refresh=False) if view and console.is_terminal else contextlib.nullcontext()
+    shown = (
+        Live(view, console=console, auto_refresh=False)
+        if view and console.is_terminal
+        else contextlib.nullcontext()
+    )
     asked_to_stop = False
     with shown:
         while device.process.poll() is None:
@@ -121,13 +189,17 @@ def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view:
     # Asked to end while it was ending anyway, it may no longer hear of it; all that it sent is in its journal.
     fine = (0, -signal.SIGINT) if asked_to_stop else (0,)
     if device.process.returncode not in fine:
-        raise SightlineError(f"the glasses ended with code {device.process.returncode}: {device.last_line()} (all of it: {device.log})")
+        raise SightlineError(
+            f"the glasses ended with code {device.process.returncode}: {device.last_line()} (all of it: {device.log})"
+        )
 
 
 def _first_epoch_s(store: Path, began_ns: int) -> float:
     """Seconds from the start of the command to its first epoch."""
     with Store.open(store) as opened:
-        found = opened.sql(f"SELECT min(published_ns) FROM epochs WHERE published_ns >= {began_ns:d}").rows[0][0]  # noqa: S608 - a number
+        found = opened.sql(f"SELECT min(published_ns) FROM epochs WHERE published_ns >= {began_ns:d}").rows[
+            0
+        ][0]  # noqa: S608 - a number
     return round((found - began_ns) / 1e9, 2) if found else -1.0
 
 

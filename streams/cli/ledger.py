@@ -12,7 +12,12 @@ from streams.ledger import lines, run_ledger
 
 @click.command("ledger")
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
-@click.option("--broker", default=None, metavar="HOST:PORT", help="Kafka whose topics are compared too.  [default: the store alone]")
+@click.option(
+    "--broker",
+    default=None,
+    metavar="HOST:PORT",
+    help="Kafka whose topics are compared too.  [default: the store alone]",
+)
 @store_option
 @json_option
 @click.pass_context

@@ -13,7 +13,13 @@ from rich.text import Text
 from streams.topology import STAGES
 
 #: What a stage writes, as the key of its count in a status.
-_WRITTEN = {"zones": "events", "processing": "derived", "assistant": "answers", "feedback": "examples", "training": "model"}
+_WRITTEN = {
+    "zones": "events",
+    "processing": "derived",
+    "assistant": "answers",
+    "feedback": "examples",
+    "training": "model",
+}
 
 
 def _short(topic: str) -> str:
@@ -40,9 +46,11 @@ class View:
         if not self.status:
             return f"{self.elapsed_s:4.0f} s  no epoch yet"
         shown = self.status
-        return (f"{self.elapsed_s:4.0f} s  epoch {shown['epoch']:<3} {int(shown['events']):>7,} events  "
-                f"{int(shown['rejected']):>4,} rejected  {shown['answers']:>3} answers  {shown['examples']:>3} examples  "
-                f"model {shown['model']}")
+        return (
+            f"{self.elapsed_s:4.0f} s  epoch {shown['epoch']:<3} {int(shown['events']):>7,} events  "
+            f"{int(shown['rejected']):>4,} rejected  {shown['answers']:>3} answers  {shown['examples']:>3} examples  "
+            f"model {shown['model']}"
+        )
 
     def __rich__(self) -> RenderableType:
         """The view; with ten zones it fits a terminal of 80 by 24."""
@@ -52,8 +60,11 @@ class View:
 
     def _head(self) -> Text:
         shown = self.status
-        return Text.assemble((f"Sightline · {self.scenario}", "bold"), f"   {self.elapsed_s:.0f} s   epoch {shown['epoch']}, "
-                             f"published {shown['age_s']:.1f} s ago   lag {shown['lag']} batches")
+        return Text.assemble(
+            (f"Sightline · {self.scenario}", "bold"),
+            f"   {self.elapsed_s:.0f} s   epoch {shown['epoch']}, "
+            f"published {shown['age_s']:.1f} s ago   lag {shown['lag']} batches",
+        )
 
     def _stages(self) -> Table:
         table = Table(box=None, show_header=False, padding=(0, 1))
@@ -62,10 +73,21 @@ class View:
                 continue
             name = _WRITTEN[stage.name]
             source = _short(stage.reads[0]) if stage.name in {"zones", "training"} else ""
-            count = f"v{self.status['model']}  {self.status['accuracy']:.1%}" if name == "model" else f"{int(self.status[name]):,}"
+            count = (
+                f"v{self.status['model']}  {self.status['accuracy']:.1%}"
+                if name == "model"
+                else f"{int(self.status[name]):,}"
+            )
             rate = "" if name == "model" else f"{self._rate(self.status, self.before, name):,.1f}/s"
-            table.add_row(source, "──►" if source else "   ", Text(f"[{stage.name}]", style="cyan"), "──►", _short(stage.writes[0]),
-                          Text(rate, justify="right"), Text(count, justify="right"))
+            table.add_row(
+                source,
+                "──►" if source else "   ",
+                Text(f"[{stage.name}]", style="cyan"),
+                "──►",
+                _short(stage.writes[0]),
+                Text(rate, justify="right"),
+                Text(count, justify="right"),
+            )
         return table
 
     def _zones(self) -> Table:
@@ -79,8 +101,10 @@ class View:
 
     def _foot(self) -> Text:
         decided = "  ".join(f"{verdict} {int(count):,}" for verdict, count in self.status["verdicts"].items())
-        return Text(f"decisions  {decided}\nrejected   {int(self.status['rejected']):,} events   "
-                    f"Ctrl-C ends the session and prints the ledger")
+        return Text(
+            f"decisions  {decided}\nrejected   {int(self.status['rejected']):,} events   "
+            f"Ctrl-C ends the session and prints the ledger"
+        )
 
     def _rate(self, now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> float:
         return max(0.0, (float(now[name]) - float(before.get(name, 0))) / self.interval_s)

@@ -11,8 +11,21 @@ from streams.errors import SightlineError
 
 #: Command name to module; each module has a click command called `command`. Loaded when asked for, because
 #: `sightline sql` need not wait for Faust or scikit-learn to be imported.
-COMMANDS = {name: f"streams.cli.{name}" for name in ("demo", "broker", "worker", "snapshots", "replay", "ledger", "ask", "sql", "policy",
-                                                     "topology")}
+COMMANDS = {
+    name: f"streams.cli.{name}"
+    for name in (
+        "demo",
+        "broker",
+        "worker",
+        "snapshots",
+        "replay",
+        "ledger",
+        "ask",
+        "sql",
+        "policy",
+        "topology",
+    )
+}
 
 
 class LazyGroup(click.Group):

@@ -18,16 +18,27 @@ from streams.queries.role import Role
 
 _TO_THE_MICROSECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
-store_option = click.option("--store", type=click.Path(path_type=Path, file_okay=False), default=settings.STORE, show_default=True,
-                            help="Directory of the published store.")
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=settings.STORE,
+    show_default=True,
+    help="Directory of the published store.",
+)
 
 
 def _role(_context: click.Context, _parameter: click.Parameter, text: str) -> Role:
     return Role.of(text)
 
 
-role_option = click.option("--role", metavar="ROLE", callback=_role, default=settings.ROLE, show_default=True,
-                           help="Who asks: analyst, privacy-officer or wearer:ID; the policies say what each is shown.")
+role_option = click.option(
+    "--role",
+    metavar="ROLE",
+    callback=_role,
+    default=settings.ROLE,
+    show_default=True,
+    help="Who asks: analyst, privacy-officer or wearer:ID; the policies say what each is shown.",
+)
 
 
 def emit_hidden(role: str, hidden: Mapping[str, int]) -> None:
@@ -58,7 +69,10 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
     right = _numeric(columns, body)
     for line in (list(columns), *cells):
-        shown = [text.rjust(width) if flush else text.ljust(width) for text, width, flush in zip(line, widths, right, strict=True)]
+        shown = [
+            text.rjust(width) if flush else text.ljust(width)
+            for text, width, flush in zip(line, widths, right, strict=True)
+        ]
         click.echo("  ".join(shown).rstrip())
 
 
@@ -71,13 +85,19 @@ def emit_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None
 
 
 def _numeric(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> list[bool]:
-    return [bool(body) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in body)
-            for i in range(len(columns))]
+    return [
+        bool(body) and all(isinstance(row[i], int | float) and not isinstance(row[i], bool) for row in body)
+        for i in range(len(columns))
+    ]
 
 
 def emit_facts(facts: Mapping[str, Any]) -> None:
     """Print names and values, one a line; what is empty is left out."""
-    shown = {name.replace("_", " "): cell(value) for name, value in facts.items() if value not in (None, "", [], {})}
+    shown = {
+        name.replace("_", " "): cell(value)
+        for name, value in facts.items()
+        if value not in (None, "", [], {})
+    }
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
         click.echo(f"{name.ljust(width)}  {value}")

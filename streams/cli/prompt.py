@@ -42,7 +42,11 @@ class Names(Completer):
         else:
             word = document.get_word_before_cursor()
             words = dict(self._names) if word.strip() else {}
-        yield from (Completion(name, -len(word), display_meta=meta) for name, meta in words.items() if name.startswith(word.lower()))
+        yield from (
+            Completion(name, -len(word), display_meta=meta)
+            for name, meta in words.items()
+            if name.startswith(word.lower())
+        )
 
 
 def names(store: Path, role: Role) -> dict[str, str]:
@@ -55,9 +59,17 @@ def names(store: Path, role: Role) -> dict[str, str]:
 def converse(session: Session, store: Path, role: Role) -> None:
     """Ask for statements and run them until the end of the input; an error is said, and the next is asked for."""
     asking: PromptSession[str] = PromptSession(
-        "sightline> ", history=_history(), completer=Names(names(store, role)), complete_while_typing=False, multiline=True,
-        prompt_continuation="      ...> ", key_bindings=_keys())
-    click.echo("Each statement reads the newest epoch and ends with a semicolon; .help says more, Tab completes.")
+        "sightline> ",
+        history=_history(),
+        completer=Names(names(store, role)),
+        complete_while_typing=False,
+        multiline=True,
+        prompt_continuation="      ...> ",
+        key_bindings=_keys(),
+    )
+    click.echo(
+        "Each statement reads the newest epoch and ends with a semicolon; .help says more, Tab completes."
+    )
     while True:
         try:
             text = asking.prompt()

@@ -36,36 +36,72 @@ Write = Callable[[Sequence[Outgoing]], None]
 
 @click.command("replay")
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
-@click.option("--inputs", "recorded", type=click.Path(file_okay=False, path_type=Path), metavar="STORE",
-              help="Store of the live pipeline: take the recorded inputs (policy, model take-ups, order of examples) from there.")
-@click.option("--broker", default="", metavar="HOST:PORT",
-              help="With --inputs: take the places of batches from what glasses.captured holds, not from the acknowledgements.")
-@click.option("--compare", is_flag=True, help="With --inputs: compare the lineage with the live store's; exit code 1 when it differs.")
-@click.option("--store", type=click.Path(file_okay=False, path_type=Path),
-              help=f"Directory of the store to make; must be empty or absent.  [default: {settings.STORE}; none is kept with --compare]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Write what was derived as JSON lines, a file a topic, into a new directory.")
+@click.option(
+    "--inputs",
+    "recorded",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="STORE",
+    help="Store of the live pipeline: take the recorded inputs (policy, model take-ups, order of examples) from there.",
+)
+@click.option(
+    "--broker",
+    default="",
+    metavar="HOST:PORT",
+    help="With --inputs: take the places of batches from what glasses.captured holds, not from the acknowledgements.",
+)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="With --inputs: compare the lineage with the live store's; exit code 1 when it differs.",
+)
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Directory of the store to make; must be empty or absent.  [default: {settings.STORE}; none is kept with --compare]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write what was derived as JSON lines, a file a topic, into a new directory.",
+)
 @click.option("--policy", help=f"Policy name or TOML file, without --inputs.  [default: {settings.POLICY}]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def command(context: click.Context, journal: Path, recorded: Path | None, broker: str, store: Path | None, out: Path | None,
-            policy: str | None, *, compare: bool, as_json: bool) -> None:
+def command(
+    context: click.Context,
+    journal: Path,
+    recorded: Path | None,
+    broker: str,
+    store: Path | None,
+    out: Path | None,
+    policy: str | None,
+    *,
+    compare: bool,
+    as_json: bool,
+) -> None:
     """Process what devices once sent (JOURNAL: a file or a directory of them) again, into a new store.
 
     With --inputs the result is equal to what the live pipeline wrote: same ids, edges, labels and digests. Without, a model version
     serves from the fetch after the one that completed it.
     """
     if recorded is None and (broker or compare):
-        raise InputError(f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the store that the live "
-                         "pipeline wrote")
+        raise InputError(
+            f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the store that the live "
+            "pipeline wrote"
+        )
     inputs = None if recorded is None else read_inputs(recorded)
     if inputs is not None and policy is not None and load(policy).version != inputs.policy.version:
-        raise InputError(f"--policy {policy}: found another policy than {inputs.policy.name} {inputs.policy.version}, which is among the "
-                         f"recorded inputs of {recorded}; leave --policy out")
+        raise InputError(
+            f"--policy {policy}: found another policy than {inputs.policy.name} {inputs.policy.version}, which is among the "
+            f"recorded inputs of {recorded}; leave --policy out"
+        )
     with contextlib.ExitStack() as stack:
         kept = store or settings.STORE
         if compare and store is None:
-            kept = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-replay-"))) / "store"
+            kept = (
+                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-replay-"))) / "store"
+            )
         made = _replay(_Job(journal, kept, out, broker), inputs, policy or settings.POLICY)
         result: dict[str, Any] = {**made, "store": None if compare and store is None else str(kept)}
         if recorded is not None and compare:
@@ -91,8 +127,10 @@ class _Job:
 def _replay(job: _Job, inputs: Inputs | None, policy: str) -> dict[str, Any]:
     """Run the replay into `job.store`; return the counts."""
     if job.store.exists() and any(job.store.iterdir()):
-        raise InputError(f"{job.store}: found a directory that is not empty, expected a new one: a replay must not mix with another "
-                         "store's rows; name another with --store")
+        raise InputError(
+            f"{job.store}: found a directory that is not empty, expected a new one: a replay must not mix with another "
+            "store's rows; name another with --store"
+        )
     given = load(policy) if inputs is None else inputs.policy
     with contextlib.ExitStack() as stack:
         derived = stack.enter_context(DerivedLines(job.out)) if job.out else None
@@ -132,8 +170,10 @@ def _compared(live: Path, replayed: Path, made: dict[str, Any], *, candidates: b
     unread: list[str] = made["unread"]
     if unread:
         result["equal"] = False
-        result["differences"].append(f"inputs: {len(unread):,} examples were made and no recorded input says that training read them: "
-                                     f"{', '.join(unread[:lineage.NAMED_MAX])}")
+        result["differences"].append(
+            f"inputs: {len(unread):,} examples were made and no recorded input says that training read them: "
+            f"{', '.join(unread[: lineage.NAMED_MAX])}"
+        )
     return result
 
 
@@ -141,8 +181,10 @@ def _told(result: dict[str, Any]) -> Iterator[str]:
     kept = f"; their lineage is epoch {result['epoch']} of {result['store']}" if result["store"] else ""
     yield f"{result['fetches']} fetches became {result['records']} records{kept}"
     if result.get("unplaced"):
-        yield (f"places    {result['unplaced']:,} batches have no acknowledgement and were left out; if Kafka holds them, take the places "
-               "from there with --broker")
+        yield (
+            f"places    {result['unplaced']:,} batches have no acknowledgement and were left out; if Kafka holds them, take the places "
+            "from there with --broker"
+        )
     if result.get("foreign"):
         yield f"places    {result['foreign']:,} records on glasses.captured are no batch of these journals; they were taken as they are"
     if "lineage" in result:
@@ -169,7 +211,9 @@ class _Sink:
         self.written += len(records)
         for record in records:
             if record.topic == LINEAGE:
-                self._waiting.append(StoredRecord(self._offset, record.timestamp_ms, record.key, record.value, record.headers))
+                self._waiting.append(
+                    StoredRecord(self._offset, record.timestamp_ms, record.key, record.value, record.headers)
+                )
                 self._offset += 1
                 self._bytes += len(record.value or b"")
         if len(self._waiting) >= _INGEST_RECORDS or self._bytes >= _INGEST_BYTES:

@@ -44,12 +44,16 @@ def told(status: Status) -> str | None:
     if not status.read():
         return None
     total = status.totals
-    return (f"epoch {status.epoch}  {total['events']:,} events  {total['rejected']:,} rejected  {total['answers']:,} answers  "
-            f"{total['examples']:,} examples  model {status.model}")
+    return (
+        f"epoch {status.epoch}  {total['events']:,} events  {total['rejected']:,} rejected  {total['answers']:,} answers  "
+        f"{total['examples']:,} examples  model {status.model}"
+    )
 
 
 @click.command("snapshots")
-@click.option("--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT", help="Kafka to read from.")
+@click.option(
+    "--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT", help="Kafka to read from."
+)
 @store_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 def command(broker: str, store: Path, until_end: bool) -> None:
@@ -59,7 +63,9 @@ def command(broker: str, store: Path, until_end: bool) -> None:
         handler.addFilter(_Seldom())
     stop = threading.Event()
     writer = Writer.open(store)
-    patient = PatientWriter(writer, lambda sentence: click.echo(f"sightline: {sentence}", err=True), stop.wait)
+    patient = PatientWriter(
+        writer, lambda sentence: click.echo(f"sightline: {sentence}", err=True), stop.wait
+    )
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
@@ -69,8 +75,15 @@ def command(broker: str, store: Path, until_end: bool) -> None:
     click.echo(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
 
 
-async def _follow(writer: Writer, patient: PatientWriter, stop: threading.Event, broker: str, status: Status | None, *,
-                  until_end: bool) -> tuple[int | None, int]:
+async def _follow(
+    writer: Writer,
+    patient: PatientWriter,
+    stop: threading.Event,
+    broker: str,
+    status: Status | None,
+    *,
+    until_end: bool,
+) -> tuple[int | None, int]:
     """Follow the topic until a signal, or its end; return the last epoch published here and the number of rows.
 
     DuckDB works in a thread, so that the consumer goes on fetching meanwhile.

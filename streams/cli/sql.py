@@ -13,7 +13,16 @@ from typing import get_args
 import click
 
 from streams import limits
-from streams.cli.output import emit_csv, emit_hidden, emit_json, emit_markdown, emit_table, json_option, role_option, store_option
+from streams.cli.output import (
+    emit_csv,
+    emit_hidden,
+    emit_json,
+    emit_markdown,
+    emit_table,
+    json_option,
+    role_option,
+    store_option,
+)
 from streams.cli.statements import Mode, Session, split
 from streams.errors import InputError
 from streams.queries.role import Role
@@ -25,11 +34,30 @@ from streams.queries.store import Store
 @store_option
 @role_option
 @json_option
-@click.option("--format", "form", type=click.Choice(get_args(Mode)), default="table", show_default=True, help="How to answer.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=None,
-              help="Write the answers into this file; only what the policies let into the sink `export` leaves the store.")
-@click.option("--rows", type=click.IntRange(min=1), default=limits.ANSWER_ROWS_MAX, show_default=True, help="Rows to show at most.")
-def command(statement: str | None, store: Path, role: Role, as_json: bool, form: Mode, rows: int, out: Path | None) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(get_args(Mode)),
+    default="table",
+    show_default=True,
+    help="How to answer.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write the answers into this file; only what the policies let into the sink `export` leaves the store.",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=limits.ANSWER_ROWS_MAX,
+    show_default=True,
+    help="Rows to show at most.",
+)
+def command(
+    statement: str | None, store: Path, role: Role, as_json: bool, form: Mode, rows: int, out: Path | None
+) -> None:
     """Run one SELECT on the newest epoch; `sightline sql "SHOW TABLES"` lists what there is.
 
     Without STATEMENT, a terminal gets a prompt; otherwise statements, each ended by a semicolon, come from stdin.
@@ -59,7 +87,9 @@ def _written(path: Path) -> Iterator[None]:
             yield
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name a file in a directory that can be written") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); name a file in a directory that can be written"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -80,8 +110,10 @@ def _from_stdin(session: Session) -> None:
     if waiting.strip():
         session.run(waiting)
     elif not found:
-        raise InputError("sql: found no statement on stdin, expected one or more that only read, each ended by a semicolon; or name one as "
-                         "an argument")
+        raise InputError(
+            "sql: found no statement on stdin, expected one or more that only read, each ended by a semicolon; or name one as "
+            "an argument"
+        )
 
 
 def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
@@ -90,8 +122,16 @@ def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
         found = opened.sql(text, rows)
         epoch, hidden = opened.epoch, opened.hidden
     if mode == "json":
-        emit_json({"epoch": epoch, "columns": found.columns, "rows": found.rows, "more": found.more, "role": str(role),
-                   "hidden": hidden})
+        emit_json(
+            {
+                "epoch": epoch,
+                "columns": found.columns,
+                "rows": found.rows,
+                "more": found.more,
+                "role": str(role),
+                "hidden": hidden,
+            }
+        )
         return
     emit_hidden(str(role), hidden)
     {"csv": emit_csv, "markdown": emit_markdown, "table": emit_table}[mode](found.columns, found.rows)

@@ -19,8 +19,10 @@ SHOW TABLES;    lists the views; DESCRIBE events; the columns of one
 .help           this
 .quit           leave; so does Ctrl-D, and Ctrl-C clears the line"""
 #: What may hold a semicolon that ends nothing: quoted texts and names, dollar quotes, comments; closed or not.
-_OPAQUE = re.compile(r"""'(?:[^']|'')*(?:'|$) | "(?:[^"]|"")*(?:"|$) | \$(\w*)\$.*?(?:\$\1\$|$) | --[^\n]*(?:\n|$) | /\*.*?(?:\*/|$)""",
-                     re.DOTALL | re.VERBOSE)
+_OPAQUE = re.compile(
+    r"""'(?:[^']|'')*(?:'|$) | "(?:[^"]|"")*(?:"|$) | \$(\w*)\$.*?(?:\$\1\$|$) | --[^\n]*(?:\n|$) | /\*.*?(?:\*/|$)""",
+    re.DOTALL | re.VERBOSE,
+)
 _BLANK = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 
 
@@ -37,7 +39,9 @@ def split(text: str) -> tuple[list[str], str]:
             statements.append(text[begin:at].strip())
             begin = at
     rest = text[begin:]
-    return [one for one in statements if not _BLANK.fullmatch(one[:-1])], "" if _BLANK.fullmatch(rest) else rest
+    return [one for one in statements if not _BLANK.fullmatch(one[:-1])], "" if _BLANK.fullmatch(
+        rest
+    ) else rest
 
 
 def finished(text: str) -> bool:
@@ -67,5 +71,7 @@ class Session:
         elif name == ".mode" and len(words) == 1 and words[0] in get_args(Mode):
             self.mode = cast("Mode", words[0])
         else:
-            raise InputError(f"sql: found the order {line.strip()!r}, expected .mode {'|'.join(get_args(Mode))}, .help or .quit")
+            raise InputError(
+                f"sql: found the order {line.strip()!r}, expected .mode {'|'.join(get_args(Mode))}, .help or .quit"
+            )
         return True

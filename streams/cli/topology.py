@@ -13,10 +13,20 @@ from streams.cli.output import emit_json, json_option
 def command(as_json: bool) -> None:
     """Draw the stages and the topics between them."""
     if as_json:
-        emit_json({
-            "stages": [{"name": s.name, "agent": s.agent, "reads": s.reads, "writes": s.writes} for s in topology.STAGES],
-            "topics": [{"name": t.name, "key": t.key, "cleanup": t.cleanup, "single": t.single, "holds": t.holds} for t in topology.TOPICS],
-            "feedback_edges": topology.FEEDBACK_EDGES, "side_topics": topology.SIDE_TOPICS})
+        emit_json(
+            {
+                "stages": [
+                    {"name": s.name, "agent": s.agent, "reads": s.reads, "writes": s.writes}
+                    for s in topology.STAGES
+                ],
+                "topics": [
+                    {"name": t.name, "key": t.key, "cleanup": t.cleanup, "single": t.single, "holds": t.holds}
+                    for t in topology.TOPICS
+                ],
+                "feedback_edges": topology.FEEDBACK_EDGES,
+                "side_topics": topology.SIDE_TOPICS,
+            }
+        )
         return
     for line in picture():
         click.echo(line)
@@ -31,7 +41,10 @@ def picture() -> list[str]:
         if stage.agent != agent or stage.agent is None:
             agent = stage.agent
             source = topology.AGENTS[agent] if agent else ", ".join(stage.reads)
-            lines += ["", f"{source} ──► " + (f"agent {agent}: one transaction a fetch" if agent else "one writer")]
+            lines += [
+                "",
+                f"{source} ──► " + (f"agent {agent}: one transaction a fetch" if agent else "one writer"),
+            ]
         beside = [name for name in stage.reads if agent and name != topology.AGENTS[agent]]
         text = f"    [{stage.name}]".ljust(width + 5)
         if stage.writes:
@@ -44,5 +57,8 @@ def picture() -> list[str]:
     name_width = max(len(topic.name) for topic in topology.TOPICS)
     key_width = max(len(topic.key) for topic in topology.TOPICS)
     lines += ["", f"{'topic'.ljust(name_width)}  {'key'.ljust(key_width)}  cleanup  holds"]
-    lines += [f"{t.name.ljust(name_width)}  {t.key.ljust(key_width)}  {t.cleanup.ljust(7)}  {t.holds}" for t in topology.TOPICS]
+    lines += [
+        f"{t.name.ljust(name_width)}  {t.key.ljust(key_width)}  {t.cleanup.ljust(7)}  {t.holds}"
+        for t in topology.TOPICS
+    ]
     return lines[1:]

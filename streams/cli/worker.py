@@ -14,11 +14,24 @@ from streams.worker import run_worker
 
 @click.command("worker")
 @click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka.")
-@click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file, for a broker that has none yet.")
-@click.option("--partitions", default=topology.PARTITIONS_DEFAULT, show_default=True,
-              help="Partitions of the topics that follow devices; must be what the topics have.")
-@click.option("--metrics", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Write counts and gauges here every 5 s, as text that Prometheus collects.")
+@click.option(
+    "--policy",
+    default=settings.POLICY,
+    show_default=True,
+    help="Policy name or TOML file, for a broker that has none yet.",
+)
+@click.option(
+    "--partitions",
+    default=topology.PARTITIONS_DEFAULT,
+    show_default=True,
+    help="Partitions of the topics that follow devices; must be what the topics have.",
+)
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write counts and gauges here every 5 s, as text that Prometheus collects.",
+)
 @click.pass_context
 def command(context: click.Context, broker: str, policy: str, partitions: int, metrics: Path | None) -> None:
     """Run the stages zones, processing, assistant, feedback and training until Ctrl-C.
@@ -27,7 +40,14 @@ def command(context: click.Context, broker: str, policy: str, partitions: int, m
     """
     # The client logs some 40 lines a second while a broker is away; the transport says what matters once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    context.exit(run_worker(
-        broker, policy, make_cores, prepare=prepare, partitions=partitions, on_ready=lambda: click.echo(f"worker ready on {broker}"),
-        metrics_path=metrics,
-    ))
+    context.exit(
+        run_worker(
+            broker,
+            policy,
+            make_cores,
+            prepare=prepare,
+            partitions=partitions,
+            on_ready=lambda: click.echo(f"worker ready on {broker}"),
+            metrics_path=metrics,
+        )
+    )

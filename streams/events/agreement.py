@@ -38,19 +38,32 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
     """
     found, run = dict(headers), batch.run
     # What every batch of a well-kept device is, in one look; the rest says which header is at fault.
-    if (captured and len(headers) == len(_KNOWN) == len(found) and found.get("ce_id") == batch.first_id.encode()
-            and found.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count) and found.get("ce_type") == _TYPES[batch.kind]
-            and found.get("ce_source") == batch.source.encode() and found.get("ce_time") == _ce_time(batch.t0_ns // 1000)
-            and found.get("ce_specversion") == b"1.0" and found.get("content-type") == b"application/json"
-            and len(found.get("traceparent") or b"") == _TRACEPARENT_BYTES):
+    if (
+        captured
+        and len(headers) == len(_KNOWN) == len(found)
+        and found.get("ce_id") == batch.first_id.encode()
+        and found.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
+        and found.get("ce_type") == _TYPES[batch.kind]
+        and found.get("ce_source") == batch.source.encode()
+        and found.get("ce_time") == _ce_time(batch.t0_ns // 1000)
+        and found.get("ce_specversion") == b"1.0"
+        and found.get("content-type") == b"application/json"
+        and len(found.get("traceparent") or b"") == _TRACEPARENT_BYTES
+    ):
         return
     if len(found) != len(headers):
-        raise MalformedError("headers: found a name twice, expected each once, or readers would disagree about which one counts")
+        raise MalformedError(
+            "headers: found a name twice, expected each once, or readers would disagree about which one counts"
+        )
     forged = min(RESERVED & found.keys(), default=None) if captured else None
     if forged is not None:
-        raise MalformedError(f"headers: found {forged}, which only the zones stage may write; send the batch without it")
+        raise MalformedError(
+            f"headers: found {forged}, which only the zones stage may write; send the batch without it"
+        )
     if not found.keys() >= _REQUIRED:
-        raise MalformedError(f"headers: {min(_REQUIRED - found.keys())} is missing, expected {', '.join(sorted(_REQUIRED))}")
+        raise MalformedError(
+            f"headers: {min(_REQUIRED - found.keys())} is missing, expected {', '.join(sorted(_REQUIRED))}"
+        )
     _compare(found, "ce_id", batch.first_id.encode())
     _compare(found, "ce_source", batch.source.encode())
     _compare(found, "ce_type", _TYPES[batch.kind])
@@ -61,7 +74,9 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
     if "content-type" in found:
         _compare(found, "content-type", b"application/json")
     if "traceparent" in found and len(found["traceparent"] or b"") != _TRACEPARENT_BYTES:
-        raise MalformedError(f"headers: traceparent is no W3C trace context, expected {_TRACEPARENT_BYTES} characters")
+        raise MalformedError(
+            f"headers: traceparent is no W3C trace context, expected {_TRACEPARENT_BYTES} characters"
+        )
     if captured and not found.keys() <= _KNOWN:
         _check_foreign(found)
     if not captured and not (found.keys() <= _KNOWN | RESERVED and None not in found.values()):
@@ -91,9 +106,13 @@ def _check_foreign(found: dict[str, bytes]) -> None:
     size = 0
     for name in found.keys() - _KNOWN:
         if _FOREIGN_NAME.fullmatch(name) is None or name.casefold().startswith(_OWN_PREFIXES):
-            raise MalformedError("headers: found a name that only stages write, or none; expected letters, digits, dots and hyphens")
+            raise MalformedError(
+                "headers: found a name that only stages write, or none; expected letters, digits, dots and hyphens"
+            )
         if found[name] is None:
             raise MalformedError("headers: found one without a value, expected bytes")
         size += len(name) + len(found[name])
     if size > FOREIGN_HEADERS_BYTES_MAX:
-        raise MalformedError(f"headers: found {size} bytes that are not ours, expected at most {FOREIGN_HEADERS_BYTES_MAX}")
+        raise MalformedError(
+            f"headers: found {size} bytes that are not ours, expected at most {FOREIGN_HEADERS_BYTES_MAX}"
+        )

@@ -98,6 +98,12 @@ class Batch(Struct, frozen=True):
     def part(self, start: int, end: int, context: Context | None) -> Batch:
         """Events `start` to `end` (exclusive) as a batch of their own, all in `context`."""
         run = Run(self.run.first + start * self.run.step, self.run.step, end - start)
-        return replace(self, run=run, t0_ns=self.time_ns(start), context=context, changes=(),
-                       t_ns=None if self.t_ns is None else self.t_ns[start:end],
-                       columns={name: values[start:end] for name, values in self.columns.items()})
+        return replace(
+            self,
+            run=run,
+            t0_ns=self.time_ns(start),
+            context=context,
+            changes=(),
+            t_ns=None if self.t_ns is None else self.t_ns[start:end],
+            columns={name: values[start:end] for name, values in self.columns.items()},
+        )

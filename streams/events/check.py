@@ -20,13 +20,24 @@ from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
 from streams.events.kinds import KINDS, kind_named
 from streams.events.runs import Run
-from streams.limits import EVENTS_PER_BATCH_MAX, MAGNITUDE_MAX, NUMBER_MAX, TEXT_CHARACTERS_MAX, VALUE_BYTES_MAX
+from streams.limits import (
+    EVENTS_PER_BATCH_MAX,
+    MAGNITUDE_MAX,
+    NUMBER_MAX,
+    TEXT_CHARACTERS_MAX,
+    VALUE_BYTES_MAX,
+)
 
 VERSION = 1
 TIME_NS_MAX = 2**62
 _TEXT_CHARACTERS_MAX = 200
-_TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "text": frozenset((str,)), "flag": frozenset((bool,)),
-                                           "number?": frozenset((int, float, NoneType)), "text?": frozenset((str, NoneType))}
+_TYPES: Mapping[str, frozenset[type]] = {
+    "number": frozenset((int, float)),
+    "text": frozenset((str,)),
+    "flag": frozenset((bool,)),
+    "number?": frozenset((int, float, NoneType)),
+    "text?": frozenset((str, NoneType)),
+}
 
 
 def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
@@ -47,7 +58,9 @@ def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
     first = _integer(fields, "first", 0, NUMBER_MAX)
     step = _integer(fields, "step", 1, NUMBER_MAX) if "step" in fields else 1
     if first + step * (count - 1) > NUMBER_MAX:
-        raise MalformedError(f"first: found one that numbers the last event out of range, expected numbers up to {NUMBER_MAX}")
+        raise MalformedError(
+            f"first: found one that numbers the last event out of range, expected numbers up to {NUMBER_MAX}"
+        )
     if captured and step != 1:
         raise MalformedError("step: a captured batch has consecutive numbers, remove the field")
     columns = _columns(fields.get("columns"), kind.name, count)
@@ -55,15 +68,33 @@ def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
     if t_ns is None:
         t0_ns, dt_ns = _integer(fields, "t0_ns", 0, TIME_NS_MAX), _integer(fields, "dt_ns", 0, TIME_NS_MAX)
         if t0_ns + dt_ns * (count - 1) > TIME_NS_MAX:
-            raise MalformedError(f"dt_ns: found one that puts the last event out of range, expected times up to {TIME_NS_MAX}")
+            raise MalformedError(
+                f"dt_ns: found one that puts the last event out of range, expected times up to {TIME_NS_MAX}"
+            )
     else:
         t0_ns, dt_ns = _check_times(t_ns, count), 0
-    context = None if not captured and fields.get("context") == {} else _check_context(fields.get("context"), "context")
+    context = (
+        None
+        if not captured and fields.get("context") == {}
+        else _check_context(fields.get("context"), "context")
+    )
     batch = Batch(
-        kind=kind.name, source=_name(fields, "device_id"), wearer_id=_name(fields, "wearer_id"), session_id=_name(fields, "session_id"),
-        stream=_stream(fields), run=Run(first, step, count), t0_ns=t0_ns, dt_ns=dt_ns, origin=_text(fields, "origin"), context=context,
-        columns=columns, t_ns=t_ns, changes=_changes(fields.get("context_changes"), context, count), position=position,
-        clock=_text(fields, "clock"))
+        kind=kind.name,
+        source=_name(fields, "device_id"),
+        wearer_id=_name(fields, "wearer_id"),
+        session_id=_name(fields, "session_id"),
+        stream=_stream(fields),
+        run=Run(first, step, count),
+        t0_ns=t0_ns,
+        dt_ns=dt_ns,
+        origin=_text(fields, "origin"),
+        context=context,
+        columns=columns,
+        t_ns=t_ns,
+        changes=_changes(fields.get("context_changes"), context, count),
+        position=position,
+        clock=_text(fields, "clock"),
+    )
     _check_keys(value, fields)
     _check_types(batch)
     return batch
@@ -71,8 +102,11 @@ def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
 
 def right_names(source: str, wearer: str, session: str, stream: str, origin: str, clock: str) -> bool:
     """Whether the names of a captured batch have the right form."""
-    return (all(NAME_PATTERN.fullmatch(name) for name in (source, wearer, session)) and STREAM_PATTERN.fullmatch(stream) is not None
-            and all(0 < len(text) <= _TEXT_CHARACTERS_MAX for text in (origin, clock)))
+    return (
+        all(NAME_PATTERN.fullmatch(name) for name in (source, wearer, session))
+        and STREAM_PATTERN.fullmatch(stream) is not None
+        and all(0 < len(text) <= _TEXT_CHARACTERS_MAX for text in (origin, clock))
+    )
 
 
 def _integer(fields: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
@@ -86,14 +120,18 @@ def _integer(fields: Mapping[str, Any], name: str, lowest: int, highest: int) ->
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if type(value) is not str or not 0 < len(value) <= _TEXT_CHARACTERS_MAX:
-        raise MalformedError(f"{name}: found {type(value).__name__}, expected a text of 1 to {_TEXT_CHARACTERS_MAX} characters")
+        raise MalformedError(
+            f"{name}: found {type(value).__name__}, expected a text of 1 to {_TEXT_CHARACTERS_MAX} characters"
+        )
     return value
 
 
 def _name(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if type(value) is not str or NAME_PATTERN.fullmatch(value) is None:
-        raise MalformedError(f"{name}: found no usable name, expected lower-case letters, digits and hyphens, at most 63")
+        raise MalformedError(
+            f"{name}: found no usable name, expected lower-case letters, digits and hyphens, at most 63"
+        )
     return value
 
 
@@ -107,7 +145,9 @@ def _stream(fields: Mapping[str, Any]) -> str:
 def _columns(columns: Any, kind: str, count: int) -> dict[str, list[Any]]:
     expected = KINDS[kind].columns
     if type(columns) is not dict or columns.keys() != expected.keys():
-        raise MalformedError(f"columns: found other names than the {len(expected)} of kind {kind}, expected {', '.join(expected)}")
+        raise MalformedError(
+            f"columns: found other names than the {len(expected)} of kind {kind}, expected {', '.join(expected)}"
+        )
     for name, values in columns.items():
         if type(values) is not list or len(values) != count:
             found = f"{len(values)} values" if type(values) is list else type(values).__name__
@@ -119,7 +159,9 @@ def _check_times(t_ns: Any, count: int) -> int:
     if type(t_ns) is not list or len(t_ns) != count:
         raise MalformedError(f"t_ns: found another length or type, expected a list of n = {count} integers")
     if any(type(t) is not int or not 0 <= t <= TIME_NS_MAX for t in t_ns):
-        raise MalformedError("t_ns: found a value that is no time, expected integers, nanoseconds since the epoch")
+        raise MalformedError(
+            "t_ns: found a value that is no time, expected integers, nanoseconds since the epoch"
+        )
     return int(t_ns[0])
 
 
@@ -130,9 +172,13 @@ def _check_context(context: Any, path: str) -> Context:
         value = context[name]
         if isinstance(allowed, type):
             if type(value) is not allowed:
-                raise MalformedError(f"{path}.{name}: found {type(value).__name__}, expected {allowed.__name__}")
+                raise MalformedError(
+                    f"{path}.{name}: found {type(value).__name__}, expected {allowed.__name__}"
+                )
         elif type(value) is not str or value not in allowed:
-            raise MalformedError(f"{path}.{name}: found a word that is not known, expected one of {', '.join(sorted(allowed))}")
+            raise MalformedError(
+                f"{path}.{name}: found a word that is not known, expected one of {', '.join(sorted(allowed))}"
+            )
     if not 0 <= context["consent"] <= NUMBER_MAX:
         raise MalformedError(f"{path}.consent: found a number out of range, expected 0 to {NUMBER_MAX}")
     return Context(**context)
@@ -150,7 +196,9 @@ def _changes(changes: Any, context: Context | None, count: int) -> tuple[Change,
         if type(at) is not int or not before < at < count:
             raise MalformedError("context_changes: `at` must be an index inside the batch, increasing")
         before = at
-        context = _check_context({**asdict(context), **{k: v for k, v in change.items() if k != "at"}}, "context_changes")
+        context = _check_context(
+            {**asdict(context), **{k: v for k, v in change.items() if k != "at"}}, "context_changes"
+        )
         result.append((at, context))
     return tuple(result)
 
@@ -159,11 +207,21 @@ def _check_types(batch: Batch) -> None:
     for name, wanted in KINDS[batch.kind].columns.items():
         values = batch.columns[name]
         if not _TYPES[wanted].issuperset(map(type, values)):
-            raise MalformedError(f"columns.{name}: found a value of another type, expected {wanted} in every place")
-        if wanted.startswith("text") and any(len(value) > TEXT_CHARACTERS_MAX for value in values if value is not None):
-            raise MalformedError(f"columns.{name}: found a value out of bounds, expected at most {TEXT_CHARACTERS_MAX} characters")
-        if wanted.startswith("number") and any(abs(value) > MAGNITUDE_MAX for value in values if value is not None):
-            raise MalformedError(f"columns.{name}: found a value out of bounds, expected a magnitude of at most {MAGNITUDE_MAX:g}")
+            raise MalformedError(
+                f"columns.{name}: found a value of another type, expected {wanted} in every place"
+            )
+        if wanted.startswith("text") and any(
+            len(value) > TEXT_CHARACTERS_MAX for value in values if value is not None
+        ):
+            raise MalformedError(
+                f"columns.{name}: found a value out of bounds, expected at most {TEXT_CHARACTERS_MAX} characters"
+            )
+        if wanted.startswith("number") and any(
+            abs(value) > MAGNITUDE_MAX for value in values if value is not None
+        ):
+            raise MalformedError(
+                f"columns.{name}: found a value out of bounds, expected a magnitude of at most {MAGNITUDE_MAX:g}"
+            )
 
 
 def _check_keys(value: bytes, fields: Mapping[str, Any]) -> None:
@@ -179,7 +237,9 @@ def _check_keys(value: bytes, fields: Mapping[str, Any]) -> None:
         try:
             json.loads(value, object_pairs_hook=_unrepeated)
         except RecursionError:
-            raise MalformedError("value: found objects too deep inside one another, expected an envelope and its columns") from None
+            raise MalformedError(
+                "value: found objects too deep inside one another, expected an envelope and its columns"
+            ) from None
 
 
 def _unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

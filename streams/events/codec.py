@@ -32,10 +32,18 @@ from streams.limits import (
 
 VERSION = check.VERSION
 #: Beyond 64 bits the two decoders differ (int or float), so those numbers are left to `check`.
-_Number = Annotated[int, msgspec.Meta(ge=-2**63, le=2**63 - 1)] | Annotated[float, msgspec.Meta(ge=-MAGNITUDE_MAX, le=MAGNITUDE_MAX)]
+_Number = (
+    Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    | Annotated[float, msgspec.Meta(ge=-MAGNITUDE_MAX, le=MAGNITUDE_MAX)]
+)
 _Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
-_COLUMNS: Mapping[str, Any] = {"number": list[_Number], "text": list[_Text], "flag": list[bool], "number?": list[_Number | None],
-                               "text?": list[_Text | None]}
+_COLUMNS: Mapping[str, Any] = {
+    "number": list[_Number],
+    "text": list[_Text],
+    "flag": list[bool],
+    "number?": list[_Number | None],
+    "text?": list[_Text | None],
+}
 #: Fields of every plain value: all that the envelope has, with one of `dt_ns` and `t_ns`.
 _FIELDS = 14
 #: How many keys a plain value of a kind has, and so how many colons outside its texts.
@@ -48,13 +56,35 @@ _names_known: dict[Names, Names] = {}
 
 def _wire(kind: Kind) -> type:
     """Form of a captured value of `kind` without its rarer fields."""
-    columns = msgspec.defstruct(f"{kind.name}_columns", [(name, _COLUMNS[wanted]) for name, wanted in kind.columns.items()],
-                                forbid_unknown_fields=True, gc=False)
-    return msgspec.defstruct(kind.name, [
-        ("v", Literal[1]), ("device_id", str), ("wearer_id", str), ("session_id", str), ("stream", str),
-        ("first", Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]), ("n", Annotated[int, msgspec.Meta(ge=1, le=EVENTS_PER_BATCH_MAX)]),
-        ("clock", str), ("origin", str), ("context", Context), ("columns", columns), ("t0_ns", _Time), ("dt_ns", _Time, -1),
-        ("t_ns", list[_Time] | None, None)], tag_field="kind", tag=kind.name, forbid_unknown_fields=True, gc=False)
+    columns = msgspec.defstruct(
+        f"{kind.name}_columns",
+        [(name, _COLUMNS[wanted]) for name, wanted in kind.columns.items()],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    return msgspec.defstruct(
+        kind.name,
+        [
+            ("v", Literal[1]),
+            ("device_id", str),
+            ("wearer_id", str),
+            ("session_id", str),
+            ("stream", str),
+            ("first", Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]),
+            ("n", Annotated[int, msgspec.Meta(ge=1, le=EVENTS_PER_BATCH_MAX)]),
+            ("clock", str),
+            ("origin", str),
+            ("context", Context),
+            ("columns", columns),
+            ("t0_ns", _Time),
+            ("dt_ns", _Time, -1),
+            ("t_ns", list[_Time] | None, None),
+        ],
+        tag_field="kind",
+        tag=kind.name,
+        forbid_unknown_fields=True,
+        gc=False,
+    )
 
 
 _decoder = msgspec.json.Decoder(Union[tuple(_wire(kind) for kind in KINDS.values() if kind.captured)])  # noqa: UP007
@@ -68,10 +98,22 @@ def digest(value: bytes) -> str:
 def encode(batch: Batch, **extra: Any) -> bytes:
     """JSON bytes of a batch; `extra` are further envelope fields (such as the digest of a split batch's source)."""
     value: dict[str, Any] = {
-        "v": VERSION, "kind": batch.kind, "device_id": batch.source, "wearer_id": batch.wearer_id, "session_id": batch.session_id,
-        "stream": batch.stream, "first": batch.run.first, "n": batch.run.count, "t0_ns": batch.t0_ns, "dt_ns": batch.dt_ns,
-        "clock": batch.clock, "origin": batch.origin, "context": {} if batch.context is None else asdict(batch.context), **extra,
-        "columns": batch.columns}
+        "v": VERSION,
+        "kind": batch.kind,
+        "device_id": batch.source,
+        "wearer_id": batch.wearer_id,
+        "session_id": batch.session_id,
+        "stream": batch.stream,
+        "first": batch.run.first,
+        "n": batch.run.count,
+        "t0_ns": batch.t0_ns,
+        "dt_ns": batch.dt_ns,
+        "clock": batch.clock,
+        "origin": batch.origin,
+        "context": {} if batch.context is None else asdict(batch.context),
+        **extra,
+        "columns": batch.columns,
+    }
     if batch.run.step != 1:
         value["step"] = batch.run.step
     if batch.t_ns is not None:
@@ -115,8 +157,23 @@ def _decode_plain(value: bytes, position: int) -> Batch | None:
     if known is None:
         return None
     source, wearer, session, stream, origin, clock = known
-    return Batch(kind, source, wearer, session, stream, Run(wire.first, 1, count), t0_ns, dt_ns, origin, wire.context,
-                 columns, t_ns, (), position, clock)
+    return Batch(
+        kind,
+        source,
+        wearer,
+        session,
+        stream,
+        Run(wire.first, 1, count),
+        t0_ns,
+        dt_ns,
+        origin,
+        wire.context,
+        columns,
+        t_ns,
+        (),
+        position,
+        clock,
+    )
 
 
 def _learn(names: Names) -> Names | None:

@@ -54,12 +54,18 @@ class Consent(Struct, frozen=True):
         if state == GIVEN:
             return cls(state, tuple(rest.split()))
         if text not in _PLAIN:
-            raise ValueError(f"consent state: found another word, expected one of {', '.join((GIVEN, *_PLAIN))}")
+            raise ValueError(
+                f"consent state: found another word, expected one of {', '.join((GIVEN, *_PLAIN))}"
+            )
         return _PLAIN[text]
 
 
 _PLAIN: Mapping[str, Consent] = {
-    NONE: Consent(NONE), CLAIMED: Consent(CLAIMED), EXPIRED: Consent(EXPIRED, ()), WITHDRAWN: Consent(WITHDRAWN, ())}
+    NONE: Consent(NONE),
+    CLAIMED: Consent(CLAIMED),
+    EXPIRED: Consent(EXPIRED, ()),
+    WITHDRAWN: Consent(WITHDRAWN, ()),
+}
 NO_CONSENT, CLAIMED_CONSENT = _PLAIN[NONE], _PLAIN[CLAIMED]
 
 Records = tuple[ConsentRecord, ...]
@@ -87,7 +93,9 @@ def add(records: Records, record: ConsentRecord) -> Records:
 def _both(first: ConsentRecord, second: ConsentRecord) -> ConsentRecord:
     status = WITHDRAWN if WITHDRAWN in {first.status, second.status} else GIVEN
     ends = [one.expires_ns for one in (first, second) if one.expires_ns]
-    return ConsentRecord(second.number, status, tuple(sorted({*first.purposes} & {*second.purposes})), min(ends, default=0))
+    return ConsentRecord(
+        second.number, status, tuple(sorted({*first.purposes} & {*second.purposes})), min(ends, default=0)
+    )
 
 
 def standing(number: int, records: Sequence[ConsentRecord], t_ns: int) -> Consent:
@@ -105,7 +113,9 @@ def standing(number: int, records: Sequence[ConsentRecord], t_ns: int) -> Consen
             return _PLAIN[WITHDRAWN]
         if record.expires_ns and record.expires_ns <= t_ns:
             return _PLAIN[EXPIRED]
-        purposes = record.purposes if purposes is None else tuple(one for one in purposes if one in record.purposes)
+        purposes = (
+            record.purposes if purposes is None else tuple(one for one in purposes if one in record.purposes)
+        )
     return CLAIMED_CONSENT if purposes is None else Consent(GIVEN, purposes)
 
 
@@ -116,7 +126,7 @@ class Consents:
     """
 
     def __init__(self) -> None:
-        self.offset = 0    #: next one to read
+        self.offset = 0  #: next one to read
         self._by_wearer: dict[str, list[tuple[int, ConsentRecord]]] = {}
 
     def learn(self, offset: int, wearer: str, record: ConsentRecord) -> None:
@@ -136,8 +146,15 @@ class Consents:
 
     def between(self, low: int, high: int) -> list[tuple[int, str, ConsentRecord]]:
         """(offset, wearer, record) of what lies from `low` to below `high`, in order."""
-        return sorted(((offset, wearer, record) for wearer, said in self._by_wearer.items() for offset, record in said
-                       if low <= offset < high), key=lambda one: one[0])
+        return sorted(
+            (
+                (offset, wearer, record)
+                for wearer, said in self._by_wearer.items()
+                for offset, record in said
+                if low <= offset < high
+            ),
+            key=lambda one: one[0],
+        )
 
 
 class Known:

@@ -40,10 +40,15 @@ def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]
     """Headers that say what the batch is; `root_id` is the captured event at the start of its trace (default: itself)."""
     own_id = batch.first_id
     return [
-        ("ce_specversion", b"1.0"), ("ce_id", own_id.encode()), ("ce_source", batch.source.encode()),
-        ("ce_type", KINDS[batch.kind].event_type_bytes), ("ce_time", rfc3339(batch.t0_ns).encode()),
-        ("content-type", b"application/json"), ("traceparent", traceparent(root_id or own_id, own_id)),
-        (RUN, f"{batch.run.first} {batch.run.step} {batch.run.count}".encode())]
+        ("ce_specversion", b"1.0"),
+        ("ce_id", own_id.encode()),
+        ("ce_source", batch.source.encode()),
+        ("ce_type", KINDS[batch.kind].event_type_bytes),
+        ("ce_time", rfc3339(batch.t0_ns).encode()),
+        ("content-type", b"application/json"),
+        ("traceparent", traceparent(root_id or own_id, own_id)),
+        (RUN, f"{batch.run.first} {batch.run.step} {batch.run.count}".encode()),
+    ]
 
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)

@@ -14,7 +14,9 @@ from streams.limits import NUMBER_MAX
 _NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 NAME_PATTERN = re.compile(_NAME)
 STREAM_PATTERN = re.compile(rf"{_NAME}(~[0-9]{{1,6}})?")
-_IDENTITY = re.compile(rf"({_NAME})/({_NAME}(?:~[0-9]{{1,6}})?)/(0|[1-9][0-9]{{0,18}})(?:\.([1-9][0-9]{{0,5}}))?")
+_IDENTITY = re.compile(
+    rf"({_NAME})/({_NAME}(?:~[0-9]{{1,6}})?)/(0|[1-9][0-9]{{0,18}})(?:\.([1-9][0-9]{{0,5}}))?"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,7 +37,9 @@ class EventId:
         """Read `source/stream/number[.revision]`; MalformedError says what the form is."""
         match = _IDENTITY.fullmatch(text)
         if match is None or int(match[3]) > NUMBER_MAX:
-            raise MalformedError("event id: found another form, expected source/stream/number, such as g1/answer/17")
+            raise MalformedError(
+                "event id: found another form, expected source/stream/number, such as g1/answer/17"
+            )
         return cls(match[1], match[2], int(match[3]), int(match[4] or 0))
 
 

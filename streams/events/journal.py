@@ -35,14 +35,25 @@ class Sent:
 
 def sent_line(sent: Sent) -> bytes:
     """Line of a batch about to be sent."""
-    return _line(line="sent", id=sent.id, stream=sent.stream, first=sent.first, n=sent.count, sent_ns=sent.sent_ns,
-                 timestamp_ms=sent.timestamp_ms, key=sent.key.decode(), headers={name: value.decode() for name, value in sent.headers},
-                 value=sent.value.decode())
+    return _line(
+        line="sent",
+        id=sent.id,
+        stream=sent.stream,
+        first=sent.first,
+        n=sent.count,
+        sent_ns=sent.sent_ns,
+        timestamp_ms=sent.timestamp_ms,
+        key=sent.key.decode(),
+        headers={name: value.decode() for name, value in sent.headers},
+        value=sent.value.decode(),
+    )
 
 
 def ack_line(batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int) -> bytes:
     """Line of an acknowledgement: of the copy that was sent at `sent_ns`, since the link may repeat and delay."""
-    return _line(line="ack", id=batch_id, partition=partition, offset=offset, sent_ns=sent_ns, acked_ns=acked_ns)
+    return _line(
+        line="ack", id=batch_id, partition=partition, offset=offset, sent_ns=sent_ns, acked_ns=acked_ns
+    )
 
 
 def truth_line(source: str, stream: str, first: int, count: int, zone: str) -> bytes:
@@ -63,17 +74,27 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             except orjson.JSONDecodeError:
                 if not text.endswith(b"\n"):
                     return
-                raise InputError(f"{path}, line {number}: found text that is not JSON, expected one JSON object a line; "
-                                 "is this a device's journal?") from None
+                raise InputError(
+                    f"{path}, line {number}: found text that is not JSON, expected one JSON object a line; "
+                    "is this a device's journal?"
+                ) from None
 
 
 def sent(path: Path) -> Iterator[Sent]:
     """Yield the batches of one journal file in the order they were sent."""
     for fields in lines(path):
         if fields["line"] == "sent":
-            yield Sent(fields["id"], fields["key"].encode(), fields["value"].encode(),
-                       tuple((name, value.encode()) for name, value in fields["headers"].items()),
-                       fields["timestamp_ms"], fields["sent_ns"], fields["stream"], fields["first"], fields["n"])
+            yield Sent(
+                fields["id"],
+                fields["key"].encode(),
+                fields["value"].encode(),
+                tuple((name, value.encode()) for name, value in fields["headers"].items()),
+                fields["timestamp_ms"],
+                fields["sent_ns"],
+                fields["stream"],
+                fields["first"],
+                fields["n"],
+            )
 
 
 def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
@@ -83,7 +104,11 @@ def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
     acknowledgement come where the journal has them, as sent then; those whose turn never comes, because an acknowledgement
     before theirs is of a batch that the file does not have, come last. Memory: as many batches as the link held back at once.
     """
-    places = sorted((line["partition"], line["offset"], line["acked_ns"], line["id"]) for line in lines(path) if line["line"] == "ack")
+    places = sorted(
+        (line["partition"], line["offset"], line["acked_ns"], line["id"])
+        for line in lines(path)
+        if line["line"] == "ack"
+    )
     left = Counter(place[3] for place in places)
     held: dict[str, Sent] = {}
     at, now_ns = 0, 0
@@ -108,5 +133,7 @@ def files(path: Path) -> list[Path]:
     """Journal files below `path` (a file or a directory), in name order; InputError when there are none."""
     found = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
     if not found:
-        raise InputError(f"{path}: found no journal, expected a .jsonl file or a directory with some, as device-sim --journal writes them")
+        raise InputError(
+            f"{path}: found no journal, expected a .jsonl file or a directory with some, as device-sim --journal writes them"
+        )
     return found

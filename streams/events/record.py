@@ -110,7 +110,9 @@ class Core(Protocol[State]):
     def save(self, before: State | None, after: State) -> Mapping[str, bytes]:
         """Values by name that differ between two states (all of them when `before` is None)."""
 
-    async def process(self, state: State, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[State]:
+    async def process(
+        self, state: State, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[State]:
         """Process one fetch.
 
         `silent`: a re-run between checkpoint and committed offset; outputs are dropped by the transport, and the core

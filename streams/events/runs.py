@@ -21,7 +21,9 @@ class Run(Struct, frozen=True, order=True, gc=False):
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.step < 1 or self.first < 0:
-            raise ValueError(f"a run has first >= 0, step >= 1 and count >= 1, found {self.first}, {self.step}, {self.count}")
+            raise ValueError(
+                f"a run has first >= 0, step >= 1 and count >= 1, found {self.first}, {self.step}, {self.count}"
+            )
 
     @property
     def last(self) -> int:
@@ -32,7 +34,11 @@ class Run(Struct, frozen=True, order=True, gc=False):
         return iter(range(self.first, self.last + 1, self.step))
 
     def __contains__(self, number: object) -> bool:
-        return isinstance(number, int) and self.first <= number <= self.last and (number - self.first) % self.step == 0
+        return (
+            isinstance(number, int)
+            and self.first <= number <= self.last
+            and (number - self.first) % self.step == 0
+        )
 
 
 class EdgeRun(Struct, frozen=True):
@@ -82,10 +88,15 @@ def extends(earlier: EdgeRun, later: EdgeRun) -> EdgeRun | None:
         return None
     child_step = a.child.step if a.child.count > 1 else b.child.first - a.child.first
     parent_step = a.parent_step if a.child.count > 1 else b.parent_first - a.parent_first
-    follows = (child_step > 0 and parent_step >= 0
-               and b.child.first == a.child.first + child_step * a.child.count
-               and b.parent_first == a.parent_first + parent_step * a.child.count
-               and (b.child.count == 1 or (b.child.step == child_step and b.parent_step == parent_step)))
+    follows = (
+        child_step > 0
+        and parent_step >= 0
+        and b.child.first == a.child.first + child_step * a.child.count
+        and b.parent_first == a.parent_first + parent_step * a.child.count
+        and (b.child.count == 1 or (b.child.step == child_step and b.parent_step == parent_step))
+    )
     if not follows:
         return None
-    return EdgeRun(Run(a.child.first, child_step, a.child.count + b.child.count), a.parent_first, parent_step, a.width)
+    return EdgeRun(
+        Run(a.child.first, child_step, a.child.count + b.child.count), a.parent_first, parent_step, a.width
+    )

@@ -18,14 +18,17 @@ PRAISE = "general_praise"
 #: What is spoken and not praise: intent to (rule, reason).
 DENIALS: Mapping[str, tuple[str, str]] = {
     "general_negate": ("negated", "the wearer said that the answer was wrong; no example was made"),
-    "general_repeat": ("asked-again", "the wearer asked to hear it again or to try again; no example was made"),
+    "general_repeat": (
+        "asked-again",
+        "the wearer asked to hear it again or to try again; no example was made",
+    ),
     "general_commandstop": ("stopped", "the wearer told the assistant to stop; no example was made"),
 }
 #: Least confidence of a praise that confirms. With 16 intents something is always the likeliest: version 1 takes 1,473 of
 #: the source's 7,413 utterances of other intents for praise, but 27 this surely, and 56 of 64 unseen praises.
 CONFIDENCE_MIN = 0.4
 RATINGS = (1, 2, 3, 4)
-ACCEPTABLE = 3                 #: a rating from which on an answer counts as right
+ACCEPTABLE = 3  #: a rating from which on an answer counts as right
 _INTENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -69,12 +72,16 @@ def meaning(columns: Mapping[str, Sequence[Any]], answered: str, heard: tuple[st
         return _spoken(answered, heard)
     if form == "rating":
         return _rated(answered, (columns["rating"][0], columns["second_rating"][0]))
-    raise MalformedError(f"form: found one that is not known here, expected one of {', '.join(FORMS)}; no example was made")
+    raise MalformedError(
+        f"form: found one that is not known here, expected one of {', '.join(FORMS)}; no example was made"
+    )
 
 
 def _chosen(intent: str | None) -> str:
     if intent is None or _INTENT.fullmatch(intent) is None:
-        raise MalformedError("chosen_intent: found no name, expected lower-case letters, digits and underscores, at most 64")
+        raise MalformedError(
+            "chosen_intent: found no name, expected lower-case letters, digits and underscores, at most 64"
+        )
     return intent
 
 
@@ -86,15 +93,23 @@ def _spoken(answered: str, heard: tuple[str, float] | None) -> Meaning:
         return Meaning(None, *DENIALS[intent])
     if intent == PRAISE and confidence >= CONFIDENCE_MIN:
         return Meaning(answered, by_model=True)
-    return Meaning(None, "not-understood", "what the wearer said was not understood as feedback; no example was made")
+    return Meaning(
+        None, "not-understood", "what the wearer said was not understood as feedback; no example was made"
+    )
 
 
 def _rated(answered: str, ratings: tuple[float | None, float | None]) -> Meaning:
     if not all(rating in RATINGS for rating in ratings):
-        raise MalformedError("rating, second_rating: found something else, expected two whole numbers from 1 (bad) to 4 (excellent)")
+        raise MalformedError(
+            "rating, second_rating: found something else, expected two whole numbers from 1 (bad) to 4 (excellent)"
+        )
     good = [rating is not None and rating >= ACCEPTABLE for rating in ratings]
     if all(good):
         return Meaning(answered)
     if any(good):
-        return Meaning(None, "raters-disagree", "one rater finds the answer acceptable and the other does not; no example was made")
+        return Meaning(
+            None,
+            "raters-disagree",
+            "one rater finds the answer acceptable and the other does not; no example was made",
+        )
     return Meaning(None, "rated-low", "both raters rate the answer below acceptable; no example was made")

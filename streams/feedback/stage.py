@@ -24,8 +24,13 @@ from streams.topology import EXAMPLES, FEEDBACK, STORE
 OPERATOR, VERSION = "example", 1
 
 
-def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy,
-        known: Known, serving: ModelVersion) -> tuple[Step, dict[str, DeviceState]]:
+def run(
+    tagged: Sequence[Tagged],
+    devices: Mapping[str, DeviceState],
+    policy: Policy,
+    known: Known,
+    serving: ModelVersion,
+) -> tuple[Step, dict[str, DeviceState]]:
     """Make an example of each feedback that names or confirms an intent; return the step and the states.
 
     The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in one
@@ -34,14 +39,17 @@ def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Po
     of `streams.feedback.forms`), never silently.
     """
     step, states = Step(), dict(devices)
-    given = [replace(item, batch=item.batch.part(index, index + 1, item.batch.context))
-             for item in admitted(tagged, ("feedback",), FEEDBACK, policy, step) for index in range(item.batch.run.count)]
+    given = [
+        replace(item, batch=item.batch.part(index, index + 1, item.batch.context))
+        for item in admitted(tagged, ("feedback",), FEEDBACK, policy, step)
+        for index in range(item.batch.run.count)
+    ]
     said = [forms.utterance(feedback.batch.columns) for feedback in given]
     understood = iter(serving.model.predict([text for text in said if text is not None]))
     for feedback, text in zip(given, said, strict=True):
         batch, heard = feedback.batch, None if text is None else next(understood)
         answers = states[batch.source].answers
-        remembered = answers[:bisect_left(answers, batch.position, key=_position)][-OPEN_ANSWERS_MAX:]
+        remembered = answers[: bisect_left(answers, batch.position, key=_position)][-OPEN_ANSWERS_MAX:]
         try:
             answer = _answer_of(feedback, remembered)
             meant = forms.meaning(batch.columns, answer.intent, heard)
@@ -65,34 +73,81 @@ def _position(answer: OpenAnswer) -> int:
 def _answer_of(feedback: Tagged, remembered: Sequence[OpenAnswer]) -> OpenAnswer:
     target = EventId.parse(feedback.batch.columns["target"][0])
     for answer in reversed(remembered):
-        if (feedback.batch.source, answer.stream, answer.number) == (target.source, target.stream, target.number):
+        if (feedback.batch.source, answer.stream, answer.number) == (
+            target.source,
+            target.stream,
+            target.number,
+        ):
             return answer
-    raise MalformedError(f"target: names no answer of this device among the last {OPEN_ANSWERS_MAX}; no example was made")
+    raise MalformedError(
+        f"target: names no answer of this device among the last {OPEN_ANSWERS_MAX}; no example was made"
+    )
 
 
-def _example(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Policy, known: Known, serving: ModelVersion, step: Step) -> None:
+def _example(
+    feedback: Tagged,
+    answer: OpenAnswer,
+    meant: Meaning,
+    policy: Policy,
+    known: Known,
+    serving: ModelVersion,
+    step: Step,
+) -> None:
     """Make the example, if policy lets it through; a model version that understood the feedback is one more parent."""
     batch = feedback.batch
     number = min(feedback.consent_number, answer.consent)
     context = None if batch.context is None else replace(batch.context, consent=number)
-    example = replace(batch, kind="example", context=context, stream=derived_stream(OPERATOR, batch.stream), columns={
-        "utterance": [answer.utterance], "intent": [meant.intent], "answered_intent": [answer.intent],
-        "model_version": [answer.model_version]})
+    example = replace(
+        batch,
+        kind="example",
+        context=context,
+        stream=derived_stream(OPERATOR, batch.stream),
+        columns={
+            "utterance": [answer.utterance],
+            "intent": [meant.intent],
+            "answered_intent": [answer.intent],
+            "model_version": [answer.model_version],
+        },
+    )
     labels = [feedback.label, bytes.fromhex(answer.label), bytes.fromhex(answer.query_label)]
     zones = [feedback.zone, answer.zone, answer.query_zone]
-    parents = [Parent(batch.source, batch.stream, batch.run.first, 1, 1), Parent(batch.source, answer.stream, answer.number, 1, 1),
-               Parent(batch.source, answer.query_stream, answer.number, 1, 1)]
+    parents = [
+        Parent(batch.source, batch.stream, batch.run.first, 1, 1),
+        Parent(batch.source, answer.stream, answer.number, 1, 1),
+        Parent(batch.source, answer.query_stream, answer.number, 1, 1),
+    ]
     if meant.by_model:
         labels.append(serving.label)
         zones.append(serving.zone)
         parents.append(Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect"))
-    tagged = Tagged(example, policy.highest(zones), policy.derive("example", tuple(labels)), JOIN_RULE, "", number,
-                    known.of(batch.wearer_id, number, batch.position, batch.t0_ns))
+    tagged = Tagged(
+        example,
+        policy.highest(zones),
+        policy.derive("example", tuple(labels)),
+        JOIN_RULE,
+        "",
+        number,
+        known.of(batch.wearer_id, number, batch.position, batch.t0_ns),
+    )
     if not decide(tagged, (EXAMPLES, STORE), policy, step):
         step.outputs.append(Output(EXAMPLES, tagged, OPERATOR, VERSION, tuple(parents)))
 
 
 def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
     batch = feedback.batch
-    return Reject(reason, rule, "feedback", batch.position, batch.source.encode(), 0, "", None, batch.source,
-                  derived_stream(OPERATOR, batch.stream), batch.run, feedback.zone, batch.t0_ns, batch.wearer_id)
+    return Reject(
+        reason,
+        rule,
+        "feedback",
+        batch.position,
+        batch.source.encode(),
+        0,
+        "",
+        None,
+        batch.source,
+        derived_stream(OPERATOR, batch.stream),
+        batch.run,
+        feedback.zone,
+        batch.t0_ns,
+        batch.wearer_id,
+    )

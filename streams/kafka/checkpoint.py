@@ -33,14 +33,23 @@ class Checkpoint:
     offset: int | None
 
 
-def outputs(agent: str, partition: int, entries: Mapping[str, bytes], next_offset: int, timestamp_ms: int) -> list[Outgoing]:
+def outputs(
+    agent: str, partition: int, entries: Mapping[str, bytes], next_offset: int, timestamp_ms: int
+) -> list[Outgoing]:
     """Return the records that store `entries` as of `next_offset`, to be written in the transaction that commits it."""
     checkpoint = orjson.dumps({"offset": next_offset})
     metrics.count("state_entries_total", len(entries), agent=agent)
     metrics.count("state_written_bytes_total", sum(map(len, entries.values())), agent=agent)
     metrics.highest("state_bytes_max", max(map(len, entries.values()), default=0), agent=agent)
     return [
-        Outgoing(topology.STATE, partition, f"{agent}/{partition}/{part_name}".encode(), value, headers, timestamp_ms)
+        Outgoing(
+            topology.STATE,
+            partition,
+            f"{agent}/{partition}/{part_name}".encode(),
+            value,
+            headers,
+            timestamp_ms,
+        )
         for name, whole in (*entries.items(), (CHECKPOINT_NAME, checkpoint))
         for part_name, value, headers in _parts(name, whole)
     ]
@@ -51,14 +60,21 @@ def _parts(name: str, whole: bytes) -> Iterator[tuple[str, bytes, Headers]]:
     count = max(1, -(-len(whole) // size))
     yield name, whole[:size], () if count == 1 else ((PARTS, b"%d" % count),)
     for number in range(1, count):
-        yield f"{name}{_PART_MARK}{number}", whole[number * size:(number + 1) * size], ()
+        yield f"{name}{_PART_MARK}{number}", whole[number * size : (number + 1) * size], ()
 
 
-def _joined(agent: str, partition: int, values: Mapping[str, bytes], counts: Mapping[str, int]) -> dict[str, bytes]:
+def _joined(
+    agent: str, partition: int, values: Mapping[str, bytes], counts: Mapping[str, int]
+) -> dict[str, bytes]:
     """Entries whole again. Parts that a longer value left behind are not looked at."""
     try:
-        return {name: b"".join((value, *(values[f"{name}{_PART_MARK}{number}"] for number in range(1, counts[name]))))
-                for name, value in values.items() if _PART_MARK not in name}
+        return {
+            name: b"".join(
+                (value, *(values[f"{name}{_PART_MARK}{number}"] for number in range(1, counts[name])))
+            )
+            for name, value in values.items()
+            if _PART_MARK not in name
+        }
     except KeyError:
         raise InputError(
             f"The state of agent {agent}, partition {partition}, on {topology.STATE} lacks a part of an entry. "
@@ -83,9 +99,14 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
         if record.key is None or not record.key.startswith(prefix):
             continue
         try:
-            name = record.key[len(prefix):].decode()
+            name = record.key[len(prefix) :].decode()
         except UnicodeDecodeError:
-            log.error("%s partition %d offset %d is passed over: its key is none of ours", topology.STATE, partition, record.offset)  # noqa: TRY400
+            log.error(
+                "%s partition %d offset %d is passed over: its key is none of ours",
+                topology.STATE,
+                partition,
+                record.offset,
+            )  # noqa: TRY400
             continue
         if record.value is None:
             values.pop(name, None)
@@ -100,7 +121,7 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise InputError(
             f"The checkpoint of agent {agent}, partition {partition}, on {topology.STATE} is {len(stored)} bytes of something else; "
-            "expected {\"offset\": number}. Something else wrote to this topic: find out what before starting again."
+            'expected {"offset": number}. Something else wrote to this topic: find out what before starting again.'
         ) from None
 
 

@@ -55,11 +55,15 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
             return outcome
         offset = await _first_bad(core, state, fetch, silent, poisoned)
         if offset in poisoned:
-            raise CoreFailedError(f"{fetch.topic} partition {fetch.partition}: the core fails on the rejected offset {offset}: {reason}")
+            raise CoreFailedError(
+                f"{fetch.topic} partition {fetch.partition}: the core fails on the rejected offset {offset}: {reason}"
+            )
         if offset is not None:
             poisoned[offset] = reason
             metrics.count("poisoned_total", topic=fetch.topic)
-            log.error("%s partition %d offset %d is rejected: %s", fetch.topic, fetch.partition, offset, reason)
+            log.error(
+                "%s partition %d offset %d is rejected: %s", fetch.topic, fetch.partition, offset, reason
+            )
 
 
 async def _tried(
@@ -74,7 +78,9 @@ async def _tried(
         if reason in reasons:
             return None, reason
         reasons.append(reason)
-    raise CoreFailedError(f"{fetch.topic} partition {fetch.partition}: the core fails for another reason each time: {'; '.join(reasons)}")
+    raise CoreFailedError(
+        f"{fetch.topic} partition {fetch.partition}: the core fails for another reason each time: {'; '.join(reasons)}"
+    )
 
 
 async def _once(
@@ -106,7 +112,9 @@ def _check_size(output: Outgoing, value: bytes) -> None:
         raise OversizeError(f"an output to {output.topic} has {size} bytes; at most {OUTPUT_BYTES_MAX} fit")
 
 
-async def _first_bad(core: Core[State], state: State, fetch: Fetch, silent: bool, poisoned: Mapping[int, str]) -> int | None:
+async def _first_bad(
+    core: Core[State], state: State, fetch: Fetch, silent: bool, poisoned: Mapping[int, str]
+) -> int | None:
     """Offset of the last record of the shortest prefix that fails; None when even the whole fetch passes now."""
     passes, fails = 0, len(fetch.records)
     outcome, _ = await _once(core, state, fetch, silent, poisoned)
@@ -114,6 +122,8 @@ async def _first_bad(core: Core[State], state: State, fetch: Fetch, silent: bool
         return None
     while fails - passes > 1:
         middle = (passes + fails) // 2
-        outcome, _ = await _once(core, state, replace(fetch, records=fetch.records[:middle]), silent, poisoned)
+        outcome, _ = await _once(
+            core, state, replace(fetch, records=fetch.records[:middle]), silent, poisoned
+        )
         passes, fails = (middle, fails) if outcome is not None else (passes, middle)
     return fetch.records[fails - 1].offset

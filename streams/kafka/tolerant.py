@@ -80,7 +80,7 @@ class TolerantRecords:
         start = self._at
         (length,) = struct.unpack_from(">i", self._data, start + _LENGTH_OFFSET)
         self._at = start + _OVERHEAD + length
-        return _Batch(batch, self._data[start:self._at])
+        return _Batch(batch, self._data[start : self._at])
 
 
 def install() -> None:

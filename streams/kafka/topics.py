@@ -12,7 +12,9 @@ from streams.kafka.connection import WAIT_S_DEFAULT, administering
 PARTITIONS_MAX = 1024
 
 
-async def declare(broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT) -> None:
+async def declare(
+    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+) -> None:
     """Create the topics that are not there yet; leave those that are there as they are. Safe to repeat and to race.
 
     Parameters
@@ -36,16 +38,22 @@ async def declare(broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *,
 
     async with administering(broker, wait_s) as admin:
         wanted = {topic.name: topology.partition_count(topic.name, partitions) for topic in topology.TOPICS}
-        response = await admin.create_topics([_new_topic(topic, wanted[topic.name]) for topic in topology.TOPICS])
+        response = await admin.create_topics(
+            [_new_topic(topic, wanted[topic.name]) for topic in topology.TOPICS]
+        )
         created = {str(name): int(code) for name, code, *_ in response.topic_errors}
         for name, code in created.items():
             error = for_code(code)
             if error not in {NoError, TopicAlreadyExistsError}:
-                raise UnavailableError(f"The broker {broker} did not create topic {name}: {error.__name__}. Look into its log.")
+                raise UnavailableError(
+                    f"The broker {broker} did not create topic {name}: {error.__name__}. Look into its log."
+                )
         existing = [name for name, code in created.items() if for_code(code) is TopicAlreadyExistsError]
         if existing:
             for described in await admin.describe_topics(existing):
-                _check_count(described["topic"], len(described["partitions"]), wanted[described["topic"]], broker)
+                _check_count(
+                    described["topic"], len(described["partitions"]), wanted[described["topic"]], broker
+                )
 
 
 def _check_count(name: str, found: int, wanted: int, broker: str) -> None:
@@ -58,8 +66,10 @@ def _check_count(name: str, found: int, wanted: int, broker: str) -> None:
 
 def _new_topic(topic: topology.Topic, partitions: int) -> NewTopic:
     config = {
-        "cleanup.policy": topic.cleanup, "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
+        "cleanup.policy": topic.cleanup,
+        "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
         # Event time is the device's; a broker that refuses a clock that runs ahead would lose what it says.
-        "message.timestamp.after.max.ms": str(2**63 - 1), **topic.config,
+        "message.timestamp.after.max.ms": str(2**63 - 1),
+        **topic.config,
     }
     return NewTopic(topic.name, partitions, 1, topic_configs=config)

@@ -34,7 +34,13 @@ COMMIT_TIMEOUT_S = limits.TRANSACTION_TIMEOUT_MS / 1000 + 5.0
 _CLOSE_STEP_S = 1.0
 _CLIENT_BACKOFF_MS = 300
 _FATAL = (
-    ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping, InvalidTxnState, OutOfOrderSequenceNumber, TimeoutError, AssertionError,
+    ProducerFenced,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    TimeoutError,
+    AssertionError,
 )
 
 
@@ -62,7 +68,9 @@ class _PatientSender(Sender):  # type: ignore[misc]
     def reached(self, answered: bool) -> None:
         """Take note of a request that was answered, or that met no broker."""
         calm = limits.TRANSACTION_BACKOFF_MS / 1000
-        self._pause_s = calm if answered else min(max(self._pause_s, calm) * 2, limits.CONNECTION_BACKOFF_MAX_S)
+        self._pause_s = (
+            calm if answered else min(max(self._pause_s, calm) * 2, limits.CONNECTION_BACKOFF_MAX_S)
+        )
 
 
 def _counted(call: Callable[..., Awaitable[Any]], sender: _PatientSender) -> Callable[..., Awaitable[Any]]:
@@ -80,18 +88,31 @@ def _counted(call: Callable[..., Awaitable[Any]], sender: _PatientSender) -> Cal
 
 def _new_producer(broker: str, transactional_id: str) -> AIOKafkaProducer:
     producer = AIOKafkaProducer(
-        bootstrap_servers=broker, transactional_id=transactional_id, transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS, acks="all",
-        enable_idempotence=True, compression_type="zstd", max_batch_size=BATCH_BYTES_MAX, max_request_size=limits.MESSAGE_BYTES_MAX,
+        bootstrap_servers=broker,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
+        acks="all",
+        enable_idempotence=True,
+        compression_type="zstd",
+        max_batch_size=BATCH_BYTES_MAX,
+        max_request_size=limits.MESSAGE_BYTES_MAX,
         retry_backoff_ms=_CLIENT_BACKOFF_MS,
     )
     old = producer._sender
     sender = _PatientSender(
-        producer.client, acks=-1, txn_manager=producer._txn_manager, message_accumulator=producer._message_accumulator,
-        retry_backoff_ms=limits.TRANSACTION_BACKOFF_MS, request_timeout_ms=old._request_timeout_ms,
+        producer.client,
+        acks=-1,
+        txn_manager=producer._txn_manager,
+        message_accumulator=producer._message_accumulator,
+        retry_backoff_ms=limits.TRANSACTION_BACKOFF_MS,
+        request_timeout_ms=old._request_timeout_ms,
     )
     producer._sender = sender
     # `send` and `ready` are where every request of the sender meets the network.
-    producer.client.send, producer.client.ready = _counted(producer.client.send, sender), _counted(producer.client.ready, sender)
+    producer.client.send, producer.client.ready = (
+        _counted(producer.client.send, sender),
+        _counted(producer.client.ready, sender),
+    )
     return producer
 
 
@@ -104,7 +125,9 @@ class TransactionWriter:
     `outputs` are the partitions that writers of this source partition write to.
     """
 
-    def __init__(self, broker: str, group: str, source: TopicPartition, outputs: Sequence[TopicPartition] = ()) -> None:
+    def __init__(
+        self, broker: str, group: str, source: TopicPartition, outputs: Sequence[TopicPartition] = ()
+    ) -> None:
         self._broker, self._group, self._source, self._outputs = broker, group, source, outputs
         self._producer: AIOKafkaProducer | None = None
 
@@ -127,7 +150,9 @@ class TransactionWriter:
                     await producer.start()
             except TimeoutError as error:
                 await _close(producer)
-                raise UnavailableError(f"The broker {self._broker} gave no producer id to {transactional_id} in {wait_s:g} s.") from error
+                raise UnavailableError(
+                    f"The broker {self._broker} gave no producer id to {transactional_id} in {wait_s:g} s."
+                ) from error
             except BaseException:
                 await _close(producer)
                 raise
@@ -149,12 +174,17 @@ class TransactionWriter:
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await producer.begin_transaction()
-                deliveries = [await producer.send(place.topic, b"", key=b"aborted", partition=place.partition) for place in self._outputs]
+                deliveries = [
+                    await producer.send(place.topic, b"", key=b"aborted", partition=place.partition)
+                    for place in self._outputs
+                ]
                 await _all(deliveries)
                 await producer.abort_transaction()
         except (KafkaError, TimeoutError, AssertionError) as error:
-            raise ProducerLostError(f"{self._source.topic} partition {self._source.partition}: what a predecessor may have left open could "
-                                    f"not be ended: {error!r}") from error
+            raise ProducerLostError(
+                f"{self._source.topic} partition {self._source.partition}: what a predecessor may have left open could "
+                f"not be ended: {error!r}"
+            ) from error
 
     async def write(self, outputs: Sequence[Outgoing], next_offset: int) -> None:
         """Commit `outputs` and `next_offset` in one transaction; retried from memory with growing pauses where that is safe.
@@ -179,7 +209,12 @@ class TransactionWriter:
             except KafkaError as error:
                 if self._running()._txn_manager.is_fatal_error() or attempt == ATTEMPTS_MAX:
                     raise ProducerLostError(f"{self._place(next_offset)}: {error!r}") from error
-                log.warning("%s: %r; aborted, tried again from memory in %.0f ms", self._place(next_offset), error, pause_s * 1000)
+                log.warning(
+                    "%s: %r; aborted, tried again from memory in %.0f ms",
+                    self._place(next_offset),
+                    error,
+                    pause_s * 1000,
+                )
                 await self._abort()
             else:
                 return
@@ -209,12 +244,16 @@ class TransactionWriter:
         except KafkaError as error:
             if not producer._txn_manager.is_fatal_error():
                 await self._abort()
-            raise ProducerLostError(f"{self._place(next_offset)}: an output was not accepted, nothing is committed: {error!r}") from error
+            raise ProducerLostError(
+                f"{self._place(next_offset)}: an output was not accepted, nothing is committed: {error!r}"
+            ) from error
         await producer.send_offsets_to_transaction({self._source: next_offset}, self._group)  # step 4
         try:
             await producer.commit_transaction()  # step 5
         except KafkaError as error:
-            raise ProducerLostError(f"{self._place(next_offset)}: the end of the commit is unknown: {error!r}") from error
+            raise ProducerLostError(
+                f"{self._place(next_offset)}: the end of the commit is unknown: {error!r}"
+            ) from error
 
     async def _abort(self) -> None:
         try:
@@ -224,7 +263,9 @@ class TransactionWriter:
 
     def _running(self) -> AIOKafkaProducer:
         if self._producer is None:
-            raise ProducerLostError(f"the producer of {self._source.topic} partition {self._source.partition} is closed")
+            raise ProducerLostError(
+                f"the producer of {self._source.topic} partition {self._source.partition} is closed"
+            )
         return self._producer
 
     def _place(self, next_offset: int) -> str:
@@ -247,7 +288,10 @@ def _by_place(outputs: Sequence[Outgoing]) -> Mapping[tuple[str, int], list[Outg
 
 
 async def _send(
-    producer: AIOKafkaProducer, place: tuple[str, int], outputs: Sequence[Outgoing], deliveries: list[asyncio.Future[Any]]
+    producer: AIOKafkaProducer,
+    place: tuple[str, int],
+    outputs: Sequence[Outgoing],
+    deliveries: list[asyncio.Future[Any]],
 ) -> None:
     topic, partition = place
     batch, number = producer.create_batch(), 0
@@ -267,7 +311,9 @@ def _append(batch: BatchBuilder, number: int, output: Outgoing) -> bool:
     return batch._builder.append(number, output.timestamp_ms, output.key, output.value, headers) is not None
 
 
-async def _sent(producer: AIOKafkaProducer, batch: BatchBuilder, number: int, topic: str, partition: int) -> asyncio.Future[Any]:
+async def _sent(
+    producer: AIOKafkaProducer, batch: BatchBuilder, number: int, topic: str, partition: int
+) -> asyncio.Future[Any]:
     batch._relative_offset = number
     batch.close()
     delivery: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)

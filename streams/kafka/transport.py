@@ -45,7 +45,11 @@ def end_process(reason: str, error: BaseException | None = None, code: int = EXI
 
     Faust would acknowledge the event and go on, or restart the agent with its next event; both are a loss.
     """
-    log.critical("%s; this worker ends now, nothing is lost: the next one goes on from the committed offset", reason, exc_info=error)
+    log.critical(
+        "%s; this worker ends now, nothing is lost: the next one goes on from the committed offset",
+        reason,
+        exc_info=error,
+    )
     for handler in logging.getLogger().handlers:
         handler.flush()
     os._exit(code)
@@ -189,11 +193,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             asked += 1
             if asked > REJOINS_MAX:
                 end_process(f"{self.agent}: asked {REJOINS_MAX} times for another assignment and none came")
-            log.warning("%s: a subscribed topic had no partitions when they were assigned; asking for another assignment", self.agent)
+            log.warning(
+                "%s: a subscribed topic had no partitions when they were assigned; asking for another assignment",
+                self.agent,
+            )
             try:
                 await self._in_thread(_assign_again(self._thread._ensure_consumer()))
             except Exception as error:  # noqa: BLE001  whatever is wrong with the client now, the group must not stay without an assignment
-                log.warning("%s: another assignment could not be asked for, tried again: %r", self.agent, error)
+                log.warning(
+                    "%s: another assignment could not be asked for, tried again: %r", self.agent, error
+                )
 
     async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop))
@@ -215,16 +224,31 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         fetched = await self._in_thread(_fetched(consumer._fetcher, tp, timeout_s, max_records))
         records: Sequence[Received] = fetched.get(tp, ())
         if records and (end := consumer.highwater(tp)) is not None:
-            metrics.gauge("lag_records", end - records[-1].offset - 1, agent=self.agent, partition=str(tp.partition))
+            metrics.gauge(
+                "lag_records", end - records[-1].offset - 1, agent=self.agent, partition=str(tp.partition)
+            )
         return records
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
         """Give one fetch to the agent's actor of its partition, as one Faust event."""
         last = delivery.fetch.records[-1]
-        await self.callback(ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000.0, 0, None, None, delivery, None, 0, 0, TP(tp.topic, tp.partition),
-            generation_id=self.app.consumer_generation_id,
-        ))
+        await self.callback(
+            ConsumerMessage(
+                tp.topic,
+                tp.partition,
+                last.offset,
+                last.timestamp / 1000.0,
+                0,
+                None,
+                None,
+                delivery,
+                None,
+                0,
+                0,
+                TP(tp.topic, tp.partition),
+                generation_id=self.app.consumer_generation_id,
+            )
+        )
 
 
 class _AsRead(OrderedDict[TopicPartition, Any]):
@@ -240,10 +264,14 @@ def _as_read(_tp: TopicPartition, record: Received) -> Received:
     return record
 
 
-async def _fetched(fetcher: Fetcher, tp: TopicPartition, timeout_s: float, max_records: int) -> Mapping[TopicPartition, Sequence[Received]]:
+async def _fetched(
+    fetcher: Fetcher, tp: TopicPartition, timeout_s: float, max_records: int
+) -> Mapping[TopicPartition, Sequence[Received]]:
     if not isinstance(fetcher._records, _AsRead):
         fetcher._records = _AsRead(fetcher._records)
-    found: Mapping[TopicPartition, Sequence[Received]] = await fetcher.fetched_records([tp], timeout=timeout_s, max_records=max_records)
+    found: Mapping[TopicPartition, Sequence[Received]] = await fetcher.fetched_records(
+        [tp], timeout=timeout_s, max_records=max_records
+    )
     return found
 
 

@@ -20,8 +20,10 @@ from streams.ledger.sources import StoreReader
 from streams.ledger.topics import read_topics
 
 _RUNS = 'SELECT source || \'/\' || stream, "first", step, "count", 1 FROM events'
-_REJECTED = ("SELECT source || '/' || stream, \"first\", 1, \"count\", 1 FROM rejected "
-             "WHERE stage = 'zones' AND rule <> 'repeat' AND \"count\" > 0")
+_REJECTED = (
+    'SELECT source || \'/\' || stream, "first", 1, "count", 1 FROM rejected '
+    "WHERE stage = 'zones' AND rule <> 'repeat' AND \"count\" > 0"
+)
 
 
 def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns: int = 0) -> dict[str, Any]:
@@ -56,7 +58,9 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
         counts |= _zones(journal, stored, rejected, store, findings)
         counts |= _derived(store, stored, findings)
         # Without a broker nothing was sent: the times in the journal are those of the scenario.
-        counts["sent_to_visible_ms"] = _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
+        counts["sent_to_visible_ms"] = (
+            _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
+        )
         if topics is not None:
             counts["topics"] = topic_counts(journal, topics, store, findings)
     finally:
@@ -70,52 +74,82 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     models = ", ".join(f"{m['version']}: {m['accuracy']:.1%} of {m['examples']}" for m in result["models"])
     said = [
         f"sent      {result['events_sent']:,} events in {result['batches_sent']:,} batches",
-        f"stored    {result['events_stored']:,} events, each once" if not result["events_twice"] else
-        f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice",
+        f"stored    {result['events_stored']:,} events, each once"
+        if not result["events_twice"]
+        else f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice",
         f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches",
         f"missing   {result['events_missing']:,}",
-        (f"zones     {result['zone_truth_checked']:,} checked against the scenario, {result['zone_truth_mismatches']:,} differ; "
-         if result["zone_truth_checked"] else "zones     not checked, since the scenario says none under this policy; ") +
-        f"{len(result['zones'])} crossed, {len(result['kinds'])} kinds",
+        (
+            f"zones     {result['zone_truth_checked']:,} checked against the scenario, {result['zone_truth_mismatches']:,} differ; "
+            if result["zone_truth_checked"]
+            else "zones     not checked, since the scenario says none under this policy; "
+        )
+        + f"{len(result['zones'])} crossed, {len(result['kinds'])} kinds",
         f"derived   {result['derived']:,} events, {result['answers']:,} of them answers, {result['edges']:,} edges, "
         f"{result['orphan_parents']:,} parents that nobody knows",
         f"loop      {result['feedback']:,} feedback, {result['examples']:,} examples, {result['examples_spoken']:,} of them spoken, "
         f"{result['examples_refused']:,} refused",
         f"models    {models or 'none'}",
-        f"epochs    {result['epochs']:,}; sent to visible p50 {visible['p50']} ms, p99 {visible['p99']} ms"]
+        f"epochs    {result['epochs']:,}; sent to visible p50 {visible['p50']} ms, p99 {visible['p99']} ms",
+    ]
     if "topics" in result:
         topics = result["topics"]
-        said.append("topics    " + ", ".join(f"{name} {count:,}" for name, count in topics["batches"].items()) + " batches; "
-                    f"{topics['events_missing']:,} events missing, {topics['events_twice']:,} twice, {topics['out_of_order']:,} batches in "
-                    "another order than they came")
+        said.append(
+            "topics    "
+            + ", ".join(f"{name} {count:,}" for name, count in topics["batches"].items())
+            + " batches; "
+            f"{topics['events_missing']:,} events missing, {topics['events_twice']:,} twice, {topics['out_of_order']:,} batches in "
+            "another order than they came"
+        )
         said.append(f"link      {topics['repeated']:,} batches came again, {topics['late']:,} late")
-    return [*said, *(f"FOUND     {finding}" for finding in result["findings"]), "clean" if result["clean"] else "not clean"]
+    return [
+        *said,
+        *(f"FOUND     {finding}" for finding in result["findings"]),
+        "clean" if result["clean"] else "not clean",
+    ]
 
 
-def _accounts(journal: Journal, stored: ByStream, rejected: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def _accounts(
+    journal: Journal, stored: ByStream, rejected: ByStream, store: StoreReader, findings: list[str]
+) -> dict[str, Any]:
     """Every event sent is stored or rejected, once; nothing is stored that was not sent."""
     missing, twice, unsent = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
     for key, sent in journal.sent.items():
-        pieces, (was_sent, is_stored, is_rejected) = cover(sent, stored.get(key, NONE), rejected.get(key, NONE))
+        pieces, (was_sent, is_stored, is_rejected) = cover(
+            sent, stored.get(key, NONE), rejected.get(key, NONE)
+        )
         missing[key] = pieces[(was_sent > 0) & (is_stored + is_rejected == 0)]
         twice[key] = pieces[is_stored + is_rejected > 1]
         unsent[key] = pieces[(was_sent == 0) & (is_stored > 0)]
-    captured = {str(key) for (key,) in store.rows("SELECT source || '/' || stream FROM streams WHERE captured")}
+    captured = {
+        str(key) for (key,) in store.rows("SELECT source || '/' || stream FROM streams WHERE captured")
+    }
     for key in captured - journal.sent.keys():
         unsent[key] = stored.get(key, NONE)
-    for what, found in (("were sent and are neither stored nor rejected", missing), ("are in the store more than once", twice),
-                        ("are stored and no journal knows them", unsent)):
+    for what, found in (
+        ("were sent and are neither stored nor rejected", missing),
+        ("are in the store more than once", twice),
+        ("are stored and no journal knows them", unsent),
+    ):
         find(findings, found, what)
     ours = {key: rejected.get(key, NONE) for key in journal.sent}
-    return {"events_sent": union_size(journal.sent), "batches_sent": journal.batch_count,
-            "batches_unacknowledged": journal.unacknowledged_count,
-            "events_stored": union_size({key: stored.get(key, NONE) for key in journal.sent}), "events_rejected": union_size(ours),
-            "batches_rejected": store.one("SELECT count(*) FROM rejected WHERE stage = 'zones' AND rule <> 'repeat'"),
-            "events_missing": sum(size(pieces) for pieces in missing.values()),
-            "events_twice": sum(size(pieces) for pieces in twice.values())}
+    return {
+        "events_sent": union_size(journal.sent),
+        "batches_sent": journal.batch_count,
+        "batches_unacknowledged": journal.unacknowledged_count,
+        "events_stored": union_size({key: stored.get(key, NONE) for key in journal.sent}),
+        "events_rejected": union_size(ours),
+        "batches_rejected": store.one(
+            "SELECT count(*) FROM rejected WHERE stage = 'zones' AND rule <> 'repeat'"
+        ),
+        "events_missing": sum(size(pieces) for pieces in missing.values()),
+        "events_twice": sum(size(pieces) for pieces in twice.values()),
+    }
 
 
-def _zones(journal: Journal, stored: ByStream, rejected: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def _zones(
+    journal: Journal, stored: ByStream, rejected: ByStream, store: StoreReader, findings: list[str]
+) -> dict[str, Any]:
     """Every stored or rejected event whose zone the scenario knows is in that zone; `unconfigured` ones are rejected."""
     checked, wrong = 0, dict[str, Intervals]()
     for zone, streams in journal.truth.items():
@@ -124,55 +158,90 @@ def _zones(journal: Journal, stored: ByStream, rejected: ByStream, store: StoreR
         rejected_here = store.spread(f"{_REJECTED} AND zone = '{name}'")
         for key, truth in streams.items():
             pieces, (true, sent, there, gone, right, refused) = cover(
-                truth, journal.sent.get(key, NONE), stored.get(key, NONE), rejected.get(key, NONE), stored_here.get(key, NONE),
-                rejected_here.get(key, NONE))
+                truth,
+                journal.sent.get(key, NONE),
+                stored.get(key, NONE),
+                rejected.get(key, NONE),
+                stored_here.get(key, NONE),
+                rejected_here.get(key, NONE),
+            )
             known = (true > 0) & (sent > 0) & (there + gone > 0)
             checked += size(pieces[known])
             bad = pieces[known & (right + refused == 0)]
             wrong[key] = np.concatenate((wrong.get(key, NONE), bad))
     find(findings, wrong, "are in another zone than the scenario says")
-    return {"zone_truth_checked": checked, "zone_truth_mismatches": sum(size(pieces) for pieces in wrong.values())}
+    return {
+        "zone_truth_checked": checked,
+        "zone_truth_mismatches": sum(size(pieces) for pieces in wrong.values()),
+    }
 
 
 def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[str, Any]:
     """What was made of the events, and whether every parent that an edge names exists."""
     kinds = dict(store.rows('SELECT kind, sum("count")::BIGINT FROM events GROUP BY kind'))
-    captured = store.one('SELECT coalesce(sum("count"), 0)::BIGINT FROM events JOIN streams USING (source, stream) WHERE captured')
+    captured = store.one(
+        'SELECT coalesce(sum("count"), 0)::BIGINT FROM events JOIN streams USING (source, stream) WHERE captured'
+    )
     models = store.spread("SELECT source || '/' || stream, version, 1, 1, 1 FROM models")
     orphans: dict[str, Intervals] = {}
-    parents = store.spread("SELECT parent_source || '/' || parent_stream, parent_first, parent_step, child_count, parent_width FROM edges")
+    parents = store.spread(
+        "SELECT parent_source || '/' || parent_stream, parent_first, parent_step, child_count, parent_width FROM edges"
+    )
     for key, named_parents in parents.items():
         pieces, (wanted, there, model) = cover(named_parents, stored.get(key, NONE), models.get(key, NONE))
         orphans[key] = pieces[(wanted > 0) & (there + model == 0)]
     find(findings, orphans, "are named as parents and are not in the store")
     versions = store.rows("SELECT version, examples, accuracy FROM models ORDER BY version")
     first = store.rows("SELECT epoch, published_ns FROM epochs WHERE rows > 0 ORDER BY epoch LIMIT 1")
-    return {"derived": sum(kinds.values()) - captured, "answers": kinds.get("answer", 0), "feedback": kinds.get("feedback", 0),
-            "examples": store.one("SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM events WHERE kind = 'example' AND source <> 'training'"),
-            # What was understood by a model version has that version among its parents.
-            "examples_spoken": store.one("SELECT coalesce(sum(child_count), 0)::BIGINT FROM edges WHERE operator = 'example' "
-                                         "AND parent_stream = 'intent-model'"),
-            "kinds": sorted(kinds), "zones": sorted(str(zone) for (zone,) in store.rows("SELECT DISTINCT zone FROM events")),
-            "examples_refused": store.one("SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM (SELECT DISTINCT source, stream, \"first\", "
-                                          "\"count\" "
-                                          "FROM decisions WHERE sink = 'training-run' AND NOT passed)"),
-            "models": [{"version": version, "examples": examples, "accuracy": accuracy} for version, examples, accuracy in versions],
-            "edges": store.one("SELECT coalesce(sum(child_count * parent_width), 0)::BIGINT FROM edges"),
-            "orphan_parents": sum(size(pieces) for pieces in orphans.values()),
-            "epochs": store.one("SELECT count(*) FROM epochs"), "first_epoch": first[0][0] if first else None,
-            "first_epoch_published_ns": first[0][1] if first else None}
+    return {
+        "derived": sum(kinds.values()) - captured,
+        "answers": kinds.get("answer", 0),
+        "feedback": kinds.get("feedback", 0),
+        "examples": store.one(
+            "SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM events WHERE kind = 'example' AND source <> 'training'"
+        ),
+        # What was understood by a model version has that version among its parents.
+        "examples_spoken": store.one(
+            "SELECT coalesce(sum(child_count), 0)::BIGINT FROM edges WHERE operator = 'example' "
+            "AND parent_stream = 'intent-model'"
+        ),
+        "kinds": sorted(kinds),
+        "zones": sorted(str(zone) for (zone,) in store.rows("SELECT DISTINCT zone FROM events")),
+        "examples_refused": store.one(
+            'SELECT coalesce(sum("count"), 0)::BIGINT FROM (SELECT DISTINCT source, stream, "first", '
+            '"count" '
+            "FROM decisions WHERE sink = 'training-run' AND NOT passed)"
+        ),
+        "models": [
+            {"version": version, "examples": examples, "accuracy": accuracy}
+            for version, examples, accuracy in versions
+        ],
+        "edges": store.one("SELECT coalesce(sum(child_count * parent_width), 0)::BIGINT FROM edges"),
+        "orphan_parents": sum(size(pieces) for pieces in orphans.values()),
+        "epochs": store.one("SELECT count(*) FROM epochs"),
+        "first_epoch": first[0][0] if first else None,
+        "first_epoch_published_ns": first[0][1] if first else None,
+    }
 
 
 def _sent_to_visible_ms(journal: Journal, store: StoreReader, since_ns: int) -> dict[str, float | None]:
     """Time from the send of a batch to the publication of the epoch that made its last event visible; acknowledged ones only."""
-    visible = store.grouped('SELECT e.source || \'/\' || e.stream, e."first", e."first" + e."count" AS after, p.published_ns '
-                            'FROM events e JOIN epochs p USING (epoch) ORDER BY e."first"')
-    waited = [_waited_ns(journal.batches[key], first, after, published_ns, since_ns)
-              for key, (first, after, published_ns) in visible.items() if key in journal.batches]
+    visible = store.grouped(
+        'SELECT e.source || \'/\' || e.stream, e."first", e."first" + e."count" AS after, p.published_ns '
+        'FROM events e JOIN epochs p USING (epoch) ORDER BY e."first"'
+    )
+    waited = [
+        _waited_ns(journal.batches[key], first, after, published_ns, since_ns)
+        for key, (first, after, published_ns) in visible.items()
+        if key in journal.batches
+    ]
     found = np.concatenate(waited) if waited else np.empty(0, np.int64)
     if not found.size:
         return {"p50": None, "p99": None}
-    return {name: round(float(value) / 1e6, 1) for name, value in zip(("p50", "p99"), np.percentile(found, (50, 99)), strict=True)}
+    return {
+        name: round(float(value) / 1e6, 1)
+        for name, value in zip(("p50", "p99"), np.percentile(found, (50, 99)), strict=True)
+    }
 
 
 def _waited_ns(batches: Batches, first: Ints, after: Ints, published_ns: Ints, since_ns: int) -> Ints:

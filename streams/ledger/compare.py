@@ -12,7 +12,7 @@ from streams.ledger.runs import NONE, ByStream, Intervals, cover
 from streams.ledger.sources import StoreReader
 from streams.ledger.topics import Records, Topics
 
-_REFUSALS = ("SELECT count(*), coalesce(sum(\"count\"), 0)::BIGINT FROM rejected WHERE rule <> 'repeat' AND stage <> 'snapshots'")
+_REFUSALS = "SELECT count(*), coalesce(sum(\"count\"), 0)::BIGINT FROM rejected WHERE rule <> 'repeat' AND stage <> 'snapshots'"
 
 
 def topic_counts(journal: Journal, topics: Topics, store: StoreReader, findings: list[str]) -> dict[str, Any]:
@@ -20,23 +20,39 @@ def topic_counts(journal: Journal, topics: Topics, store: StoreReader, findings:
     missing, twice = _forwarded(journal, topics, findings)
     disorder = topics.order_faults
     if topics.order_faults:
-        findings.append(f"{topics.order_faults} records of glasses.zoned stand in another order than on glasses.captured")
+        findings.append(
+            f"{topics.order_faults} records of glasses.zoned stand in another order than on glasses.captured"
+        )
     if topics.zoned.unreadable:
-        findings.append(f"{topics.zoned.unreadable} records of glasses.zoned do not say which events they hold")
+        findings.append(
+            f"{topics.zoned.unreadable} records of glasses.zoned do not say which events they hold"
+        )
     for topic, records in topics.derived.items():
         lost, again = _derived(topic, records, store, findings)
         missing, twice = missing + lost, twice + again
         faults = order_of_derived(topic, records, store)
         disorder += faults
         if faults:
-            findings.append(f"{faults} records of {topic} stand before one of their stream that was completed earlier")
+            findings.append(
+                f"{faults} records of {topic} stand before one of their stream that was completed earlier"
+            )
     _rejected(topics, store, findings)
     _lineage(topics, store, findings)
-    batches = {"captured": topics.captured_count, "zoned": topics.zoned.records,
-               **{topic.removeprefix("glasses."): records.records for topic, records in topics.derived.items()},
-               "rejected": topics.rejected.records + topics.refused.records, "lineage": topics.lineage_records}
-    return {"batches": batches, "out_of_order": disorder, "repeated": topics.repeated, "late": topics.late, "events_missing": missing,
-            "events_twice": twice}
+    batches = {
+        "captured": topics.captured_count,
+        "zoned": topics.zoned.records,
+        **{topic.removeprefix("glasses."): records.records for topic, records in topics.derived.items()},
+        "rejected": topics.rejected.records + topics.refused.records,
+        "lineage": topics.lineage_records,
+    }
+    return {
+        "batches": batches,
+        "out_of_order": disorder,
+        "repeated": topics.repeated,
+        "late": topics.late,
+        "events_missing": missing,
+        "events_twice": twice,
+    }
 
 
 def _forwarded(journal: Journal, topics: Topics, findings: list[str]) -> tuple[int, int]:
@@ -44,33 +60,44 @@ def _forwarded(journal: Journal, topics: Topics, findings: list[str]) -> tuple[i
     missing, twice, unsent = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
     zoned, rejected = topics.zoned.by_stream(), topics.rejected.by_stream()
     for key in journal.sent.keys() | zoned.keys():
-        pieces, (sent, there, gone) = cover(journal.sent.get(key, NONE), zoned.get(key, NONE), rejected.get(key, NONE))
+        pieces, (sent, there, gone) = cover(
+            journal.sent.get(key, NONE), zoned.get(key, NONE), rejected.get(key, NONE)
+        )
         missing[key] = pieces[(sent > 0) & (there + gone == 0)]
         twice[key] = pieces[there + gone > 1]
         unsent[key] = pieces[(sent == 0) & (there > 0)]
     find(findings, unsent, "are on glasses.zoned and no journal knows them")
-    return (find(findings, missing, "were sent and are neither on glasses.zoned nor on glasses.rejected"),
-            find(findings, twice, "are on glasses.zoned or glasses.rejected more than once"))
+    return (
+        find(findings, missing, "were sent and are neither on glasses.zoned nor on glasses.rejected"),
+        find(findings, twice, "are on glasses.zoned or glasses.rejected more than once"),
+    )
 
 
 def _derived(topic: str, records: Records, store: StoreReader, findings: list[str]) -> tuple[int, int]:
     """Every derived event that the store says went to `topic` is there, once, and nothing else is: (missing, twice)."""
     missing, twice, unstored = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
     there: ByStream = records.by_stream()
-    stored = store.spread(f"SELECT source || '/' || stream, \"first\", step, \"count\", 1 FROM events WHERE topic = '{topic}'")  # noqa: S608
+    stored = store.spread(
+        f"SELECT source || '/' || stream, \"first\", step, \"count\", 1 FROM events WHERE topic = '{topic}'"
+    )  # noqa: S608
     for key in stored.keys() | there.keys():
         pieces, (known, found) = cover(stored.get(key, NONE), there.get(key, NONE))
         missing[key] = pieces[(known > 0) & (found == 0)]
         twice[key] = pieces[found > 1]
         unstored[key] = pieces[(known == 0) & (found > 0)]
     find(findings, unstored, f"are on {topic} and not in the store")
-    return (find(findings, missing, f"are in the store and not on {topic}"), find(findings, twice, f"are on {topic} more than once"))
+    return (
+        find(findings, missing, f"are in the store and not on {topic}"),
+        find(findings, twice, f"are on {topic} more than once"),
+    )
 
 
 def order_of_derived(topic: str, records: Records, store: StoreReader) -> int:
     """Count records of `topic` that stand before one of their stream which an earlier batch of glasses.captured completed."""
-    places = store.grouped(f"SELECT source || '/' || stream, \"first\", \"offset\" FROM events WHERE topic = '{topic}' "  # noqa: S608
-                           'ORDER BY "first"')
+    places = store.grouped(
+        f"SELECT source || '/' || stream, \"first\", \"offset\" FROM events WHERE topic = '{topic}' "  # noqa: S608
+        'ORDER BY "first"'
+    )
     faults = 0
     for key, firsts in records.firsts().items():
         if key in places:
@@ -87,7 +114,9 @@ def _rejected(topics: Topics, store: StoreReader, findings: list[str]) -> None:
     events = sum(topics.rejected.count) + sum(topics.refused.count)
     stored = store.rows(_REFUSALS)[0]
     if (records, events) != stored:
-        findings.append(f"glasses.rejected holds {records:,} records with {events:,} events, the store {stored[0]:,} with {stored[1]:,}")
+        findings.append(
+            f"glasses.rejected holds {records:,} records with {events:,} events, the store {stored[0]:,} with {stored[1]:,}"
+        )
 
 
 def _lineage(topics: Topics, store: StoreReader, findings: list[str]) -> None:
@@ -96,5 +125,7 @@ def _lineage(topics: Topics, store: StoreReader, findings: list[str]) -> None:
     offsets: dict[int, int] = dict(newest[0][0]) if newest else {}
     for partition, end in sorted(topics.lineage_ends.items()):
         if offsets.get(partition, 0) < end:
-            findings.append(f"the newest epoch ends at offset {offsets.get(partition, 0):,} of glasses.lineage partition {partition}, "
-                            f"which goes on to {end:,}")
+            findings.append(
+                f"the newest epoch ends at offset {offsets.get(partition, 0):,} of glasses.lineage partition {partition}, "
+                f"which goes on to {end:,}"
+            )

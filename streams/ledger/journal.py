@@ -73,12 +73,17 @@ def read_journal(path: Path) -> Journal:
     """
     files = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
     if not files:
-        raise InputError(f"{path}: found no journal (*.jsonl); name the directory that device-sim --journal wrote to")
+        raise InputError(
+            f"{path}: found no journal (*.jsonl); name the directory that device-sim --journal wrote to"
+        )
     journal = Journal()
     truths: _Truths = {}
     for file in files:
         _read_file(file, journal, truths)
-    journal.sent = {key: intervals(column(batches.first), column(batches.count)) for key, batches in journal.batches.items()}
+    journal.sent = {
+        key: intervals(column(batches.first), column(batches.count))
+        for key, batches in journal.batches.items()
+    }
     for (zone, key), (first, count) in truths.items():
         journal.truth.setdefault(zone, {})[key] = intervals(column(first), column(count))
     return journal
@@ -92,15 +97,21 @@ def _read_file(file: Path, journal: Journal, truths: _Truths) -> None:
             except orjson.JSONDecodeError:
                 if not line.endswith(b"\n"):
                     return
-                raise InputError(f"{file}, line {number}: found text that is not JSON; is this a device's journal?") from None
+                raise InputError(
+                    f"{file}, line {number}: found text that is not JSON; is this a device's journal?"
+                ) from None
             if fields["line"] == "truth":
-                zones = truths.setdefault((fields["zone"], f"{fields['source']}/{fields['stream']}"), (array("q"), array("q")))
+                zones = truths.setdefault(
+                    (fields["zone"], f"{fields['source']}/{fields['stream']}"), (array("q"), array("q"))
+                )
                 zones[0].append(fields["first"])
                 zones[1].append(fields["n"])
                 continue
             key, _, first = fields["id"].rpartition("/")
             if fields["line"] == "sent":
-                journal.batches.setdefault(key, Batches()).sent(fields["first"], fields["n"], fields["sent_ns"])
+                journal.batches.setdefault(key, Batches()).sent(
+                    fields["first"], fields["n"], fields["sent_ns"]
+                )
             elif fields["line"] == "ack" and key in journal.batches:
                 journal.batches[key].acknowledged(int(first), fields["sent_ns"])
 

@@ -44,25 +44,113 @@ class _Runs:
 _NOT_OURS = f"topic <> '{topology.LINEAGE}'"
 _NO_CANDIDATES = f"{_NOT_OURS} AND NOT (topic = '{topology.EXAMPLES}' AND rule = 'malformed')"
 _ROWS: Mapping[str, _Rows] = {
-    "events": _Rows(("source", "stream", "first"), (
-        "step", "count", "kind", "zone", "label", "rule", "policy_version", "wearer", "session", "t_first_ns", "t_last_ns", "bytes",
-        "digest", "split_from", "origin"), '"count"'),
-    "rejected": _Rows(("source", "stream", "first", "stage"), (
-        "count", "reason", "rule", "zone", "policy_version", "topic", "bytes", "digest", "t_ns", "wearer"), where=_NOT_OURS),
-    "models": _Rows(("source", "stream", "version"), (
-        "digest", "zone", "label", "policy_version", "examples", "wearers", "accuracy", "trained_ns", "retrain_by_ns", "bytes")),
-    "training_runs": _Rows(("version",), (
-        "policy_version", "seed_examples", "admitted", "refused", "manifest_digest", "evaluation_examples", "accuracy", "trigger", "t_ns")),
+    "events": _Rows(
+        ("source", "stream", "first"),
+        (
+            "step",
+            "count",
+            "kind",
+            "zone",
+            "label",
+            "rule",
+            "policy_version",
+            "wearer",
+            "session",
+            "t_first_ns",
+            "t_last_ns",
+            "bytes",
+            "digest",
+            "split_from",
+            "origin",
+        ),
+        '"count"',
+    ),
+    "rejected": _Rows(
+        ("source", "stream", "first", "stage"),
+        ("count", "reason", "rule", "zone", "policy_version", "topic", "bytes", "digest", "t_ns", "wearer"),
+        where=_NOT_OURS,
+    ),
+    "models": _Rows(
+        ("source", "stream", "version"),
+        (
+            "digest",
+            "zone",
+            "label",
+            "policy_version",
+            "examples",
+            "wearers",
+            "accuracy",
+            "trained_ns",
+            "retrain_by_ns",
+            "bytes",
+        ),
+    ),
+    "training_runs": _Rows(
+        ("version",),
+        (
+            "policy_version",
+            "seed_examples",
+            "admitted",
+            "refused",
+            "manifest_digest",
+            "evaluation_examples",
+            "accuracy",
+            "trigger",
+            "t_ns",
+        ),
+    ),
     "streams": _Rows(("source", "stream"), ("kind", "captured")),
     "policies": _Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
-    "inputs": _Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"))}
+    "inputs": _Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns")),
+}
 _RUNS: Mapping[str, _Runs] = {
-    "edges": _Runs(("child_source", "child_stream", "parent_source", "parent_stream", "operator", "operator_version", "directness",
-                    "declassifier"), ("child_first", "child_step", "child_count", "parent_first", "parent_step", "parent_width")),
-    "decisions": _Runs(("source", "stream", "sink", "purpose", "verdict", "passed", "mode", "zone", "label", "rule", "policy_version",
-                        "attributes", "consent", "consent_state", "wearer", "at_ns"), ('"first"', "step", '"count"'))}
+    "edges": _Runs(
+        (
+            "child_source",
+            "child_stream",
+            "parent_source",
+            "parent_stream",
+            "operator",
+            "operator_version",
+            "directness",
+            "declassifier",
+        ),
+        ("child_first", "child_step", "child_count", "parent_first", "parent_step", "parent_width"),
+    ),
+    "decisions": _Runs(
+        (
+            "source",
+            "stream",
+            "sink",
+            "purpose",
+            "verdict",
+            "passed",
+            "mode",
+            "zone",
+            "label",
+            "rule",
+            "policy_version",
+            "attributes",
+            "consent",
+            "consent_state",
+            "wearer",
+            "at_ns",
+        ),
+        ('"first"', "step", '"count"'),
+    ),
+}
 #: In this order they are told.
-TABLES = ("events", "edges", "decisions", "rejected", "models", "training_runs", "streams", "policies", "inputs")
+TABLES = (
+    "events",
+    "edges",
+    "decisions",
+    "rejected",
+    "models",
+    "training_runs",
+    "streams",
+    "policies",
+    "inputs",
+)
 
 
 def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> dict[str, Any]:
@@ -83,20 +171,33 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> di
     """
     readers = StoreReader(store_dir), StoreReader(replay_dir)
     try:
-        found = {table: _rows(readers, table, candidates=candidates) if table in _ROWS else _runs(readers, table) for table in TABLES}
+        found = {
+            table: _rows(readers, table, candidates=candidates) if table in _ROWS else _runs(readers, table)
+            for table in TABLES
+        }
     finally:
         for reader in readers:
             reader.close()
     sentences = [sentence for _, _, said in found.values() for sentence in said]
-    return {"tables": {table: {"compared": compared, "differ": differ} for table, (compared, differ, _) in found.items()},
-            "differences": sentences, "equal": not any(differ for _, differ, _ in found.values())}
+    return {
+        "tables": {
+            table: {"compared": compared, "differ": differ} for table, (compared, differ, _) in found.items()
+        },
+        "differences": sentences,
+        "equal": not any(differ for _, differ, _ in found.values()),
+    }
 
 
 def lines(result: Mapping[str, Any]) -> list[str]:
     """Say the result of `compare` for people."""
-    counts = ", ".join(f"{table.replace('_', ' ')} {found['differ']:,} differ of {found['compared']:,}"
-                       for table, found in result["tables"].items())
-    return [f"lineage   {counts}; {'equal' if result['equal'] else 'not equal'}", *(f"FOUND     {said}" for said in result["differences"])]
+    counts = ", ".join(
+        f"{table.replace('_', ' ')} {found['differ']:,} differ of {found['compared']:,}"
+        for table, found in result["tables"].items()
+    )
+    return [
+        f"lineage   {counts}; {'equal' if result['equal'] else 'not equal'}",
+        *(f"FOUND     {said}" for said in result["differences"]),
+    ]
 
 
 def _mark(columns: Iterable[str]) -> str:
@@ -110,13 +211,21 @@ def _quoted(columns: Iterable[str]) -> list[str]:
 
 # -- row by row ----------------------------------------------------------------
 
-def _rows(readers: tuple[StoreReader, StoreReader], table: str, *, candidates: bool) -> tuple[int, int, list[str]]:
+
+def _rows(
+    readers: tuple[StoreReader, StoreReader], table: str, *, candidates: bool
+) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared row by row."""
     spec = _ROWS[table]
     where = _NO_CANDIDATES if table == "rejected" and not candidates else spec.where
     every = _quoted((*spec.key, *spec.columns))
-    sides = [reader.columns(f"SELECT {_mark(_quoted(spec.key))} AS key, {_mark(every)} AS row, ({spec.events})::BIGINT AS events "  # noqa: S608
-                            f"FROM {table} WHERE {where}") for reader in readers]
+    sides = [
+        reader.columns(
+            f"SELECT {_mark(_quoted(spec.key))} AS key, {_mark(every)} AS row, ({spec.events})::BIGINT AS events "  # noqa: S608
+            f"FROM {table} WHERE {where}"
+        )
+        for reader in readers
+    ]
     odd = _uneven(sides[0]["row"], sides[1]["row"])
     compared, differing = int(sides[0]["events"].sum()), dict[int, list[int]]()
     for side, columns in enumerate(sides):
@@ -134,12 +243,14 @@ def _rows(readers: tuple[StoreReader, StoreReader], table: str, *, candidates: b
 def _uneven(a: Marks, b: Marks) -> Marks:
     """Marks that one side has more often than the other."""
     marks, index = np.unique(np.concatenate((a, b)), return_inverse=True)
-    times = [np.bincount(part, minlength=marks.size) for part in (index[:a.size], index[a.size:])]
+    times = [np.bincount(part, minlength=marks.size) for part in (index[: a.size], index[a.size :])]
     found: Marks = marks[times[0] != times[1]]
     return found
 
 
-def _sentences(table: str, spec: _Rows, live: Sequence[tuple[Any, ...]], replayed: Sequence[tuple[Any, ...]]) -> list[str]:
+def _sentences(
+    table: str, spec: _Rows, live: Sequence[tuple[Any, ...]], replayed: Sequence[tuple[Any, ...]]
+) -> list[str]:
     only = Counter(live) - Counter(replayed), Counter(replayed) - Counter(live)
     sides = [_by_key(some.elements(), len(spec.key)) for some in only]
     said = []
@@ -147,9 +258,15 @@ def _sentences(table: str, spec: _Rows, live: Sequence[tuple[Any, ...]], replaye
         name = f"{table}: {'/'.join(str(part) for part in key)}"
         here, there = sides[0].get(key, []), sides[1].get(key, [])
         for a, b in zip(here, there, strict=False):
-            pairs = zip(spec.columns, a[len(spec.key):], b[len(spec.key):], strict=True)
-            said.append(f"{name} differs in " + ", ".join(f"{column} ({_shown(x)} in the store, {_shown(y)} in the replay)"
-                                                          for column, x, y in pairs if x != y))
+            pairs = zip(spec.columns, a[len(spec.key) :], b[len(spec.key) :], strict=True)
+            said.append(
+                f"{name} differs in "
+                + ", ".join(
+                    f"{column} ({_shown(x)} in the store, {_shown(y)} in the replay)"
+                    for column, x, y in pairs
+                    if x != y
+                )
+            )
         said += [f"{name} is in the store and not in the replay"] * (len(here) > len(there))
         said += [f"{name} is in the replay and not in the store"] * (len(there) > len(here))
     return said
@@ -169,12 +286,20 @@ def _shown(value: object) -> str:
 
 # -- event by event --------------------------------------------------------------
 
+
 def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared event by event."""
     spec = _RUNS[table]
-    numbers = ", ".join(f"({column})::BIGINT AS {name}" for column, name in zip(
-        spec.numbers, ("first", "step", "count", "parent", "parent_step", "width"), strict=False))
-    sides = [spans_of(reader.columns(f"SELECT {_mark(spec.key)} AS key, {numbers} FROM {table}")) for reader in readers]  # noqa: S608
+    numbers = ", ".join(
+        f"({column})::BIGINT AS {name}"
+        for column, name in zip(
+            spec.numbers, ("first", "step", "count", "parent", "parent_step", "width"), strict=False
+        )
+    )
+    sides = [
+        spans_of(reader.columns(f"SELECT {_mark(spec.key)} AS key, {numbers} FROM {table}"))
+        for reader in readers
+    ]  # noqa: S608
     compared = int((sides[0].count * sides[0].width).sum())
     differ, named = differences(sides[0], sides[1], NAMED_MAX)
     said = [_sentence(readers, table, one) for one in named]
@@ -187,14 +312,22 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
 def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Difference) -> str:
     spec = _RUNS[table]
     statement = f"SELECT {', '.join(spec.key)} FROM {table} WHERE {_mark(spec.key)} = {found.key} LIMIT 1"  # noqa: S608
-    about = dict(zip(spec.key, next(row for reader in readers for row in reader.rows(statement)), strict=True))
+    about = dict(
+        zip(spec.key, next(row for reader in readers for row in reader.rows(statement)), strict=True)
+    )
     times = f"{abs(found.surplus)} more in the {'store' if found.surplus > 0 else 'replay'}"
     if table == "edges":
         parents = str(found.low) if found.high - found.low == 1 else f"{found.low}-{found.high - 1}"
-        return (f"edges: {about['child_source']}/{about['child_stream']}/{found.child} from {about['parent_source']}/"
-                f"{about['parent_stream']}/{parents} by {about['operator']} {about['operator_version']}, {about['directness']}"
-                f"{', declassified by ' * bool(about['declassifier'])}{about['declassifier']}: {times}")
-    more = ", ".join(f"{name} {_shown(value)}" for name, value in about.items() if name not in ("source", "stream", "sink", "verdict"))
+        return (
+            f"edges: {about['child_source']}/{about['child_stream']}/{found.child} from {about['parent_source']}/"
+            f"{about['parent_stream']}/{parents} by {about['operator']} {about['operator_version']}, {about['directness']}"
+            f"{', declassified by ' * bool(about['declassifier'])}{about['declassifier']}: {times}"
+        )
+    more = ", ".join(
+        f"{name} {_shown(value)}"
+        for name, value in about.items()
+        if name not in ("source", "stream", "sink", "verdict")
+    )
     return f"decisions: {about['verdict']} of {about['source']}/{about['stream']}/{found.child} to {about['sink']} ({more}): {times}"
 
 
@@ -203,12 +336,16 @@ def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
     key = _mark((*_RUNS["decisions"].key, '"first"'))
     sides = []
     for reader in readers:
-        found = reader.columns(f"SELECT {key} AS key, min(t_ns)::BIGINT AS t_ns FROM decisions GROUP BY 1 ORDER BY 1")  # noqa: S608
+        found = reader.columns(
+            f"SELECT {key} AS key, min(t_ns)::BIGINT AS t_ns FROM decisions GROUP BY 1 ORDER BY 1"
+        )  # noqa: S608
         sides.append((found["key"], found["t_ns"]))
     _, at, there = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
     other = np.flatnonzero(sides[0][1][at] != sides[1][1][there])
     said = []
     for mark in sides[0][0][at][other][:NAMED_MAX].tolist():
-        source, stream, first, sink = readers[0].rows(f'SELECT source, stream, "first", sink FROM decisions WHERE {key} = {mark}')[0]  # noqa: S608
+        source, stream, first, sink = readers[0].rows(
+            f'SELECT source, stream, "first", sink FROM decisions WHERE {key} = {mark}'
+        )[0]  # noqa: S608
         said.append(f"decisions: that of {source}/{stream}/{first} to {sink} differs in its time")
     return other.size, said

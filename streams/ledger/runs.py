@@ -62,8 +62,11 @@ def union_size(sets: ByStream) -> int:
 
 def named(found: Mapping[str, Intervals], most: int) -> list[str]:
     """Runs as text (`g1/imu-right/40-59`), at most `most` of them."""
-    texts = [f"{stream}/{low}" if high - low == 1 else f"{stream}/{low}-{high - 1}"
-             for stream, pieces in sorted(found.items()) for low, high in _joined(pieces)]
+    texts = [
+        f"{stream}/{low}" if high - low == 1 else f"{stream}/{low}-{high - 1}"
+        for stream, pieces in sorted(found.items())
+        for low, high in _joined(pieces)
+    ]
     return texts[:most]
 
 

@@ -19,7 +19,9 @@ class StoreReader:
         directory = directory.resolve()
         catalog = (directory / "catalog.duckdb").resolve()
         if not catalog.exists():
-            raise UnavailableError(f"{directory}: no epoch has been published; run `sightline snapshots` first")
+            raise UnavailableError(
+                f"{directory}: no epoch has been published; run `sightline snapshots` first"
+            )
         self._connection = duckdb.connect()
         quoted = str(catalog).replace("'", "''"), str(directory).replace("'", "''")
         self._connection.execute(f"ATTACH '{quoted[0]}' AS store (READ_ONLY)")
@@ -40,7 +42,10 @@ class StoreReader:
 
     def columns(self, statement: str) -> dict[str, Any]:
         """All rows of a statement as numpy columns; of one without NULL."""
-        return {name: np.asarray(column) for name, column in self._connection.execute(statement).fetchnumpy().items()}
+        return {
+            name: np.asarray(column)
+            for name, column in self._connection.execute(statement).fetchnumpy().items()
+        }
 
     def grouped(self, statement: str) -> dict[str, list[Ints]]:
         """Number columns by the text in the first column, in the statement's order within each."""
@@ -49,7 +54,10 @@ class StoreReader:
         index = names.indices.to_numpy()
         order = np.argsort(index, kind="stable")
         cuts = np.searchsorted(index[order], np.arange(1, len(names.dictionary)))
-        parts = [np.split(column.to_numpy()[order].astype(np.int64, copy=False), cuts) for column in table.columns[1:]]
+        parts = [
+            np.split(column.to_numpy()[order].astype(np.int64, copy=False), cuts)
+            for column in table.columns[1:]
+        ]
         return {key: [part[i] for part in parts] for i, key in enumerate(names.dictionary.to_pylist())}
 
     def spread(self, statement: str) -> ByStream:

@@ -47,8 +47,15 @@ class Spans:
         end = np.minimum(self.count, -((self.first - high) // self.step))
         kept = end > skipped
         skipped, end, rest = skipped[kept], end[kept], self[kept]
-        return Spans(rest.key, rest.first + skipped * rest.step, rest.step, end - skipped, rest.parent + skipped * rest.parent_step,
-                     rest.parent_step, rest.width)
+        return Spans(
+            rest.key,
+            rest.first + skipped * rest.step,
+            rest.step,
+            end - skipped,
+            rest.parent + skipped * rest.parent_step,
+            rest.parent_step,
+            rest.width,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +74,23 @@ def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
     total, named = 0, list[Difference]()
     for left, right in _residues(a, b):
         child_a, child_b = _expanded(left), _expanded(right)
-        group, first = _groups((np.concatenate((child_a.key, child_b.key)), np.concatenate((child_a.first, child_b.first))))
+        group, first = _groups(
+            (np.concatenate((child_a.key, child_b.key)), np.concatenate((child_a.first, child_b.first)))
+        )
         low = np.concatenate((child_a.parent, child_b.parent))
         high = low + np.concatenate((child_a.width, child_b.width))
         found, begin, end, times = _uneven(group, low, high, len(child_a.key))
         total += int(((end - begin) * np.abs(times[0] - times[1])).sum())
-        keys, children = np.concatenate((child_a.key, child_b.key)), np.concatenate((child_a.first, child_b.first))
+        keys, children = (
+            np.concatenate((child_a.key, child_b.key)),
+            np.concatenate((child_a.first, child_b.first)),
+        )
         for at in range(min(most - len(named), found.size)):
             row = first[found[at]]
             surplus = int(times[0][at] - times[1][at])
-            named.append(Difference(int(keys[row]), int(children[row]), int(begin[at]), int(end[at]), surplus))
+            named.append(
+                Difference(int(keys[row]), int(children[row]), int(begin[at]), int(end[at]), surplus)
+            )
     return total, named
 
 
@@ -87,7 +101,9 @@ def _residues(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
     for part in range(int(parts)):
         left, right = a[part_a == part], b[part_b == part]
         lines_a, lines_b = _on_lines(left[left.count > 1], right[right.count > 1])
-        yield from _portions(_joined(lines_a, left[left.count == 1]), _joined(lines_b, right[right.count == 1]))
+        yield from _portions(
+            _joined(lines_a, left[left.count == 1]), _joined(lines_b, right[right.count == 1])
+        )
 
 
 def _on_lines(a: Spans, b: Spans) -> tuple[Spans, Spans]:
@@ -97,16 +113,26 @@ def _on_lines(a: Spans, b: Spans) -> tuple[Spans, Spans]:
     low = np.concatenate((a.first // a.step, b.first // b.step))
     line, begin, end, times = _uneven(group, low, low + np.concatenate((a.count, b.count)), len(a.key))
     key, step, rest, parent_step, width, origin = (column[first][line] for column in columns)
-    pieces = Spans(key, rest + begin * step, step, end - begin, origin + begin * parent_step, parent_step, width)
-    return pieces[np.repeat(np.arange(line.size), times[0])], pieces[np.repeat(np.arange(line.size), times[1])]
+    pieces = Spans(
+        key, rest + begin * step, step, end - begin, origin + begin * parent_step, parent_step, width
+    )
+    return pieces[np.repeat(np.arange(line.size), times[0])], pieces[
+        np.repeat(np.arange(line.size), times[1])
+    ]
 
 
 def _line_of(spans: Spans) -> tuple[NDArray[np.generic], ...]:
     """What all runs of one line have in common; a run's place on its line is `first // step`."""
     place = spans.first // spans.step
     # The origin may leave 64 bits, and comes back by the same way: it only has to tell lines apart.
-    return (spans.key, spans.step, spans.first - place * spans.step, spans.parent_step, spans.width,
-            spans.parent - place * spans.parent_step)
+    return (
+        spans.key,
+        spans.step,
+        spans.first - place * spans.step,
+        spans.parent_step,
+        spans.width,
+        spans.parent - place * spans.parent_step,
+    )
 
 
 def _groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
@@ -134,11 +160,23 @@ def _uneven(group: Ints, low: Ints, high: Ints, of_a: int) -> tuple[Ints, Ints, 
     side[:of_a] = 1
     change = np.concatenate((np.ones(group.size, np.int64), np.full(group.size, -1, np.int64)))
     order = np.lexsort((bounds, groups))
-    groups, bounds, change, of = groups[order], bounds[order], change[order], np.concatenate((side, side))[order]
+    groups, bounds, change, of = (
+        groups[order],
+        bounds[order],
+        change[order],
+        np.concatenate((side, side))[order],
+    )
     depth_a, depth_b = np.cumsum(change * of), np.cumsum(change * (1 - of))
     # Between a bound and the next of the same group; the depth is right behind the last change at one place.
-    open_here = np.flatnonzero((groups[:-1] == groups[1:]) & (bounds[:-1] != bounds[1:]) & (depth_a[:-1] != depth_b[:-1]))
-    return groups[open_here], bounds[open_here], bounds[open_here + 1], (depth_a[open_here], depth_b[open_here])
+    open_here = np.flatnonzero(
+        (groups[:-1] == groups[1:]) & (bounds[:-1] != bounds[1:]) & (depth_a[:-1] != depth_b[:-1])
+    )
+    return (
+        groups[open_here],
+        bounds[open_here],
+        bounds[open_here + 1],
+        (depth_a[open_here], depth_b[open_here]),
+    )
 
 
 def _expanded(spans: Spans) -> Spans:
@@ -146,7 +184,15 @@ def _expanded(spans: Spans) -> Spans:
     row = np.repeat(np.arange(spans.count.size), spans.count)
     index = np.arange(row.size) - np.repeat(np.cumsum(spans.count) - spans.count, spans.count)
     one, each = spans[row], np.ones(row.size, np.int64)
-    return Spans(one.key, one.first + index * one.step, each, each, one.parent + index * one.parent_step, each, one.width)
+    return Spans(
+        one.key,
+        one.first + index * one.step,
+        each,
+        each,
+        one.parent + index * one.parent_step,
+        each,
+        one.width,
+    )
 
 
 def _joined(a: Spans, b: Spans) -> Spans:
@@ -180,6 +226,12 @@ def spans_of(columns: Mapping[str, NDArray[np.generic]]) -> Spans:
     """Runs from columns of these names; without `parent`, runs of events that have none: one pair each."""
     count = columns["key"].size
     alone = {"parent": 0, "parent_step": 0, "width": 1}
-    return Spans(columns["key"].astype(np.uint64, copy=False), *(
-        columns[name.name].astype(np.int64, copy=False) if name.name in columns else np.broadcast_to(np.int64(alone[name.name]), count)
-        for name in fields(Spans)[1:]))
+    return Spans(
+        columns["key"].astype(np.uint64, copy=False),
+        *(
+            columns[name.name].astype(np.int64, copy=False)
+            if name.name in columns
+            else np.broadcast_to(np.int64(alone[name.name]), count)
+            for name in fields(Spans)[1:]
+        ),
+    )

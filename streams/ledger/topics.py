@@ -45,7 +45,10 @@ class Records:
 
     def runs(self) -> Iterator[tuple[str, int, int]]:
         """(stream, first, count) of every record, in order."""
-        return ((self.keys[key], first, count) for key, first, count in zip(self.key, self.first, self.count, strict=True))
+        return (
+            (self.keys[key], first, count)
+            for key, first, count in zip(self.key, self.first, self.count, strict=True)
+        )
 
     def firsts(self) -> dict[str, Ints]:
         """First numbers by stream, in the order of the topic."""
@@ -53,7 +56,10 @@ class Records:
 
     def by_stream(self) -> ByStream:
         """Numbers by stream."""
-        return {name: spread(first, step, count, np.ones(len(first), np.int64)) for name, (first, step, count) in self._grouped().items()}
+        return {
+            name: spread(first, step, count, np.ones(len(first), np.int64))
+            for name, (first, step, count) in self._grouped().items()
+        }
 
     def _grouped(self) -> dict[str, list[Ints]]:
         keys = column(self.key)
@@ -118,7 +124,9 @@ async def _read(broker: str, topic: str, found: Records, others: Records | None 
             for record in records:
                 headers = dict(record.headers)
                 into = found
-                if others is not None and (headers.get("sightline-stage") != b"zones" or "ce_id" not in headers):
+                if others is not None and (
+                    headers.get("sightline-stage") != b"zones" or "ce_id" not in headers
+                ):
                     into = others
                 into.records += 1
                 try:
@@ -176,7 +184,12 @@ def _places(captured: Iterable[tuple[str, int, int]]) -> dict[str, tuple[Ints, I
     for key, (begin, end, place_numbers) in grouped.items():
         bounds = np.unique(np.concatenate((column(begin), column(end))))
         place_of = np.full(bounds.size, -1, np.int64)
-        cuts = zip(bounds.searchsorted(column(begin)).tolist(), bounds.searchsorted(column(end)).tolist(), place_numbers, strict=True)
+        cuts = zip(
+            bounds.searchsorted(column(begin)).tolist(),
+            bounds.searchsorted(column(end)).tolist(),
+            place_numbers,
+            strict=True,
+        )
         for low, high, place in reversed(list(cuts)):
             place_of[low:high] = place
         places[key] = bounds, place_of

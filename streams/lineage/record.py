@@ -49,8 +49,13 @@ def blocks_of(step: Step, policy_version: str, topic: str, partition: int, value
     return {
         "events": _events(step.outputs, policy_version, partition, values),
         "edges": blocks("edges", _edges(step.outputs)),
-        "decisions": blocks("decisions", [_decision(decision, policy_version) for decision in _merged(step.decisions)]),
-        "rejected": blocks("rejected", [_rejected(reject, policy_version, topic, partition) for reject in step.rejects])}
+        "decisions": blocks(
+            "decisions", [_decision(decision, policy_version) for decision in _merged(step.decisions)]
+        ),
+        "rejected": blocks(
+            "rejected", [_rejected(reject, policy_version, topic, partition) for reject in step.rejects]
+        ),
+    }
 
 
 def blocks(table: str, rows: Sequence[Row]) -> list[Block]:
@@ -65,14 +70,23 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
     room = ROWS_PER_RECORD_MAX
 
     def write(some: Blocks) -> None:
-        value = orjson.dumps({"v": 1, "tables": {
-            table: [{"all": block.all, "each": block.each} for block in content] for table, content in some.items()}})
+        value = orjson.dumps(
+            {
+                "v": 1,
+                "tables": {
+                    table: [{"all": block.all, "each": block.each} for block in content]
+                    for table, content in some.items()
+                },
+            }
+        )
         rows = sum(len(block) for content in some.values() for block in content)
         if len(value) > RECORD_BYTES_MAX and rows > 1:
             for half in _halves(some, rows // 2):
                 write(half)
             return
-        records.append(Outgoing(LINEAGE, partition, key, value, (("content-type", b"application/json"),), timestamp_ms))
+        records.append(
+            Outgoing(LINEAGE, partition, key, value, (("content-type", b"application/json"),), timestamp_ms)
+        )
 
     for table, content in tables.items():
         for block in content:
@@ -105,30 +119,78 @@ def _halves(tables: Blocks, first: int) -> tuple[Blocks, Blocks]:
     return front, back
 
 
-def _events(outputs: Sequence[Output], policy_version: str, partition: int, values: Sequence[bytes]) -> list[Block]:
+def _events(
+    outputs: Sequence[Output], policy_version: str, partition: int, values: Sequence[bytes]
+) -> list[Block]:
     """A row an output; those of one stream, zone and session are one block."""
     groups: dict[tuple[Any, ...], list[tuple[Output, bytes]]] = {}
     for output, value in zip(outputs, values, strict=True):
         tagged = output.tagged
         batch = tagged.batch
-        key = (batch.source, batch.stream, tagged.zone, tagged.label, tagged.rule, batch.session_id, batch.wearer_id, batch.origin,
-               batch.run.step, batch.kind, output.topic, output.source_digest)
+        key = (
+            batch.source,
+            batch.stream,
+            tagged.zone,
+            tagged.label,
+            tagged.rule,
+            batch.session_id,
+            batch.wearer_id,
+            batch.origin,
+            batch.run.step,
+            batch.kind,
+            output.topic,
+            output.source_digest,
+        )
         group = groups.get(key)
         if group is None:
             groups[key] = [(output, value)]
         else:
             group.append((output, value))
     found = []
-    for (source, stream, zone, label, rule, session, wearer, origin, step, kind, topic, split_from), members in groups.items():
+    for (
+        source,
+        stream,
+        zone,
+        label,
+        rule,
+        session,
+        wearer,
+        origin,
+        step,
+        kind,
+        topic,
+        split_from,
+    ), members in groups.items():
         batches = [output.tagged.batch for output, _ in members]
-        found.append(Block(
-            {"source": source, "stream": stream, "step": step, "kind": kind, "zone": zone, "label": label.hex(), "rule": rule,
-             "policy_version": policy_version, "wearer": wearer, "session": session,
-             "topic": CAPTURED if KINDS[kind].captured else topic, "partition": partition, "split_from": split_from, "origin": origin},
-            {"first": [batch.run.first for batch in batches], "count": [batch.run.count for batch in batches],
-             "t_first_ns": [batch.t0_ns for batch in batches], "t_last_ns": [batch.last_ns for batch in batches],
-             "offset": [batch.position for batch in batches], "bytes": [len(value) for _, value in members],
-             "digest": [digest(value) for _, value in members]}))
+        found.append(
+            Block(
+                {
+                    "source": source,
+                    "stream": stream,
+                    "step": step,
+                    "kind": kind,
+                    "zone": zone,
+                    "label": label.hex(),
+                    "rule": rule,
+                    "policy_version": policy_version,
+                    "wearer": wearer,
+                    "session": session,
+                    "topic": CAPTURED if KINDS[kind].captured else topic,
+                    "partition": partition,
+                    "split_from": split_from,
+                    "origin": origin,
+                },
+                {
+                    "first": [batch.run.first for batch in batches],
+                    "count": [batch.run.count for batch in batches],
+                    "t_first_ns": [batch.t0_ns for batch in batches],
+                    "t_last_ns": [batch.last_ns for batch in batches],
+                    "offset": [batch.position for batch in batches],
+                    "bytes": [len(value) for _, value in members],
+                    "digest": [digest(value) for _, value in members],
+                },
+            )
+        )
     return found
 
 
@@ -138,10 +200,20 @@ def _edges(outputs: Sequence[Output]) -> list[Row]:
     for output in outputs:
         batch = output.tagged.batch
         for parent in output.parents:
-            key = (batch.source, batch.stream, parent.source, parent.stream, output.operator, output.operator_version, parent.directness,
-                   parent.declassifier)
+            key = (
+                batch.source,
+                batch.stream,
+                parent.source,
+                parent.stream,
+                output.operator,
+                output.operator_version,
+                parent.directness,
+                parent.declassifier,
+            )
             runs = merged.setdefault(key, [])
-            run = EdgeRun(Run(batch.run.first, batch.run.step, batch.run.count), parent.first, parent.step, parent.width)
+            run = EdgeRun(
+                Run(batch.run.first, batch.run.step, batch.run.count), parent.first, parent.step, parent.width
+            )
             longer = extends(runs[-1], run) if runs else None
             if longer is None:
                 runs.append(run)
@@ -151,11 +223,25 @@ def _edges(outputs: Sequence[Output]) -> list[Row]:
 
 
 def _edge(key: tuple[Any, ...], run: EdgeRun) -> Row:
-    child_source, child_stream, parent_source, parent_stream, operator, version, directness, declassifier = key
-    return {"child_source": child_source, "child_stream": child_stream, "child_first": run.child.first, "child_step": run.child.step,
-            "child_count": run.child.count, "parent_source": parent_source, "parent_stream": parent_stream,
-            "parent_first": run.parent_first, "parent_step": run.parent_step, "parent_width": run.width, "operator": operator,
-            "operator_version": version, "directness": directness, "declassifier": declassifier}
+    child_source, child_stream, parent_source, parent_stream, operator, version, directness, declassifier = (
+        key
+    )
+    return {
+        "child_source": child_source,
+        "child_stream": child_stream,
+        "child_first": run.child.first,
+        "child_step": run.child.step,
+        "child_count": run.child.count,
+        "parent_source": parent_source,
+        "parent_stream": parent_stream,
+        "parent_first": run.parent_first,
+        "parent_step": run.parent_step,
+        "parent_width": run.width,
+        "operator": operator,
+        "operator_version": version,
+        "directness": directness,
+        "declassifier": declassifier,
+    }
 
 
 def _merged(decisions: Iterable[Decision]) -> list[Decision]:
@@ -163,8 +249,20 @@ def _merged(decisions: Iterable[Decision]) -> list[Decision]:
     merged: dict[tuple[Any, ...], list[int]] = {}
     runs: list[tuple[Decision, Run]] = []
     for decision in decisions:
-        key = (decision.source, decision.stream, decision.sink, decision.verdict, decision.zone, decision.label, decision.rule,
-               decision.attributes, decision.consent, decision.consent_state, decision.wearer, decision.at_ns)
+        key = (
+            decision.source,
+            decision.stream,
+            decision.sink,
+            decision.verdict,
+            decision.zone,
+            decision.label,
+            decision.rule,
+            decision.attributes,
+            decision.consent,
+            decision.consent_state,
+            decision.wearer,
+            decision.at_ns,
+        )
         said = merged.setdefault(key, [])
         longer = longer_run(runs[said[-1]][1], decision.run) if said else None
         if longer is None:
@@ -180,19 +278,45 @@ def _run(run: Run) -> Row:
 
 
 def _decision(decision: Decision, policy_version: str) -> Row:
-    return {**asdict(decision), **_run(decision.run), "label": decision.label.hex(), "policy_version": policy_version}
+    return {
+        **asdict(decision),
+        **_run(decision.run),
+        "label": decision.label.hex(),
+        "policy_version": policy_version,
+    }
 
 
 def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -> Row:
     run = reject.run
-    return {"source": reject.source, "stream": reject.stream, "first": run.first if run else 0, "count": run.count if run else 0,
-            "stage": reject.stage, "reason": reject.reason, "rule": reject.rule, "zone": reject.zone, "policy_version": policy_version,
-            "topic": topic, "partition": partition, "offset": reject.position, "bytes": reject.value_bytes, "digest": reject.digest,
-            "t_ns": reject.t_ns, "wearer": reject.wearer}
+    return {
+        "source": reject.source,
+        "stream": reject.stream,
+        "first": run.first if run else 0,
+        "count": run.count if run else 0,
+        "stage": reject.stage,
+        "reason": reject.reason,
+        "rule": reject.rule,
+        "zone": reject.zone,
+        "policy_version": policy_version,
+        "topic": topic,
+        "partition": partition,
+        "offset": reject.position,
+        "bytes": reject.value_bytes,
+        "digest": reject.digest,
+        "t_ns": reject.t_ns,
+        "wearer": reject.wearer,
+    }
 
 
-def model_parents(seed: tuple[str, str, int], admitted: Iterable[tuple[str, str, Run]], declassifier: str) -> tuple[Parent, ...]:
+def model_parents(
+    seed: tuple[str, str, int], admitted: Iterable[tuple[str, str, Run]], declassifier: str
+) -> tuple[Parent, ...]:
     """Parents of a model version: the seed (source, stream, count) and the admitted runs, loosened by `declassifier`."""
     source, stream, count = seed
-    return (Parent(source, stream, 0, 1, count),
-            *(Parent(source, stream, run.first, 1, run.count, "direct", declassifier) for source, stream, run in admitted))
+    return (
+        Parent(source, stream, 0, 1, count),
+        *(
+            Parent(source, stream, run.first, 1, run.count, "direct", declassifier)
+            for source, stream, run in admitted
+        ),
+    )

@@ -25,7 +25,9 @@ from streams.events.codec import digest
 FEATURES = 1024
 INVERSE_REGULARISATION = 20.0
 ITERATIONS_MAX = 300
-UTTERANCE_CHARACTERS_MAX = 1000    #: more of an utterance is not looked at: bounds the time of a prediction and of a fit
+UTTERANCE_CHARACTERS_MAX = (
+    1000  #: more of an utterance is not looked at: bounds the time of a prediction and of a fit
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,9 @@ class IntentModel:
     def accuracy(self, examples: Sequence[tuple[str, str]]) -> float:
         """Share of (utterance, intent) pairs that it gets right, 0 ... 1."""
         predicted = self.predict([utterance for utterance, _ in examples])
-        return sum(found == intent for (found, _), (_, intent) in zip(predicted, examples, strict=True)) / len(examples)
+        return sum(
+            found == intent for (found, _), (_, intent) in zip(predicted, examples, strict=True)
+        ) / len(examples)
 
     @property
     def digest(self) -> str:
@@ -59,8 +63,13 @@ class IntentModel:
 
     def dump(self) -> dict[str, Any]:
         """JSON-able form; arrays are little-endian float32 in base64."""
-        return {"intents": list(self.intents), "features": FEATURES, "weights": b64encode(self.weights.tobytes()).decode(),
-                "bias": b64encode(self.bias.tobytes()).decode(), "digest": self.digest}
+        return {
+            "intents": list(self.intents),
+            "features": FEATURES,
+            "weights": b64encode(self.weights.tobytes()).decode(),
+            "bias": b64encode(self.bias.tobytes()).decode(),
+            "digest": self.digest,
+        }
 
     @classmethod
     def load(cls, fields: Mapping[str, Any]) -> IntentModel:
@@ -70,16 +79,27 @@ class IntentModel:
             weights = np.frombuffer(b64decode(fields["weights"]), dtype="<f4").reshape(len(intents), FEATURES)
             bias = np.frombuffer(b64decode(fields["bias"]), dtype="<f4").reshape(len(intents))
         except (KeyError, TypeError, ValueError) as error:
-            raise MalformedError(f"model: {type(error).__name__} in its weights, expected intents, weights and bias that agree") from None
+            raise MalformedError(
+                f"model: {type(error).__name__} in its weights, expected intents, weights and bias that agree"
+            ) from None
         model = cls(intents, weights, bias)
         if model.digest != fields.get("digest"):
-            raise MalformedError("model: the digest is not that of its weights, expected an untouched version")
+            raise MalformedError(
+                "model: the digest is not that of its weights, expected an untouched version"
+            )
         return model
 
 
 @cache
 def _vectorizer() -> HashingVectorizer:
-    return HashingVectorizer(n_features=FEATURES, analyzer="char_wb", ngram_range=(2, 4), alternate_sign=False, norm="l2", dtype=np.float32)
+    return HashingVectorizer(
+        n_features=FEATURES,
+        analyzer="char_wb",
+        ngram_range=(2, 4),
+        alternate_sign=False,
+        norm="l2",
+        dtype=np.float32,
+    )
 
 
 def features(utterances: Sequence[str]) -> Any:
@@ -96,10 +116,15 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has most of feedback,
     the examples that come from a household have none of it.
     """
-    regression = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0)
+    regression = LogisticRegression(
+        C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0
+    )
     # BLAS would take every core: on busy ones its threads wait for each other and a fit takes 2 s instead of 75 ms, and how sums
     # are split among threads must not be seen in the weights.
     with threadpool_limits(1):
         regression.fit(features([utterance for utterance, _ in examples]), [intent for _, intent in examples])
-    return IntentModel(tuple(str(intent) for intent in regression.classes_), regression.coef_.astype("<f4"),
-                       regression.intercept_.astype("<f4"))
+    return IntentModel(
+        tuple(str(intent) for intent in regression.classes_),
+        regression.coef_.astype("<f4"),
+        regression.intercept_.astype("<f4"),
+    )

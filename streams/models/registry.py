@@ -26,7 +26,9 @@ class Models:
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError when this worker has not read it, since no record is to blame for that."""
         if number not in self.versions:
-            raise UnavailableError(f"model version {number} is not on {MODELS}; start the worker again, or look into what removed it")
+            raise UnavailableError(
+                f"model version {number} is not on {MODELS}; start the worker again, or look into what removed it"
+            )
         return self.versions[number]
 
     def learn(self, key: bytes | None, value: bytes | None) -> None:
@@ -37,17 +39,25 @@ class Models:
         if key == CURRENT_KEY:
             pointed = _pointed(value)
             if pointed not in self.versions:
-                raise MalformedError("model/current: points to a version that is not there, expected one written before")
+                raise MalformedError(
+                    "model/current: points to a version that is not there, expected one written before"
+                )
             self.current = pointed
             return
         version = ModelVersion.load(value)
         known = self.versions.get(version.version)
         if key != version_key(version.version) or len(version.label) != LABEL_BYTES:
-            raise MalformedError("model version: its key or its label has another form, expected what training writes")
+            raise MalformedError(
+                "model version: its key or its label has another form, expected what training writes"
+            )
         if self._zones is not None and version.zone not in self._zones():
-            raise MalformedError("model version: its zone is none of any policy's, expected one that a policy version names")
+            raise MalformedError(
+                "model version: its zone is none of any policy's, expected one that a policy version names"
+            )
         if known is not None and known.dump() != version.dump():
-            raise MalformedError("model version: found another one under a known number, expected a new number")
+            raise MalformedError(
+                "model version: found another one under a known number, expected a new number"
+            )
         self.versions[version.version] = version
 
 

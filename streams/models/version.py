@@ -55,15 +55,34 @@ class ModelVersion:
 
     def dump(self) -> bytes:
         """Value of the record on `glasses.models`."""
-        manifest = {"seed_examples": self.manifest.seed_examples, "seed_digest": self.manifest.seed_digest,
-                    "admitted": [[source, stream, run.first, run.step, run.count] for source, stream, run in self.manifest.admitted],
-                    "refused": [[source, stream, run.first, run.step, run.count, rule]
-                                for source, stream, run, rule in self.manifest.refused],
-                    "wearers": dict(self.manifest.wearers)}
-        return orjson.dumps({"v": 1, "version": self.version, "zone": self.zone, "label": self.label.hex(),
-                             "policy_version": self.policy_version, "accuracy": self.accuracy, "trained_ns": self.trained_ns,
-                             "retrain_by_ns": self.retrain_by_ns, "declassifier": self.declassifier, "manifest": manifest,
-                             "model": self.model.dump()})
+        manifest = {
+            "seed_examples": self.manifest.seed_examples,
+            "seed_digest": self.manifest.seed_digest,
+            "admitted": [
+                [source, stream, run.first, run.step, run.count]
+                for source, stream, run in self.manifest.admitted
+            ],
+            "refused": [
+                [source, stream, run.first, run.step, run.count, rule]
+                for source, stream, run, rule in self.manifest.refused
+            ],
+            "wearers": dict(self.manifest.wearers),
+        }
+        return orjson.dumps(
+            {
+                "v": 1,
+                "version": self.version,
+                "zone": self.zone,
+                "label": self.label.hex(),
+                "policy_version": self.policy_version,
+                "accuracy": self.accuracy,
+                "trained_ns": self.trained_ns,
+                "retrain_by_ns": self.retrain_by_ns,
+                "declassifier": self.declassifier,
+                "manifest": manifest,
+                "model": self.model.dump(),
+            }
+        )
 
     @classmethod
     def load(cls, value: bytes | None) -> ModelVersion:
@@ -74,15 +93,30 @@ class ModelVersion:
                 raise TypeError  # noqa: TRY301  said below, as of every other field
             manifest = fields["manifest"]
             return cls(
-                int(fields["version"]), IntentModel.load(fields["model"]),
-                Manifest(manifest["seed_examples"], manifest["seed_digest"],
-                         [(source, stream, Run(*run)) for source, stream, *run in manifest["admitted"]],
-                         [(source, stream, Run(first, step, count), rule)
-                          for source, stream, first, step, count, rule in manifest["refused"]], dict(manifest["wearers"])),
-                fields["zone"], bytes.fromhex(fields["label"]), fields["policy_version"], float(fields["accuracy"]),
-                int(fields["trained_ns"]), int(fields["retrain_by_ns"]), str(fields["declassifier"]))
+                int(fields["version"]),
+                IntentModel.load(fields["model"]),
+                Manifest(
+                    manifest["seed_examples"],
+                    manifest["seed_digest"],
+                    [(source, stream, Run(*run)) for source, stream, *run in manifest["admitted"]],
+                    [
+                        (source, stream, Run(first, step, count), rule)
+                        for source, stream, first, step, count, rule in manifest["refused"]
+                    ],
+                    dict(manifest["wearers"]),
+                ),
+                fields["zone"],
+                bytes.fromhex(fields["label"]),
+                fields["policy_version"],
+                float(fields["accuracy"]),
+                int(fields["trained_ns"]),
+                int(fields["retrain_by_ns"]),
+                str(fields["declassifier"]),
+            )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MalformedError(f"model version: found something else ({type(error).__name__}), expected what training writes") from None
+            raise MalformedError(
+                f"model version: found something else ({type(error).__name__}), expected what training writes"
+            ) from None
 
 
 def version_key(version: int) -> bytes:

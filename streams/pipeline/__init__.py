@@ -8,8 +8,28 @@ taken up between fetches, kept in the state where it lasts, and recorded as an i
 from streams.pipeline.beginning import first_records
 from streams.pipeline.consents import consents_of, learn_consent
 from streams.pipeline.glasses import GlassesCore, PartitionState
-from streams.pipeline.tables import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, NO_EXAMPLE, POLICY_TAKEUP, Tables
+from streams.pipeline.tables import (
+    CONSENT_TAKEUP,
+    EXAMPLE_ORDER,
+    MODEL_TAKEUP,
+    NO_EXAMPLE,
+    POLICY_TAKEUP,
+    Tables,
+)
 from streams.pipeline.training import TrainingCore, TrainingState
 
-__all__ = ["CONSENT_TAKEUP", "EXAMPLE_ORDER", "MODEL_TAKEUP", "NO_EXAMPLE", "POLICY_TAKEUP", "GlassesCore", "PartitionState", "Tables",
-           "TrainingCore", "TrainingState", "consents_of", "first_records", "learn_consent"]
+__all__ = [
+    "CONSENT_TAKEUP",
+    "EXAMPLE_ORDER",
+    "MODEL_TAKEUP",
+    "NO_EXAMPLE",
+    "POLICY_TAKEUP",
+    "GlassesCore",
+    "PartitionState",
+    "Tables",
+    "TrainingCore",
+    "TrainingState",
+    "consents_of",
+    "first_records",
+    "learn_consent",
+]

@@ -23,8 +23,12 @@ def learn_consent(consents: Consents, record: Received) -> None:
     except DecodeError:
         raise MalformedError("consent: found something else, expected what the zones stage writes") from None
     if said.v != 1 or said.status not in STATUSES or record.key != f"{said.wearer}/{said.event}".encode():
-        raise MalformedError("consent: its version, status or key is another, expected what the zones stage writes")
-    consents.learn(record.offset, said.wearer, ConsentRecord(said.number, said.status, said.purposes, said.expires_ns))
+        raise MalformedError(
+            "consent: its version, status or key is another, expected what the zones stage writes"
+        )
+    consents.learn(
+        record.offset, said.wearer, ConsentRecord(said.number, said.status, said.purposes, said.expires_ns)
+    )
 
 
 class _Value(Struct, forbid_unknown_fields=True):
@@ -41,20 +45,31 @@ class _Value(Struct, forbid_unknown_fields=True):
 
 def consents_text(said: Iterable[Said]) -> str:
     """Value of a consent take-up: what was said, in order."""
-    return orjson.dumps([[wearer, one.number, one.status, one.expires_ns, *one.purposes] for wearer, one in said]).decode()
+    return orjson.dumps(
+        [[wearer, one.number, one.status, one.expires_ns, *one.purposes] for wearer, one in said]
+    ).decode()
 
 
 def consents_of(text: str | bytes) -> list[Said]:
     """Inverse of `consents_text`; MalformedError when it is none."""
     try:
-        said = [(wearer, ConsentRecord(number, status, tuple(purposes), expires_ns))
-                for wearer, number, status, expires_ns, *purposes in orjson.loads(text)]
+        said = [
+            (wearer, ConsentRecord(number, status, tuple(purposes), expires_ns))
+            for wearer, number, status, expires_ns, *purposes in orjson.loads(text)
+        ]
     except (orjson.JSONDecodeError, TypeError, ValueError):
         raise MalformedError("consents: found something else, expected a list of what wearers said") from None
     for wearer, one in said:
-        if not isinstance(wearer, str) or type(one.number) is not int or one.status not in STATUSES or type(one.expires_ns) is not int or (
-                not all(isinstance(purpose, str) for purpose in one.purposes)):
-            raise MalformedError("consents: found a field of another type, expected wearer, number, status, expiry and purposes")
+        if (
+            not isinstance(wearer, str)
+            or type(one.number) is not int
+            or one.status not in STATUSES
+            or type(one.expires_ns) is not int
+            or (not all(isinstance(purpose, str) for purpose in one.purposes))
+        ):
+            raise MalformedError(
+                "consents: found a field of another type, expected wearer, number, status, expiry and purposes"
+            )
     return said
 
 
@@ -69,5 +84,11 @@ def own_of(fields: Mapping[str, object]) -> dict[str, tuple[tuple[int, ConsentRe
 
 def own_fields(own: Own) -> dict[str, str]:
     """A partition's own records as a JSON-able mapping, in the order of their positions."""
-    listed = sorted(((position, wearer, record) for wearer, said in own.items() for position, record in said), key=lambda one: one[:2])
-    return {f"{position}.{at}": consents_text([(wearer, record)]) for at, (position, wearer, record) in enumerate(listed)}
+    listed = sorted(
+        ((position, wearer, record) for wearer, said in own.items() for position, record in said),
+        key=lambda one: one[:2],
+    )
+    return {
+        f"{position}.{at}": consents_text([(wearer, record)])
+        for at, (position, wearer, record) in enumerate(listed)
+    }

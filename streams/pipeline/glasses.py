@@ -68,17 +68,27 @@ class GlassesCore:
         if _STATE not in entries:
             return PartitionState(devices=devices)
         fields = orjson.loads(entries[_STATE])
-        return PartitionState(fields["model_version"], fields["policy_version"], fields["consents_taken"], own_of(fields["own"]), devices)
+        return PartitionState(
+            fields["model_version"],
+            fields["policy_version"],
+            fields["consents_taken"],
+            own_of(fields["own"]),
+            devices,
+        )
 
     def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
         """Values of the devices that changed, and of what the partition has taken up."""
         known = before.devices if before else {}
-        changed = {name: state.dump() for name, state in after.devices.items() if known.get(name) is not state}
+        changed = {
+            name: state.dump() for name, state in after.devices.items() if known.get(name) is not state
+        }
         if before is None or _fields(before) != _fields(after):
             changed[_STATE] = orjson.dumps(_fields(after))
         return changed
 
-    async def process(self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[PartitionState]:
+    async def process(
+        self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[PartitionState]:
         """Run the four stages; what is new in the tables is taken up here and nowhere else, and never when `silent`.
 
         UnavailableError where the tables lack what the state has taken up.
@@ -89,7 +99,9 @@ class GlassesCore:
             raise late
         policy = self.tables.policies.version(begun.policy_version)
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
-        step, devices = self._stages(fetch.records, begun.devices, policy, known, begun.model_version, poisoned)
+        step, devices = self._stages(
+            fetch.records, begun.devices, policy, known, begun.model_version, poisoned
+        )
         extra["streams"] = _new_streams(step, devices)
         after = replace_state(begun, devices={**begun.devices, **devices}, own=known.own)
         if not silent:
@@ -98,11 +110,20 @@ class GlassesCore:
         records, values = records_of(step, policy, place)
         records += consent_records(step)
         if self._lineage:
-            records += lineage_of(step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp))
+            records += lineage_of(
+                step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)
+            )
         return Outcome(after, records, checkpoint=bool(extra["inputs"]))
 
-    def _stages(self, records: Sequence[Received], devices: Devices, policy: Policy, known: Known, model_version: int,
-                poisoned: Mapping[int, str]) -> tuple[Step, dict[str, DeviceState]]:
+    def _stages(
+        self,
+        records: Sequence[Received],
+        devices: Devices,
+        policy: Policy,
+        known: Known,
+        model_version: int,
+        poisoned: Mapping[int, str],
+    ) -> tuple[Step, dict[str, DeviceState]]:
         serving = self._serving(model_version, policy)
         step, states = zones.run(records, devices, policy, known, poisoned)
         tagged = [output.tagged for output in step.outputs]
@@ -140,8 +161,16 @@ class GlassesCore:
                 extra["inputs"].append(input_row(CONSENT_TAKEUP, "glasses", fetch, consents_text(foreign)))
         return taken
 
-    def _beside(self, after: PartitionState, begun: PartitionState, fetch: Fetch, step: Step, policy: Policy, poisoned: Mapping[int, str],
-                extra: Rows) -> PartitionState:
+    def _beside(
+        self,
+        after: PartitionState,
+        begun: PartitionState,
+        fetch: Fetch,
+        step: Step,
+        policy: Policy,
+        poisoned: Mapping[int, str],
+        extra: Rows,
+    ) -> PartitionState:
         """Let the next policy decide the same fetch, and record what it would decide otherwise; nothing else comes of it."""
         version = self.tables.policies.next
         if not version or version == policy.version:
@@ -158,26 +187,42 @@ class GlassesCore:
 
 
 def _fields(state: PartitionState) -> dict[str, object]:
-    return {"model_version": state.model_version, "policy_version": state.policy_version, "consents_taken": state.consents_taken,
-            "own": own_fields(state.own)}
+    return {
+        "model_version": state.model_version,
+        "policy_version": state.policy_version,
+        "consents_taken": state.consents_taken,
+        "own": own_fields(state.own),
+    }
 
 
 def _adopted(devices: Devices, before: Policy, after: Policy) -> dict[str, DeviceState]:
     """What is remembered of each device, its labels in the words of another policy."""
+
     def label(text: str) -> str:
         return after.adopted(bytes.fromhex(text), before).hex()
 
-    return {name: replace(
-        state, windows={stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()},
-        recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
-        answers=tuple(replace(one, label=label(one.label), query_label=label(one.query_label)) for one in state.answers))
-        for name, state in devices.items()}
+    return {
+        name: replace(
+            state,
+            windows={
+                stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()
+            },
+            recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
+            answers=tuple(
+                replace(one, label=label(one.label), query_label=label(one.query_label))
+                for one in state.answers
+            ),
+        )
+        for name, state in devices.items()
+    }
 
 
 def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
     """Rows of streams that a device had not used before; marks them as known."""
     rows: list[Row] = []
-    used = {(batch.source, batch.stream): batch.kind for batch in (output.tagged.batch for output in step.outputs)}
+    used = {
+        (batch.source, batch.stream): batch.kind for batch in (output.tagged.batch for output in step.outputs)
+    }
     for (source, stream), kind in used.items():
         known = devices[source].known_streams
         if stream not in known:

@@ -13,7 +13,9 @@ NOT_ASKED = "not-asked"
 Key = tuple[str, str, str]
 
 
-def differences(decided: Sequence[Decision], beside: Sequence[Decision], version: str, other: str) -> list[Row]:
+def differences(
+    decided: Sequence[Decision], beside: Sequence[Decision], version: str, other: str
+) -> list[Row]:
     """Rows of table `shadow`: the events about which two policies decide otherwise, as runs that differ in the same way.
 
     Events that both let pass or both keep, by the same verdict and in zones of one name, are no difference.
@@ -23,29 +25,53 @@ def differences(decided: Sequence[Decision], beside: Sequence[Decision], version
     times: dict[tuple[object, ...], int] = {}
     for (key, number), one in _all(mine, theirs):
         here, there = mine.get(key, {}).get(number), theirs.get(key, {}).get(number)
-        if here is not None and there is not None and (here.verdict, here.zone) == (there.verdict, there.zone):
+        if (
+            here is not None
+            and there is not None
+            and (here.verdict, here.zone) == (there.verdict, there.zone)
+        ):
             continue
         how = (*key, *_said(here), *_said(there))
         found.setdefault(how, []).append(number)
         times.setdefault(how, one.t_ns)
-    return [{"source": source, "stream": stream, "first": run.first, "step": run.step, "count": run.count, "t_ns": times[how], "sink": sink,
-             "policy_version": version, "zone": zone, "verdict": verdict, "rule": rule, "next_version": other, "next_zone": next_zone,
-             "next_verdict": next_verdict, "next_rule": next_rule}
-            for how, numbers in found.items()
-            for source, stream, sink, zone, verdict, rule, next_zone, next_verdict, next_rule in [how]
-            for run in consecutive(sorted(numbers))]
+    return [
+        {
+            "source": source,
+            "stream": stream,
+            "first": run.first,
+            "step": run.step,
+            "count": run.count,
+            "t_ns": times[how],
+            "sink": sink,
+            "policy_version": version,
+            "zone": zone,
+            "verdict": verdict,
+            "rule": rule,
+            "next_version": other,
+            "next_zone": next_zone,
+            "next_verdict": next_verdict,
+            "next_rule": next_rule,
+        }
+        for how, numbers in found.items()
+        for source, stream, sink, zone, verdict, rule, next_zone, next_verdict, next_rule in [how]
+        for run in consecutive(sorted(numbers))
+    ]
 
 
 def _unlike(some: Sequence[Decision], others: Sequence[Decision]) -> list[Decision]:
     """Those that the other side has not made in the same words about the same run: the rest need not be looked at event by event."""
     same = {(one.source, one.stream, one.sink, one.run, one.zone, one.verdict) for one in others}
-    return [one for one in some if (one.source, one.stream, one.sink, one.run, one.zone, one.verdict) not in same]
+    return [
+        one for one in some if (one.source, one.stream, one.sink, one.run, one.zone, one.verdict) not in same
+    ]
 
 
 def _by_event(decisions: Iterable[Decision]) -> dict[Key, dict[int, Decision]]:
     found: dict[Key, dict[int, Decision]] = {}
     for decision in decisions:
-        found.setdefault((decision.source, decision.stream, decision.sink), {}).update(dict.fromkeys(decision.run, decision))
+        found.setdefault((decision.source, decision.stream, decision.sink), {}).update(
+            dict.fromkeys(decision.run, decision)
+        )
     return found
 
 

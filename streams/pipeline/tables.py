@@ -16,7 +16,12 @@ from streams.policy.versions import Policies
 from streams.topology import CONSENTS
 
 #: Kinds of recorded inputs. An example order says in which order training read the examples of all partitions.
-MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER = "model-takeup", "policy-takeup", "consent-takeup", "example-order"
+MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER = (
+    "model-takeup",
+    "policy-takeup",
+    "consent-takeup",
+    "example-order",
+)
 #: Stands in an example order for a record that is no example; no event has this id.
 NO_EXAMPLE = "-"
 
@@ -44,7 +49,9 @@ class Tables:
         """Error when consents that a state has taken up have not been read here yet; no record is to blame for that."""
         if self.consents.offset >= taken:
             return None
-        return UnavailableError(f"{CONSENTS} is read up to offset {self.consents.offset} here, not yet up to {taken}; tried again")
+        return UnavailableError(
+            f"{CONSENTS} is read up to offset {self.consents.offset} here, not yet up to {taken}; tried again"
+        )
 
     def fresh(self, taken: int, own: Own) -> tuple[list[Said], Own]:
         """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
@@ -67,12 +74,23 @@ def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
 
     Who takes up a policy for the `first` time at all cannot say when it was switched to: `published_ns` is 0.
     """
-    return {"version": policy.version, "name": policy.name, "text": policy.text,
-            "published_ns": 0 if first else stamp_ns(fetch.records[0])}
+    return {
+        "version": policy.version,
+        "name": policy.name,
+        "text": policy.text,
+        "published_ns": 0 if first else stamp_ns(fetch.records[0]),
+    }
 
 
 def input_row(kind: str, agent: str, fetch: Fetch, value: str) -> Row:
     """Row of a recorded input: from the first record of `fetch` on, `value` was in force."""
     first = fetch.records[0]
-    return {"kind": kind, "agent": agent, "topic": fetch.topic, "partition": fetch.partition, "offset": first.offset, "value": value,
-            "t_ns": stamp_ns(first)}
+    return {
+        "kind": kind,
+        "agent": agent,
+        "topic": fetch.topic,
+        "partition": fetch.partition,
+        "offset": first.offset,
+        "value": value,
+        "t_ns": stamp_ns(first),
+    }

@@ -55,7 +55,9 @@ class TrainingState:
 class TrainingCore:
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
-    def __init__(self, tables: Tables, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES) -> None:
+    def __init__(
+        self, tables: Tables, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES
+    ) -> None:
         self.tables, self.history, self.fit, self.every = tables, history, fit, every
         self.seed, self.evaluation = seed.seed(), seed.evaluation()
 
@@ -70,8 +72,11 @@ class TrainingCore:
         if _STATE not in entries:
             return TrainingState()
         fields = orjson.loads(entries[_STATE])
-        examples = frozenset(format_id(source, stream, number) for source, stream, first, count in fields.pop("examples")
-                             for number in range(first, first + count))
+        examples = frozenset(
+            format_id(source, stream, number)
+            for source, stream, first, count in fields.pop("examples")
+            for number in range(first, first + count)
+        )
         return TrainingState(**fields, examples=examples)
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
@@ -81,11 +86,26 @@ class TrainingCore:
         numbers: dict[tuple[str, str], list[int]] = {}
         for example in map(EventId.parse, after.examples):
             numbers.setdefault((example.source, example.stream), []).append(example.number)
-        runs = [[*stream, one.first, one.count] for stream, some in sorted(numbers.items()) for one in consecutive(sorted(some))]
-        return {_STATE: orjson.dumps({"version": after.version, "admitted": after.admitted, "policy_version": after.policy_version,
-                                      "consents_taken": after.consents_taken, "examples": runs})}
+        runs = [
+            [*stream, one.first, one.count]
+            for stream, some in sorted(numbers.items())
+            for one in consecutive(sorted(some))
+        ]
+        return {
+            _STATE: orjson.dumps(
+                {
+                    "version": after.version,
+                    "admitted": after.admitted,
+                    "policy_version": after.policy_version,
+                    "consents_taken": after.consents_taken,
+                    "examples": runs,
+                }
+            )
+        }
 
-    async def process(self, state: TrainingState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[TrainingState]:
+    async def process(
+        self, state: TrainingState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[TrainingState]:
         """Gate a fetch's examples; the run that the N-th admitted example triggers joins this fetch's transaction.
 
         Partitions commit their examples by chance in one order or another, and that decides which version learns from which:
@@ -97,7 +117,10 @@ class TrainingCore:
             state = self._take_up(state, fetch, extra)
         if late := self.tables.behind(state.consents_taken):
             raise late
-        if not {gate.labelled_under(record) for record in fetch.records} <= self.tables.policies.versions.keys():
+        if (
+            not {gate.labelled_under(record) for record in fetch.records}
+            <= self.tables.policies.versions.keys()
+        ):
             await self.tables.refresh()
         begun, policy = state, self.tables.policies.version(state.policy_version)
         known = Known(self.tables.consents, state.consents_taken, {})
@@ -123,7 +146,11 @@ class TrainingCore:
         place, stamp = (fetch.topic, 0), stamp_ns(fetch.records[-1]) // 1_000_000
         records, values = records_of(step, policy, place)
         records += lineage_of(step, values, policy, place, extra, (b"training/0", stamp))
-        return Outcome(state, [*records, *pointers], checkpoint=len(extra["inputs"]) > 1 or state.version != begun.version)
+        return Outcome(
+            state,
+            [*records, *pointers],
+            checkpoint=len(extra["inputs"]) > 1 or state.version != begun.version,
+        )
 
     def _label(self, label: bytes, version: str, policy: Policy) -> bytes:
         return self.tables.label(label, version, policy) if version in self.tables.policies.versions else b""
@@ -142,8 +169,16 @@ class TrainingCore:
             extra["inputs"].append(input_row(CONSENT_TAKEUP, "training", fetch, consents_text(said)))
         return taken
 
-    async def _run(self, state: TrainingState, trigger: Received, policy: Policy, known: Known, step: Step, extra: Rows,
-                   pointers: list[Outgoing]) -> TrainingState:
+    async def _run(
+        self,
+        state: TrainingState,
+        trigger: Received,
+        policy: Policy,
+        known: Known,
+        step: Step,
+        extra: Rows,
+        pointers: list[Outgoing],
+    ) -> TrainingState:
         """Make a version of all that the gate admits at the time of the trigger; what it judges otherwise than before gets a decision."""
         try:
             history = await self.history(trigger.offset)
@@ -151,7 +186,9 @@ class TrainingCore:
             raise
         except Exception as error:
             # Whatever keeps the topic from being read, no example is to blame for it.
-            raise UnavailableError(f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again") from error
+            raise UnavailableError(
+                f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again"
+            ) from error
         now_ns = gate.read(trigger)[0].t0_ns
         candidates = []
         for record in history:
@@ -159,9 +196,13 @@ class TrainingCore:
                 candidates.append(gate.judge(record, policy, self._label, known, now_ns))
             except MalformedError:
                 continue
-        step.decisions += [one.decision for one in candidates if one.admitted is not (one.id in state.examples)]
+        step.decisions += [
+            one.decision for one in candidates if one.admitted is not (one.id in state.examples)
+        ]
         fitted = await self.fit(run.pairs_of(self.seed, candidates), self.evaluation.pairs)
-        made = run.make_version(state.version, fitted, run.manifest_of(self.seed, candidates), candidates, policy, now_ns)
+        made = run.make_version(
+            state.version, fitted, run.manifest_of(self.seed, candidates), candidates, policy, now_ns
+        )
         pointers += add_version(made, policy, step, extra, EventId.parse(candidates[-1].id), trigger.offset)
         return replace(state, examples=frozenset(one.id for one in candidates if one.admitted))
 
@@ -175,5 +216,15 @@ def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
 
 def _malformed(record: Received, reason: str) -> Reject:
     value = record.value or b""
-    return Reject(reason, "malformed", "training", record.offset, (record.key or b"")[:KEY_BYTES_MAX], len(value), digest(value),
-                  value[:REJECTED_BYTES_MAX], zone="malformed", t_ns=stamp_ns(record))
+    return Reject(
+        reason,
+        "malformed",
+        "training",
+        record.offset,
+        (record.key or b"")[:KEY_BYTES_MAX],
+        len(value),
+        digest(value),
+        value[:REJECTED_BYTES_MAX],
+        zone="malformed",
+        t_ns=stamp_ns(record),
+    )

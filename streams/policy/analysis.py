@@ -25,7 +25,10 @@ _STREAM = "stream"
 
 def combinations_of(conditions: Sequence[Condition], names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Every combination of some attributes that these conditions can tell apart."""
-    yield from (dict(zip(names, values, strict=True)) for values in product(*(_values(conditions, name) for name in names)))
+    yield from (
+        dict(zip(names, values, strict=True))
+        for values in product(*(_values(conditions, name) for name in names))
+    )
 
 
 def _values(conditions: Sequence[Condition], name: str) -> Sequence[Any]:
@@ -42,35 +45,50 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
     """
     for zone in zones:
         try:
-            holds = [zone.condition.holds(facts) for facts in combinations_of([zone.condition], zone.condition.names)]
+            holds = [
+                zone.condition.holds(facts)
+                for facts in combinations_of([zone.condition], zone.condition.names)
+            ]
         except TypeError as error:
             raise sources[zone.name].wrong(zone.condition.text, f"does not type-check: {error}") from None
         if not any(holds):
             raise sources[zone.name].wrong(
-                zone.condition.text, f"can never hold, so nothing comes into the zone {zone.name}; change it or take the zone out")
+                zone.condition.text,
+                f"can never hold, so nothing comes into the zone {zone.name}; change it or take the zone out",
+            )
     for _, equals in groupby(zones, key=lambda zone: zone.rank):
         for one, other in combinations(equals, 2):
             names = tuple(dict.fromkeys(one.condition.names + other.condition.names))
             for facts in combinations_of([one.condition, other.condition], names):
                 if one.condition.holds(facts) and other.condition.holds(facts):
                     raise sources[other.name].wrong(
-                        other.name, f"has rank {one.rank} like the zone '{one.name}', and both take an event with {said(facts)}; give one "
-                        "of them a rank of its own")
+                        other.name,
+                        f"has rank {one.rank} like the zone '{one.name}', and both take an event with {said(facts)}; give one "
+                        "of them a rank of its own",
+                    )
     for at, zone in enumerate(zones):
         if not _ever_takes(zone, zones[:at]):
             raise sources[zone.name].wrong(
-                zone.condition.text, f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name}; raise "
-                "its rank, or take it out")
+                zone.condition.text,
+                f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name}; raise "
+                "its rank, or take it out",
+            )
 
 
 def _ever_takes(zone: Zone, higher: Sequence[Zone]) -> bool:
     """Whether there is a combination that the zone takes and no zone of higher rank does."""
     own = zone.condition.names
     conditions = [zone.condition, *(other.condition for other in higher)]
-    rest = [name for name in DOMAINS if name not in own and any(name in condition.names for condition in conditions)]
+    rest = [
+        name
+        for name in DOMAINS
+        if name not in own and any(name in condition.names for condition in conditions)
+    ]
     for facts in combinations_of(conditions, own):
-        if zone.condition.holds(facts) and any(not any(other.condition.holds({**facts, **more}) for other in higher)
-                                               for more in combinations_of(conditions, rest)):
+        if zone.condition.holds(facts) and any(
+            not any(other.condition.holds({**facts, **more}) for other in higher)
+            for more in combinations_of(conditions, rest)
+        ):
             return True
     return False
 
@@ -92,8 +110,11 @@ def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
             except TypeError as error:
                 raise source.wrong(condition.text, f"does not type-check: {error}") from None
             if condition is when and not any(held):
-                raise source.wrong(condition.text, f"holds for no label that this policy can give, so the requirement {requirement.name} "
-                                   "asks for nothing; change it or take it out")
+                raise source.wrong(
+                    condition.text,
+                    f"holds for no label that this policy can give, so the requirement {requirement.name} "
+                    "asks for nothing; change it or take it out",
+                )
 
 
 def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -101,19 +122,28 @@ def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> lis
     if not condition.by_membership:
         return [dict(one) for one in facts]
     words = set(condition.literals)
-    found = (tuple(tuple(word for word in value if word in words) if isinstance(value, tuple) else value for value in one.values())
-             for one in facts)
+    found = (
+        tuple(
+            tuple(word for word in value if word in words) if isinstance(value, tuple) else value
+            for value in one.values()
+        )
+        for one in facts
+    )
     return [dict(zip(condition.names, values, strict=True)) for values in dict.fromkeys(found)]
 
 
 def _label_facts(policy: Policy) -> list[dict[str, Any]]:
     """Facts of the labels that captured events can have, of the joins of two of them and of all: what derived events come to."""
     singles = dict.fromkeys(policy.labels.values())
-    pairs = (lattice.join((one, other)) for (_, one), (_, other) in combinations(_zone_labels(policy).items(), 2))
+    pairs = (
+        lattice.join((one, other)) for (_, one), (_, other) in combinations(_zone_labels(policy).items(), 2)
+    )
     labels = dict.fromkeys([*singles, *pairs, lattice.join([*singles, *policy.derived.values()])])
     sink = next(iter(policy.sinks.values()))
-    return [*(policy.facts(policy.zones[0].name, packed, sink) for packed in labels),
-            *(policy.facts(zone, packed, sink) for zone, packed in _zone_labels(policy).items())]
+    return [
+        *(policy.facts(policy.zones[0].name, packed, sink) for packed in labels),
+        *(policy.facts(zone, packed, sink) for zone, packed in _zone_labels(policy).items()),
+    ]
 
 
 def _zone_labels(policy: Policy) -> dict[str, bytes]:
@@ -132,8 +162,9 @@ def _sink_facts(policy: Policy) -> list[dict[str, Any]]:
 _OF_SINK = frozenset({"sink", "purpose", "region", "risk", "run_by", "trained_on"})
 
 
-def _distinct(names: Sequence[str], label_facts: Sequence[Mapping[str, Any]],
-              sink_facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _distinct(
+    names: Sequence[str], label_facts: Sequence[Mapping[str, Any]], sink_facts: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Distinct combinations of the named facts, over all labels and all sinks."""
     own = [name for name in names if name not in _OF_SINK]
     theirs = [name for name in names if name in _OF_SINK]
@@ -145,4 +176,7 @@ def _distinct(names: Sequence[str], label_facts: Sequence[Mapping[str, Any]],
 
 def said(facts: Mapping[str, Any]) -> str:
     """A combination for a person."""
-    return ", ".join(f"{name} = {str(value).lower() if isinstance(value, bool) else value}" for name, value in facts.items())
+    return ", ".join(
+        f"{name} = {str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in facts.items()
+    )

@@ -44,16 +44,23 @@ class Attributes(NamedTuple):
         said = dict(pair.partition("=")[::2] for pair in text.split())
         if tuple(said) != cls._fields:
             raise ValueError(f"attributes: found others, expected {', '.join(cls._fields)}")
-        values: dict[str, Any] = {name: _TRUTH.get(value, value) if name in _FLAGS else value for name, value in said.items()}
+        values: dict[str, Any] = {
+            name: _TRUTH.get(value, value) if name in _FLAGS else value for name, value in said.items()
+        }
         return cls(**values)
 
 
 #: Every value that an attribute can have; of `stream`, which is the device's word, only that there are others.
 DOMAINS: Mapping[str, Sequence[Any]] = {
-    "kind": sorted(kind.name for kind in KINDS.values() if kind.captured), "stream": ("another",),
-    **{name: (False, True) if isinstance(allowed, type) else sorted(allowed) for name, allowed in CONTEXT_VALUES.items()
-       if allowed is not int},
-    "consent_given": (False, True)}
+    "kind": sorted(kind.name for kind in KINDS.values() if kind.captured),
+    "stream": ("another",),
+    **{
+        name: (False, True) if isinstance(allowed, type) else sorted(allowed)
+        for name, allowed in CONTEXT_VALUES.items()
+        if allowed is not int
+    },
+    "consent_given": (False, True),
+}
 if tuple(DOMAINS) != Attributes._fields:
     raise AssertionError("every attribute has a domain, in the order of the fields")
 _TRUTH = {"true": True, "false": False}
@@ -67,8 +74,16 @@ def _text(attributes: Attributes) -> str:
 
 def attributes_of(kind: str, stream: str, context: Context, consent: Consent) -> Attributes:
     """Attributes of events of a kind and stream in one context, whose consent stands as it does."""
-    return Attributes(kind, stream.partition("~")[0], context.place, context.people_near, context.minor_near,
-                      context.capture_light, context.worn, consent.given)
+    return Attributes(
+        kind,
+        stream.partition("~")[0],
+        context.place,
+        context.people_near,
+        context.minor_near,
+        context.capture_light,
+        context.worn,
+        consent.given,
+    )
 
 
 def known_words(names: Sequence[str]) -> list[str]:

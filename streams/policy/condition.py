@@ -63,4 +63,8 @@ def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -
     named = {word for condition in naming for word in condition.literals}
     rest = [value for value in domain if value not in named]
     # A truth value is never named by a word.
-    return list(domain) if isinstance(domain[0], bool) else [value for value in domain if value in named] + rest[:1]
+    return (
+        list(domain)
+        if isinstance(domain[0], bool)
+        else [value for value in domain if value in named] + rest[:1]
+    )

@@ -41,7 +41,9 @@ def every_combination() -> Iterable[Attributes]:
     names = [name for name in DOMAINS if name not in {"kind", "stream"}]
     for kind in DOMAINS["kind"]:
         for values in product(*(DOMAINS[name] for name in names)):
-            yield Attributes(kind=kind, stream=kind.replace("_", "-"), **dict(zip(names, values, strict=True)))
+            yield Attributes(
+                kind=kind, stream=kind.replace("_", "-"), **dict(zip(names, values, strict=True))
+            )
 
 
 def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
@@ -53,11 +55,23 @@ def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
         count += 1
         before, after = old.tag(attributes), new.tag(attributes)
         if before.zone != after.zone:
-            _add(zones, Change("", before.zone, after.zone, "", "", after.rule), 1, attributes.kind, attributes.text())
+            _add(
+                zones,
+                Change("", before.zone, after.zone, "", "", after.rule),
+                1,
+                attributes.kind,
+                attributes.text(),
+            )
         for sink in dict.fromkeys((*old.sinks, *new.sinks)):
             said, rule = _verdict(old, attributes, sink), _verdict(new, attributes, sink)
             if said[0] != rule[0]:
-                _add(flows, Change(sink, before.zone, after.zone, said[0], rule[0], rule[1]), 1, attributes.kind, attributes.text())
+                _add(
+                    flows,
+                    Change(sink, before.zone, after.zone, said[0], rule[0], rule[1]),
+                    1,
+                    attributes.kind,
+                    attributes.text(),
+                )
     return count, zones, flows
 
 
@@ -84,7 +98,9 @@ def over_decisions(rows: Iterable[Mapping[str, Any]], policies: Policies, new: P
             moved = {**row, "label": label.hex()}
         now = again(new, moved)
         if (now["zone"], now["verdict"]) != (row["zone"], row["verdict"]):
-            change = Change(row["sink"], row["zone"], now["zone"], row["verdict"], now["verdict"], now["rule"])
+            change = Change(
+                row["sink"], row["zone"], now["zone"], row["verdict"], now["verdict"], now["rule"]
+            )
             _add(groups, change, row["events"], row["kind"], row["attributes"] or "derived")
     return count, groups
 
@@ -97,14 +113,27 @@ def over_runs(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, 
         was = mine.get((sink, source, stream, number), ("", "not-asked", ""))
         now = theirs.get((sink, source, stream, number), ("", "not-asked", ""))
         if was[:2] != now[:2]:
-            _add(groups, Change(sink, was[0], now[0], was[1], now[1], now[2]), 1, stream.partition("~")[0], f"{source}/{stream}/{number}")
+            _add(
+                groups,
+                Change(sink, was[0], now[0], was[1], now[1], now[2]),
+                1,
+                stream.partition("~")[0],
+                f"{source}/{stream}/{number}",
+            )
         del here
     return len(mine), groups
 
 
 def _by_event(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, int], tuple[str, str, str]]:
-    return {(row["sink"], row["source"], row["stream"], row["first"] + at * row["step"]): (row["zone"], row["verdict"], row["rule"])
-            for row in rows for at in range(row["count"])}
+    return {
+        (row["sink"], row["source"], row["stream"], row["first"] + at * row["step"]): (
+            row["zone"],
+            row["verdict"],
+            row["rule"],
+        )
+        for row in rows
+        for at in range(row["count"])
+    }
 
 
 def _add(groups: Groups, change: Change, count: int, kind: str, example: str) -> None:

@@ -16,7 +16,13 @@ from streams.policy.source import Source
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 #: What an example does not say about its event.
-_OTHERWISE: Mapping[str, Any] = {"place": "home", "people_near": "nobody", "minor_near": False, "capture_light": False, "worn": True}
+_OTHERWISE: Mapping[str, Any] = {
+    "place": "home",
+    "people_near": "nobody",
+    "minor_near": False,
+    "capture_light": False,
+    "worn": True,
+}
 
 
 class Outcome(Struct, frozen=True):
@@ -26,20 +32,35 @@ class Outcome(Struct, frozen=True):
     differences: tuple[tuple[str, str, str], ...]
 
 
-def examples_of(tables: Sequence[tuple[Source, Mapping[str, Any]]], zones: Collection[str],
-                sinks: Mapping[str, Sink]) -> tuple[Example, ...]:
+def examples_of(
+    tables: Sequence[tuple[Source, Mapping[str, Any]]], zones: Collection[str], sinks: Mapping[str, Sink]
+) -> tuple[Example, ...]:
     """Read the `[[tests]]` of a policy; InputError where one names what does not exist."""
-    return tuple(_example(source, fields, number, zones, sinks) for number, (source, fields) in enumerate(tables))
+    return tuple(
+        _example(source, fields, number, zones, sinks) for number, (source, fields) in enumerate(tables)
+    )
 
 
-def _example(source: Source, fields: Mapping[str, Any], number: int, zones: Collection[str], sinks: Mapping[str, Sink]) -> Example:
-    source.table(fields, {"event": dict, "zone": str, "consent": str, **dict.fromkeys(VERDICTS, list)}, f"test {number + 1}",
-                 optional=("consent", *VERDICTS))
+def _example(
+    source: Source, fields: Mapping[str, Any], number: int, zones: Collection[str], sinks: Mapping[str, Sink]
+) -> Example:
+    source.table(
+        fields,
+        {"event": dict, "zone": str, "consent": str, **dict.fromkeys(VERDICTS, list)},
+        f"test {number + 1}",
+        optional=("consent", *VERDICTS),
+    )
     event = fields["event"]
-    source.check(event, [name for name in DOMAINS if name != "consent_given"], "is not an attribute that an example may give")
+    source.check(
+        event,
+        [name for name in DOMAINS if name != "consent_given"],
+        "is not an attribute that an example may give",
+    )
     for name, value in event.items():
         if name != "stream" and value not in DOMAINS[name]:
-            raise source.wrong(str(value), f"is not a value that {name} can have", [str(one) for one in DOMAINS[name]])
+            raise source.wrong(
+                str(value), f"is not a value that {name} can have", [str(one) for one in DOMAINS[name]]
+            )
     if "kind" not in event:
         raise source.wrong("event", f"of test {number + 1} lacks its kind")
     source.check([fields["zone"]], [*zones, UNCONFIGURED], "is not a zone")
@@ -64,5 +85,11 @@ def _run(policy: Policy, example: Example) -> Outcome:
     found = [("zone", example.zone, tag.zone)]
     for sink, verdict in example.verdicts.items():
         unconfigured = tag.zone == UNCONFIGURED or not tag.label
-        found.append((sink, verdict, UNCONFIGURED if unconfigured else policy.flow(tag.zone, tag.label, sink, consent).verdict))
+        found.append(
+            (
+                sink,
+                verdict,
+                UNCONFIGURED if unconfigured else policy.flow(tag.zone, tag.label, sink, consent).verdict,
+            )
+        )
     return Outcome(example, tuple(one for one in found if one[1] != one[2]))

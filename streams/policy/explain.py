@@ -21,8 +21,14 @@ def explain(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
     zone = policy.zones_by_name.get(row["zone"])
     sink = policy.sinks.get(row["sink"])
     said: dict[str, Any] = {
-        "sink": row["sink"], "verdict": row["verdict"], "passed": row["passed"], "mode": row["mode"], "purpose": row["purpose"],
-        "rule": row["rule"], "zone": row["zone"]}
+        "sink": row["sink"],
+        "verdict": row["verdict"],
+        "passed": row["passed"],
+        "mode": row["mode"],
+        "purpose": row["purpose"],
+        "rule": row["rule"],
+        "zone": row["zone"],
+    }
     if zone is not None:
         said |= {"condition": zone.condition.text, "because": zone.reason}
     if row["attributes"]:
@@ -30,14 +36,21 @@ def explain(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
         named = zone.condition.names if zone is not None else policy.named
         said["matched"] = {name: getattr(attributes, name) for name in named}
     else:
-        said["matched"] = "nothing: a derived event has the highest zone of its parents, and the join of their labels"
+        said["matched"] = (
+            "nothing: a derived event has the highest zone of its parents, and the join of their labels"
+        )
     said["consent"] = row["consent_state"] or "no one person's data"
     said["policy"] = f"{policy.name} {policy.version}"
     said["sink_is"] = sink.about if sink is not None else "not declared"
-    requirement = next((one for one in policy.requirements if row["rule"] == f"requirements.{one.name}"), None)
+    requirement = next(
+        (one for one in policy.requirements if row["rule"] == f"requirements.{one.name}"), None
+    )
     if requirement is not None:
-        said["requirement"] = {"about": requirement.about, "when": requirement.when.text if requirement.when else "always",
-                               "require": requirement.require.text}
+        said["requirement"] = {
+            "about": requirement.about,
+            "when": requirement.when.text if requirement.when else "always",
+            "require": requirement.require.text,
+        }
     label = bytes.fromhex(row["label"])
     said["label"] = policy.describe(label) if label else {}
     said["would_change_it"] = [*_other_attributes(policy, row), *_remedies(policy, row)]
@@ -62,7 +75,9 @@ def _other_attributes(policy: Policy, row: Mapping[str, Any]) -> list[str]:
             now = again(policy, {**row, "attributes": other.text(), "consent_state": state})
             shown = str(value).lower() if isinstance(value, bool) else value
             if now["verdict"] != row["verdict"]:
-                verdicts.append(f"with {name} = {shown}: {now['verdict']}, in zone {now['zone']} ({now['rule']})")
+                verdicts.append(
+                    f"with {name} = {shown}: {now['verdict']}, in zone {now['zone']} ({now['rule']})"
+                )
             elif now["zone"] != row["zone"]:
                 zones.append(f"with {name} = {shown}: zone {now['zone']}, and {now['verdict']} all the same")
     return (verdicts + zones)[:CHANGES_MAX]
@@ -74,12 +89,20 @@ def _remedies(policy: Policy, row: Mapping[str, Any]) -> list[str]:
     if row["verdict"] == "allow":
         return []
     if row["verdict"] == "unconfigured":
-        return ["label: a zone of the policy whose condition takes these attributes, a label for the kind, or a sink of this name"]
+        return [
+            "label: a zone of the policy whose condition takes these attributes, a label for the kind, or a sink of this name"
+        ]
     if rule.startswith("consent:"):
-        return [f"consent: the wearer agrees to {row['purpose']} under a new record; it counts for what is captured from then on"]
+        return [
+            f"consent: the wearer agrees to {row['purpose']} under a new record; it counts for what is captured from then on"
+        ]
     if rule.startswith("retention:"):
-        return ["nothing: its time is over; a longer retention class counts for what is captured from then on"]
+        return [
+            "nothing: its time is over; a longer retention class counts for what is captured from then on"
+        ]
     named = ", ".join(policy.declassifiers) or "none so far"
-    return [f"label the sink: change what {sink} is for or may receive, if that is what it does",
-            f"block: leave it as it is, and keep such data from {sink}",
-            f"declassify: a registered declassifier (in this policy: {named}) whose evidence shows that the sensitive part does not arrive"]
+    return [
+        f"label the sink: change what {sink} is for or may receive, if that is what it does",
+        f"block: leave it as it is, and keep such data from {sink}",
+        f"declassify: a registered declassifier (in this policy: {named}) whose evidence shows that the sensitive part does not arrive",
+    ]

@@ -16,8 +16,11 @@ from streams.topology import TRAINING_RUN
 def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
     """Decide whether a tagged run may cross into `sink` at `at_ns`; no zone or no label is unconfigured, which passes in no mode."""
     flow = policy.decision(tagged, sink)
-    if flow.verdict == "allow" and at_ns - tagged.batch.t0_ns >= policy.shortest_ns and at_ns >= policy.expires_ns(
-            tagged.label, tagged.batch.t0_ns):
+    if (
+        flow.verdict == "allow"
+        and at_ns - tagged.batch.t0_ns >= policy.shortest_ns
+        and at_ns >= policy.expires_ns(tagged.label, tagged.batch.t0_ns)
+    ):
         return Flow("deny", flow.mode == "logging", "retention: it is over", flow.mode, flow.purpose)
     return flow
 
@@ -41,9 +44,25 @@ def at_gate(policy: Policy, tagged: Tagged, at_ns: int) -> Flow:
 def decision_of(tagged: Tagged, sink: str, flow: Flow, at_ns: int) -> Decision:
     """Record of one decision, with all that it takes to decide it again."""
     batch = tagged.batch
-    return Decision(batch.source, batch.stream, batch.run, batch.t0_ns, sink, flow.purpose, flow.verdict, flow.passed, flow.mode,
-                    tagged.zone, tagged.label, flow.rule, tagged.attributes, tagged.consent_number, consent_text(tagged.consent),
-                    batch.wearer_id, at_ns if at_ns != batch.t0_ns else 0)
+    return Decision(
+        batch.source,
+        batch.stream,
+        batch.run,
+        batch.t0_ns,
+        sink,
+        flow.purpose,
+        flow.verdict,
+        flow.passed,
+        flow.mode,
+        tagged.zone,
+        tagged.label,
+        flow.rule,
+        tagged.attributes,
+        tagged.consent_number,
+        consent_text(tagged.consent),
+        batch.wearer_id,
+        at_ns if at_ns != batch.t0_ns else 0,
+    )
 
 
 def consent_text(consent: Consent | None) -> str:
@@ -82,8 +101,16 @@ class Stretch:
         batch, begun = tagged.batch, self._begun
         run = batch.run
         late = at_ns - batch.t0_ns >= self._policy.shortest_ns
-        if (begun is None or run.first != self._next or late or begun.label != tagged.label or begun.attributes != tagged.attributes
-                or begun.zone != tagged.zone or begun.consent_number != tagged.consent_number or begun.consent != tagged.consent):
+        if (
+            begun is None
+            or run.first != self._next
+            or late
+            or begun.label != tagged.label
+            or begun.attributes != tagged.attributes
+            or begun.zone != tagged.zone
+            or begun.consent_number != tagged.consent_number
+            or begun.consent != tagged.consent
+        ):
             self.close()
             self._begun, self._at_ns = tagged, at_ns if late else batch.t0_ns
             flows = (flow_of(self._policy, tagged, sink, self._at_ns) for sink in self._sinks)
@@ -95,6 +122,8 @@ class Stretch:
         """Record the decisions of what has been taken, for every sink up to the one that refused."""
         if self._begun is not None:
             batch = self._begun.batch
-            whole = replace(self._begun, batch=replace(batch, run=Run(batch.run.first, 1, self._next - batch.run.first)))
+            whole = replace(
+                self._begun, batch=replace(batch, run=Run(batch.run.first, 1, self._next - batch.run.first))
+            )
             decide(whole, self._sinks, self._policy, self._step, self._at_ns)
             self._begun = None

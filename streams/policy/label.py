@@ -17,14 +17,30 @@ from numpy.typing import NDArray
 
 from streams.limits import LABEL_BYTES
 
-LABEL = np.dtype([("categories", "<u8"), ("purposes", "<u2"), ("obligations", "<u2"),
-                  ("subjects", "u1"), ("regions", "u1"), ("retention", "u1"), ("nature", "u1")])
+LABEL = np.dtype(
+    [
+        ("categories", "<u8"),
+        ("purposes", "<u2"),
+        ("obligations", "<u2"),
+        ("subjects", "u1"),
+        ("regions", "u1"),
+        ("retention", "u1"),
+        ("nature", "u1"),
+    ]
+)
 if LABEL.itemsize != LABEL_BYTES:
     raise AssertionError("a packed label has the size that its readers expect")
 #: From the least to the most derived (DPV: ProvidedPersonalData, Observed..., Derived..., Inferred...).
 NATURES = ("provided", "observed", "derived", "inferred")
 #: How many words each closed vocabulary can hold.
-CAPACITY = {"categories": 64, "purposes": 16, "obligations": 16, "subjects": 8, "regions": 8, "retention": 256}
+CAPACITY = {
+    "categories": 64,
+    "purposes": 16,
+    "obligations": 16,
+    "subjects": 8,
+    "regions": 8,
+    "retention": 256,
+}
 
 _UNITE = ("categories", "subjects", "obligations")
 _INTERSECT = ("purposes", "regions")
@@ -32,9 +48,20 @@ _INTERSECT = ("purposes", "regions")
 Labels = NDArray[Any]
 
 
-def pack(*, categories: int, purposes: int, obligations: int, subjects: int, regions: int, retention: int, nature: int) -> bytes:
+def pack(
+    *,
+    categories: int,
+    purposes: int,
+    obligations: int,
+    subjects: int,
+    regions: int,
+    retention: int,
+    nature: int,
+) -> bytes:
     """Bytes of one label; masks by vocabulary position, `retention` by position (0 the shortest), `nature` in `NATURES`."""
-    return np.array([(categories, purposes, obligations, subjects, regions, retention, nature)], dtype=LABEL).tobytes()
+    return np.array(
+        [(categories, purposes, obligations, subjects, regions, retention, nature)], dtype=LABEL
+    ).tobytes()
 
 
 def unpack(packed: Iterable[bytes]) -> Labels:

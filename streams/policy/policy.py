@@ -111,8 +111,11 @@ class Policy:
             rule = "zones: a parent's is none of this policy's" if tagged.rule == JOIN_RULE else tagged.rule
             return Flow("unconfigured", False, rule, "enforcing", "")
         if not tagged.label:
-            rule = "label: a parent's cannot be said in this policy's words" if tagged.rule == JOIN_RULE else (
-                f"kinds: the policy says nothing about {tagged.batch.kind}")
+            rule = (
+                "label: a parent's cannot be said in this policy's words"
+                if tagged.rule == JOIN_RULE
+                else (f"kinds: the policy says nothing about {tagged.batch.kind}")
+            )
             return Flow("unconfigured", False, rule, "enforcing", "")
         return self.flow(tagged.zone, tagged.label, sink, tagged.consent)
 
@@ -143,11 +146,21 @@ class Policy:
         found, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
         purpose = found.purpose if found is not None else ""
         if found is None or owner is None:
-            return Flow("unconfigured", False, f"no sink {sink}" if found is None else f"no zone {zone}", "enforcing", purpose)
+            return Flow(
+                "unconfigured",
+                False,
+                f"no sink {sink}" if found is None else f"no zone {zone}",
+                "enforcing",
+                purpose,
+            )
         if len(packed) != LABEL_BYTES:
             return Flow("unconfigured", False, "no label that this policy can read", "enforcing", purpose)
         mode = "enforcing" if found.always_enforced else owner.mode
-        rule = self._against(found, packed) or self._consent(owner, found, consent) or self._required(zone, packed, found)
+        rule = (
+            self._against(found, packed)
+            or self._consent(owner, found, consent)
+            or self._required(zone, packed, found)
+        )
         if rule:
             return Flow("deny", mode == "logging", rule, mode, purpose)
         return Flow("allow", True, f"sinks.{sink}", mode, purpose)
@@ -158,9 +171,11 @@ class Policy:
         for name, word in (("purposes", sink.purpose), ("regions", sink.region)):
             if not int(value[name]) & vocabulary.mask(name, (word,)):
                 return f"sinks.{sink.name}: {name[:-1]} {word} is not permitted"
-        for name, taken, says in (("categories", sink.receives, "may not receive"),
-                                  ("subjects", sink.subjects, "may not receive data about"),
-                                  ("obligations", sink.honours, "does not honour")):
+        for name, taken, says in (
+            ("categories", sink.receives, "may not receive"),
+            ("subjects", sink.subjects, "may not receive data about"),
+            ("obligations", sink.honours, "does not honour"),
+        ):
             odd = int(value[name]) & ~taken
             if odd:
                 return f"sinks.{sink.name}: {says} {', '.join(vocabulary.words(name, odd))}"
@@ -182,9 +197,18 @@ class Policy:
     def facts(self, zone: str, packed: bytes, sink: Sink) -> dict[str, Any]:
         """What a requirement's conditions may look at (`streams.policy.rules.FLOW_FACTS`)."""
         vocabulary = self.vocabulary
-        return {"zone": zone, **vocabulary.says(packed), "retention_days": vocabulary.retention_days[vocabulary.retention(packed)],
-                "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])], "sink": sink.name, "purpose": sink.purpose,
-                "region": sink.region, "risk": sink.risk, "run_by": sink.run_by, "trained_on": sink.trained_on}
+        return {
+            "zone": zone,
+            **vocabulary.says(packed),
+            "retention_days": vocabulary.retention_days[vocabulary.retention(packed)],
+            "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])],
+            "sink": sink.name,
+            "purpose": sink.purpose,
+            "region": sink.region,
+            "risk": sink.risk,
+            "run_by": sink.run_by,
+            "trained_on": sink.trained_on,
+        }
 
     def _adopted(self, packed: bytes, before: Policy) -> bytes:
         """A label that another policy gave, in this one's words; empty where that would loosen it (see `vocabulary.translate`)."""
@@ -198,9 +222,11 @@ class Policy:
         """A label in the policy's own words, component by component."""
         says = self.vocabulary.says(packed)
         days = self.vocabulary.retention(packed)
-        return {**{name: ", ".join(says[name]) or "none" for name in LISTS},
-                "retention": f"{days} ({self.vocabulary.retention_days[days]} days)",
-                "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])]}
+        return {
+            **{name: ", ".join(says[name]) or "none" for name in LISTS},
+            "retention": f"{days} ({self.vocabulary.retention_days[days]} days)",
+            "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])],
+        }
 
     def permits(self, packed: bytes, purposes: int) -> bool:
         """Whether a label permits every purpose of the mask."""

@@ -41,7 +41,9 @@ class Policies:
         """Policy by version; InputError when the store does not hold it."""
         if version not in self._read:
             if version not in self._texts:
-                raise InputError(f"policy {version}: found no text in the store, expected that of every policy that decided")
+                raise InputError(
+                    f"policy {version}: found no text in the store, expected that of every policy that decided"
+                )
             self._read[version] = parse(self._texts[version], f"policy {version} of the store")
         return self._read[version]
 
@@ -66,8 +68,15 @@ def again(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
     # The licensed seed is no one person's, and has no consent to ask for.
     decide = at_gate if row["sink"] == TRAINING_RUN and tagged.consent is not None else None
     flow = decide(policy, tagged, at_ns) if decide else flow_of(policy, tagged, row["sink"], at_ns)
-    return {"zone": tagged.zone, "label": tagged.label.hex(), "verdict": flow.verdict, "passed": flow.passed, "mode": flow.mode,
-            "rule": flow.rule, "purpose": flow.purpose}
+    return {
+        "zone": tagged.zone,
+        "label": tagged.label.hex(),
+        "verdict": flow.verdict,
+        "passed": flow.passed,
+        "mode": flow.mode,
+        "rule": flow.rule,
+        "purpose": flow.purpose,
+    }
 
 
 def recheck(rows: Iterable[Mapping[str, Any]], policies: Policies) -> Iterator[Difference]:

@@ -11,12 +11,21 @@ from streams.policy.condition import Condition
 
 #: What a requirement's conditions may look at, and what each is.
 FLOW_FACTS: Mapping[str, str] = {
-    "zone": "name of the zone of the data", "categories": "list of what the data is", "subjects": "list of whom it is about",
-    "purposes": "list of what it may be used for", "regions": "list of where it may be", "obligations": "list of what is owed with it",
-    "retention_days": "how long it may be kept", "nature": "provided, observed, derived or inferred",
-    "sink": "name of the sink", "purpose": "what the sink uses it for", "region": "where the sink is",
-    "risk": "low, medium or high", "run_by": "who runs what is behind the sink",
-    "trained_on": "whose data trained the model behind the sink"}
+    "zone": "name of the zone of the data",
+    "categories": "list of what the data is",
+    "subjects": "list of whom it is about",
+    "purposes": "list of what it may be used for",
+    "regions": "list of where it may be",
+    "obligations": "list of what is owed with it",
+    "retention_days": "how long it may be kept",
+    "nature": "provided, observed, derived or inferred",
+    "sink": "name of the sink",
+    "purpose": "what the sink uses it for",
+    "region": "where the sink is",
+    "risk": "low, medium or high",
+    "run_by": "who runs what is behind the sink",
+    "trained_on": "whose data trained the model behind the sink",
+}
 RISKS = ("low", "medium", "high")
 RUN_BY = ("wearer", "company", "vendor")
 TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")

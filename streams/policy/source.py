@@ -44,7 +44,11 @@ class Source:
         line = self.line_of(term, table)
         where = f"{self.origin}, line {line}" if line else self.origin
         near = difflib.get_close_matches(term, list(known), n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else (f"; expected one of {', '.join(known)}" if known else "")
+        hint = (
+            f"; did you mean '{near[0]}'?"
+            if near
+            else (f"; expected one of {', '.join(known)}" if known else "")
+        )
         return InputError(f"{where}: '{term}' {what}{hint}")
 
     def check(self, words: Iterable[str], known: Collection[str], what: str, table: str = "") -> None:
@@ -53,7 +57,9 @@ class Source:
             if word not in known:
                 raise self.wrong(str(word), what, known, table)
 
-    def table(self, fields: Mapping[str, Any], known: Mapping[str, type], where: str, optional: Collection[str] = ()) -> None:
+    def table(
+        self, fields: Mapping[str, Any], known: Mapping[str, type], where: str, optional: Collection[str] = ()
+    ) -> None:
         """InputError when a table has other fields than `known` (name to type), or lacks one that is not optional."""
         own = str(fields.get("name", ""))
         self.check(fields, known, f"is not a field of {where}", own)
@@ -63,7 +69,9 @@ class Source:
                 if name not in optional:
                     raise self.wrong(here, f"lacks the field '{name}'")
             elif type(fields[name]) is not wanted:
-                raise self.wrong(name, f"of {where} is {type(fields[name]).__name__}, expected {wanted.__name__}", (), own)
+                raise self.wrong(
+                    name, f"of {where} is {type(fields[name]).__name__}, expected {wanted.__name__}", (), own
+                )
 
 
 def find(name: str) -> Path:
@@ -75,7 +83,9 @@ def find(name: str) -> Path:
     if shipped.is_file():
         return shipped
     names = ", ".join(shipped_names())
-    raise InputError(f"policy {name}: found no such file, expected a path to a policy or one of the shipped ones: {names}")
+    raise InputError(
+        f"policy {name}: found no such file, expected a path to a policy or one of the shipped ones: {names}"
+    )
 
 
 def shipped_names() -> list[str]:
@@ -101,13 +111,17 @@ def bundle(path: Path) -> str:
 
 def _collect(path: Path, name: str, files: dict[str, str], chain: tuple[str, ...]) -> None:
     if name in chain:
-        raise InputError(f"{path}: imports itself: {' -> '.join((*chain[chain.index(name):], name))}; take one of these imports out")
+        raise InputError(
+            f"{path}: imports itself: {' -> '.join((*chain[chain.index(name) :], name))}; take one of these imports out"
+        )
     if name in files:
         return
     text = read(path)
     source = Source(str(path), text)
     for imported in _imports(source):
-        found = next((place for place in (path.parent / imported, POLICIES / imported) if place.is_file()), None)
+        found = next(
+            (place for place in (path.parent / imported, POLICIES / imported) if place.is_file()), None
+        )
         if found is None:
             raise source.wrong(imported, f"is no file beside it or in {POLICIES.name}/")
         _collect(found, imported, files, (*chain, name))
@@ -119,7 +133,9 @@ def read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({type(error).__name__}), expected a policy in TOML, UTF-8") from None
+        raise InputError(
+            f"{path}: cannot be read as text ({type(error).__name__}), expected a policy in TOML, UTF-8"
+        ) from None
 
 
 def _imports(source: Source) -> Sequence[str]:
@@ -140,8 +156,14 @@ def sources(text: str, origin: str) -> list[Source]:
     else:
         parts = _SPLIT.split(text)[1:]
         names = set(parts[::2])
-        found = [Source(f"{origin}: {name}" if at < len(parts) // 2 - 1 else origin, content)
-                 for at, (name, content) in enumerate(zip(parts[::2], parts[1::2], strict=True))]
+        found = [
+            Source(f"{origin}: {name}" if at < len(parts) // 2 - 1 else origin, content)
+            for at, (name, content) in enumerate(zip(parts[::2], parts[1::2], strict=True))
+        ]
     for source in found:
-        source.check(_imports(source), sorted(names - {""}), "is imported but not in this text, expected the whole policy")
+        source.check(
+            _imports(source),
+            sorted(names - {""}),
+            "is imported but not in this text, expected the whole policy",
+        )
     return found

@@ -26,7 +26,9 @@ class Policies:
     def version(self, version: str) -> Policy:
         """Policy by version; UnavailableError when this worker has not read it, since no record is to blame for that."""
         if version not in self.versions:
-            raise UnavailableError(f"policy version {version} is not on {POLICIES}; start the worker again, or look into what removed it")
+            raise UnavailableError(
+                f"policy version {version} is not on {POLICIES}; start the worker again, or look into what removed it"
+            )
         return self.versions[version]
 
     def zones(self) -> set[str]:
@@ -55,8 +57,10 @@ class Policies:
 
 def record_of(policy: Policy) -> tuple[bytes, bytes]:
     """Key and value of a policy on `glasses.policies`."""
-    return (f"policy/{policy.version}".encode(),
-            orjson.dumps({"v": 1, "version": policy.version, "name": policy.name, "text": policy.text}))
+    return (
+        f"policy/{policy.version}".encode(),
+        orjson.dumps({"v": 1, "version": policy.version, "name": policy.name, "text": policy.text}),
+    )
 
 
 def pointer_to(policy: Policy) -> bytes:
@@ -70,8 +74,14 @@ def _policy(key: bytes | None, value: bytes | None) -> Policy:
     except InputError:
         # Its sentence names a word of the text, which anybody could have written.
         raise MalformedError("policy: its text is no policy; `sightline policy check` says why") from None
-    if not _field(value, "version") == policy.version == (key or b"").decode(errors="replace").removeprefix("policy/"):
-        raise MalformedError("version: disagrees with the text or the key, expected the digest of the text in both")
+    if (
+        not _field(value, "version")
+        == policy.version
+        == (key or b"").decode(errors="replace").removeprefix("policy/")
+    ):
+        raise MalformedError(
+            "version: disagrees with the text or the key, expected the digest of the text in both"
+        )
     return policy
 
 

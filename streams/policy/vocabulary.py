@@ -59,9 +59,16 @@ def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
     if not packed or before == after:
         return packed
     says, value = before.says(packed), lattice.unpack((packed,))[0]
-    if any(word not in getattr(after, name) for name in ("categories", "subjects", "obligations") for word in says[name]):
+    if any(
+        word not in getattr(after, name)
+        for name in ("categories", "subjects", "obligations")
+        for word in says[name]
+    ):
         return b""
-    kept = {name: after.mask(name, (word for word in says[name] if word in getattr(after, name))) for name in LISTS}
+    kept = {
+        name: after.mask(name, (word for word in says[name] if word in getattr(after, name)))
+        for name in LISTS
+    }
     days = before.retention_days[before.retention(packed)]
     shorter = [position for position, one in enumerate(after.retention_days.values()) if one <= days]
     return lattice.pack(**kept, retention=shorter[-1], nature=int(value["nature"])) if shorter else b""

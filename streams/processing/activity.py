@@ -19,9 +19,12 @@ from streams.processing.windows import Anchors, ClosedWindow, Columns
 WINDOW_SAMPLES = 100
 STANDARD_GRAVITY_MPS2 = 9.80665
 #: Upper bound of the spread of the acceleration norm, m/s², and the activity below it.
-BOUNDS = ((0.060 * STANDARD_GRAVITY_MPS2, "still"), (0.172 * STANDARD_GRAVITY_MPS2, "walking"), (0.350 * STANDARD_GRAVITY_MPS2, "stairs"))
+BOUNDS = (
+    (0.060 * STANDARD_GRAVITY_MPS2, "still"),
+    (0.172 * STANDARD_GRAVITY_MPS2, "walking"),
+    (0.350 * STANDARD_GRAVITY_MPS2, "stairs"),
+)
 FASTEST = "running"
-
 
 
 def samples(batches: Sequence[Tagged]) -> list[list[float]]:
@@ -31,7 +34,7 @@ def samples(batches: Sequence[Tagged]) -> list[list[float]]:
     norms = np.sqrt(x * x + y * y + z * z).round(6).tolist()
     lists, at = [], 0
     for batch in plain:
-        lists.append(norms[at:at + batch.run.count])
+        lists.append(norms[at : at + batch.run.count])
         at += batch.run.count
     return lists
 
@@ -41,7 +44,9 @@ def classify(spread_mps2: float) -> str:
     return next((name for bound, name in BOUNDS if spread_mps2 < bound), FASTEST)
 
 
-def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+def values(
+    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
+) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
     """Columns of the activity event that each window makes; places stay as they are.
 
     Windows of one length are one array, whose rows numpy sums alike however many there are: a fetch's cut changes nothing.
@@ -54,5 +59,7 @@ def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tup
         rows = np.array([closed[index].window.samples for index in indices])
         for index, spread in zip(indices, rows.std(axis=1).round(6).tolist(), strict=True):
             spreads[index] = spread
-    return [{"activity": classify(spread), "accel_norm_std_mps2": spread, "samples": one.count}
-            for one, spread in zip(closed, spreads, strict=True)], places
+    return [
+        {"activity": classify(spread), "accel_norm_std_mps2": spread, "samples": one.count}
+        for one, spread in zip(closed, spreads, strict=True)
+    ], places

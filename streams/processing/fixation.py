@@ -21,11 +21,13 @@ from streams.processing.windows import Anchors, ClosedWindow, Columns
 Floats = NDArray[np.float64]
 #: (time in ns, yaw and pitch in rad, worn); a plain tuple, since it lies in the device's state.
 Sample = tuple[int, float, float, bool]
-WINDOW_SAMPLES = 2000            #: a longer fixation is cut where numbers are a multiple of this, so that the state stays bounded
+WINDOW_SAMPLES = (
+    2000  #: a longer fixation is cut where numbers are a multiple of this, so that the state stays bounded
+)
 VELOCITY_MAX_RADPS = math.radians(100.0)
-LAG_SAMPLES = 4                  #: 20 ms at 200 Hz
+LAG_SAMPLES = 4  #: 20 ms at 200 Hz
 DURATION_MIN_NS = 60_000_000
-_ANGLE_MAX_RAD = 2 * math.pi     #: what is no angle is no gaze
+_ANGLE_MAX_RAD = 2 * math.pi  #: what is no angle is no gaze
 
 
 def samples(batches: Sequence[Tagged]) -> list[list[Sample]]:
@@ -35,8 +37,10 @@ def samples(batches: Sequence[Tagged]) -> list[list[Sample]]:
         batch = tagged.batch
         yaws, pitches = batch.columns["yaw_rad"], batch.columns["pitch_rad"]
         times = [batch.time_ns(i) for i in range(batch.run.count)]
-        valid = [worn and abs(yaw) <= _ANGLE_MAX_RAD and abs(pitch) <= _ANGLE_MAX_RAD
-                 for yaw, pitch, worn in zip(yaws, pitches, batch.columns["worn"], strict=True)]
+        valid = [
+            worn and abs(yaw) <= _ANGLE_MAX_RAD and abs(pitch) <= _ANGLE_MAX_RAD
+            for yaw, pitch, worn in zip(yaws, pitches, batch.columns["worn"], strict=True)
+        ]
         lists.append(list(zip(times, yaws, pitches, valid, strict=True)))
     return lists
 
@@ -50,7 +54,9 @@ def breaks(front: Sequence[Sample], found: Sequence[Sample]) -> list[int]:
     whole = [*front[-LAG_SAMPLES:], *found]
     known = len(whole) - len(found)
     # What does not count is set to zero: a number that is no angle must not overflow.
-    t_ns, yaw, pitch = (np.array([sample[i] if sample[3] else 0 for sample in whole], dtype=np.float64) for i in range(3))
+    t_ns, yaw, pitch = (
+        np.array([sample[i] if sample[3] else 0 for sample in whole], dtype=np.float64) for i in range(3)
+    )
     fast = [_fast(t_ns, yaw, pitch, lag) for lag in range(1, LAG_SAMPLES + 1)]
     begins: list[int] = []
     start = 0
@@ -70,7 +76,9 @@ def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
     return [False] * min(lag, len(t_ns)) + [bool(one) for one in moved.tolist()]
 
 
-def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+def values(
+    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
+) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
     """Columns of the fixation that each run makes, None where it is none; places stay as they are."""
     return [_fixation(one.window.samples) for one in closed], places
 
@@ -82,5 +90,10 @@ def _fixation(run: Sequence[Any]) -> Columns | None:
     yaw, pitch = np.array([sample[1] for sample in run]), np.array([sample[2] for sample in run])
     centre = float(yaw.mean()), float(pitch.mean())
     apart = np.hypot((yaw - centre[0]) * math.cos(centre[1]), pitch - centre[1])
-    return {"duration_ms": round(duration_ns / 1e6, 1), "centre_yaw_rad": round(centre[0], 4), "centre_pitch_rad": round(centre[1], 4),
-            "dispersion_deg": round(math.degrees(float(np.sqrt((apart**2).mean()))), 3), "samples": len(run)}
+    return {
+        "duration_ms": round(duration_ns / 1e6, 1),
+        "centre_yaw_rad": round(centre[0], 4),
+        "centre_pitch_rad": round(centre[1], 4),
+        "dispersion_deg": round(math.degrees(float(np.sqrt((apart**2).mean()))), 3),
+        "samples": len(run),
+    }

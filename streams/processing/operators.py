@@ -38,12 +38,44 @@ class Operator:
         return _stream(self.name, self.primary, read)
 
 
-OPERATORS: Mapping[str, Operator] = {operator.reads: operator for operator in (
-    Operator("activity", 1, "imu", "imu-right", activity.WINDOW_SAMPLES, activity.samples, activity.values, "activity"),
-    Operator("fixation", 1, "gaze", "gaze", fixation.WINDOW_SAMPLES, fixation.samples, fixation.values, breaks=fixation.breaks),
-    Operator("speech", 1, "audio_level", "audio-level", speech.WINDOW_BLOCKS, speech.samples, speech.values),
-    Operator("place", 1, "location", "location", place.WINDOW_FIXES, place.samples, place.values, "place_number"),
-)}
+OPERATORS: Mapping[str, Operator] = {
+    operator.reads: operator
+    for operator in (
+        Operator(
+            "activity",
+            1,
+            "imu",
+            "imu-right",
+            activity.WINDOW_SAMPLES,
+            activity.samples,
+            activity.values,
+            "activity",
+        ),
+        Operator(
+            "fixation",
+            1,
+            "gaze",
+            "gaze",
+            fixation.WINDOW_SAMPLES,
+            fixation.samples,
+            fixation.values,
+            breaks=fixation.breaks,
+        ),
+        Operator(
+            "speech", 1, "audio_level", "audio-level", speech.WINDOW_BLOCKS, speech.samples, speech.values
+        ),
+        Operator(
+            "place",
+            1,
+            "location",
+            "location",
+            place.WINDOW_FIXES,
+            place.samples,
+            place.values,
+            "place_number",
+        ),
+    )
+}
 
 
 @lru_cache(maxsize=1024)

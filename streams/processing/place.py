@@ -24,17 +24,25 @@ EARTH_RADIUS_M = 6_371_008.8
 
 def samples(batches: Sequence[Tagged]) -> list[list[tuple[float, float]]]:
     """(latitude, longitude) in degrees of every fix, one list a batch."""
-    return [list(zip(tagged.batch.columns["latitude_deg"], tagged.batch.columns["longitude_deg"], strict=True)) for tagged in batches]
+    return [
+        list(zip(tagged.batch.columns["latitude_deg"], tagged.batch.columns["longitude_deg"], strict=True))
+        for tagged in batches
+    ]
 
 
 def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
     """Great-circle distance in metres (haversine, mean Earth radius of IUGG)."""
     (lat_a, lon_a), (lat_b, lon_b) = (tuple(map(math.radians, point)) for point in (a, b))
-    h = math.sin((lat_b - lat_a) / 2) ** 2 + math.cos(lat_a) * math.cos(lat_b) * math.sin((lon_b - lon_a) / 2) ** 2
+    h = (
+        math.sin((lat_b - lat_a) / 2) ** 2
+        + math.cos(lat_a) * math.cos(lat_b) * math.sin((lon_b - lon_a) / 2) ** 2
+    )
     return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))
 
 
-def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+def values(
+    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
+) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
     """Columns of the place event that each window makes, and the devices' places with new ones where no known place is near."""
     known, columns = dict(places), list[Columns | None]()
     for one in closed:
@@ -44,14 +52,24 @@ def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tup
 
 
 def _place(closed: ClosedWindow, anchors: Anchors) -> tuple[Columns, Anchors]:
-    fixes = [(float(lat), float(lon)) for lat, lon in cast("tuple[tuple[float, float], ...]", closed.window.samples)]
+    fixes = [
+        (float(lat), float(lon))
+        for lat, lon in cast("tuple[tuple[float, float], ...]", closed.window.samples)
+    ]
     centre = (median(lat for lat, _ in fixes), median(lon for _, lon in fixes))
-    near = min(((distance_m(centre, (lat, lon)), number) for number, lat, lon in anchors), default=(math.inf, 0))
+    near = min(
+        ((distance_m(centre, (lat, lon)), number) for number, lat, lon in anchors), default=(math.inf, 0)
+    )
     if near[0] > ROAMING_DISTANCE_M:
         number = anchors[-1][0] + 1 if anchors else 1
-        anchors = (*anchors[-(PLACES_MAX - 1):], (number, *centre))
+        anchors = (*anchors[-(PLACES_MAX - 1) :], (number, *centre))
         near = (0.0, number)
     seconds = (closed.window.t_last_ns - closed.window.t_first_ns) / 1e9
     travelled = sum(distance_m(a, b) for a, b in pairwise(fixes))
     speed = travelled / seconds if seconds > 0 else 0.0
-    return {"place_number": near[1], "distance_m": round(near[0], 1), "speed_mps": round(speed, 2), "fixes": len(fixes)}, anchors
+    return {
+        "place_number": near[1],
+        "distance_m": round(near[0], 1),
+        "speed_mps": round(speed, 2),
+        "fixes": len(fixes),
+    }, anchors

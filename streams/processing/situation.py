@@ -27,7 +27,7 @@ def cited(query: Batch, index: int, recents: Sequence[Recent]) -> dict[str, Rece
     """
     asked_ns = query.time_ns(index)
     found: dict[str, Recent] = {}
-    for recent in trim(recents[:bisect_left(recents, query.position, key=_position)]):
+    for recent in trim(recents[: bisect_left(recents, query.position, key=_position)]):
         if recent.wearer_id != query.wearer_id or recent.t_last_ns > asked_ns:
             continue
         if recent.kind not in found or recent.t_last_ns > found[recent.kind].t_last_ns:
@@ -55,8 +55,12 @@ def _position(recent: Recent) -> int:
 def values(asked_ns: int, found: dict[str, Recent]) -> dict[str, Any]:
     """Columns of the situation event; ages are -1 where nothing was known."""
     activity, place = found.get("activity"), found.get("place")
-    return {"activity": activity.value if activity else "unknown", "activity_age_ms": _age_ms(asked_ns, activity),
-            "place_number": place.value if place else 0, "place_age_ms": _age_ms(asked_ns, place)}
+    return {
+        "activity": activity.value if activity else "unknown",
+        "activity_age_ms": _age_ms(asked_ns, activity),
+        "place_number": place.value if place else 0,
+        "place_age_ms": _age_ms(asked_ns, place),
+    }
 
 
 def _age_ms(asked_ns: int, recent: Recent | None) -> int:

@@ -15,7 +15,7 @@ from streams.processing.windows import Anchors, ClosedWindow, Columns
 
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
-SPEECH_SHARE_MIN = 0.3           #: of the blocks of a window; a click is shorter
+SPEECH_SHARE_MIN = 0.3  #: of the blocks of a window; a click is shorter
 
 
 def samples(batches: Sequence[Tagged]) -> list[Sequence[float]]:
@@ -23,12 +23,18 @@ def samples(batches: Sequence[Tagged]) -> list[Sequence[float]]:
     return [tagged.batch.columns["rms_dbfs"] for tagged in batches]
 
 
-def values(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
+def values(
+    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
+) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
     """Columns of the speech event that each window makes; places stay as they are."""
     return [_speech(cast("tuple[float, ...]", one.window.samples)) for one in closed], places
 
 
 def _speech(levels: Sequence[float]) -> Columns:
     share = sum(level > BACKGROUND_DBFS + MARGIN_DB for level in levels) / len(levels)
-    return {"speech": "speech" if share >= SPEECH_SHARE_MIN else "silence", "speech_share": round(share, 3),
-            "level_dbfs": round(sum(levels) / len(levels), 2), "samples": len(levels)}
+    return {
+        "speech": "speech" if share >= SPEECH_SHARE_MIN else "silence",
+        "speech_share": round(share, 3),
+        "level_dbfs": round(sum(levels) / len(levels), 2),
+        "samples": len(levels),
+    }

@@ -22,7 +22,7 @@ from streams.topology import DERIVED, PROCESSING, STORE
 
 #: Kinds that the stage works on; the state of a device only tells it where sessions end.
 READ = frozenset({*OPERATORS, "voice_query", "device_state"})
-Stream = tuple[str, str]         #: (source, name)
+Stream = tuple[str, str]  #: (source, name)
 
 
 class Asked(Struct, frozen=True):
@@ -32,23 +32,33 @@ class Asked(Struct, frozen=True):
     situation: Tagged | None
 
 
-def run(tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy,
-        known: Known) -> tuple[Step, dict[str, DeviceState], list[Asked]]:
+def run(
+    tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy, known: Known
+) -> tuple[Step, dict[str, DeviceState], list[Asked]]:
     """Derive from one fetch's tagged batches; return the step, the new states, and the queries in partition order."""
     step, states, asked = Step(), dict(devices), list[Asked]()
     tagged = admitted(tagged, READ, PROCESSING, policy, step)
     queries = [item for item in tagged if item.batch.kind == "voice_query"]
     recents = _windows(tagged, states, policy, known, step)
     for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
-        found = sorted((*states[source].recents, *recents.get(source, ())), key=lambda one: (one.position, one.t_last_ns, one.kind))
-        asked += [_situation(item, index, found, policy, known, step) for item in queries if item.batch.source == source
-                  for index in range(item.batch.run.count)]
+        found = sorted(
+            (*states[source].recents, *recents.get(source, ())),
+            key=lambda one: (one.position, one.t_last_ns, one.kind),
+        )
+        asked += [
+            _situation(item, index, found, policy, known, step)
+            for item in queries
+            if item.batch.source == source
+            for index in range(item.batch.run.count)
+        ]
         states[source] = replace(states[source], recents=situation.trim(found))
     asked.sort(key=lambda one: one.query.batch.position)
     return step, states, asked
 
 
-def admitted(tagged: Sequence[Tagged], kinds: Collection[str], sink: str, policy: Policy, step: Step) -> list[Tagged]:
+def admitted(
+    tagged: Sequence[Tagged], kinds: Collection[str], sink: str, policy: Policy, step: Step
+) -> list[Tagged]:
     """What of a fetch is of these kinds and may cross into a stage; the decisions are recorded in `step`."""
     stretches: dict[Stream, Stretch] = {}
     passed = []
@@ -67,7 +77,9 @@ def admitted(tagged: Sequence[Tagged], kinds: Collection[str], sink: str, policy
     return passed
 
 
-def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, known: Known, step: Step) -> dict[str, list[Recent]]:
+def _windows(
+    tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, known: Known, step: Step
+) -> dict[str, list[Recent]]:
     """Roll the windows of every sensor stream in `states`, record what they make; return by device what situations may cite."""
     reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in OPERATORS}
     ended: dict[str, list[Ended]] = {}
@@ -88,8 +100,16 @@ def _windows(tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: P
     return recents
 
 
-def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: Mapping[str, list[Ended]], states: dict[str, DeviceState],
-             recents: dict[str, list[Recent]], policy: Policy, known: Known, step: Step) -> None:
+def _operate(
+    operator: Operator,
+    streams: Mapping[Stream, list[Tagged]],
+    ended: Mapping[str, list[Ended]],
+    states: dict[str, DeviceState],
+    recents: dict[str, list[Recent]],
+    policy: Policy,
+    known: Known,
+    step: Step,
+) -> None:
     """Run one operator over all its streams of a fetch: one call for the samples, one for what the windows make."""
     samples = iter(operator.samples([item for items in streams.values() for item in items]))
     closed: list[ClosedWindow] = []
@@ -97,8 +117,14 @@ def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: 
     for name, items in streams.items():
         source, stream = name
         opened = windows.setdefault(source, dict(states[source].windows))
-        found, left = roll(name, opened.pop(stream, None), [(item, next(samples)) for item in items], operator.length,
-                           ended.get(source, ()), operator.breaks)
+        found, left = roll(
+            name,
+            opened.pop(stream, None),
+            [(item, next(samples)) for item in items],
+            operator.length,
+            ended.get(source, ()),
+            operator.breaks,
+        )
         closed += found
         if left is not None:
             opened[stream] = left
@@ -113,12 +139,26 @@ def _operate(operator: Operator, streams: Mapping[Stream, list[Tagged]], ended: 
             recents.setdefault(one.source, []).append(recent)
 
 
-def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, policy: Policy, known: Known, step: Step) -> Recent | None:
+def _derive(
+    operator: Operator, closed: ClosedWindow, columns: Columns, policy: Policy, known: Known, step: Step
+) -> Recent | None:
     """Turn one window into a derived event; None where policy does not let it through, or no situation cites its kind."""
     window, stream = closed.window, operator.stream(closed.stream)
     label = policy.derive(operator.name, (bytes.fromhex(window.label),))
-    batch = Batch(operator.name, closed.source, window.wearer_id, window.session_id, stream, Run(window.first, 1, 1), window.t_first_ns, 0,
-                  window.origin, None, {name: [value] for name, value in columns.items()}, position=closed.position)
+    batch = Batch(
+        operator.name,
+        closed.source,
+        window.wearer_id,
+        window.session_id,
+        stream,
+        Run(window.first, 1, 1),
+        window.t_first_ns,
+        0,
+        window.origin,
+        None,
+        {name: [value] for name, value in columns.items()},
+        position=closed.position,
+    )
     consent = known.of(window.wearer_id, window.consent, closed.position, window.t_last_ns)
     tagged = Tagged(batch, window.zone, label, JOIN_RULE, "", window.consent, consent)
     if decide(tagged, (DERIVED, STORE), policy, step):
@@ -127,26 +167,58 @@ def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, policy: 
     step.outputs.append(Output(DERIVED, tagged, operator.name, operator.version, (parent,)))
     if not operator.cites:
         return None
-    return Recent(operator.name, stream, window.first, closed.position, window.t_last_ns, columns[operator.cites], window.zone, label.hex(),
-                  window.wearer_id, window.consent)
+    return Recent(
+        operator.name,
+        stream,
+        window.first,
+        closed.position,
+        window.t_last_ns,
+        columns[operator.cites],
+        window.zone,
+        label.hex(),
+        window.wearer_id,
+        window.consent,
+    )
 
 
-def _situation(query: Tagged, index: int, recents: Sequence[Recent], policy: Policy, known: Known, step: Step) -> Asked:
+def _situation(
+    query: Tagged, index: int, recents: Sequence[Recent], policy: Policy, known: Known, step: Step
+) -> Asked:
     """Join one query with what was known of the wearer when it was asked."""
     batch = query.batch
     one = query if batch.run.count == 1 else replace(query, batch=batch.part(index, index + 1, batch.context))
     found = situation.cited(batch, index, recents)
     cited = list(found.values())
-    label = policy.derive(situation.OPERATOR, (query.label, *(bytes.fromhex(recent.label) for recent in cited)))
+    label = policy.derive(
+        situation.OPERATOR, (query.label, *(bytes.fromhex(recent.label) for recent in cited))
+    )
     zone = policy.highest((query.zone, *(recent.zone for recent in cited)))
     columns = {name: [value] for name, value in situation.values(batch.time_ns(index), found).items()}
-    made = replace(one.batch, kind="situation", stream=derived_stream(situation.OPERATOR, batch.stream), context=None, columns=columns,
-                   changes=())
-    number = min(query.consent_number, *(recent.consent for recent in cited)) if cited else query.consent_number
-    tagged = Tagged(made, zone, label, JOIN_RULE, "", number, known.of(batch.wearer_id, number, batch.position, batch.time_ns(index)))
+    made = replace(
+        one.batch,
+        kind="situation",
+        stream=derived_stream(situation.OPERATOR, batch.stream),
+        context=None,
+        columns=columns,
+        changes=(),
+    )
+    number = (
+        min(query.consent_number, *(recent.consent for recent in cited)) if cited else query.consent_number
+    )
+    tagged = Tagged(
+        made,
+        zone,
+        label,
+        JOIN_RULE,
+        "",
+        number,
+        known.of(batch.wearer_id, number, batch.position, batch.time_ns(index)),
+    )
     if decide(tagged, (DERIVED, STORE), policy, step):
         return Asked(one, None)
-    parents = (Parent(batch.source, batch.stream, one.batch.run.first, 1, 1),
-               *(Parent(batch.source, recent.stream, recent.number, 1, 1, "indirect") for recent in cited))
+    parents = (
+        Parent(batch.source, batch.stream, one.batch.run.first, 1, 1),
+        *(Parent(batch.source, recent.stream, recent.number, 1, 1, "indirect") for recent in cited),
+    )
     step.outputs.append(Output(DERIVED, tagged, situation.OPERATOR, situation.VERSION, parents))
     return Asked(one, tagged)

@@ -21,9 +21,11 @@ from streams.events.step import Tagged
 #: Places that a device knows: (number, latitude, longitude in degrees).
 Anchors = tuple[tuple[int, float, float], ...]
 Columns = dict[str, Any]
-Ended = tuple[int, str]          #: (position in the partition, session that ended there)
+Ended = tuple[int, str]  #: (position in the partition, session that ended there)
 #: (closed windows of many devices in order, places by device) -> columns of the event that each makes, None for none, and places.
-Values = Callable[[Sequence["ClosedWindow"], Mapping[str, Anchors]], tuple[Sequence[Columns | None], Mapping[str, Anchors]]]
+Values = Callable[
+    [Sequence["ClosedWindow"], Mapping[str, Anchors]], tuple[Sequence[Columns | None], Mapping[str, Anchors]]
+]
 #: (samples in front that are in the same window, samples of a batch) -> indices at which another window begins.
 Breaks = Callable[[Sequence[Any], Sequence[Any]], Sequence[int]]
 
@@ -42,8 +44,14 @@ class ClosedWindow(Struct, frozen=True):
         return len(self.window.samples)
 
 
-def roll(name: tuple[str, str], opened: OpenWindow | None, batches: Sequence[tuple[Tagged, Sequence[Sample]]], length: int,
-         ended: Sequence[Ended], breaks: Breaks | None = None) -> tuple[list[ClosedWindow], OpenWindow | None]:
+def roll(
+    name: tuple[str, str],
+    opened: OpenWindow | None,
+    batches: Sequence[tuple[Tagged, Sequence[Sample]]],
+    length: int,
+    ended: Sequence[Ended],
+    breaks: Breaks | None = None,
+) -> tuple[list[ClosedWindow], OpenWindow | None]:
     """Put the samples of one stream's batches (in partition order) into windows.
 
     `name` is the stream as (source, stream); `batches` come with one sample per event; `ended` are the session ends in
@@ -87,16 +95,25 @@ class _Rolling:
     def continued_by(self, tagged: Tagged) -> bool:
         """Whether a batch goes on where the window ends: next number, same zone, label, session, wearer and consent."""
         batch, head = tagged.batch, self.head
-        return (head is not None and head.first + len(self.samples) == batch.run.first and head.zone == tagged.zone
-                and self._label == tagged.label and head.session_id == batch.session_id and head.wearer_id == batch.wearer_id
-                and head.consent == tagged.consent_number)
+        return (
+            head is not None
+            and head.first + len(self.samples) == batch.run.first
+            and head.zone == tagged.zone
+            and self._label == tagged.label
+            and head.session_id == batch.session_id
+            and head.wearer_id == batch.wearer_id
+            and head.consent == tagged.consent_number
+        )
 
     def end_between(self, ended: Sequence[Ended], low: int, high: float) -> int | None:
         """Where between two positions the window's own session ended, if it did; an end that comes late is not that of the next session."""
         head = self.head
         if head is None:
             return None
-        return min((position for position, session in ended if low < position < high and session == head.session_id), default=None)
+        return min(
+            (position for position, session in ended if low < position < high and session == head.session_id),
+            default=None,
+        )
 
     def grow(self, tagged: Tagged, samples: Sequence[Sample], start: int, end: int) -> None:
         """Add samples `start` to `end` (exclusive) of a batch."""
@@ -105,8 +122,19 @@ class _Rolling:
         batch = tagged.batch
         if self.head is None:
             self._label = tagged.label
-            self.head = OpenWindow(batch.kind, batch.run.first + start, batch.time_ns(start), 0, tagged.zone, tagged.label.hex(),
-                                   batch.session_id, batch.wearer_id, tagged.consent_number, batch.origin, ())
+            self.head = OpenWindow(
+                batch.kind,
+                batch.run.first + start,
+                batch.time_ns(start),
+                0,
+                tagged.zone,
+                tagged.label.hex(),
+                batch.session_id,
+                batch.wearer_id,
+                tagged.consent_number,
+                batch.origin,
+                (),
+            )
         self.samples += samples[start:end]
         self._t_last_ns = batch.time_ns(end - 1)
 

@@ -17,7 +17,9 @@ from streams.errors import InputError
 from streams.queries.role import SHOWN_TO, Sight
 
 #: Functions that make rows out of their arguments, or tell of the names and comments that there are.
-_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "duckdb_views", "duckdb_tables", "duckdb_columns"})
+_FUNCTIONS = frozenset(
+    {"range", "generate_series", "unnest", "duckdb_views", "duckdb_tables", "duckdb_columns"}
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Where a view's rows come from, if not from the table of the same name.
 _TABLE_OF = {"event_records": "events", "edge_records": "edges"}
@@ -51,7 +53,9 @@ class Filtered:
                 raw, shown = ("store.main", "main") if table == "segments" else ("store.files", "files")
                 self._sight.hide(table, self._count(f"{raw}.{table}") - self._count(f"{shown}.{table}"))
         if tables & {"events", "edges", "decisions", "rejected", "models", "shadow", "streams"}:
-            for version, zone in self.connection.execute("SELECT DISTINCT policy_version, zone FROM sight.permitted").fetchall():
+            for version, zone in self.connection.execute(
+                "SELECT DISTINCT policy_version, zone FROM sight.permitted"
+            ).fetchall():
                 self._sight.note(version, zone)
 
     def _count(self, table: str) -> int:
@@ -63,14 +67,20 @@ class Filtered:
         run("CREATE SCHEMA sight")
         run("CREATE SCHEMA files")
         run("CREATE TABLE sight.permitted (policy_version VARCHAR, zone VARCHAR, label VARCHAR)")
-        found = run(" UNION ".join(f"SELECT policy_version, zone, {_LABEL.get(table, 'label')} FROM store.files.{table}"  # noqa: S608
-                                   for table in _ZONED)).fetchall()
+        found = run(
+            " UNION ".join(
+                f"SELECT policy_version, zone, {_LABEL.get(table, 'label')} FROM store.files.{table}"  # noqa: S608
+                for table in _ZONED
+            )
+        ).fetchall()
         if shown := [key for key in found if self._sight.permits(*key)]:
             self.connection.executemany("INSERT INTO sight.permitted VALUES (?, ?, ?)", shown)
         for table in _ZONED:
             run(f"CREATE VIEW files.{table} AS FROM store.files.{table} WHERE {self._shown(table)}")
-        run("CREATE TABLE sight.hidden AS SELECT source, stream, \"first\" AS low, \"first\" + step * (\"count\" - 1) AS high "  # noqa: S608
-            f"FROM store.files.events WHERE NOT ({self._shown('events')})")
+        run(
+            'CREATE TABLE sight.hidden AS SELECT source, stream, "first" AS low, "first" + step * ("count" - 1) AS high '  # noqa: S608
+            f"FROM store.files.events WHERE NOT ({self._shown('events')})"
+        )
         for table, condition in self._others().items():
             origin = f"store.main.{table}" if table in {*_ALL, "segments"} else f"store.files.{table}"
             schema = "main" if table in {*_ALL, "segments"} else "files"
@@ -86,33 +96,50 @@ class Filtered:
         return f"{shown} AND wearer IN ({mine if table == 'rejected' else mine + _NOBODYS})"
 
     def _others(self) -> dict[str, str]:
-        last = {"child": "child_first + child_step * (child_count - 1)",
-                "parent": "parent_first + parent_step * (child_count - 1) + parent_width - 1"}
+        last = {
+            "child": "child_first + child_step * (child_count - 1)",
+            "parent": "parent_first + parent_step * (child_count - 1) + parent_width - 1",
+        }
         edges = " AND ".join(
             f"NOT EXISTS (FROM sight.hidden WHERE source = {side}_source AND stream = {side}_stream AND low <= {last[side]} "  # noqa: S608
             f"AND high >= {side}_first) AND ({side}_source, {side}_stream) IN (SELECT (source, stream) FROM files.events)"
-            for side in ("child", "parent"))
+            for side in ("child", "parent")
+        )
         unseen = " OR (source, stream) NOT IN (SELECT (source, stream) FROM store.files.events)"
         streams = "(source, stream) IN (SELECT (source, stream) FROM files.events)"
         streams += unseen if self._sight.role.name == "privacy-officer" else ""
-        owned = {table: "true" if self._sight.role.name in names else "false" for table, names in SHOWN_TO.items()}
-        return {"edges": edges, "streams": streams, **owned, "policies": "true", **dict.fromkeys(_ALL, "true")}
+        owned = {
+            table: "true" if self._sight.role.name in names else "false" for table, names in SHOWN_TO.items()
+        }
+        return {
+            "edges": edges,
+            "streams": streams,
+            **owned,
+            "policies": "true",
+            **dict.fromkeys(_ALL, "true"),
+        }
 
     def _like_the_catalog(self) -> None:
         run = self.connection.execute
         ours = "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
         for (definition,) in run(f"SELECT sql FROM duckdb_views() {ours} ORDER BY view_oid").fetchall():  # noqa: S608 - a constant
             run(definition)
-        comments = run(f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
-                       f"SELECT 'VIEW ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
-                       f"SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment FROM duckdb_columns() {ours}").fetchall()
+        comments = run(
+            f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
+            f"SELECT 'VIEW ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
+            f"SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment FROM duckdb_columns() {ours}"
+        ).fetchall()
         run("BEGIN")
         for what, comment in comments:
             if comment:
                 run(f"COMMENT ON {what} IS {quoted(comment)}")
         run("COMMIT")
-        self._names = frozenset(name for (name,) in run(
-            "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal").fetchall())
+        self._names = frozenset(
+            name
+            for (name,) in run(
+                "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal"
+            ).fetchall()
+        )
 
 
 def _named(tree: object, views: frozenset[str]) -> Iterator[str]:
@@ -121,22 +148,28 @@ def _named(tree: object, views: frozenset[str]) -> Iterator[str]:
     own = {entry["key"].lower() for item in found for entry in (item.get("cte_map") or {}).get("map", ())}
     # A file can be named like a table: what a statement calls its own must not look like one.
     if odd := sorted(name for name in own if not _NAME.fullmatch(name) or name in views):
-        raise InputError(f"sql: found {odd[0]!r} as the name of a part of the statement, expected a plain name that no view has")
+        raise InputError(
+            f"sql: found {odd[0]!r} as the name of a part of the statement, expected a plain name that no view has"
+        )
     for item in found:
         kind = item.get("type")
         if kind == "BASE_TABLE" or (kind == "SHOW_REF" and item.get("show_type") == "SHOW"):
             name = str(item.get("table_name", "")).lower()
             qualified = bool(item.get("schema_name") or item.get("catalog_name"))
             if qualified or (name not in views and name not in own):
-                raise InputError(f"sql: found the table {item.get('table_name')!r}, expected one of the store's views (`SHOW TABLES` "
-                                 "lists them); a role reads nothing else")
+                raise InputError(
+                    f"sql: found the table {item.get('table_name')!r}, expected one of the store's views (`SHOW TABLES` "
+                    "lists them); a role reads nothing else"
+                )
             if name in views:
                 yield name
         elif kind == "TABLE_FUNCTION":
             name = str(item["function"].get("function_name", "")).lower()
             if name not in _FUNCTIONS:
-                raise InputError(f"sql: found the table function {name!r}, expected none but {', '.join(sorted(_FUNCTIONS))}; a role reads "
-                                 "the store's views and nothing else")
+                raise InputError(
+                    f"sql: found the table function {name!r}, expected none but {', '.join(sorted(_FUNCTIONS))}; a role reads "
+                    "the store's views and nothing else"
+                )
 
 
 def items(tree: object) -> Iterator[dict[str, Any]]:

@@ -19,8 +19,21 @@ from streams.queries.store import Store
 from streams.queries.walk import Interval, Step, Stream, walk
 
 Answer = dict[str, Any]
-_OF_EVENT = ("kind", "zone", "label", "rule", "policy_version", "wearer", "session", "topic", "partition", "offset", "digest", "split_from",
-             "origin")
+_OF_EVENT = (
+    "kind",
+    "zone",
+    "label",
+    "rule",
+    "policy_version",
+    "wearer",
+    "session",
+    "topic",
+    "partition",
+    "offset",
+    "digest",
+    "split_from",
+    "origin",
+)
 
 
 def ancestors(store: Store, identity: str, *, through_models: bool = False) -> Answer:
@@ -40,15 +53,40 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
     """
     event = _known(store, identity)
     model_streams = store.streams_of("models")
-    steps = list(walk(store, "parents", (event.source, event.stream), event.number,
-                      lambda stream: stream in model_streams and not through_models))
+    steps = list(
+        walk(
+            store,
+            "parents",
+            (event.source, event.stream),
+            event.number,
+            lambda stream: stream in model_streams and not through_models,
+        )
+    )
     rows = [row for step in steps for row in _step_rows(store, step)]
-    found = {(step.stream, number) for step in steps if step.stream in model_streams for low, high in step.numbers
-             for number in range(low, high + 1)}
-    met = [version for stream, versions in sorted(_models(store).items()) for version in versions
-           if (stream, version["version"]) in found] if found else []
-    return {"id": str(event), "epoch": store.epoch, "hops": max((step.hop for step in steps), default=0),
-            **_bounded("ancestors", rows), "models": met}
+    found = {
+        (step.stream, number)
+        for step in steps
+        if step.stream in model_streams
+        for low, high in step.numbers
+        for number in range(low, high + 1)
+    }
+    met = (
+        [
+            version
+            for stream, versions in sorted(_models(store).items())
+            for version in versions
+            if (stream, version["version"]) in found
+        ]
+        if found
+        else []
+    )
+    return {
+        "id": str(event),
+        "epoch": store.epoch,
+        "hops": max((step.hop for step in steps), default=0),
+        **_bounded("ancestors", rows),
+        "models": met,
+    }
 
 
 def why(store: Store, identity: str) -> Answer:
@@ -63,20 +101,45 @@ def why(store: Store, identity: str) -> Answer:
     rejections = _at(store, "rejected", event)
     if row is None and not rejections:
         raise _unknown(store, event)
-    answer: Answer = {"id": str(event), "epoch": store.epoch, **at, "number": event.number, "rejected": [_timed(r) for r in rejections]}
+    answer: Answer = {
+        "id": str(event),
+        "epoch": store.epoch,
+        **at,
+        "number": event.number,
+        "rejected": [_timed(r) for r in rejections],
+    }
     if row is not None:
         answer |= {name: row[name] for name in _OF_EVENT}
         answer["label_says"] = _describe(store, row["policy_version"], row["label"])
-        answer |= {"t_first": rfc3339(row["t_first_ns"]), "t_last": rfc3339(row["t_last_ns"]), "published_in_epoch": row["epoch"]}
+        answer |= {
+            "t_first": rfc3339(row["t_first_ns"]),
+            "t_last": rfc3339(row["t_last_ns"]),
+            "published_in_epoch": row["epoch"],
+        }
     answer |= _bounded("decisions", [_timed(decision) for decision in _at(store, "decisions", event)])
-    steps = list(walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1))
+    steps = list(
+        walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1)
+    )
     answer |= _bounded("parents", [row for step in steps for row in _step_rows(store, step)])
     if answer.get("kind") == "answer":
         models, kinds = _models(store), _kinds(store)
-        answer["model"] = next((version for step in steps for version in models.get(step.stream, ())
-                                if step.numbers[0][0] == version["version"]), None)
-        answer["situation"] = next((format_id(*step.stream, step.numbers[0][0]) for step in steps
-                                    if kinds.get(step.stream) == "situation"), None)
+        answer["model"] = next(
+            (
+                version
+                for step in steps
+                for version in models.get(step.stream, ())
+                if step.numbers[0][0] == version["version"]
+            ),
+            None,
+        )
+        answer["situation"] = next(
+            (
+                format_id(*step.stream, step.numbers[0][0])
+                for step in steps
+                if kinds.get(step.stream) == "situation"
+            ),
+            None,
+        )
     return answer
 
 
@@ -112,22 +175,36 @@ def loop(store: Store, identity: str) -> Answer:
             carried[kinds[start]].append(str(event))
         for step in walk(store, "children", start, event.number, lambda stream: stream in models):
             if step.stream in models:
-                learned |= {(step.stream, number) for low, high in step.numbers for number in range(low, high + 1)}
+                learned |= {
+                    (step.stream, number) for low, high in step.numbers for number in range(low, high + 1)
+                }
             elif kinds.get(step.stream) in carried:
                 carried[kinds[step.stream]] += _ids(step.stream, step.numbers)
         # Feedback is an event of the device, tied to its answer by the example that both became.
         for example in carried["example"]:
             made = EventId.parse(example)
-            for step in walk(store, "parents", (made.source, made.stream), made.number, lambda _: True, hops_max=1):
+            for step in walk(
+                store, "parents", (made.source, made.stream), made.number, lambda _: True, hops_max=1
+            ):
                 if kinds.get(step.stream) in {"answer", "feedback"}:
                     carried[kinds[step.stream]] += _ids(step.stream, step.numbers)
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
-    generations = [{**version, "learned_from_it": (stream, version["version"]) in learned} for stream, versions in sorted(models.items())
-                   if stream in first for version in versions if version["version"] >= first[stream]]
-    return {"id": str(event), "epoch": store.epoch,
-            **{f"{kind}s" if kind != "feedback" else kind: list(dict.fromkeys(ids))[:limits.ANSWER_ROWS_MAX]
-               for kind, ids in carried.items()},
-            **_bounded("generations", generations)}
+    generations = [
+        {**version, "learned_from_it": (stream, version["version"]) in learned}
+        for stream, versions in sorted(models.items())
+        if stream in first
+        for version in versions
+        if version["version"] >= first[stream]
+    ]
+    return {
+        "id": str(event),
+        "epoch": store.epoch,
+        **{
+            f"{kind}s" if kind != "feedback" else kind: list(dict.fromkeys(ids))[: limits.ANSWER_ROWS_MAX]
+            for kind, ids in carried.items()
+        },
+        **_bounded("generations", generations),
+    }
 
 
 #: Kinds of event round the loop, in its order.
@@ -147,13 +224,30 @@ def creep(store: Store) -> Answer:
             labels = found.setdefault((row["generation"], row["kind"]), {})
             labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
     rows = []
-    for (generation, kind), labels in sorted(found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))):
-        permitted = {label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels}
+    for (generation, kind), labels in sorted(
+        found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
+    ):
+        permitted = {
+            label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels
+        }
         events = sum(labels.values())
-        rows.append({"generation": generation, "hop": kind, "events": events, "distinct_labels": len(labels),
-                     "mean_purposes": round(sum(permitted[label] * count for label, count in labels.items()) / events, 2),
-                     "fewest_purposes": min(permitted.values())})
-    return {"epoch": store.epoch, "generations": len({generation for generation, _ in found}), **_bounded("creep", rows)}
+        rows.append(
+            {
+                "generation": generation,
+                "hop": kind,
+                "events": events,
+                "distinct_labels": len(labels),
+                "mean_purposes": round(
+                    sum(permitted[label] * count for label, count in labels.items()) / events, 2
+                ),
+                "fewest_purposes": min(permitted.values()),
+            }
+        )
+    return {
+        "epoch": store.epoch,
+        "generations": len({generation for generation, _ in found}),
+        **_bounded("creep", rows),
+    }
 
 
 def missing(store: Store) -> Answer:
@@ -164,14 +258,23 @@ def missing(store: Store) -> Answer:
     """
     runs, streams = store.query("missing").dicts(), store.query("captured").dicts()
     if store.sight is not None:
-        seen = {(row["source"], row["stream"]) for row in store.query("sights").dicts() if store.sight.sees(row, "events")}
+        seen = {
+            (row["source"], row["stream"])
+            for row in store.query("sights").dicts()
+            if store.sight.sees(row, "events")
+        }
         shown = [row for row in streams if (row["source"], row["stream"]) in seen]
         store.sight.hide("streams", len(streams) - len(shown))
         runs, streams = [row for row in runs if (row["source"], row["stream"]) in seen], shown
     newest = store.query("newest_epoch").dicts()[0]
-    return {"epoch": store.epoch, "published": rfc3339(newest["published_ns"]),
-            "offsets": {str(partition): offset for partition, offset in newest["offsets"].items()},
-            "missing_events": sum(run["count"] for run in runs), **_bounded("missing", runs), **_bounded("streams", streams)}
+    return {
+        "epoch": store.epoch,
+        "published": rfc3339(newest["published_ns"]),
+        "offsets": {str(partition): offset for partition, offset in newest["offsets"].items()},
+        "missing_events": sum(run["count"] for run in runs),
+        **_bounded("missing", runs),
+        **_bounded("streams", streams),
+    }
 
 
 def _describe(store: Store, policy_version: str, label: str) -> dict[str, str]:
@@ -189,9 +292,13 @@ def _parse(identity: str) -> EventId:
 
 def _unknown(store: Store, event: EventId) -> InputError:
     if store.sight is not None and store.sight.hidden:
-        return InputError(f"{event}: its policy does not show it to the role {store.sight.role}; who may see it asks with --role")
-    return InputError(f"{event}: epoch {store.epoch} of {store.directory} holds no such event; `sightline sql \"FROM streams\"` lists "
-                      "the streams, and what was captured in the last second may not be published yet")
+        return InputError(
+            f"{event}: its policy does not show it to the role {store.sight.role}; who may see it asks with --role"
+        )
+    return InputError(
+        f'{event}: epoch {store.epoch} of {store.directory} holds no such event; `sightline sql "FROM streams"` lists '
+        "the streams, and what was captured in the last second may not be published yet"
+    )
 
 
 def _known(store: Store, identity: str) -> EventId:
@@ -205,8 +312,16 @@ def _event_row(store: Store, event: EventId, statement: str = "events_at") -> di
     files = store.files_with("events", "own", event.source, event.stream, event.number, event.number)
     if not files:
         return None
-    rows = store.query(statement, {"files": files, "source": event.source, "stream": event.stream, "low": event.number,
-                                     "high": event.number}).dicts()
+    rows = store.query(
+        statement,
+        {
+            "files": files,
+            "source": event.source,
+            "stream": event.stream,
+            "low": event.number,
+            "high": event.number,
+        },
+    ).dicts()
     row = next((row for row in rows if (event.number - row["first"]) % row["step"] == 0), None)
     if row is not None and not store.sift([row], "events"):
         raise _unknown(store, event)
@@ -226,13 +341,37 @@ def _step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
     source, stream = step.stream
     low, high = step.numbers[0][0], step.numbers[-1][1]
     files = store.files_with("events", "own", source, stream, low, high)
-    runs = store.query("zones_at", {"files": files, "source": source, "stream": stream, "low": low, "high": high}).dicts() if files else []
-    return [{"hop": step.hop, "id": format_id(source, stream, first), "events": last - first + 1, "source": source, "stream": stream,
-             "first": first, "last": last,
-             "zones": sorted({run["zone"] for run in runs if run["first"] <= last
-                              and run["first"] + run["step"] * (run["count"] - 1) >= first}),
-             "of": format_id(*step.origin, 0).rpartition("/")[0], "operator": step.operator, "operator_version": step.operator_version,
-             "directness": step.directness, "declassifier": step.declassifier} for first, last in step.numbers]
+    runs = (
+        store.query(
+            "zones_at", {"files": files, "source": source, "stream": stream, "low": low, "high": high}
+        ).dicts()
+        if files
+        else []
+    )
+    return [
+        {
+            "hop": step.hop,
+            "id": format_id(source, stream, first),
+            "events": last - first + 1,
+            "source": source,
+            "stream": stream,
+            "first": first,
+            "last": last,
+            "zones": sorted(
+                {
+                    run["zone"]
+                    for run in runs
+                    if run["first"] <= last and run["first"] + run["step"] * (run["count"] - 1) >= first
+                }
+            ),
+            "of": format_id(*step.origin, 0).rpartition("/")[0],
+            "operator": step.operator,
+            "operator_version": step.operator_version,
+            "directness": step.directness,
+            "declassifier": step.declassifier,
+        }
+        for first, last in step.numbers
+    ]
 
 
 def _models(store: Store, statement: str = "models") -> dict[Stream, list[dict[str, Any]]]:
@@ -241,7 +380,9 @@ def _models(store: Store, statement: str = "models") -> dict[Stream, list[dict[s
     for row in store.sift(store.query(statement).dicts(), "models"):
         stream = (row.pop("source"), row.pop("stream"))
         trained_ns, _ = row.pop("trained_ns"), row.pop("label")
-        models.setdefault(stream, []).append({"id": format_id(*stream, row["version"]), **row, "trained": rfc3339(trained_ns)})
+        models.setdefault(stream, []).append(
+            {"id": format_id(*stream, row["version"]), **row, "trained": rfc3339(trained_ns)}
+        )
     return models
 
 
@@ -258,10 +399,11 @@ def _ids(stream: Stream, numbers: Iterable[Interval]) -> list[str]:
 
 
 def _timed(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {("t" if name == "t_ns" else name): rfc3339(value) if name == "t_ns" else value for name, value in row.items()}
+    return {
+        ("t" if name == "t_ns" else name): rfc3339(value) if name == "t_ns" else value
+        for name, value in row.items()
+    }
 
 
 def _bounded(name: str, rows: list[dict[str, Any]]) -> Answer:
-    return {name: rows[:limits.ANSWER_ROWS_MAX], f"{name}_more": max(len(rows) - limits.ANSWER_ROWS_MAX, 0)}
-
-
+    return {name: rows[: limits.ANSWER_ROWS_MAX], f"{name}_more": max(len(rows) - limits.ANSWER_ROWS_MAX, 0)}

@@ -31,8 +31,15 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
     named = sorted(zones)
     if not named:
         return
-    line = orjson.dumps({"t": rfc3339(clock.now_ns()), "role": role, "question": question[:_QUESTION_CHARACTERS_MAX], "zones": named},
-                        option=orjson.OPT_APPEND_NEWLINE)
+    line = orjson.dumps(
+        {
+            "t": rfc3339(clock.now_ns()),
+            "role": role,
+            "question": question[:_QUESTION_CHARACTERS_MAX],
+            "zones": named,
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
     try:
         descriptor = os.open(directory / READS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -41,5 +48,7 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise UnavailableError(f"{directory / READS}: the read of restricted zones ({', '.join(named)}) cannot be recorded "
-                               f"({error.strerror}), and what is not recorded is not shown. Make it writable for who asks.") from None
+        raise UnavailableError(
+            f"{directory / READS}: the read of restricted zones ({', '.join(named)}) cannot be recorded "
+            f"({error.strerror}), and what is not recorded is not shown. Make it writable for who asks."
+        ) from None

@@ -20,8 +20,11 @@ from streams.topology import EXPORT
 RoleName = Literal["analyst", "privacy-officer", "wearer"]
 #: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables without zones are for all.
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
-    "inputs": frozenset({"privacy-officer"}), "shadow": frozenset({"privacy-officer"}), "segments": frozenset({"privacy-officer"}),
-    "training_runs": frozenset({"privacy-officer", "analyst"})}
+    "inputs": frozenset({"privacy-officer"}),
+    "shadow": frozenset({"privacy-officer"}),
+    "segments": frozenset({"privacy-officer"}),
+    "training_runs": frozenset({"privacy-officer", "analyst"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,9 @@ class Role:
         """Role by its name on the command line; InputError when it is none."""
         name, colon, wearer = text.partition(":")
         if name not in get_args(RoleName) or bool(colon and wearer) != (name == "wearer"):
-            raise InputError(f"role: found {text!r}, expected analyst, privacy-officer or wearer:ID (such as wearer:w1)")
+            raise InputError(
+                f"role: found {text!r}, expected analyst, privacy-officer or wearer:ID (such as wearer:w1)"
+            )
         return cls(cast("RoleName", name), wearer)
 
     def __str__(self) -> str:
@@ -85,7 +90,9 @@ class Sight:
         if zone not in policy.zones_by_name:
             return self.role.name != "analyst" and not self.role.exporting
         packed = bytes.fromhex(label) or reduce(
-            lambda one, other: lattice.join([one, other]), (packed for (_, owner), packed in policy.labels.items() if owner == zone))
+            lambda one, other: lattice.join([one, other]),
+            (packed for (_, owner), packed in policy.labels.items() if owner == zone),
+        )
         return all(policy.flow(zone, packed, sink).verdict == "allow" for sink in self.role.sinks)
 
     def is_restricted(self, version: str, zone: str) -> bool:
@@ -99,8 +106,9 @@ class Sight:
 
     def sees(self, row: Mapping[str, Any], table: str) -> bool:
         """Whether a row with `policy_version, zone` and, where its table has them, `label, wearer` is shown."""
-        return (self.permits(row["policy_version"], row["zone"], row.get("label", ""))
-                and self.owns(row.get("wearer", ""), anybodys=table != "rejected"))
+        return self.permits(row["policy_version"], row["zone"], row.get("label", "")) and self.owns(
+            row.get("wearer", ""), anybodys=table != "rejected"
+        )
 
     def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
         """Return the rows that are shown; counts the others."""

@@ -54,8 +54,12 @@ class Status:
             self.totals.update(store.sql(_EVENTS.format(after=after)).dicts()[0])
             self.zones.update(dict(store.sql(_ZONES.format(after=after)).rows))
             self.verdicts.update(dict(store.sql(_VERDICTS.format(after=after)).rows))
-            self.seen.update({partition: max(offset, self.seen.get(partition, 0))
-                              for partition, offset in store.sql(_SEEN.format(after=after)).rows})
+            self.seen.update(
+                {
+                    partition: max(offset, self.seen.get(partition, 0))
+                    for partition, offset in store.sql(_SEEN.format(after=after)).rows
+                }
+            )
             for version, accuracy in store.sql(_MODEL.format(after=after)).rows:
                 self.model, self.accuracy = version, accuracy
             self.published_ns = store.sql(_PUBLISHED).rows[0][0]

@@ -22,8 +22,15 @@ _SQL = Path(__file__).with_name("sql")
 #: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 #: Errors about the statement's own text; the others can quote values from the store.
-_ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
-_SELECT_ONLY = "only one SELECT is run here (also WITH, FROM, VALUES, SHOW, DESCRIBE); the store cannot be changed"
+_ABOUT_THE_TEXT = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.SyntaxException,
+)
+_SELECT_ONLY = (
+    "only one SELECT is run here (also WITH, FROM, VALUES, SHOW, DESCRIBE); the store cannot be changed"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +88,17 @@ class Store:
         directory = directory.resolve()
         link = directory / "catalog.duckdb"
         if not link.exists():
-            what = "no epoch has been published yet; wait for the writer" if (directory / "hot.duckdb").exists() else \
-                "there is no store; name one with --store, or make one with `sightline demo`"
+            what = (
+                "no epoch has been published yet; wait for the writer"
+                if (directory / "hot.duckdb").exists()
+                else "there is no store; name one with --store, or make one with `sightline demo`"
+            )
             raise UnavailableError(f"{directory}: {what}")
         catalog = link.resolve()
         under_role: duckdb.DuckDBPyConnection | None = None
-        connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+        connection = duckdb.connect(
+            config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        )
         try:
             connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
             # It looks for names in its own memory, where the other one looks for them in the store.
@@ -106,8 +118,10 @@ class Store:
             newest = connection.execute("SELECT max(epoch) FROM epochs").fetchone() or (0,)
         except duckdb.Error as error:
             connection.close()
-            raise InputError(f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); is it whole, and DuckDB 1.5 or "
-                             f"later?") from None
+            raise InputError(
+                f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); is it whole, and DuckDB 1.5 or "
+                f"later?"
+            ) from None
         store = cls(connection, directory, newest[0])
         if role is not None and under_role is not None:
             store.sight = Sight(role, store.policies)
@@ -126,7 +140,9 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def sql(self, text: str, limit: int = limits.ANSWER_ROWS_MAX) -> Rows:
@@ -158,10 +174,14 @@ class Store:
         except _ABOUT_THE_TEXT as error:
             raise InputError(f"sql: {_first_line(error)}") from None
         except duckdb.PermissionException:
-            raise InputError("sql: it reaches for a file outside the store; only the store's own tables can be read") from None
+            raise InputError(
+                "sql: it reaches for a file outside the store; only the store's own tables can be read"
+            ) from None
         except duckdb.Error as error:
-            raise InputError(f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of the store and is not "
-                             f"repeated)") from None
+            raise InputError(
+                f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of the store and is not "
+                f"repeated)"
+            ) from None
         return Rows(columns, rows, more)
 
     def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
@@ -187,7 +207,11 @@ class Store:
     def files_with(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
         """Absolute paths of a table's segments in which the stream has numbers between `low` and `high`."""
         spans = self._spans_of(table, role)
-        return [span.file for span in spans.get((source, stream), ()) if span.lowest <= high and span.highest >= low]
+        return [
+            span.file
+            for span in spans.get((source, stream), ())
+            if span.lowest <= high and span.highest >= low
+        ]
 
     def streams_of(self, table: str) -> frozenset[tuple[str, str]]:
         """Streams (source, stream) that a table has rows about."""
@@ -197,8 +221,12 @@ class Store:
         spans = self._spans.get((table, role))
         if spans is None:
             spans = self._spans[table, role] = {}
-            for file, source, stream, lowest, highest in self.query("spans", {"table": table, "role": role}).rows:
-                spans.setdefault((source, stream), []).append(Span(str(self.directory / file), lowest, highest))
+            for file, source, stream, lowest, highest in self.query(
+                "spans", {"table": table, "role": role}
+            ).rows:
+                spans.setdefault((source, stream), []).append(
+                    Span(str(self.directory / file), lowest, highest)
+                )
         return spans
 
     def _refuse_writing(self, text: str) -> dict[str, Any]:

@@ -28,8 +28,14 @@ class Step:
     numbers: tuple[Interval, ...]
 
 
-def walk(store: Store, direction: Direction, start: Stream, number: int, stop_at: Callable[[Stream], bool],
-         hops_max: int = limits.WALK_HOPS_MAX) -> Iterator[Step]:
+def walk(
+    store: Store,
+    direction: Direction,
+    start: Stream,
+    number: int,
+    stop_at: Callable[[Stream], bool],
+    hops_max: int = limits.WALK_HOPS_MAX,
+) -> Iterator[Step]:
     """Yield what lies before or after one event, nearest first; every event is gone through once.
 
     Parameters
@@ -76,19 +82,28 @@ def _shown(store: Store, step: Step) -> Step:
     return replace(step, numbers=tuple(shown))
 
 
-def _one_hop(store: Store, direction: Direction, origin: Stream, wanted: Sequence[Interval], hop: int) -> Iterator[Step]:
+def _one_hop(
+    store: Store, direction: Direction, origin: Stream, wanted: Sequence[Interval], hop: int
+) -> Iterator[Step]:
     low, high = wanted[0][0], wanted[-1][1]
     role = "child" if direction == "parents" else "parent"
     files = store.files_with("edges", role, *origin, low, high)
     if not files:
         return
     found: dict[tuple[Any, ...], list[Interval]] = {}
-    for edge in store.query(direction, {"files": files, "source": origin[0], "stream": origin[1], "low": low, "high": high}).dicts():
+    for edge in store.query(
+        direction, {"files": files, "source": origin[0], "stream": origin[1], "low": low, "high": high}
+    ).dicts():
         numbers = parents_of(edge, wanted) if direction == "parents" else children_of(edge, wanted)
         if numbers:
             other = "parent" if direction == "parents" else "child"
-            key = ((edge[f"{other}_source"], edge[f"{other}_stream"]), edge["operator"], edge["operator_version"], edge["directness"],
-                   edge["declassifier"])
+            key = (
+                (edge[f"{other}_source"], edge[f"{other}_stream"]),
+                edge["operator"],
+                edge["operator_version"],
+                edge["directness"],
+                edge["declassifier"],
+            )
             found.setdefault(key, []).extend(numbers)
     for (stream, operator, version, directness, declassifier), numbers in found.items():
         yield Step(hop, origin, stream, operator, version, directness, declassifier, tuple(union(numbers)))
@@ -114,7 +129,10 @@ def children_of(edge: Mapping[str, Any], wanted: Sequence[Interval]) -> list[Int
         if advance == 0:
             begin, end = (0, count - 1) if start <= high and start + width - 1 >= low else (0, -1)
         else:
-            begin, end = max(-(-(low - width + 1 - start) // advance), 0), min((high - start) // advance, count - 1)
+            begin, end = (
+                max(-(-(low - width + 1 - start) // advance), 0),
+                min((high - start) // advance, count - 1),
+            )
         numbers += _runs(begin, end, first, step, 1)
     return numbers
 

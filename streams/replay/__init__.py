@@ -15,7 +15,15 @@ from pathlib import Path
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
-from streams.pipeline import GlassesCore, PartitionState, Tables, TrainingCore, TrainingState, first_records, learn_consent
+from streams.pipeline import (
+    GlassesCore,
+    PartitionState,
+    Tables,
+    TrainingCore,
+    TrainingState,
+    first_records,
+    learn_consent,
+)
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
@@ -31,7 +39,10 @@ async def fit_here(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
 
 def fetches(path: Path) -> Iterator[Fetch]:
     """Cut the journals below `path`, merged by time of arrival, into fetches of one partition."""
-    merged = heapq.merge(*(journal.arrivals(file) for file in journal.files(path)), key=lambda arrival: (arrival[0], arrival[1].key))
+    merged = heapq.merge(
+        *(journal.arrivals(file) for file in journal.files(path)),
+        key=lambda arrival: (arrival[0], arrival[1].key),
+    )
     records: list[Received] = []
     window = -1
     for offset, (arrived_ns, sent) in enumerate(merged):
@@ -71,13 +82,15 @@ class Replay:
             seen = outcome.state
             fresh = self._deliver(outcome.outputs)
             if fresh:
-                trained = await training.process(learned, Fetch(EXAMPLES, 0, fresh), silent=False, poisoned={})
+                trained = await training.process(
+                    learned, Fetch(EXAMPLES, 0, fresh), silent=False, poisoned={}
+                )
                 learned = trained.state
                 self._deliver(trained.outputs)
         return count
 
     async def _history(self, offset: int) -> Sequence[Received]:
-        return self.examples[:offset + 1]
+        return self.examples[: offset + 1]
 
     def _deliver(self, records: Sequence[Outgoing]) -> list[Received]:
         """Write records, feed what the cores themselves read back, and return the new examples."""
@@ -88,8 +101,18 @@ class Replay:
                 self.tables.models.learn(record.key, record.value)
             elif record.topic == CONSENTS:
                 offset = self.tables.consents.offset
-                learn_consent(self.tables.consents, StoredRecord(offset, record.timestamp_ms, record.key, record.value))
+                learn_consent(
+                    self.tables.consents, StoredRecord(offset, record.timestamp_ms, record.key, record.value)
+                )
             elif record.topic == EXAMPLES:
-                fresh.append(StoredRecord(len(self.examples) + len(fresh), record.timestamp_ms, record.key, record.value, record.headers))
+                fresh.append(
+                    StoredRecord(
+                        len(self.examples) + len(fresh),
+                        record.timestamp_ms,
+                        record.key,
+                        record.value,
+                        record.headers,
+                    )
+                )
         self.examples += fresh
         return fresh

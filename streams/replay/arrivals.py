@@ -72,8 +72,11 @@ class JournalArrivals:
         self.unplaced = 0
         found = [self._scan(number, file) for number, file in enumerate(self._files)]
         partitions, offsets, files, lines = (np.concatenate(columns) for columns in zip(*found, strict=True))
-        self._places = {int(partition): self._ordered(int(partition), offsets[here], files[here], lines[here])
-                        for partition in np.unique(partitions) for here in [partitions == partition]}
+        self._places = {
+            int(partition): self._ordered(int(partition), offsets[here], files[here], lines[here])
+            for partition in np.unique(partitions)
+            for here in [partitions == partition]
+        }
         self._read = dict.fromkeys(self._places, 0)
 
     @property
@@ -117,19 +120,25 @@ class JournalArrivals:
         # Of a number that was used twice the later line counts: the earlier one was torn before it was sent.
         at = np.searchsorted(known, wanted, "right") - 1
         if wanted.size and (not known.size or (known[np.maximum(at, 0)] != wanted).any()):
-            raise InputError(f"{path}: found an acknowledgement of a batch that the file does not have, expected every batch in front of "
-                             "its acknowledgement; is the journal whole?")
+            raise InputError(
+                f"{path}: found an acknowledgement of a batch that the file does not have, expected every batch in front of "
+                "its acknowledgement; is the journal whole?"
+            )
         self.unplaced += int(np.setdiff1d(known, wanted).size)
         partitions, offsets = np.array(where, np.int64).reshape(-1, 2).T
         return partitions, offsets, np.full(wanted.size, number), lines[at]
 
-    def _ordered(self, partition: int, offsets: NDArray[np.int64], files: NDArray[np.int64], lines: NDArray[np.int64]) -> _Places:
+    def _ordered(
+        self, partition: int, offsets: NDArray[np.int64], files: NDArray[np.int64], lines: NDArray[np.int64]
+    ) -> _Places:
         order = np.argsort(offsets, kind="stable")
         twice = offsets[order][1:][np.diff(offsets[order]) == 0]
         if twice.size:
-            raise InputError(f"Partition {partition}, offset {int(twice[0])}: found two batches at this place, expected one; these "
-                             "journals were played into files or into several brokers, so they have no common order. Replay them "
-                             "without --inputs, or each with its own store.")
+            raise InputError(
+                f"Partition {partition}, offset {int(twice[0])}: found two batches at this place, expected one; these "
+                "journals were played into files or into several brokers, so they have no common order. Replay them "
+                "without --inputs, or each with its own store."
+            )
         return _Places(offsets[order], files[order], lines[order])
 
 
@@ -163,7 +172,9 @@ class BrokerArrivals:
             self._followers[partition] = await self._stack.enter_async_context(follower)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._stack.aclose()
 
     @property
@@ -178,7 +189,9 @@ class BrokerArrivals:
             polled = (await follower.poll(_POLL_MS, READ_RECORDS_MAX)).get(partition, [])
             records = [record for record in polled if record.offset < end]
             if records:
-                prints = np.array([_fingerprint(record.key, record.value, record.headers) for record in records], np.uint64)
+                prints = np.array(
+                    [_fingerprint(record.key, record.value, record.headers) for record in records], np.uint64
+                )
                 self.foreign += len(prints) - int(self._knows(prints).sum())
                 return records
         return ()
@@ -194,12 +207,18 @@ class BrokerArrivals:
         """Committed records of `glasses.examples`, which is read whole once."""
         if self._examples is None:
             self._examples = await read_all(self._broker, EXAMPLES, 0)
-        return [record for record in self._examples if begin <= record.offset and (end is None or record.offset < end)]
+        return [
+            record
+            for record in self._examples
+            if begin <= record.offset and (end is None or record.offset < end)
+        ]
 
 
 def _record(offset: int, fields: Mapping[str, Any]) -> StoredRecord:
     headers = tuple((name, value.encode()) for name, value in fields["headers"].items())
-    return StoredRecord(offset, fields["timestamp_ms"], fields["key"].encode(), fields["value"].encode(), headers)
+    return StoredRecord(
+        offset, fields["timestamp_ms"], fields["key"].encode(), fields["value"].encode(), headers
+    )
 
 
 def _fingerprints(path: Path) -> Iterator[int]:
@@ -209,7 +228,11 @@ def _fingerprints(path: Path) -> Iterator[int]:
 
 
 def _fingerprint(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    parts = [key or b"", value or b"", *(part for name, content in headers for part in (name.encode(), content or b""))]
+    parts = [
+        key or b"",
+        value or b"",
+        *(part for name, content in headers for part in (name.encode(), content or b"")),
+    ]
     return int(xxhash.xxh3_64_intdigest(b"".join(len(part).to_bytes(4, "little") + part for part in parts)))
 
 
@@ -227,6 +250,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except orjson.JSONDecodeError:
                 if not text.endswith(b"\n"):
                     return
-                raise InputError(f"{path}, line {number}: found text that is not JSON, expected one JSON object a line; "
-                                 "is this a device's journal?") from None
+                raise InputError(
+                    f"{path}, line {number}: found text that is not JSON, expected one JSON object a line; "
+                    "is this a device's journal?"
+                ) from None
             place += len(text)

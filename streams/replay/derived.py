@@ -34,16 +34,24 @@ class DerivedLines:
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{directory}: cannot be a directory ({error.strerror}); name another one with --out") from None
+            raise InputError(
+                f"{directory}: cannot be a directory ({error.strerror}); name another one with --out"
+            ) from None
         if any(directory.iterdir()):
-            raise InputError(f"{directory}: found a directory that is not empty, expected a new one; name another with --out")
+            raise InputError(
+                f"{directory}: found a directory that is not empty, expected a new one; name another with --out"
+            )
         self._stack = ExitStack()
-        self._files: dict[str, BinaryIO] = {topic: self._stack.enter_context((directory / f"{topic}.jsonl").open("wb")) for topic in TOPICS}
+        self._files: dict[str, BinaryIO] = {
+            topic: self._stack.enter_context((directory / f"{topic}.jsonl").open("wb")) for topic in TOPICS
+        }
 
     def __enter__(self) -> DerivedLines:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()
 
     def write(self, records: Iterable[Outgoing]) -> None:
@@ -55,10 +63,16 @@ class DerivedLines:
 
 def _line(record: Outgoing) -> dict[str, Any]:
     headers = dict(record.headers)
-    line: dict[str, Any] = {"partition": record.partition, "key": record.key.decode(), "timestamp_ms": record.timestamp_ms,
-                            "headers": {name: value.decode() for name, value in headers.items() if name != PARENTS},
-                            "value": orjson.Fragment(record.value or b"null")}
+    line: dict[str, Any] = {
+        "partition": record.partition,
+        "key": record.key.decode(),
+        "timestamp_ms": record.timestamp_ms,
+        "headers": {name: value.decode() for name, value in headers.items() if name != PARENTS},
+        "value": orjson.Fragment(record.value or b"null"),
+    }
     if PARENTS in headers:
-        parents = unpack_parents(headers["ce_source"].decode(), int(headers[RUN].split()[0]), headers[PARENTS])
+        parents = unpack_parents(
+            headers["ce_source"].decode(), int(headers[RUN].split()[0]), headers[PARENTS]
+        )
         line["parents"] = [asdict(parent) for parent in parents]
     return line

@@ -70,7 +70,9 @@ def read_inputs(directory: Path) -> Inputs:
     """
     with Store.open(directory) as store:
         policies = store.sql("SELECT version, text, published_ns FROM policies", NUMBER_MAX).rows
-        rows = store.sql('SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX).rows
+        rows = store.sql(
+            'SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX
+        ).rows
     return inputs_of(str(directory), policies, rows)
 
 
@@ -78,26 +80,48 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
     """Inputs from a store's rows of `policies` (version, text, published_ns) and `inputs` (kind, agent, partition, offset, value, t_ns)."""
     first = {row[4] for row in rows if row[0] == POLICY}
     # One that came into force again was published when it was published first.
-    texts = {version: (text, published_ns)
-             for version, text, published_ns in sorted(policies, key=lambda row: row[2] or NUMBER_MAX, reverse=True)}
+    texts = {
+        version: (text, published_ns)
+        for version, text, published_ns in sorted(
+            policies, key=lambda row: row[2] or NUMBER_MAX, reverse=True
+        )
+    }
     in_force = first | {row[4] for row in rows if row[0] == POLICY_TAKEUP}
     if len(first) != 1 or not in_force <= texts.keys():
-        raise InputError(f"{name}: found {len(first)} policies that it began with and the text of {len(in_force & texts.keys())} of "
-                         f"{len(in_force)} that were in force, expected one and all; name the store that the live pipeline wrote")
+        raise InputError(
+            f"{name}: found {len(first)} policies that it began with and the text of {len(in_force & texts.keys())} of "
+            f"{len(in_force)} that were in force, expected one and all; name the store that the live pipeline wrote"
+        )
     known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
     begun = next(iter(first))
     partitions = sorted({row[2] for row in rows if row[1] == "glasses" and row[0] in _TAKEUPS})
-    orders = tuple(ExampleOrder(offset, t_ns // 1_000_000, tuple(value.split(" ")))
-                   for kind, _, _, offset, value, t_ns in sorted(rows) if kind == EXAMPLE_ORDER)
+    orders = tuple(
+        ExampleOrder(offset, t_ns // 1_000_000, tuple(value.split(" ")))
+        for kind, _, _, offset, value, t_ns in sorted(rows)
+        if kind == EXAMPLE_ORDER
+    )
     take_ups = {partition: _taken(name, rows, "glasses", partition) for partition in partitions}
-    return Inputs(known[begun], texts[begun][1], tuple(known.values()), take_ups, _taken(name, rows, "training", 0), orders)
+    return Inputs(
+        known[begun],
+        texts[begun][1],
+        tuple(known.values()),
+        take_ups,
+        _taken(name, rows, "training", 0),
+        orders,
+    )
 
 
 def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: int) -> tuple[TakeUp, ...]:
     """Take-ups of one partition in order; InputError when two of a kind stand at one place."""
     found: dict[tuple[int, str], str] = {}
     for kind, by, at, offset, value, _ in rows:
-        if kind in _TAKEUPS and (by, at) == (agent, partition) and found.setdefault((offset, kind), value) != value:
-            raise InputError(f"{name}: found two values of {kind} at offset {offset} of partition {partition}, expected one; two pipelines "
-                             "wrote into this store")
+        if (
+            kind in _TAKEUPS
+            and (by, at) == (agent, partition)
+            and found.setdefault((offset, kind), value) != value
+        ):
+            raise InputError(
+                f"{name}: found two values of {kind} at offset {offset} of partition {partition}, expected one; two pipelines "
+                "wrote into this store"
+            )
     return tuple(TakeUp(offset, kind, value) for (offset, kind), value in sorted(found.items()))

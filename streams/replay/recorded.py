@@ -107,7 +107,9 @@ class RecordedReplay:
         # The versions are everybody's, which of them is in force is the partition's own.
         tables.models.versions = self._models.versions
         core = GlassesCore(tables)
-        return _Partition(number, core, tables, deque(self.inputs.take_ups.get(number, ())), core.empty(number))
+        return _Partition(
+            number, core, tables, deque(self.inputs.take_ups.get(number, ())), core.empty(number)
+        )
 
     def _policies(self) -> Policies:
         policies = Policies(*self.inputs.policies)
@@ -127,12 +129,16 @@ class RecordedReplay:
                 return False
             _take_up(partition.tables, take_ups.popleft())
         if not partition.tables.models.current:
-            raise InputError(f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which model served, "
-                             "expected a model-takeup there or before; was the store complete when it was written, and is it that of "
-                             "this journal?")
+            raise InputError(
+                f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which model served, "
+                "expected a model-takeup there or before; was the store complete when it was written, and is it that of "
+                "this journal?"
+            )
         cut = len(partition.ahead)
         if take_ups:
-            cut = next((at for at, record in enumerate(partition.ahead) if record.offset >= take_ups[0].offset), cut)
+            cut = next(
+                (at for at, record in enumerate(partition.ahead) if record.offset >= take_ups[0].offset), cut
+            )
         fetch = Fetch(CAPTURED, partition.number, partition.ahead[:cut])
         partition.ahead = partition.ahead[cut:]
         outcome = await compute(partition.core, partition.state, fetch, silent=False)
@@ -179,19 +185,29 @@ class RecordedReplay:
         after = next((later.offset for later in self._orders if later.offset > order.offset), None)
         found = await self.arrivals.examples(order.offset, after)
         if found and len(found) < len(order.ids):
-            raise InputError(f"{EXAMPLES} offset {order.offset}: found {len(found)} records, expected the {len(order.ids)} of a recorded "
-                             "input; is this the broker that the store was written from, and has it kept all of them?")
-        return [_moved(record, order.offset + at) for at, record in enumerate(found[:len(order.ids)])]
+            raise InputError(
+                f"{EXAMPLES} offset {order.offset}: found {len(found)} records, expected the {len(order.ids)} of a recorded "
+                "input; is this the broker that the store was written from, and has it kept all of them?"
+            )
+        return [_moved(record, order.offset + at) for at, record in enumerate(found[: len(order.ids)])]
 
     def _stuck(self, partitions: Sequence[_Partition]) -> str:
-        waits = [f"partition {partition.number} waits at offset {partition.ahead[0].offset} for model version "
-                 f"{partition.take_ups[0].value}" for partition in partitions if partition.ahead]
+        waits = [
+            f"partition {partition.number} waits at offset {partition.ahead[0].offset} for model version "
+            f"{partition.take_ups[0].value}"
+            for partition in partitions
+            if partition.ahead
+        ]
         if self._orders:
             order = self._orders[0]
-            waits.append(f"training waits at offset {order.offset} of {EXAMPLES} for {self._awaited(order)}, which was never made or is "
-                         "named twice")
-        return (f"The replay cannot go on: {'; '.join(waits)}. The recorded inputs name what these journals do not lead to; "
-                "name the store that was written from them (after the death of a broker also the broker, with --broker).")
+            waits.append(
+                f"training waits at offset {order.offset} of {EXAMPLES} for {self._awaited(order)}, which was never made or is "
+                "named twice"
+            )
+        return (
+            f"The replay cannot go on: {'; '.join(waits)}. The recorded inputs name what these journals do not lead to; "
+            "name the store that was written from them (after the death of a broker also the broker, with --broker)."
+        )
 
     async def _history(self, offset: int) -> Sequence[Received]:
         return [record for record in self._examples if record.offset <= offset]
@@ -204,7 +220,9 @@ class RecordedReplay:
                 self._models.learn(record.key, record.value)
             elif record.topic == EXAMPLES:
                 name = dict(record.headers)["ce_id"].decode()
-                self.made[name] = StoredRecord(0, record.timestamp_ms, record.key, record.value, record.headers)
+                self.made[name] = StoredRecord(
+                    0, record.timestamp_ms, record.key, record.value, record.headers
+                )
 
 
 def _take_up(tables: Tables, taken: TakeUp) -> None:

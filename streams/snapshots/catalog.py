@@ -24,7 +24,9 @@ def template() -> bytes:
     """Content of a catalog with all its views and no rows: made once a process, because making it costs more than an epoch."""
     with tempfile.TemporaryDirectory(prefix="sightline-") as directory, duckdb.connect() as connection:
         path = Path(directory, CATALOG)
-        connection.execute(f"ATTACH {quoted(str(path))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)")
+        connection.execute(
+            f"ATTACH {quoted(str(path))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)"
+        )
         connection.execute("USE next")
         connection.execute("CREATE SCHEMA files")
         for table in TABLES:
@@ -57,7 +59,9 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
     temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
     temporary.write_bytes(template())
     connection = hot.connection
-    connection.execute(f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)")
+    connection.execute(
+        f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)"
+    )
     try:
         with hot.transaction():
             files: dict[str, list[str]] = {}
@@ -65,9 +69,14 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
                 files.setdefault(table, []).append(file)
             for table, names in files.items():
                 connection.execute(_files_view("next", table, names))
-            connection.execute("INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE epoch <= ? ORDER "
-                               "BY epoch", [epoch])
-            connection.execute(f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments WHERE superseded_ns IS NULL")  # noqa: S608
+            connection.execute(
+                "INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE epoch <= ? ORDER "
+                "BY epoch",
+                [epoch],
+            )
+            connection.execute(
+                f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments WHERE superseded_ns IS NULL"
+            )  # noqa: S608
             connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, VERSION])
     finally:
         connection.execute("DETACH next")
@@ -80,6 +89,9 @@ def _files_view(catalog: str, table: str, files: list[str]) -> str:
     if files:
         body = f"SELECT * FROM read_parquet([{', '.join(quoted(file) for file in files)}])"  # noqa: S608 - names are ours
     else:
-        nulls = ", ".join(f"NULL::{kind} AS {name}" for name, kind in (column.rsplit(" ", 1) for column in columns_of(table).split(", ")))
+        nulls = ", ".join(
+            f"NULL::{kind} AS {name}"
+            for name, kind in (column.rsplit(" ", 1) for column in columns_of(table).split(", "))
+        )
         body = f"SELECT {nulls} WHERE false"
     return f"CREATE OR REPLACE VIEW {catalog}.files.{table} AS {body}"

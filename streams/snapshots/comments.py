@@ -13,7 +13,7 @@ VIEWS: Mapping[str, str] = {
     "streams": "One row a stream: a sequence of events of one source.",
     "events": "Runs of events, one row a batch: where they came from, their zone and label, and where they lie.",
     "edges": "Lineage in runs: child child_first + i * child_step is made of parent_width numbers from parent_first + i * parent_step "
-             "on, for i from 0 to child_count - 1.",
+    "on, for i from 0 to child_count - 1.",
     "decisions": "Verdicts of the policy about runs of events, one row a run and sink.",
     "shadow": "Decisions that the policy which may come next would make otherwise, and only those: one row a run and sink.",
     "rejected": "Batches and records that left by glasses.rejected, and repeats that were dropped, with the reason.",
@@ -90,11 +90,25 @@ SPECIAL: Mapping[str, str] = {
     "events.t_last_ns": "Capture time of the last event on the device's clock: ns since the Unix epoch, UTC.",
     "events.t_first": _TIME + "t_first_ns.",
     "events.t_last": _TIME + "t_last_ns.",
-    **{f"{view}.{column}": text for view in ("events", "event_records") for column, text in (
-        ("topic", "glasses.captured for captured events, else the topic that the derived ones were written to."),
-        ("partition", "Partition of glasses.captured (models: of glasses.examples) with the record that brought or completed them."),
-        ("offset", "Offset, in that partition, of the record that brought or completed them."),
-        ("rule", "Zone of the policy that took the events, or that the label is joined from the parents'."))},
+    **{
+        f"{view}.{column}": text
+        for view in ("events", "event_records")
+        for column, text in (
+            (
+                "topic",
+                "glasses.captured for captured events, else the topic that the derived ones were written to.",
+            ),
+            (
+                "partition",
+                "Partition of glasses.captured (models: of glasses.examples) with the record that brought or completed them.",
+            ),
+            ("offset", "Offset, in that partition, of the record that brought or completed them."),
+            (
+                "rule",
+                "Zone of the policy that took the events, or that the label is joined from the parents'.",
+            ),
+        )
+    },
     "decisions.t_ns": "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC.",
     "decisions.sink": "Where the events would go: a topic, a stage that works on them, store, or training-run.",
     "decisions.purpose": "What the sink is for, a W3C DPV term.",
@@ -104,10 +118,10 @@ SPECIAL: Mapping[str, str] = {
     "decisions.attributes": "The attributes that the decision looked at, name=value.",
     "decisions.consent": "Number of the consent record that the device knew; 0: none.",
     "decisions.consent_state": "How that consent stood: none, claimed (not on record), given for purposes, expired, withdrawn; empty: the "
-                               "data is no one person's.",
+    "data is no one person's.",
     "decisions.wearer": "Pseudonym of the person; empty for what is no one person's.",
     "decisions.at_ns": "Time that the decision looked at where it is not the capture time (that of a training run, of a late record), "
-                       "else 0; ns since the Unix epoch, UTC.",
+    "else 0; ns since the Unix epoch, UTC.",
     "decisions.at": "Time that the decision looked at, TIMESTAMPTZ, microseconds: at_ns, or t_ns where that is 0.",
     "shadow.t_ns": "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC.",
     "shadow.zone": "Zone under the policy in force; empty where it never decided.",
@@ -123,7 +137,7 @@ SPECIAL: Mapping[str, str] = {
     "rejected.stage": "Stage that refused.",
     "rejected.reason": "Why, as a sentence; never a value of the record.",
     "rejected.rule": "malformed, poisoned, limits, repeat (dropped: the events are stored once), why feedback made no example "
-                     "(feedback, negated, asked-again, stopped, not-understood, rated-low, raters-disagree), or the rule of the policy.",
+    "(feedback, negated, asked-again, stopped, not-understood, rated-low, raters-disagree), or the rule of the policy.",
     "rejected.zone": "Zone of the events; malformed for what nobody could read; empty for repeats.",
     "rejected.topic": "Topic that the record was read from.",
     "rejected.digest": "Digest of the value (XXH3-128; of a bad lineage record SHA-256), in hexadecimal.",
@@ -142,11 +156,11 @@ SPECIAL: Mapping[str, str] = {
     "training_runs.evaluation_examples": "Number of utterances that accuracy was measured on; none was learned from.",
     "training_runs.trigger": "Identity of the example whose admission started the run.",
     "inputs.kind": "What was taken up: policy (the first), model-takeup, policy-takeup, consent-takeup, or example-order (what training "
-                   "read).",
+    "read).",
     "inputs.agent": "Agent that took it up: glasses or training.",
     "inputs.offset": "First offset of the partition for which the value was in force.",
     "inputs.value": "What was in force from there on, such as a model version; for example-order the examples of one fetch, in order; for "
-                    "consent-takeup what wearers said on other partitions.",
+    "consent-takeup what wearers said on other partitions.",
     "policies.version": "Digest of the policy's content.",
     "policies.name": "Name of the policy.",
     "policies.text": "The whole policy, as it was published.",

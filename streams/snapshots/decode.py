@@ -24,9 +24,17 @@ _ARROW = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "flag":
 _SPAN_MAX = 2**30
 #: Lowest and highest value of the columns that a run or a place is made of; no row is without them.
 _BOUNDS: Mapping[str, tuple[int, int]] = {
-    "first": (0, NUMBER_MAX), "step": (1, _SPAN_MAX), "count": (1, _SPAN_MAX),
-    "child_first": (0, NUMBER_MAX), "child_step": (1, _SPAN_MAX), "child_count": (1, _SPAN_MAX),
-    "parent_first": (0, NUMBER_MAX), "parent_step": (0, _SPAN_MAX), "parent_width": (1, _SPAN_MAX), "version": (0, NUMBER_MAX)}
+    "first": (0, NUMBER_MAX),
+    "step": (1, _SPAN_MAX),
+    "count": (1, _SPAN_MAX),
+    "child_first": (0, NUMBER_MAX),
+    "child_step": (1, _SPAN_MAX),
+    "child_count": (1, _SPAN_MAX),
+    "parent_first": (0, NUMBER_MAX),
+    "parent_step": (0, _SPAN_MAX),
+    "parent_width": (1, _SPAN_MAX),
+    "version": (0, NUMBER_MAX),
+}
 _NAMES = frozenset({"source", "stream", "child_source", "child_stream", "parent_source", "parent_stream"})
 
 
@@ -131,7 +139,9 @@ def _rows_of(table: str, block: Any) -> int:
     names = [*block["all"], *block["each"]]
     if sorted(names) != sorted(TABLES[table]):
         odd = ", ".join(sorted(set(names) ^ set(TABLES[table]))[:5]) or "one stands in both"
-        raise MalformedError(f"{table}: columns differ from the table's ({odd}); is the worker of another version?")
+        raise MalformedError(
+            f"{table}: columns differ from the table's ({odd}); is the worker of another version?"
+        )
     counts = {len(values) if isinstance(values, list) else 0 for values in block["each"].values()}
     if len(counts) != 1 or 0 in counts:
         raise MalformedError(f"{table}: expected lists of one length, with one value a row at least")
@@ -155,6 +165,21 @@ def _joined(parsed: Iterable[Tables], refused: Sequence[dict[str, Any]]) -> dict
 
 def _rejected(record: Received, partition: int, reason: str) -> dict[str, Any]:
     value = record.value or b""
-    return {"source": "", "stream": "", "first": 0, "count": 0, "stage": "snapshots", "reason": reason, "rule": "malformed",
-            "zone": "malformed", "policy_version": "", "topic": LINEAGE, "partition": partition, "offset": record.offset,
-            "bytes": len(value), "digest": hashlib.sha256(value).hexdigest(), "t_ns": stamp_ns(record), "wearer": ""}
+    return {
+        "source": "",
+        "stream": "",
+        "first": 0,
+        "count": 0,
+        "stage": "snapshots",
+        "reason": reason,
+        "rule": "malformed",
+        "zone": "malformed",
+        "policy_version": "",
+        "topic": LINEAGE,
+        "partition": partition,
+        "offset": record.offset,
+        "bytes": len(value),
+        "digest": hashlib.sha256(value).hexdigest(),
+        "t_ns": stamp_ns(record),
+        "wearer": "",
+    }

@@ -11,7 +11,9 @@ from streams.errors import InputError, UnavailableError
 
 HOT, CATALOG, SEGMENTS, LOCK = "hot.duckdb", "catalog.duckdb", "segments", "writer.lock"
 TEMPORARY = ".tmp"
-_OURS = re.compile(r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|reads\.jsonl|.*\.tmp(\.wal)?)")
+_OURS = re.compile(
+    r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|reads\.jsonl|.*\.tmp(\.wal)?)"
+)
 
 
 def catalog_name(epoch: int) -> str:
@@ -35,26 +37,36 @@ def claim(directory: Path) -> int:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{directory}: cannot be a store directory ({error.strerror}); name a directory that can be written") from None
+        raise InputError(
+            f"{directory}: cannot be a store directory ({error.strerror}); name a directory that can be written"
+        ) from None
     present = sorted(entry.name for entry in directory.iterdir())
     if HOT not in present:
         foreign = [name for name in present if not _OURS.fullmatch(name)]
         if foreign:
-            raise InputError(f"{directory}: found {foreign[0]}, which is no file of a store; expected a store or an empty directory. Name "
-                             f"another one")
+            raise InputError(
+                f"{directory}: found {foreign[0]}, which is no file of a store; expected a store or an empty directory. Name "
+                f"another one"
+            )
         if CATALOG in present:
-            raise InputError(f"{directory}: found a catalog but no {HOT}; without it nobody knows where to go on. Put it back, or begin an "
-                             f"empty directory")
+            raise InputError(
+                f"{directory}: found a catalog but no {HOT}; without it nobody knows where to go on. Put it back, or begin an "
+                f"empty directory"
+            )
     try:
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise InputError(f"{directory}: cannot be written ({error.strerror}); name a directory that can be written") from None
+        raise InputError(
+            f"{directory}: cannot be written ({error.strerror}); name a directory that can be written"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UnavailableError(f"{directory}: the store directory is in use by another writer. Stop that one, or name another "
-                               f"directory") from None
+        raise UnavailableError(
+            f"{directory}: the store directory is in use by another writer. Stop that one, or name another "
+            f"directory"
+        ) from None
     (directory / SEGMENTS).mkdir(exist_ok=True)
     return descriptor
 

@@ -50,8 +50,10 @@ class Hot:
         try:
             self.open()
         except duckdb.Error as error:
-            raise InputError(f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or begin an empty "
-                             f"directory") from None
+            raise InputError(
+                f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or begin an empty "
+                f"directory"
+            ) from None
 
     def open(self) -> None:
         """Open the file that is there: at first, and again after DuckDB gave it up. duckdb.Error when it cannot be opened."""
@@ -60,7 +62,9 @@ class Hot:
         self.store_id, version = self._one("SELECT id, version FROM store")
         if version != VERSION:
             self.connection.close()
-            raise InputError(f"{path}: found store version {version}, expected {VERSION}; use the sightline that wrote it")
+            raise InputError(
+                f"{path}: found store version {version}, expected {VERSION}; use the sightline that wrote it"
+            )
         # Catalogs name their segments relative to the directory (a store can be moved); the footers of those many
         # small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
@@ -74,9 +78,15 @@ class Hot:
 
     def offsets(self, topic: str) -> dict[int, int]:
         """Next offset to read by partition of `topic`."""
-        return dict(self.connection.execute('SELECT "partition", next_offset FROM offsets WHERE topic = ?', [topic]).fetchall())
+        return dict(
+            self.connection.execute(
+                'SELECT "partition", next_offset FROM offsets WHERE topic = ?', [topic]
+            ).fetchall()
+        )
 
-    def append(self, tables: Mapping[str, pa.Table], epoch: int, topic: str, offsets: Mapping[int, int]) -> None:
+    def append(
+        self, tables: Mapping[str, pa.Table], epoch: int, topic: str, offsets: Mapping[int, int]
+    ) -> None:
         """Add rows to `epoch` and move the offsets of `topic`, together."""
         with self.transaction():
             for name, content in tables.items():
@@ -84,7 +94,9 @@ class Hot:
                 self.connection.execute(f"INSERT INTO {name} SELECT *, {epoch:d} FROM incoming")  # noqa: S608 - names from TABLES
                 self.connection.unregister("incoming")
             for partition, offset in offsets.items():
-                self.connection.execute('DELETE FROM offsets WHERE topic = ? AND "partition" = ?', [topic, partition])
+                self.connection.execute(
+                    'DELETE FROM offsets WHERE topic = ? AND "partition" = ?', [topic, partition]
+                )
                 self.connection.execute("INSERT INTO offsets VALUES (?, ?, ?)", [topic, partition, offset])
         for name, content in tables.items():
             self._rows[name] = self._rows.get(name, 0) + content.num_rows
@@ -95,8 +107,11 @@ class Hot:
 
     def tables_of(self, number: int) -> set[str]:
         """Tables that have rows in epoch `number` or before."""
-        return {table for table in self._rows
-                if self._one(f"SELECT count(*) FROM {table} WHERE epoch <= {number:d}")[0]}  # noqa: S608 - names from TABLES
+        return {
+            table
+            for table in self._rows
+            if self._one(f"SELECT count(*) FROM {table} WHERE epoch <= {number:d}")[0]
+        }  # noqa: S608 - names from TABLES
 
     def _count(self, tables: Iterable[str]) -> None:
         counts = {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in tables}  # noqa: S608 - names from TABLES
@@ -104,7 +119,9 @@ class Hot:
 
     def newest(self) -> Epoch:
         """Return the epoch with the highest number; number 0, published, in a new store."""
-        found = self.connection.execute("SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1").fetchone()
+        found = self.connection.execute(
+            "SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1"
+        ).fetchone()
         return Epoch(*found) if found else Epoch(0, PUBLISHED)
 
     def newest_offsets(self) -> dict[int, int]:
@@ -118,7 +135,9 @@ class Hot:
             self.connection.execute(
                 'INSERT INTO epochs SELECT ?, ?, NULL, coalesce(map_from_entries(list(row("partition", next_offset) ORDER BY '
                 '"partition")), MAP {}), ? '
-                "FROM offsets WHERE topic = ?", [number, FIXED, sum(self.rows().values()), topic])
+                "FROM offsets WHERE topic = ?",
+                [number, FIXED, sum(self.rows().values()), topic],
+            )
 
     def record(self, number: int, segments: list[Segment], replaced: list[str], published_ns: int) -> None:
         """Record the segments of an epoch, and which files they replace."""
@@ -129,8 +148,13 @@ class Hot:
                 self.connection.register("incoming", pa.Table.from_arrays(columns, names=list(SPAN_COLUMNS)))
                 self.connection.execute("INSERT INTO segments SELECT *, NULL FROM incoming")
                 self.connection.unregister("incoming")
-            self.connection.execute("UPDATE segments SET superseded_ns = ? WHERE list_contains(?, file)", [published_ns, replaced])
-            self.connection.execute("UPDATE epochs SET state = ?, published_ns = ? WHERE epoch = ?", [RECORDED, published_ns, number])
+            self.connection.execute(
+                "UPDATE segments SET superseded_ns = ? WHERE list_contains(?, file)", [published_ns, replaced]
+            )
+            self.connection.execute(
+                "UPDATE epochs SET state = ?, published_ns = ? WHERE epoch = ?",
+                [RECORDED, published_ns, number],
+            )
 
     def leave(self, number: int) -> None:
         """Let the rows of a published epoch go."""
@@ -142,8 +166,9 @@ class Hot:
 
     def current_files(self) -> list[tuple[str, str, int]]:
         """(table, file, bytes) of every segment that is in force."""
-        return self.connection.execute("SELECT DISTINCT table_name, file, bytes FROM segments WHERE superseded_ns IS NULL ORDER BY "
-                                       "ALL").fetchall()
+        return self.connection.execute(
+            "SELECT DISTINCT table_name, file, bytes FROM segments WHERE superseded_ns IS NULL ORDER BY ALL"
+        ).fetchall()
 
     def known_files(self) -> set[str]:
         """Every segment that an epoch knows, superseded ones too."""
@@ -151,13 +176,22 @@ class Hot:
 
     def superseded_before(self, instant_ns: int) -> list[str]:
         """Segments that were replaced before `instant_ns`."""
-        return [file for (file,) in self.connection.execute("SELECT DISTINCT file FROM segments WHERE superseded_ns < ?",
-                                                            [instant_ns]).fetchall()]
+        return [
+            file
+            for (file,) in self.connection.execute(
+                "SELECT DISTINCT file FROM segments WHERE superseded_ns < ?", [instant_ns]
+            ).fetchall()
+        ]
 
     def outdated_epochs(self, instant_ns: int) -> list[int]:
         """Epochs whose successor was published before `instant_ns`."""
-        return [epoch for (epoch,) in self.connection.execute(
-            "SELECT epoch FROM epochs WHERE epoch < (SELECT max(epoch) FROM epochs WHERE published_ns < ?)", [instant_ns]).fetchall()]
+        return [
+            epoch
+            for (epoch,) in self.connection.execute(
+                "SELECT epoch FROM epochs WHERE epoch < (SELECT max(epoch) FROM epochs WHERE published_ns < ?)",
+                [instant_ns],
+            ).fetchall()
+        ]
 
     def forget(self, files: list[str]) -> None:
         """Forget segments whose files are gone."""
@@ -189,10 +223,14 @@ def _create(directory: Path) -> None:
         for table in TABLES:
             connection.execute(f"CREATE TABLE {table} ({columns_of(table)})")
         connection.execute('CREATE TABLE offsets (topic VARCHAR, "partition" INTEGER, next_offset BIGINT)')
-        connection.execute("CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), rows "
-                           "BIGINT)")
-        connection.execute(f"CREATE TABLE segments ({', '.join(f'{name} {kind}' for name, kind in SPAN_COLUMNS.items())}, superseded_ns "
-                           f"BIGINT)")
+        connection.execute(
+            "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), rows "
+            "BIGINT)"
+        )
+        connection.execute(
+            f"CREATE TABLE segments ({', '.join(f'{name} {kind}' for name, kind in SPAN_COLUMNS.items())}, superseded_ns "
+            f"BIGINT)"
+        )
         connection.execute("CREATE TABLE store (id VARCHAR, version INTEGER)")
         connection.execute("INSERT INTO store VALUES (?, ?)", [secrets.token_hex(4), VERSION])
     sync(temporary)

@@ -33,7 +33,9 @@ class PatientWriter:
     def __init__(self, writer: Writer, say: Callable[[str], None], wait: Callable[[float], bool]) -> None:
         self._writer, self._say, self._wait = writer, say, wait
 
-    def ingest(self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int) -> int:
+    def ingest(
+        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int
+    ) -> int:
         """See `Writer.ingest`."""
         return self._insist(lambda: self._writer.ingest(records, next_offsets, now_ns))
 
@@ -64,11 +66,15 @@ class PatientWriter:
                 what = f"the store {self._writer.path} cannot be written ({_reason(error)})"
                 self._say(f"{what}; nothing is lost, tried again in {pause_s:g} s")
                 if self._wait(pause_s):
-                    raise UnavailableError(f"{what}. Make room and start again: it goes on where it stopped") from error
+                    raise UnavailableError(
+                        f"{what}. Make room and start again: it goes on where it stopped"
+                    ) from error
             pause_s, reopen = min(pause_s * 2, PAUSE_MAX_S), True
 
 
 def _reason(error: OSError | duckdb.Error) -> str:
     # DuckDB puts the system's reason at the end, of some of its errors inside JSON.
-    text = error.strerror if isinstance(error, OSError) else str(error).partition('","')[0].rpartition(": ")[2]
+    text = (
+        error.strerror if isinstance(error, OSError) else str(error).partition('","')[0].rpartition(": ")[2]
+    )
     return text.splitlines()[0][:200] if text else type(error).__name__

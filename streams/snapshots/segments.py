@@ -13,25 +13,56 @@ import duckdb
 from streams.snapshots.directory import SEGMENTS, TEMPORARY, settle
 
 SPAN_COLUMNS: Mapping[str, str] = {
-    "file": "VARCHAR", "table_name": "VARCHAR", "first_epoch": "BIGINT", "last_epoch": "BIGINT", "rows": "BIGINT", "bytes": "BIGINT",
-    "digest": "VARCHAR", "role": "VARCHAR", "source": "VARCHAR", "stream": "VARCHAR", "lowest": "BIGINT", "highest": "BIGINT"}
+    "file": "VARCHAR",
+    "table_name": "VARCHAR",
+    "first_epoch": "BIGINT",
+    "last_epoch": "BIGINT",
+    "rows": "BIGINT",
+    "bytes": "BIGINT",
+    "digest": "VARCHAR",
+    "role": "VARCHAR",
+    "source": "VARCHAR",
+    "stream": "VARCHAR",
+    "lowest": "BIGINT",
+    "highest": "BIGINT",
+}
 
 _RUN = {"own": ("source", "stream", '"first"', '"first" + step * ("count" - 1)')}
 #: Where a table's numbers are, by role: source, stream, lowest and highest number of a row.
 _NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
-    "events": _RUN, "decisions": _RUN, "shadow": _RUN,
+    "events": _RUN,
+    "decisions": _RUN,
+    "shadow": _RUN,
     "rejected": {"own": ("source", "stream", '"first"', '"first" + greatest("count" - 1, 0)')},
     "models": {"own": ("source", "stream", "version", "version")},
     "edges": {
-        "child": ("child_source", "child_stream", "child_first", "child_first + child_step * (child_count - 1)"),
-        "parent": ("parent_source", "parent_stream", "parent_first",
-                   "parent_first + parent_step * (child_count - 1) + parent_width - 1")}}
+        "child": (
+            "child_source",
+            "child_stream",
+            "child_first",
+            "child_first + child_step * (child_count - 1)",
+        ),
+        "parent": (
+            "parent_source",
+            "parent_stream",
+            "parent_first",
+            "parent_first + parent_step * (child_count - 1) + parent_width - 1",
+        ),
+    },
+}
 #: A walk asks for the numbers of a stream: rows that lie together are read together.
 _ORDER: Mapping[str, str] = {
-    "events": 'source, stream, "first"', "decisions": 'source, stream, "first"', "shadow": 'source, stream, "first"',
+    "events": 'source, stream, "first"',
+    "decisions": 'source, stream, "first"',
+    "shadow": 'source, stream, "first"',
     "rejected": 'source, stream, "first"',
-    "streams": "source, stream", "models": "source, stream, version", "edges": "child_source, child_stream, child_first",
-    "training_runs": "version", "inputs": 't_ns, "partition", "offset"', "policies": "version"}
+    "streams": "source, stream",
+    "models": "source, stream, version",
+    "edges": "child_source, child_stream, child_first",
+    "training_runs": "version",
+    "inputs": 't_ns, "partition", "offset"',
+    "policies": "version",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +81,27 @@ class Segment:
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Rows of the `segments` table."""
         for span in self.spans:
-            yield (self.file, self.table, self.first_epoch, self.last_epoch, self.count, self.bytes, self.digest, *span)
+            yield (
+                self.file,
+                self.table,
+                self.first_epoch,
+                self.last_epoch,
+                self.count,
+                self.bytes,
+                self.digest,
+                *span,
+            )
 
 
-def write(connection: duckdb.DuckDBPyConnection, directory: Path, table: str, rows: str, parameters: list[Any], epoch: int,
-          store_id: str) -> Segment:
+def write(
+    connection: duckdb.DuckDBPyConnection,
+    directory: Path,
+    table: str,
+    rows: str,
+    parameters: list[Any],
+    epoch: int,
+    store_id: str,
+) -> Segment:
     """Write the rows of the SELECT `rows` as a segment of `table`; it has its name only when it is whole and on disk.
 
     The name carries the store's id and the digest of the content, because a relative path is looked up in the current
@@ -66,15 +113,19 @@ def write(connection: duckdb.DuckDBPyConnection, directory: Path, table: str, ro
     # Table names come from TABLES, `rows` from this package; paths and numbers are bound or quoted.
     connection.execute(
         f"COPY (SELECT * FROM ({rows}) ORDER BY {_ORDER[table]}, epoch) TO '{_escape(place)}' (FORMAT parquet, COMPRESSION zstd)",  # noqa: S608
-        parameters)
+        parameters,
+    )
     with temporary.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     spans: list[tuple[Any, ...]] = []
     for role, (source, stream, lowest, highest) in _NUMBERS.get(table, {}).items():
         spans += connection.execute(
             f"SELECT ?, {source}, {stream}, min({lowest}), max({highest}) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",  # noqa: S608
-            [role, place]).fetchall()
-    found = connection.execute("SELECT min(epoch), max(epoch), count(*) FROM read_parquet(?)", [place]).fetchone() or (epoch, epoch, 0)
+            [role, place],
+        ).fetchall()
+    found = connection.execute(
+        "SELECT min(epoch), max(epoch), count(*) FROM read_parquet(?)", [place]
+    ).fetchone() or (epoch, epoch, 0)
     size = temporary.stat().st_size
     name = f"{SEGMENTS}/{table}-{epoch:08d}-{store_id}-{digest[:16]}.parquet"
     settle(temporary, directory / name)

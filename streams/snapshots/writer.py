@@ -100,7 +100,9 @@ class Writer:
         """Next offset to read by partition of `glasses.lineage`; partitions never read are absent."""
         return self._hot.offsets(LINEAGE)
 
-    def ingest(self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int) -> int:
+    def ingest(
+        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int
+    ) -> int:
         """Take in what one poll returned; return the number of rows.
 
         Parameters
@@ -114,12 +116,17 @@ class Writer:
             Nanoseconds since the epoch; the time from which `publish_due` counts.
         """
         stored = self.offsets()
-        fresh = {partition: [record for record in some if record.offset >= stored.get(partition, 0)] for partition, some in records.items()}
+        fresh = {
+            partition: [record for record in some if record.offset >= stored.get(partition, 0)]
+            for partition, some in records.items()
+        }
         moved = dict(next_offsets)
         for partition, some in fresh.items():
             if some:
                 moved[partition] = max(moved.get(partition, 0), some[-1].offset + 1)
-        moved = {partition: offset for partition, offset in moved.items() if offset > stored.get(partition, 0)}
+        moved = {
+            partition: offset for partition, offset in moved.items() if offset > stored.get(partition, 0)
+        }
         return self._append(decode.read(fresh), moved, now_ns)
 
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], now_ns: int) -> int:
@@ -131,11 +138,16 @@ class Writer:
         unknown = tables.keys() - TABLES.keys()
         if unknown:
             raise MalformedError(f"lineage tables: found {min(unknown)}, which is none of ours")
-        return self._append({name: decode.arrow_of(name, columns) for name, columns in tables.items()}, {}, now_ns)
+        return self._append(
+            {name: decode.arrow_of(name, columns) for name, columns in tables.items()}, {}, now_ns
+        )
 
     def publish_due(self, now_ns: int) -> int | None:
         """Publish if something has waited for PUBLISH_INTERVAL_MS; return the epoch's number, or None."""
-        if self._waiting_since_ns is None or now_ns - self._waiting_since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000:
+        if (
+            self._waiting_since_ns is None
+            or now_ns - self._waiting_since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000
+        ):
             return None
         return self.publish(now_ns)
 
@@ -212,7 +224,11 @@ class Writer:
                 select += " UNION ALL SELECT * FROM read_parquet(?)"
                 parameters = [[str(self.path / file) for file in fold[table]]]
                 replaced += fold[table]
-            made.append(segments.write(self._hot.connection, self.path, table, select, parameters, number, self._hot.store_id))
+            made.append(
+                segments.write(
+                    self._hot.connection, self.path, table, select, parameters, number, self._hot.store_id
+                )
+            )
         directory.sync(self.path / directory.SEGMENTS)
         return made, replaced
 
@@ -242,7 +258,10 @@ class Writer:
         """Delete files and catalogs that were superseded longer ago than the grace that readers are promised."""
         instant_ns = now_ns - int(limits.SUPERSEDED_GRACE_S * 1e9)
         files = self._hot.superseded_before(instant_ns)
-        for name in (*files, *(directory.catalog_name(epoch) for epoch in self._hot.outdated_epochs(instant_ns))):
+        for name in (
+            *files,
+            *(directory.catalog_name(epoch) for epoch in self._hot.outdated_epochs(instant_ns)),
+        ):
             (self.path / name).unlink(missing_ok=True)
         self._after_step(8)
         if files:

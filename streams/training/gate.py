@@ -64,10 +64,14 @@ def read(record: Received) -> tuple[Batch, str, str]:
     try:
         return batch, headers.get(ZONE, b"").decode(), headers.get(LABEL, b"").decode()
     except UnicodeDecodeError:
-        raise MalformedError("headers: found a tag that is no text, expected what the pipeline writes") from None
+        raise MalformedError(
+            "headers: found a tag that is no text, expected what the pipeline writes"
+        ) from None
 
 
-def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: int | None = None) -> Candidate:
+def judge(
+    record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: int | None = None
+) -> Candidate:
     """Judge one example at `now_ns` (event time of the run; None: its own); MalformedError when the record is no example.
 
     The consent is the wearer's as it stands then, of what the example was captured under.
@@ -82,7 +86,11 @@ def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: 
 
 def labelled_under(record: Received) -> str:
     """Policy version that the label of a record names; empty when it names none."""
-    return next((value or b"" for name, value in record.headers if name == LABEL), b"").decode(errors="replace").partition(":")[0]
+    return (
+        next((value or b"" for name, value in record.headers if name == LABEL), b"")
+        .decode(errors="replace")
+        .partition(":")[0]
+    )
 
 
 def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
@@ -95,5 +103,7 @@ def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
     except ValueError:
         label = b""
     if len(label) != LABEL_BYTES:
-        raise MalformedError(f"headers: {LABEL} holds no label, expected the policy's version and {LABEL_BYTES} bytes in hexadecimal")
+        raise MalformedError(
+            f"headers: {LABEL} holds no label, expected the policy's version and {LABEL_BYTES} bytes in hexadecimal"
+        )
     return adopt(label, version, policy)

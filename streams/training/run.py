@@ -36,8 +36,14 @@ def fit_and_measure(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted
 
 def pairs_of(seed: Examples, candidates: Sequence[Candidate]) -> list[Pair]:
     """What a run learns from: the seed, then the admitted examples in the order of their topic."""
-    return [*seed.pairs, *((one.tagged.batch.columns["utterance"][0], one.tagged.batch.columns["intent"][0])
-                           for one in candidates if one.admitted)]
+    return [
+        *seed.pairs,
+        *(
+            (one.tagged.batch.columns["utterance"][0], one.tagged.batch.columns["intent"][0])
+            for one in candidates
+            if one.admitted
+        ),
+    ]
 
 
 def manifest_of(seed: Examples, candidates: Sequence[Candidate]) -> Manifest:
@@ -51,12 +57,25 @@ def manifest_of(seed: Examples, candidates: Sequence[Candidate]) -> Manifest:
         else:
             refused.setdefault((batch.source, batch.stream, one.rule), []).append(batch.run.first)
     wearers: dict[str, list[int]] = {}
-    for wearer, number in sorted({(one.tagged.batch.wearer_id, one.tagged.consent_number) for one in candidates if one.admitted}):
+    for wearer, number in sorted(
+        {(one.tagged.batch.wearer_id, one.tagged.consent_number) for one in candidates if one.admitted}
+    ):
         wearers.setdefault(wearer, []).append(number)
     return Manifest(
-        len(seed.pairs), seed.digest,
-        [(source, stream, run) for (source, stream), numbers in sorted(admitted.items()) for run in _cover(numbers)],
-        [(source, stream, run, rule) for (source, stream, rule), numbers in sorted(refused.items()) for run in _cover(numbers)], wearers)
+        len(seed.pairs),
+        seed.digest,
+        [
+            (source, stream, run)
+            for (source, stream), numbers in sorted(admitted.items())
+            for run in _cover(numbers)
+        ],
+        [
+            (source, stream, run, rule)
+            for (source, stream, rule), numbers in sorted(refused.items())
+            for run in _cover(numbers)
+        ],
+        wearers,
+    )
 
 
 def _cover(numbers: Sequence[int]) -> list[Run]:
@@ -68,8 +87,14 @@ def seed_label(policy: Policy) -> bytes:
     return policy.derive("example", ())
 
 
-def make_version(version: int, fitted: Fitted, manifest: Manifest, candidates: Sequence[Candidate], policy: Policy,
-                 now_ns: int) -> ModelVersion:
+def make_version(
+    version: int,
+    fitted: Fitted,
+    manifest: Manifest,
+    candidates: Sequence[Candidate],
+    policy: Policy,
+    now_ns: int,
+) -> ModelVersion:
     """Assemble a version: its label is the join of all that it was made of, loosened in retention by the declassifier.
 
     It is empty, and passes nowhere, where something that it was made of has none in this policy's words.
@@ -78,5 +103,15 @@ def make_version(version: int, fitted: Fitted, manifest: Manifest, candidates: S
     joined = policy.derive("model", (seed_label(policy), *(tagged.label for tagged in used)))
     label = policy.declassify(DECLASSIFIER, joined, len(manifest.wearers)) if used else joined
     zone = policy.highest((policy.seed_zone, *(tagged.zone for tagged in used)))
-    return ModelVersion(version, IntentModel.load(fitted.model), manifest, zone, label, policy.version, fitted.accuracy, now_ns,
-                        policy.expires_ns(label, now_ns) if label else now_ns, DECLASSIFIER if label != joined else "")
+    return ModelVersion(
+        version,
+        IntentModel.load(fitted.model),
+        manifest,
+        zone,
+        label,
+        policy.version,
+        fitted.accuracy,
+        now_ns,
+        policy.expires_ns(label, now_ns) if label else now_ns,
+        DECLASSIFIER if label != joined else "",
+    )

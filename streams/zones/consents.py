@@ -11,8 +11,15 @@ from streams.limits import NUMBER_MAX
 
 KIND = "consent_change"
 #: Status of a consent record in DPV's words, and what it comes to. Refused, revoked and invalidated leave as little as withdrawn.
-STATUSES = {"dpv:ConsentGiven": GIVEN, "dpv:ConsentRenewed": GIVEN, "dpv:ConsentWithdrawn": WITHDRAWN, "dpv:ConsentRefused": WITHDRAWN,
-            "dpv:ConsentRevoked": WITHDRAWN, "dpv:ConsentExpired": WITHDRAWN, "dpv:ConsentInvalidated": WITHDRAWN}
+STATUSES = {
+    "dpv:ConsentGiven": GIVEN,
+    "dpv:ConsentRenewed": GIVEN,
+    "dpv:ConsentWithdrawn": WITHDRAWN,
+    "dpv:ConsentRefused": WITHDRAWN,
+    "dpv:ConsentRevoked": WITHDRAWN,
+    "dpv:ConsentExpired": WITHDRAWN,
+    "dpv:ConsentInvalidated": WITHDRAWN,
+}
 
 
 def check(batch: Batch, purposes: Collection[str]) -> None:
@@ -21,22 +28,34 @@ def check(batch: Batch, purposes: Collection[str]) -> None:
         said = {name: values[index] for name, values in batch.columns.items()}
         number, expires_ns = said["consent"], said["expires_ns"]
         if type(number) is not int or not 0 < number <= NUMBER_MAX:
-            raise MalformedError("consent: found no number of a consent record, expected 1 or more, counted by the wearer")
+            raise MalformedError(
+                "consent: found no number of a consent record, expected 1 or more, counted by the wearer"
+            )
         if said["status"] not in STATUSES:
             raise MalformedError(f"status: found another one, expected one of {', '.join(STATUSES)}")
         if said["principal"] not in {None, batch.wearer_id}:
-            raise MalformedError("principal: found another wearer, expected the one who wears the device: nobody consents for another")
+            raise MalformedError(
+                "principal: found another wearer, expected the one who wears the device: nobody consents for another"
+            )
         if expires_ns is not None and (type(expires_ns) is not int or expires_ns <= batch.time_ns(index)):
-            raise MalformedError("expires_ns: found a time that is past, expected one after the consent was given, or null for no end")
+            raise MalformedError(
+                "expires_ns: found a time that is past, expected one after the consent was given, or null for no end"
+            )
         if not set(said["purposes"].split()) <= set(purposes):
-            raise MalformedError(f"purposes: found one that the policy does not know, expected some of {', '.join(purposes)}")
+            raise MalformedError(
+                f"purposes: found one that the policy does not know, expected some of {', '.join(purposes)}"
+            )
 
 
 def records(batch: Batch) -> list[ConsentRecord]:
     """What the events of a checked batch say, in order."""
-    said = zip(*(batch.columns[name] for name in ("consent", "status", "purposes", "expires_ns")), strict=True)
-    return [ConsentRecord(number, STATUSES[status], tuple(sorted(set(purposes.split()))), expires_ns or 0)
-            for number, status, purposes, expires_ns in said]
+    said = zip(
+        *(batch.columns[name] for name in ("consent", "status", "purposes", "expires_ns")), strict=True
+    )
+    return [
+        ConsentRecord(number, STATUSES[status], tuple(sorted(set(purposes.split()))), expires_ns or 0)
+        for number, status, purposes, expires_ns in said
+    ]
 
 
 def say(batch: Batch, known: Known, *, refused: bool) -> None:

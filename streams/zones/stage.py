@@ -30,8 +30,13 @@ _NONE = -1
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
 
 
-def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy: Policy, known: Known,
-        poisoned: Mapping[int, str]) -> tuple[Step, dict[str, DeviceState]]:
+def run(
+    records: Sequence[Received],
+    devices: Mapping[str, DeviceState],
+    policy: Policy,
+    known: Known,
+    poisoned: Mapping[int, str],
+) -> tuple[Step, dict[str, DeviceState]]:
     """Tag one fetch; return the step and the states of the devices it touched.
 
     Outputs are in partition order. A record that cannot be understood, is forged, or is named in `poisoned` is
@@ -48,16 +53,27 @@ def run(records: Sequence[Received], devices: Mapping[str, DeviceState], policy:
                 seen[batch.source] = dict(devices[batch.source].seen) if batch.source in devices else {}
             streams = seen[batch.source]
             if batch.stream not in streams and len(streams) >= STREAMS_PER_DEVICE_MAX:
-                step.rejects.append(_malformed(record, f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams", "limits"))
+                step.rejects.append(
+                    _malformed(
+                        record, f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams", "limits"
+                    )
+                )
                 continue
-            track = tracks[batch.source, batch.stream] = _Track(streams.setdefault(batch.stream, ()), policy, known, step)
+            track = tracks[batch.source, batch.stream] = _Track(
+                streams.setdefault(batch.stream, ()), policy, known, step
+            )
         track.take(record, batch)
     for (source, stream), track in tracks.items():
         seen[source][stream] = track.end()
-    return step, {source: replace(devices.get(source) or DeviceState(), seen=streams) for source, streams in seen.items()}
+    return step, {
+        source: replace(devices.get(source) or DeviceState(), seen=streams)
+        for source, streams in seen.items()
+    }
 
 
-def _understood(records: Sequence[Received], policy: Policy, poisoned: Mapping[int, str], step: Step) -> Understood:
+def _understood(
+    records: Sequence[Received], policy: Policy, poisoned: Mapping[int, str], step: Step
+) -> Understood:
     """Read what can be read; the rest goes to the step's rejects."""
     understood: Understood = []
     for record in records:
@@ -72,7 +88,9 @@ def _understood(records: Sequence[Received], policy: Policy, poisoned: Mapping[i
             if batch.kind == consents.KIND:
                 consents.check(batch, policy.vocabulary.purposes)
         except MalformedError as error:
-            step.rejects.append(_malformed(record, str(error), "poisoned" if offset in poisoned else "malformed"))
+            step.rejects.append(
+                _malformed(record, str(error), "poisoned" if offset in poisoned else "malformed")
+            )
         else:
             understood.append((record, batch))
     step.counts.batches += len(understood)
@@ -81,8 +99,18 @@ def _understood(records: Sequence[Received], policy: Policy, poisoned: Mapping[i
 
 def _malformed(record: Received, reason: str, rule: str) -> Reject:
     value = record.value or b""
-    return Reject(reason, rule, "zones", record.offset, (record.key or b"")[:KEY_BYTES_MAX], len(value), digest(value),
-                  value[:REJECTED_BYTES_MAX], zone="malformed", t_ns=stamp_ns(record))
+    return Reject(
+        reason,
+        rule,
+        "zones",
+        record.offset,
+        (record.key or b"")[:KEY_BYTES_MAX],
+        len(value),
+        digest(value),
+        value[:REJECTED_BYTES_MAX],
+        zone="malformed",
+        t_ns=stamp_ns(record),
+    )
 
 
 class _Track:
@@ -115,7 +143,9 @@ class _Track:
             for start, end, context in batch.spans():
                 start_here, end_here = max(start, low - run.first), min(end, high - run.first + 1)
                 if start_here < end_here:
-                    self._hand_on(record, batch.part(start_here, end_here, context), None, digest(record.value or b""))
+                    self._hand_on(
+                        record, batch.part(start_here, end_here, context), None, digest(record.value or b"")
+                    )
 
     def end(self) -> Intervals:
         """Record the last decisions; return which numbers have come by now."""
@@ -137,16 +167,39 @@ class _Track:
         if fresh < batch.run.count:
             counts.repeated += batch.run.count - fresh
             value = record.value or b""
-            self._step.rejects.append(Reject(
-                "arrived before; dropped", "repeat", "zones", batch.position, record.key or b"", len(value), digest(value), None,
-                batch.source, batch.stream, batch.run, "", batch.t0_ns, batch.wearer_id))
+            self._step.rejects.append(
+                Reject(
+                    "arrived before; dropped",
+                    "repeat",
+                    "zones",
+                    batch.position,
+                    record.key or b"",
+                    len(value),
+                    digest(value),
+                    None,
+                    batch.source,
+                    batch.stream,
+                    batch.run,
+                    "",
+                    batch.t0_ns,
+                    batch.wearer_id,
+                )
+            )
 
     def _tag_whole(self, record: Received, batch: Batch) -> None:
         """Hand on a batch of which every event is new: as it is, or in parts where its context changes the zone."""
         if batch.changes:
             spans = batch.spans()
             # Another consent is another thing to decide, whether or not the zone stays the same.
-            if len({(self._tagged(batch, context).zone, context and context.consent) for _, _, context in spans}) > 1:
+            if (
+                len(
+                    {
+                        (self._tagged(batch, context).zone, context and context.consent)
+                        for _, _, context in spans
+                    }
+                )
+                > 1
+            ):
                 for start, end, context in spans:
                     self._hand_on(record, batch.part(start, end, context), None, digest(record.value or b""))
                 return
@@ -167,12 +220,35 @@ class _Track:
             consents.say(batch, self._known, refused=bool(refused))
         if refused:
             value = record.value or b""
-            self._step.rejects.append(Reject(
-                f"policy: {refused}", refused, "zones", batch.position, record.key or b"", len(value), digest(value), None,
-                batch.source, batch.stream, batch.run, tagged.zone, batch.t0_ns, batch.wearer_id))
+            self._step.rejects.append(
+                Reject(
+                    f"policy: {refused}",
+                    refused,
+                    "zones",
+                    batch.position,
+                    record.key or b"",
+                    len(value),
+                    digest(value),
+                    None,
+                    batch.source,
+                    batch.stream,
+                    batch.run,
+                    tagged.zone,
+                    batch.t0_ns,
+                    batch.wearer_id,
+                )
+            )
             return
         if batch.kind == consents.KIND:
-            self._step.consents += [(batch.part(index, index + 1, batch.context), said)
-                                    for index, said in enumerate(consents.records(batch))]
-        value_out, headers = (forwarded, record.headers) if forwarded is not None else (encode(batch, split_from=source_digest), ())
-        self._step.outputs.append(Output(ZONED, tagged, value=value_out, headers=headers, source_digest=source_digest))
+            self._step.consents += [
+                (batch.part(index, index + 1, batch.context), said)
+                for index, said in enumerate(consents.records(batch))
+            ]
+        value_out, headers = (
+            (forwarded, record.headers)
+            if forwarded is not None
+            else (encode(batch, split_from=source_digest), ())
+        )
+        self._step.outputs.append(
+            Output(ZONED, tagged, value=value_out, headers=headers, source_digest=source_digest)
+        )

@@ -33,13 +33,21 @@ RACED = ("transport", "faust", "sightline")
 @pytest.mark.kafka
 def test_subjects_do_the_same_work_and_it_is_counted() -> None:
     only = itertools.chain.from_iterable(("--only", name) for name in RACED)
-    result = subprocess.run([sys.executable, "-m", "bench", "--tiny", "--json", *only], capture_output=True, text=True, timeout=240,
-                            check=False, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-m", "bench", "--tiny", "--json", *only],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=ROOT,
+    )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["subjects"].keys() == set(RACED)
     for name, one in found["subjects"].items():
-        assert one["batches"] == [40 if name == "faust" else 240 if name == "sightline" else 400], "ids missing, or counted twice"
+        assert one["batches"] == [40 if name == "faust" else 240 if name == "sightline" else 400], (
+            "ids missing, or counted twice"
+        )
         assert one["repeated"] == 0
     assert all(len(one["first_output_s"]) == 1 for one in found["subjects"].values())
     assert {(one["subject"], one["over"]) for one in found["ratios"]} == {("transport", "faust")}
@@ -55,7 +63,9 @@ def test_every_peer_that_a_bar_names_is_raced_and_pinned() -> None:
     assert "://" not in lock, "an address in a lock file"
     assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z0-9])", lock.strip()))
     for subject in SUBJECTS:
-        assert not subject.package or f"\n{subject.package}==" in f"\n{lock}", f"{subject.package} is not pinned for the bench"
+        assert not subject.package or f"\n{subject.package}==" in f"\n{lock}", (
+            f"{subject.package} is not pinned for the bench"
+        )
 
 
 def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
@@ -65,7 +75,10 @@ def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
     assert all(row["µs a batch"] > 0 for row in decided)
     assert {row["what"] for row in grown} >= {"load", "memory beyond the small one"}
     made = parse(policy.large_text(), "large")
-    assert (len(made.requirements) + len(made.zones), len(made.zones)) == (policy.RULES + len(load("household").requirements), policy.ZONES)
+    assert (len(made.requirements) + len(made.zones), len(made.zones)) == (
+        policy.RULES + len(load("household").requirements),
+        policy.ZONES,
+    )
     asked = list(batches(0, 40, 10**18))
     strict = load("clinic")
     assert policy.pipeline(made, asked) == policy.by_cel(made, 1)(asked) == [True] * 40
@@ -84,7 +97,10 @@ def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
 def test_devices_have_names_of_their_own_and_fill_the_partitions_evenly(number: int) -> None:
     names = devices(number)
     assert len(set(names)) == number
-    counts = [sum(partition_of(name, PARTITIONS_DEFAULT) == partition for name in names) for partition in range(PARTITIONS_DEFAULT)]
+    counts = [
+        sum(partition_of(name, PARTITIONS_DEFAULT) == partition for name in names)
+        for partition in range(PARTITIONS_DEFAULT)
+    ]
     assert max(counts) - min(counts) <= 1
 
 
@@ -108,13 +124,20 @@ def test_a_ratio_is_the_median_over_rounds_and_is_held_against_its_bar() -> None
 
     counted = {"transport": [Found(30), Found(60), Found(10)], "bytewax": [Found(10), Found(50), Found(10)]}
     [found] = ratios(counted)  # type: ignore[arg-type]
-    assert (found["subject"], found["over"], found["ratio"], found["reached"]) == ("transport", "bytewax", 1.2, False)
+    assert (found["subject"], found["over"], found["ratio"], found["reached"]) == (
+        "transport",
+        "bytewax",
+        1.2,
+        False,
+    )
 
 
 def test_a_stall_is_the_longest_pause_of_any_partition() -> None:
     times = [[0, 900, 2000, 5000], [100, 4100, 5000]]
     assert _longest_s(times, 0, 5000) == 4.0
-    assert _longest_s([[0]], 0, 7000) == 7.0, "a partition that never comes back stalls until the end of the watch"
+    assert _longest_s([[0]], 0, 7000) == 7.0, (
+        "a partition that never comes back stalls until the end of the watch"
+    )
     assert _first_s(times, 900) == 3.2
     assert _first_s([[0, 1000], [0]], 500) == float("inf")
 
@@ -122,7 +145,16 @@ def test_a_stall_is_the_longest_pause_of_any_partition() -> None:
 def test_stages_of_the_pipeline_are_all_timed() -> None:
     [(_, rows)] = stages.stages(80).items()
     spent_us = {row["stage"]: row["CPU µs a batch"] for row in rows}
-    assert list(spent_us) == ["zones", "processing", "assistant", "feedback", "records", "lineage", "rest of the core", "all"]
+    assert list(spent_us) == [
+        "zones",
+        "processing",
+        "assistant",
+        "feedback",
+        "records",
+        "lineage",
+        "rest of the core",
+        "all",
+    ]
     assert all(spent_us[name] > 0 for name in ("zones", "processing", "records", "lineage", "all"))
 
 

@@ -9,10 +9,27 @@ from rich.console import Console
 
 from streams.cli.live import View
 
-BEFORE = {"epoch": 80, "age_s": 0.4, "lag": 12, "events": 1_000_000, "derived": 30_000, "answers": 4_000, "examples": 3_900,
-          "rejected": 420, "model": 41, "accuracy": 0.7183, "verdicts": {"allow": 1_234_567, "deny": 8, "unconfigured": 420},
-          "zones": {"bystander-present": 41_000, "device": 16, "home-private": 700_000, "public": 250_000, "voice-assistant": 9_000,
-                    **{f"zone-{i}": i for i in range(5)}}}
+BEFORE = {
+    "epoch": 80,
+    "age_s": 0.4,
+    "lag": 12,
+    "events": 1_000_000,
+    "derived": 30_000,
+    "answers": 4_000,
+    "examples": 3_900,
+    "rejected": 420,
+    "model": 41,
+    "accuracy": 0.7183,
+    "verdicts": {"allow": 1_234_567, "deny": 8, "unconfigured": 420},
+    "zones": {
+        "bystander-present": 41_000,
+        "device": 16,
+        "home-private": 700_000,
+        "public": 250_000,
+        "voice-assistant": 9_000,
+        **{f"zone-{i}": i for i in range(5)},
+    },
+}
 NOW = {**BEFORE, "epoch": 82, "events": 1_000_240, "zones": {**BEFORE["zones"], "home-private": 700_220}}  # type: ignore[dict-item]
 
 
@@ -38,8 +55,18 @@ def test_it_fits_and_cuts_nothing(view: View, width: int) -> None:
     assert max(map(len, lines)) <= width
     assert not [line for line in lines if "…" in line]
     text = "\n".join(lines)
-    for shown in ("[zones]", "[processing]", "[assistant]", "[feedback]", "[training]", "home-private", "v41  71.8%", "lag 12 batches",
-                  "unconfigured 420", "published 0.4 s ago"):
+    for shown in (
+        "[zones]",
+        "[processing]",
+        "[assistant]",
+        "[feedback]",
+        "[training]",
+        "home-private",
+        "v41  71.8%",
+        "lag 12 batches",
+        "unconfigured 420",
+        "published 0.4 s ago",
+    ):
         assert shown in text
 
 

@@ -14,8 +14,18 @@ START_NS = 1_700_000_000_000_000_000
 
 
 def options(directory: Path, **changes: Any) -> Options:
-    values: dict[str, Any] = {"scenario": "smoke", "devices": 2, "speed": 1, "seed": 7, "duration_s": 60.0, "journal": directory,
-                              "partitions": 4, "broker": None, "start_ns": START_NS, "faults": False}
+    values: dict[str, Any] = {
+        "scenario": "smoke",
+        "devices": 2,
+        "speed": 1,
+        "seed": 7,
+        "duration_s": 60.0,
+        "journal": directory,
+        "partitions": 4,
+        "broker": None,
+        "start_ns": START_NS,
+        "faults": False,
+    }
     return Options(**{**values, **changes})
 
 
@@ -28,7 +38,9 @@ def play(directory: Path, **changes: Any) -> Summary:
 
 def forget_acknowledgements(path: Path) -> None:
     """Leave a journal as a run leaves it that no broker has answered."""
-    kept = [line for line in path.read_bytes().splitlines(keepends=True) if not line.startswith(b'{"line":"ack"')]
+    kept = [
+        line for line in path.read_bytes().splitlines(keepends=True) if not line.startswith(b'{"line":"ack"')
+    ]
     path.write_bytes(b"".join(kept))
 
 

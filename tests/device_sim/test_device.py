@@ -34,8 +34,16 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_device(past: Past | None = None, scenario: Scenario = SMOKE, drift_ppm: int = 0) -> Device:
     wearer = Wearer("g1", scenario.talk, Queries("nlu-queries", 1, 0, 1), 1, hears_answers=True)
-    return Device("g1", "w1", scenario, partial(timeline, scenario, 0, 1), wearer,
-                  past=past or Past(), clock=Clock(START_NS, drift_ppm), seed=1)
+    return Device(
+        "g1",
+        "w1",
+        scenario,
+        partial(timeline, scenario, 0, 1),
+        wearer,
+        past=past or Past(),
+        clock=Clock(START_NS, drift_ppm),
+        seed=1,
+    )
 
 
 def test_numbers_have_no_hole_and_times_do_not_run_backwards(played: Path) -> None:
@@ -105,26 +113,55 @@ def test_truth_is_what_the_story_means(played: Path) -> None:
 def test_a_batch_spans_a_boundary_and_says_where(played: Path) -> None:
     spanning = [batch for batch in batches(played / "g1.jsonl") if batch.changes]
     assert [(batch.stream, round((batch.t0_ns - START_NS) / 1e9, 1)) for batch in spanning] == [
-        ("imu-right", 2.0), ("imu-right", 20.0), ("imu-right", 28.0)]
+        ("imu-right", 2.0),
+        ("imu-right", 20.0),
+        ("imu-right", 28.0),
+    ]
     assert [[at for at, _ in batch.changes] for batch in spanning] == [[7], [10], [5]]
     assert [batch.run.count for batch in spanning] == [20, 20, 20]
     assert (spanning[0].consent, spanning[0].changes[0][1].consent) == (0, 1)
-    assert (getattr(spanning[1].context, "place", None), spanning[1].changes[0][1].place) == ("home", "street")
+    assert (getattr(spanning[1].context, "place", None), spanning[1].changes[0][1].place) == (
+        "home",
+        "street",
+    )
 
 
 def test_device_states_frame_each_session(played: Path) -> None:
-    found = [(batch.session_id, batch.columns["session"][0], (batch.t0_ns - START_NS) // 10**9)
-             for batch in by_stream(batches(played / "g1.jsonl"))["device-state"]]
-    assert found == [("s1", "started", 0), ("s1", "running", 10), ("s1", "running", 20), ("s1", "running", 30), ("s1", "ended", 40),
-                     ("s2", "started", 40), ("s2", "running", 50), ("s2", "ended", 60)]
-    assert batches(played / "g1.jsonl")[-1].columns == {"session": ["ended"], "battery_percent": [95], "thermal": ["cool"]}
+    found = [
+        (batch.session_id, batch.columns["session"][0], (batch.t0_ns - START_NS) // 10**9)
+        for batch in by_stream(batches(played / "g1.jsonl"))["device-state"]
+    ]
+    assert found == [
+        ("s1", "started", 0),
+        ("s1", "running", 10),
+        ("s1", "running", 20),
+        ("s1", "running", 30),
+        ("s1", "ended", 40),
+        ("s2", "started", 40),
+        ("s2", "running", 50),
+        ("s2", "ended", 60),
+    ]
+    assert batches(played / "g1.jsonl")[-1].columns == {
+        "session": ["ended"],
+        "battery_percent": [95],
+        "thermal": ["cool"],
+    }
 
 
 def test_origin_names_the_recording_of_each_stream(played: Path) -> None:
     for name, imu in (("g1", "classyglass-user17"), ("g2", "classyglass-user22")):
-        found = {stream: {batch.origin for batch in some} for stream, some in by_stream(batches(played / f"{name}.jsonl")).items()}
-        assert found == {"imu-right": {f"playback:{imu}"}, "location": {"playback:gps-visnjan"}, "voice-query": {"playback:nlu-queries"},
-                         "feedback": {"playback:nlu-queries"}, "device-state": {"synthetic:7"}, "consent-change": {"synthetic:7"}}
+        found = {
+            stream: {batch.origin for batch in some}
+            for stream, some in by_stream(batches(played / f"{name}.jsonl")).items()
+        }
+        assert found == {
+            "imu-right": {f"playback:{imu}"},
+            "location": {"playback:gps-visnjan"},
+            "voice-query": {"playback:nlu-queries"},
+            "feedback": {"playback:nlu-queries"},
+            "device-state": {"synthetic:7"},
+            "consent-change": {"synthetic:7"},
+        }
 
 
 def test_without_answers_the_wearer_states_the_intent_of_the_query(played: Path) -> None:
@@ -136,8 +173,15 @@ def test_without_answers_the_wearer_states_the_intent_of_the_query(played: Path)
         target = batch.columns["target"][0]
         number = asked[target].run.first
         assert asked[target].columns["text"] == [draw.query(number)[0]]
-        assert batch.columns == {"target": [target], "form": ["choice"], "thumb": [0], "chosen_intent": [draw.query(number)[1]],
-                                 "text": [None], "rating": [None], "second_rating": [None]}
+        assert batch.columns == {
+            "target": [target],
+            "form": ["choice"],
+            "thumb": [0],
+            "chosen_intent": [draw.query(number)[1]],
+            "text": [None],
+            "rating": [None],
+            "second_rating": [None],
+        }
         assert batch.t0_ns - asked[target].t0_ns == SMOKE.talk.feedback_delay_ns
     assert len(streams["feedback"]) == 28
 
@@ -156,16 +200,33 @@ def test_an_answer_draws_a_thumb_and_overtaken_queries_are_given_up() -> None:
     device.wearer.answered(2, "something_else", device.elapsed_ns)  # twice
     feedback = [captured.batch for captured in run_periods(device, 10) if captured.batch.kind == "feedback"]
     assert [batch.columns for batch in feedback] == [
-        {"target": ["g1/answer/1", "g1/answer/2"], "form": ["thumb", "thumb"], "thumb": [1, -1], "chosen_intent": intents[1:],
-         "text": [None] * 2, "rating": [None] * 2, "second_rating": [None] * 2}]
+        {
+            "target": ["g1/answer/1", "g1/answer/2"],
+            "form": ["thumb", "thumb"],
+            "thumb": [1, -1],
+            "chosen_intent": intents[1:],
+            "text": [None] * 2,
+            "rating": [None] * 2,
+            "second_rating": [None] * 2,
+        }
+    ]
     assert [feedback[0].time_ns(i) - START_NS for i in range(2)] == [9_000_000_000, 9_005_000_000]
 
 
 @settings(max_examples=30, deadline=None)
-@given(periods=st.integers(1, 450), answers=st.lists(st.tuples(st.integers(0, 449), st.integers(0, 3), st.integers(0, 10**9)), max_size=12),
-       past=st.builds(Past, st.fixed_dictionaries({stream: st.integers(0, 10**6) for stream in STREAMS}), st.integers(1, 50),
-                      st.integers(0, 2 * START_NS)))
-def test_whatever_is_answered_when_numbers_and_truth_stay_whole(periods: int, answers: list[tuple[int, int, int]], past: Past) -> None:
+@given(
+    periods=st.integers(1, 450),
+    answers=st.lists(st.tuples(st.integers(0, 449), st.integers(0, 3), st.integers(0, 10**9)), max_size=12),
+    past=st.builds(
+        Past,
+        st.fixed_dictionaries({stream: st.integers(0, 10**6) for stream in STREAMS}),
+        st.integers(1, 50),
+        st.integers(0, 2 * START_NS),
+    ),
+)
+def test_whatever_is_answered_when_numbers_and_truth_stay_whole(
+    periods: int, answers: list[tuple[int, int, int]], past: Past
+) -> None:
     device = make_device(past)
     out: list[Captured] = []
     asked: list[int] = []
@@ -192,19 +253,30 @@ def test_whatever_is_answered_when_numbers_and_truth_stay_whole(periods: int, an
         assert all(before != after for (_, before), (_, after) in pairwise(captured.truth))
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("duration_s = 40.0", "duration_s = 40.1", "duration_s is 40.1, expected whole batch periods"),
-    ("duration_s = 40.0", "", "field 'duration_s' is missing"),
-    ("duration_s = 40.0", "duration_s = ", "the file is not TOML"),
-    ('place = "street"', 'place = "moon"', "segment.context.place is 'moon'"),
-    ('sessions = "later"', 'sessions = "never"', "sessions is 'never'"),
-    ("from_s = 2.07", "from_s = 42.07", "must begin at 0, increase and stay below"),
-    ('device_state = "device"', 'gaze = "device"', "truth names a kind that the scenario has not"),
-    ('recordings = ["gps-visnjan"]', "", "stream location: expected either recordings, or one sensor of sound"),
-    ("consent = 1, status", "kind = 1, status", "event at 2.0 s: columns must be those of consent_change"),
-    ("forms = { thumb = 1 }", "forms = { smile = 1 }", "feedback.forms must give whole weights"),
-    ('name = "location"', 'name = "imu-right"', "stream.name stands twice"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("duration_s = 40.0", "duration_s = 40.1", "duration_s is 40.1, expected whole batch periods"),
+        ("duration_s = 40.0", "", "field 'duration_s' is missing"),
+        ("duration_s = 40.0", "duration_s = ", "the file is not TOML"),
+        ('place = "street"', 'place = "moon"', "segment.context.place is 'moon'"),
+        ('sessions = "later"', 'sessions = "never"', "sessions is 'never'"),
+        ("from_s = 2.07", "from_s = 42.07", "must begin at 0, increase and stay below"),
+        ('device_state = "device"', 'gaze = "device"', "truth names a kind that the scenario has not"),
+        (
+            'recordings = ["gps-visnjan"]',
+            "",
+            "stream location: expected either recordings, or one sensor of sound",
+        ),
+        (
+            "consent = 1, status",
+            "kind = 1, status",
+            "event at 2.0 s: columns must be those of consent_change",
+        ),
+        ("forms = { thumb = 1 }", "forms = { smile = 1 }", "feedback.forms must give whole weights"),
+        ('name = "location"', 'name = "imu-right"', "stream.name stands twice"),
+    ],
+)
 def test_a_wrong_scenario_is_a_sentence(old: str, new: str, message: str) -> None:
     text = (scenarios.HERE / "smoke.toml").read_text("utf-8")
     assert old in text
@@ -231,13 +303,17 @@ def test_batches_are_longer_when_the_device_is_warm() -> None:
     device = make_device(scenario=scenarios.load("commute"))
     out = [captured.batch for captured in run_periods(device, 2400) if captured.batch.stream == "imu-right"]
     warm_ns = range(START_NS + 350_200_000_000, START_NS + 470_000_000_000)
-    assert {batch.run.count for batch in out if batch.t0_ns in warm_ns} == {20 * THERMAL_PERIODS["warm"]} == {40}
+    assert (
+        {batch.run.count for batch in out if batch.t0_ns in warm_ns} == {20 * THERMAL_PERIODS["warm"]} == {40}
+    )
     assert {batch.run.count for batch in out if batch.t0_ns < warm_ns.start - 200_000_000} == {20}
 
 
 def test_a_clock_that_drifts_stretches_the_time_between_batches_and_never_runs_back() -> None:
     for ppm in (-40, 40):
-        found = by_stream([captured.batch for captured in run_periods(make_device(drift_ppm=ppm), 150)])["imu-right"]
+        found = by_stream([captured.batch for captured in run_periods(make_device(drift_ppm=ppm), 150)])[
+            "imu-right"
+        ]
         assert found[-1].t0_ns - START_NS == 149 * PERIOD_NS + 149 * PERIOD_NS * ppm // 1_000_000
         times = [batch.time_ns(i) for batch in found for i in range(batch.run.count)]
         assert times == sorted(set(times))
@@ -245,12 +321,17 @@ def test_a_clock_that_drifts_stretches_the_time_between_batches_and_never_runs_b
 
 def test_what_is_on_only_for_a_while_samples_only_then() -> None:
     device = make_device(scenario=scenarios.load("commute"))
-    frames = [captured.batch for captured in run_periods(device, 2000) if captured.batch.kind == "camera_frame"]
+    frames = [
+        captured.batch for captured in run_periods(device, 2000) if captured.batch.kind == "camera_frame"
+    ]
     times_s = [(batch.time_ns(i) - START_NS) / 1e9 for batch in frames for i in range(batch.run.count)]
     assert 352.0 <= min(times_s) < 352.2
     assert 371.8 < max(times_s) < 372.0
 
 
 def test_an_unknown_scenario_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'party' does not exist; expected one of: commute, family, hike, load, office, smoke"):
+    with pytest.raises(
+        InputError,
+        match="'party' does not exist; expected one of: commute, family, hike, load, office, smoke",
+    ):
         scenarios.load("party")

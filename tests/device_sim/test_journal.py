@@ -29,7 +29,9 @@ def journal_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_the_next_run_goes_on(tmp_path: Path) -> None:
     play(tmp_path, devices=1, duration_s=45.0)
     before = (tmp_path / "g1.jsonl").read_bytes()
-    play(tmp_path, devices=1, duration_s=10.0, start_ns=START_NS)  # the clock stands where it stood: capture times go on all the same
+    play(
+        tmp_path, devices=1, duration_s=10.0, start_ns=START_NS
+    )  # the clock stands where it stood: capture times go on all the same
     assert (tmp_path / "g1.jsonl").read_bytes().startswith(before)
     found = batches(tmp_path / "g1.jsonl")
     for stream in by_stream(found).values():
@@ -43,7 +45,9 @@ def test_the_next_run_goes_on(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_journal_torn_anywhere_goes_on_whole(data: st.DataObject, journal_bytes: bytes, tmp_path: Path) -> None:
+def test_a_journal_torn_anywhere_goes_on_whole(
+    data: st.DataObject, journal_bytes: bytes, tmp_path: Path
+) -> None:
     cut = data.draw(st.integers(0, len(journal_bytes)), label="cut")
     path = tmp_path / "g1.jsonl"
     path.write_bytes(journal_bytes[:cut])
@@ -59,7 +63,9 @@ def test_a_journal_torn_anywhere_goes_on_whole(data: st.DataObject, journal_byte
     assert all(len(claims) == 1 for claims in zones.values())
 
 
-def test_without_a_broker_the_journal_says_in_which_order_the_radio_let_batches_through(tmp_path: Path) -> None:
+def test_without_a_broker_the_journal_says_in_which_order_the_radio_let_batches_through(
+    tmp_path: Path,
+) -> None:
     play(tmp_path, devices=1, duration_s=40.0, faults=True, seed=2)
     path = tmp_path / "g1.jsonl"
     sent = [one.id for one in journal.sent(path)]
@@ -91,7 +97,14 @@ def test_what_was_not_acknowledged_is_found_in_order(tmp_path: Path) -> None:
 class Link:
     """Takes what is sent; acknowledges nothing."""
 
-    def __init__(self, broker: str, partitions: int, devices: object, on_ack: object, on_answer: Callable[[bytes | None], None]) -> None:
+    def __init__(
+        self,
+        broker: str,
+        partitions: int,
+        devices: object,
+        on_ack: object,
+        on_answer: Callable[[bytes | None], None],
+    ) -> None:
         self.sent: list[Sent] = []
         links.append(self)
 
@@ -111,7 +124,9 @@ class Link:
 links: list[Link] = []
 
 
-async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runner, "KafkaLink", Link)
     await Run(options(tmp_path, devices=1, duration_s=4.0)).run()
     forget_acknowledgements(tmp_path / "g1.jsonl")
@@ -122,9 +137,11 @@ async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(tmp_path:
     run = Run(options(tmp_path, devices=1, duration_s=0.6, speed=10, broker="nobody:1"))
     monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.2)
     summary = await run.run()
-    assert links[-1].sent[:len(journaled) - 1] == journaled[1:]
-    assert links[-1].sent[len(journaled) - 1:] == list(journal.sent(tmp_path / "g1.jsonl"))[len(journaled):]
-    assert summary.batches_sent == len(links[-1].sent) - len(journaled) + 1 == 6  # resumed, 3 x imu, location, ended
+    assert links[-1].sent[: len(journaled) - 1] == journaled[1:]
+    assert links[-1].sent[len(journaled) - 1 :] == list(journal.sent(tmp_path / "g1.jsonl"))[len(journaled) :]
+    assert (
+        summary.batches_sent == len(links[-1].sent) - len(journaled) + 1 == 6
+    )  # resumed, 3 x imu, location, ended
     query = next(each for each in journaled if each.stream == "voice-query")
     assert run.devices["g1"].wearer.waits, f"the answer to the resent {query.id} is expected"
 
@@ -140,11 +157,28 @@ def test_a_file_that_is_no_journal_is_a_sentence(tmp_path: Path) -> None:
         Journal(tmp_path / "g1.jsonl", "g1")
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    (b'{"stream":"answer-erasure-request","device_id":"g1","first":3,"n":1,"columns":{"intent":["erasure_request"]}}', []),
-    (b'{"stream":"answer","device_id":"g1","first":3,"n":1,"columns":{"intent":["a"],"model_version":[1]}}', [("g1", 3, "a")]),
-    (b'{"stream":"answer~2","device_id":"g1","first":3,"n":2,"step":4,"columns":{"intent":["a","b"]}}', [("g1", 3, "a"), ("g1", 7, "b")]),
-    (b"{", []), (b"[]", []), (None, []), (b'{"device_id":"g1","columns":{"intent":["a"]}}', []),
-])
-def test_answers_are_read_and_malformed_ones_passed_over(value: bytes | None, expected: list[tuple[str, int, str]]) -> None:
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            b'{"stream":"answer-erasure-request","device_id":"g1","first":3,"n":1,"columns":{"intent":["erasure_request"]}}',
+            [],
+        ),
+        (
+            b'{"stream":"answer","device_id":"g1","first":3,"n":1,"columns":{"intent":["a"],"model_version":[1]}}',
+            [("g1", 3, "a")],
+        ),
+        (
+            b'{"stream":"answer~2","device_id":"g1","first":3,"n":2,"step":4,"columns":{"intent":["a","b"]}}',
+            [("g1", 3, "a"), ("g1", 7, "b")],
+        ),
+        (b"{", []),
+        (b"[]", []),
+        (None, []),
+        (b'{"device_id":"g1","columns":{"intent":["a"]}}', []),
+    ],
+)
+def test_answers_are_read_and_malformed_ones_passed_over(
+    value: bytes | None, expected: list[tuple[str, int, str]]
+) -> None:
     assert read_answer(value) == expected

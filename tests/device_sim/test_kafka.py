@@ -70,11 +70,18 @@ async def answer_queries(broker: str, consumer: AIOKafkaConsumer, producer: AIOK
     draws = {f"g{i + 1}": Queries("nlu-queries", 7, i, 2) for i in range(2)}
     while True:
         for place, records in (await consumer.getmany(timeout_ms=100)).items():
-            for query in [batch for record in records if (batch := codec.decode(record.value, 0)).kind == "voice_query"]:
+            for query in [
+                batch for record in records if (batch := codec.decode(record.value, 0)).kind == "voice_query"
+            ]:
                 number = query.run.first
                 intent = "wrong" if number % 2 else draws[query.source].query(number)[1]
-                value = {"stream": "answer", "device_id": query.source, "first": number, "n": 1,
-                         "columns": {"intent": [intent], "confidence": [0.5], "model_version": [1]}}
+                value = {
+                    "stream": "answer",
+                    "device_id": query.source,
+                    "first": number,
+                    "n": 1,
+                    "columns": {"intent": [intent], "confidence": [0.5], "model_version": [1]},
+                }
                 async with producer.transaction():
                     await producer.send(topology.ANSWERS, orjson.dumps(value), partition=place.partition)
 
@@ -95,21 +102,43 @@ async def test_everything_arrives_once_in_order_and_answers_come_back(ready: str
     for name in ("g1", "g2"):
         sent = list(journal.sent(tmp_path / f"{name}.jsonl"))
         own = [record for record in records if record.key == name.encode()]
-        assert [(r.value, tuple(r.headers), r.timestamp) for r in own] == [(s.value, s.headers, s.timestamp_ms) for s in sent]
+        assert [(r.value, tuple(r.headers), r.timestamp) for r in own] == [
+            (s.value, s.headers, s.timestamp_ms) for s in sent
+        ]
         assert {record.partition for record in own} == {partition_of(name, 4)}
         acks = [line for line in journal.lines(tmp_path / f"{name}.jsonl") if line["line"] == "ack"]
         places = [(s.id, r.partition, r.offset) for s, r in zip(sent, own, strict=True)]
         assert [(a["id"], a["partition"], a["offset"]) for a in acks] == places
-        thumbs = {batch.columns["target"][i]: batch.columns["thumb"][i] for s in sent
-                  if (batch := codec.decode(s.value, 0)).kind == "feedback" for i in range(batch.run.count)}
+        thumbs = {
+            batch.columns["target"][i]: batch.columns["thumb"][i]
+            for s in sent
+            if (batch := codec.decode(s.value, 0)).kind == "feedback"
+            for i in range(batch.run.count)
+        }
         assert thumbs == {f"{name}/answer/{number}": -1 if number % 2 else 1 for number in range(5)}
 
 
 async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tmp_path: Path) -> None:
     async def start(duration_s: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "device_sim", "run", "--broker", ready, "--journal", str(tmp_path), "--duration-s", duration_s,
-            "--speed", "10", "--devices", "1", "--no-faults", "--json", stdout=asyncio.subprocess.PIPE)
+            sys.executable,
+            "-m",
+            "device_sim",
+            "run",
+            "--broker",
+            ready,
+            "--journal",
+            str(tmp_path),
+            "--duration-s",
+            duration_s,
+            "--speed",
+            "10",
+            "--devices",
+            "1",
+            "--no-faults",
+            "--json",
+            stdout=asyncio.subprocess.PIPE,
+        )
 
     async with reading(ready) as consumer:
         process = await start("600")
@@ -128,7 +157,12 @@ async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tm
         again = await start("0.4")
         await again.communicate()
         more = await captured(consumer, 1)
-    numbers = [n for record in [*records, *more] if (b := codec.decode(record.value, 0)).stream == "imu-right" for n in b.run]
+    numbers = [
+        n
+        for record in [*records, *more]
+        if (b := codec.decode(record.value, 0)).stream == "imu-right"
+        for n in b.run
+    ]
     assert numbers == list(range(len(numbers)))
     assert codec.decode(more[0].value, 0).columns["session"] == ["resumed"]
 
@@ -137,11 +171,15 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
     real = KafkaLink._send_block
     failed: list[str] = []
 
-    async def failing(link: KafkaLink, partition: int, batches: list[tuple[int, journal.Sent]]) -> list[tuple[int, journal.Sent]]:
+    async def failing(
+        link: KafkaLink, partition: int, batches: list[tuple[int, journal.Sent]]
+    ) -> list[tuple[int, journal.Sent]]:
         if any(sent.stream == "location" for _, sent in batches) and not failed:
             failed.extend(sent.id for _, sent in batches if sent.stream == "location")
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda done: link._settled([number for number, _ in batches], link._producer, done))
+            future.add_done_callback(
+                lambda done: link._settled([number for number, _ in batches], link._producer, done)
+            )
             future.set_exception(KafkaError("broken on purpose"))
             return []
         return await real(link, partition, batches)
@@ -156,7 +194,9 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
     assert sorted(arrived) == sorted(sent.value for sent in journal.sent(tmp_path / "g1.jsonl"))
 
 
-async def test_blocks_that_are_full_keep_order_and_places(ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_blocks_that_are_full_keep_order_and_places(
+    ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Two or three batches fill a block, and the largest does not fit one at all.
     monkeypatch.setattr(kafka, "BLOCK_BYTES_MAX", 4000)
     async with reading(ready) as consumer:
@@ -168,11 +208,25 @@ async def test_blocks_that_are_full_keep_order_and_places(ready: str, tmp_path: 
         assert [record.value for record in own] == [one.value for one in sent]
         acks = [line for line in journal.lines(tmp_path / f"{name}.jsonl") if line["line"] == "ack"]
         places = {line["id"]: (line["partition"], line["offset"]) for line in acks}
-        assert places == {dict(record.headers)["ce_id"].decode(): (record.partition, record.offset) for record in own}
+        assert places == {
+            dict(record.headers)["ce_id"].decode(): (record.partition, record.offset) for record in own
+        }
 
 
 async def test_a_backlog_comes_at_full_speed_and_then_time_counts(ready: str, tmp_path: Path) -> None:
-    made = load.options("hike", 1, load.batches_per_s("hike"), 1, 1.0, tmp_path, 4, ready, first=9, backlog_s=120.0, faults=False)
+    made = load.options(
+        "hike",
+        1,
+        load.batches_per_s("hike"),
+        1,
+        1.0,
+        tmp_path,
+        4,
+        ready,
+        first=9,
+        backlog_s=120.0,
+        faults=False,
+    )
     assert made.speed == 1
     async with asyncio.timeout(30), reading(ready) as consumer:
         summary = await Run(made).run()
@@ -189,7 +243,9 @@ def test_a_device_keeps_its_partition_for_ever() -> None:
 async def test_a_full_buffer_holds_the_device_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "BUFFER_BATCHES_MAX", 2)
     acks: list[str] = []
-    link = KafkaLink("nobody:1", 4, ["g1"], lambda sent, partition, offset: acks.append(sent.id), lambda value: None)
+    link = KafkaLink(
+        "nobody:1", 4, ["g1"], lambda sent, partition, offset: acks.append(sent.id), lambda value: None
+    )
     sents = [journal.Sent(f"g1/imu-right/{i}", b"g1", b"{}", (), 0, 0, "imu-right", i, 1) for i in range(2)]
     for sent in sents:
         link.send(sent)
@@ -204,8 +260,12 @@ async def test_a_full_buffer_holds_the_device_back(monkeypatch: pytest.MonkeyPat
     assert acks == ["g1/imu-right/0"]
 
 
-async def test_no_broker_and_another_partition_count_are_sentences(ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"--partitions is 3, but glasses\.captured on .* has 4: use --partitions 4"):
+async def test_no_broker_and_another_partition_count_are_sentences(
+    ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        InputError, match=r"--partitions is 3, but glasses\.captured on .* has 4: use --partitions 4"
+    ):
         await Run(options(tmp_path, broker=ready, partitions=3)).run()
     monkeypatch.setattr(kafka, "_START_WAIT_S", 0.2)
     with pytest.raises(UnavailableError, match=r"No Kafka answers at 127\.0\.0\.1:1 "):

@@ -30,8 +30,18 @@ def carried(faults: Faults, seed: int, batches: int = 400) -> list[tuple[int, in
     return [*out, *((batches * PERIOD_NS, one.first) for one in link.drain())]
 
 
-@given(st.builds(Faults, repeat=st.floats(0, 1), delay=st.floats(0, 0.5), swap=st.floats(0, 0.5), delay_max_ns=st.integers(0, SECOND_NS),
-                 outage_from_ns=st.integers(0, 60 * SECOND_NS), outage_ns=st.integers(0, 60 * SECOND_NS)), st.integers(0, 99))
+@given(
+    st.builds(
+        Faults,
+        repeat=st.floats(0, 1),
+        delay=st.floats(0, 0.5),
+        swap=st.floats(0, 0.5),
+        delay_max_ns=st.integers(0, SECOND_NS),
+        outage_from_ns=st.integers(0, 60 * SECOND_NS),
+        outage_ns=st.integers(0, 60 * SECOND_NS),
+    ),
+    st.integers(0, 99),
+)
 def test_nothing_is_lost_and_only_repeats_come_twice(faults: Faults, seed: int) -> None:
     numbers = Counter(number for _, number in carried(faults, seed))
     assert numbers.keys() == set(range(400))
@@ -69,7 +79,9 @@ def test_an_outage_holds_everything_and_ends_with_the_backlog_in_order() -> None
 def test_clocks_differ_within_their_bounds() -> None:
     links = [Link(Faults(), 3, f"g{i}") for i in range(50)]
     assert len({link.clock_offset_ns for link in links}) == 50
-    assert all(abs(link.clock_offset_ns) <= 2 * SECOND_NS and abs(link.clock_drift_ppm) <= 40 for link in links)
+    assert all(
+        abs(link.clock_offset_ns) <= 2 * SECOND_NS and abs(link.clock_drift_ppm) <= 40 for link in links
+    )
 
 
 @pytest.mark.parametrize("table", [{"repeat": 2}, {"losses": 0.1}])

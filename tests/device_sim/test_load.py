@@ -20,7 +20,9 @@ SECOND_NS = 1_000_000_000
 
 def played(directory: Path, **changes: object) -> list[Path]:
     """Journals of a load run without a broker, where no time passes."""
-    options = load.options("hike", 2, 20.0, 3, 30.0, directory, 4, "nobody:1", first=5, backlog_s=100.0, faults=False)
+    options = load.options(
+        "hike", 2, 20.0, 3, 30.0, directory, 4, "nobody:1", first=5, backlog_s=100.0, faults=False
+    )
     options = replace(options, broker=None, **changes)  # type: ignore[arg-type]
 
     async def run() -> None:
@@ -78,7 +80,7 @@ def test_a_clock_jumps_by_the_seed_and_within_its_bound() -> None:
     shifts = [link.clock_shift_ns(second * SECOND_NS) for second in range(200)]
     assert shifts[:10] == [0] * 10
     assert len(set(shifts)) == 20
-    assert all(len(set(shifts[at:at + 10])) == 1 for at in range(0, 200, 10))
+    assert all(len(set(shifts[at : at + 10])) == 1 for at in range(0, 200, 10))
     assert all(abs(shift) <= SECOND_NS for shift in shifts)
     assert [again.clock_shift_ns(second * SECOND_NS) for second in reversed(range(200))] == shifts[::-1]
     assert [other.clock_shift_ns(second * SECOND_NS) for second in range(200)] != shifts

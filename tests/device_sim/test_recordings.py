@@ -20,13 +20,34 @@ from streams.events.kinds import KINDS
 
 STANDARD_GRAVITY_MPS2 = 9.80665
 SENSED = [name for name, one in about().items() if one.length_s is not None]
-UTTERANCES = {"seed": TRAINING / "seed.csv", "evaluation": TRAINING / "evaluation.csv", "queries": HERE / "queries.csv",
-              "spoken": HERE / "spoken-feedback.csv"}
+UTTERANCES = {
+    "seed": TRAINING / "seed.csv",
+    "evaluation": TRAINING / "evaluation.csv",
+    "queries": HERE / "queries.csv",
+    "spoken": HERE / "spoken-feedback.csv",
+}
 #: Median deviation of |acceleration| within a second, in g, over ClassyGlass's labelled sessions (measured on the originals).
-STD_G = {"sitting_reading": 0.0039, "sitting_computer": 0.0038, "sitting_moving_head_body": 0.0091, "walking": 0.102, "stairs": 0.240,
-         "running": 0.638}
-BOUNDS = {"accel": (-200, 200), "gyro": (-40, 40), "yaw": (-1.6, 1.6), "pitch": (-1.6, 1.6), "pupil": (1, 9), "pressure": (80_000, 110_000),
-          "temperature": (-20, 50), "rms": (-100, 0), "peak": (-100, 0), "latitude": (40, 50), "longitude": (10, 20)}
+STD_G = {
+    "sitting_reading": 0.0039,
+    "sitting_computer": 0.0038,
+    "sitting_moving_head_body": 0.0091,
+    "walking": 0.102,
+    "stairs": 0.240,
+    "running": 0.638,
+}
+BOUNDS = {
+    "accel": (-200, 200),
+    "gyro": (-40, 40),
+    "yaw": (-1.6, 1.6),
+    "pitch": (-1.6, 1.6),
+    "pupil": (1, 9),
+    "pressure": (80_000, 110_000),
+    "temperature": (-20, 50),
+    "rms": (-100, 0),
+    "peak": (-100, 0),
+    "latitude": (40, 50),
+    "longitude": (10, 20),
+}
 
 
 def pairs(name: str) -> list[tuple[str, str]]:
@@ -53,7 +74,10 @@ def test_a_recording_is_what_the_index_says(name: str) -> None:
 
 def test_all_seven_wearers_are_there_and_small() -> None:
     assert sum(name.startswith("classyglass-user") and not name.endswith("pressure") for name in about()) == 7
-    assert sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc") < 12_000_000
+    assert (
+        sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc")
+        < 12_000_000
+    )
 
 
 @pytest.mark.parametrize("activity", STD_G)
@@ -63,7 +87,10 @@ def test_motion_moves_as_much_as_in_the_source(activity: str) -> None:
         piece = about()[name].pieces.get(activity)
         if about()[name].kind == "imu" and piece is not None:
             part = slice(piece[0], piece[0] + piece[1] // 100 * 100)
-            norm = np.sqrt(sum(samples(name).columns[f"accel_{axis}_mps2"][part] ** 2 for axis in "xyz")) / STANDARD_GRAVITY_MPS2
+            norm = (
+                np.sqrt(sum(samples(name).columns[f"accel_{axis}_mps2"][part] ** 2 for axis in "xyz"))
+                / STANDARD_GRAVITY_MPS2
+            )
             spread += norm.reshape(-1, 100).std(axis=1).tolist()
     assert STD_G[activity] / 1.6 < np.median(spread) < STD_G[activity] * 1.6
 
@@ -92,15 +119,23 @@ def test_utterances_are_disjoint(a: str, b: str) -> None:
 
 def test_utterances_are_normalised_and_every_intent_is_there() -> None:
     for name in UTTERANCES:
-        assert all(text == normalised(text) and "@" not in text and "<" not in text for text, _ in pairs(name))
+        assert all(
+            text == normalised(text) and "@" not in text and "<" not in text for text, _ in pairs(name)
+        )
     assert {intent for _, intent in pairs("queries")} == set(TASKS)
     assert {intent for _, intent in pairs("spoken")} == set(FEEDBACK)
-    assert {intent for _, intent in pairs("seed")} == {intent for _, intent in pairs("evaluation")} == {*TASKS, *FEEDBACK}
+    assert (
+        {intent for _, intent in pairs("seed")}
+        == {intent for _, intent in pairs("evaluation")}
+        == {*TASKS, *FEEDBACK}
+    )
 
 
 def test_two_raters_agree_as_often_as_in_the_source() -> None:
     found = rows("feedbackqa-ratings")
-    assert sum(row["rating"] == row["second_rating"] for row in found) / len(found) == pytest.approx(0.489, abs=0.002)
+    assert sum(row["rating"] == row["second_rating"] for row in found) / len(found) == pytest.approx(
+        0.489, abs=0.002
+    )
     assert {int(row[column]) for row in found for column in ("rating", "second_rating")} == {1, 2, 3, 4}
 
 
@@ -108,7 +143,9 @@ def test_tracks_do_not_jump() -> None:
     for name in SENSED:
         if about()[name].kind != "location":
             continue
-        latitude, longitude = (np.radians(samples(name).columns[column]) for column in ("latitude_deg", "longitude_deg"))
+        latitude, longitude = (
+            np.radians(samples(name).columns[column]) for column in ("latitude_deg", "longitude_deg")
+        )
         steps_m = 6_371_000 * np.hypot(np.diff(latitude), np.diff(longitude) * np.cos(latitude[1:]))
         assert steps_m.max() < 30
         assert steps_m.sum() > 100
@@ -118,7 +155,7 @@ def test_a_session_goes_on_where_the_one_before_stopped_and_a_short_piece_begins
     smoke = scenarios.load("smoke")
     stream = smoke.streams[0]
     first, rows_still = about()["classyglass-user17"].pieces["still"]
-    still = samples("classyglass-user17").columns["accel_x_mps2"][first:first + rows_still]
+    still = samples("classyglass-user17").columns["accel_x_mps2"][first : first + rows_still]
     for session, expected in ((1, still[:1200]), (2, np.concatenate((still[1200:], still[:1000])))):
         times, columns = timeline(smoke, 0, 1, stream, session).between(0, 12_000_000_000)
         assert columns["accel_x_mps2"] == expected.tolist()
@@ -141,11 +178,18 @@ def test_a_round_of_queries_asks_for_every_intent_and_devices_share_the_order() 
     for start in range(0, 600, 12):
         assert len({whole.query(number)[1] for number in range(start, start + 12)}) == 12
     first, second = Queries("nlu-queries", 3, 0, 2), Queries("nlu-queries", 3, 1, 2)
-    assert [first.query(0), second.query(0), first.query(1)] == [whole.query(0), whole.query(1), whole.query(2)]
+    assert [first.query(0), second.query(0), first.query(1)] == [
+        whole.query(0),
+        whole.query(1),
+        whole.query(2),
+    ]
 
 
 def test_a_recording_of_another_kind_is_a_sentence() -> None:
-    with pytest.raises(InputError, match="'gps-visnjan' is none of kind imu; expected one of: classyglass-user13, classyglass-user14"):
+    with pytest.raises(
+        InputError,
+        match="'gps-visnjan' is none of kind imu; expected one of: classyglass-user13, classyglass-user14",
+    ):
         named("gps-visnjan", "imu")
 
 
@@ -158,5 +202,6 @@ def test_notice_names_every_recording_and_its_licence() -> None:
         short = re.sub(r"^classyglass-user(\d+)$", r"-\1", one.name)
         assert one.file in notice or one.name in notice or short in notice or one.name.endswith("-pressure")
     assert {path.name for path in HERE.glob("*.csv*")} == {one.file for one in about().values()} | {
-        one.truth for one in about().values() if one.truth}
+        one.truth for one in about().values() if one.truth
+    }
     assert recordings.about() is about()

@@ -27,8 +27,12 @@ FIRST_PLAY, SECOND_PLAY = "--speed 10 --duration-s 3000", "--speed 10 --duration
 UP_TIMEOUT_S, WAIT_S, DRAIN_S = 600.0, 200.0, 60.0
 
 
-def _run(*command: str, env: dict[str, str] | None = None, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT, env=env)
+def _run(
+    *command: str, env: dict[str, str] | None = None, timeout_s: float = 120.0
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT, env=env
+    )
 
 
 def _compose_command() -> tuple[str, ...]:
@@ -61,8 +65,14 @@ class Composed:
 
     def __call__(self, *arguments: str, play: str = "", timeout_s: float = UP_TIMEOUT_S) -> str:
         """Run a compose command that must succeed; return what it printed."""
-        env = {**os.environ, "SIGHTLINE_DATA": str(self.data), "SIGHTLINE_KAFKA_PORT": str(self.port), "SIGHTLINE_UID": str(self.user),
-               "SIGHTLINE_PLAY": play, "COMPOSE_PROJECT_NAME": self.project}
+        env = {
+            **os.environ,
+            "SIGHTLINE_DATA": str(self.data),
+            "SIGHTLINE_KAFKA_PORT": str(self.port),
+            "SIGHTLINE_UID": str(self.user),
+            "SIGHTLINE_PLAY": play,
+            "COMPOSE_PROJECT_NAME": self.project,
+        }
         done = _run(*self.command, *arguments, env=env, timeout_s=timeout_s)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
@@ -75,12 +85,18 @@ class Composed:
         """How many events of a kind the published store holds, read from the host; 0 before the first epoch."""
         try:
             with Store.open(self.store) as store:
-                return int(store.sql(f"SELECT coalesce(sum(count), 0) FROM events WHERE kind = '{kind}'").rows[0][0])
+                return int(
+                    store.sql(f"SELECT coalesce(sum(count), 0) FROM events WHERE kind = '{kind}'").rows[0][0]
+                )
         except SightlineError:
             return 0
 
     def sent(self) -> int:
-        lines = [json.loads(line) for path in (self.data / "journal").glob("*.jsonl") for line in path.read_text("utf-8").splitlines()]
+        lines = [
+            json.loads(line)
+            for path in (self.data / "journal").glob("*.jsonl")
+            for line in path.read_text("utf-8").splitlines()
+        ]
         return sum(line["n"] for line in lines if line["line"] == "sent")
 
     def ledger(self) -> dict[str, Any]:
@@ -121,7 +137,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         volumes = _run("docker", "volume", "ls", "--quiet", "--filter", f"name={compose.project}").stdout
         compose("up", "--detach", play=SECOND_PLAY)
         device = compose("ps", "--all", "--quiet", "device").strip()
-        assert _run("docker", "wait", device, timeout_s=WAIT_S).stdout.strip() == "0", _run("docker", "logs", device).stderr
+        assert _run("docker", "wait", device, timeout_s=WAIT_S).stdout.strip() == "0", _run(
+            "docker", "logs", device
+        ).stderr
         said = json.loads(_run("docker", "logs", device).stdout.splitlines()[-1])
         # What is still on its way counts as missing: the ledger is right once everything has arrived.
         deadline_s = time.monotonic() + DRAIN_S
@@ -135,7 +153,12 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 def test_the_ledger_over_both_runs_is_clean(played: Played) -> None:
     result = played.ledger
     assert result["clean"], result["findings"]
-    assert (result["events_missing"], result["events_twice"], result["zone_truth_mismatches"], result["orphan_parents"]) == (0, 0, 0, 0)
+    assert (
+        result["events_missing"],
+        result["events_twice"],
+        result["zone_truth_mismatches"],
+        result["orphan_parents"],
+    ) == (0, 0, 0, 0)
     assert result["events_sent"] == result["events_stored"] + result["events_rejected"]
     assert result["topics"]["batches_checked"] > 0
 
@@ -160,7 +183,17 @@ def test_the_log_says_what_happens(played: Played) -> None:
 def test_a_question_is_answered_in_a_container_as_on_the_host(played: Played) -> None:
     compose = played.compose
     inside = json.loads(compose("run", "--rm", "-T", "ask", "ancestors", "g1/answer/3", "--json"))
-    host = _run(sys.executable, "-m", "streams.cli", "ask", "ancestors", "g1/answer/3", "--json", "--store", str(compose.store))
+    host = _run(
+        sys.executable,
+        "-m",
+        "streams.cli",
+        "ask",
+        "ancestors",
+        "g1/answer/3",
+        "--json",
+        "--store",
+        str(compose.store),
+    )
     assert inside["ancestors"]
     assert {**inside, "epoch": 0} == {**json.loads(host.stdout), "epoch": 0}
 

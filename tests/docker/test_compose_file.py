@@ -12,16 +12,31 @@ from streams.topology import LINEAGE
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 #: Where the node is and how it is reached differs in a container; everything else is a decision that was measured.
-OF_THE_PLACE = {"process.roles", "node.id", "controller.quorum.voters", "listeners", "advertised.listeners", "controller.listener.names",
-                "listener.security.protocol.map", "inter.broker.listener.name", "log.dirs", "heap.opts",
-                "log4j.root.loglevel", "log4j.loggers"}
+OF_THE_PLACE = {
+    "process.roles",
+    "node.id",
+    "controller.quorum.voters",
+    "listeners",
+    "advertised.listeners",
+    "controller.listener.names",
+    "listener.security.protocol.map",
+    "inter.broker.listener.name",
+    "log.dirs",
+    "heap.opts",
+    "log4j.root.loglevel",
+    "log4j.loggers",
+}
 
 
 def test_the_broker_is_set_as_the_embedded_one() -> None:
-    inside = {name.lower().replace("_", "."): value.strip('"') for name, value in re.findall(r"KAFKA_([A-Z0-9_]+): (.+)", COMPOSE)}
+    inside = {
+        name.lower().replace("_", "."): value.strip('"')
+        for name, value in re.findall(r"KAFKA_([A-Z0-9_]+): (.+)", COMPOSE)
+    }
     embedded = dict(line.split("=", 1) for line in _properties(Path("/"), 9092).splitlines())
-    assert {name: value for name, value in inside.items() if name not in OF_THE_PLACE} \
-        == {name: value for name, value in embedded.items() if name not in OF_THE_PLACE}
+    assert {name: value for name, value in inside.items() if name not in OF_THE_PLACE} == {
+        name: value for name, value in embedded.items() if name not in OF_THE_PLACE
+    }
 
 
 def test_versions_and_names_are_those_of_the_code() -> None:
@@ -39,4 +54,8 @@ def test_the_image_is_built_from_named_files_only() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert "*" in ignored
     named = {line[1:] for line in ignored if line.startswith("!")}
-    assert named == set(" ".join(re.findall(r"^COPY ((?!--from).+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)).split())
+    assert named == set(
+        " ".join(
+            re.findall(r"^COPY ((?!--from).+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)
+        ).split()
+    )

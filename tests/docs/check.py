@@ -7,19 +7,32 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _IS: Mapping[str, type | tuple[type, ...]] = {
-    "object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float), "null": type(None)}
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "null": type(None),
+}
 _SAYS_NOTHING = frozenset({"$schema", "$id", "$comment", "title", "description"})
 _BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "minimum": lambda value, bound: value >= bound, "maximum": lambda value, bound: value <= bound,
-    "minLength": lambda value, bound: len(value) >= bound, "maxLength": lambda value, bound: len(value) <= bound,
-    "minItems": lambda value, bound: len(value) >= bound, "maxItems": lambda value, bound: len(value) <= bound,
-    "pattern": lambda value, bound: re.search(bound, value) is not None}
+    "minimum": lambda value, bound: value >= bound,
+    "maximum": lambda value, bound: value <= bound,
+    "minLength": lambda value, bound: len(value) >= bound,
+    "maxLength": lambda value, bound: len(value) <= bound,
+    "minItems": lambda value, bound: len(value) >= bound,
+    "maxItems": lambda value, bound: len(value) <= bound,
+    "pattern": lambda value, bound: re.search(bound, value) is not None,
+}
 
 
 def faults(value: Any, schema: Mapping[str, Any], path: str = "value") -> Iterator[str]:
     """Yield a line for each place where `value` is not what `schema` says."""
     kinds = schema.get("type")
-    if kinds is not None and not any(_is(value, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)):
+    if kinds is not None and not any(
+        _is(value, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)
+    ):
         yield f"{path}: found {type(value).__name__}, expected {kinds}"
         return
     for keyword, said in schema.items():

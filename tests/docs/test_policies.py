@@ -33,4 +33,6 @@ def test_the_page_lists_every_local_word() -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="sightline-") as directory:
         rewrite(replayed(Path(directory)) / "lineage-store", PAGE)
-    PAGE.write_text(_TABLE.sub(lambda _: words(), PAGE.read_text(encoding="utf-8").rstrip()), encoding="utf-8")
+    PAGE.write_text(
+        _TABLE.sub(lambda _: words(), PAGE.read_text(encoding="utf-8").rstrip()), encoding="utf-8"
+    )

@@ -43,16 +43,26 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[journal.Sent]
 
 def test_the_docs_are_what_is_made_today(played: tuple[list[journal.Sent], list[Outgoing]]) -> None:
     made = make.files(make.shown(played[1]))
-    stale = [path.name for path, content in made.items() if not path.exists() or path.read_text(encoding="utf-8") != content]
+    stale = [
+        path.name
+        for path, content in made.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != content
+    ]
     assert stale == [], "run `python -m docs.make`"
     assert {path for path in made if path.suffix == ".json"} == set((make.HERE / "schemas").iterdir())
 
 
 def test_every_value_fits_its_schema(played: tuple[list[journal.Sent], list[Outgoing]]) -> None:
-    schemas = {kind.event_type: orjson.loads((make.HERE / "schemas" / f"{kind.name}.json").read_bytes()) for kind in KINDS.values()}
+    schemas = {
+        kind.event_type: orjson.loads((make.HERE / "schemas" / f"{kind.name}.json").read_bytes())
+        for kind in KINDS.values()
+    }
     checked: Counter[str] = Counter()
     sent, records = played
-    for headers, value in [*((one.headers, one.value) for one in sent), *((one.headers, one.value) for one in records)]:
+    for headers, value in [
+        *((one.headers, one.value) for one in sent),
+        *((one.headers, one.value) for one in records),
+    ]:
         event_type = dict(headers).get("ce_type", b"").decode()
         if event_type:
             assert list(faults(orjson.loads(value or b""), schemas[event_type])) == []
@@ -77,7 +87,8 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "no time": lambda value: value.pop("t0_ns"),
     "no events": lambda value: value.update(n=0),
     "a bad name": lambda value: value.update(device_id="G 1"),
-    "a flag for a number": lambda value: value.update(first=True)}
+    "a flag for a number": lambda value: value.update(first=True),
+}
 
 
 def _codec_refuses(value: bytes) -> bool:
@@ -113,7 +124,9 @@ async def _write(broker: str) -> list[str]:
     producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id="docs", compression_type="zstd")
     await producer.start()
     traces = []
-    for i, (zone, commit) in enumerate((("clinic", True), ("public", False), ("clinic", True), ("public", True))):
+    for i, (zone, commit) in enumerate(
+        (("clinic", True), ("public", False), ("clinic", True), ("public", True))
+    ):
         made = build.batch(first=20 * i)
         headers = [*envelope(made), *tag(zone, "policy:00")]
         traces.append(dict(headers)["traceparent"].decode())
@@ -128,8 +141,24 @@ async def _write(broker: str) -> list[str]:
 def test_the_example_reads_one_zone_by_its_header_and_continues_the_trace(broker: str) -> None:
     traces = asyncio.run(_write(broker))
     program = Path(make.HERE, "examples", "read_one_zone.py")
-    said = subprocess.run([sys.executable, str(program), "--broker", broker, "--topic", TOPIC, "--zone", "public", "--most", "1"],
-                          capture_output=True, text=True, timeout=60, check=True)
+    said = subprocess.run(
+        [
+            sys.executable,
+            str(program),
+            "--broker",
+            broker,
+            "--topic",
+            TOPIC,
+            "--zone",
+            "public",
+            "--most",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     (line,) = said.stdout.splitlines()
     assert line.startswith("g1/imu-right/60 glasses.imu.v1 20 events from 60 by 1 9 bytes at 1:")
     _, trace, span, flags = line.split()[-1].split("-")

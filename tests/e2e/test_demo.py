@@ -26,17 +26,37 @@ LITTERED = (CAPTURED, EXAMPLES, LINEAGE, MODELS)
 
 
 def demo_on(broker: str, store: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "streams.cli", "demo", "--broker", broker, "--store", str(store), "--speed", "10", *arguments]
+    return [
+        sys.executable,
+        "-m",
+        "streams.cli",
+        "demo",
+        "--broker",
+        broker,
+        "--store",
+        str(store),
+        "--speed",
+        "10",
+        *arguments,
+    ]
 
 
 def sightline(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A command of somebody who answers for all of the data."""
-    return subprocess.run([sys.executable, "-m", "streams.cli", *arguments], capture_output=True, text=True, timeout=60, check=False,
-                          env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"})
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"},
+    )
 
 
 def select(store: Path, text: str) -> list[list[Any]]:
-    found: list[list[Any]] = json.loads(sightline("sql", text, "--json", "--store", str(store)).stdout)["rows"]
+    found: list[list[Any]] = json.loads(sightline("sql", text, "--json", "--store", str(store)).stdout)[
+        "rows"
+    ]
     return found
 
 
@@ -44,12 +64,19 @@ async def litter(broker: str) -> None:
     """Put what belongs nowhere on every topic that something inside reads."""
     async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
         for topic in LITTERED:
-            for value, headers in ((b"not JSON", []), (b"{}", []), (None, []), (b"\xff\x00", [("sightline-zone", b"public")])):
+            for value, headers in (
+                (b"not JSON", []),
+                (b"{}", []),
+                (None, []),
+                (b"\xff\x00", [("sightline-zone", b"public")]),
+            ):
                 await producer.send_and_wait(topic, value=value, key=b"g1", partition=0, headers=headers)
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory, own_broker: str) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+def played(
+    tmp_path_factory: pytest.TempPathFactory, own_broker: str
+) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """A store after a smoke that was interrupted, litter, and a whole commute on the same store; the results of both."""
     store = tmp_path_factory.mktemp("demo") / "lineage-store"
     demo = functools.partial(demo_on, own_broker)
@@ -75,11 +102,18 @@ def played(tmp_path_factory: pytest.TempPathFactory, own_broker: str) -> tuple[P
     return store, first, json.loads(again.stdout.splitlines()[-1])
 
 
-def test_nothing_is_missing_twice_or_in_a_wrong_zone(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+def test_nothing_is_missing_twice_or_in_a_wrong_zone(
+    played: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
     _, first, second = played
     assert second["clean"], second["findings"]
     assert second["events_sent"] == second["events_stored"] + second["events_rejected"]
-    assert (second["events_missing"], second["events_twice"], second["zone_truth_mismatches"], second["orphan_parents"]) == (0, 0, 0, 0)
+    assert (
+        second["events_missing"],
+        second["events_twice"],
+        second["zone_truth_mismatches"],
+        second["orphan_parents"],
+    ) == (0, 0, 0, 0)
     assert first["sent"] == first["stored"] + first["rejected"]
     assert second["events_sent"] > first["sent"] > 0
     assert second["zone_truth_checked"] == second["events_sent"]
@@ -96,28 +130,51 @@ def test_the_loop_turned_and_learned(played: tuple[Path, dict[str, Any], dict[st
     assert 0 < result["examples_spoken"] < result["examples"] < result["feedback"]
 
 
-def test_every_kind_that_can_be_played_is_there_and_many_zones(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+def test_every_kind_that_can_be_played_is_there_and_many_zones(
+    played: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
     store, _, result = played
-    listed = subprocess.run([sys.executable, "-m", "device_sim", "list", "--json"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [sys.executable, "-m", "device_sim", "list", "--json"], capture_output=True, text=True, check=True
+    )
     recorded = {row["kind"] for row in map(json.loads, listed.stdout.splitlines()) if "recording" in row}
-    scenario = next(row for row in map(json.loads, listed.stdout.splitlines()) if row.get("scenario") == "commute")
+    scenario = next(
+        row for row in map(json.loads, listed.stdout.splitlines()) if row.get("scenario") == "commute"
+    )
     streams = {kind for (kind,) in select(store, "SELECT DISTINCT kind FROM streams")}
     assert recorded <= set(scenario["kinds"]) <= streams
     assert {"fixation", "speech", "activity", "place", "situation", "answer", "example", "model"} <= streams
-    assert {"home-private", "public", "bystander-present", "health", "voice-assistant", "device", "rights"} == set(result["zones"])
+    assert {
+        "home-private",
+        "public",
+        "bystander-present",
+        "health",
+        "voice-assistant",
+        "device",
+        "rights",
+    } == set(result["zones"])
 
 
-def test_the_radio_had_faults_and_they_left_no_trace(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+def test_the_radio_had_faults_and_they_left_no_trace(
+    played: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
     store, _, result = played
     assert result["topics"]["repeated"] > 50
     assert result["topics"]["late"] > 50
     assert select(store, "SELECT count(*) > 50 FROM rejected WHERE rule = 'repeat'") == [[True]]
 
 
-def test_an_erasure_request_is_answered_with_a_sentence(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
-    parents = select(played[0], "SELECT parent_source, parent_stream, child_stream, zone FROM edges JOIN events "
-                                "ON child_source = source AND child_stream = stream WHERE parent_stream = 'erasure-request' ORDER BY 1")
-    assert parents == [[device, "erasure-request", "answer-erasure-request", "rights"] for device in ("g1", "g2")]
+def test_an_erasure_request_is_answered_with_a_sentence(
+    played: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
+    parents = select(
+        played[0],
+        "SELECT parent_source, parent_stream, child_stream, zone FROM edges JOIN events "
+        "ON child_source = source AND child_stream = stream WHERE parent_stream = 'erasure-request' ORDER BY 1",
+    )
+    assert parents == [
+        [device, "erasure-request", "answer-erasure-request", "rights"] for device in ("g1", "g2")
+    ]
 
 
 def test_questions_are_answered_with_real_ids(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
@@ -132,7 +189,9 @@ def test_questions_are_answered_with_real_ids(played: tuple[Path, dict[str, Any]
     assert {"voice-query", "situation", "activity", "imu-right", "intent-model"} <= streams
 
 
-def test_a_moved_store_still_answers(played: tuple[Path, dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+def test_a_moved_store_still_answers(
+    played: tuple[Path, dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
     shutil.copytree(played[0], tmp_path / "elsewhere", symlinks=True)
     assert sightline("ask", "missing", "--store", str(tmp_path / "elsewhere")).returncode == 0
 
@@ -143,16 +202,24 @@ def test_nothing_of_the_demo_is_left_running(played: tuple[Path, dict[str, Any],
     assert not [line for line in left if str(played[0].parent) in line]
 
 
-def test_litter_is_rejected_with_its_reason_and_the_streams_go_on(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
-    rows = select(played[0], "SELECT stage, topic, count(*) FROM rejected WHERE source = '' AND reason <> '' GROUP BY ALL ORDER BY 1")
+def test_litter_is_rejected_with_its_reason_and_the_streams_go_on(
+    played: tuple[Path, dict[str, Any], dict[str, Any]],
+) -> None:
+    rows = select(
+        played[0],
+        "SELECT stage, topic, count(*) FROM rejected WHERE source = '' AND reason <> '' GROUP BY ALL ORDER BY 1",
+    )
     assert rows == [["snapshots", LINEAGE, 4], ["training", EXAMPLES, 4], ["zones", CAPTURED, 4]]
     said = (played[0].parent / "lineage-store-run" / "worker.log").read_text(encoding="utf-8")
     assert said.count(f"{MODELS} partition 0 offset") == 4
 
 
 def test_another_policy_on_the_same_topics_is_refused(
-        played: tuple[Path, dict[str, Any], dict[str, Any]], own_broker: str, tmp_path: Path) -> None:
-    text = (Path(sys.modules["streams"].__file__ or "").parent / "policy" / "policies" / "household.toml").read_text(encoding="utf-8")
+    played: tuple[Path, dict[str, Any], dict[str, Any]], own_broker: str, tmp_path: Path
+) -> None:
+    text = (
+        Path(sys.modules["streams"].__file__ or "").parent / "policy" / "policies" / "household.toml"
+    ).read_text(encoding="utf-8")
     other = tmp_path / "other.toml"
     other.write_text(text + "\n# another content is another version\n", encoding="utf-8")
     command = demo_on(own_broker, played[0], "--policy", str(other))
@@ -162,16 +229,33 @@ def test_another_policy_on_the_same_topics_is_refused(
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize(("arguments", "code", "sentence"), [
-    (["demo", "--policy", "houshold"], 2, "expected a path to a policy or one of the shipped ones: clinic, enterprise, household"),
-    (["worker", "--broker", "127.0.0.1:1"], 3, "127.0.0.1:1"),
-    (["ask", "missing", "--store", "nowhere"], 3, "there is no store"),
-    (["replay", "."], 2, "found no journal"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (
+            ["demo", "--policy", "houshold"],
+            2,
+            "expected a path to a policy or one of the shipped ones: clinic, enterprise, household",
+        ),
+        (["worker", "--broker", "127.0.0.1:1"], 3, "127.0.0.1:1"),
+        (["ask", "missing", "--store", "nowhere"], 3, "there is no store"),
+        (["replay", "."], 2, "found no journal"),
+    ],
+)
 def test_errors_are_sentences(arguments: list[str], code: int, sentence: str, tmp_path: Path) -> None:
-    result = subprocess.run([sys.executable, "-m", "streams.cli", *arguments], capture_output=True, text=True, timeout=60, check=False,
-                            cwd=tmp_path)
-    assert (result.returncode, sentence in result.stderr, "Traceback" in result.stderr) == (code, True, False), result.stderr
+    result = subprocess.run(
+        [sys.executable, "-m", "streams.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (result.returncode, sentence in result.stderr, "Traceback" in result.stderr) == (
+        code,
+        True,
+        False,
+    ), result.stderr
 
 
 def test_every_command_has_help() -> None:

@@ -19,19 +19,39 @@ from streams.events.kinds import KINDS
 from streams.events.runs import Run
 from tests import build
 
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-2**40, 2**40)
-VALUES = {"number": NUMBERS, "text": st.text(max_size=20), "flag": st.booleans(), "number?": NUMBERS | st.none(),
-          "text?": st.text(max_size=20) | st.none()}
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-(2**40), 2**40)
+VALUES = {
+    "number": NUMBERS,
+    "text": st.text(max_size=20),
+    "flag": st.booleans(),
+    "number?": NUMBERS | st.none(),
+    "text?": st.text(max_size=20) | st.none(),
+}
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
     kind = draw(st.sampled_from([kind for kind in KINDS.values() if kind.captured]))
     count = draw(st.integers(1, 8))
-    columns = {name: draw(st.lists(VALUES[wanted], min_size=count, max_size=count)) for name, wanted in kind.columns.items()}
+    columns = {
+        name: draw(st.lists(VALUES[wanted], min_size=count, max_size=count))
+        for name, wanted in kind.columns.items()
+    }
     at = draw(st.integers(1, count - 1)) if count > 1 else 0
-    changes = ((at, build.context(place="street", consent=draw(st.integers(0, 9)))),) if at and draw(st.booleans()) else ()
-    made = build.batch(kind.name, None, draw(st.integers(0, 2**40)), count, columns=columns, changes=changes, t0_ns=build.T0_NS)
+    changes = (
+        ((at, build.context(place="street", consent=draw(st.integers(0, 9)))),)
+        if at and draw(st.booleans())
+        else ()
+    )
+    made = build.batch(
+        kind.name,
+        None,
+        draw(st.integers(0, 2**40)),
+        count,
+        columns=columns,
+        changes=changes,
+        t0_ns=build.T0_NS,
+    )
     if draw(st.booleans()):
         made = replace(made, dt_ns=0, t_ns=[build.T0_NS + i * i for i in range(count)])
     return made
@@ -47,15 +67,22 @@ def test_round_trip(made: Batch) -> None:
 @given(batches(), st.data())
 def test_parts_hold_all_events_once(made: Batch, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, made.run.count))
-    parts = [made.part(start, end, made.context) for start, end in ((0, at), (at, made.run.count)) if start < end]
+    parts = [
+        made.part(start, end, made.context) for start, end in ((0, at), (at, made.run.count)) if start < end
+    ]
     assert [number for part in parts for number in part.run] == list(made.run)
-    assert [part.time_ns(i) for part in parts for i in range(part.run.count)] == [made.time_ns(i) for i in range(made.run.count)]
+    assert [part.time_ns(i) for part in parts for i in range(part.run.count)] == [
+        made.time_ns(i) for i in range(made.run.count)
+    ]
     for name, values in made.columns.items():
         assert [value for part in parts for value in part.columns[name]] == list(values)
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=6)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 @given(st.binary(max_size=200) | JSON.map(orjson.dumps))
@@ -64,9 +91,31 @@ def test_any_bytes_are_malformed_at_worst(value: bytes) -> None:
         decode(value, 0)
 
 
-@given(batches(), st.sampled_from(["v", "kind", "device_id", "wearer_id", "session_id", "stream", "first", "n", "t0_ns", "clock", "origin",
-                                   "context", "columns"]), st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3) |
-       st.lists(st.integers(-2**60, 2**60), max_size=2))
+@given(
+    batches(),
+    st.sampled_from(
+        [
+            "v",
+            "kind",
+            "device_id",
+            "wearer_id",
+            "session_id",
+            "stream",
+            "first",
+            "n",
+            "t0_ns",
+            "clock",
+            "origin",
+            "context",
+            "columns",
+        ]
+    ),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.text(max_size=3)
+    | st.lists(st.integers(-(2**60), 2**60), max_size=2),
+)
 def test_any_wrong_field_is_malformed_or_still_a_batch(made: Batch, name: str, wrong: Any) -> None:
     fields = orjson.loads(encode(made))
     fields[name] = wrong
@@ -78,19 +127,22 @@ def test_any_wrong_field_is_malformed_or_still_a_batch(made: Batch, name: str, w
         assert isinstance(read.run, Run)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"n": 19}, r"columns\.accel_x_mps2: found 20 values, expected a list of n = 19"),
-    ({"n": 0}, "n: found a number out of range"),
-    ({"kind": "thoughts"}, "kind: .*expected one of imu, gaze"),
-    ({"kind": "activity"}, "kind: .*expected one of imu"),
-    ({"stream": "IMU"}, "stream: .*imu-right~2"),
-    ({"first": -1}, "first: .*expected an integer from 0"),
-    ({"v": 2}, "v: .*expected 1"),
-    ({"step": 2}, "step: a captured batch has consecutive numbers"),
-    ({"context": {"place": "home"}}, "context: found other fields"),
-    ({"context_changes": [{"at": 25, "place": "home"}]}, "context_changes: `at` must be an index inside"),
-    ({"t_ns": [1, 2]}, "t_ns: found another length"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 19}, r"columns\.accel_x_mps2: found 20 values, expected a list of n = 19"),
+        ({"n": 0}, "n: found a number out of range"),
+        ({"kind": "thoughts"}, "kind: .*expected one of imu, gaze"),
+        ({"kind": "activity"}, "kind: .*expected one of imu"),
+        ({"stream": "IMU"}, "stream: .*imu-right~2"),
+        ({"first": -1}, "first: .*expected an integer from 0"),
+        ({"v": 2}, "v: .*expected 1"),
+        ({"step": 2}, "step: a captured batch has consecutive numbers"),
+        ({"context": {"place": "home"}}, "context: found other fields"),
+        ({"context_changes": [{"at": 25, "place": "home"}]}, "context_changes: `at` must be an index inside"),
+        ({"t_ns": [1, 2]}, "t_ns: found another length"),
+    ],
+)
 def test_message_names_field_found_expected(change: dict[str, Any], message: str) -> None:
     fields = orjson.loads(encode(build.batch()))
     fields.update(change)
@@ -107,7 +159,9 @@ def test_context_word_that_is_not_known() -> None:
 
 @pytest.mark.parametrize("wrong", ["1.0", None, [1.0], True, {"a": 1}])
 def test_a_value_of_another_type_is_found(wrong: Any) -> None:
-    with pytest.raises(MalformedError, match=r"columns\.gyro_x_radps: found a value of another type, expected number"):
+    with pytest.raises(
+        MalformedError, match=r"columns\.gyro_x_radps: found a value of another type, expected number"
+    ):
         decode(encode(build.batch(first=20, columns={"gyro_x_radps": [0.0] * 19 + [wrong]})), 0)
 
 
@@ -116,15 +170,53 @@ def test_text_where_number_stands_is_found() -> None:
         decode(encode(build.batch("voice_query", None, 1, 1, columns={"text": [3]})), 0)
 
 
-WRONG = (st.none() | st.booleans() | st.sampled_from([0, -1, 1, 1.0, 2**62, 2**62 - 1, 2**63, 2**64, 10**30, 1e300, -0.0, "", "g1", "moon",
-                                                       "home", "imu", [], {}, [1], "A b", "x" * 201]) | st.integers() | st.text(max_size=3))
+WRONG = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from(
+        [
+            0,
+            -1,
+            1,
+            1.0,
+            2**62,
+            2**62 - 1,
+            2**63,
+            2**64,
+            10**30,
+            1e300,
+            -0.0,
+            "",
+            "g1",
+            "moon",
+            "home",
+            "imu",
+            [],
+            {},
+            [1],
+            "A b",
+            "x" * 201,
+        ]
+    )
+    | st.integers()
+    | st.text(max_size=3)
+)
 
 
-@given(batches(), st.lists(st.tuples(st.sampled_from(["field", "context", "column", "value", "drop", "add"]), st.integers(0, 20), WRONG),
-                           max_size=2), st.booleans())
+@given(
+    batches(),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["field", "context", "column", "value", "drop", "add"]), st.integers(0, 20), WRONG
+        ),
+        max_size=2,
+    ),
+    st.booleans(),
+)
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=400)
 def test_the_compiled_decoder_takes_nothing_that_the_explicit_one_refuses_or_reads_otherwise(
-        made: Batch, breaks: list[tuple[str, int, Any]], spaced: bool) -> None:
+    made: Batch, breaks: list[tuple[str, int, Any]], spaced: bool
+) -> None:
     fields = orjson.loads(encode(made))
     for where, at, wrong in breaks:
         _break(fields, where, at, wrong)
@@ -140,7 +232,11 @@ def test_the_compiled_decoder_takes_nothing_that_the_explicit_one_refuses_or_rea
 
 
 def _break(fields: dict[str, Any], where: str, at: int, wrong: Any) -> None:
-    inside = fields if where in {"field", "drop", "add"} else fields.get("context" if where == "context" else "columns")
+    inside = (
+        fields
+        if where in {"field", "drop", "add"}
+        else fields.get("context" if where == "context" else "columns")
+    )
     if not isinstance(inside, dict) or not inside:
         return
     name = sorted(inside)[at % len(inside)]
@@ -154,14 +250,37 @@ def _break(fields: dict[str, Any], where: str, at: int, wrong: Any) -> None:
         inside[name] = wrong
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    (b'"kind":"imu"', b'"kind":"imu","kind":"gaze"'), (b'"kind":"imu"', b'"kind":"gaze","kind":"imu"'),
-    (b'"first":0', b'"first":0,"first":20'), (b'"place":"home"', b'"place":"home","place":"clinic"'),
-    (b'"device_id":"g1"', b'"device_id":"g2","device_id":"g1"'), (b'"kind":"imu"', b'"kind":"imu","\\u006bind":"gaze"'),
-    (b"[0.0,", b"[-0,"), (b"[0.0,", b"[01,"), (b"[0.0,", b"[1.,"), (b"[0.0,", b"[1e999,"), (b"[0.0,", b"[NaN,"), (b"[0.0,", b"[Infinity,"),
-    (b"[0.0,", b"[0.0,,"), (b"}}", b"}}x"), (b"}}", b"}} \n"), (b'"g1"', b'"g1\n"'), (b'"g1"', b'"g\xff"'), (b'"g1"', b'"g\xc3\xa9"'),
-    (b'{"v"', b'\xef\xbb\xbf{"v"'), (b'{"v"', b'/**/{"v"'), (b"[0.0,", b"[0x10,"), (b"[0.0,", b"[+1,"), (b"[0.0,", b"[.5,")])
-def test_json_that_readers_may_take_differently_is_read_as_the_explicit_reader_does(before: bytes, after: bytes) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"kind":"imu"', b'"kind":"imu","kind":"gaze"'),
+        (b'"kind":"imu"', b'"kind":"gaze","kind":"imu"'),
+        (b'"first":0', b'"first":0,"first":20'),
+        (b'"place":"home"', b'"place":"home","place":"clinic"'),
+        (b'"device_id":"g1"', b'"device_id":"g2","device_id":"g1"'),
+        (b'"kind":"imu"', b'"kind":"imu","\\u006bind":"gaze"'),
+        (b"[0.0,", b"[-0,"),
+        (b"[0.0,", b"[01,"),
+        (b"[0.0,", b"[1.,"),
+        (b"[0.0,", b"[1e999,"),
+        (b"[0.0,", b"[NaN,"),
+        (b"[0.0,", b"[Infinity,"),
+        (b"[0.0,", b"[0.0,,"),
+        (b"}}", b"}}x"),
+        (b"}}", b"}} \n"),
+        (b'"g1"', b'"g1\n"'),
+        (b'"g1"', b'"g\xff"'),
+        (b'"g1"', b'"g\xc3\xa9"'),
+        (b'{"v"', b'\xef\xbb\xbf{"v"'),
+        (b'{"v"', b'/**/{"v"'),
+        (b"[0.0,", b"[0x10,"),
+        (b"[0.0,", b"[+1,"),
+        (b"[0.0,", b"[.5,"),
+    ],
+)
+def test_json_that_readers_may_take_differently_is_read_as_the_explicit_reader_does(
+    before: bytes, after: bytes
+) -> None:
     value = encode(build.batch())
     assert before in value
     value = value.replace(before, after, 1)

@@ -19,7 +19,9 @@ from tests import build
 def test_official_package_reads_our_headers() -> None:
     made = build.batch(first=40)
     record = build.record(made, 0)
-    event = from_binary_event(KafkaMessage(headers=dict(record.headers), key=record.key, value=record.value), JSONFormat())
+    event = from_binary_event(
+        KafkaMessage(headers=dict(record.headers), key=record.key, value=record.value), JSONFormat()
+    )
     assert dict(record.headers)["ce_specversion"] == b"1.0"
     assert event.get_id() == "g1/imu-right/40"
     assert event.get_type() == "glasses.imu.v1"
@@ -41,19 +43,36 @@ def test_every_output_has_at_most_12_headers_and_a_w3c_traceparent() -> None:
 
 def test_a_derived_event_continues_the_trace_of_its_first_parent() -> None:
     captured = dict(envelope(build.batch(first=100)))["traceparent"]
-    records, _ = build.process(build.core(), [build.fetch([build.imu(1.0, 100 + i * 20, 20) for i in range(5)])])
+    records, _ = build.process(
+        build.core(), [build.fetch([build.imu(1.0, 100 + i * 20, 20) for i in range(5)])]
+    )
     derived = [dict(record.headers)["traceparent"] for record in records if record.topic == "glasses.derived"]
     assert [trace.split(b"-")[1] for trace in derived] == [captured.split(b"-")[1]]
     assert derived[0] == traceparent("g1/imu-right/100", "g1/activity/100")
 
 
-@pytest.mark.parametrize("text", ["g1/imu-right/0", "g1/imu-right~2/17", "g1/activity/12000.1", "training/intent-model/3"])
+@pytest.mark.parametrize(
+    "text", ["g1/imu-right/0", "g1/imu-right~2/17", "g1/activity/12000.1", "training/intent-model/3"]
+)
 def test_identity_round_trip(text: str) -> None:
     assert str(EventId.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "g1", "g1/imu-right", "g1/imu-right/", "g1/imu-right/01", "G1/imu/1", "g1/imu/1.0", "g1/imu/-1",
-                                  "g1/imu/1/2", "g1/imu/99999999999999999999"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "g1",
+        "g1/imu-right",
+        "g1/imu-right/",
+        "g1/imu-right/01",
+        "G1/imu/1",
+        "g1/imu/1.0",
+        "g1/imu/-1",
+        "g1/imu/1/2",
+        "g1/imu/99999999999999999999",
+    ],
+)
 def test_identity_of_another_form(text: str) -> None:
     with pytest.raises(MalformedError, match="expected source/stream/number"):
         EventId.parse(text)

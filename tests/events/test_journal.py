@@ -13,8 +13,17 @@ from tests import build
 
 def sent() -> journal.Sent:
     record = build.record(build.batch(), 0)
-    return journal.Sent("g1/imu-right/0", record.key or b"", record.value or b"", tuple(record.headers), record.timestamp, 5,
-                        "imu-right", 0, 20)
+    return journal.Sent(
+        "g1/imu-right/0",
+        record.key or b"",
+        record.value or b"",
+        tuple(record.headers),
+        record.timestamp,
+        5,
+        "imu-right",
+        0,
+        20,
+    )
 
 
 def test_round_trip_and_torn_last_line(tmp_path: Path) -> None:

@@ -11,8 +11,13 @@ from streams.events.step import Parent
 from tests import build
 
 INCREASING = st.sets(st.integers(0, 400), max_size=40).map(sorted)
-EDGE_RUNS = st.builds(EdgeRun, st.builds(Run, st.integers(0, 50), st.integers(1, 9), st.integers(1, 5)), st.integers(0, 50),
-                      st.integers(0, 9), st.integers(1, 4))
+EDGE_RUNS = st.builds(
+    EdgeRun,
+    st.builds(Run, st.integers(0, 50), st.integers(1, 9), st.integers(1, 5)),
+    st.integers(0, 50),
+    st.integers(0, 9),
+    st.integers(1, 4),
+)
 
 
 @given(INCREASING)
@@ -56,22 +61,37 @@ def test_a_run_cut_in_two_is_one_again(run: Run, at: int) -> None:
 
 def test_windows_of_another_length_are_a_run_of_their_own() -> None:
     assert extends(EdgeRun(Run(0, 1, 1), 0, 1, 100), EdgeRun(Run(100, 1, 1), 100, 1, 47)) is None
-    assert extends(EdgeRun(Run(0, 1, 1), 0, 1, 100), EdgeRun(Run(100, 1, 1), 100, 1, 100)) == EdgeRun(Run(0, 100, 2), 0, 100, 100)
+    assert extends(EdgeRun(Run(0, 1, 1), 0, 1, 100), EdgeRun(Run(100, 1, 1), 100, 1, 100)) == EdgeRun(
+        Run(0, 100, 2), 0, 100, 100
+    )
 
 
 @given(EDGE_RUNS, st.integers(1, 4))
 def test_a_run_cut_in_two_is_joined_again(run: EdgeRun, at: int) -> None:
     if at < run.child.count:
         head = EdgeRun(Run(run.child.first, run.child.step, at), run.parent_first, run.parent_step, run.width)
-        tail = EdgeRun(Run(run.child.first + at * run.child.step, run.child.step, run.child.count - at),
-                       run.parent_first + at * run.parent_step, run.parent_step, run.width)
+        tail = EdgeRun(
+            Run(run.child.first + at * run.child.step, run.child.step, run.child.count - at),
+            run.parent_first + at * run.parent_step,
+            run.parent_step,
+            run.width,
+        )
         joined = extends(head, tail)
         assert joined is not None
         assert list(joined.pairs()) == list(run.pairs())
 
 
-PARENTS = st.lists(st.builds(Parent, st.sampled_from(["g1", "training"]), st.sampled_from(["imu-right", "voice-query~2"]),
-                             st.integers(0, 2**40), st.integers(1, 300), st.integers(1, 300)), max_size=4)
+PARENTS = st.lists(
+    st.builds(
+        Parent,
+        st.sampled_from(["g1", "training"]),
+        st.sampled_from(["imu-right", "voice-query~2"]),
+        st.integers(0, 2**40),
+        st.integers(1, 300),
+        st.integers(1, 300),
+    ),
+    max_size=4,
+)
 
 
 @given(st.integers(0, 2**40), PARENTS)
@@ -81,5 +101,7 @@ def test_parents_header_round_trip(first: int, parents: list[Parent]) -> None:
 
 
 def test_a_window_costs_at_most_16_bytes_a_parent_run() -> None:
-    packed = pack_parents(build.batch(first=12_000_000, count=1), [Parent("g1", "imu-right", 12_000_000, 1, 100)])
+    packed = pack_parents(
+        build.batch(first=12_000_000, count=1), [Parent("g1", "imu-right", 12_000_000, 1, 100)]
+    )
     assert len(packed) <= 16

@@ -15,8 +15,11 @@ T = build.T0_NS + 5_000_000_000
 
 
 def conversation(target: str = "g1/answer/7", chosen: str = "alarm_set", **around: Any) -> list[Outgoing]:
-    batches = [*(build.imu(1.2, i * 20, 20) for i in range(5)), build.query(7, "wake me at seven", T, **around),
-               build.feedback(3, target, chosen, T + 1_000_000_000, **around)]
+    batches = [
+        *(build.imu(1.2, i * 20, 20) for i in range(5)),
+        build.query(7, "wake me at seven", T, **around),
+        build.feedback(3, target, chosen, T + 1_000_000_000, **around),
+    ]
     records, _ = build.process(build.core(), [build.fetch(batches[:6]), build.fetch(batches[6:], 6)])
     return records
 
@@ -32,7 +35,10 @@ def test_an_answer_cites_query_situation_and_model() -> None:
     headers = dict(answer.headers)
     assert headers["ce_id"] == b"g1/answer/7"
     assert [(p.source, p.stream, p.first) for p in unpack_parents("g1", 7, headers[PARENTS])] == [
-        ("g1", "voice-query", 7), ("g1", "situation", 7), ("training", "intent-model", 1)]
+        ("g1", "voice-query", 7),
+        ("g1", "situation", 7),
+        ("training", "intent-model", 1),
+    ]
     columns = orjson.loads(answer.value or b"")["columns"]
     assert columns["model_version"] == [1]
     assert 0 < columns["confidence"][0] <= 1
@@ -44,14 +50,20 @@ def test_an_example_is_the_utterance_and_the_chosen_intent() -> None:
     columns = orjson.loads(example.value or b"")["columns"]
     assert headers["ce_id"] == b"g1/example/3"
     assert (columns["utterance"], columns["intent"]) == (["wake me at seven"], ["alarm_set"])
-    assert [(p.stream, p.first) for p in unpack_parents("g1", 3, headers[PARENTS])] == [("feedback", 3), ("answer", 7), ("voice-query", 7)]
+    assert [(p.stream, p.first) for p in unpack_parents("g1", 3, headers[PARENTS])] == [
+        ("feedback", 3),
+        ("answer", 7),
+        ("voice-query", 7),
+    ]
 
 
 def test_feedback_about_nothing_makes_no_example_and_says_so() -> None:
-    for target, chosen, reason in (("g1/answer/8", "alarm_set", "names no answer of this device"),
-                                   ("g2/answer/7", "alarm_set", "names no answer of this device"),
-                                   ("rubbish", "alarm_set", "expected source/stream/number"),
-                                   ("g1/answer/7", "Not An Intent", "chosen_intent: found no name")):
+    for target, chosen, reason in (
+        ("g1/answer/8", "alarm_set", "names no answer of this device"),
+        ("g2/answer/7", "alarm_set", "names no answer of this device"),
+        ("rubbish", "alarm_set", "expected source/stream/number"),
+        ("g1/answer/7", "Not An Intent", "chosen_intent: found no name"),
+    ):
         records = conversation(target, chosen)
         assert not [record for record in records if record.topic == EXAMPLES]
         rejected = dict(only(records, REJECTED).headers)
@@ -60,8 +72,11 @@ def test_feedback_about_nothing_makes_no_example_and_says_so() -> None:
 
 
 def test_feedback_may_be_about_an_earlier_answer() -> None:
-    batches = [build.query(7, "wake me at seven", T), build.query(8, "will it rain", T + 1),
-               build.feedback(3, "g1/answer/7", "alarm_set", T + 1_000_000_000)]
+    batches = [
+        build.query(7, "wake me at seven", T),
+        build.query(8, "will it rain", T + 1),
+        build.feedback(3, "g1/answer/7", "alarm_set", T + 1_000_000_000),
+    ]
     records, _ = build.process(build.core(), [build.fetch(batches)])
     assert orjson.loads(only(records, EXAMPLES).value or b"")["columns"]["utterance"] == ["wake me at seven"]
 

@@ -30,8 +30,15 @@ NO_EXAMPLE = {"general_negate": "negated", "general_repeat": "asked-again", "gen
 
 def reaction(number: int, target: str, t0_ns: int, form: str, *, source: str = "g1", **said: Any) -> Batch:
     columns = {name: [value] for name, value in said.items()}
-    return build.batch("feedback", None, number, 1, t0_ns=t0_ns, source=source,
-                       columns={"target": [target], "form": [form], "thumb": [0], **columns})
+    return build.batch(
+        "feedback",
+        None,
+        number,
+        1,
+        t0_ns=t0_ns,
+        source=source,
+        columns={"target": [target], "form": [form], "thumb": [0], **columns},
+    )
 
 
 def of_topic(records: Sequence[Outgoing], *topics: str) -> list[Outgoing]:
@@ -45,14 +52,23 @@ def rule(record: Outgoing) -> str:
 def test_what_version_1_makes_of_all_spoken_feedback_is_what_the_annotations_mean() -> None:
     """An example is right if praise made it; a reject is right if its rule is that of the annotated intent."""
     batches = [build.query(0, "wake me at seven", T_NS)]
-    batches += [reaction(i, "g1/answer/0", T_NS + (i + 1) * SECOND_NS, "spoken", text=text) for i, (text, _) in enumerate(SPOKEN)]
+    batches += [
+        reaction(i, "g1/answer/0", T_NS + (i + 1) * SECOND_NS, "spoken", text=text)
+        for i, (text, _) in enumerate(SPOKEN)
+    ]
     records, _ = build.process(CORE, [build.fetch(batches)])
     made = {orjson.loads(record.value or b"")["first"] for record in of_topic(records, EXAMPLES)}
-    rules = {int(dict(record.headers)["ce_id"].rpartition(b"/")[2]): rule(record) for record in of_topic(records, REJECTED)}
+    rules = {
+        int(dict(record.headers)["ce_id"].rpartition(b"/")[2]): rule(record)
+        for record in of_topic(records, REJECTED)
+    }
     assert made | rules.keys() == set(range(len(SPOKEN)))
     assert not made & rules.keys()
     assert [SPOKEN[i] for i in made if SPOKEN[i][1] != "general_praise"] == []
-    right = sum(i in made if intent == "general_praise" else rules.get(i) == NO_EXAMPLE[intent] for i, (_, intent) in enumerate(SPOKEN))
+    right = sum(
+        i in made if intent == "general_praise" else rules.get(i) == NO_EXAMPLE[intent]
+        for i, (_, intent) in enumerate(SPOKEN)
+    )
     assert right / len(SPOKEN) >= 0.93
 
 
@@ -61,24 +77,38 @@ def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understo
     narrow = lattice.unpack((served.label,)).copy()
     narrow["obligations"] |= build.policy().vocabulary.mask("obligations", ("local:NoExport",))
     core = build.core()
-    core.tables.models.versions[served.version] = dataclasses.replace(served, label=narrow.tobytes(), zone="health")
+    core.tables.models.versions[served.version] = dataclasses.replace(
+        served, label=narrow.tobytes(), zone="health"
+    )
     found = {}
-    for form, said in (("spoken", {"text": sure_praise(served.model)}), ("rating", {"rating": 4, "second_rating": 3})):
+    for form, said in (
+        ("spoken", {"text": sure_praise(served.model)}),
+        ("rating", {"rating": 4, "second_rating": 3}),
+    ):
         asked = build.fetch([build.query(0, "wake me at seven", T_NS)])
         _, state = build.process(CORE, [asked])
-        records, _ = build.process(core, [build.fetch([reaction(0, "g1/answer/0", T_NS + SECOND_NS, form, **said)], 1)], state)
+        records, _ = build.process(
+            core, [build.fetch([reaction(0, "g1/answer/0", T_NS + SECOND_NS, form, **said)], 1)], state
+        )
         found[form] = dict(of_topic(records, EXAMPLES)[0].headers)
-    labels = {form: bytes.fromhex(headers[LABEL].decode().partition(":")[2]) for form, headers in found.items()}
+    labels = {
+        form: bytes.fromhex(headers[LABEL].decode().partition(":")[2]) for form, headers in found.items()
+    }
     assert labels["spoken"] == lattice.join((labels["rating"], narrow.tobytes()))
     assert labels["spoken"] != labels["rating"]
     assert (found["spoken"][ZONE], found["rating"][ZONE]) == (b"health", b"voice-assistant")
-    parents = [[(p.source, p.stream, p.first) for p in unpack_parents("g1", 0, found[form][PARENTS])] for form in ("rating", "spoken")]
+    parents = [
+        [(p.source, p.stream, p.first) for p in unpack_parents("g1", 0, found[form][PARENTS])]
+        for form in ("rating", "spoken")
+    ]
     assert parents[0] == [("g1", "feedback", 0), ("g1", "answer", 0), ("g1", "voice-query", 0)]
     assert parents[1] == [*parents[0], ("training", "intent-model", served.version)]
 
 
 def sure_praise(model: IntentModel) -> str:
-    return next(text for text, intent in SPOKEN if intent == "general_praise" and model.predict([text])[0][1] > 0.5)
+    return next(
+        text for text, intent in SPOKEN if intent == "general_praise" and model.predict([text])[0][1] > 0.5
+    )
 
 
 def test_one_batch_with_many_forms_is_judged_event_by_event_in_one_prediction(monkeypatch: Any) -> None:
@@ -90,18 +120,30 @@ def test_one_batch_with_many_forms_is_judged_event_by_event_in_one_prediction(mo
         return predict(self, utterances)
 
     monkeypatch.setattr(IntentModel, "predict", counted)
-    praise, negate = (next(text for text, intent in SPOKEN if intent == wanted) for wanted in ("general_praise", "general_negate"))
+    praise, negate = (
+        next(text for text, intent in SPOKEN if intent == wanted)
+        for wanted in ("general_praise", "general_negate")
+    )
     columns: dict[str, list[Any]] = {
-        "target": ["g1/answer/0"] * 6, "form": ["spoken", "thumb", "spoken", "rating", "smoke signal", "spoken"], "thumb": [0] * 6,
-        "chosen_intent": [None, "alarm_set", None, None, None, None], "text": [negate, None, praise, None, "zanzibar", "  "],
-        "rating": [None, None, None, 2, None, None], "second_rating": [None, None, None, 4, None, None]}
+        "target": ["g1/answer/0"] * 6,
+        "form": ["spoken", "thumb", "spoken", "rating", "smoke signal", "spoken"],
+        "thumb": [0] * 6,
+        "chosen_intent": [None, "alarm_set", None, None, None, None],
+        "text": [negate, None, praise, None, "zanzibar", "  "],
+        "rating": [None, None, None, 2, None, None],
+        "second_rating": [None, None, None, 4, None, None],
+    }
     many = build.batch("feedback", None, 4, 6, t0_ns=T_NS + SECOND_NS, columns=columns)
     records, _ = build.process(CORE, [build.fetch([build.query(0, "wake me at seven", T_NS), many])])
     assert asked == [1, 2]
     assert [orjson.loads(record.value or b"")["first"] for record in of_topic(records, EXAMPLES)] == [5, 6]
     refused = of_topic(records, REJECTED)
     assert [(dict(one.headers)["ce_id"], rule(one)) for one in refused] == [
-        (b"g1/example/4", "negated"), (b"g1/example/7", "raters-disagree"), (b"g1/example/8", "feedback"), (b"g1/example/9", "feedback")]
+        (b"g1/example/4", "negated"),
+        (b"g1/example/7", "raters-disagree"),
+        (b"g1/example/8", "feedback"),
+        (b"g1/example/9", "feedback"),
+    ]
     assert f"expected one of {', '.join(FORMS)}".encode() in dict(refused[2].headers)["sightline-reason"]
     for record in of_topic(records, LINEAGE, REJECTED):
         for said in (praise, negate, "zanzibar", "smoke"):
@@ -109,18 +151,35 @@ def test_one_batch_with_many_forms_is_judged_event_by_event_in_one_prediction(mo
 
 
 def test_a_device_that_lost_its_counters_goes_on_in_streams_of_their_own() -> None:
-    batches = [replace(build.query(0, "wake me at seven", T_NS), stream="voice-query~2"),
-               replace(reaction(0, "g1/answer~2/0", T_NS + SECOND_NS, "rating", rating=3, second_rating=4), stream="feedback~2"),
-               replace(reaction(1, "g1/answer~2/0", T_NS + 2 * SECOND_NS, "rating", rating=1, second_rating=1), stream="feedback~2")]
+    batches = [
+        replace(build.query(0, "wake me at seven", T_NS), stream="voice-query~2"),
+        replace(
+            reaction(0, "g1/answer~2/0", T_NS + SECOND_NS, "rating", rating=3, second_rating=4),
+            stream="feedback~2",
+        ),
+        replace(
+            reaction(1, "g1/answer~2/0", T_NS + 2 * SECOND_NS, "rating", rating=1, second_rating=1),
+            stream="feedback~2",
+        ),
+    ]
     records, _ = build.process(CORE, [build.fetch(batches)])
-    assert [dict(record.headers)["ce_id"] for record in of_topic(records, EXAMPLES, REJECTED)] == [b"g1/example~2/0", b"g1/example~2/1"]
+    assert [dict(record.headers)["ce_id"] for record in of_topic(records, EXAMPLES, REJECTED)] == [
+        b"g1/example~2/0",
+        b"g1/example~2/1",
+    ]
 
 
 _RATING = st.integers(0, 5)
-_SPOKEN = st.tuples(st.just("spoken"), st.fixed_dictionaries({"text": st.sampled_from([text for text, _ in SPOKEN])}))
+_SPOKEN = st.tuples(
+    st.just("spoken"), st.fixed_dictionaries({"text": st.sampled_from([text for text, _ in SPOKEN])})
+)
 SAID: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
-    _SPOKEN, _SPOKEN, st.just(("thumb", {"chosen_intent": "alarm_set"})), st.just(("smile", {})),
-    st.tuples(st.just("rating"), st.fixed_dictionaries({"rating": _RATING, "second_rating": _RATING})))
+    _SPOKEN,
+    _SPOKEN,
+    st.just(("thumb", {"chosen_intent": "alarm_set"})),
+    st.just(("smile", {})),
+    st.tuples(st.just("rating"), st.fixed_dictionaries({"rating": _RATING, "second_rating": _RATING})),
+)
 
 
 @st.composite
@@ -147,18 +206,25 @@ def lives(draw: st.DrawFn) -> list[Batch]:
 
 def facts(records: Sequence[Outgoing]) -> list[tuple[Any, ...]]:
     """Answers, examples and refusals in the order of each topic; where a record was read is the same in every cut."""
-    return [(topic, record.key, record.value, tuple(record.headers))
-            for topic in (ANSWERS, EXAMPLES, REJECTED) for record in of_topic(records, topic)]
+    return [
+        (topic, record.key, record.value, tuple(record.headers))
+        for topic in (ANSWERS, EXAMPLES, REJECTED)
+        for record in of_topic(records, topic)
+    ]
 
 
 @settings(max_examples=60, deadline=None)
 @given(lives(), st.lists(st.integers(1, 7), min_size=1, max_size=5))
-def test_nothing_depends_on_how_fetches_were_cut_and_every_feedback_has_an_end(batches: list[Batch], sizes: list[int]) -> None:
+def test_nothing_depends_on_how_fetches_were_cut_and_every_feedback_has_an_end(
+    batches: list[Batch], sizes: list[int]
+) -> None:
     whole, end = build.process(CORE, [build.fetch(batches)])
     parts, end_of_parts = build.process(CORE, build.cut(batches, sizes))
     assert facts(parts) == facts(whole)
     states = [{name: state.dump() for name, state in last.devices.items()} for last in (end_of_parts, end)]
     assert states[0] == states[1]
     ends = [dict(record.headers)["ce_id"].decode() for record in of_topic(whole, EXAMPLES, REJECTED)]
-    assert sorted(ends) == sorted(f"{one.source}/example/{one.run.first}" for one in batches if one.kind == "feedback")
+    assert sorted(ends) == sorted(
+        f"{one.source}/example/{one.run.first}" for one in batches if one.kind == "feedback"
+    )
     assert len(of_topic(whole, ANSWERS)) == sum(one.kind != "feedback" for one in batches)

@@ -25,6 +25,7 @@ def value(change: Callable[[st.DrawFn, dict[str, Any]], object]) -> Spoil:
         fields = orjson.loads(record.value or b"")
         change(draw, fields)
         return replace(record, value=dumps(fields))
+
     return spoil
 
 
@@ -41,6 +42,7 @@ def setting(*path: str, values: Sequence[Any]) -> Spoil:
         for name in path[:-1]:
             fields = fields[name]
         fields[path[-1]] = draw(st.sampled_from(list(values)))
+
     return value(change)
 
 
@@ -51,25 +53,45 @@ def drop(draw: st.DrawFn, fields: dict[str, Any]) -> None:
 
 def in_column(values: Mapping[str, Sequence[Any]]) -> Spoil:
     """One value of one column replaced by one that its type does not allow."""
+
     def change(draw: st.DrawFn, fields: dict[str, Any]) -> None:
         columns = KINDS[fields["kind"]].columns
         name = draw(st.sampled_from(sorted(columns)))
         column = fields["columns"][name]
-        column[draw(st.integers(0, len(column) - 1))] = draw(st.sampled_from(list(values[columns[name].rstrip("?")])))
+        column[draw(st.integers(0, len(column) - 1))] = draw(
+            st.sampled_from(list(values[columns[name].rstrip("?")]))
+        )
+
     return value(change)
 
 
 def literal(draw: st.DrawFn, record: StoredRecord) -> StoredRecord:
     """A number written as JSON does not know it."""
-    word = draw(st.sampled_from([b"NaN", b"-NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"0x10", b"01", b"1_000", b".5", b"+1"]))
+    word = draw(
+        st.sampled_from(
+            [
+                b"NaN",
+                b"-NaN",
+                b"Infinity",
+                b"-Infinity",
+                b"1e999",
+                b"-1e999",
+                b"0x10",
+                b"01",
+                b"1_000",
+                b".5",
+                b"+1",
+            ]
+        )
+    )
     value = record.value or b""
     at = value.index(b'"dt_ns":') + len(b'"dt_ns":')
-    return replace(record, value=value[:at] + word + value[value.index(b",", at):])
+    return replace(record, value=value[:at] + word + value[value.index(b",", at) :])
 
 
 def truncated(draw: st.DrawFn, record: StoredRecord) -> StoredRecord:
     value = record.value or b""
-    return replace(record, value=value[:draw(st.integers(0, len(value) - 1))])
+    return replace(record, value=value[: draw(st.integers(0, len(value) - 1))])
 
 
 def inserted(parts: st.SearchStrategy[bytes], before: bytes) -> Spoil:
@@ -77,6 +99,7 @@ def inserted(parts: st.SearchStrategy[bytes], before: bytes) -> Spoil:
         value = record.value or b""
         at = value.index(before)
         return replace(record, value=value[:at] + draw(parts) + value[at:])
+
     return spoil
 
 
@@ -112,7 +135,9 @@ def twice(draw: st.DrawFn, record: StoredRecord) -> StoredRecord:
         # One colon less where a reader that counts them would look.
         value = value.replace(b"synthetic:1", rb"synthetic\u003a1")
     if draw(st.booleans()):
-        return replace(record, value=value.replace(b'"context":{', b'"context":{"place"%s:"clinic",' % space, 1))
+        return replace(
+            record, value=value.replace(b'"context":{', b'"context":{"place"%s:"clinic",' % space, 1)
+        )
     return replace(record, value=b"{" + key + space + b":" + dumps(other) + b"," + value[1:])
 
 
@@ -121,6 +146,7 @@ def spoil_headers(change: Callable[[st.DrawFn, dict[str, Any]], object]) -> Spoi
         headers: dict[str, Any] = dict(record.headers)
         change(draw, headers)
         return replace(record, headers=tuple(headers.items()))
+
     return spoil
 
 
@@ -128,6 +154,7 @@ def disagrees(name: str, values: st.SearchStrategy[Any]) -> Spoil:
     def change(draw: st.DrawFn, headers: dict[str, Any]) -> None:
         found = headers[name]
         headers[name] = draw(values.filter(lambda value: value != found))
+
     return spoil_headers(change)
 
 
@@ -135,6 +162,7 @@ def added(names: st.SearchStrategy[Any], values: st.SearchStrategy[Any], count: 
     def spoil(draw: st.DrawFn, record: StoredRecord) -> StoredRecord:
         more = [(draw(names), draw(values)) for _ in range(count)]
         return replace(record, headers=tuple(draw(st.permutations([*record.headers, *more]))))
+
     return spoil
 
 
@@ -150,8 +178,10 @@ def repeated(draw: st.DrawFn, record: StoredRecord) -> StoredRecord:
 
 def longer(name: str, ends: st.SearchStrategy[bytes]) -> Spoil:
     """A header with more behind its value."""
+
     def change(draw: st.DrawFn, headers: dict[str, Any]) -> None:
         headers[name] += draw(ends)
+
     return spoil_headers(change)
 
 

@@ -56,7 +56,9 @@ def check(written: Sequence[Outgoing], bad: Mapping[int, Hostile], topic: str) -
         assert rule == "malformed", "only the transport poisons"
         assert 10 < len(reason) < 1000
         assert bad[offset].reason in reason
-        assert f"{topic} 0 {offset}" in {dict(record.headers).get("sightline-place", b"").decode() for record in written}
+        assert f"{topic} 0 {offset}" in {
+            dict(record.headers).get("sightline-place", b"").decode() for record in written
+        }
     for record in written:
         assert all(value is not None for _, value in record.headers)
         assert 0 <= record.timestamp_ms < 2**63
@@ -69,22 +71,35 @@ def check(written: Sequence[Outgoing], bad: Mapping[int, Hostile], topic: str) -
 
 def run_captured(mixed: Sequence[Hostile | StoredRecord], state: PartitionState) -> PartitionState:
     """One fetch of good and hostile records."""
-    records = [arrived(one.record if isinstance(one, Hostile) else one, offset) for offset, one in enumerate(mixed)]
+    records = [
+        arrived(one.record if isinstance(one, Hostile) else one, offset) for offset, one in enumerate(mixed)
+    ]
     outcome = build.run(CORE.process(state, Fetch(CAPTURED, 0, records), silent=False, poisoned={}))
-    check(outcome.outputs, {offset: one for offset, one in enumerate(mixed) if isinstance(one, Hostile)}, CAPTURED)
+    check(
+        outcome.outputs,
+        {offset: one for offset, one in enumerate(mixed) if isinstance(one, Hostile)},
+        CAPTURED,
+    )
     passed = [record for record in outcome.outputs if record.topic == ZONED]
     assert [record.value for record in passed] == [one.value for one in mixed if not isinstance(one, Hostile)]
     for record in passed:
         zones = build.policy().zones_by_name
-        assert [value.decode() in zones for name, value in record.headers if name.casefold().strip() == ZONE] == [True]
+        assert [
+            value.decode() in zones for name, value in record.headers if name.casefold().strip() == ZONE
+        ] == [True]
     saved = CORE.save(None, outcome.state)
     assert CORE.save(None, CORE.restore(0, saved)) == saved
     return outcome.state
 
 
-@given(st.lists(hostile.spoiled(hostile.goods(), hostile.CAPTURED), min_size=1, max_size=12), st.randoms(use_true_random=False))
+@given(
+    st.lists(hostile.spoiled(hostile.goods(), hostile.CAPTURED), min_size=1, max_size=12),
+    st.randoms(use_true_random=False),
+)
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-def test_each_hostile_record_is_rejected_and_its_neighbours_pass(found: list[Hostile], shuffled: random.Random) -> None:
+def test_each_hostile_record_is_rejected_and_its_neighbours_pass(
+    found: list[Hostile], shuffled: random.Random
+) -> None:
     state = PartitionState()
     for turn in range(2):
         good = [hostile.good(kind, 4 * (2 * turn + i)) for i in range(2) for kind in KINDS_OF_GOOD]
@@ -101,7 +116,9 @@ def test_thousands_of_drawn_records_are_rejected() -> None:
     assert {one.way for one in found} == hostile.CAPTURED.keys()
     state = PartitionState()
     for at in range(0, len(found), 500):
-        state = run_captured([hostile.good("imu", at), *found[at:at + 500], hostile.good("imu", at + 4)], state)
+        state = run_captured(
+            [hostile.good("imu", at), *found[at : at + 500], hostile.good("imu", at + 4)], state
+        )
 
 
 @pytest.mark.parametrize("case", hostile.corpus("captured"), ids=lambda case: case.way)
@@ -118,11 +135,19 @@ async def no_fit(_pairs: Sequence[Pair], _evaluation: Sequence[Pair]) -> Fitted:
 def example_records(count: int) -> list[StoredRecord]:
     """Good records of `glasses.examples`, as the feedback stage writes them."""
     core: GlassesCore = build.core()
-    said = [one for i in range(count) for one in (
-        build.query(i, "wake me at seven", build.T0_NS + i), build.feedback(i, f"g1/answer/{i}", "alarm_set", build.T0_NS + i))]
+    said = [
+        one
+        for i in range(count)
+        for one in (
+            build.query(i, "wake me at seven", build.T0_NS + i),
+            build.feedback(i, f"g1/answer/{i}", "alarm_set", build.T0_NS + i),
+        )
+    ]
     written, _ = build.process(core, [build.fetch(said)])
-    return [StoredRecord(i, record.timestamp_ms, record.key, record.value, tuple(record.headers))
-            for i, record in enumerate(one for one in written if one.topic == EXAMPLES)]
+    return [
+        StoredRecord(i, record.timestamp_ms, record.key, record.value, tuple(record.headers))
+        for i, record in enumerate(one for one in written if one.topic == EXAMPLES)
+    ]
 
 
 GOOD_EXAMPLES = example_records(12)
@@ -132,15 +157,17 @@ def run_examples(bad: Sequence[Hostile], every: int = 4) -> list[Outgoing]:
     """Good examples with hostile ones between them, in two fetches; a run reads all of them again."""
     mixed: list[Hostile | StoredRecord] = []
     for i, one in enumerate(GOOD_EXAMPLES):
-        mixed += [one, *bad[i::len(GOOD_EXAMPLES)]]
-    log = [arrived(one.record if isinstance(one, Hostile) else one, offset) for offset, one in enumerate(mixed)]
+        mixed += [one, *bad[i :: len(GOOD_EXAMPLES)]]
+    log = [
+        arrived(one.record if isinstance(one, Hostile) else one, offset) for offset, one in enumerate(mixed)
+    ]
 
     async def history(offset: int) -> Sequence[StoredRecord]:
-        return log[:offset + 1]
+        return log[: offset + 1]
 
     core = TrainingCore(build.tables(), history, no_fit, every)
     state, written = TrainingState(), list[Outgoing]()
-    for part in (log[:len(log) // 2], log[len(log) // 2:]):
+    for part in (log[: len(log) // 2], log[len(log) // 2 :]):
         outcome = build.run(core.process(state, Fetch(EXAMPLES, 0, part), silent=False, poisoned={}))
         state, written = outcome.state, [*written, *outcome.outputs]
     check(written, {offset: one for offset, one in enumerate(mixed) if isinstance(one, Hostile)}, EXAMPLES)

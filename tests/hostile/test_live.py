@@ -23,7 +23,18 @@ from hypothesis import strategies as st
 from streams.events.headers import LABEL, RESERVED, ZONE
 from streams.events.record import StoredRecord
 from streams.kafka import reader, topics
-from streams.topology import CAPTURED, CONSENTS, EXAMPLES, LINEAGE, MODELS, PARTITIONS_DEFAULT, POLICIES, REJECTED, STATE, ZONED
+from streams.topology import (
+    CAPTURED,
+    CONSENTS,
+    EXAMPLES,
+    LINEAGE,
+    MODELS,
+    PARTITIONS_DEFAULT,
+    POLICIES,
+    REJECTED,
+    STATE,
+    ZONED,
+)
 from tests import build
 from tests.hostile import records as hostile
 from tests.hostile.records import Hostile
@@ -35,8 +46,21 @@ SEED = random.randrange(2**32)
 HOSTILE, HOSTILE_EXAMPLES, GOOD = 10_000, 400, 2_000
 #: What a worker may grow by while 100 MB of hostile bytes pass; one that kept them would grow by all of it.
 GROWTH_MAX_BYTES = 50 * 1024 * 1024
-GARBAGE = [b"", b"\xff\xfe", b"[]", b"7", b"{}", b'{"version":[]}', b'{"version":"x","text":7}', b"[" * 5000, b'{"v":1,"tables":7}',
-           b'{"v":1,"tables":{"events":{"first":["x"]}}}', b'{"v":1,"tables":{"moods":{}}}', b"\0" * 100_000, None]
+GARBAGE = [
+    b"",
+    b"\xff\xfe",
+    b"[]",
+    b"7",
+    b"{}",
+    b'{"version":[]}',
+    b'{"version":"x","text":7}',
+    b"[" * 5000,
+    b'{"v":1,"tables":7}',
+    b'{"v":1,"tables":{"events":{"first":["x"]}}}',
+    b'{"v":1,"tables":{"moods":{}}}',
+    b"\0" * 100_000,
+    None,
+]
 
 
 @dataclass
@@ -53,16 +77,39 @@ class Worker:
 
 def start_worker(broker: str, log: Path) -> Worker:
     with log.open("wb") as said:
-        command = [sys.executable, "-m", "streams.cli", "worker", "--broker", broker, "--metrics", str(log.with_name("worker.prom"))]
+        command = [
+            sys.executable,
+            "-m",
+            "streams.cli",
+            "worker",
+            "--broker",
+            broker,
+            "--metrics",
+            str(log.with_name("worker.prom")),
+        ]
         return Worker(subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT), log)
 
 
 async def send(broker: str, topic: str, records: Sequence[tuple[int, StoredRecord]]) -> list[tuple[int, int]]:
     """Write records to their partitions; return (partition, offset) of each."""
-    async with AIOKafkaProducer(bootstrap_servers=broker, compression_type="zstd", linger_ms=20, max_batch_size=1_000_000,
-                                max_request_size=1_048_000) as sender:
-        sent = [await sender.send(topic, record.value, key=record.key, partition=partition, headers=list(record.headers),
-                                    timestamp_ms=record.timestamp) for partition, record in records]
+    async with AIOKafkaProducer(
+        bootstrap_servers=broker,
+        compression_type="zstd",
+        linger_ms=20,
+        max_batch_size=1_000_000,
+        max_request_size=1_048_000,
+    ) as sender:
+        sent = [
+            await sender.send(
+                topic,
+                record.value,
+                key=record.key,
+                partition=partition,
+                headers=list(record.headers),
+                timestamp_ms=record.timestamp,
+            )
+            for partition, record in records
+        ]
         return [(found.partition, found.offset) for found in await asyncio.gather(*sent)]
 
 
@@ -73,9 +120,14 @@ async def garbage(broker: str, topic: str, keys: Sequence[bytes | None]) -> int:
     return len(made)
 
 
-async def until_committed(broker: str, worker: Worker, group: str, topic: str, timeout_s: float, places: Sequence[tuple[int, int]]) -> None:
+async def until_committed(
+    broker: str, worker: Worker, group: str, topic: str, timeout_s: float, places: Sequence[tuple[int, int]]
+) -> None:
     """Wait until the group has committed what lies at `places`; behind them there may be what no transaction committed."""
-    ends = {(topic, partition): max(offset for at, offset in places if at == partition) + 1 for partition, _ in places}
+    ends = {
+        (topic, partition): max(offset for at, offset in places if at == partition) + 1
+        for partition, _ in places
+    }
     async with asyncio.timeout(timeout_s):
         while True:
             assert worker.process.poll() is None, worker.log.read_text()[-2000:]
@@ -88,7 +140,9 @@ async def until_committed(broker: str, worker: Worker, group: str, topic: str, t
 def mixture() -> list[Hostile | StoredRecord]:
     """Hostile records and good batches of a few devices, good ones in order."""
     # Each comes twice, at two places.
-    bad = hostile.drawn(hostile.goods(), hostile.CAPTURED, HOSTILE // 2, SEED) * 2 + hostile.corpus("captured")
+    bad = hostile.drawn(hostile.goods(), hostile.CAPTURED, HOSTILE // 2, SEED) * 2 + hostile.corpus(
+        "captured"
+    )
     good = iter([build.record(build.imu(0.1, 20 * (i // 4), 20, source=f"g{i % 4}"), 0) for i in range(GOOD)])
     mixed: list[Hostile | StoredRecord] = [*bad, *([None] * GOOD)]  # type: ignore[list-item]
     random.Random(SEED).shuffle(mixed)
@@ -97,7 +151,11 @@ def mixture() -> list[Hostile | StoredRecord]:
 
 def partition_of(one: Hostile | StoredRecord, index: int) -> int:
     """A good batch goes to its device's partition, a hostile one anywhere."""
-    return index % PARTITIONS_DEFAULT if isinstance(one, Hostile) else int((one.key or b"g0")[1:]) % PARTITIONS_DEFAULT
+    return (
+        index % PARTITIONS_DEFAULT
+        if isinstance(one, Hostile)
+        else int((one.key or b"g0")[1:]) % PARTITIONS_DEFAULT
+    )
 
 
 def headers_of(record: ConsumerRecord) -> dict[str, str]:
@@ -112,15 +170,24 @@ async def test_every_hostile_record_is_rejected_in_its_place_and_every_good_batc
         # The one in C writes names that are text only.
         monkeypatch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
     await topics.declare(own_broker)
-    for topic, keys in ((POLICIES, (b"policy/current", b"policy/x", b"")), (CONSENTS, (b"w1/g1/consent-change/0", b"w1", b"")),
-                        # A compacted topic takes no record without a key.
-                        (MODELS, (b"model/current", b"model/1", b"")), (STATE, (b"glasses/0/\xff", b"glasses/x/g1", b"nobody"))):
+    for topic, keys in (
+        (POLICIES, (b"policy/current", b"policy/x", b"")),
+        (CONSENTS, (b"w1/g1/consent-change/0", b"w1", b"")),
+        # A compacted topic takes no record without a key.
+        (MODELS, (b"model/current", b"model/1", b"")),
+        (STATE, (b"glasses/0/\xff", b"glasses/x/g1", b"nobody")),
+    ):
         await garbage(own_broker, topic, keys)
     worker = start_worker(own_broker, tmp_path / "worker.log")
     try:
         mixed = await asyncio.to_thread(mixture)
-        spoiled = hostile.drawn(st.just(GOOD_EXAMPLES[0]), hostile.EXAMPLES, HOSTILE_EXAMPLES, SEED) + hostile.corpus("examples")
-        placed = [(partition_of(one, i), one.record if isinstance(one, Hostile) else one) for i, one in enumerate(mixed)]
+        spoiled = hostile.drawn(
+            st.just(GOOD_EXAMPLES[0]), hostile.EXAMPLES, HOSTILE_EXAMPLES, SEED
+        ) + hostile.corpus("examples")
+        placed = [
+            (partition_of(one, i), one.record if isinstance(one, Hostile) else one)
+            for i, one in enumerate(mixed)
+        ]
         warm = len(placed) // 2
         places = await send(own_broker, CAPTURED, placed[:warm])
         example_places = await send(own_broker, EXAMPLES, [(0, one.record) for one in spoiled])
@@ -131,7 +198,13 @@ async def test_every_hostile_record_is_rejected_in_its_place_and_every_good_batc
         await until_committed(own_broker, worker, "glasses", CAPTURED, 40, places)
         await until_committed(own_broker, worker, "training", EXAMPLES, 40, example_places)
         grown = worker.rss() - before
-        check_topics(await reader.read_all(own_broker, ZONED), await reader.read_all(own_broker, REJECTED), mixed, places, example_places)
+        check_topics(
+            await reader.read_all(own_broker, ZONED),
+            await reader.read_all(own_broker, REJECTED),
+            mixed,
+            places,
+            example_places,
+        )
         print(f"grown by {grown / 1e6:.1f} MB from {before / 1e6:.0f}")  # noqa: T201  as above
         assert grown < GROWTH_MAX_BYTES
         worker.process.send_signal(signal.SIGTERM)
@@ -142,36 +215,60 @@ async def test_every_hostile_record_is_rejected_in_its_place_and_every_good_batc
     said, measured = worker.log.read_text(), (tmp_path / "worker.prom").read_text()
     assert 'sightline_passed_over_total{topic="glasses.models"} 39' in measured
     assert 'sightline_output_total{agent="glasses",topic="glasses.rejected"} ' in measured
-    assert "sightline_poisoned_total" not in measured, "the core's own checks find all of them: bisection would cost seconds"
+    assert "sightline_poisoned_total" not in measured, (
+        "the core's own checks find all of them: bisection would cost seconds"
+    )
     assert "glasses.policies: 39 records are passed over" in said
     assert "glasses.models partition 0 offset 0 is passed over (1 so far)" in said
     assert "Traceback" not in said
     check_store(own_broker, tmp_path / "store", lines, len(places) - GOOD)
 
 
-def check_topics(zoned: Sequence[ConsumerRecord], rejected: Sequence[ConsumerRecord], mixed: Sequence[Hostile | StoredRecord],
-                 places: Sequence[tuple[int, int]], example_places: Sequence[tuple[int, int]]) -> None:
+def check_topics(
+    zoned: Sequence[ConsumerRecord],
+    rejected: Sequence[ConsumerRecord],
+    mixed: Sequence[Hostile | StoredRecord],
+    places: Sequence[tuple[int, int]],
+    example_places: Sequence[tuple[int, int]],
+) -> None:
     """Good batches once each and tagged by us; hostile ones once each, with place and reason."""
     wanted = Counter(one.value for one in mixed if isinstance(one, StoredRecord))
     assert Counter(record.value for record in zoned) == wanted
     for record in zoned:
-        assert Counter(name.strip().casefold() for name, _ in record.headers if name.strip().casefold() in RESERVED) == {ZONE: 1, LABEL: 1}
+        assert Counter(
+            name.strip().casefold() for name, _ in record.headers if name.strip().casefold() in RESERVED
+        ) == {ZONE: 1, LABEL: 1}
         assert headers_of(record)[ZONE] == "home-private"
-    bad = {f"{CAPTURED} {partition} {offset}": one.way for one, (partition, offset) in zip(mixed, places, strict=True)
-           if isinstance(one, Hostile)}
+    bad = {
+        f"{CAPTURED} {partition} {offset}": one.way
+        for one, (partition, offset) in zip(mixed, places, strict=True)
+        if isinstance(one, Hostile)
+    }
     bad |= {f"{EXAMPLES} {partition} {offset}": "example" for partition, offset in example_places}
     found = [headers_of(record) for record in rejected]
     seen = Counter(headers["sightline-place"] for headers in found)
     assert Counter(bad[place] for place in bad.keys() - seen.keys()) == {}, "these left no trace"
     assert seen.keys() == bad.keys()
     assert set(seen.values()) == {1}
-    assert {headers["sightline-rule"] for headers in found} <= {"malformed"}, "found by the core's own checks, not by bisection"
+    assert {headers["sightline-rule"] for headers in found} <= {"malformed"}, (
+        "found by the core's own checks, not by bisection"
+    )
     assert all(headers["sightline-reason"] for headers in found)
 
 
 def check_store(broker: str, store: Path, lines: int, refused: int) -> None:
     """The store takes all of it in: what is no lineage has a row of `rejected`."""
-    command = [sys.executable, "-m", "streams.cli", "snapshots", "--broker", broker, "--store", str(store), "--until-end"]
+    command = [
+        sys.executable,
+        "-m",
+        "streams.cli",
+        "snapshots",
+        "--broker",
+        broker,
+        "--store",
+        str(store),
+        "--until-end",
+    ]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True)
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{store / 'catalog.duckdb'}' AS s (READ_ONLY)")

@@ -21,7 +21,9 @@ FIRST = build.version(build.core())
 
 
 def other_model() -> ModelVersion:
-    return replace(FIRST, model=IntentModel(FIRST.model.intents, FIRST.model.weights, np.roll(FIRST.model.bias, 1)))
+    return replace(
+        FIRST, model=IntentModel(FIRST.model.intents, FIRST.model.weights, np.roll(FIRST.model.bias, 1))
+    )
 
 
 def models() -> Models:
@@ -31,17 +33,56 @@ def models() -> Models:
     return made
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    (CURRENT_KEY, value) for value in (None, b"", b"\xff", b"[]", b"7", b"{}", b'{"version":2}', b'{"version":[]}', b'{"version":true}',
-                                       b'{"version":"1"}', b'{"version":1.0}')] + [
-    (b"model/2", None), (b"model/2", b"[]"), (b"model/2", b"{}"), (None, FIRST.dump()), (b"model/2", FIRST.dump()),
-    (b"model/1", other_model().dump()), (b"model/0", replace(FIRST, version=0).dump()),
-    (b"model/2", replace(FIRST, version=2, label=FIRST.label + b"\0").dump()), (b"model/2", replace(FIRST, version=2, zone="moon").dump()),
-    *((b"model/2", FIRST.dump().replace(b'"version":1,', b'"version":%s,' % number)) for number in (b'"2"', b"2.0", b"2.5")),
-    (b"model/1", FIRST.dump().replace(b'"version":1,', b'"version":true,')),
-    (b"model/2", replace(FIRST, version=2).dump().replace(FIRST.model.digest.encode(), other_model().model.digest.encode())),
-    (b"model/2", replace(FIRST, version=2, model=IntentModel((), FIRST.model.weights[:0], FIRST.model.bias[:0])).dump())])
-def test_a_bad_record_of_models_is_refused_and_changes_nothing(key: bytes | None, value: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (CURRENT_KEY, value)
+        for value in (
+            None,
+            b"",
+            b"\xff",
+            b"[]",
+            b"7",
+            b"{}",
+            b'{"version":2}',
+            b'{"version":[]}',
+            b'{"version":true}',
+            b'{"version":"1"}',
+            b'{"version":1.0}',
+        )
+    ]
+    + [
+        (b"model/2", None),
+        (b"model/2", b"[]"),
+        (b"model/2", b"{}"),
+        (None, FIRST.dump()),
+        (b"model/2", FIRST.dump()),
+        (b"model/1", other_model().dump()),
+        (b"model/0", replace(FIRST, version=0).dump()),
+        (b"model/2", replace(FIRST, version=2, label=FIRST.label + b"\0").dump()),
+        (b"model/2", replace(FIRST, version=2, zone="moon").dump()),
+        *(
+            (b"model/2", FIRST.dump().replace(b'"version":1,', b'"version":%s,' % number))
+            for number in (b'"2"', b"2.0", b"2.5")
+        ),
+        (b"model/1", FIRST.dump().replace(b'"version":1,', b'"version":true,')),
+        (
+            b"model/2",
+            replace(FIRST, version=2)
+            .dump()
+            .replace(FIRST.model.digest.encode(), other_model().model.digest.encode()),
+        ),
+        (
+            b"model/2",
+            replace(
+                FIRST, version=2, model=IntentModel((), FIRST.model.weights[:0], FIRST.model.bias[:0])
+            ).dump(),
+        ),
+    ],
+)
+def test_a_bad_record_of_models_is_refused_and_changes_nothing(
+    key: bytes | None, value: bytes | None
+) -> None:
     made = models()
     with pytest.raises(MalformedError):
         made.learn(key, value)
@@ -67,17 +108,35 @@ def record(offset: int, key: bytes | None, value: bytes | None) -> StoredRecord:
     return StoredRecord(offset, 0, key, value)
 
 
-GOOD = [record(0, f"policy/{POLICY.version}".encode(), orjson.dumps({"v": 1, "version": POLICY.version, "text": POLICY.text})),
-        record(1, b"policy/current", orjson.dumps({"version": POLICY.version}))]
-BAD = [(None, None), (b"policy/current", b""), (b"policy/current", b'{"version":"nobody"}'), (b"policy/current", b'{"version":[]}'),
-       (b"policy/x", b"\xff"), (b"policy/x", b"[]"), (b"policy/x", b'{"version":"x","text":"name = 7"}'),
-       (b"policy/x", b'{"version":"x","text":"name = ["}'),
-       (b"policy/x", orjson.dumps({"version": "x", "text": POLICY.text})), (b"policy/y", GOOD[0].value)]
+GOOD = [
+    record(
+        0,
+        f"policy/{POLICY.version}".encode(),
+        orjson.dumps({"v": 1, "version": POLICY.version, "text": POLICY.text}),
+    ),
+    record(1, b"policy/current", orjson.dumps({"version": POLICY.version})),
+]
+BAD = [
+    (None, None),
+    (b"policy/current", b""),
+    (b"policy/current", b'{"version":"nobody"}'),
+    (b"policy/current", b'{"version":[]}'),
+    (b"policy/x", b"\xff"),
+    (b"policy/x", b"[]"),
+    (b"policy/x", b'{"version":"x","text":"name = 7"}'),
+    (b"policy/x", b'{"version":"x","text":"name = ["}'),
+    (b"policy/x", orjson.dumps({"version": "x", "text": POLICY.text})),
+    (b"policy/y", GOOD[0].value),
+]
 
 
 def test_bad_records_of_policies_are_passed_over_and_counted() -> None:
     said: list[str] = []
-    mixed = [*(record(10 + i, *pair) for i, pair in enumerate(BAD)), *GOOD, *(record(30 + i, *pair) for i, pair in enumerate(BAD))]
+    mixed = [
+        *(record(10 + i, *pair) for i, pair in enumerate(BAD)),
+        *GOOD,
+        *(record(30 + i, *pair) for i, pair in enumerate(BAD)),
+    ]
     assert policies_of(mixed, said.append).current == POLICY.version
     assert len(said) == 2 * len(BAD) + 1
     assert said[-1] == f"glasses.policies: {2 * len(BAD)} records are passed over"

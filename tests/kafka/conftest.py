@@ -42,7 +42,9 @@ class Room:
         await producer.start()
         try:
             sent = [
-                await producer.send(topic or self.source, value, key=key or self.agent.encode(), partition=number % PARTITIONS)
+                await producer.send(
+                    topic or self.source, value, key=key or self.agent.encode(), partition=number % PARTITIONS
+                )
                 for number, value in enumerate(values)
             ]
             await asyncio.gather(*sent)
@@ -61,9 +63,15 @@ class Room:
 
     async def outputs(self, topic: str | None = None) -> list[ConsumerRecord]:
         """Committed records of this room on a topic."""
-        return [record for record in await reader.read_all(self.broker, topic or self.target) if record.key == self.agent.encode()]
+        return [
+            record
+            for record in await reader.read_all(self.broker, topic or self.target)
+            if record.key == self.agent.encode()
+        ]
 
-    async def wait_for(self, count: int, topic: str | None = None, timeout_s: float = 15.0) -> list[ConsumerRecord]:
+    async def wait_for(
+        self, count: int, topic: str | None = None, timeout_s: float = 15.0
+    ) -> list[ConsumerRecord]:
         """Return the outputs once there are `count`; fails after the timeout."""
         found: list[ConsumerRecord] = []
         for _ in range(int(timeout_s / 0.25)):
@@ -72,7 +80,9 @@ class Room:
                 break
             await asyncio.sleep(0.25)
         assert not self.ended, self.ended
-        assert len(found) >= count, f"{len(found)} of {count} records on {topic or self.target} after {timeout_s} s"
+        assert len(found) >= count, (
+            f"{len(found)} of {count} records on {topic or self.target} after {timeout_s} s"
+        )
         return found
 
     async def committed(self) -> int:
@@ -82,13 +92,18 @@ class Room:
 
 def values_by_partition(records: Sequence[ConsumerRecord]) -> dict[int, list[bytes]]:
     """Values in the order of each partition."""
-    return {partition: [record.value for record in records if record.partition == partition] for partition in range(PARTITIONS)}
+    return {
+        partition: [record.value for record in records if record.partition == partition]
+        for partition in range(PARTITIONS)
+    }
 
 
 def numbers_by_partition(records: Sequence[ConsumerRecord]) -> dict[int, list[int]]:
     """The running numbers that the toy core gave, in the order of each partition."""
     return {
-        partition: [int(dict(record.headers)["number"]) for record in records if record.partition == partition]
+        partition: [
+            int(dict(record.headers)["number"]) for record in records if record.partition == partition
+        ]
         for partition in range(PARTITIONS)
     }
 
@@ -115,7 +130,9 @@ async def create(broker: str, configs: Mapping[str, Mapping[str, str]]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=dict(config)) for name, config in configs.items()])
+        await admin.create_topics(
+            [NewTopic(name, PARTITIONS, 1, topic_configs=dict(config)) for name, config in configs.items()]
+        )
     finally:
         await admin.close()
 

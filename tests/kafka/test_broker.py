@@ -33,7 +33,12 @@ def test_taken_port_is_a_sentence_before_java_starts(tmp_path: Path, taken: int)
 
 def test_no_network_on_the_first_run_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = settings.child_environment
-    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}
+    nowhere = {
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "NO_PROXY": "",
+        "no_proxy": "",
+    }
     monkeypatch.setattr(settings, "child_environment", lambda **extra: real(**nowhere, **extra))
     monkeypatch.setattr(settings, "CACHE", tmp_path)
     said: list[str] = []
@@ -52,7 +57,9 @@ def test_differing_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in jars.read_lock():
         (kept / name).write_bytes(b"something else")
     found = hashlib.sha256(b"something else").hexdigest()
-    with pytest.raises(InputError, match=rf"HdrHistogram-2\.2\.2\.jar has SHA-256 {found}, but broker\.lock expects 22d1d431"):
+    with pytest.raises(
+        InputError, match=rf"HdrHistogram-2\.2\.2\.jar has SHA-256 {found}, but broker\.lock expects 22d1d431"
+    ):
         EmbeddedBroker().start(tmp_path / "data", free_port())
 
 
@@ -72,7 +79,10 @@ async def test_data_survives_a_kill(tmp_path: Path) -> None:
         assert node.pid is None
         node.start(tmp_path, free_port())
         assert (tmp_path / "cluster.id").read_text() == cluster
-        assert set(await reader.end_offsets(node.address, [topology.CAPTURED])) == {(topology.CAPTURED, 0), (topology.CAPTURED, 1)}
+        assert set(await reader.end_offsets(node.address, [topology.CAPTURED])) == {
+            (topology.CAPTURED, 0),
+            (topology.CAPTURED, 1),
+        }
     finally:
         node.stop()
 
@@ -113,13 +123,17 @@ async def test_topics_are_declared_once_with_their_configuration(broker: str) ->
 
 async def test_another_partition_count_is_refused(broker: str) -> None:
     await topics.declare(broker)
-    with pytest.raises(InputError, match=r"has 4 partitions, but this start expects 3.*--partitions 4") as raised:
+    with pytest.raises(
+        InputError, match=r"has 4 partitions, but this start expects 3.*--partitions 4"
+    ) as raised:
         await topics.declare(broker, 3)
     assert raised.value.exit_code == 2
 
 
 async def test_absent_broker_is_a_sentence() -> None:
-    with pytest.raises(UnavailableError, match=r"No Kafka answers at 127\.0\.0\.1:1 \(tried for 0\.3 s\)\. Start one with"):
+    with pytest.raises(
+        UnavailableError, match=r"No Kafka answers at 127\.0\.0\.1:1 \(tried for 0\.3 s\)\. Start one with"
+    ):
         await topics.declare("127.0.0.1:1", wait_s=0.3)
 
 

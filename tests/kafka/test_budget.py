@@ -23,7 +23,9 @@ from tests.kafka.toy import ToyCore
 
 
 @given(st.integers(1, 64), st.data())
-def test_the_total_is_never_exceeded_and_an_empty_owner_always_has_room(owners: int, data: st.DataObject) -> None:
+def test_the_total_is_never_exceeded_and_an_empty_owner_always_has_room(
+    owners: int, data: st.DataObject
+) -> None:
     made, total = FetchBudget(1000), 1000
     for owner in range(owners):
         made.join(owner)
@@ -113,7 +115,9 @@ class Empty:
         return []
 
 
-async def test_a_partition_that_waits_for_a_first_record_leaves_the_common_half_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_partition_that_waits_for_a_first_record_leaves_the_common_half_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     total, feed = 16_000_000, Empty()
     monkeypatch.setattr(budget, "WORKER", FetchBudget(total))
     for name in ("me", "other"):
@@ -122,7 +126,9 @@ async def test_a_partition_that_waits_for_a_first_record_leaves_the_common_half_
     with pytest.raises(KafkaConnectionError):
         await owner._fetch(cast("Ownership[int]", "me"))
     assert feed.left == [total // 2 + total // 4] * 3
-    assert budget.WORKER.room_bytes("other") == feed.left[0], "what a read that failed was expected to bring is free again"
+    assert budget.WORKER.room_bytes("other") == feed.left[0], (
+        "what a read that failed was expected to bring is free again"
+    )
 
 
 class Standing(ToyCore):
@@ -138,7 +144,9 @@ class Standing(ToyCore):
 
 
 @pytest.mark.kafka
-async def test_a_worker_that_is_slower_than_the_stream_holds_no_more_than_its_budget(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_is_slower_than_the_stream_holds_no_more_than_its_budget(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     total = 4_000_000
     monkeypatch.setattr(budget, "WORKER", FetchBudget(total))
     monkeypatch.setattr(limits, "FETCH_BYTES_MAX", 1_500_000)

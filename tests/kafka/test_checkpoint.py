@@ -20,10 +20,17 @@ pytestmark = pytest.mark.kafka
 
 async def write(room: Room, records: list[Outgoing]) -> None:
     await topics.declare(room.broker)
-    async with AIOKafkaProducer(bootstrap_servers=room.broker, max_request_size=limits.MESSAGE_BYTES_MAX) as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=room.broker, max_request_size=limits.MESSAGE_BYTES_MAX
+    ) as producer:
         for record in records:
-            await producer.send_and_wait(record.topic, record.value, key=record.key, partition=record.partition,
-                                         headers=list(record.headers))
+            await producer.send_and_wait(
+                record.topic,
+                record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=list(record.headers),
+            )
 
 
 def outputs(room: Room, entries: Mapping[str, bytes], offset: int) -> list[Outgoing]:
@@ -37,7 +44,9 @@ async def test_entries_of_any_size_come_back(room: Room, monkeypatch: pytest.Mon
     assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(first, 5)
     second = {"long": b"0123456789ab", "short": b"0123456789" * 2}
     await write(room, outputs(room, second, 9))
-    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({**first, **second}, 9)
+    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(
+        {**first, **second}, 9
+    )
 
 
 def test_no_part_is_longer_than_a_record_may_be() -> None:
@@ -54,43 +63,68 @@ async def test_a_missing_part_is_an_error(room: Room, monkeypatch: pytest.Monkey
         await checkpoint.load(room.broker, room.agent, 0, wait_s=5)
 
 
-async def test_a_key_that_is_no_text_is_passed_over_aloud(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_key_that_is_no_text_is_passed_over_aloud(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
     prefix = f"{room.agent}/0/".encode()
     await write(room, [Outgoing(topology.STATE, 0, prefix + b"\xff", b"7"), *outputs(room, {"g1": b"1"}, 5)])
     with caplog.at_level(logging.ERROR):
-        assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({"g1": b"1"}, 5)
+        assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(
+            {"g1": b"1"}, 5
+        )
     assert "is passed over: its key is none of ours" in caplog.text
 
 
 async def test_only_what_is_ours_and_was_not_removed_is_there(room: Room) -> None:
-    strangers = [Outgoing(topology.STATE, 0, key, b"7") for key in (
-        f"{room.agent}x/0/g7".encode(), f"{room.agent}/01/g7".encode(), f"{room.agent}/1/g7".encode(), b"\xff", b"")]
+    strangers = [
+        Outgoing(topology.STATE, 0, key, b"7")
+        for key in (
+            f"{room.agent}x/0/g7".encode(),
+            f"{room.agent}/01/g7".encode(),
+            f"{room.agent}/1/g7".encode(),
+            b"\xff",
+            b"",
+        )
+    ]
     removed = Outgoing(topology.STATE, 0, f"{room.agent}/0/g2".encode(), None)
     assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({}, None)
     await write(room, [*strangers, *outputs(room, {"g1": b"1", "g2": b"2"}, 5)[:2], removed])
-    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({"g1": b"1"}, None)
+    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(
+        {"g1": b"1"}, None
+    )
     await write(room, [*strangers, *outputs(room, {"g1": b"3", "g4": b"4"}, 9)])
-    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({"g1": b"3", "g4": b"4"}, 9)
+    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(
+        {"g1": b"3", "g4": b"4"}, 9
+    )
 
 
 @pytest.mark.parametrize("count", [b"", b"x", b"-1", b"1" * 100, b"\xff"])
 async def test_a_number_of_parts_that_is_none_is_one(room: Room, count: bytes) -> None:
     whole, end = outputs(room, {"g1": b"1"}, 5)
     await write(room, [replace(whole, headers=((checkpoint.PARTS, count),)), end])
-    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({"g1": b"1"}, 5)
+    assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(
+        {"g1": b"1"}, 5
+    )
 
 
 def test_what_is_written_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_values", {})
     for entries in ({"g1": b"x" * 10, "g2": b"x" * 30}, {"g1": b"x" * 20}, {}):
         checkpoint.outputs("a", 0, entries, 1, 0)
-    read = [metrics.read(name, agent="a") for name in ("state_entries_total", "state_written_bytes_total", "state_bytes_max")]
+    read = [
+        metrics.read(name, agent="a")
+        for name in ("state_entries_total", "state_written_bytes_total", "state_bytes_max")
+    ]
     assert read == [3, 60, 30]
 
 
 @pytest.mark.parametrize("value", [b"", b"secret", b"[]", b'{"offset":null}'])
-async def test_a_checkpoint_that_cannot_be_read_is_an_error_that_quotes_nothing(room: Room, value: bytes) -> None:
-    await write(room, [Outgoing(topology.STATE, 0, f"{room.agent}/0/{checkpoint.CHECKPOINT_NAME}".encode(), value)])
+async def test_a_checkpoint_that_cannot_be_read_is_an_error_that_quotes_nothing(
+    room: Room, value: bytes
+) -> None:
+    await write(
+        room, [Outgoing(topology.STATE, 0, f"{room.agent}/0/{checkpoint.CHECKPOINT_NAME}".encode(), value)]
+    )
     with pytest.raises(InputError, match="bytes of something else") as raised:
         await checkpoint.load(room.broker, room.agent, 0, wait_s=5)
     assert "secret" not in str(raised.value)

@@ -31,7 +31,13 @@ async def unverified(broker: str) -> AsyncIterator[None]:
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     try:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", {"transaction.partition.verification.enable": "false"})])
+        await admin.alter_configs(
+            [
+                ConfigResource(
+                    ConfigResourceType.BROKER, "1", {"transaction.partition.verification.enable": "false"}
+                )
+            ]
+        )
         # The node applies what it is told a moment after it has answered.
         await asyncio.sleep(2.0)
         yield
@@ -42,14 +48,18 @@ async def unverified(broker: str) -> AsyncIterator[None]:
 
 async def haunt(room: Room, partition: int) -> None:
     """Leave data in an open transaction of which the coordinator never hears."""
-    producer = AIOKafkaProducer(bootstrap_servers=room.broker, transactional_id=f"{room.agent}-{room.source}-{partition}")
+    producer = AIOKafkaProducer(
+        bootstrap_servers=room.broker, transactional_id=f"{room.agent}-{room.source}-{partition}"
+    )
     await producer.start()
     try:
         await producer.begin_transaction()
         for name in HAUNTED:
             # The client takes the partitions for added, so it does not add them.
             producer._txn_manager._txn_partitions.add(TopicPartition(name, partition))
-            await producer.send_and_wait(name, GHOST, key=f"{room.agent}/{partition}/{GHOST.decode()}".encode(), partition=partition)
+            await producer.send_and_wait(
+                name, GHOST, key=f"{room.agent}/{partition}/{GHOST.decode()}".encode(), partition=partition
+            )
     finally:
         # Stopped as if no transaction was open; the coordinator agrees.
         producer._txn_manager.state = TransactionState.READY

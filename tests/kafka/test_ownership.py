@@ -30,7 +30,9 @@ async def owned(monkeypatch: pytest.MonkeyPatch) -> tuple[Ownership[Any], asynci
     """An ownership and the agent's task, which waits for a transaction."""
     monkeypatch.setattr(ownership, "STOP_WORK_S", 0.05)
     core = ToyCore("target")
-    owner: Ownership[Any] = Ownership("agent", core, cast("TransactionWriter", Stuck()), core.empty(0), 0, None)
+    owner: Ownership[Any] = Ownership(
+        "agent", core, cast("TransactionWriter", Stuck()), core.empty(0), 0, None
+    )
     await owner.slots.acquire()
     agent = asyncio.create_task(owner.process(FETCH, 1))
     await asyncio.sleep(0.05)
@@ -44,7 +46,9 @@ async def test_an_agent_outlives_a_fetch_that_a_revocation_gave_up(monkeypatch: 
     assert owner.next_offset == 0, "what was given up is not done"
 
 
-async def test_an_agent_that_is_cancelled_itself_says_so_and_its_transaction_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_agent_that_is_cancelled_itself_says_so_and_its_transaction_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     owner, agent = await owned(monkeypatch)
     agent.cancel()
     with pytest.raises(asyncio.CancelledError):

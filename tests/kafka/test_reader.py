@@ -14,7 +14,6 @@ from tests.kafka.conftest import Room
 pytestmark = pytest.mark.kafka
 
 
-
 async def test_the_end_is_reached_past_markers_and_aborted_records(room: Room) -> None:
     async with AIOKafkaProducer(bootstrap_servers=room.broker, transactional_id=room.agent) as producer:
         async with producer.transaction():
@@ -23,7 +22,10 @@ async def test_the_end_is_reached_past_markers_and_aborted_records(room: Room) -
         await producer.send_and_wait(room.source, b"aborted", partition=0)
         await producer.abort_transaction()
     assert [record.value for record in await reader.read_all(room.broker, room.source)] == [b"kept"]
-    assert [record.value for record in await reader.read_all(room.broker, room.source, committed=False)] == [b"kept", b"aborted"]
+    assert [record.value for record in await reader.read_all(room.broker, room.source, committed=False)] == [
+        b"kept",
+        b"aborted",
+    ]
     async with reader.Follower(room.broker, room.source) as follower:
         assert [record.value for record in (await follower.poll(2000, 10))[0]] == [b"kept"]
         while await follower.poll(200, 10):
@@ -56,7 +58,9 @@ async def test_follower_goes_on_from_its_positions(room: Room) -> None:
 
 async def test_offset_outside_the_log_is_an_error_and_no_reset(room: Room) -> None:
     await room.produce([b"only"])
-    with pytest.raises(InputError, match=r"Offset 7 of source-\S+ partition 0 lies outside its log, which holds 0 to 1"):
+    with pytest.raises(
+        InputError, match=r"Offset 7 of source-\S+ partition 0 lies outside its log, which holds 0 to 1"
+    ):
         await reader.read_all(room.broker, room.source, from_offsets={0: 7})
     with pytest.raises(InputError, match="Offset 7"):
         await reader.Follower(room.broker, room.source, {0: 7}).start()

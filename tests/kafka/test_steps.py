@@ -26,14 +26,22 @@ from tests.kafka.test_transport import batch, dealt
 from tests.kafka.toy import ToyCore
 
 #: Step of `TransactionWriter.write` -> method of the producer, and whether it does its work before it fails.
-STEPS = {"1 begin": ("begin_transaction", False), "2 send": ("send_batch", False), "3 delivery": ("send_batch", False),
-         "4 offsets": ("send_offsets_to_transaction", False), "4 offsets, answer lost": ("send_offsets_to_transaction", True),
-         "5 commit": ("commit_transaction", False), "5 commit, answer lost": ("commit_transaction", True)}
+STEPS = {
+    "1 begin": ("begin_transaction", False),
+    "2 send": ("send_batch", False),
+    "3 delivery": ("send_batch", False),
+    "4 offsets": ("send_offsets_to_transaction", False),
+    "4 offsets, answer lost": ("send_offsets_to_transaction", True),
+    "5 commit": ("commit_transaction", False),
+    "5 commit, answer lost": ("commit_transaction", True),
+}
 
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_step_of_the_commit_that_fails_costs_nothing(room: Room, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+async def test_a_step_of_the_commit_that_fails_costs_nothing(
+    room: Room, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     name, works = STEPS[step]
     real, failures = getattr(AIOKafkaProducer, name), [True] * 4
 
@@ -83,6 +91,7 @@ async def test_the_assignment_order(monkeypatch: pytest.MonkeyPatch) -> None:
         async def call(*_arguments: Any, **_named: Any) -> Any:
             calls.append(name)
             return answer
+
         return call
 
     monkeypatch.setattr(TransactionWriter, "start", noting("fence", None))
@@ -105,7 +114,9 @@ class Away(ToyCore):
         super().__init__(target)
         self.error, self.attempts = error, list[float]()
 
-    async def process(self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[int]:
+    async def process(
+        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[int]:
         if fetch.partition == 0 and len(self.attempts) < 4:
             self.attempts.append(asyncio.get_running_loop().time())
             if len(self.attempts) < 4:
@@ -114,8 +125,11 @@ class Away(ToyCore):
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("error", [UnavailableError("the oracle is away"), KafkaConnectionError("away"), OSError(28, "No space left")],
-                         ids=["unavailable", "broker", "disk"])
+@pytest.mark.parametrize(
+    "error",
+    [UnavailableError("the oracle is away"), KafkaConnectionError("away"), OSError(28, "No space left")],
+    ids=["unavailable", "broker", "disk"],
+)
 async def test_an_outside_failure_is_tried_again_with_growing_pauses_and_nothing_is_rejected(
     room: Room, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
@@ -125,7 +139,9 @@ async def test_an_outside_failure_is_tried_again_with_growing_pauses_and_nothing
         async with room.running(core):
             found = await room.wait_for(8)
     assert values_by_partition(found) == dealt(0, 8)
-    assert re.findall(r"cannot be processed now, nothing is skipped; tried again in ([\d.]+) s", caplog.text) == ["0.1", "0.2", "0.4"]
+    assert re.findall(
+        r"cannot be processed now, nothing is skipped; tried again in ([\d.]+) s", caplog.text
+    ) == ["0.1", "0.2", "0.4"]
     pauses = [later - earlier for earlier, later in zip(core.attempts, core.attempts[1:], strict=False)]
     assert all(pause >= said for pause, said in zip(pauses, (0.1, 0.2, 0.4), strict=True))
     assert metrics.read("fetch_retried_total", agent=room.agent) == 3
@@ -133,7 +149,9 @@ async def test_an_outside_failure_is_tried_again_with_growing_pauses_and_nothing
 
 
 @pytest.mark.kafka
-async def test_a_partition_has_two_fetches_in_flight_and_each_is_bounded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_partition_has_two_fetches_in_flight_and_each_is_bounded(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "FETCH_RECORDS_MAX", 5)
     handed: dict[int, int] = dict.fromkeys(range(4), 0)
     real = Delivery.__init__

@@ -21,20 +21,29 @@ TIMEOUT_MS = 500
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize(("step", "call"), [("send_batch", 2), ("send_offsets_to_transaction", 1), ("commit_transaction", 1)],
-                         ids=["between two outputs", "before the offsets", "before the commit"])
+@pytest.mark.parametrize(
+    ("step", "call"),
+    [("send_batch", 2), ("send_offsets_to_transaction", 1), ("commit_transaction", 1)],
+    ids=["between two outputs", "before the offsets", "before the commit"],
+)
 async def test_records_of_a_transaction_that_timed_out_come_once_in_the_next_one(
     room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str, call: int
 ) -> None:
     """The first producer of partition 0 is held at a step, its outputs in the log, until the broker has aborted its transaction."""
-    real_new, real_step, real_close = transaction._new_producer, getattr(AIOKafkaProducer, step), TransactionWriter.close
+    real_new, real_step, real_close = (
+        transaction._new_producer,
+        getattr(AIOKafkaProducer, step),
+        TransactionWriter.close,
+    )
     made, closed, calls = list[AIOKafkaProducer](), list[AIOKafkaProducer | None](), list[str]()
 
     def impatient(broker: str, transactional_id: str) -> AIOKafkaProducer:
         producer = real_new(broker, transactional_id)
         if transactional_id == f"{room.agent}-{room.source}-0":
             made.append(producer)
-            producer._txn_manager.transaction_timeout_ms = TIMEOUT_MS if len(made) == 1 else limits.TRANSACTION_TIMEOUT_MS
+            producer._txn_manager.transaction_timeout_ms = (
+                TIMEOUT_MS if len(made) == 1 else limits.TRANSACTION_TIMEOUT_MS
+            )
         return producer
 
     async def holding(self: AIOKafkaProducer, *arguments: Any, **named: Any) -> Any:
@@ -43,7 +52,9 @@ async def test_records_of_a_transaction_that_timed_out_come_once_in_the_next_one
             if len(calls) == call:
                 while not await reader.read_all(room.broker, room.target, 0, committed=False):
                     await asyncio.sleep(0.1)
-                assert not await reader.read_all(room.broker, room.target, 0), "a reader waits for the end of the transaction, the abort"
+                assert not await reader.read_all(room.broker, room.target, 0), (
+                    "a reader waits for the end of the transaction, the abort"
+                )
         return await real_step(self, *arguments, **named)
 
     async def noting(self: TransactionWriter) -> None:
@@ -57,13 +68,21 @@ async def test_records_of_a_transaction_that_timed_out_come_once_in_the_next_one
     with caplog.at_level(logging.WARNING):
         async with room.running(ToyCore(room.target)):
             await room.wait_for(40, timeout_s=25)
-            assert (closed, made[0]._closed, len(made)) == (made[:1], True, 2), "the lost producer is closed, and there is another one"
+            assert (closed, made[0]._closed, len(made)) == (made[:1], True, 2), (
+                "the lost producer is closed, and there is another one"
+            )
             await room.produce(batch(40, 40))
             found = await room.wait_for(80)
     assert values_by_partition(found) == dealt(0, 80)
     assert numbers_by_partition(found) == {number: list(range(1, 21)) for number in range(4)}
-    assert [metrics.read("assignment_total", agent=room.agent, partition=str(number)) for number in range(4)] == [2, 1, 1, 1]
-    assert re.search(r"partition 0 goes through assignment again in .*(ProducerFenced|InvalidProducerEpoch)", caplog.text)
+    assert [
+        metrics.read("assignment_total", agent=room.agent, partition=str(number)) for number in range(4)
+    ] == [2, 1, 1, 1]
+    assert re.search(
+        r"partition 0 goes through assignment again in .*(ProducerFenced|InvalidProducerEpoch)", caplog.text
+    )
     written = await reader.read_all(room.broker, room.target, 0, committed=False)
-    assert [record.value for record in written] == [*dealt(0, 40)[0], *dealt(0, 80)[0]], "what was aborted had been written"
+    assert [record.value for record in written] == [*dealt(0, 40)[0], *dealt(0, 80)[0]], (
+        "what was aborted had been written"
+    )
     assert not room.ended

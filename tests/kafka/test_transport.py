@@ -48,7 +48,12 @@ async def test_partition_that_never_committed_is_read_from_its_start(room: Room)
     await room.produce([b"late"] * 8)
     async with room.running(ToyCore(room.target)):
         found = await room.wait_for(9)
-    assert {partition: len(values) for partition, values in values_by_partition(found).items()} == {0: 3, 1: 2, 2: 2, 3: 2}
+    assert {partition: len(values) for partition, values in values_by_partition(found).items()} == {
+        0: 3,
+        1: 2,
+        2: 2,
+        3: 2,
+    }
 
 
 async def test_refused_produce_is_not_committed_over(room: Room, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,25 +63,38 @@ async def test_refused_produce_is_not_committed_over(room: Room, caplog: pytest.
     await room.produce([b"a", b"b", b"c", b"d", large])
     with caplog.at_level(logging.WARNING):
         async with room.running(ToyCore(room.target)):
-            await until(lambda: caplog.text.count("an output was not accepted, nothing is committed: MessageSizeTooLargeError") >= 2)
+            await until(
+                lambda: (
+                    caplog.text.count(
+                        "an output was not accepted, nothing is committed: MessageSizeTooLargeError"
+                    )
+                    >= 2
+                )
+            )
             assert [record.value for record in await room.outputs() if record.partition == 0] == []
             committed = await reader.committed_offsets(room.broker, room.agent, [room.source])
             assert (room.source, 0) not in committed
             admin = AIOKafkaAdminClient(bootstrap_servers=room.broker)
             await admin.start()
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, room.target, {"max.message.bytes": "1000000"})])
+            await admin.alter_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, room.target, {"max.message.bytes": "1000000"})]
+            )
             await admin.close()
             found = await room.wait_for(5)
     assert values_by_partition(found) == {0: [b"a", large], 1: [b"b"], 2: [b"c"], 3: [b"d"]}
 
 
-async def test_checkpoint_and_silent_run_equal_the_undisturbed_state(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_checkpoint_and_silent_run_equal_the_undisturbed_state(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "CHECKPOINT_INTERVAL_S", 3600.0)
     first, second = ToyCore(room.target), ToyCore(room.target)
     await room.produce(batch(0, 40))
     async with room.running(first):
         await room.wait_for(40)
-        await room.produce(batch(40, 40))  # within the checkpoint interval: committed, but not in the stored state
+        await room.produce(
+            batch(40, 40)
+        )  # within the checkpoint interval: committed, but not in the stored state
         await room.wait_for(80)
     await room.produce(batch(80, 40))
     async with room.running(second):
@@ -85,14 +103,21 @@ async def test_checkpoint_and_silent_run_equal_the_undisturbed_state(room: Room,
     assert numbers_by_partition(found) == {partition: list(range(1, 31)) for partition in range(4)}
     assert not any(silent for _partition, _count, silent in first.calls)
     silent = {partition: count for partition, count, is_silent in second.calls if is_silent}
-    assert silent == dict.fromkeys(range(4), 10), "the new owner runs what lies between checkpoint and committed offset, nothing else"
+    assert silent == dict.fromkeys(range(4), 10), (
+        "the new owner runs what lies between checkpoint and committed offset, nothing else"
+    )
 
 
-@pytest.mark.parametrize(("often", "rarely"), [
-    (("CHECKPOINT_INTERVAL_S", 0.0), ("CHECKPOINT_RECORDS_MAX", 10**9)),
-    (("CHECKPOINT_RECORDS_MAX", 1), ("CHECKPOINT_INTERVAL_S", 3600.0))])
-async def test_checkpoint_follows_the_interval_and_the_records(room: Room, monkeypatch: pytest.MonkeyPatch, often: tuple[str, float],
-                                                               rarely: tuple[str, float]) -> None:
+@pytest.mark.parametrize(
+    ("often", "rarely"),
+    [
+        (("CHECKPOINT_INTERVAL_S", 0.0), ("CHECKPOINT_RECORDS_MAX", 10**9)),
+        (("CHECKPOINT_RECORDS_MAX", 1), ("CHECKPOINT_INTERVAL_S", 3600.0)),
+    ],
+)
+async def test_checkpoint_follows_the_interval_and_the_records(
+    room: Room, monkeypatch: pytest.MonkeyPatch, often: tuple[str, float], rarely: tuple[str, float]
+) -> None:
     monkeypatch.setattr(limits, *often)
     monkeypatch.setattr(limits, *rarely)
     second = ToyCore(room.target)
@@ -107,13 +132,17 @@ async def test_checkpoint_follows_the_interval_and_the_records(room: Room, monke
     assert not any(silent for _partition, _count, silent in second.calls)
 
 
-async def test_fenced_producer_goes_through_assignment_again(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+async def test_fenced_producer_goes_through_assignment_again(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         async with room.running(ToyCore(room.target)):
             await room.produce(batch(0, 40))
             await room.wait_for(40)
             for partition in range(4):
-                usurper = AIOKafkaProducer(bootstrap_servers=room.broker, transactional_id=f"{room.agent}-{room.source}-{partition}")
+                usurper = AIOKafkaProducer(
+                    bootstrap_servers=room.broker, transactional_id=f"{room.agent}-{room.source}-{partition}"
+                )
                 await usurper.start()
                 await usurper.stop()
             await room.produce(batch(40, 40))
@@ -123,7 +152,9 @@ async def test_fenced_producer_goes_through_assignment_again(room: Room, caplog:
     assert numbers_by_partition(found) == {partition: list(range(1, 21)) for partition in range(4)}
 
 
-async def test_unfinished_commit_is_retried_from_memory_without_the_core(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unfinished_commit_is_retried_from_memory_without_the_core(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failures = [KafkaError("staged")] * 2
     real = AIOKafkaProducer.send_offsets_to_transaction
 
@@ -149,11 +180,14 @@ async def test_poison_is_rejected_while_its_neighbours_pass(room: Room) -> None:
     async with room.running(ToyCore(room.target)):
         found = await room.wait_for(197)
         rejected = await room.wait_for(3, topology.REJECTED)
-    assert {p: [v for v in vs if v not in {b"poison", b"bug"}] for p, vs in {p: values[p::4] for p in range(4)}.items()} == (
-        values_by_partition(found)
-    )
+    assert {
+        p: [v for v in vs if v not in {b"poison", b"bug"}]
+        for p, vs in {p: values[p::4] for p in range(4)}.items()
+    } == (values_by_partition(found))
     assert sorted((record.partition, record.value.decode().split(":")[0]) for record in rejected) == [
-        (0, "cannot be understood"), (0, "cannot be understood"), (1, "KeyError at toy.py"),
+        (0, "cannot be understood"),
+        (0, "cannot be understood"),
+        (1, "KeyError at toy.py"),
     ]
 
 
@@ -168,7 +202,9 @@ async def test_output_that_no_topic_takes_is_rejected(room: Room) -> None:
 
 async def test_core_that_fails_on_what_is_rejected_ends_the_process(room: Room) -> None:
     class Hopeless(ToyCore):
-        async def process(self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[int]:
+        async def process(
+            self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        ) -> Outcome[int]:
             raise ValueError("always")
 
     await room.produce([b"0"])
@@ -180,7 +216,9 @@ async def test_core_that_fails_on_what_is_rejected_ends_the_process(room: Room) 
 
 async def test_full_partition_does_not_hold_up_another(room: Room) -> None:
     class Slow(ToyCore):
-        async def process(self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[int]:
+        async def process(
+            self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        ) -> Outcome[int]:
             self.pause_s = 30.0 if fetch.partition == 0 else 0.0
             return await super().process(state, fetch, silent=silent, poisoned=poisoned)
 
@@ -210,7 +248,9 @@ async def test_nothing_grows_with_the_number_of_fetches(room: Room, monkeypatch:
         assert not consumer._unacked_messages
 
 
-async def test_assignment_of_a_topic_without_partitions_is_asked_for_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_assignment_of_a_topic_without_partitions_is_asked_for_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Blind:
         def partitions_for_topic(self, _topic: str) -> None:
             return None
@@ -218,7 +258,9 @@ async def test_assignment_of_a_topic_without_partitions_is_asked_for_again(room:
     assigned: list[bool] = []
     real = transport.WatchfulAssignor.assign
 
-    def blind_once(self: transport.WatchfulAssignor, cluster: object, members: Mapping[str, object]) -> object:
+    def blind_once(
+        self: transport.WatchfulAssignor, cluster: object, members: Mapping[str, object]
+    ) -> object:
         assigned.append(True)
         return real(self, cluster if len(assigned) > 1 else Blind(), members)
 

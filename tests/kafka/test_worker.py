@@ -24,7 +24,14 @@ ROOT = Path(__file__).parents[2]
 @asynccontextmanager
 async def worker(room: Room, pause_s: float = 0.0) -> AsyncIterator[subprocess.Popen[str]]:
     """Run the toy worker as a child process; killed at the end if it still runs."""
-    arguments = [room.broker, room.agent, room.source, room.target, str(room.directory / "note"), str(pause_s)]
+    arguments = [
+        room.broker,
+        room.agent,
+        room.source,
+        room.target,
+        str(room.directory / "note"),
+        str(pause_s),
+    ]
     command = [sys.executable, "-m", "tests.kafka.toy", *arguments]
     ready = room.directory / "note.ready"
     ready.unlink(missing_ok=True)
@@ -56,16 +63,23 @@ async def test_two_apps_in_one_process(room: Room) -> None:
         assert len(await room.wait_for(40, f"{room.target}-2")) == 40
         await interrupted(child, signal.SIGTERM)
     assert sum((await reader.committed_offsets(room.broker, room.agent, [room.source])).values()) == 80
-    assert sum((await reader.committed_offsets(room.broker, f"{room.agent}-2", [f"{room.source}-2"])).values()) == 40
+    assert (
+        sum((await reader.committed_offsets(room.broker, f"{room.agent}-2", [f"{room.source}-2"])).values())
+        == 40
+    )
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
-async def test_stop_in_the_middle_and_start_again_loses_and_repeats_nothing(room: Room, kind: signal.Signals) -> None:
-    turns = 2 if kind is signal.SIGINT else 1  # a killed member holds its partitions for the session timeout of 6 s
+async def test_stop_in_the_middle_and_start_again_loses_and_repeats_nothing(
+    room: Room, kind: signal.Signals
+) -> None:
+    turns = (
+        2 if kind is signal.SIGINT else 1
+    )  # a killed member holds its partitions for the session timeout of 6 s
     values = [b"%d" % number for number in range(turns * 400)]
     for turn in range(turns):
         async with worker(room, pause_s=0.1) as child:
-            producing = asyncio.create_task(room.produce(values[turn * 400:turn * 400 + 400]))
+            producing = asyncio.create_task(room.produce(values[turn * 400 : turn * 400 + 400]))
             await room.wait_for(turn * 400 + 4)
             if kind is signal.SIGKILL:
                 child.kill()
@@ -76,7 +90,9 @@ async def test_stop_in_the_middle_and_start_again_loses_and_repeats_nothing(room
         found = await room.wait_for(len(values), timeout_s=25)
         await interrupted(child, signal.SIGINT)
     assert values_by_partition(found) == {partition: values[partition::4] for partition in range(4)}
-    assert numbers_by_partition(found) == {partition: list(range(1, turns * 100 + 1)) for partition in range(4)}
+    assert numbers_by_partition(found) == {
+        partition: list(range(1, turns * 100 + 1)) for partition in range(4)
+    }
 
 
 async def test_worker_leaves_its_group_at_once(room: Room) -> None:
@@ -88,7 +104,9 @@ async def test_worker_leaves_its_group_at_once(room: Room) -> None:
     async with worker(room):
         await room.produce([b"1"])
         await room.wait_for(2)
-    assert time.monotonic() - began < 5.5, "the session timeout is 6 s: a member that did not leave holds its partitions that long"
+    assert time.monotonic() - began < 5.5, (
+        "the session timeout is 6 s: a member that did not leave holds its partitions that long"
+    )
 
 
 async def test_absent_broker_ends_the_worker_with_a_sentence(room: Room) -> None:

@@ -33,17 +33,30 @@ class ToyCore:
     def save(self, before: int | None, after: int) -> Mapping[str, bytes]:
         return {} if before == after else {"seen": b"%d" % after}
 
-    async def process(self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[int]:
+    async def process(
+        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[int]:
         self.calls.append((fetch.partition, len(fetch.records), silent))
         if self.note is not None:
             with self.note.open("a") as note:
-                note.write(json.dumps([fetch.partition, fetch.records[0].offset, fetch.next_offset, silent]) + "\n")
+                note.write(
+                    json.dumps([fetch.partition, fetch.records[0].offset, fetch.next_offset, silent]) + "\n"
+                )
         outputs = []
         for record in fetch.records:
             state += 1
             value, key = record.value or b"", record.key or b""
             if record.offset in poisoned:
-                outputs.append(Outgoing(topology.REJECTED, fetch.partition, key, poisoned[record.offset].encode(), (), record.timestamp))
+                outputs.append(
+                    Outgoing(
+                        topology.REJECTED,
+                        fetch.partition,
+                        key,
+                        poisoned[record.offset].encode(),
+                        (),
+                        record.timestamp,
+                    )
+                )
                 continue
             if value.startswith(b"poison"):
                 raise MalformedError("cannot be understood")

@@ -24,21 +24,34 @@ def made(rows: Sequence[Row]) -> Spans:
 
 def pairs(rows: Sequence[Row]) -> Counter[tuple[int, int, int]]:
     """Every (key, child, parent), as often as the rows mean it."""
-    return Counter((key, first + i * step, parent + i * parent_step + w)
-                   for key, first, step, count, parent, parent_step, width in rows for i in range(count) for w in range(width))
+    return Counter(
+        (key, first + i * step, parent + i * parent_step + w)
+        for key, first, step, count, parent, parent_step, width in rows
+        for i in range(count)
+        for w in range(width)
+    )
 
 
 def cut(row: Row, at: int) -> list[Row]:
     """The same run in two pieces; a piece of one has steps of its own."""
     key, first, step, count, parent, parent_step, width = row
     at = at % count
-    halves = [(key, first, step, at, parent, parent_step, width),
-              (key, first + at * step, step, count - at, parent + at * parent_step, parent_step, width)]
+    halves = [
+        (key, first, step, at, parent, parent_step, width),
+        (key, first + at * step, step, count - at, parent + at * parent_step, parent_step, width),
+    ]
     return [(*half[:2], 1, 1, half[4], 0, width) if half[3] == 1 else half for half in halves if half[3]]
 
 
-run_rows = st.tuples(st.integers(1, 2), st.integers(0, 30), st.integers(1, 5), st.integers(1, 6), st.integers(0, 40), st.integers(0, 6),
-                     st.integers(1, 5))
+run_rows = st.tuples(
+    st.integers(1, 2),
+    st.integers(0, 30),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.integers(0, 40),
+    st.integers(0, 6),
+    st.integers(1, 5),
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -50,20 +63,34 @@ def test_differences_are_those_of_counting(a: list[Row], b: list[Row], bound: in
         total, named = differences(made(a), made(b), 1000)
     left, right = pairs(a), pairs(b)
     expected = {pair: left[pair] - right[pair] for pair in left | right if left[pair] != right[pair]}
-    assert {(one.key, one.child, parent): one.surplus for one in named for parent in range(one.low, one.high)} == expected
+    assert {
+        (one.key, one.child, parent): one.surplus for one in named for parent in range(one.low, one.high)
+    } == expected
     assert total == sum(map(abs, expected.values()))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(run_rows, min_size=1, max_size=6), st.data())
 def test_where_a_run_was_cut_is_no_difference(rows: list[Row], data: st.DataObject) -> None:
-    pieces = [piece for row in rows for half in cut(row, data.draw(st.integers(0, 5))) for piece in cut(half, data.draw(st.integers(0, 5)))]
+    pieces = [
+        piece
+        for row in rows
+        for half in cut(row, data.draw(st.integers(0, 5)))
+        for piece in cut(half, data.draw(st.integers(0, 5)))
+    ]
     shuffled = data.draw(st.permutations(pieces))
     assert differences(made(rows), made(shuffled), 5) == (0, [])
 
 
-@pytest.mark.parametrize(("other", "count"), [
-    ((1, 0, 50, 4, 0, 50, 49), 4), ((1, 0, 50, 3, 0, 50, 50), 50), ((2, 0, 50, 4, 0, 50, 50), 400), ((1, 0, 50, 4, 1, 50, 50), 8)])
+@pytest.mark.parametrize(
+    ("other", "count"),
+    [
+        ((1, 0, 50, 4, 0, 50, 49), 4),
+        ((1, 0, 50, 3, 0, 50, 50), 50),
+        ((2, 0, 50, 4, 0, 50, 50), 400),
+        ((1, 0, 50, 4, 1, 50, 50), 8),
+    ],
+)
 def test_one_number_of_a_run_is_a_difference(other: Row, count: int) -> None:
     total, named = differences(made([(1, 0, 50, 4, 0, 50, 50)]), made([other]), 5)
     assert total == count

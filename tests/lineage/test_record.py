@@ -29,7 +29,11 @@ def records() -> list[Outgoing]:
         t = build.T0_NS + 10**10
         for number in range(3):
             batches.append(build.query(number, "wake me at seven", t + number, source=source))
-            batches.append(build.feedback(number, f"{source}/answer/{number}", "alarm_set", t + 10**9 + number, source=source))
+            batches.append(
+                build.feedback(
+                    number, f"{source}/answer/{number}", "alarm_set", t + 10**9 + number, source=source
+                )
+            )
         batches.append(build.ended(0, t + 10**10, source=source))
     written, _ = build.process(build.core(), [build.fetch(batches)])
     return written
@@ -53,23 +57,45 @@ def test_every_edge_is_that_of_a_parents_header_and_the_other_way_round(records:
         if packed is not None:
             source, stream, run = events_of(one)
             for parent in unpack_parents(source, run.first, packed):
-                by_header.update((source, stream, child, parent.source, parent.stream, number)
-                                 for child, number in EdgeRun(run, parent.first, parent.step, parent.width).pairs())
+                by_header.update(
+                    (source, stream, child, parent.source, parent.stream, number)
+                    for child, number in EdgeRun(run, parent.first, parent.step, parent.width).pairs()
+                )
     by_row: Counter[tuple[str, str, int, str, str, int]] = Counter()
     for row in table(records, "edges"):
-        edges = EdgeRun(Run(row["child_first"], row["child_step"], row["child_count"]), row["parent_first"], row["parent_step"],
-                        row["parent_width"])
-        by_row.update((row["child_source"], row["child_stream"], child, row["parent_source"], row["parent_stream"], number)
-                      for child, number in edges.pairs())
+        edges = EdgeRun(
+            Run(row["child_first"], row["child_step"], row["child_count"]),
+            row["parent_first"],
+            row["parent_step"],
+            row["parent_width"],
+        )
+        by_row.update(
+            (
+                row["child_source"],
+                row["child_stream"],
+                child,
+                row["parent_source"],
+                row["parent_stream"],
+                number,
+            )
+            for child, number in edges.pairs()
+        )
     assert by_row == by_header
     assert max(by_row.values()) == 1
-    assert len(table(records, "edges")) < sum(one.topic in (DERIVED, ANSWERS, EXAMPLES) for one in records) * 2
+    assert (
+        len(table(records, "edges")) < sum(one.topic in (DERIVED, ANSWERS, EXAMPLES) for one in records) * 2
+    )
 
 
 #: Stages that work on events of a kind, and what else is written of it.
-TAKEN_BY = {**dict.fromkeys(("imu", "gaze", "audio_level", "location", "device_state"), ("processing",)),
-            "voice_query": ("processing", "assistant"), "situation": ("assistant",), "erasure_request": ("assistant",),
-            "feedback": ("feedback",), "consent_change": ("glasses.consents",)}
+TAKEN_BY = {
+    **dict.fromkeys(("imu", "gaze", "audio_level", "location", "device_state"), ("processing",)),
+    "voice_query": ("processing", "assistant"),
+    "situation": ("assistant",),
+    "erasure_request": ("assistant",),
+    "feedback": ("feedback",),
+    "consent_change": ("glasses.consents",),
+}
 
 
 def test_every_event_written_has_one_row_and_one_decision_a_crossing(records: list[Outgoing]) -> None:
@@ -80,27 +106,48 @@ def test_every_event_written_has_one_row_and_one_decision_a_crossing(records: li
             source, stream, run = events_of(one)
             written.update((source, stream, number) for number in run)
             kind = orjson.loads(one.value or b"")["kind"]
-            crossed.update((source, stream, number, sink) for number in run for sink in (one.topic, "store", *TAKEN_BY.get(kind, ())))
+            crossed.update(
+                (source, stream, number, sink)
+                for number in run
+                for sink in (one.topic, "store", *TAKEN_BY.get(kind, ()))
+            )
     rows = table(records, "events")
     named = [(row["source"], row["stream"]) for row in table(records, "streams")]
     assert sorted(named) == sorted({(row["source"], row["stream"]) for row in rows})
-    assert Counter((row["source"], row["stream"], number) for row in rows
-                   for number in Run(row["first"], row["step"], row["count"])) == written
+    assert (
+        Counter(
+            (row["source"], row["stream"], number)
+            for row in rows
+            for number in Run(row["first"], row["step"], row["count"])
+        )
+        == written
+    )
     allowed = [row for row in table(records, "decisions") if row["passed"]]
-    assert Counter((row["source"], row["stream"], number, row["sink"]) for row in allowed
-                   for number in Run(row["first"], row["step"], row["count"])) == crossed
+    assert (
+        Counter(
+            (row["source"], row["stream"], number, row["sink"])
+            for row in allowed
+            for number in Run(row["first"], row["step"], row["count"])
+        )
+        == crossed
+    )
 
 
 def test_every_reject_has_a_row_and_repeats_have_only_that(records: list[Outgoing]) -> None:
     rows = table(records, "rejected")
     assert sum(row["rule"] != "repeat" for row in rows) == sum(one.topic == REJECTED for one in records) > 0
-    assert [(row["source"], row["first"], row["count"]) for row in rows if row["rule"] == "repeat"] == [("g1", 60, 20), ("g2", 60, 20)]
+    assert [(row["source"], row["first"], row["count"]) for row in rows if row["rule"] == "repeat"] == [
+        ("g1", 60, 20),
+        ("g2", 60, 20),
+    ]
 
 
 def test_rows_are_cut_into_bounded_records_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "ROWS_PER_RECORD_MAX", 3)
-    rows = {"streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)]),
-            "inputs": record.blocks("inputs", [dict.fromkeys(TABLES["inputs"], 9)])}
+    rows = {
+        "streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)]),
+        "inputs": record.blocks("inputs", [dict.fromkeys(TABLES["inputs"], 9)]),
+    }
     written = record.encode(rows, 2, b"k", 5)
     assert [row["source"] for row in table(written, "streams")] == list(range(7))
     assert [row["value"] for row in table(written, "inputs")] == [9]
@@ -109,8 +156,12 @@ def test_rows_are_cut_into_bounded_records_in_order(monkeypatch: pytest.MonkeyPa
 
 def test_a_record_of_many_bytes_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "RECORD_BYTES_MAX", 4000)
-    rows = {"policies": record.blocks("policies", [dict.fromkeys(TABLES["policies"], "x" * 300) for _ in range(9)]),
-            "streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)])}
+    rows = {
+        "policies": record.blocks(
+            "policies", [dict.fromkeys(TABLES["policies"], "x" * 300) for _ in range(9)]
+        ),
+        "streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)]),
+    }
     written = record.encode(rows, 0, b"k", 5)
     assert len(written) > 2
     assert all(len(one.value or b"") <= 4000 for one in written)

@@ -17,7 +17,9 @@ def main(catalog: str, directory: str) -> None:
     listed = "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'lineage' ORDER BY 1"
     views = [name for (name,) in connection.execute(listed).fetchall()]
     counts = {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0] for name in views}
-    answers = connection.execute("SELECT zone, count(*) FROM event_records WHERE kind = 'answer' GROUP BY zone ORDER BY zone").fetchall()
+    answers = connection.execute(
+        "SELECT zone, count(*) FROM event_records WHERE kind = 'answer' GROUP BY zone ORDER BY zone"
+    ).fetchall()
     sys.stdout.write(json.dumps({"version": duckdb.__version__, "counts": counts, "answers": answers}))
 
 

@@ -24,16 +24,36 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """An interpreter that has this DuckDB and nothing else."""
     directory = tmp_path_factory.mktemp(f"duckdb-{request.param}")
     subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-    made = subprocess.run([directory / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", f"duckdb=={request.param}"],
-                          capture_output=True, text=True, timeout=180, check=False)
+    made = subprocess.run(
+        [
+            directory / "bin" / "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            f"duckdb=={request.param}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
     if made.returncode:
-        pytest.skip(f"DuckDB {request.param} cannot be installed here: {(made.stderr.strip().splitlines() or ['no message'])[-1]}")
+        pytest.skip(
+            f"DuckDB {request.param} cannot be installed here: {(made.stderr.strip().splitlines() or ['no message'])[-1]}"
+        )
     return directory / "bin" / "python"
 
 
 def read(python: Path, directory: Path, inside: Path) -> dict[str, Any]:
     catalog = (directory / "catalog.duckdb").resolve()
-    result = subprocess.run([python, READER, catalog, directory], capture_output=True, text=True, timeout=60, check=False, cwd=inside)
+    result = subprocess.run(
+        [python, READER, catalog, directory],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=inside,
+    )
     assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -41,16 +61,40 @@ def read(python: Path, directory: Path, inside: Path) -> dict[str, Any]:
 
 def test_every_version_reads_it_wherever_it_stands(python: Path, tmp_path: Path) -> None:
     streams = [stream("g1", "answer", "answer", captured=False), stream("g1", "imu")]
-    answers = [event("g1", "answer", i, kind="answer", zone="home-private" if i < 2 else "public") for i in range(5)]
-    ours = store(tmp_path / "lineage-store", {"streams": streams, "events": [*answers, event("g1", "imu", 0, 20)]},
-                 {"models": [row("models", source="training", stream="intent-model", version=1, examples=3, accuracy=0.5)]})
-    other = store(tmp_path / "other-store", {"streams": streams[:1], "events": [event("g9", "answer", 0, kind="answer", zone="health")]})
+    answers = [
+        event("g1", "answer", i, kind="answer", zone="home-private" if i < 2 else "public") for i in range(5)
+    ]
+    ours = store(
+        tmp_path / "lineage-store",
+        {"streams": streams, "events": [*answers, event("g1", "imu", 0, 20)]},
+        {
+            "models": [
+                row("models", source="training", stream="intent-model", version=1, examples=3, accuracy=0.5)
+            ]
+        },
+    )
+    other = store(
+        tmp_path / "other-store",
+        {"streams": streams[:1], "events": [event("g9", "answer", 0, kind="answer", zone="health")]},
+    )
     moved = tmp_path / "elsewhere" / "moved"
     shutil.copytree(ours, moved, symlinks=True)
     mounted = tmp_path / "mnt"
     mounted.symlink_to(ours)
-    for directory, inside in ((ours, ours), (moved, tmp_path), (mounted, tmp_path), (ours, other), (moved, other)):
+    for directory, inside in (
+        (ours, ours),
+        (moved, tmp_path),
+        (mounted, tmp_path),
+        (ours, other),
+        (moved, other),
+    ):
         found = read(python, directory, inside)
         assert dict(found["answers"]) == ANSWERS
-        assert (found["counts"]["event_records"], found["counts"]["models"], found["counts"]["streams"]) == (25, 1, 2)
-        assert {"edges", "edge_records", "decisions", "rejected", "epochs", "inputs", "policies"} <= found["counts"].keys()
+        assert (found["counts"]["event_records"], found["counts"]["models"], found["counts"]["streams"]) == (
+            25,
+            1,
+            2,
+        )
+        assert {"edges", "edge_records", "decisions", "rejected", "epochs", "inputs", "policies"} <= found[
+            "counts"
+        ].keys()

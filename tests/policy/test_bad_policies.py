@@ -25,26 +25,76 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("right", "wrong", "sentence"), [
-    ('"pd:Health"]', '"pd:Helth"]', r"line \d+: 'pd:Helth' is not in the vocabulary's categories; did you mean 'pd:Health'\?"),
-    (HEALTH, "place == 'clinic' && kind + 1 == 2", r"line \d+: .*does not type-check"),
-    (HEALTH, "place && true", "does not type-check"),
-    (HEALTH, "place == 'clinic' && place == 'home'", "can never hold, so nothing comes into the zone health; change it or take"),
-    (HEALTH, "consent_given && kind == 'consent_change'", "holds only where zones of higher rank hold too"),
-    ("rank = 60", "rank = 50", r"'bystander-present' has rank 50 like the zone 'health', and both take an event with .*place = clinic"),
-    ("rank = 60", 'rank = "60"', "'rank' of zone health is str, expected int"),
-    ('name = "glasses.derived"', 'name = "glasses.derive"', "'glasses.derived' is a place that data crosses into and that no sink"),
-    ('deny = ["export"]', 'deny = ["exprt"]', "'exprt' is not a sink that this policy declares; did you mean 'export'"),
-    ("when = \"'bystander' in subjects\"", "when = \"'bystander' in subjects && nature == 'provided' && nature == 'observed'\"",
-     "holds for no label that this policy can give, so the requirement bystanders-are-only-answered-about asks for nothing"),
-    ("when = \"'bystander' in subjects\"", "when = \"'bystandr' in subjects\"", "'bystandr' is a word that nothing here can be"),
-    ("when = \"'bystander' in subjects\"", "when = \"subjects > 3\"", "does not type-check"),
-    ('imports = ["vocabulary/glasses.toml"]', 'imports = ["vocabulary/goggles.toml"]', r"'vocabulary/goggles.toml' is no file beside it"),
-    ('imports = ["vocabulary/glasses.toml"]', 'imports = "vocabulary/glasses.toml"', "'imports' is no list of file names"),
-    ('regions = ["household", "eu"]\n\n', 'regions = ["household", "eu"]\nobligations = ["local:Silence"]\n\n',
-     "'local:Silence' is a local word that vocabulary.local does not explain"),
-    ('regions = ["household", "eu"]\n\n', 'regions = ["household", "eu"]\npurposes = ["training"]\n\n', "'training' is no CURIE of DPV"),
-    ('name = "public"', 'name = "device"', "'device' stands twice in zones")])
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence"),
+    [
+        (
+            '"pd:Health"]',
+            '"pd:Helth"]',
+            r"line \d+: 'pd:Helth' is not in the vocabulary's categories; did you mean 'pd:Health'\?",
+        ),
+        (HEALTH, "place == 'clinic' && kind + 1 == 2", r"line \d+: .*does not type-check"),
+        (HEALTH, "place && true", "does not type-check"),
+        (
+            HEALTH,
+            "place == 'clinic' && place == 'home'",
+            "can never hold, so nothing comes into the zone health; change it or take",
+        ),
+        (
+            HEALTH,
+            "consent_given && kind == 'consent_change'",
+            "holds only where zones of higher rank hold too",
+        ),
+        (
+            "rank = 60",
+            "rank = 50",
+            r"'bystander-present' has rank 50 like the zone 'health', and both take an event with .*place = clinic",
+        ),
+        ("rank = 60", 'rank = "60"', "'rank' of zone health is str, expected int"),
+        (
+            'name = "glasses.derived"',
+            'name = "glasses.derive"',
+            "'glasses.derived' is a place that data crosses into and that no sink",
+        ),
+        (
+            'deny = ["export"]',
+            'deny = ["exprt"]',
+            "'exprt' is not a sink that this policy declares; did you mean 'export'",
+        ),
+        (
+            "when = \"'bystander' in subjects\"",
+            "when = \"'bystander' in subjects && nature == 'provided' && nature == 'observed'\"",
+            "holds for no label that this policy can give, so the requirement bystanders-are-only-answered-about asks for nothing",
+        ),
+        (
+            "when = \"'bystander' in subjects\"",
+            "when = \"'bystandr' in subjects\"",
+            "'bystandr' is a word that nothing here can be",
+        ),
+        ("when = \"'bystander' in subjects\"", 'when = "subjects > 3"', "does not type-check"),
+        (
+            'imports = ["vocabulary/glasses.toml"]',
+            'imports = ["vocabulary/goggles.toml"]',
+            r"'vocabulary/goggles.toml' is no file beside it",
+        ),
+        (
+            'imports = ["vocabulary/glasses.toml"]',
+            'imports = "vocabulary/glasses.toml"',
+            "'imports' is no list of file names",
+        ),
+        (
+            'regions = ["household", "eu"]\n\n',
+            'regions = ["household", "eu"]\nobligations = ["local:Silence"]\n\n',
+            "'local:Silence' is a local word that vocabulary.local does not explain",
+        ),
+        (
+            'regions = ["household", "eu"]\n\n',
+            'regions = ["household", "eu"]\npurposes = ["training"]\n\n',
+            "'training' is no CURIE of DPV",
+        ),
+        ('name = "public"', 'name = "device"', "'device' stands twice in zones"),
+    ],
+)
 def test_what_is_wrong_is_named(tmp_path: Path, right: str, wrong: str, sentence: str) -> None:
     assert right in HOUSEHOLD
     path = written(tmp_path, HOUSEHOLD.replace(right, wrong, 1))
@@ -59,12 +109,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, right: str, wrong: str, sentence
 def test_files_that_import_one_another_are_named_in_order(tmp_path: Path) -> None:
     for name, imports in (("a", "b"), ("b", "c"), ("c", "b")):
         (tmp_path / f"{name}.toml").write_text(f'imports = ["{imports}.toml"]\n', encoding="utf-8")
-    with pytest.raises(InputError, match=r"imports itself: b\.toml -> c\.toml -> b\.toml; take one of these imports out"):
+    with pytest.raises(
+        InputError, match=r"imports itself: b\.toml -> c\.toml -> b\.toml; take one of these imports out"
+    ):
         load(str(tmp_path / "a.toml"))
 
 
 def test_a_review_that_is_overdue_is_an_error_of_a_file_and_not_of_what_is_in_force() -> None:
-    with pytest.raises(InputError, match=r"'2027-06-30' lies in the past: the declassifier model-training is to be reviewed by its owner"):
+    with pytest.raises(
+        InputError,
+        match=r"'2027-06-30' lies in the past: the declassifier model-training is to be reviewed by its owner",
+    ):
         load("household", date(2027, 7, 1))
     assert parse(load("household").text, "glasses.policies").version == load("household").version
 
@@ -73,7 +128,11 @@ def test_a_wrong_policy_on_the_topic_leaves_what_is_in_force() -> None:
     policies = Policies(build.policy())
     in_force = policies.current
     key, value = record_of(build.policy())
-    for bad in ((key, value.replace(b"people_near", b"people_nere")), (b"policy/x", value), (CURRENT_KEY, b'{"version":"nobody"}')):
+    for bad in (
+        (key, value.replace(b"people_near", b"people_nere")),
+        (b"policy/x", value),
+        (CURRENT_KEY, b'{"version":"nobody"}'),
+    ):
         with pytest.raises(MalformedError):
             policies.learn(*bad)
         assert (policies.current, set(policies.versions)) == (in_force, {in_force})

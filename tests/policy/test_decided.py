@@ -26,8 +26,24 @@ START_NS = "1790000000000000000"
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("journal")
-    result = CliRunner().invoke(device_sim, ["run", "--scenario", "commute", "--devices", "1", "--to", "file", "--journal", str(path),
-                                             "--start-ns", START_NS, "--duration-s", "300"])
+    result = CliRunner().invoke(
+        device_sim,
+        [
+            "run",
+            "--scenario",
+            "commute",
+            "--devices",
+            "1",
+            "--to",
+            "file",
+            "--journal",
+            str(path),
+            "--start-ns",
+            START_NS,
+            "--duration-s",
+            "300",
+        ],
+    )
     assert result.exit_code == 0, result.output
     return path
 
@@ -55,9 +71,19 @@ def test_every_stored_decision_comes_out_again(store: Path) -> None:
 
 CLINIC = "kind=imu stream=imu-right place=clinic people_near=nobody minor_near=false capture_light=false worn=true consent_given=true"
 CHANGES: dict[str, Any] = {
-    "verdict": "deny", "passed": False, "mode": "logging", "rule": "because", "purpose": "ai:ModelTraining", "zone": "public",
-    "label": "00" * 16, "consent_state": "withdrawn", "policy_version": "0" * 16, "sink": "nowhere", "at_ns": 2 * 10**18,
-    "attributes": CLINIC}
+    "verdict": "deny",
+    "passed": False,
+    "mode": "logging",
+    "rule": "because",
+    "purpose": "ai:ModelTraining",
+    "zone": "public",
+    "label": "00" * 16,
+    "consent_state": "withdrawn",
+    "policy_version": "0" * 16,
+    "sink": "nowhere",
+    "at_ns": 2 * 10**18,
+    "attributes": CLINIC,
+}
 
 
 @pytest.mark.parametrize("column", CHANGES)
@@ -65,7 +91,13 @@ def test_a_decision_that_was_touched_is_found(store: Path, column: str) -> None:
     with Store.open(store) as opened:
         policies = policies_in(opened)
         rows = distinct_decisions(opened)
-    row = next(row for row in rows if row["zone"] == "home-private" and row["attributes"].startswith("kind=imu") and row["sink"] == "store")
+    row = next(
+        row
+        for row in rows
+        if row["zone"] == "home-private"
+        and row["attributes"].startswith("kind=imu")
+        and row["sink"] == "store"
+    )
     assert not list(recheck([row], policies))
     assert row[column] != CHANGES[column]
     (difference,) = recheck([{**row, column: CHANGES[column]}], policies)
@@ -89,20 +121,33 @@ def test_an_allowed_decision_is_explained(store: Path) -> None:
     assert (one["verdict"], one["zone"]) == ("allow", "voice-assistant")
     assert one["matched"] == {"consent_given": True, "kind": "voice_query"}
     assert one["policy"] == f"household {build.policy().version}"
-    assert "with consent_given = false: unconfigured, in zone unconfigured (no zone's condition holds)" in one["would_change_it"]
+    assert (
+        "with consent_given = false: unconfigured, in zone unconfigured (no zone's condition holds)"
+        in one["would_change_it"]
+    )
 
 
 def test_a_refused_and_an_unconfigured_decision_are_explained(store: Path) -> None:
     with Store.open(store) as opened:
-        denied, refused = (opened.sql(f"SELECT source || '/' || stream || '/' || \"first\" FROM decisions WHERE {where} LIMIT 1").rows[0][0]
-                           for where in ("sink = 'training-run' AND verdict = 'deny'", "verdict = 'unconfigured'"))
+        denied, refused = (
+            opened.sql(
+                f"SELECT source || '/' || stream || '/' || \"first\" FROM decisions WHERE {where} LIMIT 1"
+            ).rows[0][0]
+            for where in ("sink = 'training-run' AND verdict = 'deny'", "verdict = 'unconfigured'")
+        )
     officer = ("--role", "privacy-officer")
     (one,) = answered("explain", f"{denied}@training-run", "--store", str(store), *officer)["decisions"]
     assert one["verdict"] == "deny"
-    assert [sentence.split(":")[0] for sentence in one["would_change_it"]] == ["label the sink", "block", "declassify"]
+    assert [sentence.split(":")[0] for sentence in one["would_change_it"]] == [
+        "label the sink",
+        "block",
+        "declassify",
+    ]
     (other,) = answered("explain", refused, "--store", str(store), *officer)["decisions"]
     assert (other["verdict"], other["matched"]["consent_given"]) == ("unconfigured", False)
-    assert any(sentence.startswith("with consent_given = true: allow") for sentence in other["would_change_it"])
+    assert any(
+        sentence.startswith("with consent_given = true: allow") for sentence in other["would_change_it"]
+    )
 
 
 def test_a_declassified_decision_names_owner_reason_and_uses(store: Path) -> None:
@@ -115,12 +160,16 @@ def test_a_declassified_decision_names_owner_reason_and_uses(store: Path) -> Non
 
 
 def test_an_id_that_nobody_decided_about_is_a_sentence(store: Path) -> None:
-    result = CliRunner().invoke(sightline, ["policy", "explain", "g1/answer/30@training-run", "--store", str(store)])
+    result = CliRunner().invoke(
+        sightline, ["policy", "explain", "g1/answer/30@training-run", "--store", str(store)]
+    )
     assert result.exit_code == 2
     assert "holds no such decision; decisions about g1/answer/30 are at: " in result.stderr
 
 
-def oracle(kind: str, place: str, people_near: str, *, minor_near: bool, consent_given: bool, policy: str) -> str:
+def oracle(
+    kind: str, place: str, people_near: str, *, minor_near: bool, consent_given: bool, policy: str
+) -> str:
     """Zone of an event by the prose of the two policies."""
     if kind in {"consent_change", "erasure_request"}:
         return "rights"
@@ -134,7 +183,9 @@ def oracle(kind: str, place: str, people_near: str, *, minor_near: bool, consent
             return "health"
         if near:
             return "others-near"
-        return {"home": "private-life", "cafe": "private-life", "work": "work", "street": "work"}.get(place, "unconfigured")
+        return {"home": "private-life", "cafe": "private-life", "work": "work", "street": "work"}.get(
+            place, "unconfigured"
+        )
     if place == "clinic":
         return "health"
     if near:
@@ -152,29 +203,47 @@ def test_zones_that_differ_on_paper_equal_those_of_the_prose() -> None:
             for people_near in ("nobody", "household", "strangers"):
                 for minor_near in (False, True):
                     for consent_given in (False, True):
-                        zones = [oracle(kind, place, people_near, minor_near=minor_near, consent_given=consent_given, policy=policy)
-                                 for policy in ("household", "enterprise")]
+                        zones = [
+                            oracle(
+                                kind,
+                                place,
+                                people_near,
+                                minor_near=minor_near,
+                                consent_given=consent_given,
+                                policy=policy,
+                            )
+                            for policy in ("household", "enterprise")
+                        ]
                         # The light and whether they are worn tell neither policy anything.
                         expected[zones[0], zones[1]] += 4
     count, zones_found, _ = on_paper(load("household"), load("enterprise"))
     assert count == sum(expected.values())
     assert {(change.zone, change.next_zone): group.count for change, group in zones_found.items()} == {
-        pair: number for pair, number in expected.items() if pair[0] != pair[1]}
+        pair: number for pair, number in expected.items() if pair[0] != pair[1]
+    }
 
 
-def test_a_policy_differs_from_itself_nowhere_and_over_traffic_in_what_it_changes(store: Path, journal: Path, tmp_path: Path) -> None:
+def test_a_policy_differs_from_itself_nowhere_and_over_traffic_in_what_it_changes(
+    store: Path, journal: Path, tmp_path: Path
+) -> None:
     changed = tmp_path / "changed.toml"
     before, zone, after = load("household").text.partition('name = "home-private"')
-    changed.write_text(before + zone + after.replace('"dpv:RequestedServiceProvision", ', "", 1), encoding="utf-8")
+    changed.write_text(
+        before + zone + after.replace('"dpv:RequestedServiceProvision", ', "", 1), encoding="utf-8"
+    )
     assert parse(changed.read_text(encoding="utf-8"), "x").version != build.policy().version
     for over in (store, journal):
         assert answered("diff", "household", "household", "--over", str(over))["flows"] == []
     with Store.open(store) as opened:
-        events = dict(opened.sql("""SELECT sink, sum("count") FROM decisions WHERE zone = 'home-private' AND attributes <> ''
-            GROUP BY sink""").rows)
+        events = dict(
+            opened.sql("""SELECT sink, sum("count") FROM decisions WHERE zone = 'home-private' AND attributes <> ''
+            GROUP BY sink""").rows
+        )
     flows = answered("diff", "household", str(changed), "--over", str(store), "--exit-code", code=1)["flows"]
     captured = {flow["sink"]: flow["count"] for flow in flows if flow["kinds"] != ["derived"]}
     assert captured == events
     assert {flow["new verdict"] for flow in flows} == {"deny"}
     exact = answered("diff", "household", str(changed), "--over", str(journal))["flows"]
-    assert {flow["sink"]: flow["count"] for flow in exact if flow["new verdict"] == "deny"}["glasses.zoned"] == events["glasses.zoned"]
+    assert {flow["sink"]: flow["count"] for flow in exact if flow["new verdict"] == "deny"}[
+        "glasses.zoned"
+    ] == events["glasses.zoned"]

@@ -35,7 +35,10 @@ def run(policy: Policy, state: PartitionState | None = None, **around: Any) -> l
     """What the pipeline writes of a window of IMU samples and a query."""
     core = build.core()
     core.tables.policies = Policies(build.policy(), policy)
-    said = [build.imu(0.2, 0, 100, **around), build.query(0, "wake me at seven", build.T0_NS + 2 * 10**9, **around)]
+    said = [
+        build.imu(0.2, 0, 100, **around),
+        build.query(0, "wake me at seven", build.T0_NS + 2 * 10**9, **around),
+    ]
     return build.process(core, [build.fetch(said)], state)[0]
 
 
@@ -46,7 +49,9 @@ def passed(records: list[Outgoing]) -> list[str]:
 def rules(records: list[Outgoing]) -> set[str]:
     """Rules by which something was refused, by rejection or by decision."""
     tables = build.lineage(records)
-    return {row["rule"] for row in tables.get("decisions", ()) if not row["passed"]} | {row["rule"] for row in tables.get("rejected", ())}
+    return {row["rule"] for row in tables.get("decisions", ()) if not row["passed"]} | {
+        row["rule"] for row in tables.get("rejected", ())
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -60,15 +65,30 @@ def without(mapping: Any, *keys: Any) -> dict[Any, Any]:
 
 
 REMOVED: dict[str, tuple[Callable[[Policy], Policy], str]] = {
-    "the label of a kind": (lambda made: replace(made, labels={key: label for key, label in made.labels.items() if key[0] != "imu"}),
-                            "kinds: the policy says nothing about imu"),
-    "a label that is cut": (lambda made: replace(made, labels={key: label[:7] for key, label in made.labels.items()}),
-                            "no label that this policy can read"),
-    "the sink of the zones": (lambda made: replace(made, sinks=without(made.sinks, ZONED)), f"no sink {ZONED}"),
-    "the sink of the store": (lambda made: replace(made, sinks=without(made.sinks, STORE)), f"no sink {STORE}"),
+    "the label of a kind": (
+        lambda made: replace(
+            made, labels={key: label for key, label in made.labels.items() if key[0] != "imu"}
+        ),
+        "kinds: the policy says nothing about imu",
+    ),
+    "a label that is cut": (
+        lambda made: replace(made, labels={key: label[:7] for key, label in made.labels.items()}),
+        "no label that this policy can read",
+    ),
+    "the sink of the zones": (
+        lambda made: replace(made, sinks=without(made.sinks, ZONED)),
+        f"no sink {ZONED}",
+    ),
+    "the sink of the store": (
+        lambda made: replace(made, sinks=without(made.sinks, STORE)),
+        f"no sink {STORE}",
+    ),
     "every zone": (lambda made: replace(made, zones=()), "no zone's condition holds"),
-    "a condition that fails": (lambda made: replace(made, zones=(replace(made.zones[0], condition=Condition("place > 3")),)),
-                               "zones.rights.when does not type-check on these attributes")}
+    "a condition that fails": (
+        lambda made: replace(made, zones=(replace(made.zones[0], condition=Condition("place > 3")),)),
+        "zones.rights.when does not type-check on these attributes",
+    ),
+}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -77,7 +97,9 @@ def test_what_a_policy_lacks_is_refused_in_both_modes(what: str, mode: str) -> N
     remove, rule = REMOVED[what]
     records = run(remove(in_mode(mode)))
     assert rule in rules(records)
-    assert not [record for record in records if record.topic == ZONED and record.value and b'"imu"' in record.value]
+    assert not [
+        record for record in records if record.topic == ZONED and record.value and b'"imu"' in record.value
+    ]
     assert any(record.topic == REJECTED for record in records)
 
 
@@ -85,7 +107,9 @@ def test_what_a_policy_lacks_is_refused_in_both_modes(what: str, mode: str) -> N
 def test_a_requirement_that_cannot_be_decided_counts_as_broken(mode: str) -> None:
     made = in_mode(mode)
     broken = Requirement("odd", "", None, Condition("subjects > 3"), None)
-    flow = replace(made, requirements=(broken,)).flow("public", made.label_of("imu", "public") or b"", "store", CLAIMED_CONSENT)
+    flow = replace(made, requirements=(broken,)).flow(
+        "public", made.label_of("imu", "public") or b"", "store", CLAIMED_CONSENT
+    )
     assert (flow.verdict, flow.passed, flow.rule) == ("deny", False, "requirements.odd")
 
 
@@ -94,13 +118,19 @@ def test_a_derived_kind_without_a_label_is_not_derived(mode: str) -> None:
     made = in_mode(mode)
     records = run(replace(made, derived=without(made.derived, "activity")))
     assert "label: a parent's cannot be said in this policy's words" in rules(records)
-    assert not [record for record in records if record.topic == DERIVED and record.value and b'"kind":"activity"' in record.value]
+    assert not [
+        record
+        for record in records
+        if record.topic == DERIVED and record.value and b'"kind":"activity"' in record.value
+    ]
 
 
 def test_a_word_that_another_policy_lacks_makes_a_label_that_passes_nowhere() -> None:
     made = build.policy()
     label = made.label_of("gaze", "public") or b""
-    poorer = replace(made.vocabulary, categories=tuple(word for word in made.vocabulary.categories if word != "local:Gaze"))
+    poorer = replace(
+        made.vocabulary, categories=tuple(word for word in made.vocabulary.categories if word != "local:Gaze")
+    )
     assert translate(label, made.vocabulary, poorer) == b""
     assert made.flow("public", b"", ZONED, CLAIMED_CONSENT).verdict == "unconfigured"
 
@@ -109,16 +139,28 @@ def test_a_policy_version_that_the_worker_has_not_read_stops_it() -> None:
     tables = build.tables()
     state = PartitionState(1, "0" * 16)
     core = GlassesCore(replace(tables, policies=Policies()))
-    with pytest.raises(UnavailableError, match=r"policy version 0000000000000000 is not on glasses\.policies"):
-        build.run(core.process(state, Fetch(CAPTURED, 0, build.fetch([build.batch()]).records), silent=True, poisoned={}))
+    with pytest.raises(
+        UnavailableError, match=r"policy version 0000000000000000 is not on glasses\.policies"
+    ):
+        build.run(
+            core.process(
+                state, Fetch(CAPTURED, 0, build.fetch([build.batch()]).records), silent=True, poisoned={}
+            )
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("change", "rule"), [
-    ({"label": ""}, "label: a parent's cannot be said in this policy's words"),
-    ({"label": "00ff"}, "label: a parent's cannot be said in this policy's words"),
-    ({"zone": "nowhere"}, "no zone nowhere")])
-def test_a_state_that_lost_a_label_or_a_zone_derives_nothing(mode: str, change: dict[str, str], rule: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"label": ""}, "label: a parent's cannot be said in this policy's words"),
+        ({"label": "00ff"}, "label: a parent's cannot be said in this policy's words"),
+        ({"zone": "nowhere"}, "no zone nowhere"),
+    ],
+)
+def test_a_state_that_lost_a_label_or_a_zone_derives_nothing(
+    mode: str, change: dict[str, str], rule: str
+) -> None:
     core = build.core(in_mode(mode))
     _, state = build.process(core, [build.fetch([build.imu(0.2, 0, 60)])])
     device = state.devices["g1"]

@@ -24,22 +24,38 @@ class Plain:
     nature: int
 
     def join(self, other: Plain) -> Plain:
-        return Plain(self.categories | other.categories, self.purposes & other.purposes, self.obligations | other.obligations,
-                     self.subjects | other.subjects, self.regions & other.regions, min(self.retention, other.retention),
-                     max(self.nature, other.nature))
+        return Plain(
+            self.categories | other.categories,
+            self.purposes & other.purposes,
+            self.obligations | other.obligations,
+            self.subjects | other.subjects,
+            self.regions & other.regions,
+            min(self.retention, other.retention),
+            max(self.nature, other.nature),
+        )
 
     def packed(self) -> bytes:
         def mask(bits: frozenset[int]) -> int:
             return sum(1 << bit for bit in bits)
-        return lattice.pack(categories=mask(self.categories), purposes=mask(self.purposes), obligations=mask(self.obligations),
-                            subjects=mask(self.subjects), regions=mask(self.regions), retention=self.retention, nature=self.nature)
+
+        return lattice.pack(
+            categories=mask(self.categories),
+            purposes=mask(self.purposes),
+            obligations=mask(self.obligations),
+            subjects=mask(self.subjects),
+            regions=mask(self.regions),
+            retention=self.retention,
+            nature=self.nature,
+        )
 
 
 def bits(count: int) -> st.SearchStrategy[frozenset[int]]:
     return st.frozensets(st.integers(0, count - 1), max_size=6)
 
 
-LABELS = st.builds(Plain, bits(64), bits(16), bits(16), bits(8), bits(8), st.integers(0, 255), st.integers(0, 3))
+LABELS = st.builds(
+    Plain, bits(64), bits(16), bits(16), bits(8), bits(8), st.integers(0, 255), st.integers(0, 3)
+)
 
 
 @given(st.lists(LABELS, min_size=1, max_size=6))

@@ -33,7 +33,16 @@ def worker(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Address of a broker with a worker that began under `household`."""
     log = tmp_path_factory.mktemp("worker") / "log"
     with log.open("w", encoding="utf-8") as out:
-        command = [sys.executable, "-m", "streams.cli", "worker", "--broker", own_broker, "--policy", "household"]
+        command = [
+            sys.executable,
+            "-m",
+            "streams.cli",
+            "worker",
+            "--broker",
+            own_broker,
+            "--policy",
+            "household",
+        ]
         child = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
         try:
             for _ in range(300):
@@ -53,21 +62,38 @@ class Glasses:
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer, self._next = producer, dict.fromkeys(("g1", "g2"), 0)
 
-    async def send(self, source: str, kind: str = "imu", columns: dict[str, list[Any]] | None = None, **around: Any) -> None:
+    async def send(
+        self, source: str, kind: str = "imu", columns: dict[str, list[Any]] | None = None, **around: Any
+    ) -> None:
         """Send the next batch and return when the broker has it."""
         number = self._next[source]
         self._next[source] += 20
         count = 20 if kind == "imu" else 1
-        made = structs.replace(build.batch(kind, None, number, count, source=source, columns=columns, **around), wearer_id="w1")
-        await self._producer.send_and_wait(CAPTURED, encode(made), source.encode(), int(source[1:]) % 4, made.t0_ns // 1_000_000,
-                                           list(envelope(made)))
+        made = structs.replace(
+            build.batch(kind, None, number, count, source=source, columns=columns, **around), wearer_id="w1"
+        )
+        await self._producer.send_and_wait(
+            CAPTURED,
+            encode(made),
+            source.encode(),
+            int(source[1:]) % 4,
+            made.t0_ns // 1_000_000,
+            list(envelope(made)),
+        )
 
 
 @asynccontextmanager
 async def glasses(broker: str) -> AsyncIterator[tuple[Glasses, AIOKafkaConsumer]]:
     """The glasses, and a reader of what comes of what they send from now on."""
-    consumer = AIOKafkaConsumer(ZONED, REJECTED, LINEAGE, bootstrap_servers=broker, isolation_level="read_committed",
-                                auto_offset_reset="latest", group_id=None)
+    consumer = AIOKafkaConsumer(
+        ZONED,
+        REJECTED,
+        LINEAGE,
+        bootstrap_servers=broker,
+        isolation_level="read_committed",
+        auto_offset_reset="latest",
+        group_id=None,
+    )
     async with AIOKafkaProducer(bootstrap_servers=broker) as producer, consumer:
         await consumer.seek_to_end()
         yield Glasses(producer), consumer
@@ -86,7 +112,9 @@ async def until(consumer: AIOKafkaConsumer, wanted: Any, send: Any = None, timeo
 
 
 def zone_of(source: str) -> Any:
-    return lambda record: record.topic == ZONED and record.key == source.encode() and dict(record.headers)[ZONE].decode()
+    return lambda record: (
+        record.topic == ZONED and record.key == source.encode() and dict(record.headers)[ZONE].decode()
+    )
 
 
 def rows(table: str) -> Any:
@@ -94,7 +122,11 @@ def rows(table: str) -> Any:
         if record.topic != LINEAGE:
             return None
         blocks = orjson.loads(record.value)["tables"].get(table, ())
-        return [{**block["all"], **{name: values[0] for name, values in block["each"].items()}} for block in blocks] or None
+        return [
+            {**block["all"], **{name: values[0] for name, values in block["each"].items()}}
+            for block in blocks
+        ] or None
+
     return found
 
 
@@ -106,19 +138,32 @@ async def test_a_withdrawal_on_one_partition_is_honoured_on_another(worker: str)
     async with glasses(worker) as (sent, consumer):
         await sent.send("g1")
         assert await until(consumer, zone_of("g2"), lambda: sent.send("g2")) == "home-private"
-        await sent.send("g1", "consent_change", {"consent": [1], "status": ["dpv:ConsentWithdrawn"], "purposes": [""]})
+        await sent.send(
+            "g1", "consent_change", {"consent": [1], "status": ["dpv:ConsentWithdrawn"], "purposes": [""]}
+        )
         began = time.monotonic()
-        refused = await until(consumer, lambda record: record.topic == REJECTED and record.key == b"g2" and dict(record.headers),
-                              lambda: sent.send("g2"))
-        print(f"a withdrawal was honoured on another partition {time.monotonic() - began:.3f} s after the broker had it")  # noqa: T201
+        refused = await until(
+            consumer,
+            lambda record: record.topic == REJECTED and record.key == b"g2" and dict(record.headers),
+            lambda: sent.send("g2"),
+        )
+        print(
+            f"a withdrawal was honoured on another partition {time.monotonic() - began:.3f} s after the broker had it"
+        )  # noqa: T201
         assert refused["sightline-rule"] == b"no zone's condition holds"
         # A new record is a new consent, for what is captured under it.
-        given: dict[str, list[Any]] = {"consent": [2], "status": ["dpv:ConsentGiven"], "purposes": ["dpv:RequestedServiceProvision"]}
+        given: dict[str, list[Any]] = {
+            "consent": [2],
+            "status": ["dpv:ConsentGiven"],
+            "purposes": ["dpv:RequestedServiceProvision"],
+        }
         await sent.send("g1", "consent_change", given)
         assert await until(consumer, zone_of("g2"), lambda: sent.send("g2", consent=2)) == "home-private"
 
 
-async def test_a_policy_decides_beside_the_one_in_force_and_is_switched_to(worker: str, tmp_path: Path) -> None:
+async def test_a_policy_decides_beside_the_one_in_force_and_is_switched_to(
+    worker: str, tmp_path: Path
+) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(load("household").text.replace("people_near", "people_nere"), encoding="utf-8")
     async with glasses(worker) as (sent, consumer):
@@ -129,21 +174,28 @@ async def test_a_policy_decides_beside_the_one_in_force_and_is_switched_to(worke
         at_work: dict[str, Any] = {"place": "work", "consent": 2}
         shadow = await until(consumer, rows("shadow"), lambda: sent.send("g2", **at_work))
         assert {(row["zone"], row["next_zone"], row["verdict"], row["next_verdict"]) for row in shadow} == {
-            ("public", "work", "allow", "allow")}
+            ("public", "work", "allow", "allow")
+        }
         assert {row["next_version"] for row in shadow} == {load("enterprise").version}
         assert await until(consumer, zone_of("g2"), lambda: sent.send("g2", **at_work)) == "public"
         result = await asyncio.to_thread(policy, "publish", "enterprise", "--broker", worker)
         assert result.exit_code == 0, result.output
         inputs = await until(consumer, rows("inputs"), lambda: sent.send("g2", **at_work))
-        assert [(row["kind"], row["value"]) for row in inputs] == [("policy-takeup", load("enterprise").version)]
-        assert await until(consumer, lambda record: zone_of("g2")(record) == "work", lambda: sent.send("g2", **at_work))
+        assert [(row["kind"], row["value"]) for row in inputs] == [
+            ("policy-takeup", load("enterprise").version)
+        ]
+        assert await until(
+            consumer, lambda record: zone_of("g2")(record) == "work", lambda: sent.send("g2", **at_work)
+        )
         decided = await until(consumer, rows("decisions"), lambda: sent.send("g2", **at_work))
         assert {row["policy_version"] for row in decided} == {load("enterprise").version}
 
 
 async def test_a_worker_that_starts_with_the_first_policy_goes_on_under_the_one_in_force(worker: str) -> None:
     command = [sys.executable, "-m", "streams.cli", "worker", "--broker", worker, "--policy", "household"]
-    child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    child = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
     assert child.stdout is not None
     said = ""
     try:

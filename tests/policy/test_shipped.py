@@ -33,11 +33,15 @@ def test_a_policy_does_what_its_examples_say(name: str) -> None:
 def test_an_example_that_comes_out_otherwise_is_named_by_its_line(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.toml"
     before, test, after = (POLICIES / f"{name}.toml").read_text(encoding="utf-8").partition("[[tests]]")
-    path.write_text(before + test + after.replace('zone = "', 'zone = "device" # it was "', 1), encoding="utf-8")
+    path.write_text(
+        before + test + after.replace('zone = "', 'zone = "device" # it was "', 1), encoding="utf-8"
+    )
     result = CliRunner().invoke(sightline, ["policy", "test", str(path)])
     assert result.exit_code == 1
     assert "verdicts come out otherwise" in result.stdout
-    line = next(n for n, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if text == "[[tests]]")
+    line = next(
+        n for n, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if text == "[[tests]]"
+    )
     assert str(line) in result.stdout
 
 
@@ -48,11 +52,31 @@ def test_a_bundle_is_the_policy_wherever_it_lies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", ["clinic", "enterprise"])
-def test_every_event_of_the_commute_is_in_the_zone_that_the_scenario_says(policy: str, tmp_path: Path) -> None:
+def test_every_event_of_the_commute_is_in_the_zone_that_the_scenario_says(
+    policy: str, tmp_path: Path
+) -> None:
     journal, store = str(tmp_path / "journal"), str(tmp_path / "store")
     for command, arguments in (
-            (device_sim, ["run", "--scenario", "commute", "--devices", "1", "--to", "file", "--journal", journal, "--policy", policy,
-                          "--start-ns", START_NS]), (sightline, ["replay", journal, "--store", store, "--policy", policy])):
+        (
+            device_sim,
+            [
+                "run",
+                "--scenario",
+                "commute",
+                "--devices",
+                "1",
+                "--to",
+                "file",
+                "--journal",
+                journal,
+                "--policy",
+                policy,
+                "--start-ns",
+                START_NS,
+            ],
+        ),
+        (sightline, ["replay", journal, "--store", store, "--policy", policy]),
+    ):
         assert CliRunner().invoke(command, arguments).exit_code == 0
     judged(journal, store, "351,893")
 

@@ -20,34 +20,52 @@ LISTED = st.lists(st.sampled_from(WORDS), unique=True).map(tuple)
 
 @st.composite
 def vocabularies(draw: st.DrawFn) -> Vocabulary:
-    names = sorted(draw(st.sets(st.sampled_from(sorted(CLASSES)), min_size=1)), key=lambda name: CLASSES[name])
-    return Vocabulary(**{name: draw(LISTED) for name in LISTS}, retention_days={name: CLASSES[name] for name in names}, local={})
+    names = sorted(
+        draw(st.sets(st.sampled_from(sorted(CLASSES)), min_size=1)), key=lambda name: CLASSES[name]
+    )
+    return Vocabulary(
+        **{name: draw(LISTED) for name in LISTS},
+        retention_days={name: CLASSES[name] for name in names},
+        local={},
+    )
 
 
 @given(vocabularies(), vocabularies(), st.data())
-def test_a_label_in_other_words_never_permits_more(before: Vocabulary, after: Vocabulary, data: st.DataObject) -> None:
-    said: dict[str, set[str]] = {name: data.draw(st.sets(st.sampled_from(getattr(before, name) or WORDS))) for name in LISTS}
+def test_a_label_in_other_words_never_permits_more(
+    before: Vocabulary, after: Vocabulary, data: st.DataObject
+) -> None:
+    said: dict[str, set[str]] = {
+        name: data.draw(st.sets(st.sampled_from(getattr(before, name) or WORDS))) for name in LISTS
+    }
     said = {name: words & set(getattr(before, name)) for name, words in said.items()}
     position = data.draw(st.integers(0, len(before.retention_days) - 1))
     nature = data.draw(st.integers(0, 3))
-    label = lattice.pack(**{name: before.mask(name, words) for name, words in said.items()}, retention=position, nature=nature)
+    label = lattice.pack(
+        **{name: before.mask(name, words) for name, words in said.items()}, retention=position, nature=nature
+    )
     told = translate(label, before, after)
     burdens = ("categories", "subjects", "obligations")
     days = list(before.retention_days.values())[position]
-    if any(not said[name] <= set(getattr(after, name)) for name in burdens) or days < min(after.retention_days.values()):
+    if any(not said[name] <= set(getattr(after, name)) for name in burdens) or days < min(
+        after.retention_days.values()
+    ):
         assert told == b"", "what cannot be said in the other words is said in none"
         return
     says = after.says(told)
     assert all(set(says[name]) == said[name] for name in burdens)
     assert all(set(says[name]) == said[name] & set(getattr(after, name)) for name in ("purposes", "regions"))
-    assert after.retention_days[after.retention(told)] == max(one for one in after.retention_days.values() if one <= days)
+    assert after.retention_days[after.retention(told)] == max(
+        one for one in after.retention_days.values() if one <= days
+    )
     assert int(lattice.unpack((told,))[0]["nature"]) == nature
 
 
 @st.composite
 def attributes(draw: st.DrawFn) -> Attributes:
     values: dict[str, Any] = {name: draw(st.sampled_from(list(domain))) for name, domain in DOMAINS.items()}
-    return Attributes(**values | {"stream": draw(st.from_regex(STREAM_PATTERN, fullmatch=True)).partition("~")[0]})
+    return Attributes(
+        **values | {"stream": draw(st.from_regex(STREAM_PATTERN, fullmatch=True)).partition("~")[0]}
+    )
 
 
 @given(attributes())
@@ -69,7 +87,9 @@ def meant(one: Attributes) -> str:
         return "bystander-present"
     if one.kind in {"voice_query", "feedback"}:
         return "voice-assistant"
-    return {"home": "home-private", "street": "public", "cafe": "public", "work": "public"}.get(one.place, "unconfigured")
+    return {"home": "home-private", "street": "public", "cafe": "public", "work": "public"}.get(
+        one.place, "unconfigured"
+    )
 
 
 @given(attributes())

@@ -22,16 +22,26 @@ from tests import build
 
 def test_distance_against_the_known_length_of_a_degree() -> None:
     assert place.distance_m((45.0, 13.0), (46.0, 13.0)) == pytest.approx(111_195, rel=1e-3)
-    assert place.distance_m((60.0, 13.0), (60.0, 14.0)) == pytest.approx(111_195 * math.cos(math.radians(60)), rel=1e-3)
+    assert place.distance_m((60.0, 13.0), (60.0, 14.0)) == pytest.approx(
+        111_195 * math.cos(math.radians(60)), rel=1e-3
+    )
     assert place.distance_m((45.0, 13.0), (45.0, 13.0)) == 0
 
 
 def recorded_places() -> list[int]:
     columns = samples("gps-visnjan").columns
     fixes = list(zip(columns["latitude_deg"].tolist(), columns["longitude_deg"].tolist(), strict=True))
-    batches = [build.batch("location", None, i, 1, t0_ns=build.T0_NS + i * 10**9,
-                           columns={"latitude_deg": [lat], "longitude_deg": [lon], "altitude_m": [0.0]})
-               for i, (lat, lon) in enumerate(fixes)]
+    batches = [
+        build.batch(
+            "location",
+            None,
+            i,
+            1,
+            t0_ns=build.T0_NS + i * 10**9,
+            columns={"latitude_deg": [lat], "longitude_deg": [lon], "altitude_m": [0.0]},
+        )
+        for i, (lat, lon) in enumerate(fixes)
+    ]
     batches.append(build.ended(0, build.T0_NS + 10**12))
     records, state = build.process(build.core(), [build.fetch(batches)])
     assert sum(record.topic == DERIVED for record in records) == math.ceil(len(fixes) / place.WINDOW_FIXES)
@@ -51,10 +61,15 @@ CHOSEN_WITH = ("classyglass-user17", "classyglass-user22")
 def test_activity_agrees_with_the_recordings_labels() -> None:
     found: Counter[tuple[bool, str, bool]] = Counter()
     for name, one in about().items():
-        for label in one.pieces.keys() & {"still", "walking", "stairs", "running"} if one.kind == "imu" else ():
+        for label in (
+            one.pieces.keys() & {"still", "walking", "stairs", "running"} if one.kind == "imu" else ()
+        ):
             first, count = one.pieces[label]
             for start in range(first, first + count - 99, 100):
-                x, y, z = (samples(name).columns[f"accel_{axis}_mps2"][start:start + 100].tolist() for axis in "xyz")
+                x, y, z = (
+                    samples(name).columns[f"accel_{axis}_mps2"][start : start + 100].tolist()
+                    for axis in "xyz"
+                )
                 norms = [math.sqrt(a * a + b * b + c * c) for a, b, c in zip(x, y, z, strict=True)]
                 found[name in CHOSEN_WITH, label, classify(pstdev(norms)) == label] += 1
     for label in ("still", "walking", "stairs", "running"):
@@ -62,11 +77,24 @@ def test_activity_agrees_with_the_recordings_labels() -> None:
         assert found[False, label, True] > found[False, label, False], label
 
 
-@given(st.lists(st.lists(st.floats(0, 200).map(lambda value: round(value, 6)), min_size=1, max_size=120), min_size=1, max_size=8),
-       st.integers(1, 7))
+@given(
+    st.lists(
+        st.lists(st.floats(0, 200).map(lambda value: round(value, 6)), min_size=1, max_size=120),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(1, 7),
+)
 def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[float]], at: int) -> None:
-    windows = [ClosedWindow("g1", "imu-right", OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", tuple(one)), i)
-               for i, one in enumerate(norms)]
+    windows = [
+        ClosedWindow(
+            "g1",
+            "imu-right",
+            OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", tuple(one)),
+            i,
+        )
+        for i, one in enumerate(norms)
+    ]
     together, _ = activity.values(windows, {})
     apart = [*activity.values(windows[:at], {})[0], *activity.values(windows[at:], {})[0]]
     assert together == apart
@@ -81,8 +109,13 @@ def recent(kind: str, number: int, position: int, t_ns: int) -> Recent:
 
 def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> None:
     asked = replace(build.query(0, "hello", 1000), position=50)
-    recents = [recent("activity", 1, 10, 700), recent("place", 5, 20, 400), recent("activity", 2, 30, 900), recent("activity", 3, 40, 1001),
-               recent("activity", 4, 60, 950)]
+    recents = [
+        recent("activity", 1, 10, 700),
+        recent("place", 5, 20, 400),
+        recent("activity", 2, 30, 900),
+        recent("activity", 3, 40, 1001),
+        recent("activity", 4, 60, 950),
+    ]
     found = situation.cited(asked, 0, recents)
     assert {kind: one.number for kind, one in found.items()} == {"activity": 2, "place": 5}
 

@@ -33,14 +33,33 @@ def lives(draw: st.DrawFn) -> list[Batch]:
         source = draw(st.sampled_from(["g1", "g2"]))
         t = build.T0_NS + tick * 200_000_000
         common: dict[str, Any] = {"source": source, "session": f"s{session[source]}", "place": place}
-        what = draw(st.sampled_from(["imu"] * 6 + ["location"] * 3 + ["query", "feedback", "place", "hole", "end", "late end"]))
+        what = draw(
+            st.sampled_from(
+                ["imu"] * 6 + ["location"] * 3 + ["query", "feedback", "place", "hole", "end", "late end"]
+            )
+        )
         if what == "imu":
             count = draw(st.sampled_from([10, 20, 30]))
-            batches.append(replace(build.imu(draw(st.sampled_from([0.1, 1.2, 2.5])), numbers[source, "imu"], count, **common), t0_ns=t))
+            batches.append(
+                replace(
+                    build.imu(
+                        draw(st.sampled_from([0.1, 1.2, 2.5])), numbers[source, "imu"], count, **common
+                    ),
+                    t0_ns=t,
+                )
+            )
             numbers[source, "imu"] += count
         elif what == "location":
-            columns = {"latitude_deg": [45.0 + draw(st.integers(0, 4)) / 100], "longitude_deg": [13.0], "altitude_m": [1.0]}
-            batches.append(build.batch("location", None, numbers[source, "location"], 1, columns=columns, t0_ns=t, **common))
+            columns = {
+                "latitude_deg": [45.0 + draw(st.integers(0, 4)) / 100],
+                "longitude_deg": [13.0],
+                "altitude_m": [1.0],
+            }
+            batches.append(
+                build.batch(
+                    "location", None, numbers[source, "location"], 1, columns=columns, t0_ns=t, **common
+                )
+            )
             numbers[source, "location"] += 1
         elif what == "query":
             batches.append(build.query(numbers[source, "query"], "wake me at seven", t, **common))
@@ -66,8 +85,11 @@ def lives(draw: st.DrawFn) -> list[Batch]:
 
 
 def derived(records: list[Outgoing]) -> set[tuple[Any, ...]]:
-    return {(record.topic, record.value, record.partition, tuple(record.headers))
-            for record in records if record.topic in (DERIVED, ANSWERS, EXAMPLES)}
+    return {
+        (record.topic, record.value, record.partition, tuple(record.headers))
+        for record in records
+        if record.topic in (DERIVED, ANSWERS, EXAMPLES)
+    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -79,7 +101,8 @@ def test_results_do_not_depend_on_how_fetches_were_cut(batches: list[Batch], siz
     pieces, end_of_pieces = build.process(CORE, build.cut(batches, sizes))
     assert derived(pieces) == derived(whole)
     assert {name: state.dump() for name, state in end_of_pieces.devices.items()} == {
-        name: state.dump() for name, state in end.devices.items()}
+        name: state.dump() for name, state in end.devices.items()
+    }
 
 
 @settings(max_examples=40, deadline=None)
@@ -89,10 +112,10 @@ def test_a_checkpoint_and_a_silent_run_restore_the_state(batches: list[Batch], a
         return
     fetches = build.cut(batches, [3])
     at = min(at, len(fetches) - 1)
-    _, before = build.process(CORE, fetches[:at + 1])
+    _, before = build.process(CORE, fetches[: at + 1])
     _, undisturbed = build.process(CORE, fetches)
     restored = CORE.restore(0, CORE.save(None, before))
-    for fetch in fetches[at + 1:]:
+    for fetch in fetches[at + 1 :]:
         restored = build.run(CORE.process(restored, fetch, silent=True, poisoned={})).state
     assert restored == undisturbed
 
@@ -104,7 +127,11 @@ def test_every_sample_is_in_one_window_at_most_and_windows_keep_to_one_zone(batc
         return
     records, _ = build.process(CORE, [build.fetch(batches)])
     tables = {"events": [], "edges": [], **build.lineage(records)}
-    zone = {(e["source"], e["stream"], e["first"] + i * e["step"]): e["zone"] for e in tables["events"] for i in range(e["count"])}
+    zone = {
+        (e["source"], e["stream"], e["first"] + i * e["step"]): e["zone"]
+        for e in tables["events"]
+        for i in range(e["count"])
+    }
     seen = set()
     for edge in tables["edges"]:
         if edge["operator"] not in ("activity", "place"):
@@ -112,7 +139,11 @@ def test_every_sample_is_in_one_window_at_most_and_windows_keep_to_one_zone(batc
         for i in range(edge["child_count"]):
             child = (edge["child_source"], edge["child_stream"], edge["child_first"] + i * edge["child_step"])
             for k in range(edge["parent_width"]):
-                parent = (edge["parent_source"], edge["parent_stream"], edge["parent_first"] + i * edge["parent_step"] + k)
+                parent = (
+                    edge["parent_source"],
+                    edge["parent_stream"],
+                    edge["parent_first"] + i * edge["parent_step"] + k,
+                )
                 assert parent not in seen
                 seen.add(parent)
                 assert zone[child] == zone[parent]
@@ -121,16 +152,23 @@ def test_every_sample_is_in_one_window_at_most_and_windows_keep_to_one_zone(batc
 def test_the_end_of_a_session_closes_its_windows() -> None:
     batches = [build.imu(1.2, 0, 20), build.ended(0, build.T0_NS + 10**9)]
     records, state = build.process(CORE, [build.fetch(batches)])
-    assert [dict(record.headers)["ce_id"] for record in records if record.topic == DERIVED] == [b"g1/activity/0"]
+    assert [dict(record.headers)["ce_id"] for record in records if record.topic == DERIVED] == [
+        b"g1/activity/0"
+    ]
     assert state.devices["g1"].windows == {}
 
 
 def test_a_second_imu_has_a_stream_of_its_own() -> None:
-    batches = [replace(build.imu(1.2, 0, 20), stream=stream) for stream in ("imu-right", "imu-left", "imu-right~2")]
+    batches = [
+        replace(build.imu(1.2, 0, 20), stream=stream) for stream in ("imu-right", "imu-left", "imu-right~2")
+    ]
     batches.append(build.ended(0, build.T0_NS + 10**9))
     records, _ = build.process(CORE, [build.fetch(batches)])
     assert sorted(dict(record.headers)["ce_id"] for record in records if record.topic == DERIVED) == [
-        b"g1/activity-imu-left/0", b"g1/activity/0", b"g1/activity~2/0"]
+        b"g1/activity-imu-left/0",
+        b"g1/activity/0",
+        b"g1/activity~2/0",
+    ]
 
 
 def test_state_is_bounded() -> None:
@@ -144,13 +182,24 @@ def test_state_is_bounded() -> None:
 
 
 def test_partition_is_kept() -> None:
-    records, _ = build.process(CORE, [Fetch(CAPTURED, 3, build.fetch([build.imu(1.2, i * 20, 20) for i in range(5)]).records)])
+    records, _ = build.process(
+        CORE, [Fetch(CAPTURED, 3, build.fetch([build.imu(1.2, i * 20, 20) for i in range(5)]).records)]
+    )
     assert {record.partition for record in records} == {3}
 
 
 def test_an_end_that_comes_late_closes_no_window_of_the_next_session_however_fetches_were_cut() -> None:
-    old, new = build.imu(0.1, 0, 20, session="s1"), [build.imu(0.1, first, 20, session="s2") for first in (20, 40)]
-    sent = [old, new[0], build.ended(0, build.T0_NS, session="s1"), new[1], build.ended(1, build.T0_NS, session="s2")]
+    old, new = (
+        build.imu(0.1, 0, 20, session="s1"),
+        [build.imu(0.1, first, 20, session="s2") for first in (20, 40)],
+    )
+    sent = [
+        old,
+        new[0],
+        build.ended(0, build.T0_NS, session="s1"),
+        new[1],
+        build.ended(1, build.T0_NS, session="s2"),
+    ]
     together, _ = build.process(build.core(), build.cut(sent, [5]))
     for sizes in ([1], [2, 1, 2], [3, 2], [2, 3]):
         apart, _ = build.process(build.core(), build.cut(sent, sizes))

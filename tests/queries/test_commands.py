@@ -15,12 +15,19 @@ from tests.snapshots.build import POLICY, edge, event, store, stream, tagged
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return store(tmp_path_factory.mktemp("commands") / "s", {
-        "streams": [stream("g1", "imu"), stream("g1", "activity", "activity", captured=False)],
-        "policies": [POLICY],
-        "events": [event("g1", "imu", 0, 100, **tagged()), event("g1", "imu", 120, 20, **tagged()),
-                   event("g1", "activity", 0, **tagged() | {"kind": "activity"})],
-        "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100)]})
+    return store(
+        tmp_path_factory.mktemp("commands") / "s",
+        {
+            "streams": [stream("g1", "imu"), stream("g1", "activity", "activity", captured=False)],
+            "policies": [POLICY],
+            "events": [
+                event("g1", "imu", 0, 100, **tagged()),
+                event("g1", "imu", 120, 20, **tagged()),
+                event("g1", "activity", 0, **tagged() | {"kind": "activity"}),
+            ],
+            "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100)],
+        },
+    )
 
 
 def run(*arguments: object) -> Result:
@@ -29,16 +36,29 @@ def run(*arguments: object) -> Result:
 
 def test_sql_answers_in_three_forms(path: Path) -> None:
     statement = 'SELECT stream, sum("count") AS events FROM events GROUP BY ALL ORDER BY ALL'
-    assert run("sql", statement, "--store", path).output == "stream    events\nactivity       1\nimu          120\n"
-    assert run("sql", statement, "--store", path, "--format", "csv").output == "stream,events\nactivity,1\nimu,120\n"
+    assert (
+        run("sql", statement, "--store", path).output
+        == "stream    events\nactivity       1\nimu          120\n"
+    )
+    assert (
+        run("sql", statement, "--store", path, "--format", "csv").output
+        == "stream,events\nactivity,1\nimu,120\n"
+    )
     assert orjson.loads(run("sql", statement, "--store", path, "--json").output) == {
-        "epoch": 1, "columns": ["stream", "events"], "rows": [["activity", 1], ["imu", 120]], "more": 0, "role": "analyst",
-        "hidden": {}}
+        "epoch": 1,
+        "columns": ["stream", "events"],
+        "rows": [["activity", 1], ["imu", 120]],
+        "more": 0,
+        "role": "analyst",
+        "hidden": {},
+    }
 
 
 def test_every_view_can_be_shown_in_json(path: Path) -> None:
     for view in ("epochs", "segments", "events", "edge_records"):
-        assert orjson.loads(run("sql", f"FROM {view}", "--store", path, "--role", "privacy-officer", "--json").output)["rows"]
+        assert orjson.loads(
+            run("sql", f"FROM {view}", "--store", path, "--role", "privacy-officer", "--json").output
+        )["rows"]
 
 
 def test_ask_answers_people_and_programs(path: Path) -> None:
@@ -47,15 +67,25 @@ def test_ask_answers_people_and_programs(path: Path) -> None:
     assert "g1/imu/0" in said.output
     assert "\x1b" not in said.output
     assert orjson.loads(run("ask", "missing", "--store", path, "--json").output)["missing"] == [
-        {"source": "g1", "stream": "imu", "first": 100, "count": 20}]
+        {"source": "g1", "stream": "imu", "first": 100, "count": 20}
+    ]
     for question in ("why", "loop"):
         assert run("ask", question, "g1/imu/3", "--store", path).exit_code == 0
 
 
-@pytest.mark.parametrize(("arguments", "code"), [
-    (("sql", "COPY (SELECT 1) TO 'x'"), 2), (("sql", "SELECT nonsense"), 2), (("ask", "why", "g1/imu/999"), 2), (("ask", "why", "?"), 2),
-    (("ask", "why"), 2)])
-def test_a_wrong_argument_is_exit_2_and_one_sentence(path: Path, arguments: tuple[str, ...], code: int) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("sql", "COPY (SELECT 1) TO 'x'"), 2),
+        (("sql", "SELECT nonsense"), 2),
+        (("ask", "why", "g1/imu/999"), 2),
+        (("ask", "why", "?"), 2),
+        (("ask", "why"), 2),
+    ],
+)
+def test_a_wrong_argument_is_exit_2_and_one_sentence(
+    path: Path, arguments: tuple[str, ...], code: int
+) -> None:
     result = run(*arguments, "--store", path)
     assert result.exit_code == code
     assert "Traceback" not in result.output

@@ -29,9 +29,14 @@ PROMPT = "sightline>"
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return store(tmp_path_factory.mktemp("prompt") / "s", {
-        "policies": [POLICY], "events": [event("g1", "imu", 0, 100, **tagged()), event("g1", "activity", 0, **tagged())],
-        "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100)]})
+    return store(
+        tmp_path_factory.mktemp("prompt") / "s",
+        {
+            "policies": [POLICY],
+            "events": [event("g1", "imu", 0, 100, **tagged()), event("g1", "activity", 0, **tagged())],
+            "edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100)],
+        },
+    )
 
 
 class Terminal:
@@ -59,8 +64,14 @@ class Terminal:
 def terminal(path: Path, home: Path) -> Iterator[Terminal]:
     outer, inner = pty.openpty()
     environment = {**os.environ, "XDG_CACHE_HOME": str(home), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "streams.cli", "sql", "--store", str(path)], stdin=inner, stdout=inner, stderr=inner,
-                               env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", "sql", "--store", str(path)],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        env=environment,
+        start_new_session=True,
+    )
     os.close(inner)
     try:
         seat = Terminal(process, outer)
@@ -119,12 +130,24 @@ def test_quit_leaves(path: Path, tmp_path: Path) -> None:
         assert seat.process.wait(WAIT_S) == 0
 
 
-@pytest.mark.parametrize(("typed", "offered"), [
-    (".m", [".mode"]), (".mode ", ["table", "csv", "json", "markdown"]), (".mode c", ["csv"]),
-    ("SELECT ep", ["epoch", "epoch_rows", "epochs"]), ("FROM EDGE_", ["edge_records"]),
-    ("FROM x WHERE x.parent_w", ["parent_width"]), ("SELECT ", []), (".help ", [])])
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (".m", [".mode"]),
+        (".mode ", ["table", "csv", "json", "markdown"]),
+        (".mode c", ["csv"]),
+        ("SELECT ep", ["epoch", "epoch_rows", "epochs"]),
+        ("FROM EDGE_", ["edge_records"]),
+        ("FROM x WHERE x.parent_w", ["parent_width"]),
+        ("SELECT ", []),
+        (".help ", []),
+    ],
+)
 def test_tab_offers_what_can_stand_there(path: Path, typed: str, offered: list[str]) -> None:
-    assert [one.text for one in Names(names(path, Role("analyst"))).get_completions(Document(typed), CompleteEvent())] == offered
+    assert [
+        one.text
+        for one in Names(names(path, Role("analyst"))).get_completions(Document(typed), CompleteEvent())
+    ] == offered
 
 
 def said(path: Path, text: str, *arguments: str) -> Result:
@@ -134,13 +157,23 @@ def said(path: Path, text: str, *arguments: str) -> Result:
 def test_statements_come_from_stdin(path: Path) -> None:
     text = "-- a comment; with a semicolon\nSELECT ';' AS \"a;b\";\n.mode csv\n\nSELECT 1 AS x,\n  2 AS y; SELECT 'a|b' AS z"
     assert said(path, text).output == "a;b\n;\nx,y\n1,2\nz\na|b\n"
-    assert said(path, "SELECT 'a|b' AS z, 5 AS n;", "--format", "markdown").output == "| z | n |\n| --- | ---: |\n| a\\|b | 5 |\n"
+    assert (
+        said(path, "SELECT 'a|b' AS z, 5 AS n;", "--format", "markdown").output
+        == "| z | n |\n| --- | ---: |\n| a\\|b | 5 |\n"
+    )
     assert said(path, "SELECT 1 AS x;\n.quit\nSELECT 2 AS y;").output == "x\n1\n"
 
 
-@pytest.mark.parametrize(("text", "sentence"), [
-    ("", "no statement"), ("-- nothing\n", "no statement"), ("SELECT 1; DELETE FROM store; SELECT 2;", "found DELETE"),
-    (".mode xml\n", "expected .mode table|csv|json|markdown"), (".tables", "expected .mode")])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "no statement"),
+        ("-- nothing\n", "no statement"),
+        ("SELECT 1; DELETE FROM store; SELECT 2;", "found DELETE"),
+        (".mode xml\n", "expected .mode table|csv|json|markdown"),
+        (".tables", "expected .mode"),
+    ],
+)
 def test_the_first_error_on_stdin_ends_it_with_exit_2(path: Path, text: str, sentence: str) -> None:
     result = said(path, text)
     assert result.exit_code == 2
@@ -148,10 +181,21 @@ def test_the_first_error_on_stdin_ends_it_with_exit_2(path: Path, text: str, sen
     assert "2\n2\n" not in result.output
 
 
-@pytest.mark.parametrize(("text", "statements", "rest"), [
-    ("a; b", ["a;"], " b"), ("';'", [], "';'"), ("$$;$$;", ["$$;$$;"], ""), ("$x$;$$;$x$;", ["$x$;$$;$x$;"], ""),
-    ("/* ; */ a;", ["/* ; */ a;"], ""),
-    ("'it''s;';", ["'it''s;';"], ""), ("'open;", [], "'open;"), (";;", [], ""), ("-- a;", [], ""), ("/* open;", [], "/* open;")])
+@pytest.mark.parametrize(
+    ("text", "statements", "rest"),
+    [
+        ("a; b", ["a;"], " b"),
+        ("';'", [], "';'"),
+        ("$$;$$;", ["$$;$$;"], ""),
+        ("$x$;$$;$x$;", ["$x$;$$;$x$;"], ""),
+        ("/* ; */ a;", ["/* ; */ a;"], ""),
+        ("'it''s;';", ["'it''s;';"], ""),
+        ("'open;", [], "'open;"),
+        (";;", [], ""),
+        ("-- a;", [], ""),
+        ("/* open;", [], "/* open;"),
+    ],
+)
 def test_a_semicolon_inside_a_text_ends_nothing(text: str, statements: list[str], rest: str) -> None:
     assert split(text) == (statements, rest)
     assert finished(text) is not bool(rest)

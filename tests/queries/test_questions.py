@@ -32,14 +32,28 @@ def graphs(draw: st.DrawFn) -> list[tuple[str, str, EdgeRun]]:
         low = draw(st.integers(0, len(LEVELS) - 2))
         high = draw(st.integers(low + 1, len(LEVELS) - 1))
         child = Run(draw(st.integers(0, 20)), draw(st.integers(1, 5)), draw(st.integers(1, 6)))
-        graph.append((LEVELS[high], LEVELS[low], EdgeRun(child, draw(st.integers(0, 20)), draw(st.integers(0, 6)),
-                                                         draw(st.integers(1, 5)))))
+        graph.append(
+            (
+                LEVELS[high],
+                LEVELS[low],
+                EdgeRun(child, draw(st.integers(0, 20)), draw(st.integers(0, 6)), draw(st.integers(1, 5))),
+            )
+        )
     return graph
 
 
 def edge_rows(graph: list[tuple[str, str, EdgeRun]]) -> list[Row]:
-    return [edge(("g1", child, run.child.first), ("g1", parent, run.parent_first), child_step=run.child.step, child_count=run.child.count,
-                 parent_step=run.parent_step, parent_width=run.width) for child, parent, run in graph]
+    return [
+        edge(
+            ("g1", child, run.child.first),
+            ("g1", parent, run.parent_first),
+            child_step=run.child.step,
+            child_count=run.child.count,
+            parent_step=run.parent_step,
+            parent_width=run.width,
+        )
+        for child, parent, run in graph
+    ]
 
 
 def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> set[Node]:
@@ -59,18 +73,31 @@ def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> 
 
 @settings(max_examples=3, deadline=None, phases=WITHOUT_SHRINKING)
 @given(st.lists(graphs(), min_size=8, max_size=8), st.data())
-def test_walks_find_what_a_plain_walk_finds(several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject) -> None:
+def test_walks_find_what_a_plain_walk_finds(
+    several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject
+) -> None:
     # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose files from.
-    rows = [line | {"child_source": f"g{i}", "parent_source": f"g{i}"} for i, graph in enumerate(several) for line in edge_rows(graph)]
+    rows = [
+        line | {"child_source": f"g{i}", "parent_source": f"g{i}"}
+        for i, graph in enumerate(several)
+        for line in edge_rows(graph)
+    ]
     with tempfile.TemporaryDirectory() as name:
         store(Path(name) / "s", *({"edges": rows[i::3]} for i in range(3)))
         with Store.open(Path(name) / "s") as opened:
             for i, graph in enumerate(several):
                 child, parent, run = data.draw(st.sampled_from(graph))
-                starts: dict[Direction, Node] = {"parents": (child, run.child.last), "children": (parent, run.parent_first)}
+                starts: dict[Direction, Node] = {
+                    "parents": (child, run.child.last),
+                    "children": (parent, run.parent_first),
+                }
                 for direction, start in starts.items():
-                    found = {(step.stream[1], number) for step in walk(opened, direction, (f"g{i}", start[0]), start[1], lambda _: False)
-                             for low, high in step.numbers for number in range(low, high + 1)}
+                    found = {
+                        (step.stream[1], number)
+                        for step in walk(opened, direction, (f"g{i}", start[0]), start[1], lambda _: False)
+                        for low, high in step.numbers
+                        for number in range(low, high + 1)
+                    }
                     assert found == closure(graph, start, up=direction == "parents")
 
 
@@ -85,15 +112,30 @@ def test_missing_is_what_is_neither_stored_nor_rejected(streams: Any) -> None:
         rows["streams"].append(stream(f"g{i}", "imu"))
         rows["events"] += [event(f"g{i}", "imu", first, count) for first, count in stored]
         rows["rejected"] += [
-            row("rejected", source=f"g{i}", stream="imu", first=first, count=count, rule=rule, stage="zones", topic="glasses.captured")
-            for runs, rule in ((rejected, "unconfigured"), (repeats, "repeat")) for first, count in runs]
+            row(
+                "rejected",
+                source=f"g{i}",
+                stream="imu",
+                first=first,
+                count=count,
+                rule=rule,
+                stage="zones",
+                topic="glasses.captured",
+            )
+            for runs, rule in ((rejected, "unconfigured"), (repeats, "repeat"))
+            for first, count in runs
+        ]
     with tempfile.TemporaryDirectory() as name, Store.open(store(Path(name) / "s", rows)) as opened:
         answer = questions.missing(opened)
     expected = set()
     for i, (stored, rejected, _) in enumerate(streams):
         there = {number for first, count in (*stored, *rejected) for number in range(first, first + count)}
         expected |= {(f"g{i}", number) for number in set(range(max(there) + 1)) - there}
-    found = {(run["source"], number) for run in answer["missing"] for number in range(run["first"], run["first"] + run["count"])}
+    found = {
+        (run["source"], number)
+        for run in answer["missing"]
+        for number in range(run["first"], run["first"] + run["count"])
+    }
     assert found == expected
     assert answer["missing_events"] == len(expected)
 
@@ -101,34 +143,112 @@ def test_missing_is_what_is_neither_stored_nor_rejected(streams: Any) -> None:
 @pytest.fixture(scope="module")
 def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two queries answered by versions 1 and 2; feedback on the first became the example that version 2 learned from."""
+
     def single(child: tuple[str, str, int], *parents: tuple[str, str, int], **columns: Any) -> list[Row]:
         return [edge(child, parent, **columns) for parent in parents]
 
     model = ("training", "intent-model")
-    return store(tmp_path_factory.mktemp("loop") / "s", {
-        "streams": [stream("g1", "imu"), stream("g1", "voice", "voice_query"), stream("g1", "feedback", "feedback"),
-                    *(stream("g1", kind, kind, captured=False) for kind in ("activity", "situation", "answer", "example")),
-                    stream(*model, "model", captured=False), stream("training", "seed", "example", captured=False)],
-        "models": [row("models", source=model[0], stream=model[1], version=version, examples=10 * version, accuracy=0.8)
-                   for version in (1, 2)],
-        "events": [event("g1", "imu", 0, 100, zone="home-private"), event("g1", "voice", 0, 2, kind="voice_query", zone="voice-assistant"),
-                   event("g1", "activity", 0, 1, kind="activity", zone="home-private"), event("g1", "feedback", 0, kind="feedback"),
-                   event("g1", "situation", 0, 2, kind="situation"), event("g1", "answer", 0, 2, kind="answer", rule="highest parent"),
-                   event("g1", "example", 0, kind="example"), event(*model, 1, 2, kind="model"),
-                   event("training", "seed", 0, 10, kind="example")],
-        "decisions": [row("decisions", source="g1", stream="answer", first=0, count=2, sink="glasses.answers", verdict="allow",
-                          rule="answers")],
-        "rejected": [row("rejected", source="g1", stream="imu", first=100, count=20, rule="none", reason="policy: none",
-                         zone="unconfigured",
-                         stage="zones")]},
-        {"edges": [edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100),
-                   edge(("g1", "situation", 0), ("g1", "activity", 0), child_count=2, parent_step=0, operator="situation"),
-                   edge(("g1", "answer", 0), ("g1", "situation", 0), child_count=2, operator="assistant"),
-                   edge(("g1", "answer", 0), ("g1", "voice", 0), child_count=2, operator="assistant"),
-                   edge(("g1", "answer", 0), (*model, 1), child_count=2, parent_step=1, operator="assistant", directness="indirect"),
-                   *single(("g1", "example", 0), ("g1", "feedback", 0), ("g1", "answer", 0), ("g1", "voice", 0), operator="example"),
-                   edge((*model, 1), ("training", "seed", 0), child_count=2, parent_step=0, parent_width=10, operator="training"),
-                   edge((*model, 2), ("g1", "example", 0), operator="training", declassifier="model-training")]})
+    return store(
+        tmp_path_factory.mktemp("loop") / "s",
+        {
+            "streams": [
+                stream("g1", "imu"),
+                stream("g1", "voice", "voice_query"),
+                stream("g1", "feedback", "feedback"),
+                *(
+                    stream("g1", kind, kind, captured=False)
+                    for kind in ("activity", "situation", "answer", "example")
+                ),
+                stream(*model, "model", captured=False),
+                stream("training", "seed", "example", captured=False),
+            ],
+            "models": [
+                row(
+                    "models",
+                    source=model[0],
+                    stream=model[1],
+                    version=version,
+                    examples=10 * version,
+                    accuracy=0.8,
+                )
+                for version in (1, 2)
+            ],
+            "events": [
+                event("g1", "imu", 0, 100, zone="home-private"),
+                event("g1", "voice", 0, 2, kind="voice_query", zone="voice-assistant"),
+                event("g1", "activity", 0, 1, kind="activity", zone="home-private"),
+                event("g1", "feedback", 0, kind="feedback"),
+                event("g1", "situation", 0, 2, kind="situation"),
+                event("g1", "answer", 0, 2, kind="answer", rule="highest parent"),
+                event("g1", "example", 0, kind="example"),
+                event(*model, 1, 2, kind="model"),
+                event("training", "seed", 0, 10, kind="example"),
+            ],
+            "decisions": [
+                row(
+                    "decisions",
+                    source="g1",
+                    stream="answer",
+                    first=0,
+                    count=2,
+                    sink="glasses.answers",
+                    verdict="allow",
+                    rule="answers",
+                )
+            ],
+            "rejected": [
+                row(
+                    "rejected",
+                    source="g1",
+                    stream="imu",
+                    first=100,
+                    count=20,
+                    rule="none",
+                    reason="policy: none",
+                    zone="unconfigured",
+                    stage="zones",
+                )
+            ],
+        },
+        {
+            "edges": [
+                edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100),
+                edge(
+                    ("g1", "situation", 0),
+                    ("g1", "activity", 0),
+                    child_count=2,
+                    parent_step=0,
+                    operator="situation",
+                ),
+                edge(("g1", "answer", 0), ("g1", "situation", 0), child_count=2, operator="assistant"),
+                edge(("g1", "answer", 0), ("g1", "voice", 0), child_count=2, operator="assistant"),
+                edge(
+                    ("g1", "answer", 0),
+                    (*model, 1),
+                    child_count=2,
+                    parent_step=1,
+                    operator="assistant",
+                    directness="indirect",
+                ),
+                *single(
+                    ("g1", "example", 0),
+                    ("g1", "feedback", 0),
+                    ("g1", "answer", 0),
+                    ("g1", "voice", 0),
+                    operator="example",
+                ),
+                edge(
+                    (*model, 1),
+                    ("training", "seed", 0),
+                    child_count=2,
+                    parent_step=0,
+                    parent_width=10,
+                    operator="training",
+                ),
+                edge((*model, 2), ("g1", "example", 0), operator="training", declassifier="model-training"),
+            ]
+        },
+    )
 
 
 def test_ancestors_stop_at_a_model_and_name_its_version(looped: Path) -> None:
@@ -136,12 +256,20 @@ def test_ancestors_stop_at_a_model_and_name_its_version(looped: Path) -> None:
         answer = questions.ancestors(opened, "g1/answer/1")
         through = questions.ancestors(opened, "g1/answer/1", through_models=True)
     assert {(found["id"], found["events"]) for found in answer["ancestors"]} == {
-        ("g1/situation/1", 1), ("g1/voice/1", 1), ("training/intent-model/2", 1), ("g1/activity/0", 1), ("g1/imu/0", 100)}
-    assert [found["zones"] for found in answer["ancestors"] if found["id"] == "g1/imu/0"] == [["home-private"]]
+        ("g1/situation/1", 1),
+        ("g1/voice/1", 1),
+        ("training/intent-model/2", 1),
+        ("g1/activity/0", 1),
+        ("g1/imu/0", 100),
+    }
+    assert [found["zones"] for found in answer["ancestors"] if found["id"] == "g1/imu/0"] == [
+        ["home-private"]
+    ]
     assert [model["id"] for model in answer["models"]] == ["training/intent-model/2"]
     assert answer["hops"] == 3
-    assert {"g1/example/0", "g1/feedback/0", "training/seed/0", "training/intent-model/1"} <= {found["id"]
-                                                                                               for found in through["ancestors"]}
+    assert {"g1/example/0", "g1/feedback/0", "training/seed/0", "training/intent-model/1"} <= {
+        found["id"] for found in through["ancestors"]
+    }
 
 
 def test_why_says_rule_decisions_model_and_situation(looped: Path) -> None:
@@ -149,8 +277,12 @@ def test_why_says_rule_decisions_model_and_situation(looped: Path) -> None:
         answer = questions.why(opened, "g1/answer/1")
         model = questions.why(opened, "training/intent-model/2")
         refused = questions.why(opened, "g1/imu/105")
-    assert (answer["zone"], answer["rule"], answer["situation"], answer["model"]["version"]) == ("public", "highest parent",
-                                                                                                 "g1/situation/1", 2)
+    assert (answer["zone"], answer["rule"], answer["situation"], answer["model"]["version"]) == (
+        "public",
+        "highest parent",
+        "g1/situation/1",
+        2,
+    )
     assert [decision["sink"] for decision in answer["decisions"]] == ["glasses.answers"]
     assert {parent["declassifier"] for parent in model["parents"]} == {"", "model-training"}
     assert [rejection["zone"] for rejection in refused["rejected"]] == ["unconfigured"]
@@ -161,7 +293,9 @@ def test_loop_follows_an_answer_into_the_answers_after_it(looped: Path) -> None:
         answer = questions.loop(opened, "g1/answer/0")
         model = questions.loop(opened, "training/intent-model/1")
     assert (answer["feedback"], answer["examples"]) == (["g1/feedback/0"], ["g1/example/0"])
-    assert [(one["version"], one["answers"], one["learned_from_it"]) for one in answer["generations"]] == [(2, 1, True)]
+    assert [(one["version"], one["answers"], one["learned_from_it"]) for one in answer["generations"]] == [
+        (2, 1, True)
+    ]
     assert [(one["version"], one["answers"]) for one in model["generations"]] == [(1, 1), (2, 1)]
 
 

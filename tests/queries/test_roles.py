@@ -35,32 +35,74 @@ EVENTS = [
     event("g2", "consent-change", 0, **tagged("consent_change", "rights", wearer="w2")),
     event("g2", "device-state", 0, **tagged("device_state", "device", wearer="w2")),
     event("g2", "odd", 0, wearer="w2", zone="public", label="", policy_version="of nobody"),
-    event("training", "intent-model", 1, **tagged("voice_query", "voice-assistant") | {"kind": "model"})]
+    event("training", "intent-model", 1, **tagged("voice_query", "voice-assistant") | {"kind": "model"}),
+]
 EDGES = [
     edge(("g1", "answer", 0), ("g1", "voice-query", 0), operator="answer"),
     edge(("g1", "answer", 0), ("training", "intent-model", 1), operator="answer"),
     edge(("g1", "answer", 1), ("g1", "voice-query", 1), operator="answer"),
-    edge(("g1", "voice-query", 0), ("g1", "imu", 0), parent_width=90), edge(("g1", "voice-query", 1), ("g1", "imu", 60), parent_width=50),
+    edge(("g1", "voice-query", 0), ("g1", "imu", 0), parent_width=90),
+    edge(("g1", "voice-query", 1), ("g1", "imu", 60), parent_width=50),
     edge(("g1", "voice-query", 0), ("g1", "ppg", 0), child_count=2, parent_step=5),
-    edge(("g2", "device-state", 0), ("g2", "imu", 7), parent_width=3), edge(("g1", "answer", 0), ("g9", "unknown", 0))]
+    edge(("g2", "device-state", 0), ("g2", "imu", 7), parent_width=3),
+    edge(("g1", "answer", 0), ("g9", "unknown", 0)),
+]
 REJECTED = [
-    row("rejected", source="g1", stream="imu", first=300, count=5, zone="health", wearer="w1", policy_version=HOUSEHOLD.version),
-    row("rejected", source="g1", stream="imu", first=310, count=5, zone="public", wearer="w1", policy_version=HOUSEHOLD.version),
-    row("rejected", source="g2", stream="imu", first=300, count=5, zone="unconfigured", wearer="w2", policy_version=HOUSEHOLD.version),
+    row(
+        "rejected",
+        source="g1",
+        stream="imu",
+        first=300,
+        count=5,
+        zone="health",
+        wearer="w1",
+        policy_version=HOUSEHOLD.version,
+    ),
+    row(
+        "rejected",
+        source="g1",
+        stream="imu",
+        first=310,
+        count=5,
+        zone="public",
+        wearer="w1",
+        policy_version=HOUSEHOLD.version,
+    ),
+    row(
+        "rejected",
+        source="g2",
+        stream="imu",
+        first=300,
+        count=5,
+        zone="unconfigured",
+        wearer="w2",
+        policy_version=HOUSEHOLD.version,
+    ),
     row("rejected", zone="malformed", count=0, policy_version=HOUSEHOLD.version),
-    row("rejected", source="g3", zone="malformed", count=0, stage="snapshots")]
+    row("rejected", source="g3", zone="malformed", count=0, stage="snapshots"),
+]
 SHARED = ("source", "stream", "first", "step", "count", "zone", "label", "policy_version", "wearer")
-DECISIONS = [row("decisions", **{name: one[name] for name in SHARED}, sink="store", verdict="allow") for one in EVENTS]
+DECISIONS = [
+    row("decisions", **{name: one[name] for name in SHARED}, sink="store", verdict="allow") for one in EVENTS
+]
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     streams = sorted({(one["source"], one["stream"], one["kind"]) for one in EVENTS})
-    return store(tmp_path_factory.mktemp("roles") / "s", {
-        "events": EVENTS, "edges": EDGES, "rejected": REJECTED, "decisions": DECISIONS, "policies": [POLICY],
-        "streams": [stream(*one) for one in streams],
-        "inputs": [row("inputs", kind="consent-takeup", value="w2 withdrew")],
-        "training_runs": [row("training_runs", trigger="g2/example/0")]})
+    return store(
+        tmp_path_factory.mktemp("roles") / "s",
+        {
+            "events": EVENTS,
+            "edges": EDGES,
+            "rejected": REJECTED,
+            "decisions": DECISIONS,
+            "policies": [POLICY],
+            "streams": [stream(*one) for one in streams],
+            "inputs": [row("inputs", kind="consent-takeup", value="w2 withdrew")],
+            "training_runs": [row("training_runs", trigger="g2/example/0")],
+        },
+    )
 
 
 def seen(one: Row, role: str, *, rejected: bool = False) -> bool:
@@ -93,10 +135,14 @@ def test_sql_shows_the_events_that_the_words_allow(path: Path, role: str) -> Non
     assert set(sql(path, role, "SELECT source, stream, number FROM event_records")) == visible(role)
     for table, rows in (("events", EVENTS), ("decisions", DECISIONS)):
         assert set(sql(path, role, f'SELECT source, stream, "first" FROM {table}')) == {
-            (one["source"], one["stream"], one["first"]) for one in rows if seen(one, role)}
+            (one["source"], one["stream"], one["first"]) for one in rows if seen(one, role)
+        }
     assert set(sql(path, role, 'SELECT source, "first" FROM rejected')) == {
-        (one["source"], one["first"]) for one in REJECTED if seen(one, role, rejected=True)}
-    assert {(source, name) for source, name in sql(path, role, "SELECT source, stream FROM streams")} == {one[:2] for one in visible(role)}
+        (one["source"], one["first"]) for one in REJECTED if seen(one, role, rejected=True)
+    }
+    assert {(source, name) for source, name in sql(path, role, "SELECT source, stream FROM streams")} == {
+        one[:2] for one in visible(role)
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -104,15 +150,35 @@ def test_an_edge_is_shown_where_both_its_ends_are(path: Path, role: str) -> None
     known, everything = visible(role), {number for one in EVENTS for number in numbers(one)}
     expected: set[tuple[str, int, str, int]] = set()
     for one in EDGES:
-        pairs = list(EdgeRun(Run(one["child_first"], one["child_step"], one["child_count"]), one["parent_first"], one["parent_step"],
-                             one["parent_width"]).pairs())
+        pairs = list(
+            EdgeRun(
+                Run(one["child_first"], one["child_step"], one["child_count"]),
+                one["parent_first"],
+                one["parent_step"],
+                one["parent_width"],
+            ).pairs()
+        )
         sides = (("child", [a for a, _ in pairs]), ("parent", [b for _, b in pairs]))
         # Whatever is hidden between its first and its last number hides the run.
-        across = {(one[f"{side}_source"], one[f"{side}_stream"], number) for side, ends in sides
-                  for number in range(min(ends), max(ends) + 1)}
-        if not across & everything - known and {(source, name) for source, name, _ in across} <= {one[:2] for one in known}:
+        across = {
+            (one[f"{side}_source"], one[f"{side}_stream"], number)
+            for side, ends in sides
+            for number in range(min(ends), max(ends) + 1)
+        }
+        if not across & everything - known and {(source, name) for source, name, _ in across} <= {
+            one[:2] for one in known
+        }:
             expected |= {(one["child_stream"], a, one["parent_stream"], b) for a, b in pairs}
-    assert set(sql(path, role, "SELECT child_stream, child_number, parent_stream, parent_number FROM edge_records")) == expected
+    assert (
+        set(
+            sql(
+                path,
+                role,
+                "SELECT child_stream, child_number, parent_stream, parent_number FROM edge_records",
+            )
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -123,10 +189,18 @@ def test_a_walk_shows_the_same_and_says_what_it_hid(path: Path, role: str) -> No
                 questions.ancestors(opened, "g1/answer/0")
             return
         answer = questions.ancestors(opened, "g1/answer/0")
-        found = {(step["source"], step["stream"], number) for step in answer["ancestors"]
-                 for number in range(step["first"], step["last"] + 1)}
-        everything = {("g1", "voice-query", 0), ("training", "intent-model", 1), ("g9", "unknown", 0), ("g1", "ppg", 0),
-                      *(("g1", "imu", number) for number in range(90))}
+        found = {
+            (step["source"], step["stream"], number)
+            for step in answer["ancestors"]
+            for number in range(step["first"], step["last"] + 1)
+        }
+        everything = {
+            ("g1", "voice-query", 0),
+            ("training", "intent-model", 1),
+            ("g9", "unknown", 0),
+            ("g1", "ppg", 0),
+            *(("g1", "imu", number) for number in range(90)),
+        }
         assert found == {one for one in everything if one in visible(role) or one[0] == "g9"}
         assert opened.sight is not None
         assert opened.sight.hidden.get("events", 0) == len(everything - found)
@@ -135,19 +209,40 @@ def test_a_walk_shows_the_same_and_says_what_it_hid(path: Path, role: str) -> No
 def test_a_walk_does_not_go_through_what_it_hides(path: Path) -> None:
     with Store.open(path, Role.of("analyst")) as opened:
         found = questions.ancestors(opened, "g1/voice-query/1")
-        assert [(step["first"], step["last"]) for step in found["ancestors"] if step["stream"] == "imu"] == [(60, 99)]
+        assert [(step["first"], step["last"]) for step in found["ancestors"] if step["stream"] == "imu"] == [
+            (60, 99)
+        ]
         assert opened.sight is not None
         assert opened.sight.hidden == {"events": 10}
 
 
-PAST = ("FROM files.events", "FROM store.files.events", "FROM store.main.events", "FROM store.events", "FROM memory.files.edges",
-        "FROM sight.hidden", "FROM read_parquet('segments/*.parquet')", "FROM 'segments/x.parquet'", "FROM query('FROM store.events')",
-        "SUMMARIZE store.events", "FROM query_table('store.files.events')", "SELECT (SELECT count(*) FROM store.files.events)",
-        "FROM events JOIN store.events USING (source)",
-        "SELECT 1 WHERE EXISTS (FROM files.events)", "FROM parquet_metadata('segments/x.parquet')", "WITH events AS (SELECT 1) FROM events",
-        "WITH \"a.parquet\" AS (SELECT 1) FROM (FROM 'a.parquet')", "FROM duckdb_settings()", "FROM information_schema.tables",
-        "WITH a AS (FROM store.events) FROM a", "FROM events UNION ALL BY NAME FROM store.events", "FROM glob('*')",
-        "SELECT * FROM events ORDER BY (SELECT max(digest) FROM files.rejected)", "DESCRIBE store.events", "FROM 'catalog.duckdb'")
+PAST = (
+    "FROM files.events",
+    "FROM store.files.events",
+    "FROM store.main.events",
+    "FROM store.events",
+    "FROM memory.files.edges",
+    "FROM sight.hidden",
+    "FROM read_parquet('segments/*.parquet')",
+    "FROM 'segments/x.parquet'",
+    "FROM query('FROM store.events')",
+    "SUMMARIZE store.events",
+    "FROM query_table('store.files.events')",
+    "SELECT (SELECT count(*) FROM store.files.events)",
+    "FROM events JOIN store.events USING (source)",
+    "SELECT 1 WHERE EXISTS (FROM files.events)",
+    "FROM parquet_metadata('segments/x.parquet')",
+    "WITH events AS (SELECT 1) FROM events",
+    "WITH \"a.parquet\" AS (SELECT 1) FROM (FROM 'a.parquet')",
+    "FROM duckdb_settings()",
+    "FROM information_schema.tables",
+    "WITH a AS (FROM store.events) FROM a",
+    "FROM events UNION ALL BY NAME FROM store.events",
+    "FROM glob('*')",
+    "SELECT * FROM events ORDER BY (SELECT max(digest) FROM files.rejected)",
+    "DESCRIBE store.events",
+    "FROM 'catalog.duckdb'",
+)
 
 
 @pytest.mark.parametrize("text", PAST)
@@ -170,8 +265,13 @@ def test_hidden_rows_are_counted_and_commented_views_are_there(path: Path) -> No
         opened.sql("SELECT count(*) FROM event_records")
         assert opened.sight is not None
         assert opened.sight.hidden == {"events": sum(not seen(one, "analyst") for one in EVENTS)}
-        assert all(comment for (comment,) in opened.sql("SELECT comment FROM duckdb_columns() WHERE database_name = current_database() "
-                                                        "AND schema_name = 'main' AND NOT internal").rows)
+        assert all(
+            comment
+            for (comment,) in opened.sql(
+                "SELECT comment FROM duckdb_columns() WHERE database_name = current_database() "
+                "AND schema_name = 'main' AND NOT internal"
+            ).rows
+        )
 
 
 def ask(path: Path, *arguments: str) -> Result:
@@ -188,7 +288,9 @@ def test_a_read_of_a_restricted_zone_is_recorded_first(path: Path) -> None:
     assert ask(path, "sql", "SELECT zone FROM events", "--role", "wearer:w1").exit_code == 0
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert [(line["role"], line["question"], line["zones"]) for line in lines] == [
-        ("privacy-officer", "ask why g1/answer/1", ["health"]), ("wearer:w1", "SELECT zone FROM events", ["bystander-present", "health"])]
+        ("privacy-officer", "ask why g1/answer/1", ["health"]),
+        ("wearer:w1", "SELECT zone FROM events", ["bystander-present", "health"]),
+    ]
     assert log.stat().st_mode & 0o077 == 0
     log.unlink()
     log.mkdir()
@@ -205,7 +307,14 @@ def test_a_read_of_a_restricted_zone_is_recorded_first(path: Path) -> None:
 def test_what_leaves_the_store_as_a_file_crosses_into_export_too(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "events.csv"
     # Household in words: life at home stays in the household, and neither health, strangers nor decisions of wearers are exported.
-    asked = ("sql", "SELECT DISTINCT zone FROM events ORDER BY ALL", "--format", "csv", "--role", "privacy-officer")
+    asked = (
+        "sql",
+        "SELECT DISTINCT zone FROM events ORDER BY ALL",
+        "--format",
+        "csv",
+        "--role",
+        "privacy-officer",
+    )
     assert ask(path, *asked, "--out", str(out)).stdout == ""
     assert out.read_text(encoding="utf-8") == "zone\ndevice\npublic\nvoice-assistant\n"
     assert out.stat().st_mode & 0o077 == 0
@@ -229,14 +338,21 @@ def test_a_store_without_its_policies_shows_nothing(tmp_path: Path) -> None:
             questions.why(opened, "g1/imu/0")
 
 
-@pytest.mark.parametrize(("role", "zones"), [("analyst", ANALYST_SEES), ("privacy-officer", set(HOUSEHOLD.zones_by_name))])
+@pytest.mark.parametrize(
+    ("role", "zones"), [("analyst", ANALYST_SEES), ("privacy-officer", set(HOUSEHOLD.zones_by_name))]
+)
 def test_a_real_day_shows_no_other_zone(home: Path, role: str, zones: set[str]) -> None:
     day = home / "lineage-store"
     shown = {zone for (zone,) in sql(day, role, "SELECT zone FROM events UNION SELECT zone FROM decisions")}
     assert shown <= zones | {"unconfigured"}
     assert "voice-assistant" in shown
     with Store.open(day) as whole, Store.open(day, Role.of(role)) as opened:
-        answers = [answer for (answer,) in whole.sql("SELECT id FROM event_records WHERE kind = 'answer' AND source = 'g1' LIMIT 40").rows]
+        answers = [
+            answer
+            for (answer,) in whole.sql(
+                "SELECT id FROM event_records WHERE kind = 'answer' AND source = 'g1' LIMIT 40"
+            ).rows
+        ]
         for answer in answers:
             try:
                 found = questions.ancestors(opened, answer)

@@ -22,26 +22,78 @@ from tests.recovery.schedule import KINDS, PACE_S, schedule
 
 
 @click.command()
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the first round; the next ones count on from it.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Of the first round; the next ones count on from it.",
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--duration-s", type=click.FloatRange(20), default=420.0, show_default=True, help="Of a round's load and faults.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=2700.0, show_default=True, help="Batches a second of all devices.")
+@click.option(
+    "--duration-s",
+    type=click.FloatRange(20),
+    default=420.0,
+    show_default=True,
+    help="Of a round's load and faults.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=2700.0,
+    show_default=True,
+    help="Batches a second of all devices.",
+)
 @click.option("--devices", type=click.IntRange(1, 900), default=24, show_default=True)
-@click.option("--faults", default="", metavar="KIND,KIND", help=f"Only these kinds of fault.  [default: all: {', '.join(KINDS)}]")
-@click.option("--pace-s", type=(float, float), default=PACE_S, show_default=True, help="Shortest and longest pause between faults.")
+@click.option(
+    "--faults",
+    default="",
+    metavar="KIND,KIND",
+    help=f"Only these kinds of fault.  [default: all: {', '.join(KINDS)}]",
+)
+@click.option(
+    "--pace-s",
+    type=(float, float),
+    default=PACE_S,
+    show_default=True,
+    help="Shortest and longest pause between faults.",
+)
 @click.option("--plan", is_flag=True, help="Print the schedules and do nothing.")
-@click.option("--calm", "calmly", is_flag=True, help="Measure instead what the same set-up sustains without faults, over 30 s.")
-@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), default=None,
-              help="Keep journals, store, topics and logs there.  [default: a temporary one, kept only of a round that is not clean]")
+@click.option(
+    "--calm",
+    "calmly",
+    is_flag=True,
+    help="Measure instead what the same set-up sustains without faults, over 30 s.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Keep journals, store, topics and logs there.  [default: a temporary one, kept only of a round that is not clean]",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a round.")
-def main(*, seed: int, rounds: int, duration_s: float, rate: float, devices: int, faults: str, pace_s: tuple[float, float], plan: bool,
-         calmly: bool, directory: Path | None, as_json: bool) -> None:
+def main(
+    *,
+    seed: int,
+    rounds: int,
+    duration_s: float,
+    rate: float,
+    devices: int,
+    faults: str,
+    pace_s: tuple[float, float],
+    plan: bool,
+    calmly: bool,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
     """Break the whole pipeline at random while glasses send, then count every record."""
     # Asked to end otherwise than by Ctrl-C it must not leave a process behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     kinds = tuple(faults.split(",")) if faults else tuple(KINDS)
     if unknown := sorted(set(kinds) - KINDS.keys()):
-        raise click.BadParameter(f"{unknown[0]!r} is no kind of fault; expected some of: {', '.join(KINDS)}", param_hint="--faults")
+        raise click.BadParameter(
+            f"{unknown[0]!r} is no kind of fault; expected some of: {', '.join(KINDS)}", param_hint="--faults"
+        )
     options = Options(duration_s, rate, devices, kinds, pace_s)
     if plan:
         for number in range(seed, seed + rounds):
@@ -50,7 +102,11 @@ def main(*, seed: int, rounds: int, duration_s: float, rate: float, devices: int
                 click.echo(f"  {fault}")
         return
     try:
-        clean = _calm(seed, options) if calmly else _rounds(range(seed, seed + rounds), options, directory, as_json=as_json)
+        clean = (
+            _calm(seed, options)
+            if calmly
+            else _rounds(range(seed, seed + rounds), options, directory, as_json=as_json)
+        )
     except SightlineError as error:
         click.echo(f"chaos: {error}", err=True)
         sys.exit(error.exit_code)
@@ -68,7 +124,11 @@ def _rounds(seeds: range, options: Options, directory: Path | None, *, as_json: 
 
 
 def _round(seed: int, options: Options, directory: Path | None, *, as_json: bool) -> bool:
-    place = directory / f"seed-{seed}" if directory is not None else Path(tempfile.mkdtemp(prefix=f"sightline-chaos-{seed}-"))
+    place = (
+        directory / f"seed-{seed}"
+        if directory is not None
+        else Path(tempfile.mkdtemp(prefix=f"sightline-chaos-{seed}-"))
+    )
     result: Result = asyncio.run(chaos(place, seed, options, _say))
     if as_json:
         click.echo(orjson.dumps(result.as_dict()).decode())

@@ -23,11 +23,16 @@ class Lineage:
 
 async def ledger(journal: Path, broker: str, store: Path) -> dict[str, Any]:
     """What `sightline ledger` found, or a result that is not clean and says why there is none."""
-    done = await _sightline("ledger", str(journal), "--broker", broker, "--store", str(store), "--json", timeout_s=LEDGER_WAIT_S)
+    done = await _sightline(
+        "ledger", str(journal), "--broker", broker, "--store", str(store), "--json", timeout_s=LEDGER_WAIT_S
+    )
     try:
         found: dict[str, Any] = orjson.loads(done.out)
     except orjson.JSONDecodeError:
-        return {"clean": False, "findings": [f"the ledger gave no result: {(done.err or done.out).strip()[-500:]}"]}
+        return {
+            "clean": False,
+            "findings": [f"the ledger gave no result: {(done.err or done.out).strip()[-500:]}"],
+        }
     return found
 
 
@@ -37,8 +42,19 @@ async def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage
     missing = [option for option in ("--inputs", "--compare", "--broker") if option not in options]
     if missing:
         return Lineage(None, f"sightline replay has no {' and no '.join(missing)}")
-    done = await _sightline("replay", str(journal), "--inputs", str(store), "--compare", "--broker", broker, "--store", str(out), "--json",
-                      timeout_s=REPLAY_WAIT_S)
+    done = await _sightline(
+        "replay",
+        str(journal),
+        "--inputs",
+        str(store),
+        "--compare",
+        "--broker",
+        broker,
+        "--store",
+        str(out),
+        "--json",
+        timeout_s=REPLAY_WAIT_S,
+    )
     try:
         found = orjson.loads(done.out.strip().splitlines()[-1])["lineage"]
         # An example that no recorded input names is a difference that no table counts.
@@ -56,8 +72,14 @@ class _Done:
 
 async def _sightline(*arguments: str, timeout_s: float) -> _Done:
     """Run a command to its end; whoever stops waiting for it ends it."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "streams.cli", *arguments, stdout=asyncio.subprocess.PIPE,
-                                                   stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "streams.cli",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     try:
         async with asyncio.timeout(timeout_s):
             out, err = await process.communicate()

@@ -19,7 +19,9 @@ async def drained(broker: str, store: Path, wait_s: float) -> str | None:
     """Wait until agents and store hold all that was sent; None, or who did not reach the end within `wait_s` seconds."""
     deadline_s = clock.monotonic_s() + wait_s
     for agent, topic in AGENTS.items():
-        if not await _reached(lambda agent=agent, topic=topic: _agent_at_end(broker, agent, topic), deadline_s):  # type: ignore[misc]
+        if not await _reached(
+            lambda agent=agent, topic=topic: _agent_at_end(broker, agent, topic), deadline_s
+        ):  # type: ignore[misc]
             return f"the agent {agent} did not reach the end of {topic} within {wait_s:.0f} s"
     ends = {partition: end for (_, partition), end in (await end_offsets(broker, [LINEAGE])).items()}
     if not await _reached(lambda: asyncio.to_thread(_store_at, store, ends), deadline_s):
@@ -43,13 +45,17 @@ async def _agent_at_end(broker: str, agent: str, topic: str) -> bool:
     if sum(ends.values()) - sum(committed.values()) > 1000:
         return False
     # Transaction markers stand behind the last record: whether a record is left tells, offsets alone do not.
-    return not await read_all(broker, topic, from_offsets={partition: offset for (_, partition), offset in committed.items()})
+    return not await read_all(
+        broker, topic, from_offsets={partition: offset for (_, partition), offset in committed.items()}
+    )
 
 
 def _store_at(store: Path, ends: dict[int, int]) -> bool:
     try:
         with Store.open(store) as opened:
-            found: dict[int, int] = dict(opened.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0])
+            found: dict[int, int] = dict(
+                opened.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0]
+            )
     except (UnavailableError, IndexError):
         return False
     return all(found.get(partition, 0) >= end for partition, end in ends.items())

@@ -81,16 +81,49 @@ class Pipeline:
 
     def load(self, rate: float, duration_s: float) -> Child:
         """Start the devices: `rate` batches/s of all together (0: as many as the broker takes) for `duration_s` seconds."""
-        return self._play("devices", rate=rate, duration_s=duration_s, first=1, devices=self.devices, scenario="load", backlog_s=0.0)
+        return self._play(
+            "devices",
+            rate=rate,
+            duration_s=duration_s,
+            first=1,
+            devices=self.devices,
+            scenario="load",
+            backlog_s=0.0,
+        )
 
     def come_back(self) -> Child:
         """Start one more device that brings a backlog of two hours."""
-        return self._play(RETURNED, rate=7.0, duration_s=10.0, first=self.devices + 1, devices=1, scenario="hike", backlog_s=BACKLOG_S)
+        return self._play(
+            RETURNED,
+            rate=7.0,
+            duration_s=10.0,
+            first=self.devices + 1,
+            devices=1,
+            scenario="hike",
+            backlog_s=BACKLOG_S,
+        )
 
     def _play(self, name: str, *, scenario: str, **options: float) -> Child:
-        said = [word for option, value in options.items() for word in (f"--{option.replace('_', '-')}", str(value))]
-        child = self._add(name, "device_sim", "load", "--broker", self.address, "--journal", str(self.journal), "--seed", str(self.seed),
-                          "--scenario", scenario, "--json", *said)
+        said = [
+            word
+            for option, value in options.items()
+            for word in (f"--{option.replace('_', '-')}", str(value))
+        ]
+        child = self._add(
+            name,
+            "device_sim",
+            "load",
+            "--broker",
+            self.address,
+            "--journal",
+            str(self.journal),
+            "--seed",
+            str(self.seed),
+            "--scenario",
+            scenario,
+            "--json",
+            *said,
+        )
         child.start()
         return child
 
@@ -205,7 +238,9 @@ class Pipeline:
                 child = self.children[name]
                 if child.pid is None:
                     # Who is struck later must find it running; a second's pause keeps a hopeless start from spinning.
-                    self.ended[f"{name} ended with code {child.code}: {child.last_line().partition(' ')[2]}"] += 1
+                    self.ended[
+                        f"{name} ended with code {child.code}: {child.last_line().partition(' ')[2]}"
+                    ] += 1
                     await asyncio.sleep(1.0)
                     if name in self.kept and name not in self._busy:
                         child.start()
@@ -248,8 +283,14 @@ async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
 
 
 _ACTS = {
-    "worker SIGKILL": Pipeline.kill, "worker SIGSTOP": Pipeline.freeze, "worker SIGTERM": Pipeline.stop_and_start,
-    "worker joins": Pipeline.join, "snapshots SIGKILL": Pipeline.kill, "snapshots SIGSTOP": Pipeline.freeze,
-    "broker SIGKILL": Pipeline.kill_broker, "broker SIGSTOP": Pipeline.freeze_broker, "disk full": Pipeline.fill_disk,
+    "worker SIGKILL": Pipeline.kill,
+    "worker SIGSTOP": Pipeline.freeze,
+    "worker SIGTERM": Pipeline.stop_and_start,
+    "worker joins": Pipeline.join,
+    "snapshots SIGKILL": Pipeline.kill,
+    "snapshots SIGSTOP": Pipeline.freeze,
+    "broker SIGKILL": Pipeline.kill_broker,
+    "broker SIGSTOP": Pipeline.freeze_broker,
+    "disk full": Pipeline.fill_disk,
     "backlog": Pipeline.bring_backlog,
 }

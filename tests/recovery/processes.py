@@ -50,8 +50,13 @@ class Child:
         if self.pid is not None:
             return
         # A session of its own: Ctrl-C reaches the harness alone, and its group can be ended as a whole.
-        self._process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                         start_new_session=True)
+        self._process = subprocess.Popen(
+            self._arguments,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._groups.append(self._process.pid)
         self.starts += 1
         self.frozen = False
@@ -114,7 +119,11 @@ class Child:
 
     def last_line(self) -> str:
         """What it said last."""
-        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self.log.exists() else []
+        said = (
+            self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if self.log.exists()
+            else []
+        )
         return said[-1][:300] if said else "it said nothing"
 
 

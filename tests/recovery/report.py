@@ -38,11 +38,19 @@ class Result:
         if self.lineage.differences is None:
             self.findings.append(f"lineage was not compared: {self.lineage.why}")
         elif self.lineage.differences:
-            self.findings.append(f"{self.lineage.differences:,} rows of lineage differ from the replay: {self.lineage.why}")
-        for what, stalls, most_s in (("the kill of a worker", self.worker_stalls, WORKER_STALL_MAX_S),
-                                     ("the return of the broker", self.broker_stalls, BROKER_STALL_MAX_S)):
-            self.findings += [f"output stood still for {one.stall_s} s after {what} at {one.struck.fault.at_s} s, at most {most_s:g} s is "
-                              "allowed" for one in stalls if one.alone and one.stall_s > most_s]
+            self.findings.append(
+                f"{self.lineage.differences:,} rows of lineage differ from the replay: {self.lineage.why}"
+            )
+        for what, stalls, most_s in (
+            ("the kill of a worker", self.worker_stalls, WORKER_STALL_MAX_S),
+            ("the return of the broker", self.broker_stalls, BROKER_STALL_MAX_S),
+        ):
+            self.findings += [
+                f"output stood still for {one.stall_s} s after {what} at {one.struck.fault.at_s} s, at most {most_s:g} s is "
+                "allowed"
+                for one in stalls
+                if one.alone and one.stall_s > most_s
+            ]
 
     @property
     def clean(self) -> bool:
@@ -57,20 +65,34 @@ class Result:
     def counts(self) -> dict[str, int]:
         """Missing, twice and disorder, on the topics and in the store together."""
         topics = self.ledger.get("topics") or {}
-        return {"missing": self.ledger.get("events_missing", -1) + topics.get("events_missing", 0),
-                "twice": self.ledger.get("events_twice", -1) + topics.get("events_twice", 0),
-                "disorder": topics.get("out_of_order", -1)}
+        return {
+            "missing": self.ledger.get("events_missing", -1) + topics.get("events_missing", 0),
+            "twice": self.ledger.get("events_twice", -1) + topics.get("events_twice", 0),
+            "disorder": topics.get("out_of_order", -1),
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "seed": self.seed, "clean": self.clean, "findings": self.findings, "schedule": [str(one.fault) for one in self.struck],
-            "faults": dict(Counter(one.fault.kind for one in self.struck)), "sent_s": self.sent_s, "drained_s": self.drained_s,
-            "batches_sent": self.ledger.get("batches_sent"), "events_sent": self.ledger.get("events_sent"), "batches_per_s": self.rate,
-            **self.counts(), "lineage_differences": self.lineage.differences, "epochs": self.ledger.get("epochs"),
+            "seed": self.seed,
+            "clean": self.clean,
+            "findings": self.findings,
+            "schedule": [str(one.fault) for one in self.struck],
+            "faults": dict(Counter(one.fault.kind for one in self.struck)),
+            "sent_s": self.sent_s,
+            "drained_s": self.drained_s,
+            "batches_sent": self.ledger.get("batches_sent"),
+            "events_sent": self.ledger.get("events_sent"),
+            "batches_per_s": self.rate,
+            **self.counts(),
+            "lineage_differences": self.lineage.differences,
+            "epochs": self.ledger.get("epochs"),
             "worker_stalls_s": [[one.stall_s, one.alone] for one in self.worker_stalls],
             "broker_stalls_s": [[one.stall_s, one.alone] for one in self.broker_stalls],
-            "ended": dict(self.ended), "left_behind": self.left_behind, "ledger": self.ledger}
+            "ended": dict(self.ended),
+            "left_behind": self.left_behind,
+            "ledger": self.ledger,
+        }
 
 
 def block(result: Result) -> list[str]:
@@ -95,9 +117,15 @@ def block(result: Result) -> list[str]:
         f"after a broker restart {_said(result.broker_stalls)} (at most {BROKER_STALL_MAX_S:g})",
         f"loop      {ledger.get('answers', 0):,} answers, {ledger.get('examples', 0):,} examples, {len(ledger.get('models', ()))} models",
         f"epochs    {ledger.get('epochs', 0):,}",
-        *([f"left over processes of {result.left_behind} starts, ended by the harness"] if result.left_behind else []),
+        *(
+            [f"left over processes of {result.left_behind} starts, ended by the harness"]
+            if result.left_behind
+            else []
+        ),
         *(f"restarted {count} times: {what}" for what, count in sorted(result.ended.items())),
-        *(f"FOUND     {finding}" for finding in result.findings), "clean" if result.clean else "not clean"]
+        *(f"FOUND     {finding}" for finding in result.findings),
+        "clean" if result.clean else "not clean",
+    ]
 
 
 def _said(stalls: Sequence[Stall]) -> str:

@@ -35,7 +35,9 @@ class Options:
 
 
 @asynccontextmanager
-async def _running(directory: Path, seed: int, devices: int, say: Callable[[str], None]) -> AsyncIterator[tuple[Pipeline, Watch]]:
+async def _running(
+    directory: Path, seed: int, devices: int, say: Callable[[str], None]
+) -> AsyncIterator[tuple[Pipeline, Watch]]:
     """A pipeline and a watch on it; whatever happens inside, no process is left."""
     # The client logs every attempt to connect, and here the broker is away often.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -54,12 +56,19 @@ async def _running(directory: Path, seed: int, devices: int, say: Callable[[str]
         pipeline.sweep()
 
 
-async def chaos(directory: Path, seed: int, options: Options, say: Callable[[str], None],
-                faults: Sequence[Fault] | None = None) -> Result:
+async def chaos(
+    directory: Path,
+    seed: int,
+    options: Options,
+    say: Callable[[str], None],
+    faults: Sequence[Fault] | None = None,
+) -> Result:
     """Run `faults` (by default the schedule of `seed`) against a pipeline of its own in `directory`, and judge what is left."""
     if faults is None:
         faults = schedule(seed, options.duration_s, kinds=options.kinds, pace_s=options.pace_s)
-    say(f"seed {seed}: {len(faults)} faults in {options.duration_s:.0f} s at {options.rate:g} batches/s; logs in {directory}")
+    say(
+        f"seed {seed}: {len(faults)} faults in {options.duration_s:.0f} s at {options.rate:g} batches/s; logs in {directory}"
+    )
     async with _running(directory, seed, options.devices, say) as (pipeline, watch):
         began_s = clock.monotonic_s()
         devices = pipeline.load(options.rate, options.duration_s)
@@ -76,12 +85,24 @@ async def chaos(directory: Path, seed: int, options: Options, say: Callable[[str
         places = pipeline.journal, pipeline.address, pipeline.store
         ledger = await checks.ledger(*places)
         lineage = await checks.lineage(*places, directory / "replayed")
-        progress = "".join(f"{at_s - began_s:.1f},{done},{captured}\n" for at_s, done, captured in watch.samples)
+        progress = "".join(
+            f"{at_s - began_s:.1f},{done},{captured}\n" for at_s, done, captured in watch.samples
+        )
         (directory / "progress.csv").write_text(progress, encoding="utf-8")
         findings = [*pipeline.findings, *([late] if late else [])]
-        return Result(seed, pipeline.struck, round(sent_s, 1), round(drained_s, 1), ledger, lineage,
-                      stalls(watch, pipeline.struck, "worker SIGKILL"), stalls(watch, pipeline.struck, "broker SIGKILL"),
-                      pipeline.ended, left, findings)
+        return Result(
+            seed,
+            pipeline.struck,
+            round(sent_s, 1),
+            round(drained_s, 1),
+            ledger,
+            lineage,
+            stalls(watch, pipeline.struck, "worker SIGKILL"),
+            stalls(watch, pipeline.struck, "broker SIGKILL"),
+            pipeline.ended,
+            left,
+            findings,
+        )
 
 
 async def calm(directory: Path, seed: int, options: Options, say: Callable[[str], None]) -> dict[str, Any]:
@@ -101,8 +122,13 @@ async def calm(directory: Path, seed: int, options: Options, say: Callable[[str]
     last = next(i for i, (_, done) in enumerate(moved) if done == moved[-1][1])
     sent = [i for i, (at_s, _) in enumerate(moved) if first <= i and at_s <= ended_s]
     alone = [i for i, (at_s, _) in enumerate(moved) if at_s >= ended_s and i <= last]
-    return {"batches": moved[-1][1], "late": late, "batches_per_s": _rate(moved[first:last + 1]),
-            "while_sent_batches_per_s": _rate([moved[i] for i in sent]), "not_sent_batches_per_s": _rate([moved[i] for i in alone])}
+    return {
+        "batches": moved[-1][1],
+        "late": late,
+        "batches_per_s": _rate(moved[first : last + 1]),
+        "while_sent_batches_per_s": _rate([moved[i] for i in sent]),
+        "not_sent_batches_per_s": _rate([moved[i] for i in alone]),
+    }
 
 
 def _rate(moved: Sequence[tuple[float, int]]) -> float | None:

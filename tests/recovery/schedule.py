@@ -6,7 +6,13 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-WORKERS, JOINER, SNAPSHOTS, BROKER, DEVICE = ("worker-1", "worker-2"), "worker-3", "snapshots", "broker", "device"
+WORKERS, JOINER, SNAPSHOTS, BROKER, DEVICE = (
+    ("worker-1", "worker-2"),
+    "worker-3",
+    "snapshots",
+    "broker",
+    "device",
+)
 #: The device's fault is a return after two hours without a network.
 BACKLOG_S = 7200.0
 PACE_S = (3.0, 10.0)
@@ -56,7 +62,9 @@ class Fault:
         return f"{self.at_s:7.1f} s  {self.kind:18} {self.target}{lasts}"
 
 
-def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace_s: tuple[float, float] = PACE_S) -> list[Fault]:
+def schedule(
+    seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace_s: tuple[float, float] = PACE_S
+) -> list[Fault]:
     """Faults of a run of `duration_s` seconds, in order of time; all of them are over QUIET_AFTER_S before its end.
 
     Kinds are dealt from a shuffled deck that holds each as often as its share, so a run of some minutes meets all of them.
@@ -75,7 +83,9 @@ def schedule(seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace
         kind = deck.pop()
         alone = kind in MEASURED and draw.random() < 0.5
         if alone:
-            at_s = max(at_s, round(max((one.at_s + one.for_s for one in faults), default=0.0) + ALONE_BEFORE_S, 1))
+            at_s = max(
+                at_s, round(max((one.at_s + one.for_s for one in faults), default=0.0) + ALONE_BEFORE_S, 1)
+            )
         fault = _dealt(draw, kind, at_s, free_s)
         if fault.at_s + fault.for_s > duration_s - QUIET_AFTER_S:
             at_s += 1.0
@@ -95,8 +105,13 @@ def _deck(draw: random.Random, kinds: Sequence[str]) -> list[str]:
 
 
 def _dealt(draw: random.Random, kind: str, at_s: float, free_s: dict[str, float]) -> Fault:
-    target = min(draw.sample(KINDS[kind].targets, len(KINDS[kind].targets)), key=lambda name: max(free_s.get(name, 0.0), at_s))
-    return Fault(round(max(at_s, free_s.get(target, 0.0)), 1), kind, target, round(draw.uniform(*KINDS[kind].for_s), 1))
+    target = min(
+        draw.sample(KINDS[kind].targets, len(KINDS[kind].targets)),
+        key=lambda name: max(free_s.get(name, 0.0), at_s),
+    )
+    return Fault(
+        round(max(at_s, free_s.get(target, 0.0)), 1), kind, target, round(draw.uniform(*KINDS[kind].for_s), 1)
+    )
 
 
 def _backlog(draw: random.Random, duration_s: float) -> list[Fault]:

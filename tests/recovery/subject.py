@@ -40,8 +40,16 @@ def strike(directory: Path) -> None:
 def stock(way: str, broker: str, name: str, directory: Path) -> None:
     """Stock Faust at its own settings, but for a session and a commit interval that keep the test short."""
     app: Any = faust.App(
-        name, broker=f"kafka://{broker}", topic_disable_leader=True, topic_allow_declare=False, web_enabled=False,
-        datadir=str(directory / "faust"), broker_session_timeout=6.0, broker_heartbeat_interval=1.0, broker_commit_interval=0.5)
+        name,
+        broker=f"kafka://{broker}",
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+        datadir=str(directory / "faust"),
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_commit_interval=0.5,
+    )
     source = app.topic(name, key_serializer="raw", value_serializer="raw", value_type=bytes, key_type=bytes)
 
     def note(value: bytes) -> None:
@@ -87,7 +95,9 @@ class FaultyCore(ToyCore):
         super().__init__(target)
         self.way, self.directory = way, directory
 
-    async def process(self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]) -> Outcome[int]:
+    async def process(
+        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[int]:
         if any(record.value == STRUCK for record in fetch.records):
             if self.way in {"raise", "take"}:
                 strike(self.directory)

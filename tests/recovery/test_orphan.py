@@ -34,7 +34,9 @@ def test_no_child_outlives_a_worker(own_broker: str) -> None:
 def started(broker: str) -> Iterator[subprocess.Popen[str]]:
     """A worker in a session of its own; killed if it still runs at the end."""
     command = [sys.executable, "-m", "streams.cli", "worker", "--broker", broker]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True) as worker:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    ) as worker:
         try:
             yield worker
         finally:

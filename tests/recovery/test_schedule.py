@@ -44,11 +44,21 @@ def test_a_run_of_seven_minutes_meets_every_kind_and_three_of_them_a_hundred_fau
 @given(SEEDS)
 @settings(max_examples=30)
 def test_some_faults_coincide_and_some_kills_stand_alone(seed: int) -> None:
-    faults = [fault for number in range(seed, seed + 3) for fault in schedule(number, 420) if fault.kind != "backlog"]
+    faults = [
+        fault
+        for number in range(seed, seed + 3)
+        for fault in schedule(number, 420)
+        if fault.kind != "backlog"
+    ]
     following = list(pairwise(faults))
     assert any(one.at_s < other.at_s < one.at_s + one.for_s for one, other in following)
-    assert any(one.kind == "worker SIGKILL" and other.at_s - one.at_s >= ALONE_AFTER_S for one, other in following)
+    assert any(
+        one.kind == "worker SIGKILL" and other.at_s - one.at_s >= ALONE_AFTER_S for one, other in following
+    )
 
 
 def test_only_the_kinds_that_are_asked_for_are_dealt() -> None:
-    assert {fault.kind for fault in schedule(1, 300, kinds=["disk full", "broker SIGKILL"])} == {"disk full", "broker SIGKILL"}
+    assert {fault.kind for fault in schedule(1, 300, kinds=["disk full", "broker SIGKILL"])} == {
+        "disk full",
+        "broker SIGKILL",
+    }

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from streams.events.batch import Batch
 from streams.events.record import Fetch, Outgoing
-from streams.limits import DEVICE_STATE_BYTES_MAX, SEEN_RANGES_MAX, STREAMS_PER_DEVICE_MAX, TEXT_CHARACTERS_MAX
+from streams.limits import (
+    DEVICE_STATE_BYTES_MAX,
+    SEEN_RANGES_MAX,
+    STREAMS_PER_DEVICE_MAX,
+    TEXT_CHARACTERS_MAX,
+)
 from streams.models.intent import IntentModel
 from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState
 from streams.topology import CAPTURED, EXAMPLES
@@ -22,8 +27,14 @@ from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
 
 VERSIONS = (1, 2, 3)
 TEXTS = ["wake me at seven", "play some jazz", "will it rain", "what is on my list"]
-FORMS = [("thumb", "alarm_set", None, None), ("choice", "play_music", None, None), ("spoken", None, "thank you very much", None),
-         ("spoken", None, "no that was wrong", None), ("rating", None, None, 4), ("rating", None, None, 1)]
+FORMS = [
+    ("thumb", "alarm_set", None, None),
+    ("choice", "play_music", None, None),
+    ("spoken", None, "thank you very much", None),
+    ("spoken", None, "no that was wrong", None),
+    ("rating", None, None, 4),
+    ("rating", None, None, 1),
+]
 
 
 def core_of_three() -> GlassesCore:
@@ -50,7 +61,12 @@ class Numbers:
 
     def take(self, stream: str, count: int, how: str) -> int:
         at = self.next.get(stream, 0)
-        first = {"next": at, "hole": at + 7, "repeat": max(at - count, 0), "late": max(at - 2 * count - 3, 0)}[how]
+        first = {
+            "next": at,
+            "hole": at + 7,
+            "repeat": max(at - count, 0),
+            "late": max(at - 2 * count - 3, 0),
+        }[how]
         self.next[stream] = max(at, first + count)
         return first
 
@@ -58,8 +74,22 @@ class Numbers:
 @st.composite
 def batches(draw: st.DrawFn, numbers: Numbers, second: int) -> Batch:
     """One batch of any kind that the stages look at."""
-    kind = draw(st.sampled_from(["imu", "imu", "gaze", "location", "audio_level", "voice_query", "voice_query", "feedback", "feedback",
-                                 "device_state"]))
+    kind = draw(
+        st.sampled_from(
+            [
+                "imu",
+                "imu",
+                "gaze",
+                "location",
+                "audio_level",
+                "voice_query",
+                "voice_query",
+                "feedback",
+                "feedback",
+                "device_state",
+            ]
+        )
+    )
     source, again = draw(st.sampled_from(["g1", "g2"])), draw(st.sampled_from(["", "", "", "~2"]))
     about = draw(st.sampled_from(numbers.answers))
     if kind == "feedback":
@@ -79,13 +109,34 @@ def batches(draw: st.DrawFn, numbers: Numbers, second: int) -> Batch:
         "audio_level": {"rms_dbfs": [draw(st.sampled_from([-70.0, -30.0]))] * count},
         "voice_query": {"text": [draw(st.sampled_from(TEXTS))]},
         "feedback": {
-            "target": [f"{about[0]}/answer{about[1]}/{about[2]}"], "form": [form], "thumb": [-1], "chosen_intent": [chosen], "text": [text],
-            "rating": [rating], "second_rating": [rating]},
-        "device_state": {"session": [draw(st.sampled_from(["started", "ended"]))]}}
-    around: dict[str, Any] = draw(st.sampled_from([{}, {}, {}, {"place": "street"}, {"people_near": "strangers"}, {"consent": 0}]))
-    changes = [(count // 2, build.context(place="cafe"))] if count > 1 and draw(st.integers(0, 4)) == 0 else []
-    return build.batch(kind, stream, first, count, source=source, session=draw(st.sampled_from(["s1", "s1", "s2"])),
-                       t0_ns=build.T0_NS + second * 1_000_000_000, columns=columns[kind], changes=changes, **around)
+            "target": [f"{about[0]}/answer{about[1]}/{about[2]}"],
+            "form": [form],
+            "thumb": [-1],
+            "chosen_intent": [chosen],
+            "text": [text],
+            "rating": [rating],
+            "second_rating": [rating],
+        },
+        "device_state": {"session": [draw(st.sampled_from(["started", "ended"]))]},
+    }
+    around: dict[str, Any] = draw(
+        st.sampled_from([{}, {}, {}, {"place": "street"}, {"people_near": "strangers"}, {"consent": 0}])
+    )
+    changes = (
+        [(count // 2, build.context(place="cafe"))] if count > 1 and draw(st.integers(0, 4)) == 0 else []
+    )
+    return build.batch(
+        kind,
+        stream,
+        first,
+        count,
+        source=source,
+        session=draw(st.sampled_from(["s1", "s1", "s2"])),
+        t0_ns=build.T0_NS + second * 1_000_000_000,
+        columns=columns[kind],
+        changes=changes,
+        **around,
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,10 +188,17 @@ class Owner:
 def succeed(before: Owner, life: Life, committed: int) -> Owner:
     """Return the owner after `before` was killed with `committed` as the next offset; the newest model is known to it at once."""
     state = CORE.restore(0, before.stored) if before.offset else CORE.empty(0)
-    missed = [record for fetch in life.fetches for record in fetch.records if before.offset <= record.offset < committed]
+    missed = [
+        record
+        for fetch in life.fetches
+        for record in fetch.records
+        if before.offset <= record.offset < committed
+    ]
     CORE.tables.models.current = VERSIONS[-1]
     for at in range(0, len(missed), life.recut):
-        state = build.run(CORE.process(state, Fetch(CAPTURED, 0, missed[at:at + life.recut]), silent=True, poisoned={})).state
+        state = build.run(
+            CORE.process(state, Fetch(CAPTURED, 0, missed[at : at + life.recut]), silent=True, poisoned={})
+        ).state
     restored = CORE.restore(0, before.stored) if before.offset else None
     return Owner(state, restored, dict(before.stored), before.offset)
 
@@ -150,7 +208,12 @@ def dumped(state: PartitionState) -> dict[str, bytes]:
 
 
 @given(lives())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.reuse, Phase.generate))
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.reuse, Phase.generate),
+)
 def test_a_kill_at_every_point_changes_nothing(life: Life) -> None:
     undisturbed = Owner(CORE.empty(0), None, {}, 0)
     outputs, states, owners = [], [dumped(undisturbed.state)], [replace(undisturbed, stored={})]
@@ -165,7 +228,9 @@ def test_a_kill_at_every_point_changes_nothing(life: Life) -> None:
             assert successor.take(life, at) == outputs[at]
             assert dumped(successor.state) == states[at + 1]
     stored = {name: value for name, value in undisturbed.stored.items() if name in states[-1]}
-    assert dumped(CORE.restore(0, {**stored, **CORE.save(undisturbed.saved, undisturbed.state)})) == states[-1]
+    assert (
+        dumped(CORE.restore(0, {**stored, **CORE.save(undisturbed.saved, undisturbed.state)})) == states[-1]
+    )
 
 
 def test_the_lives_come_past_everything_that_a_state_holds() -> None:
@@ -180,8 +245,11 @@ def test_the_lives_come_past_everything_that_a_state_holds() -> None:
         seen.update(record.topic for record in written)
         seen.update(str(row["kind"]) for row in build.lineage(written).get("events", ()))
         seen.update(str(row["rule"]) for row in build.lineage(written).get("rejected", ()))
-        seen.update("understood" for row in build.lineage(written).get("edges", ())
-                    if (row["operator"], row["parent_source"]) == ("example", "training"))
+        seen.update(
+            "understood"
+            for row in build.lineage(written).get("edges", ())
+            if (row["operator"], row["parent_source"]) == ("example", "training")
+        )
         seen.update("take-up" for row in build.lineage(written).get("inputs", ()) if row["value"] != "1")
         for state in owner.state.devices.values():
             seen.update(f"window {window.kind}" for window in state.windows.values())
@@ -189,16 +257,33 @@ def test_the_lives_come_past_everything_that_a_state_holds() -> None:
             seen.update({"open answer"} if state.answers else ())
 
     look()
-    assert seen >= {"activity", "fixation", "place", "speech", "situation", "answer", "example", "repeat", "take-up", "hole",
-                    "open answer", "window imu", "window gaze", "window location", "window audio_level"}
-    assert seen & {"negated", "asked-again", "stopped", "not-understood", "understood"}, "spoken feedback reaches the model"
+    assert seen >= {
+        "activity",
+        "fixation",
+        "place",
+        "speech",
+        "situation",
+        "answer",
+        "example",
+        "repeat",
+        "take-up",
+        "hole",
+        "open answer",
+        "window imu",
+        "window gaze",
+        "window location",
+        "window audio_level",
+    }
+    assert seen & {"negated", "asked-again", "stopped", "not-understood", "understood"}, (
+        "spoken feedback reaches the model"
+    )
 
 
 @given(st.lists(st.integers(1, 4), min_size=3, max_size=6), st.integers(2, 5))
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: int) -> None:
     async def history(offset: int) -> Sequence[Any]:
-        return GOOD_EXAMPLES[:offset + 1]
+        return GOOD_EXAMPLES[: offset + 1]
 
     core = TrainingCore(build.tables(), history, no_fit, every)
     ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
@@ -220,11 +305,26 @@ def test_the_state_of_a_device_is_bounded() -> None:
     """Endless streams, holes, words, places and open windows: every part of a state is at its limit, and the whole within its own."""
     long_text = "\x01" * TEXT_CHARACTERS_MAX
     state, position = CORE.empty(0), 0
-    still: dict[str, Any] = {"worn": [True] * 1990, "yaw_rad": [0.123456789012345678] * 1990, "pitch_rad": [-0.123456789012345678] * 1990}
+    still: dict[str, Any] = {
+        "worn": [True] * 1990,
+        "yaw_rad": [0.123456789012345678] * 1990,
+        "pitch_rad": [-0.123456789012345678] * 1990,
+    }
     for turn in range(3 * SEEN_RANGES_MAX):
         made = [build.query(2 * turn, long_text, build.T0_NS + turn * 10**10)]
-        made += [build.batch("location", None, 10 * turn, 5, t0_ns=build.T0_NS + turn * 10**10,
-                             columns={"latitude_deg": [0.1 + turn * 0.0123456789] * 5, "longitude_deg": [turn * 0.987654321] * 5})]
+        made += [
+            build.batch(
+                "location",
+                None,
+                10 * turn,
+                5,
+                t0_ns=build.T0_NS + turn * 10**10,
+                columns={
+                    "latitude_deg": [0.1 + turn * 0.0123456789] * 5,
+                    "longitude_deg": [turn * 0.987654321] * 5,
+                },
+            )
+        ]
         if turn < 2 * STREAMS_PER_DEVICE_MAX:
             made += [build.batch("gaze", f"gaze-{turn}", 0, 1990, columns=still)]
         made += [build.batch("imu", f"imu-{turn % 8}", 100 * turn + 3, 5)]

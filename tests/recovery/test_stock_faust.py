@@ -28,8 +28,12 @@ Condition = Callable[[], Awaitable[bool]]
 @contextmanager
 def running(*arguments: str) -> Iterator[None]:
     """A subject in a process of its own; killed at the end, as by the kernel."""
-    child = subprocess.Popen([sys.executable, "-m", "tests.recovery.subject", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.recovery.subject", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield
     finally:
@@ -65,7 +69,11 @@ async def processed_by(kind: str, way: str, broker: str, directory: Path) -> lis
     async def gone_on() -> bool:
         """The fault is behind it: it has committed past the record, or (which only ours does) stands there and waits."""
         committed = (await reader.committed_offsets(broker, name, [name])).get((name, 0), 0)
-        return committed == COUNT or (directory / "struck").exists() or (way == "in flight" and committed > int(STRUCK))
+        return (
+            committed == COUNT
+            or (directory / "struck").exists()
+            or (way == "in flight" and committed > int(STRUCK))
+        )
 
     async def at_the_end() -> bool:
         return LAST in await processed()
@@ -88,11 +96,20 @@ async def test_stock_faust_loses_what_this_transport_does_not(broker: str, tmp_p
     await admin.create_topics([NewTopic(name, 1, 1) for name in (*names, *(f"{name}-out" for name in names))])
     await admin.close()
     places = [(kind, way) for kind in ("stock", "ours") for way in WAYS]
-    found = dict(zip(places, await asyncio.gather(*(
-        processed_by(kind, way, broker, tmp_path / f"{kind} {way}") for kind, way in places)), strict=True))
+    found = dict(
+        zip(
+            places,
+            await asyncio.gather(
+                *(processed_by(kind, way, broker, tmp_path / f"{kind} {way}") for kind, way in places)
+            ),
+            strict=True,
+        )
+    )
     for way in WAYS:
         assert found["ours", way] == [*VALUES, LAST], f"{way}: every record once, in order"
         lost = [value for value in VALUES if value not in found["stock", way]]
         assert STRUCK in lost, f"{way}: stock Faust has learned not to lose this; say so in the README"
         print(f"{way}: stock Faust lost {len(lost)} of {COUNT}, this transport 0")  # noqa: T201  the figures that README quotes
-    assert len([value for value in VALUES if value not in found["stock", "take"]]) > 1, "take loses the backlog with the record"
+    assert len([value for value in VALUES if value not in found["stock", "take"]]) > 1, (
+        "take loses the backlog with the record"
+    )

@@ -24,7 +24,9 @@ def watched(silent: dict[int, tuple[int, int]], waiting: bool = True) -> Watch:
         for partition in done:
             low, high = silent.get(partition, (0, 0))
             done[partition] += not low <= second < high
-        watch.note(float(second), dict(done), {partition: count + waiting for partition, count in done.items()})
+        watch.note(
+            float(second), dict(done), {partition: count + waiting for partition, count in done.items()}
+        )
     return watch
 
 
@@ -36,7 +38,9 @@ def test_a_stall_is_that_of_the_slowest_partition_and_begins_with_the_fault() ->
     watch = watched({1: (20, 27)})
     assert watch.stall_s(20.5) == 6.5
     assert watch.stall_s(50.0) == 1.0
-    assert watched({1: (40, 60)}).stall_s(20.0) == 1.0, "a stall that begins long after is not this fault's doing"
+    assert watched({1: (40, 60)}).stall_s(20.0) == 1.0, (
+        "a stall that begins long after is not this fault's doing"
+    )
 
 
 def test_a_partition_with_nothing_to_do_does_not_stand_still() -> None:
@@ -46,9 +50,13 @@ def test_a_partition_with_nothing_to_do_does_not_stand_still() -> None:
 def test_a_stall_counts_alone_only_where_no_other_fault_of_workers_broker_or_backlog_lasts() -> None:
     watch = watched({1: (20, 27)})
     kill = struck(KILL, 20.0, 21.0)
-    for other, alone in ((struck("snapshots SIGKILL", 22.0, 23.0, "snapshots"), True),
-                         (struck("worker SIGSTOP", 22.0, 30.0, "worker-2"), False), (struck("backlog", 8.0, 15.0, "device"), False),
-                         (struck("worker SIGTERM", 8.0, 14.0, "worker-2"), False), (struck("worker SIGTERM", 5.0, 10.0, "worker-2"), True)):
+    for other, alone in (
+        (struck("snapshots SIGKILL", 22.0, 23.0, "snapshots"), True),
+        (struck("worker SIGSTOP", 22.0, 30.0, "worker-2"), False),
+        (struck("backlog", 8.0, 15.0, "device"), False),
+        (struck("worker SIGTERM", 8.0, 14.0, "worker-2"), False),
+        (struck("worker SIGTERM", 5.0, 10.0, "worker-2"), True),
+    ):
         assert [(one.stall_s, one.alone) for one in stalls(watch, [kill, other], KILL)] == [(7.0, alone)]
 
 
@@ -58,13 +66,29 @@ def test_a_broker_is_waited_for_from_when_it_answers() -> None:
 
 
 def result(**changes: Any) -> Result:
-    ledger = {"clean": True, "findings": [], "batches_sent": 1000, "events_sent": 20_000, "events_missing": 0, "events_twice": 0,
-              "epochs": 7,
-              "topics": {"events_missing": 0, "events_twice": 0, "out_of_order": 0, "repeated": 3, "late": 2}}
+    ledger = {
+        "clean": True,
+        "findings": [],
+        "batches_sent": 1000,
+        "events_sent": 20_000,
+        "events_missing": 0,
+        "events_twice": 0,
+        "epochs": 7,
+        "topics": {"events_missing": 0, "events_twice": 0, "out_of_order": 0, "repeated": 3, "late": 2},
+    }
     kill = struck(KILL, 20.0, 21.0)
-    values: dict[str, Any] = {"seed": 5, "struck": [kill], "sent_s": 10.0, "drained_s": 1.0, "ledger": ledger, "lineage": Lineage(0),
-                              "worker_stalls": [Stall(kill, 6.4, alone=True)], "broker_stalls": [],
-                              "ended": Counter(), "left_behind": 0}
+    values: dict[str, Any] = {
+        "seed": 5,
+        "struck": [kill],
+        "sent_s": 10.0,
+        "drained_s": 1.0,
+        "ledger": ledger,
+        "lineage": Lineage(0),
+        "worker_stalls": [Stall(kill, 6.4, alone=True)],
+        "broker_stalls": [],
+        "ended": Counter(),
+        "left_behind": 0,
+    }
     return Result(**{**values, **changes})
 
 
@@ -72,16 +96,28 @@ def test_a_clean_round_says_so_with_its_numbers() -> None:
     lines = block(result())
     assert lines[-1] == "clean"
     assert "sent      1,000 batches, 20,000 events in 10 s: 100 batches/s; drained 1 s later" in lines
-    assert any(line.startswith("stalls    after a worker SIGKILL 6.4 s at most in 1 (at most 10)") for line in lines)
+    assert any(
+        line.startswith("stalls    after a worker SIGKILL 6.4 s at most in 1 (at most 10)") for line in lines
+    )
 
 
-@pytest.mark.parametrize(("changes", "finding"), [
-    ({"lineage": Lineage(None, "no such option")}, "lineage was not compared: no such option"),
-    ({"lineage": Lineage(3, "edges")}, "3 rows of lineage differ"),
-    ({"ledger": {"clean": False, "findings": ["1 events are missing"]}}, "1 events are missing"),
-    ({"worker_stalls": [Stall(struck(KILL, 20.0, 21.0), 10.4, alone=True)]}, "stood still for 10.4 s after the kill of a worker"),
-    ({"broker_stalls": [Stall(struck(RESTART, 20.0, 21.0, "broker"), 15.1, alone=True)]}, "stood still for 15.1 s after the return of the"),
-    ({"findings": ["the store did not reach the end"]}, "did not reach the end")])
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"lineage": Lineage(None, "no such option")}, "lineage was not compared: no such option"),
+        ({"lineage": Lineage(3, "edges")}, "3 rows of lineage differ"),
+        ({"ledger": {"clean": False, "findings": ["1 events are missing"]}}, "1 events are missing"),
+        (
+            {"worker_stalls": [Stall(struck(KILL, 20.0, 21.0), 10.4, alone=True)]},
+            "stood still for 10.4 s after the kill of a worker",
+        ),
+        (
+            {"broker_stalls": [Stall(struck(RESTART, 20.0, 21.0, "broker"), 15.1, alone=True)]},
+            "stood still for 15.1 s after the return of the",
+        ),
+        ({"findings": ["the store did not reach the end"]}, "did not reach the end"),
+    ],
+)
 def test_whatever_is_wrong_makes_a_round_not_clean(changes: dict[str, Any], finding: str) -> None:
     found = result(**changes)
     assert not found.clean

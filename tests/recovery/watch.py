@@ -45,8 +45,12 @@ class Watch:
                         async with asyncio.timeout(_ASK_WAIT_S):
                             listed = await admin.list_consumer_group_offsets(AGENT, partitions=self._tps)
                             ends = await consumer.end_offsets(self._tps)
-                        committed = {tp.partition: max(0, listed[tp].offset) for tp in self._tps if tp in listed}
-                        self.note(clock.monotonic_s(), committed, {tp.partition: end for tp, end in ends.items()})
+                        committed = {
+                            tp.partition: max(0, listed[tp].offset) for tp in self._tps if tp in listed
+                        }
+                        self.note(
+                            clock.monotonic_s(), committed, {tp.partition: end for tp, end in ends.items()}
+                        )
                         await asyncio.sleep(EVERY_S)
             await asyncio.sleep(EVERY_S)
 
@@ -61,7 +65,9 @@ class Watch:
     @asynccontextmanager
     async def _clients(self) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.broker, request_timeout_ms=2000)
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker, enable_auto_commit=False, request_timeout_ms=2000)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker, enable_auto_commit=False, request_timeout_ms=2000
+        )
         try:
             async with asyncio.timeout(_ASK_WAIT_S):
                 await admin.start()
@@ -107,7 +113,12 @@ def stalls(watch: Watch, struck: Sequence[Struck], kind: str) -> list[Stall]:
         until_s = from_s + max(stall_s, 1.0)
         # A worker that was struck shortly before is still on its way back, and two hours of batches in a few seconds take all the CPU there
         # is; snapshots hold nobody up.
-        alone = not any(other is not one and other.fault.kind.startswith(("worker", "broker", "backlog"))
-                        and other.began_s < until_s and other.back_s + ALONE_BEFORE_S > one.began_s + 0.5 for other in struck)
+        alone = not any(
+            other is not one
+            and other.fault.kind.startswith(("worker", "broker", "backlog"))
+            and other.began_s < until_s
+            and other.back_s + ALONE_BEFORE_S > one.began_s + 0.5
+            for other in struck
+        )
         found.append(Stall(one, stall_s, alone))
     return found

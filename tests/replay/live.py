@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
-from streams.pipeline import GlassesCore, PartitionState, Tables, TrainingCore, TrainingState, first_records, learn_consent
+from streams.pipeline import (
+    GlassesCore,
+    PartitionState,
+    Tables,
+    TrainingCore,
+    TrainingState,
+    first_records,
+    learn_consent,
+)
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, Policies, pointer_to, record_of
 from streams.replay import fit_here
@@ -67,10 +75,14 @@ class Live:
     def fetch(self, number: int, count: int, *, checkpoint: bool) -> None:
         """The glasses agent processes the next records of a partition in one transaction."""
         place = self.places[number]
-        records = self.captured[number][place.committed:place.committed + count]
+        records = self.captured[number][place.committed : place.committed + count]
         if not records:
             return
-        outcome = build.run(self.cores[number].process(self.states[number], Fetch(CAPTURED, number, records), silent=False, poisoned={}))
+        outcome = build.run(
+            self.cores[number].process(
+                self.states[number], Fetch(CAPTURED, number, records), silent=False, poisoned={}
+            )
+        )
         self._commit(outcome.outputs)
         self.states[number] = outcome.state
         place.committed += len(records)
@@ -80,10 +92,12 @@ class Live:
     def train(self, count: int, *, checkpoint: bool) -> None:
         """The training agent processes the next examples in one transaction."""
         place = self.places[-1]
-        records = self.examples[place.committed:place.committed + count]
+        records = self.examples[place.committed : place.committed + count]
         if not records:
             return
-        outcome = build.run(self.training.process(self.learned, Fetch(EXAMPLES, 0, records), silent=False, poisoned={}))
+        outcome = build.run(
+            self.training.process(self.learned, Fetch(EXAMPLES, 0, records), silent=False, poisoned={})
+        )
         self._commit(outcome.outputs)
         self.learned = outcome.state
         place.committed += len(records)
@@ -95,7 +109,7 @@ class Live:
         place, core = self.places[number], self.cores[number]
         state = core.restore(number, core.save(None, self.saved[number]))
         for at in range(place.checkpoint, place.committed, count):
-            fetch = Fetch(CAPTURED, number, self.captured[number][at:min(at + count, place.committed)])
+            fetch = Fetch(CAPTURED, number, self.captured[number][at : min(at + count, place.committed)])
             state = build.run(core.process(state, fetch, silent=True, poisoned={})).state
         self.states[number] = state
 
@@ -104,7 +118,7 @@ class Live:
         place = self.places[-1]
         state = self.training.restore(0, self.training.save(None, self.saved_learned))
         for at in range(place.checkpoint, place.committed, count):
-            fetch = Fetch(EXAMPLES, 0, self.examples[at:min(at + count, place.committed)])
+            fetch = Fetch(EXAMPLES, 0, self.examples[at : min(at + count, place.committed)])
             outcome = build.run(self.training.process(state, fetch, silent=True, poisoned={}))
             assert "inputs" not in build.lineage(outcome.outputs), "a silent run records an input again"
             state = outcome.state
@@ -132,14 +146,21 @@ class Live:
             self.known[-1].policies.learn(*record_of(policy))
 
     def _left(self) -> bool:
-        return any(self.places[number].committed < len(records) for number, records in (*self.captured.items(), (-1, self.examples)))
+        return any(
+            self.places[number].committed < len(records)
+            for number, records in (*self.captured.items(), (-1, self.examples))
+        )
 
     def _commit(self, records: Sequence[Outgoing]) -> None:
         self.outputs += records
         self.models += [record for record in records if record.topic == MODELS]
         # Transaction markers lie between the records here too.
-        self.consents += [StoredRecord(2 * len(self.consents) + 2 * at, record.timestamp_ms, record.key, record.value, record.headers)
-                          for at, record in enumerate(one for one in records if one.topic == CONSENTS)]
+        self.consents += [
+            StoredRecord(
+                2 * len(self.consents) + 2 * at, record.timestamp_ms, record.key, record.value, record.headers
+            )
+            for at, record in enumerate(one for one in records if one.topic == CONSENTS)
+        ]
         for record in records:
             if record.topic == EXAMPLES:
                 self._append(StoredRecord(0, record.timestamp_ms, record.key, record.value, record.headers))
@@ -174,13 +195,19 @@ class InMemory:
     async def read(self, partition: int) -> Sequence[Received]:
         at, size = self._at[partition], 1 if partition == self.slow else self.size
         self._at[partition] += size
-        return self.live.captured[partition][at:at + size]
+        return self.live.captured[partition][at : at + size]
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
-        return [record for record in self.live.examples if self.topic and begin <= record.offset and (end is None or record.offset < end)]
+        return [
+            record
+            for record in self.live.examples
+            if self.topic and begin <= record.offset and (end is None or record.offset < end)
+        ]
 
 
-def meaning(outputs: Sequence[Outgoing], leave_out: Callable[[dict[str, Any]], bool] = lambda _: False) -> dict[str, list[str]]:
+def meaning(
+    outputs: Sequence[Outgoing], leave_out: Callable[[dict[str, Any]], bool] = lambda _: False
+) -> dict[str, list[str]]:
     """Lineage event by event, without places and without cuts; sorted, so that two can be compared."""
     tables = build.lineage(outputs)
     places = {"topic", "partition", "offset"}
@@ -189,13 +216,28 @@ def meaning(outputs: Sequence[Outgoing], leave_out: Callable[[dict[str, Any]], b
         said = found.setdefault(table, [])
         for row in rows:
             if table == "edges":
-                about = [row[name] for name in row if name.split("_")[-1] not in ("first", "step", "count", "width")]
-                said += [f"{about} {row['child_first'] + i * row['child_step']} {row['parent_first'] + i * row['parent_step'] + w}"
-                         for i in range(row["child_count"]) for w in range(row["parent_width"])]
+                about = [
+                    row[name]
+                    for name in row
+                    if name.split("_")[-1] not in ("first", "step", "count", "width")
+                ]
+                said += [
+                    f"{about} {row['child_first'] + i * row['child_step']} {row['parent_first'] + i * row['parent_step'] + w}"
+                    for i in range(row["child_count"])
+                    for w in range(row["parent_width"])
+                ]
             elif table == "decisions":
                 about = [row[name] for name in row if name not in ("first", "step", "count", "t_ns")]
                 said += [f"{about} {row['first'] + i * row['step']}" for i in range(row["count"])]
             elif not leave_out(row):
-                said.append(str({name: value for name, value in row.items() if name not in places or table == "inputs"}))
+                said.append(
+                    str(
+                        {
+                            name: value
+                            for name, value in row.items()
+                            if name not in places or table == "inputs"
+                        }
+                    )
+                )
         said.sort()
     return found

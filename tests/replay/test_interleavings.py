@@ -27,12 +27,21 @@ from tests.replay import live as live_module
 from tests.replay.live import EXAMPLES_PER_RUN, InMemory, Live, meaning
 
 SECOND_NS = 1_000_000_000
-ASKED = (("wake me at seven", "alarm_set"), ("will it rain", "weather_query"), ("play some jazz", "play_music"),
-         ("what is on my list", "lists_query"), ("turn the lights off", "iot_hue_lightoff"))
+ASKED = (
+    ("wake me at seven", "alarm_set"),
+    ("will it rain", "weather_query"),
+    ("play some jazz", "play_music"),
+    ("what is on my list", "lists_query"),
+    ("turn the lights off", "iot_hue_lightoff"),
+)
 
 #: A failing script is printed as it was drawn: making it shorter takes minutes, since a run takes a second.
-QUIET = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture],
-                 phases=(Phase.explicit, Phase.reuse, Phase.generate))
+QUIET = settings(
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
 
 
 @cache
@@ -55,19 +64,34 @@ def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 def turn(source: str, number: int, *, refused: bool) -> list[Batch]:
     """A query with its feedback, and what the glasses see meanwhile; strangers near keep an example from being learned."""
     t_ns = build.T0_NS + number * 4 * SECOND_NS
-    around: dict[str, Any] = {"source": source, **({"place": "street", "people_near": "strangers"} if refused else {})}
+    around: dict[str, Any] = {
+        "source": source,
+        **({"place": "street", "people_near": "strangers"} if refused else {}),
+    }
     text, intent = ASKED[(number + len(source)) % len(ASKED)]
     imu = structs.replace(build.imu(0.1 + number % 3, number * 40, 40, **around), t0_ns=t_ns)
-    said: dict[str, list[Any]] = {"target": [f"{source}/answer/{number}"], "form": ["spoken"], "thumb": [0],
-                                  "text": ["that was great, thank you"]}
-    reaction = build.batch("feedback", None, number, 1, t0_ns=t_ns + 2 * SECOND_NS, columns=said, **around) if number % 3 == 2 else \
-        build.feedback(number, f"{source}/answer/{number}", intent, t_ns + 2 * SECOND_NS, **around)
+    said: dict[str, list[Any]] = {
+        "target": [f"{source}/answer/{number}"],
+        "form": ["spoken"],
+        "thumb": [0],
+        "text": ["that was great, thank you"],
+    }
+    reaction = (
+        build.batch("feedback", None, number, 1, t0_ns=t_ns + 2 * SECOND_NS, columns=said, **around)
+        if number % 3 == 2
+        else build.feedback(number, f"{source}/answer/{number}", intent, t_ns + 2 * SECOND_NS, **around)
+    )
     return [imu, build.query(number, text, t_ns + SECOND_NS, **around), reaction]
 
 
 def partition(sources: Sequence[str], turns: int, refused: Sequence[int]) -> list[Received]:
     """Records of one partition, with a repeat, two in the wrong order, one that nobody can read, and offsets with holes."""
-    batches = [batch for number in range(turns) for source in sources for batch in turn(source, number, refused=number in refused)]
+    batches = [
+        batch
+        for number in range(turns)
+        for source in sources
+        for batch in turn(source, number, refused=number in refused)
+    ]
     batches[1:1] = batches[:1]
     batches[6], batches[9] = batches[9], batches[6]
     records: list[Received] = [build.record(batch, 0) for batch in batches]
@@ -77,11 +101,19 @@ def partition(sources: Sequence[str], turns: int, refused: Sequence[int]) -> lis
 
 def inputs(outputs: Sequence[Outgoing]) -> Inputs:
     tables = build.lineage(outputs)
-    return inputs_of("the test", [(row["version"], row["text"], row["published_ns"]) for row in tables["policies"]],
-                     [tuple(row[name] for name in ("kind", "agent", "partition", "offset", "value", "t_ns")) for row in tables["inputs"]])
+    return inputs_of(
+        "the test",
+        [(row["version"], row["text"], row["published_ns"]) for row in tables["policies"]],
+        [
+            tuple(row[name] for name in ("kind", "agent", "partition", "offset", "value", "t_ns"))
+            for row in tables["inputs"]
+        ],
+    )
 
 
-def replayed(live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000, slow: int = -1) -> list[Outgoing]:
+def replayed(
+    live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000, slow: int = -1
+) -> list[Outgoing]:
     written: list[Outgoing] = []
     replay = RecordedReplay(taken, InMemory(live, topic, size, slow), written.extend, EXAMPLES_PER_RUN)
     build.run(replay.run())
@@ -91,7 +123,11 @@ def replayed(live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000,
 
 def three_partitions(*, consents: bool = False) -> Live:
     """The glasses of one wearer, who at last takes back on one pair what was agreed to on another, if `consents`."""
-    captured = {0: partition(["g1"], 5, [1]), 1: partition(["g22", "g3"], 3, []), 2: partition(["g4"], 4, [0])}
+    captured = {
+        0: partition(["g1"], 5, [1]),
+        1: partition(["g22", "g3"], 3, []),
+        2: partition(["g4"], 4, [0]),
+    }
     if consents:
         say(captured[1], 9, "dpv:ConsentGiven", "dpv:RequestedServiceProvision ai:ModelTraining")
         say(captured[2], 10, "dpv:ConsentWithdrawn", "")
@@ -102,7 +138,9 @@ def say(records: list[Received], at: int, status: str, purposes: str) -> None:
     """Let the wearer say something about the own data before record `at` of a partition."""
     source = (records[at].key or b"").decode()
     said: dict[str, list[Any]] = {"consent": [1], "status": [status], "purposes": [purposes]}
-    batch = build.batch("consent_change", None, 0, 1, source=source, t0_ns=records[at].timestamp * 1_000_000, columns=said)
+    batch = build.batch(
+        "consent_change", None, 0, 1, source=source, t0_ns=records[at].timestamp * 1_000_000, columns=said
+    )
     records[at:at] = [build.record(batch, 0)]
     records[:] = [replace(record, offset=place + place // 5) for place, record in enumerate(records)]  # type: ignore[type-var]
 
@@ -111,17 +149,27 @@ def say(records: list[Received], at: int, status: str, purposes: str) -> None:
 def stricter() -> Policy:
     """The policy of the demo, but nobody learns from what is said to the assistant."""
     before, zone, after = build.policy().text.partition('name = "voice-assistant"')
-    return parse(before + zone + after.replace('"ai:ModelTraining", ', "", 1).replace('"ai:ModelTraining",\n', "\n", 1), "stricter")
+    return parse(
+        before
+        + zone
+        + after.replace('"ai:ModelTraining", ', "", 1).replace('"ai:ModelTraining",\n', "\n", 1),
+        "stricter",
+    )
 
 
 numbers = st.integers(0, 2)
 sizes = st.integers(1, 9)
 steps = st.one_of(
-    st.tuples(st.just("fetch"), numbers, sizes), st.tuples(st.just("fetch"), numbers, sizes), st.tuples(st.just("fetch"), numbers, sizes),
-    st.tuples(st.just("train"), st.booleans(), sizes), st.tuples(st.just("learn"), st.integers(-1, 2), st.none()),
-    st.tuples(st.just("crash"), numbers, sizes), st.tuples(st.just("crash training"), st.none(), sizes),
+    st.tuples(st.just("fetch"), numbers, sizes),
+    st.tuples(st.just("fetch"), numbers, sizes),
+    st.tuples(st.just("fetch"), numbers, sizes),
+    st.tuples(st.just("train"), st.booleans(), sizes),
+    st.tuples(st.just("learn"), st.integers(-1, 2), st.none()),
+    st.tuples(st.just("crash"), numbers, sizes),
+    st.tuples(st.just("crash training"), st.none(), sizes),
     st.tuples(st.just("litter"), st.sampled_from([None, b"{}", b"no example"]), st.none()),
-    st.tuples(st.just("switch"), st.booleans(), st.none()))
+    st.tuples(st.just("switch"), st.booleans(), st.none()),
+)
 
 
 def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
@@ -171,6 +219,7 @@ def test_without_the_topic_only_malformed_candidates_are_unknown(script: list[tu
 
 def test_the_order_of_partitions_and_the_moment_of_a_take_up_change_results() -> None:
     """Otherwise the tests above would show nothing."""
+
     def run(order: Sequence[int], *, late: bool) -> dict[str, list[str]]:
         live = three_partitions()
         for number in order:
@@ -212,7 +261,10 @@ def forged(live: Live) -> None:
     assert genuine.key is not None
     name, stranger = genuine.key, b"x" + genuine.key[1:]
     value = genuine.value.replace(b'"device_id":"' + name, b'"device_id":"' + stranger)
-    headers = [(header, said.replace(name, stranger) if header in {"ce_id", "ce_source"} else said) for header, said in genuine.headers]
+    headers = [
+        (header, said.replace(name, stranger) if header in {"ce_id", "ce_source"} else said)
+        for header, said in genuine.headers
+    ]
     live._append(StoredRecord(0, genuine.timestamp, stranger, value, headers))
     live._append(StoredRecord(0, genuine.timestamp, name, genuine.value, genuine.headers))
 
@@ -223,32 +275,63 @@ def test_examples_that_no_pipeline_made_are_taken_from_the_topic() -> None:
     live.finish()
     taken = inputs(live.outputs)
     assert meaning(replayed(live, taken)) == meaning(live.outputs)
-    with pytest.raises(InputError, match=r"training waits at offset \d+ of glasses.examples for xg?\d*/example"):
+    with pytest.raises(
+        InputError, match=r"training waits at offset \d+ of glasses.examples for xg?\d*/example"
+    ):
         replayed(live, taken, topic=False)
 
 
 def test_a_missing_input_is_named() -> None:
     live = live_run([])
     taken = inputs(live.outputs)
-    later = {number: (some[0], *(replace(one, value=str(int(one.value) + 50)) if one.version else one for one in some[1:]))
-             for number, some in taken.take_ups.items()}
+    later = {
+        number: (
+            some[0],
+            *(replace(one, value=str(int(one.value) + 50)) if one.version else one for one in some[1:]),
+        )
+        for number, some in taken.take_ups.items()
+    }
     with pytest.raises(InputError, match=r"partition 0 waits at offset \d+ for model version 5\d"):
         replayed(live, replace(taken, take_ups=later))
     with pytest.raises(InputError, match="no recorded input says which model served"):
         replayed(live, replace(taken, take_ups={}))
     with pytest.raises(InputError, match="for g9/example/1, which was never made"):
-        replayed(live, replace(taken, orders=(replace(taken.orders[0], ids=("g9/example/1",)), *taken.orders[1:])), topic=False)
+        replayed(
+            live,
+            replace(taken, orders=(replace(taken.orders[0], ids=("g9/example/1",)), *taken.orders[1:])),
+            topic=False,
+        )
     with pytest.raises(AssertionError, match="every example was read"):
-        replayed(live, replace(taken, orders=taken.orders[:-1], take_ups={n: some[:1] for n, some in taken.take_ups.items()}))
+        replayed(
+            live,
+            replace(
+                taken, orders=taken.orders[:-1], take_ups={n: some[:1] for n, some in taken.take_ups.items()}
+            ),
+        )
 
 
-@pytest.mark.parametrize(("policies", "rows", "sentence"), [
-    ([], [], "found 0 policies that it began with"),
-    ([("a", "", 1)], [("policy", "glasses", 0, 0, "b", 1)], "the text of 0 of 1 that were in force"),
-    ([("a", "", 1), ("b", "", 1)], [("policy", "glasses", 0, 0, "a", 1), ("policy", "glasses", 0, 9, "b", 1)], "found 2 policies"),
-    ([("a", build.policy().text, 1)],
-     [("policy", "glasses", 0, 0, "a", 1), *(("model-takeup", "glasses", 3, 7, version, 1) for version in "12")],
-     "two values of model-takeup at offset 7 of partition 3")])
-def test_inputs_that_contradict_one_another_are_refused(policies: list[Any], rows: list[Any], sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("policies", "rows", "sentence"),
+    [
+        ([], [], "found 0 policies that it began with"),
+        ([("a", "", 1)], [("policy", "glasses", 0, 0, "b", 1)], "the text of 0 of 1 that were in force"),
+        (
+            [("a", "", 1), ("b", "", 1)],
+            [("policy", "glasses", 0, 0, "a", 1), ("policy", "glasses", 0, 9, "b", 1)],
+            "found 2 policies",
+        ),
+        (
+            [("a", build.policy().text, 1)],
+            [
+                ("policy", "glasses", 0, 0, "a", 1),
+                *(("model-takeup", "glasses", 3, 7, version, 1) for version in "12"),
+            ],
+            "two values of model-takeup at offset 7 of partition 3",
+        ),
+    ],
+)
+def test_inputs_that_contradict_one_another_are_refused(
+    policies: list[Any], rows: list[Any], sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence):
         inputs_of("a store", policies, rows)

@@ -41,7 +41,11 @@ async def litter(broker: str) -> None:
     """Put what nobody can read among the batches and among the examples."""
     async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
         for topic in (CAPTURED, EXAMPLES):
-            for value, headers in ((b"not JSON", []), (None, []), (b"\xff\x00", [("sightline-zone", b"public")])):
+            for value, headers in (
+                (b"not JSON", []),
+                (None, []),
+                (b"\xff\x00", [("sightline-zone", b"public")]),
+            ):
                 await producer.send_and_wait(topic, value=value, key=b"g1", partition=0, headers=headers)
 
 
@@ -72,33 +76,61 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 def test_a_replay_of_what_kafka_holds_is_equal(lived: Demo, tmp_path: Path) -> None:
-    code, result = answered("replay", str(lived.journal), "--inputs", str(lived.store), "--broker", lived.broker, "--compare", "--store",
-                             str(tmp_path / "store"), "--out", str(tmp_path / "out"))
+    code, result = answered(
+        "replay",
+        str(lived.journal),
+        "--inputs",
+        str(lived.store),
+        "--broker",
+        lived.broker,
+        "--compare",
+        "--store",
+        str(tmp_path / "store"),
+        "--out",
+        str(tmp_path / "out"),
+    )
     assert result["lineage"]["differences"] == []
     assert (code, result["lineage"]["equal"], result["foreign"], result["unread"]) == (0, True, 3, [])
     tables = result["lineage"]["tables"]
     assert all(found["compared"] > 0 for found in tables.values()), tables
     assert tables["models"]["compared"] >= 4
     assert tables["rejected"]["compared"] > 6, "the link repeated batches, and there was litter"
-    answers = [json.loads(line) for line in (tmp_path / "out" / "glasses.answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    answers = [
+        json.loads(line)
+        for line in (tmp_path / "out" / "glasses.answers.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert {line["value"]["kind"] for line in answers} == {"answer"}
-    assert {parent["stream"] for line in answers for parent in line["parents"]} >= {"voice-query", "intent-model"}
+    assert {parent["stream"] for line in answers for parent in line["parents"]} >= {
+        "voice-query",
+        "intent-model",
+    }
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"glasses.{name}.jsonl" for name in ("derived", "answers", "examples", "models")}
+        f"glasses.{name}.jsonl" for name in ("derived", "answers", "examples", "models")
+    }
 
 
 def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> None:
     places = 'count(DISTINCT (topic, "partition", "offset"))'
-    _, found = answered("sql", f"SELECT kind, count(*), {places} FROM inputs GROUP BY ALL", "--store", str(lived.store))
+    _, found = answered(
+        "sql", f"SELECT kind, count(*), {places} FROM inputs GROUP BY ALL", "--store", str(lived.store)
+    )
     counts = {kind: (rows, places) for kind, rows, places in found["rows"]}
     assert counts.keys() == {"consent-takeup", "example-order", "model-takeup", "policy", "policy-takeup"}
     assert all(rows == places for rows, places in counts.values())
-    _, served = answered("sql", "SELECT count(DISTINCT \"partition\"), count(DISTINCT value) FROM inputs WHERE kind = 'model-takeup'",
-                          "--store", str(lived.store))
+    _, served = answered(
+        "sql",
+        "SELECT count(DISTINCT \"partition\"), count(DISTINCT value) FROM inputs WHERE kind = 'model-takeup'",
+        "--store",
+        str(lived.store),
+    )
     assert served["rows"][0][0] >= 2, "several partitions"
     assert served["rows"][0][1] >= 2, "several versions"
-    _, named = answered("sql", "SELECT string_agg(value, ' ' ORDER BY \"offset\") FROM inputs WHERE kind = 'example-order'", "--store",
-                         str(lived.store))
+    _, named = answered(
+        "sql",
+        "SELECT string_agg(value, ' ' ORDER BY \"offset\") FROM inputs WHERE kind = 'example-order'",
+        "--store",
+        str(lived.store),
+    )
     ids = named["rows"][0][0].split(" ")
     assert ids.count("-") == 3
     assert len(set(ids)) == len(ids) - 2, "each example was read once"
@@ -108,22 +140,29 @@ def test_acknowledgements_are_enough_for_what_the_devices_sent(lived: Demo) -> N
     code, result = answered("replay", str(lived.journal), "--inputs", str(lived.store), "--compare")
     tables = result["lineage"]["tables"]
     assert {name for name, found in tables.items() if found["differ"] and name != "inputs"} == {"rejected"}
-    assert (code, tables["rejected"]["differ"], result["unplaced"], result["store"]) == (1, 3, 0, None), result["lineage"]["differences"]
-    assert all("malformed" in said or "not in the replay" in said for said in result["lineage"]["differences"])
+    assert (code, tables["rejected"]["differ"], result["unplaced"], result["store"]) == (1, 3, 0, None), (
+        result["lineage"]["differences"]
+    )
+    assert all(
+        "malformed" in said or "not in the replay" in said for said in result["lineage"]["differences"]
+    )
 
 
 def test_another_store_or_journal_is_a_sentence(lived: Demo, tmp_path: Path) -> None:
     journal, store = str(lived.journal), str(lived.store)
     for arguments, code, sentence in (
-            ([journal, "--compare"], 2, "--compare is given without --inputs"),
-            ([journal, "--broker", lived.broker], 2, "--broker is given without --inputs"),
-            ([journal, "--inputs", str(tmp_path / "nowhere")], 3, "there is no store"),
-            ([journal, "--inputs", store, "--store", store], 2, "a directory that is not empty"),
-            ([journal, "--inputs", store, "--compare", "--out", store], 2, "name another with --out"),
-            ([f"{journal}/g1.jsonl", "--inputs", store, "--compare"], 2, "The replay cannot go on")):
+        ([journal, "--compare"], 2, "--compare is given without --inputs"),
+        ([journal, "--broker", lived.broker], 2, "--broker is given without --inputs"),
+        ([journal, "--inputs", str(tmp_path / "nowhere")], 3, "there is no store"),
+        ([journal, "--inputs", store, "--store", store], 2, "a directory that is not empty"),
+        ([journal, "--inputs", store, "--compare", "--out", store], 2, "name another with --out"),
+        ([f"{journal}/g1.jsonl", "--inputs", store, "--compare"], 2, "The replay cannot go on"),
+    ):
         result = run("replay", *arguments)
         assert (result.exit_code, sentence in result.stderr) == (code, True), result.output
     told = run("replay", journal, "--inputs", store, "--broker", lived.broker, "--compare")
     assert told.exit_code == 0
-    assert re.search(r"lineage   events 0 differ of [\d,]+, edges 0 differ of [\d,]+, .*; equal\n", told.stdout)
+    assert re.search(
+        r"lineage   events 0 differ of [\d,]+, edges 0 differ of [\d,]+, .*; equal\n", told.stdout
+    )
     assert "3 records on glasses.captured are no batch of these journals" in told.stdout

@@ -17,7 +17,12 @@ T0_NS = 1_753_000_000_123_456_789
 Row = dict[str, Any]
 HOUSEHOLD = load("household")
 #: The row that lets a reader know what the policy of `tagged` events says.
-POLICY: Row = {"version": HOUSEHOLD.version, "name": HOUSEHOLD.name, "text": HOUSEHOLD.text, "published_ns": T0_NS}
+POLICY: Row = {
+    "version": HOUSEHOLD.version,
+    "name": HOUSEHOLD.name,
+    "text": HOUSEHOLD.text,
+    "published_ns": T0_NS,
+}
 
 
 def tagged(kind: str = "imu", zone: str = "public", **columns: Any) -> Row:
@@ -30,7 +35,11 @@ def row(table: str, **columns: Any) -> Row:
     """One row; what is not given is empty, and runs are of one event."""
     empty: dict[str, Any] = {"text": "", "int": 0, "float": 0.0, "flag": True}
     made = {name: empty[kind] for name, kind in TABLES[table].items()}
-    made |= {name: 1 for name in ("step", "count", "child_step", "child_count", "parent_step", "parent_width") if name in made}
+    made |= {
+        name: 1
+        for name in ("step", "count", "child_step", "child_count", "parent_step", "parent_width")
+        if name in made
+    }
     made |= {name: T0_NS for name in made if name.endswith("_ns")}
     unknown = columns.keys() - made.keys()
     if unknown:
@@ -39,13 +48,27 @@ def row(table: str, **columns: Any) -> Row:
 
 
 def event(source: str, stream: str, first: int, count: int = 1, **columns: Any) -> Row:
-    return row("events", source=source, stream=stream, first=first, count=count, **{"kind": "imu", "zone": "public", **columns})
+    return row(
+        "events",
+        source=source,
+        stream=stream,
+        first=first,
+        count=count,
+        **{"kind": "imu", "zone": "public", **columns},
+    )
 
 
 def edge(child: tuple[str, str, int], parent: tuple[str, str, int], **columns: Any) -> Row:
-    return row("edges", child_source=child[0], child_stream=child[1], child_first=child[2], parent_source=parent[0],
-               parent_stream=parent[1], parent_first=parent[2],
-               **{"operator": "window", "operator_version": 1, "directness": "direct", **columns})
+    return row(
+        "edges",
+        child_source=child[0],
+        child_stream=child[1],
+        child_first=child[2],
+        parent_source=parent[0],
+        parent_stream=parent[1],
+        parent_first=parent[2],
+        **{"operator": "window", "operator_version": 1, "directness": "direct", **columns},
+    )
 
 
 def stream(source: str, name: str, kind: str = "imu", *, captured: bool = True) -> Row:
@@ -54,7 +77,9 @@ def stream(source: str, name: str, kind: str = "imu", *, captured: bool = True) 
 
 def tables(rows: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Any]]]:
     """Column lists of rows by table."""
-    return {table: {name: [one[name] for one in some] for name in TABLES[table]} for table, some in rows.items()}
+    return {
+        table: {name: [one[name] for one in some] for name in TABLES[table]} for table, some in rows.items()
+    }
 
 
 def record(offset: int, rows: Mapping[str, Sequence[Row]]) -> StoredRecord:

@@ -32,25 +32,45 @@ async def produce(broker: str, first: int, count: int) -> None:
             for zone, abort in (("aborted", True), ("public", False)):
                 await producer.begin_transaction()
                 rows = {"events": [event(SOURCE, "imu", number * 20, 20, zone=zone)]}
-                await producer.send_and_wait(LINEAGE, record(0, rows).value, key=SOURCE.encode(), partition=number % 2)
+                await producer.send_and_wait(
+                    LINEAGE, record(0, rows).value, key=SOURCE.encode(), partition=number % 2
+                )
                 await (producer.abort_transaction() if abort else producer.commit_transaction())
     finally:
         await producer.stop()
 
 
 def command(broker: str, store: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "streams.cli", "snapshots", "--broker", broker, "--store", str(store), *more]
+    return [
+        sys.executable,
+        "-m",
+        "streams.cli",
+        "snapshots",
+        "--broker",
+        broker,
+        "--store",
+        str(store),
+        *more,
+    ]
 
 
 def stored(store: Path) -> list[tuple[int, str]]:
     with Store.open(store) as opened:
-        rows = opened.sql(f"SELECT \"first\" // 20, zone FROM events WHERE source = '{SOURCE}' ORDER BY ALL").rows
+        rows = opened.sql(
+            f"SELECT \"first\" // 20, zone FROM events WHERE source = '{SOURCE}' ORDER BY ALL"
+        ).rows
     return [(number, zone) for number, zone in rows]
 
 
 async def test_the_writer_takes_every_committed_record_once(broker: str, tmp_path: Path) -> None:
     await produce(broker, 0, 4)
-    first = subprocess.run(command(broker, tmp_path / "s", "--until-end"), check=False, capture_output=True, text=True, timeout=60)
+    first = subprocess.run(
+        command(broker, tmp_path / "s", "--until-end"),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert first.returncode == 0, first.stderr
     assert stored(tmp_path / "s") == [(number, "public") for number in range(4)]
     await produce(broker, 4, 3)
@@ -66,7 +86,9 @@ async def test_the_writer_takes_every_committed_record_once(broker: str, tmp_pat
 
 
 def test_no_broker_is_exit_3_and_no_store_is_spoilt(tmp_path: Path) -> None:
-    result = subprocess.run(command("127.0.0.1:9", tmp_path / "s"), check=False, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        command("127.0.0.1:9", tmp_path / "s"), check=False, capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == UnavailableError.exit_code
     assert "Traceback" not in result.stderr
     Writer.open(tmp_path / "s").close()

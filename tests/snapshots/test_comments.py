@@ -35,11 +35,16 @@ def test_nothing_that_a_reader_sees_lacks_a_comment(tmp_path: Path, epochs: int)
     writer = Writer.open(tmp_path / "store")
     writer.publish(T0_NS)
     for i in range(epochs):
-        rows = {"events": [event("g1", "imu-right", 20 * i, 20)], "edges": [edge(("g1", "activity", i), ("g1", "imu-right", 20 * i))]}
+        rows = {
+            "events": [event("g1", "imu-right", 20 * i, 20)],
+            "edges": [edge(("g1", "activity", i), ("g1", "imu-right", 20 * i))],
+        }
         writer.ingest_tables(tables(rows), T0_NS)
         writer.publish(T0_NS)
     # The writer stays open: the reader is another process, as in life.
-    said = subprocess.run([sys.executable, "-c", READER, str(tmp_path / "store")], check=True, capture_output=True, timeout=60)
+    said = subprocess.run(
+        [sys.executable, "-c", READER, str(tmp_path / "store")], check=True, capture_output=True, timeout=60
+    )
     writer.close()
     found = orjson.loads(said.stdout)
     assert found["rows"] == epochs
@@ -52,7 +57,9 @@ def test_no_comment_is_about_something_that_is_gone(tmp_path: Path) -> None:
     Writer.open(tmp_path / "store").close()
     writer = Writer.open(tmp_path / "store")
     writer.publish(T0_NS)
-    said = subprocess.run([sys.executable, "-c", READER, str(tmp_path / "store")], check=True, capture_output=True, timeout=60)
+    said = subprocess.run(
+        [sys.executable, "-c", READER, str(tmp_path / "store")], check=True, capture_output=True, timeout=60
+    )
     writer.close()
     found = orjson.loads(said.stdout)
     assert comments.VIEWS.keys() == found["views"].keys()

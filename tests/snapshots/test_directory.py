@@ -14,8 +14,21 @@ from streams.snapshots.writer import Writer
 from tests.snapshots.build import event, store
 from tests.snapshots.test_writer import ask
 
-VIEWS = ("streams", "events", "edges", "decisions", "rejected", "models", "training_runs", "epochs", "inputs", "policies", "segments",
-         "event_records", "edge_records")
+VIEWS = (
+    "streams",
+    "events",
+    "edges",
+    "decisions",
+    "rejected",
+    "models",
+    "training_runs",
+    "epochs",
+    "inputs",
+    "policies",
+    "segments",
+    "event_records",
+    "edge_records",
+)
 
 
 def test_a_second_writer_is_refused_also_through_a_link(tmp_path: Path) -> None:
@@ -25,7 +38,13 @@ def test_a_second_writer_is_refused_also_through_a_link(tmp_path: Path) -> None:
         with pytest.raises(UnavailableError, match="in use"):
             Writer.open(path)
     code = "import sys; from pathlib import Path; from streams.snapshots.writer import Writer; Writer.open(Path(sys.argv[1]))"
-    other = subprocess.run([sys.executable, "-c", code, str(tmp_path / "link")], check=False, capture_output=True, text=True, timeout=30)
+    other = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "link")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert "UnavailableError" in other.stderr
     writer.close()
     Writer.open(tmp_path / "link").close()
@@ -52,7 +71,11 @@ def test_an_empty_store_has_typed_views(tmp_path: Path) -> None:
     for view in VIEWS:
         assert ask(tmp_path, f"SELECT count(*) FROM {view}") == [(1 if view == "epochs" else 0,)]
     described = dict(row[:2] for row in ask(tmp_path, "DESCRIBE events"))
-    assert (described["t_first"], described["first"], described["kind"]) == ("TIMESTAMP WITH TIME ZONE", "BIGINT", "VARCHAR")
+    assert (described["t_first"], described["first"], described["kind"]) == (
+        "TIMESTAMP WITH TIME ZONE",
+        "BIGINT",
+        "VARCHAR",
+    )
 
 
 def test_times_are_beside_their_nanoseconds(tmp_path: Path) -> None:
@@ -60,7 +83,9 @@ def test_times_are_beside_their_nanoseconds(tmp_path: Path) -> None:
     assert ask(tmp_path, "SELECT epoch_us(t_first) * 1000 + 789 - t_first_ns FROM events") == [(0,)]
 
 
-def test_a_store_can_be_moved_and_read_from_inside_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_can_be_moved_and_read_from_inside_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store(tmp_path / "one", {"events": [event("g1", "imu-right", 0, 20)]})
     store(tmp_path / "two", {"events": [event("g2", "imu-right", 0, 7)]})
     shutil.move(tmp_path / "one", tmp_path / "moved")

@@ -59,12 +59,21 @@ def stored(path: Path) -> list[int]:
 
 
 def test_a_full_disk_is_waited_out_and_nothing_is_skipped(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(_FILLED), str(tmp_path / "store")], capture_output=True, text=True,
-                          check=False, cwd=Path(__file__).parents[2], timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_FILLED), str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     found = orjson.loads(done.stdout)
     assert found["pauses"] == [0.5, 1, 2] * 2
-    assert all("cannot be written (File too large" in sentence and "nothing is lost" in sentence for sentence in found["said"])
+    assert all(
+        "cannot be written (File too large" in sentence and "nothing is lost" in sentence
+        for sentence in found["said"]
+    )
     assert stored(tmp_path / "store") == [offset * 20 for offset in range(210)]
 
 
@@ -118,7 +127,9 @@ def test_pauses_grow_to_a_bound_and_a_stop_ends_them_with_a_sentence() -> None:
         PatientWriter(cast("Writer", FullStore()), said.append, wait).publish(T0_NS)
     assert pauses == [0.5, 1, 2, 4, *[PAUSE_MAX_S] * 4]
     assert len(said) == len(pauses)
-    assert {sentence.partition("; ")[0] for sentence in said} == {"the store store cannot be written (No space left on device)"}
+    assert {sentence.partition("; ")[0] for sentence in said} == {
+        "the store store cannot be written (No space left on device)"
+    }
 
 
 class LostStore(FullStore):

@@ -31,7 +31,13 @@ def ask(path: Path, statement: str) -> list[tuple[Any, ...]]:
 
 
 def batch(offset: int) -> StoredRecord:
-    return record(offset, {"events": [event("g1", "imu-right", offset * 20, 20, offset=offset)], "streams": [stream("g1", "imu-right")]})
+    return record(
+        offset,
+        {
+            "events": [event("g1", "imu-right", offset * 20, 20, offset=offset)],
+            "streams": [stream("g1", "imu-right")],
+        },
+    )
 
 
 def drive(writer: Writer, records: int, now_ns: int = T0_NS) -> None:
@@ -71,7 +77,9 @@ def test_a_crash_after_any_step_loses_and_repeats_nothing(tmp_path: Path, step: 
     writer = Writer.open(tmp_path / "store")
     drive(writer, 14, T0_NS + 100 * SECOND_NS)
     writer.close()
-    assert ask(tmp_path / "store", "SELECT number FROM event_records ORDER BY number") == [(n,) for n in range(280)]
+    assert ask(tmp_path / "store", "SELECT number FROM event_records ORDER BY number") == [
+        (n,) for n in range(280)
+    ]
     epochs = ask(tmp_path / "store", "SELECT epoch, rows FROM epochs ORDER BY epoch")
     assert [epoch for epoch, _ in epochs] == list(range(1, len(epochs) + 1))
     assert sum(rows for _, rows in epochs) == 28
@@ -92,12 +100,16 @@ drive(writer, 6)
 
 @pytest.mark.parametrize("step", [1, 4, 6])
 def test_a_killed_process_loses_and_repeats_nothing(tmp_path: Path, step: int) -> None:
-    died = subprocess.run([sys.executable, "-c", _CHILD, str(tmp_path / "store"), str(step)], check=False, timeout=30)
+    died = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(tmp_path / "store"), str(step)], check=False, timeout=30
+    )
     assert died.returncode == 9
     writer = Writer.open(tmp_path / "store")
     drive(writer, 6)
     writer.close()
-    assert ask(tmp_path / "store", "SELECT number FROM event_records ORDER BY number") == [(n,) for n in range(120)]
+    assert ask(tmp_path / "store", "SELECT number FROM event_records ORDER BY number") == [
+        (n,) for n in range(120)
+    ]
 
 
 _READER = """
@@ -125,7 +137,9 @@ def test_another_process_sees_whole_epochs_while_the_writer_writes(tmp_path: Pat
     path = tmp_path / "store"
     writer = Writer.open(path)
     drive(writer, 2)
-    with subprocess.Popen([sys.executable, "-c", _READER, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
+    with subprocess.Popen(
+        [sys.executable, "-c", _READER, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as reader:
         assert reader.stdout is not None
         reader.stdout.readline()
         offset = 2
@@ -189,24 +203,38 @@ def test_rows_are_published_at_most_once_an_interval(tmp_path: Path) -> None:
     assert ask(tmp_path, "SELECT offsets[0], rows FROM epochs ORDER BY epoch") == [(1, 2), (2, 0)]
 
 
-@pytest.mark.parametrize("value", [
-    b"\xff", None, b"[]", b'{"v":2,"tables":{}}', b'{"v":1,"tables":{"nonsense":{}}}', b'{"v":1,"tables":{"streams":{"source":["g1"]}}}',
-    b'{"v":1,"tables":{"streams":[{"all":{},"each":{"source":["g1"]}}]}}', b'{"v":1,"tables":{"streams":[7]}}',
-    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":["a","b"]}}]}}',
-    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":[7]}}]}}',
-    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":[null]}}]}}',
-    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true,"source":"g1","stream":"a"},"each":{}}]}}',
-    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true,"source":"g1"},"each":{"source":["g1"],"stream":["a"]}}]}}',
-    b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":[true],"source":"g1"},"each":{"stream":["a"]}}]}}',
-    record(1, {"events": [event("g1", "imu-right", 5, 0)]}).value, record(1, {"events": [event("g1", "imu-right", -5)]}).value,
-    record(1, {"events": [event("g1", "imu-right", 0, 2**60)]}).value])
-def test_a_bad_record_becomes_a_rejected_row_and_the_rest_goes_on(tmp_path: Path, value: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\xff",
+        None,
+        b"[]",
+        b'{"v":2,"tables":{}}',
+        b'{"v":1,"tables":{"nonsense":{}}}',
+        b'{"v":1,"tables":{"streams":{"source":["g1"]}}}',
+        b'{"v":1,"tables":{"streams":[{"all":{},"each":{"source":["g1"]}}]}}',
+        b'{"v":1,"tables":{"streams":[7]}}',
+        b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":["a","b"]}}]}}',
+        b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":[7]}}]}}',
+        b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true},"each":{"source":["g1"],"stream":[null]}}]}}',
+        b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true,"source":"g1","stream":"a"},"each":{}}]}}',
+        b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":true,"source":"g1"},"each":{"source":["g1"],"stream":["a"]}}]}}',
+        b'{"v":1,"tables":{"streams":[{"all":{"kind":"imu","captured":[true],"source":"g1"},"each":{"stream":["a"]}}]}}',
+        record(1, {"events": [event("g1", "imu-right", 5, 0)]}).value,
+        record(1, {"events": [event("g1", "imu-right", -5)]}).value,
+        record(1, {"events": [event("g1", "imu-right", 0, 2**60)]}).value,
+    ],
+)
+def test_a_bad_record_becomes_a_rejected_row_and_the_rest_goes_on(
+    tmp_path: Path, value: bytes | None
+) -> None:
     writer = Writer.open(tmp_path)
     writer.ingest({0: [batch(0), StoredRecord(1, 7, b"g1", value), batch(2)]}, {0: 3}, T0_NS)
     writer.publish(T0_NS)
     writer.close()
-    [(stage, reason, topic, partition, offset, count)] = ask(tmp_path,
-                                                             'SELECT stage, reason, topic, "partition", "offset", "count" FROM rejected')
+    [(stage, reason, topic, partition, offset, count)] = ask(
+        tmp_path, 'SELECT stage, reason, topic, "partition", "offset", "count" FROM rejected'
+    )
     assert (stage, topic, partition, offset, count) == ("snapshots", "glasses.lineage", 0, 1, 0)
     assert len(reason) > 15
     assert "g1" not in reason
@@ -218,12 +246,20 @@ def test_compaction_keeps_few_files_and_every_row(tmp_path: Path, quick: None) -
     drive(writer, 24)
     writer.close()
     assert ask(tmp_path, "SELECT count(*), count(DISTINCT number) FROM event_records") == [(480, 480)]
-    assert ask(tmp_path, "SELECT max(files) FROM (SELECT count(DISTINCT file) AS files FROM segments GROUP BY table_name)")[0][0] <= 6
+    assert (
+        ask(
+            tmp_path,
+            "SELECT max(files) FROM (SELECT count(DISTINCT file) AS files FROM segments GROUP BY table_name)",
+        )[0][0]
+        <= 6
+    )
     assert len(list(tmp_path.glob("segments/*.parquet"))) < 20
     assert len(list(tmp_path.glob("catalog-*.duckdb"))) < 8
 
 
-def test_a_segment_that_is_superseded_stays_for_the_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_segment_that_is_superseded_stays_for_the_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "COMPACT_FILES_PER_TABLE", 3)
     writer = Writer.open(tmp_path)
     drive(writer, 6)

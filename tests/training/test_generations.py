@@ -19,10 +19,18 @@ from tests import build
 POLICY = build.policy()
 GENERATIONS, GOOD = 6, 3
 DAY_NS = 86_400_000_000_000
-SAID = (("wake me at seven", "alarm_set"), ("will it rain", "weather_query"), ("play some jazz", "play_music"))
+SAID = (
+    ("wake me at seven", "alarm_set"),
+    ("will it rain", "weather_query"),
+    ("play some jazz", "play_music"),
+)
 #: What is offered besides in every generation, and the rule that must keep it out.
-ODD = {"health": "sinks.training-run: purpose ai:ModelTraining is not permitted", "expired": "retention: it is over",
-       "withdrawn": "consent: it is withdrawn", "training only": "gate: the example does not permit what the model serves"}
+ODD = {
+    "health": "sinks.training-run: purpose ai:ModelTraining is not permitted",
+    "expired": "retention: it is over",
+    "withdrawn": "consent: it is withdrawn",
+    "training only": "gate: the example does not permit what the model serves",
+}
 
 
 class Loop:
@@ -37,27 +45,35 @@ class Loop:
         self.written: list[Outgoing] = []
 
     async def _history(self, offset: int) -> Sequence[Received]:
-        return self.examples[:offset + 1]
+        return self.examples[: offset + 1]
 
     def live(self, batches: Sequence[Batch]) -> list[Outgoing]:
         """Process one fetch; returns the examples that came of it."""
         records = [build.record(batch, self.offset + at) for at, batch in enumerate(batches)]
         self.offset += len(records)
-        outcome = build.run(self.glasses.process(self.state, Fetch(CAPTURED, 0, records), silent=False, poisoned={}))
+        outcome = build.run(
+            self.glasses.process(self.state, Fetch(CAPTURED, 0, records), silent=False, poisoned={})
+        )
         self.state = outcome.state
         self.written += outcome.outputs
         for one in outcome.outputs:
             if one.topic == CONSENTS:
                 offset = self.tables.consents.offset
-                learn_consent(self.tables.consents, StoredRecord(offset, one.timestamp_ms, one.key, one.value))
+                learn_consent(
+                    self.tables.consents, StoredRecord(offset, one.timestamp_ms, one.key, one.value)
+                )
         return [one for one in outcome.outputs if one.topic == EXAMPLES]
 
     def learn(self, examples: Sequence[Outgoing]) -> None:
         """Offer examples to the gate, and serve what it makes of them."""
-        records = [StoredRecord(len(self.examples) + at, one.timestamp_ms, one.key, one.value, tuple(one.headers))
-                   for at, one in enumerate(examples)]
+        records = [
+            StoredRecord(len(self.examples) + at, one.timestamp_ms, one.key, one.value, tuple(one.headers))
+            for at, one in enumerate(examples)
+        ]
         self.examples += records
-        outcome = build.run(self.training.process(self.learned, Fetch(EXAMPLES, 0, records), silent=False, poisoned={}))
+        outcome = build.run(
+            self.training.process(self.learned, Fetch(EXAMPLES, 0, records), silent=False, poisoned={})
+        )
         self.learned = outcome.state
         self.written += outcome.outputs
         for one in outcome.outputs:
@@ -67,8 +83,10 @@ class Loop:
 
 def turn(number: int, source: str, t_ns: int, **around: object) -> list[Batch]:
     text, intent = SAID[number % len(SAID)]
-    return [build.query(number, text, t_ns, source=source, **around),
-            build.feedback(number, f"{source}/answer/{number}", intent, t_ns + 10**9, source=source, **around)]
+    return [
+        build.query(number, text, t_ns, source=source, **around),
+        build.feedback(number, f"{source}/answer/{number}", intent, t_ns + 10**9, source=source, **around),
+    ]
 
 
 def of(batches: Sequence[Batch], wearer: str) -> list[Batch]:
@@ -80,7 +98,10 @@ def training_only(example: Outgoing) -> Outgoing:
     version, _, packed = dict(example.headers)[LABEL].decode().partition(":")
     narrow = lattice.unpack((bytes.fromhex(packed),)).copy()
     narrow["purposes"] = POLICY.vocabulary.mask("purposes", ["ai:ModelTraining"])
-    headers = [(name, f"{version}:{narrow.tobytes().hex()}".encode() if name == LABEL else value) for name, value in example.headers]
+    headers = [
+        (name, f"{version}:{narrow.tobytes().hex()}".encode() if name == LABEL else value)
+        for name, value in example.headers
+    ]
     return structs.replace(example, headers=headers)
 
 
@@ -90,11 +111,23 @@ def odd_ones(loop: Loop, number: int, t_ns: int) -> dict[str, Outgoing]:
     (expired,) = loop.live(turn(number, "g3", t_ns - 200 * DAY_NS))
     wearer = f"w9{number}"
     (withdrawn,) = loop.live(of(turn(number, "g4", t_ns), wearer))
-    taken_back = build.batch("consent_change", None, number, 1, source="g4", t0_ns=t_ns, columns={
-        "consent": [1], "status": ["dpv:ConsentWithdrawn"], "purposes": [""]})
+    taken_back = build.batch(
+        "consent_change",
+        None,
+        number,
+        1,
+        source="g4",
+        t0_ns=t_ns,
+        columns={"consent": [1], "status": ["dpv:ConsentWithdrawn"], "purposes": [""]},
+    )
     loop.live(of([taken_back], wearer))
     (plain,) = loop.live(turn(number, "g5", t_ns))
-    return {"health": health, "expired": expired, "withdrawn": withdrawn, "training only": training_only(plain)}
+    return {
+        "health": health,
+        "expired": expired,
+        "withdrawn": withdrawn,
+        "training only": training_only(plain),
+    }
 
 
 def test_labels_neither_loosen_nor_collapse_over_generations() -> None:
@@ -102,11 +135,19 @@ def test_labels_neither_loosen_nor_collapse_over_generations() -> None:
     for generation in range(GENERATIONS):
         t_ns = build.T0_NS + generation * 3_600 * 10**9
         odd = odd_ones(loop, generation, t_ns)
-        good = [one for at in range(GOOD) for one in loop.live(turn(generation * GOOD + at, "g1", t_ns + at * 10**10))]
+        good = [
+            one
+            for at in range(GOOD)
+            for one in loop.live(turn(generation * GOOD + at, "g1", t_ns + at * 10**10))
+        ]
         assert len(good) == GOOD
         # In the middle, so that a run which they wrongly count for would begin too early.
         loop.learn([*good[:1], *odd.values(), *good[1:]])
-    versions = [ModelVersion.load(one.value) for one in loop.written if one.topic == MODELS and one.key != b"model/current"]
+    versions = [
+        ModelVersion.load(one.value)
+        for one in loop.written
+        if one.topic == MODELS and one.key != b"model/current"
+    ]
     assert [version.version for version in versions] == list(range(2, GENERATIONS + 2))
     check_models(versions)
     check_refused(loop.written)
@@ -121,7 +162,9 @@ def check_models(versions: Sequence[ModelVersion]) -> None:
     every = POLICY.label_of("voice_query", "voice-assistant") or b""
     example = lattice.unpack((POLICY.derive("example", (every,)),))[0]
     for version, label in zip(versions, labels, strict=True):
-        assert int(label["purposes"]) == int(example["purposes"]), f"version {version.version} permits something else"
+        assert int(label["purposes"]) == int(example["purposes"]), (
+            f"version {version.version} permits something else"
+        )
         assert int(label["subjects"]) == POLICY.vocabulary.mask("subjects", ["wearer"])
         assert {source for source, _, _ in version.manifest.admitted} == {"g1"}
         assert POLICY.vocabulary.retention(version.label) == "year"
@@ -131,8 +174,14 @@ def check_models(versions: Sequence[ModelVersion]) -> None:
 
 def check_refused(written: Sequence[Outgoing]) -> None:
     by_source = {"g2": "health", "g3": "expired", "g4": "withdrawn", "g5": "training only"}
-    rows = [row for row in build.lineage(written)["decisions"] if row["sink"] == "training-run" and row["source"] in by_source]
-    last: Mapping[tuple[str, int], str] = {(row["source"], row["first"]): row["rule"] for row in rows if row["verdict"] == "deny"}
+    rows = [
+        row
+        for row in build.lineage(written)["decisions"]
+        if row["sink"] == "training-run" and row["source"] in by_source
+    ]
+    last: Mapping[tuple[str, int], str] = {
+        (row["source"], row["first"]): row["rule"] for row in rows if row["verdict"] == "deny"
+    }
     assert len(last) == len(ODD) * GENERATIONS
     for (source, _), rule in last.items():
         assert rule == ODD[by_source[source]]

@@ -38,36 +38,51 @@ def utterances(count: int, chance: int) -> list[tuple[str, str]]:
     return random.Random(chance).sample(rows, count)
 
 
-def examples(pairs: Sequence[tuple[str, str]], refused: Sequence[int] = (), source: str = "g1") -> list[Received]:
+def examples(
+    pairs: Sequence[tuple[str, str]], refused: Sequence[int] = (), source: str = "g1"
+) -> list[Received]:
     """Records of `glasses.examples` as the glasses agent writes them; those in `refused` had a stranger near."""
     core = build.core()
     batches = []
     for i, (text, chosen) in enumerate(pairs):
         t = build.T0_NS + i * 2_000_000_000
         around = {"place": "street", "people_near": "strangers"} if i in refused else {}
-        batches += [build.query(i, text, t, source=source, **around),
-                    build.feedback(i, f"{source}/answer/{i}", chosen, t + 10**9, source=source, **around)]
-    records, _ = build.process(core, [build.fetch(batches[at:at + 20], at) for at in range(0, len(batches), 20)])
+        batches += [
+            build.query(i, text, t, source=source, **around),
+            build.feedback(i, f"{source}/answer/{i}", chosen, t + 10**9, source=source, **around),
+        ]
+    records, _ = build.process(
+        core, [build.fetch(batches[at : at + 20], at) for at in range(0, len(batches), 20)]
+    )
     made = [record for record in records if record.topic == EXAMPLES]
     assert len(made) == len(pairs)
-    return [StoredRecord(i, record.timestamp_ms, record.key, record.value, tuple(record.headers)) for i, record in enumerate(made)]
+    return [
+        StoredRecord(i, record.timestamp_ms, record.key, record.value, tuple(record.headers))
+        for i, record in enumerate(made)
+    ]
 
 
 def train(records: Sequence[Received], cut: int = 5, every: int = 6) -> tuple[list[Outgoing], TrainingState]:
     async def history(offset: int) -> Sequence[Received]:
-        return records[:offset + 1]
+        return records[: offset + 1]
 
     core = TrainingCore(build.tables(), history, fit_here, every)
     state, written = core.empty(0), list[Outgoing]()
     for at in range(0, len(records), cut):
-        outcome = build.run(core.process(state, Fetch(EXAMPLES, 0, records[at:at + cut]), silent=False, poisoned={}))
+        outcome = build.run(
+            core.process(state, Fetch(EXAMPLES, 0, records[at : at + cut]), silent=False, poisoned={})
+        )
         state = outcome.state
         written += outcome.outputs
     return written, state
 
 
 def versions(written: Sequence[Outgoing]) -> list[ModelVersion]:
-    return [ModelVersion.load(record.value) for record in written if record.topic == MODELS and record.key != b"model/current"]
+    return [
+        ModelVersion.load(record.value)
+        for record in written
+        if record.topic == MODELS and record.key != b"model/current"
+    ]
 
 
 def table(written: Sequence[Outgoing], name: str) -> list[dict[str, Any]]:
@@ -88,14 +103,18 @@ def test_refused_examples_are_listed_with_the_rule_and_not_learned() -> None:
     written, _ = train(examples(pairs, refused=[0, 5]))
     denied = [row for row in table(written, "decisions") if row["verdict"] == "deny"]
     assert [(row["stream"], row["first"], row["sink"]) for row in denied] == [
-        ("example", 0, "training-run"), ("example", 5, "training-run")]
+        ("example", 0, "training-run"),
+        ("example", 5, "training-run"),
+    ]
     assert all("purpose ai:ModelTraining is not permitted" in row["rule"] for row in denied)
     made = versions(written)[0]
     manifest = made.manifest
     assert made.model.digest == fit([*seed.seed().pairs, *(pairs[i] for i in (1, 2, 3, 4, 6, 7))]).digest
     assert [number for _, _, run in manifest.admitted for number in run] == [1, 2, 3, 4, 6, 7]
     assert [(run.first, rule.partition(":")[0]) for _, _, run, rule in manifest.refused] == [
-        (0, "sinks.training-run"), (5, "sinks.training-run")]
+        (0, "sinks.training-run"),
+        (5, "sinks.training-run"),
+    ]
 
 
 def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:
@@ -103,7 +122,9 @@ def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:
     edges = [row for row in table(written, "edges") if row["child_stream"] == "intent-model"]
     named = ("parent_source", "parent_stream", "parent_first", "parent_width", "declassifier")
     assert [tuple(row[name] for name in named) for row in edges] == [
-        ("training", "seed", 0, len(seed.seed().pairs), ""), ("g1", "example", 0, 6, "model-training")]
+        ("training", "seed", 0, len(seed.seed().pairs), ""),
+        ("g1", "example", 0, 6, "model-training"),
+    ]
     made = versions(written)[0]
     example = bytes.fromhex(dict(examples(utterances(1, 3))[0].headers)[LABEL].decode().partition(":")[2])
     before, after = lattice.unpack((example,))[0], lattice.unpack((made.label,))[0]
@@ -113,7 +134,13 @@ def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:
 
 
 def judged(record: Received, now_ns: int = build.T0_NS + 10**10) -> gate.Candidate:
-    return gate.judge(record, POLICY, lambda label, version, _: label if version == POLICY.version else b"", build.known(), now_ns)
+    return gate.judge(
+        record,
+        POLICY,
+        lambda label, version, _: label if version == POLICY.version else b"",
+        build.known(),
+        now_ns,
+    )
 
 
 def relabel(record: Received, **changes: bytes) -> Received:
@@ -128,10 +155,14 @@ def test_the_gate_refuses_by_default() -> None:
     narrow["purposes"] = POLICY.vocabulary.mask("purposes", ["ai:ModelTraining"])
     assert judged(good).admitted
     for record, rule in (
-            (relabel(good, sightline_label=b""), "label: a parent's cannot be said"),
-            (relabel(good, sightline_label=f"{'0' * 16}:{packed}".encode()), "label: a parent's cannot be said"),
-            (relabel(good, sightline_zone=b"nowhere"), "no zone nowhere"),
-            (relabel(good, sightline_label=f"{version}:{narrow.tobytes().hex()}".encode()), "does not permit what the model serves")):
+        (relabel(good, sightline_label=b""), "label: a parent's cannot be said"),
+        (relabel(good, sightline_label=f"{'0' * 16}:{packed}".encode()), "label: a parent's cannot be said"),
+        (relabel(good, sightline_zone=b"nowhere"), "no zone nowhere"),
+        (
+            relabel(good, sightline_label=f"{version}:{narrow.tobytes().hex()}".encode()),
+            "does not permit what the model serves",
+        ),
+    ):
         candidate = judged(record)
         assert not candidate.admitted
         assert rule in candidate.rule
@@ -146,7 +177,9 @@ def test_what_is_no_example_is_rejected_and_the_neighbours_pass() -> None:
     records = examples(utterances(2, 5))
     bad = StoredRecord(1, 1, b"g1", b"rubbish")
     written, state = train([records[0], bad, records[1]])
-    assert [dict(record.headers)["sightline-place"] for record in written if record.topic == REJECTED] == [b"glasses.examples 0 1"]
+    assert [dict(record.headers)["sightline-place"] for record in written if record.topic == REJECTED] == [
+        b"glasses.examples 0 1"
+    ]
     assert state.admitted == 2
 
 
@@ -161,7 +194,9 @@ def test_no_example_is_to_blame_when_the_topic_cannot_be_read() -> None:
 
 def test_state_survives_a_checkpoint() -> None:
     core = TrainingCore(build.tables(), None, fit_here)  # type: ignore[arg-type]
-    state = TrainingState(4, 7, POLICY.version, 3, frozenset({"g1/example/5", "g1/example/6", "g2/example~2/9"}))
+    state = TrainingState(
+        4, 7, POLICY.version, 3, frozenset({"g1/example/5", "g1/example/6", "g2/example~2/9"})
+    )
     assert core.restore(0, core.save(TrainingState(), state)) == state
     assert core.save(state, state) == {}
 
@@ -186,8 +221,12 @@ def test_a_model_survives_its_codec_and_a_changed_weight_does_not() -> None:
 
 def test_predictions_equal_scikit_learn() -> None:
     pairs = seed.seed().pairs
-    regression = LogisticRegression(C=intent.INVERSE_REGULARISATION, class_weight="balanced", max_iter=intent.ITERATIONS_MAX,
-                                    random_state=0)
+    regression = LogisticRegression(
+        C=intent.INVERSE_REGULARISATION,
+        class_weight="balanced",
+        max_iter=intent.ITERATIONS_MAX,
+        random_state=0,
+    )
     regression.fit(intent.features([text for text, _ in pairs]), [name for _, name in pairs])
     asked = [text for text, _ in seed.evaluation().pairs[:50]]
     assert [name for name, _ in fit(pairs).predict(asked)] == list(regression.predict(intent.features(asked)))

@@ -59,8 +59,14 @@ class Day:
 
     def context(self) -> Context:
         draw = self.draw
-        return Context(draw.choice(PLACES), draw.choice(NEAR), draw.random() < 0.2, draw.random() < 0.2, draw.random() < 0.8,
-                       draw.choice((0, 1, 1, 2, 3)))
+        return Context(
+            draw.choice(PLACES),
+            draw.choice(NEAR),
+            draw.random() < 0.2,
+            draw.random() < 0.2,
+            draw.random() < 0.8,
+            draw.choice((0, 1, 1, 2, 3)),
+        )
 
     def first(self, stream: str, count: int) -> int:
         """Number of the stream's next event; now and then one is left out."""
@@ -81,14 +87,28 @@ class Day:
         stream = kind.replace("_", "-")
         t0_ns = build.T0_NS + draw.randint(-CLOCK_SKEW_NS, CLOCK_SKEW_NS)
         first = self.first(stream, count)
-        made = structs.replace(build.batch(kind, stream, first, count, t0_ns=t0_ns, changes=list(zip(cuts, contexts[1:], strict=True))),
-                               context=contexts[0])
-        self.send(made, [context for context, start, end in zip(contexts, [0, *cuts], [*cuts, count], strict=True)
-                         for _ in range(start, end)])
+        made = structs.replace(
+            build.batch(
+                kind, stream, first, count, t0_ns=t0_ns, changes=list(zip(cuts, contexts[1:], strict=True))
+            ),
+            context=contexts[0],
+        )
+        self.send(
+            made,
+            [
+                context
+                for context, start, end in zip(contexts, [0, *cuts], [*cuts, count], strict=True)
+                for _ in range(start, end)
+            ],
+        )
 
     def say(self, number: int, status: str) -> None:
         """A change of consent; what is taken away counts for that number and all before it."""
-        said: dict[str, list[object]] = {"consent": [number], "status": [status], "purposes": ["ai:ModelTraining"]}
+        said: dict[str, list[object]] = {
+            "consent": [number],
+            "status": [status],
+            "purposes": ["ai:ModelTraining"],
+        }
         made = build.batch("consent_change", None, self.first("consent-change", 1), 1, columns=said)
         self.send(made, [made.context])
         if status != "dpv:ConsentGiven":
@@ -112,10 +132,13 @@ def late(day: Day) -> None:
     """Let a few neighbours of different streams change places, where no consent lies between: that one's place counts."""
     records = day.records
     for at in range(len(records) - 1):
-        pair = [orjson.loads(one.value or b"{}").get("kind") for one in records[at:at + 2]]
+        pair = [orjson.loads(one.value or b"{}").get("kind") for one in records[at : at + 2]]
         if "consent_change" not in pair and day.draw.random() < 0.1:
             records[at], records[at + 1] = records[at + 1], records[at]
-    records[:] = [StoredRecord(offset, one.timestamp, one.key, one.value, one.headers) for offset, one in enumerate(records)]
+    records[:] = [
+        StoredRecord(offset, one.timestamp, one.key, one.value, one.headers)
+        for offset, one in enumerate(records)
+    ]
 
 
 def found(day: Day) -> dict[tuple[str, int], str]:
@@ -125,12 +148,15 @@ def found(day: Day) -> dict[tuple[str, int], str]:
     known, at = Known(Consents(), 0, {}), 0
     while at < len(day.records):
         size = day.draw.randint(1, 12)
-        step, touched = zones(day.records[at:at + size], devices, build.policy(), known, {})
+        step, touched = zones(day.records[at : at + size], devices, build.policy(), known, {})
         known, at = Known(Consents(), 0, known.own), at + size
         devices |= touched
         for output in step.outputs:
             for number in output.tagged.batch.run:
-                assert zone.setdefault((output.tagged.batch.stream, number), output.tagged.zone) == output.tagged.zone
+                assert (
+                    zone.setdefault((output.tagged.batch.stream, number), output.tagged.zone)
+                    == output.tagged.zone
+                )
         for reject in step.rejects:
             note(zone, reject, day)
     return zone
@@ -145,7 +171,10 @@ def note(zone: dict[tuple[str, int], str], reject: Reject, day: Day) -> None:
             zone[reject.stream, number] = reject.zone
         return
     fields = orjson.loads(day.records[reject.position].value or b"")
-    zone |= {(fields["stream"], number): "malformed" for number in range(fields["first"], fields["first"] + fields["n"])}
+    zone |= {
+        (fields["stream"], number): "malformed"
+        for number in range(fields["first"], fields["first"] + fields["n"])
+    }
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -166,5 +195,11 @@ def test_the_batches_of_a_day_are_what_a_device_sends() -> None:
     day = Day(random.Random(1))
     for _ in range(60):
         day.add()
-    cut = [made for made in (decode(one.value, one.offset) for one in day.records if b'"context"' in (one.value or b"")) if made.changes]
+    cut = [
+        made
+        for made in (
+            decode(one.value, one.offset) for one in day.records if b'"context"' in (one.value or b"")
+        )
+        if made.changes
+    ]
     assert cut, "some contexts change inside a batch"

@@ -28,7 +28,8 @@ def test_seen_ranges_are_the_set_of_numbers(ranges: list[tuple[int, int]], low: 
         numbers |= set(range(start, start + more + 1))
     assert {number for start, end in seen for number in range(start, end + 1)} == numbers
     assert [number for start, end in unseen(seen, low, low + length) for number in range(start, end + 1)] == [
-        number for number in range(low, low + length + 1) if number not in numbers]
+        number for number in range(low, low + length + 1) if number not in numbers
+    ]
 
 
 def test_seen_ranges_are_bounded() -> None:
@@ -43,7 +44,9 @@ def test_a_batch_is_split_where_the_zone_changes() -> None:
     made = build.batch(first=100, count=20, place="home", changes=[(7, build.context(place="street"))])
     step, _ = zones(build.fetch([made]).records, {}, POLICY, build.known(), {})
     assert [(o.tagged.batch.run.first, o.tagged.batch.run.count, o.tagged.zone) for o in step.outputs] == [
-        (100, 7, "home-private"), (107, 13, "public")]
+        (100, 7, "home-private"),
+        (107, 13, "public"),
+    ]
     assert {o.source_digest for o in step.outputs} == {digest(encode(made))}
     for output in step.outputs:
         assert decode(output.value, 0).run == output.tagged.batch.run
@@ -56,17 +59,21 @@ def test_a_batch_of_one_zone_is_forwarded_byte_for_byte_with_its_own_headers() -
     records, _ = build.process(build.core(), [Fetch(CAPTURED, 2, [sent])])
     zoned = next(record for record in records if record.topic == ZONED)
     assert (zoned.value, zoned.key, zoned.partition) == (sent.value, sent.key, 2)
-    assert list(zoned.headers)[:len(sent.headers)] == list(sent.headers)
+    assert list(zoned.headers)[: len(sent.headers)] == list(sent.headers)
     assert dict(zoned.headers)[ZONE] == b"home-private"
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.integers(1, 5))
-def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(order: list[int], cut: int) -> None:
+def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(
+    order: list[int], cut: int
+) -> None:
     batches = [build.batch(first=10 * i, count=10) for i in order]
     devices: dict[str, DeviceState] = {}
     passed: list[int] = []
     for at in range(0, len(batches), cut):
-        step, touched = zones(build.fetch(batches[at:at + cut], at).records, devices, POLICY, build.known(), {})
+        step, touched = zones(
+            build.fetch(batches[at : at + cut], at).records, devices, POLICY, build.known(), {}
+        )
         devices.update(touched)
         passed += [number for output in step.outputs for number in output.tagged.batch.run]
         repeated = sum(reject.run.count for reject in step.rejects if reject.run and reject.rule == "repeat")
@@ -75,12 +82,23 @@ def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(orde
 
 
 def test_an_overlapping_batch_brings_only_what_is_new() -> None:
-    step, _ = zones(build.fetch([build.batch(first=0, count=10), build.batch(first=5, count=10)]).records, {}, POLICY, build.known(), {})
-    assert [list(output.tagged.batch.run) for output in step.outputs] == [list(range(10)), list(range(10, 15))]
+    step, _ = zones(
+        build.fetch([build.batch(first=0, count=10), build.batch(first=5, count=10)]).records,
+        {},
+        POLICY,
+        build.known(),
+        {},
+    )
+    assert [list(output.tagged.batch.run) for output in step.outputs] == [
+        list(range(10)),
+        list(range(10, 15)),
+    ]
 
 
 def test_unconfigured_is_rejected_without_its_bytes() -> None:
-    records, _ = build.process(build.core(), [build.fetch([build.query(0, "my secret words", build.T0_NS, consent=0)])])
+    records, _ = build.process(
+        build.core(), [build.fetch([build.query(0, "my secret words", build.T0_NS, consent=0)])]
+    )
     rejected = [record for record in records if record.topic == REJECTED]
     assert len(rejected) == 1
     assert rejected[0].value is None
@@ -92,7 +110,10 @@ def test_unconfigured_is_rejected_without_its_bytes() -> None:
 
 def test_a_forged_tag_is_rejected() -> None:
     sent = build.record(build.batch(), 0)
-    forged = [build.record(build.batch(), 0, headers=(*sent.headers, (name, b"public"))) for name in (ZONE, LABEL, "sightline-parents")]
+    forged = [
+        build.record(build.batch(), 0, headers=(*sent.headers, (name, b"public")))
+        for name in (ZONE, LABEL, "sightline-parents")
+    ]
     step, _ = zones(forged, {}, POLICY, build.known(), {})
     assert [reject.rule for reject in step.rejects] == ["malformed"] * 3
     assert all("only the zones stage may write" in reject.reason for reject in step.rejects)
@@ -100,8 +121,17 @@ def test_a_forged_tag_is_rejected() -> None:
 
 
 def test_headers_and_key_must_agree_with_the_value() -> None:
-    step, _ = zones([build.record(build.batch(), 0, key=b"g2"), build.record(build.batch(), 1, headers=())], {}, POLICY, build.known(), {})
-    assert ["key: found another" in step.rejects[0].reason, "ce_id is missing" in step.rejects[1].reason] == [True, True]
+    step, _ = zones(
+        [build.record(build.batch(), 0, key=b"g2"), build.record(build.batch(), 1, headers=())],
+        {},
+        POLICY,
+        build.known(),
+        {},
+    )
+    assert ["key: found another" in step.rejects[0].reason, "ce_id is missing" in step.rejects[1].reason] == [
+        True,
+        True,
+    ]
 
 
 @given(st.lists(st.binary(max_size=60) | st.none(), max_size=6))
@@ -121,6 +151,12 @@ def test_rejected_bytes_are_cut_and_the_digest_covers_all() -> None:
 
 
 def test_a_poisoned_record_is_rejected_unseen_and_its_neighbour_passes() -> None:
-    step, _ = zones(build.fetch([build.batch(first=0), build.batch(first=20)]).records, {}, POLICY, build.known(), {0: "KeyError twice"})
+    step, _ = zones(
+        build.fetch([build.batch(first=0), build.batch(first=20)]).records,
+        {},
+        POLICY,
+        build.known(),
+        {0: "KeyError twice"},
+    )
     assert [(reject.position, reject.rule) for reject in step.rejects] == [(0, "poisoned")]
     assert [output.tagged.batch.run.first for output in step.outputs] == [20]

@@ -21,13 +21,19 @@ def main(data: Path) -> None:
     written = [one for source in (classyglass, neon, gps, aria) for one in source.write(data)]
     utterances.write(data)
     ratings.write(data)
-    timeless = {name: about["file"] for name, about in tomllib.loads((HERE / "recordings.toml").read_text("utf-8")).items()
-                if about["kind"] in {"voice_query", "feedback"}}
+    timeless = {
+        name: about["file"]
+        for name, about in tomllib.loads((HERE / "recordings.toml").read_text("utf-8")).items()
+        if about["kind"] in {"voice_query", "feedback"}
+    }
     for name, file in timeless.items():
         with (HERE / file).open(encoding="utf-8", newline="") as rows:
             written.append(Written(name, sum(1 for _ in csv.DictReader(rows))))
     # One line a recording: a change shows where it is.
-    lines = [f"  {json.dumps(one.name)}: {json.dumps({k: v for k, v in asdict(one).items() if k != 'name'})}" for one in written]
+    lines = [
+        f"  {json.dumps(one.name)}: {json.dumps({k: v for k, v in asdict(one).items() if k != 'name'})}"
+        for one in written
+    ]
     (HERE / "index.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 

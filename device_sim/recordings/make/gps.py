@@ -13,7 +13,8 @@ from device_sim.recordings.make.writing import HERE, Written, copy_licence, writ
 TRACKS = {
     "gps-visnjan": ("around-visnjan-with-car.gpx", "2020-12-18T06:21:32Z", 40),
     "gps-cerknicko-jezero": ("cerknicko-jezero.gpx", "2010-08-05T15:12:07Z", 124),
-    "gps-korita-zbevnica": ("korita-zbevnica.gpx", "2010-10-03T13:01:02Z", 139)}
+    "gps-korita-zbevnica": ("korita-zbevnica.gpx", "2010-10-03T13:01:02Z", 139),
+}
 
 
 def write(data: Path) -> list[Written]:
@@ -22,15 +23,27 @@ def write(data: Path) -> list[Written]:
     copy_licence(folder / "LICENSE", "LICENSE-gpxpy-Apache-2.0.txt")
     copy_licence(folder / "NOTICE", "NOTICE-gpxpy.txt")
     for name, (file, start, fixes) in TRACKS.items():
-        write_packed(HERE / f"{name}.csv.gz", ("latitude_deg", "longitude_deg", "altitude_m"), _fixes(folder / file, start, fixes))
+        write_packed(
+            HERE / f"{name}.csv.gz",
+            ("latitude_deg", "longitude_deg", "altitude_m"),
+            _fixes(folder / file, start, fixes),
+        )
     return [Written(name, fixes, 1.0, float(fixes), {}) for name, (_, _, fixes) in TRACKS.items()]
 
 
 def _fixes(path: Path, start: str, count: int) -> Iterator[tuple[str, ...]]:
     """Yield one fix a second (latitude deg, longitude deg, altitude m), linear between recorded fixes."""
     track = ElementTree.parse(path)  # noqa: S314  files that the developer downloaded
-    points = sorted((_seconds(_text(point, "time")), float(point.attrib["lat"]), float(point.attrib["lon"]), float(_text(point, "ele")))
-                    for point in track.iterfind(".//{*}trkpt") if _text(point, "time"))
+    points = sorted(
+        (
+            _seconds(_text(point, "time")),
+            float(point.attrib["lat"]),
+            float(point.attrib["lon"]),
+            float(_text(point, "ele")),
+        )
+        for point in track.iterfind(".//{*}trkpt")
+        if _text(point, "time")
+    )
     start_s = _seconds(start)
     for i in range(count):
         after = next(k for k, point in enumerate(points) if point[0] > start_s + i)

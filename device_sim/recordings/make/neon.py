@@ -19,7 +19,9 @@ RECORDINGS = {"neon-demo": ("demo_recording", (1,)), "neon-multi-part": ("multi_
 EVENTS = {0: "saccade", 1: "fixation", 4: "blink"}
 GAZE_COLUMNS = ("yaw_rad", "pitch_rad", "pupil_left_mm", "pupil_right_mm", "worn")
 _EYE_FLOATS, _PUPIL_LEFT, _PUPIL_RIGHT = 20, 0, 7
-_MOTION = np.dtype([("t_ns", "<i8"), ("gyro_degps", "<f4", 3), ("accel_g", "<f4", 3), ("orientation", "<f4", 4)])
+_MOTION = np.dtype(
+    [("t_ns", "<i8"), ("gyro_degps", "<f4", 3), ("accel_g", "<f4", 3), ("orientation", "<f4", 4)]
+)
 _FIXATION_BYTES, _BLINK_BYTES = 60, 20
 
 Ints = NDArray[np.int64]
@@ -51,9 +53,14 @@ def _gaze(name: str, where: Path, parts: tuple[int, ...], stamps: Ints) -> Writt
     t_ns = stamps - stamps[0]
     directions = np.column_stack((yaw, pitch)).tolist()
     pupils = eyes[:, (_PUPIL_LEFT, _PUPIL_RIGHT)].tolist()
-    write_packed(HERE / f"{name}-gaze.csv.gz", ("t_ns", *GAZE_COLUMNS), (
-        (t, *(f"{angle:.5f}" for angle in to), *(f"{width:.3f}" for width in pupil), int(on))
-        for t, to, pupil, on in zip(t_ns.tolist(), directions, pupils, worn.tolist(), strict=True)))
+    write_packed(
+        HERE / f"{name}-gaze.csv.gz",
+        ("t_ns", *GAZE_COLUMNS),
+        (
+            (t, *(f"{angle:.5f}" for angle in to), *(f"{width:.3f}" for width in pupil), int(on))
+            for t, to, pupil, on in zip(t_ns.tolist(), directions, pupils, worn.tolist(), strict=True)
+        ),
+    )
     return timed(f"{name}-gaze", t_ns)
 
 
@@ -62,9 +69,14 @@ def _motion(name: str, where: Path, parts: tuple[int, ...]) -> Written:
     t_ns = rows["t_ns"] - rows["t_ns"][0]
     accel = rows["accel_g"].astype(float) * STANDARD_GRAVITY_MPS2
     gyro = rows["gyro_degps"].astype(float) * (math.pi / 180)
-    write_packed(HERE / f"{name}-imu.csv.gz", ("t_ns", *IMU_COLUMNS), (
-        (t, *(f"{v:.3f}" for v in a), *(f"{v:.4f}" for v in g)) for t, a, g in zip(
-            t_ns.tolist(), accel.tolist(), gyro.tolist(), strict=True)))
+    write_packed(
+        HERE / f"{name}-imu.csv.gz",
+        ("t_ns", *IMU_COLUMNS),
+        (
+            (t, *(f"{v:.3f}" for v in a), *(f"{v:.4f}" for v in g))
+            for t, a, g in zip(t_ns.tolist(), accel.tolist(), gyro.tolist(), strict=True)
+        ),
+    )
     return timed(f"{name}-imu", t_ns)
 
 
@@ -72,9 +84,18 @@ def _truth(name: str, where: Path, parts: tuple[int, ...], begin_ns: int) -> Non
     found = []
     for part in parts:
         for file, size in (("fixations", _FIXATION_BYTES), ("blinks", _BLINK_BYTES)):
-            form = np.dtype({"names": ["event", "start_ns", "end_ns"], "formats": ["<i4", "<i8", "<i8"], "offsets": [0, 4, 12],
-                             "itemsize": size})
+            form = np.dtype(
+                {
+                    "names": ["event", "start_ns", "end_ns"],
+                    "formats": ["<i4", "<i8", "<i8"],
+                    "offsets": [0, 4, 12],
+                    "itemsize": size,
+                }
+            )
             for event, start_ns, end_ns in np.fromfile(where / f"{file} ps{part}.raw", form).tolist():
                 found.append((start_ns - begin_ns, EVENTS[event], end_ns - begin_ns))
-    write_text(HERE / f"{name}-truth.csv", ("event", "start_s", "end_s"), (
-        (event, f"{start / 1e9:.6f}", f"{end / 1e9:.6f}") for start, event, end in sorted(found)))
+    write_text(
+        HERE / f"{name}-truth.csv",
+        ("event", "start_s", "end_s"),
+        ((event, f"{start / 1e9:.6f}", f"{end / 1e9:.6f}") for start, event, end in sorted(found)),
+    )

@@ -10,8 +10,20 @@ from pathlib import Path
 from device_sim.recordings.make.writing import HERE, TRAINING, copy_licence, write_text
 
 Row = tuple[str, str]
-TASKS = ("alarm_query", "alarm_set", "calendar_query", "calendar_remove", "calendar_set", "datetime_query", "iot_hue_lightoff",
-         "lists_createoradd", "music_query", "play_music", "transport_taxi", "weather_query")
+TASKS = (
+    "alarm_query",
+    "alarm_set",
+    "calendar_query",
+    "calendar_remove",
+    "calendar_set",
+    "datetime_query",
+    "iot_hue_lightoff",
+    "lists_createoradd",
+    "music_query",
+    "play_music",
+    "transport_taxi",
+    "weather_query",
+)
 FEEDBACK = ("general_praise", "general_negate", "general_repeat", "general_commandstop")
 #: The draw is chosen, not blind: of a dozen, one whose queries leave the loop enough to learn. It was chosen when there
 #: was no feedback yet, and kept (NOTICE).
@@ -19,7 +31,9 @@ DRAW = "sightline-6"
 QUERIES_PER_TASK = 50
 #: (seed, evaluation) rows an intent. A household's own words never come as examples of feedback, so its seed is larger.
 PER_TASK, PER_FEEDBACK = (2, 50), (16, 25)
-_RUDE = re.compile(r"fuck|shit|bitch|\bass\b|asshole|damn|dammit|idiot|stupid|suck|\bhell\b|\bsex", re.IGNORECASE)
+_RUDE = re.compile(
+    r"fuck|shit|bitch|\bass\b|asshole|damn|dammit|idiot|stupid|suck|\bhell\b|\bsex", re.IGNORECASE
+)
 _NAMED = re.compile(r"[<@]")
 
 
@@ -44,10 +58,14 @@ def _split(path: Path) -> list[tuple[Path, list[Row]]]:
         played, limit = (queries, QUERIES_PER_TASK) if intent in TASKS else (spoken, len(rows))
         learned, measured = PER_TASK if intent in TASKS else PER_FEEDBACK
         seed += rows[:learned]
-        evaluation += rows[learned:learned + measured]
-        played += rows[learned + measured:][:limit]
-    return [(TRAINING / "seed.csv", seed), (TRAINING / "evaluation.csv", evaluation), (HERE / "queries.csv", queries),
-            (HERE / "spoken-feedback.csv", spoken)]
+        evaluation += rows[learned : learned + measured]
+        played += rows[learned + measured :][:limit]
+    return [
+        (TRAINING / "seed.csv", seed),
+        (TRAINING / "evaluation.csv", evaluation),
+        (HERE / "queries.csv", queries),
+        (HERE / "spoken-feedback.csv", spoken),
+    ]
 
 
 def _by_intent(path: Path) -> dict[str, list[str]]:

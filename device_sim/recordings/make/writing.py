@@ -35,7 +35,13 @@ class Written:
 
 def timed(name: str, t_ns: NDArray[np.int64]) -> Written:
     """Index entry of rows that bring their times, ns since the first; the rate is the median one, so that pauses do not count."""
-    return Written(name, len(t_ns), round(1e9 / float(np.median(np.diff(t_ns))), 2), round(int(t_ns[-1]) / 1e9, 3), regular=False)
+    return Written(
+        name,
+        len(t_ns),
+        round(1e9 / float(np.median(np.diff(t_ns))), 2),
+        round(int(t_ns[-1]) / 1e9, 3),
+        regular=False,
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -55,7 +61,10 @@ def write_text(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 def write_packed(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table as gzip-packed CSV; neither a name nor a time stands in the gzip header, so equal rows are equal bytes."""
-    with path.open("wb") as file, gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=file, mtime=0) as packed:
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=file, mtime=0) as packed,
+    ):
         packed.write(table(header, rows).encode())
 
 

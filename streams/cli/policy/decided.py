@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from streams import limits
-from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option, store_option
+from streams.cli.output import (
+    emit_facts,
+    emit_hidden,
+    emit_json,
+    emit_table,
+    json_option,
+    role_option,
+    store_option,
+)
 from streams.errors import InputError
 from streams.policy.explain import explain as explained
 from streams.policy.recheck import LOOKED_AT, SAID, Difference, Policies
@@ -21,9 +29,9 @@ from streams.queries.store import Store
 DIFFERENCES_SHOWN = 20
 _COLUMNS = tuple(dict.fromkeys((*LOOKED_AT, *SAID)))
 #: What was decided alike is decided again once. The capture time matters only where the decision looked at another.
-_DISTINCT = f"""SELECT {', '.join(f'any_value({name}) AS {name}' if name == 't_ns' else name for name in _COLUMNS)},
+_DISTINCT = f"""SELECT {", ".join(f"any_value({name}) AS {name}" if name == "t_ns" else name for name in _COLUMNS)},
     any_value(source || '/' || stream || '/' || "first") AS id, count(*) AS runs, sum("count") AS events
-FROM decisions GROUP BY {', '.join(name for name in _COLUMNS if name != 't_ns')}, CASE WHEN at_ns <> 0 THEN t_ns END"""  # noqa: S608
+FROM decisions GROUP BY {", ".join(name for name in _COLUMNS if name != "t_ns")}, CASE WHEN at_ns <> 0 THEN t_ns END"""  # noqa: S608
 _SHADOW = """SELECT sink, zone, verdict, next_zone, next_verdict, next_rule, sum("count") AS events, count(DISTINCT source) AS devices
 FROM shadow GROUP BY ALL ORDER BY events DESC, ALL"""
 
@@ -52,12 +60,22 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
         rows = [row for row in about if not sink or row["sink"] == sink]
         if not rows:
             known = ", ".join(dict.fromkeys(row["sink"] for row in about)) or "none"
-            kept = f" (not shown to {role}: {opened.sight.hidden['decisions']})" if opened.sight and opened.sight.hidden else ""
-            raise InputError(f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: {known}{kept}")
+            kept = (
+                f" (not shown to {role}: {opened.sight.hidden['decisions']})"
+                if opened.sight and opened.sight.hidden
+                else ""
+            )
+            raise InputError(
+                f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: {known}{kept}"
+            )
         answer: dict[str, Any] = {
-            "id": event, "epoch": opened.epoch, "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
+            "id": event,
+            "epoch": opened.epoch,
+            "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
             "declassified": _declassified(opened, policies, event, rows),
-            "role": str(role), "hidden": opened.hidden}
+            "role": str(role),
+            "hidden": opened.hidden,
+        }
         opened.record(f"policy explain {identity}")
     if as_json:
         emit_json(answer)
@@ -72,8 +90,16 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
 
 
 def _say(one: dict[str, Any]) -> None:
-    click.echo(f"\n{one['sink']}: {one['verdict']}{'' if one['verdict'] == 'allow' or not one['passed'] else ', recorded and let pass'}")
-    emit_facts({name: value for name, value in one.items() if name not in {"sink", "verdict", "label", "would_change_it", "requirement"}})
+    click.echo(
+        f"\n{one['sink']}: {one['verdict']}{'' if one['verdict'] == 'allow' or not one['passed'] else ', recorded and let pass'}"
+    )
+    emit_facts(
+        {
+            name: value
+            for name, value in one.items()
+            if name not in {"sink", "verdict", "label", "would_change_it", "requirement"}
+        }
+    )
     if "requirement" in one:
         emit_facts({f"requirement {name}": value for name, value in one["requirement"].items()})
     emit_facts({f"label {name}": value for name, value in one["label"].items()})
@@ -81,15 +107,28 @@ def _say(one: dict[str, Any]) -> None:
         click.echo(f"to change it  {sentence}")
 
 
-def _declassified(store: Store, policies: Policies, event: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _declassified(
+    store: Store, policies: Policies, event: str, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """What loosened the label of the event, if anything did, and how often it was used in the whole store."""
     names = questions.declassifiers_of(store, event)
     found = []
     for name, uses in names.items():
         declassifier = policies.version(rows[0]["policy_version"]).declassifiers.get(name)
-        found.append({"declassifier": name, "used in the store": f"{uses} times"} | ({} if declassifier is None else {
-            "owner": declassifier.owner, "reason": declassifier.reason, "evidence": declassifier.evidence,
-            "sets retention": declassifier.retention, "review by": declassifier.review_by.isoformat()}))
+        found.append(
+            {"declassifier": name, "used in the store": f"{uses} times"}
+            | (
+                {}
+                if declassifier is None
+                else {
+                    "owner": declassifier.owner,
+                    "reason": declassifier.reason,
+                    "evidence": declassifier.evidence,
+                    "sets retention": declassifier.retention,
+                    "review by": declassifier.review_by.isoformat(),
+                }
+            )
+        )
     return found
 
 
@@ -102,8 +141,14 @@ def recheck(store: Path, as_json: bool) -> None:
         rows = distinct_decisions(opened)
         differences = list(rechecked(rows, policies_in(opened)))
         versions = sorted({row["policy_version"] for row in rows})
-        answer = {"epoch": opened.epoch, "decisions": sum(row["runs"] for row in rows), "events": sum(row["events"] for row in rows),
-                  "distinct": len(rows), "policies": versions, "differences": sum(one.row["runs"] for one in differences)}
+        answer = {
+            "epoch": opened.epoch,
+            "decisions": sum(row["runs"] for row in rows),
+            "events": sum(row["events"] for row in rows),
+            "distinct": len(rows),
+            "policies": versions,
+            "differences": sum(one.row["runs"] for one in differences),
+        }
     shown = [_difference(one) for one in differences[:DIFFERENCES_SHOWN]]
     if as_json:
         emit_json({**answer, "differing": shown})
@@ -116,8 +161,13 @@ def recheck(store: Path, as_json: bool) -> None:
 
 
 def _difference(one: Difference) -> dict[str, Any]:
-    return {"first": one.row["id"], "runs": one.row["runs"], "sink": one.row["sink"],
-            "stored": {name: one.row[name] for name in one.now}, "now": dict(one.now)}
+    return {
+        "first": one.row["id"],
+        "runs": one.row["runs"],
+        "sink": one.row["sink"],
+        "stored": {name: one.row[name] for name in one.now},
+        "now": dict(one.now),
+    }
 
 
 @click.command("shadow")
@@ -128,13 +178,19 @@ def shadow(store: Path, as_json: bool) -> None:
     with Store.open(store) as opened:
         rows = opened.sql(_SHADOW, limits.NUMBER_MAX).dicts()
         decided = opened.sql('SELECT coalesce(sum("count"), 0) FROM decisions').rows[0][0]
-        versions = [version for (version,) in opened.sql("SELECT DISTINCT next_version FROM shadow ORDER BY 1").rows]
-        answer = {"epoch": opened.epoch, "next": versions, "decisions about events in all": decided,
-                  "of them otherwise": sum(row["events"] for row in rows)}
+        versions = [
+            version for (version,) in opened.sql("SELECT DISTINCT next_version FROM shadow ORDER BY 1").rows
+        ]
+        answer = {
+            "epoch": opened.epoch,
+            "next": versions,
+            "decisions about events in all": decided,
+            "of them otherwise": sum(row["events"] for row in rows),
+        }
     if as_json:
         emit_json({**answer, "differing": rows})
         return
     emit_facts(answer)
     if rows:
         click.echo("\ndiffering")
-        emit_table(list(rows[0]), [list(row.values()) for row in rows[:limits.ANSWER_ROWS_MAX]])
+        emit_table(list(rows[0]), [list(row.values()) for row in rows[: limits.ANSWER_ROWS_MAX]])

@@ -26,14 +26,22 @@ ROWS_SHOWN = 40
 @click.command("diff")
 @click.argument("old")
 @click.argument("new")
-@click.option("--over", type=click.Path(exists=True, path_type=Path), default=None, metavar="STORE|JOURNAL",
-              help="Real traffic: a published store, or a directory of devices' journals.  [default: on paper, every combination]")
+@click.option(
+    "--over",
+    type=click.Path(exists=True, path_type=Path),
+    default=None,
+    metavar="STORE|JOURNAL",
+    help="Real traffic: a published store, or a directory of devices' journals.  [default: on paper, every combination]",
+)
 @click.option("--exit-code", is_flag=True, help="Exit code 1 if anything differs.")
 @json_option
 def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) -> None:
     """Say what policy NEW decides otherwise than policy OLD: on paper, or over real traffic."""
     before, after = load(old), load(new)
-    answer: dict[str, Any] = {"old": f"{before.name} {before.version}", "new": f"{after.name} {after.version}"}
+    answer: dict[str, Any] = {
+        "old": f"{before.name} {before.version}",
+        "new": f"{after.name} {after.version}",
+    }
     if over is None:
         count, zones, flows = on_paper(before, after)
         answer |= {"combinations": count, "zones": _rows(zones), "flows": _rows(flows)}
@@ -41,9 +49,12 @@ def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) 
         with Store.open(over) as store:
             # What was decided is what OLD says; a store keeps the policies that decided.
             count, flows = over_decisions(_with_kinds(distinct_decisions(store)), policies_in(store), after)
-            answer |= {"epoch": store.epoch, "decisions about events": count,
-                       "derived events": "with the zone and label that the store has; --over JOURNAL derives them anew",
-                       "flows": _rows(flows)}
+            answer |= {
+                "epoch": store.epoch,
+                "decisions about events": count,
+                "derived events": "with the zone and label that the store has; --over JOURNAL derives them anew",
+                "flows": _rows(flows),
+            }
     else:
         count, flows = over_runs(*(_decisions(policy, over) for policy in (before, after)))
         answer |= {"decisions about events": count, "flows": _rows(flows)}
@@ -52,7 +63,10 @@ def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) 
 
 
 def _with_kinds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "kind": dict(pair.split("=", 1) for pair in row["attributes"].split()).get("kind", "derived")} for row in rows]
+    return [
+        {**row, "kind": dict(pair.split("=", 1) for pair in row["attributes"].split()).get("kind", "derived")}
+        for row in rows
+    ]
 
 
 def _decisions(policy: Policy, journal: Path) -> list[dict[str, Any]]:
@@ -74,10 +88,22 @@ def _decisions(policy: Policy, journal: Path) -> list[dict[str, Any]]:
 
 
 def _rows(groups: Groups) -> list[dict[str, Any]]:
-    ordered = sorted(groups.items(), key=lambda one: (-one[1].count, one[0].sink, one[0].zone, one[0].next_zone))
-    return [{"sink": change.sink, "zone": change.zone, "new zone": change.next_zone, "verdict": change.verdict,
-             "new verdict": change.next_verdict, "new rule": change.next_rule, "count": group.count,
-             "kinds": len(group.kinds) if len(group.kinds) > 3 else sorted(group.kinds)} for change, group in ordered]
+    ordered = sorted(
+        groups.items(), key=lambda one: (-one[1].count, one[0].sink, one[0].zone, one[0].next_zone)
+    )
+    return [
+        {
+            "sink": change.sink,
+            "zone": change.zone,
+            "new zone": change.next_zone,
+            "verdict": change.verdict,
+            "new verdict": change.next_verdict,
+            "new rule": change.next_rule,
+            "count": group.count,
+            "kinds": len(group.kinds) if len(group.kinds) > 3 else sorted(group.kinds),
+        }
+        for change, group in ordered
+    ]
 
 
 def _say(answer: dict[str, Any], as_json: bool) -> None:

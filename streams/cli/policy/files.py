@@ -48,23 +48,62 @@ def _checked(policy: Policy) -> dict[str, Any]:
     words = policy.vocabulary.words
     today = clock.date_today()
     return {
-        "policy": policy.name, "version": policy.version, "combinations of attributes": sum(taken.values()),
+        "policy": policy.name,
+        "version": policy.version,
+        "combinations of attributes": sum(taken.values()),
         "of them unconfigured": taken[UNCONFIGURED],
         "crossings with a sink": f"{sum(one in policy.sinks for one in CROSSINGS)} of {len(CROSSINGS)}",
         "examples": len(policy.examples),
-        "zones": [{"rank": zone.rank, "zone": zone.name, "mode": zone.mode, "takes": taken[zone.name], "keeps": zone.retention,
-                   "consent": "not needed" if zone.without_consent else "needed", "reads": "recorded" if zone.restricted else "",
-                   "when": zone.condition.text} for zone in policy.zones],
-        "sinks": [{"sink": sink.name, "purpose": sink.purpose, "region": sink.region, "risk": sink.risk, "run by": sink.run_by,
-                   "trained on": sink.trained_on, "subjects": words("subjects", sink.subjects),
-                   "receives": "everything" if sink.receives == policy.vocabulary.mask("categories", policy.vocabulary.categories)
-                   else words("categories", sink.receives)} for sink in policy.sinks.values()],
-        "requirements": [{"requirement": one.name, "when": one.when.text if one.when else "always", "require": one.require.text,
-                          "about": one.about} for one in policy.requirements],
-        "declassifiers": [{"declassifier": one.name, "owner": one.owner, "sets": one.retention, "wearers": one.wearers_min,
-                           "review by": one.review_by.isoformat(), "days left": (one.review_by - today).days}
-                          for one in policy.declassifiers.values()],
-        "untaken": untaken}
+        "zones": [
+            {
+                "rank": zone.rank,
+                "zone": zone.name,
+                "mode": zone.mode,
+                "takes": taken[zone.name],
+                "keeps": zone.retention,
+                "consent": "not needed" if zone.without_consent else "needed",
+                "reads": "recorded" if zone.restricted else "",
+                "when": zone.condition.text,
+            }
+            for zone in policy.zones
+        ],
+        "sinks": [
+            {
+                "sink": sink.name,
+                "purpose": sink.purpose,
+                "region": sink.region,
+                "risk": sink.risk,
+                "run by": sink.run_by,
+                "trained on": sink.trained_on,
+                "subjects": words("subjects", sink.subjects),
+                "receives": "everything"
+                if sink.receives == policy.vocabulary.mask("categories", policy.vocabulary.categories)
+                else words("categories", sink.receives),
+            }
+            for sink in policy.sinks.values()
+        ],
+        "requirements": [
+            {
+                "requirement": one.name,
+                "when": one.when.text if one.when else "always",
+                "require": one.require.text,
+                "about": one.about,
+            }
+            for one in policy.requirements
+        ],
+        "declassifiers": [
+            {
+                "declassifier": one.name,
+                "owner": one.owner,
+                "sets": one.retention,
+                "wearers": one.wearers_min,
+                "review by": one.review_by.isoformat(),
+                "days left": (one.review_by - today).days,
+            }
+            for one in policy.declassifiers.values()
+        ],
+        "untaken": untaken,
+    }
 
 
 @click.command("test")
@@ -74,13 +113,36 @@ def test(file: str, as_json: bool) -> None:
     """Decide the examples that the policy FILE gives of itself; exit code 1 if one comes out otherwise."""
     policy = load(file, clock.date_today())
     outcomes = examples.run(policy)
-    differences = [{"line": outcome.example.line, "event": said(outcome.example.attributes), "about": about, "expected": expected,
-                    "found": found} for outcome in outcomes for about, expected, found in outcome.differences]
+    differences = [
+        {
+            "line": outcome.example.line,
+            "event": said(outcome.example.attributes),
+            "about": about,
+            "expected": expected,
+            "found": found,
+        }
+        for outcome in outcomes
+        for about, expected, found in outcome.differences
+    ]
     if as_json:
-        emit_json({"policy": policy.name, "version": policy.version, "examples": len(outcomes), "differences": differences})
+        emit_json(
+            {
+                "policy": policy.name,
+                "version": policy.version,
+                "examples": len(outcomes),
+                "differences": differences,
+            }
+        )
     else:
         begin = f"{policy.name} {policy.version}: {len(outcomes)} examples, "
-        click.echo(begin + ("each comes out as the file says" if not differences else f"{len(differences)} verdicts come out otherwise"))
+        click.echo(
+            begin
+            + (
+                "each comes out as the file says"
+                if not differences
+                else f"{len(differences)} verdicts come out otherwise"
+            )
+        )
         if differences:
             emit_table(list(differences[0]), [list(row.values()) for row in differences])
     sys.exit(1 if differences else 0)

@@ -22,7 +22,12 @@ from streams.topology import POLICIES
 @click.command("publish")
 @click.argument("file", required=False)
 @click.option("--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT")
-@click.option("--next", "beside", is_flag=True, help="Only let it decide beside the one in force, for `sightline policy shadow`.")
+@click.option(
+    "--next",
+    "beside",
+    is_flag=True,
+    help="Only let it decide beside the one in force, for `sightline policy shadow`.",
+)
 @click.option("--withdraw-next", is_flag=True, help="Let nothing decide beside the one in force any more.")
 @json_option
 def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as_json: bool) -> None:
@@ -32,7 +37,9 @@ def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as
     """
     if (file is None) is not withdraw_next or (beside and withdraw_next):
         raise InputError("publish: expected a policy FILE (perhaps with --next), or --withdraw-next alone")
-    answer = asyncio.run(_published(broker, None if file is None else load(file, clock.date_today()), beside=beside))
+    answer = asyncio.run(
+        _published(broker, None if file is None else load(file, clock.date_today()), beside=beside)
+    )
     if as_json:
         emit_json(answer)
     else:
@@ -42,11 +49,15 @@ def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as
 async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dict[str, str]:
     known = policies_of(await read_all(broker, POLICIES))
     if not known.current:
-        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker --policy` publishes the first one")
+        raise InputError(
+            f"{POLICIES} on {broker} holds no policy in force; `sightline worker --policy` publishes the first one"
+        )
     stamp_ms = clock.now_ns() // 1_000_000
     pointer = NEXT_KEY if policy is None or beside else CURRENT_KEY
     records = [] if policy is None else [Outgoing(POLICIES, 0, *record_of(policy), (), stamp_ms)]
-    records.append(Outgoing(POLICIES, 0, pointer, None if policy is None else pointer_to(policy), (), stamp_ms))
+    records.append(
+        Outgoing(POLICIES, 0, pointer, None if policy is None else pointer_to(policy), (), stamp_ms)
+    )
     await publish_now(broker, records)
     return _said(known, policy, beside=beside)
 
@@ -54,7 +65,10 @@ async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dic
 def _said(known: Policies, policy: Policy | None, *, beside: bool) -> dict[str, str]:
     before = known.version(known.current)
     in_force = before if policy is None or beside else policy
-    said = {"in force before": f"{before.name} {before.version}", "in force": f"{in_force.name} {in_force.version}"}
+    said = {
+        "in force before": f"{before.name} {before.version}",
+        "in force": f"{in_force.name} {in_force.version}",
+    }
     if beside and policy is not None:
         said["decides beside it"] = f"{policy.name} {policy.version}"
     elif known.next and policy is None:
