@@ -13,6 +13,7 @@ demo: $(STAMP)
 	$(BIN)/sightline demo
 
 test: $(STAMP)
+	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist loadfile

@@ -1,1 +1,4 @@
-"""Benchmarks: what Sightline does in a second beside what a Python user would pick instead, in one run on one machine."""
+"""Benchmarks: Sightline beside what a Python user would pick instead.
+
+What each does in a second, in one run on one machine.
+"""

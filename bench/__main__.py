@@ -1,4 +1,7 @@
-"""`make bench` and `make bench-full`: what Sightline does in a second, costs and takes, beside what one would pick instead."""
+"""What Sightline does in a second, costs and takes, beside what one would pick instead.
+
+`make bench` and `make bench-full` run it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cores that only the bench runs, on the worker's own transport: what each part of the pipeline costs is what it adds to these."""
+"""Cores that only the bench runs, on the worker's own transport.
+
+What each part of the pipeline costs is what it adds to these.
+"""
 
 from __future__ import annotations
 

@@ -17,12 +17,16 @@ from streams.demo import Part
 from streams.kafka.connection import administering
 from streams.topology import PARTITIONS_DEFAULT, Topic
 
-#: Between two looks at the end of the output (one small request): records are read only when there are enough of them.
+#: Between two looks at the end of the output (one small request): records are read only when there are enough
+#: of them.
 _PAUSE_S = 0.2
 
 
 async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()) -> None:
-    """Create output topics whose records carry the time at which the broker appended them; `topics` give further configuration."""
+    """Create output topics whose records carry the time at which the broker appended them.
+
+    `topics` give further configuration.
+    """
     configs: dict[str, Mapping[str, str]] = {
         **{name: {} for name in names},
         **{topic.name: topic.config for topic in topics},
@@ -49,11 +53,12 @@ async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()
 class Counted:
     """Committed output of one subject in one round.
 
-    `batches_per_s` is the slope of the straight line through (append time, how many so far): neither the start of the subject nor where
-    its transactions are cut weighs in. `first_s` is how long after the start the first output was seen. `repeated` are outputs of batches
-    that were written before; `checksum` is XXH3-64 over the sorted ids: equal work, equal sum. `cpu_us` and `broker_cpu_us` are CPU time
-    a batch, the slope of the seconds used over what was written (0 when all of it was committed at once); `cpu_s` and `broker_cpu_s` are
-    all seconds used so far.
+    `batches_per_s` is the slope of the straight line through (append time, how many so far): neither the
+    start of the subject nor where its transactions are cut weighs in. `first_s` is how long after the start
+    the first output was seen. `repeated` are outputs of batches that were written before; `checksum` is
+    XXH3-64 over the sorted ids: equal work, equal sum. `cpu_us` and `broker_cpu_us` are CPU time a batch, the
+    slope of the seconds used over what was written (0 when all of it was committed at once); `cpu_s` and
+    `broker_cpu_s` are all seconds used so far.
     """
 
     batches: int
@@ -68,7 +73,10 @@ class Counted:
 
 
 class Output:
-    """One topic from its end at the time of entering: how much is committed, and the ids with their append times."""
+    """One topic from its end at the time of entering.
+
+    It says how much is committed, and the ids with their append times.
+    """
 
     def __init__(self, broker: str, topic: str) -> None:
         self._broker = broker
@@ -164,7 +172,10 @@ def missing_from(output: Output, wanted: Collection[bytes]) -> set[bytes]:
 
 
 def rate(times_ms: Sequence[int]) -> float:
-    """Records a second: the slope of their number over their append times; 0 when all came in one millisecond."""
+    """Records a second: the slope of their number over their append times.
+
+    It is 0 when all came in one millisecond.
+    """
     return _slope(sorted(times_ms), range(1, len(times_ms) + 1)) * 1000
 
 

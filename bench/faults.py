@@ -22,9 +22,10 @@ Rows = list[dict[str, Any]]
 
 
 async def rest(directory: Path, seconds: float) -> dict[str, Rows]:
-    """CPU of all processes, in cores, over `seconds` seconds after the first 15, with some 60 batches/s in real time.
+    """CPU of all processes, in cores, over `seconds` seconds after the first 15.
 
-    One device with all its sensors sends as many; the simulator's has fewer, so there are two of it.
+    Some 60 batches/s come in real time. One device with all its sensors sends as many; the simulator's has
+    fewer, so there are two of it.
     """
     async with rig(directory) as made:
         made.work()
@@ -62,7 +63,8 @@ async def rest(directory: Path, seconds: float) -> dict[str, Rows]:
         per_s = (await _captured(made.broker.address) - sent) / passed_s
     rows = [{"process": name, "cores": round(used, 3)} for name, used in cores.items()]
     return {
-        f"At rest: in real time {per_s:.0f} batches/s, as of one device with all its sensors (bar: all together ≤ 0.6 core)": [
+        f"At rest: in real time {per_s:.0f} batches/s, as of one device with all its sensors "
+        "(bar: all together ≤ 0.6 core)": [
             *rows,
             {"process": "all", "cores": round(sum(cores.values()), 3)},
         ]

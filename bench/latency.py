@@ -1,4 +1,7 @@
-"""From sent to visible in a published epoch, at parts of the rate that the same set-up sustains; and memory at nine tenths of it."""
+"""From sent to visible in a published epoch, at parts of the rate that the same set-up sustains.
+
+Memory is measured at nine tenths of it.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,17 @@ from streams.queries.store import Store
 DEVICES = 100
 SHARES = (0.1, 0.5, 0.9)
 LEVEL_S, FLOOD_S, SAMPLE_S = 20.0, 16.0, 5.0
-#: Batches that may be on their way while the sustainable rate is sought: enough that no stage ever waits for the sender.
+#: Batches that may be on their way while the sustainable rate is sought: enough that no stage ever waits for
+#: the sender.
 _UNDER_WAY_MAX = 20_000
 _TOP_UP_S = 0.1
-_EVENTS = """SELECT source, "first", "count", epoch FROM events WHERE topic = 'glasses.captured' AND epoch > {after:d}"""
+_EVENTS = """SELECT source, "first", "count", epoch FROM events
+    WHERE topic = 'glasses.captured' AND epoch > {after:d}"""
 Rows = list[dict[str, Any]]
 
 
 async def latency(directory: Path, memory_minutes: float, say: Say) -> dict[str, Rows]:
-    """Tables of latency and of memory, from one worker, one writer, one broker and a sender on the same cores."""
+    """Tables of latency and memory: one worker, one writer, one broker and a sender on the same cores."""
     async with rig(directory) as made:
         made.work()
         made.write_store()
@@ -37,11 +42,13 @@ async def latency(directory: Path, memory_minutes: float, say: Say) -> dict[str,
             levels = [await _level(made, load, visible, share, sustained) for share in SHARES]
             memory = await _memory(made, load, 0.9 * sustained, memory_minutes) if memory_minutes else []
     tables = {
-        f"Sent to visible in a published epoch ({sustained:,.0f} batches/s sustained; bar: p99 ≤ 1 s at half of it)": levels
+        f"Sent to visible in a published epoch ({sustained:,.0f} batches/s sustained; "
+        "bar: p99 ≤ 1 s at half of it)": levels
     }
     if memory:
         tables[
-            f"Resident memory over {memory_minutes:g} minutes at nine tenths of that (bar: worker ≤ 300 MB, flat)"
+            f"Resident memory over {memory_minutes:g} minutes at nine tenths of that "
+            "(bar: worker ≤ 300 MB, flat)"
         ] = memory
     return tables
 

@@ -1,4 +1,7 @@
-"""What all subjects get: batches of 20 real IMU samples of a few devices, written once; and the sender that paces them."""
+"""What all subjects get, and the sender that paces it.
+
+Batches of 20 real IMU samples of a few devices, written once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from streams.topology import PARTITIONS_DEFAULT
 
 EVENTS_PER_BATCH, DEVICES = 20, 8
 RECORDING = "classyglass-user17"
-#: Capture times end this long ago: young enough that Kafka keeps them, old enough that none lies in the future.
+#: Capture times end this long ago: young enough that Kafka keeps them, old enough that none lies in the
+#: future.
 AGE_NS = 3_600_000_000_000
 _SAMPLE_NS = 10_000_000
 _CONTEXT = Context(
@@ -46,7 +50,10 @@ def span_ns(batch_count: int, device_count: int = DEVICES) -> int:
 
 
 def batches(first: int, number: int, start_ns: int, device_count: int = DEVICES) -> Iterator[Batch]:
-    """Batches number `first` ... of the load: devices in turn, each with consecutive numbers and times from `start_ns` on."""
+    """Batches number `first` ... of the load.
+
+    Devices take turns, each with consecutive numbers and times from `start_ns` on.
+    """
     found = samples(RECORDING)
     rows = found.about.rows // EVENTS_PER_BATCH
     names = devices(device_count)
@@ -78,9 +85,10 @@ def batches(first: int, number: int, start_ns: int, device_count: int = DEVICES)
 class Sender:
     """Writes batches to one topic as a fleet of devices would: idempotent, acks=all, zstd.
 
-    Delivery: at least once; `send` returns what tells when the broker has acknowledged. Records are packed here by partition, which
-    costs a fifth of `producer.send`, so that the sender takes little of the cores that it shares with what is measured. With `held`, a
-    name, all of it is one transaction: who reads committed sees nothing before `release`, and then everything at once.
+    Delivery: at least once; `send` returns what tells when the broker has acknowledged. Records are packed
+    here by partition, which costs a fifth of `producer.send`, so that the sender takes little of the cores
+    that it shares with what is measured. With `held`, a name, all of it is one transaction: who reads
+    committed sees nothing before `release`, and then everything at once.
     """
 
     def __init__(self, broker: str, topic: str, held: str = "") -> None:
@@ -123,7 +131,8 @@ class Sender:
             )
             if added is None:
                 raise ValueError(
-                    f"more than {limits.MESSAGE_BYTES_MAX} bytes for one partition at once; hand over fewer batches"
+                    f"more than {limits.MESSAGE_BYTES_MAX} bytes for one partition at once; "
+                    "hand over fewer batches"
                 )
         for builder in packed.values():
             builder.close()
@@ -136,7 +145,10 @@ class Sender:
 async def fill(
     sender: Sender, number: int, start_ns: int, device_count: int = DEVICES
 ) -> Mapping[int, list[bytes]]:
-    """Write the first `number` batches of the load; return their ids by partition, in order, once all are acknowledged."""
+    """Write the first `number` batches of the load; return their ids by partition, in order.
+
+    It returns once all are acknowledged.
+    """
     ids: dict[int, list[bytes]] = {}
     load = batches(0, number, start_ns, device_count)
     sent: list[asyncio.Future[Any]] = []

@@ -1,4 +1,7 @@
-"""Tag and decision of a batch: as the pipeline makes them, beside CEL asked every time and beside Cedar; and a policy of 1,000 rules."""
+"""Tag and decision of a batch: as the pipeline makes them, beside CEL asked every time and beside Cedar.
+
+Also what a policy of 1,000 rules costs.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ Decide = Callable[[Sequence[Batch]], list[bool]]
 
 
 def policy(number: int) -> dict[str, Rows]:
-    """Tables: µs a batch and an event for `number` batches of one zone; and what a policy of 1,000 rules costs."""
+    """Tables: the cost of `number` batches of one zone, and of a policy of 1,000 rules.
+
+    The former is in µs a batch and µs an event.
+    """
     household = load("household")
     some = list(batches(0, number, clock.now_ns() - AGE_NS - span_ns(number)))
     rows: Rows = []
@@ -54,7 +60,8 @@ def policy(number: int) -> dict[str, Rows]:
         row["times Sightline"] = round(row["µs a batch"] / rows[0]["µs a batch"], 1)
     said = "bars: load ≤ 1 s, decisions ≤ 1.5 times the small one's, ≤ 50 MB more"
     return {
-        f"Tag and two flow decisions of a batch of {EVENTS_PER_BATCH} samples in one zone (bar: ≤ 4 µs a batch)": rows,
+        f"Tag and two flow decisions of a batch of {EVENTS_PER_BATCH} samples in one zone "
+        "(bar: ≤ 4 µs a batch)": rows,
         f"A policy of {RULES:,} rules and {ZONES} zones ({said})": large(some),
     }
 
@@ -102,7 +109,10 @@ def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
 
 
 def by_cel(made: Policy, times: int) -> Decide:
-    """The policy's own conditions, asked `times` times a batch: zones from the highest rank down, then each sink and requirement."""
+    """The policy's own conditions, asked `times` times a batch.
+
+    Zones from the highest rank down, then each sink and requirement.
+    """
     zones = [(zone, cel.compile(zone.condition.text)) for zone in made.zones]
     may = cel.compile("purpose in purposes && region in regions")
     requirements = [
@@ -178,18 +188,23 @@ def _cedar(text: str) -> str:
 
 
 def large_text(rules: int = RULES, zones: int = ZONES) -> str:
-    """Household with `zones` zones and so many requirements that there are `rules` rules in all; none of them touches the load."""
+    """Household with `zones` zones and so many requirements that there are `rules` rules in all.
+
+    None of them touches the load.
+    """
     text = load("household").text
     streams = "".join(
-        f'[[zones]]\nname = "room-{at}"\nrank = {1000 + at}\nwhen = "consent_given && stream == \'room-{at}\'"\n'
-        'mode = "enforcing"\nsubjects = ["wearer"]\npurposes = ["dpv:LegalCompliance"]\nregions = ["household"]\n'
-        'retention = "day"\nreason = "A room of its own."\n\n'
+        f'[[zones]]\nname = "room-{at}"\nrank = {1000 + at}\n'
+        f'when = "consent_given && stream == \'room-{at}\'"\nmode = "enforcing"\nsubjects = ["wearer"]\n'
+        'purposes = ["dpv:LegalCompliance"]\nregions = ["household"]\nretention = "day"\n'
+        'reason = "A room of its own."\n\n'
         for at in range(zones - len(load("household").zones))
     )
     words = ("risk == 'high'", "region == 'eu'", "purpose == 'ai:ModelTraining'")
     many = "".join(
         f'[[requirements]]\nname = "rule-{at}"\nabout = "House rule {at}."\n'
-        f'when = "\'pd:Health\' in categories && retention_days > {at % 30}"\nrequire = "!({words[at % 3]})"\n\n'
+        f"when = \"'pd:Health' in categories && retention_days > {at % 30}\"\n"
+        f'require = "!({words[at % 3]})"\n\n'
         for at in range(rules - zones)
     )
     before, mark, after = text.partition("[[sinks]]")

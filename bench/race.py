@@ -1,4 +1,7 @@
-"""The race: every subject works off the same batches, one at a time, in rounds; the order turns with each round."""
+"""The race: every subject works off the same batches, one at a time, in rounds.
+
+The order turns with each round.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from streams.kafka.topics import declare
 from streams.topology import CAPTURED, ZONED
 
 TIMEOUT_S = 180.0
-#: The topic holds as many more than anybody works off: clients read ahead up to 64 MB, and who may live from that looks faster than it is.
+#: The topic holds as many more than anybody works off: clients read ahead up to 64 MB, and who may live from
+#: that looks faster than it is.
 READ_AHEAD_BATCHES = 60_000
 _WARM_SHARE = 0.25
 Say = Callable[[str], None]
@@ -27,7 +31,10 @@ Ids = Mapping[int, Sequence[bytes]]
 
 
 async def prepared(broker: str, batches: int, read_ahead: int = READ_AHEAD_BATCHES) -> Ids:
-    """Declare the topics and fill glasses.captured, once for all rounds; return the ids of the first `batches` by partition, in order."""
+    """Declare the topics and fill glasses.captured, once for all rounds.
+
+    Returns the ids of the first `batches` by partition, in order.
+    """
     await create(broker, [], [topology.topic(ZONED)])
     await declare(broker)
     whole = batches + read_ahead
@@ -51,7 +58,7 @@ async def race(
     *,
     warm: bool = True,
 ) -> dict[str, list[Counted]]:
-    """Let every subject work off the load, `rounds` times; two of them once before, uncounted, when `warm`."""
+    """Let each subject work off the load, `rounds` times; when `warm`, two of them once before, uncounted."""
     counted: dict[str, list[Counted]] = {subject.name: [] for subject in subjects}
     for subject in (AIOKAFKA, TRANSPORT) if warm else ():
         # The broker compiles what it does often; whoever comes first would pay for it.
@@ -62,8 +69,8 @@ async def race(
             found = await _one(subject, broker, directory, part_of(ids, subject.share), number)
             counted[subject.name].append(found)
             say(
-                f"round {number + 1}  {subject.name:10} {found.batches_per_s:>8,.0f} batches/s   CPU a batch {found.cpu_us:>6.1f} µs, "
-                f"broker {found.broker_cpu_us:.1f} µs"
+                f"round {number + 1}  {subject.name:10} {found.batches_per_s:>8,.0f} batches/s   "
+                f"CPU a batch {found.cpu_us:>6.1f} µs, broker {found.broker_cpu_us:.1f} µs"
             )
     return counted
 
@@ -81,8 +88,8 @@ async def _one(
             code = part.process.poll()
             what = f"ran for {TIMEOUT_S:.0f} s" if code is None else f"ended with code {code}"
             raise click.ClickException(
-                f"{subject.name} {what}; {len(missing_from(output, wanted)):,} of {len(wanted):,} batches are "
-                f"missing from its output: {part.last_line()}"
+                f"{subject.name} {what}; {len(missing_from(output, wanted)):,} of {len(wanted):,} batches "
+                f"are missing from its output: {part.last_line()}"
             ) from None
         finally:
             await asyncio.to_thread(part.stop)

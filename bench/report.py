@@ -36,10 +36,11 @@ _VERSIONS_OF = (
     "common-expression-language",
 )
 _CAPTION = (
-    "Batches of {events} IMU samples of {recording}, {devices} devices, {partitions} partitions; one process a subject, one subject at "
-    "a time; broker on the same {cores} cores. Counted: committed output, read back once it is there; the rate is the slope of its "
-    "number over the time at which the broker appended it. Median of {rounds} interleaved rounds; ratios are medians of the ratios "
-    "within a round. Work: {work}. No snapshots writer runs."
+    "Batches of {events} IMU samples of {recording}, {devices} devices, {partitions} partitions; one process"
+    " a subject, one subject at a time; broker on the same {cores} cores. Counted: committed output, read"
+    " back once it is there; the rate is the slope of its number over the time at which the broker appended"
+    " it. Median of {rounds} interleaved rounds; ratios are medians of the ratios within a round. Work:"
+    " {work}. No snapshots writer runs."
 )
 
 
@@ -141,9 +142,10 @@ def show(result: Mapping[str, Any]) -> None:
     for name, reason in result["skipped"].items():
         click.echo(f"not run: {name}: {reason}")
     click.echo(
-        f"equal work: {'yes' if equal_work(subjects) else 'NO'}; repeated: "
-        f"{sum(one['repeated'] for one in subjects.values())}; {result['cores']} cores, {result['memory_gb']} GB, load "
-        f"{result['load']} at the start, Python {result['python']}, commit {result['commit']}"
+        f"equal work: {'yes' if equal_work(subjects) else 'NO'}; "
+        f"repeated: {sum(one['repeated'] for one in subjects.values())}; "
+        f"{result['cores']} cores, {result['memory_gb']} GB, load {result['load']} at the start, "
+        f"Python {result['python']}, commit {result['commit']}"
     )
     for title, rows_of in result.get("tables", {}).items():
         click.echo(f"\n{title}")
@@ -156,7 +158,10 @@ def _cost(one: Mapping[str, Any]) -> str:
 
 
 def _ratio(ratio: Mapping[str, Any]) -> str:
-    return f"{ratio['ratio']:.2f} x {ratio['over']} (≥ {ratio['least']:g}{'' if ratio['reached'] else ', NOT REACHED'})"
+    return (
+        f"{ratio['ratio']:.2f} x {ratio['over']} "
+        f"(≥ {ratio['least']:g}{'' if ratio['reached'] else ', NOT REACHED'})"
+    )
 
 
 def _plain(rows: Sequence[Mapping[str, Any]]) -> None:

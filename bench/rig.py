@@ -1,4 +1,7 @@
-"""Broker, workers and snapshots writer as processes, with a paced load, for what is measured over time instead of in a race."""
+"""Broker, workers and snapshots writer as processes, with a paced load.
+
+For what is measured over time instead of in a race.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ _NUMBERS = 2**40
 
 @dataclass
 class Rig:
-    """One broker with its topics, and what runs on it; `broker`, `worker`, `snapshots` are the names that figures are given under."""
+    """One broker with its topics, and what runs on it.
+
+    `broker`, `worker`, `snapshots` are the names that figures are given under.
+    """
 
     directory: Path
     broker: EmbeddedBroker = field(default_factory=EmbeddedBroker)
@@ -94,7 +100,10 @@ class Rig:
 
 @contextlib.asynccontextmanager
 async def rig(directory: Path) -> AsyncIterator[Rig]:
-    """A rig with a broker of its own in `directory`, glasses.zoned with append times; everything is stopped at the end."""
+    """A rig with a broker of its own in `directory`, glasses.zoned with append times.
+
+    Everything is stopped at the end.
+    """
     directory.mkdir()
     made = Rig(directory)
     try:
@@ -109,9 +118,12 @@ async def rig(directory: Path) -> AsyncIterator[Rig]:
 
 
 class Load:
-    """Batches without end, numbered on over all calls; remembers when each was handed over and when it was acknowledged.
+    """Batches without end, numbered on over all calls.
 
-    `sent_ns` is the time of handing over by (device, first number). Capture times run with the count, not with the clock.
+    It remembers when each was handed over and when it was acknowledged.
+
+    `sent_ns` is the time of handing over by (device, first number). Capture times run with the count, not
+    with the clock.
     """
 
     def __init__(self, broker: str, device_count: int) -> None:
@@ -173,7 +185,10 @@ class Visible:
             await asyncio.sleep(0.005)
 
     async def batches(self) -> int:
-        """Captured batches in the newest epoch; they are numbered by their offsets, which have no holes here."""
+        """Captured batches in the newest epoch.
+
+        They are numbered by their offsets, which have no holes here.
+        """
         with contextlib.suppress(UnavailableError):
             await asyncio.to_thread(self._status.read)
         return sum(self._status.seen.values())

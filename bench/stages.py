@@ -1,4 +1,7 @@
-"""CPU time of each stage, in this process and without Kafka: the functions that the pipeline calls, with a clock around them."""
+"""CPU time of each stage, in this process and without Kafka.
+
+Measured are the functions that the pipeline calls, with a clock around them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ Rows = list[dict[str, Any]]
 
 @contextmanager
 def _timed(spent_s: dict[str, float]) -> Iterator[None]:
-    """Add up the CPU time inside the stages while the block lasts: of this thread, since libraries let others of theirs spin."""
+    """Add up the CPU time of this thread inside the stages while the block lasts.
+
+    Only of this thread, since libraries let others of theirs spin.
+    """
 
     def around(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:

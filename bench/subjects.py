@@ -18,8 +18,9 @@ _FORWARDS = "two headers added, forwarded"
 class Subject:
     """One program: what it does, whether it can repeat records, and how it is started.
 
-    `package` is what it needs beside our own dependencies. `share` is the part of the load that it works off: the first batches of each
-    partition, the rate is computed on those. `own_target` says that it can be told where to write; the pipeline writes to glasses.zoned.
+    `package` is what it needs beside our own dependencies. `share` is the part of the load that it works off:
+    the first batches of each partition, the rate is computed on those. `own_target` says that it can be told
+    where to write; the pipeline writes to glasses.zoned.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Ours as a subject: `python -m bench.worker HOST:PORT --mode on --agent NAME` is `sightline worker` under another agent's name."""
+"""Ours as a subject: `sightline worker` under another agent's name.
+
+`python -m bench.worker HOST:PORT --mode on --agent NAME` runs it.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""THE GLASSES: plays recordings as device batches through a scenario, keeps a journal of what it sent and the truth."""
+"""THE GLASSES: plays recordings as device batches through a scenario.
+
+It keeps a journal of what it sent and of the truth.
+"""

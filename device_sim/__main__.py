@@ -183,7 +183,10 @@ def _play(options: Options, *, as_json: bool) -> None:
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="Scenario time that the devices were away before the start; what they captured in it is sent first, at full speed.",
+    help=(
+        "Scenario time that the devices were away before the start; what they captured in it is sent first,"
+        " at full speed."
+    ),
 )
 @click.option(
     "--scenario", default="load", show_default=True, help=f"One of: {', '.join(scenarios.names())}."

@@ -1,4 +1,7 @@
-"""One pair of glasses: clock, sequence numbers, sessions and batching. Pure: time comes from whoever asks for the next period."""
+"""One pair of glasses: clock, sequence numbers, sessions and batching.
+
+Pure: time comes from whoever asks for the next period.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ STATE_STREAM, QUERY_STREAM, FEEDBACK_STREAM = "device-state", "voice-query", "fe
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a device knows of its life so far: next number of each stream, sessions begun, latest capture time in ns."""
+    """What a device knows of its life so far.
+
+    The next number of each stream, sessions begun, the latest capture time in ns.
+    """
 
     next_numbers: Mapping[str, int] = field(default_factory=dict)
     sessions: int = 0
@@ -37,9 +43,10 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The device's clock: its start, ns since the epoch, and how much faster than right it runs, in parts per million.
+    """The device's clock: its start, ns since the epoch, and its drift.
 
-    `shift_ns` says how far it has jumped beside that, by the time since the start.
+    The drift is how much faster than right it runs, in parts per million. `shift_ns` says how far it has
+    jumped beside that, by the time since the start.
     """
 
     start_ns: int
@@ -56,9 +63,9 @@ class Clock:
 class Device:
     """One device playing a scenario, session after session.
 
-    Guarantees: numbers of a stream have no hole, also across restarts (`past`); capture times of a stream never run backwards, in a
-    session, between sessions or across restarts, unless the clock itself jumps; a batch is never split where the context changes, it
-    says so instead.
+    Guarantees: numbers of a stream have no hole, also across restarts (`past`); capture times of a stream
+    never run backwards, in a session, between sessions or across restarts, unless the clock itself jumps; a
+    batch is never split where the context changes, it says so instead.
 
     Parameters
     ----------
@@ -170,7 +177,7 @@ class Device:
         return ended
 
     def _samples(self, end_ns: int) -> list[Captured]:
-        """Return one batch of every stream that sampled since the last time, up to `end_ns` of the session."""
+        """Return a batch of every stream that sampled since the last time, up to `end_ns` of the session."""
         start_ns, self._captured_to_ns = self._captured_to_ns, end_ns
         out = []
         for stream, timeline in self._timelines:
@@ -213,7 +220,10 @@ class Device:
         columns: Mapping[str, Sequence[Any]],
         origin: str,
     ) -> Captured:
-        """Make the batch of events at `times_ns` since the start: next numbers, contexts and truth by the scenario."""
+        """Make the batch of events at `times_ns` since the start.
+
+        It gets the next numbers, and contexts and truth by the scenario.
+        """
         count = len(times_ns)
         first = self._next.get(stream, 0)
         self._next[stream] = first + count
@@ -246,7 +256,10 @@ class Device:
         return Captured(batch, tuple(truth))
 
     def _segments(self, times_ns: Sequence[int]) -> list[tuple[int, Segment]]:
-        """(index, segment) where a batch of events at `times_ns` begins and wherever the context or the truth changes."""
+        """Return (index, segment) where a batch begins and wherever the context or the truth changes.
+
+        Its events are at `times_ns`.
+        """
         begins, ends = (
             self.scenario.segment(self.sessions, self._in_session(t_ns))
             for t_ns in (times_ns[0], times_ns[-1])
@@ -259,7 +272,8 @@ class Device:
         return found
 
     def _in_session(self, t_ns: int) -> int:
-        # What comes after the scenario's end (late feedback, the end itself) happens where the wearer was last.
+        # What comes after the scenario's end (late feedback, the end itself) happens where the wearer was
+        # last.
         return min(t_ns - (self._session_from_ns or 0), self.scenario.duration_ns - 1)
 
 

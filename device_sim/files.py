@@ -15,7 +15,7 @@ from streams.events import codec, headers, journal
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an earlier run left: the device's life so far and the batches that no broker acknowledged, in order."""
+    """What an earlier run left: the device's life so far, and in order what no broker acknowledged."""
 
     past: Past
     unacknowledged: tuple[journal.Sent, ...]
@@ -24,8 +24,9 @@ class Found:
 class Journal:
     """Journal of one device, `<directory>/<device>.jsonl`, open for appending.
 
-    Guarantee: once `write` returns, the batch with its truth has left this process for the file, so a crash of the
-    process loses no number that was ever sent (a crash of the machine may: nothing is forced to the disk).
+    Guarantee: once `write` returns, the batch with its truth has left this process for the file, so a crash
+    of the process loses no number that was ever sent (a crash of the machine may: nothing is forced to the
+    disk).
 
     Raises
     ------
@@ -50,8 +51,8 @@ class Journal:
             raise
 
     def _cut(self) -> None:
-        # Truth is written in front of its batch in one go. What stands behind the last whole batch or acknowledgement
-        # was torn by a crash before the send: its numbers are free, and used again.
+        # Truth is written in front of its batch in one go. What stands behind the last whole batch or
+        # acknowledgement was torn by a crash before the send: its numbers are free, and used again.
         whole = 0
         with self.path.open("rb") as file:
             for line in file:
@@ -77,7 +78,8 @@ class Journal:
                     self._arrived = max(self._arrived, line["offset"] + 1)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{self.path}: found a line that is no device's journal line ({error}); name another --journal."
+                f"{self.path}: found a line that is no device's journal line ({error}); "
+                "name another --journal."
             ) from error
         return Found(Past(next_numbers, sessions, last_capture_ns), tuple(unacknowledged.values()))
 
@@ -104,11 +106,17 @@ class Journal:
         return sent
 
     def acknowledged(self, batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int) -> None:
-        """Append that the broker has a batch, where, and when that copy of it was sent; a batch may have several."""
+        """Append that the broker has a batch, where, and when that copy of it was sent.
+
+        A batch may have several.
+        """
         self._file.write(journal.ack_line(batch_id, partition, offset, sent_ns, acked_ns))
 
     def arrived(self, batch_id: str, now_ns: int) -> None:
-        """Append that a batch got through where there is no broker: in the next place of this device's own order."""
+        """Append that a batch got through where there is no broker.
+
+        It is in the next place of this device's own order.
+        """
         self.acknowledged(batch_id, 0, self._arrived, now_ns, now_ns)
         self._arrived += 1
 

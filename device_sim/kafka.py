@@ -30,9 +30,10 @@ log = logging.getLogger(__name__)
 
 
 def partition_of(device: str, partitions: int) -> int:
-    """Partition of a device: a fixed function of its name, so that all its batches stay in one order for ever.
+    """Partition of a device: a fixed function of its name.
 
-    Chosen here and not by the client's hash of the key, which differs between client libraries.
+    So all its batches stay in one order for ever. It is chosen here and not by the client's hash of the key,
+    which differs between client libraries.
     """
     return zlib.crc32(device.encode()) % partitions
 
@@ -40,11 +41,13 @@ def partition_of(device: str, partitions: int) -> int:
 class KafkaLink:
     """Sends batches in order to `glasses.captured` and hears `glasses.answers`.
 
-    Delivery guarantee: the producer is idempotent with acks=all; a batch leaves the buffer on its acknowledgement only.
-    After a failed send everything unacknowledged is sent again in order by a new producer, so a batch can arrive twice
-    and never not at all. What is unacknowledged when the process ends is in the journal.
+    Delivery guarantee: the producer is idempotent with acks=all; a batch leaves the buffer on its
+    acknowledgement only. After a failed send everything unacknowledged is sent again in order by a new
+    producer, so a batch can arrive twice and never not at all. What is unacknowledged when the process ends
+    is in the journal.
 
-    What waits for one partition goes out in blocks: one acknowledgement a block, a fifth of the cost of single sends.
+    What waits for one partition goes out in blocks: one acknowledgement a block, a fifth of the cost of
+    single sends.
 
     Parameters
     ----------
@@ -126,7 +129,10 @@ class KafkaLink:
         await self._until_below(BUFFER_BATCHES_MAX)
 
     async def flush(self, timeout_s: float) -> int:
-        """Wait until everything is acknowledged, at most `timeout_s` seconds; return how many batches are not."""
+        """Wait until everything is acknowledged, at most `timeout_s` seconds.
+
+        Returns how many batches are not.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 await self._until_below(1)
@@ -194,8 +200,9 @@ class KafkaLink:
             except KafkaError as error:
                 if clock.monotonic_s() + pause_s > deadline_s:
                     raise UnavailableError(
-                        f"No Kafka answers at {self.broker} ({type(error).__name__}, tried for {_START_WAIT_S:g} s). "
-                        "Start one with `sightline broker`, or name one with --broker HOST:PORT."
+                        f"No Kafka answers at {self.broker} ({type(error).__name__}, "
+                        f"tried for {_START_WAIT_S:g} s). Start one with `sightline broker`, "
+                        "or name one with --broker HOST:PORT."
                     ) from error
             except ValueError as error:
                 raise InputError(
@@ -277,8 +284,8 @@ class KafkaLink:
         self._wake.set()
 
     async def _begin_again(self) -> None:
-        # A new producer, because batches behind the failed one may have arrived: only from the first that is not
-        # acknowledged on is the order certain.
+        # A new producer, because batches behind the failed one may have arrived: only from the first that is
+        # not acknowledged on is the order certain.
         old, self._producer = self._producer, None
         await _stop(old)
         self._producer = await self._reach(self._new_producer, float("inf"))
@@ -311,7 +318,8 @@ async def _started(client: Any) -> Any:
 
 
 async def _stop(client: Any) -> None:
-    # As a task of its own: without a broker the client's stop can end in the cancellation of one of its parts.
+    # As a task of its own: without a broker the client's stop can end in the cancellation of one of its
+    # parts.
     stopping = asyncio.ensure_future(client.stop())
     await asyncio.wait((stopping,), timeout=_STOP_WAIT_S)
     if not stopping.done():

@@ -1,7 +1,9 @@
-"""The radio between the glasses and Kafka: it repeats, delays and swaps batches, goes away for a while, and clocks are off.
+"""The radio between the glasses and Kafka.
 
-Nothing is lost on it: the device keeps a batch until it is acknowledged. Pure: time is the device's and comes in, chance is
-drawn from the seed, so the same run has the same faults.
+It repeats, delays and swaps batches, goes away for a while, and clocks are off.
+
+Nothing is lost on it: the device keeps a batch until it is acknowledged. Pure: time is the device's and comes
+in, chance is drawn from the seed, so the same run has the same faults.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ _FIELDS = {
 class Faults:
     """How bad the link is. `repeat`, `delay`, `swap` are chances of a batch, 0 to 1; the rest are bounds.
 
-    An outage of `outage_ns` begins at `outage_from_ns` of the device's life; what is captured in it comes after it, in order.
-    The clock jumps back or ahead, to at most `clock_jump_max_ns` beside the time, every `clock_jump_every_ns` (0: never).
+    An outage of `outage_ns` begins at `outage_from_ns` of the device's life; what is captured in it comes
+    after it, in order. The clock jumps back or ahead, to at most `clock_jump_max_ns` beside the time, every
+    `clock_jump_every_ns` (0: never).
     """
 
     repeat: float = 0.01
@@ -50,7 +53,10 @@ class Faults:
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> Faults:
-        """Faults of a scenario's `link` table, seconds in it; ValueError for a field that is not known or out of range."""
+        """Faults of a scenario's `link` table, whose times are seconds.
+
+        Raises ValueError for a field that is not known or out of range.
+        """
         if not table.keys() <= _FIELDS:
             raise ValueError(f"link has other fields, expected some of {', '.join(sorted(_FIELDS))}")
         made = cls(
@@ -104,7 +110,10 @@ class Link:
         return self._jump[1]
 
     def pass_on(self, captured: Iterable[Sent], now_ns: int) -> list[Sent]:
-        """Take what the device sends at `now_ns` (its own time since the start); return what gets through by then, in order."""
+        """Take what the device sends at `now_ns` (its own time since the start).
+
+        Returns what gets through by then, in order.
+        """
         for sent in captured:
             draw = self._draw.random()
             faults = self.faults

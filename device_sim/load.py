@@ -18,7 +18,10 @@ _NS_PER_S = 1_000_000_000
 
 @cache
 def batches_per_s(scenario_name: str) -> float:
-    """Batches that one device of a scenario sends in a second of scenario time, the mean over its second session."""
+    """Batches that one device of a scenario sends in a second of scenario time.
+
+    The mean over its second session.
+    """
     scenario = scenarios.load(scenario_name)
     wearer = Wearer(
         "g1", scenario.talk, Queries(scenario.talk.query_recording, 1, 0, 1), 1, hears_answers=False
@@ -51,7 +54,9 @@ def options(
     backlog_s: float = 0.0,
     faults: bool = True,
 ) -> Options:
-    """Options of a run that sends `rate` batches/s for `duration_s` of wall time; a rate of 0 is as fast as the broker takes them.
+    """Options of a run that sends `rate` batches/s for `duration_s` of wall time.
+
+    A rate of 0 is as fast as the broker takes them.
 
     The pace of the scenario follows from the rate: with more devices, each lives more slowly.
     """

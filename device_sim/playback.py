@@ -1,4 +1,7 @@
-"""What a device's streams sample over a session: recordings cut and repeated along the scenario's story, and signals."""
+"""What a device's streams sample over a session.
+
+Recordings cut and repeated along the scenario's story, and signals.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ _SESSIONS_CACHED = 512
 class Timeline:
     """Samples of one stream over one session.
 
-    `t_ns` (n,) are times since the start of the session, increasing; `rows` (n,) says which row of `columns` is played
-    at each, so that many devices share the columns of a recording.
+    `t_ns` (n,) are times since the start of the session, increasing; `rows` (n,) says which row of `columns`
+    is played at each, so that many devices share the columns of a recording.
     """
 
     origin: str
@@ -54,7 +57,10 @@ def _values(column: Any, rows: Ints, *, nullable: bool) -> list[Any]:
 
 
 def timeline(scenario: Scenario, device: int, seed: int, stream: Stream, session: int) -> Timeline:
-    """Return what a stream of device number `device` (from 0) samples in a session (from 1); InputError when it cannot be played."""
+    """Return what a stream of device number `device` (from 0) samples in a session (from 1).
+
+    Raises InputError when it cannot be played.
+    """
     if stream.sensor:
         whole = _signal(stream.sensor, stream.kind, scenario.turns, scenario.duration_ns, seed + device)
     else:
@@ -104,14 +110,18 @@ def _parts(about: recordings.About, story: Story, duration_ns: int) -> list[tupl
         piece = next((about.pieces[name] for name in wanted if name in about.pieces), None)
         if piece is None:
             raise InputError(
-                f"Recording {about.name} has none of the pieces {', '.join(wanted)}; it has {', '.join(about.pieces)}."
+                f"Recording {about.name} has none of the pieces {', '.join(wanted)}; "
+                f"it has {', '.join(about.pieces)}."
             )
         parts.append(((piece[0], piece[1]), start_ns, end_ns))
     return parts
 
 
 def _repeated(t_ns: Ints, start_ns: int, end_ns: int) -> tuple[Ints, Ints]:
-    """Times in [start, end) of the endless repetition of samples at `t_ns` (n,), from 0 on, and the index of each."""
+    """Times in [start, end) of endlessly repeated samples, and the index of each.
+
+    The samples are at `t_ns` (n,); the repetition begins at 0.
+    """
     # One more mean step, so that the first sample of the next round does not fall on the last one of this.
     length_ns = int(t_ns[-1]) + max(1, int(t_ns[-1]) // max(1, len(t_ns) - 1))
     rounds = np.arange(start_ns // length_ns, -(-end_ns // length_ns), dtype=np.int64)
@@ -124,11 +134,13 @@ def _repeated(t_ns: Ints, start_ns: int, end_ns: int) -> tuple[Ints, Ints]:
 def _whole(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Columns whose numbers are all whole, such as counts and sizes, as integers."""
     return {
-        name: column.astype(np.int64)
-        if isinstance(column, np.ndarray)
-        and column.dtype == np.float64
-        and np.isfinite(column).all()
-        and (column == np.round(column)).all()
-        else column
+        name: (
+            column.astype(np.int64)
+            if isinstance(column, np.ndarray)
+            and column.dtype == np.float64
+            and np.isfinite(column).all()
+            and (column == np.round(column)).all()
+            else column
+        )
         for name, column in columns.items()
     }

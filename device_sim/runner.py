@@ -34,10 +34,11 @@ INTERRUPTED_FLUSH_WAIT_S = 1.0
 class Options:
     """What `device-sim run` was asked for.
 
-    `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults` False: the link and the
-    clocks are perfect. `speed` is scenario time against wall time, infinite: as fast as the link takes. `first` is the number of the
-    first device. `wall_s` ends the run after that much wall time. With `backlog_s` the devices first send what they captured in that
-    much scenario time up to the start, at full speed. The truth in the journals is that under `policy`.
+    `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults`
+    False: the link and the clocks are perfect. `speed` is scenario time against wall time, infinite: as fast
+    as the link takes. `first` is the number of the first device. `wall_s` ends the run after that much wall
+    time. With `backlog_s` the devices first send what they captured in that much scenario time up to the
+    start, at full speed. The truth in the journals is that under `policy`.
     """
 
     scenario: str
@@ -75,9 +76,9 @@ class Summary:
 class Run:
     """One run of `device-sim`.
 
-    Guarantees: a batch is in the journal before it is sent; batches of a device reach its radio in the order of the journal (the
-    radio may repeat, delay and swap them, and loses none), those that an earlier run left unacknowledged first; the last event of a
-    device is its session's end, also when interrupted.
+    Guarantees: a batch is in the journal before it is sent; batches of a device reach its radio in the order
+    of the journal (the radio may repeat, delay and swap them, and loses none), those that an earlier run left
+    unacknowledged first; the last event of a device is its session's end, also when interrupted.
     """
 
     def __init__(self, options: Options) -> None:
@@ -132,7 +133,10 @@ class Run:
             )
 
     async def run(self) -> Summary:
-        """Play to the end or to a signal; errors of the broker at the start are raised, later ones are waited out."""
+        """Play to the end or to a signal.
+
+        Errors of the broker at the start are raised, later ones are waited out.
+        """
         try:
             with _signals(self._stop):
                 if self.options.broker is not None:
@@ -210,7 +214,10 @@ class Run:
             )
 
     async def _stopped_before(self, number: int) -> bool:
-        """Wait until period `number` (from 1) is over and there is room for it; True when the run shall stop instead."""
+        """Wait until period `number` (from 1) is over and there is room for it.
+
+        Returns True when the run shall stop instead.
+        """
         if self._link is None:
             await asyncio.sleep(0)  # lets a signal through
             return self._stop.is_set()
@@ -220,7 +227,10 @@ class Run:
         ) or await self._stopped_in(self._link.room())
 
     async def _stopped_in(self, wait: Coroutine[Any, Any, None]) -> bool:
-        """Wait, but no longer than until the run shall stop; True when it shall. Errors of `wait` are raised."""
+        """Wait, but no longer than until the run shall stop; True when it shall.
+
+        Errors of `wait` are raised.
+        """
         waited, stopped = asyncio.ensure_future(wait), asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((waited, stopped), return_when=asyncio.FIRST_COMPLETED)
         for task in (waited, stopped):
@@ -243,7 +253,10 @@ class Run:
         self._pass(device, self._links[device.name].pass_on(written, device.elapsed_ns))
 
     def _pass(self, device: Device, through: list[Sent]) -> None:
-        """Hand on what got through the radio: to Kafka, or, without one, to the journal as if Kafka had taken it in this order."""
+        """Hand on what got through the radio to Kafka.
+
+        Without one, hand it to the journal as if Kafka had taken it in this order.
+        """
         for sent in through:
             if self._link is None:
                 self._journals[device.name].arrived(sent.id, device.now_ns)

@@ -1,7 +1,10 @@
-"""Signals that no recording has, made from a seed: loudness of a room where people speak, a pulse, radios near by.
+"""Signals that no recording has, made from a seed.
 
-Levels follow what was measured where something was: the quiet floor is that of the Aria recording (-60 dBFS), speech
-lies 20 to 30 dB above it. A pulse is a cosine with its first harmonic at 1.1 Hz, 128 readings a second like Aria Gen 2.
+They are the loudness of a room where people speak, a pulse, radios near by.
+
+Levels follow what was measured where something was: the quiet floor is that of the Aria recording (-60 dBFS),
+speech lies 20 to 30 dB above it. A pulse is a cosine with its first harmonic at 1.1 Hz, 128 readings a second
+like Aria Gen 2.
 """
 
 from __future__ import annotations

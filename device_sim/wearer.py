@@ -19,7 +19,8 @@ _DENIALS = {"general_negate": 3, "general_repeat": 1, "general_commandstop": 1}
 class Queries:
     """Utterances in an order that the seed draws; `devices` devices share it, so none repeats another's soon.
 
-    Every round holds one utterance of each intent, as people ask for all of them; the order within a round is random.
+    Every round holds one utterance of each intent, as people ask for all of them; the order within a round is
+    random.
     """
 
     def __init__(self, name: str, seed: int, device: int, devices: int) -> None:
@@ -43,7 +44,10 @@ class Queries:
         return self._order[(number * self._devices + self._device) % len(self._order)]
 
     def intent(self, utterance: str) -> str | None:
-        """Annotated intent of an utterance that was asked, perhaps with another seed; None when it is not from here."""
+        """Annotated intent of an utterance that was asked, perhaps with another seed.
+
+        It is None when it is not from here.
+        """
         return self._intents.get(utterance)
 
 
@@ -56,7 +60,10 @@ def _by_intent(name: str) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """Feedback that is due at `due_ns` (since the device's start): one value a column, and the recording it is from."""
+    """Feedback that is due at `due_ns` (since the device's start).
+
+    It has one value a column, and the recording it is from.
+    """
 
     due_ns: int
     origin: str
@@ -64,7 +71,9 @@ class Reaction:
 
 
 class Wearer:
-    """Asks and reacts. What form a reaction has is drawn from the seed and the query's number, so a restart changes nothing.
+    """The wearer, who asks and reacts.
+
+    What form a reaction has is drawn from the seed and the query's number, so a restart changes nothing.
 
     Parameters
     ----------
@@ -124,7 +133,8 @@ class Wearer:
     def answered(self, number: int, intent: str, heard_ns: int) -> None:
         """Hear the answer to query `number`; the reaction comes a while later.
 
-        Answers come in the order of the queries, so earlier queries without one were refused and are given up.
+        Answers come in the order of the queries, so earlier queries without one were refused and are given
+        up.
         """
         annotated = self._open.get(number)
         if annotated is None:

@@ -1,7 +1,7 @@
 """Makes docs/topics.md and docs/schemas/: `python -m docs.make`. A test makes them again and compares.
 
-Everything comes from the topology, the kinds, texts.toml and one replay of the shipped recordings; the records shown are
-as that replay wrote them.
+Everything comes from the topology, the kinds, texts.toml and one replay of the shipped recordings; the
+records shown are as that replay wrote them.
 """
 
 from __future__ import annotations
@@ -38,22 +38,30 @@ _SETTLED_NS = START_NS + 5_000_000_000
 _INTRODUCTION = """\
 # The topics
 
-For who reads the topics without Sightline. Made by `python -m docs.make` from `streams/topology.py`, `streams/events/kinds.py` and a
+For who reads the topics without Sightline. Made by `python -m docs.make` from \
+`streams/topology.py`, `streams/events/kinds.py` and a
 replay of the shipped recordings; a test makes it again and compares. Change `docs/texts.toml`, not this page.
 
-Every value is JSON, every header is text (one is packed, see below), compression is Kafka's own. Agents write in transactions: read
-with `isolation.level=read_committed`, or you also see what was taken back. A schema for each kind (JSON Schema, draft 2020-12) is in
-[`docs/schemas/`](schemas). [`docs/examples/read_one_zone.py`](examples/read_one_zone.py) reads one zone by its header alone and
+Every value is JSON, every header is text (one is packed, see below), compression is Kafka's own. \
+Agents write in transactions: read
+with `isolation.level=read_committed`, or you also see what was taken back. \
+A schema for each kind (JSON Schema, draft 2020-12) is in
+[`docs/schemas/`](schemas). [`docs/examples/read_one_zone.py`](examples/read_one_zone.py) \
+reads one zone by its header alone and
 continues the trace; with kcat, which ends when it has caught up:
 
 ```sh
-kcat -b 127.0.0.1:9092 -C -t glasses.zoned -X isolation.level=read_committed -e -f '%h\\t%s\\n' | grep 'sightline-zone=public,'
+kcat -b 127.0.0.1:9092 -C -t glasses.zoned -X isolation.level=read_committed -e \
+-f '%h\\t%s\\n' | grep 'sightline-zone=public,'
 ```
 """
 
 
 def replayed(scenario: str, directory: Path) -> tuple[Path, list[Outgoing]]:
-    """Play a scenario into a journal in `directory` and run the pipeline over it; return the journal and every record written."""
+    """Play a scenario into a journal in `directory` and run the pipeline over it.
+
+    Returns the journal and every record written.
+    """
     journal = directory / scenario
     subprocess.run(
         [
@@ -98,8 +106,8 @@ def shown(records: Sequence[Outgoing]) -> dict[str, Outgoing]:
     missing = KINDS.keys() - chosen.keys() - NOT_PLAYED
     if missing:
         raise InputError(
-            f"kind {min(missing)}: found no record of it in {', '.join(SCENARIOS)}, expected one; add a scenario that plays "
-            f"it to SCENARIOS in {Path(__file__).name}, or the kind to NOT_PLAYED"
+            f"kind {min(missing)}: found no record of it in {', '.join(SCENARIOS)}, expected one; add a"
+            f" scenario that plays it to SCENARIOS in {Path(__file__).name}, or the kind to NOT_PLAYED"
         )
     return chosen
 
@@ -130,8 +138,8 @@ def _topics() -> Iterator[str]:
     ]
     yield from _table(("topic", "holds", "key", "cleanup", "partitions"), rows)
     yield (
-        "All topics with the same partition count have a device in the same partition number, in its order. The count is fixed for the "
-        "life of the topics.\n"
+        "All topics with the same partition count have a device in the same partition number, in its order."
+        " The count is fixed for the life of the topics.\n"
     )
     for topic in TOPICS:
         yield f"**{topic.name}**: {text('topics', topic.name)}\n"
@@ -148,8 +156,8 @@ def _cleanup(topic: Topic) -> str:
 def _headers(records: Mapping[str, Outgoing]) -> Iterator[str]:
     yield "## Headers\n"
     yield (
-        "[CloudEvents](https://cloudevents.io) 1.0, Kafka binding, binary mode, and W3C trace context, so that any CloudEvents library "
-        "reads them. Examples are those of the answer below.\n"
+        "[CloudEvents](https://cloudevents.io) 1.0, Kafka binding, binary mode, and W3C trace context, so"
+        " that any CloudEvents library reads them. Examples are those of the answer below.\n"
     )
     example = dict(records["answer"].headers)
     yield from _table(
@@ -176,7 +184,10 @@ def _header(name: str, value: bytes) -> str:
 
 def _envelope() -> Iterator[str]:
     yield "## Envelope\n"
-    yield "The value of every batch is one JSON object with these fields. A value is at most 512 kB; every list has `n` values.\n"
+    yield (
+        "The value of every batch is one JSON object with these fields. A value is at most 512 kB; every list"
+        " has `n` values.\n"
+    )
     any_kind = schema(next(kind for kind in KINDS.values() if not kind.captured))["properties"]
     yield from _table(
         ("field", "type", "says"),
@@ -211,7 +222,10 @@ def _context_type(allowed: frozenset[str] | type) -> str:
 def _kind(kind: Kind, record: Outgoing | None) -> Iterator[str]:
     yield f"### {kind.name}\n"
     origin = "Captured by the device" if kind.captured else "Derived"
-    yield f"{text('kinds', kind.name, 'about')} {origin}; `{kind.event_type}`; [schema](schemas/{kind.name}.json).\n"
+    yield (
+        f"{text('kinds', kind.name, 'about')} {origin}; `{kind.event_type}`; "
+        f"[schema](schemas/{kind.name}.json).\n"
+    )
     if kind.columns:
         yield from _table(
             ("column", "unit", "type", "says"),

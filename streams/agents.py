@@ -1,4 +1,7 @@
-"""The two Faust apps: one agent each, every fetch one pure call and one transaction (`streams.kafka.transport`)."""
+"""The two Faust apps, one agent each.
+
+Every fetch is one pure call and one transaction (`streams.kafka.transport`).
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,8 @@ def build_app(
         broker_heartbeat_interval=limits.HEARTBEAT_INTERVAL_S,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_max_poll_records=limits.FETCH_RECORDS_MAX,
-        # Out of range is an error said aloud, and a partition that never committed is sought to its start by its owner.
+        # Out of range is an error said aloud, and a partition that never committed is sought to its start by
+        # its owner.
         consumer_auto_offset_reset="none",
         consumer_max_fetch_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES,
         stream_wait_empty=False,
@@ -75,7 +79,10 @@ def build_app(
                 await delivery.process()
             except Exception as error:  # noqa: BLE001  Faust would acknowledge the event and take the next one
                 fetch = delivery.fetch
-                place = f"{fetch.topic} partition {fetch.partition}, offsets {fetch.records[0].offset} to {fetch.next_offset - 1}"
+                place = (
+                    f"{fetch.topic} partition {fetch.partition}, offsets {fetch.records[0].offset} to "
+                    f"{fetch.next_offset - 1}"
+                )
                 end_process(f"Agent {agent_name} failed on {place}: {error!r}", error)
 
     app.agent(source, name=f"streams.agents.{agent_name}", isolated_partitions=True)(work)

@@ -1,4 +1,7 @@
-"""Everything on one machine: broker, worker, snapshots and device as processes, watched, drained and stopped in order."""
+"""Everything on one machine: broker, worker, snapshots and device as processes.
+
+They are watched, drained and stopped in order.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,7 @@ STOP_WAIT_S = 10.0
 
 @dataclass
 class Part:
-    """One process of the demo, its log, and the most memory it was seen to use (resident, with its children)."""
+    """One process of the demo, its log, and the most memory seen in use (resident, with its children)."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -41,7 +45,8 @@ class Part:
     def spawn(cls, name: str, arguments: Sequence[str], log: Path, **options: Any) -> Part:
         """Start `python -m ARGUMENTS`, its words into `log`; `options` are those of `subprocess.Popen`."""
         with log.open("wb") as out:
-            # A session of its own: Ctrl-C reaches whoever started it alone, who then stops the parts in order.
+            # A session of its own: Ctrl-C reaches whoever started it alone, who then stops the parts in
+            # order.
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdout=out,
@@ -56,7 +61,8 @@ class Part:
         """Note the memory in use; an ended process is an error that quotes its own last sentence."""
         if self.process.poll() is not None:
             raise UnavailableError(
-                f"the {self.name} ended with code {self.process.returncode}: {self.last_line()} (all of it: {self.log})"
+                f"the {self.name} ended with code {self.process.returncode}: "
+                f"{self.last_line()} (all of it: {self.log})"
             )
         self.rss_bytes_max = max(self.rss_bytes_max, _rss_bytes(self.process.pid))
 
@@ -171,8 +177,9 @@ class Demo:
     def status(self) -> dict[str, Any]:
         """What the newest epoch shows, and how far behind the broker it is; empty before the first epoch.
 
-        `events`, `derived`, `answers`, `examples`, `rejected` are counts; `zones` and `verdicts` are counts by name; `age_s` is that of
-        the epoch in seconds, `lag` the batches that the broker holds and the epoch does not.
+        `events`, `derived`, `answers`, `examples`, `rejected` are counts; `zones` and `verdicts` are counts
+        by name; `age_s` is that of the epoch in seconds, `lag` the batches that the broker holds and the
+        epoch does not.
         """
         with contextlib.suppress(UnavailableError):
             self.held.read()
@@ -211,23 +218,27 @@ class Demo:
                 clock.sleep(0.2)
 
     def _stations(self) -> Iterator[tuple[str, Callable[[], bool]]]:
-        """Each place that must reach its end, in the order of the flow, so that what one adds is waited for in the next."""
+        """Each place that must reach its end, in the order of the flow.
+
+        So what one place adds is waited for in the next.
+        """
         for agent, topic in AGENTS.items():
-            yield (
-                f"the agent {agent}",
-                lambda agent=agent, topic=topic: asyncio.run(self._agent_at_end(agent, topic)),
-            )  # type: ignore[misc]
+            yield f"the agent {agent}", partial(self._agent_done, agent, topic)
         ends = {
             partition: end for (_, partition), end in asyncio.run(end_offsets(self.broker, [LINEAGE])).items()
         }
         yield "the store", lambda: self._store_at(ends)
+
+    def _agent_done(self, agent: str, topic: str) -> bool:
+        return asyncio.run(self._agent_at_end(agent, topic))
 
     async def _agent_at_end(self, agent: str, topic: str) -> bool:
         committed = {
             partition: offset
             for (_, partition), offset in (await committed_offsets(self.broker, agent, [topic])).items()
         }
-        # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is left does.
+        # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is
+        # left does.
         return not await read_all(self.broker, topic, from_offsets=committed)
 
     def _store_at(self, ends: dict[int, int]) -> bool:

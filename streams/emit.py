@@ -1,4 +1,7 @@
-"""From a Step to the records that its fetch writes: outputs, rejects and lineage, nothing else and nothing less."""
+"""From a Step to the records that its fetch writes.
+
+These are outputs, rejects and lineage, nothing else and nothing less.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
 
 
 def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list[Outgoing], list[bytes]]:
-    """Outputs and rejects of one fetch that was read at `place` (topic, partition), and the bytes of every output of the step.
+    """Outputs and rejects of one fetch that was read at `place`, and the bytes of every output of the step.
 
-    Outputs go to the partition that was read, topics with one partition to that one (DESIGN section 4).
+    `place` is (topic, partition). Outputs go to the partition that was read, topics with one partition to
+    that one (DESIGN section 4).
     """
     topic, partition = place
     values = [
@@ -34,13 +38,17 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
         for output, value in zip(step.outputs, values, strict=True)
         if output.topic
     ]
-    return records + [
-        _reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"
-    ], values
+    return (
+        records + [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"],
+        values,
+    )
 
 
 def consent_records(step: Step) -> list[Outgoing]:
-    """What wearers said in a fetch, for `glasses.consents`: every word under a key of its own, so that compaction keeps them all."""
+    """What wearers said in a fetch, for `glasses.consents`.
+
+    Every word is under a key of its own, so that compaction keeps them all.
+    """
     return [
         Outgoing(
             CONSENTS,
@@ -62,7 +70,10 @@ def lineage_of(
     extra: Rows,
     stamp: tuple[bytes, int],
 ) -> list[Outgoing]:
-    """Lineage of one fetch; `values` are the bytes of its outputs, `extra` rows beside the step's, `stamp` is key and time in ms."""
+    """Lineage of one fetch.
+
+    `values` are the bytes of its outputs, `extra` rows beside the step's, `stamp` is key and time in ms.
+    """
     tables = record.blocks_of(step, policy.version, *place, values)
     return record.encode(
         {**tables, **{table: record.blocks(table, rows) for table, rows in extra.items()}}, place[1], *stamp

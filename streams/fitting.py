@@ -1,6 +1,9 @@
-"""The child process that fits models: a fit would stop the event loop, and its libraries' memory is not the worker's.
+"""The child process that fits models.
 
-It is started when there is something to fit, ends after a while without, and ends with its parent whatever ends that one.
+A fit would stop the event loop, and its libraries' memory is not the worker's.
+
+It is started when there is something to fit, ends after a while without, and ends with its parent whatever
+ends that one.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ class FittingChild:
         self._child: _Child | None = None
         self._turn = asyncio.Lock()
         self._end: asyncio.TimerHandle | None = None
-        # Before `multiprocessing` waits for its children at the end of the process: this one would not hear that it should end.
+        # Before `multiprocessing` waits for its children at the end of the process: this one would not hear
+        # that it should end.
         atexit.register(self.close)
 
     async def run(
@@ -90,13 +94,19 @@ class _Child:
         theirs.close()
 
     def ask(self, function: Callable[[], Any]) -> tuple[bool, Any]:
-        """Return whether `function` returned, and what it returned or raised; EOFError or OSError when the child is gone."""
+        """Return whether `function` returned, and what it returned or raised.
+
+        EOFError or OSError when the child is gone.
+        """
         self._connection.send(function)
         answer: tuple[bool, Any] = self._connection.recv()
         return answer
 
     def end(self) -> None:
-        """Kill the process. The pipe closes with the last who holds it: a thread may still wait for an answer."""
+        """Kill the process.
+
+        The pipe closes with the last who holds it: a thread may still wait for an answer.
+        """
         self._process.kill()
         self._process.join()
 
@@ -118,7 +128,10 @@ def _serve(connection: Connection) -> None:
 
 
 def _as_child() -> None:
-    """Leave Ctrl-C and a call to end to the worker, who may need an answer yet; but do not outlive it: a killed parent closes nothing."""
+    """Leave Ctrl-C and a call to end to the worker, who may need an answer yet; but do not outlive it.
+
+    A killed parent closes nothing.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

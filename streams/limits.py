@@ -69,7 +69,8 @@ if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")
 if 4 * FOREIGN_HEADERS_BYTES_MAX > OUTPUT_HEADROOM_BYTES:
     raise AssertionError(
-        "the headers of an output, ours and those that are forwarded, must fit what it may outgrow its input by"
+        "the headers of an output, ours and those that are forwarded, "
+        "must fit what it may outgrow its input by"
     )
 if HEARTBEAT_INTERVAL_S * 3 > SESSION_TIMEOUT_S:
     raise AssertionError("a worker must miss three heartbeats before it is put out of the group")

@@ -1,7 +1,7 @@
 """What a worker counts and measures, as text that Prometheus reads.
 
-A module of plain numbers: one process, one event loop. Names begin with the part that they are about (`fetch`, `state`, ...), carry
-their unit, and all are declared in `DECLARED`.
+A module of plain numbers: one process, one event loop. Names begin with the part that they are about
+(`fetch`, `state`, ...), carry their unit, and all are declared in `DECLARED`.
 """
 
 from __future__ import annotations

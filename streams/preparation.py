@@ -1,4 +1,7 @@
-"""What a worker reads whole and, on empty topics, publishes once before its agents start; and the cores made from it."""
+"""What a worker reads whole and, on empty topics, publishes once before its agents start.
+
+Also the cores that are made from it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ log = logging.getLogger(__name__)
 
 
 async def prepare(context: WorkerContext) -> None:
-    """Publish policy and seed model where there are none, then read whole, and follow, policies, consents and model versions.
+    """Publish policy and seed model where there are none, then read what every worker knows.
+
+    Policies, consents and model versions are read whole, and followed from then on.
 
     Raises
     ------
@@ -43,13 +48,15 @@ async def prepare(context: WorkerContext) -> None:
     tables = Tables(policies_of(await read_all(context.broker, POLICIES), log.error))
     if not tables.policies.current:
         raise UnavailableError(
-            f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start again"
+            f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start "
+            "again"
         )
     in_force = tables.policies.version(tables.policies.current)
     if given.version not in tables.policies.versions:
         raise InputError(
-            f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are under "
-            f"{in_force.name} {in_force.version}; switch with `sightline policy publish`, or use other topics"
+            f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are "
+            f"under {in_force.name} {in_force.version}; "
+            "switch with `sightline policy publish`, or use other topics"
         )
     if given.version != in_force.version:
         log.warning(
@@ -77,7 +84,8 @@ def policies_of(
 ) -> Policies:
     """The policy versions among the records of `glasses.policies`, and the one in force.
 
-    A record that is neither a policy nor a pointer to one before it is passed over; `say` gets a sentence about each, and their count.
+    A record that is neither a policy nor a pointer to one before it is passed over; `say` gets a sentence
+    about each, and their count.
     """
     policies, refused = Policies(), 0
     for record in records:

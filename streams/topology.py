@@ -1,7 +1,10 @@
-"""READ FIRST. The stages, the topics between them and the feedback edges, as data; `sightline topology` draws it.
+"""READ FIRST: the stages, the topics between them and the feedback edges, as data.
 
-One agent is one consumer group with one transaction per fetch. Agent `glasses` runs stages 1-4 as one pure call
-per fetch of a partition of `glasses.captured`; agent `training` owns the single partition of `glasses.examples`.
+`sightline topology` draws it.
+
+One agent is one consumer group with one transaction per fetch. Agent `glasses` runs stages 1-4 as one pure
+call per fetch of a partition of `glasses.captured`; agent `training` owns the single partition of
+`glasses.examples`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ _DAY_MS = 24 * _HOUR_MS
 class Topic:
     """One Kafka topic: what its key is, how it is cleaned up, and whether its partitions follow the devices.
 
-    `single` topics have one partition for the sake of one owner and one order; all others have the same count.
+    `single` topics have one partition for the sake of one owner and one order; all others have the same
+    count.
     """
 
     name: str
@@ -35,7 +39,8 @@ class Topic:
 class Stage:
     """One stage: its folder, the agent that runs it (None: outside Faust), what it reads and what it writes.
 
-    `takes` is the sink that tagged data crosses into when the stage works on it; empty at the zones, where data gets its tag.
+    `takes` is the sink that tagged data crosses into when the stage works on it; empty at the zones, where
+    data gets its tag.
     """
 
     name: str
@@ -138,12 +143,14 @@ STAGES: tuple[Stage, ...] = (
 
 #: What leaves the store other than by a question.
 EXPORT = "export"
-#: Every place that tagged data crosses into: each is a sink of the policy, and a decision is made at each (DESIGN section 5).
+#: Every place that tagged data crosses into: each is a sink of the policy, and a decision is made at each
+#: (DESIGN section 5).
 CROSSINGS: tuple[str, ...] = tuple(
     dict.fromkeys((*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT))
 )
 
-#: Where the loop closes: what people do with answers re-enters at the zones; a new model shapes the next answers.
+#: Where the loop closes: what people do with answers re-enters at the zones; a new model shapes the next
+#: answers.
 FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))
 
 #: Every stage's pipeline writes these too, in the same transaction.
@@ -154,7 +161,10 @@ AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
 
 
 def written_by(agent: str) -> tuple[str, ...]:
-    """Names of the topics that an agent writes in its transactions: those of its stages, and what every stage's pipeline writes."""
+    """Names of the topics that an agent writes in its transactions.
+
+    These are the topics of its stages, and what every stage's pipeline writes.
+    """
     return (
         *dict.fromkeys(name for stage in STAGES if stage.agent == agent for name in stage.writes),
         *SIDE_TOPICS,

@@ -1,4 +1,4 @@
-"""One worker process: both Faust apps in one event loop, and the followers of what every worker reads whole."""
+"""One worker process: both Faust apps in one event loop, and followers of what every worker reads whole."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ _RETRY_PAUSE_S = limits.CONNECTION_BACKOFF_MAX_S
 
 
 class TableFollower:
-    """Follows a compacted topic: every record to a callback, first to the end as it is at the start, then as they come.
+    """Follows a compacted topic: every record goes to a callback.
 
-    Delivery: each committed record at least once per process, in order within a partition, in the loop that `start` ran in.
-    A record that the callback refuses is said aloud and passed over: there is no transaction here to reject it in.
+    First all to the end as it is at the start, then as they come.
+
+    Delivery: each committed record at least once per process, in order within a partition, in the loop that
+    `start` ran in. A record that the callback refuses is said aloud and passed over: there is no transaction
+    here to reject it in.
     """
 
     def __init__(self, broker: str, topic: str, on_record: Callable[[Received], None]) -> None:
@@ -47,8 +50,8 @@ class TableFollower:
     async def start(self) -> None:
         """Read to the (uncommitted) end of the topic, then follow it in the background.
 
-        A transaction that is open longer than any may be hangs; its records are none, and who owns its producer ends it. Whoever
-        waited for that here could be the very one that would end it.
+        A transaction that is open longer than any may be hangs; its records are none, and who owns its
+        producer ends it. Whoever waited for that here could be the very one that would end it.
 
         Raises
         ------
@@ -105,10 +108,10 @@ class TableFollower:
 
 @dataclass
 class WorkerContext:
-    """What cores are made from: the broker, the policy named on the command line, and what `prepare` read before.
+    """What cores are made from: the broker, the policy of the command line, and what `prepare` read before.
 
-    `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them, `closing` for what must be
-    closed when the worker stops.
+    `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them,
+    `closing` for what must be closed when the worker stops.
     """
 
     broker: str
@@ -147,7 +150,8 @@ def run_worker(
 ) -> int:
     """Run the agents until SIGINT or SIGTERM; returns the exit code.
 
-    Delivery: exactly once, per agent. On a signal open transactions are finished or aborted and the groups are left at once, within 5 s.
+    Delivery: exactly once, per agent. On a signal open transactions are finished or aborted and the groups
+    are left at once, within 5 s.
 
     Parameters
     ----------
@@ -186,7 +190,7 @@ def run_worker(
 
 
 async def _write_metrics(path: Path) -> None:
-    """Write the metrics again and again, and once more when this is cancelled: the last word is how it ended."""
+    """Write the metrics again and again, and once more when cancelled: the last word is how it ended."""
     while True:
         try:
             await asyncio.sleep(limits.METRICS_INTERVAL_S)
@@ -248,7 +252,10 @@ async def _serve(
 
 
 async def _prepared(context: WorkerContext, prepare: Prepare, stop: asyncio.Event) -> bool:
-    """Prepare, and return True; False when the worker is asked to stop meanwhile: nothing is open yet that is worth the wait."""
+    """Prepare, and return True; False when the worker is asked to stop meanwhile.
+
+    Nothing is open yet that is worth the wait.
+    """
 
     async def work() -> None:
         await declare(context.broker, context.partitions)
@@ -268,10 +275,11 @@ async def _prepared(context: WorkerContext, prepare: Prepare, stop: asyncio.Even
 
 
 async def _collect_cycles() -> None:
-    """Let the cycle collector pass over what stays, and look at the rest every COLLECT_INTERVAL_S, between two fetches.
+    """Let the cycle collector pass over what stays; it looks at the rest between two fetches.
 
-    A fetch makes some 100,000 objects that are freed without it. Python looks after every 700, which took a fifth of the worker's CPU;
-    looking after 200,000 instead let the cycles that clients leave hold a hundred megabytes of fetches.
+    It does so every COLLECT_INTERVAL_S. A fetch makes some 100,000 objects that are freed without it. Python
+    looks after every 700, which took a fifth of the worker's CPU; looking after 200,000 instead let the
+    cycles that clients leave hold a hundred megabytes of fetches.
     """
     gc.collect()
     gc.freeze()

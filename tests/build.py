@@ -55,7 +55,10 @@ def batch(
     changes: Sequence[tuple[int, Context]] = (),
     **around: Any,
 ) -> Batch:
-    """A captured batch; columns that are not given are blank, time follows the number at 100 Hz unless given."""
+    """A captured batch.
+
+    Columns that are not given are blank, time follows the number at 100 Hz unless given.
+    """
     names = {"imu": "imu-right"}
     filled = {name: [_BLANK[wanted]] * count for name, wanted in KINDS[kind].columns.items()}
     return Batch(
@@ -188,7 +191,10 @@ def version(of: GlassesCore) -> ModelVersion:
 
 
 def run(awaitable: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end. `asyncio.run` would also install a signal handler, for which it writes out the result as text."""
+    """Run a coroutine to its end.
+
+    `asyncio.run` would also install a signal handler, for which it writes out the result as text.
+    """
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(awaitable)

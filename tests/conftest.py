@@ -19,19 +19,25 @@ def _started(directory: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of an Apache Kafka that is started once; tests share it, so they name topics and groups of their own."""
+    """`host:port` of an Apache Kafka that is started once.
+
+    Tests share it, so they name topics and groups of their own.
+    """
     yield from _started(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of an Apache Kafka of a module's own, for tests that use the `glasses.*` topics themselves."""
+    """`host:port` of an Apache Kafka of a module's own, for tests that use the `glasses.*` topics."""
     yield from _started(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a stranger has it after the demo, with `journal` and `lineage-store`; made once, for reading."""
+    """A folder as a stranger has it after the demo, with `journal` and `lineage-store`.
+
+    It is made once, for reading.
+    """
     # Only who asks for it waits for the commands to be imported.
     from tests.test_docs import replayed  # noqa: PLC0415
 

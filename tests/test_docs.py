@@ -26,7 +26,10 @@ _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def shown(page: Path = README) -> dict[str, str]:
-    """Output by command, as a page shows it; a command goes on in lines that begin with `> `, as a shell asks for them."""
+    """Output by command, as a page shows it.
+
+    A command goes on in lines that begin with `> `, as a shell asks for them.
+    """
     found: dict[str, str] = {}
     for block in _BLOCK.findall(page.read_text(encoding="utf-8")):
         command = ""
@@ -44,7 +47,7 @@ def shown(page: Path = README) -> dict[str, str]:
 
 
 def printed(command: str, directory: Path) -> str:
-    """What a README command prints when a privacy officer runs it in `directory`, which holds `lineage-store`."""
+    """What a README command prints to a privacy officer in `directory`, which holds `lineage-store`."""
     program, *arguments = shlex.split(command)
     modules = {"sightline": "streams.cli", "device-sim": "device_sim"}
     result = subprocess.run(
@@ -73,7 +76,10 @@ def shape(output: str) -> list[str]:
 
 
 def replayed(directory: Path) -> Path:
-    """Put a store into a folder, as a stranger has it after the demo; made by a replay, which needs no broker. Returns the folder."""
+    """Put a store into a folder, as a stranger has it after the demo.
+
+    It is made by a replay, which needs no broker. Returns the folder.
+    """
     for arguments in (
         [
             "device_sim",

@@ -131,6 +131,7 @@ def test_however_a_worker_ends_its_child_ends_and_nobody_complains(tmp_path: Pat
             children = psutil.Process(worker.pid).children(recursive=True)
             assert children
             worker.kill()
-        # Everybody who inherited the pipes has ended when they end: the child, and the tracker that complains of what was leaked.
+        # Everybody who inherited the pipes has ended when they end: the child, and the tracker that complains
+        # of what was leaked.
         _, said = worker.communicate(timeout=10)
     assert (said.decode(), worker.returncode) == ("", -signal.SIGKILL if end == "killed" else 0)

@@ -1,4 +1,7 @@
-"""The fences of the house: who may import whom, who may touch the clock, the environment, Kafka and DuckDB, and sizes."""
+"""The fences of the house: sizes, and who may import or touch what.
+
+Who may import whom, and who may touch the clock, the environment, Kafka and DuckDB.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for room in ("streams", "device_sim") for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LEAVES = {"errors", "limits", "clock", "topology", "settings", "metrics"}
-FUNCTION_LINES_MAX, MODULE_LINES_MAX = 60, 300
+#: Formatted lines: a call with many arguments takes one each, and tests list what they expect.
+FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400
 
 #: What each room of `streams` may import of ours, besides itself and the leaves; None: anything.
 MAY_IMPORT: dict[str, set[str] | None] = {
@@ -137,7 +141,8 @@ def test_sizes(path: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert length <= FUNCTION_LINES_MAX, f"{path}:{node.lineno} {node.name} has {length} lines"
+            most = TEST_LINES_MAX if path in TESTS else FUNCTION_LINES_MAX
+            assert length <= most, f"{path}:{node.lineno} {node.name} has {length} lines"
 
 
 @pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))

@@ -1,4 +1,7 @@
-"""Bytewax, one worker, batches of 1,000 as its source reads them. At least once at best: without a recovery store."""
+"""Bytewax, one worker, batches of 1,000 as its source reads them.
+
+At least once at best: without a recovery store.
+"""
 
 from __future__ import annotations
 

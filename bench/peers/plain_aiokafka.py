@@ -1,4 +1,7 @@
-"""Plain aiokafka, no framework and no transactions: reads up to 5,000 records, packs them, writes them. At least once."""
+"""Plain aiokafka, no framework and no transactions: reads up to 5,000 records, packs them, writes them.
+
+Delivery is at least once.
+"""
 
 from __future__ import annotations
 

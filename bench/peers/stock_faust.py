@@ -11,7 +11,10 @@ from bench.peers import ADDED
 
 
 def main(broker: str, source_topic: str, target_topic: str, group: str) -> None:
-    """Run the worker until a signal. Without the web server and the leader topic, which forwarding does not need."""
+    """Run the worker until a signal.
+
+    It runs without the web server and the leader topic, which forwarding does not need.
+    """
     app: Any = faust.App(
         group,
         broker=f"kafka://{broker}",

@@ -1,4 +1,7 @@
-"""Real recordings, small and licensed (NOTICE), and how they are read. `python -m device_sim.recordings.make` made them."""
+"""Real recordings, small and licensed (NOTICE), and how they are read.
+
+`python -m device_sim.recordings.make` made them.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,9 @@ HERE = Path(__file__).parent
 class About:
     """One recording: what it is, whose, and where it comes from; nothing of its content is read for this.
 
-    `length_s` and `rate_hz` are None where rows have no time; `regular` is False where samples bring their own times.
-    `pieces` are named parts, (first row, number of rows). `truth` is the file of what the device itself detected, if any.
+    `length_s` and `rate_hz` are None where rows have no time; `regular` is False where samples bring their
+    own times. `pieces` are named parts, (first row, number of rows). `truth` is the file of what the device
+    itself detected, if any.
     """
 
     name: str
@@ -52,8 +56,8 @@ class About:
 class Samples:
     """Rows of a sensor's recording.
 
-    `t_ns` (rows,) int64 counts from the first row. `columns` are those of the kind, each of `rows` values: numbers as float64
-    with NaN where nothing was measured, flags as bool, texts as a list.
+    `t_ns` (rows,) int64 counts from the first row. `columns` are those of the kind, each of `rows` values:
+    numbers as float64 with NaN where nothing was measured, flags as bool, texts as a list.
     """
 
     about: About

@@ -1,4 +1,7 @@
-"""Scenarios: who is where doing what, and in which zone each kind of event then is; read from TOML, checked, immutable."""
+"""Scenarios: who is where doing what, and in which zone each kind of event then is.
+
+They are read from TOML, checked, and immutable.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ _RECOGNISER_CONFIDENCE = {"wearer": 0.9, "other": 0.6, "unknown": 0.4}
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """From `from_ns` (scenario time) on, until the next segment: the context, and the true zone of each kind (empty: nobody said)."""
+    """The context, and the true zone of each kind (empty: nobody said).
+
+    They hold from `from_ns` (scenario time) on, until the next segment.
+    """
 
     from_ns: int
     context: Context
@@ -45,10 +51,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A sensor that samples: what it plays (a recording a device, in turn) or which signal is made, and when it is on.
+    """A sensor that samples: what it plays or which signal is made, and when it is on.
 
-    `story`: from that time on (ns), the first of the named pieces that the device's recording has; empty: all of it.
-    `during`: (from, to) in ns; empty: always.
+    Of several recordings each device plays one, in turn. `story`: from that time on (ns), the first of the
+    named pieces that the device's recording has; empty: all of it. `during`: (from, to) in ns; empty: always.
     """
 
     name: str
@@ -85,7 +91,10 @@ class Talk:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario. All times are ns since the start of a session; a session lasts `duration_ns`, whole batch periods."""
+    """One scenario.
+
+    All times are ns since the start of a session; a session lasts `duration_ns`, whole batch periods.
+    """
 
     name: str
     about: str
@@ -130,7 +139,10 @@ def names() -> list[str]:
 
 
 def load(name: str, policy: str = POLICY) -> Scenario:
-    """Read scenario `name` with the zones that events have under `policy`; InputError names the ones that exist, or the wrong field."""
+    """Read scenario `name` with the zones that events have under `policy`.
+
+    An InputError names the ones that exist, or the wrong field.
+    """
     if name not in names():
         raise InputError(f"Scenario {name!r} does not exist; expected one of: {', '.join(names())}.")
     return parse(name, (HERE / f"{name}.toml").read_text("utf-8"), policy)
@@ -315,9 +327,12 @@ def _sessions(value: Any) -> str:
 
 
 def _segments(data: Mapping[str, Any], kinds: set[str], session: str, policy: str) -> tuple[Segment, ...]:
-    """Segments of the first or of later sessions; a kind's truth is the segment's own, else the scenario's, else its `zone`.
+    """Segments of the first or of later sessions.
 
-    Under another policy than `household` zone and own truth are those of its `under.<policy>`, and unknown without.
+    A kind's truth is the segment's own, else the scenario's, else its `zone`.
+
+    Under another policy than `household` zone and own truth are those of its `under.<policy>`, and unknown
+    without.
     """
     found = []
     everywhere = data.get("truth", {})

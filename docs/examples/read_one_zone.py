@@ -1,4 +1,6 @@
-"""Reads the batches of one zone from glasses.zoned, by the header alone: no value is opened, not even of that zone.
+"""Reads the batches of one zone from glasses.zoned, by the header alone.
+
+No value is opened, not even of that zone.
 
     pip install 'aiokafka[zstd]'
     python read_one_zone.py --broker 127.0.0.1:9092 --zone public
@@ -16,7 +18,10 @@ from aiokafka import AIOKafkaConsumer
 
 
 def continued(traceparent: str) -> str:
-    """Give the next span of the same trace: version, trace and flags stay, the span is a new one (W3C trace context)."""
+    """Give the next span of the same trace.
+
+    Version, trace and flags stay, the span is a new one (W3C trace context).
+    """
     version, trace, _, flags = traceparent.split("-")
     return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
 
@@ -35,11 +40,12 @@ async def read(broker: str, topic: str, zone: str, most: int) -> None:
             if headers.get("sightline-zone") != zone:
                 continue
             first, step, count = headers["sightline-run"].split()
-            # Whatever is done with the batch from here on belongs to this span; pass it on with what you send.
-            print(
+            # Whatever is done with the batch from here on belongs to this span; pass it on with what
+            # you send.
+            print(  # noqa: T201 - it is for reading
                 headers["ce_id"],
                 headers["ce_type"],
-                f"{count} events from {first} by {step}",  # noqa: T201 - it is for reading
+                f"{count} events from {first} by {step}",
                 f"{len(record.value)} bytes at {record.partition}:{record.offset}",
                 continued(headers["traceparent"]),
                 flush=True,

@@ -1,4 +1,7 @@
-"""Answers to requests of the wearer's rights: a sentence that says what became of the request; no model is asked."""
+"""Answers to requests of the wearer's rights: a sentence that says what became of the request.
+
+No model is asked.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ VERSION = 1
 
 
 def answers(tagged: Sequence[Tagged], policy: Policy) -> list[Output]:
-    """Answer each erasure request of a fetch, in partition order; the answer has the request's number, zone and label.
+    """Answer each erasure request of a fetch, in partition order.
+
+    The answer has the request's number, zone and label.
 
     It is no answer that feedback can be about, since nothing can be learned from it.
     """

@@ -1,4 +1,7 @@
-"""Stage 3: answer each query with an intent, a confidence and the version of the model that gave them; each request with a sentence."""
+"""Stage 3: answer each query with an intent, a confidence and the version of the model that gave them.
+
+A request is answered with a sentence.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,12 @@ def run(
     known: Known,
     serving: ModelVersion,
 ) -> tuple[Step, dict[str, DeviceState]]:
-    """Answer one fetch's queries with one prediction and its erasure requests; return the step and the states.
+    """Answer one fetch's queries with one prediction and its erasure requests.
 
-    Answers come in partition order; the states now hold those to queries, which feedback may come for. One that policy
-    may not deliver is not given, and the decision says so.
+    Return the step and the states.
+
+    Answers come in partition order; the states now hold those to queries, which feedback may come for. One
+    that policy may not deliver is not given, and the decision says so.
     """
     step, states = Step(), dict(devices)
     answerable = [

@@ -18,6 +18,7 @@ from streams.cli.output import (
     store_option,
 )
 from streams.queries import questions
+from streams.queries.creep import creep as label_creep
 from streams.queries.role import Role
 from streams.queries.store import Store
 
@@ -104,8 +105,11 @@ def missing(store: Path, role: Role, as_json: bool) -> None:
 @role_option
 @json_option
 def creep(store: Path, role: Role, as_json: bool) -> None:
-    """Say how labels change round the loop: distinct ones and the purposes they permit, by generation and hop."""
-    answer = _asked(store, role, questions.creep)
+    """Say how labels change round the loop.
+
+    It shows the distinct ones and the purposes they permit, by generation and hop.
+    """
+    answer = _asked(store, role, label_creep)
     _say(
         answer,
         as_json,
@@ -114,7 +118,10 @@ def creep(store: Path, role: Role, as_json: bool) -> None:
 
 
 def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:
-    """Answer a question under a role; what it shows of restricted zones is recorded before anything is printed."""
+    """Answer a question under a role.
+
+    What it shows of restricted zones is recorded before anything is printed.
+    """
     context = click.get_current_context()
     with Store.open(store, role) as opened:
         answer = question(opened)
@@ -123,7 +130,10 @@ def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]])
 
 
 def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:
-    """Print an answer: facts first, then what has facts of its own, then a table for each list with the columns to show."""
+    """Print an answer: facts, then what has facts of its own, then a table for each list.
+
+    `tables` says which columns of a list to show.
+    """
     if as_json:
         emit_json(answer)
         return

@@ -42,7 +42,8 @@ def command(port: int, directory: Path, partitions: int) -> None:
     """
     node = EmbeddedBroker()
     console = Console(stderr=True)
-    # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left behind.
+    # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left
+    # behind.
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if console.is_terminal:

@@ -27,12 +27,14 @@ STATUS_INTERVAL_S = 1.0
 #: An answer that was learned from, so that every question has something to say.
 _ANSWER = """
 SELECT example.parent_source || '/' || example.parent_stream || '/' || example.parent_first AS id
-FROM edges AS example JOIN edges AS run ON run.operator = 'training' AND run.parent_source = example.child_source
-    AND run.parent_stream = example.child_stream
+FROM edges AS example JOIN edges AS run ON run.operator = 'training'
+    AND run.parent_source = example.child_source AND run.parent_stream = example.child_stream
     AND example.child_first BETWEEN run.parent_first AND run.parent_first + run.parent_width - 1
-WHERE example.operator = 'example' AND example.parent_stream LIKE 'answer%' ORDER BY example.epoch, id LIMIT 1"""
+WHERE example.operator = 'example' AND example.parent_stream LIKE 'answer%'
+ORDER BY example.epoch, id LIMIT 1"""
 _LATEST = """
-SELECT source || '/' || stream || '/' || "first" AS id FROM events WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
+SELECT source || '/' || stream || '/' || "first" AS id FROM events
+WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
 
 
 @click.command("demo")
@@ -94,10 +96,10 @@ def command(
     store: Path,
     as_json: bool,
 ) -> None:
-    """Run broker, glasses, worker and snapshots on this machine, then check every record and ask four questions.
+    """Run broker, glasses, worker and snapshots on this machine, check every record, ask four questions.
 
-    Broker data, journals and logs lie in STORE-run. Ctrl-C ends the glasses' session and brings what was sent into the
-    store; a second Ctrl-C stops at once, and the next demo on the same store goes on from there.
+    Broker data, journals and logs lie in STORE-run. Ctrl-C ends the glasses' session and brings what was sent
+    into the store; a second Ctrl-C stops at once, and the next demo on the same store goes on from there.
     """
     began_ns = clock.now_ns()
     named = load(policy, clock.date_today()).name
@@ -161,7 +163,10 @@ def _interruptible(demo: Demo) -> Iterator[list[int]]:
 
 
 def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view: View | None) -> None:
-    """Run the device to its end, with a look at the newest epoch every second: a picture on a terminal, else a line."""
+    """Run the device to its end, with a look at the newest epoch every second.
+
+    The look is a picture on a terminal, else a line.
+    """
     if interrupts:
         return
     device = demo.play(arguments)
@@ -186,20 +191,21 @@ def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view:
                 else:
                     click.echo(view.line(), err=True)
             clock.sleep(STATUS_INTERVAL_S)
-    # Asked to end while it was ending anyway, it may no longer hear of it; all that it sent is in its journal.
+    # Asked to end while it was ending anyway, it may no longer hear of it; all that it sent is in its
+    # journal.
     fine = (0, -signal.SIGINT) if asked_to_stop else (0,)
     if device.process.returncode not in fine:
         raise SightlineError(
-            f"the glasses ended with code {device.process.returncode}: {device.last_line()} (all of it: {device.log})"
+            f"the glasses ended with code {device.process.returncode}: "
+            f"{device.last_line()} (all of it: {device.log})"
         )
 
 
 def _first_epoch_s(store: Path, began_ns: int) -> float:
     """Seconds from the start of the command to its first epoch."""
     with Store.open(store) as opened:
-        found = opened.sql(f"SELECT min(published_ns) FROM epochs WHERE published_ns >= {began_ns:d}").rows[
-            0
-        ][0]  # noqa: S608 - a number
+        later = f"SELECT min(published_ns) FROM epochs WHERE published_ns >= {began_ns:d}"  # noqa: S608 - a number
+        found = opened.sql(later).rows[0][0]
     return round((found - began_ns) / 1e9, 2) if found else -1.0
 
 

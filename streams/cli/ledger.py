@@ -22,9 +22,10 @@ from streams.ledger import lines, run_ledger
 @json_option
 @click.pass_context
 def command(context: click.Context, journal: Path, broker: str | None, store: Path, *, as_json: bool) -> None:
-    """Count what is missing, twice or out of order, from JOURNAL (a file or a directory) to the topics and the store.
+    """Count what is missing, twice or out of order, from JOURNAL to the topics and the store.
 
-    It is right about what has been drained: a batch that is still on its way is missing. Exits with 1 unless all is clean.
+    JOURNAL is a file or a directory. The count is right about what has been drained: a batch that is still on
+    its way is missing. Exits with 1 unless all is clean.
     """
     result = run_ledger(journal, broker, store)
     if as_json:

@@ -1,4 +1,7 @@
-"""The live view of `sightline demo`: the stages, what passes between them each second, and what the newest epoch knows."""
+"""The live view of `sightline demo`.
+
+It shows the stages, what passes between them each second, and what the newest epoch knows.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,8 @@ class View:
         shown = self.status
         return (
             f"{self.elapsed_s:4.0f} s  epoch {shown['epoch']:<3} {int(shown['events']):>7,} events  "
-            f"{int(shown['rejected']):>4,} rejected  {shown['answers']:>3} answers  {shown['examples']:>3} examples  "
-            f"model {shown['model']}"
+            f"{int(shown['rejected']):>4,} rejected  {shown['answers']:>3} answers  {shown['examples']:>3} "
+            f"examples  model {shown['model']}"
         )
 
     def __rich__(self) -> RenderableType:
@@ -103,7 +106,7 @@ class View:
         decided = "  ".join(f"{verdict} {int(count):,}" for verdict, count in self.status["verdicts"].items())
         return Text(
             f"decisions  {decided}\nrejected   {int(self.status['rejected']):,} events   "
-            f"Ctrl-C ends the session and prints the ledger"
+            "Ctrl-C ends the session and prints the ledger"
         )
 
     def _rate(self, now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> float:

@@ -1,4 +1,7 @@
-"""The `sightline` command and its exit codes: 0 success, 1 the check failed, 2 wrong arguments or files, 3 could not run."""
+"""The `sightline` command and its exit codes.
+
+They are 0 success, 1 the check failed, 2 wrong arguments or files, 3 could not run.
+"""
 
 from __future__ import annotations
 
@@ -54,4 +57,4 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
 def main() -> None:
-    """Follow every record of AI glasses: its policy zone, what was made of it, and where the loop carried it."""
+    """Follow every record of AI glasses: its policy zone, what was made of it, where the loop carried it."""

@@ -1,4 +1,7 @@
-"""How commands answer: aligned text for people, `--json` for programs; plain, so that it is the same in a pipe."""
+"""How commands answer: aligned text for people, `--json` for programs.
+
+The text is plain, so that it is the same in a pipe.
+"""
 
 from __future__ import annotations
 

@@ -20,13 +20,19 @@ from streams.queries.role import Role
 from streams.queries.store import Store
 
 _NAMES = """
-SELECT table_name AS name, comment FROM (SELECT view_name AS table_name, comment, schema_name, internal FROM duckdb_views()
-    UNION ALL SELECT table_name, comment, schema_name, internal FROM duckdb_tables()) WHERE schema_name = 'main' AND NOT internal
-UNION ALL SELECT column_name, any_value(comment) FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal GROUP BY column_name"""
+SELECT table_name AS name, comment FROM (
+    SELECT view_name AS table_name, comment, schema_name, internal FROM duckdb_views()
+    UNION ALL SELECT table_name, comment, schema_name, internal FROM duckdb_tables())
+WHERE schema_name = 'main' AND NOT internal
+UNION ALL SELECT column_name, any_value(comment) FROM duckdb_columns()
+WHERE schema_name = 'main' AND NOT internal GROUP BY column_name"""
 
 
 class Names(Completer):
-    """Completes views and columns, with what they mean beside them; and orders, where the line begins with a dot."""
+    """Completes views and columns, with what they mean beside them.
+
+    Where the line begins with a dot, it completes orders.
+    """
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
@@ -57,7 +63,10 @@ def names(store: Path, role: Role) -> dict[str, str]:
 
 
 def converse(session: Session, store: Path, role: Role) -> None:
-    """Ask for statements and run them until the end of the input; an error is said, and the next is asked for."""
+    """Ask for statements and run them until the end of the input.
+
+    An error is said, and the next is asked for.
+    """
     asking: PromptSession[str] = PromptSession(
         "sightline> ",
         history=_history(),

@@ -1,4 +1,7 @@
-"""`sightline replay`: the pipeline over journals, into a store of its own; and whether that is what the live one wrote."""
+"""`sightline replay`: the pipeline over journals, into a store of its own.
+
+It also says whether that is what the live one wrote.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ from streams.replay.recorded import RecordedReplay
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
-#: What is taken into the store in one transaction, whichever comes first: a transaction costs as much as hundreds of small records,
-#: and decoded rows take many times the room of their JSON.
+#: What is taken into the store in one transaction, whichever comes first: a transaction costs as much as
+#: hundreds of small records, and decoded rows take many times the room of their JSON.
 _INGEST_RECORDS, _INGEST_BYTES = 200, 8 * 1024 * 1024
 #: So many rows wait in the hot file at most: publishing sorts them.
 _PUBLISH_ROWS = 500_000
@@ -41,13 +44,19 @@ Write = Callable[[Sequence[Outgoing]], None]
     "recorded",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="STORE",
-    help="Store of the live pipeline: take the recorded inputs (policy, model take-ups, order of examples) from there.",
+    help=(
+        "Store of the live pipeline: take the recorded inputs (policy, "
+        "model take-ups, order of examples) from there."
+    ),
 )
 @click.option(
     "--broker",
     default="",
     metavar="HOST:PORT",
-    help="With --inputs: take the places of batches from what glasses.captured holds, not from the acknowledgements.",
+    help=(
+        "With --inputs: take the places of batches from what glasses.captured holds, "
+        "not from the acknowledgements."
+    ),
 )
 @click.option(
     "--compare",
@@ -57,7 +66,10 @@ Write = Callable[[Sequence[Outgoing]], None]
 @click.option(
     "--store",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Directory of the store to make; must be empty or absent.  [default: {settings.STORE}; none is kept with --compare]",
+    help=(
+        f"Directory of the store to make; must be empty or absent.  [default: "
+        f"{settings.STORE}; none is kept with --compare]"
+    ),
 )
 @click.option(
     "--out",
@@ -82,19 +94,19 @@ def command(
 ) -> None:
     """Process what devices once sent (JOURNAL: a file or a directory of them) again, into a new store.
 
-    With --inputs the result is equal to what the live pipeline wrote: same ids, edges, labels and digests. Without, a model version
-    serves from the fetch after the one that completed it.
+    With --inputs the result is equal to what the live pipeline wrote: same ids, edges, labels and digests.
+    Without, a model version serves from the fetch after the one that completed it.
     """
     if recorded is None and (broker or compare):
         raise InputError(
-            f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the store that the live "
-            "pipeline wrote"
+            f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the "
+            "store that the live pipeline wrote"
         )
     inputs = None if recorded is None else read_inputs(recorded)
     if inputs is not None and policy is not None and load(policy).version != inputs.policy.version:
         raise InputError(
-            f"--policy {policy}: found another policy than {inputs.policy.name} {inputs.policy.version}, which is among the "
-            f"recorded inputs of {recorded}; leave --policy out"
+            f"--policy {policy}: found another policy than {inputs.policy.name} {inputs.policy.version}, "
+            f"which is among the recorded inputs of {recorded}; leave --policy out"
         )
     with contextlib.ExitStack() as stack:
         kept = store or settings.STORE
@@ -128,8 +140,8 @@ def _replay(job: _Job, inputs: Inputs | None, policy: str) -> dict[str, Any]:
     """Run the replay into `job.store`; return the counts."""
     if job.store.exists() and any(job.store.iterdir()):
         raise InputError(
-            f"{job.store}: found a directory that is not empty, expected a new one: a replay must not mix with another "
-            "store's rows; name another with --store"
+            f"{job.store}: found a directory that is not empty, expected a new one: a replay must not mix "
+            "with another store's rows; name another with --store"
         )
     given = load(policy) if inputs is None else inputs.policy
     with contextlib.ExitStack() as stack:
@@ -182,11 +194,14 @@ def _told(result: dict[str, Any]) -> Iterator[str]:
     yield f"{result['fetches']} fetches became {result['records']} records{kept}"
     if result.get("unplaced"):
         yield (
-            f"places    {result['unplaced']:,} batches have no acknowledgement and were left out; if Kafka holds them, take the places "
-            "from there with --broker"
+            f"places    {result['unplaced']:,} batches have no acknowledgement and were left out; if Kafka "
+            "holds them, take the places from there with --broker"
         )
     if result.get("foreign"):
-        yield f"places    {result['foreign']:,} records on glasses.captured are no batch of these journals; they were taken as they are"
+        yield (
+            f"places    {result['foreign']:,} records on glasses.captured are no batch of these journals; "
+            "they were taken as they are"
+        )
     if "lineage" in result:
         yield from lineage.lines(result["lineage"])
 

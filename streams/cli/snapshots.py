@@ -25,7 +25,10 @@ _SAID_AGAIN_S = 10.0
 
 
 class _Seldom(logging.Filter):
-    """Lets the Kafka client say the same thing once in 10 s: without a broker it tries again ten times a second."""
+    """Lets the Kafka client say the same thing once in 10 s.
+
+    Without a broker it tries again ten times a second.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,13 +43,13 @@ class _Seldom(logging.Filter):
 
 
 def told(status: Status) -> str | None:
-    """One line about what the published store holds, for who follows a log; None when it tells nothing new."""
+    """One line about what the published store holds, for a log; None when it tells nothing new."""
     if not status.read():
         return None
     total = status.totals
     return (
-        f"epoch {status.epoch}  {total['events']:,} events  {total['rejected']:,} rejected  {total['answers']:,} answers  "
-        f"{total['examples']:,} examples  model {status.model}"
+        f"epoch {status.epoch}  {total['events']:,} events  {total['rejected']:,} rejected  "
+        f"{total['answers']:,} answers  {total['examples']:,} examples  model {status.model}"
     )
 
 
@@ -57,7 +60,10 @@ def told(status: Status) -> str | None:
 @store_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 def command(broker: str, store: Path, until_end: bool) -> None:
-    """Write what arrives on glasses.lineage into the store, and publish it as epochs; Ctrl-C publishes the rest and stops."""
+    """Write what arrives on glasses.lineage into the store, and publish it as epochs.
+
+    Ctrl-C publishes the rest and stops.
+    """
     logging.basicConfig(level=logging.WARNING, format="sightline: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_Seldom())
@@ -84,7 +90,9 @@ async def _follow(
     *,
     until_end: bool,
 ) -> tuple[int | None, int]:
-    """Follow the topic until a signal, or its end; return the last epoch published here and the number of rows.
+    """Follow the topic until a signal, or its end.
+
+    Return the last epoch published here and the number of rows.
 
     DuckDB works in a thread, so that the consumer goes on fetching meanwhile.
     """

@@ -1,4 +1,4 @@
-"""`sightline sql`: SELECTs on the published store: one as an argument, several from a prompt or from stdin."""
+"""`sightline sql`: SELECTs on the published store, one as an argument or several from a prompt or stdin."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ from streams.queries.store import Store
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    help="Write the answers into this file; only what the policies let into the sink `export` leaves the store.",
+    help=(
+        "Write the answers into this file; "
+        "only what the policies let into the sink `export` leaves the store."
+    ),
 )
 @click.option(
     "--rows",
@@ -60,7 +63,8 @@ def command(
 ) -> None:
     """Run one SELECT on the newest epoch; `sightline sql "SHOW TABLES"` lists what there is.
 
-    Without STATEMENT, a terminal gets a prompt; otherwise statements, each ended by a semicolon, come from stdin.
+    Without STATEMENT, a terminal gets a prompt; otherwise statements, each ended by a semicolon, come from
+    stdin.
     """
     asking = replace(role, exporting=out is not None)
     session = Session("json" if as_json else form, lambda text, mode: answer(store, asking, text, mode, rows))
@@ -79,7 +83,10 @@ def command(
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Write what is printed meanwhile into `path`: whole, for its owner alone, or not at all. InputError when that cannot be."""
+    """Write what is printed meanwhile into `path`: whole, for its owner alone, or not at all.
+
+    InputError when that cannot be.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -111,13 +118,16 @@ def _from_stdin(session: Session) -> None:
         session.run(waiting)
     elif not found:
         raise InputError(
-            "sql: found no statement on stdin, expected one or more that only read, each ended by a semicolon; or name one as "
-            "an argument"
+            "sql: found no statement on stdin, expected one or more that only read, each ended by a "
+            "semicolon; or name one as an argument"
         )
 
 
 def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
-    """Run one statement and print what it gives. The newest epoch is opened for each, since old ones are swept away."""
+    """Run one statement and print what it gives.
+
+    The newest epoch is opened for each, since old ones are swept away.
+    """
     with Store.open(store, role) as opened:
         found = opened.sql(text, rows)
         epoch, hidden = opened.epoch, opened.hidden

@@ -1,4 +1,7 @@
-"""What `sightline sql` reads from a prompt or from stdin: statements that end with a semicolon, and orders that begin with a dot."""
+"""What `sightline sql` reads from a prompt or from stdin.
+
+These are statements that end with a semicolon, and orders that begin with a dot.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,21 @@ SHOW TABLES;    lists the views; DESCRIBE events; the columns of one
 .mode [MODE]    how to answer: table, csv, json or markdown
 .help           this
 .quit           leave; so does Ctrl-D, and Ctrl-C clears the line"""
-#: What may hold a semicolon that ends nothing: quoted texts and names, dollar quotes, comments; closed or not.
+#: What may hold a semicolon that ends nothing: quoted texts and names, dollar quotes, comments; closed or
+#: not.
 _OPAQUE = re.compile(
-    r"""'(?:[^']|'')*(?:'|$) | "(?:[^"]|"")*(?:"|$) | \$(\w*)\$.*?(?:\$\1\$|$) | --[^\n]*(?:\n|$) | /\*.*?(?:\*/|$)""",
+    r"""'(?:[^']|'')*(?:'|$) | "(?:[^"]|"")*(?:"|$) | \$(\w*)\$.*?(?:\$\1\$|$) | """
+    r"""--[^\n]*(?:\n|$) | /\*.*?(?:\*/|$)""",
     re.DOTALL | re.VERBOSE,
 )
 _BLANK = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 
 
 def split(text: str) -> tuple[list[str], str]:
-    """Return the statements that `text` holds up to their semicolons, without empty ones, and what stands behind the last."""
+    """Return the statements of `text` that end with a semicolon, and what stands behind the last.
+
+    Empty ones are left out.
+    """
     statements, begin, at = [], 0, 0
     while at < len(text):
         opaque = _OPAQUE.match(text, at)
@@ -39,13 +47,16 @@ def split(text: str) -> tuple[list[str], str]:
             statements.append(text[begin:at].strip())
             begin = at
     rest = text[begin:]
-    return [one for one in statements if not _BLANK.fullmatch(one[:-1])], "" if _BLANK.fullmatch(
-        rest
-    ) else rest
+    return [one for one in statements if not _BLANK.fullmatch(one[:-1])], (
+        "" if _BLANK.fullmatch(rest) else rest
+    )
 
 
 def finished(text: str) -> bool:
-    """Whether a typed text can be run: an order, or statements of which the last has its semicolon, or nothing at all."""
+    """Whether a typed text can be run.
+
+    It is an order, or statements of which the last has its semicolon, or nothing at all.
+    """
     return text.lstrip().startswith(".") or not split(text)[1]
 
 
@@ -72,6 +83,7 @@ class Session:
             self.mode = cast("Mode", words[0])
         else:
             raise InputError(
-                f"sql: found the order {line.strip()!r}, expected .mode {'|'.join(get_args(Mode))}, .help or .quit"
+                f"sql: found the order {line.strip()!r}, expected .mode {'|'.join(get_args(Mode))}, "
+                ".help or .quit"
             )
         return True

@@ -1,4 +1,7 @@
-"""`sightline topology`: the stages, the topics between them and where the loop closes, drawn from `streams/topology.py`."""
+"""`sightline topology`: the stages, the topics between them and where the loop closes.
+
+It is drawn from `streams/topology.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whether the headers of a record say what its value says.
 
-Whoever reads `glasses.zoned` decides by headers without opening the value, so a header that says something else would be
-believed. Messages name headers, never what was found in them.
+Whoever reads `glasses.zoned` decides by headers without opening the value, so a header that says something
+else would be believed. Messages name headers, never what was found in them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _TRACEPARENT_BYTES = 55
 def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> None:
     """Compare the headers of a record with the batch that its value holds.
 
-    A captured one may bring a few headers that are not ours, and no tag; one that a stage wrote has ours, with its tag.
+    A captured one may bring a few headers that are not ours, and no tag; one that a stage wrote has ours,
+    with its tag.
 
     Raises
     ------
@@ -53,7 +54,8 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
         return
     if len(found) != len(headers):
         raise MalformedError(
-            "headers: found a name twice, expected each once, or readers would disagree about which one counts"
+            "headers: found a name twice, expected each once, "
+            "or readers would disagree about which one counts"
         )
     forged = min(RESERVED & found.keys(), default=None) if captured else None
     if forged is not None:
@@ -100,14 +102,15 @@ def _ce_time(t_ns: int) -> bytes:
 
 
 def _check_foreign(found: dict[str, bytes]) -> None:
-    """Check headers that are not ours: they are forwarded as they are, so there are few and they are short."""
+    """Check headers that are not ours: they are forwarded as they are, so they are few and short."""
     if len(found) > CAPTURED_HEADERS_MAX:
         raise MalformedError(f"headers: found {len(found)}, expected at most {CAPTURED_HEADERS_MAX}")
     size = 0
     for name in found.keys() - _KNOWN:
         if _FOREIGN_NAME.fullmatch(name) is None or name.casefold().startswith(_OWN_PREFIXES):
             raise MalformedError(
-                "headers: found a name that only stages write, or none; expected letters, digits, dots and hyphens"
+                "headers: found a name that only stages write, or none; expected letters, "
+                "digits, dots and hyphens"
             )
         if found[name] is None:
             raise MalformedError("headers: found one without a value, expected bytes")

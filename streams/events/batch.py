@@ -46,10 +46,10 @@ CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
 class Batch(Struct, frozen=True):
     """Consecutive events of one stream.
 
-    Times are capture times in ns since the Unix epoch on the device's clock: `t0_ns + i * dt_ns`, or `t_ns[i]`.
-    `columns` hold one list per field, each of `run.count` values. `changes` say from which event on the context is
-    another one (index in the batch, full context); `position` is the offset in `glasses.captured`, which is the order.
-    A derived batch that no feedback is about has no context.
+    Times are capture times in ns since the Unix epoch on the device's clock: `t0_ns + i * dt_ns`, or
+    `t_ns[i]`. `columns` hold one list per field, each of `run.count` values. `changes` say from which event
+    on the context is another one (index in the batch, full context); `position` is the offset in
+    `glasses.captured`, which is the order. A derived batch that no feedback is about has no context.
     """
 
     kind: str

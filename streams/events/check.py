@@ -1,7 +1,8 @@
 """What is wrong with a value, field by field: the explicit form of what `streams.events.codec` reads at once.
 
-It is the only reader of derived batches and of a captured batch's rarer fields (`context_changes`, unknown envelope fields, other
-alphabets), and the judge of everything malformed. Messages name fields, types and counts and never a value.
+It is the only reader of derived batches and of a captured batch's rarer fields (`context_changes`, unknown
+envelope fields, other alphabets), and the judge of everything malformed. Messages name fields, types and
+counts and never a value.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ _TYPES: Mapping[str, frozenset[type]] = {
 
 
 def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
-    """Read a batch, a captured one or a derived one; MalformedError with field, found (type or count) and expected."""
+    """Read a batch, a captured one or a derived one.
+
+    MalformedError with field, found (type or count) and expected.
+    """
     if value is None or len(value) > VALUE_BYTES_MAX:
         found = "no value" if value is None else f"{len(value)} bytes"
         raise MalformedError(f"value: found {found}, expected at most {VALUE_BYTES_MAX} bytes of JSON")
@@ -146,7 +150,8 @@ def _columns(columns: Any, kind: str, count: int) -> dict[str, list[Any]]:
     expected = KINDS[kind].columns
     if type(columns) is not dict or columns.keys() != expected.keys():
         raise MalformedError(
-            f"columns: found other names than the {len(expected)} of kind {kind}, expected {', '.join(expected)}"
+            f"columns: found other names than the {len(expected)} of kind {kind}, expected "
+            f"{', '.join(expected)}"
         )
     for name, values in columns.items():
         if type(values) is not list or len(values) != count:
@@ -214,21 +219,25 @@ def _check_types(batch: Batch) -> None:
             len(value) > TEXT_CHARACTERS_MAX for value in values if value is not None
         ):
             raise MalformedError(
-                f"columns.{name}: found a value out of bounds, expected at most {TEXT_CHARACTERS_MAX} characters"
+                f"columns.{name}: found a value out of bounds, "
+                f"expected at most {TEXT_CHARACTERS_MAX} characters"
             )
         if wanted.startswith("number") and any(
             abs(value) > MAGNITUDE_MAX for value in values if value is not None
         ):
             raise MalformedError(
-                f"columns.{name}: found a value out of bounds, expected a magnitude of at most {MAGNITUDE_MAX:g}"
+                f"columns.{name}: found a value out of bounds, "
+                f"expected a magnitude of at most {MAGNITUDE_MAX:g}"
             )
 
 
 def _check_keys(value: bytes, fields: Mapping[str, Any]) -> None:
-    """Refuse an object with a key twice: another parser than ours would take the other one, and with it another context.
+    """Refuse an object with a key twice.
 
-    Without escapes each colon is that of a key or stands in a text, so counting them tells; only when it does not is the value
-    parsed again.
+    Another parser than ours would take the other one, and with it another context.
+
+    Without escapes each colon is that of a key or stands in a text, so counting them tells; only when it does
+    not is the value parsed again.
     """
     objects = [fields, fields["context"], fields["columns"], *(fields.get("context_changes") or ())]
     texts = [*fields.values(), *chain.from_iterable(fields["columns"].values())]

@@ -1,8 +1,9 @@
 """The value of a record: one JSON object, columnar (DESIGN section 4).
 
-A captured value is read by a compiled decoder that knows the fields and column types of every kind, so that a valid batch costs no
-work per event in Python. Whatever that decoder does not take is looked at again by `streams.events.check`, field by field, which
-accepts the rarer forms and says in a sentence what is wrong with the rest.
+A captured value is read by a compiled decoder that knows the fields and column types of every kind, so that a
+valid batch costs no work per event in Python. Whatever that decoder does not take is looked at again by
+`streams.events.check`, field by field, which accepts the rarer forms and says in a sentence what is wrong
+with the rest.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def digest(value: bytes) -> str:
 
 
 def encode(batch: Batch, **extra: Any) -> bytes:
-    """JSON bytes of a batch; `extra` are further envelope fields (such as the digest of a split batch's source)."""
+    """JSON bytes of a batch; `extra` are further envelope fields, such as a split batch's source digest."""
     value: dict[str, Any] = {
         "v": VERSION,
         "kind": batch.kind,
@@ -125,7 +126,10 @@ def encode(batch: Batch, **extra: Any) -> bytes:
 
 
 def decode(value: bytes | None, position: int, *, captured: bool = True) -> Batch:
-    """Read a batch, a captured one or a derived one; MalformedError with field, found (type or count) and expected."""
+    """Read a batch, a captured one or a derived one.
+
+    MalformedError with field, found (type or count) and expected.
+    """
     found = _decode_plain(value, position) if captured and value is not None else None
     return found if found is not None else check.decode(value, position, captured=captured)
 

@@ -1,8 +1,8 @@
 """Consent: what each wearer has said about the use of the own data, and what that leaves of an earlier word.
 
-A consent record has the fields of ISO/IEC TS 27560:2023 that a decision needs: record id (`number`, counted by the wearer),
-the person (`wearer`), status, purposes, expiry. A record binds what was captured under it and under every earlier one:
-withdrawing or narrowing reaches back, widening does not.
+A consent record has the fields of ISO/IEC TS 27560:2023 that a decision needs: record id (`number`, counted
+by the wearer), the person (`wearer`), status, purposes, expiry. A record binds what was captured under it and
+under every earlier one: withdrawing or narrowing reaches back, widening does not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from streams.limits import CONSENTS_PER_WEARER_MAX
 
 GIVEN, WITHDRAWN = "given", "withdrawn"
 STATUSES = (GIVEN, WITHDRAWN)
-#: State of data whose device knows of no consent, and of data whose consent is claimed by the device but not on record.
+#: State of data whose device knows of no consent, and of data whose consent is claimed by the device but not
+#: on record.
 NONE, CLAIMED, EXPIRED = "none", "claimed", "expired"
 
 
@@ -40,7 +41,7 @@ class Consent(Struct, frozen=True):
         return self.state in {GIVEN, CLAIMED}
 
     def permits(self, purpose: str) -> bool:
-        """Whether the wearer lets data be used for `purpose`; what needs no consent is for the zones to say."""
+        """Whether the wearer lets data be used for `purpose`; the zones say what needs no consent."""
         return self.purposes is None or purpose in self.purposes
 
     def text(self) -> str:
@@ -75,7 +76,9 @@ _NEVER_NS = 2**63
 
 
 def add(records: Records, record: ConsentRecord) -> Records:
-    """`records` (sorted by number) with one more; a withdrawal of a number stands, whatever comes for it later.
+    """`records` (sorted by number) with one more.
+
+    A withdrawal of a number stands, whatever comes for it later.
 
     Beyond CONSENTS_PER_WEARER_MAX the two oldest become one that permits what both did.
     """
@@ -99,9 +102,10 @@ def _both(first: ConsentRecord, second: ConsentRecord) -> ConsentRecord:
 
 
 def standing(number: int, records: Sequence[ConsentRecord], t_ns: int) -> Consent:
-    """Where data captured under consent `number` (0 for none) stands at `t_ns`, given all that its wearer has said.
+    """Where data captured under consent `number` stands at `t_ns`, given all that its wearer has said.
 
-    Every record from that number on binds. One that was never written down is the device's claim, and later records bind it too.
+    Number 0 stands for no consent. Every record from that number on binds. One that was never written down is
+    the device's claim, and later records bind it too.
     """
     if not number:
         return NO_CONSENT
@@ -122,7 +126,8 @@ def standing(number: int, records: Sequence[ConsentRecord], t_ns: int) -> Consen
 class Consents:
     """What every wearer has said, by wearer: the records of `glasses.consents` in the order of their offsets.
 
-    A state that has taken them up to an offset asks for that offset, so that what arrives meanwhile changes nothing.
+    A state that has taken them up to an offset asks for that offset, so that what arrives meanwhile changes
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -158,9 +163,12 @@ class Consents:
 
 
 class Known:
-    """What one partition knows of consents while a fetch lasts: what `taken` up to an offset says, and its own records by position.
+    """What one partition knows of consents while a fetch lasts.
 
-    Asked for a place in the partition it answers as of that place, so that it does not matter how fetches were cut.
+    That is what `taken` up to an offset says, and its own records by position.
+
+    Asked for a place in the partition it answers as of that place, so that it does not matter how fetches
+    were cut.
     """
 
     def __init__(self, consents: Consents, taken: int, own: Own) -> None:

@@ -1,4 +1,4 @@
-"""Record headers: CloudEvents 1.0 Kafka binding, binary mode, W3C traceparent, and ours (DESIGN section 4)."""
+"""Record headers: CloudEvents 1.0 Kafka binding in binary mode, W3C traceparent, ours (DESIGN section 4)."""
 
 from __future__ import annotations
 
@@ -33,11 +33,15 @@ def _second(seconds: int) -> str:
 
 def traceparent(root_id: str, own_id: str) -> bytes:
     """W3C traceparent: the trace is that of the captured event `root_id`, the span is the event itself."""
-    return f"00-{xxhash.xxh3_128_hexdigest(root_id.encode())}-{xxhash.xxh3_64_hexdigest(own_id.encode())}-01".encode()
+    trace, span = xxhash.xxh3_128_hexdigest(root_id.encode()), xxhash.xxh3_64_hexdigest(own_id.encode())
+    return f"00-{trace}-{span}-01".encode()
 
 
 def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]]:
-    """Headers that say what the batch is; `root_id` is the captured event at the start of its trace (default: itself)."""
+    """Headers that say what the batch is.
+
+    `root_id` is the captured event at the start of its trace (default: itself).
+    """
     own_id = batch.first_id
     return [
         ("ce_specversion", b"1.0"),
@@ -63,9 +67,10 @@ def root_of(source: str, parents: Sequence[Parent]) -> str:
 
 
 def pack_parents(batch: Batch, parents: Iterable[Parent]) -> bytes:
-    """Parents as packed runs: name, NUL, then varints of (zigzag distance to the batch's first number, step, width).
+    """Parents as packed runs: name, NUL, then varints of (distance, step, width).
 
-    The source is part of the name only where it is not the batch's own.
+    The distance is that to the batch's first number, in zigzag. The source is part of the name only where it
+    is not the batch's own.
     """
     out = bytearray()
     for parent in parents:

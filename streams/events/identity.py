@@ -44,7 +44,10 @@ class EventId:
 
 
 def derived_stream(name: str, read: str) -> str:
-    """Name of the stream `name` that is derived from the stream `read`: the incarnation stays (`answer~2` from `voice-query~2`)."""
+    """Name of the stream `name` that is derived from the stream `read`.
+
+    The incarnation stays (`answer~2` from `voice-query~2`).
+    """
     return "".join((name, *read.partition("~")[1:]))
 
 

@@ -1,8 +1,10 @@
-"""The device's own file: every batch as sent, with send time, acknowledgement and truth; one JSON object a line.
+"""The device's own file: every batch as sent, with send time, acknowledgement and truth.
 
-`sent` lines come before the send, so that a number that was ever used is on disk; `ack` lines carry the place the
-broker gave. `truth` says the zone of each run from the scenario's own timeline, never from the policy. Nothing
-of `truth` ever enters Kafka.
+It has one JSON object a line.
+
+`sent` lines come before the send, so that a number that was ever used is on disk; `ack` lines carry the place
+the broker gave. `truth` says the zone of each run from the scenario's own timeline, never from the policy.
+Nothing of `truth` ever enters Kafka.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def sent_line(sent: Sent) -> bytes:
 
 
 def ack_line(batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int) -> bytes:
-    """Line of an acknowledgement: of the copy that was sent at `sent_ns`, since the link may repeat and delay."""
+    """Line of an acknowledgement of the copy sent at `sent_ns`, since the link may repeat and delay."""
     return _line(
         line="ack", id=batch_id, partition=partition, offset=offset, sent_ns=sent_ns, acked_ns=acked_ns
     )
@@ -66,7 +68,10 @@ def _line(**fields: Any) -> bytes:
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of one journal file; a torn last line (a crash while writing) is left out, any other is an InputError."""
+    """Yield the lines of one journal file.
+
+    A torn last line (a crash while writing) is left out, any other is an InputError.
+    """
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
             try:
@@ -98,11 +103,12 @@ def sent(path: Path) -> Iterator[Sent]:
 
 
 def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
-    """Yield (time, batch) of one journal file in the order in which Kafka took the batches, each copy of a repeated one.
+    """Yield (time, batch) of one journal file in the order in which Kafka took the batches.
 
-    The time (ns since the epoch) is that of the acknowledgement and never runs backwards. Batches without an
-    acknowledgement come where the journal has them, as sent then; those whose turn never comes, because an acknowledgement
-    before theirs is of a batch that the file does not have, come last. Memory: as many batches as the link held back at once.
+    A repeated batch comes once for each copy. The time (ns since the epoch) is that of the acknowledgement
+    and never runs backwards. Batches without an acknowledgement come where the journal has them, as sent
+    then; those whose turn never comes, because an acknowledgement before theirs is of a batch that the file
+    does not have, come last. Memory: as many batches as the link held back at once.
     """
     places = sorted(
         (line["partition"], line["offset"], line["acked_ns"], line["id"])
@@ -134,6 +140,7 @@ def files(path: Path) -> list[Path]:
     found = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
     if not found:
         raise InputError(
-            f"{path}: found no journal, expected a .jsonl file or a directory with some, as device-sim --journal writes them"
+            f"{path}: found no journal, expected a .jsonl file or a directory with some, as device-sim "
+            "--journal writes them"
         )
     return found

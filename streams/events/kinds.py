@@ -1,7 +1,8 @@
 """The kinds of event and the columns of each, with units in the names.
 
-Sources of units and rates: `device_sim/recordings/NOTICE` names the recordings; the names follow Project Aria's
-sensor metadata, Pupil Labs' Neon streams and the W3C Geolocation interface. Frames and sound are described, never carried.
+Sources of units and rates: `device_sim/recordings/NOTICE` names the recordings; the names follow Project
+Aria's sensor metadata, Pupil Labs' Neon streams and the W3C Geolocation interface. Frames and sound are
+described, never carried.
 """
 
 from __future__ import annotations

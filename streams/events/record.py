@@ -1,7 +1,8 @@
 """What an agent's core receives from and gives back to its transport; knows nothing of Kafka clients.
 
-The transport owns delivery (one fetch is one transaction); the core owns meaning. `Core.process` must be a pure
-function of its arguments: on a retry or after a crash the same fetch with the same state gives the same outcome.
+The transport owns delivery (one fetch is one transaction); the core owns meaning. `Core.process` must be a
+pure function of its arguments: on a retry or after a crash the same fetch with the same state gives the same
+outcome.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ _STAMP_MS_MAX = 2**62 // 1_000_000
 
 
 def stamp_ns(record: Received) -> int:
-    """Return when its producer says that a record was written, ns since the epoch; of 64 bits that are no time, the nearest that is."""
+    """Return when its producer says that a record was written, ns since the epoch.
+
+    Of 64 bits that are no time, the nearest that is.
+    """
     return min(max(record.timestamp, 0), _STAMP_MS_MAX) * 1_000_000
 
 
@@ -89,8 +93,8 @@ class Fetch:
 class Outcome(Generic[State]):
     """What a core made of a fetch: the new state and the records to write.
 
-    `checkpoint` asks the transport to write the state in the same transaction, because a recorded input (model
-    take-up, policy switch) changed the results from this fetch on.
+    `checkpoint` asks the transport to write the state in the same transaction, because a recorded input
+    (model take-up, policy switch) changed the results from this fetch on.
     """
 
     state: State
@@ -99,13 +103,13 @@ class Outcome(Generic[State]):
 
 
 class Core(Protocol[State]):
-    """The pure part of an agent, driven by the transport one fetch at a time, one partition apart from another."""
+    """The pure part of an agent, driven by the transport one fetch at a time, each partition by itself."""
 
     def empty(self, partition: int) -> State:
         """State of a partition that nobody processed before."""
 
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> State:
-        """State from the latest `glasses.state` values of this partition, by the `name`s that `save` returned."""
+        """State from this partition's latest `glasses.state` values, by the `name`s that `save` returned."""
 
     def save(self, before: State | None, after: State) -> Mapping[str, bytes]:
         """Values by name that differ between two states (all of them when `before` is None)."""
@@ -115,7 +119,7 @@ class Core(Protocol[State]):
     ) -> Outcome[State]:
         """Process one fetch.
 
-        `silent`: a re-run between checkpoint and committed offset; outputs are dropped by the transport, and the core
-        takes up no recorded input that its state does not already name. `poisoned`: offset to reason of records
-        that made an earlier attempt fail: they are rejected without being looked into.
+        `silent`: a re-run between checkpoint and committed offset; outputs are dropped by the transport, and
+        the core takes up no recorded input that its state does not already name. `poisoned`: offset to reason
+        of records that made an earlier attempt fail: they are rejected without being looked into.
         """

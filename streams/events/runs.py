@@ -2,7 +2,8 @@
 
 An edge run says: child number `child.first + i * child.step` comes from parents
 `parent_first + i * parent_step ... + width - 1`, for `0 <= i < child.count`. One formula covers one-to-one
-(`width` 1), all-to-one (`count` 1), tumbling (`parent_step == width`) and overlapping windows (`parent_step < width`).
+(`width` 1), all-to-one (`count` 1), tumbling (`parent_step == width`) and overlapping windows
+(`parent_step < width`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Run(Struct, frozen=True, order=True, gc=False):
     def __post_init__(self) -> None:
         if self.count < 1 or self.step < 1 or self.first < 0:
             raise ValueError(
-                f"a run has first >= 0, step >= 1 and count >= 1, found {self.first}, {self.step}, {self.count}"
+                f"a run has first >= 0, step >= 1 and count >= 1, found {self.first}, "
+                f"{self.step}, {self.count}"
             )
 
     @property

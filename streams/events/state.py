@@ -1,7 +1,7 @@
 """What a partition remembers between fetches: one immutable `DeviceState` a device, all of it bounded.
 
-States are values: a stage returns a new one and never changes the old, so a failed transaction needs no undoing and
-a checkpoint can compare two of them. On `glasses.state` they are JSON; labels as hex.
+States are values: a stage returns a new one and never changes the old, so a failed transaction needs no
+undoing and a checkpoint can compare two of them. On `glasses.state` they are JSON; labels as hex.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Sample = float | int | tuple[bool | float | int, ...]
 
 
 class OpenWindow(Struct, frozen=True):
-    """Samples of a window that has not closed: consecutive numbers from `first`, all in one zone and session."""
+    """Samples of a window that is still open: consecutive numbers from `first`, in one zone and session."""
 
     kind: str
     first: int
@@ -33,7 +33,10 @@ class OpenWindow(Struct, frozen=True):
 
 
 class Recent(Struct, frozen=True):
-    """A derived event that a later query's situation may cite; `position` is where in the partition it became known."""
+    """A derived event that a later query's situation may cite.
+
+    `position` is where in the partition it became known.
+    """
 
     kind: str
     stream: str

@@ -35,7 +35,8 @@ class Parent(Struct, frozen=True):
 class Tagged(Struct, frozen=True):
     """A batch with its zone and label (packed bytes); what the policy looked at is `attributes`.
 
-    `consent_number` is the consent record that it was captured under, `consent` how that stands now (None: no one person's data).
+    `consent_number` is the consent record that it was captured under, `consent` how that stands now (None: no
+    one person's data).
     """
 
     batch: Batch
@@ -50,8 +51,8 @@ class Tagged(Struct, frozen=True):
 class Output(Struct, frozen=True):
     """A tagged batch on its way to a topic. `parents` is empty for captured batches.
 
-    `value` and `headers` are given where a record is forwarded as it came; `source_digest` where a batch was split.
-    `topic` is empty for what is only recorded.
+    `value` and `headers` are given where a record is forwarded as it came; `source_digest` where a batch was
+    split. `topic` is empty for what is only recorded.
     """
 
     topic: str
@@ -67,8 +68,8 @@ class Output(Struct, frozen=True):
 class Decision(Struct, frozen=True):
     """One verdict about one run of events at one crossing; `t_ns` is when the first was captured.
 
-    `at_ns` is the time that the decision looked at, 0 where it is the capture time. `consent_state` is empty where the data is no
-    one person's.
+    `at_ns` is the time that the decision looked at, 0 where it is the capture time. `consent_state` is empty
+    where the data is no one person's.
     """
 
     source: str
@@ -129,7 +130,8 @@ class Step:
     outputs: list[Output] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
-    #: What wearers said about the use of their data: the event alone in a batch, and the record that it comes to.
+    #: What wearers said about the use of their data: the event alone in a batch, and the record that it comes
+    #: to.
     consents: list[tuple[Batch, ConsentRecord]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
 

@@ -1,6 +1,7 @@
-"""What feedback means: one event's form, and what was said in it, to the intent that it names or the rule that finds none.
+"""What feedback means: the intent that it names, or the rule that finds none.
 
-Reasons are sentences without a word of the wearer's, since they go into the lineage.
+It is read from one event's form, and from what was said in it. Reasons are sentences without a word of the
+wearer's, since they go into the lineage.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 from streams.errors import MalformedError
 
-#: `thumb` and `choice` name the intent that was meant; `spoken` is understood by the model; `rating` are two people's.
+#: `thumb` and `choice` name the intent that was meant; `spoken` is understood by the model; `rating` are two
+#: people's.
 FORMS = ("thumb", "choice", "spoken", "rating")
 PRAISE = "general_praise"
 #: What is spoken and not praise: intent to (rule, reason).
@@ -24,8 +26,9 @@ DENIALS: Mapping[str, tuple[str, str]] = {
     ),
     "general_commandstop": ("stopped", "the wearer told the assistant to stop; no example was made"),
 }
-#: Least confidence of a praise that confirms. With 16 intents something is always the likeliest: version 1 takes 1,473 of
-#: the source's 7,413 utterances of other intents for praise, but 27 this surely, and 56 of 64 unseen praises.
+#: Least confidence of a praise that confirms. With 16 intents something is always the likeliest: version 1
+#: takes 1,473 of the source's 7,413 utterances of other intents for praise, but 27 this surely, and 56 of 64
+#: unseen praises.
 CONFIDENCE_MIN = 0.4
 RATINGS = (1, 2, 3, 4)
 ACCEPTABLE = 3  #: a rating from which on an answer counts as right
@@ -34,7 +37,10 @@ _INTENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The `intent` that feedback names or confirms; None: none, by `rule` and for `reason`. `by_model`: a model understood it."""
+    """The `intent` that feedback names or confirms; None: none, by `rule` and for `reason`.
+
+    `by_model`: a model understood it.
+    """
 
     intent: str | None
     rule: str = ""
@@ -43,7 +49,7 @@ class Meaning:
 
 
 def utterance(columns: Mapping[str, Sequence[Any]]) -> str | None:
-    """Return what was said in spoken feedback of one event; None when it is not spoken, or nothing was said."""
+    """Return what was said in one event's spoken feedback; None when not spoken, or nothing was said."""
     text = columns["text"][0]
     return text if columns["form"][0] == "spoken" and text and text.strip() else None
 
@@ -101,7 +107,8 @@ def _spoken(answered: str, heard: tuple[str, float] | None) -> Meaning:
 def _rated(answered: str, ratings: tuple[float | None, float | None]) -> Meaning:
     if not all(rating in RATINGS for rating in ratings):
         raise MalformedError(
-            "rating, second_rating: found something else, expected two whole numbers from 1 (bad) to 4 (excellent)"
+            "rating, second_rating: found something else, "
+            "expected two whole numbers from 1 (bad) to 4 (excellent)"
         )
     good = [rating is not None and rating >= ACCEPTABLE for rating in ratings]
     if all(good):

@@ -1,4 +1,4 @@
-"""Stage 4: tie feedback to the answer it is about; utterance and the intent that was meant become an example."""
+"""Stage 4: tie feedback to its answer; the utterance and the intent that was meant become an example."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def run(
 ) -> tuple[Step, dict[str, DeviceState]]:
     """Make an example of each feedback that names or confirms an intent; return the step and the states.
 
-    The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in one
-    prediction. Feedback about an answer that nobody remembers, that cannot be read, or that confirms nothing makes no
-    example; that is recorded as a reject of the example with its rule (`feedback` where the event is at fault, else one
-    of `streams.feedback.forms`), never silently.
+    The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in
+    one prediction. Feedback about an answer that nobody remembers, that cannot be read, or that confirms
+    nothing makes no example; that is recorded as a reject of the example with its rule (`feedback` where the
+    event is at fault, else one of `streams.feedback.forms`), never silently.
     """
     step, states = Step(), dict(devices)
     given = [
@@ -93,7 +93,10 @@ def _example(
     serving: ModelVersion,
     step: Step,
 ) -> None:
-    """Make the example, if policy lets it through; a model version that understood the feedback is one more parent."""
+    """Make the example, if policy lets it through.
+
+    A model version that understood the feedback is one more parent.
+    """
     batch = feedback.batch
     number = min(feedback.consent_number, answer.consent)
     context = None if batch.context is None else replace(batch.context, consent=number)

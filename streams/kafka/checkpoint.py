@@ -1,9 +1,10 @@
 """An agent's state on `glasses.state`: what it is called there, how it is written and read back.
 
-Keys are `agent/partition/name`, in the partition of the source partition's number. `agent/partition/@checkpoint` holds the offset
-up to which the state has seen the source; everything between it and the committed offset is run again silently by a new owner.
-An entry that no record holds is cut: the first part, under its name, says in a header how many there are, the others are
-`name#1`, `name#2`, ... All parts are written in one transaction, so they always belong together.
+Keys are `agent/partition/name`, in the partition of the source partition's number.
+`agent/partition/@checkpoint` holds the offset up to which the state has seen the source; everything between
+it and the committed offset is run again silently by a new owner. An entry that no record holds is cut: the
+first part, under its name, says in a header how many there are, the others are `name#1`, `name#2`, ... All
+parts are written in one transaction, so they always belong together.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ PARTS, _PART_MARK = "sightline-parts", "#"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """State entries by name, and the next source offset after the state; `offset` is None when none was ever written."""
+    """State entries by name, and the next source offset after the state.
+
+    `offset` is None when none was ever written.
+    """
 
     entries: Mapping[str, bytes]
     offset: int | None
@@ -36,7 +40,10 @@ class Checkpoint:
 def outputs(
     agent: str, partition: int, entries: Mapping[str, bytes], next_offset: int, timestamp_ms: int
 ) -> list[Outgoing]:
-    """Return the records that store `entries` as of `next_offset`, to be written in the transaction that commits it."""
+    """Return the records that store `entries` as of `next_offset`.
+
+    They are to be written in the transaction that commits it.
+    """
     checkpoint = orjson.dumps({"offset": next_offset})
     metrics.count("state_entries_total", len(entries), agent=agent)
     metrics.count("state_written_bytes_total", sum(map(len, entries.values())), agent=agent)
@@ -77,8 +84,8 @@ def _joined(
         }
     except KeyError:
         raise InputError(
-            f"The state of agent {agent}, partition {partition}, on {topology.STATE} lacks a part of an entry. "
-            "Something removed records of this topic: find out what before starting again."
+            f"The state of agent {agent}, partition {partition}, on {topology.STATE} lacks a part of an "
+            "entry. Something removed records of this topic: find out what before starting again."
         ) from None
 
 
@@ -101,12 +108,12 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
         try:
             name = record.key[len(prefix) :].decode()
         except UnicodeDecodeError:
-            log.error(
+            log.error(  # noqa: TRY400
                 "%s partition %d offset %d is passed over: its key is none of ours",
                 topology.STATE,
                 partition,
                 record.offset,
-            )  # noqa: TRY400
+            )
             continue
         if record.value is None:
             values.pop(name, None)
@@ -120,8 +127,9 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
         return Checkpoint(entries, int(orjson.loads(stored)["offset"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise InputError(
-            f"The checkpoint of agent {agent}, partition {partition}, on {topology.STATE} is {len(stored)} bytes of something else; "
-            'expected {"offset": number}. Something else wrote to this topic: find out what before starting again.'
+            f"The checkpoint of agent {agent}, partition {partition}, on {topology.STATE} is {len(stored)} "
+            'bytes of something else; expected {"offset": number}. Something else wrote to this topic: '
+            "find out what before starting again."
         ) from None
 
 

@@ -28,7 +28,10 @@ OUTSIDE = (UnavailableError, KafkaError, OSError)
 
 
 class CoreFailedError(Exception):
-    """The core fails on a fetch although every record it failed on is already rejected: a fault of the program, not of the data."""
+    """The core fails on a fetch although every record it failed on is already rejected.
+
+    It is a fault of the program, not of the data.
+    """
 
 
 class OversizeError(ValueError):
@@ -38,8 +41,9 @@ class OversizeError(ValueError):
 async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool) -> Outcome[State]:
     """Return the core's outcome for `fetch`, rejecting the records on which it fails.
 
-    A failure is repeated once. When it fails for the same reason again, the shortest failing prefix is found by bisection (outputs
-    discarded; the core is pure), its last record is named in `poisoned`, and the whole fetch is processed again.
+    A failure is repeated once. When it fails for the same reason again, the shortest failing prefix is found
+    by bisection (outputs discarded; the core is pure), its last record is named in `poisoned`, and the whole
+    fetch is processed again.
 
     Raises
     ------
@@ -56,7 +60,8 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
         offset = await _first_bad(core, state, fetch, silent, poisoned)
         if offset in poisoned:
             raise CoreFailedError(
-                f"{fetch.topic} partition {fetch.partition}: the core fails on the rejected offset {offset}: {reason}"
+                f"{fetch.topic} partition {fetch.partition}: "
+                f"the core fails on the rejected offset {offset}: {reason}"
             )
         if offset is not None:
             poisoned[offset] = reason
@@ -79,7 +84,8 @@ async def _tried(
             return None, reason
         reasons.append(reason)
     raise CoreFailedError(
-        f"{fetch.topic} partition {fetch.partition}: the core fails for another reason each time: {'; '.join(reasons)}"
+        f"{fetch.topic} partition {fetch.partition}: "
+        f"the core fails for another reason each time: {'; '.join(reasons)}"
     )
 
 
@@ -115,7 +121,7 @@ def _check_size(output: Outgoing, value: bytes) -> None:
 async def _first_bad(
     core: Core[State], state: State, fetch: Fetch, silent: bool, poisoned: Mapping[int, str]
 ) -> int | None:
-    """Offset of the last record of the shortest prefix that fails; None when even the whole fetch passes now."""
+    """Offset of the last record of the shortest prefix that fails; None when the whole fetch passes now."""
     passes, fails = 0, len(fetch.records)
     outcome, _ = await _once(core, state, fetch, silent, poisoned)
     if outcome is not None:

@@ -1,4 +1,7 @@
-"""Reaching a broker with bounded patience: every client here starts through `reach`, so an absent broker is one sentence."""
+"""Reaching a broker with bounded patience.
+
+Every client here starts through `reach`, so an absent broker is one sentence.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = 
 
 @asynccontextmanager
 async def administering(broker: str, wait_s: float = WAIT_S_DEFAULT) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client while the block lasts; UnavailableError when `broker` is absent for `wait_s` seconds."""
+    """An admin client while the block lasts; UnavailableError when `broker` is absent for `wait_s`."""
 
     async def start() -> AIOKafkaAdminClient:
         admin = AIOKafkaAdminClient(bootstrap_servers=broker)
@@ -75,8 +78,8 @@ async def administering(broker: str, wait_s: float = WAIT_S_DEFAULT) -> AsyncIte
 async def let_go(client: Any) -> None:
     """Stop a client within STOP_WAIT_S, whatever the broker does.
 
-    As a task of its own: without a broker aiokafka's `stop` can end in the cancellation of one of its parts, and that would end
-    whoever waits for it.
+    As a task of its own: without a broker aiokafka's `stop` can end in the cancellation of one of its parts,
+    and that would end whoever waits for it.
     """
     stopping = asyncio.ensure_future(client.stop())
     await asyncio.wait((stopping,), timeout=STOP_WAIT_S)

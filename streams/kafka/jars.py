@@ -1,6 +1,9 @@
-"""The jars of the embedded Apache Kafka: resolved once from Maven Central, compared with `broker.lock` at every start.
+"""The jars of the embedded Apache Kafka.
 
-They end in one flat directory under `settings.CACHE`, so a second start needs neither the network nor the resolver.
+They are resolved once from Maven Central, and compared with `broker.lock` at every start.
+
+They end in one flat directory under `settings.CACHE`, so a second start needs neither the network nor the
+resolver.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-nop:1.7
 LOCK_FILE = Path(__file__).with_name("broker.lock")
 RESOLVE_TIMEOUT_S = 600.0
 _PROGRESS_INTERVAL_S = 1.0
-#: The resolver runs in a child, because it reads JAVA_HOME from its environment and complains on our standard error.
+#: The resolver runs in a child, because it reads JAVA_HOME from its environment and complains on our standard
+#: error.
 _RESOLVER = (
     "import sys, jgo\nsys.stdout.write('\\n'.join(str(jar) for jar in jgo.build(sys.argv[1]).all_jars))"
 )
@@ -69,7 +73,8 @@ def _verify(jar: Path, expected: str) -> None:
     if found != expected:
         raise InputError(
             f"The jar {jar} has SHA-256 {found}, but broker.lock expects {expected}. It is not started. "
-            f"Delete {jar.parent} and start again to fetch it anew; if it differs again, do not trust the source."
+            f"Delete {jar.parent} and start again to fetch it anew; "
+            "if it differs again, do not trust the source."
         )
 
 
@@ -81,8 +86,9 @@ def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None
         if found.keys() != lock.keys():
             odd = ", ".join(sorted(found.keys() ^ lock.keys()))
             raise InputError(
-                f"Maven Central resolved {ENDPOINT} to another set of jars than broker.lock lists (they differ in: {odd}). "
-                "Nothing is started; install the pinned jgo version, or renew broker.lock after looking at the difference."
+                f"Maven Central resolved {ENDPOINT} to another set of jars than broker.lock lists (they "
+                f"differ in: {odd}). Nothing is started; install the pinned jgo version, or renew "
+                "broker.lock after looking at the difference."
             )
         kept.mkdir(parents=True, exist_ok=True)
         for name, jar in found.items():
@@ -101,7 +107,8 @@ def _run_resolver(work: Path, expected: int, on_progress: Progress) -> list[Path
     )
     started = clock.monotonic_s()
     on_progress(
-        f"first run: fetching Apache Kafka {KAFKA_VERSION} from Maven Central ({expected} jars, 44 MB, kept in {work.parent})"
+        f"first run: fetching Apache Kafka {KAFKA_VERSION} from Maven Central ({expected} jars, "
+        f"44 MB, kept in {work.parent})"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", _RESOLVER, ENDPOINT],
@@ -133,7 +140,7 @@ def _run_resolver(work: Path, expected: int, on_progress: Progress) -> list[Path
 
 def _no_network(reason: str) -> str:
     return (
-        f"The embedded broker needs the jars of Apache Kafka {KAFKA_VERSION} once, and they could not be fetched from a Maven registry "
-        f"(Maven Central): {reason}. Start again with network access, or use a Kafka that is already there with --broker HOST:PORT. "
-        "Later starts need no network."
+        f"The embedded broker needs the jars of Apache Kafka {KAFKA_VERSION} once, and they could not be "
+        f"fetched from a Maven registry (Maven Central): {reason}. Start again with network access, or use a "
+        "Kafka that is already there with --broker HOST:PORT. Later starts need no network."
     )

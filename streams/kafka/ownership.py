@@ -25,9 +25,12 @@ _OUTSIDE_PAUSE_FIRST_S = 0.1
 
 @dataclass(eq=False)
 class Ownership(Generic[State]):
-    """One time of owning a partition: a producer, the state after the last commit, and where the next fetch begins.
+    """One time of owning a partition.
 
-    Delivery: exactly once. `state` and `next_offset` change after the commit only, so a failed transaction leaves them as committed.
+    It has a producer, the state after the last commit, and where the next fetch begins.
+
+    Delivery: exactly once. `state` and `next_offset` change after the commit only, so a failed transaction
+    leaves them as committed.
     """
 
     agent: str
@@ -49,7 +52,9 @@ class Ownership(Generic[State]):
         self.saved_offset = self.next_offset
 
     async def process(self, fetch: Fetch, size_bytes: int) -> None:
-        """Compute first, transact last, change the state in memory after that. Fetches of an ended ownership are left alone.
+        """Compute first, transact last, change the state in memory after that.
+
+        Fetches of an ended ownership are left alone.
 
         `size_bytes` is what the fetch took of the worker's budget.
 
@@ -65,8 +70,8 @@ class Ownership(Generic[State]):
             # The agent may be cancelled at any moment; a transaction is better finished than left open.
             await asyncio.shield(self.work)
         except asyncio.CancelledError:
-            # Where `end` gave the work up, the agent is not what was cancelled: Faust would start its actor again, and mode ends the
-            # process when two actors are started again within 10 ms.
+            # Where `end` gave the work up, the agent is not what was cancelled: Faust would start its actor
+            # again, and mode ends the process when two actors are started again within 10 ms.
             agent = asyncio.current_task()
             if agent is None or agent.cancelling():
                 raise
@@ -109,7 +114,10 @@ class Ownership(Generic[State]):
             self.saved, self.saved_s, self.saved_offset = outcome.state, now_s, fetch.next_offset
 
     async def _computed(self, fetch: Fetch) -> Outcome[State]:
-        """Compute; what fails for an outside reason is tried again with growing pauses, for as long as the partition is ours."""
+        """Compute; what fails for an outside reason is tried again as long as the partition is ours.
+
+        The pauses between tries grow.
+        """
         pause_s = _OUTSIDE_PAUSE_FIRST_S
         while True:
             try:
@@ -117,7 +125,8 @@ class Ownership(Generic[State]):
             except OUTSIDE as error:
                 metrics.count("fetch_retried_total", agent=self.agent)
                 log.warning(
-                    "%s partition %d offset %d cannot be processed now, nothing is skipped; tried again in %.1f s: %r",
+                    "%s partition %d offset %d cannot be processed now, "
+                    "nothing is skipped; tried again in %.1f s: %r",
                     fetch.topic,
                     fetch.partition,
                     fetch.records[0].offset,

@@ -48,7 +48,10 @@ class Feed(Protocol):
 
 
 class PartitionOwner(Generic[State]):
-    """Keeps one assigned partition going until it is revoked, going through the assignment order whenever its producer is lost."""
+    """Keeps one assigned partition going until it is revoked.
+
+    Whenever its producer is lost, it goes through the assignment order again.
+    """
 
     def __init__(self, broker: str, agent: str, core: Core[State], tp: TopicPartition, feed: Feed) -> None:
         self._broker, self._agent, self._core, self._tp, self._feed = broker, agent, core, tp, feed
@@ -60,7 +63,8 @@ class PartitionOwner(Generic[State]):
         Raises
         ------
         InputError
-            State and committed offset do not belong together, or the log does not hold what should be read next.
+            State and committed offset do not belong together, or the log does not hold what should be read
+            next.
         CoreFailedError
             The core fails for another reason than its data.
         """
@@ -115,7 +119,10 @@ class PartitionOwner(Generic[State]):
             await (writer.close() if ownership is None else ownership.end())
 
     async def _committed(self) -> int | None:
-        """Ask the broker anew. The consumer's `committed()` may be answered by a request that left before the predecessor's commit."""
+        """Ask the broker anew.
+
+        The consumer's `committed()` may be answered by a request that left before the predecessor's commit.
+        """
         found = await committed_offsets(self._broker, self._agent, [self._tp.topic], wait_s=WAIT_BROKER_S)
         return found.get((self._tp.topic, self._tp.partition))
 
@@ -124,9 +131,9 @@ class PartitionOwner(Generic[State]):
         stored = await checkpoint.load(self._broker, self._agent, partition, wait_s=WAIT_BROKER_S)
         if stored.offset is not None and (committed is None or stored.offset > committed):
             raise InputError(
-                f"Agent {self._agent} has a state of {self._tp.topic} partition {partition} at offset {stored.offset}, but its group "
-                f"committed {committed}; the two are written together. The offsets were reset or have expired: restore them, "
-                "or start on a new broker."
+                f"Agent {self._agent} has a state of {self._tp.topic} partition {partition} at offset "
+                f"{stored.offset}, but its group committed {committed}; the two are written together. The "
+                "offsets were reset or have expired: restore them, or start on a new broker."
             )
         if stored.offset is None:
             state = self._core.empty(partition)
@@ -136,9 +143,9 @@ class PartitionOwner(Generic[State]):
                 state = self._core.restore(partition, stored.entries)
             except Exception as error:  # noqa: BLE001  whatever a core says of bytes that no core wrote
                 raise InputError(
-                    f"The state of agent {self._agent}, partition {partition}, on {topology.STATE} cannot be read "
-                    f"({type(error).__name__}). Something else wrote to this topic, or another version did: find out which before "
-                    "starting again."
+                    f"The state of agent {self._agent}, partition {partition}, on {topology.STATE} cannot be "
+                    f"read ({type(error).__name__}). Something else wrote to this topic, or another version "
+                    "did: find out which before starting again."
                 ) from None
             ownership = Ownership(self._agent, self._core, writer, state, stored.offset, state)
         if committed is not None and ownership.next_offset < committed:
@@ -146,7 +153,7 @@ class PartitionOwner(Generic[State]):
         return ownership
 
     async def _run_silently(self, ownership: Ownership[State], committed: int) -> None:
-        """Process [checkpoint, committed) again with outputs dropped: the state is then what it was at the commit."""
+        """Process [checkpoint, committed) again without outputs: the state is then that of the commit."""
         first = {} if ownership.saved is None else {self._tp.partition: ownership.next_offset}
         async with Follower(
             self._broker, self._tp.topic, first, partitions=[self._tp.partition], wait_s=WAIT_BROKER_S
@@ -191,9 +198,10 @@ class PartitionOwner(Generic[State]):
             )
 
     async def _fetch(self, ownership: Ownership[State]) -> tuple[list[Received], int]:
-        """Wait for a record, then take what is there up to a bound, or what comes within the time that lets a small fetch fill.
+        """Wait for a record, then take what is there up to a bound.
 
-        The bounds are records, bytes, and what the worker's budget leaves. Also returns the bytes, which it has taken of the budget.
+        A small fetch gets some time to fill with what comes. The bounds are records, bytes, and what the
+        worker's budget leaves. Also returns the bytes, which it has taken of the budget.
         """
         collected: list[Received] = []
         size, deadline_s = 0, 0.0
@@ -219,7 +227,10 @@ class PartitionOwner(Generic[State]):
         return collected, size
 
     async def _room(self, ownership: Ownership[State], size: int) -> int:
-        """Bytes that the next read may bring. One that waits for a first record waits on the partition's own share."""
+        """Bytes that the next read may bring.
+
+        One that waits for a first record waits on the partition's own share.
+        """
         if size:
             return min(budget.WORKER.room_bytes(ownership), limits.FETCH_BYTES_MAX - size)
         await budget.WORKER.wait_for_room(ownership)
@@ -230,7 +241,10 @@ class PartitionOwner(Generic[State]):
     async def _read(
         self, ownership: Ownership[State], timeout_s: float, most: int
     ) -> tuple[Sequence[Received], int]:
-        """Read at most `most` records; holds what they are expected to take of the budget meanwhile, and what they take afterwards."""
+        """Read at most `most` records.
+
+        Meanwhile the budget holds what they are expected to take, and afterwards what they take.
+        """
         taken = 0
         budget.WORKER.expect(ownership, most * self._value_bytes)
         try:

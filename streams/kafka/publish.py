@@ -1,4 +1,7 @@
-"""Writing what an empty set of topics begins with: all of it or nothing, once, however many workers start together."""
+"""Writing what an empty set of topics begins with.
+
+It is written whole or not at all, once, however many workers start together.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,14 @@ _LOOKS = limits.TRANSACTION_TIMEOUT_MS // 1000
 async def publish_once(
     broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]
 ) -> bool:
-    """Write `records` in one transaction unless something stands on the topic `witness`; return whether they were written.
+    """Write `records` in one transaction unless something stands on the topic `witness`.
+
+    Return whether they were written.
 
     `stands` says so of all its records: a topic that holds only what nobody can read is as good as empty.
-    Delivery: exactly once. Starting the producer fences any other that tries the same, so what is seen afterwards is true until the
-    commit or this producer fails. One that was fenced leaves the work to the other.
+    Delivery: exactly once. Starting the producer fences any other that tries the same, so what is seen
+    afterwards is true until the commit or this producer fails. One that was fenced leaves the work to the
+    other.
     """
     while True:
         try:

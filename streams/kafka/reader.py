@@ -1,7 +1,8 @@
 """Reading topics without a consumer group: whole (to the end), or following on from known offsets.
 
-Delivery: a reader commits nothing. Its positions are offsets of the next record to read, never of the last one read; who keeps
-them together with the effect of what was read gets every committed record exactly once. Aborted records are not seen.
+Delivery: a reader commits nothing. Its positions are offsets of the next record to read, never of the last
+one read; who keeps them together with the effect of what was read gets every committed record exactly once.
+Aborted records are not seen.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: str) -> li
     numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
     if not numbers:
         raise UnavailableError(
-            f"There is no topic {topic} on {broker}. `sightline worker` or `sightline broker` declares the topics."
+            f"There is no topic {topic} on {broker}. "
+            "`sightline worker` or `sightline broker` declares the topics."
         )
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
@@ -60,7 +62,8 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: str) -> li
 async def _uncommitted_ends(
     broker: str, tps: Sequence[TopicPartition], wait_s: float
 ) -> dict[TopicPartition, int]:
-    # A read-committed consumer is told the last *stable* offset instead: an open transaction would hide what is behind it.
+    # A read-committed consumer is told the last *stable* offset instead: an open transaction would hide what
+    # is behind it.
     async with _consumer(broker, wait_s, committed=False) as consumer:
         return dict(await consumer.end_offsets(tps))
 
@@ -74,10 +77,11 @@ async def read_all(
     committed: bool = True,
     wait_s: float = WAIT_S_DEFAULT,
 ) -> list[ConsumerRecord]:
-    """Return the records of `topic` up to the end as it was at the start of the call, in order within each partition.
+    """Return the records of `topic` up to its end at the start of the call, in order within each partition.
 
-    The end is the *uncommitted* high watermark: a transaction that is open at the start is waited for (the broker ends an
-    abandoned one), so nobody mistakes records that an open transaction hides for records that do not exist.
+    The end is the *uncommitted* high watermark: a transaction that is open at the start is waited for (the
+    broker ends an abandoned one), so nobody mistakes records that an open transaction hides for records that
+    do not exist.
 
     Parameters
     ----------
@@ -138,17 +142,18 @@ def outside_sentence(error: OffsetOutOfRangeError) -> str:
         f"{tp.topic} partition {tp.partition} offset {offset}" for tp, offset in dict(error.args[0]).items()
     )
     return (
-        f"The log does not hold what should be read next ({places}): it was deleted by retention, or this is another broker's log. "
-        "Nothing was skipped. Use the broker that these offsets belong to, or begin with an empty store."
+        f"The log does not hold what should be read next ({places}): it was deleted by retention, or this is "
+        "another broker's log. Nothing was skipped. "
+        "Use the broker that these offsets belong to, or begin with an empty store."
     )
 
 
 def _checked(offset: int, begin: int, end: int, tp: TopicPartition) -> int:
     if not begin <= offset <= end:
         raise InputError(
-            f"Offset {offset} of {tp.topic} partition {tp.partition} lies outside its log, which holds {begin} to {end}: it was deleted by "
-            "retention, or this is another broker's log. Nothing was skipped. Use the broker that these offsets belong to, or begin with "
-            "an empty store."
+            f"Offset {offset} of {tp.topic} partition {tp.partition} lies outside its log, which holds "
+            f"{begin} to {end}: it was deleted by retention, or this is another broker's log. Nothing was "
+            "skipped. Use the broker that these offsets belong to, or begin with an empty store."
         )
     return offset
 
@@ -156,8 +161,9 @@ def _checked(offset: int, begin: int, end: int, tp: TopicPartition) -> int:
 class Follower:
     """Follows all partitions of one topic from given offsets, read-committed, without a group.
 
-    Delivery: exactly the committed records, in order within a partition. `positions()` is what to resume from: the next offset
-    to read, past everything that `poll` returned and past the transaction markers after it.
+    Delivery: exactly the committed records, in order within a partition. `positions()` is what to resume
+    from: the next offset to read, past everything that `poll` returned and past the transaction markers after
+    it.
 
     Parameters
     ----------
@@ -225,7 +231,10 @@ class Follower:
         await self.stop()
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[int, list[ConsumerRecord]]:
-        """Return what is there now by partition, at most `max_records`; wait up to `timeout_ms` for the first record."""
+        """Return what is there now by partition, at most `max_records`.
+
+        Wait up to `timeout_ms` for the first record.
+        """
         fetched = await _getmany(self._running(), self._tps, timeout_ms, max_records)
         return {tp.partition: records for tp, records in fetched.items()}
 
@@ -253,7 +262,10 @@ class Follower:
 async def end_offsets(
     broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
-    """Return the uncommitted high watermark by (topic, partition); UnavailableError when broker or topic is absent."""
+    """Return the uncommitted high watermark by (topic, partition).
+
+    UnavailableError when broker or topic is absent.
+    """
     async with _consumer(broker, wait_s, committed=False) as consumer:
         tps = [tp for topic in topics for tp in await _partitions(consumer, topic, broker)]
         return {(tp.topic, tp.partition): offset for tp, offset in (await consumer.end_offsets(tps)).items()}
@@ -262,7 +274,10 @@ async def end_offsets(
 async def committed_offsets(
     broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
-    """Return the offset that `group` reads next by (topic, partition); partitions that it never committed are absent."""
+    """Return the offset that `group` reads next by (topic, partition).
+
+    Partitions that it never committed are absent.
+    """
 
     async def ask() -> dict[tuple[str, int], int]:
         tps = [
@@ -272,7 +287,8 @@ async def committed_offsets(
         ]
         listed = await admin.list_consumer_group_offsets(group, partitions=tps)
         if len(listed) < len(tps):
-            # An error of the whole group (its coordinator is loading) has no entries, and the client does not look at its code.
+            # An error of the whole group (its coordinator is loading) has no entries, and the client does not
+            # look at its code.
             raise CoordinatorLoadInProgressError(f"no offsets of group {group} yet")
         return {(tp.topic, tp.partition): found.offset for tp, found in listed.items() if found.offset >= 0}
 

@@ -1,8 +1,8 @@
 r"""Header names that are no UTF-8 do not stop a consumer.
 
-aiokafka decodes header names strictly while it unpacks a fetch, so one record with bytes of another encoding would make every
-read of its partition fail, for ever. Its compiled unpacking stays; only a Kafka batch on which that fails is unpacked again in
-Python, with what cannot be decoded written as `\xff`.
+aiokafka decodes header names strictly while it unpacks a fetch, so one record with bytes of another encoding
+would make every read of its partition fail, for ever. Its compiled unpacking stays; only a Kafka batch on
+which that fails is unpacked again in Python, with what cannot be decoded written as `\xff`.
 """
 
 from __future__ import annotations

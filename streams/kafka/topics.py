@@ -15,7 +15,9 @@ PARTITIONS_MAX = 1024
 async def declare(
     broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> None:
-    """Create the topics that are not there yet; leave those that are there as they are. Safe to repeat and to race.
+    """Create the topics that are not there yet; leave those that are there as they are.
+
+    Safe to repeat and to race.
 
     Parameters
     ----------
@@ -59,8 +61,9 @@ async def declare(
 def _check_count(name: str, found: int, wanted: int, broker: str) -> None:
     if found and found != wanted:
         raise InputError(
-            f"Topic {name} on {broker} has {found} partitions, but this start expects {wanted}. "
-            f"The count is fixed for the life of a topic: start with --partitions {found}, or use another broker and drain into new topics."
+            f"Topic {name} on {broker} has {found} partitions, but this start expects {wanted}. The count is "
+            f"fixed for the life of a topic: start with --partitions {found}, or use another broker and "
+            "drain into new topics."
         )
 
 

@@ -1,4 +1,7 @@
-"""One transactional producer per source partition: a fetch's outputs, state and source offset commit together or not at all."""
+"""One transactional producer per source partition.
+
+A fetch's outputs, state and source offset commit together or not at all.
+"""
 
 from __future__ import annotations
 
@@ -45,14 +48,18 @@ _FATAL = (
 
 
 class ProducerLostError(Exception):
-    """The producer cannot go on (fenced, timed out, produce refused): close it and go through the assignment order again."""
+    """The producer cannot go on (fenced, timed out, produce refused).
+
+    Close it and go through the assignment order again.
+    """
 
 
 class _PatientSender(Sender):  # type: ignore[misc]
-    """aiokafka's sender with a pause that is 5 ms until a connection fails, then doubles up to 1 s until one succeeds.
+    """aiokafka's sender with pauses of 5 ms, doubled up to 1 s from a failed connection to a good one.
 
-    The same setting governs both: the broker says CONCURRENT_TRANSACTIONS right after nearly every commit, where 100 ms would be
-    added to each transaction, while 5 ms against an absent broker are thousands of connection attempts a second.
+    The same setting governs both: the broker says CONCURRENT_TRANSACTIONS right after nearly every commit,
+    where 100 ms would be added to each transaction, while 5 ms against an absent broker are thousands of
+    connection attempts a second.
     """
 
     _pause_s = limits.TRANSACTION_BACKOFF_MS / 1000
@@ -119,8 +126,9 @@ def _new_producer(broker: str, transactional_id: str) -> AIOKafkaProducer:
 class TransactionWriter:
     """Writes fetches of one source partition, each in one transaction of one producer.
 
-    Delivery: exactly once, if every writer of the partition uses the same transactional id (`group-topic-partition`), starts before
-    it reads the committed offset and is left after `ProducerLostError`. The offset that it commits is the next one to read.
+    Delivery: exactly once, if every writer of the partition uses the same transactional id
+    (`group-topic-partition`), starts before it reads the committed offset and is left after
+    `ProducerLostError`. The offset that it commits is the next one to read.
 
     `outputs` are the partitions that writers of this source partition write to.
     """
@@ -164,10 +172,11 @@ class TransactionWriter:
     async def _end_left_open(self) -> None:
         """Abort a transaction over all outputs.
 
-        A frozen broker that goes on can append what a predecessor sent after it has ended that one's transaction (a *hanging* transaction,
-        KIP-890). The coordinator knows nothing of it any more, so neither a new producer nor a timeout ends it, and readers of
-        what is committed wait for ever; chaos found a partition standing still for the rest of the run. An abort marker of the same
-        producer id does end it, and goes only where the transaction wrote. Nothing of it can have been meant to stay: whoever
+        A frozen broker that goes on can append what a predecessor sent after it has ended that one's
+        transaction (a *hanging* transaction, KIP-890). The coordinator knows nothing of it any more, so
+        neither a new producer nor a timeout ends it, and readers of what is committed wait for ever; chaos
+        found a partition standing still for the rest of the run. An abort marker of the same producer id does
+        end it, and goes only where the transaction wrote. Nothing of it can have been meant to stay: whoever
         fences waits for commits that are under way.
         """
         producer = self._running()
@@ -182,17 +191,20 @@ class TransactionWriter:
                 await producer.abort_transaction()
         except (KafkaError, TimeoutError, AssertionError) as error:
             raise ProducerLostError(
-                f"{self._source.topic} partition {self._source.partition}: what a predecessor may have left open could "
-                f"not be ended: {error!r}"
+                f"{self._source.topic} partition {self._source.partition}: what a predecessor may have left "
+                f"open could not be ended: {error!r}"
             ) from error
 
     async def write(self, outputs: Sequence[Outgoing], next_offset: int) -> None:
-        """Commit `outputs` and `next_offset` in one transaction; retried from memory with growing pauses where that is safe.
+        """Commit `outputs` and `next_offset` in one transaction.
 
-        1. begin the transaction; 2. send the outputs, batched by topic and partition, in order; 3. await *every* delivery (aiokafka
-        commits a transaction whose produce failed); 4. send the source offset; 5. commit. A failure in 1 or 4 aborts and is retried; one in
-        3 aborts and ends the producer, whose sequence numbers no longer fit the broker's; one in 5 ends it too: whether it was committed is
-        read from the committed offset.
+        Retried from memory with growing pauses where that is safe.
+
+        1. begin the transaction; 2. send the outputs, batched by topic and partition, in order; 3. await
+        *every* delivery (aiokafka commits a transaction whose produce failed); 4. send the source offset;
+        5. commit. A failure in 1 or 4 aborts and is retried; one in 3 aborts and ends the producer, whose
+        sequence numbers no longer fit the broker's; one in 5 ends it too: whether it was committed is read
+        from the committed offset.
 
         Raises
         ------
@@ -273,7 +285,10 @@ class TransactionWriter:
 
 
 async def _all(awaitables: Iterable[Awaitable[Any]]) -> None:
-    """Await every one, also after a failure (a forgotten failed future complains later), then raise the first failure."""
+    """Await every one, also after a failure, then raise the first failure.
+
+    A forgotten failed future would complain later.
+    """
     results = await asyncio.gather(*awaitables, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
@@ -306,7 +321,8 @@ async def _send(
 
 
 def _append(batch: BatchBuilder, number: int, output: Outgoing) -> bool:
-    # Past `BatchBuilder.append`, which takes as long for its serializers and counters as the packing behind it.
+    # Past `BatchBuilder.append`, which takes as long for its serializers and counters as the packing behind
+    # it.
     headers = output.headers if isinstance(output.headers, list) else list(output.headers)
     return batch._builder.append(number, output.timestamp_ms, output.key, output.value, headers) is not None
 
@@ -321,7 +337,10 @@ async def _sent(
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    """Stop a producer with bounded patience: its own stop waits for deliveries, for ever when the broker is away."""
+    """Stop a producer with bounded patience.
+
+    Its own stop waits for deliveries, for ever when the broker is away.
+    """
     try:
         async with asyncio.timeout(_CLOSE_STEP_S):
             await producer.stop()
@@ -330,7 +349,8 @@ async def _close(producer: AIOKafkaProducer) -> None:
         if task is not None:
             task.cancel()
         await producer.client.close()
-    # What ended the producer is reported already; aiokafka leaves it in futures that nobody awaits, and each would log a traceback.
+    # What ended the producer is reported already; aiokafka leaves it in futures that nobody awaits, and each
+    # would log a traceback.
     undrained = (batch for batches in producer._message_accumulator._batches.values() for batch in batches)
     for future in (producer._txn_manager._transaction_waiter, *(batch._drain_waiter for batch in undrained)):
         if future is not None and future.done() and not future.cancelled():

@@ -1,8 +1,10 @@
-"""Faust's transport, replaced on Faust's own extension point: one fetch of one partition is one event, one transaction.
+"""Faust's transport, replaced on Faust's own extension point.
 
-Delivery: exactly once from the source topic to everything that a core writes. Faust keeps the app, the agents and the group
-membership; its commits are off, because they are where it can lose records (so are its acks, by the topic's `acks=False`: they only
-feed those commits, and without them would grow for ever).
+One fetch of one partition is one event, one transaction.
+
+Delivery: exactly once from the source topic to everything that a core writes. Faust keeps the app, the agents
+and the group membership; its commits are off, because they are where it can lose records (so are its acks, by
+the topic's `acks=False`: they only feed those commits, and without them would grow for ever).
 """
 
 from __future__ import annotations
@@ -33,15 +35,19 @@ from streams.kafka.partition import PartitionOwner
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-#: An idle fetch holds the one connection to a broker this long; a partition that was just emptied waits for its end.
+#: An idle fetch holds the one connection to a broker this long; a partition that was just emptied waits for
+#: its end.
 IDLE_FETCH_MS = 100
 EXIT_LOUDLY = 1
-#: So often a leader asks for another assignment before its process ends, and with it whatever holds the group up.
+#: So often a leader asks for another assignment before its process ends, and with it whatever holds the group
+#: up.
 REJOINS_MAX = 5
 
 
 def end_process(reason: str, error: BaseException | None = None, code: int = EXIT_LOUDLY) -> NoReturn:
-    """Say why, and end the process at once: another worker, or the next start, reads from the committed offset.
+    """Say why, and end the process at once.
+
+    Another worker, or the next start, reads from the committed offset.
 
     Faust would acknowledge the event and go on, or restart the agent with its next event; both are a loss.
     """
@@ -58,8 +64,8 @@ def end_process(reason: str, error: BaseException | None = None, code: int = EXI
 class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
     """Round robin that remembers when it met a subscribed topic without partitions.
 
-    After a broker restart the group's leader can see that for a moment. The assignment is then empty and stays so for ever, unless
-    somebody asks for another one.
+    After a broker restart the group's leader can see that for a moment. The assignment is then empty and
+    stays so for ever, unless somebody asks for another one.
     """
 
     def __init__(self) -> None:
@@ -129,13 +135,17 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Seek nothing: every owner seeks its partition itself, explicitly, before it delivers."""
 
     async def wait_empty(self) -> None:
-        """Wait for nothing: `on_partitions_revoked` and `on_stop` end the owners, which finish or abort their transaction."""
+        """Wait for nothing: `on_partitions_revoked` and `on_stop` end the owners.
+
+        An owner that ends finishes or aborts its transaction.
+        """
 
     async def verify_all_partitions_active(self) -> None:
         """Check nothing: Faust's check counts its own commits."""
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        # Each owner reads its own partition, so that a full one never holds up another; Faust's fetcher has nothing to do.
+        # Each owner reads its own partition, so that a full one never holds up another; Faust's fetcher has
+        # nothing to do.
         waits = [asyncio.create_task(stopped.wait()) for stopped in (self._stopped, fetcher._stopped)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -146,7 +156,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Let Faust start its actors, then own every partition of the source topic."""
         if self._watch is None:
-            # From the first assignment on, and apart from what follows here: an error in it is swallowed by the client.
+            # From the first assignment on, and apart from what follows here: an error in it is swallowed by
+            # the client.
             self._watch = asyncio.create_task(self._watch_assignments())
         await self._end_owners()
         await super().on_partitions_assigned(assigned, generation_id)
@@ -158,7 +169,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             self._owners[place] = task
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """End every owner (finishes or aborts its transaction, closes its producer) before the partitions go to somebody else."""
+        """End every owner before the partitions go to somebody else.
+
+        Each finishes or aborts its transaction and closes its producer.
+        """
         await self._end_owners()
         await super().on_partitions_revoked(revoked)
 
@@ -194,7 +208,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             if asked > REJOINS_MAX:
                 end_process(f"{self.agent}: asked {REJOINS_MAX} times for another assignment and none came")
             log.warning(
-                "%s: a subscribed topic had no partitions when they were assigned; asking for another assignment",
+                "%s: a subscribed topic had no partitions when they were assigned; "
+                "asking for another assignment",
                 self.agent,
             )
             try:
@@ -252,7 +267,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
 
 class _AsRead(OrderedDict[TopicPartition, Any]):
-    """What a fetcher holds for its partitions, each record left as the decoder made it: to wrap it is a third of the work of reading it."""
+    """What a fetcher holds for its partitions, each record left as the decoder made it.
+
+    To wrap it is a third of the work of reading it.
+    """
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
         if isinstance(fetched, FetchResult):
@@ -286,7 +304,7 @@ async def _call(function: Any, *arguments: Any) -> None:
 
 
 def batch_transport(app: faust.App, broker: str, agent: str, core: Core[Any]) -> driver.Transport:
-    """Return a transport for `app` whose consumer feeds `core` fetch by fetch as agent (and group) `agent`."""
+    """A transport for `app` whose consumer feeds `core` fetch by fetch as agent (and group) `agent`."""
     consumer = type("AgentConsumer", (BatchConsumer,), {"core": core, "broker": broker, "agent": agent})
     transport = type("BatchTransport", (driver.Transport,), {"Consumer": consumer})
     return transport([yarl.URL(f"kafka://{broker}")], app, loop=app.loop)

@@ -1,7 +1,7 @@
 """The ledger: what the devices say they sent, against the topics and against what the published store holds.
 
-It checks the pipeline and therefore shares no code with it: it reads the journal's lines, the records' headers and the
-catalog by itself. Numbers are counted in runs (numpy), never one object per event.
+It checks the pipeline and therefore shares no code with it: it reads the journal's lines, the records'
+headers and the catalog by itself. Numbers are counted in runs (numpy), never one object per event.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ _REJECTED = (
 
 
 def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns: int = 0) -> dict[str, Any]:
-    """Compare journals, topics and store; return the counts, `findings` (sentences) and `clean` (there are none).
+    """Compare journals, topics and store.
 
-    Blocking, and it runs an event loop of its own: call it in a thread where one is running already. It is right about
-    what has been drained: a batch that is still on its way is missing.
+    Return the counts, `findings` (sentences) and `clean` (there are none).
+
+    Blocking, and it runs an event loop of its own: call it in a thread where one is running already. It is
+    right about what has been drained: a batch that is still on its way is missing.
 
     Parameters
     ----------
@@ -74,21 +76,28 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     models = ", ".join(f"{m['version']}: {m['accuracy']:.1%} of {m['examples']}" for m in result["models"])
     said = [
         f"sent      {result['events_sent']:,} events in {result['batches_sent']:,} batches",
-        f"stored    {result['events_stored']:,} events, each once"
-        if not result["events_twice"]
-        else f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice",
+        (
+            f"stored    {result['events_stored']:,} events, each once"
+            if not result["events_twice"]
+            else f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice"
+        ),
         f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches",
         f"missing   {result['events_missing']:,}",
         (
-            f"zones     {result['zone_truth_checked']:,} checked against the scenario, {result['zone_truth_mismatches']:,} differ; "
+            f"zones     {result['zone_truth_checked']:,} checked against the scenario, "
+            f"{result['zone_truth_mismatches']:,} differ; "
             if result["zone_truth_checked"]
             else "zones     not checked, since the scenario says none under this policy; "
         )
         + f"{len(result['zones'])} crossed, {len(result['kinds'])} kinds",
-        f"derived   {result['derived']:,} events, {result['answers']:,} of them answers, {result['edges']:,} edges, "
-        f"{result['orphan_parents']:,} parents that nobody knows",
-        f"loop      {result['feedback']:,} feedback, {result['examples']:,} examples, {result['examples_spoken']:,} of them spoken, "
-        f"{result['examples_refused']:,} refused",
+        (
+            f"derived   {result['derived']:,} events, {result['answers']:,} of them answers, "
+            f"{result['edges']:,} edges, {result['orphan_parents']:,} parents that nobody knows"
+        ),
+        (
+            f"loop      {result['feedback']:,} feedback, {result['examples']:,} examples, "
+            f"{result['examples_spoken']:,} of them spoken, {result['examples_refused']:,} refused"
+        ),
         f"models    {models or 'none'}",
         f"epochs    {result['epochs']:,}; sent to visible p50 {visible['p50']} ms, p99 {visible['p99']} ms",
     ]
@@ -97,9 +106,8 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         said.append(
             "topics    "
             + ", ".join(f"{name} {count:,}" for name, count in topics["batches"].items())
-            + " batches; "
-            f"{topics['events_missing']:,} events missing, {topics['events_twice']:,} twice, {topics['out_of_order']:,} batches in "
-            "another order than they came"
+            + f" batches; {topics['events_missing']:,} events missing, {topics['events_twice']:,} twice, "
+            f"{topics['out_of_order']:,} batches in another order than they came"
         )
         said.append(f"link      {topics['repeated']:,} batches came again, {topics['late']:,} late")
     return [
@@ -150,7 +158,10 @@ def _accounts(
 def _zones(
     journal: Journal, stored: ByStream, rejected: ByStream, store: StoreReader, findings: list[str]
 ) -> dict[str, Any]:
-    """Every stored or rejected event whose zone the scenario knows is in that zone; `unconfigured` ones are rejected."""
+    """Every stored or rejected event whose zone the scenario knows is in that zone.
+
+    `unconfigured` ones are rejected.
+    """
     checked, wrong = 0, dict[str, Intervals]()
     for zone, streams in journal.truth.items():
         name = zone.replace("'", "''")
@@ -180,12 +191,14 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
     """What was made of the events, and whether every parent that an edge names exists."""
     kinds = dict(store.rows('SELECT kind, sum("count")::BIGINT FROM events GROUP BY kind'))
     captured = store.one(
-        'SELECT coalesce(sum("count"), 0)::BIGINT FROM events JOIN streams USING (source, stream) WHERE captured'
+        'SELECT coalesce(sum("count"), 0)::BIGINT FROM events JOIN streams USING (source, '
+        "stream) WHERE captured"
     )
     models = store.spread("SELECT source || '/' || stream, version, 1, 1, 1 FROM models")
     orphans: dict[str, Intervals] = {}
     parents = store.spread(
-        "SELECT parent_source || '/' || parent_stream, parent_first, parent_step, child_count, parent_width FROM edges"
+        "SELECT parent_source || '/' || parent_stream, parent_first, parent_step, "
+        "child_count, parent_width FROM edges"
     )
     for key, named_parents in parents.items():
         pieces, (wanted, there, model) = cover(named_parents, stored.get(key, NONE), models.get(key, NONE))
@@ -198,7 +211,8 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
         "answers": kinds.get("answer", 0),
         "feedback": kinds.get("feedback", 0),
         "examples": store.one(
-            "SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM events WHERE kind = 'example' AND source <> 'training'"
+            "SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM events WHERE kind = 'example' AND source <> "
+            "'training'"
         ),
         # What was understood by a model version has that version among its parents.
         "examples_spoken": store.one(
@@ -225,7 +239,10 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
 
 
 def _sent_to_visible_ms(journal: Journal, store: StoreReader, since_ns: int) -> dict[str, float | None]:
-    """Time from the send of a batch to the publication of the epoch that made its last event visible; acknowledged ones only."""
+    """Time from the send of a batch to the publication of the epoch that made its last event visible.
+
+    Only acknowledged batches count.
+    """
     visible = store.grouped(
         'SELECT e.source || \'/\' || e.stream, e."first", e."first" + e."count" AS after, p.published_ns '
         'FROM events e JOIN epochs p USING (epoch) ORDER BY e."first"'

@@ -12,7 +12,10 @@ from streams.ledger.runs import NONE, ByStream, Intervals, cover
 from streams.ledger.sources import StoreReader
 from streams.ledger.topics import Records, Topics
 
-_REFUSALS = "SELECT count(*), coalesce(sum(\"count\"), 0)::BIGINT FROM rejected WHERE rule <> 'repeat' AND stage <> 'snapshots'"
+_REFUSALS = (
+    "SELECT count(*), coalesce(sum(\"count\"), 0)::BIGINT FROM rejected WHERE rule <> 'repeat' AND stage <> "
+    "'snapshots'"
+)
 
 
 def topic_counts(journal: Journal, topics: Topics, store: StoreReader, findings: list[str]) -> dict[str, Any]:
@@ -56,7 +59,10 @@ def topic_counts(journal: Journal, topics: Topics, store: StoreReader, findings:
 
 
 def _forwarded(journal: Journal, topics: Topics, findings: list[str]) -> tuple[int, int]:
-    """Every event sent is on glasses.zoned or glasses.rejected, once, and nothing else is on glasses.zoned: (missing, twice)."""
+    """Every event sent is on glasses.zoned or glasses.rejected, once, and nothing else is on glasses.zoned.
+
+    Returns (missing, twice).
+    """
     missing, twice, unsent = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
     zoned, rejected = topics.zoned.by_stream(), topics.rejected.by_stream()
     for key in journal.sent.keys() | zoned.keys():
@@ -74,12 +80,15 @@ def _forwarded(journal: Journal, topics: Topics, findings: list[str]) -> tuple[i
 
 
 def _derived(topic: str, records: Records, store: StoreReader, findings: list[str]) -> tuple[int, int]:
-    """Every derived event that the store says went to `topic` is there, once, and nothing else is: (missing, twice)."""
+    """Every derived event that the store says went to `topic` is there, once, and nothing else is.
+
+    Returns (missing, twice).
+    """
     missing, twice, unstored = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
     there: ByStream = records.by_stream()
     stored = store.spread(
-        f"SELECT source || '/' || stream, \"first\", step, \"count\", 1 FROM events WHERE topic = '{topic}'"
-    )  # noqa: S608
+        f"SELECT source || '/' || stream, \"first\", step, \"count\", 1 FROM events WHERE topic = '{topic}'"  # noqa: S608
+    )
     for key in stored.keys() | there.keys():
         pieces, (known, found) = cover(stored.get(key, NONE), there.get(key, NONE))
         missing[key] = pieces[(known > 0) & (found == 0)]
@@ -93,7 +102,10 @@ def _derived(topic: str, records: Records, store: StoreReader, findings: list[st
 
 
 def order_of_derived(topic: str, records: Records, store: StoreReader) -> int:
-    """Count records of `topic` that stand before one of their stream which an earlier batch of glasses.captured completed."""
+    """Count records of `topic` that stand before one of their stream which was completed earlier.
+
+    A batch of glasses.captured completes a record, and the order there says which is earlier.
+    """
     places = store.grouped(
         f"SELECT source || '/' || stream, \"first\", \"offset\" FROM events WHERE topic = '{topic}' "  # noqa: S608
         'ORDER BY "first"'
@@ -115,7 +127,8 @@ def _rejected(topics: Topics, store: StoreReader, findings: list[str]) -> None:
     stored = store.rows(_REFUSALS)[0]
     if (records, events) != stored:
         findings.append(
-            f"glasses.rejected holds {records:,} records with {events:,} events, the store {stored[0]:,} with {stored[1]:,}"
+            f"glasses.rejected holds {records:,} records with {events:,} events, "
+            f"the store {stored[0]:,} with {stored[1]:,}"
         )
 
 
@@ -126,6 +139,6 @@ def _lineage(topics: Topics, store: StoreReader, findings: list[str]) -> None:
     for partition, end in sorted(topics.lineage_ends.items()):
         if offsets.get(partition, 0) < end:
             findings.append(
-                f"the newest epoch ends at offset {offsets.get(partition, 0):,} of glasses.lineage partition {partition}, "
-                f"which goes on to {end:,}"
+                f"the newest epoch ends at offset {offsets.get(partition, 0):,} of glasses.lineage partition "
+                f"{partition}, which goes on to {end:,}"
             )

@@ -1,4 +1,7 @@
-"""What the devices' journals say: every batch with its numbers and its times, and the true zones. A few bytes a batch."""
+"""What the devices' journals say: every batch with its numbers and its times, and the true zones.
+
+That takes a few bytes a batch.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ _Truths: TypeAlias = "dict[tuple[str, str], tuple[array[int], array[int]]]"
 
 @dataclass(slots=True)
 class Batches:
-    """Batches of one stream, a column each; `sent_ns` (since the epoch) is that of the first send that was acknowledged, else the last."""
+    """Batches of one stream, a column each.
+
+    `sent_ns` (since the epoch) is that of the first send that was acknowledged, else the last.
+    """
 
     first: array[int] = field(default_factory=lambda: array("q"))
     count: array[int] = field(default_factory=lambda: array("q"))

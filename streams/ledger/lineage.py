@@ -1,7 +1,10 @@
-"""Whether two stores hold the same lineage: a live one, and that of a replay which was given its recorded inputs.
+"""Whether two stores hold the same lineage.
 
-Places (offsets), epochs, and where a run was cut are no part of the comparison. Edges and decisions are compared event by event,
-everything else row by row. Like the ledger it checks the pipeline and shares no code with it.
+One is a live one, the other that of a replay which was given its recorded inputs.
+
+Places (offsets), epochs, and where a run was cut are no part of the comparison. Edges and decisions are
+compared event by event, everything else row by row. Like the ledger it checks the pipeline and shares no code
+with it.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ _SHOWN_CHARACTERS_MAX = 40
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A table that is compared row by row: what names a row, what is compared beside that, and how many events a row stands for."""
+    """A table that is compared row by row.
+
+    It says what names a row, what is compared beside that, and how many events a row stands for.
+    """
 
     key: tuple[str, ...]
     columns: tuple[str, ...]
@@ -34,7 +40,7 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """A table that is compared event by event: what a run is about, and its numbers in the order of `Spans`."""
+    """A table compared event by event: what a run is about, and its numbers in the order of `Spans`."""
 
     key: tuple[str, ...]
     numbers: tuple[str, ...]
@@ -156,13 +162,15 @@ TABLES = (
 def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> dict[str, Any]:
     """Compare the newest epochs of a live store and of a replay's store.
 
-    Returns `tables` (by name `compared` and `differ`, in events for events and decisions, in pairs of events for edges, else in
-    rows), `differences` (sentences, at most 5 a table) and `equal`. Needs about 1 GB for two million batches.
+    Returns `tables` (by name `compared` and `differ`, in events for events and decisions, in pairs of events
+    for edges, else in rows), `differences` (sentences, at most 5 a table) and `equal`. Needs about 1 GB for
+    two million batches.
 
     Parameters
     ----------
     candidates
-        False: malformed records of `glasses.examples` are left out, because the replay did not have their bytes.
+        False: malformed records of `glasses.examples` are left out, because the replay did not have their
+        bytes.
 
     Raises
     ------
@@ -221,8 +229,8 @@ def _rows(
     every = _quoted((*spec.key, *spec.columns))
     sides = [
         reader.columns(
-            f"SELECT {_mark(_quoted(spec.key))} AS key, {_mark(every)} AS row, ({spec.events})::BIGINT AS events "  # noqa: S608
-            f"FROM {table} WHERE {where}"
+            f"SELECT {_mark(_quoted(spec.key))} AS key, {_mark(every)} AS row, "  # noqa: S608
+            f"({spec.events})::BIGINT AS events FROM {table} WHERE {where}"
         )
         for reader in readers
     ]
@@ -235,7 +243,10 @@ def _rows(
     if not differing:
         return compared, 0, []
     chosen = sorted(differing)[:NAMED_MAX]
-    statement = f"SELECT {', '.join(every)} FROM {table} WHERE {where} AND {_mark(_quoted(spec.key))} IN ({', '.join(map(str, chosen))})"  # noqa: S608
+    statement = (
+        f"SELECT {', '.join(every)} FROM {table} WHERE {where} AND {_mark(_quoted(spec.key))} "  # noqa: S608
+        f"IN ({', '.join(map(str, chosen))})"
+    )
     said = _sentences(table, spec, *(reader.rows(statement) for reader in readers))
     return compared, sum(max(events) for events in differing.values()), said[:NAMED_MAX]
 
@@ -297,9 +308,9 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
         )
     )
     sides = [
-        spans_of(reader.columns(f"SELECT {_mark(spec.key)} AS key, {numbers} FROM {table}"))
+        spans_of(reader.columns(f"SELECT {_mark(spec.key)} AS key, {numbers} FROM {table}"))  # noqa: S608
         for reader in readers
-    ]  # noqa: S608
+    ]
     compared = int((sides[0].count * sides[0].width).sum())
     differ, named = differences(sides[0], sides[1], NAMED_MAX)
     said = [_sentence(readers, table, one) for one in named]
@@ -317,18 +328,22 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Diffe
     )
     times = f"{abs(found.surplus)} more in the {'store' if found.surplus > 0 else 'replay'}"
     if table == "edges":
+        loosened = f"{', declassified by ' * bool(about['declassifier'])}{about['declassifier']}"
         parents = str(found.low) if found.high - found.low == 1 else f"{found.low}-{found.high - 1}"
         return (
-            f"edges: {about['child_source']}/{about['child_stream']}/{found.child} from {about['parent_source']}/"
-            f"{about['parent_stream']}/{parents} by {about['operator']} {about['operator_version']}, {about['directness']}"
-            f"{', declassified by ' * bool(about['declassifier'])}{about['declassifier']}: {times}"
+            f"edges: {about['child_source']}/{about['child_stream']}/{found.child} from "
+            f"{about['parent_source']}/{about['parent_stream']}/{parents} by {about['operator']} "
+            f"{about['operator_version']}, {about['directness']}{loosened}: {times}"
         )
     more = ", ".join(
         f"{name} {_shown(value)}"
         for name, value in about.items()
         if name not in ("source", "stream", "sink", "verdict")
     )
-    return f"decisions: {about['verdict']} of {about['source']}/{about['stream']}/{found.child} to {about['sink']} ({more}): {times}"
+    return (
+        f"decisions: {about['verdict']} of {about['source']}/{about['stream']}/{found.child} to "
+        f"{about['sink']} ({more}): {times}"
+    )
 
 
 def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
@@ -337,15 +352,15 @@ def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
     sides = []
     for reader in readers:
         found = reader.columns(
-            f"SELECT {key} AS key, min(t_ns)::BIGINT AS t_ns FROM decisions GROUP BY 1 ORDER BY 1"
-        )  # noqa: S608
+            f"SELECT {key} AS key, min(t_ns)::BIGINT AS t_ns FROM decisions GROUP BY 1 ORDER BY 1"  # noqa: S608
+        )
         sides.append((found["key"], found["t_ns"]))
     _, at, there = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
     other = np.flatnonzero(sides[0][1][at] != sides[1][1][there])
     said = []
     for mark in sides[0][0][at][other][:NAMED_MAX].tolist():
         source, stream, first, sink = readers[0].rows(
-            f'SELECT source, stream, "first", sink FROM decisions WHERE {key} = {mark}'
-        )[0]  # noqa: S608
+            f'SELECT source, stream, "first", sink FROM decisions WHERE {key} = {mark}'  # noqa: S608
+        )[0]
         said.append(f"decisions: that of {source}/{stream}/{first} to {sink} differs in its time")
     return other.size, said

@@ -1,4 +1,7 @@
-"""Numbers of streams as numpy runs, and the one operation that all counting needs: how often each number is covered."""
+"""Numbers of streams as numpy runs, and the one operation that all counting needs.
+
+That is how often each number is covered.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def spread(first: Ints, step: Ints, count: Ints, width: Ints) -> Intervals:
 
 
 def cover(*sets: Intervals) -> tuple[Intervals, list[Ints]]:
-    """Cut the number line wherever a set begins or ends; return the pieces and how often each set covers each piece."""
+    """Cut the number line wherever a set begins or ends.
+
+    Return the pieces and how often each set covers each piece.
+    """
     bounds = np.unique(np.concatenate([part.ravel() for part in sets]))
     if bounds.size < 2:
         return NONE, [np.empty(0, np.int64) for _ in sets]

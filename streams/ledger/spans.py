@@ -1,8 +1,9 @@
 """Differences between two sets of runs, event by event, without expanding what both have in common.
 
-A run says that child `first + i * step` has the parents `parent + i * parent_step ... + width - 1`, for i < count. Where a run
-was cut is no difference: runs of one line (same steps, same width, one formula) are compared by how often each place of the line
-is covered; only what differs there, and what is a run of one, is compared parent by parent.
+A run says that child `first + i * step` has the parents `parent + i * parent_step ... + width - 1`, for
+i < count. Where a run was cut is no difference: runs of one line (same steps, same width, one formula) are
+compared by how often each place of the line is covered; only what differs there, and what is a run of one, is
+compared parent by parent.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Marks = NDArray[np.uint64]
-#: Runs that are looked at together, and children that are expanded at once; they bound the memory, some 200 bytes each.
+#: Runs that are looked at together, and children that are expanded at once; they bound the memory, some 200
+#: bytes each.
 RUNS_MAX = 1_000_000
 EXPANDED_MAX = 2_000_000
 _MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
@@ -23,7 +25,10 @@ _MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Runs as columns; `key` says what a run is about (streams, operator, ...), runs of different keys have nothing in common."""
+    """Runs as columns; `key` says what a run is about (streams, operator, ...).
+
+    Runs of different keys have nothing in common.
+    """
 
     key: Marks
     first: Ints
@@ -60,7 +65,10 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Parents `low ... high` (exclusive) of one child, and how often side a has them more than side b (negative: less)."""
+    """Parents `low ... high` (exclusive) of one child, and how often more side a has them than side b.
+
+    A negative number says that it has them less often.
+    """
 
     key: int
     child: int
@@ -70,7 +78,7 @@ class Difference:
 
 
 def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
-    """(number of pairs of child and parent that one side has more often than the other, `most` examples of them)."""
+    """(number of pairs of child and parent that one side has more often, `most` examples of them)."""
     total, named = 0, list[Difference]()
     for left, right in _residues(a, b):
         child_a, child_b = _expanded(left), _expanded(right)
@@ -95,7 +103,10 @@ def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
 
 
 def _residues(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
-    """What is left to be compared child by child, a bounded part at a time; no two parts have a child in common."""
+    """What is left to be compared child by child, a bounded part at a time.
+
+    No two parts have a child in common.
+    """
     parts = np.uint64(1 + (a.key.size + b.key.size) // RUNS_MAX)
     part_a, part_b = a.key % parts, b.key % parts
     for part in range(int(parts)):
@@ -116,9 +127,10 @@ def _on_lines(a: Spans, b: Spans) -> tuple[Spans, Spans]:
     pieces = Spans(
         key, rest + begin * step, step, end - begin, origin + begin * parent_step, parent_step, width
     )
-    return pieces[np.repeat(np.arange(line.size), times[0])], pieces[
-        np.repeat(np.arange(line.size), times[1])
-    ]
+    return (
+        pieces[np.repeat(np.arange(line.size), times[0])],
+        pieces[np.repeat(np.arange(line.size), times[1])],
+    )
 
 
 def _line_of(spans: Spans) -> tuple[NDArray[np.generic], ...]:
@@ -136,7 +148,10 @@ def _line_of(spans: Spans) -> tuple[NDArray[np.generic], ...]:
 
 
 def _groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
-    """(number of its group for each row, one row of each group): rows are in one group when all columns are equal."""
+    """(number of its group for each row, one row of each group).
+
+    Rows are in one group when all columns are equal.
+    """
     mixed = np.zeros(columns[0].size, np.uint64)
     for column in columns:
         mixed = (mixed ^ column.astype(np.uint64)) * _MIX
@@ -154,7 +169,10 @@ def _groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
 
 
 def _uneven(group: Ints, low: Ints, high: Ints, of_a: int) -> tuple[Ints, Ints, Ints, tuple[Ints, Ints]]:
-    """Where the first `of_a` intervals and the others do not cover a group alike: (group, begin, end, (times of a, times of b))."""
+    """Where the first `of_a` intervals and the others do not cover a group alike.
+
+    Returns (group, begin, end, (times of a, times of b)).
+    """
     groups, bounds = np.concatenate((group, group)), np.concatenate((low, high))
     side = np.zeros(group.size, np.int64)
     side[:of_a] = 1
@@ -200,7 +218,10 @@ def _joined(a: Spans, b: Spans) -> Spans:
 
 
 def _portions(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
-    """Cut two sides into portions that have no child in common and can be expanded; portions of which nothing is left are left out."""
+    """Cut two sides into portions that have no child in common and can be expanded.
+
+    Portions of which nothing is left are left out.
+    """
     if not a.key.size and not b.key.size:
         return
     if a.children() + b.children() <= EXPANDED_MAX:
@@ -229,9 +250,11 @@ def spans_of(columns: Mapping[str, NDArray[np.generic]]) -> Spans:
     return Spans(
         columns["key"].astype(np.uint64, copy=False),
         *(
-            columns[name.name].astype(np.int64, copy=False)
-            if name.name in columns
-            else np.broadcast_to(np.int64(alone[name.name]), count)
+            (
+                columns[name.name].astype(np.int64, copy=False)
+                if name.name in columns
+                else np.broadcast_to(np.int64(alone[name.name]), count)
+            )
             for name in fields(Spans)[1:]
         ),
     )

@@ -1,4 +1,4 @@
-"""What lies on the topics, read committed; of a record only its headers are kept, and of those a few bytes."""
+"""What lies on the topics, read committed; of a record only a few bytes of its headers are kept."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from streams.kafka.reader import Follower
 from streams.ledger.journal import column
 from streams.ledger.runs import ByStream, Ints, spread
 
-#: What agents derive; each record of these is an event of the store, and each such event of the store one record.
+#: What agents derive; each record of these is an event of the store, and each such event of the store one
+#: record.
 DERIVED = (topology.DERIVED, topology.ANSWERS, topology.EXAMPLES)
 
 
 @dataclass(slots=True)
 class Records:
-    """Records of one topic that name their events, in the order of each partition. `unreadable` do not name them."""
+    """Records of one topic that name their events, in the order of each partition.
+
+    `unreadable` do not name them.
+    """
 
     keys: list[str] = field(default_factory=list)
     key: array[int] = field(default_factory=lambda: array("q"))
@@ -71,16 +75,21 @@ class Records:
 
 @dataclass(slots=True)
 class Topics:
-    """What was found, by topic. `order_faults`: records of glasses.zoned that stand before one captured earlier.
+    """What was found, by topic.
 
-    `repeated` and `late`: batches of glasses.captured that came again, or behind later ones of their stream. `lineage_ends`: where
-    glasses.lineage ends, by partition.
+    `order_faults`: records of glasses.zoned that stand before one captured earlier.
+
+    `repeated` and `late`: batches of glasses.captured that came again, or behind later ones of their stream.
+    `lineage_ends`: where glasses.lineage ends, by partition.
     """
 
     zoned: Records = field(default_factory=Records)
     rejected: Records = field(default_factory=Records)
     refused: Records = field(default_factory=Records)
-    """Of glasses.rejected what was refused further on in the pipeline, or could not be read: no batch of a device."""
+    """Of glasses.rejected what was refused further on in the pipeline, or could not be read.
+
+    None of these is a batch of a device.
+    """
     derived: dict[str, Records] = field(default_factory=dict)
     captured_count: int = 0
     order_faults: int = 0
@@ -138,7 +147,10 @@ async def _read(broker: str, topic: str, found: Records, others: Records | None 
 
 
 def link_faults(captured: Iterable[tuple[str, int, int]]) -> tuple[int, int]:
-    """(repeated, late): batches (stream, first, count) whose first number came before, or after a higher one of its stream."""
+    """(repeated, late): how many batches (stream, first, count) came again, or behind later ones.
+
+    Repeated: the first number came before. Late: it came after a higher one of its stream.
+    """
     seen: dict[str, set[int]] = {}
     highest: dict[str, int] = {}
     repeated = late = 0
@@ -152,9 +164,10 @@ def link_faults(captured: Iterable[tuple[str, int, int]]) -> tuple[int, int]:
 
 
 def order_faults(captured: Iterable[tuple[str, int, int]], zoned: Iterable[tuple[str, int, int]]) -> int:
-    """Count the records of `zoned` (stream, first, count) that stand after one of their device that was captured later.
+    """Count the records of `zoned` that stand after one of their device that was captured later.
 
-    A number's place is that of the first record that held it: repeats are to be dropped.
+    Records are (stream, first, count). A number's place is that of the first record that held it: repeats are
+    to be dropped.
     """
     places = _places(captured)
     faults = 0
@@ -174,7 +187,10 @@ def order_faults(captured: Iterable[tuple[str, int, int]], zoned: Iterable[tuple
 
 
 def _places(captured: Iterable[tuple[str, int, int]]) -> dict[str, tuple[Ints, Ints]]:
-    """By stream: numbers at which a record begins or ends, and the place of the first record from each on; -1 where none is."""
+    """By stream: where records begin or end, and the place of the first record from each number on.
+
+    These are numbers of the stream; the place is -1 where no record is.
+    """
     grouped: dict[str, tuple[array[int], array[int], array[int]]] = {}
     for place, (key, first, count) in enumerate(captured):
         runs = grouped.setdefault(key, (array("q"), array("q"), array("q")))

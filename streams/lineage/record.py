@@ -1,7 +1,7 @@
-"""From a Step to lineage rows: nothing that a stage did is left out, and nothing that is not lineage comes in.
+"""From a Step to lineage rows: nothing that a stage did is left out, and nothing but lineage comes in.
 
-Decisions and edges that continue one another become one row; a captured batch keeps a row of its own, since its place
-and digest are its own. Rows travel in blocks: what all rows of a block say is said once.
+Decisions and edges that continue one another become one row; a captured batch keeps a row of its own, since
+its place and digest are its own. Rows travel in blocks: what all rows of a block say is said once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Blocks = dict[str, list[Block]]
 
 
 def blocks_of(step: Step, policy_version: str, topic: str, partition: int, values: Sequence[bytes]) -> Blocks:
-    """Rows of one fetch of `topic`/`partition`; `values` are the bytes of each output, in the step's order."""
+    """Rows of one fetch of `topic`/`partition`; `values` are the outputs' bytes, in the step's order."""
     return {
         "events": _events(step.outputs, policy_version, partition, values),
         "edges": blocks("edges", _edges(step.outputs)),
@@ -245,7 +245,7 @@ def _edge(key: tuple[Any, ...], run: EdgeRun) -> Row:
 
 
 def _merged(decisions: Iterable[Decision]) -> list[Decision]:
-    """Decisions that say the same about events that continue one another become one, in order of the first."""
+    """Decisions that say the same of events that continue one another become one, in order of the first."""
     merged: dict[tuple[Any, ...], list[int]] = {}
     runs: list[tuple[Decision, Run]] = []
     for decision in decisions:
@@ -311,7 +311,10 @@ def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -
 def model_parents(
     seed: tuple[str, str, int], admitted: Iterable[tuple[str, str, Run]], declassifier: str
 ) -> tuple[Parent, ...]:
-    """Parents of a model version: the seed (source, stream, count) and the admitted runs, loosened by `declassifier`."""
+    """Parents of a model version: the seed and the admitted runs, loosened by `declassifier`.
+
+    `seed` is (source, stream, count).
+    """
     source, stream, count = seed
     return (
         Parent(source, stream, 0, 1, count),

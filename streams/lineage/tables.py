@@ -1,7 +1,8 @@
 """The tables of lineage, as data: what travels on `glasses.lineage` and what the store holds.
 
-Runs are `first, step, count` (law 3). `*_ns` are nanoseconds since the Unix epoch, UTC. No table holds a sensor
-value, a word or a picture; `attributes` are the coarse, enumerated ones that a decision looked at (law 9).
+Runs are `first, step, count` (law 3). `*_ns` are nanoseconds since the Unix epoch, UTC. No table holds a
+sensor value, a word or a picture; `attributes` are the coarse, enumerated ones that a decision looked at
+(law 9).
 """
 
 from __future__ import annotations
@@ -147,9 +148,13 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "policies": {"version": "text", "name": "text", "text": "text", "published_ns": "int"},
 }
-"""Notes. `rejected`: `count` is 0 and `source`, `stream` are empty for a malformed record; `rule` is `repeat` for
-events that arrived again and were dropped (they are stored once, so they are not lost). `inputs`: from `offset` of
-the partition on, `value` was in force (a model version, a policy version, what wearers said on other partitions). `shadow`:
-decisions that the policy which may come next would make otherwise, and only those. `events.partition` and `offset`: the place
-in `glasses.captured` for captured events; of derived ones the place of the record that completed them.
+"""Notes.
+
+`rejected`: `count` is 0 and `source`, `stream` are empty for a malformed record; `rule` is `repeat` for
+events that arrived again and were dropped (they are stored once, so they are not lost).
+`inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, what
+wearers said on other partitions).
+`shadow`: decisions that the policy which may come next would make otherwise, and only those.
+`events.partition` and `offset`: the place in `glasses.captured` for captured events; of derived ones the
+place of the record that completed them.
 """

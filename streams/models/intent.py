@@ -1,8 +1,8 @@
 """The intent model: hashed character n-grams and a multinomial logistic regression (scikit-learn).
 
-Hashing (Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009) keeps no vocabulary, so a
-model version that everyone can read on `glasses.models` holds no word of an utterance. Fitting is deterministic: the
-solver is convex and single-threaded, the examples come in a fixed order.
+Hashing (Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009) keeps no
+vocabulary, so a model version that everyone can read on `glasses.models` holds no word of an utterance.
+Fitting is deterministic: the solver is convex and single-threaded, the examples come in a fixed order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UTTERANCE_CHARACTERS_MAX = (
 
 @dataclass(frozen=True, eq=False)
 class IntentModel:
-    """Weights float32 of shape (intents, FEATURES), bias float32 of shape (intents,), and the intents in that order."""
+    """Weights (intents, FEATURES) and bias (intents,), both float32, and the intents in that order."""
 
     intents: tuple[str, ...]
     weights: NDArray[np.float32]
@@ -103,24 +103,26 @@ def _vectorizer() -> HashingVectorizer:
 
 
 def features(utterances: Sequence[str]) -> Any:
-    """Sparse matrix (utterances, FEATURES) of l2-normalised hashed n-gram counts of 2 to 4 characters inside words.
+    """Sparse matrix (utterances, FEATURES) of hashed n-gram counts of 2 to 4 characters inside words.
 
-    Only the first UTTERANCE_CHARACTERS_MAX characters of each are looked at.
+    Rows are l2-normalised. Only the first UTTERANCE_CHARACTERS_MAX characters of each are looked at.
     """
     return _vectorizer().transform([utterance[:UTTERANCE_CHARACTERS_MAX] for utterance in utterances])
 
 
 def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
-    """Fit on (utterance, intent) pairs of at least three intents; the same pairs in the same order give the same bytes.
+    """Fit on (utterance, intent) pairs of at least three intents.
 
-    Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has most of feedback,
-    the examples that come from a household have none of it.
+    The same pairs in the same order give the same bytes.
+
+    Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has most
+    of feedback, the examples that come from a household have none of it.
     """
     regression = LogisticRegression(
         C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0
     )
-    # BLAS would take every core: on busy ones its threads wait for each other and a fit takes 2 s instead of 75 ms, and how sums
-    # are split among threads must not be seen in the weights.
+    # BLAS would take every core: on busy ones its threads wait for each other and a fit takes 2 s instead of
+    # 75 ms, and how sums are split among threads must not be seen in the weights.
     with threadpool_limits(1):
         regression.fit(features([utterance for utterance, _ in examples]), [intent for _, intent in examples])
     return IntentModel(

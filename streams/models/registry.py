@@ -24,17 +24,24 @@ class Models:
         self._zones = zones
 
     def version(self, number: int) -> ModelVersion:
-        """Version by number; UnavailableError when this worker has not read it, since no record is to blame for that."""
+        """Version by number; UnavailableError when this worker has not read it.
+
+        No record is to blame for that.
+        """
         if number not in self.versions:
             raise UnavailableError(
-                f"model version {number} is not on {MODELS}; start the worker again, or look into what removed it"
+                f"model version {number} is not on {MODELS}; "
+                "start the worker again, or look into what removed it"
             )
         return self.versions[number]
 
     def learn(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of `glasses.models`; MalformedError when it is neither a version nor the pointer.
+        """Take in one record of `glasses.models`.
 
-        A version is what it is for ever: one that brings another model under a known number would change what was already answered.
+        MalformedError when it is neither a version nor the pointer.
+
+        A version is what it is for ever: one that brings another model under a known number would change what
+        was already answered.
         """
         if key == CURRENT_KEY:
             pointed = _pointed(value)

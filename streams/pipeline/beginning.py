@@ -25,10 +25,12 @@ from streams.training import run, seed
 def add_version(
     made: ModelVersion, policy: Policy, step: Step, extra: Rows, trigger: EventId | None, position: int
 ) -> list[Outgoing]:
-    """Add a version's output and rows to its fetch; return the record that moves the pointer to it, none where policy refuses the version.
+    """Add a version's output and rows to its fetch.
 
-    `trigger` is the example that completed it, None for the first version. A model is no one person's data: whose went in, and under
-    which consent, stands in the manifest.
+    Return the record that moves the pointer to it, none where policy refuses the version.
+
+    `trigger` is the example that completed it, None for the first version. A model is no one person's data:
+    whose went in, and under which consent, stands in the manifest.
     """
     manifest: Manifest = made.manifest
     value = made.dump()
@@ -171,8 +173,9 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     pointer = [] if refused else add_version(made, policy, step, extra, None, 0)
     if not pointer:
         raise InputError(
-            f"policy {policy.name}: {refused or step.rejects[-1].rule}: the licensed utterances that the first model is made "
-            "of must be allowed to train and to be stored; change its sinks or seed_zone"
+            f"policy {policy.name}: {refused or step.rejects[-1].rule}: the licensed utterances that the "
+            "first model is made of must be allowed to train and to be stored; "
+            "change its sinks or seed_zone"
         )
     records, values = records_of(step, policy, (EXAMPLES, 0))
     records += lineage_of(step, values, policy, (EXAMPLES, 0), extra, (b"training/0", now_ns // 1_000_000))

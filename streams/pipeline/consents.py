@@ -1,4 +1,8 @@
-"""What wearers said, on its way: records of `glasses.consents`, values of recorded inputs, a partition's own in its state."""
+"""What wearers said, on its way.
+
+It is in records of `glasses.consents`, in values of recorded inputs and, what is a partition's own, in its
+state.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,10 @@ Said = tuple[str, ConsentRecord]
 
 
 def learn_consent(consents: Consents, record: Received) -> None:
-    """Take in one record of `glasses.consents`; MalformedError when no zones stage wrote it, and then only its place counts."""
+    """Take in one record of `glasses.consents`.
+
+    MalformedError when no zones stage wrote it, and then only its place counts.
+    """
     consents.offset = max(consents.offset, record.offset + 1)
     try:
         said = json.decode(record.value or b"", type=_Value)
@@ -68,7 +75,8 @@ def consents_of(text: str | bytes) -> list[Said]:
             or (not all(isinstance(purpose, str) for purpose in one.purposes))
         ):
             raise MalformedError(
-                "consents: found a field of another type, expected wearer, number, status, expiry and purposes"
+                "consents: found a field of another type, expected wearer, number, "
+                "status, expiry and purposes"
             )
     return said
 

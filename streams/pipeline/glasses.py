@@ -34,9 +34,10 @@ Devices = Mapping[str, DeviceState]
 class PartitionState:
     """State of one partition of `glasses.captured`.
 
-    Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, its own consent records that have
-    not come back from there yet, and what is remembered of each device. `shadow` are the devices as the next policy, of that
-    version, would have them: they begin with a copy, and are not kept beyond the worker.
+    Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, its own
+    consent records that have not come back from there yet, and what is remembered of each device. `shadow`
+    are the devices as the next policy, of that version, would have them: they begin with a copy, and are not
+    kept beyond the worker.
     """
 
     model_version: int = 0
@@ -50,7 +51,8 @@ class PartitionState:
 class GlassesCore:
     """Stages 1-4 for one fetch of `glasses.captured` (see `streams.events.record.Core`).
 
-    `lineage` is False only where the bench measures what lineage costs: nothing says then where anything came from.
+    `lineage` is False only where the bench measures what lineage costs: nothing says then where anything came
+    from.
     """
 
     def __init__(self, tables: Tables, *, lineage: bool = True) -> None:
@@ -89,7 +91,7 @@ class GlassesCore:
     async def process(
         self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[PartitionState]:
-        """Run the four stages; what is new in the tables is taken up here and nowhere else, and never when `silent`.
+        """Run the four stages; what is new in the tables is taken up here alone, and never when `silent`.
 
         UnavailableError where the tables lack what the state has taken up.
         """
@@ -171,7 +173,10 @@ class GlassesCore:
         poisoned: Mapping[int, str],
         extra: Rows,
     ) -> PartitionState:
-        """Let the next policy decide the same fetch, and record what it would decide otherwise; nothing else comes of it."""
+        """Let the next policy decide the same fetch, and record what it would decide otherwise.
+
+        Nothing else comes of it.
+        """
         version = self.tables.policies.next
         if not version or version == policy.version:
             return replace_state(after, shadow=("", {}))

@@ -8,7 +8,8 @@ from streams.events.runs import consecutive
 from streams.events.step import Decision
 from streams.lineage.record import Row
 
-#: Stands for the verdict where the other policy never asked: an earlier refusal kept the events from coming so far.
+#: Stands for the verdict where the other policy never asked: an earlier refusal kept the events from coming
+#: so far.
 NOT_ASKED = "not-asked"
 Key = tuple[str, str, str]
 
@@ -16,9 +17,10 @@ Key = tuple[str, str, str]
 def differences(
     decided: Sequence[Decision], beside: Sequence[Decision], version: str, other: str
 ) -> list[Row]:
-    """Rows of table `shadow`: the events about which two policies decide otherwise, as runs that differ in the same way.
+    """Rows of table `shadow`: the events about which two policies decide otherwise.
 
-    Events that both let pass or both keep, by the same verdict and in zones of one name, are no difference.
+    A row is a run of events that differ in the same way. Events that both let pass or both keep, by the same
+    verdict and in zones of one name, are no difference.
     """
     mine, theirs = _by_event(_unlike(decided, beside)), _by_event(_unlike(beside, decided))
     found: dict[tuple[object, ...], list[int]] = {}
@@ -59,7 +61,10 @@ def differences(
 
 
 def _unlike(some: Sequence[Decision], others: Sequence[Decision]) -> list[Decision]:
-    """Those that the other side has not made in the same words about the same run: the rest need not be looked at event by event."""
+    """Those that the other side has not made in the same words about the same run.
+
+    The rest need not be looked at event by event.
+    """
     same = {(one.source, one.stream, one.sink, one.run, one.zone, one.verdict) for one in others}
     return [
         one for one in some if (one.source, one.stream, one.sink, one.run, one.zone, one.verdict) not in same

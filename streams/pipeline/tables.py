@@ -1,4 +1,7 @@
-"""What every worker reads whole: policies, models, consents; and the rows that say when an agent took something of it up."""
+"""What every worker reads whole: policies, models, consents.
+
+Also the rows that say when an agent took something of it up.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from streams.policy.policy import Policy
 from streams.policy.versions import Policies
 from streams.topology import CONSENTS
 
-#: Kinds of recorded inputs. An example order says in which order training read the examples of all partitions.
+#: Kinds of recorded inputs. An example order says in which order training read the examples of all
+#: partitions.
 MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER = (
     "model-takeup",
     "policy-takeup",
@@ -37,16 +41,22 @@ class Tables:
     policies: Policies
     models: Models = field(default_factory=Models)
     consents: Consents = field(default_factory=Consents)
-    #: Reads policies to the end as it is now. What somebody labelled under one that this worker has not read yet can be told so from what
-    #: nobody published.
+    #: Reads policies to the end as it is now. What somebody labelled under one that this worker has not read
+    #: yet can be told so from what nobody published.
     refresh: Callable[[], Awaitable[None]] = _nothing_new
 
     def label(self, label: bytes, version: str, policy: Policy) -> bytes:
-        """A label that policy `version` gave, in the words of `policy`; empty where that cannot be said (it passes nowhere)."""
+        """A label that policy `version` gave, in the words of `policy`.
+
+        It is empty where that cannot be said (it passes nowhere).
+        """
         return policy.adopted(label, self.policies.version(version)) if version != policy.version else label
 
     def behind(self, taken: int) -> UnavailableError | None:
-        """Error when consents that a state has taken up have not been read here yet; no record is to blame for that."""
+        """Error when consents that a state has taken up have not been read here yet.
+
+        No record is to blame for that.
+        """
         if self.consents.offset >= taken:
             return None
         return UnavailableError(
@@ -70,7 +80,9 @@ class Tables:
 
 
 def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
-    """Row of a policy that is taken up with `fetch`; its text stays in the store, or no decision could be decided again.
+    """Row of a policy that is taken up with `fetch`.
+
+    Its text stays in the store, or no decision could be decided again.
 
     Who takes up a policy for the `first` time at all cannot say when it was switched to: `published_ns` is 0.
     """

@@ -106,10 +106,10 @@ class TrainingCore:
     async def process(
         self, state: TrainingState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[TrainingState]:
-        """Gate a fetch's examples; the run that the N-th admitted example triggers joins this fetch's transaction.
+        """Gate a fetch's examples; the run that the N-th admitted one triggers joins the fetch's transaction.
 
-        Partitions commit their examples by chance in one order or another, and that decides which version learns from which:
-        the order is recorded as an input, never when `silent`.
+        Partitions commit their examples by chance in one order or another, and that decides which version
+        learns from which: the order is recorded as an input, never when `silent`.
         """
         step, pointers, order = Step(), list[Outgoing](), list[str]()
         extra: Rows = {"models": [], "training_runs": [], "streams": [], "inputs": [], "policies": []}
@@ -179,7 +179,10 @@ class TrainingCore:
         extra: Rows,
         pointers: list[Outgoing],
     ) -> TrainingState:
-        """Make a version of all that the gate admits at the time of the trigger; what it judges otherwise than before gets a decision."""
+        """Make a version of all that the gate admits at the time of the trigger.
+
+        What it judges otherwise than before gets a decision.
+        """
         try:
             history = await self.history(trigger.offset)
         except UnavailableError:

@@ -1,1 +1,4 @@
-"""LIBRARY: label lattice, zones, flow decisions and the vocabulary they use; policies are data in `policies/`."""
+"""LIBRARY: label lattice, zones, flow decisions and the vocabulary they use.
+
+Policies are data in `policies/`.
+"""

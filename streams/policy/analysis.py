@@ -1,7 +1,9 @@
-"""What can be said of a policy without any event: conditions that never hold, zones that cover each other, combinations nobody takes.
+"""What can be said of a policy without any event.
 
-Attributes are enumerated, so "never" is tried out, not guessed: of each attribute every value that some condition names, and one
-that stands for all others.
+That is conditions that never hold, zones that cover each other, combinations nobody takes.
+
+Attributes are enumerated, so "never" is tried out, not guessed: of each attribute every value that some
+condition names, and one that stands for all others.
 """
 
 from __future__ import annotations
@@ -39,9 +41,9 @@ def _values(conditions: Sequence[Condition], name: str) -> Sequence[Any]:
 
 
 def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
-    """InputError for a condition that does not type-check or never takes an event, and for two of one rank that take the same event.
+    """InputError for a condition that does not type-check or never takes an event.
 
-    `zones` come from the highest rank down.
+    Also for two zones of one rank that take the same event. `zones` come from the highest rank down.
     """
     for zone in zones:
         try:
@@ -63,15 +65,15 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
                 if one.condition.holds(facts) and other.condition.holds(facts):
                     raise sources[other.name].wrong(
                         other.name,
-                        f"has rank {one.rank} like the zone '{one.name}', and both take an event with {said(facts)}; give one "
-                        "of them a rank of its own",
+                        f"has rank {one.rank} like the zone '{one.name}', and both take an event with "
+                        f"{said(facts)}; give one of them a rank of its own",
                     )
     for at, zone in enumerate(zones):
         if not _ever_takes(zone, zones[:at]):
             raise sources[zone.name].wrong(
                 zone.condition.text,
-                f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name}; raise "
-                "its rank, or take it out",
+                f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name};"
+                " raise its rank, or take it out",
             )
 
 
@@ -94,7 +96,10 @@ def _ever_takes(zone: Zone, higher: Sequence[Zone]) -> bool:
 
 
 def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
-    """InputError for a requirement that does not type-check, or whose `when` holds for no label that the policy can give."""
+    """InputError for a requirement that does not type-check or never applies.
+
+    It never applies when its `when` holds for no label that the policy can give.
+    """
     label_facts, sink_facts = _label_facts(policy), _sink_facts(policy)
     distinct: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for requirement in policy.requirements:
@@ -118,7 +123,10 @@ def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
 
 
 def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Facts that the condition can tell apart: of a list it asks only whether the words that it names are in it."""
+    """Facts that the condition can tell apart.
+
+    Of a list it asks only whether the words that it names are in it.
+    """
     if not condition.by_membership:
         return [dict(one) for one in facts]
     words = set(condition.literals)
@@ -133,7 +141,10 @@ def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> lis
 
 
 def _label_facts(policy: Policy) -> list[dict[str, Any]]:
-    """Facts of the labels that captured events can have, of the joins of two of them and of all: what derived events come to."""
+    """Facts of the labels that captured events can have, of the joins of two of them and of all.
+
+    These are what derived events come to.
+    """
     singles = dict.fromkeys(policy.labels.values())
     pairs = (
         lattice.join((one, other)) for (_, one), (_, other) in combinations(_zone_labels(policy).items(), 2)

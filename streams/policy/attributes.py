@@ -50,7 +50,8 @@ class Attributes(NamedTuple):
         return cls(**values)
 
 
-#: Every value that an attribute can have; of `stream`, which is the device's word, only that there are others.
+#: Every value that an attribute can have; of `stream`, which is the device's word, only that there are
+#: others.
 DOMAINS: Mapping[str, Sequence[Any]] = {
     "kind": sorted(kind.name for kind in KINDS.values() if kind.captured),
     "stream": ("another",),
@@ -87,5 +88,8 @@ def attributes_of(kind: str, stream: str, context: Context, consent: Consent) ->
 
 
 def known_words(names: Sequence[str]) -> list[str]:
-    """Every text that some enumerated attributes can have; a condition that names another one can never match."""
+    """Every text that some enumerated attributes can have.
+
+    A condition that names another one can never match.
+    """
     return sorted({value for name in names for value in DOMAINS[name] if isinstance(value, str)})

@@ -1,4 +1,7 @@
-"""Conditions in CEL (Common Expression Language, cel.dev) over documented facts, each evaluated once per distinct facts that it names."""
+"""Conditions in CEL (Common Expression Language, cel.dev) over documented facts.
+
+Each is evaluated once per distinct facts that it names.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ class Condition:
 
 
 def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -> list[Any]:
-    """Values of the fact `name` that stand for all of `domain` before these conditions: those that they name, and one that they do not."""
+    """Values of the fact `name` that stand for all of `domain` before these conditions.
+
+    That is each value that they name, and one that they do not.
+    """
     naming = [condition for condition in conditions if name in condition.names]
     if not naming:
         return list(domain[:1])

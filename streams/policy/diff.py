@@ -1,4 +1,7 @@
-"""What another policy would decide otherwise: on paper, over every combination of attributes; or over decisions that were made."""
+"""What another policy would decide otherwise.
+
+It is asked on paper, over every combination of attributes, or over decisions that were made.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from streams.policy.recheck import Policies, again
 
 
 class Change(Struct, frozen=True):
-    """One way in which decisions differ: at a sink, from zone to zone, from verdict to verdict, by the new rule."""
+    """One way in which decisions differ.
+
+    They differ at a sink, from zone to zone, from verdict to verdict, by the new rule.
+    """
 
     sink: str
     zone: str
@@ -26,7 +32,10 @@ class Change(Struct, frozen=True):
 
 
 class Group(Struct):
-    """All that differs in one way: how many (combinations on paper, events over decisions), of which kinds, and one example."""
+    """All that differs in one way: how many, of which kinds, and one example.
+
+    On paper it counts combinations, over decisions events.
+    """
 
     count: int
     kinds: set[str]
@@ -47,7 +56,10 @@ def every_combination() -> Iterable[Attributes]:
 
 
 def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
-    """(combinations, changes of zone, changes of verdict) between two policies; sink is empty for changes of zone."""
+    """(combinations, changes of zone, changes of verdict) between two policies.
+
+    Sink is empty for changes of zone.
+    """
     zones: Groups = {}
     flows: Groups = {}
     count = 0
@@ -84,9 +96,12 @@ def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, st
 
 
 def over_decisions(rows: Iterable[Mapping[str, Any]], policies: Policies, new: Policy) -> tuple[int, Groups]:
-    """(events, changes of verdict or zone) between stored decisions and the same under `new`; a row stands for `events` events.
+    """(events, changes of verdict or zone) between stored decisions and the same under `new`.
 
-    Captured events are tagged again from their attributes. A derived event keeps its zone, and its label in the words of `new`.
+    A row stands for `events` events.
+
+    Captured events are tagged again from their attributes. A derived event keeps its zone, and its label in
+    the words of `new`.
     """
     groups: Groups = {}
     count = 0
@@ -106,7 +121,7 @@ def over_decisions(rows: Iterable[Mapping[str, Any]], policies: Policies, new: P
 
 
 def over_runs(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> tuple[int, Groups]:
-    """(events decided, changes) between the decisions of two runs of the pipeline over the same journal, event by event."""
+    """(events decided, changes) between the decisions of two pipeline runs over one journal, by event."""
     mine, theirs = _by_event(before), _by_event(after)
     groups: Groups = {}
     for (sink, source, stream, number), here in {**theirs, **mine}.items():

@@ -1,4 +1,7 @@
-"""Examples that a policy file gives of itself: an event, the zone it must come into, what must be decided about it."""
+"""Examples that a policy file gives of itself.
+
+Each is an event, the zone it must come into, and what must be decided about it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ _OTHERWISE: Mapping[str, Any] = {
 
 
 class Outcome(Struct, frozen=True):
-    """What became of one example: what was `expected` and what was `found`, by subject (`zone`, or the name of a sink)."""
+    """What became of one example: by subject what was `expected` and what was `found`.
+
+    A subject is `zone`, or the name of a sink.
+    """
 
     example: Example
     differences: tuple[tuple[str, str, str], ...]

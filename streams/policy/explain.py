@@ -1,4 +1,7 @@
-"""Why a decision is what it is, and what would change it: said from the policy that decided, without the event's content."""
+"""Why a decision is what it is, and what would change it.
+
+It is said from the policy that decided, without the event's content.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ CHANGES_MAX = 6
 def explain(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
     """Explain one row of table `decisions` by the policy that made it.
 
-    Returns the zone with its condition and reason, the attributes that the condition names, the label in words, the requirement or sink
-    that decided, and sentences that say what would change it.
+    Returns the zone with its condition and reason, the attributes that the condition names, the label in
+    words, the requirement or sink that decided, and sentences that say what would change it.
     """
     zone = policy.zones_by_name.get(row["zone"])
     sink = policy.sinks.get(row["sink"])
@@ -58,7 +61,10 @@ def explain(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _other_attributes(policy: Policy, row: Mapping[str, Any]) -> list[str]:
-    """What one other attribute would have led to; what changes the verdict comes first. Kind and stream are what the event is."""
+    """What one other attribute would have led to; what changes the verdict comes first.
+
+    Kind and stream are what the event is.
+    """
     if not row["attributes"]:
         return []
     attributes = Attributes.parse(row["attributes"])
@@ -84,17 +90,19 @@ def _other_attributes(policy: Policy, row: Mapping[str, Any]) -> list[str]:
 
 
 def _remedies(policy: Policy, row: Mapping[str, Any]) -> list[str]:
-    """The three remedies of a flow that is refused, in words that fit the rule; nothing where it is allowed."""
+    """The three remedies of a refused flow, in words that fit the rule; nothing where it is allowed."""
     rule, sink = row["rule"], row["sink"]
     if row["verdict"] == "allow":
         return []
     if row["verdict"] == "unconfigured":
         return [
-            "label: a zone of the policy whose condition takes these attributes, a label for the kind, or a sink of this name"
+            "label: a zone of the policy whose condition takes these attributes, "
+            "a label for the kind, or a sink of this name"
         ]
     if rule.startswith("consent:"):
         return [
-            f"consent: the wearer agrees to {row['purpose']} under a new record; it counts for what is captured from then on"
+            f"consent: the wearer agrees to {row['purpose']} under a new record; it counts for what is "
+            "captured from then on"
         ]
     if rule.startswith("retention:"):
         return [
@@ -104,5 +112,8 @@ def _remedies(policy: Policy, row: Mapping[str, Any]) -> list[str]:
     return [
         f"label the sink: change what {sink} is for or may receive, if that is what it does",
         f"block: leave it as it is, and keep such data from {sink}",
-        f"declassify: a registered declassifier (in this policy: {named}) whose evidence shows that the sensitive part does not arrive",
+        (
+            f"declassify: a registered declassifier (in this policy: {named}) whose evidence shows that the "
+            "sensitive part does not arrive"
+        ),
     ]

@@ -14,7 +14,10 @@ from streams.topology import TRAINING_RUN
 
 
 def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
-    """Decide whether a tagged run may cross into `sink` at `at_ns`; no zone or no label is unconfigured, which passes in no mode."""
+    """Decide whether a tagged run may cross into `sink` at `at_ns`.
+
+    No zone or no label is unconfigured, which passes in no mode.
+    """
     flow = policy.decision(tagged, sink)
     if (
         flow.verdict == "allow"
@@ -26,7 +29,9 @@ def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
 
 
 def at_gate(policy: Policy, tagged: Tagged, at_ns: int) -> Flow:
-    """Decide of an example at the training gate: the flow into a training run, and that it permits whatever the model serves.
+    """Decide of an example at the training gate.
+
+    That is the flow into a training run, and that it permits whatever the model serves.
 
     It enforces in every mode, and asks for a consent whatever its zone says.
     """
@@ -71,9 +76,10 @@ def consent_text(consent: Consent | None) -> str:
 
 
 def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_ns: int | None = None) -> str:
-    """Decide whether a tagged run may cross into all of `sinks`, in order, and record what was decided in `step`.
+    """Decide whether a tagged run may cross into all of `sinks`, in order, and record that in `step`.
 
-    Returns the rule that refused, where no further sink is asked; empty when it passes. `at_ns` is the capture time unless given.
+    Returns the rule that refused, where no further sink is asked; empty when it passes. `at_ns` is the
+    capture time unless given.
     """
     at_ns = tagged.batch.t0_ns if at_ns is None else at_ns
     for sink in sinks:
@@ -85,7 +91,10 @@ def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_
 
 
 class Stretch:
-    """Consecutive runs of one stream that are alike before the policy: decided once when they begin, recorded as one when they end."""
+    """Consecutive runs of one stream that are alike before the policy.
+
+    They are decided once when they begin, and recorded as one when they end.
+    """
 
     def __init__(self, sinks: Sequence[str], policy: Policy, step: Step) -> None:
         self._sinks, self._policy, self._step = sinks, policy, step

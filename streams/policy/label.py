@@ -1,9 +1,9 @@
 """The label: a point in a product lattice, packed into 16 bytes, joined with numpy.
 
-Join is component-wise and never loosens: categories, data subjects and obligations are united; permitted purposes and
-regions are intersected; the retention class is the shortest; the nature is the most derived. The form follows the
-decentralised label model (Myers and Liskov, "Protecting privacy using the decentralized label model", TOSEM 2000):
-a derived value is at least as restricted as each of its sources.
+Join is component-wise and never loosens: categories, data subjects and obligations are united; permitted
+purposes and regions are intersected; the retention class is the shortest; the nature is the most derived. The
+form follows the decentralised label model (Myers and Liskov, "Protecting privacy using the decentralized
+label model", TOSEM 2000): a derived value is at least as restricted as each of its sources.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def pack(
     retention: int,
     nature: int,
 ) -> bytes:
-    """Bytes of one label; masks by vocabulary position, `retention` by position (0 the shortest), `nature` in `NATURES`."""
+    """Bytes of one label; masks by vocabulary position, `nature` in `NATURES`.
+
+    `retention` is by position too, 0 the shortest.
+    """
     return np.array(
         [(categories, purposes, obligations, subjects, regions, retention, nature)], dtype=LABEL
     ).tobytes()
@@ -70,7 +73,10 @@ def unpack(packed: Iterable[bytes]) -> Labels:
 
 
 def join_groups(labels: Labels, starts: Sequence[int]) -> Labels:
-    """Join each group of consecutive labels; `starts` are the groups' first positions, as for `numpy.ufunc.reduceat`."""
+    """Join each group of consecutive labels.
+
+    `starts` are the groups' first positions, as for `numpy.ufunc.reduceat`.
+    """
     joined = np.empty(len(starts), dtype=LABEL)
     for name in _UNITE:
         joined[name] = np.bitwise_or.reduceat(labels[name], starts)

@@ -67,14 +67,18 @@ Placed = Sequence[tuple[Source, Mapping[str, Any]]]
 def load(name: str, today: date | None = None) -> Policy:
     """Load a policy by path or shipped name; InputError where it is wrong.
 
-    With `today`, a declassifier whose review is overdue is an error as well; a policy that is already in force stays.
+    With `today`, a declassifier whose review is overdue is an error as well; a policy that is already in
+    force stays.
     """
     path = find(name)
     return parse(bundle(path), str(path), today)
 
 
 def parse(text: str, origin: str, today: date | None = None) -> Policy:
-    """Build a policy from its text; `origin` is what errors call it. Its version is the SHA-256 of the text (64 bits)."""
+    """Build a policy from its text; `origin` is what errors call it.
+
+    Its version is the SHA-256 of the text (64 bits).
+    """
     files = sources(text, origin)
     for source in files:
         source.check(source.fields, _TOP, "is not a field of the policy")
@@ -98,7 +102,8 @@ def parse(text: str, origin: str, today: date | None = None) -> Policy:
         if crossing not in sinks:
             raise main.wrong(
                 crossing,
-                "is a place that data crosses into and that no sink declares, expected [[sinks]] of that name",
+                "is a place that data crosses into and that no sink declares, "
+                "expected [[sinks]] of that name",
             )
     requirements = tuple(
         _requirement(source, fields, vocabulary, sinks) for source, fields in _all(files, "requirements")
@@ -352,6 +357,7 @@ def _labels(
     for kind in KINDS:
         if not KINDS[kind].captured and kind not in derived:
             raise InputError(
-                f"{files[-1].origin}: kinds lacks the derived kind {kind}: what a stage makes must have a label"
+                f"{files[-1].origin}: kinds lacks the derived kind {kind}: "
+                "what a stage makes must have a label"
             )
     return labels, derived

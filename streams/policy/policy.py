@@ -1,7 +1,7 @@
 """A loaded policy: it gives captured events their zone and label, derived ones theirs, and decides flows.
 
-Nothing is worked out twice: a condition once per distinct facts that it names, a tag once per combination of attributes, a flow once
-per zone, label, sink and consent. All of it is memoised with a bound.
+Nothing is worked out twice: a condition once per distinct facts that it names, a tag once per combination of
+attributes, a flow once per zone, label, sink and consent. All of it is memoised with a bound.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ DAY_NS = 86_400_000_000_000
 
 
 class Tag(Struct, frozen=True):
-    """What the zones stage says of an event: its zone by `rule`, its packed label, and the attributes that were looked at.
+    """What the zones stage says of an event.
+
+    That is its zone by `rule`, its packed label, and the attributes that were looked at.
 
     The label is empty where the policy says nothing about the kind.
     """
@@ -41,7 +43,10 @@ class Tag(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """One decision: the verdict, whether the data passes (a deny does in logging mode), and the rule that says so."""
+    """One decision: the verdict, whether the data passes, and the rule that says so.
+
+    In logging mode a deny passes.
+    """
 
     verdict: Verdict
     passed: bool
@@ -52,7 +57,10 @@ class Flow(Struct, frozen=True):
 
 @dataclass(eq=False)
 class Policy:
-    """A loaded policy. `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`)."""
+    """A loaded policy.
+
+    `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`).
+    """
 
     name: str
     version: str
@@ -81,7 +89,10 @@ class Policy:
         self.header = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._header)
 
     def zone_of(self, attributes: Attributes) -> tuple[str, str]:
-        """Return (zone, rule) for a combination of attributes; zone is `unconfigured` when no condition holds."""
+        """Return (zone, rule) for a combination of attributes.
+
+        Zone is `unconfigured` when no condition holds.
+        """
         return self._zone_for(*(getattr(attributes, name) for name in self.named))
 
     def _first_zone(self, *values: Any) -> tuple[str, str]:
@@ -95,7 +106,10 @@ class Policy:
         return UNCONFIGURED, "no zone's condition holds"
 
     def _tag_of(self, kind: str, stream: str, context: Context | None, consent: Consent = NO_CONSENT) -> Tag:
-        """Tag of captured events of a kind and stream in one context; the very same object for the same combination."""
+        """Tag of captured events of a kind and stream in one context.
+
+        It is the very same object for the same combination.
+        """
         if context is None:
             return Tag(UNCONFIGURED, "the batch says nothing about its surroundings", b"", "")
         return self.tag(attributes_of(kind, stream, context, consent))
@@ -106,7 +120,10 @@ class Policy:
         return Tag(zone, rule, self.label_of(attributes.kind, zone) or b"", attributes.text())
 
     def decision(self, tagged: Tagged, sink: str) -> Flow:
-        """Decide whether a tagged run may cross into `sink`; no zone or no label is unconfigured, which passes in no mode."""
+        """Decide whether a tagged run may cross into `sink`.
+
+        No zone or no label is unconfigured, which passes in no mode.
+        """
         if tagged.zone == UNCONFIGURED:
             rule = "zones: a parent's is none of this policy's" if tagged.rule == JOIN_RULE else tagged.rule
             return Flow("unconfigured", False, rule, "enforcing", "")
@@ -126,13 +143,17 @@ class Policy:
     def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
         """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4).
 
-        Empty where a parent has none that can be read or the policy says nothing about the kind: what cannot be joined passes nowhere.
+        Empty where a parent has none that can be read or the policy says nothing about the kind: what cannot
+        be joined passes nowhere.
         """
         every = [*labels, self.derived.get(kind, b"")]
         return lattice.join(every) if all(len(label) == LABEL_BYTES for label in every) else b""
 
     def highest(self, zones: Iterable[str]) -> str:
-        """Return the highest-ranked of some zones: a derived event's zone; unconfigured where the policy lacks one of them."""
+        """Return the highest-ranked of some zones: a derived event's zone.
+
+        It is unconfigured where the policy lacks one of them.
+        """
         found = [self.zones_by_name.get(name) for name in zones]
         if None in found:
             return UNCONFIGURED
@@ -141,7 +162,8 @@ class Policy:
     def _flow(self, zone: str, packed: bytes, sink: str, consent: Consent | None = None) -> Flow:
         """Decide whether data of `zone` with label `packed` may cross into `sink`.
 
-        `consent` is how the wearer's stands; None where the data is no one person's (a model, a licensed seed).
+        `consent` is how the wearer's stands; None where the data is no one person's (a model, a licensed
+        seed).
         """
         found, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
         purpose = found.purpose if found is not None else ""
@@ -166,7 +188,10 @@ class Policy:
         return Flow("allow", True, f"sinks.{sink}", mode, purpose)
 
     def _against(self, sink: Sink, packed: bytes) -> str:
-        """Return what of a label the sink's own does not dominate, as the rule that denies; empty when it dominates all of it."""
+        """Return what of a label the sink's own does not dominate, as the rule that denies.
+
+        It is empty when the sink's dominates all of it.
+        """
         value, vocabulary = lattice.unpack((packed,))[0], self.vocabulary
         for name, word in (("purposes", sink.purpose), ("regions", sink.region)):
             if not int(value[name]) & vocabulary.mask(name, (word,)):
@@ -185,7 +210,8 @@ class Policy:
         if zone.without_consent or consent is None:
             return ""
         if not consent.given:
-            return f"consent: {'none is known' if consent.state not in {WITHDRAWN, EXPIRED} else f'it is {consent.state}'}"
+            known = f"it is {consent.state}" if consent.state in {WITHDRAWN, EXPIRED} else "none is known"
+            return f"consent: {known}"
         return "" if consent.permits(sink.purpose) else f"consent: the wearer did not agree to {sink.purpose}"
 
     def _required(self, zone: str, packed: bytes, sink: Sink) -> str:
@@ -211,7 +237,10 @@ class Policy:
         }
 
     def _adopted(self, packed: bytes, before: Policy) -> bytes:
-        """A label that another policy gave, in this one's words; empty where that would loosen it (see `vocabulary.translate`)."""
+        """A label that another policy gave, in this one's words.
+
+        It is empty where that would loosen it (see `vocabulary.translate`).
+        """
         return translate(packed, before.vocabulary, self.vocabulary)
 
     def _header(self, packed: bytes) -> str:
@@ -233,13 +262,17 @@ class Policy:
         return int(lattice.unpack((packed,))[0]["purposes"]) & purposes == purposes
 
     def expires_ns(self, packed: bytes, captured_ns: int) -> int:
-        """Instant after which data captured at `captured_ns` may not be kept: capture time plus retention class."""
+        """Instant after which data captured at `captured_ns` may not be kept.
+
+        That is capture time plus retention class.
+        """
         return captured_ns + self.vocabulary.retention_days[self.vocabulary.retention(packed)] * DAY_NS
 
     def declassify(self, name: str, packed: bytes, wearers: int) -> bytes:
         """Label after the declassifier `name` for what came from so many wearers.
 
-        The label stays as it is where the policy has no such declassifier, and below its least number of wearers.
+        The label stays as it is where the policy has no such declassifier, and below its least number of
+        wearers.
         """
         declassifier = self.declassifiers.get(name)
         if declassifier is None or wearers < declassifier.wearers_min or not packed:

@@ -1,4 +1,7 @@
-"""Deciding stored decisions again, from nothing but what the store keeps: policy text, attributes, label, consent and time."""
+"""Deciding stored decisions again, from nothing but what the store keeps.
+
+That is policy text, attributes, label, consent and time.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ SAID = ("zone", "label", "verdict", "passed", "mode", "rule", "purpose")
 
 
 class Difference(Struct, frozen=True):
-    """A stored decision that comes out otherwise: the row, and by column what it says now (or the reason why nothing can be said)."""
+    """A stored decision that comes out otherwise.
+
+    It has the row, and by column what it says now (or the reason why nothing can be said).
+    """
 
     row: Mapping[str, Any]
     now: Mapping[str, Any]
@@ -42,14 +48,18 @@ class Policies:
         if version not in self._read:
             if version not in self._texts:
                 raise InputError(
-                    f"policy {version}: found no text in the store, expected that of every policy that decided"
+                    f"policy {version}: found no text in the store, "
+                    "expected that of every policy that decided"
                 )
             self._read[version] = parse(self._texts[version], f"policy {version} of the store")
         return self._read[version]
 
 
 def tagged_of(policy: Policy, row: Mapping[str, Any]) -> Tagged:
-    """What was decided about, as far as the decision looked at it. Captured events get their zone and label again from their attributes."""
+    """What was decided about, as far as the decision looked at it.
+
+    Captured events get their zone and label again from their attributes.
+    """
     text = row["consent_state"]
     consent = Consent.parse(text) if text else None
     kind, zone, label, rule = "", row["zone"], bytes.fromhex(row["label"]), JOIN_RULE
@@ -62,7 +72,10 @@ def tagged_of(policy: Policy, row: Mapping[str, Any]) -> Tagged:
 
 
 def again(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Decide a stored decision again under `policy`; values by the columns of `SAID`. ValueError where the row is none of ours."""
+    """Decide a stored decision again under `policy`; values by the columns of `SAID`.
+
+    ValueError where the row is none of ours.
+    """
     tagged = tagged_of(policy, row)
     at_ns = row["at_ns"] or row["t_ns"]
     # The licensed seed is no one person's, and has no consent to ask for.
@@ -80,7 +93,7 @@ def again(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recheck(rows: Iterable[Mapping[str, Any]], policies: Policies) -> Iterator[Difference]:
-    """Yield what comes out otherwise among stored decisions; rows have the columns of `LOOKED_AT` and `SAID`."""
+    """Yield what comes out otherwise among stored decisions; rows have the columns `LOOKED_AT` and `SAID`."""
     for row in rows:
         try:
             now = again(policies.version(row["policy_version"]), row)

@@ -1,4 +1,7 @@
-"""What a policy is made of: zones, sinks, requirements, declassifiers. Labels say what data is; each requirement has rules of its own."""
+"""What a policy is made of: zones, sinks, requirements, declassifiers.
+
+Labels say what data is; each requirement has rules of its own.
+"""
 
 from __future__ import annotations
 
@@ -55,9 +58,12 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A place that data may cross into, with its label: purpose, region, and as masks what it may receive and owes.
+    """A place that data may cross into, with its label.
 
-    `always_enforced` ignores a zone's logging mode. `risk`, `run_by` and `trained_on` are for requirements to look at.
+    The label is its purpose, its region, and as masks what it may receive and owes.
+
+    `always_enforced` ignores a zone's logging mode. `risk`, `run_by` and `trained_on` are for requirements to
+    look at.
     """
 
     name: str
@@ -75,7 +81,10 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One legal or company requirement: where `when` holds (None: always), `require` must hold; `sinks` None: at every sink."""
+    """One legal or company requirement: where `when` holds, `require` must hold.
+
+    `when` None: it always holds. `sinks` None: at every sink.
+    """
 
     name: str
     about: str
@@ -84,7 +93,10 @@ class Requirement:
     sinks: frozenset[str] | None
 
     def broken(self, facts: Mapping[str, Any]) -> bool:
-        """Whether a flow breaks it. A condition that fails on facts that nobody foresaw counts as broken: refuse by default."""
+        """Whether a flow breaks it.
+
+        A condition that fails on facts that nobody foresaw counts as broken: refuse by default.
+        """
         if self.sinks is not None and facts["sink"] not in self.sinks:
             return False
         try:
@@ -111,7 +123,10 @@ class Declassifier:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An example that the policy file itself gives: attributes of an event, the zone it must come into, verdicts by sink."""
+    """An example that the policy file itself gives.
+
+    It has attributes of an event, the zone it must come into, verdicts by sink.
+    """
 
     attributes: Mapping[str, Any]
     consent: str

@@ -1,4 +1,7 @@
-"""The text of a policy: one TOML file, or several that import one another, bundled; and complaints that name file, line and word."""
+"""The text of a policy: one TOML file, or several that import one another, bundled.
+
+Complaints about it name file, line and word.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,25 @@ class Source:
             raise InputError(f"{origin}: found text that is not TOML: {error}") from None
 
     def line_of(self, term: str, table: str = "") -> int | None:
-        """Number of the first line in which `term` stands; behind the line that names `table`, where it stands there at all."""
+        """Number of the first line in which `term` stands.
+
+        It is behind the line that names `table`, where it stands there at all.
+        """
         lines = self.text.splitlines()
         begin = next((n for n, content in enumerate(lines) if f'"{table}"' in content), 0) if table else 0
         behind = (n for n, content in enumerate(lines[begin:], begin + 1) if term in content)
         return next(behind, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
 
     def nth_line(self, term: str, number: int) -> int:
-        """Line of the occurrence `number` (from 0) of a line that begins with `term`; 0 when there are fewer."""
+        """Line of occurrence `number` (from 0) of a line that begins with `term`; 0 when there are fewer."""
         lines = [n for n, content in enumerate(self.text.splitlines(), 1) if content.startswith(term)]
         return lines[number] if number < len(lines) else 0
 
     def wrong(self, term: str, what: str, known: Collection[str] = (), table: str = "") -> InputError:
-        """Error that `term` (in the table of that name) is wrong as `what` says, with its line and the nearest of the right words."""
+        """Error that `term` is wrong as `what` says, with its line and the nearest of the right words.
+
+        `table` is the name of the table that it stands in.
+        """
         line = self.line_of(term, table)
         where = f"{self.origin}, line {line}" if line else self.origin
         near = difflib.get_close_matches(term, list(known), n=1, cutoff=0.5)
@@ -60,7 +69,10 @@ class Source:
     def table(
         self, fields: Mapping[str, Any], known: Mapping[str, type], where: str, optional: Collection[str] = ()
     ) -> None:
-        """InputError when a table has other fields than `known` (name to type), or lacks one that is not optional."""
+        """InputError when a table has other fields than `known`, or lacks one that is not optional.
+
+        `known` is name to type.
+        """
         own = str(fields.get("name", ""))
         self.check(fields, known, f"is not a field of {where}", own)
         here = where.rpartition(" ")[2]
@@ -94,10 +106,13 @@ def shipped_names() -> list[str]:
 
 
 def bundle(path: Path) -> str:
-    """Text of a policy with all that it imports, imported files first: what travels on `glasses.policies`, and what its version is of.
+    """Text of a policy with all that it imports, imported files first.
 
-    A file that holds a bundle is one already. An import is a path from the importing file, or from the directory of the shipped
-    policies. InputError when one is missing, or files import one another in a circle.
+    It is what travels on `glasses.policies`, and what its version is of.
+
+    A file that holds a bundle is one already. An import is a path from the importing file, or from the
+    directory of the shipped policies. InputError when one is missing, or files import one another in a
+    circle.
     """
     text = read(path)
     if text.startswith(_MARK):
@@ -112,7 +127,8 @@ def bundle(path: Path) -> str:
 def _collect(path: Path, name: str, files: dict[str, str], chain: tuple[str, ...]) -> None:
     if name in chain:
         raise InputError(
-            f"{path}: imports itself: {' -> '.join((*chain[chain.index(name) :], name))}; take one of these imports out"
+            f"{path}: imports itself: {' -> '.join((*chain[chain.index(name) :], name))}; "
+            "take one of these imports out"
         )
     if name in files:
         return
@@ -146,7 +162,9 @@ def _imports(source: Source) -> Sequence[str]:
 
 
 def sources(text: str, origin: str) -> list[Source]:
-    """The files of a policy's text, imported ones first and the policy itself last; `origin` is what errors call it.
+    """The files of a policy's text, imported ones first and the policy itself last.
+
+    `origin` is what errors call it.
 
     InputError when a file that is imported is not in it.
     """

@@ -1,6 +1,7 @@
 """The policy versions that a worker knows: what `glasses.policies` holds, read whole and followed.
 
-`policy/current` points to the one in force, `policy/next` to one that decides beside it before anybody switches.
+`policy/current` points to the one in force, `policy/next` to one that decides beside it before anybody
+switches.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ CURRENT_KEY, NEXT_KEY = b"policy/current", b"policy/next"
 
 
 class Policies:
-    """The policy versions that a worker knows, the one in force and the next; filled from `glasses.policies`."""
+    """The policy versions a worker knows, the one in force and the next; filled from `glasses.policies`."""
 
     def __init__(self, *known: Policy) -> None:
         self.versions: dict[str, Policy] = {policy.version: policy for policy in known}
@@ -24,10 +25,14 @@ class Policies:
         self.next = ""
 
     def version(self, version: str) -> Policy:
-        """Policy by version; UnavailableError when this worker has not read it, since no record is to blame for that."""
+        """Policy by version; UnavailableError when this worker has not read it.
+
+        No record is to blame for that.
+        """
         if version not in self.versions:
             raise UnavailableError(
-                f"policy version {version} is not on {POLICIES}; start the worker again, or look into what removed it"
+                f"policy version {version} is not on {POLICIES}; "
+                "start the worker again, or look into what removed it"
             )
         return self.versions[version]
 
@@ -36,7 +41,9 @@ class Policies:
         return {zone.name for policy in self.versions.values() for zone in policy.zones}
 
     def learn(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of `glasses.policies`; MalformedError when it is neither a policy nor a pointer to one before it.
+        """Take in one record of `glasses.policies`.
+
+        MalformedError when it is neither a policy nor a pointer to one before it.
 
         Whatever is refused, what is in force stays in force.
         """

@@ -1,7 +1,7 @@
 """Closed lists of words that labels are made of; a word's position is its bit.
 
-Words are CURIEs of the W3C Data Privacy Vocabulary (DPV 2.3: `dpv:`, `pd:`, `ai:`, `eu-gdpr:`), and `local:` ones where it
-has none; a policy says of each local word why it is needed.
+Words are CURIEs of the W3C Data Privacy Vocabulary (DPV 2.3: `dpv:`, `pd:`, `ai:`, `eu-gdpr:`), and `local:`
+ones where it has none; a policy says of each local word why it is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ CURIES = ("categories", "purposes", "obligations")
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words of a policy. `retention_days` is ordered from the shortest; `local` says why each local word is needed."""
+    """The words of a policy.
+
+    `retention_days` is ordered from the shortest; `local` says why each local word is needed.
+    """
 
     categories: tuple[str, ...]
     subjects: tuple[str, ...]
@@ -51,10 +54,12 @@ class Vocabulary:
 
 
 def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
-    """A label of one vocabulary in the bits of another; empty where that would loosen it, and what is empty passes nowhere.
+    """A label of one vocabulary in the bits of another.
 
-    A category, data subject or obligation that the other vocabulary lacks cannot be said in it. A purpose or region that it
-    lacks is not permitted there. The retention class becomes the longest that is no longer.
+    It is empty where that would loosen it, and what is empty passes nowhere.
+
+    A category, data subject or obligation that the other vocabulary lacks cannot be said in it. A purpose or
+    region that it lacks is not permitted there. The retention class becomes the longest that is no longer.
     """
     if not packed or before == after:
         return packed

@@ -1,9 +1,9 @@
 """Activity from a head-worn IMU: still, walking, stairs, running.
 
-Method: spread of the acceleration norm over one second, against fixed bounds. The bounds lie between the medians that
-the labelled ClassyGlass recordings give (walking 0.10-0.15 g, stairs 0.19-0.30 g, running 0.41-0.85 g, below 0.05 g
-sitting or standing); the idea is Bouten et al., "A triaxial accelerometer and portable data processing unit for the
-assessment of daily physical activity", IEEE TBME 44(3), 1997.
+Method: spread of the acceleration norm over one second, against fixed bounds. The bounds lie between the
+medians that the labelled ClassyGlass recordings give (walking 0.10-0.15 g, stairs 0.19-0.30 g, running
+0.41-0.85 g, below 0.05 g sitting or standing); the idea is Bouten et al., "A triaxial accelerometer and
+portable data processing unit for the assessment of daily physical activity", IEEE TBME 44(3), 1997.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def values(
 ) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
     """Columns of the activity event that each window makes; places stay as they are.
 
-    Windows of one length are one array, whose rows numpy sums alike however many there are: a fetch's cut changes nothing.
+    Windows of one length are one array, whose rows numpy sums alike however many there are: a fetch's cut
+    changes nothing.
     """
     spreads = [0.0] * len(closed)
     by_count: dict[int, list[int]] = {}

@@ -1,9 +1,10 @@
 """Fixations from gaze: runs of samples between which the eyes hardly move.
 
-Method: velocity threshold (I-VT), Salvucci and Goldberg, "Identifying fixations and saccades in eye-tracking protocols",
-ETRA 2000, section 3.1: consecutive samples whose angular velocity stays below a threshold are one fixation; shorter ones
-than the minimum are left out. The velocity is taken over LAG_SAMPLES samples, 20 ms at 200 Hz as in Olsen, "The Tobii I-VT
-fixation filter", 2012, because there the noise of neighbouring samples alone is faster than a slow saccade.
+Method: velocity threshold (I-VT), Salvucci and Goldberg, "Identifying fixations and saccades in eye-tracking
+protocols", ETRA 2000, section 3.1: consecutive samples whose angular velocity stays below a threshold are one
+fixation; shorter ones than the minimum are left out. The velocity is taken over LAG_SAMPLES samples, 20 ms at
+200 Hz as in Olsen, "The Tobii I-VT fixation filter", 2012, because there the noise of neighbouring samples
+alone is faster than a slow saccade.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def samples(batches: Sequence[Tagged]) -> list[list[Sample]]:
 def breaks(front: Sequence[Sample], found: Sequence[Sample]) -> list[int]:
     """Indices of `found` at which another run begins; `front` are the samples of the run that is still open.
 
-    A sample continues a run when it and the one in front of it count, and the eyes moved slowly over the last LAG_SAMPLES
-    samples of the run (over all of a shorter one).
+    A sample continues a run when it and the one in front of it count, and the eyes moved slowly over the last
+    LAG_SAMPLES samples of the run (over all of a shorter one).
     """
     whole = [*front[-LAG_SAMPLES:], *found]
     known = len(whole) - len(found)
@@ -69,7 +70,10 @@ def breaks(front: Sequence[Sample], found: Sequence[Sample]) -> list[int]:
 
 
 def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
-    """Whether the eyes moved faster than the threshold between each sample and the one `lag` in front of it; arrays of shape (n,)."""
+    """Whether the eyes moved faster than the threshold between each sample and the one `lag` in front of it.
+
+    The arrays are of shape (n,).
+    """
     # At the small angles between neighbours, yaw shrinks with the cosine of the pitch.
     angle = np.hypot((yaw[lag:] - yaw[:-lag]) * np.cos(pitch[lag:]), pitch[lag:] - pitch[:-lag])
     moved = (angle > 0) & (angle >= VELOCITY_MAX_RADPS * np.maximum(t_ns[lag:] - t_ns[:-lag], 0.0) / 1e9)

@@ -17,10 +17,10 @@ from streams.processing.windows import Breaks, Values
 class Operator:
     """One windowed operator.
 
-    `reads` is the kind it takes and `primary` the stream whose name the derived stream does not repeat; `length` is
-    in events; `samples` gives one list of samples a batch; `values` turns closed windows and the devices' places into
-    columns (None: a window makes no event) and places; `cites` names the column that a situation shows, if any;
-    `breaks` says where windows end besides (see `windows.roll`).
+    `reads` is the kind it takes and `primary` the stream whose name the derived stream does not repeat;
+    `length` is in events; `samples` gives one list of samples a batch; `values` turns closed windows and the
+    devices' places into columns (None: a window makes no event) and places; `cites` names the column that a
+    situation shows, if any; `breaks` says where windows end besides (see `windows.roll`).
     """
 
     name: str

@@ -1,8 +1,9 @@
 """Places from GPS fixes: a place is what lies within a fixed radius of where it was first entered.
 
-Method: anchor points with a roaming distance, after Hariharan and Toyama, "Project Lachesis: parsing and modeling
-location histories", GIScience 2004, section 3, applied to the median of a few fixes. Places are numbered per device in
-the order of their first visit; coordinates stay in the device's state and never enter the lineage.
+Method: anchor points with a roaming distance, after Hariharan and Toyama, "Project Lachesis: parsing and
+modeling location histories", GIScience 2004, section 3, applied to the median of a few fixes. Places are
+numbered per device in the order of their first visit; coordinates stay in the device's state and never enter
+the lineage.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
 def values(
     closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
 ) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
-    """Columns of the place event that each window makes, and the devices' places with new ones where no known place is near."""
+    """Columns of the place event that each window makes, and the devices' places.
+
+    The places have new ones where no known place is near.
+    """
     known, columns = dict(places), list[Columns | None]()
     for one in closed:
         made, known[one.source] = _place(one, known.get(one.source, ()))

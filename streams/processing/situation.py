@@ -1,8 +1,8 @@
 """The situation of a query: what the wearer was doing and where, joined by event time.
 
-A candidate is the latest derived event that had ended when the query was made and that the partition already knew
-then. Being known is decided by place in the partition, not by arrival at a worker, so the join does not depend on how
-fetches were cut.
+A candidate is the latest derived event that had ended when the query was made and that the partition already
+knew then. Being known is decided by place in the partition, not by arrival at a worker, so the join does not
+depend on how fetches were cut.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ CITED = ("activity", "place")
 def cited(query: Batch, index: int, recents: Sequence[Recent]) -> dict[str, Recent]:
     """Return, by kind, the events that the situation of the query at `index` of its batch cites.
 
-    `recents` are in order of position; those of another wearer of the device are nobody's business here. Only the last
-    RECENT_PER_KIND_MAX of a kind that were known are looked at, which is what the device's state keeps.
+    `recents` are in order of position; those of another wearer of the device are nobody's business here. Only
+    the last RECENT_PER_KIND_MAX of a kind that were known are looked at, which is what the device's state
+    keeps.
     """
     asked_ns = query.time_ns(index)
     found: dict[str, Recent] = {}

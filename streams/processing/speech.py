@@ -1,8 +1,8 @@
 """Speech or silence from sound levels; the sound itself stays on the device.
 
-Method: short-time energy against a threshold above the background noise, after Rabiner and Sambur, "An algorithm for
-determining the endpoints of isolated utterances", Bell System Technical Journal 54(2), 1975, section III. The background
-is that of the Aria recording, about -60 dBFS; a block 10 dB above it counts.
+Method: short-time energy against a threshold above the background noise, after Rabiner and Sambur, "An
+algorithm for determining the endpoints of isolated utterances", Bell System Technical Journal 54(2), 1975,
+section III. The background is that of the Aria recording, about -60 dBFS; a block 10 dB above it counts.
 """
 
 from __future__ import annotations

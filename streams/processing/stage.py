@@ -35,7 +35,10 @@ class Asked(Struct, frozen=True):
 def run(
     tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy, known: Known
 ) -> tuple[Step, dict[str, DeviceState], list[Asked]]:
-    """Derive from one fetch's tagged batches; return the step, the new states, and the queries in partition order."""
+    """Derive from one fetch's tagged batches.
+
+    Return the step, the new states, and the queries in partition order.
+    """
     step, states, asked = Step(), dict(devices), list[Asked]()
     tagged = admitted(tagged, READ, PROCESSING, policy, step)
     queries = [item for item in tagged if item.batch.kind == "voice_query"]
@@ -80,7 +83,10 @@ def admitted(
 def _windows(
     tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, known: Known, step: Step
 ) -> dict[str, list[Recent]]:
-    """Roll the windows of every sensor stream in `states`, record what they make; return by device what situations may cite."""
+    """Roll the windows of every sensor stream in `states` and record what they make.
+
+    Return by device what situations may cite.
+    """
     reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in OPERATORS}
     ended: dict[str, list[Ended]] = {}
     for item in tagged:
@@ -110,7 +116,10 @@ def _operate(
     known: Known,
     step: Step,
 ) -> None:
-    """Run one operator over all its streams of a fetch: one call for the samples, one for what the windows make."""
+    """Run one operator over all its streams of a fetch.
+
+    One call for the samples, one for what the windows make.
+    """
     samples = iter(operator.samples([item for items in streams.values() for item in items]))
     closed: list[ClosedWindow] = []
     windows: dict[str, dict[str, OpenWindow]] = {}
@@ -128,7 +137,8 @@ def _operate(
         closed += found
         if left is not None:
             opened[stream] = left
-    # In the order in which they became known, whatever the order of streams in a fetch or in a state: places are numbered in it.
+    # In the order in which they became known, whatever the order of streams in a fetch or in a state: places
+    # are numbered in it.
     closed.sort(key=lambda one: (one.position, one.stream, one.window.first))
     made, places = operator.values(closed, {source: states[source].places for source in windows})
     for source, left_open in windows.items():
@@ -142,7 +152,10 @@ def _operate(
 def _derive(
     operator: Operator, closed: ClosedWindow, columns: Columns, policy: Policy, known: Known, step: Step
 ) -> Recent | None:
-    """Turn one window into a derived event; None where policy does not let it through, or no situation cites its kind."""
+    """Turn one window into a derived event.
+
+    None where policy does not let it through, or no situation cites its kind.
+    """
     window, stream = closed.window, operator.stream(closed.stream)
     label = policy.derive(operator.name, (bytes.fromhex(window.label),))
     batch = Batch(

@@ -1,9 +1,9 @@
 """Windows over one stream, aligned to event numbers so that they do not depend on how a fetch was cut.
 
-A window holds numbers `k * length ... k * length + length - 1` at most. It also closes where the zone, the label, the
-consent or the session changes, where a number is missing, where the session ends (law 2: a window never mixes zones), and where its
-operator says that another run of samples begins. A batch that comes late makes windows of its own: every event is in
-exactly one, so no two have the same number.
+A window holds numbers `k * length ... k * length + length - 1` at most. It also closes where the zone, the
+label, the consent or the session changes, where a number is missing, where the session ends (law 2: a window
+never mixes zones), and where its operator says that another run of samples begins. A batch that comes late
+makes windows of its own: every event is in exactly one, so no two have the same number.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from streams.events.step import Tagged
 Anchors = tuple[tuple[int, float, float], ...]
 Columns = dict[str, Any]
 Ended = tuple[int, str]  #: (position in the partition, session that ended there)
-#: (closed windows of many devices in order, places by device) -> columns of the event that each makes, None for none, and places.
+#: (closed windows of many devices in order, places by device) -> columns of the event that each makes, None
+#: for none, and places.
 Values = Callable[
     [Sequence["ClosedWindow"], Mapping[str, Anchors]], tuple[Sequence[Columns | None], Mapping[str, Anchors]]
 ]
-#: (samples in front that are in the same window, samples of a batch) -> indices at which another window begins.
+#: (samples in front that are in the same window, samples of a batch) -> indices at which another window
+#: begins.
 Breaks = Callable[[Sequence[Any], Sequence[Any]], Sequence[int]]
 
 
@@ -54,8 +56,9 @@ def roll(
 ) -> tuple[list[ClosedWindow], OpenWindow | None]:
     """Put the samples of one stream's batches (in partition order) into windows.
 
-    `name` is the stream as (source, stream); `batches` come with one sample per event; `ended` are the session ends in
-    this fetch; `breaks` finds where windows end besides. Returns the closed windows in order and the one that stays open.
+    `name` is the stream as (source, stream); `batches` come with one sample per event; `ended` are the
+    session ends in this fetch; `breaks` finds where windows end besides. Returns the closed windows in order
+    and the one that stays open.
     """
     rolling = _Rolling(name, opened)
     known_to = -1
@@ -82,7 +85,10 @@ def roll(
 
 
 class _Rolling:
-    """The window of one stream that grows while a fetch lasts; `head` is what it began with, None when there is none."""
+    """The window of one stream that grows while a fetch lasts.
+
+    `head` is what it began with, None when there is none.
+    """
 
     def __init__(self, name: tuple[str, str], opened: OpenWindow | None) -> None:
         self.closed: list[ClosedWindow] = []
@@ -93,7 +99,10 @@ class _Rolling:
         self._name = name
 
     def continued_by(self, tagged: Tagged) -> bool:
-        """Whether a batch goes on where the window ends: next number, same zone, label, session, wearer and consent."""
+        """Whether a batch goes on where the window ends.
+
+        It has the next number and the same zone, label, session, wearer and consent.
+        """
         batch, head = tagged.batch, self.head
         return (
             head is not None
@@ -106,7 +115,10 @@ class _Rolling:
         )
 
     def end_between(self, ended: Sequence[Ended], low: int, high: float) -> int | None:
-        """Where between two positions the window's own session ended, if it did; an end that comes late is not that of the next session."""
+        """Where between two positions the window's own session ended, if it did.
+
+        An end that comes late is not that of the next session.
+        """
         head = self.head
         if head is None:
             return None

@@ -1,8 +1,11 @@
-"""The store's views as a role sees them: the same names over the rows that its policies show, in the reader's own memory.
+"""The store's views as a role sees them.
 
-The catalog's definitions of its views are run again over filtered tables, so that a view cannot show what its table does not. Which
-zones and labels are shown is decided by `role.Sight`, once for each that the epoch holds. An edge is shown where no event of its run, on
-either side, is hidden: of a run that is hidden in part nothing is shown.
+They have the same names, over the rows that its policies show, in the reader's own memory.
+
+The catalog's definitions of its views are run again over filtered tables, so that a view cannot show what its
+table does not. Which zones and labels are shown is decided by `role.Sight`, once for each that the epoch
+holds. An edge is shown where no event of its run, on either side, is hidden: of a run that is hidden in part
+nothing is shown.
 """
 
 from __future__ import annotations
@@ -33,16 +36,20 @@ _NOBODYS = ", ''"
 
 
 class Filtered:
-    """Filtered views in the memory of `connection`, to which the store is attached as `store`; made when they are first needed."""
+    """Filtered views in the memory of `connection`, to which the store is attached as `store`.
+
+    They are made when they are first needed.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, sight: Sight) -> None:
         self.connection, self._sight = connection, sight
         self._names: frozenset[str] = frozenset()
 
     def admit(self, tree: dict[str, Any]) -> None:
-        """Refuse a statement that reaches past the views, count what it does not get to see, and note the restricted zones that it may.
+        """Refuse a statement that reaches past the views, and count what it does not get to see.
 
-        `tree` is the serialized statement. Raises InputError that names what it reaches for.
+        Also notes the restricted zones that it may see. `tree` is the serialized statement. Raises InputError
+        that names what it reaches for.
         """
         if not self._names:
             self._make()
@@ -78,8 +85,9 @@ class Filtered:
         for table in _ZONED:
             run(f"CREATE VIEW files.{table} AS FROM store.files.{table} WHERE {self._shown(table)}")
         run(
-            'CREATE TABLE sight.hidden AS SELECT source, stream, "first" AS low, "first" + step * ("count" - 1) AS high '  # noqa: S608
-            f"FROM store.files.events WHERE NOT ({self._shown('events')})"
+            'CREATE TABLE sight.hidden AS SELECT source, stream, "first" AS low, '  # noqa: S608
+            f'"first" + step * ("count" - 1) AS high FROM store.files.events '
+            f"WHERE NOT ({self._shown('events')})"
         )
         for table, condition in self._others().items():
             origin = f"store.main.{table}" if table in {*_ALL, "segments"} else f"store.files.{table}"
@@ -101,8 +109,9 @@ class Filtered:
             "parent": "parent_first + parent_step * (child_count - 1) + parent_width - 1",
         }
         edges = " AND ".join(
-            f"NOT EXISTS (FROM sight.hidden WHERE source = {side}_source AND stream = {side}_stream AND low <= {last[side]} "  # noqa: S608
-            f"AND high >= {side}_first) AND ({side}_source, {side}_stream) IN (SELECT (source, stream) FROM files.events)"
+            f"NOT EXISTS (FROM sight.hidden WHERE source = {side}_source AND stream = {side}_stream "  # noqa: S608
+            f"AND low <= {last[side]} AND high >= {side}_first) AND ({side}_source, {side}_stream) "
+            "IN (SELECT (source, stream) FROM files.events)"
             for side in ("child", "parent")
         )
         unseen = " OR (source, stream) NOT IN (SELECT (source, stream) FROM store.files.events)"
@@ -127,7 +136,8 @@ class Filtered:
         comments = run(
             f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
             f"SELECT 'VIEW ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
-            f"SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment FROM duckdb_columns() {ours}"
+            "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', "
+            f"comment FROM duckdb_columns() {ours}"
         ).fetchall()
         run("BEGIN")
         for what, comment in comments:
@@ -137,19 +147,24 @@ class Filtered:
         self._names = frozenset(
             name
             for (name,) in run(
-                "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main' AND NOT internal"
+                "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main'"
+                " AND NOT internal"
             ).fetchall()
         )
 
 
 def _named(tree: object, views: frozenset[str]) -> Iterator[str]:
-    """Yield the views that a serialized statement reads; InputError for any other table that is not its own, and for most functions."""
+    """Yield the views that a serialized statement reads.
+
+    InputError for any other table that is not its own, and for most functions.
+    """
     found = list(items(tree))
     own = {entry["key"].lower() for item in found for entry in (item.get("cte_map") or {}).get("map", ())}
     # A file can be named like a table: what a statement calls its own must not look like one.
     if odd := sorted(name for name in own if not _NAME.fullmatch(name) or name in views):
         raise InputError(
-            f"sql: found {odd[0]!r} as the name of a part of the statement, expected a plain name that no view has"
+            f"sql: found {odd[0]!r} as the name of a part of the statement, "
+            "expected a plain name that no view has"
         )
     for item in found:
         kind = item.get("type")
@@ -158,8 +173,8 @@ def _named(tree: object, views: frozenset[str]) -> Iterator[str]:
             qualified = bool(item.get("schema_name") or item.get("catalog_name"))
             if qualified or (name not in views and name not in own):
                 raise InputError(
-                    f"sql: found the table {item.get('table_name')!r}, expected one of the store's views (`SHOW TABLES` "
-                    "lists them); a role reads nothing else"
+                    f"sql: found the table {item.get('table_name')!r}, expected one of the store's views "
+                    "(`SHOW TABLES` lists them); a role reads nothing else"
                 )
             if name in views:
                 yield name
@@ -167,8 +182,8 @@ def _named(tree: object, views: frozenset[str]) -> Iterator[str]:
             name = str(item["function"].get("function_name", "")).lower()
             if name not in _FUNCTIONS:
                 raise InputError(
-                    f"sql: found the table function {name!r}, expected none but {', '.join(sorted(_FUNCTIONS))}; a role reads "
-                    "the store's views and nothing else"
+                    f"sql: found the table function {name!r}, expected none but "
+                    f"{', '.join(sorted(_FUNCTIONS))}; a role reads the store's views and nothing else"
                 )
 
 

@@ -1,7 +1,7 @@
 """The questions: ancestors, why, loop, missing. The same names in Python and on the command line.
 
-Answers are plain dictionaries, ready for JSON; lists have at most ANSWER_ROWS_MAX entries and say how many more there
-are. Every answer names the epoch that it is about: what is not published yet is not in it.
+Answers are plain dictionaries, ready for JSON; lists have at most ANSWER_ROWS_MAX entries and say how many
+more there are. Every answer names the epoch that it is about: what is not published yet is not in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from streams import limits
 from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
-from streams.policy.label import unpack
 from streams.policy.load import parse
 from streams.queries.store import Store
 from streams.queries.walk import Interval, Step, Stream, walk
@@ -39,7 +38,8 @@ _OF_EVENT = (
 def ancestors(store: Store, identity: str, *, through_models: bool = False) -> Answer:
     """Return everything that an event was made of, hop by hop, each event with its zone.
 
-    A model is where the walk stops, because behind it lie all the examples of all generations: it is summarised.
+    A model is where the walk stops, because behind it lie all the examples of all generations: it is
+    summarised.
 
     Parameters
     ----------
@@ -90,10 +90,12 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
 
 
 def why(store: Store, identity: str) -> Answer:
-    """Return why an event is where it is: zone, label, rule and policy, the decisions about it, and its direct parents.
+    """Return why an event is where it is.
 
-    An answer also names the model version that gave it and the situation it was given in; a rejected event says why.
-    InputError when the store knows nothing of it.
+    That is its zone, label, rule and policy, the decisions about it, and its direct parents.
+
+    An answer also names the model version that gave it and the situation it was given in; a rejected event
+    says why. InputError when the store knows nothing of it.
     """
     event = _parse(identity)
     at = {"source": event.source, "stream": event.stream}
@@ -144,12 +146,18 @@ def why(store: Store, identity: str) -> Answer:
 
 
 def decided(store: Store, identity: str) -> list[dict[str, Any]]:
-    """Rows of the decisions about an event, stored or refused, as table `decisions` has them; InputError when it is no id."""
+    """Rows of the decisions about an event, stored or refused, as table `decisions` has them.
+
+    InputError when it is no id.
+    """
     return _at(store, "decisions", _parse(identity))
 
 
 def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
-    """Declassifiers that loosened the label of an event on its way from its parents, with how many edges of the store went by each."""
+    """Declassifiers that loosened the label of an event on its way from its parents.
+
+    Each comes with the number of edges of the store that went by it.
+    """
     event = _parse(identity)
     steps = walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1)
     names = {step.declassifier for step in steps} - {""}
@@ -158,10 +166,12 @@ def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
 
 
 def loop(store: Store, identity: str) -> Answer:
-    """Return where the loop carried an event: feedback, examples, model versions, and the answers that those gave since.
+    """Return where the loop carried an event.
 
-    For a model, the generations are those of its stream from that version on. InputError when the store does not hold
-    the event.
+    That is feedback, examples, model versions, and the answers that those gave since.
+
+    For a model, the generations are those of its stream from that version on. InputError when the store does
+    not hold the event.
     """
     event = _known(store, identity)
     models, kinds = _models(store, "generations"), _kinds(store)
@@ -207,54 +217,11 @@ def loop(store: Store, identity: str) -> Answer:
     }
 
 
-#: Kinds of event round the loop, in its order.
-HOPS = ("model", "voice_query", "situation", "answer", "example")
-
-
-def creep(store: Store) -> Answer:
-    """Return how labels change round the loop: by generation and hop the distinct labels and how many purposes they permit on average.
-
-    Label creep is that joins only tighten: without a declassifier every generation permits less, until nothing is permitted.
-    """
-    found: dict[tuple[int, str], dict[str, int]] = {}
-    for row in store.query("creep").dicts():
-        if store.sight is not None and not store.sight.sees(row, "events"):
-            store.sight.hide("events", row["events"])
-        elif row["kind"] in HOPS:
-            labels = found.setdefault((row["generation"], row["kind"]), {})
-            labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
-    rows = []
-    for (generation, kind), labels in sorted(
-        found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
-    ):
-        permitted = {
-            label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels
-        }
-        events = sum(labels.values())
-        rows.append(
-            {
-                "generation": generation,
-                "hop": kind,
-                "events": events,
-                "distinct_labels": len(labels),
-                "mean_purposes": round(
-                    sum(permitted[label] * count for label, count in labels.items()) / events, 2
-                ),
-                "fewest_purposes": min(permitted.values()),
-            }
-        )
-    return {
-        "epoch": store.epoch,
-        "generations": len({generation for generation, _ in found}),
-        **_bounded("creep", rows),
-    }
-
-
 def missing(store: Store) -> Answer:
-    """Return the numbers of captured streams, between 0 and the highest known, that are neither stored nor rejected.
+    """Return the numbers of captured streams that are neither stored nor rejected.
 
-    Complete for what lies below `offsets` of `glasses.lineage`: what is still on its way counts as missing until the
-    epoch that holds it.
+    They lie between 0 and the highest known. The answer is complete for what lies below `offsets` of
+    `glasses.lineage`: what is still on its way counts as missing until the epoch that holds it.
     """
     runs, streams = store.query("missing").dicts(), store.query("captured").dicts()
     if store.sight is not None:
@@ -293,11 +260,12 @@ def _parse(identity: str) -> EventId:
 def _unknown(store: Store, event: EventId) -> InputError:
     if store.sight is not None and store.sight.hidden:
         return InputError(
-            f"{event}: its policy does not show it to the role {store.sight.role}; who may see it asks with --role"
+            f"{event}: its policy does not show it to the role {store.sight.role}; "
+            "who may see it asks with --role"
         )
     return InputError(
-        f'{event}: epoch {store.epoch} of {store.directory} holds no such event; `sightline sql "FROM streams"` lists '
-        "the streams, and what was captured in the last second may not be published yet"
+        f'{event}: epoch {store.epoch} of {store.directory} holds no such event; `sightline sql "FROM '
+        'streams"` lists the streams, and what was captured in the last second may not be published yet'
     )
 
 

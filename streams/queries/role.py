@@ -1,7 +1,9 @@
-"""Who asks, and what of the store the policies let that role see: reading lineage is a flow with a purpose, into the sink `ask:<role>`.
+"""Who asks, and what of the store the policies let that role see.
 
-Every row is judged by the policy that tagged it, as the store keeps it: by its zone and label. What has no zone, or a policy that the
-store does not hold, is shown to nobody whom this module does not name.
+Reading lineage is a flow with a purpose, into the sink `ask:<role>`.
+
+Every row is judged by the policy that tagged it, as the store keeps it: by its zone and label. What has no
+zone, or a policy that the store does not hold, is shown to nobody whom this module does not name.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from streams.policy.recheck import Policies
 from streams.topology import EXPORT
 
 RoleName = Literal["analyst", "privacy-officer", "wearer"]
-#: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables without zones are for all.
+#: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables
+#: without zones are for all.
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "inputs": frozenset({"privacy-officer"}),
     "shadow": frozenset({"privacy-officer"}),
@@ -29,7 +32,10 @@ SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role; for a wearer whose data it is about (a pseudonym); and whether the answer leaves the store as a file."""
+    """A role; for a wearer whose data it is about (a pseudonym).
+
+    It also says whether the answer leaves the store as a file.
+    """
 
     name: RoleName
     wearer: str = ""
@@ -58,7 +64,8 @@ class Role:
 class Sight:
     """What a role sees of one epoch; `policies` are the texts of all policy versions in it.
 
-    `hidden` counts what was kept back, by what it is; `restricted` are the zones marked restricted of what was shown.
+    `hidden` counts what was kept back, by what it is; `restricted` are the zones marked restricted of what
+    was shown.
     """
 
     role: Role
@@ -74,8 +81,8 @@ class Sight:
     def permits(self, version: str, zone: str, label: str) -> bool:
         """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to the role.
 
-        Without a label it is judged by the strictest that the zone gives. What never came into a zone is shown to the privacy officer,
-        who answers for refusals, and to the wearer whose it is.
+        Without a label it is judged by the strictest that the zone gives. What never came into a zone is
+        shown to the privacy officer, who answers for refusals, and to the wearer whose it is.
         """
         key = (version, zone, label)
         if key not in self._permitted:
@@ -101,11 +108,14 @@ class Sight:
         return policy is not None and zone in policy.zones_by_name and policy.zones_by_name[zone].restricted
 
     def owns(self, wearer: str, *, anybodys: bool) -> bool:
-        """Whether it is about the asking wearer, if a wearer asks; `anybodys`: what is about no one person counts as well."""
+        """Whether it is about the asking wearer, if a wearer asks.
+
+        `anybodys`: what is about no one person counts as well.
+        """
         return self.role.name != "wearer" or wearer == self.role.wearer or (anybodys and not wearer)
 
     def sees(self, row: Mapping[str, Any], table: str) -> bool:
-        """Whether a row with `policy_version, zone` and, where its table has them, `label, wearer` is shown."""
+        """Whether a row (`policy_version, zone` and, where its table has them, `label, wearer`) is shown."""
         return self.permits(row["policy_version"], row["zone"], row.get("label", "")) and self.owns(
             row.get("wearer", ""), anybodys=table != "rejected"
         )

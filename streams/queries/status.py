@@ -1,4 +1,7 @@
-"""What the published store holds, in counts: read incrementally, so that looking at it each second costs the same in a large store."""
+"""What the published store holds, in counts.
+
+They are read incrementally, so that looking at it each second costs the same in a large store.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,18 @@ SELECT coalesce(sum("count") FILTER (WHERE topic = 'glasses.captured'), 0)::BIGI
        coalesce(sum("count") FILTER (WHERE topic = 'glasses.derived'), 0)::BIGINT AS derived,
        coalesce(sum("count") FILTER (WHERE kind = 'answer'), 0)::BIGINT AS answers,
        coalesce(sum("count") FILTER (WHERE kind = 'example' AND topic <> ''), 0)::BIGINT AS examples,
-       (SELECT coalesce(sum("count"), 0)::BIGINT FROM rejected WHERE stage = 'zones' AND rule <> 'repeat' AND epoch > {after:d}) AS rejected
+       (SELECT coalesce(sum("count"), 0)::BIGINT FROM rejected
+        WHERE stage = 'zones' AND rule <> 'repeat' AND epoch > {after:d}) AS rejected
 FROM events WHERE epoch > {after:d}"""
 _ZONES = """
-SELECT zone, sum("count")::BIGINT FROM events WHERE topic = 'glasses.captured' AND epoch > {after:d} GROUP BY zone"""
+SELECT zone, sum("count")::BIGINT FROM events
+WHERE topic = 'glasses.captured' AND epoch > {after:d} GROUP BY zone"""
 _VERDICTS = """SELECT verdict, sum("count")::BIGINT FROM decisions WHERE epoch > {after:d} GROUP BY verdict"""
 _SEEN = """
 SELECT "partition", max("offset") + 1 FROM (
     SELECT "partition", "offset" FROM events WHERE topic = 'glasses.captured' AND epoch > {after:d}
-    UNION ALL SELECT "partition", "offset" FROM rejected WHERE topic = 'glasses.captured' AND epoch > {after:d}) GROUP BY ALL"""
+    UNION ALL SELECT "partition", "offset" FROM rejected
+    WHERE topic = 'glasses.captured' AND epoch > {after:d}) GROUP BY ALL"""
 _MODEL = "SELECT version, accuracy FROM models WHERE epoch > {after:d} ORDER BY version DESC LIMIT 1"
 _PUBLISHED = "SELECT published_ns FROM epochs ORDER BY epoch DESC LIMIT 1"
 
@@ -30,9 +36,9 @@ _PUBLISHED = "SELECT published_ns FROM epochs ORDER BY epoch DESC LIMIT 1"
 class Status:
     """Counts of a store's newest epoch; `read` brings them up to date.
 
-    `totals` are in events: events (captured ones), derived, answers, examples, rejected (by the zones stage, repeats aside);
-    `zones` and `verdicts` are events by name; `seen` is the next offset of `glasses.captured` by partition; `model`,
-    `accuracy` those of the newest version.
+    `totals` are in events: events (captured ones), derived, answers, examples, rejected (by the zones stage,
+    repeats aside); `zones` and `verdicts` are events by name; `seen` is the next offset of `glasses.captured`
+    by partition; `model`, `accuracy` those of the newest version.
     """
 
     store: Path
@@ -46,7 +52,10 @@ class Status:
     seen: dict[int, int] = field(default_factory=dict)
 
     def read(self) -> bool:
-        """Add what was published since the last time; False when nothing was. UnavailableError while there is no epoch."""
+        """Add what was published since the last time; False when nothing was.
+
+        UnavailableError while there is no epoch.
+        """
         with Store.open(self.store) as store:
             after = self.epoch
             if store.epoch == after:

@@ -56,10 +56,12 @@ class Span:
 
 
 class Store:
-    """An open epoch, for one thread at a time; use it in `with`. It stays the same epoch whatever the writer does.
+    """An open epoch, for one thread at a time; use it in `with`.
 
-    The segments of an epoch are kept for SUPERSEDED_GRACE_S seconds after a newer epoch replaced them; a reader that
-    needs longer opens anew.
+    It stays the same epoch whatever the writer does.
+
+    The segments of an epoch are kept for SUPERSEDED_GRACE_S seconds after a newer epoch replaced them; a
+    reader that needs longer opens anew.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, epoch: int) -> None:
@@ -72,11 +74,12 @@ class Store:
     def open(cls, directory: Path, role: Role | None = None) -> Store:
         """Open the newest epoch of the store in `directory`, for a role.
 
-        Without one all of it is read: that is for programs which judge the store (ledger, replay, recheck), and answers to people are
-        given under a role.
+        Without one all of it is read: that is for programs which judge the store (ledger, replay, recheck),
+        and answers to people are given under a role.
 
-        The catalog is opened under its epoch's own name: within a process DuckDB would hand out an older epoch for a name
-        that has moved. Files outside the directory cannot be read, settings cannot be changed.
+        The catalog is opened under its epoch's own name: within a process DuckDB would hand out an older
+        epoch for a name that has moved. Files outside the directory cannot be read, settings cannot be
+        changed.
 
         Raises
         ------
@@ -119,8 +122,8 @@ class Store:
         except duckdb.Error as error:
             connection.close()
             raise InputError(
-                f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); is it whole, and DuckDB 1.5 or "
-                f"later?"
+                f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); "
+                "is it whole, and DuckDB 1.5 or later?"
             ) from None
         store = cls(connection, directory, newest[0])
         if role is not None and under_role is not None:
@@ -148,14 +151,14 @@ class Store:
     def sql(self, text: str, limit: int = limits.ANSWER_ROWS_MAX) -> Rows:
         """Run one SELECT on the published store and return at most `limit` rows.
 
-        Under a role the views hold what it is shown, `sight.hidden` says how many rows of what the statement reads are kept back, and
-        what it may show of restricted zones is recorded first.
+        Under a role the views hold what it is shown, `sight.hidden` says how many rows of what the statement
+        reads are kept back, and what it may show of restricted zones is recorded first.
 
         Raises
         ------
         InputError
-            It is not exactly one statement that only reads, reaches past what the role is shown, or DuckDB refused it. Values of the store
-            are not repeated.
+            It is not exactly one statement that only reads, reaches past what the role is shown, or DuckDB
+            refused it. Values of the store are not repeated.
         UnavailableError
             A read of restricted zones cannot be recorded.
         """
@@ -179,8 +182,8 @@ class Store:
             ) from None
         except duckdb.Error as error:
             raise InputError(
-                f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of the store and is not "
-                f"repeated)"
+                f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
+                "the store and is not repeated)"
             ) from None
         return Rows(columns, rows, more)
 
@@ -200,7 +203,10 @@ class Store:
         return {} if self.sight is None else dict(self.sight.hidden)
 
     def record(self, question: str) -> None:
-        """Record that `question` shows the role something of the restricted zones that `sight` noted; UnavailableError if it cannot."""
+        """Record that `question` shows the role something of the restricted zones that `sight` noted.
+
+        UnavailableError if it cannot.
+        """
         if self.sight is not None:
             reads.record(self.directory, str(self.sight.role), question, self.sight.restricted)
 

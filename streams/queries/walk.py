@@ -1,4 +1,7 @@
-"""Walks over edge runs, hop by hop: the frontier is intervals of numbers, and only the files that hold them are read."""
+"""Walks over edge runs, hop by hop.
+
+The frontier is intervals of numbers, and only the files that hold them are read.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Direction = Literal["parents", "children"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one hop found: events of `stream`, reached from `origin` by `operator`, as closed intervals of numbers."""
+    """What one hop found: events of `stream`, from `origin` by `operator`, as closed intervals of numbers."""
 
     hop: int
     origin: Stream
@@ -65,7 +68,10 @@ def walk(
 
 
 def _shown(store: Store, step: Step) -> Step:
-    """A step with the numbers that the store's role is shown: what it is not shown is not gone through either."""
+    """A step with the numbers that the store's role is shown.
+
+    What it is not shown is not gone through either.
+    """
     if store.sight is None:
         return step
     (source, stream), low, high = step.stream, step.numbers[0][0], step.numbers[-1][1]

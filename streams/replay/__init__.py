@@ -1,8 +1,10 @@
-"""The pipeline over journals: no broker, no clock, the same cores. What was once sent is processed again, to the same end.
+"""The pipeline over journals: no broker, no clock, the same cores.
 
-A replay takes batches in the order in which Kafka took them, repeats included, and cuts them into fetches by time; a model
-version serves from the fetch after the one that completed it. In the live pipeline that moment is a matter of chance and
-recorded as an input.
+What was once sent is processed again, to the same end.
+
+A replay takes batches in the order in which Kafka took them, repeats included, and cuts them into fetches by
+time; a model version serves from the fetch after the one that completed it. In the live pipeline that moment
+is a matter of chance and recorded as an input.
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ def fetches(path: Path) -> Iterator[Fetch]:
 
 @dataclass
 class Replay:
-    """A run of both cores; `write` gets every record that would have gone to Kafka, in the order of its transactions."""
+    """A run of both cores; `write` gets every record that would have gone to Kafka.
+
+    They come in the order of the transactions.
+    """
 
     policy: Policy
     write: Callable[[Sequence[Outgoing]], None]
@@ -69,7 +74,10 @@ class Replay:
         self.tables = Tables(Policies(self.policy))
 
     async def run(self, path: Path) -> int:
-        """Process the journals below `path`; returns the number of fetches. InputError when there is no journal."""
+        """Process the journals below `path`; returns the number of fetches.
+
+        InputError when there is no journal.
+        """
         count = 0
         glasses = GlassesCore(self.tables)
         training = TrainingCore(self.tables, self._history, fit_here, self.every)

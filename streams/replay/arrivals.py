@@ -1,6 +1,9 @@
-"""What `glasses.captured` held, partition by partition and in order: by the journals' acknowledgements, or read from Kafka.
+"""What `glasses.captured` held, partition by partition and in order.
 
-Nothing of this keeps values in memory: journals are read twice, first for the places of the batches and then batch by batch.
+It is known by the journals' acknowledgements, or read from Kafka.
+
+Nothing of this keeps values in memory: journals are read twice, first for the places of the batches and then
+batch by batch.
 """
 
 from __future__ import annotations
@@ -36,15 +39,24 @@ class Arrivals(Protocol):
         """Partitions that hold something."""
 
     async def read(self, partition: int) -> Sequence[Received]:
-        """Return the next records of a partition, READ_RECORDS_MAX at most, in order of their offsets; none at its end."""
+        """Return the next records of a partition, READ_RECORDS_MAX at most, in order of their offsets.
+
+        None at its end.
+        """
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
-        """Records of `glasses.examples` from offset `begin` up to `end` (exclusive), as they lie there; none where nobody can say."""
+        """Records of `glasses.examples` from offset `begin` up to `end` (exclusive), as they lie there.
+
+        None where nobody can say.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where the batches of one partition are, in order of their offsets: number of the file, and first byte of the line."""
+    """Where the batches of one partition are, in order of their offsets.
+
+    Each place is the number of the file, and the first byte of the line.
+    """
 
     offsets: NDArray[np.int64]
     files: NDArray[np.int64]
@@ -52,9 +64,12 @@ class _Places:
 
 
 class JournalArrivals:
-    """Batches at the places that their acknowledgements say, each copy of a repeated one; `unplaced` batches have none.
+    """Batches at the places that their acknowledgements say, each copy of a repeated one.
 
-    What nobody acknowledged is left out, though Kafka may hold it: after the death of a broker read from Kafka instead.
+    `unplaced` batches have none.
+
+    What nobody acknowledged is left out, though Kafka may hold it: after the death of a broker read from
+    Kafka instead.
 
     Parameters
     ----------
@@ -121,8 +136,8 @@ class JournalArrivals:
         at = np.searchsorted(known, wanted, "right") - 1
         if wanted.size and (not known.size or (known[np.maximum(at, 0)] != wanted).any()):
             raise InputError(
-                f"{path}: found an acknowledgement of a batch that the file does not have, expected every batch in front of "
-                "its acknowledgement; is the journal whole?"
+                f"{path}: found an acknowledgement of a batch that the file does not have, expected every "
+                "batch in front of its acknowledgement; is the journal whole?"
             )
         self.unplaced += int(np.setdiff1d(known, wanted).size)
         partitions, offsets = np.array(where, np.int64).reshape(-1, 2).T
@@ -135,15 +150,17 @@ class JournalArrivals:
         twice = offsets[order][1:][np.diff(offsets[order]) == 0]
         if twice.size:
             raise InputError(
-                f"Partition {partition}, offset {int(twice[0])}: found two batches at this place, expected one; these "
-                "journals were played into files or into several brokers, so they have no common order. Replay them "
-                "without --inputs, or each with its own store."
+                f"Partition {partition}, offset {int(twice[0])}: found two batches at this place, expected "
+                "one; these journals were played into files or into several brokers, so they have no common "
+                "order. Replay them without --inputs, or each with its own store."
             )
         return _Places(offsets[order], files[order], lines[order])
 
 
 class BrokerArrivals:
-    """The records of `glasses.captured` as they lie on a broker now, whoever sent them; use it in `async with`.
+    """The records of `glasses.captured` as they lie on a broker now, whoever sent them.
+
+    Use it in `async with`.
 
     `foreign` counts the records that were read and that no journal knows byte for byte.
 
@@ -241,7 +258,7 @@ def _signed(text: bytes) -> int:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(first byte, content) of each line of a journal; a torn last line (a crash while writing) is left out."""
+    """(first byte, content) of a journal's lines; a torn last line (a crash while writing) is left out."""
     place = 0
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):

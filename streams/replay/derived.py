@@ -1,4 +1,7 @@
-"""What a replay derived, as JSON lines: one file a topic, one record a line, its value as it would have gone to Kafka."""
+"""What a replay derived, as JSON lines.
+
+There is one file a topic and one record a line, with its value as it would have gone to Kafka.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class DerivedLines:
             ) from None
         if any(directory.iterdir()):
             raise InputError(
-                f"{directory}: found a directory that is not empty, expected a new one; name another with --out"
+                f"{directory}: found a directory that is not empty, "
+                "expected a new one; name another with --out"
             )
         self._stack = ExitStack()
         self._files: dict[str, BinaryIO] = {

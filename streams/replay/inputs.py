@@ -21,7 +21,10 @@ _TAKEUPS = frozenset({MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP})
 
 @dataclass(frozen=True, slots=True)
 class TakeUp:
-    """From `offset` of what an agent reads on, something was in force: by kind a model version, a policy version, what wearers said."""
+    """From `offset` of what an agent reads on, something was in force.
+
+    By kind it is a model version, a policy version, or what wearers said.
+    """
 
     offset: int
     kind: str
@@ -35,7 +38,10 @@ class TakeUp:
 
 @dataclass(frozen=True, slots=True)
 class ExampleOrder:
-    """One fetch of `glasses.examples`: its first offset, the time of its first record (ms since the epoch), its ids in order."""
+    """One fetch of `glasses.examples`.
+
+    It has its first offset, the time of its first record (ms since the epoch), its ids in order.
+    """
 
     offset: int
     timestamp_ms: int
@@ -46,8 +52,8 @@ class ExampleOrder:
 class Inputs:
     """All recorded inputs of one store.
 
-    The policy that it began with and when that was published (ns since the epoch), all policies that were in force, take-ups of the
-    agent `glasses` by partition and of `training`, and the orders of examples.
+    The policy that it began with and when that was published (ns since the epoch), all policies that were in
+    force, take-ups of the agent `glasses` by partition and of `training`, and the orders of examples.
     """
 
     policy: Policy
@@ -77,7 +83,10 @@ def read_inputs(directory: Path) -> Inputs:
 
 
 def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> Inputs:
-    """Inputs from a store's rows of `policies` (version, text, published_ns) and `inputs` (kind, agent, partition, offset, value, t_ns)."""
+    """Inputs from a store's rows of `policies` and `inputs`.
+
+    Rows are (version, text, published_ns) and (kind, agent, partition, offset, value, t_ns).
+    """
     first = {row[4] for row in rows if row[0] == POLICY}
     # One that came into force again was published when it was published first.
     texts = {
@@ -89,8 +98,9 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
     in_force = first | {row[4] for row in rows if row[0] == POLICY_TAKEUP}
     if len(first) != 1 or not in_force <= texts.keys():
         raise InputError(
-            f"{name}: found {len(first)} policies that it began with and the text of {len(in_force & texts.keys())} of "
-            f"{len(in_force)} that were in force, expected one and all; name the store that the live pipeline wrote"
+            f"{name}: found {len(first)} policies that it began with and the text of "
+            f"{len(in_force & texts.keys())} of {len(in_force)} that were in force, expected one and all; "
+            "name the store that the live pipeline wrote"
         )
     known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
     begun = next(iter(first))
@@ -121,7 +131,7 @@ def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: in
             and found.setdefault((offset, kind), value) != value
         ):
             raise InputError(
-                f"{name}: found two values of {kind} at offset {offset} of partition {partition}, expected one; two pipelines "
-                "wrote into this store"
+                f"{name}: found two values of {kind} at offset {offset} of partition {partition}, expected "
+                "one; two pipelines wrote into this store"
             )
     return tuple(TakeUp(offset, kind, value) for (offset, kind), value in sorted(found.items()))

@@ -1,8 +1,9 @@
 """The replay that is given the recorded inputs: equal to the live run that left them (DESIGN law 1).
 
-Every partition has its own core and its own order. A fetch is cut where the live pipeline took a model version up, and nowhere
-else for a reason. A partition waits for a version that is not made yet, training waits for an example that no partition has
-made yet; the live run had both before it used them, so one of them can always go on, unless an input is missing.
+Every partition has its own core and its own order. A fetch is cut where the live pipeline took a model
+version up, and nowhere else for a reason. A partition waits for a version that is not made yet, training
+waits for an example that no partition has made yet; the live run had both before it used them, so one of them
+can always go on, unless an input is missing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ from streams.topology import CAPTURED, EXAMPLES, MODELS
 
 @dataclass
 class _Partition:
-    """One partition of `glasses.captured`: what is still to be taken up, the records read ahead, and its state."""
+    """One partition of `glasses.captured`.
+
+    It has what is still to be taken up, the records read ahead, and its state.
+    """
 
     number: int
     core: GlassesCore
@@ -59,7 +63,8 @@ class RecordedReplay:
     arrivals
         The records of `glasses.captured`.
     write
-        Gets every record that would have gone to Kafka, transaction by transaction, in an order in which they could have come.
+        Gets every record that would have gone to Kafka, transaction by transaction, in an order in which they
+        could have come.
     every
         Admitted examples a training run.
     """
@@ -117,7 +122,10 @@ class RecordedReplay:
         return policies
 
     async def _advance(self, partition: _Partition) -> bool:
-        """Process the next records of a partition up to a take-up; False when it has none, or waits for a version."""
+        """Process the next records of a partition up to a take-up.
+
+        False when it has none, or waits for a version.
+        """
         if not partition.ahead and not partition.ended:
             partition.ahead = await self.arrivals.read(partition.number)
             partition.ended = not partition.ahead
@@ -130,9 +138,9 @@ class RecordedReplay:
             _take_up(partition.tables, take_ups.popleft())
         if not partition.tables.models.current:
             raise InputError(
-                f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which model served, "
-                "expected a model-takeup there or before; was the store complete when it was written, and is it that of "
-                "this journal?"
+                f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which "
+                "model served, expected a model-takeup there or before; was the store complete when it was "
+                "written, and is it that of this journal?"
             )
         cut = len(partition.ahead)
         if take_ups:
@@ -176,18 +184,25 @@ class RecordedReplay:
         return None
 
     async def _take_foreign(self) -> bool:
-        """Nobody can go on: what training waits for was not made by a pipeline. Take it as it lies on the topic, if that is at hand."""
+        """Nobody can go on: what training waits for was not made by a pipeline.
+
+        Take it as it lies on the topic, if that is at hand.
+        """
         self._taken = await self._on_topic(self._orders[0]) if self._orders else []
         return bool(self._taken)
 
     async def _on_topic(self, order: ExampleOrder) -> list[Received]:
-        """Records of one order from `glasses.examples` itself, at the offsets of the replay; empty where nobody can say."""
+        """Records of one order from `glasses.examples` itself, at the offsets of the replay.
+
+        Empty where nobody can say.
+        """
         after = next((later.offset for later in self._orders if later.offset > order.offset), None)
         found = await self.arrivals.examples(order.offset, after)
         if found and len(found) < len(order.ids):
             raise InputError(
-                f"{EXAMPLES} offset {order.offset}: found {len(found)} records, expected the {len(order.ids)} of a recorded "
-                "input; is this the broker that the store was written from, and has it kept all of them?"
+                f"{EXAMPLES} offset {order.offset}: found {len(found)} records, expected the {len(order.ids)}"
+                " of a recorded input; is this the broker that the store was written from, "
+                "and has it kept all of them?"
             )
         return [_moved(record, order.offset + at) for at, record in enumerate(found[: len(order.ids)])]
 
@@ -201,12 +216,13 @@ class RecordedReplay:
         if self._orders:
             order = self._orders[0]
             waits.append(
-                f"training waits at offset {order.offset} of {EXAMPLES} for {self._awaited(order)}, which was never made or is "
-                "named twice"
+                f"training waits at offset {order.offset} of {EXAMPLES} for {self._awaited(order)}, which "
+                "was never made or is named twice"
             )
         return (
-            f"The replay cannot go on: {'; '.join(waits)}. The recorded inputs name what these journals do not lead to; "
-            "name the store that was written from them (after the death of a broker also the broker, with --broker)."
+            f"The replay cannot go on: {'; '.join(waits)}. The recorded inputs name what these journals do "
+            "not lead to; name the store that was written from them (after the death of a broker also the "
+            "broker, with --broker)."
         )
 
     async def _history(self, offset: int) -> Sequence[Received]:
@@ -226,7 +242,10 @@ class RecordedReplay:
 
 
 def _take_up(tables: Tables, taken: TakeUp) -> None:
-    """Bring what an agent took up into the tables of its replay; what wearers said gets places of its own there."""
+    """Bring what an agent took up into the tables of its replay.
+
+    What wearers said gets places of its own there.
+    """
     if taken.kind == CONSENT_TAKEUP:
         for wearer, record in consents_of(taken.value):
             tables.consents.learn(tables.consents.offset, wearer, record)

@@ -21,7 +21,10 @@ _VIEWS = Path(__file__).with_name("views.sql")
 
 @cache
 def template() -> bytes:
-    """Content of a catalog with all its views and no rows: made once a process, because making it costs more than an epoch."""
+    """Content of a catalog with all its views and no rows.
+
+    It is made once a process, because making it costs more than an epoch.
+    """
     with tempfile.TemporaryDirectory(prefix="sightline-") as directory, duckdb.connect() as connection:
         path = Path(directory, CATALOG)
         connection.execute(
@@ -40,7 +43,10 @@ def template() -> bytes:
 
 
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give every view and column that a reader sees its comment; KeyError when `comments` has no text for one."""
+    """Give every view and column that a reader sees its comment.
+
+    KeyError when `comments` has no text for one.
+    """
     ours = "WHERE database_name = 'next' AND schema_name = 'main' AND NOT internal ORDER BY ALL"
     views = connection.execute(f"SELECT view_name, 'VIEW' FROM duckdb_views() {ours}").fetchall()  # noqa: S608 - a constant
     tables = connection.execute(f"SELECT table_name, 'TABLE' FROM duckdb_tables() {ours}").fetchall()  # noqa: S608 - a constant
@@ -55,7 +61,8 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
     """Write `catalog-<epoch>.duckdb`: it has its name only when it is whole, and both are on disk."""
     temporary = directory / f"{CATALOG}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
-    # One that a killed writer left behind belongs to another file, and DuckDB would refuse to open ours beside it.
+    # One that a killed writer left behind belongs to another file, and DuckDB would refuse to open ours
+    # beside it.
     temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
     temporary.write_bytes(template())
     connection = hot.connection
@@ -70,13 +77,14 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
             for table, names in files.items():
                 connection.execute(_files_view("next", table, names))
             connection.execute(
-                "INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE epoch <= ? ORDER "
-                "BY epoch",
+                "INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE "
+                "epoch <= ? ORDER BY epoch",
                 [epoch],
             )
             connection.execute(
-                f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments WHERE superseded_ns IS NULL"
-            )  # noqa: S608
+                f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments "  # noqa: S608
+                "WHERE superseded_ns IS NULL"
+            )
             connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, VERSION])
     finally:
         connection.execute("DETACH next")

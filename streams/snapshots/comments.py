@@ -1,7 +1,7 @@
 """What every view and column of the catalog means, as data: readers find it as COMMENT in the catalog itself.
 
-The template of the catalog carries the comments, so an epoch pays nothing for them. The views of the schema `files` are
-made anew for each epoch and are nobody's to read: they have none.
+The template of the catalog carries the comments, so an epoch pays nothing for them. The views of the schema
+`files` are made anew for each epoch and are nobody's to read: they have none.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping
 #: One text a view or table.
 VIEWS: Mapping[str, str] = {
     "streams": "One row a stream: a sequence of events of one source.",
-    "events": "Runs of events, one row a batch: where they came from, their zone and label, and where they lie.",
-    "edges": "Lineage in runs: child child_first + i * child_step is made of parent_width numbers from parent_first + i * parent_step "
-    "on, for i from 0 to child_count - 1.",
+    "events": (
+        "Runs of events, one row a batch: where they came from, their zone and label, and where they lie."
+    ),
+    "edges": (
+        "Lineage in runs: child child_first + i * child_step is made of parent_width numbers from "
+        "parent_first + i * parent_step on, for i from 0 to child_count - 1."
+    ),
     "decisions": "Verdicts of the policy about runs of events, one row a run and sink.",
-    "shadow": "Decisions that the policy which may come next would make otherwise, and only those: one row a run and sink.",
-    "rejected": "Batches and records that left by glasses.rejected, and repeats that were dropped, with the reason.",
+    "shadow": (
+        "Decisions that the policy which may come next would make otherwise, "
+        "and only those: one row a run and sink."
+    ),
+    "rejected": (
+        "Batches and records that left by glasses.rejected, and repeats that were dropped, with the reason."
+    ),
     "models": "Model versions of glasses.models.",
     "training_runs": "What went into each training run, and what its gate refused.",
     "inputs": "Recorded inputs: what entered by wall-clock chance and changed results.",
@@ -33,14 +42,19 @@ _TIME = "Same in TIMESTAMPTZ, microseconds: "
 #: A column's text in every view that does not say otherwise below.
 COLUMNS: Mapping[str, str] = {
     "source": "Device, or `training`: first part of an event id.",
-    "stream": "Stream of the source, with its incarnation after ~ if there is one: second part of an event id.",
+    "stream": (
+        "Stream of the source, with its incarnation after ~ if there is one: second part of an event id."
+    ),
     "first": "Number of the run's first event.",
     "step": "Distance from one number of the run to the next.",
     "count": "Number of events in the run.",
     "number": "Number of the event in its stream: third part of its id.",
     "id": "Identity of the event: source/stream/number.",
     "kind": "Kind of the events, such as imu or answer.",
-    "zone": "Policy zone: the highest-ranked one whose condition holds; of derived events, the highest of their parents'.",
+    "zone": (
+        "Policy zone: the highest-ranked one whose condition holds; "
+        "of derived events, the highest of their parents'."
+    ),
     "label": "Policy label, packed, in hexadecimal; `sightline ask why` says it in words.",
     "rule": "What in the policy decided.",
     "policy_version": "Digest of the policy in force: the key of policies.",
@@ -59,7 +73,9 @@ COLUMNS: Mapping[str, str] = {
     "operator": "Operator that made the child.",
     "operator_version": "Version of the operator.",
     "directness": "direct: the parent's values went in; indirect: it only chose or shaped the result.",
-    "declassifier": "Named reason why the child's label may be looser than the parent's; empty almost everywhere.",
+    "declassifier": (
+        "Named reason why the child's label may be looser than the parent's; empty almost everywhere."
+    ),
     "child_source": "Source of the child.",
     "child_stream": "Stream of the child.",
     "child_first": "Number of the run's first child.",
@@ -86,7 +102,9 @@ COLUMNS: Mapping[str, str] = {
 SPECIAL: Mapping[str, str] = {
     "streams.captured": "Whether a device captured the events; otherwise they are derived.",
     "streams.epoch": "Epoch in which the stream appeared.",
-    "events.t_first_ns": "Capture time of the first event on the device's clock: ns since the Unix epoch, UTC.",
+    "events.t_first_ns": (
+        "Capture time of the first event on the device's clock: ns since the Unix epoch, UTC."
+    ),
     "events.t_last_ns": "Capture time of the last event on the device's clock: ns since the Unix epoch, UTC.",
     "events.t_first": _TIME + "t_first_ns.",
     "events.t_last": _TIME + "t_last_ns.",
@@ -100,7 +118,10 @@ SPECIAL: Mapping[str, str] = {
             ),
             (
                 "partition",
-                "Partition of glasses.captured (models: of glasses.examples) with the record that brought or completed them.",
+                (
+                    "Partition of glasses.captured (models: of glasses.examples) with the record that "
+                    "brought or completed them."
+                ),
             ),
             ("offset", "Offset, in that partition, of the record that brought or completed them."),
             (
@@ -109,21 +130,35 @@ SPECIAL: Mapping[str, str] = {
             ),
         )
     },
-    "decisions.t_ns": "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC.",
-    "decisions.sink": "Where the events would go: a topic, a stage that works on them, store, or training-run.",
+    "decisions.t_ns": (
+        "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC."
+    ),
+    "decisions.sink": (
+        "Where the events would go: a topic, a stage that works on them, store, or training-run."
+    ),
     "decisions.purpose": "What the sink is for, a W3C DPV term.",
     "decisions.verdict": "allow, deny or unconfigured (no zone, no label or no rule: treated as deny).",
-    "decisions.passed": "Whether the events went on; a logging zone lets a deny pass, nothing lets unconfigured pass.",
+    "decisions.passed": (
+        "Whether the events went on; a logging zone lets a deny pass, nothing lets unconfigured pass."
+    ),
     "decisions.mode": "Mode of the zone at this sink: enforcing or logging.",
     "decisions.attributes": "The attributes that the decision looked at, name=value.",
     "decisions.consent": "Number of the consent record that the device knew; 0: none.",
-    "decisions.consent_state": "How that consent stood: none, claimed (not on record), given for purposes, expired, withdrawn; empty: the "
-    "data is no one person's.",
+    "decisions.consent_state": (
+        "How that consent stood: none, claimed (not on record), given for purposes, expired, withdrawn; "
+        "empty: the data is no one person's."
+    ),
     "decisions.wearer": "Pseudonym of the person; empty for what is no one person's.",
-    "decisions.at_ns": "Time that the decision looked at where it is not the capture time (that of a training run, of a late record), "
-    "else 0; ns since the Unix epoch, UTC.",
-    "decisions.at": "Time that the decision looked at, TIMESTAMPTZ, microseconds: at_ns, or t_ns where that is 0.",
-    "shadow.t_ns": "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC.",
+    "decisions.at_ns": (
+        "Time that the decision looked at where it is not the capture time (that of a training run, of a "
+        "late record), else 0; ns since the Unix epoch, UTC."
+    ),
+    "decisions.at": (
+        "Time that the decision looked at, TIMESTAMPTZ, microseconds: at_ns, or t_ns where that is 0."
+    ),
+    "shadow.t_ns": (
+        "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC."
+    ),
     "shadow.zone": "Zone under the policy in force; empty where it never decided.",
     "shadow.verdict": "Verdict of the policy in force: allow, deny, unconfigured, or not-asked.",
     "shadow.rule": "Rule of the policy in force.",
@@ -136,8 +171,11 @@ SPECIAL: Mapping[str, str] = {
     "rejected.count": "Number of events in the run; 0 for a record that could not be read.",
     "rejected.stage": "Stage that refused.",
     "rejected.reason": "Why, as a sentence; never a value of the record.",
-    "rejected.rule": "malformed, poisoned, limits, repeat (dropped: the events are stored once), why feedback made no example "
-    "(feedback, negated, asked-again, stopped, not-understood, rated-low, raters-disagree), or the rule of the policy.",
+    "rejected.rule": (
+        "malformed, poisoned, limits, repeat (dropped: the events are stored once), why feedback made no "
+        "example (feedback, negated, asked-again, stopped, not-understood, rated-low, raters-disagree), or "
+        "the rule of the policy."
+    ),
     "rejected.zone": "Zone of the events; malformed for what nobody could read; empty for repeats.",
     "rejected.topic": "Topic that the record was read from.",
     "rejected.digest": "Digest of the value (XXH3-128; of a bad lineage record SHA-256), in hexadecimal.",
@@ -146,21 +184,31 @@ SPECIAL: Mapping[str, str] = {
     "models.wearers": "Number of wearers among the admitted examples.",
     "models.trained_ns": "Event time of the example that triggered the run: ns since the Unix epoch, UTC.",
     "models.trained": _TIME + "trained_ns.",
-    "models.retrain_by_ns": "When it may no longer serve without being made again: ns since the Unix epoch, UTC.",
+    "models.retrain_by_ns": (
+        "When it may no longer serve without being made again: ns since the Unix epoch, UTC."
+    ),
     "models.retrain_by": _TIME + "retrain_by_ns.",
     "training_runs.version": "Model version that the run made.",
     "training_runs.seed_examples": "Number of licensed examples that every version starts with.",
     "training_runs.admitted": "Number of wearers' examples that the gate admitted.",
     "training_runs.refused": "Number of wearers' examples that the gate refused.",
-    "training_runs.manifest_digest": "Digest of the manifest, which stands on glasses.models: XXH3-128 in hexadecimal.",
-    "training_runs.evaluation_examples": "Number of utterances that accuracy was measured on; none was learned from.",
+    "training_runs.manifest_digest": (
+        "Digest of the manifest, which stands on glasses.models: XXH3-128 in hexadecimal."
+    ),
+    "training_runs.evaluation_examples": (
+        "Number of utterances that accuracy was measured on; none was learned from."
+    ),
     "training_runs.trigger": "Identity of the example whose admission started the run.",
-    "inputs.kind": "What was taken up: policy (the first), model-takeup, policy-takeup, consent-takeup, or example-order (what training "
-    "read).",
+    "inputs.kind": (
+        "What was taken up: policy (the first), model-takeup, policy-takeup, consent-takeup, or "
+        "example-order (what training read)."
+    ),
     "inputs.agent": "Agent that took it up: glasses or training.",
     "inputs.offset": "First offset of the partition for which the value was in force.",
-    "inputs.value": "What was in force from there on, such as a model version; for example-order the examples of one fetch, in order; for "
-    "consent-takeup what wearers said on other partitions.",
+    "inputs.value": (
+        "What was in force from there on, such as a model version; for example-order the examples of one "
+        "fetch, in order; for consent-takeup what wearers said on other partitions."
+    ),
     "policies.version": "Digest of the policy's content.",
     "policies.name": "Name of the policy.",
     "policies.text": "The whole policy, as it was published.",
@@ -184,7 +232,10 @@ SPECIAL: Mapping[str, str] = {
 
 
 def statements(views: Iterable[tuple[str, str]], columns: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield one COMMENT for each of `views` (name, VIEW or TABLE) and `columns` (view, column); KeyError names what has no text."""
+    """Yield one COMMENT for each of `views` (name, VIEW or TABLE) and `columns` (view, column).
+
+    KeyError names what has no text.
+    """
     for name, what in views:
         yield f"COMMENT ON {what} {name} IS {_literal(VIEWS[name])}"
     for view, column in columns:

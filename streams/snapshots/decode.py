@@ -39,7 +39,10 @@ _NAMES = frozenset({"source", "stream", "child_source", "child_stream", "parent_
 
 
 def arrow_of(table: str, columns: Columns) -> pa.Table:
-    """Return column lists as an Arrow table with the types of `TABLES`; MalformedError names column and fault, never a value."""
+    """Return column lists as an Arrow table with the types of `TABLES`.
+
+    MalformedError names column and fault, never a value.
+    """
     expected = TABLES[table]
     if columns.keys() != expected.keys() or len({len(values) for values in columns.values()}) > 1:
         raise MalformedError(f"{table}: expected the table's columns, all of one length")
@@ -71,8 +74,8 @@ def _check(table: str, name: str, array: pa.Array) -> None:
 def read(records: Mapping[int, Sequence[Received]]) -> dict[str, pa.Table]:
     """Return the tables that records of `glasses.lineage`, by partition, hold together.
 
-    All records are converted at once; only when that fails is each looked at alone, so a bad record costs itself and
-    becomes one row of `rejected` with stage `snapshots`, its place and a reason.
+    All records are converted at once; only when that fails is each looked at alone, so a bad record costs
+    itself and becomes one row of `rejected` with stage `snapshots`, its place and a reason.
     """
     parsed: list[Tables] = []
     refused: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The store's directory: what lies in it, who may write it, and writing files so that a crash leaves whole ones."""
+"""The store's directory: what lies in it, who may write it, and how a crash leaves whole files."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def catalog_name(epoch: int) -> str:
 def claim(directory: Path) -> int:
     """Make `directory` ours to write and return the descriptor that holds the lock until it is closed.
 
-    The lock is on a file inside, so another path to the same directory (a symlink) meets the same lock, and the system
-    releases it when the process dies.
+    The lock is on a file inside, so another path to the same directory (a symlink) meets the same lock, and
+    the system releases it when the process dies.
 
     Raises
     ------
@@ -38,20 +38,21 @@ def claim(directory: Path) -> int:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{directory}: cannot be a store directory ({error.strerror}); name a directory that can be written"
+            f"{directory}: cannot be a store directory ({error.strerror}); "
+            "name a directory that can be written"
         ) from None
     present = sorted(entry.name for entry in directory.iterdir())
     if HOT not in present:
         foreign = [name for name in present if not _OURS.fullmatch(name)]
         if foreign:
             raise InputError(
-                f"{directory}: found {foreign[0]}, which is no file of a store; expected a store or an empty directory. Name "
-                f"another one"
+                f"{directory}: found {foreign[0]}, which is no file of a store; expected a store or an empty "
+                "directory. Name another one"
             )
         if CATALOG in present:
             raise InputError(
-                f"{directory}: found a catalog but no {HOT}; without it nobody knows where to go on. Put it back, or begin an "
-                f"empty directory"
+                f"{directory}: found a catalog but no {HOT}; without it nobody knows where to go on. Put it "
+                "back, or begin an empty directory"
             )
     try:
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -64,8 +65,8 @@ def claim(directory: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise UnavailableError(
-            f"{directory}: the store directory is in use by another writer. Stop that one, or name another "
-            f"directory"
+            f"{directory}: the store directory is in use by another writer. "
+            "Stop that one, or name another directory"
         ) from None
     (directory / SEGMENTS).mkdir(exist_ok=True)
     return descriptor
@@ -91,7 +92,10 @@ def settle(temporary: Path, final: Path) -> None:
 
 
 def point(directory: Path, epoch: int) -> None:
-    """Move the name `catalog.duckdb` to an epoch's catalog, atomically. The link is relative, so that a store can be moved."""
+    """Move the name `catalog.duckdb` to an epoch's catalog, atomically.
+
+    The link is relative, so that a store can be moved.
+    """
     link = directory / f"{CATALOG}{TEMPORARY}"
     link.unlink(missing_ok=True)
     link.symlink_to(catalog_name(epoch))
@@ -106,7 +110,9 @@ def pointed(directory: Path) -> str | None:
 
 
 def remove_leftovers(directory: Path, current: set[str]) -> None:
-    """Remove temporary files, and segments that no epoch knows: what a crash in the middle of a step leaves behind.
+    """Remove temporary files, and segments that no epoch knows.
+
+    What a crash in the middle of a step leaves behind.
 
     `current` are the segments' names relative to the directory.
     """

@@ -1,6 +1,7 @@
 """The hot file: rows that no epoch has published yet, where reading goes on, and what each epoch consists of.
 
-Append-only within an epoch, no index. Every method that writes is one DuckDB transaction: all of it or nothing.
+Append-only within an epoch, no index. Every method that writes is one DuckDB transaction: all of it or
+nothing.
 """
 
 from __future__ import annotations
@@ -51,12 +52,15 @@ class Hot:
             self.open()
         except duckdb.Error as error:
             raise InputError(
-                f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or begin an empty "
-                f"directory"
+                f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or "
+                "begin an empty directory"
             ) from None
 
     def open(self) -> None:
-        """Open the file that is there: at first, and again after DuckDB gave it up. duckdb.Error when it cannot be opened."""
+        """Open the file that is there: at first, and again after DuckDB gave it up.
+
+        duckdb.Error when it cannot be opened.
+        """
         path = self._directory / HOT
         self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 2})
         self.store_id, version = self._one("SELECT id, version FROM store")
@@ -65,8 +69,8 @@ class Hot:
             raise InputError(
                 f"{path}: found store version {version}, expected {VERSION}; use the sightline that wrote it"
             )
-        # Catalogs name their segments relative to the directory (a store can be moved); the footers of those many
-        # small files are read again for each catalog, and never change.
+        # Catalogs name their segments relative to the directory (a store can be moved); the footers of those
+        # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
         self._rows: dict[str, int] = {}
@@ -110,8 +114,8 @@ class Hot:
         return {
             table
             for table in self._rows
-            if self._one(f"SELECT count(*) FROM {table} WHERE epoch <= {number:d}")[0]
-        }  # noqa: S608 - names from TABLES
+            if self._one(f"SELECT count(*) FROM {table} WHERE epoch <= {number:d}")[0]  # noqa: S608 - names from TABLES
+        }
 
     def _count(self, tables: Iterable[str]) -> None:
         counts = {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in tables}  # noqa: S608 - names from TABLES
@@ -130,12 +134,11 @@ class Hot:
         return dict(found[0]) if found else {}
 
     def fix(self, number: int, topic: str) -> None:
-        """Fix what epoch `number` holds: the rows and offsets of this moment; later rows belong to the next."""
+        """Fix what epoch `number` holds: rows and offsets of this moment; later rows belong to the next."""
         with self.transaction():
             self.connection.execute(
-                'INSERT INTO epochs SELECT ?, ?, NULL, coalesce(map_from_entries(list(row("partition", next_offset) ORDER BY '
-                '"partition")), MAP {}), ? '
-                "FROM offsets WHERE topic = ?",
+                'INSERT INTO epochs SELECT ?, ?, NULL, coalesce(map_from_entries(list(row("partition", '
+                'next_offset) ORDER BY "partition")), MAP {}), ? FROM offsets WHERE topic = ?',
                 [number, FIXED, sum(self.rows().values()), topic],
             )
 
@@ -188,7 +191,8 @@ class Hot:
         return [
             epoch
             for (epoch,) in self.connection.execute(
-                "SELECT epoch FROM epochs WHERE epoch < (SELECT max(epoch) FROM epochs WHERE published_ns < ?)",
+                "SELECT epoch FROM epochs WHERE epoch < (SELECT max(epoch) FROM epochs WHERE "
+                "published_ns < ?)",
                 [instant_ns],
             ).fetchall()
         ]
@@ -224,12 +228,12 @@ def _create(directory: Path) -> None:
             connection.execute(f"CREATE TABLE {table} ({columns_of(table)})")
         connection.execute('CREATE TABLE offsets (topic VARCHAR, "partition" INTEGER, next_offset BIGINT)')
         connection.execute(
-            "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), rows "
-            "BIGINT)"
+            "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, "
+            "BIGINT), rows BIGINT)"
         )
         connection.execute(
-            f"CREATE TABLE segments ({', '.join(f'{name} {kind}' for name, kind in SPAN_COLUMNS.items())}, superseded_ns "
-            f"BIGINT)"
+            f"CREATE TABLE segments ({', '.join(f'{name} {kind}' for name, kind in SPAN_COLUMNS.items())}, "
+            "superseded_ns BIGINT)"
         )
         connection.execute("CREATE TABLE store (id VARCHAR, version INTEGER)")
         connection.execute("INSERT INTO store VALUES (?, ?)", [secrets.token_hex(4), VERSION])

@@ -1,4 +1,7 @@
-"""A writer that outlasts a disk which is full or away: it says so, and does the same again after growing pauses."""
+"""A writer that outlasts a disk which is full or away.
+
+It says so, and does the same again after growing pauses.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,13 @@ T = TypeVar("T")
 
 
 class PatientWriter:
-    """Wraps an open `Writer`; what fails outside (a full disk, a lost one) is tried again until it is done, never skipped.
+    """Wraps an open `Writer`; what fails outside is tried again until it is done, never skipped.
 
-    Delivery: that of `Writer`. DuckDB may give up a file after a failed write, so each further attempt begins with a
-    store that is opened again as after a crash; what had been taken in by then is known by its offsets and not repeated.
+    What fails outside is a full disk, or a lost one.
+
+    Delivery: that of `Writer`. DuckDB may give up a file after a failed write, so each further attempt begins
+    with a store that is opened again as after a crash; what had been taken in by then is known by its offsets
+    and not repeated.
 
     Parameters
     ----------
@@ -62,7 +68,8 @@ class PatientWriter:
                     self._writer.reopen()
                 return work()
             except (OSError, duckdb.Error) as error:
-                # Of a refused write DuckDB's message holds the file and the system's reason, nothing of a row.
+                # Of a refused write DuckDB's message holds the file and the system's reason, nothing of a
+                # row.
                 what = f"the store {self._writer.path} cannot be written ({_reason(error)})"
                 self._say(f"{what}; nothing is lost, tried again in {pause_s:g} s")
                 if self._wait(pause_s):

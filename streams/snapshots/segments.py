@@ -67,7 +67,11 @@ _ORDER: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One finished file. `spans`: role, source, stream, lowest, highest of each stream in it; one of None where a table has no streams."""
+    """One finished file.
+
+    `spans`: role, source, stream, lowest, highest of each stream in it; one of None where a table has no
+    streams.
+    """
 
     file: str
     table: str
@@ -102,17 +106,20 @@ def write(
     epoch: int,
     store_id: str,
 ) -> Segment:
-    """Write the rows of the SELECT `rows` as a segment of `table`; it has its name only when it is whole and on disk.
+    """Write the rows of the SELECT `rows` as a segment of `table`.
 
-    The name carries the store's id and the digest of the content, because a relative path is looked up in the current
-    directory first: a file of another store must never be taken for this one.
+    It has its name only when it is whole and on disk.
+
+    The name carries the store's id and the digest of the content, because a relative path is looked up in the
+    current directory first: a file of another store must never be taken for this one.
     """
     temporary = directory / SEGMENTS / f"{table}-{epoch:08d}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
     place = str(temporary)
     # Table names come from TABLES, `rows` from this package; paths and numbers are bound or quoted.
     connection.execute(
-        f"COPY (SELECT * FROM ({rows}) ORDER BY {_ORDER[table]}, epoch) TO '{_escape(place)}' (FORMAT parquet, COMPRESSION zstd)",  # noqa: S608
+        f"COPY (SELECT * FROM ({rows}) ORDER BY {_ORDER[table]}, epoch) TO '{_escape(place)}' "  # noqa: S608
+        "(FORMAT parquet, COMPRESSION zstd)",
         parameters,
     )
     with temporary.open("rb") as file:
@@ -120,7 +127,8 @@ def write(
     spans: list[tuple[Any, ...]] = []
     for role, (source, stream, lowest, highest) in _NUMBERS.get(table, {}).items():
         spans += connection.execute(
-            f"SELECT ?, {source}, {stream}, min({lowest}), max({highest}) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",  # noqa: S608
+            f"SELECT ?, {source}, {stream}, min({lowest}), max({highest}) FROM read_parquet(?) "  # noqa: S608
+            "GROUP BY ALL ORDER BY ALL",
             [role, place],
         ).fetchall()
     found = connection.execute(

@@ -1,7 +1,8 @@
 """The only writer of a store: takes records of `glasses.lineage` in, publishes them as epochs.
 
-Delivery: rows and `(topic, partition) -> next offset` are one transaction, so every record is in the store exactly once,
-whatever happens to the process. An offset is that of the next record to read, past everything the rows hold.
+Delivery: rows and `(topic, partition) -> next offset` are one transaction, so every record is in the store
+exactly once, whatever happens to the process. An offset is that of the next record to read, past everything
+the rows hold.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
 from streams.snapshots.segments import Segment
 from streams.topology import LINEAGE
 
-#: Files up to this size are folded together; larger ones are left alone, so a row is rewritten few times in its life.
+#: Files up to this size are folded together; larger ones are left alone, so a row is rewritten few times in
+#: its life.
 SMALL_BYTES = 1024 * 1024
 #: Of the files that one epoch folds: more would not fit the memory of a sort, and readers would wait for it.
 FOLD_BYTES_MAX = 16 * 1024 * 1024
 STEPS = range(1, 10)
-"""What a crash can fall between, for tests: 1 rows taken in, 2 epoch fixed, 3 segments written, 4 segments recorded,
-5 catalog written, 6 name moved, 7 rows left, 8 superseded files deleted, 9 their names forgotten."""
+"""What a crash can fall between, for tests.
+
+1 rows taken in, 2 epoch fixed, 3 segments written, 4 segments recorded, 5 catalog written, 6 name moved, 7
+rows left, 8 superseded files deleted, 9 their names forgotten.
+"""
 
 
 def _no_hook(step: int) -> None:
@@ -87,7 +92,9 @@ class Writer:
             os.close(self._lock)
 
     def reopen(self) -> None:
-        """After a write that failed: open the hot file again and finish what was begun, as after a crash; the claim stays.
+        """After a write that failed: open the hot file again and finish what was begun, as after a crash.
+
+        The claim stays.
 
         OSError or duckdb.Error when that fails too; it can be called again.
         """
@@ -108,8 +115,8 @@ class Writer:
         Parameters
         ----------
         records
-            Records of `glasses.lineage` by partition. Those below the stored next offset were taken in before and are
-            skipped; one that is malformed becomes a row of `rejected`.
+            Records of `glasses.lineage` by partition. Those below the stored next offset were taken in before
+            and are skipped; one that is malformed becomes a row of `rejected`.
         next_offsets
             Where reading goes on, by partition: past the records and the transaction markers behind them.
         now_ns
@@ -132,8 +139,8 @@ class Writer:
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], now_ns: int) -> int:
         """Take in column lists by table without Kafka, for a replay; return the number of rows.
 
-        Delivery: one transaction, and no offset: who calls twice has the rows twice. MalformedError, and nothing taken
-        in, when they do not have the columns of `TABLES`.
+        Delivery: one transaction, and no offset: who calls twice has the rows twice. MalformedError, and
+        nothing taken in, when they do not have the columns of `TABLES`.
         """
         unknown = tables.keys() - TABLES.keys()
         if unknown:
@@ -152,10 +159,12 @@ class Writer:
         return self.publish(now_ns)
 
     def publish(self, now_ns: int) -> int | None:
-        """Publish what was taken in since the last epoch; return its number, or None when there is nothing new.
+        """Publish what was taken in since the last epoch.
 
-        A new store's first epoch may be empty, so that readers find typed views. After an error the next call goes on
-        with the same epoch.
+        Return its number, or None when there is nothing new.
+
+        A new store's first epoch may be empty, so that readers find typed views. After an error the next call
+        goes on with the same epoch.
         """
         newest = self._hot.newest()
         if newest.state == PUBLISHED:
@@ -196,7 +205,10 @@ class Writer:
         self._waiting_since_ns = now_ns if self._anything_new() else None
 
     def _finish(self, number: int, now_ns: int) -> None:
-        """Bring a fixed epoch out, from wherever it stands. Every step can be done again and then changes nothing."""
+        """Bring a fixed epoch out, from wherever it stands.
+
+        Every step can be done again and then changes nothing.
+        """
         began_s = clock.monotonic_s()
         if self._hot.newest().state == FIXED:
             made, replaced = self._write_segments(number)
@@ -215,7 +227,10 @@ class Writer:
         self._sweep(now_ns)
 
     def _write_segments(self, number: int) -> tuple[list[Segment], list[str]]:
-        """Write a segment per table that has rows in the epoch; fold the small files of one table into its new one."""
+        """Write a segment per table that has rows in the epoch.
+
+        Fold the small files of one table into its new one.
+        """
         fold = self._to_fold()
         made, replaced = [], []
         for table in sorted(self._hot.tables_of(number) | fold.keys()):
@@ -233,9 +248,12 @@ class Writer:
         return made, replaced
 
     def _to_fold(self) -> dict[str, list[str]]:
-        """Files to be folded in this epoch: the small ones of the table that has most, when they are too many.
+        """Files to be folded in this epoch.
 
-        One table an epoch, so that no epoch waits for all of them; when all files together are too many, large ones too.
+        These are the small ones of the table that has most, when they are too many.
+
+        One table an epoch, so that no epoch waits for all of them; when all files together are too many,
+        large ones too.
         """
         current = self._hot.current_files()
         crowded = len(current) >= limits.CURRENT_FILES_MAX - len(TABLES)
@@ -255,7 +273,7 @@ class Writer:
         return {table: chosen}
 
     def _sweep(self, now_ns: int) -> None:
-        """Delete files and catalogs that were superseded longer ago than the grace that readers are promised."""
+        """Delete files and catalogs superseded longer ago than the grace that readers are promised."""
         instant_ns = now_ns - int(limits.SUPERSEDED_GRACE_S * 1e9)
         files = self._hot.superseded_before(instant_ns)
         for name in (

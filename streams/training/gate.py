@@ -1,7 +1,7 @@
-"""The training gate: an example is learned from only if its label permits training and all that the model serves.
+"""The training gate: learn from an example only if its label permits training and all the model serves.
 
-It decides by label, never by trust in earlier stages, and always enforces. What it refuses is listed with the rule, in
-a decision and in the manifest.
+It decides by label, never by trust in earlier stages, and always enforces. What it refuses is listed with the
+rule, in a decision and in the manifest.
 """
 
 from __future__ import annotations
@@ -46,12 +46,16 @@ class Candidate:
         return self.decision.rule
 
 
-#: (label, policy version that gave it, policy in force) -> label in the words of that policy, empty where it has none.
+#: (label, policy version that gave it, policy in force) -> label in the words of that policy, empty where it
+#: has none.
 Adopt = Callable[[bytes, str, Policy], bytes]
 
 
 def read(record: Received) -> tuple[Batch, str, str]:
-    """(batch, zone, label header) of a record of `glasses.examples`; MalformedError when no feedback stage wrote it."""
+    """(batch, zone, label header) of a record of `glasses.examples`.
+
+    MalformedError when no feedback stage wrote it.
+    """
     batch = decode(record.value, record.offset, captured=False)
     if batch.context is None:
         raise MalformedError("context: found none, expected that of the feedback which made the example")
@@ -72,7 +76,9 @@ def read(record: Received) -> tuple[Batch, str, str]:
 def judge(
     record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: int | None = None
 ) -> Candidate:
-    """Judge one example at `now_ns` (event time of the run; None: its own); MalformedError when the record is no example.
+    """Judge one example at `now_ns` (event time of the run; None: its own).
+
+    MalformedError when the record is no example.
 
     The consent is the wearer's as it stands then, of what the example was captured under.
     """
@@ -94,7 +100,10 @@ def labelled_under(record: Received) -> str:
 
 
 def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
-    """Label of a header in the words of the policy in force; empty, which passes nowhere, when it is missing or cannot be said in them."""
+    """Label of a header in the words of the policy in force.
+
+    Empty, which passes nowhere, when it is missing or cannot be said in them.
+    """
     version, _, packed = header.partition(":")
     if not packed:
         return b""
@@ -104,6 +113,7 @@ def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
         label = b""
     if len(label) != LABEL_BYTES:
         raise MalformedError(
-            f"headers: {LABEL} holds no label, expected the policy's version and {LABEL_BYTES} bytes in hexadecimal"
+            f"headers: {LABEL} holds no label, expected the policy's version and {LABEL_BYTES} bytes in "
+            "hexadecimal"
         )
     return adopt(label, version, policy)

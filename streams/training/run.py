@@ -1,7 +1,9 @@
-"""One training run: from the examples that the gate admits to the next model version. Deterministic; no clock.
+"""One training run: from the examples that the gate admits to the next model version.
 
-Every run starts from nothing: it reads all candidates again and judges each again at the time of the example that
-triggered it, so whatever has expired by then is left out of the next version.
+It is deterministic and has no clock.
+
+Every run starts from nothing: it reads all candidates again and judges each again at the time of the example
+that triggered it, so whatever has expired by then is left out of the next version.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ class Fitted:
 
 
 def fit_and_measure(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-    """Fit on `pairs`, measure on `evaluation`; called in a child process, since a fit would stop the event loop."""
+    """Fit on `pairs`, measure on `evaluation`.
+
+    It is called in a child process, since a fit would stop the event loop.
+    """
     model = fit(pairs)
     return Fitted(model.dump(), round(model.accuracy(evaluation), 4))
 
@@ -95,9 +100,10 @@ def make_version(
     policy: Policy,
     now_ns: int,
 ) -> ModelVersion:
-    """Assemble a version: its label is the join of all that it was made of, loosened in retention by the declassifier.
+    """Assemble a version: its label is the join of all that it was made of.
 
-    It is empty, and passes nowhere, where something that it was made of has none in this policy's words.
+    The declassifier loosens it in retention. The label is empty, and passes nowhere, where something that it
+    was made of has none in this policy's words.
     """
     used = [one.tagged for one in candidates if one.admitted]
     joined = policy.derive("model", (seed_label(policy), *(tagged.label for tagged in used)))

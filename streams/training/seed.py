@@ -1,4 +1,7 @@
-"""The licensed utterances that version 1 is made of, and the ones that every version is measured on; disjoint files."""
+"""The licensed utterances that version 1 is made of, and the ones that every version is measured on.
+
+The files are disjoint.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a wearer says about the use of the own data: read from `consent_change` events, in force from its place in the partition on."""
+"""What a wearer says about the use of the own data.
+
+It is read from `consent_change` events, and in force from its place in the partition on.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from streams.events.consent import GIVEN, WITHDRAWN, ConsentRecord, Known
 from streams.limits import NUMBER_MAX
 
 KIND = "consent_change"
-#: Status of a consent record in DPV's words, and what it comes to. Refused, revoked and invalidated leave as little as withdrawn.
+#: Status of a consent record in DPV's words, and what it comes to. Refused, revoked and invalidated leave as
+#: little as withdrawn.
 STATUSES = {
     "dpv:ConsentGiven": GIVEN,
     "dpv:ConsentRenewed": GIVEN,
@@ -23,7 +27,10 @@ STATUSES = {
 
 
 def check(batch: Batch, purposes: Collection[str]) -> None:
-    """MalformedError when a change says what cannot be: another wearer's consent, an end before its beginning, an unknown word."""
+    """MalformedError when a change says what cannot be.
+
+    That is another wearer's consent, an end before its beginning, an unknown word.
+    """
     for index in range(batch.run.count):
         said = {name: values[index] for name, values in batch.columns.items()}
         number, expires_ns = said["consent"], said["expires_ns"]
@@ -35,11 +42,13 @@ def check(batch: Batch, purposes: Collection[str]) -> None:
             raise MalformedError(f"status: found another one, expected one of {', '.join(STATUSES)}")
         if said["principal"] not in {None, batch.wearer_id}:
             raise MalformedError(
-                "principal: found another wearer, expected the one who wears the device: nobody consents for another"
+                "principal: found another wearer, expected the one who wears the device: "
+                "nobody consents for another"
             )
         if expires_ns is not None and (type(expires_ns) is not int or expires_ns <= batch.time_ns(index)):
             raise MalformedError(
-                "expires_ns: found a time that is past, expected one after the consent was given, or null for no end"
+                "expires_ns: found a time that is past, "
+                "expected one after the consent was given, or null for no end"
             )
         if not set(said["purposes"].split()) <= set(purposes):
             raise MalformedError(

@@ -23,7 +23,10 @@ def unseen(seen: Intervals, low: int, high: int) -> list[tuple[int, int]]:
 
 
 def add(seen: Intervals, low: int, high: int) -> Intervals:
-    """`seen` with `low ... high` (inclusive); beyond SEEN_RANGES_MAX intervals the lowest hole counts as seen."""
+    """`seen` with `low ... high` (inclusive).
+
+    Beyond SEEN_RANGES_MAX intervals the lowest hole counts as seen.
+    """
     if seen and seen[-1][1] + 1 == low:
         return (*seen[:-1], (seen[-1][0], high))
     merged: list[tuple[int, int]] = []

@@ -1,7 +1,7 @@
-"""Stage 1: read captured records, drop repeats, tag every batch with its zone and label, refuse what policy refuses.
+"""Stage 1: of captured records drop repeats, tag batches with zone and label, refuse what policy refuses.
 
-Order is that of `glasses.captured`. A batch of one zone is forwarded byte for byte; one whose context changes the zone
-is split at the changes and its parts carry the digest of the bytes they came from (laws 2 and 4).
+Order is that of `glasses.captured`. A batch of one zone is forwarded byte for byte; one whose context changes
+the zone is split at the changes and its parts carry the digest of the bytes they came from (laws 2 and 4).
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ def run(
 ) -> tuple[Step, dict[str, DeviceState]]:
     """Tag one fetch; return the step and the states of the devices it touched.
 
-    Outputs are in partition order. A record that cannot be understood, is forged, or is named in `poisoned` is
-    rejected with its bytes; a run that policy refuses is rejected without them.
+    Outputs are in partition order. A record that cannot be understood, is forged, or is named in `poisoned`
+    is rejected with its bytes; a run that policy refuses is rejected without them.
     """
     step = Step()
-    # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this loop.
+    # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this
+    # loop.
     seen: dict[str, dict[str, Intervals]] = {}
     tracks: dict[tuple[str, str], _Track] = {}
     for record, batch in _understood(records, policy, poisoned, step):
@@ -114,7 +115,10 @@ def _malformed(record: Received, reason: str, rule: str) -> Reject:
 
 
 class _Track:
-    """One stream while a fetch lasts: which numbers have come, and the stretch of events that is decided as one."""
+    """One stream while a fetch lasts.
+
+    It knows which numbers have come, and the stretch of events that is decided as one.
+    """
 
     def __init__(self, seen: Intervals, policy: Policy, known: Known, step: Step) -> None:
         self._seen, self._policy, self._known, self._step = seen, policy, known, step
@@ -187,7 +191,10 @@ class _Track:
             )
 
     def _tag_whole(self, record: Received, batch: Batch) -> None:
-        """Hand on a batch of which every event is new: as it is, or in parts where its context changes the zone."""
+        """Hand on a batch of which every event is new.
+
+        It goes as it is, or in parts where its context changes the zone.
+        """
         if batch.changes:
             spans = batch.spans()
             # Another consent is another thing to decide, whether or not the zone stays the same.

@@ -1,4 +1,4 @@
-"""Stage 3 on erasure requests: each is answered once, in the request's zone and with its label, and asks no model."""
+"""Stage 3 on erasure requests: each is answered once, in its zone and with its label, and asks no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The radio: nothing is lost on it, what it does is drawn from the seed, and an outage ends with its backlog in order."""
+"""The radio: nothing is lost, faults are drawn from the seed, an outage ends with its backlog in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load: a rate, numbers that begin where they are asked to, a backlog that comes at full speed, clocks that jump."""
+"""Load: a rate, numbers that begin where asked to, a backlog that comes at full speed, clocks that jump."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The recordings are what NOTICE says: whole, licensed, small, in plausible units, and no words or pixels among the sensors."""
+"""The recordings are what NOTICE says.
+
+They are whole, licensed, small, in plausible units, and no words or pixels are among the sensors.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ UTTERANCES = {
     "queries": HERE / "queries.csv",
     "spoken": HERE / "spoken-feedback.csv",
 }
-#: Median deviation of |acceleration| within a second, in g, over ClassyGlass's labelled sessions (measured on the originals).
+#: Median deviation of |acceleration| within a second, in g, over ClassyGlass's labelled sessions (measured on
+#: the originals).
 STD_G = {
     "sitting_reading": 0.0039,
     "sitting_computer": 0.0038,

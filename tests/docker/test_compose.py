@@ -1,4 +1,7 @@
-"""The image and `docker-compose.yml` as a stranger uses them: up, a question, down in the middle, up again, the ledger over both."""
+"""The image and `docker-compose.yml` as a stranger uses them.
+
+Up, a question, down in the middle, up again, and the ledger over both runs.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def _run(
 
 
 def _compose_command() -> tuple[str, ...]:
-    """`docker compose`, or the older `docker-compose`; skips, and says why, when there is none or no engine answers."""
+    """`docker compose`, or the older `docker-compose`.
+
+    Skips, and says why, when there is none or no engine answers.
+    """
     try:
         engine = _run("docker", "info", "--format", "{{.ServerVersion}}")
     except FileNotFoundError:
@@ -82,7 +88,7 @@ class Composed:
         return self.data / "lineage-store"
 
     def made(self, kind: str) -> int:
-        """How many events of a kind the published store holds, read from the host; 0 before the first epoch."""
+        """Events of a kind in the published store, read from the host; 0 before the first epoch."""
         try:
             with Store.open(self.store) as store:
                 return int(
@@ -124,7 +130,10 @@ def _until(condition: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """Up until it has learned twice, down while the device still plays, up again until a shorter play has ended and arrived."""
+    """Up until it has learned twice, down while the device still plays, and up again.
+
+    It stays up until a shorter play has ended and arrived.
+    """
     compose = Composed(_compose_command(), tmp_path_factory.mktemp("compose") / "data")
     try:
         compose("build")

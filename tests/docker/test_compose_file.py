@@ -11,7 +11,8 @@ from streams.topology import LINEAGE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-#: Where the node is and how it is reached differs in a container; everything else is a decision that was measured.
+#: Where the node is and how it is reached differs in a container; everything else is a decision that was
+#: measured.
 OF_THE_PLACE = {
     "process.roles",
     "node.id",

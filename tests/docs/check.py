@@ -1,4 +1,7 @@
-"""A small check of a value against a JSON Schema: exactly the keywords that ours use; any other one is an error."""
+"""A small check of a value against a JSON Schema: exactly the keywords that ours use.
+
+Any other one is an error.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""docs/policies.md shows what its commands answer today, to the letter. `python -m tests.docs.test_policies` writes that into it."""
+"""docs/policies.md shows what its commands answer today, to the letter.
+
+`python -m tests.docs.test_policies` writes that into it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""docs/sql.md shows what its questions answer today, to the letter. `python -m tests.docs.test_sql` writes that into it."""
+"""docs/sql.md shows what its questions answer today, to the letter.
+
+`python -m tests.docs.test_sql` writes that into it.
+"""
 
 from __future__ import annotations
 

@@ -116,7 +116,10 @@ def test_the_schemas_say_what_they_are() -> None:
 
 
 async def _write(broker: str) -> list[str]:
-    """Two batches of two zones, in a transaction each; the second of the wanted zone is taken back. Returns the trace ids."""
+    """Write two batches of two zones, in a transaction each; the second of the wanted zone is taken back.
+
+    Returns the trace ids.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     await admin.create_topics([NewTopic(TOPIC, 2, 1)])

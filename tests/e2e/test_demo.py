@@ -1,4 +1,7 @@
-"""The main job, end to end on an Apache Kafka of its own: played, interrupted, gone on with, and checked record by record."""
+"""The main job, end to end on an Apache Kafka of its own.
+
+It is played, interrupted, gone on with, and checked record by record.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,10 @@ async def litter(broker: str) -> None:
 def played(
     tmp_path_factory: pytest.TempPathFactory, own_broker: str
 ) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """A store after a smoke that was interrupted, litter, and a whole commute on the same store; the results of both."""
+    """A store after a smoke that was interrupted, litter, and a whole commute on the same store.
+
+    With it come the results of both.
+    """
     store = tmp_path_factory.mktemp("demo") / "lineage-store"
     demo = functools.partial(demo_on, own_broker)
     first_demo = demo(store, "--scenario", "smoke", "--seed", "3")
@@ -170,7 +176,8 @@ def test_an_erasure_request_is_answered_with_a_sentence(
     parents = select(
         played[0],
         "SELECT parent_source, parent_stream, child_stream, zone FROM edges JOIN events "
-        "ON child_source = source AND child_stream = stream WHERE parent_stream = 'erasure-request' ORDER BY 1",
+        "ON child_source = source AND child_stream = stream "
+        "WHERE parent_stream = 'erasure-request' ORDER BY 1",
     )
     assert parents == [
         [device, "erasure-request", "answer-erasure-request", "rights"] for device in ("g1", "g2")
@@ -179,7 +186,8 @@ def test_an_erasure_request_is_answered_with_a_sentence(
 
 def test_questions_are_answered_with_real_ids(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
     store, _, _ = played
-    newest = f"g1/answer/{select(store, 'SELECT max(first) FROM events WHERE stream = $$answer$$ AND source = $$g1$$')[0][0]}"
+    [[last]] = select(store, "SELECT max(first) FROM events WHERE stream = $$answer$$ AND source = $$g1$$")
+    newest = f"g1/answer/{last}"
     for question in (["ancestors", newest], ["why", newest], ["loop", "g1/answer/0"], ["missing"]):
         answer = sightline("ask", *question, "--json", "--store", str(store))
         assert answer.returncode == 0, answer.stderr
@@ -207,7 +215,8 @@ def test_litter_is_rejected_with_its_reason_and_the_streams_go_on(
 ) -> None:
     rows = select(
         played[0],
-        "SELECT stage, topic, count(*) FROM rejected WHERE source = '' AND reason <> '' GROUP BY ALL ORDER BY 1",
+        "SELECT stage, topic, count(*) FROM rejected WHERE source = '' AND reason <> '' "
+        "GROUP BY ALL ORDER BY 1",
     )
     assert rows == [["snapshots", LINEAGE, 4], ["training", EXAMPLES, 4], ["zones", CAPTURED, 4]]
     said = (played[0].parent / "lineage-store-run" / "worker.log").read_text(encoding="utf-8")

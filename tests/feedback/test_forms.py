@@ -1,4 +1,4 @@
-"""What spoken feedback and ratings mean: against the utterances' own annotations, and never silently nothing."""
+"""What spoken feedback and ratings mean: as the utterances' annotations say, and never silently nothing."""
 
 from __future__ import annotations
 

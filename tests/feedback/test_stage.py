@@ -1,4 +1,7 @@
-"""Stage 4 over whole fetches: every form, against what the recordings' annotations say, whichever way the fetches were cut."""
+"""Stage 4 over whole fetches, whichever way they were cut.
+
+Every form is held against what the recordings' annotations say.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def rule(record: Outgoing) -> str:
 
 
 def test_what_version_1_makes_of_all_spoken_feedback_is_what_the_annotations_mean() -> None:
-    """An example is right if praise made it; a reject is right if its rule is that of the annotated intent."""
+    """An example is right if praise made it, a reject if its rule is that of the annotated intent."""
     batches = [build.query(0, "wake me at seven", T_NS)]
     batches += [
         reaction(i, "g1/answer/0", T_NS + (i + 1) * SECOND_NS, "spoken", text=text)
@@ -184,7 +187,7 @@ SAID: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[Batch]:
-    """Two devices' queries, erasure requests, and feedback of every form on answers that are there, and that are not."""
+    """Two devices' queries, erasure requests, and feedback of every form on answers that exist or not."""
     batches: list[Batch] = []
     numbers = {(source, kind): 0 for source in ("g1", "g2") for kind in ("query", "feedback", "request")}
     for tick in range(draw(st.integers(1, 25))):
@@ -205,7 +208,10 @@ def lives(draw: st.DrawFn) -> list[Batch]:
 
 
 def facts(records: Sequence[Outgoing]) -> list[tuple[Any, ...]]:
-    """Answers, examples and refusals in the order of each topic; where a record was read is the same in every cut."""
+    """Answers, examples and refusals in the order of each topic.
+
+    Where a record was read is the same in every cut.
+    """
     return [
         (topic, record.key, record.value, tuple(record.headers))
         for topic in (ANSWERS, EXAMPLES, REJECTED)

@@ -1,4 +1,7 @@
-"""Prints the golden journal: `python -m tests.golden.story > tests/golden/journal/g1.jsonl`. A small life of one device."""
+"""Prints the golden journal: `python -m tests.golden.story > tests/golden/journal/g1.jsonl`.
+
+It is a small life of one device.
+"""
 
 from __future__ import annotations
 

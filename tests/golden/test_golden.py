@@ -1,4 +1,7 @@
-"""Replay of a small journal against a lineage that a reviewer can read: journal/g1.jsonl in, expected.txt out."""
+"""Replay of a small journal against a lineage that a reviewer can read.
+
+In goes journal/g1.jsonl, out comes expected.txt.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def shown(row: dict[str, Any]) -> str:
 
 
 def lines(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """One line a row, without digests of models and without accuracies, which belong to a version of scikit-learn."""
+    """One line a row.
+
+    Without digests of models and without accuracies, which belong to a version of scikit-learn.
+    """
     found = [f"stream   {row['source']}/{row['stream']} ({row['kind']})" for row in tables["streams"]]
     found += [
         f"event    {shown(row)} in {row['zone']}, by {row['rule']}" + (", split" if row["split_from"] else "")
@@ -42,9 +48,10 @@ def lines(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
     for row in tables["edges"]:
         child = numbers(row["child_first"], row["child_step"], row["child_count"])
         last = row["parent_first"] + row["parent_step"] * (row["child_count"] - 1) + row["parent_width"] - 1
+        parents = numbers(row["parent_first"], 1, last - row["parent_first"] + 1)
         found.append(
-            f"edge     {row['child_source']}/{row['child_stream']}/{child} from {row['parent_source']}/{row['parent_stream']}/"
-            f"{numbers(row['parent_first'], 1, last - row['parent_first'] + 1)} by {row['operator']}"
+            f"edge     {row['child_source']}/{row['child_stream']}/{child} "
+            f"from {row['parent_source']}/{row['parent_stream']}/{parents} by {row['operator']}"
             + (f", {row['directness']}" if row["directness"] == "indirect" else "")
             + (f", declassified by {row['declassifier']}" if row["declassifier"] else "")
         )
@@ -62,7 +69,8 @@ def lines(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
         for row in tables["models"]
     ]
     found += [
-        f"run      {row['version']}: {row['admitted']} admitted, {row['refused']} refused, after {row['trigger']}"
+        f"run      {row['version']}: {row['admitted']} admitted, {row['refused']} refused, "
+        f"after {row['trigger']}"
         for row in tables["training_runs"]
     ]
     return found + [f"input    {row['kind']} from {row['topic']} {row['offset']}" for row in tables["inputs"]]

@@ -1,6 +1,9 @@
-"""Records that no device of ours would send: every way to spoil a good one by name, drawn ones by seed, and the kept corpus.
+"""Records that no device of ours would send.
 
-Every way leaves nothing that could pass: what comes of it must be on `glasses.rejected`, at its place, with a reason.
+They are every way to spoil a good one by name, drawn ones by seed, and the kept corpus.
+
+Every way leaves nothing that could pass: what comes of it must be on `glasses.rejected`, at its place, with a
+reason.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from tests.hostile.spoil import Spoil
 CORPUS = Path(__file__).parent / "corpus"
 NO_INTEGERS: list[Any] = [None, True, "7", 1.5, [], {}, -1, 2**62 + 1, 2**63, 2**64, 10**30, 1e300]
 NO_TEXTS: list[Any] = [None, True, 7, 1.5, [], {}, "", "x" * 201]
-#: All that a household asks for, so that a wearer who says so changes nothing for the others of these records.
+#: All that a household asks for, so that a wearer who says so changes nothing for the others of these
+#: records.
 PURPOSES = "dpv:RequestedServiceProvision dpv:ServicePersonalisation ai:ModelTraining"
 #: Two in one batch of records lie less than 2^62 apart, or the client cannot write their distance.
 STAMPS = [-(2**60), -2, 0, 1, 2**41, 2**53, 2**61]
@@ -199,7 +203,8 @@ CAPTURED: Mapping[str, Spoil] = {
         st.just(b"public"),
     ),
 }
-#: Ways that spoil an example; its headers are the feedback stage's, so only its value and what the gate reads can be wrong.
+#: Ways that spoil an example; its headers are the feedback stage's, so only its value and what the gate reads
+#: can be wrong.
 EXAMPLES: Mapping[str, Spoil] = {
     name: CAPTURED[name]
     for name in (
@@ -295,7 +300,10 @@ def _some(strategy: st.SearchStrategy[Hostile], count: int, of: int) -> list[Hos
 
 
 def corpus(topic: str) -> list[Hostile]:
-    """Kept cases of a topic, one JSON object a line: bytes as Latin-1 text, or as [text, times] pairs where that would be too long."""
+    """Kept cases of a topic, one JSON object a line.
+
+    Bytes stand there as Latin-1 text, or as [text, times] pairs where that would be too long.
+    """
     return [
         _kept(orjson.loads(line))
         for line in (CORPUS / f"{topic}.jsonl").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,7 @@
-"""Hostile records in front of the cores, in memory: none raises, each is rejected in its place, every good one passes."""
+"""Hostile records in front of the cores, in memory.
+
+None raises, each is rejected in its place, every good one passes.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ def places(written: Sequence[Outgoing]) -> Mapping[int, tuple[str, str]]:
 
 
 def check(written: Sequence[Outgoing], bad: Mapping[int, Hostile], topic: str) -> None:
-    """Each bad record is rejected with a reason, in a place, and quotes nothing; the lineage can be read by the store."""
+    """Each bad record is rejected with a reason, in a place, and quotes nothing.
+
+    The lineage can be read by the store.
+    """
     found = places(written)
     assert {bad[offset].way for offset in bad.keys() - found.keys()} == set(), "these passed"
     assert found.keys() == bad.keys(), "a good one was rejected"

@@ -1,4 +1,7 @@
-"""Ten thousand hostile records among good ones, on every topic that something of ours reads, through a real worker and a real store."""
+"""Ten thousand hostile records among good ones, through a real worker and a real store.
+
+On every topic that something of ours reads.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +126,10 @@ async def garbage(broker: str, topic: str, keys: Sequence[bytes | None]) -> int:
 async def until_committed(
     broker: str, worker: Worker, group: str, topic: str, timeout_s: float, places: Sequence[tuple[int, int]]
 ) -> None:
-    """Wait until the group has committed what lies at `places`; behind them there may be what no transaction committed."""
+    """Wait until the group has committed what lies at `places`.
+
+    Behind them there may be what no transaction committed.
+    """
     ends = {
         (topic, partition): max(offset for at, offset in places if at == partition) + 1
         for partition, _ in places

@@ -1,4 +1,7 @@
-"""What every worker reads whole: a record that no stage of ours wrote is passed over, said aloud and counted, and changes nothing."""
+"""Topics that every worker reads whole: what no stage of ours wrote changes nothing.
+
+Such a record is passed over, said aloud and counted.
+"""
 
 from __future__ import annotations
 

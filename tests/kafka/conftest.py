@@ -1,4 +1,7 @@
-"""A room per test on the shared broker: its own source and target topic and its own agents (groups, transactional ids, states)."""
+"""A room per test on the shared broker.
+
+Its own source and target topic and its own agents (groups, transactional ids, states).
+"""
 
 from __future__ import annotations
 

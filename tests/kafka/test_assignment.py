@@ -1,4 +1,7 @@
-"""An assignment without partitions is noticed by the leader that made it, and forgotten once another leader made one."""
+"""An assignment without partitions is noticed by the leader that made it.
+
+It is forgotten once another leader made one.
+"""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_what_comes_back_from_who_has_left_changes_nothing() -> None:
 
 
 class Empty:
-    """A feed without records; notes what another partition may fetch during each read, and is away after some."""
+    """A feed without records, away after some reads; notes what another partition may fetch during each."""
 
     def __init__(self) -> None:
         self.left = list[int]()

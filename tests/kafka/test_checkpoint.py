@@ -1,4 +1,7 @@
-"""What a checkpoint writes is what is read back, whatever its size; what nobody of ours wrote is passed over or said aloud."""
+"""What a checkpoint writes is what is read back, whatever its size.
+
+What nobody of ours wrote is passed over or said aloud.
+"""
 
 from __future__ import annotations
 

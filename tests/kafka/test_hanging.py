@@ -1,6 +1,7 @@
-"""A hanging transaction (KIP-890): data that reached a partition after the coordinator had ended its transaction.
+"""A hanging transaction (KIP-890): data reached a partition after the coordinator had ended it.
 
-Nobody but the same producer id can end it: without that, restoring state waits for ever, and the next commit would commit it too.
+Nobody but the same producer id can end it: without that, restoring state waits for ever, and the next commit
+would commit it too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ HAUNTED = (topology.STATE, topology.LINEAGE)
 
 @asynccontextmanager
 async def unverified(broker: str) -> AsyncIterator[None]:
-    """Let the broker take transactional data without asking its coordinator, as it did by itself under chaos."""
+    """Let the broker take transactional data without asking its coordinator.
+
+    It did so by itself under chaos.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=broker)
     await admin.start()
     try:

@@ -1,4 +1,7 @@
-"""Reading without a group: to the end, from given offsets, past transaction markers and never past what is committed."""
+"""Reading without a group: to the end, from given offsets, and past transaction markers.
+
+It never reads past what is committed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A transaction that is open for longer than the broker allows: the broker aborts it and fences the producer, and nothing comes of it."""
+"""A transaction that is open for longer than the broker allows.
+
+The broker aborts it and fences the producer, and nothing comes of it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ TIMEOUT_MS = 500
 async def test_records_of_a_transaction_that_timed_out_come_once_in_the_next_one(
     room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str, call: int
 ) -> None:
-    """The first producer of partition 0 is held at a step, its outputs in the log, until the broker has aborted its transaction."""
+    """Hold the first producer of partition 0 at a step until the broker has aborted its transaction.
+
+    Its outputs are in the log by then.
+    """
     real_new, real_step, real_close = (
         transaction._new_producer,
         getattr(AIOKafkaProducer, step),

@@ -1,4 +1,7 @@
-"""A core simple enough to see through: forwards each record with a running number, and counts on in `glasses.examples`."""
+"""A core simple enough to see through.
+
+It forwards each record with a running number, and counts on in `glasses.examples`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from streams.worker import WorkerContext, run_worker
 
 
 class ToyCore:
-    """State: how many records a partition has seen, the poisoned ones too. Writes that number into each output."""
+    """State: how many records a partition has seen, the poisoned ones too.
+
+    The core writes that number into each output.
+    """
 
     def __init__(self, target: str, note: Path | None = None, pause_s: float = 0.0) -> None:
         self.target, self.note, self.pause_s = target, note, pause_s
@@ -71,7 +77,10 @@ class ToyCore:
 
 
 def main() -> None:
-    """Run a worker with two toy agents: `python -m tests.kafka.toy BROKER AGENT SOURCE TARGET NOTE PAUSE_S`."""
+    """Run a worker with two toy agents.
+
+    `python -m tests.kafka.toy BROKER AGENT SOURCE TARGET NOTE PAUSE_S`.
+    """
     logging.basicConfig(level=logging.WARNING)
     broker, agent, source, target, note, pause_s = sys.argv[1:]
     # A room of its own on a broker that other tests use too.

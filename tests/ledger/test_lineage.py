@@ -42,9 +42,11 @@ def one_row_a_column(table: str) -> list[Row]:
     return [
         row(
             table,
-            **{by: 100 + i if number else f"of-{name}", "kind": "k"}
-            if "kind" in TABLES[table]
-            else {by: 100 + i if number else f"of-{name}"},
+            **(
+                {by: 100 + i if number else f"of-{name}", "kind": "k"}
+                if "kind" in TABLES[table]
+                else {by: 100 + i if number else f"of-{name}"}
+            ),
         )
         for i, name in enumerate(TABLES[table])
     ]
@@ -147,13 +149,19 @@ def test_where_runs_were_cut_and_what_lay_where_is_no_difference(tmp_path: Path)
     [
         (
             "events",
-            "events: g1/imu/0 differs in label (aa in the store, bb in the replay), digest (12 in the store, 34 in the replay)",
+            (
+                "events: g1/imu/0 differs in label (aa in the store, bb in the replay), digest (12 in the"
+                " store, 34 in the replay)"
+            ),
         ),
         ("edges", "edges: g1/activity/50 from g1/imu/99 by window 1, direct: 1 more in the store"),
         (
             "decisions",
-            "decisions: deny of g1/imu/19 to glasses.zoned (purpose , passed True, mode , zone , label , rule r, policy_version , "
-            "attributes , consent 0, consent_state , wearer , at_ns 0): 1 more in the store",
+            (
+                "decisions: deny of g1/imu/19 to glasses.zoned (purpose , passed True, mode , zone , label ,"
+                " rule r, policy_version , attributes , consent 0, consent_state , wearer , at_ns 0): 1 more"
+                " in the store"
+            ),
         ),
     ],
 )

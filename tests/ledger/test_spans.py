@@ -1,4 +1,4 @@
-"""Runs are compared event by event: cuts are no difference, one event is; counted like counting one by one."""
+"""Runs are compared event by event: cuts are no difference, one event is; counts are as one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger reads the topics of a real broker by their headers, and finds every fault that is planted on one of them."""
+"""The ledger reads the topics of a real broker by their headers, and finds every fault planted on one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.ledger.test_ledger import good, journal
 from tests.snapshots.build import event, row, store
 
 Runs = list[tuple[str, int, int, int]]
-#: What lies where when all is well with the journal and the store of the other tests: (stream, first, step, count) in order.
+#: What lies where when all is well with the journal and the store of the other tests: (stream, first, step,
+#: count) in order.
 CLEAN: dict[str, Runs] = {
     CAPTURED: [
         ("imu", 0, 1, 20),

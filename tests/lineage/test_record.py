@@ -20,7 +20,10 @@ from tests import build
 
 @pytest.fixture(scope="module")
 def records() -> list[Outgoing]:
-    """What one large fetch of two devices writes: holes, a change of zone, queries, feedback, refused and repeated batches."""
+    """What one large fetch of two devices writes.
+
+    It has holes, a change of zone, queries, feedback, refused and repeated batches.
+    """
     batches = []
     for source in ("g1", "g2"):
         for i in (*range(12), *range(14, 30), 3):

@@ -1,4 +1,7 @@
-"""Reads a store with nothing but DuckDB, as the README says: `python read_store.py CATALOG DIRECTORY`; prints JSON."""
+"""Reads a store with nothing but DuckDB, as the README says, and prints JSON.
+
+`python read_store.py CATALOG DIRECTORY`.
+"""
 
 from __future__ import annotations
 

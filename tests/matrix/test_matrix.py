@@ -1,4 +1,7 @@
-"""A published store is read by plain DuckDB of several versions: in place, moved, mounted elsewhere, and from inside another store."""
+"""A published store is read by plain DuckDB of several versions.
+
+It is read in place, moved, mounted elsewhere, and from inside another store.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     )
     if made.returncode:
         pytest.skip(
-            f"DuckDB {request.param} cannot be installed here: {(made.stderr.strip().splitlines() or ['no message'])[-1]}"
+            f"DuckDB {request.param} cannot be installed here:"
+            f" {(made.stderr.strip().splitlines() or ['no message'])[-1]}"
         )
     return directory / "bin" / "python"
 

@@ -1,4 +1,7 @@
-"""A policy that is wrong is answered with a sentence: where, what, and what to do; exit code 2, and what is in force stays."""
+"""A policy that is wrong is answered with a sentence: where, what, and what to do.
+
+The exit code is 2, and what is in force stays.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ def written(tmp_path: Path, text: str) -> Path:
         (
             "rank = 60",
             "rank = 50",
-            r"'bystander-present' has rank 50 like the zone 'health', and both take an event with .*place = clinic",
+            (
+                r"'bystander-present' has rank 50 like the zone 'health', and both take an event with "
+                r".*place = clinic"
+            ),
         ),
         ("rank = 60", 'rank = "60"', "'rank' of zone health is str, expected int"),
         (
@@ -64,7 +70,10 @@ def written(tmp_path: Path, text: str) -> Path:
         (
             "when = \"'bystander' in subjects\"",
             "when = \"'bystander' in subjects && nature == 'provided' && nature == 'observed'\"",
-            "holds for no label that this policy can give, so the requirement bystanders-are-only-answered-about asks for nothing",
+            (
+                "holds for no label that this policy can give, so the requirement"
+                " bystanders-are-only-answered-about asks for nothing"
+            ),
         ),
         (
             "when = \"'bystander' in subjects\"",
@@ -118,7 +127,8 @@ def test_files_that_import_one_another_are_named_in_order(tmp_path: Path) -> Non
 def test_a_review_that_is_overdue_is_an_error_of_a_file_and_not_of_what_is_in_force() -> None:
     with pytest.raises(
         InputError,
-        match=r"'2027-06-30' lies in the past: the declassifier model-training is to be reviewed by its owner",
+        match=r"'2027-06-30' lies in the past: the declassifier model-training "
+        r"is to be reviewed by its owner",
     ):
         load("household", date(2027, 7, 1))
     assert parse(load("household").text, "glasses.policies").version == load("household").version

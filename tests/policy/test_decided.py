@@ -1,4 +1,7 @@
-"""Decisions that were made: each comes out again from what the store keeps of it, can be explained, and compared with another policy's."""
+"""Decisions that were made: each comes out again from what the store keeps of it.
+
+Each can also be explained, and compared with another policy's.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def test_every_stored_decision_comes_out_again(store: Path) -> None:
     assert (found["decisions"], found["events"], found["differences"]) == (*rows, 0)
 
 
-CLINIC = "kind=imu stream=imu-right place=clinic people_near=nobody minor_near=false capture_light=false worn=true consent_given=true"
+CLINIC = (
+    "kind=imu stream=imu-right place=clinic people_near=nobody minor_near=false capture_light=false worn=true"
+    " consent_given=true"
+)
 CHANGES: dict[str, Any] = {
     "verdict": "deny",
     "passed": False,
@@ -108,10 +114,13 @@ def test_a_decision_is_made_at_every_crossing(store: Path) -> None:
     """What leaves the store is decided where it leaves; the first policy decided all else."""
     with Store.open(store) as opened:
         sinks = {sink for (sink,) in opened.sql("SELECT DISTINCT sink FROM decisions").rows}
-        undecided = opened.sql("""SELECT kind, topic, count(*) FROM events WHERE topic <> '' AND NOT EXISTS (
+        undecided = opened.sql(
+            """SELECT kind, topic, count(*) FROM events WHERE topic <> '' AND NOT EXISTS (
             FROM decisions d WHERE d.source = events.source AND d.stream = events.stream AND d.passed
             AND d.sink = CASE topic WHEN 'glasses.captured' THEN 'glasses.zoned' ELSE topic END
-            AND d."first" <= events."first" AND d."first" + d.step * (d."count" - 1) >= events."first") GROUP BY ALL""").rows
+            AND d."first" <= events."first" AND d."first" + d.step * (d."count" - 1) >= events."first")
+            GROUP BY ALL"""
+        ).rows
     assert sinks == set(CROSSINGS) - {EXPORT}
     assert undecided == []
 
@@ -236,8 +245,10 @@ def test_a_policy_differs_from_itself_nowhere_and_over_traffic_in_what_it_change
         assert answered("diff", "household", "household", "--over", str(over))["flows"] == []
     with Store.open(store) as opened:
         events = dict(
-            opened.sql("""SELECT sink, sum("count") FROM decisions WHERE zone = 'home-private' AND attributes <> ''
-            GROUP BY sink""").rows
+            opened.sql(
+                """SELECT sink, sum("count") FROM decisions WHERE zone = 'home-private' AND attributes <> ''
+            GROUP BY sink"""
+            ).rows
         )
     flows = answered("diff", "household", str(changed), "--over", str(store), "--exit-code", code=1)["flows"]
     captured = {flow["sink"]: flow["count"] for flow in flows if flow["kinds"] != ["derived"]}

@@ -1,4 +1,7 @@
-"""Whatever is missing or broken, the answer is a refusal that says why: in enforcing and in logging mode alike."""
+"""Whatever is missing or broken, the answer is a refusal that says why.
+
+This holds in enforcing and in logging mode alike.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""On an Apache Kafka: consents that reach other partitions, a policy that decides beside the one in force, and the switch to it."""
+"""Consents and policies on an Apache Kafka.
+
+Consents that reach other partitions, a policy that decides beside the one in force, and the switch to it.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,7 @@ async def glasses(broker: str) -> AsyncIterator[tuple[Glasses, AIOKafkaConsumer]
 
 
 async def until(consumer: AIOKafkaConsumer, wanted: Any, send: Any = None, timeout_s: float = 20.0) -> Any:
-    """Wait for the first record that `wanted` says something of; `send` is called again and again meanwhile."""
+    """Wait for the first record that `wanted` says something of; meanwhile `send` is called repeatedly."""
     async with asyncio.timeout(timeout_s):
         while True:
             if send is not None:
@@ -147,9 +150,10 @@ async def test_a_withdrawal_on_one_partition_is_honoured_on_another(worker: str)
             lambda record: record.topic == REJECTED and record.key == b"g2" and dict(record.headers),
             lambda: sent.send("g2"),
         )
-        print(
-            f"a withdrawal was honoured on another partition {time.monotonic() - began:.3f} s after the broker had it"
-        )  # noqa: T201
+        print(  # noqa: T201
+            f"a withdrawal was honoured on another partition {time.monotonic() - began:.3f} s "
+            "after the broker had it"
+        )
         assert refused["sightline-rule"] == b"no zone's condition holds"
         # A new record is a new consent, for what is captured under it.
         given: dict[str, list[Any]] = {

@@ -139,8 +139,10 @@ def test_a_label_is_said_in_the_policys_words() -> None:
     assert POLICY.describe(POLICY.label_of("imu", "home-private") or b"") == {
         "categories": "pd:Behavioral, local:Gait, pd:Household",
         "subjects": "wearer",
-        "purposes": "dpv:RequestedServiceProvision, dpv:ServicePersonalisation, ai:ModelTraining, dpv:ServiceOptimisation, "
-        "dpv:LegalCompliance, dpv:RightsFulfilment",
+        "purposes": (
+            "dpv:RequestedServiceProvision, dpv:ServicePersonalisation, ai:ModelTraining,"
+            " dpv:ServiceOptimisation, dpv:LegalCompliance, dpv:RightsFulfilment"
+        ),
         "regions": "household",
         "obligations": "none",
         "retention": "month (30 days)",

@@ -1,4 +1,7 @@
-"""The shipped policies: each does what its own file says, and puts every event of the commute into the zone that the scenario says."""
+"""The shipped policies: each does what its own file says.
+
+It puts every event of the commute into the zone that the scenario says.
+"""
 
 from __future__ import annotations
 

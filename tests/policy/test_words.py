@@ -1,4 +1,7 @@
-"""Words: a label in another policy's words never permits more, attributes come back as they were, and a policy reads as it is meant."""
+"""Words: a label in another policy's words never permits more, and a policy reads as it is meant.
+
+Attributes come back as they were.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def test_the_recorded_track_crosses_places() -> None:
     assert places == sorted(places)
 
 
-#: The wearers that the bounds were chosen with; the others say how they carry over (accuracy has its own issue).
+#: The wearers that the bounds were chosen with; the others say how they carry over (accuracy has its own
+#: issue).
 CHOSEN_WITH = ("classyglass-user17", "classyglass-user22")
 
 

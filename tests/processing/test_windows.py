@@ -20,7 +20,7 @@ CORE = build.core()
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[Batch]:
-    """Two devices' batches: movement, fixes, queries, feedback, changes of place, holes and ends of sessions."""
+    """Two devices' batches: movement, fixes, queries, feedback, changes of place, holes, ends of sessions."""
     batches: list[Batch] = []
     numbers = {("g1", kind): 0 for kind in ("imu", "location", "query", "feedback", "state")}
     numbers |= {("g2", kind): 0 for _, kind in list(numbers)}

@@ -155,7 +155,10 @@ def said(path: Path, text: str, *arguments: str) -> Result:
 
 
 def test_statements_come_from_stdin(path: Path) -> None:
-    text = "-- a comment; with a semicolon\nSELECT ';' AS \"a;b\";\n.mode csv\n\nSELECT 1 AS x,\n  2 AS y; SELECT 'a|b' AS z"
+    text = (
+        "-- a comment; with a semicolon\nSELECT ';' AS \"a;b\";\n.mode csv\n\nSELECT 1 AS x,\n  2 AS y; "
+        "SELECT 'a|b' AS z"
+    )
     assert said(path, text).output == "a;b\n;\nx,y\n1,2\nz\na|b\n"
     assert (
         said(path, "SELECT 'a|b' AS z, 5 AS n;", "--format", "markdown").output

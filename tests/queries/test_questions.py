@@ -76,7 +76,8 @@ def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> 
 def test_walks_find_what_a_plain_walk_finds(
     several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject
 ) -> None:
-    # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose files from.
+    # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose
+    # files from.
     rows = [
         line | {"child_source": f"g{i}", "parent_source": f"g{i}"}
         for i, graph in enumerate(several)
@@ -142,7 +143,10 @@ def test_missing_is_what_is_neither_stored_nor_rejected(streams: Any) -> None:
 
 @pytest.fixture(scope="module")
 def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two queries answered by versions 1 and 2; feedback on the first became the example that version 2 learned from."""
+    """Two queries answered by versions 1 and 2.
+
+    Feedback on the first became the example that version 2 learned from.
+    """
 
     def single(child: tuple[str, str, int], *parents: tuple[str, str, int], **columns: Any) -> list[Row]:
         return [edge(child, parent, **columns) for parent in parents]

@@ -1,4 +1,7 @@
-"""Roles: what each is shown is said here in words, and held against SQL, against the questions and against whatever tries to get past."""
+"""Roles: what each is shown is said here in words.
+
+It is held against SQL, against the questions and against whatever tries to get past.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, edge, event, row, store, stream, tagged
 
-#: The household policy in words: who looks after the service sees neither what tells of health or strangers, nor what wearers decided.
+#: The household policy in words: who looks after the service sees neither what tells of health or strangers,
+#: nor what wearers decided.
 ANALYST_SEES = {"home-private", "public", "voice-assistant", "device"}
 ROLES = ("analyst", "privacy-officer", "wearer:w1", "wearer:w2", "wearer:nobody")
 
@@ -306,7 +310,8 @@ def test_a_read_of_a_restricted_zone_is_recorded_first(path: Path) -> None:
 
 def test_what_leaves_the_store_as_a_file_crosses_into_export_too(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "events.csv"
-    # Household in words: life at home stays in the household, and neither health, strangers nor decisions of wearers are exported.
+    # Household in words: life at home stays in the household, and neither health, strangers nor decisions of
+    # wearers are exported.
     asked = (
         "sql",
         "SELECT DISTINCT zone FROM events ORDER BY ALL",

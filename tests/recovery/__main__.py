@@ -69,7 +69,10 @@ from tests.recovery.schedule import KINDS, PACE_S, schedule
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
-    help="Keep journals, store, topics and logs there.  [default: a temporary one, kept only of a round that is not clean]",
+    help=(
+        "Keep journals, store, topics and logs there.  [default: a temporary one, kept only of a round "
+        "that is not clean]"
+    ),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a round.")
 def main(

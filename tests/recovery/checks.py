@@ -1,4 +1,7 @@
-"""The separate programs that judge a run: the ledger, and a replay of the same journals with the recorded inputs."""
+"""The separate programs that judge a run.
+
+They are the ledger, and a replay of the same journals with the recorded inputs.
+"""
 
 from __future__ import annotations
 

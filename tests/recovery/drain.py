@@ -1,9 +1,13 @@
-"""Waiting until everything that was sent is committed by the agents and published by the store, with bounded patience."""
+"""Waiting, with bounded patience, until all that was sent is committed and published.
+
+Committed by the agents, published by the store.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from streams import clock
@@ -16,12 +20,13 @@ _LOOK_S = 0.5
 
 
 async def drained(broker: str, store: Path, wait_s: float) -> str | None:
-    """Wait until agents and store hold all that was sent; None, or who did not reach the end within `wait_s` seconds."""
+    """Wait until agents and store hold all that was sent.
+
+    Returns None, or who did not reach the end within `wait_s` seconds.
+    """
     deadline_s = clock.monotonic_s() + wait_s
     for agent, topic in AGENTS.items():
-        if not await _reached(
-            lambda agent=agent, topic=topic: _agent_at_end(broker, agent, topic), deadline_s
-        ):  # type: ignore[misc]
+        if not await _reached(partial(_agent_at_end, broker, agent, topic), deadline_s):
             return f"the agent {agent} did not reach the end of {topic} within {wait_s:.0f} s"
     ends = {partition: end for (_, partition), end in (await end_offsets(broker, [LINEAGE])).items()}
     if not await _reached(lambda: asyncio.to_thread(_store_at, store, ends), deadline_s):

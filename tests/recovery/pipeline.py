@@ -80,7 +80,10 @@ class Pipeline:
             self.children[name].start()
 
     def load(self, rate: float, duration_s: float) -> Child:
-        """Start the devices: `rate` batches/s of all together (0: as many as the broker takes) for `duration_s` seconds."""
+        """Start the devices for `duration_s` seconds, with `rate` batches/s of all together.
+
+        A rate of 0 is as many as the broker takes.
+        """
         return self._play(
             "devices",
             rate=rate,
@@ -130,8 +133,8 @@ class Pipeline:
     async def played(self, child: Child) -> None:
         """Wait until devices have ended with everything acknowledged.
 
-        They are started again while the broker was away at their start, and once more for a moment to send again what it did not
-        acknowledge before they ended.
+        They are started again while the broker was away at their start, and once more for a moment to send
+        again what it did not acknowledge before they ended.
         """
         while True:
             while child.pid is not None:
@@ -148,7 +151,10 @@ class Pipeline:
             self.findings.append(f"{child.name} ended with code {child.code}: {child.last_line()}")
 
     async def strike(self, faults: Sequence[Fault], began_s: float) -> None:
-        """Let the faults happen, each at its time; return when all are over. UnavailableError when a broker does not come back."""
+        """Let the faults happen, each at its time; return when all are over.
+
+        Raises UnavailableError when a broker does not come back.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 for fault in faults:
@@ -158,7 +164,8 @@ class Pipeline:
             raise errors.exceptions[0] from None
 
     async def _strike(self, fault: Fault) -> None:
-        # On a slow machine a broker may take longer to come back than the schedule thought: the next fault of its own waits.
+        # On a slow machine a broker may take longer to come back than the schedule thought: the next fault of
+        # its own waits.
         async with self._turns[fault.target]:
             await asyncio.sleep(max(0.0, self._free_s.get(fault.target, 0.0) - clock.monotonic_s()))
             done = Struck(fault, clock.monotonic_s())
@@ -222,7 +229,10 @@ class Pipeline:
         child.fill_disk(full=False)
 
     async def bring_backlog(self, _fault: Fault) -> None:
-        """Let a device come back after two hours, as fast as the broker takes them; over when all of them are sent."""
+        """Let a device come back after two hours, with batches as fast as the broker takes them.
+
+        It is over when all of them are sent.
+        """
         child = self.come_back()
         while child.pid is not None:
             await asyncio.sleep(_LOOK_S)
@@ -237,7 +247,8 @@ class Pipeline:
             for name in sorted(self.kept - self._busy):
                 child = self.children[name]
                 if child.pid is None:
-                    # Who is struck later must find it running; a second's pause keeps a hopeless start from spinning.
+                    # Who is struck later must find it running; a second's pause keeps a hopeless start from
+                    # spinning.
                     self.ended[
                         f"{name} ended with code {child.code}: {child.last_line().partition(' ')[2]}"
                     ] += 1
@@ -262,7 +273,7 @@ class Pipeline:
             await self._stopped(child)
 
     def sweep(self) -> int:
-        """End everything that is left, the broker too; return how many processes had left something behind."""
+        """End all that is left, the broker too; return how many processes had left something behind."""
         if self._keeper is not None:
             self._keeper.cancel()
         left = sum(child.sweep() for child in self.children.values())
@@ -273,7 +284,10 @@ class Pipeline:
 
 
 async def _in_thread(work: Callable[..., object], *arguments: object) -> None:
-    """Do blocking work, to its end also when nobody waits any more: a broker that starts later than the sweep would stay."""
+    """Do blocking work, to its end also when nobody waits any more.
+
+    A broker that starts later than the sweep would stay.
+    """
     task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         await asyncio.shield(task)

@@ -1,4 +1,7 @@
-"""The subjects, each in a process of its own, and what can be done to one: start, kill, freeze, fill its disk."""
+"""The subjects, each in a process of its own, and what can be done to one.
+
+That is: start it, kill it, freeze it, fill its disk.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ FULL_BYTES = 4096
 
 
 class Child:
-    """One command, started again as often as it is asked to. Its words go into `log` through us, whatever its disk does."""
+    """One command, started again as often as it is asked to.
+
+    Its words go into `log` through us, whatever its disk does.
+    """
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name, self.log = name, log
@@ -128,7 +134,10 @@ class Child:
 
 
 def quiet_port() -> int:
-    """Return a port below those that the system gives to clients, so that none of them sits on it while the broker is away."""
+    """Return a port below those that the system gives to clients.
+
+    So none of them sits on it while the broker is away.
+    """
     for port in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
         with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError):
             one.bind(("127.0.0.1", port))
@@ -138,7 +147,7 @@ def quiet_port() -> int:
 
 
 def _pour(source: IO[bytes] | None, log: Path) -> None:
-    """Carry what a process says into its log, each start behind the one before, with the time of each line."""
+    """Carry what a process says into its log, start behind start, with the time of each line."""
     if source is None:
         return
     with source, log.open("ab", buffering=0) as out:

@@ -46,8 +46,8 @@ class Result:
             ("the return of the broker", self.broker_stalls, BROKER_STALL_MAX_S),
         ):
             self.findings += [
-                f"output stood still for {one.stall_s} s after {what} at {one.struck.fault.at_s} s, at most {most_s:g} s is "
-                "allowed"
+                f"output stood still for {one.stall_s} s after {what} at {one.struck.fault.at_s} s, at most"
+                f" {most_s:g} s is allowed"
                 for one in stalls
                 if one.alone and one.stall_s > most_s
             ]
@@ -104,9 +104,10 @@ def block(result: Result) -> list[str]:
     return [
         f"seed      {result.seed}",
         *(f"          {one.fault}" for one in result.struck),
-        f"faults    {len(result.struck)}: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}",
-        f"sent      {ledger.get('batches_sent', 0):,} batches, {ledger.get('events_sent', 0):,} events in {result.sent_s:.0f} s: "
-        f"{result.rate:,.0f} batches/s; drained {result.drained_s:.0f} s later",
+        f"faults    {len(result.struck)}: "
+        f"{', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}",
+        f"sent      {ledger.get('batches_sent', 0):,} batches, {ledger.get('events_sent', 0):,} events "
+        f"in {result.sent_s:.0f} s: {result.rate:,.0f} batches/s; drained {result.drained_s:.0f} s later",
         f"link      {topics.get('repeated', 0):,} batches came again, {topics.get('late', 0):,} late",
         f"rejected  {ledger.get('events_rejected', 0):,} events by policy",
         f"missing   {counts['missing']:,}",
@@ -115,7 +116,8 @@ def block(result: Result) -> list[str]:
         f"lineage   differences from a replay: {differences}",
         f"stalls    after a worker SIGKILL {_said(result.worker_stalls)} (at most {WORKER_STALL_MAX_S:g}); "
         f"after a broker restart {_said(result.broker_stalls)} (at most {BROKER_STALL_MAX_S:g})",
-        f"loop      {ledger.get('answers', 0):,} answers, {ledger.get('examples', 0):,} examples, {len(ledger.get('models', ()))} models",
+        f"loop      {ledger.get('answers', 0):,} answers, {ledger.get('examples', 0):,} examples, "
+        f"{len(ledger.get('models', ()))} models",
         f"epochs    {ledger.get('epochs', 0):,}",
         *(
             [f"left over processes of {result.left_behind} starts, ended by the harness"]

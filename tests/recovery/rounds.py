@@ -1,4 +1,7 @@
-"""One round: start, load, strike, drain, judge, stop; and the calm measurement of what the same set-up sustains."""
+"""One round: start, load, strike, drain, judge, stop.
+
+Also the calm measurement of what the same set-up sustains.
+"""
 
 from __future__ import annotations
 
@@ -63,11 +66,15 @@ async def chaos(
     say: Callable[[str], None],
     faults: Sequence[Fault] | None = None,
 ) -> Result:
-    """Run `faults` (by default the schedule of `seed`) against a pipeline of its own in `directory`, and judge what is left."""
+    """Run `faults` against a pipeline of its own in `directory`, and judge what is left.
+
+    By default they are the schedule of `seed`.
+    """
     if faults is None:
         faults = schedule(seed, options.duration_s, kinds=options.kinds, pace_s=options.pace_s)
     say(
-        f"seed {seed}: {len(faults)} faults in {options.duration_s:.0f} s at {options.rate:g} batches/s; logs in {directory}"
+        f"seed {seed}: {len(faults)} faults in {options.duration_s:.0f} s at {options.rate:g} batches/s; "
+        f"logs in {directory}"
     )
     async with _running(directory, seed, options.devices, say) as (pipeline, watch):
         began_s = clock.monotonic_s()
@@ -106,9 +113,12 @@ async def chaos(
 
 
 async def calm(directory: Path, seed: int, options: Options, say: Callable[[str], None]) -> dict[str, Any]:
-    """What the same set-up sustains without faults, batches/s committed: while a backlog is sent at full speed, and without sending.
+    """What the same set-up sustains without faults, batches/s committed.
 
-    The devices take CPU too; the rate without them is the higher one, so it is what a share is measured against.
+    Measured while a backlog is sent at full speed, and without sending.
+
+    The devices take CPU too; the rate without them is the higher one, so it is what a share is measured
+    against.
     """
     send_s = options.duration_s * _SENT_SHARE
     async with _running(directory, seed, options.devices, say) as (pipeline, watch):

@@ -19,21 +19,26 @@ PACE_S = (3.0, 10.0)
 #: A process that was away needs a moment before another fault of its own makes a difference.
 RECOVERY_S = 4.0
 QUIET_BEFORE_S, QUIET_AFTER_S = 3.0, 5.0
-#: After these it is measured how long output stands still: every other time they strike with nothing else before and after.
+#: After these it is measured how long output stands still: every other time they strike with nothing else
+#: before and after.
 MEASURED = ("worker SIGKILL", "broker SIGKILL")
 ALONE_BEFORE_S, ALONE_AFTER_S = 9.0, 14.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault: whom it can strike, how long it lasts (seconds, lowest and highest), how often it is in the deck."""
+    """A kind of fault: whom it can strike, how long it lasts, how often it is in the deck.
+
+    `for_s` is in seconds, lowest and highest.
+    """
 
     targets: tuple[str, ...]
     for_s: tuple[float, float]
     share: int
 
 
-#: `for_s` of a kill is how long the process stays away; of a freeze how long it stands still; of a join how long it stays.
+#: `for_s` of a kill is how long the process stays away; of a freeze how long it stands still; of a join how
+#: long it stays.
 KINDS = {
     "worker SIGKILL": Kind(WORKERS, (0.0, 3.0), 4),
     "worker SIGSTOP": Kind(WORKERS, (2.0, 20.0), 3),
@@ -65,11 +70,14 @@ class Fault:
 def schedule(
     seed: int, duration_s: float, *, kinds: Iterable[str] = KINDS, pace_s: tuple[float, float] = PACE_S
 ) -> list[Fault]:
-    """Faults of a run of `duration_s` seconds, in order of time; all of them are over QUIET_AFTER_S before its end.
+    """Faults of a run of `duration_s` seconds, in order of time.
 
-    Kinds are dealt from a shuffled deck that holds each as often as its share, so a run of some minutes meets all of them.
-    Most follow one another at a pace of `pace_s`, every fourth while the one before is still going on; half of the MEASURED
-    stand alone. No process is struck while a fault of its own lasts; everything else may coincide.
+    All of them are over QUIET_AFTER_S before its end.
+
+    Kinds are dealt from a shuffled deck that holds each as often as its share, so a run of some minutes meets
+    all of them. Most follow one another at a pace of `pace_s`, every fourth while the one before is still
+    going on; half of the MEASURED stand alone. No process is struck while a fault of its own lasts;
+    everything else may coincide.
     """
     draw = random.Random(f"chaos/{seed}")
     deck: list[str] = []

@@ -1,7 +1,8 @@
 """A stream processor that fails in one of four ways: stock Faust, or an agent on our transport.
 
-`python -m tests.recovery.subject stock|ours WAY BROKER NAME DIRECTORY`. The fault strikes while `DIRECTORY/fault` exists; a failure that is
-raised removes the file, so that a second attempt would succeed. Stock Faust notes what it has processed in `DIRECTORY/processed`.
+`python -m tests.recovery.subject stock|ours WAY BROKER NAME DIRECTORY`. The fault strikes while
+`DIRECTORY/fault` exists; a failure that is raised removes the file, so that a second attempt would succeed.
+Stock Faust notes what it has processed in `DIRECTORY/processed`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A worker takes the child that fits its models with it, in order or killed, and leaves nothing that anybody would complain of."""
+"""A worker takes the child that fits its models with it, whether it ends in order or is killed.
+
+It leaves nothing that anybody would complain of.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.kafka
 def test_no_child_outlives_a_worker(own_broker: str) -> None:
-    """The child fits the seed model where there is none yet, and waits for another fit for a while after that."""
+    """The child fits the seed model where there is none, and then waits a while for another fit."""
     for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
         with started(own_broker) as worker:
             end(worker, fitting(worker.pid), kind)
@@ -44,7 +47,10 @@ def started(broker: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def end(worker: subprocess.Popen[str], children: list[psutil.Process], kind: signal.Signals) -> None:
-    """Send a signal to the worker and its children, as a service manager does it; all end in order and leave nothing behind."""
+    """Send a signal to the worker and its children, as a service manager does it.
+
+    All end in order and leave nothing behind.
+    """
     began = time.monotonic()
     for process in [psutil.Process(worker.pid), *(children if kind is not signal.SIGKILL else ())]:
         process.send_signal(kind)
@@ -56,7 +62,7 @@ def end(worker: subprocess.Popen[str], children: list[psutil.Process], kind: sig
 
 
 def fitting(worker: int) -> list[psutil.Process]:
-    """The worker's children, once it has one that fits and the one that watches what processes leave behind."""
+    """The worker's children, once one fits and one watches what processes leave behind."""
     deadline = time.monotonic() + 15
     found: list[psutil.Process] = []
     while len(found := psutil.Process(worker).children(recursive=True)) < 2:

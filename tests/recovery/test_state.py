@@ -1,4 +1,7 @@
-"""A partition changes owner at every point of a life: checkpoint and silent run give the state and the outputs of an undisturbed one."""
+"""A partition changes owner at every point of a life.
+
+Checkpoint and silent run give the state and the outputs of an undisturbed one.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ CORE = core_of_three()
 
 @dataclass
 class Numbers:
-    """Next number by stream: where a hole, a repeat or a late batch comes from; and the answers that feedback can be about."""
+    """Next number by stream, and the answers that feedback can be about.
+
+    The numbers are where a hole, a repeat or a late batch comes from.
+    """
 
     next: dict[str, int]
     answers: list[tuple[str, str, int]]
@@ -141,7 +147,10 @@ def batches(draw: st.DrawFn, numbers: Numbers, second: int) -> Batch:
 
 @dataclass(frozen=True, repr=False)
 class Life:
-    """Fetches of one partition; before which of them a checkpoint was due, and which model version was current at each."""
+    """Fetches of one partition.
+
+    Before which of them a checkpoint was `due`, and which model version was `current` at each.
+    """
 
     fetches: Sequence[Fetch]
     due: frozenset[int]
@@ -166,7 +175,10 @@ def lives(draw: st.DrawFn) -> Life:
 
 @dataclass
 class Owner:
-    """What a transport does around a core, in memory: outputs by fetch, and the stored entries with their offset."""
+    """What a transport does around a core, in memory.
+
+    It keeps outputs by fetch, and the stored entries with their offset.
+    """
 
     state: PartitionState
     saved: PartitionState | None
@@ -186,7 +198,10 @@ class Owner:
 
 
 def succeed(before: Owner, life: Life, committed: int) -> Owner:
-    """Return the owner after `before` was killed with `committed` as the next offset; the newest model is known to it at once."""
+    """Return the owner after `before` was killed with `committed` as the next offset.
+
+    The newest model is known to it at once.
+    """
     state = CORE.restore(0, before.stored) if before.offset else CORE.empty(0)
     missed = [
         record
@@ -302,7 +317,10 @@ def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: i
 
 
 def test_the_state_of_a_device_is_bounded() -> None:
-    """Endless streams, holes, words, places and open windows: every part of a state is at its limit, and the whole within its own."""
+    """Endless streams, holes, words, places and open windows.
+
+    Every part of a state is at its limit, and the whole is within its own.
+    """
     long_text = "\x01" * TEXT_CHARACTERS_MAX
     state, position = CORE.empty(0), 0
     still: dict[str, Any] = {

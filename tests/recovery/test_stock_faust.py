@@ -1,4 +1,7 @@
-"""Stock Faust loses records in four ways; under the same four faults this transport loses none. Side by side, on a real broker."""
+"""Stock Faust loses records in four ways; under the same four faults this transport loses none.
+
+Both run side by side, on a real broker.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,10 @@ async def send(broker: str, topic: str, values: list[bytes]) -> None:
 
 
 async def processed_by(kind: str, way: str, broker: str, directory: Path) -> list[bytes]:
-    """Run a subject into its fault, kill it when it has gone on from there, start it again; return all that it ever processed."""
+    """Run a subject into its fault, kill it when it has gone on from there, start it again.
+
+    Returns all that it ever processed.
+    """
     name = f"{kind}-{way.replace(' ', '-')}"
     directory.mkdir()
     (directory / "fault").touch()
@@ -67,7 +73,10 @@ async def processed_by(kind: str, way: str, broker: str, directory: Path) -> lis
         return (directory / "processed").read_bytes().split() if (directory / "processed").exists() else []
 
     async def gone_on() -> bool:
-        """The fault is behind it: it has committed past the record, or (which only ours does) stands there and waits."""
+        """The fault is behind it.
+
+        It has committed past the record, or (which only ours does) stands there and waits.
+        """
         committed = (await reader.committed_offsets(broker, name, [name])).get((name, 0), 0)
         return (
             committed == COUNT

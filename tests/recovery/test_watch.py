@@ -17,7 +17,10 @@ KILL, RESTART = "worker SIGKILL", "broker SIGKILL"
 
 
 def watched(silent: dict[int, tuple[int, int]], waiting: bool = True) -> Watch:
-    """Samples once a second for 100 s of two partitions that move all the time, but not in their `silent` seconds."""
+    """Samples of two partitions, once a second for 100 s.
+
+    They move all the time, but not in their `silent` seconds.
+    """
     watch = Watch("nobody:1", partitions=2)
     done = {0: 0, 1: 0}
     for second in range(100):

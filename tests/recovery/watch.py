@@ -1,4 +1,7 @@
-"""What moves: the offsets that the agent has committed, sampled all the time, and how long they stood still after a fault."""
+"""What moves: the offsets that the agent has committed, sampled all the time.
+
+Also how long they stood still after a fault.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _ASK_WAIT_S = 2.0
 
 @dataclass
 class Watch:
-    """Times (seconds, monotonic) at which each partition of glasses.captured moved on, or had nothing left to do."""
+    """Times at which each partition of glasses.captured moved on, or had nothing left to do.
+
+    Seconds, monotonic.
+    """
 
     broker: str
     partitions: int = topology.PARTITIONS_DEFAULT
@@ -79,7 +85,10 @@ class Watch:
                     await asyncio.gather(admin.close(), consumer.stop(), return_exceptions=True)
 
     def stall_s(self, from_s: float) -> float:
-        """Longest time from `from_s` on in which a partition with work did not move, if it began within AFTER_S of it."""
+        """Longest time from `from_s` on in which a partition with work did not move.
+
+        It counts if it began within AFTER_S of `from_s`.
+        """
         longest = 0.0
         for times in self.moved.values():
             reached = from_s
@@ -95,7 +104,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """How long output stood still after one fault; `alone` when no other fault lasted or followed meanwhile."""
+    """How long output stood still after one fault; `alone` if no other one lasted or followed meanwhile."""
 
     struck: Struck
     stall_s: float
@@ -103,7 +112,10 @@ class Stall:
 
 
 def stalls(watch: Watch, struck: Sequence[Struck], kind: str) -> list[Stall]:
-    """Stalls after each fault of `kind`: of a killed worker from the kill, of a broker from when it answered again."""
+    """Stalls after each fault of `kind`.
+
+    That of a killed worker counts from the kill, that of a broker from when it answered again.
+    """
     found = []
     for one in struck:
         if one.fault.kind != kind:
@@ -111,8 +123,8 @@ def stalls(watch: Watch, struck: Sequence[Struck], kind: str) -> list[Stall]:
         from_s = one.back_s if kind.startswith("broker") else one.began_s
         stall_s = watch.stall_s(from_s)
         until_s = from_s + max(stall_s, 1.0)
-        # A worker that was struck shortly before is still on its way back, and two hours of batches in a few seconds take all the CPU there
-        # is; snapshots hold nobody up.
+        # A worker that was struck shortly before is still on its way back, and two hours of batches in a few
+        # seconds take all the CPU there is; snapshots hold nobody up.
         alone = not any(
             other is not one
             and other.fault.kind.startswith(("worker", "broker", "backlog"))

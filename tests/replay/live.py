@@ -1,4 +1,7 @@
-"""A live pipeline in memory: cores over partitions in any interleaving, with take-ups, cuts and crashes wherever a test wants them."""
+"""A live pipeline in memory: cores over partitions in any interleaving.
+
+With take-ups, cuts and crashes wherever a test wants them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ EXAMPLES_PER_RUN = 2
 
 @dataclass
 class Place:
-    """Where an agent stands in one partition: what it has committed, and the checkpoint that a successor starts from."""
+    """Where an agent stands in one partition.
+
+    That is what it has committed, and the checkpoint that a successor starts from.
+    """
 
     committed: int = 0
     checkpoint: int = 0
@@ -35,7 +41,10 @@ class Place:
 
 @dataclass
 class Live:
-    """Both agents and the topics between them. Every method is one thing that can happen next; `outputs` is what was committed."""
+    """Both agents and the topics between them.
+
+    Every method is one thing that can happen next; `outputs` is what was committed.
+    """
 
     captured: dict[int, list[Received]]
     outputs: list[Outgoing] = field(default_factory=list)
@@ -61,7 +70,10 @@ class Live:
         self._hole = 0
 
     def learn(self, number: int) -> None:
-        """The worker of a partition (-1: that of the training agent) reads policies, models and consents to their ends."""
+        """The worker of a partition reads policies, models and consents to their ends.
+
+        -1 is the worker of the training agent.
+        """
         tables = self.known[number]
         for policy in self.policies:
             tables.policies.learn(*record_of(policy))
@@ -105,7 +117,10 @@ class Live:
             place.checkpoint, self.saved_learned = place.committed, outcome.state
 
     def crash(self, number: int, count: int) -> None:
-        """The owner of a partition dies; the next one restores its state and runs silently, `count` records at a time."""
+        """The owner of a partition dies.
+
+        The next one restores its state and runs silently, `count` records at a time.
+        """
         place, core = self.places[number], self.cores[number]
         state = core.restore(number, core.save(None, self.saved[number]))
         for at in range(place.checkpoint, place.committed, count):
@@ -114,7 +129,10 @@ class Live:
         self.states[number] = state
 
     def crash_training(self, count: int) -> None:
-        """The owner of `glasses.examples` dies; what its successor's silent run writes is dropped, as the transport does."""
+        """The owner of `glasses.examples` dies.
+
+        What its successor's silent run writes is dropped, as the transport does.
+        """
         place = self.places[-1]
         state = self.training.restore(0, self.training.save(None, self.saved_learned))
         for at in range(place.checkpoint, place.committed, count):
@@ -177,7 +195,10 @@ class Live:
 
 @dataclass
 class InMemory:
-    """The records of a `Live` for a replay; `topic`: whether it may look at `glasses.examples` too, as with a broker."""
+    """The records of a `Live` for a replay.
+
+    `topic` says whether it may look at `glasses.examples` too, as with a broker.
+    """
 
     live: Live
     topic: bool
@@ -222,7 +243,8 @@ def meaning(
                     if name.split("_")[-1] not in ("first", "step", "count", "width")
                 ]
                 said += [
-                    f"{about} {row['child_first'] + i * row['child_step']} {row['parent_first'] + i * row['parent_step'] + w}"
+                    f"{about} {row['child_first'] + i * row['child_step']} "
+                    f"{row['parent_first'] + i * row['parent_step'] + w}"
                     for i in range(row["child_count"])
                     for w in range(row["parent_width"])
                 ]

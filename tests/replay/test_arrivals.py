@@ -1,4 +1,4 @@
-"""Journals give back what Kafka took, partition by partition, copy by copy, at the places that were acknowledged."""
+"""Journals give back what Kafka took, by partition, copy by copy, at the places that were acknowledged."""
 
 from __future__ import annotations
 

@@ -62,7 +62,10 @@ def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def turn(source: str, number: int, *, refused: bool) -> list[Batch]:
-    """A query with its feedback, and what the glasses see meanwhile; strangers near keep an example from being learned."""
+    """A query with its feedback, and what the glasses see meanwhile.
+
+    Strangers near keep an example from being learned.
+    """
     t_ns = build.T0_NS + number * 4 * SECOND_NS
     around: dict[str, Any] = {
         "source": source,
@@ -85,7 +88,7 @@ def turn(source: str, number: int, *, refused: bool) -> list[Batch]:
 
 
 def partition(sources: Sequence[str], turns: int, refused: Sequence[int]) -> list[Received]:
-    """Records of one partition, with a repeat, two in the wrong order, one that nobody can read, and offsets with holes."""
+    """Records of one partition, with a repeat, two swapped, one that nobody can read, holes in offsets."""
     batches = [
         batch
         for number in range(turns)
@@ -122,7 +125,10 @@ def replayed(
 
 
 def three_partitions(*, consents: bool = False) -> Live:
-    """The glasses of one wearer, who at last takes back on one pair what was agreed to on another, if `consents`."""
+    """The glasses of one wearer.
+
+    If `consents`, the wearer at last takes back on one pair what was agreed to on another.
+    """
     captured = {
         0: partition(["g1"], 5, [1]),
         1: partition(["g22", "g3"], 3, []),
@@ -255,7 +261,10 @@ def test_the_recorded_version_serves_also_where_the_replay_has_newer_ones() -> N
 
 
 def forged(live: Live) -> None:
-    """Write somebody's well-formed example onto the topic: another id, and once more one that training has read."""
+    """Write somebody's well-formed examples onto the topic.
+
+    One has another id, and one that training has read comes once more.
+    """
     genuine = live.examples[0]
     assert genuine.value is not None
     assert genuine.key is not None

@@ -1,4 +1,4 @@
-"""A live run on an Apache Kafka, with link faults, litter and a worker killed in the middle, against its replay."""
+"""A live run on Apache Kafka, with link faults, litter and a worker killed midway, against its replay."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def litter(broker: str) -> None:
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Two workers on four partitions, one of them killed while the devices send; everything is in the store."""
+    """Two workers on four partitions, one killed while the devices send; everything is in the store."""
     node = EmbeddedBroker()
     node.start(tmp_path_factory.mktemp("kafka"), free_port())
     demo = Demo(tmp_path_factory.mktemp("live") / "store", "household", lambda _: None, node.address)

@@ -23,7 +23,10 @@ SOURCE = "writer-test"
 
 
 async def produce(broker: str, first: int, count: int) -> None:
-    """Events of our source, one record each in a transaction each, over two partitions; every other one is aborted first."""
+    """Events of our source, one record each in a transaction each, over two partitions.
+
+    Every other one is aborted first.
+    """
     await declare(broker)
     producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=SOURCE)
     await producer.start()

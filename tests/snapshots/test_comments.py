@@ -24,7 +24,8 @@ connection.execute(f"SET file_search_path = '{sys.argv[1]}'")
 ours = "WHERE database_name = 'lineage' AND schema_name = 'main' AND NOT internal ORDER BY ALL"
 views = connection.execute(f"SELECT view_name, comment FROM duckdb_views() {ours}").fetchall()
 views += connection.execute(f"SELECT table_name, comment FROM duckdb_tables() {ours}").fetchall()
-columns = connection.execute(f"SELECT table_name || '.' || column_name, comment FROM duckdb_columns() {ours}").fetchall()
+columns = connection.execute(f"SELECT table_name || '.' || column_name, comment \
+FROM duckdb_columns() {ours}").fetchall()
 rows = connection.execute("SELECT count(*) FROM lineage.events").fetchone()
 print(json.dumps({"views": dict(views), "columns": dict(columns), "rows": rows[0]}))
 """

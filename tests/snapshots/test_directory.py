@@ -37,7 +37,10 @@ def test_a_second_writer_is_refused_also_through_a_link(tmp_path: Path) -> None:
     for path in (tmp_path / "store", tmp_path / "link"):
         with pytest.raises(UnavailableError, match="in use"):
             Writer.open(path)
-    code = "import sys; from pathlib import Path; from streams.snapshots.writer import Writer; Writer.open(Path(sys.argv[1]))"
+    code = (
+        "import sys; from pathlib import Path; from streams.snapshots.writer import Writer; "
+        "Writer.open(Path(sys.argv[1]))"
+    )
     other = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "link")],
         check=False,

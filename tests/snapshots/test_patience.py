@@ -19,7 +19,8 @@ from streams.snapshots.writer import STEPS, Writer
 from tests.snapshots.build import T0_NS
 from tests.snapshots.test_writer import batch
 
-#: Runs apart from the tests, because the limit holds for every file of its process. The limit is lifted at the third pause.
+#: Runs apart from the tests, because the limit holds for every file of its process. The limit is lifted at
+#: the third pause.
 _FILLED = """
     import resource, sys
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every record is in the store exactly once, whatever happens to the writer, and readers see whole epochs only."""
+"""Each record is stored exactly once, whatever happens to the writer, and readers see only whole epochs."""
 
 from __future__ import annotations
 

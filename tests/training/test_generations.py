@@ -1,4 +1,7 @@
-"""Round the loop, generation after generation: labels neither loosen nor collapse, whatever is offered to the gate."""
+"""Round the loop, generation after generation.
+
+Labels neither loosen nor collapse, whatever is offered to the gate.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class Loop:
     def __init__(self) -> None:
         self.tables = build.tables()
         self.glasses, self.examples = GlassesCore(self.tables), list[Received]()
-        # What has expired was no more than old when it came; it counts, and is out when the run reads it again.
+        # What has expired was no more than old when it came; it counts, and is out when the run reads it
+        # again.
         self.training = TrainingCore(self.tables, self._history, fit_here, GOOD + 1)
         self.state, self.learned, self.offset = PartitionState(), TrainingState(), 0
         self.written: list[Outgoing] = []
@@ -157,7 +161,10 @@ def test_labels_neither_loosen_nor_collapse_over_generations() -> None:
 
 
 def check_models(versions: Sequence[ModelVersion]) -> None:
-    """A model permits what its examples permit, and keeps permitting it: all that the declassifier touches is how long."""
+    """A model permits what its examples permit, and keeps permitting it.
+
+    All that the declassifier touches is how long.
+    """
     labels = lattice.unpack([version.label for version in versions])
     every = POLICY.label_of("voice_query", "voice-assistant") or b""
     example = lattice.unpack((POLICY.derive("example", (every,)),))[0]

@@ -1,4 +1,4 @@
-"""Stage 5: the gate decides by label, runs go by count, the same examples give the same bytes, and learning helps."""
+"""Stage 5: the gate decides by label, runs go by count, equal examples give equal bytes, learning helps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def utterances(count: int, chance: int) -> list[tuple[str, str]]:
 def examples(
     pairs: Sequence[tuple[str, str]], refused: Sequence[int] = (), source: str = "g1"
 ) -> list[Received]:
-    """Records of `glasses.examples` as the glasses agent writes them; those in `refused` had a stranger near."""
+    """Records of `glasses.examples` as the glasses agent writes them; in `refused` a stranger was near."""
     core = build.core()
     batches = []
     for i, (text, chosen) in enumerate(pairs):

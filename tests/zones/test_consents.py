@@ -1,4 +1,7 @@
-"""What a wearer says takes effect at its place in the partition, on that wearer alone, and reaches back when it takes something away."""
+"""What a wearer says takes effect at its place in the partition, on that wearer alone.
+
+It reaches back when it takes something away.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +168,10 @@ records = st.lists(
 def test_where_data_stands_equals_what_was_said_word_for_word(
     said: list[ConsentRecord], number: int, t_ns: int
 ) -> None:
-    """The oracle goes through what was said, in order, with sets; the last word about a number counts, but a withdrawal stands."""
+    """The oracle goes through what was said, in order, with sets.
+
+    The last word about a number counts, but a withdrawal stands.
+    """
     last: dict[int, ConsentRecord] = {}
     for one in said:
         if one.number not in last or last[one.number].status != "withdrawn":

@@ -1,5 +1,8 @@
-"""Zones against the truth, over a thousand random days: contexts that change inside batches, clocks that jump, repeats, late batches,
-consents, devices that say nothing. The truth is the policy's prose, written down here a second time in plain Python."""
+"""Zones against the truth, over a thousand random days.
+
+They have contexts that change inside batches, clocks that jump, repeats, late batches, consents, devices that
+say nothing. The truth is the policy's prose, written down here a second time in plain Python.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,10 @@ class Day:
 
 
 def late(day: Day) -> None:
-    """Let a few neighbours of different streams change places, where no consent lies between: that one's place counts."""
+    """Let a few neighbours of different streams change places, where no consent lies between.
+
+    That one's place counts.
+    """
     records = day.records
     for at in range(len(records) - 1):
         pair = [orjson.loads(one.value or b"{}").get("kind") for one in records[at : at + 2]]

@@ -1,1 +1,4 @@
-"""Makes the small recordings from the downloaded data, one module per source; NOTICE says what each changes on the way."""
+"""Makes the small recordings from the downloaded data, one module per source.
+
+NOTICE says what each changes on the way.
+"""

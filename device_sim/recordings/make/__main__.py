@@ -1,4 +1,6 @@
-"""Make the small copies from a folder with the downloaded data: `python -m device_sim.recordings.make DATA_DIR`.
+"""Make the small copies from a folder with the downloaded data.
+
+`python -m device_sim.recordings.make DATA_DIR` does it.
 
 Deterministic: the same data gives the same bytes. What is changed on the way stands in NOTICE.
 """

@@ -1,4 +1,7 @@
-"""Project Aria samples: gaze by several models, poses, descriptors of frames and sound, air. Never pixels, never sound."""
+"""Project Aria samples: gaze by several models, poses, descriptors of frames and sound, air.
+
+Pixels and sound are never among them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ClassyGlass: accelerometer, gyroscope and air pressure at a glasses temple, seven wearers, whole sessions."""
+"""ClassyGlass: accelerometer, gyroscope and air pressure at a glasses temple.
+
+Seven wearers, whole sessions.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ IMU_HZ, PRESSURE_HZ = 100, 7.33
 IMU_COLUMNS = ("accel_x_mps2", "accel_y_mps2", "accel_z_mps2", "gyro_x_radps", "gyro_y_radps", "gyro_z_radps")
 #: Names of what a story plays, by the label of the session.
 ACTIVITIES = {"sitting_reading": "still", "walking": "walking", "stairs": "stairs", "running": "running"}
-#: Where a session shows its label best, in seconds of the accelerometer: found by the deviation of |acceleration| second by second,
-#: without getting up, turning round, pauses in a run, or the flat parts between flights of stairs.
+#: Where a session shows its label best, in seconds of the accelerometer: found by the deviation of
+#: |acceleration| second by second, without getting up, turning round, pauses in a run, or the flat parts
+#: between flights of stairs.
 CLEAN_S = {
     ("user13", "still"): (22, 36),
     ("user13", "walking"): (8, 58),
@@ -53,7 +57,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """One session: rows (n, 6) of motion, from `skipped` rows after the accelerometer's first, and of air pressure (m, 1)."""
+    """One session: rows of motion (n, 6) and of air pressure (m, 1).
+
+    Motion is from `skipped` rows after the accelerometer's first.
+    """
 
     label: str
     skipped: int
@@ -62,7 +69,10 @@ class _Session:
 
 
 def write(data: Path) -> list[Written]:
-    """Write one IMU and one pressure recording a wearer; a piece is a session, or the cleanest part of one that stories play."""
+    """Write one IMU and one pressure recording a wearer.
+
+    A piece is a session, or the cleanest part of one that stories play.
+    """
     folder = data / "classyglass"
     found: dict[str, list[tuple[int, str, str]]] = {}
     with (folder / "sessions.csv").open(encoding="utf-8", newline="") as file:
@@ -82,9 +92,10 @@ def write(data: Path) -> list[Written]:
 
 
 def _session(path: Path, label: str) -> _Session:
-    """Put the sensors of a session side by side by their own first stamps, and leave out what only one of them has.
+    """Put the sensors of a session side by side by their own first stamps.
 
-    In most sessions the gyroscope begins 80 to 90 ms before the accelerometer, and the way gravity turns agrees with the stamps.
+    What only one of them has is left out. In most sessions the gyroscope begins 80 to 90 ms before the
+    accelerometer, and the way gravity turns agrees with the stamps.
     """
     sensors = {
         sensor: _read(Path(f"{path}_{sensor}.csv.gz"))

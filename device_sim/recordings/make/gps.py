@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 from device_sim.recordings.make.writing import HERE, Written, copy_licence, write_packed
 
-#: Recording to file, first second, number of fixes. Recorded fixes are at most 14, 6 and 10 s apart in these parts.
+#: Recording to file, first second, number of fixes. Recorded fixes are at most 14, 6 and 10 s apart in these
+#: parts.
 TRACKS = {
     "gps-visnjan": ("around-visnjan-with-car.gpx", "2020-12-18T06:21:32Z", 40),
     "gps-cerknicko-jezero": ("cerknicko-jezero.gpx", "2010-08-05T15:12:07Z", 124),

@@ -1,4 +1,7 @@
-"""Pupil Labs Neon: gaze with pupils, head motion, and the device's own fixations, saccades and blinks as truth."""
+"""Pupil Labs Neon: gaze with pupils, head motion, and as truth what the device itself detected.
+
+That is fixations, saccades and blinks.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ from numpy.typing import NDArray
 from device_sim.recordings.make.classyglass import IMU_COLUMNS, STANDARD_GRAVITY_MPS2
 from device_sim.recordings.make.writing import HERE, Written, copy_licence, timed, write_packed, write_text
 
-#: Scene camera, nominal: 1600 x 1200 px with the optical axis in the middle. The focal length is the one with which the device's own
-#: saccade amplitudes in degrees follow best from its own pixels: 858 to 872 px over the four parts, error below 2.1 %.
+#: Scene camera, nominal: 1600 x 1200 px with the optical axis in the middle. The focal length is the one with
+#: which the device's own saccade amplitudes in degrees follow best from its own pixels: 858 to 872 px over
+#: the four parts, error below 2.1 %.
 WIDTH_PX, HEIGHT_PX, FOCAL_PX = 1600, 1200, 865.0
 RECORDINGS = {"neon-demo": ("demo_recording", (1,)), "neon-multi-part": ("multi_part", (1, 2, 3))}
 EVENTS = {0: "saccade", 1: "fixation", 4: "blink"}
@@ -28,7 +32,7 @@ Ints = NDArray[np.int64]
 
 
 def write(data: Path) -> list[Written]:
-    """Write gaze, motion and truth of both recordings; times of the truth count from the first gaze sample."""
+    """Write gaze, motion and truth of both recordings; the truth counts time from the first gaze sample."""
     copy_licence(data / "neon" / "LICENSE", "LICENSE-neon-MIT.txt")
     made = []
     for name, (folder, parts) in RECORDINGS.items():

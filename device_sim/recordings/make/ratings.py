@@ -1,4 +1,7 @@
-"""Ratings of answers by two people each, from FeedbackQA: only the two numbers, no questions, answers or explanations."""
+"""Ratings of answers by two people each, from FeedbackQA.
+
+These are only the two numbers, no questions, answers or explanations.
+"""
 
 from __future__ import annotations
 

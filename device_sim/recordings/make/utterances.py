@@ -1,4 +1,7 @@
-"""What is said, drawn from NLU-Evaluation-Data into files that share no utterance: queries, feedback, seed, evaluation."""
+"""What is said, drawn from NLU-Evaluation-Data into files that share no utterance.
+
+The files are queries, feedback, seed and evaluation.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,12 @@ TASKS = (
     "weather_query",
 )
 FEEDBACK = ("general_praise", "general_negate", "general_repeat", "general_commandstop")
-#: The draw is chosen, not blind: of a dozen, one whose queries leave the loop enough to learn. It was chosen when there
-#: was no feedback yet, and kept (NOTICE).
+#: The draw is chosen, not blind: of a dozen, one whose queries leave the loop enough to learn. It was chosen
+#: when there was no feedback yet, and kept (NOTICE).
 DRAW = "sightline-6"
 QUERIES_PER_TASK = 50
-#: (seed, evaluation) rows an intent. A household's own words never come as examples of feedback, so its seed is larger.
+#: (seed, evaluation) rows an intent. A household's own words never come as examples of feedback, so its seed
+#: is larger.
 PER_TASK, PER_FEEDBACK = (2, 50), (16, 25)
 _RUDE = re.compile(
     r"fuck|shit|bitch|\bass\b|asshole|damn|dammit|idiot|stupid|suck|\bhell\b|\bsex", re.IGNORECASE
@@ -38,7 +42,7 @@ _NAMED = re.compile(r"[<@]")
 
 
 def write(data: Path) -> None:
-    """Write queries and spoken feedback into this project's recordings, seed and evaluation into streams/training."""
+    """Write queries and spoken feedback into our recordings, seed and evaluation into streams/training."""
     for path, rows in _split(data / "voice_queries" / "utterances.csv"):
         write_text(path, ("utterance", "intent"), rows)
     copy_licence(data / "voice_queries" / "LICENSE", "LICENSE-nlu-evaluation-data-CC-BY-4.0.txt")
@@ -69,7 +73,10 @@ def _split(path: Path) -> list[tuple[Path, list[Row]]]:
 
 
 def _by_intent(path: Path) -> dict[str, list[str]]:
-    """Utterances of each intent, sorted; those that differ only in case, spaces or punctuation are one, and have one intent."""
+    """Utterances of each intent, sorted.
+
+    Those that differ only in case, spaces or punctuation are one, and have one intent.
+    """
     by_key: dict[str, set[Row]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

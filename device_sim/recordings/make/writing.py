@@ -1,4 +1,7 @@
-"""What every module of this package writes with: tables as CSV, packed or not, and copies of licences. Same rows, same bytes."""
+"""What every module of this package writes with: tables as CSV, packed or not, and copies of licences.
+
+The same rows give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class Written:
 
 
 def timed(name: str, t_ns: NDArray[np.int64]) -> Written:
-    """Index entry of rows that bring their times, ns since the first; the rate is the median one, so that pauses do not count."""
+    """Index entry of rows that bring their times, ns since the first.
+
+    The rate is the median one, so that pauses do not count.
+    """
     return Written(
         name,
         len(t_ns),
@@ -60,7 +66,10 @@ def write_text(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 
 def write_packed(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table as gzip-packed CSV; neither a name nor a time stands in the gzip header, so equal rows are equal bytes."""
+    """Write a table as gzip-packed CSV.
+
+    Neither a name nor a time stands in the gzip header, so equal rows are equal bytes.
+    """
     with (
         path.open("wb") as file,
         gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=file, mtime=0) as packed,

@@ -28,11 +28,15 @@ from streams.queries.store import Store
 
 DIFFERENCES_SHOWN = 20
 _COLUMNS = tuple(dict.fromkeys((*LOOKED_AT, *SAID)))
-#: What was decided alike is decided again once. The capture time matters only where the decision looked at another.
-_DISTINCT = f"""SELECT {", ".join(f"any_value({name}) AS {name}" if name == "t_ns" else name for name in _COLUMNS)},
+#: What was decided alike is decided again once. The capture time matters only where the decision looked at
+#: another.
+_CHOSEN = ", ".join(f"any_value({name}) AS {name}" if name == "t_ns" else name for name in _COLUMNS)
+_ALIKE = ", ".join(name for name in _COLUMNS if name != "t_ns")
+_DISTINCT = f"""SELECT {_CHOSEN},
     any_value(source || '/' || stream || '/' || "first") AS id, count(*) AS runs, sum("count") AS events
-FROM decisions GROUP BY {", ".join(name for name in _COLUMNS if name != "t_ns")}, CASE WHEN at_ns <> 0 THEN t_ns END"""  # noqa: S608
-_SHADOW = """SELECT sink, zone, verdict, next_zone, next_verdict, next_rule, sum("count") AS events, count(DISTINCT source) AS devices
+FROM decisions GROUP BY {_ALIKE}, CASE WHEN at_ns <> 0 THEN t_ns END"""  # noqa: S608
+_SHADOW = """SELECT sink, zone, verdict, next_zone, next_verdict, next_rule, sum("count") AS events,
+    count(DISTINCT source) AS devices
 FROM shadow GROUP BY ALL ORDER BY events DESC, ALL"""
 
 
@@ -52,7 +56,10 @@ def distinct_decisions(store: Store) -> list[dict[str, Any]]:
 @role_option
 @json_option
 def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
-    """Say why the decisions about event ID (such as g1/example/5, or g1/example/5@training-run) are what they are."""
+    """Say why the decisions about event ID are what they are.
+
+    ID is such as g1/example/5 or, for one sink alone, g1/example/5@training-run.
+    """
     event, _, sink = identity.partition("@")
     with Store.open(store, role) as opened:
         policies = policies_in(opened)
@@ -66,7 +73,8 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
                 else ""
             )
             raise InputError(
-                f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: {known}{kept}"
+                f"{identity}: epoch {opened.epoch} holds no such decision; "
+                f"decisions about {event} are at: {known}{kept}"
             )
         answer: dict[str, Any] = {
             "id": event,
@@ -90,9 +98,8 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
 
 
 def _say(one: dict[str, Any]) -> None:
-    click.echo(
-        f"\n{one['sink']}: {one['verdict']}{'' if one['verdict'] == 'allow' or not one['passed'] else ', recorded and let pass'}"
-    )
+    passed = "" if one["verdict"] == "allow" or not one["passed"] else ", recorded and let pass"
+    click.echo(f"\n{one['sink']}: {one['verdict']}{passed}")
     emit_facts(
         {
             name: value
@@ -136,7 +143,10 @@ def _declassified(
 @store_option
 @json_option
 def recheck(store: Path, as_json: bool) -> None:
-    """Decide every stored decision again, by the policy, attributes, consent and time that it looked at; exit code 1 if one differs."""
+    """Decide every stored decision again, by the policy, attributes, consent and time that it looked at.
+
+    Exit code 1 if one differs.
+    """
     with Store.open(store) as opened:
         rows = distinct_decisions(opened)
         differences = list(rechecked(rows, policies_in(opened)))
@@ -174,7 +184,10 @@ def _difference(one: Difference) -> dict[str, Any]:
 @store_option
 @json_option
 def shadow(store: Path, as_json: bool) -> None:
-    """List what the policy that may come next (`publish --next`) would decide otherwise of the events that came by since."""
+    """List what the policy that may come next would decide otherwise.
+
+    That policy is the one of `publish --next`, and it is asked about the events that came by since.
+    """
     with Store.open(store) as opened:
         rows = opened.sql(_SHADOW, limits.NUMBER_MAX).dicts()
         decided = opened.sql('SELECT coalesce(sum("count"), 0) FROM decisions').rows[0][0]

@@ -31,7 +31,10 @@ ROWS_SHOWN = 40
     type=click.Path(exists=True, path_type=Path),
     default=None,
     metavar="STORE|JOURNAL",
-    help="Real traffic: a published store, or a directory of devices' journals.  [default: on paper, every combination]",
+    help=(
+        "Real traffic: a published store, or a directory of devices' journals.  [default: "
+        "on paper, every combination]"
+    ),
 )
 @click.option("--exit-code", is_flag=True, help="Exit code 1 if anything differs.")
 @json_option
@@ -52,7 +55,9 @@ def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) 
             answer |= {
                 "epoch": store.epoch,
                 "decisions about events": count,
-                "derived events": "with the zone and label that the store has; --over JOURNAL derives them anew",
+                "derived events": (
+                    "with the zone and label that the store has; --over JOURNAL derives them anew"
+                ),
                 "flows": _rows(flows),
             }
     else:

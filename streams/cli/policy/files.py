@@ -1,4 +1,7 @@
-"""`sightline policy check` and `test`: what a policy file says, and whether it does what its own examples say."""
+"""`sightline policy check` and `test`.
+
+They tell what a policy file says, and whether it does what its own examples say.
+"""
 
 from __future__ import annotations
 

@@ -50,7 +50,8 @@ async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dic
     known = policies_of(await read_all(broker, POLICIES))
     if not known.current:
         raise InputError(
-            f"{POLICIES} on {broker} holds no policy in force; `sightline worker --policy` publishes the first one"
+            f"{POLICIES} on {broker} holds no policy in force; "
+            "`sightline worker --policy` publishes the first one"
         )
     stamp_ms = clock.now_ns() // 1_000_000
     pointer = NEXT_KEY if policy is None or beside else CURRENT_KEY
