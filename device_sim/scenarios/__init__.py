@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from device_sim.link import Faults
+from device_sim.said import KIND as CONSENT_CHANGE
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES, Context
 from streams.events.kinds import KINDS
@@ -109,23 +110,27 @@ class Scenario:
     first_segments: tuple[Segment, ...]
     later_segments: tuple[Segment, ...]
 
-    def segment(self, session: int, t_ns: int) -> Segment:
-        """Segment at scenario time `t_ns` of a device's session number `session` (from 1)."""
-        segments = self.first_segments if session == 1 else self.later_segments
+    def segment(self, t_ns: int, *, first: bool) -> Segment:
+        """Segment at scenario time `t_ns` of a first session, or of a later one."""
+        segments = self.first_segments if first else self.later_segments
         return segments[bisect_right(segments, t_ns, key=lambda segment: segment.from_ns) - 1]
 
     def thermal_at(self, t_ns: int) -> str:
         """Thermal level at scenario time `t_ns`."""
         return self.thermal[bisect_right(self.thermal, t_ns, key=lambda level: level[0]) - 1][1]
 
-    def planned_in(self, session: int, start_ns: int, end_ns: int) -> Iterable[Planned]:
-        """Interactions of a session in [start, end)."""
+    def planned_in(self, start_ns: int, end_ns: int, *, first: bool) -> Iterable[Planned]:
+        """Interactions of a first session, or of a later one, in [start, end)."""
         return (
             one
             for one in self.planned
-            if start_ns <= one.at_ns < end_ns
-            and one.sessions in {"all", "first" if session == 1 else "later"}
+            if start_ns <= one.at_ns < end_ns and one.sessions in {"all", "first" if first else "later"}
         )
+
+    @property
+    def asks_for_consent(self) -> bool:
+        """Whether the wearer says in it how the own data may be used."""
+        return any(one.kind == CONSENT_CHANGE for one in self.planned)
 
     @property
     def kinds(self) -> list[str]:

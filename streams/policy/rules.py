@@ -32,6 +32,8 @@ FLOW_FACTS: Mapping[str, str] = {
 RISKS = ("low", "medium", "high")
 RUN_BY = ("wearer", "company", "vendor")
 TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
+#: What becomes of a start under a policy with a declassifier whose review is overdue.
+WHEN_OVERDUE = ("warn", "stop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,16 @@ class Declassifier:
     retention: str
     wearers_min: int
     review_by: date
+    when_overdue: str
+
+    def overdue(self, today: date) -> bool:
+        """Whether its review was due before `today`."""
+        return self.review_by < today
+
+    def review(self, today: date) -> str:
+        """When its review is or was due, for a person."""
+        when = self.review_by.isoformat()
+        return f"review was due on {when}" if self.overdue(today) else f"review is due on {when}"
 
 
 @dataclass(frozen=True, slots=True)

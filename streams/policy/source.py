@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ POLICIES = Path(__file__).parent / "policies"
 #: Stands before each file of a bundle; a policy of one file is its own text.
 _MARK = "#=== file "
 _SPLIT = re.compile(r"^#=== file (.+)$\n", re.MULTILINE)
+_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\U([0-9A-Fa-f]{8})")
 
 
 class Source:
@@ -35,14 +37,14 @@ class Source:
 
         It is behind the line that names `table`, where it stands there at all.
         """
-        lines = self.text.splitlines()
+        lines = [_unescaped(content) for content in self.text.split("\n")]
         begin = next((n for n, content in enumerate(lines) if f'"{table}"' in content), 0) if table else 0
         behind = (n for n, content in enumerate(lines[begin:], begin + 1) if term in content)
         return next(behind, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
 
     def nth_line(self, term: str, number: int) -> int:
         """Line of occurrence `number` (from 0) of a line that begins with `term`; 0 when there are fewer."""
-        lines = [n for n, content in enumerate(self.text.splitlines(), 1) if content.startswith(term)]
+        lines = [n for n, content in enumerate(self.text.split("\n"), 1) if content.startswith(term)]
         return lines[number] if number < len(lines) else 0
 
     def wrong(self, term: str, what: str, known: Collection[str] = (), table: str = "") -> InputError:
@@ -58,7 +60,9 @@ class Source:
             if near
             else (f"; expected one of {', '.join(known)}" if known else "")
         )
-        return InputError(f"{where}: '{term}' {what}{hint}")
+        # A word that would look like another one, or move the cursor, is shown as what it is.
+        shown = f"'{term}'" if term.isascii() and term.isprintable() else ascii(term)
+        return InputError(f"{where}: {shown} {what}{hint}")
 
     def check(self, words: Iterable[str], known: Collection[str], what: str, table: str = "") -> None:
         """InputError when one of `words` (in the table of that name) is not among `known`."""
@@ -84,6 +88,11 @@ class Source:
                 raise self.wrong(
                     name, f"of {where} is {type(fields[name]).__name__}, expected {wanted.__name__}", (), own
                 )
+
+
+def _unescaped(line: str) -> str:
+    """A line of TOML with the characters that its escapes stand for."""
+    return _ESCAPE.sub(lambda found: chr(min(int(found[1] or found[2], 16), sys.maxunicode)), line)
 
 
 def find(name: str) -> Path:
@@ -175,7 +184,12 @@ def sources(text: str, origin: str) -> list[Source]:
         parts = _SPLIT.split(text)[1:]
         names = set(parts[::2])
         found = [
-            Source(f"{origin}: {name}" if at < len(parts) // 2 - 1 else origin, content)
+            Source(
+                f"{origin}: {name if name.isprintable() else ascii(name)}"
+                if at < len(parts) // 2 - 1
+                else origin,
+                content,
+            )
             for at, (name, content) in enumerate(zip(parts[::2], parts[1::2], strict=True))
         ]
     for source in found:

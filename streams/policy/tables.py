@@ -1,0 +1,289 @@
+"""What one table of a policy declares: a zone, a sink, a requirement, a declassifier, the clock, a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from streams.errors import InputError
+from streams.events.kinds import KINDS
+from streams.limits import (
+    CLOCK_AHEAD_S_DEFAULT,
+    CLOCK_AHEAD_S_MAX,
+    CLOCK_OLD_DAYS_DEFAULT,
+    CLOCK_OLD_DAYS_MAX,
+)
+from streams.policy import label as lattice
+from streams.policy.attributes import DOMAINS, known_words
+from streams.policy.condition import Condition
+from streams.policy.policy import DAY_NS
+from streams.policy.rules import (
+    FLOW_FACTS,
+    RISKS,
+    RUN_BY,
+    TRAINED_ON,
+    WHEN_OVERDUE,
+    Declassifier,
+    Requirement,
+    Sink,
+    Zone,
+)
+from streams.policy.source import Source
+from streams.policy.vocabulary import LISTS, Vocabulary
+
+MODES = ("enforcing", "logging")
+EVERY = "*"
+SECOND_NS = 1_000_000_000
+_ZONE = {
+    "name": str,
+    "rank": int,
+    "when": str,
+    "mode": str,
+    **dict.fromkeys(LISTS, list),
+    "retention": str,
+    "reason": str,
+    "without_consent": bool,
+    "restricted": bool,
+}
+_SINK = {
+    "name": str,
+    "about": str,
+    "purpose": str,
+    "region": str,
+    "receives": list,
+    "but_not": list,
+    "subjects": list,
+    "honours": list,
+    "risk": str,
+    "run_by": str,
+    "trained_on": str,
+    "always_enforced": bool,
+}
+_REQUIREMENT = {"name": str, "about": str, "when": str, "require": str, "sinks": list}
+_DECLASSIFIER = {
+    "name": str,
+    "owner": str,
+    "reason": str,
+    "evidence": str,
+    "retention": str,
+    "wearers_min": int,
+    "review_by": date,
+    "when_overdue": str,
+}
+_CLOCK = {"ahead_s": int, "old_days": int}
+_SINK_MAY_LACK = ("about", "but_not", "honours", "risk", "run_by", "trained_on", "always_enforced")
+#: Lists of a sink, and the words that each may hold.
+_MASKED_BY = (
+    ("receives", "categories"),
+    ("but_not", "categories"),
+    ("subjects", "subjects"),
+    ("honours", "obligations"),
+)
+
+
+def _condition(source: Source, text: str, names: Iterable[str]) -> Condition:
+    try:
+        condition = Condition(text)
+    except ValueError as error:
+        raise source.wrong(text, f"is not a CEL condition ({error})") from None
+    source.check(condition.names, list(names), "is not something that this condition may look at")
+    return condition
+
+
+def zone_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -> Zone:
+    """The zone that a `[[zones]]` table declares; InputError where it is wrong."""
+    where, at = f"zone {fields['name']}", str(fields["name"])
+    source.table(
+        fields, _ZONE, where, optional=("categories", "obligations", "without_consent", "restricted")
+    )
+    source.check([fields["mode"]], MODES, "is not a mode", at)
+    source.check(
+        [fields["retention"]], vocabulary.retention_days, "is not a retention class of the vocabulary", at
+    )
+    for name in LISTS:
+        source.check(
+            fields.get(name, ()), getattr(vocabulary, name), f"is not in the vocabulary's {name}", at
+        )
+    condition = _condition(source, fields["when"], DOMAINS)
+    if "stream" not in condition.names:
+        source.check(
+            condition.literals, known_words(condition.names), "is a word that no attribute can have", at
+        )
+    return Zone(
+        fields["name"],
+        fields["rank"],
+        condition,
+        fields["mode"],
+        fields["retention"],
+        fields["reason"],
+        fields.get("without_consent", False),
+        fields.get("restricted", False),
+    )
+
+
+def sink_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -> Sink:
+    """The sink that a `[[sinks]]` table declares; InputError where it is wrong."""
+    where, at = f"sink {fields['name']}", str(fields["name"])
+    source.table(fields, _SINK, where, optional=_SINK_MAY_LACK)
+    source.check([fields["purpose"]], vocabulary.purposes, "is not a purpose of the vocabulary", at)
+    source.check([fields["region"]], vocabulary.regions, "is not a region of the vocabulary", at)
+    if "but_not" in fields and fields["receives"] != [EVERY]:
+        raise source.wrong(
+            "but_not",
+            f'of {where} stands beside a list of categories, expected receives = ["{EVERY}"]',
+            (),
+            at,
+        )
+    masks = {}
+    for name, known in _MASKED_BY:
+        words = fields.get(name, [])
+        source.check(
+            (word for word in words if word != EVERY),
+            getattr(vocabulary, known),
+            f"is not in the vocabulary's {known}",
+            at,
+        )
+        masks[name] = vocabulary.mask(known, getattr(vocabulary, known) if EVERY in words else words)
+    said = {
+        name: fields.get(name, otherwise)
+        for name, otherwise in (("risk", "low"), ("run_by", "company"), ("trained_on", "nothing"))
+    }
+    for name, allowed in (("risk", RISKS), ("run_by", RUN_BY), ("trained_on", TRAINED_ON)):
+        source.check([said[name]], allowed, f"is not a {name} that a sink can have", at)
+    return Sink(
+        fields["name"],
+        fields["purpose"],
+        fields["region"],
+        masks["receives"] & ~masks["but_not"],
+        masks["subjects"],
+        masks["honours"],
+        fields.get("always_enforced", False),
+        said["risk"],
+        said["run_by"],
+        said["trained_on"],
+        fields.get("about", ""),
+    )
+
+
+def requirement_of(
+    source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary, sinks: Mapping[str, Sink]
+) -> Requirement:
+    """The requirement that a `[[requirements]]` table declares; InputError where it is wrong."""
+    where, at = f"requirement {fields['name']}", str(fields["name"])
+    source.table(fields, _REQUIREMENT, where, optional=("when", "sinks"))
+    source.check(fields.get("sinks", ()), sinks, "is not a sink that this policy declares", at)
+    conditions = [
+        _condition(source, fields[name], FLOW_FACTS) for name in ("when", "require") if name in fields
+    ]
+    words = [
+        *(word for name in LISTS for word in getattr(vocabulary, name)),
+        *lattice.NATURES,
+        *RISKS,
+        *RUN_BY,
+        *TRAINED_ON,
+        *sinks,
+    ]
+    for condition in conditions:
+        if "zone" not in condition.names:
+            source.check(condition.literals, words, "is a word that nothing here can be", at)
+    return Requirement(
+        fields["name"],
+        fields["about"],
+        conditions[0] if "when" in fields else None,
+        conditions[-1],
+        frozenset(fields["sinks"]) if "sinks" in fields else None,
+    )
+
+
+def declassifier_of(
+    source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary, today: date | None
+) -> Declassifier:
+    """The declassifier that a `[[declassifiers]]` table declares; InputError where it is wrong.
+
+    With `today` also where its review is overdue and the policy says that it stops then.
+    """
+    at = fields["name"]
+    source.table(fields, _DECLASSIFIER, f"declassifier {at}", optional=("when_overdue",))
+    source.check(
+        [fields["retention"]], vocabulary.retention_days, "is not a retention class of the vocabulary", at
+    )
+    found = Declassifier(**{"when_overdue": "warn", **fields})
+    source.check([found.when_overdue], WHEN_OVERDUE, "is not what an overdue review can do", at)
+    if today is not None and found.when_overdue == "stop" and found.overdue(today):
+        raise source.wrong(
+            found.review_by.isoformat(),
+            f"lies in the past, and the declassifier {at} stops then: its owner {found.owner} reviews it and"
+            " sets the next date",
+        )
+    return found
+
+
+def clock_of(files: Sequence[Source]) -> tuple[int, int]:
+    """How far a capture time may lie after and before the time of appending, in ns.
+
+    InputError where `[clock]` is wrong, or two files have one.
+    """
+    said = [source for source in files if "clock" in source.fields]
+    if len(said) > 1:
+        raise said[-1].wrong(
+            "[clock]", f"stands in {said[0].origin} too, expected it in one of the files of a policy"
+        )
+    values = {"ahead_s": CLOCK_AHEAD_S_DEFAULT, "old_days": CLOCK_OLD_DAYS_DEFAULT}
+    for source in said:
+        source.table(source.fields["clock"], _CLOCK, "the table clock", optional=_CLOCK)
+        values |= source.fields["clock"]
+        for name, least, most in (
+            ("ahead_s", 0, CLOCK_AHEAD_S_MAX),
+            ("old_days", 1, CLOCK_OLD_DAYS_MAX),
+        ):
+            if not least <= values[name] <= most:
+                raise source.wrong(name, f"is {values[name]}, expected {least} to {most}")
+    return values["ahead_s"] * SECOND_NS, values["old_days"] * DAY_NS
+
+
+def labels_of(
+    files: Sequence[Source], zone_tables: Iterable[Mapping[str, Any]], vocabulary: Vocabulary
+) -> tuple[dict[tuple[str, str], bytes], dict[str, bytes]]:
+    """Labels of (captured kind, zone), and what each derived kind adds to the join of its parents."""
+    classes = list(vocabulary.retention_days)
+    every = {name: vocabulary.mask(name, getattr(vocabulary, name)) for name in ("purposes", "regions")}
+    zones = [
+        (
+            fields["name"],
+            classes.index(fields["retention"]),
+            {name: vocabulary.mask(name, fields.get(name, ())) for name in LISTS},
+        )
+        for fields in zone_tables
+    ]
+    labels, derived = {}, {}
+    for source in files:
+        for kind, content in source.fields.get("kinds", {}).items():
+            source.check([kind], KINDS, "is not a kind of event")
+            source.table(content, {"categories": list, "nature": str}, f"kind {kind}")
+            source.check(
+                content["categories"], vocabulary.categories, "is not in the vocabulary's categories"
+            )
+            source.check([content["nature"]], lattice.NATURES, "is not a nature of data")
+            nature = lattice.NATURES.index(content["nature"])
+            own = vocabulary.mask("categories", content["categories"])
+            if KINDS[kind].captured:
+                for zone, retention, masks in zones:
+                    whole = {**masks, "categories": masks["categories"] | own}
+                    labels[kind, zone] = lattice.pack(**whole, retention=retention, nature=nature)
+            else:
+                derived[kind] = lattice.pack(
+                    categories=own,
+                    obligations=0,
+                    subjects=0,
+                    **every,
+                    retention=len(classes) - 1,
+                    nature=nature,
+                )
+    for kind in KINDS:
+        if not KINDS[kind].captured and kind not in derived:
+            raise InputError(
+                f"{files[-1].origin}: kinds lacks the derived kind {kind}: "
+                "what a stage makes must have a label"
+            )
+    return labels, derived

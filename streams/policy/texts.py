@@ -1,0 +1,51 @@
+"""Which texts a policy may hold: names that look like nothing else, and sentences that only print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from streams.policy.source import Source
+from streams.policy.vocabulary import LISTS
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+#: Fields whose texts are names.
+_NAMES = frozenset({"name", *LISTS})
+#: Conditions name streams and zones: a letter that looks like another one would match nothing, unseen.
+_CONDITIONS = frozenset({"when", "require"})
+
+
+def check_texts(source: Source) -> None:
+    """InputError for a name in other than plain letters, and for a text with what does not print."""
+    for table, field, text in _texts(source.fields, "", ""):
+        if field in _NAMES:
+            if not _NAME.fullmatch(text):
+                raise source.wrong(
+                    text, "is no name, expected ASCII letters, digits, '-', '_', '.' and ':' only"
+                )
+            continue
+        plain = field in _CONDITIONS
+        odd = next((one for one in text if not one.isprintable() or (plain and not one.isascii())), "")
+        if odd:
+            raise source.wrong(
+                field,
+                f"of {table or 'the policy'} holds {odd!a}, expected one line of"
+                f" {'ASCII ' if plain else ''}text without control characters",
+                (),
+                table,
+            )
+
+
+def _texts(value: Any, table: str, field: str) -> Iterator[tuple[str, str, str]]:
+    """Every text below a value with the table and the field that it stands in; keys are names."""
+    if isinstance(value, str):
+        yield table, field, value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one, table, field)
+    elif isinstance(value, dict):
+        own = value.get("name", table)
+        for key, content in value.items():
+            yield table, "name", key
+            yield from _texts(content, own if isinstance(own, str) else table, key)
