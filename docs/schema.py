@@ -12,7 +12,7 @@ from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES
 from streams.events.codec import VERSION
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.kinds import Kind
+from streams.events.kinds import TOKEN, Kind, TextForm, text_form
 from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX
 
 Schema = dict[str, Any]
@@ -47,15 +47,7 @@ UNITS: Mapping[str, str] = {
     "bytes": "bytes",
     "ut": "µT",
 }
-TYPES: Mapping[str, str | list[str]] = {
-    "number": "number",
-    "text": "string",
-    "flag": "boolean",
-    "number?": ["number", "null"],
-    "text?": ["string", "null"],
-}
 _TIME = {"type": "integer", "minimum": 0, "maximum": 2**62}
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 200}
 _HEX = {"type": "string", "pattern": "^[0-9a-f]+$"}
 
 
@@ -113,8 +105,8 @@ def _batch(kind: Kind) -> Schema:
         "t0_ns": _TIME,
         "dt_ns": _TIME,
         "t_ns": _list(_TIME),
-        "clock": _TEXT,
-        "origin": _TEXT,
+        "clock": _text(TOKEN),
+        "origin": _text(TOKEN),
         "context": context if kind.captured else {"anyOf": [{"const": {}}, context]},
         "context_changes": {"type": "array", "items": _changed()},
         "split_from": _HEX,
@@ -148,13 +140,29 @@ def _columns(kind: Kind) -> Schema:
     for name, wanted in kind.columns.items():
         said = text("kinds", kind.name, name)
         described = f"{said} Unit: {unit(name)}." if unit(name) else said
-        properties[name] = {"description": described, **_list({"type": TYPES[wanted]})}
+        properties[name] = {"description": described, **_list(_value(wanted))}
     return {
         "type": "object",
         "required": list(kind.columns),
         "properties": properties,
         "additionalProperties": False,
     }
+
+
+def _value(wanted: str) -> Schema:
+    """Schema of one value of a column of type `wanted`."""
+    form = text_form(wanted)
+    if form is None:
+        found: Schema = {"type": {"number": "number", "flag": "boolean"}[wanted.rstrip("?")]}
+    else:
+        found = _text(form)
+    return {**found, "type": [found["type"], "null"]} if wanted.endswith("?") else found
+
+
+def _text(form: TextForm) -> Schema:
+    if form.words:
+        return {"type": "string", "enum": list(form.words)}
+    return {"type": "string", "pattern": f"^{form.pattern.pattern}$", "maxLength": form.characters_max}
 
 
 def _list(items: Schema) -> Schema:
@@ -206,7 +214,7 @@ def _model() -> Schema:
     fields: dict[str, Schema] = {
         "v": {"const": VERSION},
         "version": {"type": "integer", "minimum": 1},
-        "zone": _TEXT,
+        "zone": {"type": "string", "minLength": 1, "maxLength": 200},
         "label": _HEX,
         "policy_version": _HEX,
         "accuracy": {"type": "number", "minimum": 0, "maximum": 1},

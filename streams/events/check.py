@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import chain
 from types import NoneType
 from typing import Any
@@ -19,29 +20,21 @@ from msgspec.structs import asdict
 from streams.errors import MalformedError
 from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.kinds import KINDS, kind_named
+from streams.events.kinds import KINDS, TOKEN, kind_named, text_form
 from streams.events.runs import Run
 from streams.limits import (
     EVENTS_PER_BATCH_MAX,
     MAGNITUDE_MAX,
     NUMBER_MAX,
-    TEXT_CHARACTERS_MAX,
     VALUE_BYTES_MAX,
 )
 
 VERSION = 1
 TIME_NS_MAX = 2**62
-_TEXT_CHARACTERS_MAX = 200
-_TYPES: Mapping[str, frozenset[type]] = {
-    "number": frozenset((int, float)),
-    "text": frozenset((str,)),
-    "flag": frozenset((bool,)),
-    "number?": frozenset((int, float, NoneType)),
-    "text?": frozenset((str, NoneType)),
-}
+_TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "flag": frozenset((bool,))}
 
 
-def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
+def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured: bool) -> Batch:
     """Read a batch, a captured one or a derived one.
 
     MalformedError with field, found (type or count) and expected.
@@ -98,6 +91,7 @@ def decode(value: bytes | None, position: int, *, captured: bool) -> Batch:
         changes=_changes(fields.get("context_changes"), context, count),
         position=position,
         clock=_text(fields, "clock"),
+        appended_ns=appended_ns,
     )
     _check_keys(value, fields)
     _check_types(batch)
@@ -109,7 +103,8 @@ def right_names(source: str, wearer: str, session: str, stream: str, origin: str
     return (
         all(NAME_PATTERN.fullmatch(name) for name in (source, wearer, session))
         and STREAM_PATTERN.fullmatch(stream) is not None
-        and all(0 < len(text) <= _TEXT_CHARACTERS_MAX for text in (origin, clock))
+        and TOKEN.takes(origin)
+        and TOKEN.takes(clock)
     )
 
 
@@ -123,10 +118,9 @@ def _integer(fields: Mapping[str, Any], name: str, lowest: int, highest: int) ->
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
-    if type(value) is not str or not 0 < len(value) <= _TEXT_CHARACTERS_MAX:
-        raise MalformedError(
-            f"{name}: found {type(value).__name__}, expected a text of 1 to {_TEXT_CHARACTERS_MAX} characters"
-        )
+    if type(value) is not str or not TOKEN.takes(value):
+        found = "a text of another form" if type(value) is str else type(value).__name__
+        raise MalformedError(f"{name}: found {found}, expected {TOKEN.said}")
     return value
 
 
@@ -208,20 +202,22 @@ def _changes(changes: Any, context: Context | None, count: int) -> tuple[Change,
     return tuple(result)
 
 
+@cache
+def _types(wanted: str) -> frozenset[type]:
+    types = _TYPES.get(wanted.rstrip("?"), frozenset((str,)))
+    return types | {NoneType} if wanted.endswith("?") else types
+
+
 def _check_types(batch: Batch) -> None:
     for name, wanted in KINDS[batch.kind].columns.items():
         values = batch.columns[name]
-        if not _TYPES[wanted].issuperset(map(type, values)):
+        form = text_form(wanted)
+        if not _types(wanted).issuperset(map(type, values)):
             raise MalformedError(
                 f"columns.{name}: found a value of another type, expected {wanted} in every place"
             )
-        if wanted.startswith("text") and any(
-            len(value) > TEXT_CHARACTERS_MAX for value in values if value is not None
-        ):
-            raise MalformedError(
-                f"columns.{name}: found a value out of bounds, "
-                f"expected at most {TEXT_CHARACTERS_MAX} characters"
-            )
+        if form is not None and not all(form.takes(value) for value in values if value is not None):
+            raise MalformedError(f"columns.{name}: found a text of another form, expected {form.said}")
         if wanted.startswith("number") and any(
             abs(value) > MAGNITUDE_MAX for value in values if value is not None
         ):

@@ -20,14 +20,13 @@ from msgspec.structs import asdict
 
 from streams.events import check
 from streams.events.batch import Batch, Context
-from streams.events.kinds import KINDS, Kind
+from streams.events.kinds import KINDS, Kind, text_form
 from streams.events.runs import Run
 from streams.limits import (
     EVENTS_PER_BATCH_MAX,
     MAGNITUDE_MAX,
     NAMES_KNOWN_MAX,
     NUMBER_MAX,
-    TEXT_CHARACTERS_MAX,
     VALUE_BYTES_MAX,
 )
 
@@ -37,14 +36,7 @@ _Number = (
     Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     | Annotated[float, msgspec.Meta(ge=-MAGNITUDE_MAX, le=MAGNITUDE_MAX)]
 )
-_Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
-_COLUMNS: Mapping[str, Any] = {
-    "number": list[_Number],
-    "text": list[_Text],
-    "flag": list[bool],
-    "number?": list[_Number | None],
-    "text?": list[_Text | None],
-}
+_VALUES: Mapping[str, Any] = {"number": _Number, "flag": bool}
 #: Fields of every plain value: all that the envelope has, with one of `dt_ns` and `t_ns`.
 _FIELDS = 14
 #: How many keys a plain value of a kind has, and so how many colons outside its texts.
@@ -55,11 +47,24 @@ Names = tuple[str, str, str, str, str, str]
 _names_known: dict[Names, Names] = {}
 
 
+def _column(wanted: str) -> Any:
+    """Type of a column: a list of values of type `wanted`."""
+    form = text_form(wanted)
+    value = _VALUES.get(wanted.rstrip("?"))
+    if form is not None and form.words:
+        value = Literal[form.words]
+    elif form is not None:
+        # msgspec searches: what it finds must be the whole text, and `$` would let a newline stand behind it.
+        pattern = rf"\A(?:{form.pattern.pattern})\Z"
+        value = Annotated[str, msgspec.Meta(max_length=form.characters_max, pattern=pattern)]
+    return list[value | None] if wanted.endswith("?") else list[value]  # type: ignore[valid-type]
+
+
 def _wire(kind: Kind) -> type:
     """Form of a captured value of `kind` without its rarer fields."""
     columns = msgspec.defstruct(
         f"{kind.name}_columns",
-        [(name, _COLUMNS[wanted]) for name, wanted in kind.columns.items()],
+        [(name, _column(wanted)) for name, wanted in kind.columns.items()],
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -125,16 +130,16 @@ def encode(batch: Batch, **extra: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def decode(value: bytes | None, position: int, *, captured: bool = True) -> Batch:
-    """Read a batch, a captured one or a derived one.
+def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured: bool = True) -> Batch:
+    """Read a batch, a captured one or a derived one, that stands at `position` since `appended_ns`.
 
     MalformedError with field, found (type or count) and expected.
     """
-    found = _decode_plain(value, position) if captured and value is not None else None
-    return found if found is not None else check.decode(value, position, captured=captured)
+    found = _decode_plain(value, position, appended_ns) if captured and value is not None else None
+    return found if found is not None else check.decode(value, position, appended_ns, captured=captured)
 
 
-def _decode_plain(value: bytes, position: int) -> Batch | None:
+def _decode_plain(value: bytes, position: int, appended_ns: int) -> Batch | None:
     """Batch of a captured value in the plain form; None for any other, right or wrong."""
     # Escapes and other alphabets are rare, and in them two decoders may differ.
     if len(value) > VALUE_BYTES_MAX or not value.isascii() or b"\\" in value:
@@ -177,6 +182,7 @@ def _decode_plain(value: bytes, position: int) -> Batch | None:
         (),
         position,
         clock,
+        appended_ns,
     )
 
 

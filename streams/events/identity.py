@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from streams.errors import MalformedError
-from streams.limits import NUMBER_MAX
+from streams.limits import NAMES_KNOWN_MAX, NUMBER_MAX
 
-_NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+NAME_CHARACTERS_MAX = 63
+_NAME = rf"[a-z0-9][a-z0-9-]{{0,{NAME_CHARACTERS_MAX - 1}}}"
+#: The first incarnation has no suffix, and every other one way of being written: two names would be two
+#: streams.
+_STREAM = rf"{_NAME}(?:~(?:[2-9]|[1-9][0-9]{{1,5}}))?"
 NAME_PATTERN = re.compile(_NAME)
-STREAM_PATTERN = re.compile(rf"{_NAME}(~[0-9]{{1,6}})?")
-_IDENTITY = re.compile(
-    rf"({_NAME})/({_NAME}(?:~[0-9]{{1,6}})?)/(0|[1-9][0-9]{{0,18}})(?:\.([1-9][0-9]{{0,5}}))?"
-)
+STREAM_PATTERN = re.compile(_STREAM)
+_IDENTITY = re.compile(rf"({_NAME})/({_STREAM})/(0|[1-9][0-9]{{0,18}})(?:\.([1-9][0-9]{{0,5}}))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,6 +35,11 @@ class EventId:
         """`source/stream/number[.revision]`."""
         return format_id(self.source, self.stream, self.number, self.revision)
 
+    @property
+    def incarnation(self) -> int:
+        """Incarnation of the device."""
+        return incarnation_of(self.stream)
+
     @classmethod
     def parse(cls, text: str) -> EventId:
         """Read `source/stream/number[.revision]`; MalformedError says what the form is."""
@@ -41,6 +49,12 @@ class EventId:
                 "event id: found another form, expected source/stream/number, such as g1/answer/17"
             )
         return cls(match[1], match[2], int(match[3]), int(match[4] or 0))
+
+
+@lru_cache(maxsize=NAMES_KNOWN_MAX)
+def incarnation_of(stream: str) -> int:
+    """Incarnation of the device that a stream is of; 1 where its name says none."""
+    return int(stream.partition("~")[2] or 1)
 
 
 def derived_stream(name: str, read: str) -> str:

@@ -7,15 +7,77 @@ described, never carried.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 from streams.errors import MalformedError
+from streams.limits import TEXT_CHARACTERS_MAX, TOKEN_CHARACTERS_MAX
 
-#: With a question mark: null where the device did not measure, or the form of the event has no such thing.
-ColumnType = Literal["number", "text", "flag", "number?", "text?"]
+#: `text` is what people say, `token` a word of a device or a program, `tokens` several of those with a space
+#: between two; a type with bars is closed: these words and no others. With a question mark: null where the
+#: device did not measure, or the form of the event has no such thing.
+ColumnType = Literal[
+    "number",
+    "number?",
+    "flag",
+    "text",
+    "text?",
+    "token",
+    "token?",
+    "tokens",
+    "started|resumed|running|ended",
+    "cool|normal|warm|hot",
+]
+_TOKEN = rf"[A-Za-z0-9][A-Za-z0-9:._/~+-]{{0,{TOKEN_CHARACTERS_MAX - 1}}}"
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """What a text on the wire may be: a pattern that all of it matches, its most characters, both in words.
+
+    `words`: the only ones, where they are closed.
+    """
+
+    pattern: re.Pattern[str]
+    characters_max: int
+    said: str
+    words: tuple[str, ...] = ()
+
+    def takes(self, text: str) -> bool:
+        """Whether a text has this form."""
+        return len(text) <= self.characters_max and self.pattern.fullmatch(text) is not None
+
+
+TOKEN = TextForm(
+    re.compile(_TOKEN),
+    TOKEN_CHARACTERS_MAX,
+    f"a word of 1 to {TOKEN_CHARACTERS_MAX} letters, digits and :._/~+- that begins with a letter or a digit",
+)
+_FORMS: Mapping[str, TextForm] = {
+    "text": TextForm(
+        re.compile(r"[^\u0000-\u001f\u007f-\u009f]*"),
+        TEXT_CHARACTERS_MAX,
+        f"at most {TEXT_CHARACTERS_MAX} characters and no control character",
+    ),
+    "token": TOKEN,
+    "tokens": TextForm(
+        re.compile(rf"(?:{_TOKEN}(?: {_TOKEN})*)?"),
+        TEXT_CHARACTERS_MAX,
+        f"words of letters, digits and :._/~+-, a space between two, at most {TEXT_CHARACTERS_MAX} letters",
+    ),
+}
+
+
+@cache
+def text_form(wanted: str) -> TextForm | None:
+    """Form of the texts of a column of type `wanted`; None where it holds no texts."""
+    if "|" in wanted:
+        words = tuple(wanted.split("|"))
+        return TextForm(re.compile(wanted), max(map(len, words)), f"one of {', '.join(words)}", words)
+    return _FORMS.get(wanted.rstrip("?"))
 
 
 @dataclass(frozen=True)
@@ -66,9 +128,9 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "voice_segment",
             True,
-            {"speaker": "text", "duration_ms": "number", "words": "number", "confidence": "number"},
+            {"speaker": "token", "duration_ms": "number", "words": "number", "confidence": "number"},
         ),
-        Kind("voice_query", True, {"trigger": "text", "language": "text", "text": "text"}),
+        Kind("voice_query", True, {"trigger": "token", "language": "token", "text": "text"}),
         Kind(
             "camera_frame",
             True,
@@ -76,19 +138,19 @@ KINDS: Mapping[str, Kind] = {
                 "frame_number": "number",
                 "width_px": "number",
                 "height_px": "number",
-                "codec": "text",
+                "codec": "token",
                 "size_bytes": "number",
-                "sha256": "text",
+                "sha256": "token",
                 "exposure_s": "number",
                 "gain": "number",
             },
         ),
-        Kind("capture", True, {"media": "text", "action": "text", "trigger": "text", "indicator": "flag"}),
+        Kind("capture", True, {"media": "token", "action": "token", "trigger": "token", "indicator": "flag"}),
         Kind("location", True, _numbers("latitude_deg", "longitude_deg", "altitude_m")),
         Kind(
             "radio_scan",
             True,
-            {"radio": "text", "scan_ms": "number", "sightings": "number", "strongest_dbm": "number"},
+            {"radio": "token", "scan_ms": "number", "sightings": "number", "strongest_dbm": "number"},
         ),
         Kind("ppg", True, _numbers("raw", "led_ma", "integration_us")),
         Kind("env", True, {"pressure_pa": "number", "temperature_c": "number?"}),
@@ -106,16 +168,24 @@ KINDS: Mapping[str, Kind] = {
                 "quality",
             ),
         ),
-        Kind("device_state", True, {"session": "text", "battery_percent": "number", "thermal": "text"}),
-        Kind("gesture", True, {"gesture": "text", "side": "text"}),
+        Kind(
+            "device_state",
+            True,
+            {
+                "session": "started|resumed|running|ended",
+                "battery_percent": "number",
+                "thermal": "cool|normal|warm|hot",
+            },
+        ),
+        Kind("gesture", True, {"gesture": "token", "side": "token"}),
         Kind(
             "feedback",
             True,
             {
-                "target": "text",
-                "form": "text",
+                "target": "token",
+                "form": "token",
                 "thumb": "number",
-                "chosen_intent": "text?",
+                "chosen_intent": "token?",
                 "text": "text?",
                 "rating": "number?",
                 "second_rating": "number?",
@@ -126,14 +196,14 @@ KINDS: Mapping[str, Kind] = {
             True,
             {
                 "consent": "number",
-                "status": "text",
-                "purposes": "text",
-                "principal": "text?",
+                "status": "token",
+                "purposes": "tokens",
+                "principal": "token?",
                 "expires_ns": "number?",
             },
         ),
-        Kind("erasure_request", True, {"reason": "text", "from_ns": "number?", "to_ns": "number?"}),
-        Kind("activity", False, {"activity": "text", "accel_norm_std_mps2": "number", "samples": "number"}),
+        Kind("erasure_request", True, {"reason": "token", "from_ns": "number?", "to_ns": "number?"}),
+        Kind("activity", False, {"activity": "token", "accel_norm_std_mps2": "number", "samples": "number"}),
         Kind(
             "fixation",
             False,
@@ -142,14 +212,14 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "speech",
             False,
-            {"speech": "text", "speech_share": "number", "level_dbfs": "number", "samples": "number"},
+            {"speech": "token", "speech_share": "number", "level_dbfs": "number", "samples": "number"},
         ),
         Kind("place", False, _numbers("place_number", "distance_m", "speed_mps", "fixes")),
         Kind(
             "situation",
             False,
             {
-                "activity": "text",
+                "activity": "token",
                 "activity_age_ms": "number",
                 "place_number": "number",
                 "place_age_ms": "number",
@@ -158,12 +228,12 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "answer",
             False,
-            {"intent": "text", "confidence": "number", "model_version": "number", "text": "text?"},
+            {"intent": "token", "confidence": "number", "model_version": "number", "text": "text?"},
         ),
         Kind(
             "example",
             False,
-            {"utterance": "text", "intent": "text", "answered_intent": "text", "model_version": "number"},
+            {"utterance": "text", "intent": "token", "answered_intent": "token", "model_version": "number"},
         ),
         Kind("model", False, {}),
     )

@@ -15,18 +15,26 @@ from streams.errors import MalformedError
 from streams.events import check, codec
 from streams.events.batch import Batch
 from streams.events.codec import decode, encode
-from streams.events.kinds import KINDS
+from streams.events.kinds import KINDS, TOKEN, text_form
 from streams.events.runs import Run
 from tests import build
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-(2**40), 2**40)
-VALUES = {
-    "number": NUMBERS,
-    "text": st.text(max_size=20),
-    "flag": st.booleans(),
-    "number?": NUMBERS | st.none(),
-    "text?": st.text(max_size=20) | st.none(),
-}
+#: Words that an ASCII-only reader takes, and those that only the explicit one reads.
+SAID = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20) | st.text("ab c'.", max_size=9)
+TOKENS = st.from_regex(TOKEN.pattern, fullmatch=True).filter(TOKEN.takes)
+
+
+def values(wanted: str) -> st.SearchStrategy[Any]:
+    """Right values of a column of type `wanted`."""
+    form = text_form(wanted)
+    if wanted.endswith("?"):
+        return values(wanted.rstrip("?")) | st.none()
+    if form is None:
+        return {"number": NUMBERS, "flag": st.booleans()}[wanted]
+    if form.words:
+        return st.sampled_from(form.words)
+    return {"text": SAID, "token": TOKENS, "tokens": st.lists(TOKENS, max_size=3).map(" ".join)}[wanted]
 
 
 @st.composite
@@ -34,7 +42,7 @@ def batches(draw: st.DrawFn) -> Batch:
     kind = draw(st.sampled_from([kind for kind in KINDS.values() if kind.captured]))
     count = draw(st.integers(1, 8))
     columns = {
-        name: draw(st.lists(VALUES[wanted], min_size=count, max_size=count))
+        name: draw(st.lists(values(wanted), min_size=count, max_size=count))
         for name, wanted in kind.columns.items()
     }
     at = draw(st.integers(1, count - 1)) if count > 1 else 0
@@ -195,11 +203,22 @@ WRONG = (
             {},
             [1],
             "A b",
-            "x" * 201,
+            "x" * 100,
+            "x" * 101,
+            "x" * 1001,
+            "ended",
+            "x y",
+            "x ",
+            "x\n",
+            "\x7f",
+            "-x",
+            "imu-right~1",
+            "imu-right~2",
         ]
     )
     | st.integers()
     | st.text(max_size=3)
+    | st.text("aZ9:._/~+- \x7f", max_size=5)
 )
 
 
@@ -224,7 +243,7 @@ def test_the_compiled_decoder_takes_nothing_that_the_explicit_one_refuses_or_rea
         value = orjson.dumps(fields, option=orjson.OPT_INDENT_2 if spaced else 0)
     except TypeError:  # a number of more than 64 bits
         value = json.dumps(fields).encode()
-    compiled = codec._decode_plain(value, 3)
+    compiled = codec._decode_plain(value, 3, 0)
     if compiled is not None:
         explicit = check.decode(value, 3, captured=True)
         assert explicit == compiled
@@ -284,7 +303,7 @@ def test_json_that_readers_may_take_differently_is_read_as_the_explicit_reader_d
     value = encode(build.batch())
     assert before in value
     value = value.replace(before, after, 1)
-    compiled = codec._decode_plain(value, 0)
+    compiled = codec._decode_plain(value, 0, 0)
     assert compiled is None or compiled == check.decode(value, 0, captured=True)
 
 

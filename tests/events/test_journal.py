@@ -29,7 +29,7 @@ def sent() -> journal.Sent:
 def test_round_trip_and_torn_last_line(tmp_path: Path) -> None:
     path = tmp_path / "g1.jsonl"
     line = journal.sent_line(sent())
-    path.write_bytes(line + journal.ack_line("g1/imu-right/0", 1, 9, 5, 6) + line[:40])
+    path.write_bytes(line + journal.ack_line("g1/imu-right/0", 1, 9, 5, 7, 6) + line[:40])
     assert list(journal.sent(path)) == [sent()]
     assert [fields["line"] for fields in journal.lines(path)] == ["sent", "ack"]
 

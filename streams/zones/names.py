@@ -1,0 +1,49 @@
+"""Names that a device, a wearer or a stream of theirs may not have, because something of ours has them.
+
+An event of theirs would have the identity of one that was derived, or their records the key of an operator's.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from streams.events.batch import Batch
+from streams.events.identity import NAME_CHARACTERS_MAX
+from streams.limits import NAMES_KNOWN_MAX
+from streams.topology import RESERVED_SOURCES, RESERVED_STREAMS, SINGLE_STREAMS
+
+RULE = "names"
+#: A stream that is derived may have the name of the one read behind its own, and is a name like any other.
+_STREAM_CHARACTERS_MAX = NAME_CHARACTERS_MAX - max(map(len, RESERVED_STREAMS)) - len("-")
+
+
+def reserved(batch: Batch) -> str:
+    """Sentence that says which name of a captured batch is reserved or collides; empty when none does."""
+    return _reserved(batch.source, batch.wearer_id, batch.stream, batch.kind)
+
+
+@lru_cache(maxsize=NAMES_KNOWN_MAX)
+def _reserved(source: str, wearer: str, stream: str, kind: str) -> str:
+    for field, name in (("device_id", source), ("wearer_id", wearer)):
+        if name in RESERVED_SOURCES:
+            return (
+                f"{field}: found a reserved name, expected another one than {', '.join(RESERVED_SOURCES)};"
+                " give it a name of its own"
+            )
+    base = stream.partition("~")[0]
+    if any(base == name or base.startswith(f"{name}-") for name in RESERVED_STREAMS):
+        return (
+            "stream: found the name of a derived stream, expected none that is one of"
+            f" {', '.join(RESERVED_STREAMS)}, or begins with one and a hyphen; give it the name of its sensor"
+        )
+    if base != SINGLE_STREAMS.get(kind, base):
+        return (
+            f"stream: found another name for kind {kind}, expected {SINGLE_STREAMS[kind]}: what is made of it"
+            " has its numbers and not its name, and would collide"
+        )
+    if len(base) > _STREAM_CHARACTERS_MAX:
+        return (
+            f"stream: found a name of {len(base)} characters, expected at most {_STREAM_CHARACTERS_MAX}:"
+            " streams that are derived from it have it in their names"
+        )
+    return ""
