@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
+from device_sim import consent as consents
 from device_sim import load as loading
 from device_sim import recordings, scenarios
 from device_sim.runner import Options, Run, Summary
 from streams import settings, topology
 from streams.errors import SightlineError
+from streams.printing import log_to_stderr, printable, say, say_json
 
 DEVICES_MAX = 1000
 PARTITIONS_MAX = 1024
@@ -28,15 +32,18 @@ class SentenceGroup(click.Group):
         try:
             return super().invoke(ctx)
         except SightlineError as error:
-            click.echo(f"device-sim: {error}", err=True)
+            say(f"device-sim: {error}", err=True)
             ctx.exit(error.exit_code)
+        except click.ClickException as error:
+            error.message = printable(error.message)
+            raise
 
 
 @click.group(cls=SentenceGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
 def main() -> None:
     """Play recordings as AI glasses."""
-    logging.basicConfig(level=logging.WARNING, format="device-sim: %(message)s")
+    log_to_stderr("device-sim: %(message)s")
     # The client logs every attempt to connect; the link says the same once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
@@ -99,7 +106,7 @@ def main() -> None:
     "--start-ns",
     type=click.IntRange(0),
     default=None,
-    help="Capture time of the start, ns since the epoch.  [default: now]",
+    help="Capture time of the start, ns since the epoch.  [default: such that capture ends now]",
 )
 @click.option(
     "--policy",
@@ -146,11 +153,10 @@ def _play(options: Options, *, as_json: bool) -> None:
         return await Run(options).run()
 
     summary = asyncio.run(run()).as_dict()
-    click.echo(
-        orjson.dumps(summary).decode()
-        if as_json
-        else ", ".join(f"{name} {value}" for name, value in summary.items())
-    )
+    if as_json:
+        say_json(orjson.dumps(summary).decode())
+    else:
+        say(", ".join(f"{name} {value}" for name, value in summary.items()))
 
 
 @main.command()
@@ -250,6 +256,80 @@ def load(
     _play(made, as_json=as_json)
 
 
+@main.group()
+def consent() -> None:
+    """Change a wearer's consent on a device of which there is a journal."""
+
+
+_SHARED = (
+    click.option("--wearer", required=True, help="Pseudonym of who says it, such as w1."),
+    click.option("--device", default=None, help="On which device.  [default: the one that the wearer wears]"),
+    click.option(
+        "--journal",
+        type=click.Path(file_okay=False, path_type=Path),
+        required=True,
+        help="Directory with the device's journal; no other device-sim may be writing it.",
+    ),
+    click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT."),
+    click.option(
+        "--partitions",
+        type=click.IntRange(1, PARTITIONS_MAX),
+        default=topology.PARTITIONS_DEFAULT,
+        show_default=True,
+    ),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object."),
+)
+_EXPIRES = click.option(
+    "--expires", default=None, help="Time with its zone, such as 2027-01-31T12:00:00Z.  [default: never]"
+)
+
+
+def _shared(command: Callable[..., None]) -> Callable[..., None]:
+    return reduce(lambda made, option: option(made), reversed(_SHARED), command)
+
+
+@consent.command()
+@click.option("--purposes", default=" ".join(consents.PURPOSES), show_default=True, help="Words in quotes.")
+@_EXPIRES
+@_shared
+def give(*, purposes: str, expires: str | None, **asked: Any) -> None:
+    """Record a consent to the given purposes, whatever was said before."""
+    _say(consents.GIVE, purposes, expires, **asked)
+
+
+@consent.command()
+@click.option("--purposes", required=True, help="Words in quotes, fewer than are given now.")
+@_EXPIRES
+@_shared
+def narrow(*, purposes: str, expires: str | None, **asked: Any) -> None:
+    """Record a consent to fewer purposes than now."""
+    _say(consents.NARROW, purposes, expires, **asked)
+
+
+@consent.command()
+@_shared
+def withdraw(**asked: Any) -> None:
+    """Withdraw what was given; with --device also what was given on another."""
+    _say(consents.WITHDRAW, "", None, **asked)
+
+
+def _say(act: str, purposes: str, expires: str | None, *, as_json: bool, **asked: Any) -> None:
+    change = consents.Change(
+        act=act,
+        purposes=tuple(dict.fromkeys(purposes.split())),
+        expires_ns=None if expires is None else consents.expiry_ns(expires),
+        **asked,
+    )
+    said = asyncio.run(consents.say(change))
+    row = {"event": said.first_id, "wearer": said.wearer_id}
+    row |= {name: values[0] for name, values in said.columns.items() if name != "principal"}
+    say(
+        orjson.dumps(row).decode()
+        if as_json
+        else f"{said.first_id}: consent {row['consent']}, {row['status']} {row['purposes']}".rstrip()
+    )
+
+
 @main.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a recording or scenario.")
 def list_playable(*, as_json: bool) -> None:
@@ -268,19 +348,20 @@ def list_playable(*, as_json: bool) -> None:
         length = (
             f"{each.rows} rows" if each.length_s is None else f"{each.length_s:g} s at {each.rate_hz:g} Hz"
         )
-        click.echo(
-            orjson.dumps(row)
-            if as_json
-            else f"{each.name:28} {each.kind:12} {length:22} {each.licence:12} {each.origin:38} {each.source}"
-        )
+        if as_json:
+            say_json(orjson.dumps(row).decode())
+        else:
+            say(f"{each.name:28} {each.kind:12} {length:22} {each.licence:12} {each.origin:38} {each.source}")
     for scenario in map(scenarios.load, scenarios.names()):
         kinds = scenario.kinds
         length_s = scenario.duration_ns / 1e9
         row = {"scenario": scenario.name, "length_s": length_s, "kinds": kinds, "about": scenario.about}
         if as_json:
-            click.echo(orjson.dumps(row))
+            say_json(orjson.dumps(row).decode())
         else:
-            click.echo(f"\nscenario {scenario.name}, {length_s:g} s: {scenario.about}\n  {', '.join(kinds)}")
+            say()
+            say(f"scenario {scenario.name}, {length_s:g} s: {scenario.about}")
+            say(f"  {', '.join(kinds)}")
 
 
 if __name__ == "__main__":

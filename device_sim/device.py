@@ -10,10 +10,15 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from typing import Any
 
+from msgspec import structs
+
+from device_sim.incarnations import named
 from device_sim.playback import Timeline
+from device_sim.said import KIND as CONSENT_CHANGE
+from device_sim.said import Said
 from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Planned, Scenario, Segment, Stream
 from device_sim.wearer import Wearer
-from streams.events.batch import Batch, Change
+from streams.events.batch import Batch, Change, Context
 from streams.events.runs import Run
 
 _SECOND_NS = 1_000_000_000
@@ -25,12 +30,16 @@ STATE_STREAM, QUERY_STREAM, FEEDBACK_STREAM = "device-state", "voice-query", "fe
 class Past:
     """What a device knows of its life so far.
 
-    The next number of each stream, sessions begun, the latest capture time in ns.
+    Next number of each stream, sessions begun, latest capture time in ns, its incarnation; what each wearer
+    has said, and the surroundings as it last told them.
     """
 
     next_numbers: Mapping[str, int] = field(default_factory=dict)
     sessions: int = 0
     last_capture_ns: int = 0
+    incarnation: int = 1
+    said: Mapping[str, Said] = field(default_factory=dict)
+    context: Context | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,10 @@ class Device:
 
     Guarantees: numbers of a stream have no hole, also across restarts (`past`); capture times of a stream
     never run backwards, in a session, between sessions or across restarts, unless the clock itself jumps; a
-    batch is never split where the context changes, it says so instead.
+    batch is never split where the context changes, it says so instead; a consent number is named only after
+    the change that records it. Numbers of consents are the device's own, in steps, whatever those of the
+    scenario are: where the scenario names a consent, the events name the newest that was given, and none
+    after a withdrawal. The wearer is asked in the first session in which nothing was said yet.
 
     Parameters
     ----------
@@ -97,12 +109,15 @@ class Device:
     ) -> None:
         self.name, self.pseudonym, self.scenario, self.wearer = name, pseudonym, scenario, wearer
         self.sessions = past.sessions
+        self.said = past.said.get(pseudonym, Said())
         self.elapsed_ns = 0
+        self.begin_incarnation(past.incarnation)
         self._sampled = sampled
         self._next = dict(past.next_numbers)
         self._clock = replace(clock, start_ns=max(clock.start_ns, past.last_capture_ns + 1_000_000))
         self._synthetic = f"synthetic:{seed}"
         self._resumed = past.sessions > 0
+        self._first = False
         self._session_from_ns: int | None = None
         self._timelines: list[tuple[Stream, Timeline]] = []
         self._captured_to_ns = 0
@@ -112,6 +127,11 @@ class Device:
     def now_ns(self) -> int:
         """Capture clock: ns since the epoch at the start of the next period."""
         return self._clock.at(self.elapsed_ns)
+
+    def begin_incarnation(self, number: int) -> None:
+        """Be the device's incarnation `number` in all that is captured from now on."""
+        self._incarnation = number
+        self.wearer.answers = named("answer", number)
 
     def period(self) -> list[Captured]:
         """Let a batch period pass: begins sessions, and ends one whose scenario is over."""
@@ -125,6 +145,7 @@ class Device:
             self._session_from_ns = self.elapsed_ns
             self._captured_to_ns = 0
             self.sessions += 1
+            self._first = not self.said.number if self.scenario.asks_for_consent else self.sessions == 1
             self._timelines = [
                 (stream, self._sampled(stream, self.sessions)) for stream in self.scenario.streams
             ]
@@ -137,13 +158,14 @@ class Device:
             self._state("running", self._session_from_ns + t)
             for t in _ticks(max(start_ns, 1), end_ns, 0, every_ns)
         ]
+        # In front of the samples: those of this period that come after a change of consent name it already.
+        out += [
+            self._interaction(planned)
+            for planned in self.scenario.planned_in(start_ns, end_ns, first=self._first)
+        ]
         # A warm device wakes its radio less often: what its sensors sample waits for the next whole period.
         if end_ns // PERIOD_NS % THERMAL_PERIODS[self.scenario.thermal_at(start_ns)] == 0:
             out += self._samples(end_ns)
-        out += [
-            self._interaction(planned)
-            for planned in self.scenario.planned_in(self.sessions, start_ns, end_ns)
-        ]
         out += [
             self._query(self._session_from_ns + t)
             for t in _ticks(start_ns, end_ns, talk.from_ns, talk.every_ns)
@@ -188,16 +210,22 @@ class Device:
         return out
 
     def _interaction(self, planned: Planned) -> Captured:
-        return self._capture(
+        columns = planned.columns
+        if planned.kind == CONSENT_CHANGE:
+            columns = {**columns, "consent": [self.said.number + 1]}
+        captured = self._capture(
             planned.kind,
             planned.stream,
             [(self._session_from_ns or 0) + planned.at_ns],
-            planned.columns,
+            columns,
             self._synthetic,
         )
+        if planned.kind == CONSENT_CHANGE:
+            self.said = self.said.after(captured.batch)
+        return captured
 
     def _query(self, t_ns: int) -> Captured:
-        utterance, origin = self.wearer.ask(self._next.get(QUERY_STREAM, 0), t_ns)
+        utterance, origin = self.wearer.ask(self._next.get(named(QUERY_STREAM, self._incarnation), 0), t_ns)
         said = {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]}
         return self._capture("voice_query", QUERY_STREAM, [t_ns], said, origin)
 
@@ -225,10 +253,11 @@ class Device:
         It gets the next numbers, and contexts and truth by the scenario.
         """
         count = len(times_ns)
+        stream = named(stream, self._incarnation)
         first = self._next.get(stream, 0)
         self._next[stream] = first + count
         segments = self._segments(times_ns)
-        changes: list[Change] = [(i, segment.context) for i, segment in segments[1:]]
+        changes: list[Change] = [(i, self._context(segment)) for i, segment in segments[1:]]
         # The clock is read once a batch: a sensor's own spacing does not drift with it.
         shift_ns = self._clock.at(times_ns[0]) - times_ns[0]
         steps = {after - before for before, after in pairwise(times_ns)}
@@ -243,17 +272,28 @@ class Device:
             t0_ns=times_ns[0] + shift_ns,
             dt_ns=min(steps, default=0) if regular else 0,
             origin=origin,
-            context=segments[0][1].context,
+            context=self._context(segments[0][1]),
             columns=columns,
             t_ns=None if regular else [t + shift_ns for t in times_ns],
             changes=tuple(changes),
         )
         ends = [*(i for i, _ in segments[1:]), count]
         truth = [
-            (Run(first + start, 1, end - start), segment.truth[kind])
+            (Run(first + start, 1, end - start), self._truth(segment, kind))
             for (start, segment), end in zip(segments, ends, strict=True)
         ]
         return Captured(batch, tuple(truth))
+
+    def _context(self, segment: Segment) -> Context:
+        """What the device says about a segment: under the consent that it has, where the scenario has one."""
+        told = segment.context
+        return (
+            told if told.consent in {0, self.said.named} else structs.replace(told, consent=self.said.named)
+        )
+
+    def _truth(self, segment: Segment, kind: str) -> str:
+        """Zone of a kind in a segment; unknown where the scenario has a consent and the wearer has none."""
+        return segment.truth[kind] if self.said.named or not segment.context.consent else ""
 
     def _segments(self, times_ns: Sequence[int]) -> list[tuple[int, Segment]]:
         """Return (index, segment) where a batch begins and wherever the context or the truth changes.
@@ -261,12 +301,12 @@ class Device:
         Its events are at `times_ns`.
         """
         begins, ends = (
-            self.scenario.segment(self.sessions, self._in_session(t_ns))
+            self.scenario.segment(self._in_session(t_ns), first=self._first)
             for t_ns in (times_ns[0], times_ns[-1])
         )
         found: list[tuple[int, Segment]] = [(0, begins)]
         for i, t_ns in enumerate(times_ns if ends is not begins else ()):
-            segment = self.scenario.segment(self.sessions, self._in_session(t_ns))
+            segment = self.scenario.segment(self._in_session(t_ns), first=self._first)
             if segment is not found[-1][1]:
                 found.append((i, segment))
         return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
+from device_sim import said
 from device_sim.device import Captured, Past
-from streams.errors import InputError
+from streams.errors import InputError, UnavailableError
 from streams.events import codec, headers, journal
+from streams.events.identity import incarnation_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,46 @@ class Found:
 
     past: Past
     unacknowledged: tuple[journal.Sent, ...]
+    arrived: int  #: copies that got through, where there was no broker
+
+
+def path_of(directory: Path, device: str) -> Path:
+    """Path of a device's journal."""
+    return directory / f"{device}.jsonl"
+
+
+def found_in(path: Path) -> Found:
+    """Read a journal; InputError when the file is none."""
+    next_numbers: dict[str, int] = {}
+    sessions = last_capture_ns = arrived = 0
+    incarnation, context = 1, None
+    said_by: dict[str, said.Said] = {}
+    unacknowledged: dict[str, journal.Sent] = {}
+    try:
+        for sent in journal.sent(path):
+            batch = codec.decode(sent.value, 0)
+            next_numbers[sent.stream] = sent.first + sent.count
+            sessions = max(sessions, int(batch.session_id[1:]))
+            last_capture_ns = max(last_capture_ns, batch.last_ns)
+            incarnation = max(incarnation, incarnation_of(sent.stream))
+            context = batch.changes[-1][1] if batch.changes else batch.context
+            if batch.kind == said.KIND:
+                said_by[batch.wearer_id] = said_by.get(batch.wearer_id, said.Said()).after(batch)
+            unacknowledged[sent.id] = sent
+        for line in journal.lines(path):
+            if line["line"] == "ack":
+                unacknowledged.pop(line["id"], None)
+                arrived = max(arrived, line["offset"] + 1)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: found a line that is no device's journal line ({error}); name another --journal."
+        ) from error
+    past = Past(next_numbers, sessions, last_capture_ns, incarnation, said_by, context)
+    return Found(past, tuple(unacknowledged.values()), arrived)
 
 
 class Journal:
-    """Journal of one device, `<directory>/<device>.jsonl`, open for appending.
+    """Journal of one device, `<directory>/<device>.jsonl`, open for appending by this process alone.
 
     Guarantee: once `write` returns, the batch with its truth has left this process for the file, so a crash
     of the process loses no number that was ever sent (a crash of the machine may: nothing is forced to the
@@ -32,10 +71,12 @@ class Journal:
     ------
     InputError
         The file is no journal, or the directory cannot be written.
+    UnavailableError
+        Another process has it open.
     """
 
     def __init__(self, directory: Path, device: str) -> None:
-        self.path = directory / f"{device}.jsonl"
+        self.path = path_of(directory, device)
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = self.path.open("ab", buffering=0)
@@ -44,11 +85,23 @@ class Journal:
                 f"--journal {directory}: {error.strerror}; expected a directory that can be written."
             ) from error
         try:
+            self._claim()
             self._cut()
-            self.found = self._read()
+            self.found = found_in(self.path)
+            self._arrived = self.found.arrived
         except BaseException:
             self.close()
             raise
+
+    def _claim(self) -> None:
+        # Two that count from the same last number would both use the next one.
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnavailableError(
+                f"{self.path}: another device-sim is writing this journal. Wait until it has ended, or name"
+                " another --journal."
+            ) from None
 
     def _cut(self) -> None:
         # Truth is written in front of its batch in one go. What stands behind the last whole batch or
@@ -59,29 +112,6 @@ class Journal:
                 if line.endswith(b"\n") and not line.startswith(b'{"line":"truth"'):
                     whole = file.tell()
         self._file.truncate(whole)
-
-    def _read(self) -> Found:
-        next_numbers: dict[str, int] = {}
-        sessions = last_capture_ns = 0
-        unacknowledged: dict[str, journal.Sent] = {}
-        self._arrived = 0
-        try:
-            for sent in journal.sent(self.path):
-                batch = codec.decode(sent.value, 0)
-                next_numbers[sent.stream] = sent.first + sent.count
-                sessions = max(sessions, int(batch.session_id[1:]))
-                last_capture_ns = max(last_capture_ns, batch.last_ns)
-                unacknowledged[sent.id] = sent
-            for line in journal.lines(self.path):
-                if line["line"] == "ack":
-                    unacknowledged.pop(line["id"], None)
-                    self._arrived = max(self._arrived, line["offset"] + 1)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{self.path}: found a line that is no device's journal line ({error}); "
-                "name another --journal."
-            ) from error
-        return Found(Past(next_numbers, sessions, last_capture_ns), tuple(unacknowledged.values()))
 
     def write(self, captured: Captured, sent_ns: int) -> journal.Sent:
         """Append a batch that is about to be sent, with its truth; return it as it goes out."""
@@ -105,19 +135,21 @@ class Journal:
         self._file.write(b"".join([*truth, journal.sent_line(sent)]))
         return sent
 
-    def acknowledged(self, batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int) -> None:
-        """Append that the broker has a batch, where, and when that copy of it was sent.
+    def acknowledged(
+        self, batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int, appended_ns: int
+    ) -> None:
+        """Append that the broker has a batch, where and since when, and when that copy of it was sent.
 
         A batch may have several.
         """
-        self._file.write(journal.ack_line(batch_id, partition, offset, sent_ns, acked_ns))
+        self._file.write(journal.ack_line(batch_id, partition, offset, sent_ns, acked_ns, appended_ns))
 
     def arrived(self, batch_id: str, now_ns: int) -> None:
         """Append that a batch got through where there is no broker.
 
         It is in the next place of this device's own order.
         """
-        self.acknowledged(batch_id, 0, self._arrived, now_ns, now_ns)
+        self.acknowledged(batch_id, 0, self._arrived, now_ns, now_ns, now_ns)
         self._arrived += 1
 
     def close(self) -> None:
@@ -125,18 +157,19 @@ class Journal:
         self._file.close()
 
 
-def read_answer(value: bytes | None) -> list[tuple[str, int, str]]:
-    """(device, query number, intent) of each answer to a query in a record of `glasses.answers`.
+def read_answer(value: bytes | None) -> list[tuple[str, str, int, str]]:
+    """(device, stream, query number, intent) of each answer to a query in a record of `glasses.answers`.
 
     Nothing of one that is malformed, and nothing of an answer to a request, whose number is that of no query.
     """
     try:
         fields = orjson.loads(value or b"")
-        if fields["stream"].partition("~")[0] != "answer":
+        stream = fields["stream"]
+        if stream.partition("~")[0] != "answer":
             return []
         intents = fields["columns"]["intent"]
         return [
-            (fields["device_id"], fields["first"] + i * fields.get("step", 1), intent)
+            (fields["device_id"], stream, fields["first"] + i * fields.get("step", 1), intent)
             for i, intent in enumerate(intents)
         ]
     except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError):

@@ -7,6 +7,7 @@ import logging
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
@@ -25,6 +26,8 @@ _START_WAIT_S = 10.0
 _STOP_WAIT_S = 1.0
 BLOCK_BYTES_MAX = 256 * 1024  #: of one write to a partition, before compression
 _POLL_MS = 500
+_APPEND_TIME = 1  #: type of a timestamp that the broker set
+_LOOK_RECORDS = 50_000  #: of one block that is looked at
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,8 @@ class KafkaLink:
     devices
         Names of the devices whose answers are heard.
     on_ack
-        Called with (batch, partition, offset) on acknowledgement.
+        Called with (batch, partition, offset, append time) on acknowledgement; the time is the broker's in
+        ns, None where the topic keeps that of the device.
     on_answer
         Called with the value of each answer record written after `start`, committed ones only.
     """
@@ -68,7 +72,7 @@ class KafkaLink:
         broker: str,
         partitions: int,
         devices: Iterable[str],
-        on_ack: Callable[[Sent, int, int], None],
+        on_ack: Callable[[Sent, int, int, int | None], None],
         on_answer: Callable[[bytes | None], None],
     ) -> None:
         self.broker, self.partitions = broker, partitions
@@ -118,30 +122,64 @@ class KafkaLink:
             running.add_done_callback(lambda _: self._changed.set())
 
     def send(self, sent: Sent) -> None:
-        """Take a batch, in order. Never blocks; ask `room` before capturing more."""
+        """Take a batch, in order. Never blocks; ask `unacknowledged` before capturing more."""
         number = next(self._numbers)
         self._unacknowledged[number] = sent
         self._waiting.append((number, sent))
         self._wake.set()
 
-    async def room(self) -> None:
-        """Return once the buffer has room."""
-        await self._until_below(BUFFER_BATCHES_MAX)
+    @property
+    def unacknowledged(self) -> int:
+        """Batches that were sent or wait to be, without acknowledgement."""
+        return len(self._unacknowledged)
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        """Return once `met` says so; it is asked again after every acknowledgement."""
+        while not met():
+            for task in self._tasks:
+                if task.done():
+                    task.result()  # raises: neither task ends by itself
+            self._changed.clear()
+            await self._changed.wait()
 
     async def flush(self, timeout_s: float) -> int:
         """Wait until everything is acknowledged, at most `timeout_s` seconds.
 
         Returns how many batches are not.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._until_below(1)
-        except TimeoutError:
-            log.warning(
-                "%d batches have no acknowledgement; they are in the journal and the next start resends them",
-                len(self._unacknowledged),
-            )
-        return len(self._unacknowledged)
+                await self.until(lambda: not self._unacknowledged)
+        return self.unacknowledged
+
+    async def look(self, topic: str, partition: int, take: Callable[[Any], None], until_s: float) -> int:
+        """Hand what stands on a partition now to `take`, the newest first by blocks, until a moment.
+
+        Return how many offsets were not looked at. Open and aborted transactions count too: a device sent
+        what they hold.
+        """
+        place = TopicPartition(topic, partition)
+        consumer = await self._reach(partial(_new_reader, self.broker), until_s)
+        # Until the broker has said how much there is, there is something.
+        begin, high = 0, 1
+        try:
+            async with asyncio.timeout(until_s - clock.monotonic_s()):
+                begin = (await consumer.beginning_offsets([place]))[place]
+                high = (await consumer.end_offsets([place]))[place]
+                consumer.assign([place])
+                while high > begin:
+                    low = max(begin, high - _LOOK_RECORDS)
+                    consumer.seek(place, low)
+                    # Transaction markers take offsets but are no records: the position tells the end.
+                    while await consumer.position(place) < high:
+                        for record in (await consumer.getmany(place, timeout_ms=_POLL_MS)).get(place, ()):
+                            take(record)
+                    high = low
+        except (KafkaError, TimeoutError):
+            pass  # what was not looked at is what the caller is told
+        finally:
+            await _stop(consumer)
+        return high - begin
 
     async def close(self) -> None:
         """Stop sending and hearing. What is unacknowledged stays so."""
@@ -151,14 +189,6 @@ class KafkaLink:
         await asyncio.gather(
             *(_stop(client) for client in (self._consumer, self._producer) if client is not None)
         )
-
-    async def _until_below(self, count: int) -> None:
-        while len(self._unacknowledged) >= count:
-            for task in self._tasks:
-                if task.done():
-                    task.result()  # raises: neither task ends by itself
-            self._changed.clear()
-            await self._changed.wait()
 
     async def _new_producer(self) -> Any:
         producer = AIOKafkaProducer(
@@ -228,7 +258,7 @@ class KafkaLink:
         """Send batches in order, apart by partition: a partition's order is what holds."""
         by_partition: dict[int, list[tuple[int, Sent]]] = {}
         for number, sent in waiting:
-            by_partition.setdefault(self._partition(sent.key), []).append((number, sent))
+            by_partition.setdefault(self.partition(sent.key), []).append((number, sent))
         for partition, batches in by_partition.items():
             left = batches
             # After a failure the rest is among the unacknowledged, from where it is sent again.
@@ -255,7 +285,8 @@ class KafkaLink:
         future.add_done_callback(partial(self._settled, [number for number, _ in batches[:taken]], producer))
         return batches[taken:]
 
-    def _partition(self, key: bytes) -> int:
+    def partition(self, key: bytes) -> int:
+        """Partition of a device by its key."""
         if key not in self._partitions:
             self._partitions[key] = partition_of(key.decode(), self.partitions)
         return self._partitions[key]
@@ -265,10 +296,12 @@ class KafkaLink:
         error = None if future.cancelled() else future.exception()
         if not future.cancelled() and error is None:
             placed = future.result()
+            # The broker gives no time where a topic keeps the device's.
+            appended_ns = placed.timestamp * 1_000_000 if placed.timestamp_type == _APPEND_TIME else None
             for offset, number in enumerate(numbers, placed.offset):
                 sent = self._unacknowledged.pop(number, None)
                 if sent is not None:
-                    self._on_ack(sent, placed.partition, offset)
+                    self._on_ack(sent, placed.partition, offset, appended_ns)
             self._changed.set()
         elif producer is self._producer:
             self._fail(error)
@@ -306,6 +339,17 @@ class KafkaLink:
             for records in fetched.values():
                 for record in records:
                     self._on_answer(record.value)
+
+
+async def _new_reader(broker: str) -> Any:
+    return await _started(
+        AIOKafkaConsumer(
+            bootstrap_servers=broker,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+    )
 
 
 async def _started(client: Any) -> Any:

@@ -96,7 +96,7 @@ class Link:
         self._jump = (0, 0)
         self._order = count()
         self._held: list[tuple[int, int, Sent]] = []
-        self._swapped: Sent | None = None
+        self._swapped: tuple[int, Sent] | None = None
 
     def clock_shift_ns(self, elapsed_ns: int) -> int:
         """How far beside the time the clock has jumped, `elapsed_ns` after the start of the device's life."""
@@ -112,7 +112,8 @@ class Link:
     def pass_on(self, captured: Iterable[Sent], now_ns: int) -> list[Sent]:
         """Take what the device sends at `now_ns` (its own time since the start).
 
-        Returns what gets through by then, in order.
+        Return what gets through by then, in order. A swapped batch goes behind the next one, or alone when
+        nothing follows it until later.
         """
         for sent in captured:
             draw = self._draw.random()
@@ -120,23 +121,27 @@ class Link:
             if draw < faults.delay:
                 self._hold(sent, now_ns + self._draw.randint(1, max(1, faults.delay_max_ns)))
             elif draw < faults.delay + faults.swap and self._swapped is None:
-                self._swapped = sent
+                self._swapped = now_ns, sent
                 continue
             else:
                 self._hold(sent, now_ns)
                 if draw > 1 - faults.repeat:
                     self._hold(sent, now_ns + self._draw.randint(0, max(0, faults.delay_max_ns)))
-            if self._swapped is not None:
-                self._hold(self._swapped, now_ns)
-                self._swapped = None
+            self._swap_back(now_ns)
+        if self._swapped is not None and self._swapped[0] < now_ns:
+            self._swap_back(now_ns)
         return self._due(now_ns)
 
     def drain(self) -> list[Sent]:
-        """Return all that is still held, in order: the link is well again."""
-        if self._swapped is not None:
-            self._hold(self._swapped, 0)
-            self._swapped = None
+        """Return all that is still held, in order: the link is well from now on."""
+        self.faults = NONE
+        self._swap_back(0)
         return [heapq.heappop(self._held)[2] for _ in range(len(self._held))]
+
+    def _swap_back(self, due_ns: int) -> None:
+        if self._swapped is not None:
+            self._hold(self._swapped[1], due_ns)
+            self._swapped = None
 
     def _hold(self, sent: Sent, due_ns: int) -> None:
         faults = self.faults

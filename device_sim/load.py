@@ -10,6 +10,7 @@ from device_sim import scenarios
 from device_sim.device import Clock, Device, Past
 from device_sim.playback import timeline
 from device_sim.runner import Options
+from device_sim.said import Said
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
 
@@ -32,7 +33,7 @@ def batches_per_s(scenario_name: str) -> float:
         scenario,
         partial(timeline, scenario, 0, 1),
         wearer,
-        past=Past(sessions=1),
+        past=Past(sessions=1, said={"w1": Said(1, ("ai:ModelTraining",))}),
         clock=Clock(0),
         seed=1,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Coroutine, Iterator
@@ -17,17 +18,22 @@ from device_sim import link as radio
 from device_sim import scenarios
 from device_sim.device import Captured, Clock, Device
 from device_sim.files import Journal, read_answer
-from device_sim.kafka import KafkaLink
+from device_sim.incarnations import next_incarnations
+from device_sim.kafka import BUFFER_BATCHES_MAX, KafkaLink
+from device_sim.outbox import Outbox
 from device_sim.playback import timeline
 from device_sim.scenarios import PERIOD_NS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import clock
-from streams.events import codec
 from streams.events.journal import Sent
 
 ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive
 FLUSH_WAIT_S = 10.0
 INTERRUPTED_FLUSH_WAIT_S = 1.0
+#: A run that knows no end, and so cannot know where to begin, begins this much earlier at most.
+BEGINS_BEFORE_MAX_NS = 20 * 86_400_000_000_000
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,8 @@ class Options:
 
     `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults`
     False: the link and the clocks are perfect. `speed` is scenario time against wall time, infinite: as fast
-    as the link takes. `first` is the number of the first device. `wall_s` ends the run after that much wall
+    as the link takes. Without `start_ns` capture ends now, or begins now where time passes no faster than on
+    the clock. `first` is the number of the first device. `wall_s` ends the run after that much wall
     time. With `backlog_s` the devices first send what they captured in that much scenario time up to the
     start, at full speed. The truth in the journals is that under `policy`.
     """
@@ -78,30 +85,46 @@ class Run:
 
     Guarantees: a batch is in the journal before it is sent; batches of a device reach its radio in the order
     of the journal (the radio may repeat, delay and swap them, and loses none), those that an earlier run left
-    unacknowledged first; the last event of a device is its session's end, also when interrupted.
+    unacknowledged first, and none that names a consent before Kafka has the change that recorded it; the last
+    event of a device is its session's end, also when interrupted. A device whose journal is new and which the
+    broker knows begins a new incarnation.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.summary = Summary()
         self._stop = asyncio.Event()
-        self._link: KafkaLink | None = None
         self._started_s = 0.0
         scenario = scenarios.load(options.scenario, options.policy)
         self._duration_ns = (
             scenario.duration_ns if options.duration_s is None else round(options.duration_s * 1_000_000_000)
         )
         self._backlog_ns = round(options.backlog_s * 1_000_000_000)
-        start_ns = (clock.now_ns() if options.start_ns is None else options.start_ns) - self._backlog_ns
-        self._journals: dict[str, Journal] = {}
-        self._links: dict[str, radio.Link] = {}
-        self._sent_ns: dict[str, int] = {}
+        names = [f"g{i + options.first}" for i in range(options.devices)]
+        self._link: KafkaLink | None = None
+        if options.broker is not None:
+            self._link = KafkaLink(
+                options.broker, options.partitions, names, self._acknowledged, self._answered
+            )
+        self._outboxes: dict[str, Outbox] = {}
         self.devices: dict[str, Device] = {}
         try:
-            self._open(scenario, start_ns)
+            self._open(scenario, self._start_ns())
         except BaseException:
             self._close_journals()
             raise
+
+    def _start_ns(self) -> int:
+        """Capture time of the start: as it was asked for, or so that capture does not run ahead of the time.
+
+        What is captured faster than time passes began as much earlier, and ends now.
+        """
+        options = self.options
+        if options.start_ns is not None:
+            return options.start_ns - self._backlog_ns
+        live_ns = self._duration_ns - self._backlog_ns
+        ahead_ns = round(live_ns * (1 - 1 / options.speed)) if options.speed > 1 else 0
+        return clock.now_ns() - self._backlog_ns - min(ahead_ns, BEGINS_BEFORE_MAX_NS)
 
     def _open(self, scenario: Scenario, start_ns: int) -> None:
         options = self.options
@@ -112,10 +135,9 @@ class Run:
             wearer = Wearer(
                 name, scenario.talk, queries, options.seed, hears_answers=options.broker is not None
             )
-            journal = self._journals[name] = Journal(options.journal, name)
-            link = self._links[name] = radio.Link(
-                scenario.faults if options.faults else radio.NONE, options.seed, name
-            )
+            journal = Journal(options.journal, name)
+            link = radio.Link(scenario.faults if options.faults else radio.NONE, options.seed, name)
+            self._outboxes[name] = Outbox(journal, link, None if self._link is None else self._link.send)
             sampled = partial(timeline, scenario, i, options.seed)
             for stream in scenario.streams:
                 sampled(
@@ -139,20 +161,15 @@ class Run:
         """
         try:
             with _signals(self._stop):
-                if self.options.broker is not None:
-                    self._link = KafkaLink(
-                        self.options.broker,
-                        self.options.partitions,
-                        self.devices,
-                        self._acknowledged,
-                        self._answered,
+                if self._link is not None and (
+                    await self._stopped_in(self._link.start())
+                    or await self._stopped_in(self._begin_incarnations(self._link))
+                ):
+                    self.summary.unacknowledged = sum(
+                        len(outbox.journal.found.unacknowledged) for outbox in self._outboxes.values()
                     )
-                    if await self._stopped_in(self._link.start()):
-                        self.summary.unacknowledged = sum(
-                            len(journal.found.unacknowledged) for journal in self._journals.values()
-                        )
-                        return self.summary
-                    self._resend(self._link)
+                    return self.summary
+                self._resend()
                 await self._play()
                 await self._finish()
         finally:
@@ -162,17 +179,22 @@ class Run:
         return self.summary
 
     def _close_journals(self) -> None:
-        for journal in self._journals.values():
-            journal.close()
+        for outbox in self._outboxes.values():
+            outbox.journal.close()
 
-    def _resend(self, link: KafkaLink) -> None:
-        for name, journal in self._journals.items():
-            for sent in journal.found.unacknowledged:
-                self._transmit(link, sent)
-                batch = codec.decode(sent.value, 0)
+    async def _begin_incarnations(self, link: KafkaLink) -> None:
+        new = [name for name, outbox in self._outboxes.items() if not outbox.journal.found.past.next_numbers]
+        if new:
+            for name, incarnation in (await next_incarnations(link, new)).items():
+                self.devices[name].begin_incarnation(incarnation)
+
+    def _resend(self) -> None:
+        for name, outbox in self._outboxes.items():
+            for batch in outbox.resend():
                 if batch.kind == "voice_query":
                     for number, utterance in zip(batch.run, batch.columns["text"], strict=True):
                         self.devices[name].wearer.asked(number, utterance)
+            self._forward(self.devices[name])
 
     async def _play(self) -> None:
         before = {name: device.sessions for name, device in self.devices.items()}
@@ -203,14 +225,18 @@ class Run:
                 break
             for device in self.devices.values():
                 self._emit(device, device.feedback_period())
-        for device in self.devices.values():
+        for name, device in self.devices.items():
             # What the radio still holds goes out first: the session's end is the last event of a device.
-            self._pass(device, self._links[device.name].drain())
+            self._outboxes[name].drain()
             self._emit(device, device.end())
-            self._pass(device, self._links[device.name].drain())
         if self._link is not None:
-            self.summary.unacknowledged = await self._link.flush(
-                INTERRUPTED_FLUSH_WAIT_S if self._stop.is_set() else FLUSH_WAIT_S
+            # What waits for a consent goes out as soon as that is acknowledged, so this waits for it too.
+            sent = await self._link.flush(INTERRUPTED_FLUSH_WAIT_S if self._stop.is_set() else FLUSH_WAIT_S)
+            self.summary.unacknowledged = sent + sum(outbox.waiting for outbox in self._outboxes.values())
+        if self.summary.unacknowledged:
+            log.warning(
+                "%d batches have no acknowledgement; they are in the journal and the next start resends them",
+                self.summary.unacknowledged,
             )
 
     async def _stopped_before(self, number: int) -> bool:
@@ -224,7 +250,12 @@ class Run:
         over_s = self._started_s + number * PERIOD_NS / 1e9 / self.options.speed
         return await self._stopped_in(
             asyncio.sleep(max(0.0, over_s - clock.monotonic_s()))
-        ) or await self._stopped_in(self._link.room())
+        ) or await self._stopped_in(self._link.until(self._has_room))
+
+    def _has_room(self) -> bool:
+        # What only the radio can free does not count: its time is the device's, which would stand still.
+        waiting = sum(outbox.behind_kafka for outbox in self._outboxes.values())
+        return self._link is None or self._link.unacknowledged + waiting < BUFFER_BATCHES_MAX
 
     async def _stopped_in(self, wait: Coroutine[Any, Any, None]) -> bool:
         """Wait, but no longer than until the run shall stop; True when it shall.
@@ -240,47 +271,29 @@ class Run:
         return self._stop.is_set()
 
     def _emit(self, device: Device, captured: list[Captured]) -> None:
-        written = []
         for each in captured:
-            sent = self._journals[device.name].write(
-                each, device.now_ns if self._link is None else clock.now_ns()
-            )
+            count = each.batch.run.count
             self.summary.batches_sent += 1
-            self.summary.events_sent += sent.count
-            self.summary.queries += sent.count * (each.batch.kind == "voice_query")
-            self.summary.feedback += sent.count * (each.batch.kind == "feedback")
-            written.append(sent)
-        self._pass(device, self._links[device.name].pass_on(written, device.elapsed_ns))
+            self.summary.events_sent += count
+            self.summary.queries += count * (each.batch.kind == "voice_query")
+            self.summary.feedback += count * (each.batch.kind == "feedback")
+        self._outboxes[device.name].write(captured, device.now_ns if self._link is None else clock.now_ns())
+        self._forward(device)
 
-    def _pass(self, device: Device, through: list[Sent]) -> None:
-        """Hand on what got through the radio to Kafka.
+    def _forward(self, device: Device) -> None:
+        self._outboxes[device.name].forward(device.elapsed_ns, device.now_ns)
 
-        Without one, hand it to the journal as if Kafka had taken it in this order.
-        """
-        for sent in through:
-            if self._link is None:
-                self._journals[device.name].arrived(sent.id, device.now_ns)
-            else:
-                self._transmit(self._link, sent)
-
-    def _transmit(self, link: KafkaLink, sent: Sent) -> None:
-        self._sent_ns[sent.id] = clock.now_ns()
-        link.send(sent)
-
-    def _acknowledged(self, sent: Sent, partition: int, offset: int) -> None:
-        acked_ns = clock.now_ns()
-        self._journals[sent.key.decode()].acknowledged(
-            sent.id, partition, offset, self._sent_ns.pop(sent.id, acked_ns), acked_ns
-        )
+    def _acknowledged(self, sent: Sent, partition: int, offset: int, appended_ns: int | None) -> None:
+        self._outboxes[sent.key.decode()].acknowledged(sent, partition, offset, appended_ns)
 
     def _answered(self, value: bytes | None) -> None:
         hurried = isinf(self.options.speed)
         elapsed_ns = (
             0 if hurried else round((clock.monotonic_s() - self._started_s) * 1e9 * self.options.speed)
         )
-        for name, number, intent in read_answer(value):
-            if name in self.devices:
-                device = self.devices[name]
+        for name, stream, number, intent in read_answer(value):
+            device = self.devices.get(name)
+            if device is not None and stream == device.wearer.answers:
                 device.wearer.answered(number, intent, max(elapsed_ns, device.elapsed_ns))
 
 

@@ -101,6 +101,7 @@ class Wearer:
             good: [pair for pair in ratings if (pair[0] >= ACCEPTABLE) is good] for good in (True, False)
         }
         self._rating_origin = recordings.named(talk.rating_recording, "feedback").origin
+        self.answers = "answer"  #: name of the stream that the answers to the device's queries are of
         self._open: dict[int, str] = {}
         self._reactions: list[Reaction] = []
 
@@ -173,7 +174,7 @@ class Wearer:
 
     def _react(self, due_ns: int, number: int, origin: str, **said: Any) -> None:
         columns = {
-            "target": format_id(self._device, "answer", number),
+            "target": format_id(self._device, self.answers, number),
             "form": "",
             "thumb": 0,
             "chosen_intent": None,

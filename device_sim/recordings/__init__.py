@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import InputError
-from streams.events.kinds import KINDS
+from streams.events.kinds import KINDS, text_form
 
 HERE = Path(__file__).parent
 
@@ -102,7 +102,7 @@ def samples(name: str) -> Samples:
     wanted = KINDS[said.kind].columns
     with gzip.open(HERE / said.file, "rt", encoding="utf-8", newline="") as file:
         names = next(csv.reader(file))
-        if "text" in wanted.values():
+        if any(map(text_form, wanted.values())):
             table: Any = np.array(list(csv.reader(file)), dtype=object)
         else:
             # Text to numbers in compiled code: a wearer's hour is a few hundred thousand rows.
@@ -117,7 +117,7 @@ def samples(name: str) -> Samples:
     given = {column: table[:, i] for i, column in enumerate(names)}
     columns = {
         column: given[column].tolist()
-        if kind.startswith("text")
+        if text_form(kind)
         else given[column].astype(float) != 0
         if kind == "flag"
         else given[column].astype(float)

@@ -3,14 +3,14 @@
 It has one JSON object a line.
 
 `sent` lines come before the send, so that a number that was ever used is on disk; `ack` lines carry the place
-the broker gave. `truth` says the zone of each run from the scenario's own timeline, never from the policy.
-Nothing of `truth` ever enters Kafka.
+and the time that the broker gave. `truth` says the zone of each run from the scenario's own timeline, never
+from the policy. Nothing of `truth` ever enters Kafka.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,30 @@ def sent_line(sent: Sent) -> bytes:
     )
 
 
-def ack_line(batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int) -> bytes:
-    """Line of an acknowledgement of the copy sent at `sent_ns`, since the link may repeat and delay."""
+def ack_line(
+    batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int, appended_ns: int
+) -> bytes:
+    """Line of an acknowledgement, of the copy that was sent at `sent_ns`: the link may repeat and delay.
+
+    `appended_ns` is when the broker took it, by the broker's clock.
+    """
     return _line(
-        line="ack", id=batch_id, partition=partition, offset=offset, sent_ns=sent_ns, acked_ns=acked_ns
+        line="ack",
+        id=batch_id,
+        partition=partition,
+        offset=offset,
+        sent_ns=sent_ns,
+        acked_ns=acked_ns,
+        appended_ns=appended_ns,
     )
+
+
+def appended_ns(ack: Mapping[str, Any]) -> int:
+    """When the broker took an acknowledged copy.
+
+    Lines of older journals do not say it: when the device heard of it stands for it.
+    """
+    return int(ack.get("appended_ns", ack["acked_ns"]))
 
 
 def truth_line(source: str, stream: str, first: int, count: int, zone: str) -> bytes:
@@ -105,13 +124,13 @@ def sent(path: Path) -> Iterator[Sent]:
 def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
     """Yield (time, batch) of one journal file in the order in which Kafka took the batches.
 
-    A repeated batch comes once for each copy. The time (ns since the epoch) is that of the acknowledgement
-    and never runs backwards. Batches without an acknowledgement come where the journal has them, as sent
-    then; those whose turn never comes, because an acknowledgement before theirs is of a batch that the file
-    does not have, come last. Memory: as many batches as the link held back at once.
+    The time (ns since the epoch) is the append time of the copy and never runs backwards. Batches without an
+    acknowledgement come where the journal has them, as sent then; those whose turn never comes, because an
+    acknowledgement before theirs is of a batch that the file does not have, come last. Memory: as many
+    batches as the link held back at once.
     """
     places = sorted(
-        (line["partition"], line["offset"], line["acked_ns"], line["id"])
+        (line["partition"], line["offset"], appended_ns(line), line["id"])
         for line in lines(path)
         if line["line"] == "ack"
     )
@@ -125,8 +144,8 @@ def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
             continue
         held[one.id] = one
         while at < len(places) and places[at][3] in held:
-            _, _, acked_ns, name = places[at]
-            now_ns = max(now_ns, acked_ns)
+            _, _, taken_ns, name = places[at]
+            now_ns = max(now_ns, taken_ns)
             yield now_ns, held[name]
             left[name] -= 1
             if not left[name]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from device_sim import scenarios
 from device_sim.device import Captured, Clock, Device, Past
 from device_sim.playback import timeline
+from device_sim.said import Said
 from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import limits
@@ -335,3 +336,54 @@ def test_an_unknown_scenario_names_the_known_ones() -> None:
         match="'party' does not exist; expected one of: commute, family, hike, load, office, smoke",
     ):
         scenarios.load("party")
+
+
+def test_a_consent_is_named_only_after_the_change_that_records_it() -> None:
+    for name in scenarios.names():
+        device = make_device(scenario=scenarios.load(name))
+        recorded = {0}
+        for one in run_periods(device, 30):
+            batch = one.batch
+            if batch.kind == "consent_change":
+                recorded |= set(batch.columns["consent"])
+            named = {context.consent for _, _, context in batch.spans() if context is not None}
+            assert named <= recorded, (name, batch.first_id)
+        assert recorded == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "named", "zones"),
+    [
+        (Said(3, ("ai:ModelTraining",)), 3, {"device", "home-private"}),
+        (Said(3), 0, {""}),
+    ],
+)
+def test_a_device_names_what_was_given_last_and_nothing_after_a_withdrawal(
+    said: Said, named: int, zones: set[str]
+) -> None:
+    device = make_device(Past(sessions=1, said={"w1": said, "w2": Said(9, ("ai:ModelTraining",))}))
+    out = run_periods(device, 12)
+    assert {one.batch.consent for one in out} == {named}
+    assert "consent_change" not in {one.batch.kind for one in out}, "it was said before"
+    assert {zone for one in out for _, zone in one.truth} == zones
+
+
+def test_whoever_said_nothing_yet_is_asked_in_the_next_session_too() -> None:
+    out = run_periods(make_device(Past({"device-state": 7}, sessions=4)), 20)
+    changes = [one.batch for one in out if one.batch.kind == "consent_change"]
+    assert [batch.columns["consent"] for batch in changes] == [[1]]
+    assert {one.batch.session_id for one in out} == {"s5"}
+    assert [one.batch.consent for one in out if one.batch.kind == "voice_query"] == [1]
+
+
+def test_a_new_incarnation_counts_anew_under_names_of_its_own() -> None:
+    device = make_device()
+    device.begin_incarnation(2)
+    out = [one.batch for one in run_periods(device, 40)]
+    assert {batch.stream for batch in out} == {f"{stream}~2" for stream in STREAMS - {"feedback"}}
+    assert all(found[0].run.first == 0 for found in by_stream(out).values())
+    asked = [batch.run.first for batch in out if batch.kind == "voice_query"]
+    device.wearer.answered(asked[0], "weather_query", device.elapsed_ns)
+    feedback = [one.batch for one in run_periods(device, 10) if one.batch.kind == "feedback"]
+    assert [batch.columns["target"] for batch in feedback] == [["g1/answer~2/0"]]
+    assert feedback[0].stream == "feedback~2"

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device_sim import runner
+from device_sim import runner, scenarios
 from device_sim.device import Past
 from device_sim.files import Journal, read_answer
 from device_sim.runner import Run
-from streams.errors import InputError
+from streams.errors import InputError, UnavailableError
 from streams.events import journal
-from streams.events.journal import Sent
-from tests.device_sim.play import START_NS, batches, by_stream, forget_acknowledgements, options, play, truth
+from tests.device_sim.play import (
+    START_NS,
+    Kafka,
+    batches,
+    by_stream,
+    forget_acknowledgements,
+    options,
+    play,
+    truth,
+)
+
+SMOKE = scenarios.load("smoke")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,8 @@ def test_a_journal_torn_anywhere_goes_on_whole(
     sent = list(journal.sent(path))
     assert len(sent) > whole
     assert len({each.id for each in sent}) == len(sent)
+    acknowledged = {line["id"] for line in journal.lines(path) if line["line"] == "ack"}
+    assert acknowledged == {each.id for each in sent}, "what the crash left on the way arrives too"
     for stream in by_stream(batches(path)).values():
         assert [batch.run.first for batch in stream] == [0, *(batch.run.last + 1 for batch in stream)][:-1]
     zones = truth(path)
@@ -86,53 +98,34 @@ def test_what_was_not_acknowledged_is_found_in_order(tmp_path: Path) -> None:
     opened = Journal(tmp_path, "g1")
     assert list(opened.found.unacknowledged) == sent
     for each in sent[:3]:
-        opened.acknowledged(each.id, 0, 5, START_NS, START_NS)
+        opened.acknowledged(each.id, 0, 5, START_NS, START_NS, START_NS)
     opened.close()
     again = Journal(tmp_path, "g1")
     again.close()
     assert list(again.found.unacknowledged) == sent[3:]
-    assert again.found.past == Past({"device-state": 2, "imu-right": 100, "location": 1}, 1, START_NS + 10**9)
-
-
-class Link:
-    """Takes what is sent; acknowledges nothing."""
-
-    def __init__(
-        self,
-        broker: str,
-        partitions: int,
-        devices: object,
-        on_ack: object,
-        on_answer: Callable[[bytes | None], None],
-    ) -> None:
-        self.sent: list[Sent] = []
-        links.append(self)
-
-    async def start(self) -> None: ...
-
-    def send(self, sent: Sent) -> None:
-        self.sent.append(sent)
-
-    async def room(self) -> None: ...
-
-    async def flush(self, timeout_s: float) -> int:
-        return len(self.sent)
-
-    async def close(self) -> None: ...
-
-
-links: list[Link] = []
+    assert again.found.past == Past(
+        {"device-state": 2, "imu-right": 100, "location": 1},
+        1,
+        START_NS + 10**9,
+        context=SMOKE.first_segments[0].context,
+    )
 
 
 async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "KafkaLink", Link)
+    links: list[Kafka] = []
+
+    def link(*arguments: Any) -> Kafka:
+        links.append(Kafka(*arguments))
+        return links[-1]
+
+    monkeypatch.setattr(runner, "KafkaLink", link)
     await Run(options(tmp_path, devices=1, duration_s=4.0)).run()
     forget_acknowledgements(tmp_path / "g1.jsonl")
     journaled = list(journal.sent(tmp_path / "g1.jsonl"))
     opened = Journal(tmp_path, "g1")
-    opened.acknowledged(journaled[0].id, 0, 0, START_NS, START_NS)
+    opened.acknowledged(journaled[0].id, 0, 0, START_NS, START_NS, START_NS)
     opened.close()
     run = Run(options(tmp_path, devices=1, duration_s=0.6, speed=10, broker="nobody:1"))
     monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.2)
@@ -166,11 +159,11 @@ def test_a_file_that_is_no_journal_is_a_sentence(tmp_path: Path) -> None:
         ),
         (
             b'{"stream":"answer","device_id":"g1","first":3,"n":1,"columns":{"intent":["a"],"model_version":[1]}}',
-            [("g1", 3, "a")],
+            [("g1", "answer", 3, "a")],
         ),
         (
             b'{"stream":"answer~2","device_id":"g1","first":3,"n":2,"step":4,"columns":{"intent":["a","b"]}}',
-            [("g1", 3, "a"), ("g1", 7, "b")],
+            [("g1", "answer~2", 3, "a"), ("g1", "answer~2", 7, "b")],
         ),
         (b"{", []),
         (b"[]", []),
@@ -179,6 +172,39 @@ def test_a_file_that_is_no_journal_is_a_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_answers_are_read_and_malformed_ones_passed_over(
-    value: bytes | None, expected: list[tuple[str, int, str]]
+    value: bytes | None, expected: list[tuple[str, str, int, str]]
 ) -> None:
     assert read_answer(value) == expected
+
+
+def test_a_journal_has_one_writer(tmp_path: Path) -> None:
+    first = Journal(tmp_path, "g1")
+    with pytest.raises(UnavailableError, match=r"g1\.jsonl: another device-sim is writing this journal"):
+        Journal(tmp_path, "g1")
+    first.close()
+    Journal(tmp_path, "g1").close()
+
+
+def test_the_broker_says_when_it_took_a_batch_and_older_journals_when_that_was_heard(tmp_path: Path) -> None:
+    play(tmp_path, devices=1, duration_s=0.4)
+    path = tmp_path / "g1.jsonl"
+    sent = list(journal.sent(path))
+    forget_acknowledgements(path)
+    acks = [
+        journal.ack_line(sent[0].id, 0, 0, START_NS, START_NS + 9, START_NS + 5),
+        journal.ack_line(sent[1].id, 0, 1, START_NS, START_NS + 9, START_NS + 4),
+        journal.ack_line(sent[2].id, 0, 2, START_NS, START_NS + 9, 0).replace(b',"appended_ns":0', b""),
+    ]
+    with path.open("ab") as file:
+        file.write(b"".join(acks))
+    assert [(time - START_NS, one.id) for time, one in journal.arrivals(path)][:3] == [
+        (5, sent[0].id),
+        (5, sent[1].id),
+        (9, sent[2].id),
+    ]
+
+
+def test_without_a_broker_a_batch_is_taken_when_it_gets_through(tmp_path: Path) -> None:
+    play(tmp_path, devices=1, duration_s=0.4)
+    acks = [line for line in journal.lines(tmp_path / "g1.jsonl") if line["line"] == "ack"]
+    assert all(line["appended_ns"] == line["acked_ns"] >= START_NS for line in acks)

@@ -14,17 +14,19 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from device_sim import kafka, load
+from device_sim import kafka, load, runner
 from device_sim.kafka import KafkaLink, partition_of
 from device_sim.runner import Run
 from device_sim.wearer import Queries
-from streams import topology
+from streams import clock, topology
 from streams.errors import InputError, UnavailableError
 from streams.events import codec, journal
 from streams.kafka import topics
-from tests.device_sim.play import options
+from streams.kafka.connection import administering
+from tests.device_sim.play import batches, options, under_consent_too_early
 
 pytestmark = pytest.mark.kafka
 
@@ -32,6 +34,9 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture
 async def ready(broker: str) -> str:
     await topics.declare(broker)
+    taken = {"message.timestamp.type": "LogAppendTime", "retention.ms": "86400000"}
+    async with administering(broker, 5.0) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topology.CAPTURED, taken)])
     return broker
 
 
@@ -67,7 +72,7 @@ async def captured(consumer: AIOKafkaConsumer, devices: int) -> list[Any]:
 
 async def answer_queries(broker: str, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
     """Answer every query in a transaction: right for even numbers, wrong for odd ones."""
-    draws = {f"g{i + 1}": Queries("nlu-queries", 7, i, 2) for i in range(2)}
+    draws = {f"g{i + 1}": Queries("nlu-queries", 7, i, 22) for i in (20, 21)}
     while True:
         for place, records in (await consumer.getmany(timeout_ms=100)).items():
             for query in [
@@ -92,23 +97,23 @@ async def test_everything_arrives_once_in_order_and_answers_come_back(ready: str
         await producer.start()
         answering = asyncio.ensure_future(answer_queries(ready, asked, producer))
         try:
-            summary = await Run(options(tmp_path, duration_s=12.0, speed=10, broker=ready)).run()
+            summary = await Run(options(tmp_path, first=21, duration_s=12.0, speed=10, broker=ready)).run()
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
             await producer.stop()
         records = await captured(consumer, 2)
     assert (summary.queries, summary.feedback, summary.sessions, summary.unacknowledged) == (10, 10, 2, 0)
-    for name in ("g1", "g2"):
+    for name in ("g21", "g22"):
         sent = list(journal.sent(tmp_path / f"{name}.jsonl"))
         own = [record for record in records if record.key == name.encode()]
-        assert [(r.value, tuple(r.headers), r.timestamp) for r in own] == [
-            (s.value, s.headers, s.timestamp_ms) for s in sent
-        ]
+        assert [(r.value, tuple(r.headers)) for r in own] == [(s.value, s.headers) for s in sent]
         assert {record.partition for record in own} == {partition_of(name, 4)}
         acks = [line for line in journal.lines(tmp_path / f"{name}.jsonl") if line["line"] == "ack"]
         places = [(s.id, r.partition, r.offset) for s, r in zip(sent, own, strict=True)]
         assert [(a["id"], a["partition"], a["offset"]) for a in acks] == places
+        assert [a["appended_ns"] for a in acks] == [record.timestamp * 1_000_000 for record in own]
+        assert all(a["sent_ns"] <= a["appended_ns"] + 1_000_000 <= a["acked_ns"] + 1_000_000 for a in acks)
         thumbs = {
             batch.columns["target"][i]: batch.columns["thumb"][i]
             for s in sent
@@ -158,10 +163,7 @@ async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tm
         await again.communicate()
         more = await captured(consumer, 1)
     numbers = [
-        n
-        for record in [*records, *more]
-        if (b := codec.decode(record.value, 0)).stream == "imu-right"
-        for n in b.run
+        n for record in [*records, *more] if (b := codec.decode(record.value, 0)).kind == "imu" for n in b.run
     ]
     assert numbers == list(range(len(numbers)))
     assert codec.decode(more[0].value, 0).columns["session"] == ["resumed"]
@@ -186,12 +188,14 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(KafkaLink, "_send_block", failing)
     async with reading(ready) as consumer:
-        summary = await Run(options(tmp_path, devices=1, duration_s=2.0, speed=10, broker=ready)).run()
+        summary = await Run(
+            options(tmp_path, first=23, devices=1, duration_s=2.0, speed=10, broker=ready)
+        ).run()
         records = await captured(consumer, 1)
-    assert failed == ["g1/location/0"]
+    assert failed == ["g23/location/0"]
     assert summary.unacknowledged == 0
     arrived = list(dict.fromkeys(record.value for record in records))
-    assert sorted(arrived) == sorted(sent.value for sent in journal.sent(tmp_path / "g1.jsonl"))
+    assert sorted(arrived) == sorted(sent.value for sent in journal.sent(tmp_path / "g23.jsonl"))
 
 
 async def test_blocks_that_are_full_keep_order_and_places(
@@ -200,9 +204,9 @@ async def test_blocks_that_are_full_keep_order_and_places(
     # Two or three batches fill a block, and the largest does not fit one at all.
     monkeypatch.setattr(kafka, "BLOCK_BYTES_MAX", 4000)
     async with reading(ready) as consumer:
-        await Run(options(tmp_path, duration_s=4.0, speed=float("inf"), broker=ready)).run()
+        await Run(options(tmp_path, first=24, duration_s=4.0, speed=float("inf"), broker=ready)).run()
         records = await captured(consumer, 2)
-    for name in ("g1", "g2"):
+    for name in ("g24", "g25"):
         sent = list(journal.sent(tmp_path / f"{name}.jsonl"))
         own = [record for record in records if record.key == name.encode()]
         assert [record.value for record in own] == [one.value for one in sent]
@@ -240,24 +244,35 @@ def test_a_device_keeps_its_partition_for_ever() -> None:
     assert [partition_of(f"g{i}", 4) for i in range(1, 9)] == [1, 3, 1, 2, 0, 2, 0, 1]
 
 
-async def test_a_full_buffer_holds_the_device_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "BUFFER_BATCHES_MAX", 2)
-    acks: list[str] = []
+async def test_an_acknowledgement_makes_room_and_says_when_the_broker_took_a_batch() -> None:
+    acks: list[tuple[str, int, int | None]] = []
     link = KafkaLink(
-        "nobody:1", 4, ["g1"], lambda sent, partition, offset: acks.append(sent.id), lambda value: None
+        "nobody:1",
+        4,
+        ["g1"],
+        lambda sent, _partition, offset, appended_ns: acks.append((sent.id, offset, appended_ns)),
+        lambda value: None,
     )
-    sents = [journal.Sent(f"g1/imu-right/{i}", b"g1", b"{}", (), 0, 0, "imu-right", i, 1) for i in range(2)]
+    sents = [journal.Sent(f"g1/imu-right/{i}", b"g1", b"{}", (), 0, 0, "imu-right", i, 1) for i in range(3)]
     for sent in sents:
         link.send(sent)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await link.room()
-    assert await link.flush(0.05) == 2
+            await link.until(lambda: link.unacknowledged < 3)
+    assert await link.flush(0.05) == link.unacknowledged == 3
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    done.set_result(SimpleNamespace(partition=0, offset=9))
-    link._settled([0], None, done)
-    await link.room()
-    assert acks == ["g1/imu-right/0"]
+    done.set_result(SimpleNamespace(partition=0, offset=9, timestamp=5, timestamp_type=1))
+    link._settled([0, 1], None, done)
+    await link.until(lambda: link.unacknowledged < 3)
+    devices_own: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    devices_own.set_result(SimpleNamespace(partition=0, offset=11, timestamp=-1, timestamp_type=0))
+    link._settled([2], None, devices_own)
+    assert await link.flush(0.05) == 0
+    assert acks == [
+        ("g1/imu-right/0", 9, 5_000_000),
+        ("g1/imu-right/1", 10, 5_000_000),
+        ("g1/imu-right/2", 11, None),
+    ]
 
 
 async def test_no_broker_and_another_partition_count_are_sentences(
@@ -272,3 +287,101 @@ async def test_no_broker_and_another_partition_count_are_sentences(
         await Run(options(tmp_path, broker="127.0.0.1:1")).run()
     with pytest.raises(InputError, match=r"'127\.0\.0\.1:kafka' is not HOST:PORT"):
         await Run(options(tmp_path, broker="127.0.0.1:kafka")).run()
+
+
+@pytest.mark.parametrize(
+    ("speed", "backlog_s", "first"), [(20, 0.0, 31), (float("inf"), 0.0, 34), (20, 60.0, 37)]
+)
+async def test_nothing_leaves_under_a_consent_that_kafka_has_not(
+    ready: str, tmp_path: Path, speed: float, backlog_s: float, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.5)
+    asked = options(
+        tmp_path,
+        scenario="load",
+        devices=3,
+        first=first,
+        speed=speed,
+        backlog_s=backlog_s,
+        duration_s=backlog_s + 20.0,
+        faults=True,
+        start_ns=None,
+        broker=ready,
+    )
+    summary = await Run(asked).run()
+    assert summary.unacknowledged == 0
+    for path in sorted(tmp_path.glob("*.jsonl")):
+        assert under_consent_too_early(path) == []
+        named = [batch for batch in batches(path) if batch.consent or batch.changes]
+        assert len(named) > 50
+
+
+async def test_another_journal_of_a_device_begins_a_new_incarnation(
+    ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.5)
+
+    async def incarnation(directory: str, device: int) -> set[str]:
+        asked = options(tmp_path / directory, first=device, devices=1, duration_s=4.0, speed=20, broker=ready)
+        await Run(asked).run()
+        return {
+            batch.stream.partition("~")[2] for batch in batches(tmp_path / directory / f"g{device}.jsonl")
+        }
+
+    assert [await incarnation(name, 41) for name in ("one", "one", "two", "three")] == [
+        {""},
+        {""},
+        {"2"},
+        {"3"},
+    ]
+    producer = AIOKafkaProducer(bootstrap_servers=ready, transactional_id="consents-of-the-test")
+    await producer.start()
+    try:
+        # Behind the last record stands the marker of its transaction.
+        async with producer.transaction():
+            event = "g42/consent-change~4/0"
+            value = orjson.dumps({"v": 2, "wearer": "w42", "event": event})
+            await producer.send_and_wait(topology.CONSENTS, value, key=f"w42/{event}".encode())
+    finally:
+        await producer.stop()
+    monkeypatch.setattr(kafka, "_LOOK_RECORDS", 50)
+    assert [await incarnation(name, device) for name, device in (("one", 42), ("four", 41))] == [{"5"}, {"4"}]
+
+
+async def test_a_look_sees_a_whole_partition_or_says_what_it_did_not(
+    ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "_LOOK_RECORDS", 10)
+    await Run(options(tmp_path, first=44, devices=1, duration_s=4.0, speed=20, broker=ready)).run()
+    link = KafkaLink(ready, 4, ["g44"], lambda *_: None, lambda _: None)
+    seen: list[Any] = []
+    place = partition_of("g44", 4)
+    assert await link.look(topology.CAPTURED, place, seen.append, clock.monotonic_s() + 60) == 0
+    offsets = {record.offset for record in seen}
+    assert offsets == set(range(max(offsets) + 1))
+    acks = [line["offset"] for line in journal.lines(tmp_path / "g44.jsonl") if line["line"] == "ack"]
+    assert len(acks) > 20
+    assert max(offsets) == max(acks)
+    assert await link.look("glasses.nowhere", 0, seen.append, clock.monotonic_s() + 0.3) == 1
+
+
+async def test_a_change_of_consent_is_acknowledged_before_the_command_ends(
+    ready: str, tmp_path: Path
+) -> None:
+    await Run(options(tmp_path, first=43, devices=1, duration_s=4.0, speed=20)).run()
+    command = [sys.executable, "-m", "device_sim", "consent", "withdraw", "--wearer", "w43", "--json"]
+    async with reading(ready) as consumer:
+        process = await asyncio.create_subprocess_exec(
+            *command, "--broker", ready, "--journal", str(tmp_path), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        records = (await consumer.getmany(timeout_ms=5000)).values()
+    assert (process.returncode, orjson.loads(out)["event"]) == (0, "g43/consent-change/1")
+    (record,) = [record for some in records for record in some]
+    ack = list(journal.lines(tmp_path / "g43.jsonl"))[-1]
+    assert (ack["id"], ack["partition"], ack["offset"]) == (
+        "g43/consent-change/1",
+        record.partition,
+        record.offset,
+    )
+    assert codec.decode(record.value, 0).columns["status"] == ["dpv:ConsentWithdrawn"]

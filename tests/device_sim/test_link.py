@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_sim.link import NONE, Faults, Link
@@ -30,6 +30,7 @@ def carried(faults: Faults, seed: int, batches: int = 400) -> list[tuple[int, in
     return [*out, *((batches * PERIOD_NS, one.first) for one in link.drain())]
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Faults,

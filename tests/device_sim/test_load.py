@@ -12,7 +12,9 @@ import pytest
 from device_sim import load, scenarios
 from device_sim.link import NONE, Faults, Link
 from device_sim.runner import Run
+from streams import clock
 from streams.events import codec, journal
+from tests.device_sim import play
 from tests.device_sim.play import batches, by_stream
 
 SECOND_NS = 1_000_000_000
@@ -85,3 +87,54 @@ def test_a_clock_jumps_by_the_seed_and_within_its_bound() -> None:
     assert [again.clock_shift_ns(second * SECOND_NS) for second in reversed(range(200))] == shifts[::-1]
     assert [other.clock_shift_ns(second * SECOND_NS) for second in range(200)] != shifts
     assert Link(NONE, 1, "g1").clock_shift_ns(10**15) == 0
+
+
+def first_and_last_ns(directory: Path) -> tuple[int, int]:
+    found = [batch for path in sorted(directory.glob("*.jsonl")) for batch in batches(path)]
+    return min(batch.t0_ns for batch in found), max(batch.last_ns for batch in found)
+
+
+@pytest.mark.parametrize(
+    ("speed", "backlog_s", "duration_s", "began_s", "ended_s"),
+    [
+        (1.0, 0.0, 60.0, 0.0, 60.0),
+        (10.0, 0.0, 60.0, -54.0, 6.0),
+        (20.0, 100.0, 160.0, -157.0, 3.0),
+        (0.5, 0.0, 60.0, 0.0, 60.0),
+        (float("inf"), 20.0, 60.0, -60.0, 0.0),
+        (float("inf"), 0.0, 1e9, -20 * 86_400.0, None),
+    ],
+)
+def test_a_run_that_is_faster_than_time_began_earlier(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    speed: float,
+    backlog_s: float,
+    duration_s: float,
+    began_s: float,
+    ended_s: float | None,
+) -> None:
+    now_ns = 1_800_000_000 * SECOND_NS
+    monkeypatch.setattr(clock, "now_ns", lambda: now_ns)
+    asked = play.options(
+        tmp_path, start_ns=None, speed=speed, backlog_s=backlog_s, duration_s=duration_s, scenario="hike"
+    )
+    if ended_s is None:
+        asked = replace(asked, wall_s=0.2)
+
+    async def run() -> None:
+        await Run(asked).run()
+
+    asyncio.run(run())
+    first_ns, last_ns = first_and_last_ns(tmp_path)
+    assert first_ns == now_ns + round(began_s * SECOND_NS)
+    if ended_s is not None:
+        assert abs(last_ns - now_ns - ended_s * SECOND_NS) <= SECOND_NS // 2
+
+
+def test_a_run_soon_after_another_begins_right_behind_it(tmp_path: Path) -> None:
+    play.play(tmp_path, start_ns=None, speed=10, devices=1)
+    before = batches(tmp_path / "g1.jsonl")
+    play.play(tmp_path, start_ns=None, speed=10, devices=1)
+    after = batches(tmp_path / "g1.jsonl")[len(before) :]
+    assert after[0].t0_ns == max(batch.last_ns for batch in before) + 1_000_000

@@ -1,0 +1,113 @@
+"""Which incarnations of a device a broker knows: who lost the counters must not use a number again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import orjson
+
+from streams import clock, topology
+from streams.errors import InputError, MalformedError, UnavailableError
+from streams.events.identity import EventId, incarnation_of
+from streams.events.record import Received
+
+if TYPE_CHECKING:
+    from device_sim.kafka import KafkaLink
+
+INCARNATION_MAX = 999_999  #: six digits have room in a stream's name
+LOOK_WAIT_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+def named(stream: str, incarnation: int) -> str:
+    """Name of a stream in an incarnation of its device."""
+    return f"{stream}~{incarnation}" if incarnation > 1 else stream
+
+
+class Incarnations:
+    """The highest incarnation of each of some devices, as records are looked at in any order."""
+
+    def __init__(self, devices: Iterable[str]) -> None:
+        self._highest = dict.fromkeys(devices, 0)
+
+    @property
+    def devices(self) -> list[str]:
+        """Their names."""
+        return list(self._highest)
+
+    def captured(self, record: Received) -> None:
+        """Look at a record of `glasses.captured`: its key says that a device was here before."""
+        device = (record.key or b"").decode("utf-8", "replace")
+        if device in self._highest:
+            self._learn(device, *(value for name, value in record.headers if name == "ce_id"))
+            self._highest[device] = max(self._highest[device], 1)
+
+    def consent(self, record: Received) -> None:
+        """Look at a record of `glasses.consents`, which names the event that it was made from."""
+        try:
+            event = orjson.loads(record.value or b"")["event"]
+            device = event.partition("/")[0]
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            return
+        if device in self._highest:
+            self._learn(device, event.encode())
+
+    def next(self, device: str) -> int:
+        """Incarnation that a device begins which has nothing of its own to count on from.
+
+        InputError when there is none left.
+        """
+        found = self._highest[device] + 1
+        if found > INCARNATION_MAX:
+            raise InputError(
+                f"--journal: found none of {device}, whose incarnations on the broker have reached"
+                f" {INCARNATION_MAX}, the last there is; name the journal that it wrote, or another broker."
+            )
+        return found
+
+    def _learn(self, device: str, *ids: bytes) -> None:
+        for text in ids:
+            try:
+                found = EventId.parse(text.decode("utf-8", "replace"))
+            except MalformedError:
+                continue
+            if found.source == device:
+                self._highest[device] = max(self._highest[device], incarnation_of(found.stream))
+
+
+async def next_incarnations(link: KafkaLink, devices: Iterable[str]) -> dict[str, int]:
+    """Incarnation that each device begins which has no journal: 1 where the broker does not know it.
+
+    Looks at all consents and, for what it can read of them in LOOK_WAIT_S, at the devices' partitions of
+    `glasses.captured`; it says so when time was too short.
+
+    Raises
+    ------
+    InputError
+        A device has no incarnation left.
+    UnavailableError
+        The consents could not be read whole.
+    """
+    known = Incarnations(devices)
+    until_s = clock.monotonic_s() + LOOK_WAIT_S
+    if await link.look(topology.CONSENTS, 0, known.consent, until_s):
+        raise UnavailableError(
+            f"{topology.CONSENTS} on {link.broker} could not be read whole within {LOOK_WAIT_S:g} s, so it is"
+            f" not known whether {', '.join(known.devices)}, of which there is no journal, were here before."
+            " Try again, or name with --journal the one that they wrote."
+        )
+    for partition in sorted({link.partition(device.encode()) for device in known.devices}):
+        left = await link.look(topology.CAPTURED, partition, known.captured, until_s)
+        if left:
+            log.warning(
+                "the oldest %d records of %s partition %d were not looked at within %g s: a device that"
+                " stands only there, and never changed a consent, uses its numbers again",
+                left,
+                topology.CAPTURED,
+                partition,
+                LOOK_WAIT_S,
+            )
+    return {device: known.next(device) for device in known.devices}

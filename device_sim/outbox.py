@@ -1,0 +1,96 @@
+"""A device's way out: into the journal, behind what waits for a consent, over the radio, to Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from device_sim.device import Captured
+from device_sim.files import Journal
+from device_sim.held import Held
+from device_sim.link import Link
+from streams import clock
+from streams.events import codec
+from streams.events.batch import Batch
+from streams.events.journal import Sent
+
+
+class Outbox:
+    """The way out of one device.
+
+    Guarantees: a batch is in the journal before it is sent; batches reach the radio in the order of the
+    journal, none under a consent whose change is not acknowledged.
+
+    Parameters
+    ----------
+    journal, radio
+        Of the device.
+    send
+        Takes what got through the radio; None: nobody does, and the journal says that it arrived.
+    """
+
+    def __init__(self, journal: Journal, radio: Link, send: Callable[[Sent], None] | None) -> None:
+        self.journal = journal
+        self._radio, self._send = radio, send
+        self._held = Held()
+        self._sent_ns: dict[str, int] = {}
+        self._elapsed_ns = self._now_ns = 0
+
+    @property
+    def waiting(self) -> int:
+        """Batches that wait for a consent."""
+        return len(self._held)
+
+    @property
+    def behind_kafka(self) -> int:
+        """Batches that wait for nothing but Kafka's acknowledgement of a consent, and not for the radio."""
+        return len(self._held) if self._held.awaited & self._sent_ns.keys() else 0
+
+    def resend(self) -> list[Batch]:
+        """Take what an earlier run left unacknowledged, in front of all that is new; return it decoded."""
+        left = self.journal.found.unacknowledged
+        batches = [codec.decode(sent.value, 0) for sent in left]
+        for sent, batch in zip(left, batches, strict=True):
+            self._held.add(sent, batch)
+        return batches
+
+    def write(self, captured: Iterable[Captured], sent_ns: int) -> None:
+        """Put batches into the journal and behind what waits."""
+        for each in captured:
+            self._held.add(self.journal.write(each, sent_ns), each.batch)
+
+    def forward(self, elapsed_ns: int, now_ns: int) -> None:
+        """Let out what may leave `elapsed_ns` after the device's start, when its clock shows `now_ns`."""
+        self._elapsed_ns, self._now_ns = elapsed_ns, now_ns
+        self._let_out()
+
+    def drain(self) -> None:
+        """Let out all that the radio holds: it is well from now on."""
+        self._hand_over(self._radio.drain())
+        self._let_out()
+
+    def acknowledged(self, sent: Sent, partition: int, offset: int, appended_ns: int | None) -> None:
+        """Note that Kafka has a batch, and since when by its own clock (None: it does not say)."""
+        acked_ns = clock.now_ns()
+        self.journal.acknowledged(
+            sent.id,
+            partition,
+            offset,
+            self._sent_ns.pop(sent.id, acked_ns),
+            acked_ns,
+            acked_ns if appended_ns is None else appended_ns,
+        )
+        self._held.acknowledged(sent.id)
+        self._let_out()
+
+    def _let_out(self) -> None:
+        while through := self._radio.pass_on(self._held.free(), self._elapsed_ns):
+            self._hand_over(through)
+
+    def _hand_over(self, through: Iterable[Sent]) -> None:
+        for sent in through:
+            if self._send is None:
+                self.journal.arrived(sent.id, self._now_ns)
+                self._held.acknowledged(sent.id)
+            else:
+                self._sent_ns[sent.id] = clock.now_ns()
+                self._send(sent)

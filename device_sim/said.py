@@ -1,0 +1,30 @@
+"""What a wearer has said on a device about the use of the own data, and which record is named for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streams.events.batch import Batch
+
+KIND = "consent_change"
+GIVEN, WITHDRAWN = "dpv:ConsentGiven", "dpv:ConsentWithdrawn"
+_GIVES = {GIVEN, "dpv:ConsentRenewed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The newest record: its number (0: none yet) and the purposes that it gives (none: withdrawn)."""
+
+    number: int = 0
+    purposes: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> int:
+        """Number that the device's events name, 0 for none."""
+        return self.number if self.purposes else 0
+
+    def after(self, batch: Batch) -> Said:
+        """What stands after the changes in `batch`."""
+        number = max(self.number, *batch.columns["consent"])
+        gives = batch.columns["status"][-1] in _GIVES
+        return Said(number, tuple(batch.columns["purposes"][-1].split()) if gives else ())
