@@ -11,14 +11,14 @@ import orjson
 from msgspec.structs import asdict
 
 from streams.events.codec import encode
-from streams.events.headers import PARENTS, RUN, ZONE, envelope, pack_parents, root_of, tag
+from streams.events.headers import PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
 from streams.events.record import Outgoing
 from streams.events.step import Output, Reject, Step
 from streams.lineage import record
 from streams.lineage.record import Rows
 from streams.models.version import version_key
 from streams.policy.policy import Policy
-from streams.topology import CONSENTS, REJECTED, TOPICS
+from streams.topology import CONSENTS, EXAMPLES, REJECTED, TOPICS
 
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
 
@@ -54,11 +54,11 @@ def consent_records(step: Step) -> list[Outgoing]:
             CONSENTS,
             0,
             f"{batch.wearer_id}/{batch.first_id}".encode(),
-            orjson.dumps({"v": 1, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(record)}),
+            orjson.dumps({"v": 2, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(word)}),
             [("content-type", b"application/json")],
-            batch.t0_ns // 1_000_000,
+            batch.appended_ns // 1_000_000,
         )
-        for batch, record in step.consents
+        for batch, word in step.consents
     ]
 
 
@@ -91,17 +91,18 @@ def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Out
             batch.source.encode(),
             value,
             [*(headers or envelope(batch)), *tags],
-            batch.t0_ns // 1_000_000,
+            batch.appended_ns // 1_000_000,
         )
     root = root_of(batch.source, output.parents)
+    since = ((SINCE, b"%d" % batch.oldest_ns),) if output.topic == EXAMPLES else ()
     key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
     return Outgoing(
         output.topic,
         0 if output.topic in _SINGLE else partition,
         key,
         value,
-        [*envelope(batch, root), *tags, (PARENTS, pack_parents(batch, output.parents))],
-        batch.t0_ns // 1_000_000,
+        [*envelope(batch, root), *tags, (PARENTS, pack_parents(batch, output.parents)), *since],
+        batch.appended_ns // 1_000_000,
     )
 
 
@@ -120,4 +121,4 @@ def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
             ("ce_id", f"{reject.source}/{reject.stream}/{reject.run.first}".encode()),
             (RUN, f"{reject.run.first} {reject.run.step} {reject.run.count}".encode()),
         ]
-    return Outgoing(REJECTED, partition, reject.key, reject.value, headers, reject.t_ns // 1_000_000)
+    return Outgoing(REJECTED, partition, reject.key, reject.value, headers, reject.appended_ns // 1_000_000)

@@ -10,12 +10,19 @@ HEADERS_MAX = 12
 LABEL_BYTES = 16  #: of a packed label
 FOREIGN_HEADERS_BYTES_MAX = 4096  #: names and values of headers that are not ours, forwarded as they are
 KEY_BYTES_MAX = 256  #: more of a malformed record's key is cut; a device's name has at most 63
-TEXT_CHARACTERS_MAX = 1000  #: one value of a text column
+TEXT_CHARACTERS_MAX = 1000  #: what somebody said, or several words: one value of a column
+TOKEN_CHARACTERS_MAX = 100  #: one word of a device or a program
 MAGNITUDE_MAX = 1e50  #: of a number in a column: sums of the squares of its squares stay finite
 EVENTS_PER_BATCH_MAX = 4096
 REJECTED_BYTES_MAX = 64 * 1024  #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
 NAMES_KNOWN_MAX = 16_384  #: names of streams that were checked and need no second look
+
+# A device's clock, where a policy has no [clock] of its own
+CLOCK_AHEAD_S_DEFAULT = 3600
+CLOCK_OLD_DAYS_DEFAULT = 30
+CLOCK_AHEAD_S_MAX = 7 * 86_400
+CLOCK_OLD_DAYS_MAX = 3650
 
 # A device's state
 SEEN_RANGES_MAX = 64  #: per stream; more holes than this and the oldest are declared missing
@@ -27,7 +34,15 @@ DEVICE_STATE_BYTES_MAX = (
 )  #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
 ATTRIBUTE_COMBINATIONS_MAX = 4096  #: memoised zone decisions
 CONDITION_RESULTS_MAX = 256  #: memoised results of one condition or requirement
-CONSENTS_PER_WEARER_MAX = 64  #: beyond, the oldest records become one
+SEEN_RECENT_BATCHES = 8  #: per stream, known byte for byte: 32 bytes each
+SEEN_MARKS_MAX = 16  #: per stream, times by which older numbers are known: 20 bytes each
+CLOCK_SLACK_NS = 60_000_000_000  #: how far a repeat's time may lie outside of what the marks say
+
+# Consent
+CONSENTS_PER_WEARER_MAX = 64  #: words kept; beyond, the oldest are folded into those before them
+CONSENTS_WAITING_MAX = 8  #: words of a wearer that came before their turn
+CONSENT_CHANGES_PER_HOUR_MAX = 32  #: of one wearer, besides what takes something away
+CONSENT_SNAPSHOTS_MAX = 64  #: states of a wearer's words that lie ready, for partitions that are behind
 
 # Transport
 FETCH_RECORDS_MAX = 5000
@@ -54,6 +69,7 @@ EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 METRICS_INTERVAL_S = 5.0
 
 # Store
+STORE_VERSION = 3  #: of its layout
 PUBLISH_INTERVAL_MS = 300
 COMPACT_FILES_PER_TABLE = 16
 CURRENT_FILES_MAX = 200

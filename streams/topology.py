@@ -17,6 +17,8 @@ PARTITIONS_DEFAULT = 4
 Cleanup = Literal["delete", "compact"]
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
+#: What devices and operators write carries the broker's time: retention, expiry and "now" go by it.
+_BROKERS_TIME: Mapping[str, str] = {"message.timestamp.type": "LogAppendTime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Stage:
     """One stage: its folder, the agent that runs it (None: outside Faust), what it reads and what it writes.
 
     `takes` is the sink that tagged data crosses into when the stage works on it; empty at the zones, where
-    data gets its tag.
+    data gets its tag. `derives` names the streams that it makes for a device, each also with a hyphen and the
+    stream read behind it (`activity-imu-left`).
     """
 
     name: str
@@ -48,6 +51,7 @@ class Stage:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     takes: str = ""
+    derives: tuple[str, ...] = ()
 
 
 CAPTURED, ZONED, DERIVED = "glasses.captured", "glasses.zoned", "glasses.derived"
@@ -69,7 +73,7 @@ TOPICS: tuple[Topic, ...] = (
         "device",
         "delete",
         "device batches as sent, not yet tagged: nobody but zones reads it",
-        config={"retention.ms": str(_DAY_MS)},
+        config={"retention.ms": str(_DAY_MS), **_BROKERS_TIME},
     ),
     Topic(
         ZONED,
@@ -104,10 +108,11 @@ TOPICS: tuple[Topic, ...] = (
     Topic(POLICIES, "policy/version, policy/current", "compact", "policy versions; the pointer", single=True),
     Topic(
         CONSENTS,
-        "wearer/event id",
+        "wearer/event id, pairing/device/wearer",
         "compact",
-        "every word of a wearer about the use of the own data",
+        "every word of a wearer about the use of the own data, and who is bound to which device",
         single=True,
+        config=_BROKERS_TIME,
     ),
     Topic(
         STATE,
@@ -134,12 +139,31 @@ TOPICS: tuple[Topic, ...] = (
 
 STAGES: tuple[Stage, ...] = (
     Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS)),
-    Stage("processing", "glasses", (), (DERIVED,), PROCESSING),
-    Stage("assistant", "glasses", (MODELS,), (ANSWERS,), ASSISTANT),
-    Stage("feedback", "glasses", (MODELS,), (EXAMPLES,), FEEDBACK),
+    Stage(
+        "processing",
+        "glasses",
+        (),
+        (DERIVED,),
+        PROCESSING,
+        ("activity", "fixation", "speech", "place", "situation"),
+    ),
+    Stage("assistant", "glasses", (MODELS,), (ANSWERS,), ASSISTANT, ("answer",)),
+    Stage("feedback", "glasses", (MODELS,), (EXAMPLES,), FEEDBACK, ("example",)),
     Stage("training", "training", (EXAMPLES, CONSENTS), (MODELS,), TRAINING_RUN),
     Stage("snapshots", None, (LINEAGE,), (), STORE),
 )
+
+#: Source of what no device makes: models (`training/intent-model/3`) and the seed.
+TRAINING_SOURCE = "training"
+#: Words that stand in keys of `glasses.consents` where a wearer or a device could: of a pairing, and of an
+#: operator's own words.
+PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"
+#: What no device and no wearer may be called.
+RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY)
+#: Streams that are made for a device, which none of its own may be called.
+RESERVED_STREAMS: tuple[str, ...] = tuple(name for stage in STAGES for name in stage.derives)
+#: Kinds of which a device has one stream, of this name: what is made of it is not named after it.
+SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback"}
 
 #: What leaves the store other than by a question.
 EXPORT = "export"

@@ -6,26 +6,35 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
 from streams.events.batch import Batch, Context
 from streams.events.codec import encode
-from streams.events.consent import Consents, Known
+from streams.events.consent import GIVEN
 from streams.events.headers import envelope
-from streams.events.kinds import KINDS
+from streams.events.kinds import KINDS, text_form
+from streams.events.known import Consents, Known
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
+from streams.kafka.publish import publish_now
+from streams.kafka.topics import declare
 from streams.models.version import ModelVersion
-from streams.pipeline import GlassesCore, PartitionState, Tables, first_records
+from streams.pipeline import GlassesCore, PartitionState, Tables, first_records, learn_consent
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies
-from streams.topology import CAPTURED, LINEAGE, MODELS
+from streams.topology import CAPTURED, CONSENTS, LINEAGE, MODELS
 
 T = TypeVar("T")
 T0_NS = 1_790_000_000_000_000_000
+BOUND = [
+    (device, f"w{wearer}")
+    for device in ("g0", "g1", "g2", "g3", "g4", "g22", "h1")
+    for wearer in (1, 2, 3, *range(90, 100))
+]
 CONTEXT: Mapping[str, Any] = {
     "place": "home",
     "people_near": "nobody",
@@ -34,12 +43,20 @@ CONTEXT: Mapping[str, Any] = {
     "worn": True,
     "consent": 1,
 }
-_BLANK = {"number": 0.0, "text": "x", "flag": False, "number?": None, "text?": None}
+_BLANK = {"number": 0.0, "flag": False}
 
 
 def context(**changes: Any) -> Context:
     """A quiet moment at home, with changes."""
     return Context(**{**CONTEXT, **changes})
+
+
+def blank(wanted: str) -> Any:
+    """A value of a column of type `wanted` that says nothing."""
+    form = text_form(wanted)
+    if wanted.endswith("?"):
+        return None
+    return _BLANK[wanted] if form is None else form.words[0] if form.words else "x"
 
 
 def batch(
@@ -60,7 +77,7 @@ def batch(
     Columns that are not given are blank, time follows the number at 100 Hz unless given.
     """
     names = {"imu": "imu-right"}
-    filled = {name: [_BLANK[wanted]] * count for name, wanted in KINDS[kind].columns.items()}
+    filled = {name: [blank(wanted)] * count for name, wanted in KINDS[kind].columns.items()}
     return Batch(
         kind,
         source,
@@ -109,6 +126,16 @@ def feedback(number: int, target: str, chosen: str, t0_ns: int, **more: Any) -> 
     )
 
 
+def gives(number: int, first: int, t0_ns: int, stream: str | None = None, **more: Any) -> Batch:
+    """A consent to everything, record `number`."""
+    said: dict[str, list[Any]] = {
+        "consent": [number],
+        "status": ["dpv:ConsentGiven"],
+        "purposes": [" ".join(policy().vocabulary.purposes)],
+    }
+    return batch("consent_change", stream, first, 1, t0_ns=t0_ns, columns=said, **more)
+
+
 def ended(number: int, t0_ns: int, **more: Any) -> Batch:
     """The last word of a session."""
     said: dict[str, list[Any]] = {"session": ["ended"], "battery_percent": [50], "thermal": ["cool"]}
@@ -116,7 +143,10 @@ def ended(number: int, t0_ns: int, **more: Any) -> Batch:
 
 
 def record(made: Batch, offset: int, **parts: Any) -> StoredRecord:
-    """A captured record as a device sends it; `parts` replace some of it."""
+    """A captured record as a device sends it, taken by the broker when it was captured.
+
+    `parts` replace some of it.
+    """
     whole = StoredRecord(
         offset, made.t0_ns // 1_000_000, made.source.encode(), encode(made), tuple(envelope(made))
     )
@@ -158,16 +188,59 @@ def core(with_policy: Policy | None = None) -> GlassesCore:
 def tables(with_policy: Policy | None = None) -> Tables:
     """What every worker reads whole, at the beginning."""
     in_force = with_policy or policy()
-    made = Tables(Policies(in_force))
+    made = Tables(Policies(in_force), consents=consents())
     for one in _first_records(in_force):
         if one.topic == MODELS:
             made.models.learn(one.key, one.value)
     return made
 
 
+def consents() -> Consents:
+    """All of BOUND are bound, and each wearer gave on each device a consent to everything, number 1."""
+    made = Consents()
+    for one in consent_records():
+        learn_consent(made, one)
+    return made
+
+
+def consent_records() -> list[StoredRecord]:
+    """The same, as it stands on `glasses.consents`."""
+    purposes, said = sorted(policy().vocabulary.purposes), list[tuple[str, dict[str, Any]]]()
+    for device, wearer in BOUND:
+        bound = {"device": device, "wearer": wearer, "bound": True, "at_ns": 0}
+        said.append((f"pairing/{device}/{wearer}", {"v": 2, "pairing": bound}))
+        event = f"{device}/consent-before/0"
+        word = {"device": device, "incarnation": 1, "number": 1, "status": GIVEN, "purposes": purposes}
+        value = {"v": 2, "wearer": wearer, "event": event, **word, "expires_ns": 0, "at_ns": 0}
+        said.append((f"{wearer}/{event}", value))
+    return [
+        StoredRecord(offset, 0, key.encode(), orjson.dumps(value)) for offset, (key, value) in enumerate(said)
+    ]
+
+
+async def say_on(broker: str) -> None:
+    """Let the same stand on a broker, before a worker starts there."""
+    await declare(broker)
+    said = [Outgoing(CONSENTS, 0, one.key or b"", one.value) for one in consent_records()]
+    await publish_now(broker, said)
+
+
+def patient(directory: Path) -> str:
+    """A policy like that of the demo which also takes what was captured years before it came."""
+    path = directory / "patient.toml"
+    path.write_text(policy().text.replace("old_days = 30", "old_days = 3650"), encoding="utf-8")
+    return str(path)
+
+
 def known() -> Known:
-    """Nobody has said anything about the use of the own data."""
-    return Known(Consents(), 0, {})
+    """What stands before any batch of a test."""
+    made = consents()
+    return Known(made, made.offset, {})
+
+
+def begun() -> PartitionState:
+    """A partition that has taken up what stands before any batch of a test."""
+    return PartitionState(consents_taken=consents().offset)
 
 
 def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
@@ -207,7 +280,7 @@ def process(
 ) -> tuple[list[Outgoing], PartitionState]:
     """Feed fetches one after another; returns all records and the last state."""
     records: list[Outgoing] = []
-    state = state or PartitionState()
+    state = state or begun()
     for one in cuts:
         outcome = run(of.process(state, one, silent=False, poisoned={}))
         state = outcome.state

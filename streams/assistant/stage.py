@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from streams.assistant import requests
-from streams.events.consent import Known
+from streams.events.consent import reference
 from streams.events.identity import derived_stream
+from streams.events.known import Known
 from streams.events.state import DeviceState, OpenAnswer
 from streams.events.step import Output, Parent, Step, Tagged
 from streams.models.version import SOURCE, STREAM, ModelVersion
@@ -90,9 +91,11 @@ def _answer(
             "model_version": [serving.version],
             "text": [None],
         },
+        since_ns=situation.batch.oldest_ns,
     )
     label = policy.derive("answer", (query.label, situation.label, serving.label))
     number = situation.consent_number
+    under = reference(batch.source, batch.stream, number)
     answer = Tagged(
         made,
         policy.highest((query.zone, situation.zone, serving.zone)),
@@ -100,7 +103,7 @@ def _answer(
         JOIN_RULE,
         "",
         number,
-        known.of(batch.wearer_id, number, batch.position, batch.t0_ns),
+        known.of(batch.wearer_id, under, made.since_ns, batch.position, batch.appended_ns),
     )
     return Output(
         ANSWERS,
@@ -130,4 +133,6 @@ def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
         answer.label.hex(),
         answer.zone,
         answer.consent_number,
+        made.wearer_id,
+        made.oldest_ns,
     )

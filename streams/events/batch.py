@@ -50,6 +50,10 @@ class Batch(Struct, frozen=True):
     `t_ns[i]`. `columns` hold one list per field, each of `run.count` values. `changes` say from which event
     on the context is another one (index in the batch, full context); `position` is the offset in
     `glasses.captured`, which is the order. A derived batch that no feedback is about has no context.
+
+    `appended_ns` is the broker's time at that place (never before that of an earlier place): what anybody but
+    the device can say of when. `since_ns` of a derived batch is when the oldest of what it holds was
+    captured, 0 where that is its own time.
     """
 
     kind: str
@@ -67,6 +71,8 @@ class Batch(Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     position: int = 0
     clock: str = "unix"
+    appended_ns: int = 0
+    since_ns: int = 0
 
     @property
     def first_id(self) -> str:
@@ -81,6 +87,11 @@ class Batch(Struct, frozen=True):
     def last_ns(self) -> int:
         """Capture time of the last event."""
         return self.time_ns(self.run.count - 1)
+
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest of it was captured: a device's clock may be late here, and never ahead."""
+        return min(self.since_ns or self.t0_ns, self.appended_ns)
 
     @property
     def consent(self) -> int:

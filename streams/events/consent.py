@@ -1,32 +1,79 @@
 """Consent: what each wearer has said about the use of the own data, and what that leaves of an earlier word.
 
-A consent record has the fields of ISO/IEC TS 27560:2023 that a decision needs: record id (`number`, counted
-by the wearer), the person (`wearer`), status, purposes, expiry. A record binds what was captured under it and
-under every earlier one: withdrawing or narrowing reaches back, widening does not.
+A word has the fields of ISO/IEC TS 27560:2023 that a decision needs: the record's number, the person, status,
+purposes, expiry; and which device said it (none: an operator) and when the broker took it. Numbers are
+counted by each incarnation of a device, from 1, in steps. A number that is not the next one puts nothing on
+record; what a word takes away holds whatever its number.
+
+Data stand under the record that they name, met with every later word. Only a later record of any device of
+the wearer ends what was taken away before it, and only for what was captured after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from streams.limits import CONSENTS_PER_WEARER_MAX
+from streams.events.identity import incarnation_of
+from streams.limits import (
+    CONSENT_CHANGES_PER_HOUR_MAX,
+    CONSENTS_PER_WEARER_MAX,
+    CONSENTS_WAITING_MAX,
+)
 
 GIVEN, WITHDRAWN = "given", "withdrawn"
 STATUSES = (GIVEN, WITHDRAWN)
-#: State of data whose device knows of no consent, and of data whose consent is claimed by the device but not
-#: on record.
+#: State of data under no record, and of data whose consent has ended. `CLAIMED` stands for any consent that
+#: limits nothing, in the examples of policies; in older stores for a number that nobody had recorded.
 NONE, CLAIMED, EXPIRED = "none", "claimed", "expired"
+_HOUR_NS = 3_600_000_000_000
+_NEVER_NS = 2**63
 
 
-class ConsentRecord(Struct, frozen=True):
-    """One word of a wearer. `purposes` are sorted vocabulary words; `expires_ns` is 0 for never."""
+class Word(Struct, frozen=True):
+    """One word of a wearer.
 
+    `device` is empty where an operator said it on the wearer's behalf, `number` is 0 then; `purposes` are
+    sorted vocabulary words; `expires_ns` is 0 for never; `at_ns` is the broker's time.
+    """
+
+    device: str
+    incarnation: int
     number: int
     status: str
     purposes: tuple[str, ...]
-    expires_ns: int = 0
+    expires_ns: int
+    at_ns: int
+
+    def same(self, other: Word) -> bool:
+        """Whether both say the same."""
+        return (self.status, self.purposes, self.expires_ns) == (
+            other.status,
+            other.purposes,
+            other.expires_ns,
+        )
+
+
+class Pairing(Struct, frozen=True):
+    """An operator's word: from here on a device is bound to a wearer, or no longer."""
+
+    device: str
+    bound: bool
+    at_ns: int
+
+
+#: A wearer, and what was said by or about her.
+Said = tuple[str, Word | Pairing]
+
+
+class Reference(NamedTuple):
+    """Which consent record an event was captured under; number 0 for none."""
+
+    device: str
+    incarnation: int
+    number: int
 
 
 class Consent(Struct, frozen=True):
@@ -69,128 +116,182 @@ _PLAIN: Mapping[str, Consent] = {
 }
 NO_CONSENT, CLAIMED_CONSENT = _PLAIN[NONE], _PLAIN[CLAIMED]
 
-Records = tuple[ConsentRecord, ...]
-#: A partition's own records by wearer, each with its position, in order.
-Own = Mapping[str, tuple[tuple[int, ConsentRecord], ...]]
-_NEVER_NS = 2**63
 
+class Standing(NamedTuple):
+    """How a reference stands, and for which times that holds.
 
-def add(records: Records, record: ConsentRecord) -> Records:
-    """`records` (sorted by number) with one more.
-
-    A withdrawal of a number stands, whatever comes for it later.
-
-    Beyond CONSENTS_PER_WEARER_MAX the two oldest become one that permits what both did.
-    """
-    by_number = {one.number: one for one in records}
-    known = by_number.get(record.number)
-    if known is not None and known.status == WITHDRAWN:
-        return records
-    by_number[record.number] = record
-    merged = [by_number[number] for number in sorted(by_number)]
-    while len(merged) > CONSENTS_PER_WEARER_MAX:
-        merged[:2] = [_both(merged[0], merged[1])]
-    return tuple(merged)
-
-
-def _both(first: ConsentRecord, second: ConsentRecord) -> ConsentRecord:
-    status = WITHDRAWN if WITHDRAWN in {first.status, second.status} else GIVEN
-    ends = [one.expires_ns for one in (first, second) if one.expires_ns]
-    return ConsentRecord(
-        second.number, status, tuple(sorted({*first.purposes} & {*second.purposes})), min(ends, default=0)
-    )
-
-
-def standing(number: int, records: Sequence[ConsentRecord], t_ns: int) -> Consent:
-    """Where data captured under consent `number` stands at `t_ns`, given all that its wearer has said.
-
-    Number 0 stands for no consent. Every record from that number on binds. One that was never written down is
-    the device's claim, and later records bind it too.
-    """
-    if not number:
-        return NO_CONSENT
-    purposes: tuple[str, ...] | None = None
-    for record in records:
-        if record.number < number:
-            continue
-        if record.status == WITHDRAWN:
-            return _PLAIN[WITHDRAWN]
-        if record.expires_ns and record.expires_ns <= t_ns:
-            return _PLAIN[EXPIRED]
-        purposes = (
-            record.purposes if purposes is None else tuple(one for one in purposes if one in record.purposes)
-        )
-    return CLAIMED_CONSENT if purposes is None else Consent(GIVEN, purposes)
-
-
-class Consents:
-    """What every wearer has said, by wearer: the records of `glasses.consents` in the order of their offsets.
-
-    A state that has taken them up to an offset asks for that offset, so that what arrives meanwhile changes
-    nothing.
+    For what was captured from `since_ns` to below `before_ns`, as long as it is not `until_ns`.
     """
 
-    def __init__(self) -> None:
-        self.offset = 0  #: next one to read
-        self._by_wearer: dict[str, list[tuple[int, ConsentRecord]]] = {}
-
-    def learn(self, offset: int, wearer: str, record: ConsentRecord) -> None:
-        """Take the record at `offset`."""
-        self._by_wearer.setdefault(wearer, []).append((offset, record))
-        self.offset = max(self.offset, offset + 1)
-
-    def of(self, wearer: str, below: int, own: Iterable[ConsentRecord] = ()) -> Records:
-        """What `wearer` had said below an offset, and what is known besides (`own`)."""
-        records: Records = ()
-        for offset, record in self._by_wearer.get(wearer, ()):
-            if offset < below:
-                records = add(records, record)
-        for record in own:
-            records = add(records, record)
-        return records
-
-    def between(self, low: int, high: int) -> list[tuple[int, str, ConsentRecord]]:
-        """(offset, wearer, record) of what lies from `low` to below `high`, in order."""
-        return sorted(
-            (
-                (offset, wearer, record)
-                for wearer, said in self._by_wearer.items()
-                for offset, record in said
-                if low <= offset < high
-            ),
-            key=lambda one: one[0],
-        )
+    consent: Consent
+    since_ns: int = 0
+    before_ns: int = _NEVER_NS
+    until_ns: int = _NEVER_NS
 
 
-class Known:
-    """What one partition knows of consents while a fetch lasts.
+class _Kept(Struct, frozen=True):
+    """A word that is remembered; `record`: it may be named. `also` binds whatever this one binds."""
 
-    That is what `taken` up to an offset says, and its own records by position.
+    word: Word
+    record: bool
+    also: tuple[Word, ...] = ()
 
-    Asked for a place in the partition it answers as of that place, so that it does not matter how fetches
-    were cut.
+
+class Words(Struct, frozen=True):
+    """All that a wearer has said, in order; immutable, and bounded.
+
+    Beyond CONSENTS_PER_WEARER_MAX the oldest word that is no device's newest record is folded into the one
+    before it. `reached` is (incarnation, number) of each device's newest record; `waiting` came before their
+    turn; `folded` binds what names a record that is not kept any more.
     """
 
-    def __init__(self, consents: Consents, taken: int, own: Own) -> None:
-        self._consents, self._taken, self.own = consents, taken, dict(own)
-        self._memo: dict[tuple[str, int], tuple[int, int, Consent]] = {}
+    kept: tuple[_Kept, ...] = ()
+    reached: Mapping[str, tuple[int, int]] = {}
+    waiting: tuple[Word, ...] = ()
+    folded: tuple[Word, ...] = ()
 
-    def say(self, wearer: str, position: int, record: ConsentRecord) -> None:
-        """Take a record that stands at `position` of this partition."""
-        self.own[wearer] = (*self.own.get(wearer, ()), (position, record))
-        self._memo.clear()
-
-    def of(self, wearer: str, number: int, position: int, t_ns: int) -> Consent:
-        """Where data of `wearer` stands at `position` and `t_ns` that was captured under consent `number`."""
-        if not number:
-            return NO_CONSENT
-        known = self._memo.get((wearer, number))
-        if known is not None and position >= known[0] and t_ns < known[1]:
-            return known[2]
-        own = self.own.get(wearer, ())
-        records = self._consents.of(wearer, self._taken, [record for at, record in own if at <= position])
-        found = standing(number, records, t_ns)
-        if not own or own[-1][0] <= position:
-            ends = (record.expires_ns for record in records if record.expires_ns > t_ns)
-            self._memo[wearer, number] = (position, min(ends, default=_NEVER_NS), found)
+    def said(self, word: Word) -> Words:
+        """These words and one more."""
+        reached, number = self.reached.get(word.device, (0, 0))
+        if word.incarnation > reached:
+            number = 0
+        if not word.device or word.incarnation < reached or word.number <= number:
+            known = self._record(Reference(word.device, word.incarnation, word.number))
+            # What was given is not given again; what is taken back is taken back now, whatever stood then.
+            told = known >= 0 and word.status == GIVEN and self.kept[known].word.same(word)
+            return self if told else self._with(word, record=False)
+        if word.number > number + 1:
+            waiting = (*self.waiting, word)[-CONSENTS_WAITING_MAX:]
+            return Words(self._with(word, record=False).kept, self.reached, waiting, self.folded)
+        found = self._with(word, record=True)
+        for one in self.waiting:
+            if (one.device, one.incarnation, one.number) == (word.device, word.incarnation, word.number + 1):
+                return found.said(one)
         return found
+
+    def standing(self, under: Reference, since_ns: int, at_ns: int) -> Standing:
+        """How data captured at `since_ns` under a record stands at `at_ns`, the broker's time."""
+        reached, number = self.reached.get(under.device, (0, 0))
+        at = self._record(under)
+        if not under.number or (at < 0 and (under.incarnation != reached or under.number > number)):
+            return Standing(NO_CONSENT)
+        low_ns, high_ns, opened = 0, _NEVER_NS, -1
+        for index, one in enumerate(self.kept):
+            if one.record and one.word.status == GIVEN:
+                if one.word.at_ns > since_ns:
+                    high_ns = min(high_ns, one.word.at_ns)
+                else:
+                    opened, low_ns = index, one.word.at_ns
+        begin = max(at, opened) if at >= 0 else 0
+        binding = [*(self.folded if at < 0 else ()), *([self.kept[at].word] if at >= 0 else ())]
+        for one in self.kept[begin:]:
+            binding += (one.word, *one.also)
+        consent, until_ns = _met(binding, at_ns)
+        return Standing(consent, low_ns, high_ns, until_ns)
+
+    def refuses(self, word: Word) -> str:
+        """Why a word cannot be taken, empty when it can.
+
+        What takes something away is always taken: each such word needs a record before it, and of those only
+        so many an hour are taken.
+        """
+        if self.narrowed_by(word):
+            return ""
+        begun_ns = word.at_ns - _HOUR_NS
+        if sum(one.word.at_ns > begun_ns for one in self.kept) >= CONSENT_CHANGES_PER_HOUR_MAX:
+            return f"consent: more than {CONSENT_CHANGES_PER_HOUR_MAX} changes of one wearer in an hour"
+        reached, number = self.reached.get(word.device, (0, 0))
+        number = number if word.incarnation == reached else 0
+        if word.incarnation < reached or word.number <= number:
+            known = self._record(Reference(word.device, word.incarnation, word.number))
+            if known < 0 or not self.kept[known].word.same(word):
+                return "consent: this number is on record, and says something else"
+        elif word.number > number + 1 and len(self.waiting) >= CONSENTS_WAITING_MAX:
+            return f"consent: more than {CONSENTS_WAITING_MAX} numbers wait for one before them"
+        return ""
+
+    def narrowed_by(self, word: Word) -> bool:
+        """Whether a word takes something away from what the wearer now permits."""
+        opened = max(
+            (at for at, one in enumerate(self.kept) if one.record and one.word.status == GIVEN), default=-1
+        )
+        if opened < 0:
+            return word.status == WITHDRAWN and not any(
+                one.word.status == WITHDRAWN for one in self.kept[-CONSENT_CHANGES_PER_HOUR_MAX:]
+            )
+        left, _ = _met([one.word for one in self.kept[opened:]], 0)
+        if left.state == WITHDRAWN:
+            return False
+        return word.status == WITHDRAWN or not set(left.purposes or ()) <= set(word.purposes)
+
+    def _record(self, under: Reference) -> int:
+        """Index of a record among what is kept, -1 when it is not there."""
+        for at in range(len(self.kept) - 1, -1, -1):
+            one = self.kept[at]
+            if (
+                one.record
+                and one.word.number == under.number
+                and one.word.device == under.device
+                and one.word.incarnation == under.incarnation
+            ):
+                return at
+        return -1
+
+    def _with(self, word: Word, *, record: bool) -> Words:
+        kept = (*self.kept, _Kept(word, record))
+        reached, waiting, folded = self.reached, self.waiting, self.folded
+        if record:
+            reached = {**reached, word.device: (word.incarnation, word.number)}
+            waiting = tuple(
+                one
+                for one in waiting
+                if one.device != word.device
+                or (one.incarnation, one.number) > (word.incarnation, word.number)
+            )
+        if len(kept) > CONSENTS_PER_WEARER_MAX:
+            kept, folded = _folded(kept, reached, folded)
+        return Words(kept, reached, waiting, folded)
+
+
+NOTHING_SAID = Words()
+
+
+def _folded(
+    kept: tuple[_Kept, ...], reached: Mapping[str, tuple[int, int]], folded: tuple[Word, ...]
+) -> tuple[tuple[_Kept, ...], tuple[Word, ...]]:
+    """Fold the oldest word that is no device's newest record into the one before it."""
+    for at, one in enumerate(kept):
+        if not one.record or reached.get(one.word.device) != (one.word.incarnation, one.word.number):
+            binding = (one.word, *one.also)
+            shorter = [*kept[:at], *kept[at + 1 :]]
+            if at:
+                before = shorter[at - 1]
+                shorter[at - 1] = _Kept(before.word, before.record, _one((*before.also, *binding)))
+            return tuple(shorter), _one((*folded, *binding))
+    return kept, folded
+
+
+def _one(words: Sequence[Word]) -> tuple[Word, ...]:
+    """One word that permits what all of them do."""
+    status = WITHDRAWN if any(one.status == WITHDRAWN for one in words) else GIVEN
+    purposes = set(words[0].purposes).intersection(*(one.purposes for one in words))
+    expires_ns = min((one.expires_ns for one in words if one.expires_ns), default=0)
+    last = words[-1]
+    return (Word("", 0, 0, status, tuple(sorted(purposes)), expires_ns, last.at_ns),)
+
+
+def _met(words: Sequence[Word], at_ns: int) -> tuple[Consent, int]:
+    """What some words leave together at `at_ns`, and until when."""
+    if any(one.status == WITHDRAWN for one in words):
+        return _PLAIN[WITHDRAWN], _NEVER_NS
+    expires_ns = min((one.expires_ns for one in words if one.expires_ns), default=_NEVER_NS)
+    if at_ns >= expires_ns:
+        return _PLAIN[EXPIRED], _NEVER_NS
+    first, *others = (one.purposes for one in words)
+    left = tuple(one for one in first if all(one in purposes for purposes in others))
+    return Consent(GIVEN, left), expires_ns
+
+
+def reference(device: str, stream: str, number: int) -> Reference:
+    """The record that an event of a stream names by its number."""
+    return Reference(device, incarnation_of(stream), number)

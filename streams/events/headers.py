@@ -16,8 +16,10 @@ from streams.events.step import Parent
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label", "sightline-parents"
+#: When the oldest of what an example holds was captured: its consent depends on it.
+SINCE = "sightline-since"
 #: A device that sends one of these pretends to be the zones stage.
-RESERVED = frozenset({ZONE, LABEL, PARENTS})
+RESERVED = frozenset({ZONE, LABEL, PARENTS, SINCE})
 
 
 def rfc3339(t_ns: int) -> str:

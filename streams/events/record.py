@@ -26,7 +26,7 @@ class Received(Protocol):
 
     @property
     def timestamp(self) -> int:
-        """Milliseconds since the epoch, set by the producer."""
+        """Milliseconds since the epoch, the broker's: of what was made, that of its source."""
 
     @property
     def key(self) -> bytes | None:
@@ -46,7 +46,7 @@ _STAMP_MS_MAX = 2**62 // 1_000_000
 
 
 def stamp_ns(record: Received) -> int:
-    """Return when its producer says that a record was written, ns since the epoch.
+    """Return when a record was appended, ns since the epoch.
 
     Of 64 bits that are no time, the nearest that is.
     """
@@ -65,7 +65,7 @@ class StoredRecord:
 
 
 class Outgoing(Struct, frozen=True):
-    """One record to be written; `partition` is explicit, `timestamp_ms` is event time."""
+    """One record to be written; `partition` is explicit, `timestamp_ms` when its source was appended."""
 
     topic: str
     partition: int

@@ -9,15 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct, json
+from msgspec import Struct, ValidationError, convert, json
 
 Intervals = tuple[tuple[int, int], ...]
 #: One sample as its operator keeps it: a number, or a few that belong together.
 Sample = float | int | tuple[bool | float | int, ...]
 
 
+class Seen(Struct, frozen=True):
+    """Which numbers of a stream have come, and enough of how to know a repeat from other data.
+
+    Below `floor` holes were given up. `recent` are the last batches, `marks` some of all before, both packed
+    (see `streams.zones.seen`); `stride` is how many numbers lie between two marks.
+    """
+
+    ranges: Intervals = ()
+    floor: int = 0
+    recent: bytes = b""
+    marks: bytes = b""
+    stride: int = 1
+
+
 class OpenWindow(Struct, frozen=True):
-    """Samples of a window that is still open: consecutive numbers from `first`, in one zone and session."""
+    """Samples of a window that has not closed: consecutive numbers from `first`, all in one zone and session.
+
+    `since_ns` is when the oldest was captured, as in a batch.
+    """
 
     kind: str
     first: int
@@ -29,13 +46,14 @@ class OpenWindow(Struct, frozen=True):
     wearer_id: str
     consent: int
     origin: str
+    since_ns: int
     samples: tuple[Sample, ...]
 
 
 class Recent(Struct, frozen=True):
     """A derived event that a later query's situation may cite.
 
-    `position` is where in the partition it became known.
+    `position` is where in the partition it became known, `since_ns` when the oldest of it was captured.
     """
 
     kind: str
@@ -48,10 +66,14 @@ class Recent(Struct, frozen=True):
     label: str
     wearer_id: str
     consent: int
+    since_ns: int
 
 
 class OpenAnswer(Struct, frozen=True):
-    """An answer that feedback may still come for, with what an example needs of its query."""
+    """An answer that feedback may still come for, with what an example needs of its query.
+
+    Feedback is the wearer's who asked; `since_ns` is when the oldest of what it was made of was captured.
+    """
 
     number: int
     position: int
@@ -65,12 +87,20 @@ class OpenAnswer(Struct, frozen=True):
     label: str
     zone: str
     consent: int
+    wearer_id: str
+    since_ns: int
 
 
 class DeviceState(Struct, frozen=True):
-    """All that is remembered of one device. `places` are anchors (number, latitude, longitude) in degrees."""
+    """All that is remembered of one device. `places` are anchors (number, latitude, longitude) in degrees.
 
-    seen: Mapping[str, Intervals] = {}
+    `seen` holds the streams of its newest incarnation only: that one retires those before it. `worked` is the
+    newest of which anything was processed.
+    """
+
+    incarnation: int = 1
+    worked: int = 1
+    seen: Mapping[str, Seen] = {}
     known_streams: tuple[str, ...] = ()
     windows: Mapping[str, OpenWindow] = {}
     places: tuple[tuple[int, float, float], ...] = ()
@@ -83,5 +113,27 @@ class DeviceState(Struct, frozen=True):
 
     @classmethod
     def load(cls, value: bytes) -> DeviceState:
-        """State from `dump`'s bytes; msgspec.ValidationError when they are none."""
-        return json.decode(value, type=cls)
+        """State from `dump`'s bytes, also from those of 0.1.0; msgspec.ValidationError when they are none."""
+        try:
+            return json.decode(value, type=cls)
+        except ValidationError:
+            return _taken_over(value)
+
+
+def _taken_over(value: bytes) -> DeviceState:
+    """Migration of a state of Sightline 0.1.0.
+
+    It did not say of what is half done since when it held anything, so that counts as ever since; nor whose
+    answers wait, so feedback on those makes no example.
+    """
+    fields = json.decode(value)
+    if not isinstance(fields, dict) or "incarnation" in fields:
+        raise ValidationError(
+            "a device's state: found another form, expected one of this version or of 0.1.0"
+        )
+    fields["seen"] = {stream: {"ranges": ranges} for stream, ranges in fields.get("seen", {}).items()}
+    ever: dict[str, Any] = {"since_ns": 1}
+    fields["windows"] = {stream: {**one, **ever} for stream, one in fields.get("windows", {}).items()}
+    fields["recents"] = [{**one, **ever} for one in fields.get("recents", ())]
+    fields["answers"] = [{**one, **ever, "wearer_id": ""} for one in fields.get("answers", ())]
+    return convert(fields, DeviceState)

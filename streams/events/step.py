@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from streams.events.batch import Batch
-from streams.events.consent import NO_CONSENT, Consent, ConsentRecord
+from streams.events.consent import NO_CONSENT, Consent, Word
 from streams.events.record import Headers
 from streams.events.runs import Run
 
@@ -68,8 +68,8 @@ class Output(Struct, frozen=True):
 class Decision(Struct, frozen=True):
     """One verdict about one run of events at one crossing; `t_ns` is when the first was captured.
 
-    `at_ns` is the time that the decision looked at, 0 where it is the capture time. `consent_state` is empty
-    where the data is no one person's.
+    `appended_ns` is when the broker took it, `at_ns` the time that the decision looked at, 0 where it is that
+    same time. `consent_state` is empty where the data is no one person's.
     """
 
     source: str
@@ -88,6 +88,7 @@ class Decision(Struct, frozen=True):
     consent: int
     consent_state: str
     wearer: str
+    appended_ns: int
     at_ns: int
 
 
@@ -111,6 +112,7 @@ class Reject(Struct, frozen=True):
     zone: str = ""
     t_ns: int = 0
     wearer: str = ""
+    appended_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -121,6 +123,8 @@ class Counts:
     events: int = 0
     repeated: int = 0
     late: int = 0
+    too_late: int = 0
+    collided: int = 0
 
 
 @dataclass(slots=True)
@@ -132,7 +136,7 @@ class Step:
     rejects: list[Reject] = field(default_factory=list)
     #: What wearers said about the use of their data: the event alone in a batch, and the record that it comes
     #: to.
-    consents: list[tuple[Batch, ConsentRecord]] = field(default_factory=list)
+    consents: list[tuple[Batch, Word]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
 
     def extend(self, others: Iterable[Step]) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from streams.errors import MalformedError
-from streams.events.consent import Known
-from streams.events.identity import EventId, derived_stream
+from streams.events.consent import reference
+from streams.events.identity import EventId, derived_stream, incarnation_of
+from streams.events.known import Known
 from streams.events.state import DeviceState, OpenAnswer
 from streams.events.step import Output, Parent, Reject, Step, Tagged
 from streams.feedback import forms
@@ -22,6 +23,9 @@ from streams.processing.stage import admitted
 from streams.topology import EXAMPLES, FEEDBACK, STORE
 
 OPERATOR, VERSION = "example", 1
+_ANOTHER = (
+    "another-wearer: the answer was given to somebody else, whose words nobody else makes an example of"
+)
 
 
 def run(
@@ -35,8 +39,9 @@ def run(
 
     The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in
     one prediction. Feedback about an answer that nobody remembers, that cannot be read, or that confirms
-    nothing makes no example; that is recorded as a reject of the example with its rule (`feedback` where the
-    event is at fault, else one of `streams.feedback.forms`), never silently.
+    nothing, or that somebody else gives than who asked, makes no example; that is recorded as a reject of the
+    example with its rule (`feedback` where the event is at fault, else `another-wearer` or one of
+    `streams.feedback.forms`), never silently.
     """
     step, states = Step(), dict(devices)
     given = [
@@ -56,7 +61,9 @@ def run(
         except MalformedError as error:
             step.rejects.append(_no_example(feedback, "feedback", str(error)))
             continue
-        if meant.intent is None:
+        if answer.wearer_id != batch.wearer_id:
+            step.rejects.append(_no_example(feedback, "another-wearer", _ANOTHER))
+        elif meant.intent is None:
             step.rejects.append(_no_example(feedback, meant.rule, meant.reason))
         else:
             _example(feedback, answer, meant, policy, known, serving, step)
@@ -72,6 +79,11 @@ def _position(answer: OpenAnswer) -> int:
 
 def _answer_of(feedback: Tagged, remembered: Sequence[OpenAnswer]) -> OpenAnswer:
     target = EventId.parse(feedback.batch.columns["target"][0])
+    if incarnation_of(target.stream) != incarnation_of(feedback.batch.stream):
+        raise MalformedError(
+            "target: names an answer of another incarnation of the device, whose consents were counted apart;"
+            " no example was made"
+        )
     for answer in reversed(remembered):
         if (feedback.batch.source, answer.stream, answer.number) == (
             target.source,
@@ -111,7 +123,9 @@ def _example(
             "answered_intent": [answer.intent],
             "model_version": [answer.model_version],
         },
+        since_ns=min(batch.oldest_ns, answer.since_ns),
     )
+    under = reference(batch.source, batch.stream, number)
     labels = [feedback.label, bytes.fromhex(answer.label), bytes.fromhex(answer.query_label)]
     zones = [feedback.zone, answer.zone, answer.query_zone]
     parents = [
@@ -130,7 +144,7 @@ def _example(
         JOIN_RULE,
         "",
         number,
-        known.of(batch.wearer_id, number, batch.position, batch.t0_ns),
+        known.of(batch.wearer_id, under, example.since_ns, batch.position, batch.appended_ns),
     )
     if not decide(tagged, (EXAMPLES, STORE), policy, step):
         step.outputs.append(Output(EXAMPLES, tagged, OPERATOR, VERSION, tuple(parents)))
@@ -153,4 +167,5 @@ def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
         feedback.zone,
         batch.t0_ns,
         batch.wearer_id,
+        batch.appended_ns,
     )

@@ -185,6 +185,7 @@ def _events(
                     "count": [batch.run.count for batch in batches],
                     "t_first_ns": [batch.t0_ns for batch in batches],
                     "t_last_ns": [batch.last_ns for batch in batches],
+                    "appended_ns": [batch.appended_ns for batch in batches],
                     "offset": [batch.position for batch in batches],
                     "bytes": [len(value) for _, value in members],
                     "digest": [digest(value) for _, value in members],
@@ -305,6 +306,7 @@ def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -
         "digest": reject.digest,
         "t_ns": reject.t_ns,
         "wearer": reject.wearer,
+        "appended_ns": reject.appended_ns,
     }
 
 

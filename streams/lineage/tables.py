@@ -29,6 +29,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "session": "text",
         "t_first_ns": "int",
         "t_last_ns": "int",
+        "appended_ns": "int",
         "topic": "text",
         "partition": "int",
         "offset": "int",
@@ -73,6 +74,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "consent": "int",
         "consent_state": "text",
         "wearer": "text",
+        "appended_ns": "int",
         "at_ns": "int",
     },
     "rejected": {
@@ -92,6 +94,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "digest": "text",
         "t_ns": "int",
         "wearer": "text",
+        "appended_ns": "int",
     },
     "shadow": {
         "source": "text",

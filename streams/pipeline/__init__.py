@@ -7,7 +7,7 @@ and recorded as an input.
 """
 
 from streams.pipeline.beginning import first_records
-from streams.pipeline.consents import consents_of, learn_consent
+from streams.pipeline.consents import consents_of, learn_consent, pairing_record, withdrawal_record
 from streams.pipeline.glasses import GlassesCore, PartitionState
 from streams.pipeline.tables import (
     CONSENT_TAKEUP,
@@ -33,4 +33,6 @@ __all__ = [
     "consents_of",
     "first_records",
     "learn_consent",
+    "pairing_record",
+    "withdrawal_record",
 ]

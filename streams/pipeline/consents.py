@@ -1,45 +1,34 @@
-"""What wearers said, on its way.
+"""What wearers and operators said, on its way.
 
-It is in records of `glasses.consents`, in values of recorded inputs and, what is a partition's own, in its
-state.
+Records of `glasses.consents`, values of recorded inputs, a partition's own words in its state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import orjson
-from msgspec import DecodeError, Struct, json
+from msgspec import DecodeError, Struct, ValidationError, convert, json, to_builtins
 
 from streams.errors import MalformedError
-from streams.events.consent import STATUSES, ConsentRecord, Consents, Own
-from streams.events.record import Received
+from streams.events.consent import STATUSES, WITHDRAWN, Pairing, Said, Word
+from streams.events.identity import EventId
+from streams.events.known import Consents, Own
+from streams.events.record import Outgoing, Received, stamp_ns
+from streams.topology import CONSENTS, OPERATOR_KEY, PAIRING_KEY
 
-#: A wearer, and what was said.
-Said = tuple[str, ConsentRecord]
-
-
-def learn_consent(consents: Consents, record: Received) -> None:
-    """Take in one record of `glasses.consents`.
-
-    MalformedError when no zones stage wrote it, and then only its place counts.
-    """
-    consents.offset = max(consents.offset, record.offset + 1)
-    try:
-        said = json.decode(record.value or b"", type=_Value)
-    except DecodeError:
-        raise MalformedError("consent: found something else, expected what the zones stage writes") from None
-    if said.v != 1 or said.status not in STATUSES or record.key != f"{said.wearer}/{said.event}".encode():
-        raise MalformedError(
-            "consent: its version, status or key is another, expected what the zones stage writes"
-        )
-    consents.learn(
-        record.offset, said.wearer, ConsentRecord(said.number, said.status, said.purposes, said.expires_ns)
-    )
+_JSON = (("content-type", b"application/json"),)
+_NOT_OURS = (
+    "consent: its version, status or key is another, expected what the zones stage or an operator writes"
+)
 
 
 class _Value(Struct, forbid_unknown_fields=True):
-    """Value of a record of `glasses.consents`: who said what, in which event."""
+    """Value of a wearer's word on `glasses.consents`: who said what on which device, in which event.
+
+    Version 1, of Sightline 0.1.0 before devices were bound, says neither device nor time.
+    """
 
     v: int
     wearer: str
@@ -48,55 +37,161 @@ class _Value(Struct, forbid_unknown_fields=True):
     status: str
     purposes: tuple[str, ...]
     expires_ns: int
+    device: str = ""
+    incarnation: int = 0
+    at_ns: int = 0
+
+
+class _Bound(Struct, forbid_unknown_fields=True):
+    device: str
+    wearer: str
+    bound: bool
+    at_ns: int
+
+
+class _Pairing(Struct, forbid_unknown_fields=True):
+    """Value of an operator's pairing on `glasses.consents`."""
+
+    v: int
+    pairing: _Bound
+
+
+def learn_consent(consents: Consents, record: Received) -> None:
+    """Take in one record of `glasses.consents`.
+
+    MalformedError when neither a zones stage nor an operator wrote it, and then only its place counts.
+    """
+    consents.offset = max(consents.offset, record.offset + 1)
+    try:
+        if (record.key or b"").count(b"/") == 2 and (record.key or b"").startswith(b"pairing/"):
+            wearer, said = _pairing(record)
+        else:
+            wearer, said = _word(record)
+    except DecodeError:
+        raise MalformedError("consent: found something else, expected what the zones stage writes") from None
+    consents.learn(record.offset, wearer, said)
+
+
+def _pairing(record: Received) -> Said:
+    value = json.decode(record.value or b"", type=_Pairing)
+    one = value.pairing
+    if value.v != 2 or record.key != f"{PAIRING_KEY}/{one.device}/{one.wearer}".encode():
+        raise MalformedError(_NOT_OURS)
+    return one.wearer, Pairing(one.device, one.bound, one.at_ns or stamp_ns(record))
+
+
+def _word(record: Received) -> Said:
+    value = json.decode(record.value or b"", type=_Value)
+    if (
+        value.v not in {1, 2}
+        or value.status not in STATUSES
+        or record.key != f"{value.wearer}/{value.event}".encode()
+    ):
+        raise MalformedError(_NOT_OURS)
+    device, incarnation = value.device, value.incarnation
+    if value.v == 1:
+        said_in = EventId.parse(value.event)
+        device, incarnation = said_in.source, said_in.incarnation
+    return value.wearer, Word(
+        device,
+        incarnation,
+        value.number,
+        value.status,
+        value.purposes,
+        value.expires_ns,
+        value.at_ns or stamp_ns(record),
+    )
+
+
+def pairing_record(device: str, wearer: str, *, bound: bool) -> Outgoing:
+    """An operator's word for `glasses.consents`: from here on a device is bound to a wearer, or no longer."""
+    said = {"device": device, "wearer": wearer, "bound": bound, "at_ns": 0}
+    key = f"{PAIRING_KEY}/{device}/{wearer}".encode()
+    return Outgoing(CONSENTS, 0, key, orjson.dumps({"v": 2, "pairing": said}), _JSON)
+
+
+def withdrawal_record(wearer: str, number: int) -> Outgoing:
+    """An operator's word for `glasses.consents`: a wearer withdraws; such a word's `number` counts from 0.
+
+    No device said it, and it stands on no record: it takes away and gives nothing.
+    """
+    event = f"{OPERATOR_KEY}/{number}"
+    word = to_builtins(Word("", 0, 0, WITHDRAWN, (), 0, 0))
+    value = {"v": 2, "wearer": wearer, "event": event, **word}
+    return Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), _JSON)
 
 
 def consents_text(said: Iterable[Said]) -> str:
     """Value of a consent take-up: what was said, in order."""
-    return orjson.dumps(
-        [[wearer, one.number, one.status, one.expires_ns, *one.purposes] for wearer, one in said]
-    ).decode()
+    return orjson.dumps([[wearer, to_builtins(one)] for wearer, one in said]).decode()
 
 
 def consents_of(text: str | bytes) -> list[Said]:
-    """Inverse of `consents_text`; MalformedError when it is none."""
+    """Inverse of `consents_text`; MalformedError when it is none.
+
+    Take-ups of Sightline 0.1.0 before devices were bound name neither device nor time: those are all of
+    device "", of which nothing stands on record.
+    """
     try:
-        said = [
-            (wearer, ConsentRecord(number, status, tuple(purposes), expires_ns))
-            for wearer, number, status, expires_ns, *purposes in orjson.loads(text)
-        ]
-    except (orjson.JSONDecodeError, TypeError, ValueError):
-        raise MalformedError("consents: found something else, expected a list of what wearers said") from None
-    for wearer, one in said:
-        if (
-            not isinstance(wearer, str)
-            or type(one.number) is not int
-            or one.status not in STATUSES
-            or type(one.expires_ns) is not int
-            or (not all(isinstance(purpose, str) for purpose in one.purposes))
-        ):
-            raise MalformedError(
-                "consents: found a field of another type, expected wearer, number, "
-                "status, expiry and purposes"
-            )
-    return said
+        return [_said(one) for one in orjson.loads(text)]
+    except (orjson.JSONDecodeError, ValidationError, TypeError, ValueError):
+        raise MalformedError("consents: found something else, expected a list of what was said") from None
 
 
-def own_of(fields: Mapping[str, object]) -> dict[str, tuple[tuple[int, ConsentRecord], ...]]:
-    """A partition's own records from what `own_fields` made of them."""
-    found: dict[str, tuple[tuple[int, ConsentRecord], ...]] = {}
+def _said(one: Any) -> Said:
+    wearer, what = str(one[0]), one[1]
+    if isinstance(what, dict) and "bound" in what:
+        return wearer, convert(what, Pairing)
+    if isinstance(what, dict):
+        word = convert(what, Word)
+    else:
+        word = convert(["", 0, *one[1:3], tuple(one[4:]), one[3], 0], _Listed).word()
+    if word.status not in STATUSES:
+        raise ValueError
+    return wearer, word
+
+
+class _Listed(Struct, array_like=True):
+    """A word as an older take-up lists it."""
+
+    device: str
+    incarnation: int
+    number: int
+    status: str
+    purposes: tuple[str, ...]
+    expires_ns: int
+    at_ns: int
+
+    def word(self) -> Word:
+        """The word itself."""
+        return Word(
+            self.device,
+            self.incarnation,
+            self.number,
+            self.status,
+            self.purposes,
+            self.expires_ns,
+            self.at_ns,
+        )
+
+
+def own_of(fields: Mapping[str, object]) -> dict[str, tuple[tuple[int, Word], ...]]:
+    """A partition's own words from what `own_fields` made of them."""
+    found: dict[str, tuple[tuple[int, Word], ...]] = {}
     for position, text in fields.items():
-        for wearer, record in consents_of(str(text)):
-            found[wearer] = (*found.get(wearer, ()), (int(position.partition(".")[0]), record))
+        for wearer, word in consents_of(str(text)):
+            if isinstance(word, Word):
+                found[wearer] = (*found.get(wearer, ()), (int(position.partition(".")[0]), word))
     return found
 
 
 def own_fields(own: Own) -> dict[str, str]:
-    """A partition's own records as a JSON-able mapping, in the order of their positions."""
+    """A partition's own words as a JSON-able mapping, in the order of their positions."""
     listed = sorted(
-        ((position, wearer, record) for wearer, said in own.items() for position, record in said),
+        ((position, wearer, word) for wearer, said in own.items() for position, word in said),
         key=lambda one: one[:2],
     )
     return {
-        f"{position}.{at}": consents_text([(wearer, record)])
-        for at, (position, wearer, record) in enumerate(listed)
+        f"{position}.{at}": consents_text([(wearer, word)])
+        for at, (position, wearer, word) in enumerate(listed)
     }

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
 from streams.emit import consent_records, lineage_of, records_of
-from streams.events.consent import Known, Own
 from streams.events.kinds import KINDS
-from streams.events.record import Fetch, Outcome, Received, stamp_ns
+from streams.events.known import Known, Own
+from streams.events.record import Fetch, Outcome, Received
 from streams.events.state import DeviceState
 from streams.events.step import Step
 from streams.feedback import stage as feedback
@@ -34,8 +34,9 @@ Devices = Mapping[str, DeviceState]
 class PartitionState:
     """State of one partition of `glasses.captured`.
 
-    Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, its own
-    consent records that have not come back from there yet, and what is remembered of each device. `shadow`
+    Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, the
+    broker's time at the record that was read last (it never runs back), its own consent words that have not
+    come back from there yet, and what is remembered of each device. `shadow`
     are the devices as the next policy, of that version, would have them: they begin with a copy, and are not
     kept beyond the worker.
     """
@@ -43,6 +44,7 @@ class PartitionState:
     model_version: int = 0
     policy_version: str = ""
     consents_taken: int = 0
+    now_ns: int = 0
     own: Own = field(default_factory=dict)
     devices: Devices = field(default_factory=dict)
     shadow: tuple[str, Devices] = ("", {})
@@ -74,7 +76,9 @@ class GlassesCore:
             fields["model_version"],
             fields["policy_version"],
             fields["consents_taken"],
-            own_of(fields["own"]),
+            fields.get("now_ns", 0),
+            # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
+            own_of(fields["own"]) if "now_ns" in fields else {},
             devices,
         )
 
@@ -101,14 +105,12 @@ class GlassesCore:
             raise late
         policy = self.tables.policies.version(begun.policy_version)
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
-        step, devices = self._stages(
-            fetch.records, begun.devices, policy, known, begun.model_version, poisoned
-        )
+        step, devices, now_ns = self._stages(fetch.records, begun, begun.devices, policy, known, poisoned)
         extra["streams"] = _new_streams(step, devices)
-        after = replace_state(begun, devices={**begun.devices, **devices}, own=known.own)
+        after = replace_state(begun, devices={**begun.devices, **devices}, own=known.own, now_ns=now_ns)
         if not silent:
             after = self._beside(after, begun, fetch, step, policy, poisoned, extra)
-        place, stamp = (fetch.topic, fetch.partition), stamp_ns(fetch.records[-1]) // 1_000_000
+        place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
         records, values = records_of(step, policy, place)
         records += consent_records(step)
         if self._lineage:
@@ -120,20 +122,20 @@ class GlassesCore:
     def _stages(
         self,
         records: Sequence[Received],
+        begun: PartitionState,
         devices: Devices,
         policy: Policy,
         known: Known,
-        model_version: int,
         poisoned: Mapping[int, str],
-    ) -> tuple[Step, dict[str, DeviceState]]:
-        serving = self._serving(model_version, policy)
-        step, states = zones.run(records, devices, policy, known, poisoned)
+    ) -> tuple[Step, dict[str, DeviceState], int]:
+        serving = self._serving(begun.model_version, policy)
+        step, states, now_ns = zones.run(records, devices, policy, known, poisoned, begun.now_ns)
         tagged = [output.tagged for output in step.outputs]
         processed, states, asked = processing.run(tagged, states, policy, known)
         answered, states = assistant.run(tagged, asked, states, policy, known, serving)
         learned, states = feedback.run(tagged, states, policy, known, serving)
         step.extend((processed, answered, learned))
-        return step, states
+        return step, states, now_ns
 
     def _serving(self, number: int, policy: Policy) -> ModelVersion:
         """The model version in force, with its label in the words of the policy in force."""
@@ -186,7 +188,7 @@ class GlassesCore:
             devices = _adopted(begun.devices, policy, other)
             extra["policies"].append(policy_row(other, fetch, first=True))
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
-        beside, states = self._stages(fetch.records, devices, other, known, begun.model_version, poisoned)
+        beside, states, _ = self._stages(fetch.records, begun, devices, other, known, poisoned)
         extra["shadow"] = differences(step.decisions, beside.decisions, policy.version, version)
         return replace_state(after, shadow=(version, {**devices, **states}))
 
@@ -196,6 +198,7 @@ def _fields(state: PartitionState) -> dict[str, object]:
         "model_version": state.model_version,
         "policy_version": state.policy_version,
         "consents_taken": state.consents_taken,
+        "now_ns": state.now_ns,
         "own": own_fields(state.own),
     }
 

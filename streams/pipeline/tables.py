@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from streams.errors import UnavailableError
-from streams.events.consent import Consents, Own
+from streams.events.consent import Said
+from streams.events.known import Consents, Own
 from streams.events.record import Fetch, stamp_ns
 from streams.lineage.record import Row
 from streams.models.registry import Models
-from streams.pipeline.consents import Said
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies
 from streams.topology import CONSENTS
@@ -67,11 +67,11 @@ class Tables:
         """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
         foreign: list[Said] = []
         left = dict(own)
-        for _, wearer, record in self.consents.between(taken, self.consents.offset):
+        for _, wearer, said in self.consents.between(taken, self.consents.offset):
             mine = left.get(wearer, ())
-            rest = tuple(one for one in mine if one[1] != record)
+            rest = tuple(one for one in mine if one[1] != said)
             if len(rest) == len(mine):
-                foreign.append((wearer, record))
+                foreign.append((wearer, said))
             elif rest:
                 left[wearer] = rest
             else:

@@ -10,8 +10,8 @@ import orjson
 from streams.emit import lineage_of, records_of
 from streams.errors import MalformedError, UnavailableError
 from streams.events.codec import digest
-from streams.events.consent import Known
 from streams.events.identity import EventId, format_id
+from streams.events.known import Known
 from streams.events.record import Fetch, Outcome, Outgoing, Received, stamp_ns
 from streams.events.runs import consecutive
 from streams.events.step import Reject, Step
@@ -42,6 +42,8 @@ Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair]], Awaitable[run.Fitted]]
 class TrainingState:
     """Which version was made last, how many examples have been admitted since, and which are admitted by now.
 
+    `now_ns` is the broker's time at the example that was read last; it never runs back.
+
     Policy version in force, and up to which offset of `glasses.consents` it has taken them up.
     """
 
@@ -50,6 +52,7 @@ class TrainingState:
     policy_version: str = ""
     consents_taken: int = 0
     examples: frozenset[str] = field(default_factory=frozenset)
+    now_ns: int = 0
 
 
 class TrainingCore:
@@ -96,6 +99,7 @@ class TrainingCore:
                 {
                     "version": after.version,
                     "admitted": after.admitted,
+                    "now_ns": after.now_ns,
                     "policy_version": after.policy_version,
                     "consents_taken": after.consents_taken,
                     "examples": runs,
@@ -125,14 +129,17 @@ class TrainingCore:
         begun, policy = state, self.tables.policies.version(state.policy_version)
         known = Known(self.tables.consents, state.consents_taken, {})
         for record in fetch.records:
+            now_ns = max(state.now_ns, stamp_ns(record))
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
-                candidate = gate.judge(record, policy, self._label, known)
+                candidate = gate.judge(record, policy, self._label, known, now_ns)
             except MalformedError as error:
-                step.rejects.append(_malformed(record, str(error)))
+                step.rejects.append(_malformed(record, str(error), state.now_ns))
                 order.append(NO_EXAMPLE)
                 continue
+            # What is no example says nothing of the time either.
+            state = replace(state, now_ns=now_ns)
             order.append(candidate.id)
             step.decisions.append(candidate.decision)
             state = _counted(state, candidate)
@@ -192,8 +199,7 @@ class TrainingCore:
             raise UnavailableError(
                 f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again"
             ) from error
-        now_ns = gate.read(trigger)[0].t0_ns
-        candidates = []
+        now_ns, candidates = state.now_ns, []
         for record in history:
             try:
                 candidates.append(gate.judge(record, policy, self._label, known, now_ns))
@@ -217,7 +223,7 @@ def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
     return replace(state, admitted=state.admitted + 1, examples=state.examples | {candidate.id})
 
 
-def _malformed(record: Received, reason: str) -> Reject:
+def _malformed(record: Received, reason: str, now_ns: int) -> Reject:
     value = record.value or b""
     return Reject(
         reason,
@@ -229,5 +235,6 @@ def _malformed(record: Received, reason: str) -> Reject:
         digest(value),
         value[:REJECTED_BYTES_MAX],
         zone="malformed",
-        t_ns=stamp_ns(record),
+        t_ns=now_ns,
+        appended_ns=now_ns,
     )

@@ -14,15 +14,15 @@ from streams.topology import TRAINING_RUN
 
 
 def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
-    """Decide whether a tagged run may cross into `sink` at `at_ns`.
+    """Decide whether a tagged run may cross into `sink` at `at_ns`, the broker's time.
 
     No zone or no label is unconfigured, which passes in no mode.
     """
     flow = policy.decision(tagged, sink)
     if (
         flow.verdict == "allow"
-        and at_ns - tagged.batch.t0_ns >= policy.shortest_ns
-        and at_ns >= policy.expires_ns(tagged.label, tagged.batch.t0_ns)
+        and at_ns - tagged.batch.appended_ns >= policy.shortest_ns
+        and at_ns >= policy.expires_ns(tagged.label, tagged.batch.appended_ns)
     ):
         return Flow("deny", flow.mode == "logging", "retention: it is over", flow.mode, flow.purpose)
     return flow
@@ -66,7 +66,8 @@ def decision_of(tagged: Tagged, sink: str, flow: Flow, at_ns: int) -> Decision:
         tagged.consent_number,
         consent_text(tagged.consent),
         batch.wearer_id,
-        at_ns if at_ns != batch.t0_ns else 0,
+        batch.appended_ns,
+        at_ns if at_ns != batch.appended_ns else 0,
     )
 
 
@@ -78,10 +79,10 @@ def consent_text(consent: Consent | None) -> str:
 def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_ns: int | None = None) -> str:
     """Decide whether a tagged run may cross into all of `sinks`, in order, and record that in `step`.
 
-    Returns the rule that refused, where no further sink is asked; empty when it passes. `at_ns` is the
-    capture time unless given.
+    Returns the rule that refused, where no further sink is asked; empty when it passes. `at_ns` is when the
+    broker took it unless given.
     """
-    at_ns = tagged.batch.t0_ns if at_ns is None else at_ns
+    at_ns = tagged.batch.appended_ns if at_ns is None else at_ns
     for sink in sinks:
         flow = flow_of(policy, tagged, sink, at_ns)
         step.decisions.append(decision_of(tagged, sink, flow, at_ns))
@@ -99,21 +100,16 @@ class Stretch:
     def __init__(self, sinks: Sequence[str], policy: Policy, step: Step) -> None:
         self._sinks, self._policy, self._step = sinks, policy, step
         self._begun: Tagged | None = None
-        self._at_ns = self._next = 0
+        self._next = 0
         self._refused = ""
 
-    def refused(self, tagged: Tagged, at_ns: int = 0) -> str:
-        """Take the next run of the stream; return the rule that refuses it, empty when it passes.
-
-        `at_ns` is when it arrived. It matters only where data comes so late that its retention may be over.
-        """
+    def refused(self, tagged: Tagged) -> str:
+        """Take the next run of the stream; return the rule that refuses it, empty when it passes."""
         batch, begun = tagged.batch, self._begun
         run = batch.run
-        late = at_ns - batch.t0_ns >= self._policy.shortest_ns
         if (
             begun is None
             or run.first != self._next
-            or late
             or begun.label != tagged.label
             or begun.attributes != tagged.attributes
             or begun.zone != tagged.zone
@@ -121,8 +117,8 @@ class Stretch:
             or begun.consent != tagged.consent
         ):
             self.close()
-            self._begun, self._at_ns = tagged, at_ns if late else batch.t0_ns
-            flows = (flow_of(self._policy, tagged, sink, self._at_ns) for sink in self._sinks)
+            self._begun = tagged
+            flows = (flow_of(self._policy, tagged, sink, batch.appended_ns) for sink in self._sinks)
             self._refused = next((flow.rule for flow in flows if not flow.passed), "")
         self._next = run.first + run.count
         return self._refused
@@ -134,5 +130,5 @@ class Stretch:
             whole = replace(
                 self._begun, batch=replace(batch, run=Run(batch.run.first, 1, self._next - batch.run.first))
             )
-            decide(whole, self._sinks, self._policy, self._step, self._at_ns)
+            decide(whole, self._sinks, self._policy, self._step)
             self._begun = None

@@ -59,7 +59,8 @@ class Flow(Struct, frozen=True):
 class Policy:
     """A loaded policy.
 
-    `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`).
+    `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`). `clock_ahead_ns`
+    and `clock_old_ns` are how far a capture time may lie after and before the time of appending.
     """
 
     name: str
@@ -75,6 +76,8 @@ class Policy:
     served_purposes: int
     seed_zone: str
     examples: tuple[Example, ...]
+    clock_ahead_ns: int
+    clock_old_ns: int
     zones_by_name: Mapping[str, Zone] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -261,12 +264,12 @@ class Policy:
         """Whether a label permits every purpose of the mask."""
         return int(lattice.unpack((packed,))[0]["purposes"]) & purposes == purposes
 
-    def expires_ns(self, packed: bytes, captured_ns: int) -> int:
-        """Instant after which data captured at `captured_ns` may not be kept.
+    def expires_ns(self, packed: bytes, appended_ns: int) -> int:
+        """Instant after which data that the broker took at `appended_ns` may not be kept.
 
-        That is capture time plus retention class.
+        That time plus retention class.
         """
-        return captured_ns + self.vocabulary.retention_days[self.vocabulary.retention(packed)] * DAY_NS
+        return appended_ns + self.vocabulary.retention_days[self.vocabulary.retention(packed)] * DAY_NS
 
     def declassify(self, name: str, packed: bytes, wearers: int) -> bytes:
         """Label after the declassifier `name` for what came from so many wearers.

@@ -22,7 +22,7 @@ from streams.policy.policy import JOIN_RULE, Policy
 from streams.topology import TRAINING_RUN
 
 #: What a decision looked at, and what it said: columns of table `decisions`.
-LOOKED_AT = ("policy_version", "attributes", "zone", "label", "sink", "consent_state", "t_ns", "at_ns")
+LOOKED_AT = ("policy_version", "attributes", "zone", "label", "sink", "consent_state", "appended_ns", "at_ns")
 SAID = ("zone", "label", "verdict", "passed", "mode", "rule", "purpose")
 
 
@@ -67,7 +67,7 @@ def tagged_of(policy: Policy, row: Mapping[str, Any]) -> Tagged:
         attributes = Attributes.parse(row["attributes"])
         tag = policy.tag(attributes)
         kind, zone, label, rule = attributes.kind, tag.zone, tag.label, tag.rule
-    batch = Batch(kind, "", "", "", "", Run(0, 1, 1), row["t_ns"], 0, "", None, {})
+    batch = Batch(kind, "", "", "", "", Run(0, 1, 1), 0, 0, "", None, {}, appended_ns=row["appended_ns"])
     return Tagged(batch, zone, label, rule, row["attributes"], 0, consent)
 
 
@@ -77,7 +77,7 @@ def again(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
     ValueError where the row is none of ours.
     """
     tagged = tagged_of(policy, row)
-    at_ns = row["at_ns"] or row["t_ns"]
+    at_ns = row["at_ns"] or row["appended_ns"]
     # The licensed seed is no one person's, and has no consent to ask for.
     decide = at_gate if row["sink"] == TRAINING_RUN and tagged.consent is not None else None
     flow = decide(policy, tagged, at_ns) if decide else flow_of(policy, tagged, row["sink"], at_ns)

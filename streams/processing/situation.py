@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams.events.batch import Batch
+from streams.events.identity import incarnation_of
 from streams.events.state import Recent
 from streams.limits import RECENT_PER_KIND_MAX
 
@@ -22,14 +23,18 @@ CITED = ("activity", "place")
 def cited(query: Batch, index: int, recents: Sequence[Recent]) -> dict[str, Recent]:
     """Return, by kind, the events that the situation of the query at `index` of its batch cites.
 
-    `recents` are in order of position; those of another wearer of the device are nobody's business here. Only
-    the last RECENT_PER_KIND_MAX of a kind that were known are looked at, which is what the device's state
-    keeps.
+    `recents` are in order of position; those of another wearer of the device are nobody's business here, and
+    those of another incarnation were made under other numbers of consent. Only the last RECENT_PER_KIND_MAX
+    of a kind that were known are looked at, which is what the device's state keeps.
     """
-    asked_ns = query.time_ns(index)
+    asked_ns, incarnation = query.time_ns(index), incarnation_of(query.stream)
     found: dict[str, Recent] = {}
     for recent in trim(recents[: bisect_left(recents, query.position, key=_position)]):
-        if recent.wearer_id != query.wearer_id or recent.t_last_ns > asked_ns:
+        if (
+            recent.wearer_id != query.wearer_id
+            or recent.t_last_ns > asked_ns
+            or incarnation_of(recent.stream) != incarnation
+        ):
             continue
         if recent.kind not in found or recent.t_last_ns > found[recent.kind].t_last_ns:
             found[recent.kind] = recent

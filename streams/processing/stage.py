@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from streams.events.batch import Batch
-from streams.events.consent import Known
-from streams.events.identity import derived_stream
+from streams.events.consent import reference
+from streams.events.identity import derived_stream, incarnation_of
+from streams.events.known import Known
 from streams.events.runs import Run
 from streams.events.state import DeviceState, OpenWindow, Recent
 from streams.events.step import Output, Parent, Step, Tagged
@@ -42,7 +44,8 @@ def run(
     step, states, asked = Step(), dict(devices), list[Asked]()
     tagged = admitted(tagged, READ, PROCESSING, policy, step)
     queries = [item for item in tagged if item.batch.kind == "voice_query"]
-    recents = _windows(tagged, states, policy, known, step)
+    times = {item.batch.position: item.batch.appended_ns for item in tagged}
+    recents = _windows(tagged, states, _Context(policy, known, step, times))
     for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
         found = sorted(
             (*states[source].recents, *recents.get(source, ())),
@@ -80,8 +83,18 @@ def admitted(
     return passed
 
 
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What deriving needs while a fetch lasts; `times` are the broker's by position."""
+
+    policy: Policy
+    known: Known
+    step: Step
+    times: Mapping[int, int]
+
+
 def _windows(
-    tagged: Sequence[Tagged], states: dict[str, DeviceState], policy: Policy, known: Known, step: Step
+    tagged: Sequence[Tagged], states: dict[str, DeviceState], context: _Context
 ) -> dict[str, list[Recent]]:
     """Roll the windows of every sensor stream in `states` and record what they make.
 
@@ -89,20 +102,27 @@ def _windows(
     """
     reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in OPERATORS}
     ended: dict[str, list[Ended]] = {}
+    newest: dict[str, int] = {}
     for item in tagged:
         batch = item.batch
         streams = reads.get(batch.kind)
         if streams is not None:
             streams.setdefault((batch.source, batch.stream), []).append(item)
         elif batch.kind == "device_state" and "ended" in batch.columns["session"]:
-            ended.setdefault(batch.source, []).append((batch.position, batch.session_id))
+            ended.setdefault(batch.source, []).append((batch.position, batch.session_id, 0))
+        newer = incarnation_of(batch.stream)
+        if newer > newest.get(batch.source, states[batch.source].worked):
+            newest[batch.source] = newer
+            ended.setdefault(batch.source, []).append((batch.position, None, newer))
+    for source, newer in newest.items():
+        states[source] = replace(states[source], worked=newer)
     for source in ended:
         for stream, window in states[source].windows.items():
             reads[window.kind].setdefault((source, stream), [])
     recents: dict[str, list[Recent]] = {}
     for kind, streams in reads.items():
         if streams:
-            _operate(OPERATORS[kind], streams, ended, states, recents, policy, known, step)
+            _operate(OPERATORS[kind], streams, ended, states, recents, context)
     return recents
 
 
@@ -112,9 +132,7 @@ def _operate(
     ended: Mapping[str, list[Ended]],
     states: dict[str, DeviceState],
     recents: dict[str, list[Recent]],
-    policy: Policy,
-    known: Known,
-    step: Step,
+    context: _Context,
 ) -> None:
     """Run one operator over all its streams of a fetch.
 
@@ -144,19 +162,18 @@ def _operate(
     for source, left_open in windows.items():
         states[source] = replace(states[source], windows=left_open, places=places[source])
     for one, columns in zip(closed, made, strict=True):
-        recent = _derive(operator, one, columns, policy, known, step) if columns is not None else None
+        recent = _derive(operator, one, columns, context) if columns is not None else None
         if recent is not None:
             recents.setdefault(one.source, []).append(recent)
 
 
-def _derive(
-    operator: Operator, closed: ClosedWindow, columns: Columns, policy: Policy, known: Known, step: Step
-) -> Recent | None:
+def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Recent | None:
     """Turn one window into a derived event.
 
     None where policy does not let it through, or no situation cites its kind.
     """
     window, stream = closed.window, operator.stream(closed.stream)
+    policy, step, now_ns = context.policy, context.step, context.times[closed.position]
     label = policy.derive(operator.name, (bytes.fromhex(window.label),))
     batch = Batch(
         operator.name,
@@ -171,8 +188,11 @@ def _derive(
         None,
         {name: [value] for name, value in columns.items()},
         position=closed.position,
+        appended_ns=now_ns,
+        since_ns=window.since_ns,
     )
-    consent = known.of(window.wearer_id, window.consent, closed.position, window.t_last_ns)
+    under = reference(closed.source, closed.stream, window.consent)
+    consent = context.known.of(window.wearer_id, under, window.since_ns, closed.position, now_ns)
     tagged = Tagged(batch, window.zone, label, JOIN_RULE, "", window.consent, consent)
     if decide(tagged, (DERIVED, STORE), policy, step):
         return None
@@ -191,6 +211,7 @@ def _derive(
         label.hex(),
         window.wearer_id,
         window.consent,
+        window.since_ns,
     )
 
 
@@ -214,10 +235,10 @@ def _situation(
         context=None,
         columns=columns,
         changes=(),
+        since_ns=min((one.batch.oldest_ns, *(recent.since_ns for recent in cited))),
     )
-    number = (
-        min(query.consent_number, *(recent.consent for recent in cited)) if cited else query.consent_number
-    )
+    number = min((query.consent_number, *(recent.consent for recent in cited)))
+    under = reference(batch.source, batch.stream, number)
     tagged = Tagged(
         made,
         zone,
@@ -225,7 +246,7 @@ def _situation(
         JOIN_RULE,
         "",
         number,
-        known.of(batch.wearer_id, number, batch.position, batch.time_ns(index)),
+        known.of(batch.wearer_id, under, made.since_ns, batch.position, batch.appended_ns),
     )
     if decide(tagged, (DERIVED, STORE), policy, step):
         return Asked(one, None)

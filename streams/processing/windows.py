@@ -15,13 +15,16 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from streams.events.identity import incarnation_of
 from streams.events.state import OpenWindow, Sample
 from streams.events.step import Tagged
 
 #: Places that a device knows: (number, latitude, longitude in degrees).
 Anchors = tuple[tuple[int, float, float], ...]
 Columns = dict[str, Any]
-Ended = tuple[int, str]  #: (position in the partition, session that ended there)
+#: (position in the partition, session that ended there; None: all of incarnations before `incarnation`,
+#: `incarnation`).
+Ended = tuple[int, str | None, int]
 #: (closed windows of many devices in order, places by device) -> columns of the event that each makes, None
 #: for none, and places.
 Values = Callable[
@@ -96,7 +99,7 @@ class _Rolling:
         self.samples: list[Sample] = list(opened.samples) if opened is not None else []
         self._label = bytes.fromhex(opened.label) if opened is not None else b""
         self._t_last_ns = opened.t_last_ns if opened is not None else 0
-        self._name = name
+        self._name, self._incarnation = name, incarnation_of(name[1])
 
     def continued_by(self, tagged: Tagged) -> bool:
         """Whether a batch goes on where the window ends.
@@ -117,13 +120,19 @@ class _Rolling:
     def end_between(self, ended: Sequence[Ended], low: int, high: float) -> int | None:
         """Where between two positions the window's own session ended, if it did.
 
-        An end that comes late is not that of the next session.
+        An end that comes late is not that of the next session. A newer incarnation of the device ends them
+        all.
         """
         head = self.head
         if head is None:
             return None
         return min(
-            (position for position, session in ended if low < position < high and session == head.session_id),
+            (
+                position
+                for position, session, incarnation in ended
+                if low < position < high
+                and (session == head.session_id if session is not None else self._incarnation < incarnation)
+            ),
             default=None,
         )
 
@@ -145,6 +154,7 @@ class _Rolling:
                 batch.wearer_id,
                 tagged.consent_number,
                 batch.origin,
+                min(batch.time_ns(start), batch.appended_ns),
                 (),
             )
         self.samples += samples[start:end]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import duckdb
 
+from streams import limits
 from streams.lineage.tables import TABLES
 from streams.snapshots import comments
 from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, settle, sync
-from streams.snapshots.hot import VERSION, Hot, columns_of, quoted
+from streams.snapshots.hot import Hot, columns_of, quoted
 from streams.snapshots.segments import SPAN_COLUMNS
 
 #: Readers of this version and later can open a catalog.
@@ -85,7 +86,7 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
                 f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments "  # noqa: S608
                 "WHERE superseded_ns IS NULL"
             )
-            connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, VERSION])
+            connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, limits.STORE_VERSION])
     finally:
         connection.execute("DETACH next")
     settle(temporary, directory / catalog_name(epoch))

@@ -94,6 +94,10 @@ COLUMNS: Mapping[str, str] = {
     "accuracy": "Share of the evaluation set that the version understands, 0 to 1.",
     "published_ns": "When it was published: ns since the Unix epoch, UTC.",
     "published": _TIME + "published_ns.",
+    "appended_ns": (
+        "The broker's time at that place of glasses.captured (never before that of an earlier place), which"
+        " retention and expiry go by: ns since the Unix epoch, UTC."
+    ),
     "offsets": "Next offset of glasses.lineage by partition: the epoch holds everything before it.",
     "rows": "Number of rows that the epoch added, in all tables.",
 }
@@ -145,16 +149,16 @@ SPECIAL: Mapping[str, str] = {
     "decisions.attributes": "The attributes that the decision looked at, name=value.",
     "decisions.consent": "Number of the consent record that the device knew; 0: none.",
     "decisions.consent_state": (
-        "How that consent stood: none, claimed (not on record), given for purposes, expired, withdrawn; "
-        "empty: the data is no one person's."
+        "How that consent stood: none (not on record), given for purposes, expired, withdrawn; empty: the"
+        " data is no one person's."
     ),
     "decisions.wearer": "Pseudonym of the person; empty for what is no one person's.",
     "decisions.at_ns": (
-        "Time that the decision looked at where it is not the capture time (that of a training run, of a "
-        "late record), else 0; ns since the Unix epoch, UTC."
+        "The broker's time that the decision looked at where it is not appended_ns (that of a training run),"
+        " else 0; ns since the Unix epoch, UTC."
     ),
     "decisions.at": (
-        "Time that the decision looked at, TIMESTAMPTZ, microseconds: at_ns, or t_ns where that is 0."
+        "Time that the decision looked at, TIMESTAMPTZ, microseconds: at_ns, or appended_ns where that is 0."
     ),
     "shadow.t_ns": (
         "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC."

@@ -185,4 +185,5 @@ def _rejected(record: Received, partition: int, reason: str) -> dict[str, Any]:
         "digest": hashlib.sha256(value).hexdigest(),
         "t_ns": stamp_ns(record),
         "wearer": "",
+        "appended_ns": stamp_ns(record),
     }

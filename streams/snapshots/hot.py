@@ -16,12 +16,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from streams import limits
 from streams.errors import InputError
 from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
 from streams.snapshots.segments import SPAN_COLUMNS, Segment
 
-VERSION = 2
 _SQL = {"text": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "flag": "BOOLEAN"}
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
@@ -64,10 +64,11 @@ class Hot:
         path = self._directory / HOT
         self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 2})
         self.store_id, version = self._one("SELECT id, version FROM store")
-        if version != VERSION:
+        if version != limits.STORE_VERSION:
             self.connection.close()
             raise InputError(
-                f"{path}: found store version {version}, expected {VERSION}; use the sightline that wrote it"
+                f"{path}: found store version {version}, expected {limits.STORE_VERSION}; begin a new store,"
+                " and read this one with the sightline that wrote it"
             )
         # Catalogs name their segments relative to the directory (a store can be moved); the footers of those
         # many small files are read again for each catalog, and never change.
@@ -236,7 +237,7 @@ def _create(directory: Path) -> None:
             "superseded_ns BIGINT)"
         )
         connection.execute("CREATE TABLE store (id VARCHAR, version INTEGER)")
-        connection.execute("INSERT INTO store VALUES (?, ?)", [secrets.token_hex(4), VERSION])
+        connection.execute("INSERT INTO store VALUES (?, ?)", [secrets.token_hex(4), limits.STORE_VERSION])
     sync(temporary)
     temporary.replace(directory / HOT)
     sync(directory)

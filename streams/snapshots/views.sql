@@ -10,7 +10,7 @@ SELECT *, make_timestamptz(t_first_ns // 1000) AS t_first, make_timestamptz(t_la
 
 CREATE VIEW edges AS SELECT * FROM files.edges;
 
-CREATE VIEW decisions AS SELECT *, make_timestamptz(t_ns // 1000) AS t, make_timestamptz(coalesce(nullif(at_ns, 0), t_ns) // 1000) AS at FROM files.decisions;
+CREATE VIEW decisions AS SELECT *, make_timestamptz(t_ns // 1000) AS t, make_timestamptz(coalesce(nullif(at_ns, 0), appended_ns) // 1000) AS at FROM files.decisions;
 
 CREATE VIEW rejected AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.rejected;
 

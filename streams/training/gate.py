@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import decode
-from streams.events.consent import Known
-from streams.events.headers import LABEL, ZONE
-from streams.events.record import Received
+from streams.events.consent import reference
+from streams.events.headers import LABEL, SINCE, ZONE
+from streams.events.known import Known
+from streams.events.record import Received, stamp_ns
 from streams.events.step import Decision, Tagged
-from streams.limits import LABEL_BYTES
+from streams.limits import LABEL_BYTES, NUMBER_MAX
 from streams.policy.flow import at_gate, decision_of
 from streams.policy.policy import JOIN_RULE, Policy
 from streams.topology import TRAINING_RUN
@@ -56,7 +59,7 @@ def read(record: Received) -> tuple[Batch, str, str]:
 
     MalformedError when no feedback stage wrote it.
     """
-    batch = decode(record.value, record.offset, captured=False)
+    batch = decode(record.value, record.offset, stamp_ns(record), captured=False)
     if batch.context is None:
         raise MalformedError("context: found none, expected that of the feedback which made the example")
     if batch.kind != "example" or batch.run.count != 1:
@@ -65,6 +68,11 @@ def read(record: Received) -> tuple[Batch, str, str]:
     if record.key != batch.source.encode():
         raise MalformedError("key: found another one than device_id, expected the key to be the device")
     headers = dict(record.headers)
+    since = headers.get(SINCE, b"1")
+    if not since.isdigit() or not 0 < int(since) <= NUMBER_MAX:
+        raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
+    # An example that does not say so is one of an older version: as if it had held something ever since.
+    batch = replace(batch, since_ns=int(since))
     try:
         return batch, headers.get(ZONE, b"").decode(), headers.get(LABEL, b"").decode()
     except UnicodeDecodeError:
@@ -73,21 +81,19 @@ def read(record: Received) -> tuple[Batch, str, str]:
         ) from None
 
 
-def judge(
-    record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: int | None = None
-) -> Candidate:
-    """Judge one example at `now_ns` (event time of the run; None: its own).
+def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: int) -> Candidate:
+    """Judge one example at `now_ns`, the broker's time.
 
     MalformedError when the record is no example.
 
     The consent is the wearer's as it stands then, of what the example was captured under.
     """
     batch, zone, header = read(record)
-    at_ns = batch.t0_ns if now_ns is None else now_ns
     label, number = _label(header, policy, adopt), batch.consent
-    consent = known.of(batch.wearer_id, number, record.offset, at_ns)
+    under = reference(batch.source, batch.stream, number)
+    consent = known.of(batch.wearer_id, under, batch.oldest_ns, record.offset, now_ns)
     tagged = Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
-    return Candidate(tagged, decision_of(tagged, TRAINING_RUN, at_gate(policy, tagged, at_ns), at_ns))
+    return Candidate(tagged, decision_of(tagged, TRAINING_RUN, at_gate(policy, tagged, now_ns), now_ns))
 
 
 def labelled_under(record: Received) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.events.codec import digest
+from streams.topology import TRAINING_SOURCE
 
-SOURCE, STREAM = "training", "seed"
+SOURCE, STREAM = TRAINING_SOURCE, "seed"
 _HERE = Path(__file__).parent
 
 

@@ -9,8 +9,9 @@ from collections.abc import Collection
 
 from streams.errors import MalformedError
 from streams.events.batch import Batch
-from streams.events.consent import GIVEN, WITHDRAWN, ConsentRecord, Known
-from streams.limits import NUMBER_MAX
+from streams.events.consent import GIVEN, WITHDRAWN, Word
+from streams.events.identity import incarnation_of
+from streams.limits import CONSENT_CHANGES_PER_HOUR_MAX, NUMBER_MAX
 
 KIND = "consent_change"
 #: Status of a consent record in DPV's words, and what it comes to. Refused, revoked and invalidated leave as
@@ -29,14 +30,19 @@ STATUSES = {
 def check(batch: Batch, purposes: Collection[str]) -> None:
     """MalformedError when a change says what cannot be.
 
-    That is another wearer's consent, an end before its beginning, an unknown word.
+    Another wearer's consent, an end before its beginning, an unknown word, more than an hour may hold.
     """
+    if batch.run.count > CONSENT_CHANGES_PER_HOUR_MAX:
+        raise MalformedError(
+            f"n: found {batch.run.count} consent changes in one batch, expected at most"
+            f" {CONSENT_CHANGES_PER_HOUR_MAX}"
+        )
     for index in range(batch.run.count):
         said = {name: values[index] for name, values in batch.columns.items()}
         number, expires_ns = said["consent"], said["expires_ns"]
         if type(number) is not int or not 0 < number <= NUMBER_MAX:
             raise MalformedError(
-                "consent: found no number of a consent record, expected 1 or more, counted by the wearer"
+                "consent: found no number of a consent record, expected 1 or more, counted by the device"
             )
         if said["status"] not in STATUSES:
             raise MalformedError(f"status: found another one, expected one of {', '.join(STATUSES)}")
@@ -56,19 +62,15 @@ def check(batch: Batch, purposes: Collection[str]) -> None:
             )
 
 
-def records(batch: Batch) -> list[ConsentRecord]:
-    """What the events of a checked batch say, in order."""
-    said = zip(
-        *(batch.columns[name] for name in ("consent", "status", "purposes", "expires_ns")), strict=True
+def word(batch: Batch) -> Word:
+    """What the one event of a checked batch says."""
+    said = {name: values[0] for name, values in batch.columns.items()}
+    return Word(
+        batch.source,
+        incarnation_of(batch.stream),
+        said["consent"],
+        STATUSES[said["status"]],
+        tuple(sorted(set(said["purposes"].split()))),
+        said["expires_ns"] or 0,
+        batch.appended_ns,
     )
-    return [
-        ConsentRecord(number, STATUSES[status], tuple(sorted(set(purposes.split()))), expires_ns or 0)
-        for number, status, purposes, expires_ns in said
-    ]
-
-
-def say(batch: Batch, known: Known, *, refused: bool) -> None:
-    """Let a checked batch take effect at its place; of one that policy refuses only what takes back."""
-    for record in records(batch):
-        if not refused or record.status == WITHDRAWN:
-            known.say(batch.wearer_id, batch.position, record)

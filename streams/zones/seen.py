@@ -1,9 +1,130 @@
-"""Which numbers of a stream have been seen: a bounded set of closed intervals, as a sorted tuple."""
+"""Which numbers of a stream have come: a bounded set of closed intervals, as a sorted tuple.
+
+And enough of the batches that brought them to tell a repeat from other data under the same numbers: the last
+few byte for byte, and of all before them some times and sessions. What a stream remembers does not depend on
+how fetches were cut.
+"""
 
 from __future__ import annotations
 
-from streams.events.state import Intervals
-from streams.limits import SEEN_RANGES_MAX
+from bisect import bisect_right
+from typing import Literal, NamedTuple
+
+import numpy as np
+import xxhash
+
+from streams.events.batch import Batch
+from streams.events.state import Intervals, Seen
+from streams.limits import CLOCK_SLACK_NS, SEEN_MARKS_MAX, SEEN_RANGES_MAX, SEEN_RECENT_BATCHES
+
+_RECENT = np.dtype(
+    [("first", "<i8"), ("events", "<u4"), ("t_ns", "<i8"), ("session", "<u4"), ("digest", "<u8")]
+)
+_MARK = np.dtype([("first", "<i8"), ("t_ns", "<i8"), ("session", "<u4")])
+Verdict = Literal["repeat", "collision", "unknown"]
+
+
+class _Recent(NamedTuple):
+    """One batch that came: numbers, time, and hashes of its session and its bytes."""
+
+    first: int
+    events: int
+    t_ns: int
+    session: int
+    digest: int
+
+
+class _Mark(NamedTuple):
+    """A number, when it was captured, and a hash of its session."""
+
+    first: int
+    t_ns: int
+    session: int
+
+
+class Memory:
+    """What is known of the batches of one stream, while a fetch lasts."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._recent = [_Recent(*one) for one in np.frombuffer(seen.recent, _RECENT).tolist()]
+        self._marks = [_Mark(*one) for one in np.frombuffer(seen.marks, _MARK).tolist()]
+        self._stride = seen.stride
+        self._fresh: list[tuple[Batch, bytes]] = []
+        #: A batch that begins there or further on leaves a mark.
+        self.mark_from = self._marks[-1].first + self._stride if self._marks else 0
+
+    def note(self, batch: Batch, value: bytes) -> None:
+        """Remember a batch that was taken."""
+        self._fresh.append((batch, value))
+        if batch.run.first >= self.mark_from:
+            self._marks.append(_Mark(batch.run.first, batch.t0_ns, _hash(batch.session_id)))
+            if len(self._marks) > SEEN_MARKS_MAX:
+                self._marks, self._stride = self._marks[::2], self._stride * 2
+            self.mark_from = self._marks[-1].first + self._stride
+
+    def verdict(self, batch: Batch, value: bytes) -> Verdict:
+        """What a batch is whose numbers have come, all or some of them."""
+        session, low, high = _hash(batch.session_id), batch.run.first, batch.run.last
+        recent = self._latest()
+        known: Verdict = "unknown"
+        for one in reversed(recent):
+            if one.first > high or one.first + one.events <= low:
+                continue
+            if (one.first, one.events) == (low, batch.run.count):
+                return "repeat" if one.digest == xxhash.xxh3_64_intdigest(value) else "collision"
+            at = max(low, one.first)
+            if one.session != session or abs(batch.time_ns(at - low) - one.t_ns) > CLOCK_SLACK_NS:
+                return "collision"
+            known = "repeat"
+        if known == "unknown" and self._contradicts(batch, session, recent):
+            return "collision"
+        return known
+
+    def end(self, ranges: Intervals, floor: int) -> Seen:
+        """All that the next fetch needs."""
+        if self._fresh:
+            self._recent, self._fresh = self._latest(), []
+        return Seen(
+            ranges,
+            floor,
+            np.array(self._recent, _RECENT).tobytes(),
+            np.array(self._marks, _MARK).tobytes(),
+            self._stride,
+        )
+
+    def _latest(self) -> list[_Recent]:
+        """The last batches that came, hashed only now: most of a fetch never needs it."""
+        fresh = [
+            _Recent(
+                batch.run.first,
+                batch.run.count,
+                batch.t0_ns,
+                _hash(batch.session_id),
+                xxhash.xxh3_64_intdigest(value),
+            )
+            for batch, value in self._fresh[-SEEN_RECENT_BATCHES:]
+        ]
+        return [*self._recent, *fresh][-SEEN_RECENT_BATCHES:]
+
+    def _contradicts(self, batch: Batch, session: int, recent: list[_Recent]) -> bool:
+        """Whether time or session of old numbers is none that the marks before and behind them allow."""
+        at = bisect_right(self._marks, batch.run.first, key=lambda mark: mark.first) - 1
+        if at < 0:
+            return False
+        before = self._marks[at]
+        if at + 1 < len(self._marks):
+            behind = self._marks[at + 1]
+        else:
+            last = max(recent)
+            behind = _Mark(last.first, last.t_ns, last.session)
+        early, late = sorted((before.t_ns, behind.t_ns))
+        if not early - CLOCK_SLACK_NS <= batch.t0_ns <= late + CLOCK_SLACK_NS:
+            return True
+        return before.session == behind.session != session
+
+
+def _hash(text: str) -> int:
+    return xxhash.xxh3_64_intdigest(text.encode()) & 0xFFFFFFFF
 
 
 def unseen(seen: Intervals, low: int, high: int) -> list[tuple[int, int]]:
@@ -23,10 +144,7 @@ def unseen(seen: Intervals, low: int, high: int) -> list[tuple[int, int]]:
 
 
 def add(seen: Intervals, low: int, high: int) -> Intervals:
-    """`seen` with `low ... high` (inclusive).
-
-    Beyond SEEN_RANGES_MAX intervals the lowest hole counts as seen.
-    """
+    """`seen` with `low ... high` (inclusive), however many intervals that makes."""
     if seen and seen[-1][1] + 1 == low:
         return (*seen[:-1], (seen[-1][0], high))
     merged: list[tuple[int, int]] = []
@@ -35,6 +153,15 @@ def add(seen: Intervals, low: int, high: int) -> Intervals:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
             merged.append((start, end))
-    if len(merged) > SEEN_RANGES_MAX:
-        merged[:2] = [(merged[0][0], merged[1][1])]
     return tuple(merged)
+
+
+def bounded(seen: Intervals, floor: int) -> tuple[Intervals, int]:
+    """(intervals, floor): beyond SEEN_RANGES_MAX intervals the lowest hole is given up.
+
+    What lies below the floor and is not known any more comes too late.
+    """
+    while len(seen) > SEEN_RANGES_MAX:
+        floor = seen[1][0]
+        seen = ((seen[0][0], seen[1][1]), *seen[2:])
+    return seen, floor

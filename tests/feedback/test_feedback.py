@@ -62,7 +62,7 @@ def test_feedback_about_nothing_makes_no_example_and_says_so() -> None:
         ("g1/answer/8", "alarm_set", "names no answer of this device"),
         ("g2/answer/7", "alarm_set", "names no answer of this device"),
         ("rubbish", "alarm_set", "expected source/stream/number"),
-        ("g1/answer/7", "Not An Intent", "chosen_intent: found no name"),
+        ("g1/answer/7", "Not-An-Intent", "chosen_intent: found no name"),
     ):
         records = conversation(target, chosen)
         assert not [record for record in records if record.topic == EXAMPLES]

@@ -129,7 +129,7 @@ def test_one_batch_with_many_forms_is_judged_event_by_event_in_one_prediction(mo
     )
     columns: dict[str, list[Any]] = {
         "target": ["g1/answer/0"] * 6,
-        "form": ["spoken", "thumb", "spoken", "rating", "smoke signal", "spoken"],
+        "form": ["spoken", "thumb", "spoken", "rating", "smoke-signal", "spoken"],
         "thumb": [0] * 6,
         "chosen_intent": [None, "alarm_set", None, None, None, None],
         "text": [negate, None, praise, None, "zanzibar", "  "],
@@ -155,6 +155,7 @@ def test_one_batch_with_many_forms_is_judged_event_by_event_in_one_prediction(mo
 
 def test_a_device_that_lost_its_counters_goes_on_in_streams_of_their_own() -> None:
     batches = [
+        build.gives(1, 0, T_NS, "consent-change~2"),
         replace(build.query(0, "wake me at seven", T_NS), stream="voice-query~2"),
         replace(
             reaction(0, "g1/answer~2/0", T_NS + SECOND_NS, "rating", rating=3, second_rating=4),

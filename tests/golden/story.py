@@ -47,6 +47,7 @@ def life() -> list[tuple[int, Batch]]:
         steps.append(
             (at + 1.2, build.feedback(number, f"g1/answer/{number}", intent, t + SECOND_NS, **around))
         )
+    steps.append((0.4, build.gives(1, 0, build.T0_NS + SECOND_NS * 4 // 10, consent=0)))
     steps.append((14.0, build.feedback(4, "g1/answer/99", "alarm_set", build.T0_NS + 14 * SECOND_NS)))
     steps.append((15.0, build.ended(0, build.T0_NS + 15 * SECOND_NS)))
     steps.sort(key=lambda step: step[0])

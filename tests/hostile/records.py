@@ -22,14 +22,32 @@ from hypothesis import strategies as st
 from streams.events.headers import LABEL, PARENTS, RUN, ZONE
 from streams.events.kinds import KINDS
 from streams.events.record import StoredRecord
-from streams.limits import FOREIGN_HEADERS_BYTES_MAX, NUMBER_MAX, TEXT_CHARACTERS_MAX
+from streams.limits import (
+    FOREIGN_HEADERS_BYTES_MAX,
+    NUMBER_MAX,
+    TEXT_CHARACTERS_MAX,
+    TOKEN_CHARACTERS_MAX,
+)
 from tests import build
 from tests.hostile import spoil
 from tests.hostile.spoil import Spoil
 
 CORPUS = Path(__file__).parent / "corpus"
 NO_INTEGERS: list[Any] = [None, True, "7", 1.5, [], {}, -1, 2**62 + 1, 2**63, 2**64, 10**30, 1e300]
-NO_TEXTS: list[Any] = [None, True, 7, 1.5, [], {}, "", "x" * 201]
+CONTROLS = ["live\x1b[2J", "\x07", "a\r\nforged row", "\x7f", "a\x9b2J", "\x00"]
+#: A sentence, white space, what turns the direction of writing, and letters that only look like ours.
+NO_TOKENS = [
+    *CONTROLS,
+    "she said: my test is positive",
+    " x",
+    "x ",
+    "x\n",
+    "-x",
+    "\u202ex",
+    "x\u200b",
+    "\u0445",
+]
+NO_TEXTS: list[Any] = [None, True, 7, 1.5, [], {}, "", "x" * 201, *NO_TOKENS]
 #: All that a household asks for, so that a wearer who says so changes nothing for the others of these
 #: records.
 PURPOSES = "dpv:RequestedServiceProvision dpv:ServicePersonalisation ai:ModelTraining"
@@ -110,7 +128,10 @@ CAPTURED: Mapping[str, Spoil] = {
     ),
     "no wearer": spoil.setting("wearer_id", values=[*NO_TEXTS, "W 1", "w1\0"]),
     "no session": spoil.setting("session_id", values=[*NO_TEXTS, "-s"]),
-    "no stream": spoil.setting("stream", values=[*NO_TEXTS, "imu~", "imu~x", "imu~1234567", "imu/0", "IMU"]),
+    "no stream": spoil.setting(
+        "stream",
+        values=[*NO_TEXTS, "imu~", "imu~x", "imu~1234567", "imu~0", "imu~1", "imu~02", "imu/0", "IMU"],
+    ),
     "no first": spoil.setting("first", values=[*NO_INTEGERS, NUMBER_MAX]),
     "no count": spoil.setting("n", values=[*NO_INTEGERS, 0, 5, 4097, 10**9]),
     "no time": spoil.setting("t0_ns", values=[*NO_INTEGERS, -(10**18)]),
@@ -146,13 +167,30 @@ CAPTURED: Mapping[str, Spoil] = {
     "no step": spoil.setting("step", values=[0, 2, -1, None, "1", 2**62]),
     "no columns": spoil.setting("columns", values=[None, [], {}, 7, {"mood": ["good"]}]),
     "a column of another type": spoil.in_column(
-        {"number": ["7", True, [], {}, [7]], "text": [7, True, [], {}], "flag": [0, 1, "true", None, []]}
+        {
+            "number": ["7", True, [], {}, [7]],
+            **{name: [7, True, [], {}] for name in ("text", "token", "tokens", "closed")},
+            "flag": [0, 1, "true", None, []],
+        }
     ),
     "a column out of bounds": spoil.in_column(
         {
             "number": [1e51, -1e308, 1.7e308, 10**60],
             "text": ["x" * (TEXT_CHARACTERS_MAX + 1), "\0" * 9999],
+            "token": ["x" * (TOKEN_CHARACTERS_MAX + 1), "x" * 9999],
+            "tokens": ["x " * TEXT_CHARACTERS_MAX + "x", "x" * (TOKEN_CHARACTERS_MAX + 1)],
+            "closed": ["x" * 9999],
             "flag": [2**64],
+        }
+    ),
+    "a text of another form": spoil.in_column(
+        {
+            "number": ["\x1b[2J"],
+            "text": CONTROLS,
+            "token": NO_TOKENS,
+            "tokens": [" ", "a  b", "a ", "a\tb", "a\nb", *CONTROLS],
+            "closed": ["", "x", "end", "ended ", "ended\n", "ENDED", *NO_TOKENS],
+            "flag": ["\x1b[2J"],
         }
     ),
     "a number that JSON has not": spoil.literal,

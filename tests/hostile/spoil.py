@@ -59,7 +59,7 @@ def in_column(values: Mapping[str, Sequence[Any]]) -> Spoil:
         name = draw(st.sampled_from(sorted(columns)))
         column = fields["columns"][name]
         column[draw(st.integers(0, len(column) - 1))] = draw(
-            st.sampled_from(list(values[columns[name].rstrip("?")]))
+            st.sampled_from(list(values["closed" if "|" in columns[name] else columns[name].rstrip("?")]))
         )
 
     return value(change)

@@ -28,13 +28,14 @@ from tests.hostile.records import Hostile
 
 SEED = random.randrange(2**32)
 CORE = build.core()
+_NOW_MS = build.T0_NS // 1_000_000 + 10_000
 KINDS_OF_GOOD = ("imu", "gaze", "location", "audio_level", "voice_query")
 
 
 def arrived(record: StoredRecord, offset: int) -> StoredRecord:
-    """The record as a consumer hands it over: header names that are no UTF-8 are written out."""
+    """The record as a consumer hands it over: at the broker's time, names that are no UTF-8 written out."""
     names = [(name.encode().decode("utf-8", "backslashreplace"), value) for name, value in record.headers]
-    return replace(record, offset=offset, headers=tuple(names))
+    return replace(record, offset=offset, headers=tuple(names), timestamp=_NOW_MS)
 
 
 def places(written: Sequence[Outgoing]) -> Mapping[int, tuple[str, str]]:
@@ -106,7 +107,7 @@ def run_captured(mixed: Sequence[Hostile | StoredRecord], state: PartitionState)
 def test_each_hostile_record_is_rejected_and_its_neighbours_pass(
     found: list[Hostile], shuffled: random.Random
 ) -> None:
-    state = PartitionState()
+    state = build.begun()
     for turn in range(2):
         good = [hostile.good(kind, 4 * (2 * turn + i)) for i in range(2) for kind in KINDS_OF_GOOD]
         mixed: list[Hostile | StoredRecord] = list(good)
@@ -120,7 +121,7 @@ def test_thousands_of_drawn_records_are_rejected() -> None:
     print("seed", SEED)  # noqa: T201  shown when it fails: the same seed gives the same records
     found = hostile.drawn(hostile.goods(), hostile.CAPTURED, 3000, SEED)
     assert {one.way for one in found} == hostile.CAPTURED.keys()
-    state = PartitionState()
+    state = build.begun()
     for at in range(0, len(found), 500):
         state = run_captured(
             [hostile.good("imu", at), *found[at : at + 500], hostile.good("imu", at + 4)], state
@@ -129,7 +130,7 @@ def test_thousands_of_drawn_records_are_rejected() -> None:
 
 @pytest.mark.parametrize("case", hostile.corpus("captured"), ids=lambda case: case.way)
 def test_kept_captured_cases(case: Hostile) -> None:
-    run_captured([hostile.good("imu", 0), case, hostile.good("imu", 4)], PartitionState())
+    run_captured([hostile.good("imu", 0), case, hostile.good("imu", 4)], build.begun())
 
 
 async def no_fit(_pairs: Sequence[Pair], _evaluation: Sequence[Pair]) -> Fitted:
@@ -205,7 +206,7 @@ def test_reasons_quote_nothing() -> None:
     secret = "zebra-crossing"
     for case in hostile.drawn(hostile.goods(secret), hostile.CAPTURED, 500, SEED):
         fetch = Fetch(CAPTURED, 0, [arrived(case.record, 0)])
-        for record in build.run(CORE.process(PartitionState(), fetch, silent=False, poisoned={})).outputs:
+        for record in build.run(CORE.process(build.begun(), fetch, silent=False, poisoned={})).outputs:
             if record.topic == REJECTED:
                 assert all(secret.encode() not in value for _, value in record.headers)
             else:

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from streams.events.headers import LABEL, RESERVED, ZONE
 from streams.events.record import StoredRecord
-from streams.kafka import reader, topics
+from streams.kafka import reader
 from streams.topology import (
     CAPTURED,
     CONSENTS,
@@ -87,6 +87,8 @@ def start_worker(broker: str, log: Path) -> Worker:
             "worker",
             "--broker",
             broker,
+            "--policy",
+            build.patient(log.parent),
             "--metrics",
             str(log.with_name("worker.prom")),
         ]
@@ -175,7 +177,7 @@ async def test_every_hostile_record_is_rejected_in_its_place_and_every_good_batc
     for module in (message_accumulator, producer):
         # The one in C writes names that are text only.
         monkeypatch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
-    await topics.declare(own_broker)
+    await build.say_on(own_broker)
     for topic, keys in (
         (POLICIES, (b"policy/current", b"policy/x", b"")),
         (CONSENTS, (b"w1/g1/consent-change/0", b"w1", b"")),

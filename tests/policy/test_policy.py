@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import InputError
-from streams.events.consent import standing
+from streams.events.consent import CLAIMED_CONSENT, NO_CONSENT
 from streams.events.step import Step, Tagged
 from streams.policy import label as lattice
 from streams.policy.attributes import attributes_of
@@ -27,7 +27,13 @@ LABEL = POLICY.label_of("imu", "public") or b""
         ("imu", {"place": "clinic", "people_near": "strangers"}, "health"),
         ("imu", {"place": "street"}, "public"),
         ("imu", {"place": "street", "people_near": "strangers"}, "bystander-present"),
-        ("location", {"minor_near": True}, "bystander-present"),
+        ("location", {"minor_near": True}, "child-near"),
+        ("imu", {"place": "street", "people_near": "strangers", "minor_near": True}, "child-near"),
+        ("imu", {"place": "clinic", "minor_near": True}, "health"),
+        ("capture", {"people_near": "household"}, "unlit-camera"),
+        ("camera_frame", {"place": "clinic", "people_near": "strangers"}, "unlit-camera"),
+        ("camera_frame", {"minor_near": True, "capture_light": True}, "child-near"),
+        ("camera_frame", {}, "home-private"),
         ("imu", {"people_near": "household"}, "home-private"),
         ("imu", {"place": "unknown"}, "unconfigured"),
         ("imu", {"consent": 0}, "unconfigured"),
@@ -40,7 +46,12 @@ LABEL = POLICY.label_of("imu", "public") or b""
 )
 def test_zone(kind: str, around: dict[str, object], zone: str) -> None:
     around_it = build.context(**around)
-    assert POLICY.zone_of(attributes_of(kind, kind, around_it, standing(around_it.consent, (), 0)))[0] == zone
+    assert (
+        POLICY.zone_of(
+            attributes_of(kind, kind, around_it, CLAIMED_CONSENT if around_it.consent else NO_CONSENT)
+        )[0]
+        == zone
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,7 @@ def test_a_label_is_said_in_the_policys_words() -> None:
             " dpv:ServiceOptimisation, dpv:LegalCompliance, dpv:RightsFulfilment"
         ),
         "regions": "household",
-        "obligations": "none",
+        "obligations": "local:NoHumanReview",
         "retention": "month (30 days)",
         "nature": "observed",
     }

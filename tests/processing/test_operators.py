@@ -91,7 +91,7 @@ def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[fl
         ClosedWindow(
             "g1",
             "imu-right",
-            OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", tuple(one)),
+            OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", 0, tuple(one)),
             i,
         )
         for i, one in enumerate(norms)
@@ -105,7 +105,7 @@ def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[fl
 
 
 def recent(kind: str, number: int, position: int, t_ns: int) -> Recent:
-    return Recent(kind, kind, number, position, t_ns, number, "public", "00", "w1", 1)
+    return Recent(kind, kind, number, position, t_ns, number, "public", "00", "w1", 1, t_ns)
 
 
 def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> None:

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from streams.events.batch import Batch
 from streams.events.record import Fetch, Outgoing
 from streams.limits import RECENT_PER_KIND_MAX
-from streams.pipeline import PartitionState
 from streams.topology import ANSWERS, CAPTURED, DERIVED, EXAMPLES
 from tests import build
 
@@ -159,10 +158,11 @@ def test_the_end_of_a_session_closes_its_windows() -> None:
 
 
 def test_a_second_imu_has_a_stream_of_its_own() -> None:
-    batches = [
-        replace(build.imu(1.2, 0, 20), stream=stream) for stream in ("imu-right", "imu-left", "imu-right~2")
-    ]
-    batches.append(build.ended(0, build.T0_NS + 10**9))
+    batches = [replace(build.imu(1.2, 0, 20), stream=stream) for stream in ("imu-right", "imu-left")]
+    # A newer incarnation ends what was half done under the one before.
+    batches.append(build.gives(1, 0, build.T0_NS, "consent-change~2"))
+    batches.append(replace(build.imu(1.2, 0, 20), stream="imu-right~2"))
+    batches.append(replace(build.ended(0, build.T0_NS + 10**9), stream="device-state~2"))
     records, _ = build.process(CORE, [build.fetch(batches)])
     assert sorted(dict(record.headers)["ce_id"] for record in records if record.topic == DERIVED) == [
         b"g1/activity-imu-left/0",
@@ -174,7 +174,7 @@ def test_a_second_imu_has_a_stream_of_its_own() -> None:
 def test_state_is_bounded() -> None:
     batches = [build.imu(1.2, i * 20, 20) for i in range(400)]
     batches += [build.query(i, "wake me", build.T0_NS + 10**11 + i) for i in range(100)]
-    _, state = build.process(CORE, [build.fetch(batches)], PartitionState())
+    _, state = build.process(CORE, [build.fetch(batches)], build.begun())
     device = state.devices["g1"]
     assert len(device.recents) == RECENT_PER_KIND_MAX
     assert len(device.answers) == 64

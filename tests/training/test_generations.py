@@ -13,7 +13,7 @@ from streams.events.batch import Batch
 from streams.events.headers import LABEL
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.models.version import ModelVersion
-from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState, learn_consent
+from streams.pipeline import GlassesCore, TrainingCore, TrainingState, learn_consent
 from streams.policy import label as lattice
 from streams.replay import fit_here
 from streams.topology import ANSWERS, CAPTURED, CONSENTS, EXAMPLES, MODELS
@@ -42,10 +42,8 @@ class Loop:
     def __init__(self) -> None:
         self.tables = build.tables()
         self.glasses, self.examples = GlassesCore(self.tables), list[Received]()
-        # What has expired was no more than old when it came; it counts, and is out when the run reads it
-        # again.
-        self.training = TrainingCore(self.tables, self._history, fit_here, GOOD + 1)
-        self.state, self.learned, self.offset = PartitionState(), TrainingState(), 0
+        self.training = TrainingCore(self.tables, self._history, fit_here, GOOD)
+        self.state, self.learned, self.offset = build.begun(), TrainingState(), 0
         self.written: list[Outgoing] = []
 
     async def _history(self, offset: int) -> Sequence[Received]:
@@ -112,7 +110,9 @@ def training_only(example: Outgoing) -> Outgoing:
 def odd_ones(loop: Loop, number: int, t_ns: int) -> dict[str, Outgoing]:
     """One example of each odd sort, as the pipeline itself makes them."""
     (health,) = loop.live(turn(number, "g2", t_ns, place="clinic"))
-    (expired,) = loop.live(turn(number, "g3", t_ns - 200 * DAY_NS))
+    (young,) = loop.live(turn(number, "g3", t_ns))
+    # What the broker took so long ago.
+    expired = structs.replace(young, timestamp_ms=young.timestamp_ms - 200 * DAY_NS // 1_000_000)
     wearer = f"w9{number}"
     (withdrawn,) = loop.live(of(turn(number, "g4", t_ns), wearer))
     taken_back = build.batch(
@@ -125,7 +125,7 @@ def odd_ones(loop: Loop, number: int, t_ns: int) -> dict[str, Outgoing]:
         columns={"consent": [1], "status": ["dpv:ConsentWithdrawn"], "purposes": [""]},
     )
     loop.live(of([taken_back], wearer))
-    (plain,) = loop.live(turn(number, "g5", t_ns))
+    (plain,) = loop.live(turn(number, "h1", t_ns))
     return {
         "health": health,
         "expired": expired,
@@ -180,7 +180,7 @@ def check_models(versions: Sequence[ModelVersion]) -> None:
 
 
 def check_refused(written: Sequence[Outgoing]) -> None:
-    by_source = {"g2": "health", "g3": "expired", "g4": "withdrawn", "g5": "training only"}
+    by_source = {"g2": "health", "g3": "expired", "g4": "withdrawn", "h1": "training only"}
     rows = [
         row
         for row in build.lineage(written)["decisions"]

@@ -1,8 +1,7 @@
 """Zones against the truth, over a thousand random days.
 
-They have contexts that change inside batches, clocks that jump, repeats, late batches, consents, devices that
-say nothing. The truth is the policy's prose, written down here a second time in plain Python.
-"""
+Contexts that change inside batches, clocks that jump, repeats, late batches, consents, devices that say
+nothing. The truth is the policy's prose and that of consent, written down a second time in plain Python."""
 
 from __future__ import annotations
 
@@ -16,7 +15,8 @@ from msgspec import structs
 
 from streams.events.batch import Batch, Context, PeopleNear, Place
 from streams.events.codec import decode, encode
-from streams.events.consent import Consents, Known
+from streams.events.consent import Pairing
+from streams.events.known import Consents, Known
 from streams.events.record import StoredRecord
 from streams.events.state import DeviceState
 from streams.events.step import Reject
@@ -26,7 +26,9 @@ from tests import build
 DAYS, SEED = 1000, 20261126
 PLACES: tuple[Place, ...] = ("home", "work", "street", "cafe", "clinic", "unknown")
 NEAR: tuple[PeopleNear, ...] = ("nobody", "household", "strangers")
-KINDS = ("imu", "gaze", "voice_query", "feedback", "location", "device_state")
+KINDS = ("imu", "gaze", "capture", "voice_query", "feedback", "location", "device_state")
+#: The broker's clock goes a second a record.
+TICK_NS = 10**9
 STATUSES = ("dpv:ConsentGiven", "dpv:ConsentGiven", "dpv:ConsentWithdrawn", "dpv:ConsentExpired")
 CLOCK_SKEW_NS = 10**12
 
@@ -41,9 +43,14 @@ def truth(kind: str, context: Context | None, *, consents: bool) -> str:
         return "device"
     if not consents:
         return "unconfigured"
+    near = context.people_near != "nobody" or context.minor_near
+    if kind == "capture" and near and not context.capture_light:
+        return "unlit-camera"
     if context.place == "clinic":
         return "health"
-    if context.people_near == "strangers" or context.minor_near:
+    if context.minor_near:
+        return "child-near"
+    if context.people_near == "strangers":
         return "bystander-present"
     if kind in {"voice_query", "feedback"}:
         return "voice-assistant"
@@ -57,7 +64,9 @@ class Day:
     draw: random.Random
     records: list[StoredRecord] = field(default_factory=list)
     true: dict[tuple[str, int], str] = field(default_factory=dict)
-    withdrawn_up_to: int = 0
+    #: What the wearer has said: (number on record or 0, whether it gives, when the broker took it).
+    said: list[tuple[int, bool, int]] = field(default_factory=list)
+    waiting: dict[int, bool] = field(default_factory=dict)
     _next: dict[str, int] = field(default_factory=dict)
 
     def context(self) -> Context:
@@ -105,17 +114,44 @@ class Day:
             ],
         )
 
+    @property
+    def now_ns(self) -> int:
+        """The broker's time at the record that is sent next."""
+        return build.T0_NS + len(self.records) * TICK_NS
+
     def say(self, number: int, status: str) -> None:
-        """A change of consent; what is taken away counts for that number and all before it."""
+        """A change of consent: only the next number is put on record, what takes away holds in any case."""
         said: dict[str, list[object]] = {
             "consent": [number],
             "status": [status],
             "purposes": ["ai:ModelTraining"],
         }
         made = build.batch("consent_change", None, self.first("consent-change", 1), 1, columns=said)
+        at_ns, gives = self.now_ns, status == "dpv:ConsentGiven"
         self.send(made, [made.context])
-        if status != "dpv:ConsentGiven":
-            self.withdrawn_up_to = max(self.withdrawn_up_to, number)
+        reached = max((one for one, _, _ in self.said), default=0)
+        if number == reached + 1:
+            self.said.append((number, gives, at_ns))
+            while number + 1 in self.waiting:
+                number += 1
+                self.said.append((number, self.waiting.pop(number), at_ns))
+        elif number > reached + 1:
+            self.waiting.setdefault(number, gives)
+            self.said.append((0, gives, at_ns))
+        elif not gives:
+            self.said.append((0, gives, at_ns))
+
+    def consents(self, number: int, oldest_ns: int) -> bool:
+        """Whether data captured under a number may be used: not taken back, or given again before."""
+        named = [at for at, (one, _, _) in enumerate(self.said) if number and one == number]
+        given = [
+            at for at, (one, gives, at_ns) in enumerate(self.said) if one and gives and at_ns <= oldest_ns
+        ]
+        return (
+            bool(named)
+            and self.said[named[0]][1]
+            and all(gives for _, gives, _ in self.said[max([*named, *given]) :])
+        )
 
     def send(self, made: Batch, contexts: Sequence[Context | None]) -> None:
         """Send a batch, sometimes without saying where it was, sometimes twice."""
@@ -125,10 +161,12 @@ class Day:
             del fields["context"]
             value, contexts = orjson.dumps(fields), [None] * made.run.count
         for number, context in zip(made.run, contexts, strict=True):
-            allowed = context is not None and context.consent > self.withdrawn_up_to
+            oldest_ns = min(made.t0_ns, self.now_ns)
+            allowed = context is not None and self.consents(context.consent, oldest_ns)
             self.true[made.stream, number] = truth(made.kind, context, consents=allowed)
         for _ in range(1 + (self.draw.random() < 0.1)):
-            self.records.append(build.record(made, len(self.records), value=value))
+            at_ms = self.now_ns // 1_000_000
+            self.records.append(build.record(made, len(self.records), value=value, timestamp=at_ms))
 
 
 def late(day: Day) -> None:
@@ -151,11 +189,13 @@ def found(day: Day) -> dict[tuple[str, int], str]:
     """Zone of every event that was let through or refused, by the zones stage over fetches cut anywhere."""
     zone: dict[tuple[str, int], str] = {}
     devices: dict[str, DeviceState] = {}
-    known, at = Known(Consents(), 0, {}), 0
+    bound = Consents()
+    bound.learn(0, "w1", Pairing("g1", True, 0))
+    known, at, now_ns = Known(bound, 1, {}), 0, 0
     while at < len(day.records):
         size = day.draw.randint(1, 12)
-        step, touched = zones(day.records[at : at + size], devices, build.policy(), known, {})
-        known, at = Known(Consents(), 0, known.own), at + size
+        step, touched, now_ns = zones(day.records[at : at + size], devices, build.policy(), known, {}, now_ns)
+        known, at = Known(bound, 1, known.own), at + size
         devices |= touched
         for output in step.outputs:
             for number in output.tagged.batch.run:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.events.codec import decode, digest, encode
 from streams.events.headers import LABEL, ZONE
-from streams.events.record import Fetch, StoredRecord
+from streams.events.known import Known
+from streams.events.record import Fetch, Received, StoredRecord
 from streams.events.state import DeviceState
+from streams.events.step import Step
 from streams.limits import REJECTED_BYTES_MAX, SEEN_RANGES_MAX
+from streams.policy.policy import Policy
 from streams.topology import CAPTURED, REJECTED, ZONED
-from streams.zones.seen import add, unseen
-from streams.zones.stage import run as zones
+from streams.zones.seen import add, bounded, unseen
+from streams.zones.stage import run
 from tests import build
 
 POLICY = build.policy()
+
+
+def zones(
+    records: Sequence[Received],
+    devices: Mapping[str, DeviceState],
+    policy: Policy,
+    known: Known,
+    poisoned: Mapping[int, str],
+) -> tuple[Step, dict[str, DeviceState]]:
+    """Tag what stands at the beginning of a partition."""
+    step, states, _ = run(records, devices, policy, known, poisoned, 0)
+    return step, states
+
+
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 10)), max_size=20)
 
 
@@ -34,10 +53,12 @@ def test_seen_ranges_are_the_set_of_numbers(ranges: list[tuple[int, int]], low: 
 
 def test_seen_ranges_are_bounded() -> None:
     seen: tuple[tuple[int, int], ...] = ()
+    floor = 0
     for i in range(3 * SEEN_RANGES_MAX):
-        seen = add(seen, 10 * i, 10 * i)
+        seen, floor = bounded(add(seen, 10 * i, 10 * i), floor)
     assert len(seen) == SEEN_RANGES_MAX
     assert seen[-1] == (10 * (3 * SEEN_RANGES_MAX - 1),) * 2
+    assert (seen[0], floor) == ((0, 10 * (2 * SEEN_RANGES_MAX)), 10 * (2 * SEEN_RANGES_MAX))
 
 
 def test_a_batch_is_split_where_the_zone_changes() -> None:
