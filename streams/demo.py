@@ -100,12 +100,16 @@ def _rss_bytes(pid: int) -> int:
 
 @dataclass
 class Demo:
-    """One demo on one store. What it leaves beside the store, in `<store>-run`, lets the next one go on."""
+    """One demo on one store. What it leaves beside the store, in `<store>-run`, lets the next one go on.
+
+    The worker binds glasses g1, g2, ... to wearers w1, w2, ..., as many as `devices`.
+    """
 
     store: Path
     policy: str
     say: Callable[[str], None]
     broker: str = ""
+    devices: int = 2
     parts: list[Part] = field(default_factory=list)
     embedded: EmbeddedBroker | None = None
     broker_rss_bytes_max: int = 0
@@ -130,8 +134,9 @@ class Demo:
             self.broker = self.embedded.address
         asyncio.run(declare(self.broker))
         self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
+        pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
         worker = self._spawn(
-            "worker", "streams.cli", "worker", "--broker", self.broker, "--policy", self.policy
+            "worker", "streams.cli", "worker", "--broker", self.broker, "--policy", self.policy, *pairs
         )
         self._spawn(
             "snapshots", "streams.cli", "snapshots", "--broker", self.broker, "--store", str(self.store)

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from streams import clock
+from streams import clock, metrics
 from streams.errors import InputError, MalformedError, UnavailableError
+from streams.events.known import Consents
 from streams.events.record import Core, Outgoing, Received
 from streams.fitting import FittingChild
-from streams.kafka.publish import publish_once
+from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import read_all
 from streams.models.registry import Models
-from streams.pipeline import GlassesCore, Tables, TrainingCore, first_records, learn_consent
-from streams.policy.load import load
+from streams.pipeline import (
+    GlassesCore,
+    Tables,
+    TrainingCore,
+    first_records,
+    learn_consent,
+    pairing_record,
+)
+from streams.policy.load import load, parse
+from streams.policy.policy import Policy
 from streams.policy.versions import Policies
 from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.run import Fitted, Pair, fit_and_measure
@@ -34,17 +44,20 @@ async def prepare(context: WorkerContext) -> None:
     Raises
     ------
     InputError
-        The policy file is wrong, or it never was in force on these topics while another one is.
+        The policy file is wrong, or it never was in force on these topics while another one is; or a
+        declassifier that stops when its review is overdue is overdue.
     UnavailableError
         The broker is not there.
     """
-    given, child = load(context.policy, clock.date_today()), FittingChild()
+    today = clock.date_today()
+    given, child = load(context.policy, today), FittingChild()
     context.closing.callback(child.close)
     if not policies_of(await read_all(context.broker, POLICIES)).current:
         first = await child.run(_first_records, context.policy, clock.now_ns())
         await publish_once(
             context.broker, POLICIES, first, lambda records: bool(policies_of(records).current)
         )
+    await bind(context.broker, context.pairs)
     tables = Tables(policies_of(await read_all(context.broker, POLICIES), log.error))
     if not tables.policies.current:
         raise UnavailableError(
@@ -66,6 +79,8 @@ async def prepare(context: WorkerContext) -> None:
             in_force.name,
             in_force.version,
         )
+    parse(in_force.text, f"{POLICIES} on {context.broker}", today)
+    say_overdue(in_force, today)
     tables.models = Models(tables.policies.zones)
 
     async def refresh() -> None:
@@ -77,6 +92,54 @@ async def prepare(context: WorkerContext) -> None:
     await context.follow(CONSENTS, lambda record: learn_consent(tables.consents, record))
     await context.follow(MODELS, lambda record: tables.models.learn(record.key, record.value))
     context.kept.update(tables=tables, fitting=child)
+
+
+async def consents_of_topic(broker: str) -> Consents:
+    """What stands on `glasses.consents`; a record that is none of ours is said and passed over."""
+    consents = Consents()
+    for record in await read_all(broker, CONSENTS):
+        try:
+            learn_consent(consents, record)
+        except MalformedError as error:
+            log.error("%s offset %d is passed over: %s", CONSENTS, record.offset, error)  # noqa: TRY400
+    return consents
+
+
+async def bind(broker: str, pairs: Sequence[tuple[str, str]]) -> int:
+    """Bind devices to wearers (device, wearer) that never were; return how many that was.
+
+    What an operator has ended stays so, and is said. Delivery: all of it or nothing.
+    """
+    if not pairs:
+        return 0
+    known = (await consents_of_topic(broker)).pairings
+    for device, wearer in pairs:
+        if known.get((device, wearer)) is False:
+            log.warning(
+                "The pairing of %s with %s was ended and stays so; bind it again with `sightline pair`",
+                device,
+                wearer,
+            )
+    fresh = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+    if fresh:
+        await publish_now(broker, [pairing_record(*pair, bound=True) for pair in fresh])
+    return len(fresh)
+
+
+def say_overdue(policy: Policy, today: date) -> None:
+    """Warn of each declassifier of the policy whose review is overdue, and count it."""
+    for one in policy.declassifiers.values():
+        if one.overdue(today):
+            metrics.count("declassifiers_overdue_total", declassifier=one.name)
+            log.warning(
+                "The declassifier %s of policy %s %s: %s; it goes on until its owner %s publishes a policy"
+                " with the next date",
+                one.name,
+                policy.name,
+                policy.version,
+                one.review(today),
+                one.owner,
+            )
 
 
 def policies_of(

@@ -9,6 +9,8 @@ from pathlib import Path
 BROKER = os.environ.get("SIGHTLINE_BROKER", "127.0.0.1:9092")
 STORE = Path(os.environ.get("SIGHTLINE_STORE", "lineage-store"))
 POLICY = os.environ.get("SIGHTLINE_POLICY", "household")
+#: Pairs that a worker binds when `--pair` is not given: DEVICE=WEARER, separated by spaces.
+PAIRS = os.environ.get("SIGHTLINE_PAIR", "").split()
 #: Who asks the store when `--role` is not given: the role that is shown least.
 ROLE = os.environ.get("SIGHTLINE_ROLE", "analyst")
 

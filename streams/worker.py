@@ -8,7 +8,7 @@ import gc
 import logging
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,7 @@ class WorkerContext:
     broker: str
     policy: str
     partitions: int
+    pairs: Sequence[tuple[str, str]] = ()
     kept: dict[str, Any] = field(default_factory=dict)
     followers: list[TableFollower] = field(default_factory=list)
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -145,6 +146,7 @@ def run_worker(
     *,
     prepare: Prepare = _no_preparation,
     partitions: int = topology.PARTITIONS_DEFAULT,
+    pairs: Sequence[tuple[str, str]] = (),
     on_ready: Callable[[], None] = lambda: None,
     metrics_path: Path | None = None,
 ) -> int:
@@ -165,6 +167,8 @@ def run_worker(
         Awaited in the worker's loop once the topics are there and before the cores are made.
     partitions
         Partition count of the topics that follow devices.
+    pairs
+        (device, wearer) that the operator binds by configuration.
     on_ready
         Called once both apps have started.
     metrics_path
@@ -181,7 +185,7 @@ def run_worker(
     async def work() -> int:
         measuring = asyncio.create_task(_write_metrics(metrics_path)) if metrics_path else None
         try:
-            return await _run(WorkerContext(broker, policy, partitions), make_cores, prepare, on_ready)
+            return await _run(WorkerContext(broker, policy, partitions, pairs), make_cores, prepare, on_ready)
         finally:
             if measuring is not None:
                 measuring.cancel()

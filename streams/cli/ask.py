@@ -17,6 +17,7 @@ from streams.cli.output import (
     role_option,
     store_option,
 )
+from streams.printing import say
 from streams.queries import questions
 from streams.queries.creep import creep as label_creep
 from streams.queries.role import Role
@@ -25,7 +26,7 @@ from streams.queries.store import Store
 
 @click.group("ask")
 def command() -> None:
-    """Ask where an event came from, why it is where it is, where the loop carried it, and what is missing."""
+    """Ask where an event came from, why it is where it is, where it went, if it is ours; what is missing."""
 
 
 @command.command()
@@ -70,6 +71,25 @@ def why(identity: str, store: Path, role: Role, as_json: bool) -> None:
 
 @command.command()
 @click.argument("identity", metavar="ID")
+@click.argument("digest")
+@store_option
+@role_option
+@json_option
+@click.pass_context
+def genuine(
+    context: click.Context, identity: str, digest: str, store: Path, role: Role, *, as_json: bool
+) -> None:
+    """Say whether an agent wrote a record: ID is its ce_id, DIGEST the XXH3-128 of its value in hexadecimal.
+
+    Exits with 1 if none did. docs/topics.md says how to make the digest.
+    """
+    answer = _asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
+    _say(answer, as_json, {})
+    context.exit(0 if answer["genuine"] else 1)
+
+
+@command.command()
+@click.argument("identity", metavar="ID")
 @store_option
 @role_option
 @json_option
@@ -88,13 +108,14 @@ def loop(identity: str, store: Path, role: Role, as_json: bool) -> None:
 @role_option
 @json_option
 def missing(store: Path, role: Role, as_json: bool) -> None:
-    """Say which numbers of the captured streams are neither stored nor rejected."""
+    """Say which numbers of captured streams are missing, and which data, as others have their numbers."""
     answer = _asked(store, role, questions.missing)
     _say(
         answer,
         as_json,
         {
             "missing": ("source", "stream", "first", "count"),
+            "collisions": ("source", "stream", "first", "count"),
             "streams": ("source", "stream", "kind", "highest", "stored"),
         },
     )
@@ -130,9 +151,9 @@ def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]])
 
 
 def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:
-    """Print an answer: facts, then what has facts of its own, then a table for each list.
+    """Print an answer: facts first, then what has facts of its own, then a table for each list.
 
-    `tables` says which columns of a list to show.
+    `tables` has the columns to show of each.
     """
     if as_json:
         emit_json(answer)
@@ -146,11 +167,13 @@ def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]
     groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
     emit_facts({name: value for name, value in facts.items() if name not in groups})
     for name, group in groups.items():
-        click.echo(f"\n{name.replace('_', ' ')}")
+        say()
+        say(name.replace("_", " "))
         emit_facts(group)
     for name, columns in tables.items():
         if answer[name]:
-            click.echo(f"\n{name}")
+            say()
+            say(name)
             emit_table(columns, [[row[column] for column in columns] for row in answer[name]])
             if answer.get(f"{name}_more"):
-                click.echo(f"and {answer[f'{name}_more']:,} more; `sightline sql` can list them")
+                say(f"and {answer[f'{name}_more']:,} more; `sightline sql` can list them")

@@ -13,6 +13,7 @@ from streams import topology
 from streams.errors import UnavailableError
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.topics import declare
+from streams.printing import say
 
 
 @click.command("broker")
@@ -50,15 +51,15 @@ def command(port: int, directory: Path, partitions: int) -> None:
             with console.status("starting Apache Kafka") as status:
                 node.start(directory, port, status.update)
         else:
-            node.start(directory, port, lambda sentence: click.echo(sentence, err=True))
+            node.start(directory, port, lambda sentence: say(sentence, err=True))
         asyncio.run(declare(node.address, partitions))
-        click.echo(f"Apache Kafka answers at {node.address}; its log is in {directory}. Ctrl-C stops it.")
+        say(f"Apache Kafka answers at {node.address}; its log is in {directory}. Ctrl-C stops it.")
         node.wait()
         raise UnavailableError(
             f"Apache Kafka ended by itself. Look into {directory / 'kafka.log'}, then start it again."
         )
     except KeyboardInterrupt:
-        click.echo("stopped", err=True)
+        say("stopped", err=True)
     finally:
         node.stop()
         signal.signal(signal.SIGTERM, former)

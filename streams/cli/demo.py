@@ -21,6 +21,7 @@ from streams.demo import Demo
 from streams.errors import SightlineError
 from streams.ledger import lines, run_ledger
 from streams.policy.load import load
+from streams.printing import say
 from streams.queries.store import Store
 
 STATUS_INTERVAL_S = 1.0
@@ -103,7 +104,7 @@ def command(
     """
     began_ns = clock.now_ns()
     named = load(policy, clock.date_today()).name
-    demo = Demo(store.absolute(), policy, lambda sentence: click.echo(sentence, err=True), broker)
+    demo = Demo(store.absolute(), policy, lambda sentence: say(sentence, err=True), broker, devices)
     with _interruptible(demo) as interrupts:
         try:
             demo.start()
@@ -149,8 +150,9 @@ def _interruptible(demo: Demo) -> Iterator[list[int]]:
         if len(interrupts) > 1:
             demo.kill()
             raise SystemExit(128 + number)
-        click.echo(
-            "\nending the session and bringing what was sent into the store; Ctrl-C again stops at once",
+        say(err=True)
+        say(
+            "ending the session and bringing what was sent into the store; Ctrl-C again stops at once",
             err=True,
         )
 
@@ -189,7 +191,7 @@ def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view:
                 if isinstance(shown, Live):
                     shown.refresh()
                 else:
-                    click.echo(view.line(), err=True)
+                    say(view.line(), err=True)
             clock.sleep(STATUS_INTERVAL_S)
     # Asked to end while it was ending anyway, it may no longer hear of it; all that it sent is in its
     # journal.
@@ -215,9 +217,9 @@ def _report(store: Path, result: dict[str, Any], *, as_json: bool) -> None:
         emit_json(result)
         return
     for said in lines(result):
-        click.echo(said)
+        say(said)
     memory = ", ".join(f"{name} {size} MB" for name, size in result["rss_mb"].items())
-    click.echo(f"memory    {memory}; first epoch after {result['first_epoch_s']} s")
+    say(f"memory    {memory}; first epoch after {result['first_epoch_s']} s")
     with Store.open(store) as opened:
         learned, latest = opened.sql(_ANSWER).rows, opened.sql(_LATEST).rows
     questions = [["ask", "ancestors", latest[0][0]], ["ask", "why", latest[0][0]]] if latest else []
@@ -225,6 +227,7 @@ def _report(store: Path, result: dict[str, Any], *, as_json: bool) -> None:
     for question in [*questions, ["ask", "missing"]]:
         # Who plays a demo answers for all of its data.
         shown = [*question, "--role", "privacy-officer", "--store", str(store)]
-        click.echo(f"\n$ sightline {' '.join(shown)}")
+        say()
+        say(f"$ sightline {' '.join(shown)}")
         sys.stdout.flush()
         subprocess.run([sys.executable, "-m", "streams.cli", *shown], check=False)

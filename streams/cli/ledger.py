@@ -8,6 +8,7 @@ import click
 
 from streams.cli.output import emit_json, json_option, store_option
 from streams.ledger import lines, run_ledger
+from streams.printing import say
 
 
 @click.command("ledger")
@@ -32,5 +33,5 @@ def command(context: click.Context, journal: Path, broker: str | None, store: Pa
         emit_json(result)
     else:
         for said in lines(result):
-            click.echo(said)
+            say(said)
     context.exit(0 if result["clean"] else 1)

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streams.printing import printable
 from streams.topology import STAGES
 
 #: What a stage writes, as the key of its count in a status.
@@ -58,13 +59,13 @@ class View:
     def __rich__(self) -> RenderableType:
         """The view; with ten zones it fits a terminal of 80 by 24."""
         if not self.status:
-            return Text(f"{self.scenario}  {self.elapsed_s:.0f} s  no epoch yet", style="bold")
+            return Text(f"{printable(self.scenario)}  {self.elapsed_s:.0f} s  no epoch yet", style="bold")
         return Group(self._head(), Text(""), self._stages(), Text(""), self._zones(), Text(""), self._foot())
 
     def _head(self) -> Text:
         shown = self.status
         return Text.assemble(
-            (f"Sightline · {self.scenario}", "bold"),
+            (f"Sightline · {printable(self.scenario)}", "bold"),
             f"   {self.elapsed_s:.0f} s   epoch {shown['epoch']}, "
             f"published {shown['age_s']:.1f} s ago   lag {shown['lag']} batches",
         )
@@ -99,11 +100,17 @@ class View:
             table.add_column(column, justify="left" if column == "zone" else "right")
         before = self.before.get("zones", {})
         for zone, count in self.status["zones"].items():
-            table.add_row(zone, f"{self._rate(self.status['zones'], before, zone):,.1f}", f"{int(count):,}")
+            table.add_row(
+                Text(printable(zone)),
+                f"{self._rate(self.status['zones'], before, zone):,.1f}",
+                f"{int(count):,}",
+            )
         return table
 
     def _foot(self) -> Text:
-        decided = "  ".join(f"{verdict} {int(count):,}" for verdict, count in self.status["verdicts"].items())
+        decided = "  ".join(
+            f"{printable(verdict)} {int(count):,}" for verdict, count in self.status["verdicts"].items()
+        )
         return Text(
             f"decisions  {decided}\nrejected   {int(self.status['rejected']):,} events   "
             "Ctrl-C ends the session and prints the ledger"

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from streams.errors import SightlineError
+from streams.printing import printable, say
 
 #: Command name to module; each module has a click command called `command`. Loaded when asked for, because
 #: `sightline sql` need not wait for Faust or scikit-learn to be imported.
@@ -26,6 +27,9 @@ COMMANDS = {
         "ask",
         "sql",
         "policy",
+        "pair",
+        "consent",
+        "topics",
         "topology",
     )
 }
@@ -50,8 +54,11 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except SightlineError as error:
-            click.echo(f"sightline: {error}", err=True)
+            say(f"sightline: {error}", err=True)
             ctx.exit(error.exit_code)
+        except click.ClickException as error:
+            error.message = printable(error.message)
+            raise
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

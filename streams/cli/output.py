@@ -17,6 +17,7 @@ import click
 import orjson
 
 from streams import settings
+from streams.printing import printable, say, say_json
 from streams.queries.role import Role
 
 _TO_THE_MICROSECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -48,35 +49,37 @@ def emit_hidden(role: str, hidden: Mapping[str, int]) -> None:
     """Say beside the answer how much of what it is about the role is not shown."""
     if hidden:
         counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in sorted(hidden.items()))
-        click.echo(f"not shown to {role}: {counts}", err=True)
+        say(f"not shown to {role}: {counts}", err=True)
 
 
 def emit_json(answer: object) -> None:
     """Print one line of JSON."""
-    click.echo(orjson.dumps(answer, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode())
+    say_json(orjson.dumps(answer, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode())
 
 
 def emit_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as CSV with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(map(printable, columns))
     writer.writerows([cell(value) for value in row] for row in rows)
-    click.echo(text.getvalue(), nl=False)
+    for line in text.getvalue().splitlines():
+        say(line)
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows in columns as wide as their content; numbers stand on the right."""
     body = [list(row) for row in rows]
     cells = [[cell(value) for value in row] for row in body]
-    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
+    names = [printable(name) for name in columns]
+    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
     right = _numeric(columns, body)
-    for line in (list(columns), *cells):
+    for line in (names, *cells):
         shown = [
             text.rjust(width) if flush else text.ljust(width)
             for text, width, flush in zip(line, widths, right, strict=True)
         ]
-        click.echo("  ".join(shown).rstrip())
+        say("  ".join(shown).rstrip())
 
 
 def emit_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -84,7 +87,7 @@ def emit_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None
     body = [list(row) for row in rows]
     rule = ["---:" if right else "---" for right in _numeric(columns, body)]
     for line in (list(columns), rule, *([cell(value) for value in row] for row in body)):
-        click.echo("| " + " | ".join(" ".join(text.replace("|", "\\|").splitlines()) for text in line) + " |")
+        say("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |")
 
 
 def _numeric(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> list[bool]:
@@ -103,11 +106,11 @@ def emit_facts(facts: Mapping[str, Any]) -> None:
     }
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        click.echo(f"{name.ljust(width)}  {value}")
+        say(f"{name.ljust(width)}  {value}")
 
 
 def cell(value: object) -> str:
-    """Text of one value."""
+    """Text of one value, made printable."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -120,7 +123,7 @@ def cell(value: object) -> str:
         return ", ".join(cell(inner) for inner in value)
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     # A person reads seconds; --json has all of it.
-    return f"{text[:19]}Z" if _TO_THE_MICROSECOND.fullmatch(text) else text
+    return f"{text[:19]}Z" if _TO_THE_MICROSECOND.fullmatch(text) else printable(text)
 
 
 def _plain(value: object) -> object:

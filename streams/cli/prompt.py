@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
-import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -16,6 +15,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from streams import settings
 from streams.cli.statements import ORDERS, Mode, Session, finished, split
 from streams.errors import SightlineError
+from streams.printing import say
 from streams.queries.role import Role
 from streams.queries.store import Store
 
@@ -76,9 +76,7 @@ def converse(session: Session, store: Path, role: Role) -> None:
         prompt_continuation="      ...> ",
         key_bindings=_keys(),
     )
-    click.echo(
-        "Each statement reads the newest epoch and ends with a semicolon; .help says more, Tab completes."
-    )
+    say("Each statement reads the newest epoch and ends with a semicolon; .help says more, Tab completes.")
     while True:
         try:
             text = asking.prompt()
@@ -94,9 +92,9 @@ def converse(session: Session, store: Path, role: Role) -> None:
             for statement in split(text)[0]:
                 session.run(statement)
         except SightlineError as error:
-            click.echo(str(error), err=True)
+            say(str(error), err=True)
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            say("stopped", err=True)
 
 
 def _keys() -> KeyBindings:

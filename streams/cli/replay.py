@@ -21,10 +21,12 @@ from streams.errors import InputError
 from streams.events.record import Outgoing, Received, StoredRecord
 from streams.ledger import lineage
 from streams.policy.load import load
+from streams.printing import say
 from streams.replay import Replay
 from streams.replay.arrivals import BrokerArrivals, JournalArrivals
 from streams.replay.derived import DerivedLines
 from streams.replay.inputs import Inputs, read_inputs
+from streams.replay.pairs import pairs
 from streams.replay.recorded import RecordedReplay
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
@@ -122,7 +124,7 @@ def command(
         emit_json(result)
     else:
         for said in _told(result):
-            click.echo(said)
+            say(said)
     context.exit(0 if result.get("lineage", {"equal": True})["equal"] else 1)
 
 
@@ -163,14 +165,15 @@ def _replay(job: _Job, inputs: Inputs | None, policy: str) -> dict[str, Any]:
 
 
 async def _recorded(job: _Job, inputs: Inputs, write: Write) -> dict[str, Any]:
+    bound = [] if inputs.paired else pairs(job.journal)
     if job.broker:
         async with BrokerArrivals(job.journal, job.broker) as arrivals:
-            replay = RecordedReplay(inputs, arrivals, write)
+            replay = RecordedReplay(inputs, arrivals, write, pairs=bound)
             await replay.run()
         places = {"foreign": arrivals.foreign}
     else:
-        acknowledged = JournalArrivals(job.journal)
-        replay = RecordedReplay(inputs, acknowledged, write)
+        acknowledged = JournalArrivals(job.journal, inputs.appended)
+        replay = RecordedReplay(inputs, acknowledged, write, pairs=bound)
         await replay.run()
         places = {"unplaced": acknowledged.unplaced}
     return {"fetches": replay.fetches, **places, "unread": sorted(replay.made)}

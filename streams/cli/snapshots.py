@@ -14,6 +14,7 @@ import click
 from streams import clock, limits, settings
 from streams.cli.output import store_option
 from streams.kafka.reader import Follower
+from streams.printing import log_to_stderr, say
 from streams.queries.status import Status
 from streams.snapshots.patience import PatientWriter
 from streams.snapshots.writer import Writer
@@ -64,21 +65,19 @@ def command(broker: str, store: Path, until_end: bool) -> None:
 
     Ctrl-C publishes the rest and stops.
     """
-    logging.basicConfig(level=logging.WARNING, format="sightline: %(message)s")
+    log_to_stderr("sightline: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_Seldom())
     stop = threading.Event()
     writer = Writer.open(store)
-    patient = PatientWriter(
-        writer, lambda sentence: click.echo(f"sightline: {sentence}", err=True), stop.wait
-    )
+    patient = PatientWriter(writer, lambda sentence: say(f"sightline: {sentence}", err=True), stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
         epoch, rows = asyncio.run(_follow(writer, patient, stop, broker, status, until_end=until_end))
     finally:
         writer.close()
-    click.echo(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
+    say(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
 
 
 async def _follow(
@@ -114,5 +113,5 @@ async def _follow(
             if status is not None and epoch and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S:
                 told_s = clock.monotonic_s()
                 if line := await asyncio.to_thread(told, status):
-                    click.echo(line)
+                    say(line)
     return await asyncio.to_thread(patient.publish, clock.now_ns()) or epoch, rows

@@ -25,6 +25,7 @@ from streams.cli.output import (
 )
 from streams.cli.statements import Mode, Session, split
 from streams.errors import InputError
+from streams.printing import say
 from streams.queries.role import Role
 from streams.queries.store import Store
 
@@ -146,4 +147,4 @@ def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
     emit_hidden(str(role), hidden)
     {"csv": emit_csv, "markdown": emit_markdown, "table": emit_table}[mode](found.columns, found.rows)
     if found.more:
-        click.echo(f"{found.more:,} more rows; --rows shows more", err=True)
+        say(f"{found.more:,} more rows; --rows shows more", err=True)

@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Literal, cast, get_args
 
-import click
-
 from streams.errors import InputError
+from streams.printing import say
 
 Mode = Literal["table", "csv", "json", "markdown"]
 ORDERS = (".help", ".mode", ".quit")
@@ -76,9 +75,10 @@ class Session:
         if name == ".quit" and not words:
             return False
         if name == ".help" and not words:
-            click.echo(HELP)
+            for text in HELP.splitlines():
+                say(text)
         elif name == ".mode" and not words:
-            click.echo(self.mode)
+            say(self.mode)
         elif name == ".mode" and len(words) == 1 and words[0] in get_args(Mode):
             self.mode = cast("Mode", words[0])
         else:

@@ -9,6 +9,7 @@ import click
 
 from streams import topology
 from streams.cli.output import emit_json, json_option
+from streams.printing import say
 
 
 @click.command("topology")
@@ -32,7 +33,7 @@ def command(as_json: bool) -> None:
         )
         return
     for line in picture():
-        click.echo(line)
+        say(line)
 
 
 def picture() -> list[str]:

@@ -8,8 +8,16 @@ from pathlib import Path
 import click
 
 from streams import settings, topology
+from streams.cli.names import pair
 from streams.preparation import make_cores, prepare
+from streams.printing import log_to_stderr, say
 from streams.worker import run_worker
+
+
+def _pairs(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    return tuple(pair(*text.partition("=")[::2]) for text in texts)
 
 
 @click.command("worker")
@@ -27,17 +35,34 @@ from streams.worker import run_worker
     help="Partitions of the topics that follow devices; must be what the topics have.",
 )
 @click.option(
+    "--pair",
+    "pairs",
+    multiple=True,
+    default=settings.PAIRS,
+    callback=_pairs,
+    metavar="DEVICE=WEARER",
+    help="Bind a device to a wearer, if it never was; may be given several times.",
+)
+@click.option(
     "--metrics",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write counts and gauges here every 5 s, as text that Prometheus collects.",
 )
 @click.pass_context
-def command(context: click.Context, broker: str, policy: str, partitions: int, metrics: Path | None) -> None:
+def command(
+    context: click.Context,
+    broker: str,
+    policy: str,
+    partitions: int,
+    pairs: tuple[tuple[str, str], ...],
+    metrics: Path | None,
+) -> None:
     """Run the stages zones, processing, assistant, feedback and training until Ctrl-C.
 
     Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
     """
+    log_to_stderr()
     # The client logs some 40 lines a second while a broker is away; the transport says what matters once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     context.exit(
@@ -47,7 +72,8 @@ def command(context: click.Context, broker: str, policy: str, partitions: int, m
             make_cores,
             prepare=prepare,
             partitions=partitions,
-            on_ready=lambda: click.echo(f"worker ready on {broker}"),
+            pairs=pairs,
+            on_ready=lambda: say(f"worker ready on {broker}"),
             metrics_path=metrics,
         )
     )

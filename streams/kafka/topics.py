@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from aiokafka.admin import NewTopic
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from streams import limits, topology
@@ -10,6 +14,18 @@ from streams.errors import InputError, UnavailableError
 from streams.kafka.connection import WAIT_S_DEFAULT, administering
 
 PARTITIONS_MAX = 1024
+TIMESTAMPS = "message.timestamp.type"
+_SET_ON_THE_TOPIC = 1  #: source of a configuration entry, as DescribeConfigs gives it
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """Where a topic is not as declared; `found` is empty where it is absent."""
+
+    topic: str
+    setting: str
+    found: str
+    wanted: str
 
 
 async def declare(
@@ -31,7 +47,8 @@ async def declare(
     Raises
     ------
     InputError
-        A topic exists with another partition count, which is fixed for its life.
+        A topic exists with another partition count, which is fixed for its life, or with the producers' time
+        where the broker's is wanted.
     UnavailableError
         The broker is absent or refuses to create a topic.
     """
@@ -39,40 +56,148 @@ async def declare(
         raise InputError(f"--partitions is {partitions}; expected 1 to {PARTITIONS_MAX}.")
 
     async with administering(broker, wait_s) as admin:
-        wanted = {topic.name: topology.partition_count(topic.name, partitions) for topic in topology.TOPICS}
-        response = await admin.create_topics(
-            [_new_topic(topic, wanted[topic.name]) for topic in topology.TOPICS]
-        )
-        created = {str(name): int(code) for name, code, *_ in response.topic_errors}
-        for name, code in created.items():
-            error = for_code(code)
-            if error not in {NoError, TopicAlreadyExistsError}:
-                raise UnavailableError(
-                    f"The broker {broker} did not create topic {name}: {error.__name__}. Look into its log."
-                )
-        existing = [name for name, code in created.items() if for_code(code) is TopicAlreadyExistsError]
-        if existing:
-            for described in await admin.describe_topics(existing):
-                _check_count(
-                    described["topic"], len(described["partitions"]), wanted[described["topic"]], broker
-                )
+        existing = await _created(admin, broker, topology.TOPICS, partitions)
+        for one in await _counts(admin, existing, partitions):
+            raise InputError(
+                f"Topic {one.topic} on {broker} has {one.found} partitions, but this start expects"
+                f" {one.wanted}. The count is fixed for the life of a topic: start with --partitions"
+                f" {one.found}, or use another broker and drain into new topics."
+            )
+        stamped = [name for name in existing if TIMESTAMPS in topology.topic(name).config]
+        others = [one for one in await _settings(admin, stamped) if one.setting == TIMESTAMPS]
+        if others:
+            raise InputError(
+                f"{broker}: found {TIMESTAMPS} {others[0].found} on"
+                f" {' and '.join(one.topic for one in others)}, expected {others[0].wanted}, since nothing"
+                " may go by a device's word of the time; look with `sightline topics --plan`, change it"
+                " with `sightline topics --migrate`."
+            )
 
 
-def _check_count(name: str, found: int, wanted: int, broker: str) -> None:
-    if found and found != wanted:
-        raise InputError(
-            f"Topic {name} on {broker} has {found} partitions, but this start expects {wanted}. The count is "
-            f"fixed for the life of a topic: start with --partitions {found}, or use another broker and "
-            "drain into new topics."
-        )
+async def plan(
+    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+) -> list[Differing]:
+    """What differs between the topics as declared and as they are; UnavailableError without a broker."""
+    async with administering(broker, wait_s) as admin:
+        return await _differing(admin, partitions)
 
 
-def _new_topic(topic: topology.Topic, partitions: int) -> NewTopic:
-    config = {
+async def migrate(
+    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+) -> list[Differing]:
+    """Create what is absent and set what differs; return what was changed.
+
+    A partition count cannot be changed: InputError, and nothing is touched. Safe to repeat. Records that were
+    written before keep the time that they have.
+    """
+    async with administering(broker, wait_s) as admin:
+        found = await _differing(admin, partitions)
+        fixed = [one for one in found if one.setting == "partitions" and one.found]
+        if fixed:
+            raise InputError(
+                f"{broker}: {fixed[0].topic} has {fixed[0].found} partitions, expected {fixed[0].wanted}; the"
+                " count is fixed for the life of a topic, name it with --partitions"
+            )
+        absent = {one.topic for one in found if not one.found}
+        await _created(admin, broker, [one for one in topology.TOPICS if one.name in absent], partitions)
+        await _set(admin, broker, [one for one in found if one.topic not in absent])
+        return found
+
+
+async def _differing(admin: AIOKafkaAdminClient, partitions: int) -> list[Differing]:
+    there = set(await admin.list_topics())
+    names = [topic.name for topic in topology.TOPICS]
+    absent = [
+        Differing(name, "partitions", "", str(topology.partition_count(name, partitions)))
+        for name in names
+        if name not in there
+    ]
+    existing = [name for name in names if name in there]
+    return [*absent, *await _counts(admin, existing, partitions), *await _settings(admin, existing)]
+
+
+async def _created(
+    admin: AIOKafkaAdminClient, broker: str, topics: Iterable[topology.Topic], partitions: int
+) -> list[str]:
+    """Create topics; return the names of those that were there."""
+    wanted = [_new_topic(topic, topology.partition_count(topic.name, partitions)) for topic in topics]
+    if not wanted:
+        return []
+    response = await admin.create_topics(wanted)
+    created = {str(name): int(code) for name, code, *_ in response.topic_errors}
+    for name, code in created.items():
+        error = for_code(code)
+        if error not in {NoError, TopicAlreadyExistsError}:
+            raise UnavailableError(
+                f"The broker {broker} did not create topic {name}: {error.__name__}. Look into its log."
+            )
+    return [name for name, code in created.items() if for_code(code) is TopicAlreadyExistsError]
+
+
+async def _counts(admin: AIOKafkaAdminClient, names: list[str], partitions: int) -> list[Differing]:
+    described = await admin.describe_topics(names) if names else []
+    counts = {one["topic"]: len(one["partitions"]) for one in described}
+    wanted = {name: topology.partition_count(name, partitions) for name in names}
+    return [
+        Differing(name, "partitions", str(counts[name]), str(wanted[name]))
+        for name in names
+        if counts.get(name) and counts[name] != wanted[name]
+    ]
+
+
+async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differing]:
+    found = await _configs(admin, names)
+    return [
+        Differing(name, setting, found[name].get(setting, ("", 0))[0], value)
+        for name in names
+        for setting, value in _config(topology.topic(name)).items()
+        if found[name].get(setting, ("", 0))[0] != value
+    ]
+
+
+async def _configs(
+    admin: AIOKafkaAdminClient, names: list[str]
+) -> Mapping[str, Mapping[str, tuple[str, int]]]:
+    """Settings of topics by name, each with its value and whether it was set on the topic itself."""
+    if not names:
+        return {}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    return {
+        str(name): {str(entry[0]): (str(entry[1]), int(entry[3])) for entry in entries}
+        for response in await admin.describe_configs(asked)
+        for _, _, _, name, entries in response.resources
+    }
+
+
+async def _set(admin: AIOKafkaAdminClient, broker: str, changes: list[Differing]) -> None:
+    """Set what differs, and again what those topics had of their own, which a request would reset."""
+    names = sorted({one.topic for one in changes})
+    found = await _configs(admin, names)
+    wanted = {
+        name: {setting: value for setting, (value, of) in found[name].items() if of == _SET_ON_THE_TOPIC}
+        for name in names
+    }
+    for one in changes:
+        wanted[one.topic][one.setting] = one.wanted
+    if not wanted:
+        return
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name, configs in wanted.items()]
+    for response in await admin.alter_configs(asked):
+        for code, message, _, name in response.resources:
+            if code:
+                raise UnavailableError(f"The broker {broker} did not change topic {name}: {message}.")
+
+
+def _config(topic: topology.Topic) -> dict[str, str]:
+    return {
         "cleanup.policy": topic.cleanup,
         "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
-        # Event time is the device's; a broker that refuses a clock that runs ahead would lose what it says.
+        # A topic with the producers' time holds what our own clocks say; a broker whose clock is behind must
+        # not refuse it.
         "message.timestamp.after.max.ms": str(2**63 - 1),
         **topic.config,
     }
-    return NewTopic(topic.name, partitions, 1, topic_configs=config)
+
+
+def _new_topic(topic: topology.Topic, partitions: int) -> NewTopic:
+    return NewTopic(topic.name, partitions, 1, topic_configs=_config(topic))

@@ -2,9 +2,10 @@
 
 What was once sent is processed again, to the same end.
 
-A replay takes batches in the order in which Kafka took them, repeats included, and cuts them into fetches by
-time; a model version serves from the fetch after the one that completed it. In the live pipeline that moment
-is a matter of chance and recorded as an input.
+A replay takes batches in the order and at the time at which Kafka took them, repeats included, and cuts them
+into fetches by that time. Every device of a journal counts as bound to whoever it names: nobody but operators
+binds, and a journal is given by one. A model version serves from the fetch after the one that completed it.
+In the live pipeline that moment is a matter of chance and recorded as an input.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from streams.pipeline import (
 )
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies
+from streams.replay.pairs import bind, pairs
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from streams.training.run import Fitted, Pair, fit_and_measure
 
@@ -52,7 +54,7 @@ def fetches(path: Path) -> Iterator[Fetch]:
             yield Fetch(CAPTURED, 0, records)
             records = []
         window = arrived_ns // FETCH_NS
-        records.append(StoredRecord(offset, sent.timestamp_ms, sent.key, sent.value, sent.headers))
+        records.append(StoredRecord(offset, arrived_ns // 1_000_000, sent.key, sent.value, sent.headers))
     if records:
         yield Fetch(CAPTURED, 0, records)
 
@@ -79,9 +81,10 @@ class Replay:
         InputError when there is no journal.
         """
         count = 0
+        bound = bind(self.tables.consents, pairs(path))
         glasses = GlassesCore(self.tables)
         training = TrainingCore(self.tables, self._history, fit_here, self.every)
-        seen, learned = PartitionState(), TrainingState()
+        seen, learned = PartitionState(consents_taken=bound), TrainingState(consents_taken=bound)
         for fetch in fetches(path):
             if not count:
                 self._deliver(first_records(self.policy, fetch.records[0].timestamp * 1_000_000))

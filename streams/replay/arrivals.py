@@ -29,6 +29,7 @@ from streams.topology import CAPTURED, EXAMPLES
 
 READ_RECORDS_MAX = 1000
 _POLL_MS = 500
+Appended = Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 class Arrivals(Protocol):
@@ -55,12 +56,13 @@ class Arrivals(Protocol):
 class _Places:
     """Where the batches of one partition are, in order of their offsets.
 
-    Each place is the number of the file, and the first byte of the line.
+    Number of the file, first byte of the line, and when the broker took that copy.
     """
 
     offsets: NDArray[np.int64]
     files: NDArray[np.int64]
     lines: NDArray[np.int64]
+    appended_ns: NDArray[np.int64]
 
 
 class JournalArrivals:
@@ -75,6 +77,9 @@ class JournalArrivals:
     ----------
     path
         A journal, or a directory of them.
+    appended
+        By partition the offsets and append times that a store recorded; where it has none the
+        acknowledgement's own counts.
 
     Raises
     ------
@@ -82,13 +87,17 @@ class JournalArrivals:
         There is no journal, one cannot be read, or its places are not those of one Kafka.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._files = journal.files(path)
+    def __init__(self, path: Path, appended: Appended | None = None) -> None:
+        self._files, self._appended = journal.files(path), appended or {}
         self.unplaced = 0
         found = [self._scan(number, file) for number, file in enumerate(self._files)]
-        partitions, offsets, files, lines = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        partitions, offsets, files, lines, appended_ns = (
+            np.concatenate(columns) for columns in zip(*found, strict=True)
+        )
         self._places = {
-            int(partition): self._ordered(int(partition), offsets[here], files[here], lines[here])
+            int(partition): self._ordered(
+                int(partition), _Places(offsets[here], files[here], lines[here], appended_ns[here])
+            )
             for partition in np.unique(partitions)
             for here in [partitions == partition]
         }
@@ -110,7 +119,9 @@ class JournalArrivals:
             with self._files[number].open("rb") as file:
                 for at in np.flatnonzero(files == number):
                     file.seek(int(lines[at]))
-                    records[int(at)] = _record(int(offsets[at]), orjson.loads(file.readline()))
+                    records[int(at)] = _record(
+                        int(offsets[at]), int(places.appended_ns[begin + at]), orjson.loads(file.readline())
+                    )
         return [records[at] for at in range(len(offsets))]
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
@@ -119,7 +130,7 @@ class JournalArrivals:
         return ()
 
     def _scan(self, number: int, path: Path) -> tuple[NDArray[np.int64], ...]:
-        """(partition, offset, file, line) of every acknowledged copy in one file."""
+        """(partition, offset, file, line, append time) of every acknowledged copy in one file."""
         ids, places = array("q"), array("q")
         acked, where = array("q"), array("q")
         for place, fields in _lines(path):
@@ -128,7 +139,8 @@ class JournalArrivals:
                 places.append(place)
             elif fields["line"] == "ack":
                 acked.append(_signed(fields["id"].encode()))
-                where.extend((fields["partition"], fields["offset"]))
+                appended_ns = fields.get("appended_ns", fields["acked_ns"])
+                where.extend((fields["partition"], fields["offset"], appended_ns))
         known, lines = np.array(ids, np.int64), np.array(places, np.int64)
         order = np.argsort(known, kind="stable")
         known, lines, wanted = known[order], lines[order], np.array(acked, np.int64)
@@ -140,12 +152,11 @@ class JournalArrivals:
                 "batch in front of its acknowledgement; is the journal whole?"
             )
         self.unplaced += int(np.setdiff1d(known, wanted).size)
-        partitions, offsets = np.array(where, np.int64).reshape(-1, 2).T
-        return partitions, offsets, np.full(wanted.size, number), lines[at]
+        partitions, offsets, appended = np.array(where, np.int64).reshape(-1, 3).T
+        return partitions, offsets, np.full(wanted.size, number), lines[at], appended
 
-    def _ordered(
-        self, partition: int, offsets: NDArray[np.int64], files: NDArray[np.int64], lines: NDArray[np.int64]
-    ) -> _Places:
+    def _ordered(self, partition: int, places: _Places) -> _Places:
+        offsets = places.offsets
         order = np.argsort(offsets, kind="stable")
         twice = offsets[order][1:][np.diff(offsets[order]) == 0]
         if twice.size:
@@ -154,7 +165,12 @@ class JournalArrivals:
                 "one; these journals were played into files or into several brokers, so they have no common "
                 "order. Replay them without --inputs, or each with its own store."
             )
-        return _Places(offsets[order], files[order], lines[order])
+        appended_ns = places.appended_ns[order]
+        if partition in self._appended:
+            known, times = self._appended[partition]
+            at = np.minimum(np.searchsorted(known, offsets[order]), known.size - 1)
+            appended_ns = np.where(known[at] == offsets[order], times[at], appended_ns)
+        return _Places(offsets[order], places.files[order], places.lines[order], appended_ns)
 
 
 class BrokerArrivals:
@@ -231,10 +247,10 @@ class BrokerArrivals:
         ]
 
 
-def _record(offset: int, fields: Mapping[str, Any]) -> StoredRecord:
+def _record(offset: int, appended_ns: int, fields: Mapping[str, Any]) -> StoredRecord:
     headers = tuple((name, value.encode()) for name, value in fields["headers"].items())
     return StoredRecord(
-        offset, fields["timestamp_ms"], fields["key"].encode(), fields["value"].encode(), headers
+        offset, appended_ns // 1_000_000, fields["key"].encode(), fields["value"].encode(), headers
     )
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from streams import limits
 from streams.errors import InputError
+from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
 from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.queries.store import Store
+from streams.topology import CAPTURED
 
 #: Kind of the recorded input that says which policy a set of topics began with.
 POLICY = "policy"
@@ -62,6 +68,10 @@ class Inputs:
     take_ups: Mapping[int, tuple[TakeUp, ...]]
     training: tuple[TakeUp, ...]
     orders: tuple[ExampleOrder, ...]
+    #: By partition: offsets in order, and when the broker took what stands there (ns since the epoch).
+    appended: Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
+    #: Whether the store says who was bound to whom; one of 0.1.0 does not.
+    paired: bool = True
 
 
 def read_inputs(directory: Path) -> Inputs:
@@ -74,12 +84,36 @@ def read_inputs(directory: Path) -> Inputs:
     UnavailableError
         There is no store, or no epoch.
     """
-    with Store.open(directory) as store:
+    with Store.open(directory, older=True) as store:
+        paired = store.version >= limits.STORE_VERSION
         policies = store.sql("SELECT version, text, published_ns FROM policies", NUMBER_MAX).rows
         rows = store.sql(
             'SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX
         ).rows
-    return inputs_of(str(directory), policies, rows)
+    found = inputs_of(str(directory), policies, rows)
+    return replace(found, appended=_appended(directory) if paired else {}, paired=paired)
+
+
+def _appended(directory: Path) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """When the broker took each record that was read, by partition."""
+    reader = StoreReader(directory)
+    try:
+        found = reader.columns(
+            'SELECT "partition", "offset", min(appended_ns) AS appended_ns'  # noqa: S608 - a name of ours
+            ' FROM (SELECT topic, "partition", "offset", appended_ns FROM events'
+            ' UNION ALL SELECT topic, "partition", "offset", appended_ns FROM rejected)'
+            f" WHERE topic = '{CAPTURED}' GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+    finally:
+        reader.close()
+    return {
+        int(partition): (
+            found["offset"][here].astype(np.int64),
+            found["appended_ns"][here].astype(np.int64),
+        )
+        for partition in np.unique(found["partition"])
+        for here in [found["partition"] == partition]
+    }
 
 
 def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> Inputs:

@@ -33,6 +33,7 @@ from streams.policy.versions import Policies
 from streams.replay import fit_here
 from streams.replay.arrivals import Arrivals
 from streams.replay.inputs import ExampleOrder, Inputs, TakeUp
+from streams.replay.pairs import bind, on_device
 from streams.topology import CAPTURED, EXAMPLES, MODELS
 
 
@@ -67,12 +68,15 @@ class RecordedReplay:
         could have come.
     every
         Admitted examples a training run.
+    pairs
+        (device, wearer) that count as bound, for inputs that do not say who was.
     """
 
     inputs: Inputs
     arrivals: Arrivals
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
+    pairs: list[tuple[str, str]] = field(default_factory=list)
     fetches: int = 0
     #: Examples by id that training has not read yet.
     made: dict[str, Received] = field(default_factory=dict)
@@ -85,7 +89,7 @@ class RecordedReplay:
         self._tables = Tables(self._policies())
         self._taken_up = deque(self.inputs.training)
         self._training = TrainingCore(self._tables, self._history, fit_here, self.every)
-        self._learned = TrainingState()
+        self._learned = TrainingState(consents_taken=bind(self._tables.consents, self.pairs))
 
     async def run(self) -> None:
         """Process everything that arrived.
@@ -111,9 +115,9 @@ class RecordedReplay:
         tables = Tables(self._policies())
         # The versions are everybody's, which of them is in force is the partition's own.
         tables.models.versions = self._models.versions
-        core = GlassesCore(tables)
+        state = PartitionState(consents_taken=bind(tables.consents, self.pairs))
         return _Partition(
-            number, core, tables, deque(self.inputs.take_ups.get(number, ())), core.empty(number)
+            number, GlassesCore(tables), tables, deque(self.inputs.take_ups.get(number, ())), state
         )
 
     def _policies(self) -> Policies:
@@ -135,7 +139,7 @@ class RecordedReplay:
         while take_ups and take_ups[0].offset <= first:
             if take_ups[0].version is not None and take_ups[0].version not in self._models.versions:
                 return False
-            _take_up(partition.tables, take_ups.popleft())
+            self._take_up(partition.tables, take_ups.popleft())
         if not partition.tables.models.current:
             raise InputError(
                 f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which "
@@ -161,7 +165,7 @@ class RecordedReplay:
             return False
         order = self._orders.popleft()
         while self._taken_up and self._taken_up[0].offset <= order.offset:
-            _take_up(self._tables, self._taken_up.popleft())
+            self._take_up(self._tables, self._taken_up.popleft())
         found = self._taken or (await self._on_topic(order) if NO_EXAMPLE in order.ids else [])
         self._taken = []
         made = [self.made.pop(name, None) for name in order.ids]
@@ -225,6 +229,19 @@ class RecordedReplay:
             "broker, with --broker)."
         )
 
+    def _take_up(self, tables: Tables, taken: TakeUp) -> None:
+        """Bring what an agent took up into the tables of its replay.
+
+        What was said gets places of its own there.
+        """
+        if taken.kind == CONSENT_TAKEUP:
+            for wearer, said in consents_of(taken.value):
+                tables.consents.learn(tables.consents.offset, wearer, on_device(wearer, said, self.pairs))
+        elif taken.kind == POLICY_TAKEUP:
+            tables.policies.current = taken.value
+        else:
+            tables.models.current = int(taken.value)
+
     async def _history(self, offset: int) -> Sequence[Received]:
         return [record for record in self._examples if record.offset <= offset]
 
@@ -239,20 +256,6 @@ class RecordedReplay:
                 self.made[name] = StoredRecord(
                     0, record.timestamp_ms, record.key, record.value, record.headers
                 )
-
-
-def _take_up(tables: Tables, taken: TakeUp) -> None:
-    """Bring what an agent took up into the tables of its replay.
-
-    What wearers said gets places of its own there.
-    """
-    if taken.kind == CONSENT_TAKEUP:
-        for wearer, record in consents_of(taken.value):
-            tables.consents.learn(tables.consents.offset, wearer, record)
-    elif taken.kind == POLICY_TAKEUP:
-        tables.policies.current = taken.value
-    else:
-        tables.models.current = int(taken.value)
 
 
 def _moved(record: Received, offset: int) -> StoredRecord:

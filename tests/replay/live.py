@@ -50,7 +50,7 @@ class Live:
     outputs: list[Outgoing] = field(default_factory=list)
     examples: list[Received] = field(default_factory=list)
     models: list[Outgoing] = field(default_factory=list)
-    consents: list[StoredRecord] = field(default_factory=list)
+    consents: list[StoredRecord] = field(default_factory=build.consent_records)
     policies: list[Policy] = field(default_factory=lambda: [build.policy()])
 
     def __post_init__(self) -> None:
@@ -249,7 +249,9 @@ def meaning(
                     for w in range(row["parent_width"])
                 ]
             elif table == "decisions":
-                about = [row[name] for name in row if name not in ("first", "step", "count", "t_ns")]
+                about = [
+                    row[name] for name in row if name not in ("first", "step", "count", "t_ns", "appended_ns")
+                ]
                 said += [f"{about} {row['first'] + i * row['step']}" for i in range(row["count"])]
             elif not leave_out(row):
                 said.append(

@@ -54,7 +54,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Two workers on four partitions, one killed while the devices send; everything is in the store."""
     node = EmbeddedBroker()
     node.start(tmp_path_factory.mktemp("kafka"), free_port())
-    demo = Demo(tmp_path_factory.mktemp("live") / "store", "household", lambda _: None, node.address)
+    demo = Demo(tmp_path_factory.mktemp("live") / "store", "household", lambda _: None, node.address, 4)
     try:
         demo.start()
         second = demo._spawn("second-worker", "streams.cli", "worker", "--broker", demo.broker)
@@ -138,6 +138,7 @@ def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> N
 
 def test_acknowledgements_are_enough_for_what_the_devices_sent(lived: Demo) -> None:
     code, result = answered("replay", str(lived.journal), "--inputs", str(lived.store), "--compare")
+    print(result["lineage"]["differences"][:6])
     tables = result["lineage"]["tables"]
     assert {name for name, found in tables.items() if found["differ"] and name != "inputs"} == {"rejected"}
     assert (code, tables["rejected"]["differ"], result["unplaced"], result["store"]) == (1, 3, 0, None), (

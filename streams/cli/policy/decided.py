@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from streams import limits
+from streams import clock, limits
 from streams.cli.output import (
     emit_facts,
     emit_hidden,
@@ -22,19 +22,21 @@ from streams.errors import InputError
 from streams.policy.explain import explain as explained
 from streams.policy.recheck import LOOKED_AT, SAID, Difference, Policies
 from streams.policy.recheck import recheck as rechecked
+from streams.policy.rules import Declassifier
+from streams.printing import say
 from streams.queries import questions
 from streams.queries.role import Role
 from streams.queries.store import Store
 
 DIFFERENCES_SHOWN = 20
 _COLUMNS = tuple(dict.fromkeys((*LOOKED_AT, *SAID)))
-#: What was decided alike is decided again once. The capture time matters only where the decision looked at
-#: another.
-_CHOSEN = ", ".join(f"any_value({name}) AS {name}" if name == "t_ns" else name for name in _COLUMNS)
-_ALIKE = ", ".join(name for name in _COLUMNS if name != "t_ns")
+#: What was decided alike is decided again once. When the broker took it matters only where the decision
+#: looked at another time.
+_CHOSEN = ", ".join(f"any_value({name}) AS {name}" if name == "appended_ns" else name for name in _COLUMNS)
+_ALIKE = ", ".join(name for name in _COLUMNS if name != "appended_ns")
 _DISTINCT = f"""SELECT {_CHOSEN},
     any_value(source || '/' || stream || '/' || "first") AS id, count(*) AS runs, sum("count") AS events
-FROM decisions GROUP BY {_ALIKE}, CASE WHEN at_ns <> 0 THEN t_ns END"""  # noqa: S608
+FROM decisions GROUP BY {_ALIKE}, CASE WHEN at_ns <> 0 THEN appended_ns END"""  # noqa: S608
 _SHADOW = """SELECT sink, zone, verdict, next_zone, next_verdict, next_rule, sum("count") AS events,
     count(DISTINCT source) AS devices
 FROM shadow GROUP BY ALL ORDER BY events DESC, ALL"""
@@ -73,8 +75,8 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
                 else ""
             )
             raise InputError(
-                f"{identity}: epoch {opened.epoch} holds no such decision; "
-                f"decisions about {event} are at: {known}{kept}"
+                f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: "
+                f"{known}{kept}"
             )
         answer: dict[str, Any] = {
             "id": event,
@@ -93,13 +95,15 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
     for one in answer["decisions"]:
         _say(one)
     for one in answer["declassified"]:
-        click.echo("\ndeclassified")
+        say()
+        say("declassified")
         emit_facts(one)
 
 
 def _say(one: dict[str, Any]) -> None:
     passed = "" if one["verdict"] == "allow" or not one["passed"] else ", recorded and let pass"
-    click.echo(f"\n{one['sink']}: {one['verdict']}{passed}")
+    say()
+    say(f"{one['sink']}: {one['verdict']}{passed}")
     emit_facts(
         {
             name: value
@@ -111,7 +115,7 @@ def _say(one: dict[str, Any]) -> None:
         emit_facts({f"requirement {name}": value for name, value in one["requirement"].items()})
     emit_facts({f"label {name}": value for name, value in one["label"].items()})
     for sentence in one["would_change_it"]:
-        click.echo(f"to change it  {sentence}")
+        say(f"to change it  {sentence}")
 
 
 def _declassified(
@@ -133,10 +137,16 @@ def _declassified(
                     "evidence": declassifier.evidence,
                     "sets retention": declassifier.retention,
                     "review by": declassifier.review_by.isoformat(),
+                    **_overdue(declassifier),
                 }
             )
         )
     return found
+
+
+def _overdue(declassifier: Declassifier) -> dict[str, str]:
+    today = clock.date_today()
+    return {"overdue": declassifier.review(today)} if declassifier.overdue(today) else {}
 
 
 @click.command("recheck")
@@ -165,7 +175,8 @@ def recheck(store: Path, as_json: bool) -> None:
     else:
         emit_facts(answer)
         if shown:
-            click.echo("\ndiffering")
+            say()
+            say("differing")
             emit_table(list(shown[0]), [list(row.values()) for row in shown])
     sys.exit(1 if differences else 0)
 
@@ -205,5 +216,6 @@ def shadow(store: Path, as_json: bool) -> None:
         return
     emit_facts(answer)
     if rows:
-        click.echo("\ndiffering")
+        say()
+        say("differing")
         emit_table(list(rows[0]), [list(row.values()) for row in rows[: limits.ANSWER_ROWS_MAX]])

@@ -17,6 +17,7 @@ from streams.events.record import Outgoing
 from streams.policy.diff import Groups, on_paper, over_decisions, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
+from streams.printing import say
 from streams.queries.store import Store
 from streams.topology import LINEAGE
 
@@ -120,8 +121,9 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
         if name not in answer:
             continue
         rows = [{key: value for key, value in row.items() if key not in hidden} for row in answer[name]]
-        click.echo(f"\n{name} that differ" + ("" if rows else ": none"))
+        say()
+        say(f"{name} that differ" + ("" if rows else ": none"))
         if rows:
             emit_table(list(rows[0]), [list(row.values()) for row in rows[:ROWS_SHOWN]])
         if len(rows) > ROWS_SHOWN:
-            click.echo(f"and {len(rows) - ROWS_SHOWN} more ways; --json has them all")
+            say(f"and {len(rows) - ROWS_SHOWN} more ways; --json has them all")

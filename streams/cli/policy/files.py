@@ -17,6 +17,9 @@ from streams.policy.analysis import said
 from streams.policy.diff import every_combination
 from streams.policy.load import load
 from streams.policy.policy import UNCONFIGURED, Policy
+from streams.policy.rules import Sink
+from streams.policy.vocabulary import Vocabulary
+from streams.printing import say
 from streams.topology import CROSSINGS
 
 UNTAKEN_SHOWN = 5
@@ -36,7 +39,8 @@ def check(file: str, as_json: bool) -> None:
     for name in tables:
         if answer[name]:
             title = "no zone takes, so refused (some)" if name == "untaken" else name
-            click.echo(f"\n{title}")
+            say()
+            say(title)
             emit_table(list(answer[name][0]), [list(row.values()) for row in answer[name]])
 
 
@@ -48,7 +52,6 @@ def _checked(policy: Policy) -> dict[str, Any]:
         taken[zone] += 1
         if zone == UNCONFIGURED and attributes.consent_given and len(untaken) < UNTAKEN_SHOWN:
             untaken.append({name: value for name, value in attributes._asdict().items() if name != "stream"})
-    words = policy.vocabulary.words
     today = clock.date_today()
     return {
         "policy": policy.name,
@@ -70,21 +73,7 @@ def _checked(policy: Policy) -> dict[str, Any]:
             }
             for zone in policy.zones
         ],
-        "sinks": [
-            {
-                "sink": sink.name,
-                "purpose": sink.purpose,
-                "region": sink.region,
-                "risk": sink.risk,
-                "run by": sink.run_by,
-                "trained on": sink.trained_on,
-                "subjects": words("subjects", sink.subjects),
-                "receives": "everything"
-                if sink.receives == policy.vocabulary.mask("categories", policy.vocabulary.categories)
-                else words("categories", sink.receives),
-            }
-            for sink in policy.sinks.values()
-        ],
+        "sinks": [_sink(policy.vocabulary, sink) for sink in policy.sinks.values()],
         "requirements": [
             {
                 "requirement": one.name,
@@ -102,10 +91,31 @@ def _checked(policy: Policy) -> dict[str, Any]:
                 "wearers": one.wearers_min,
                 "review by": one.review_by.isoformat(),
                 "days left": (one.review_by - today).days,
+                "overdue": one.review(today) if one.overdue(today) else "",
+                "when overdue": one.when_overdue,
             }
             for one in policy.declassifiers.values()
         ],
         "untaken": untaken,
+    }
+
+
+def _sink(vocabulary: Vocabulary, sink: Sink) -> dict[str, Any]:
+    """A sink as `check` shows it: what it may receive, or what it may not where that is shorter to say."""
+    words = vocabulary.words
+    but_not = vocabulary.mask("categories", vocabulary.categories) & ~sink.receives
+    few = but_not.bit_count() < sink.receives.bit_count()
+    return {
+        "sink": sink.name,
+        "purpose": sink.purpose,
+        "region": sink.region,
+        "risk": sink.risk,
+        "run by": sink.run_by,
+        "trained on": sink.trained_on,
+        "subjects": words("subjects", sink.subjects),
+        "honours": words("obligations", sink.honours),
+        "receives": "everything" if few else words("categories", sink.receives),
+        "but not": words("categories", but_not) if few else (),
     }
 
 
@@ -138,7 +148,7 @@ def test(file: str, as_json: bool) -> None:
         )
     else:
         begin = f"{policy.name} {policy.version}: {len(outcomes)} examples, "
-        click.echo(
+        say(
             begin
             + (
                 "each comes out as the file says"

@@ -16,6 +16,7 @@ from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
 from streams.preparation import policies_of
+from streams.printing import say
 from streams.topology import POLICIES
 
 
@@ -37,9 +38,12 @@ def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as
     """
     if (file is None) is not withdraw_next or (beside and withdraw_next):
         raise InputError("publish: expected a policy FILE (perhaps with --next), or --withdraw-next alone")
-    answer = asyncio.run(
-        _published(broker, None if file is None else load(file, clock.date_today()), beside=beside)
-    )
+    today = clock.date_today()
+    policy = None if file is None else load(file, today)
+    for one in () if policy is None else policy.declassifiers.values():
+        if one.overdue(today):
+            say(f"declassifier {one.name}: {one.review(today)}, its owner is {one.owner}", err=True)
+    answer = asyncio.run(_published(broker, policy, beside=beside))
     if as_json:
         emit_json(answer)
     else:
@@ -50,8 +54,8 @@ async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dic
     known = policies_of(await read_all(broker, POLICIES))
     if not known.current:
         raise InputError(
-            f"{POLICIES} on {broker} holds no policy in force; "
-            "`sightline worker --policy` publishes the first one"
+            f"{POLICIES} on {broker} holds no policy in force; `sightline worker --policy` publishes the "
+            "first one"
         )
     stamp_ms = clock.now_ns() // 1_000_000
     pointer = NEXT_KEY if policy is None or beside else CURRENT_KEY

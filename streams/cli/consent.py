@@ -1,0 +1,87 @@
+"""`sightline consent`: what wearers have said, and an operator's withdrawal on a wearer's behalf."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from streams import settings
+from streams.cli.names import name
+from streams.cli.output import emit_facts, emit_json, emit_table, json_option
+from streams.errors import InputError
+from streams.events.consent import Word
+from streams.events.headers import rfc3339
+from streams.kafka.publish import publish_now
+from streams.pipeline import withdrawal_record
+from streams.preparation import consents_of_topic
+from streams.printing import say
+
+_COLUMNS = ("said by", "number", "status", "purposes", "expires", "taken")
+broker_option = click.option(
+    "--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
+)
+wearer_option = click.option("--wearer", required=True, help="Pseudonym of the wearer.")
+
+
+@click.group("consent")
+def command() -> None:
+    """Show what a wearer has said about the own data, or withdraw on her behalf."""
+
+
+@command.command()
+@wearer_option
+@broker_option
+@json_option
+def withdraw(*, wearer: str, broker: str, as_json: bool) -> None:
+    """Withdraw every consent of a wearer who cannot say so on a device of her own.
+
+    It holds for all that was captured before, and for what follows until a device bound to her gives again.
+    """
+    said = _words(broker, name("wearer", wearer))
+    if not said:
+        raise InputError(f"wearer {wearer}: found nothing that was ever said, expected a consent to withdraw")
+    number = sum(not word.device for word in said)
+    asyncio.run(publish_now(broker, [withdrawal_record(wearer, number)]))
+    if as_json:
+        emit_json({"wearer": wearer, "withdrawn": True, "said_by": "operator", "number": number})
+    else:
+        say(f"withdrawn for {wearer}, on record as the operator's")
+
+
+@command.command()
+@wearer_option
+@broker_option
+@json_option
+def show(*, wearer: str, broker: str, as_json: bool) -> None:
+    """List what a wearer has said, in order, and which devices may speak for her."""
+    consents = asyncio.run(consents_of_topic(broker))
+    said = [word for _, by, word in consents.between(0, consents.offset) if by == wearer]
+    devices = [device for (device, of), bound in consents.pairings.items() if of == wearer and bound]
+    rows = [_row(word) for word in said if isinstance(word, Word)]
+    if as_json:
+        words = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        emit_json({"wearer": wearer, "devices": devices, "said": words})
+        return
+    emit_facts({"wearer": wearer, "devices": ", ".join(devices) or "none"})
+    if rows:
+        say()
+        emit_table(_COLUMNS, rows)
+
+
+def _words(broker: str, wearer: str) -> list[Word]:
+    consents = asyncio.run(consents_of_topic(broker))
+    said = consents.between(0, consents.offset)
+    return [word for _, by, word in said if by == wearer and isinstance(word, Word)]
+
+
+def _row(word: Word) -> tuple[str, int, str, str, str, str]:
+    by = word.device or "operator"
+    return (
+        f"{by}~{word.incarnation}" if word.incarnation > 1 else by,
+        word.number,
+        word.status,
+        " ".join(word.purposes),
+        rfc3339(word.expires_ns) if word.expires_ns else "",
+        rfc3339(word.at_ns),
+    )
