@@ -12,18 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from streams.ledger.accounts import JUDGED, RUNS, accounts
 from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
-from streams.ledger.journal import Batches, Journal, column, read_journal
-from streams.ledger.runs import NONE, ByStream, Intervals, Ints, cover, size, union_size
+from streams.ledger.journal import Batches, Journal, read_journal
+from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, size
 from streams.ledger.sources import StoreReader
 from streams.ledger.topics import read_topics
-
-_RUNS = 'SELECT source || \'/\' || stream, "first", step, "count", 1 FROM events'
-_REJECTED = (
-    'SELECT source || \'/\' || stream, "first", 1, "count", 1 FROM rejected '
-    "WHERE stage = 'zones' AND rule <> 'repeat' AND \"count\" > 0"
-)
 
 
 def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns: int = 0) -> dict[str, Any]:
@@ -55,9 +50,9 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
     store = StoreReader(store_dir)
     try:
         findings: list[str] = []
-        stored, rejected = store.spread(_RUNS), store.spread(_REJECTED)
-        counts = _accounts(journal, stored, rejected, store, findings)
-        counts |= _zones(journal, stored, rejected, store, findings)
+        stored = store.spread(RUNS)
+        counts = accounts(journal, stored, store, findings)
+        counts |= _zones(journal, stored, store, findings)
         counts |= _derived(store, stored, findings)
         # Without a broker nothing was sent: the times in the journal are those of the scenario.
         counts["sent_to_visible_ms"] = (
@@ -81,8 +76,14 @@ def lines(result: Mapping[str, Any]) -> list[str]:
             if not result["events_twice"]
             else f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice"
         ),
-        f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches",
-        f"missing   {result['events_missing']:,}",
+        f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches"
+        + _by_rule(result["rejected_by_rule"]),
+        f"missing   {result['events_missing']:,}"
+        + (
+            f", {result['events_other_data']:,} of them because other data have their numbers"
+            if result["events_other_data"]
+            else ""
+        ),
         (
             f"zones     {result['zone_truth_checked']:,} checked against the scenario, "
             f"{result['zone_truth_mismatches']:,} differ; "
@@ -117,56 +118,24 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _accounts(
-    journal: Journal, stored: ByStream, rejected: ByStream, store: StoreReader, findings: list[str]
-) -> dict[str, Any]:
-    """Every event sent is stored or rejected, once; nothing is stored that was not sent."""
-    missing, twice, unsent = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
-    for key, sent in journal.sent.items():
-        pieces, (was_sent, is_stored, is_rejected) = cover(
-            sent, stored.get(key, NONE), rejected.get(key, NONE)
-        )
-        missing[key] = pieces[(was_sent > 0) & (is_stored + is_rejected == 0)]
-        twice[key] = pieces[is_stored + is_rejected > 1]
-        unsent[key] = pieces[(was_sent == 0) & (is_stored > 0)]
-    captured = {
-        str(key) for (key,) in store.rows("SELECT source || '/' || stream FROM streams WHERE captured")
-    }
-    for key in captured - journal.sent.keys():
-        unsent[key] = stored.get(key, NONE)
-    for what, found in (
-        ("were sent and are neither stored nor rejected", missing),
-        ("are in the store more than once", twice),
-        ("are stored and no journal knows them", unsent),
-    ):
-        find(findings, found, what)
-    ours = {key: rejected.get(key, NONE) for key in journal.sent}
-    return {
-        "events_sent": union_size(journal.sent),
-        "batches_sent": journal.batch_count,
-        "batches_unacknowledged": journal.unacknowledged_count,
-        "events_stored": union_size({key: stored.get(key, NONE) for key in journal.sent}),
-        "events_rejected": union_size(ours),
-        "batches_rejected": store.one(
-            "SELECT count(*) FROM rejected WHERE stage = 'zones' AND rule <> 'repeat'"
-        ),
-        "events_missing": sum(size(pieces) for pieces in missing.values()),
-        "events_twice": sum(size(pieces) for pieces in twice.values()),
-    }
+def _by_rule(batches: Mapping[str, int]) -> str:
+    """Batches by rule, where there is more to say than that policy refused them."""
+    if batches.keys() <= {"policy"}:
+        return ""
+    return ": " + ", ".join(f"{count:,} by {rule}" for rule, count in batches.items())
 
 
-def _zones(
-    journal: Journal, stored: ByStream, rejected: ByStream, store: StoreReader, findings: list[str]
-) -> dict[str, Any]:
+def _zones(journal: Journal, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
     """Every stored or rejected event whose zone the scenario knows is in that zone.
 
-    `unconfigured` ones are rejected.
+    `unconfigured` ones are rejected. What was refused before its zone was looked at says nothing about it.
     """
+    rejected = store.spread(JUDGED)
     checked, wrong = 0, dict[str, Intervals]()
     for zone, streams in journal.truth.items():
         name = zone.replace("'", "''")
-        stored_here = store.spread(f"{_RUNS} WHERE zone = '{name}'") if zone != "unconfigured" else {}
-        rejected_here = store.spread(f"{_REJECTED} AND zone = '{name}'")
+        stored_here = store.spread(f"{RUNS} WHERE zone = '{name}'") if zone != "unconfigured" else {}
+        rejected_here = store.spread(f"{JUDGED} AND zone = '{name}'")
         for key, truth in streams.items():
             pieces, (true, sent, there, gone, right, refused) = cover(
                 truth,

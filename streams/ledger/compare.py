@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from streams import topology
 from streams.ledger.findings import find
+from streams.ledger.forged import Judged, judged
 from streams.ledger.journal import Journal
-from streams.ledger.runs import NONE, ByStream, Intervals, cover
+from streams.ledger.records import Records
+from streams.ledger.runs import NONE, Intervals, column, cover, halves
 from streams.ledger.sources import StoreReader
-from streams.ledger.topics import Records, Topics
+from streams.ledger.topics import Topics
 
 _REFUSALS = (
     "SELECT count(*), coalesce(sum(\"count\"), 0)::BIGINT FROM rejected WHERE rule <> 'repeat' AND stage <> "
@@ -19,21 +22,26 @@ _REFUSALS = (
 
 
 def topic_counts(journal: Journal, topics: Topics, store: StoreReader, findings: list[str]) -> dict[str, Any]:
-    """Count batches on every topic, and find what is missing, twice or in another order on one."""
-    missing, twice = _forwarded(journal, topics, findings)
-    disorder = topics.order_faults
+    """Count batches on every topic; find what is missing, twice, in another order, or of no agent on one."""
+    if topics.other_data:
+        findings.append(
+            f"{topics.other_data:,} batches of glasses.captured bear numbers that other data had before them:"
+            f" {topics.other_named}"
+        )
+    captured = "JOIN streams USING (source, stream) WHERE captured"
+    judged_zoned = judged(topology.ZONED, topics.zoned, captured, store, findings)
+    missing, twice = _forwarded(journal, topics, judged_zoned, findings)
+    forged, disorder = _forged(topics.zoned, judged_zoned), topics.order_faults
     if topics.order_faults:
         findings.append(
             f"{topics.order_faults} records of glasses.zoned stand in another order than on glasses.captured"
         )
-    if topics.zoned.unreadable:
-        findings.append(
-            f"{topics.zoned.unreadable} records of glasses.zoned do not say which events they hold"
-        )
     for topic, records in topics.derived.items():
-        lost, again = _derived(topic, records, store, findings)
-        missing, twice = missing + lost, twice + again
-        faults = order_of_derived(topic, records, store)
+        where = f"WHERE topic = '{topic}'"
+        ours = judged(topic, records, where, store, findings)
+        lost, again = _derived(topic, records, ours, store, findings)
+        missing, twice, forged = missing + lost, twice + again, forged + _forged(records, ours)
+        faults = order_of_derived(topic, records, ours, store)
         disorder += faults
         if faults:
             findings.append(
@@ -45,7 +53,7 @@ def topic_counts(journal: Journal, topics: Topics, store: StoreReader, findings:
         "captured": topics.captured_count,
         "zoned": topics.zoned.records,
         **{topic.removeprefix("glasses."): records.records for topic, records in topics.derived.items()},
-        "rejected": topics.rejected.records + topics.refused.records,
+        "rejected": sum(records.records for records in topics.refusals()),
         "lineage": topics.lineage_records,
     }
     return {
@@ -53,25 +61,38 @@ def topic_counts(journal: Journal, topics: Topics, store: StoreReader, findings:
         "out_of_order": disorder,
         "repeated": topics.repeated,
         "late": topics.late,
+        "other_data": topics.other_data,
+        "forged": forged,
         "events_missing": missing,
         "events_twice": twice,
     }
 
 
-def _forwarded(journal: Journal, topics: Topics, findings: list[str]) -> tuple[int, int]:
+def _forged(records: Records, found: Judged) -> int:
+    return records.unreadable + found.strange.size + found.other.size
+
+
+def _forwarded(journal: Journal, topics: Topics, found: Judged, findings: list[str]) -> tuple[int, int]:
     """Every event sent is on glasses.zoned or glasses.rejected, once, and nothing else is on glasses.zoned.
 
     Returns (missing, twice).
     """
     missing, twice, unsent = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
-    zoned, rejected = topics.zoned.by_stream(), topics.rejected.by_stream()
+    zoned, ours = topics.zoned.by_stream(), topics.zoned.by_stream(found.ours)
+    rejected, early = topics.rejected.by_stream(), topics.early.by_stream()
+    unread = halves(topics.unread)
     for key in journal.sent.keys() | zoned.keys():
-        pieces, (sent, there, gone) = cover(
-            journal.sent.get(key, NONE), zoned.get(key, NONE), rejected.get(key, NONE)
+        nameless = journal.data(key).only(unread).runs if key in journal.sent else NONE
+        pieces, (sent, all_zoned, there, gone, refused) = cover(
+            journal.sent.get(key, NONE),
+            zoned.get(key, NONE),
+            ours.get(key, NONE),
+            rejected.get(key, NONE),
+            np.concatenate((early.get(key, NONE), nameless)),
         )
-        missing[key] = pieces[(sent > 0) & (there + gone == 0)]
-        twice[key] = pieces[there + gone > 1]
-        unsent[key] = pieces[(sent == 0) & (there > 0)]
+        missing[key] = pieces[(sent > 0) & (there + gone + refused == 0)]
+        twice[key] = pieces[all_zoned + gone > 1]
+        unsent[key] = pieces[(sent == 0) & (all_zoned > 0)]
     find(findings, unsent, "are on glasses.zoned and no journal knows them")
     return (
         find(findings, missing, "were sent and are neither on glasses.zoned nor on glasses.rejected"),
@@ -79,51 +100,48 @@ def _forwarded(journal: Journal, topics: Topics, findings: list[str]) -> tuple[i
     )
 
 
-def _derived(topic: str, records: Records, store: StoreReader, findings: list[str]) -> tuple[int, int]:
-    """Every derived event that the store says went to `topic` is there, once, and nothing else is.
+def _derived(
+    topic: str, records: Records, found: Judged, store: StoreReader, findings: list[str]
+) -> tuple[int, int]:
+    """Every derived event that the store says went to `topic` is there, once.
 
     Returns (missing, twice).
     """
-    missing, twice, unstored = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
-    there: ByStream = records.by_stream()
+    missing: dict[str, Intervals] = {}
+    there = records.by_stream(found.ours)
     stored = store.spread(
         f"SELECT source || '/' || stream, \"first\", step, \"count\", 1 FROM events WHERE topic = '{topic}'"  # noqa: S608
     )
-    for key in stored.keys() | there.keys():
-        pieces, (known, found) = cover(stored.get(key, NONE), there.get(key, NONE))
-        missing[key] = pieces[(known > 0) & (found == 0)]
-        twice[key] = pieces[found > 1]
-        unstored[key] = pieces[(known == 0) & (found > 0)]
-    find(findings, unstored, f"are on {topic} and not in the store")
+    for key, known in stored.items():
+        pieces, (is_stored, is_there) = cover(known, there.get(key, NONE))
+        missing[key] = pieces[(is_stored > 0) & (is_there == 0)]
     return (
         find(findings, missing, f"are in the store and not on {topic}"),
-        find(findings, twice, f"are on {topic} more than once"),
+        int(column(records.count)[found.again].sum()),
     )
 
 
-def order_of_derived(topic: str, records: Records, store: StoreReader) -> int:
+def order_of_derived(topic: str, records: Records, found: Judged, store: StoreReader) -> int:
     """Count records of `topic` that stand before one of their stream which was completed earlier.
 
-    A batch of glasses.captured completes a record, and the order there says which is earlier.
+    Completed by a batch of glasses.captured: those have an order.
     """
     places = store.grouped(
         f"SELECT source || '/' || stream, \"first\", \"offset\" FROM events WHERE topic = '{topic}' "  # noqa: S608
         'ORDER BY "first"'
     )
-    faults = 0
-    for key, firsts in records.firsts().items():
-        if key in places:
+    faults, firsts = 0, column(records.first)
+    for key, rows in found.ours.items():
+        if rows.size:
             known, offsets = places[key]
-            index = known.searchsorted(firsts)
-            index = index[index < known.size]
-            faults += int((np.diff(offsets[index]) < 0).sum())
+            faults += int((np.diff(offsets[known.searchsorted(firsts[rows])]) < 0).sum())
     return faults
 
 
 def _rejected(topics: Topics, store: StoreReader, findings: list[str]) -> None:
     """glasses.rejected and the store name the same number of refusals, and of events in them."""
-    records = topics.rejected.records + topics.refused.records
-    events = sum(topics.rejected.count) + sum(topics.refused.count)
+    records = sum(refused.records for refused in topics.refusals())
+    events = sum(sum(refused.count) for refused in topics.refusals())
     stored = store.rows(_REFUSALS)[0]
     if (records, events) != stored:
         findings.append(

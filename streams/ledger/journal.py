@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import orjson
+import xxhash
 
 from streams.errors import InputError
-from streams.ledger.runs import Intervals, Ints, intervals
+from streams.ledger.runs import Data, Intervals, column, halves, intervals
 
 #: (zone, stream) to first numbers and counts.
 _Truths: TypeAlias = "dict[tuple[str, str], tuple[array[int], array[int]]]"
@@ -31,19 +31,32 @@ class Batches:
     count: array[int] = field(default_factory=lambda: array("q"))
     sent_ns: array[int] = field(default_factory=lambda: array("q"))
     acked: array[int] = field(default_factory=lambda: array("b"))
+    digests: bytearray = field(default_factory=bytearray)
+    """XXH3-128 of every value, 16 bytes each."""
     places: dict[int, int] = field(default_factory=dict)
-    """Row by first number."""
+    """Row by first number; of several with one number the latest."""
+    others: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """Row by first number and digest, where a number was used for several batches."""
 
-    def sent(self, first: int, count: int, sent_ns: int) -> None:
-        """Take in a batch about to be sent; of one that the journal has twice the latest counts."""
-        row = self.places.setdefault(first, len(self.first))
-        if row == len(self.first):
+    def sent(self, first: int, count: int, sent_ns: int, digest: bytes) -> None:
+        """Take in a batch about to be sent; one that the journal has twice is one, other data are another."""
+        row = self.places.get(first)
+        if row is not None and self._digest(row) != digest:
+            self.others[first, self._digest(row)] = row
+            row = self.others.get((first, digest))
+        if row is None:
+            row = len(self.first)
             self.first.append(first)
             self.count.append(count)
             self.sent_ns.append(sent_ns)
             self.acked.append(0)
+            self.digests += digest
         else:
-            self.count[row], self.sent_ns[row] = count, sent_ns
+            self.sent_ns[row] = sent_ns
+        self.places[first] = row
+
+    def _digest(self, row: int) -> bytes:
+        return bytes(self.digests[16 * row : 16 * row + 16])
 
     def acknowledged(self, first: int, sent_ns: int) -> None:
         """Take in an acknowledgement; one of a batch that the journal does not have is left out."""
@@ -60,6 +73,11 @@ class Journal:
     batches: dict[str, Batches] = field(default_factory=dict)
     sent: dict[str, Intervals] = field(default_factory=dict)
     truth: dict[str, dict[str, Intervals]] = field(default_factory=dict)
+
+    def data(self, key: str) -> Data:
+        """What was sent of a stream, with the digest of every batch."""
+        batches = self.batches[key]
+        return Data(self.sent[key], halves(batches.digests))
 
     @property
     def batch_count(self) -> int:
@@ -116,12 +134,10 @@ def _read_file(file: Path, journal: Journal, truths: _Truths) -> None:
             key, _, first = fields["id"].rpartition("/")
             if fields["line"] == "sent":
                 journal.batches.setdefault(key, Batches()).sent(
-                    fields["first"], fields["n"], fields["sent_ns"]
+                    fields["first"],
+                    fields["n"],
+                    fields["sent_ns"],
+                    xxhash.xxh3_128_digest(fields["value"].encode()),
                 )
             elif fields["line"] == "ack" and key in journal.batches:
                 journal.batches[key].acknowledged(int(first), fields["sent_ns"])
-
-
-def column(numbers: array[int]) -> Ints:
-    """Numbers as a numpy column."""
-    return np.frombuffer(numbers, np.int64) if numbers else np.empty(0, np.int64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ _ROWS: Mapping[str, _Rows] = {
             "session",
             "t_first_ns",
             "t_last_ns",
+            "appended_ns",
             "bytes",
             "digest",
             "split_from",
@@ -73,7 +74,19 @@ _ROWS: Mapping[str, _Rows] = {
     ),
     "rejected": _Rows(
         ("source", "stream", "first", "stage"),
-        ("count", "reason", "rule", "zone", "policy_version", "topic", "bytes", "digest", "t_ns", "wearer"),
+        (
+            "count",
+            "reason",
+            "rule",
+            "zone",
+            "policy_version",
+            "topic",
+            "bytes",
+            "digest",
+            "t_ns",
+            "wearer",
+            "appended_ns",
+        ),
         where=_NOT_OURS,
     ),
     "models": _Rows(
@@ -224,7 +237,9 @@ def _rows(
     readers: tuple[StoreReader, StoreReader], table: str, *, candidates: bool
 ) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared row by row."""
-    spec = _ROWS[table]
+    # A store of 0.1.0 lacks what was not known then.
+    known = readers[0].names(table) & readers[1].names(table)
+    spec = replace(_ROWS[table], columns=tuple(name for name in _ROWS[table].columns if name in known))
     where = _NO_CANDIDATES if table == "rejected" and not candidates else spec.where
     every = _quoted((*spec.key, *spec.columns))
     sides = [
@@ -349,12 +364,13 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Diffe
 def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
     """Decisions that begin at the same event in both stores and say another time; (how many, sentences)."""
     key = _mark((*_RUNS["decisions"].key, '"first"'))
+    times = sorted({"t_ns", "appended_ns"} & readers[0].names("decisions") & readers[1].names("decisions"))
     sides = []
     for reader in readers:
         found = reader.columns(
-            f"SELECT {key} AS key, min(t_ns)::BIGINT AS t_ns FROM decisions GROUP BY 1 ORDER BY 1"  # noqa: S608
+            f"SELECT {key} AS key, min({_mark(times)}) AS times FROM decisions GROUP BY 1 ORDER BY 1"  # noqa: S608
         )
-        sides.append((found["key"], found["t_ns"]))
+        sides.append((found["key"], found["times"]))
     _, at, there = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
     other = np.flatnonzero(sides[0][1][at] != sides[1][1][there])
     said = []

@@ -5,7 +5,9 @@ That is how often each number is covered.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +19,79 @@ Intervals: TypeAlias = Ints
 ByStream: TypeAlias = Mapping[str, Intervals]
 
 NONE: Intervals = np.empty((0, 2), np.int64)
+_MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Runs of one stream with the digests of the bytes they came in: XXH3-128, two columns of 64 bits."""
+
+    runs: Intervals
+    digests: Ints
+
+    def only(self, digests: Ints) -> Data:
+        """Runs whose digests are among some."""
+        if not len(digests):
+            return NO_DATA
+        group, _ = groups(list(np.concatenate((self.digests, digests)).T))
+        chosen = np.isin(group[: len(self.runs)], group[len(self.runs) :])
+        return Data(self.runs[chosen], self.digests[chosen])
+
+
+NO_DATA = Data(NONE, np.empty((0, 2), np.int64))
+
+
+def column(numbers: array[int]) -> Ints:
+    """Numbers as a numpy column."""
+    return np.frombuffer(numbers, np.int64) if numbers else np.empty(0, np.int64)
+
+
+def halves(digests: bytes | bytearray) -> Ints:
+    """Digests of 16 bytes each as two columns."""
+    return np.frombuffer(bytes(digests), ">u8").astype(np.int64).reshape(-1, 2)
+
+
+def joined(a: Data, b: Data) -> Data:
+    """All runs of two."""
+    return Data(np.concatenate((a.runs, b.runs)), np.concatenate((a.digests, b.digests)))
+
+
+def groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
+    """(number of its group for each row, one row of each group).
+
+    Rows are in one group when all columns are equal.
+    """
+    mixed = np.zeros(columns[0].size, np.uint64)
+    for part in columns:
+        mixed = (mixed ^ part.astype(np.uint64)) * _MIX
+        mixed ^= mixed >> _HALF
+    # One sort instead of one a column; that equal rows lie together is all that is wanted of it.
+    order = np.argsort(mixed, kind="stable")
+    changes = np.zeros(order.size, np.bool_)
+    changes[:1] = True
+    for part in columns:
+        ordered = part[order]
+        changes[1:] |= ordered[1:] != ordered[:-1]
+    group = np.empty(order.size, np.int64)
+    group[order] = np.cumsum(changes) - 1
+    return group, order[changes]
+
+
+def unaccounted(wanted: Data, known: Data) -> Intervals:
+    """Numbers of `wanted` that `known` does not hold under the same digest, once for each digest."""
+    numbers = np.unique(np.concatenate((wanted.runs.ravel(), known.runs.ravel())))
+    group, _ = groups(list(np.concatenate((wanted.digests, known.digests)).T))
+
+    def on_lines(runs: Intervals, group: Ints) -> Intervals:
+        # A line a digest, one behind the other; of places, since the numbers themselves may fill 62 bits.
+        return np.searchsorted(numbers, runs) + (group * numbers.size)[:, None]
+
+    cut = len(wanted.runs)
+    pieces, (is_wanted, is_known) = cover(
+        on_lines(wanted.runs, group[:cut]), on_lines(known.runs, group[cut:])
+    )
+    open_pieces = pieces[(is_wanted > 0) & (is_known == 0)]
+    return numbers[open_pieces % numbers.size] if len(open_pieces) else NONE
 
 
 def intervals(first: Sequence[int] | Ints, count: Sequence[int] | Ints) -> Intervals:

@@ -9,7 +9,12 @@ import duckdb
 import numpy as np
 
 from streams.errors import UnavailableError
-from streams.ledger.runs import NONE, ByStream, Ints, spread
+from streams.ledger.runs import NONE, ByStream, Data, Ints, intervals, spread
+
+#: A digest as two columns of 64 bits; what is none is zero, which is nobody's.
+HALVES = ", ".join(
+    f"coalesce(TRY_CAST('0x' || {{0}}[{first}:{first + 15}] AS UBIGINT), 0)" for first in (1, 17)
+)
 
 
 class StoreReader:
@@ -35,6 +40,10 @@ class StoreReader:
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """All rows of a statement."""
         return self._connection.execute(statement).fetchall()
+
+    def names(self, table: str) -> set[str]:
+        """Columns of a table."""
+        return {str(name) for name, *_ in self.rows(f"DESCRIBE {table}")}
 
     def one(self, statement: str) -> Any:
         """First column of the first row."""
@@ -63,3 +72,10 @@ class StoreReader:
     def spread(self, statement: str) -> ByStream:
         """Intervals by stream of a statement that returns key, first, step, count, width."""
         return {key: spread(*columns) for key, columns in self.grouped(statement).items()} or {"": NONE}
+
+    def data(self, statement: str) -> dict[str, Data]:
+        """Runs with digests by stream, of a statement that returns key, first, count and HALVES."""
+        return {
+            key: Data(intervals(first, count), np.column_stack((high, low)))
+            for key, (first, count, high, low) in self.grouped(statement).items()
+        }

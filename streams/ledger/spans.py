@@ -8,19 +8,19 @@ compared parent by parent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from streams.ledger.runs import Ints, groups
+
 Marks = NDArray[np.uint64]
 #: Runs that are looked at together, and children that are expanded at once; they bound the memory, some 200
 #: bytes each.
 RUNS_MAX = 1_000_000
 EXPANDED_MAX = 2_000_000
-_MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
     total, named = 0, list[Difference]()
     for left, right in _residues(a, b):
         child_a, child_b = _expanded(left), _expanded(right)
-        group, first = _groups(
+        group, first = groups(
             (np.concatenate((child_a.key, child_b.key)), np.concatenate((child_a.first, child_b.first)))
         )
         low = np.concatenate((child_a.parent, child_b.parent))
@@ -120,7 +120,7 @@ def _residues(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
 def _on_lines(a: Spans, b: Spans) -> tuple[Spans, Spans]:
     """What each side has on a line more often than the other has there, as runs again."""
     columns = [np.concatenate(pair) for pair in zip(_line_of(a), _line_of(b), strict=True)]
-    group, first = _groups(columns)
+    group, first = groups(columns)
     low = np.concatenate((a.first // a.step, b.first // b.step))
     line, begin, end, times = _uneven(group, low, low + np.concatenate((a.count, b.count)), len(a.key))
     key, step, rest, parent_step, width, origin = (column[first][line] for column in columns)
@@ -145,27 +145,6 @@ def _line_of(spans: Spans) -> tuple[NDArray[np.generic], ...]:
         spans.width,
         spans.parent - place * spans.parent_step,
     )
-
-
-def _groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
-    """(number of its group for each row, one row of each group).
-
-    Rows are in one group when all columns are equal.
-    """
-    mixed = np.zeros(columns[0].size, np.uint64)
-    for column in columns:
-        mixed = (mixed ^ column.astype(np.uint64)) * _MIX
-        mixed ^= mixed >> _HALF
-    # One sort instead of one a column; that equal rows lie together is all that is wanted of it.
-    order = np.argsort(mixed, kind="stable")
-    changes = np.zeros(order.size, np.bool_)
-    changes[:1] = True
-    for column in columns:
-        ordered = column[order]
-        changes[1:] |= ordered[1:] != ordered[:-1]
-    group = np.empty(order.size, np.int64)
-    group[order] = np.cumsum(changes) - 1
-    return group, order[changes]
 
 
 def _uneven(group: Ints, low: Ints, high: Ints, of_a: int) -> tuple[Ints, Ints, Ints, tuple[Ints, Ints]]:

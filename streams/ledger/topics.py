@@ -1,10 +1,11 @@
-"""What lies on the topics, read committed; of a record only a few bytes of its headers are kept."""
+"""What lies on the topics, read committed; of a record only a few bytes are kept."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from array import array
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,91 +13,62 @@ import numpy as np
 
 from streams import limits, topology
 from streams.kafka.reader import Follower
-from streams.ledger.journal import column
-from streams.ledger.runs import ByStream, Ints, spread
+from streams.ledger.accounts import COLLISION, EARLY
+from streams.ledger.records import Records
+from streams.ledger.runs import Ints, column, groups
 
 #: What agents derive; each record of these is an event of the store, and each such event of the store one
 #: record.
 DERIVED = (topology.DERIVED, topology.ANSWERS, topology.EXAMPLES)
 
-
-@dataclass(slots=True)
-class Records:
-    """Records of one topic that name their events, in the order of each partition.
-
-    `unreadable` do not name them.
-    """
-
-    keys: list[str] = field(default_factory=list)
-    key: array[int] = field(default_factory=lambda: array("q"))
-    first: array[int] = field(default_factory=lambda: array("q"))
-    step: array[int] = field(default_factory=lambda: array("q"))
-    count: array[int] = field(default_factory=lambda: array("q"))
-    records: int = 0
-    unreadable: int = 0
-    _index: dict[str, int] = field(default_factory=dict)
-
-    def add(self, key: str, first: int, step: int, count: int) -> None:
-        """Take in one record."""
-        index = self._index.setdefault(key, len(self.keys))
-        if index == len(self.keys):
-            self.keys.append(key)
-        for place, number in ((self.key, index), (self.first, first), (self.step, step), (self.count, count)):
-            place.append(number)
-
-    def __len__(self) -> int:
-        return len(self.key)
-
-    def runs(self) -> Iterator[tuple[str, int, int]]:
-        """(stream, first, count) of every record, in order."""
-        return (
-            (self.keys[key], first, count)
-            for key, first, count in zip(self.key, self.first, self.count, strict=True)
-        )
-
-    def firsts(self) -> dict[str, Ints]:
-        """First numbers by stream, in the order of the topic."""
-        return {name: rows[0] for name, rows in self._grouped().items()}
-
-    def by_stream(self) -> ByStream:
-        """Numbers by stream."""
-        return {
-            name: spread(first, step, count, np.ones(len(first), np.int64))
-            for name, (first, step, count) in self._grouped().items()
-        }
-
-    def _grouped(self) -> dict[str, list[Ints]]:
-        keys = column(self.key)
-        order = np.argsort(keys, kind="stable")
-        cuts = np.searchsorted(keys[order], np.arange(1, len(self.keys)))
-        parts = [np.split(column(numbers)[order], cuts) for numbers in (self.first, self.step, self.count)]
-        return {name: [part[i] for part in parts] for i, name in enumerate(self.keys)}
+_DIGEST = re.compile(rb"[0-9a-f]{32}")
 
 
 @dataclass(slots=True)
 class Topics:
     """What was found, by topic.
 
-    `order_faults`: records of glasses.zoned that stand before one captured earlier.
+    Of glasses.rejected, `rejected` are batches of devices: `early` those that were refused before it was seen
+    whether their numbers came before, `collided` those whose numbers other data have. `refused` is what was
+    refused further on in the pipeline, or could not be read.
 
-    `repeated` and `late`: batches of glasses.captured that came again, or behind later ones of their stream.
+    `order_faults`: records of glasses.zoned that stand before one captured earlier. Of glasses.captured,
+    `repeated` and `late` are batches that came again, or behind later ones of their stream; the numbers of
+    `other_data` an earlier batch had with another value (`other_named`: the first of them).
     `lineage_ends`: where glasses.lineage ends, by partition.
     """
 
-    zoned: Records = field(default_factory=Records)
-    rejected: Records = field(default_factory=Records)
+    zoned: Records = field(default_factory=lambda: Records(whole=True))
+    rejected: Records = field(default_factory=lambda: Records(whole=True))
+    early: Records = field(default_factory=lambda: Records(whole=True))
+    collided: Records = field(default_factory=lambda: Records(whole=True))
     refused: Records = field(default_factory=Records)
-    """Of glasses.rejected what was refused further on in the pipeline, or could not be read.
-
-    None of these is a batch of a device.
-    """
+    unread: bytearray = field(default_factory=bytearray)
+    """Digests of the batches of devices that could not be read, 16 bytes each: they name no events."""
     derived: dict[str, Records] = field(default_factory=dict)
     captured_count: int = 0
     order_faults: int = 0
     repeated: int = 0
     late: int = 0
+    other_data: int = 0
+    other_named: str = ""
     lineage_records: int = 0
     lineage_ends: dict[int, int] = field(default_factory=dict)
+
+    def refusals(self) -> tuple[Records, ...]:
+        """All of glasses.rejected."""
+        return self.rejected, self.early, self.collided, self.refused
+
+    def refusal(self, headers: Mapping[str, bytes | None]) -> Records:
+        """Return the records that one of glasses.rejected belongs to; note its digest if it names none."""
+        if headers.get("sightline-stage") != b"zones":
+            return self.refused
+        if "ce_id" not in headers:
+            said = _DIGEST.fullmatch(headers.get("sightline-digest") or b"")
+            self.unread += bytes.fromhex(said[0].decode()) if said else b""
+            return self.refused
+        rule = (headers.get("sightline-rule") or b"").decode(errors="replace")
+        return self.early if rule in EARLY else self.collided if rule == COLLISION else self.rejected
 
 
 def read_topics(broker: str) -> Topics:
@@ -106,12 +78,17 @@ def read_topics(broker: str) -> Topics:
 
 async def _read_topics(broker: str) -> Topics:
     topics = Topics()
-    captured = await _read(broker, topology.CAPTURED, Records())
+    captured = await _read(broker, topology.CAPTURED, Records(whole=True))
     topics.captured_count = len(captured)
     await _read(broker, topology.ZONED, topics.zoned)
-    topics.repeated, topics.late = link_faults(captured.runs())
+    others = other_data(captured)
+    topics.other_data, topics.other_named = others.size, captured.named(others)
+    repeated, topics.late = link_faults(captured.runs())
+    topics.repeated = repeated - others.size
     topics.order_faults = order_faults(captured.runs(), topics.zoned.runs())
-    await _read(broker, topology.REJECTED, topics.rejected, topics.refused)
+    async for record in _records(broker, topology.REJECTED):
+        headers = dict(record.headers)
+        topics.refusal(headers).take(headers, record.value, record.partition, record.offset)
     topics.derived = {topic: await _read(broker, topic, Records()) for topic in DERIVED}
     async with Follower(broker, topology.LINEAGE) as follower:
         topics.lineage_ends = await follower.end_offsets()
@@ -126,31 +103,32 @@ async def _polled(follower: Follower, ends: dict[int, int]) -> AsyncIterator[lis
             yield records
 
 
-async def _read(broker: str, topic: str, found: Records, others: Records | None = None) -> Records:
-    """Read a topic into `found`; what no zones stage wrote goes to `others` where they are given."""
+async def _records(broker: str, topic: str) -> AsyncIterator[Any]:
     async with Follower(broker, topic) as follower:
         async for records in _polled(follower, await follower.end_offsets()):
             for record in records:
-                headers = dict(record.headers)
-                into = found
-                if others is not None and (
-                    headers.get("sightline-stage") != b"zones" or "ce_id" not in headers
-                ):
-                    into = others
-                into.records += 1
-                try:
-                    first, step, count = (int(number) for number in headers["sightline-run"].split())
-                    into.add(headers["ce_id"].decode().rpartition("/")[0], first, step, count)
-                except (KeyError, ValueError):
-                    into.unreadable += 1
+                yield record
+
+
+async def _read(broker: str, topic: str, found: Records) -> Records:
+    async for record in _records(broker, topic):
+        found.take(dict(record.headers), record.value, record.partition, record.offset)
     return found
 
 
-def link_faults(captured: Iterable[tuple[str, int, int]]) -> tuple[int, int]:
-    """(repeated, late): how many batches (stream, first, count) came again, or behind later ones.
+def other_data(captured: Records) -> Ints:
+    """Rows whose first number an earlier record of their stream had with another value; one a value."""
+    values = captured.values()
+    number, first_of_number = groups([column(captured.key), column(captured.first)])
+    value, _ = groups([number, values[:, 0], values[:, 1]])
+    _, first_of_value = np.unique(value, return_index=True)
+    earliest = np.full(first_of_number.size, len(captured), np.int64)
+    np.minimum.at(earliest, number, np.arange(len(captured)))
+    return np.sort(first_of_value[earliest[number[first_of_value]] != first_of_value])
 
-    Repeated: the first number came before. Late: it came after a higher one of its stream.
-    """
+
+def link_faults(captured: Iterable[tuple[str, int, int]]) -> tuple[int, int]:
+    """(repeated, late): batches whose first number came before, or after a higher one of its stream."""
     seen: dict[str, set[int]] = {}
     highest: dict[str, int] = {}
     repeated = late = 0
@@ -187,9 +165,9 @@ def order_faults(captured: Iterable[tuple[str, int, int]], zoned: Iterable[tuple
 
 
 def _places(captured: Iterable[tuple[str, int, int]]) -> dict[str, tuple[Ints, Ints]]:
-    """By stream: where records begin or end, and the place of the first record from each number on.
+    """By stream: numbers at which a record begins or ends, and the place of the first record from each on.
 
-    These are numbers of the stream; the place is -1 where no record is.
+    It is -1 where none is.
     """
     grouped: dict[str, tuple[array[int], array[int], array[int]]] = {}
     for place, (key, first, count) in enumerate(captured):

@@ -66,12 +66,13 @@ class Store:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, epoch: int) -> None:
         self._connection, self.directory, self.epoch = connection, directory, epoch
+        self.version = limits.STORE_VERSION
         self.sight: Sight | None = None
         self._filtered: Filtered | None = None
         self._spans: dict[tuple[str, str], dict[tuple[str, str], list[Span]]] = {}
 
     @classmethod
-    def open(cls, directory: Path, role: Role | None = None) -> Store:
+    def open(cls, directory: Path, role: Role | None = None, *, older: bool = False) -> Store:
         """Open the newest epoch of the store in `directory`, for a role.
 
         Without one all of it is read: that is for programs which judge the store (ledger, replay, recheck),
@@ -86,7 +87,8 @@ class Store:
         UnavailableError
             There is no store, or no epoch yet.
         InputError
-            The catalog cannot be read.
+            The catalog cannot be read, or is that of another version: unless `older`, for who reads only
+            what all versions have.
         """
         directory = directory.resolve()
         link = directory / "catalog.duckdb"
@@ -119,13 +121,21 @@ class Store:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             newest = connection.execute("SELECT max(epoch) FROM epochs").fetchone() or (0,)
+            (version,) = connection.execute("SELECT version FROM store.main.store").fetchone() or (0,)
         except duckdb.Error as error:
             connection.close()
             raise InputError(
                 f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); "
                 "is it whole, and DuckDB 1.5 or later?"
             ) from None
+        if not older and version != limits.STORE_VERSION:
+            connection.close()
+            raise InputError(
+                f"{directory}: found a store of version {version}, expected {limits.STORE_VERSION}; read it"
+                " with the sightline that wrote it, or make it again from journals with `sightline replay`"
+            )
         store = cls(connection, directory, newest[0])
+        store.version = version
         if role is not None and under_role is not None:
             store.sight = Sight(role, store.policies)
             store._filtered = Filtered(under_role, store.sight)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,16 +24,30 @@ from tests.snapshots.build import T0_NS, Row, edge, event, row, store, stream
 MS = 1_000_000
 
 
+def value(first: int) -> bytes:
+    """What the device of these tests says in its batch from `first` on."""
+    return f'{{"first":{first}}}'.encode()
+
+
+def digest(said: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(said)
+
+
+def captured(first: int, count: int = 20, **columns: Any) -> Row:
+    """What the store has of a batch of that device."""
+    return event("g1", "imu", first, count, **{"digest": digest(value(first)), **columns})
+
+
 def journal(path: Path) -> Path:
     """100 events of g1/imu in five batches: home until 59, public until 79, then unconfigured."""
     text = b"".join(
-        sent_line(Sent(f"g1/imu/{first}", b"g1", b"{}", (), 0, T0_NS - 400 * MS, "imu", first, 20))
-        + ack_line(f"g1/imu/{first}", 0, first // 20, T0_NS - 400 * MS, T0_NS)
+        sent_line(Sent(f"g1/imu/{first}", b"g1", value(first), (), 0, T0_NS - 400 * MS, "imu", first, 20))
+        + ack_line(f"g1/imu/{first}", 0, first // 20, T0_NS - 400 * MS, T0_NS, T0_NS)
         for first in range(0, 100, 20)
     )
     text += truth_line("g1", "imu", 0, 60, "home-private") + truth_line("g1", "imu", 60, 20, "public")
     text += truth_line("g1", "imu", 80, 20, "unconfigured") + b'{"line":"sent","id":"g1/im'
-    path.mkdir()
+    path.mkdir(parents=True)
     (path / "g1.jsonl").write_bytes(text)
     return path
 
@@ -46,7 +61,7 @@ def good() -> dict[str, list[Row]]:
             stream("g1", "answer", "answer", captured=False),
         ],
         "events": [
-            *(event("g1", "imu", first, 20, zone=zone) for first, zone in zones.items()),
+            *(captured(first, zone=zone) for first, zone in zones.items()),
             event("g1", "activity", 0, 2, step=50, kind="activity"),
             event("g1", "answer", 7, kind="answer"),
         ],
@@ -60,6 +75,7 @@ def good() -> dict[str, list[Row]]:
                 zone="unconfigured",
                 stage="zones",
                 rule="none",
+                digest=digest(value(80)),
             ),
             row("rejected", source="g1", stream="imu", first=0, count=20, stage="zones", rule="repeat"),
         ],
@@ -100,7 +116,9 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
         "events_rejected": 20,
         "batches_rejected": 1,
         "events_missing": 0,
+        "events_other_data": 0,
         "events_twice": 0,
+        "rejected_by_rule": {"policy": 1},
         "zone_truth_checked": 100,
         "zone_truth_mismatches": 0,
         "derived": 3,
@@ -129,11 +147,11 @@ def drop(rows: dict[str, list[Row]]) -> None:
 
 
 def repeat(rows: dict[str, list[Row]]) -> None:
-    rows["events"].append(event("g1", "imu", 5, zone="home-private"))
+    rows["events"].append(captured(0, zone="home-private") | {"first": 5, "count": 1})
 
 
 def store_refused(rows: dict[str, list[Row]]) -> None:
-    rows["events"].append(event("g1", "imu", 85, zone="unconfigured"))
+    rows["events"].append(captured(80, zone="unconfigured") | {"first": 85, "count": 1})
 
 
 def other_zone(rows: dict[str, list[Row]]) -> None:
@@ -142,7 +160,7 @@ def other_zone(rows: dict[str, list[Row]]) -> None:
 
 def let_in(rows: dict[str, list[Row]]) -> None:
     del rows["rejected"][0]
-    rows["events"].append(event("g1", "imu", 80, 20, zone="public"))
+    rows["events"].append(captured(80, zone="public"))
 
 
 def invent(rows: dict[str, list[Row]]) -> None:

@@ -1,10 +1,11 @@
-"""The ledger reads the topics of a real broker by their headers, and finds every fault planted on one."""
+"""The ledger reads the topics of a real broker, and finds every fault that is planted on one of them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -13,13 +14,15 @@ from streams.kafka.reader import end_offsets
 from streams.kafka.topics import declare
 from streams.ledger.compare import topic_counts
 from streams.ledger.journal import read_journal
+from streams.ledger.records import Records
 from streams.ledger.sources import StoreReader
-from streams.ledger.topics import Records, Topics, link_faults, order_faults, read_topics
+from streams.ledger.topics import Topics, link_faults, order_faults, other_data, read_topics
 from streams.topology import ANSWERS, CAPTURED, DERIVED, EXAMPLES, LINEAGE, REJECTED, ZONED
-from tests.ledger.test_ledger import good, journal
-from tests.snapshots.build import event, row, store
+from tests.ledger.test_ledger import captured, digest, good, journal, value
+from tests.snapshots.build import Row, event, row, store
 
 Runs = list[tuple[str, int, int, int]]
+Headers = dict[str, bytes | None]
 #: What lies where when all is well with the journal and the store of the other tests: (stream, first, step,
 #: count) in order.
 CLEAN: dict[str, Runs] = {
@@ -45,36 +48,69 @@ CLEAN: dict[str, Runs] = {
 }
 
 
+def said(stream: str, first: int) -> bytes:
+    """The value of the record that an agent wrote from this number of a stream on."""
+    return value(first) if stream == "imu" else f"{stream} {first}".encode()
+
+
 def stored(tmp_path: Path) -> Path:
     rows = good()
-    rows["events"] = [one for one in rows["events"] if one["kind"] == "imu"]
+    rows["events"] = [one for one in rows["events"] if one["kind"] == "imu" and one["first"]]
+    # Each part of the batch that was split has a value of its own.
     rows["events"] += [
-        event("g1", "activity", 0, 2, step=50, kind="activity", topic=DERIVED, offset=2),
-        event("g1", "activity", 100, kind="activity", topic=DERIVED, offset=3),
-        event("g1", "activity", 150, kind="activity", topic=DERIVED, offset=4),
-        event("g1", "answer", 7, kind="answer", topic=ANSWERS),
-        event("g1", "example", 3, kind="example", topic=EXAMPLES),
+        captured(first, 10, zone="home-private", split_from=digest(value(0)), digest=digest(value(first)))
+        for first in (0, 10)
+    ]
+
+    def derived(kind: str, first: int, topic: str, count: int = 1, **columns: object) -> Row:
+        about = {"kind": kind, "topic": topic, "digest": digest(said(kind, first))}
+        return event("g1", kind, first, count, **about, **columns)
+
+    rows["events"] += [
+        derived("activity", 0, DERIVED, 2, step=50, offset=2),
+        derived("activity", 100, DERIVED, offset=3),
+        derived("activity", 150, DERIVED, offset=4),
+        derived("answer", 7, ANSWERS),
+        derived("example", 3, EXAMPLES, partition=2),
     ]
     rows["rejected"].append(row("rejected", stage="snapshots", count=0))
     return store(tmp_path / "store", rows)
 
 
-def found(tmp_path: Path, runs: dict[str, Runs]) -> tuple[dict[str, object], list[str]]:
-    """What the ledger makes of these records, without a broker."""
+def headers(stream: str, first: int, step: int, count: int, source: str = "g1") -> Headers:
+    return {
+        "ce_id": f"{source}/{stream}/{first}".encode(),
+        "sightline-run": f"{first} {step} {count}".encode(),
+        "sightline-stage": b"zones",
+    }
 
-    def records(topic: str) -> Records:
-        made = Records()
-        for stream, first, step, count in runs[topic]:
-            made.records += 1
-            made.add(f"g1/{stream}", first, step, count)
+
+def found(
+    tmp_path: Path,
+    runs: dict[str, Runs],
+    *further: tuple[str, Headers, bytes | None, int],
+    **columns: Any,
+) -> tuple[dict[str, Any], list[str]]:
+    """What the ledger makes of these records, without a broker, and of `further` ones.
+
+    Those are (topic, headers, value, partition), behind the others.
+    """
+
+    def records(topic: str, into: Records | None = None) -> Records:
+        made = into or Records()
+        for offset, (stream, first, step, count) in enumerate(runs[topic]):
+            made.take(headers(stream, first, step, count), said(stream, first), 0, offset)
+        for i, (_, named, content, partition) in enumerate(one for one in further if one[0] == topic):
+            made.take(named, content, partition, 50 + i)
         return made
 
     derived = {name: records(name) for name in (DERIVED, ANSWERS, EXAMPLES)}
     topics = Topics(
-        zoned=records(ZONED),
-        rejected=records(REJECTED),
+        zoned=records(ZONED, Records(whole=True)),
+        rejected=records(REJECTED, Records(whole=True)),
         derived=derived,
         order_faults=order_faults(records(CAPTURED).runs(), records(ZONED).runs()),
+        **columns,
     )
     findings: list[str] = []
     reader = StoreReader(stored(tmp_path))
@@ -112,7 +148,7 @@ def invent(runs: Runs) -> None:
         (ZONED, remove, "events_missing", "neither on glasses.zoned nor on glasses.rejected: g1/imu/0-9"),
         (ZONED, repeat, "events_twice", "more than once: g1/imu/60-79"),
         (ZONED, swap, "out_of_order", "another order than on glasses.captured"),
-        (ZONED, invent, "", "no journal knows them: g1/imu/5000"),
+        (ZONED, invent, "forged", "no journal knows them: g1/imu/5000"),
         (REJECTED, remove, "events_missing", "g1/imu/80-99"),
         (REJECTED, repeat, "events_twice", "g1/imu/80-99"),
         (REJECTED, invent, "", "glasses.rejected holds 2 records with 21 events, the store 1 with 20"),
@@ -122,14 +158,31 @@ def invent(runs: Runs) -> None:
             "events_missing",
             "2 events are in the store and not on glasses.derived: g1/activity/0, g1/activity/50",
         ),
-        (DERIVED, repeat, "events_twice", "glasses.derived more than once: g1/activity/150"),
+        (
+            DERIVED,
+            repeat,
+            "events_twice",
+            "copies of records that an agent wrote once: g1/activity/150 (part",
+        ),
         (
             DERIVED,
             swap,
             "out_of_order",
             "1 records of glasses.derived stand before one of their stream that was completed earlier",
         ),
-        (DERIVED, invent, "", "on glasses.derived and not in the store: g1/activity/5000"),
+        (
+            DERIVED,
+            invent,
+            "forged",
+            "glasses.derived were written by no agent: g1/activity/5000 (partition 0",
+        ),
+        (ANSWERS, invent, "forged", "glasses.answers were written by no agent: g1/answer/5000 (partition 0"),
+        (
+            EXAMPLES,
+            invent,
+            "forged",
+            "glasses.examples were written by no agent: g1/example/5000 (partition 0",
+        ),
         (ANSWERS, remove, "events_missing", "g1/answer/7"),
         (ANSWERS, repeat, "events_twice", "g1/answer/7"),
         (EXAMPLES, remove, "events_missing", "g1/example/3"),
@@ -155,23 +208,29 @@ def test_an_epoch_that_ends_before_the_topic_is_found(tmp_path: Path) -> None:
     assert "the newest epoch ends at offset 0 of glasses.lineage partition 2, which goes on to 5" in findings
 
 
+def refusal(rule: str) -> Headers:
+    return headers("imu", 20, 1, 20, "ledger-test") | {"sightline-rule": rule.encode()}
+
+
 @pytest.mark.kafka
 async def test_what_lies_on_the_topics_is_read(broker: str) -> None:
     await declare(broker)
     async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
         for topic, runs in CLEAN.items():
             for stream, first, step, count in runs:
-                headers = [
-                    ("ce_id", f"ledger-test/{stream}/{first}".encode()),
-                    ("sightline-run", f"{first} {step} {count}".encode()),
-                    ("sightline-stage", b"zones"),
-                ]
                 await producer.send_and_wait(
-                    topic, b"{}", key=b"ledger-test", partition=0 if topic == EXAMPLES else 3, headers=headers
+                    topic,
+                    b"{}",
+                    key=b"ledger-test",
+                    partition=0 if topic == EXAMPLES else 3,
+                    headers=list(headers(stream, first, step, count, "ledger-test").items()),
                 )
-        await producer.send_and_wait(
-            REJECTED, b"{}", key=b"ledger-test", partition=3, headers=[("sightline-stage", b"training")]
-        )
+        for further in ({"sightline-stage": b"training"}, refusal("collision"), refusal("too-late")):
+            await producer.send_and_wait(
+                REJECTED, b"{}", key=b"ledger-test", partition=3, headers=list(further.items())
+            )
+        again = list(headers("imu", 20, 1, 20, "ledger-test").items())
+        await producer.send_and_wait(CAPTURED, b"other data", key=b"ledger-test", partition=3, headers=again)
     topics = await asyncio.to_thread(read_topics, broker)
 
     def ours(records: Records) -> Runs:
@@ -189,6 +248,8 @@ async def test_what_lies_on_the_topics_is_read(broker: str) -> None:
         one: CLEAN[one] for one in (DERIVED, ANSWERS, EXAMPLES)
     }
     assert topics.refused.records >= 1
+    assert ours(topics.collided) == ours(topics.early) == [("imu", 20, 1, 20)]
+    assert "ledger-test/imu/20 (partition 3, offset" in topics.other_named
     assert topics.captured_count >= len(CLEAN[CAPTURED])
     assert topics.repeated >= 1
     ends = await end_offsets(broker, [LINEAGE])
@@ -201,3 +262,41 @@ def test_what_the_link_did_is_counted() -> None:
         1,
         1,
     )
+
+
+def test_other_data_under_a_number_are_told_from_a_copy() -> None:
+    records = Records(whole=True)
+    for offset, (first, content) in enumerate(
+        [(0, b"a"), (20, b"b"), (0, b"a"), (0, b"c"), (0, b"c"), (40, b"a")]
+    ):
+        records.take(headers("imu", first, 1, 20), content, 1, offset)
+    assert other_data(records).tolist() == [3]
+    assert records.named(other_data(records)) == "g1/imu/0 (partition 1, offset 3)"
+    assert other_data(Records()).tolist() == []
+
+
+def test_other_data_on_the_captured_topic_are_found(tmp_path: Path) -> None:
+    counts, findings = found(tmp_path, CLEAN, other_data=1, other_named="g1/imu/0 (partition 1, offset 3)")
+    assert counts["other_data"] == 1
+    assert findings == [
+        "1 batches of glasses.captured bear numbers that other data had before them: g1/imu/0 (partition 1,"
+        " offset 3)"
+    ]
+
+
+def test_a_batch_that_nobody_could_read_is_known_by_its_digest(tmp_path: Path) -> None:
+    topics = Topics()
+    named: Headers = {"sightline-stage": b"zones", "sightline-digest": digest(value(60)).encode()}
+    assert topics.refusal(named) is topics.refused
+    assert topics.refusal({"sightline-stage": b"zones", "sightline-digest": b"none"}) is topics.refused
+    counts, _ = found(tmp_path, CLEAN | {ZONED: CLEAN[ZONED][:-1]}, unread=topics.unread)
+    assert counts["events_missing"] == 0
+
+
+def test_what_was_refused_before_its_numbers_were_looked_at_is_there_and_not_twice(tmp_path: Path) -> None:
+    runs = CLEAN | {ZONED: CLEAN[ZONED][:-1]}
+    early = Records(whole=True)
+    for first in (20, 60):
+        early.take(headers("imu", first, 1, 20), value(first), 0, 0)
+    counts, _ = found(tmp_path, runs, early=early)
+    assert (counts["events_missing"], counts["events_twice"]) == (0, 0)

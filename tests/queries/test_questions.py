@@ -141,118 +141,114 @@ def test_missing_is_what_is_neither_stored_nor_rejected(streams: Any) -> None:
     assert answer["missing_events"] == len(expected)
 
 
+MODEL = ("training", "intent-model")
+
+
+def single(child: tuple[str, str, int], *parents: tuple[str, str, int], **columns: Any) -> list[Row]:
+    return [edge(child, parent, **columns) for parent in parents]
+
+
+def loop_rows() -> dict[str, list[Row]]:
+    """Two queries answered by versions 1 and 2; feedback on the first became what version 2 learned from."""
+    return {
+        "streams": [
+            stream("g1", "imu"),
+            stream("g1", "voice", "voice_query"),
+            stream("g1", "feedback", "feedback"),
+            *(
+                stream("g1", kind, kind, captured=False)
+                for kind in ("activity", "situation", "answer", "example")
+            ),
+            stream(*MODEL, "model", captured=False),
+            stream("training", "seed", "example", captured=False),
+        ],
+        "models": [
+            row("models", source=MODEL[0], stream=MODEL[1], version=version, examples=10 * version)
+            for version in (1, 2)
+        ],
+        "events": [
+            event("g1", "imu", 0, 100, zone="home-private"),
+            event("g1", "voice", 0, 2, kind="voice_query", zone="voice-assistant"),
+            event("g1", "activity", 0, 1, kind="activity", zone="home-private"),
+            event("g1", "feedback", 0, kind="feedback"),
+            event("g1", "situation", 0, 2, kind="situation"),
+            event("g1", "answer", 0, 2, kind="answer", rule="highest parent"),
+            event("g1", "example", 0, kind="example"),
+            event(*MODEL, 1, 2, kind="model"),
+            event("training", "seed", 0, 10, kind="example"),
+        ],
+        "decisions": [
+            row(
+                "decisions",
+                source="g1",
+                stream="answer",
+                first=0,
+                count=2,
+                sink="glasses.answers",
+                verdict="allow",
+                rule="answers",
+            )
+        ],
+        "rejected": [
+            row(
+                "rejected",
+                source="g1",
+                stream="imu",
+                first=100,
+                count=20,
+                rule="none",
+                reason="policy: none",
+                zone="unconfigured",
+                stage="zones",
+            )
+        ],
+    }
+
+
+def loop_edges() -> list[Row]:
+    """What was made of what, round that loop."""
+    return [
+        edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100),
+        edge(
+            ("g1", "situation", 0),
+            ("g1", "activity", 0),
+            child_count=2,
+            parent_step=0,
+            operator="situation",
+        ),
+        edge(("g1", "answer", 0), ("g1", "situation", 0), child_count=2, operator="assistant"),
+        edge(("g1", "answer", 0), ("g1", "voice", 0), child_count=2, operator="assistant"),
+        edge(
+            ("g1", "answer", 0),
+            (*MODEL, 1),
+            child_count=2,
+            parent_step=1,
+            operator="assistant",
+            directness="indirect",
+        ),
+        *single(
+            ("g1", "example", 0),
+            ("g1", "feedback", 0),
+            ("g1", "answer", 0),
+            ("g1", "voice", 0),
+            operator="example",
+        ),
+        edge(
+            (*MODEL, 1),
+            ("training", "seed", 0),
+            child_count=2,
+            parent_step=0,
+            parent_width=10,
+            operator="training",
+        ),
+        edge((*MODEL, 2), ("g1", "example", 0), operator="training", declassifier="model-training"),
+    ]
+
+
 @pytest.fixture(scope="module")
 def looped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two queries answered by versions 1 and 2.
-
-    Feedback on the first became the example that version 2 learned from.
-    """
-
-    def single(child: tuple[str, str, int], *parents: tuple[str, str, int], **columns: Any) -> list[Row]:
-        return [edge(child, parent, **columns) for parent in parents]
-
-    model = ("training", "intent-model")
-    return store(
-        tmp_path_factory.mktemp("loop") / "s",
-        {
-            "streams": [
-                stream("g1", "imu"),
-                stream("g1", "voice", "voice_query"),
-                stream("g1", "feedback", "feedback"),
-                *(
-                    stream("g1", kind, kind, captured=False)
-                    for kind in ("activity", "situation", "answer", "example")
-                ),
-                stream(*model, "model", captured=False),
-                stream("training", "seed", "example", captured=False),
-            ],
-            "models": [
-                row(
-                    "models",
-                    source=model[0],
-                    stream=model[1],
-                    version=version,
-                    examples=10 * version,
-                    accuracy=0.8,
-                )
-                for version in (1, 2)
-            ],
-            "events": [
-                event("g1", "imu", 0, 100, zone="home-private"),
-                event("g1", "voice", 0, 2, kind="voice_query", zone="voice-assistant"),
-                event("g1", "activity", 0, 1, kind="activity", zone="home-private"),
-                event("g1", "feedback", 0, kind="feedback"),
-                event("g1", "situation", 0, 2, kind="situation"),
-                event("g1", "answer", 0, 2, kind="answer", rule="highest parent"),
-                event("g1", "example", 0, kind="example"),
-                event(*model, 1, 2, kind="model"),
-                event("training", "seed", 0, 10, kind="example"),
-            ],
-            "decisions": [
-                row(
-                    "decisions",
-                    source="g1",
-                    stream="answer",
-                    first=0,
-                    count=2,
-                    sink="glasses.answers",
-                    verdict="allow",
-                    rule="answers",
-                )
-            ],
-            "rejected": [
-                row(
-                    "rejected",
-                    source="g1",
-                    stream="imu",
-                    first=100,
-                    count=20,
-                    rule="none",
-                    reason="policy: none",
-                    zone="unconfigured",
-                    stage="zones",
-                )
-            ],
-        },
-        {
-            "edges": [
-                edge(("g1", "activity", 0), ("g1", "imu", 0), parent_width=100),
-                edge(
-                    ("g1", "situation", 0),
-                    ("g1", "activity", 0),
-                    child_count=2,
-                    parent_step=0,
-                    operator="situation",
-                ),
-                edge(("g1", "answer", 0), ("g1", "situation", 0), child_count=2, operator="assistant"),
-                edge(("g1", "answer", 0), ("g1", "voice", 0), child_count=2, operator="assistant"),
-                edge(
-                    ("g1", "answer", 0),
-                    (*model, 1),
-                    child_count=2,
-                    parent_step=1,
-                    operator="assistant",
-                    directness="indirect",
-                ),
-                *single(
-                    ("g1", "example", 0),
-                    ("g1", "feedback", 0),
-                    ("g1", "answer", 0),
-                    ("g1", "voice", 0),
-                    operator="example",
-                ),
-                edge(
-                    (*model, 1),
-                    ("training", "seed", 0),
-                    child_count=2,
-                    parent_step=0,
-                    parent_width=10,
-                    operator="training",
-                ),
-                edge((*model, 2), ("g1", "example", 0), operator="training", declassifier="model-training"),
-            ]
-        },
-    )
+    """The loop in a store: its edges are an epoch of their own."""
+    return store(tmp_path_factory.mktemp("loop") / "s", loop_rows(), {"edges": loop_edges()})
 
 
 def test_ancestors_stop_at_a_model_and_name_its_version(looped: Path) -> None:

@@ -1,0 +1,109 @@
+"""Every event that a device sent against the store: stored or rejected, once, with the bytes that were sent.
+
+Whether the bytes are those is asked of digests, independent of what the pipeline says about it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streams.ledger.findings import find
+from streams.ledger.journal import Journal
+from streams.ledger.runs import (
+    NO_DATA,
+    NONE,
+    ByStream,
+    Data,
+    Intervals,
+    cover,
+    joined,
+    size,
+    unaccounted,
+    union_size,
+)
+from streams.ledger.sources import HALVES, StoreReader
+
+#: Rules that are looked at before it is known whether a number came before: what they refuse can be a copy of
+#: what is stored, and makes nothing twice.
+EARLY = ("pairing", "too-late", "incarnation", "names")
+COLLISION, REPEAT = "collision", "repeat"
+_SAID = ("malformed", "limits", "poisoned", "clock", *EARLY)
+
+_OF_ZONES = f"stage = 'zones' AND rule NOT IN ('{REPEAT}', '{COLLISION}')"
+RUNS = 'SELECT source || \'/\' || stream, "first", step, "count", 1 FROM events'
+_REFUSED = (
+    'SELECT source || \'/\' || stream, "first", 1, "count", 1 FROM rejected '  # noqa: S608 - constants
+    f'WHERE {_OF_ZONES} AND "count" > 0'
+)
+_ONCE = f"{_REFUSED} AND rule NOT IN {EARLY}"
+#: What was rejected in a zone: its place there can be compared.
+JUDGED = f"{_REFUSED} AND zone <> ''"
+# A batch that was split names the one it was cut out of, and that one was sent.
+_SENT_AS = HALVES.format("coalesce(nullif(split_from, ''), digest)")
+_STORED_DATA = (
+    f'SELECT source || \'/\' || stream, "first", "count", {_SENT_AS} FROM events '  # noqa: S608 - constants
+    "JOIN streams USING (source, stream) WHERE captured"
+)
+_REJECTED_DATA = (
+    f'SELECT source || \'/\' || stream, "first", "count", {HALVES.format("digest")} FROM rejected '  # noqa: S608
+    "WHERE stage = 'zones' AND \"count\" > 0 AND "
+)
+#: What could not be read names no events; its digest says which batch it was.
+_UNREAD = f"SELECT '', {HALVES.format('digest')} FROM rejected WHERE {_OF_ZONES} AND \"count\" = 0"  # noqa: S608
+_RULES = f"""
+    SELECT CASE WHEN rule IN {_SAID} THEN rule WHEN starts_with(rule, 'consent:') THEN 'consent'
+        ELSE 'policy' END AS said, count(*) AS batches
+    FROM rejected WHERE {_OF_ZONES} GROUP BY said ORDER BY batches DESC, said"""  # noqa: S608
+
+
+def accounts(journal: Journal, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+    """Every event sent is stored or rejected, once, as it was sent; nothing is stored that was not sent."""
+    missing, taken = dict[str, Intervals](), dict[str, Intervals]()
+    twice, unsent = dict[str, Intervals](), dict[str, Intervals]()
+    stored_data = store.data(_STORED_DATA)
+    rejected_data = store.data(f"{_REJECTED_DATA} rule NOT IN ('{REPEAT}', '{COLLISION}')")
+    collided = store.data(f"{_REJECTED_DATA} rule = '{COLLISION}'")
+    once = store.spread(_ONCE)
+    unread = np.column_stack(store.grouped(_UNREAD).get("", [NONE[:, 0]] * 2))
+    sent_events = rejected_events = 0
+    for key in journal.sent.keys() | stored_data.keys() | collided.keys():
+        sent = journal.data(key) if key in journal.sent else NO_DATA
+        there = stored_data.get(key, NO_DATA)
+        refused = joined(rejected_data.get(key, NO_DATA), sent.only(unread))
+        said = joined(sent, collided.get(key, NO_DATA))
+        sent_events += size(unaccounted(said, NO_DATA))
+        missing[key], taken[key] = _lost(said, joined(there, refused))
+        unsent[key] = unaccounted(there, sent)
+        pieces, (is_stored, is_rejected) = cover(stored.get(key, NONE), once.get(key, NONE))
+        if key in journal.sent:
+            twice[key] = pieces[is_stored + is_rejected > 1]
+            # A copy of what is stored can be rejected; what was sent is counted once.
+            rejected_events += size(unaccounted(refused, there))
+    find(findings, missing, "were sent and are neither stored nor rejected")
+    find(findings, taken, "were sent under numbers that other data have, so they are missing")
+    find(findings, twice, "are in the store more than once")
+    find(findings, unsent, "are stored and no journal knows them")
+    rules = dict(store.rows(_RULES))
+    return {
+        "events_sent": sent_events,
+        "batches_sent": journal.batch_count,
+        "batches_unacknowledged": journal.unacknowledged_count,
+        "events_stored": union_size({key: stored.get(key, NONE) for key in journal.sent}),
+        "events_rejected": rejected_events,
+        "batches_rejected": sum(rules.values()),
+        "rejected_by_rule": rules,
+        "events_missing": sum(size(pieces) for pieces in (*missing.values(), *taken.values())),
+        "events_other_data": sum(size(pieces) for pieces in taken.values()),
+        "events_twice": sum(size(pieces) for pieces in twice.values()),
+    }
+
+
+def _lost(sent: Data, known: Data) -> tuple[Intervals, Intervals]:
+    """(numbers of which nothing is known, numbers that other data have), each once for all data sent."""
+    lost = unaccounted(sent, known)
+    pieces, (is_lost, is_known) = cover(lost, known.runs)
+    each = np.repeat(pieces, is_lost, axis=0)
+    there = np.repeat(is_known > 0, is_lost)
+    return each[~there], each[there]

@@ -1,0 +1,85 @@
+"""Which records of a topic are the ones that an agent wrote: the store has their ids, runs and digests.
+
+An agent writes a record and its row of `events` in one transaction, so a record without such a row is not an
+agent's, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.ledger.records import Records
+from streams.ledger.runs import Ints, column, groups
+from streams.ledger.sources import HALVES, StoreReader
+
+#: Rows that say which records an agent wrote: stream, first, step, count, digest, partition.
+ROWS = (
+    f'SELECT source || \'/\' || stream, "first", step, "count", {HALVES.format("digest")}, "partition"'  # noqa: S608
+    " FROM events"
+)
+_OURS, _AGAIN, _OTHER, _STRANGE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows of records: `ours` by stream, first copies only; `again` further copies of those.
+
+    `other` bear an id that an agent wrote, with another run or value; `strange` one that none wrote.
+    """
+
+    ours: dict[str, Ints]
+    again: Ints
+    other: Ints
+    strange: Ints
+
+
+def judge(records: Records, stored: Mapping[str, list[Ints]]) -> Judged:
+    """Compare records with the rows of `ROWS` by stream."""
+    verdict = np.full(len(records), _STRANGE, np.int8)
+    columns = [column(numbers) for numbers in (records.first, records.step, records.count)]
+    values = records.values()
+    partition, offset = column(records.partition), column(records.offset)
+    streams = records.rows()
+    for name, rows in streams.items():
+        if name not in stored:
+            continue
+        *known, home = stored[name]
+        found = [*(numbers[rows] for numbers in columns), values[rows, 0], values[rows, 1]]
+        group, one = groups([np.concatenate(pair) for pair in zip(known, found, strict=True)])
+        theirs, mine = group[: home.size], group[home.size :]
+        written = np.zeros(one.size, np.bool_)
+        written[theirs] = True
+        at_home = np.zeros(one.size, np.int64)
+        at_home[theirs] = home
+        # Of several copies, one where the agent writes is its own rather than one elsewhere, and the first.
+        order = np.lexsort((offset[rows], partition[rows] != at_home[mine], mine))
+        copy = np.zeros(rows.size, np.bool_)
+        copy[order[1:]] = mine[order[1:]] == mine[order[:-1]]
+        strange = np.where(np.isin(found[0], known[0]), _OTHER, _STRANGE)
+        verdict[rows] = np.where(written[mine], np.where(copy, _AGAIN, _OURS), strange)
+    ours = {name: rows[verdict[rows] == _OURS] for name, rows in streams.items()}
+    again, other, strange = (np.flatnonzero(verdict == one) for one in (_AGAIN, _OTHER, _STRANGE))
+    return Judged(ours, again, other, strange)
+
+
+def judged(topic: str, records: Records, where: str, store: StoreReader, findings: list[str]) -> Judged:
+    """Judge the records of a topic by the rows of `events` that hold `where`, and say what no agent wrote."""
+    found = judge(records, store.grouped(f"{ROWS} {where}"))
+    for rows, what in (
+        (found.strange, "were written by no agent"),
+        (found.other, "hold something else than an agent wrote under their ids"),
+        (found.again, "are copies of records that an agent wrote once"),
+    ):
+        if rows.size:
+            findings.append(f"{rows.size:,} records of {topic} {what}: {records.named(rows)}")
+    if records.unreadable:
+        places = ", ".join(f"partition {partition}, offset {offset}" for partition, offset in records.unread)
+        more = " …" if records.unreadable > len(records.unread) else ""
+        findings.append(
+            f"{records.unreadable:,} records of {topic} do not say which events they hold, as an agent's do:"
+            f" {places}{more}"
+        )
+    return found

@@ -1,0 +1,120 @@
+"""Records of a topic, a few bytes each: the events they name, their places, the digests of their values.
+
+Anybody who may write to a topic writes what they like: what does not name events as agents do is unreadable,
+and nothing of it is kept but its place.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import xxhash
+
+from streams import limits
+from streams.ledger.runs import ByStream, Ints, column, halves, spread
+
+_NAMED_MAX = 5
+#: Bytes that may be shown on a terminal; longer than any name of ours.
+_ID = re.compile(rb"([\x21-\x7e]{1,200})/([0-9]{1,19})(?:\.[0-9]{1,6})?")
+_RUN = re.compile(rb"([0-9]{1,19}) ([0-9]{1,19}) ([0-9]{1,7})")
+
+
+def run_of(headers: Mapping[str, bytes | None]) -> tuple[str, int, int, int] | None:
+    """(stream, first, step, count) of a record by its headers; None where they name no events."""
+    named, run = (
+        _ID.fullmatch(headers.get("ce_id") or b""),
+        _RUN.fullmatch(headers.get("sightline-run") or b""),
+    )
+    if named is None or run is None:
+        return None
+    first, step, count = int(run[1]), int(run[2]), int(run[3])
+    if first != int(named[2]) or not step or not count or first + step * (count - 1) > limits.NUMBER_MAX:
+        return None
+    return named[1].decode(), first, step, count
+
+
+@dataclass(slots=True)
+class Records:
+    """Records of one topic that name their events, in the order of each partition.
+
+    `unreadable` do not name them; `unread` are the places (partition, offset) of the first of those. In a run
+    of a device (`whole`) no number is left out.
+    """
+
+    whole: bool = False
+
+    keys: list[str] = field(default_factory=list)
+    key: array[int] = field(default_factory=lambda: array("q"))
+    first: array[int] = field(default_factory=lambda: array("q"))
+    step: array[int] = field(default_factory=lambda: array("q"))
+    count: array[int] = field(default_factory=lambda: array("q"))
+    partition: array[int] = field(default_factory=lambda: array("q"))
+    offset: array[int] = field(default_factory=lambda: array("q"))
+    digests: bytearray = field(default_factory=bytearray)
+    """XXH3-128 of every value, 16 bytes each."""
+    records: int = 0
+    unreadable: int = 0
+    unread: list[tuple[int, int]] = field(default_factory=list)
+    _index: dict[str, int] = field(default_factory=dict)
+
+    def take(
+        self, headers: Mapping[str, bytes | None], value: bytes | None, partition: int, offset: int
+    ) -> None:
+        """Take in one record."""
+        self.records += 1
+        run = run_of(headers)
+        if run is None or (self.whole and run[2] != 1):
+            self.unreadable += 1
+            if len(self.unread) < _NAMED_MAX:
+                self.unread.append((partition, offset))
+            return
+        index = self._index.setdefault(run[0], len(self.keys))
+        if index == len(self.keys):
+            self.keys.append(run[0])
+        columns = (self.key, self.first, self.step, self.count, self.partition, self.offset)
+        for place, number in zip(columns, (index, *run[1:], partition, offset), strict=True):
+            place.append(number)
+        self.digests += xxhash.xxh3_128_digest(value or b"")
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def runs(self) -> Iterator[tuple[str, int, int]]:
+        """(stream, first, count) of every record, in order."""
+        return (
+            (self.keys[key], first, count)
+            for key, first, count in zip(self.key, self.first, self.count, strict=True)
+        )
+
+    def rows(self) -> dict[str, Ints]:
+        """Rows by stream, in the order of the topic."""
+        keys = column(self.key)
+        order = np.argsort(keys, kind="stable")
+        cuts = np.searchsorted(keys[order], np.arange(1, len(self.keys)))
+        return dict(zip(self.keys, np.split(order, cuts), strict=True)) if self.keys else {}
+
+    def by_stream(self, chosen: Mapping[str, Ints] | None = None) -> ByStream:
+        """Numbers by stream, of the `chosen` rows; of all."""
+        first, step, count = column(self.first), column(self.step), column(self.count)
+        return {
+            name: spread(first[rows], step[rows], count[rows], np.ones(rows.size, np.int64))
+            for name, rows in (self.rows() if chosen is None else chosen).items()
+        }
+
+    def values(self) -> Ints:
+        """Digests of the values, two columns."""
+        return halves(self.digests)
+
+    def place(self, row: int) -> str:
+        """Which record a row is, to be found on the topic."""
+        name = f"{self.keys[self.key[row]]}/{self.first[row]}"
+        return f"{name} (partition {self.partition[row]}, offset {self.offset[row]})"
+
+    def named(self, rows: Ints) -> str:
+        """The first of some records."""
+        more = " …" if rows.size > _NAMED_MAX else ""
+        return ", ".join(self.place(int(row)) for row in rows[:_NAMED_MAX]) + more
