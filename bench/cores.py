@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from bench.peers import ADDED
 from streams.emit import lineage_of, records_of
 from streams.events.batch import Context
-from streams.events.consent import NO_CONSENT, Consent, Known
+from streams.events.consent import NO_CONSENT, Consent
+from streams.events.known import Known
 from streams.events.record import Fetch, Outcome, Outgoing
 from streams.events.step import Tagged
 from streams.limits import LABEL_BYTES
@@ -65,6 +66,10 @@ class ForwardCore:
 class ZonesCore(GlassesCore):
     """The first stage alone: decode, check, tag, lineage."""
 
+    def empty(self, partition: int) -> PartitionState:
+        """Nobody seen; what was said before the worker began is taken up."""
+        return dataclasses.replace(super().empty(partition), consents_taken=self.tables.consents.offset)
+
     async def process(
         self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[PartitionState]:
@@ -72,12 +77,13 @@ class ZonesCore(GlassesCore):
         del silent
         policy = self.tables.policies.version(self.tables.policies.current)
         known = Known(self.tables.consents, state.consents_taken, state.own)
-        step, devices = zones.run(fetch.records, state.devices, policy, known, poisoned)
-        place, stamp = (fetch.topic, fetch.partition), fetch.records[-1].timestamp
+        step, devices, now_ns = zones.run(fetch.records, state.devices, policy, known, poisoned, state.now_ns)
+        place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
         records, values = records_of(step, policy, place)
         records += lineage_of(step, values, policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))
         return Outcome(
-            dataclasses.replace(state, devices={**state.devices, **devices}, own=known.own), records
+            dataclasses.replace(state, devices={**state.devices, **devices}, own=known.own, now_ns=now_ns),
+            records,
         )
 
 
@@ -104,4 +110,4 @@ def without_lineage(tables: Tables) -> GlassesCore:
     constant = _OneZone(
         **{field.name: getattr(policy, field.name) for field in dataclasses.fields(policy) if field.init}
     )
-    return GlassesCore(Tables(Policies(constant), tables.models), lineage=False)
+    return GlassesCore(Tables(Policies(constant), tables.models, tables.consents), lineage=False)

@@ -16,10 +16,12 @@ from typing import Any
 import cel
 import psutil
 
+from bench import consents
 from bench.load import AGE_NS, EVENTS_PER_BATCH, batches, span_ns
 from streams import clock
 from streams.events.batch import Batch
-from streams.events.consent import CLAIMED_CONSENT, Consents, Known
+from streams.events.consent import CLAIMED_CONSENT, reference
+from streams.events.known import Known
 from streams.events.step import Step
 from streams.events.step import Tagged as Run
 from streams.policy.attributes import DOMAINS, Attributes, attributes_of
@@ -89,14 +91,16 @@ def _timed(decide: Decide, some: Sequence[Batch]) -> float:
 
 def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
     """As the zones stage does it, stream by stream."""
-    step, known = Step(), Known(Consents(), 0, {})
+    step, said = Step(), consents.known(made)
+    known = Known(said, said.offset, {})
     stretches: dict[str, Stretch] = {}
     passed = []
     for batch in some:
         stretch = stretches.get(batch.source)
         if stretch is None:
             stretch = stretches[batch.source] = Stretch(SINKS, made, step)
-        consent = known.of(batch.wearer_id, batch.consent, batch.position, batch.t0_ns)
+        under = reference(batch.source, batch.stream, batch.consent)
+        consent = known.of(batch.wearer_id, under, batch.t0_ns, batch.position, batch.t0_ns)
         tag = made.tag_of(batch.kind, batch.stream, batch.context, consent)
         passed.append(
             not stretch.refused(

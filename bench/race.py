@@ -13,12 +13,14 @@ from typing import Any
 
 import click
 
+from bench import consents
 from bench.count import Counted, Output, count, create, missing_from
 from bench.load import AGE_NS, EVENTS_PER_BATCH, Sender, fill, span_ns
 from bench.subjects import AIOKAFKA, BARS, TRANSPORT, Subject
-from streams import clock, topology
+from streams import clock, settings, topology
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.topics import declare
+from streams.policy.load import load
 from streams.topology import CAPTURED, ZONED
 
 TIMEOUT_S = 180.0
@@ -37,6 +39,7 @@ async def prepared(broker: str, batches: int, read_ahead: int = READ_AHEAD_BATCH
     """
     await create(broker, [], [topology.topic(ZONED)])
     await declare(broker)
+    await consents.publish(broker, load(settings.POLICY))
     whole = batches + read_ahead
     async with Sender(broker, CAPTURED) as sender:
         ids = await fill(sender, whole, clock.now_ns() - AGE_NS - span_ns(whole))

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import click
 
+from bench import consents
 from bench.count import create
 from bench.load import EVENTS_PER_BATCH, Sender, batches
 from bench.processes import cpu_s, rss_mb, start
-from streams import clock, topology
+from streams import clock, settings, topology
 from streams.demo import Part
 from streams.errors import UnavailableError
 from streams.events.batch import Batch
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.topics import declare
+from streams.policy.load import load
 from streams.queries.status import Status
 from streams.topology import CAPTURED, ZONED
 
@@ -98,6 +100,10 @@ class Rig:
         }
 
 
+#: Of any load on a rig.
+DEVICES_MAX = 1000
+
+
 @contextlib.asynccontextmanager
 async def rig(directory: Path) -> AsyncIterator[Rig]:
     """A rig with a broker of its own in `directory`, glasses.zoned with append times.
@@ -110,6 +116,7 @@ async def rig(directory: Path) -> AsyncIterator[Rig]:
         await asyncio.to_thread(made.broker.start, directory / "kafka", free_port())
         await create(made.broker.address, [], [topology.topic(ZONED)])
         await declare(made.broker.address)
+        await consents.publish(made.broker.address, load(settings.POLICY), DEVICES_MAX)
         yield made
     finally:
         for part in made.parts.values():

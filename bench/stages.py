@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bench.consents import known
 from bench.load import AGE_NS, batches, span_ns
 from streams import clock, settings
 from streams.events.codec import encode
@@ -59,7 +60,7 @@ def _timed(spent_s: dict[str, float]) -> Iterator[None]:
 def stages(number: int) -> dict[str, Rows]:
     """One table: µs of CPU a batch by stage, for `number` batches in fetches of 2,500."""
     policy = load(settings.POLICY)
-    tables = Tables(Policies(policy))
+    tables = Tables(Policies(policy), consents=known(policy))
     for outgoing in first_records(policy, clock.now_ns()):
         if outgoing.topic == MODELS:
             tables.models.learn(outgoing.key, outgoing.value)

@@ -21,8 +21,9 @@ from docs.schema import schema, text, texts, unit
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES
 from streams.events.headers import PARENTS, rfc3339
-from streams.events.kinds import KINDS, Kind
+from streams.events.kinds import KINDS, Kind, text_form
 from streams.events.record import Headers, Outgoing
+from streams.limits import MAGNITUDE_MAX
 from streams.policy.load import load
 from streams.replay import Replay
 from streams.topology import LINEAGE, PARTITIONS_DEFAULT, TOPICS, Topic
@@ -30,6 +31,7 @@ from streams.topology import LINEAGE, PARTITIONS_DEFAULT, TOPICS, Topic
 HERE = Path(__file__).parent
 #: The scenarios that records are taken from: each kind comes from the first that plays it.
 SCENARIOS = ("smoke", "commute")
+KNOW_OURS = HERE / "examples" / "know_ours.py"
 START_NS = 1_790_000_000_000_000_000
 #: Kinds of which no shipped recording has an event.
 NOT_PLAYED: frozenset[str] = frozenset()
@@ -114,7 +116,16 @@ def shown(records: Sequence[Outgoing]) -> dict[str, Outgoing]:
 
 def page(records: Mapping[str, Outgoing]) -> str:
     """Text of topics.md."""
-    parts = [_INTRODUCTION, *_topics(), *_headers(records), *_envelope(), "## Kinds\n"]
+    parts = [
+        _INTRODUCTION,
+        *_topics(),
+        *_ours(),
+        *_producers(),
+        *_headers(records),
+        *_envelope(),
+        "## Kinds\n",
+        *_types(),
+    ]
     for kind in KINDS.values():
         parts += _kind(kind, records.get(kind.name))
     return "\n".join(parts)
@@ -143,6 +154,24 @@ def _topics() -> Iterator[str]:
     )
     for topic in TOPICS:
         yield f"**{topic.name}**: {text('topics', topic.name)}\n"
+
+
+def _ours() -> Iterator[str]:
+    yield "## How to know ours\n"
+    yield text("ours", "about")
+    yield "```python\n" + KNOW_OURS.read_text(encoding="utf-8") + "```\n"
+    yield text("ours", "copies")
+    rows = [(who, text("writers", who)) for who in texts()["writers"]]
+    yield from _table(("who", "needs of the broker"), rows)
+
+
+def _producers() -> Iterator[str]:
+    yield "## Rules for who writes to glasses.captured\n"
+    for name, says in texts()["producers"].items():
+        yield f"**{name.capitalize()}.** {says}\n"
+    yield "What is refused stands on `glasses.rejected` and in table `rejected`, by one of these rules:\n"
+    rows = [(f"`{rule}`", says) for rule, says in texts()["rules"].items()]
+    yield from _table(("rule", "says"), rows)
 
 
 def _cleanup(topic: Topic) -> str:
@@ -219,6 +248,24 @@ def _context_type(allowed: frozenset[str] | type) -> str:
     )
 
 
+def _types() -> Iterator[str]:
+    yield (
+        "Types of columns; with a question mark, null where there is nothing to say. What has another form is"
+        " rejected.\n"
+    )
+    forms = {name: text_form(name) for name in ("text", "token", "tokens")}
+    rows = [(f"`{name}`", form.said, f"`{form.pattern.pattern}`") for name, form in forms.items() if form]
+    yield from _table(
+        ("type", "holds", "pattern"),
+        [
+            ("`number`", f"a number whose magnitude is at most {MAGNITUDE_MAX:g}", ""),
+            ("`flag`", "true or false", ""),
+            *rows,
+            ("words", "one of these words and no other", ""),
+        ],
+    )
+
+
 def _kind(kind: Kind, record: Outgoing | None) -> Iterator[str]:
     yield f"### {kind.name}\n"
     origin = "Captured by the device" if kind.captured else "Derived"
@@ -230,7 +277,7 @@ def _kind(kind: Kind, record: Outgoing | None) -> Iterator[str]:
         yield from _table(
             ("column", "unit", "type", "says"),
             [
-                (f"`{name}`", unit(name), wanted, text("kinds", kind.name, name))
+                (f"`{name}`", unit(name), wanted.replace("|", ", "), text("kinds", kind.name, name))
                 for name, wanted in kind.columns.items()
             ],
         )

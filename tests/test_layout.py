@@ -17,7 +17,7 @@ from streams.topology import AGENTS, STAGES, TOPICS
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for room in ("streams", "device_sim") for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-LEAVES = {"errors", "limits", "clock", "topology", "settings", "metrics"}
+LEAVES = {"errors", "limits", "clock", "topology", "settings", "metrics", "printing"}
 #: Formatted lines: a call with many arguments takes one each, and tests list what they expect.
 FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400
 
@@ -130,6 +130,10 @@ def test_clock_environment_and_output_have_one_place_each(path: Path) -> None:
         assert not re.search(
             r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(|\.utcnow\(|\.today\(", text
         ), f"{path} reads a clock; streams/clock.py does"
+    if room != "printing":
+        assert not re.search(r"click\.s?echo|\bprint\(|logging\.basicConfig", text), (
+            f"{path} prints past streams/printing.py, which escapes what a terminal would obey"
+        )
 
 
 @pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))

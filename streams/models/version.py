@@ -11,8 +11,9 @@ import orjson
 from streams.errors import MalformedError
 from streams.events.runs import Run
 from streams.models.intent import IntentModel
+from streams.topology import TRAINING_SOURCE
 
-SOURCE, STREAM = "training", "intent-model"
+SOURCE, STREAM = TRAINING_SOURCE, "intent-model"
 CURRENT_KEY = b"model/current"
 
 

@@ -17,7 +17,7 @@ T_NS = build.T0_NS + 5_000_000_000
 
 
 def request(
-    first: int = 3, count: int = 1, *, stream: str = "erasure-request", reason: str = "a secret reason"
+    first: int = 3, count: int = 1, *, stream: str = "erasure-request", reason: str = "a-secret-reason"
 ) -> Batch:
     """Erasure requests from before any consent: a right does not wait for it."""
     return replace(

@@ -22,11 +22,11 @@ _SAYS_NOTHING = frozenset({"$schema", "$id", "$comment", "title", "description"}
 _BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
     "minimum": lambda value, bound: value >= bound,
     "maximum": lambda value, bound: value <= bound,
-    "minLength": lambda value, bound: len(value) >= bound,
-    "maxLength": lambda value, bound: len(value) <= bound,
+    "minLength": lambda value, bound: value is None or len(value) >= bound,
+    "maxLength": lambda value, bound: value is None or len(value) <= bound,
     "minItems": lambda value, bound: len(value) >= bound,
     "maxItems": lambda value, bound: len(value) <= bound,
-    "pattern": lambda value, bound: re.search(bound, value) is not None,
+    "pattern": lambda value, bound: value is None or re.search(bound, value) is not None,
 }
 
 

@@ -16,13 +16,16 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from docs import make
-from docs.schema import DRAFT, schema
+from docs.schema import DRAFT, schema, texts
 from streams.errors import MalformedError
 from streams.events import journal
 from streams.events.codec import decode
 from streams.events.headers import envelope, tag
 from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
+from streams.feedback.forms import DENIALS
+from streams.ledger.accounts import COLLISION, EARLY, REPEAT
+from streams.topology import ANSWERS, DERIVED, EXAMPLES, ZONED
 from tests import build
 from tests.docs.check import faults
 
@@ -75,6 +78,39 @@ def test_every_header_is_explained(played: tuple[list[journal.Sent], list[Outgoi
     assert names <= set(make.header_names())
     text = (make.HERE / "topics.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in text for name in names)
+
+
+def test_the_page_tells_our_records_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = make.replayed(make.SCENARIOS[0], tmp_path)
+    arguments = ["replay", str(path), "--store", str(tmp_path / "s")]
+    subprocess.run([sys.executable, "-m", "streams.cli", *arguments], check=True, capture_output=True)
+    page = (make.HERE / "topics.md").read_text(encoding="utf-8")
+    said: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], said)
+    monkeypatch.chdir(tmp_path / "s")
+    seen = set()
+    for record in make.replayed(make.SCENARIOS[0], tmp_path / "again")[1]:
+        headers = {name: value.decode(errors="replace") for name, value in record.headers}
+        of = (record.topic, headers.get("ce_type"))
+        if record.topic in {ZONED, DERIVED, ANSWERS, EXAMPLES} and of not in seen:
+            seen.add(of)
+            assert said["ours"](headers["ce_id"], record.value) == (
+                headers["sightline-zone"],
+                headers["sightline-label"],
+                record.partition,
+            )
+            assert said["ours"](headers["ce_id"], (record.value or b"") + b" ") is None
+            assert said["ours"](headers["ce_id"] + "0000000", record.value) is None
+    assert {topic for topic, _ in seen} == {ZONED, DERIVED, ANSWERS, EXAMPLES}
+
+
+def test_the_page_lists_the_rules_by_which_something_is_rejected() -> None:
+    known = {*EARLY, COLLISION, REPEAT, "clock", "malformed", "limits", "poisoned"}
+    feedback = {rule for rule, _ in DENIALS.values()}
+    rules = texts()["rules"].keys()
+    assert known | feedback | {"another-wearer", "consent: …"} <= rules
+    text = (make.HERE / "topics.md").read_text(encoding="utf-8")
+    assert all(f"| `{rule}` |" in text for rule in rules)
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -202,7 +202,7 @@ def succeed(before: Owner, life: Life, committed: int) -> Owner:
 
     The newest model is known to it at once.
     """
-    state = CORE.restore(0, before.stored) if before.offset else CORE.empty(0)
+    state = CORE.restore(0, before.stored) if before.offset else build.begun()
     missed = [
         record
         for fetch in life.fetches
@@ -230,7 +230,7 @@ def dumped(state: PartitionState) -> dict[str, bytes]:
     phases=(Phase.reuse, Phase.generate),
 )
 def test_a_kill_at_every_point_changes_nothing(life: Life) -> None:
-    undisturbed = Owner(CORE.empty(0), None, {}, 0)
+    undisturbed = Owner(build.begun(), None, {}, 0)
     outputs, states, owners = [], [dumped(undisturbed.state)], [replace(undisturbed, stored={})]
     for at in range(len(life.fetches)):
         outputs.append(undisturbed.take(life, at))
@@ -255,7 +255,7 @@ def test_the_lives_come_past_everything_that_a_state_holds() -> None:
     @given(lives())
     @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def look(life: Life) -> None:
-        owner = Owner(CORE.empty(0), None, {}, 0)
+        owner = Owner(build.begun(), None, {}, 0)
         written = [record for at in range(len(life.fetches)) for record in owner.take(life, at)]
         seen.update(record.topic for record in written)
         seen.update(str(row["kind"]) for row in build.lineage(written).get("events", ()))
@@ -268,7 +268,7 @@ def test_the_lives_come_past_everything_that_a_state_holds() -> None:
         seen.update("take-up" for row in build.lineage(written).get("inputs", ()) if row["value"] != "1")
         for state in owner.state.devices.values():
             seen.update(f"window {window.kind}" for window in state.windows.values())
-            seen.update({"hole"} if any(len(ranges) > 1 for ranges in state.seen.values()) else ())
+            seen.update({"hole"} if any(len(one.ranges) > 1 for one in state.seen.values()) else ())
             seen.update({"open answer"} if state.answers else ())
 
     look()
@@ -280,7 +280,7 @@ def test_the_lives_come_past_everything_that_a_state_holds() -> None:
         "situation",
         "answer",
         "example",
-        "repeat",
+        "collision",
         "take-up",
         "hole",
         "open answer",
@@ -303,7 +303,10 @@ def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: i
     core = TrainingCore(build.tables(), history, no_fit, every)
     ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
     fetches = [Fetch(EXAMPLES, 0, GOOD_EXAMPLES[a:b]) for a, b in pairwise(ends) if GOOD_EXAMPLES[a:b]]
-    states, outputs = [TrainingState(policy_version=build.policy().version)], []
+    states, outputs = (
+        [TrainingState(policy_version=build.policy().version, consents_taken=build.consents().offset)],
+        [],
+    )
     for fetch in fetches:
         outcome = build.run(core.process(states[-1], fetch, silent=False, poisoned={}))
         states.append(outcome.state)
@@ -321,8 +324,9 @@ def test_the_state_of_a_device_is_bounded() -> None:
 
     Every part of a state is at its limit, and the whole is within its own.
     """
-    long_text = "\x01" * TEXT_CHARACTERS_MAX
-    state, position = CORE.empty(0), 0
+    # No character of a text takes more bytes than these.
+    long_text = "\U0001f600" * TEXT_CHARACTERS_MAX
+    state, position = build.begun(), 0
     still: dict[str, Any] = {
         "worn": [True] * 1990,
         "yaw_rad": [0.123456789012345678] * 1990,

@@ -1,0 +1,48 @@
+"""What stands on glasses.consents before a load begins: its devices paired, and a consent of each wearer.
+
+As if each device had said so in its first event, so that all subjects of a race get the same batches.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from bench.load import DEVICES, devices
+from streams.events.consent import GIVEN
+from streams.events.known import Consents
+from streams.events.record import Outgoing, StoredRecord
+from streams.kafka.publish import publish_now
+from streams.pipeline import learn_consent
+from streams.policy.policy import Policy
+from streams.topology import CONSENTS
+
+
+def said(policy: Policy, device_count: int = DEVICES) -> list[Outgoing]:
+    """Records of glasses.consents: each device of the load paired, and its wearer's consent number 1."""
+    purposes, records = sorted(policy.vocabulary.purposes), list[Outgoing]()
+    for turn, device in enumerate(devices(device_count)):
+        wearer, event = f"w{turn}", f"{device}/consent-change/0"
+        bound = {"device": device, "wearer": wearer, "bound": True, "at_ns": 0}
+        word = {"device": device, "incarnation": 1, "number": 1, "status": GIVEN, "purposes": purposes}
+        for key, value in (
+            (f"pairing/{device}/{wearer}", {"v": 2, "pairing": bound}),
+            (
+                f"{wearer}/{event}",
+                {"v": 2, "wearer": wearer, "event": event, **word, "expires_ns": 0, "at_ns": 0},
+            ),
+        ):
+            records.append(Outgoing(CONSENTS, 0, key.encode(), orjson.dumps(value)))
+    return records
+
+
+def known(policy: Policy, device_count: int = DEVICES) -> Consents:
+    """The same, as a worker has read it."""
+    found = Consents()
+    for offset, one in enumerate(said(policy, device_count)):
+        learn_consent(found, StoredRecord(offset, 0, one.key, one.value))
+    return found
+
+
+async def publish(broker: str, policy: Policy, device_count: int = DEVICES) -> None:
+    """Write it, before any worker starts."""
+    await publish_now(broker, said(policy, device_count))

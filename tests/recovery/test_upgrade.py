@@ -1,0 +1,106 @@
+"""What Sightline 0.1.0 left behind is taken over, or refused in a sentence.
+
+`state-0.1.0.json` holds the entries of `glasses.state` and the records of `glasses.consents` that commit
+bc227e1 wrote for a few batches of two devices.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+from click.testing import CliRunner
+from msgspec import ValidationError
+
+from streams.cli.main import main
+from streams.errors import InputError
+from streams.events.consent import Pairing, Reference, Word
+from streams.events.known import Consents
+from streams.events.record import StoredRecord
+from streams.events.state import DeviceState
+from streams.pipeline import GlassesCore, learn_consent
+from streams.snapshots.writer import Writer
+from tests import build
+from tests.snapshots.build import event, store
+from tests.zones.test_consents import rules_of, states, zones_of
+
+_TEXT = Path(__file__).with_name("state-0.1.0.json").read_text(encoding="utf-8")
+#: The policy that was in force then is none of today's; that is not what this is about.
+LEFT: dict[str, Any] = orjson.loads(_TEXT.replace("8da6b76285b97bda", build.policy().version))
+T_NS = build.T0_NS + 2 * 10**9
+
+
+def core(*, paired: bool) -> GlassesCore:
+    """A core over the topics that 0.1.0 left, with the devices bound since or not."""
+    made = build.core()
+    consents = made.tables.consents = Consents()
+    for key, value, timestamp_ms in LEFT["consents"]:
+        learn_consent(consents, StoredRecord(consents.offset, timestamp_ms, key.encode(), value.encode()))
+    for device in ("g1", "g2") if paired else ():
+        consents.learn(consents.offset, "w1", Pairing(device, True, 0))
+    return made
+
+
+def test_a_word_of_before_is_that_of_the_device_that_said_it() -> None:
+    consents = core(paired=False).tables.consents
+    ((_, wearer, word),) = consents.between(0, consents.offset)
+    assert wearer == "w1"
+    assert isinstance(word, Word)
+    assert (word.device, word.incarnation, word.number, word.status) == ("g1", 1, 1, "given")
+    found = consents.words("w1", consents.offset).standing(Reference("g1", 1, 1), T_NS, T_NS)
+    assert found.consent.text() == "given for ai:ModelTraining dpv:RequestedServiceProvision"
+
+
+def test_a_state_of_before_goes_on_where_it_was() -> None:
+    made = core(paired=True)
+    state = made.restore(0, {name: value.encode() for name, value in LEFT["state"].items()})
+    assert state.own == {}
+    batches = [
+        build.imu(0.1, 40, 20, t0_ns=T_NS),
+        build.imu(0.1, 60, 20, t0_ns=T_NS),
+        build.imu(0.1, 100, 20, t0_ns=T_NS),
+        build.feedback(0, "g1/answer/0", "alarm_set", T_NS),
+    ]
+    records, after = build.process(made, [build.fetch(batches, LEFT["next"])], state)
+    assert zones_of(records).keys() == {"g1/imu-right/60", "g1/imu-right/100", "g1/feedback/0"}
+    rules = {(row["stream"], row["rule"]) for row in build.lineage(records)["rejected"]}
+    # Of a repeat it is not known any more that it is one byte for byte; of an answer not whose it is.
+    assert rules == {("imu-right", "repeat"), ("example", "another-wearer")}
+    assert states(records) == ["given for ai:ModelTraining dpv:RequestedServiceProvision"] * 2
+    assert made.restore(0, made.save(None, after)) == after
+
+
+def test_devices_of_before_are_refused_until_an_operator_binds_them() -> None:
+    made = core(paired=False)
+    state = made.restore(0, {name: value.encode() for name, value in LEFT["state"].items()})
+    records, _ = build.process(made, [build.fetch([build.imu(0.1, 60, 20)], LEFT["next"])], state)
+    assert rules_of(records) == {"g1/imu-right/60": "pairing"}
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}x", b'{"incarnation":"x"}', b'{"seen":{"a":"b"}}'])
+def test_what_is_no_state_of_any_version_is_an_error(value: bytes) -> None:
+    with pytest.raises((ValidationError, ValueError)):
+        DeviceState.load(value)
+
+
+def test_a_store_of_before_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    directory = store(tmp_path / "store", {"events": [event("g1", "imu-right", 0, 20)]})
+    for name in ("hot.duckdb", "catalog.duckdb"):
+        file = (directory / name).resolve()
+        mode = file.stat().st_mode
+        file.chmod(0o644)
+        with duckdb.connect(str(file)) as connection:
+            connection.execute("UPDATE store SET version = 2")
+        file.chmod(mode)
+    for command in (["ask", "missing"], ["sql", "SELECT 1"], ["policy", "recheck"]):
+        result = CliRunner().invoke(main, [*command, "--store", str(directory)])
+        assert result.exit_code == 2
+        assert (
+            "found a store of version 2, expected 3; read it with the sightline that wrote it"
+            in result.stderr
+        )
+    with pytest.raises(InputError, match="found store version 2, expected 3; begin a new store"):
+        Writer.open(directory)
