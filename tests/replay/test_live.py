@@ -138,7 +138,6 @@ def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> N
 
 def test_acknowledgements_are_enough_for_what_the_devices_sent(lived: Demo) -> None:
     code, result = answered("replay", str(lived.journal), "--inputs", str(lived.store), "--compare")
-    print(result["lineage"]["differences"][:6])
     tables = result["lineage"]["tables"]
     assert {name for name, found in tables.items() if found["differ"] and name != "inputs"} == {"rejected"}
     assert (code, tables["rejected"]["differ"], result["unplaced"], result["store"]) == (1, 3, 0, None), (
