@@ -91,7 +91,8 @@ class Batch(Struct, frozen=True):
     @property
     def oldest_ns(self) -> int:
         """When the oldest of it was captured: a device's clock may be late here, and never ahead."""
-        return min(self.since_ns or self.t0_ns, self.appended_ns)
+        own_ns = self.t0_ns if self.t_ns is None else min(self.t_ns)
+        return min(self.since_ns or own_ns, self.appended_ns)
 
     @property
     def consent(self) -> int:

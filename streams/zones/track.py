@@ -42,6 +42,7 @@ class Track:
         # What the batch before looked at, so that the next one, which is nearly always like it, need not.
         self._wearer, self._number, self._version = "", _NONE, _NONE
         self._standing, self._asked_ns = Standing(NO_CONSENT), 0
+        self._kind = ""
         self._context: Context | None = None
         self._consent, self._tag = NO_CONSENT, Tag("", "", b"", "")
 
@@ -167,9 +168,9 @@ class Track:
     def _tagged(self, batch: Batch, context: Context | None) -> Tagged:
         number = 0 if context is None else context.consent
         consent = self._stands(batch, number) if number else NO_CONSENT
-        if context is None or context != self._context or consent is not self._consent:
+        if context != self._context or consent is not self._consent or batch.kind != self._kind:
             self._tag = self._policy.tag_of(batch.kind, batch.stream, context, consent)
-            self._context, self._consent = context, consent
+            self._kind, self._context, self._consent = batch.kind, context, consent
         tag = self._tag
         return Tagged(batch, tag.zone, tag.label, tag.rule, tag.attributes, number, consent)
 

@@ -73,6 +73,14 @@ def test_a_batch_is_split_where_the_zone_changes() -> None:
         assert decode(output.value, 0).run == output.tagged.batch.run
 
 
+def test_kinds_of_one_stream_have_each_their_own_tag() -> None:
+    batches = [build.batch(kind, "mixed", 20 * at, 20) for at, kind in enumerate(("imu", "ppg", "imu"))]
+    step, _ = zones(build.fetch(batches).records, {}, POLICY, build.known(), {})
+    assert [output.tagged.label for output in step.outputs] == [
+        POLICY.label_of(kind, "home-private") for kind in ("imu", "ppg", "imu")
+    ]
+
+
 def test_a_batch_of_one_zone_is_forwarded_byte_for_byte_with_its_own_headers() -> None:
     made = build.batch(changes=[(3, build.context(worn=False))])
     sent = build.record(made, 0)
