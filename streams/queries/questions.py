@@ -340,10 +340,15 @@ def missing(store: Store) -> Answer:
         }
         shown = [row for row in streams if (row["source"], row["stream"]) in seen]
         store.sight.hide("streams", len(streams) - len(shown))
-        runs, collisions = (
-            [row for row in rows if (row["source"], row["stream"]) in seen] for rows in (runs, collisions)
-        )
+        runs = [row for row in runs if (row["source"], row["stream"]) in seen]
+        # Of a stream that other data took over from its first number on, nothing need be stored.
+        collisions = [
+            row
+            for row in collisions
+            if (row["source"], row["stream"]) in seen or store.sight.sees(row, "rejected")
+        ]
         streams = shown
+    collisions = [{name: row[name] for name in ("source", "stream", "first", "count")} for row in collisions]
     newest = store.query("newest_epoch").dicts()[0]
     return {
         "epoch": store.epoch,

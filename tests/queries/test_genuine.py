@@ -122,3 +122,11 @@ def test_collisions_are_shown_to_whom_the_stream_is(path: Path) -> None:
     with Store.open(path, Role.of("wearer:nobody")) as opened:
         answer = questions.missing(opened)
     assert (answer["collisions"], answer["missing_events"]) == ([], 0)
+
+
+def test_collisions_of_a_stream_of_which_nothing_is_stored_are_the_officers_to_see(tmp_path: Path) -> None:
+    only = store(tmp_path / "only", {"rejected": [rejected("collision", 20, digest=OTHER)]})
+    with Store.open(only, Role.of("privacy-officer")) as opened:
+        assert questions.missing(opened)["missing_events"] == 20
+    with Store.open(only, Role.of("analyst")) as opened:
+        assert questions.missing(opened)["missing_events"] == 0
