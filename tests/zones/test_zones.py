@@ -73,6 +73,17 @@ def test_a_batch_is_split_where_the_zone_changes() -> None:
         assert decode(output.value, 0).run == output.tagged.batch.run
 
 
+def test_a_name_that_collides_is_refused_by_name_and_takes_nothing_with_it() -> None:
+    taken = [build.batch("device_state", "answer", 0, 1), build.batch("device_state", "example~2", 0, 1)]
+    step, states = zones(build.fetch([*taken, build.batch()]).records, {}, POLICY, build.known(), {})
+    assert [(reject.rule, reject.stream) for reject in step.rejects] == [
+        ("names", "answer"),
+        ("names", "example~2"),
+    ]
+    assert [output.tagged.batch.stream for output in step.outputs] == ["imu-right"]
+    assert (states["g1"].incarnation, list(states["g1"].seen)) == (1, ["imu-right"])
+
+
 def test_kinds_of_one_stream_have_each_their_own_tag() -> None:
     batches = [build.batch(kind, "mixed", 20 * at, 20) for at, kind in enumerate(("imu", "ppg", "imu"))]
     step, _ = zones(build.fetch(batches).records, {}, POLICY, build.known(), {})
