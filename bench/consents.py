@@ -12,7 +12,7 @@ from streams.events.consent import GIVEN
 from streams.events.known import Consents
 from streams.events.record import Outgoing, StoredRecord
 from streams.kafka.publish import publish_now
-from streams.pipeline import learn_consent
+from streams.pipeline import learn_consent, pairing_record
 from streams.policy.policy import Policy
 from streams.topology import CONSENTS
 
@@ -22,16 +22,10 @@ def said(policy: Policy, device_count: int = DEVICES) -> list[Outgoing]:
     purposes, records = sorted(policy.vocabulary.purposes), list[Outgoing]()
     for turn, device in enumerate(devices(device_count)):
         wearer, event = f"w{turn}", f"{device}/consent-change/0"
-        bound = {"device": device, "wearer": wearer, "bound": True, "at_ns": 0}
         word = {"device": device, "incarnation": 1, "number": 1, "status": GIVEN, "purposes": purposes}
-        for key, value in (
-            (f"pairing/{device}/{wearer}", {"v": 2, "pairing": bound}),
-            (
-                f"{wearer}/{event}",
-                {"v": 2, "wearer": wearer, "event": event, **word, "expires_ns": 0, "at_ns": 0},
-            ),
-        ):
-            records.append(Outgoing(CONSENTS, 0, key.encode(), orjson.dumps(value)))
+        value = {"v": 2, "wearer": wearer, "event": event, **word, "expires_ns": 0, "at_ns": 0}
+        records.append(pairing_record(device, wearer, bound=True))
+        records.append(Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value)))
     return records
 
 

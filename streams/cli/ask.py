@@ -19,7 +19,6 @@ from streams.cli.output import (
 )
 from streams.printing import say
 from streams.queries import questions
-from streams.queries.creep import creep as label_creep
 from streams.queries.role import Role
 from streams.queries.store import Store
 
@@ -130,7 +129,7 @@ def creep(store: Path, role: Role, as_json: bool) -> None:
 
     It shows the distinct ones and the purposes they permit, by generation and hop.
     """
-    answer = _asked(store, role, label_creep)
+    answer = _asked(store, role, questions.creep)
     _say(
         answer,
         as_json,

@@ -134,7 +134,7 @@ def consents_of(text: str | bytes) -> list[Said]:
     """
     try:
         return [_said(one) for one in orjson.loads(text)]
-    except (orjson.JSONDecodeError, ValidationError, TypeError, ValueError):
+    except (ValidationError, LookupError, TypeError, ValueError):
         raise MalformedError("consents: found something else, expected a list of what was said") from None
 
 
@@ -145,34 +145,12 @@ def _said(one: Any) -> Said:
     if isinstance(what, dict):
         word = convert(what, Word)
     else:
-        word = convert(["", 0, *one[1:3], tuple(one[4:]), one[3], 0], _Listed).word()
+        number, status, expires_ns, *purposes = one[1:]
+        said = {"number": number, "status": status, "purposes": purposes, "expires_ns": expires_ns}
+        word = convert({"device": "", "incarnation": 0, **said, "at_ns": 0}, Word)
     if word.status not in STATUSES:
         raise ValueError
     return wearer, word
-
-
-class _Listed(Struct, array_like=True):
-    """A word as an older take-up lists it."""
-
-    device: str
-    incarnation: int
-    number: int
-    status: str
-    purposes: tuple[str, ...]
-    expires_ns: int
-    at_ns: int
-
-    def word(self) -> Word:
-        """The word itself."""
-        return Word(
-            self.device,
-            self.incarnation,
-            self.number,
-            self.status,
-            self.purposes,
-            self.expires_ns,
-            self.at_ns,
-        )
 
 
 def own_of(fields: Mapping[str, object]) -> dict[str, tuple[tuple[int, Word], ...]]:

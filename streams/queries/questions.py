@@ -327,7 +327,7 @@ def missing(store: Store) -> Answer:
     Numbers are `missing` between 0 and the highest known if they are neither stored nor rejected. Data are if
     other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all.
 
-    They lie between 0 and the highest known. The answer is complete for what lies below `offsets` of
+    The answer is complete for what lies below `offsets` of
     `glasses.lineage`: what is still on its way counts as missing until the epoch that holds it.
     """
     runs, streams = store.query("missing").dicts(), store.query("captured").dicts()
