@@ -14,14 +14,21 @@ class FetchBudget:
     Half of the total is divided evenly among the owners, the other half is for whoever comes first. So an
     owner with nothing in flight can always fetch, whatever the others hold: a partition that stands still
     never stops another, and nobody waits for a circle. The bound is kept to within one read of the consumer,
-    whose size is guessed from the one before.
+    whose size is guessed from the one before. An owner that nobody had announced (`announce`) has its share
+    at once, so the bound is then passed by as much, until the others have given back what they took of it.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self._total_bytes = total_bytes
         self._held: dict[Hashable, int] = {}
         self._expected: dict[Hashable, int] = {}
+        self._announced: dict[str, int] = {}
         self._waiting: set[asyncio.Future[None]] = set()
+
+    def announce(self, agent: str, owners: int) -> None:
+        """Keep a share for each owner that an agent's assignment will bring, before it has joined."""
+        self._announced[agent] = owners
+        self._changed()
 
     def join(self, owner: Hashable) -> None:
         """Divide among one more owner."""
@@ -35,7 +42,7 @@ class FetchBudget:
 
     def room_bytes(self, owner: Hashable, *, common: bool = True) -> int:
         """How much more `owner` may fetch; without the `common` half only what is left of its own share."""
-        share = self._total_bytes // 2 // len(self._held)
+        share = self._total_bytes // 2 // max(len(self._held), sum(self._announced.values()))
         own = max(share - self._held[owner] - self._expected[owner], 0)
         if not common:
             return own

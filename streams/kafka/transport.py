@@ -28,6 +28,7 @@ from faust.types import TP, ConsumerMessage
 
 from streams import limits, metrics
 from streams.events.record import Core, Received
+from streams.kafka import budget
 from streams.kafka.connection import let_go
 from streams.kafka.ownership import Delivery
 from streams.kafka.partition import PartitionOwner
@@ -161,6 +162,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             self._watch = asyncio.create_task(self._watch_assignments())
         await self._end_owners()
         await super().on_partitions_assigned(assigned, generation_id)
+        budget.WORKER.announce(self.agent, len(assigned))
         for tp in sorted(assigned):
             place = TopicPartition(tp.topic, tp.partition)
             owner = PartitionOwner(self.broker, self.agent, self.core, place, self)
@@ -188,6 +190,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def _end_owners(self) -> None:
         owners = list(self._owners.values())
         self._owners.clear()
+        budget.WORKER.announce(self.agent, 0)
         for owner in owners:
             owner.cancel()
         await asyncio.gather(*owners, return_exceptions=True)

@@ -42,6 +42,20 @@ def test_the_total_is_never_exceeded_and_an_empty_owner_always_has_room(
         assert all(made.room_bytes(one) >= total // 2 // owners for one, size in held.items() if size == 0)
 
 
+@given(st.integers(1, 64), st.data())
+def test_owners_that_were_announced_find_their_share_whenever_they_join(
+    owners: int, data: st.DataObject
+) -> None:
+    made, total = FetchBudget(1000), 1000
+    made.announce("zones", owners)
+    for owner in range(owners):
+        made.join(owner)
+        assert made.room_bytes(owner) >= total // 2 // owners
+        for one in range(owner + 1):
+            made.take(one, data.draw(st.integers(0, max(made.room_bytes(one), 0))))
+        assert made.held_bytes <= total
+
+
 async def test_who_waits_goes_on_when_something_is_given_back_or_somebody_leaves() -> None:
     made = FetchBudget(100)
     for owner in "ab":
@@ -150,7 +164,14 @@ async def test_a_worker_that_is_slower_than_the_stream_holds_no_more_than_its_bu
     total = 4_000_000
     monkeypatch.setattr(budget, "WORKER", FetchBudget(total))
     monkeypatch.setattr(limits, "FETCH_BYTES_MAX", 1_500_000)
-    core = Standing(room.target)
+    core, committed = Standing(room.target), PartitionOwner._committed
+
+    async def late(owner: PartitionOwner[int]) -> int | None:
+        # One partition after the other, the last when those before have taken all that there is for them.
+        await asyncio.sleep(owner._tp.partition * 0.3)
+        return await committed(owner)
+
+    monkeypatch.setattr(PartitionOwner, "_committed", late)
     values = [b"%d" % number + b" " * 10_000 for number in range(1600)]
     await room.produce(values)
     async with room.running(core):
