@@ -5,6 +5,9 @@ Exit codes follow the commands' contract: 1 the check failed, 2 wrong arguments 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SightlineError(Exception):
     """A sentence for the person at the terminal; `exit_code` is what the command returns."""
@@ -29,3 +32,25 @@ class MalformedError(ValueError):
 
     The message never contains a value of the record, only names, types and counts.
     """
+
+
+class OperatorError(Exception):
+    """An operator failed on what it was given, by an error that is its cause; `operator` is its name."""
+
+    def __init__(self, operator: str) -> None:
+        super().__init__(operator)
+        self.operator = operator
+
+
+@contextmanager
+def operating(operator: str) -> Iterator[None]:
+    """Name the operator whose code runs inside, whatever it fails with; what is merely away passes as it is.
+
+    OperatorError, with the failure as its cause.
+    """
+    try:
+        yield
+    except (UnavailableError, OSError):
+        raise
+    except Exception as error:
+        raise OperatorError(operator) from error

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from streams.assistant import requests
+from streams.errors import operating
 from streams.events.consent import reference
 from streams.events.identity import derived_stream
 from streams.events.known import Known
@@ -48,7 +49,8 @@ def run(
         and not decide(one.situation, (ASSISTANT,), policy, step)
     ]
     requested = admitted(tagged, (requests.KIND,), ASSISTANT, policy, step)
-    predicted = serving.model.predict([query.batch.columns["text"][0] for query, _ in answerable])
+    with operating(OPERATOR):
+        predicted = serving.model.predict([query.batch.columns["text"][0] for query, _ in answerable])
     made: list[tuple[Output, Tagged | None]] = [
         (_answer(query, situation, found, policy, known, serving), query)
         for (query, situation), found in zip(answerable, predicted, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from streams.errors import MalformedError
+from streams.errors import MalformedError, operating
 from streams.events.consent import reference
 from streams.events.identity import EventId, derived_stream, incarnation_of
 from streams.events.known import Known
@@ -50,7 +50,8 @@ def run(
         for index in range(item.batch.run.count)
     ]
     said = [forms.utterance(feedback.batch.columns) for feedback in given]
-    understood = iter(serving.model.predict([text for text in said if text is not None]))
+    with operating(OPERATOR):
+        understood = iter(serving.model.predict([text for text in said if text is not None]))
     for feedback, text in zip(given, said, strict=True):
         batch, heard = feedback.batch, None if text is None else next(understood)
         answers = states[batch.source].answers

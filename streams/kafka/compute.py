@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +13,8 @@ from typing import TypeVar
 from aiokafka.errors import KafkaError
 
 from streams import limits, metrics
-from streams.errors import MalformedError, UnavailableError
-from streams.events.record import Core, Fetch, Outcome, Outgoing
+from streams.errors import MalformedError, OperatorError, UnavailableError
+from streams.events.record import Core, Fetch, Outcome, Outgoing, Received
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,12 @@ OUTPUT_BYTES_MAX = limits.MESSAGE_BYTES_MAX - 4096
 #: With any headers that we write.
 _SURE_TO_FIT_BYTES = OUTPUT_BYTES_MAX - limits.OUTPUT_HEADROOM_BYTES
 _TRIES_MAX = 4
+#: Rejected records of one fetch that are said one by one; a flood of them is no flood of the log.
+_SAID_MAX = 3
 #: Errors that no record is to blame for: a broker, a disk or a child process is away.
 OUTSIDE = (UnavailableError, KafkaError, OSError)
+#: What ends a task or the process, and no core's failure. Code in other languages raises past `Exception`.
+_ENDS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class CoreFailedError(Exception):
@@ -41,9 +46,10 @@ class OversizeError(ValueError):
 async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool) -> Outcome[State]:
     """Return the core's outcome for `fetch`, rejecting the records on which it fails.
 
-    A failure is repeated once. When it fails for the same reason again, the shortest failing prefix is found
-    by bisection (outputs discarded; the core is pure), its last record is named in `poisoned`, and the whole
-    fetch is processed again.
+    A fetch that fails is halved, and each half runs on the state that the one before it left (the core is
+    pure, and decides the same however a partition is cut), down to single records. One that fails alone, and
+    once more for the same reason, is named in `poisoned`. So a record passes through the core at most
+    log2(records of the fetch) + 4 times, however many are bad, and between two parts others get their turn.
 
     Raises
     ------
@@ -52,41 +58,65 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
     UnavailableError, KafkaError, OSError
         Something outside that the core needs is away; no record is rejected for that.
     """
-    poisoned: dict[int, str] = {}
-    while True:
-        outcome, reason = await _tried(core, state, fetch, silent, poisoned)
-        if outcome is not None:
-            return outcome
-        offset = await _first_bad(core, state, fetch, silent, poisoned)
-        if offset in poisoned:
-            raise CoreFailedError(
-                f"{fetch.topic} partition {fetch.partition}: "
-                f"the core fails on the rejected offset {offset}: {reason}"
-            )
-        if offset is not None:
-            poisoned[offset] = reason
-            metrics.count("poisoned_total", topic=fetch.topic)
-            log.error(
-                "%s partition %d offset %d is rejected: %s", fetch.topic, fetch.partition, offset, reason
-            )
+    outputs, checkpoint, rejected = list[Outgoing](), False, 0
+    waiting: list[Sequence[Received]] = [fetch.records]
+    while waiting:
+        records = waiting.pop()
+        part = replace(fetch, records=records)
+        outcome, reason = await _once(core, state, part, silent, {})
+        if outcome is None and len(records) > 1:
+            middle = len(records) // 2
+            waiting += [records[middle:], records[:middle]]
+            await asyncio.sleep(0)
+            continue
+        if outcome is None:
+            outcome, reason = await _alone(core, state, part, silent, reason)
+            rejected += bool(reason)
+            if reason and rejected <= _SAID_MAX:
+                log.error(
+                    "%s partition %d offset %d is rejected: %s",
+                    fetch.topic,
+                    fetch.partition,
+                    records[0].offset,
+                    reason,
+                )
+            await asyncio.sleep(0)
+        state, checkpoint = outcome.state, checkpoint or outcome.checkpoint
+        outputs += outcome.outputs
+    if rejected:
+        metrics.count("poisoned_total", rejected, topic=fetch.topic)
+    if rejected > _SAID_MAX:
+        log.error(
+            "%s partition %d offsets %d to %d: %d more records are rejected; each is on glasses.rejected",
+            fetch.topic,
+            fetch.partition,
+            fetch.records[0].offset,
+            fetch.records[-1].offset,
+            rejected - _SAID_MAX,
+        )
+    return Outcome(state, outputs, checkpoint)
 
 
-async def _tried(
-    core: Core[State], state: State, fetch: Fetch, silent: bool, poisoned: Mapping[int, str]
-) -> tuple[Outcome[State] | None, str]:
-    """Outcome, or None and the reason that was met twice."""
-    reasons: list[str] = []
+async def _alone(
+    core: Core[State], state: State, part: Fetch, silent: bool, reason: str
+) -> tuple[Outcome[State], str]:
+    """Outcome of one record that failed for `reason`, and why it is rejected; "" when it passes after all."""
+    place = f"{part.topic} partition {part.partition}"
+    reasons = [reason]
     while len(reasons) < _TRIES_MAX:
-        outcome, reason = await _once(core, state, fetch, silent, poisoned)
+        outcome, again = await _once(core, state, part, silent, {})
         if outcome is not None:
             return outcome, ""
-        if reason in reasons:
-            return None, reason
-        reasons.append(reason)
-    raise CoreFailedError(
-        f"{fetch.topic} partition {fetch.partition}: "
-        f"the core fails for another reason each time: {'; '.join(reasons)}"
-    )
+        if again in reasons:
+            break
+        reasons.append(again)
+    else:
+        raise CoreFailedError(f"{place}: the core fails for another reason each time: {'; '.join(reasons)}")
+    offset = part.records[0].offset
+    outcome, still = await _once(core, state, part, silent, {offset: again})
+    if outcome is None:
+        raise CoreFailedError(f"{place}: the core fails on the rejected offset {offset}: {still}")
+    return outcome, again
 
 
 async def _once(
@@ -97,15 +127,17 @@ async def _once(
         for output in outcome.outputs:
             if output.value is not None and len(output.value) + len(output.key) > _SURE_TO_FIT_BYTES:
                 _check_size(output, output.value)
-    except OUTSIDE:
+    except (*OUTSIDE, *_ENDS):
         raise
-    except Exception as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
+    except BaseException as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
         return None, _reason(error)
     return outcome, ""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Say why, without a value of the record: messages of foreign exceptions quote what they choke on."""
+    if isinstance(error, OperatorError):
+        return f"operator {error.operator} failed: {_reason(error.__cause__ or error)}"
     if isinstance(error, (MalformedError, OversizeError)):
         return str(error)
     *_, last = traceback.extract_tb(error.__traceback__)
@@ -116,20 +148,3 @@ def _check_size(output: Outgoing, value: bytes) -> None:
     size = len(value) + len(output.key) + sum(len(name) + len(said) for name, said in output.headers)
     if size > OUTPUT_BYTES_MAX:
         raise OversizeError(f"an output to {output.topic} has {size} bytes; at most {OUTPUT_BYTES_MAX} fit")
-
-
-async def _first_bad(
-    core: Core[State], state: State, fetch: Fetch, silent: bool, poisoned: Mapping[int, str]
-) -> int | None:
-    """Offset of the last record of the shortest prefix that fails; None when the whole fetch passes now."""
-    passes, fails = 0, len(fetch.records)
-    outcome, _ = await _once(core, state, fetch, silent, poisoned)
-    if outcome is not None:
-        return None
-    while fails - passes > 1:
-        middle = (passes + fails) // 2
-        outcome, _ = await _once(
-            core, state, replace(fetch, records=fetch.records[:middle]), silent, poisoned
-        )
-        passes, fails = (middle, fails) if outcome is not None else (passes, middle)
-    return fetch.records[fails - 1].offset

@@ -100,6 +100,7 @@ class GlassesCore:
         UnavailableError where the tables lack what the state has taken up.
         """
         extra: Rows = {"inputs": [], "policies": []}
+        state = _given_up(state, fetch, poisoned)
         begun = state if silent else self._take_up(state, fetch, extra)
         if late := self.tables.behind(begun.consents_taken):
             raise late
@@ -191,6 +192,21 @@ class GlassesCore:
         beside, states, _ = self._stages(fetch.records, begun, devices, other, known, poisoned)
         extra["shadow"] = differences(step.decisions, beside.decisions, policy.version, version)
         return replace_state(after, shadow=(version, {**devices, **states}))
+
+
+def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) -> PartitionState:
+    """Without the open windows of the devices whose batches failed: an operator would fail on them again."""
+    if not poisoned:
+        return state
+    keys = {record.key or b"" for record in fetch.records if record.offset in poisoned}
+    names = {key.decode(errors="replace") for key in keys}
+
+    def without(devices: Devices) -> Devices:
+        failed = {name: replace(devices[name], windows={}) for name in names & devices.keys()}
+        return {**devices, **failed} if failed else devices
+
+    version, shadow = state.shadow
+    return replace_state(state, devices=without(state.devices), shadow=(version, without(shadow)))
 
 
 def _fields(state: PartitionState) -> dict[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 from msgspec.structs import replace
 
+from streams.errors import operating
 from streams.events.batch import Batch
 from streams.events.consent import reference
 from streams.events.identity import derived_stream, incarnation_of
@@ -138,27 +139,28 @@ def _operate(
 
     One call for the samples, one for what the windows make.
     """
-    samples = iter(operator.samples([item for items in streams.values() for item in items]))
     closed: list[ClosedWindow] = []
     windows: dict[str, dict[str, OpenWindow]] = {}
-    for name, items in streams.items():
-        source, stream = name
-        opened = windows.setdefault(source, dict(states[source].windows))
-        found, left = roll(
-            name,
-            opened.pop(stream, None),
-            [(item, next(samples)) for item in items],
-            operator.length,
-            ended.get(source, ()),
-            operator.breaks,
-        )
-        closed += found
-        if left is not None:
-            opened[stream] = left
-    # In the order in which they became known, whatever the order of streams in a fetch or in a state: places
-    # are numbered in it.
-    closed.sort(key=lambda one: (one.position, one.stream, one.window.first))
-    made, places = operator.values(closed, {source: states[source].places for source in windows})
+    with operating(operator.name):
+        samples = iter(operator.samples([item for items in streams.values() for item in items]))
+        for name, items in streams.items():
+            source, stream = name
+            opened = windows.setdefault(source, dict(states[source].windows))
+            found, left = roll(
+                name,
+                opened.pop(stream, None),
+                [(item, next(samples)) for item in items],
+                operator.length,
+                ended.get(source, ()),
+                operator.breaks,
+            )
+            closed += found
+            if left is not None:
+                opened[stream] = left
+        # In the order in which they became known, whatever the order of streams in a fetch or in a state:
+        # places are numbered in it.
+        closed.sort(key=lambda one: (one.position, one.stream, one.window.first))
+        made, places = operator.values(closed, {source: states[source].places for source in windows})
     for source, left_open in windows.items():
         states[source] = replace(states[source], windows=left_open, places=places[source])
     for one, columns in zip(closed, made, strict=True):
@@ -221,13 +223,14 @@ def _situation(
     """Join one query with what was known of the wearer when it was asked."""
     batch = query.batch
     one = query if batch.run.count == 1 else replace(query, batch=batch.part(index, index + 1, batch.context))
-    found = situation.cited(batch, index, recents)
+    with operating(situation.OPERATOR):
+        found = situation.cited(batch, index, recents)
+        columns = {name: [value] for name, value in situation.values(batch.time_ns(index), found).items()}
     cited = list(found.values())
     label = policy.derive(
         situation.OPERATOR, (query.label, *(bytes.fromhex(recent.label) for recent in cited))
     )
     zone = policy.highest((query.zone, *(recent.zone for recent in cited)))
-    columns = {name: [value] for name, value in situation.values(batch.time_ns(index), found).items()}
     made = replace(
         one.batch,
         kind="situation",
