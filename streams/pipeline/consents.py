@@ -67,7 +67,7 @@ def learn_consent(consents: Consents, record: Received) -> None:
             wearer, said = _pairing(record)
         else:
             wearer, said = _word(record)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         raise MalformedError("consent: found something else, expected what the zones stage writes") from None
     consents.learn(record.offset, wearer, said)
 
