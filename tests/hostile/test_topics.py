@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -46,6 +47,7 @@ from tests import build
 from tests.hostile import litter
 from tests.hostile.test_cores import no_fit
 
+State = TypeVar("State")
 RECORDS = int(os.environ.get("SIGHTLINE_HOSTILE_RECORDS", "500"))
 AT_ONCE = 25
 #: Of the values that a core writes, for each byte of the values that it read, and for each record.
@@ -90,7 +92,7 @@ def goods() -> Mapping[str, Sequence[StoredRecord]]:
     return {**found, CAPTURED: captured, CONSENTS: [*build.consent_records()[:4], *found[CONSENTS]]}
 
 
-def through(core: Core[object], state: object, topic: str, littered: Sequence[StoredRecord]) -> object:
+def through(core: Core[State], state: State, topic: str, littered: Sequence[StoredRecord]) -> State:
     """A fetch of litter through a core: each record is taken, dropped as a repeat, or rejected in place."""
     records = [
         replace(one, offset=offset, timestamp=min(max(one.timestamp, 0), 2**61))
@@ -116,7 +118,7 @@ def through(core: Core[object], state: object, topic: str, littered: Sequence[St
 def survive_captured(littered: Sequence[StoredRecord], _path: Path) -> None:
     core = build.core()
     state = through(core, build.begun(), CAPTURED, littered)
-    saved = core.save(None, state)  # type: ignore[arg-type]
+    saved = core.save(None, state)
     assert core.save(None, core.restore(0, saved)) == saved
 
 
