@@ -5,8 +5,13 @@ Exit codes follow the commands' contract: 1 the check failed, 2 wrong arguments 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+#: Raised by whoever wants an end of what is running. Everything else that code of others raises is a failure
+#: of that code, also where it is no Exception: a panic of the CEL library is none.
+CALLED_OFF = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
 class SightlineError(Exception):

@@ -24,6 +24,27 @@ CLOCK_OLD_DAYS_DEFAULT = 30
 CLOCK_AHEAD_S_MAX = 7 * 86_400
 CLOCK_OLD_DAYS_MAX = 3650
 
+# A policy's text, before anybody parses it, and what checking and asking it may cost
+POLICY_BYTES_MAX = 256 * 1024
+POLICY_TOKENS_MAX = 32_768  #: texts, brackets, names, numbers and signs of its TOML
+POLICY_DEPTH_MAX = 8  #: of brackets within one another, and of the parts of a dotted key
+POLICY_ZONES_MAX = 64
+POLICY_SINKS_MAX = 64
+POLICY_REQUIREMENTS_MAX = 64
+POLICY_EXAMPLES_MAX = 256
+CONDITION_CHARACTERS_MAX = 2000
+CONDITION_TOKENS_MAX = 256
+CONDITION_DEPTH_MAX = 16  #: of brackets within one another
+CONDITION_LIST_MAX = 64  #: members of one list; a fact holds no more either
+CONDITION_STEPS_MAX = 20_000  #: tokens looked at for one event: within .all() or .exists() once a member
+POLICY_STEPS_MAX = 100_000  #: of all conditions of a policy together, for one event
+POLICY_CHECK_STEPS_MAX = 2_000_000  #: of all conditions together, over all that is tried out of them
+POLICY_CHECK_S_MAX = 20.0  #: until the child that checks one is ended, waiting for a processor included
+POLICY_CHECK_BYTES_MAX = 1024 * 1024 * 1024  #: address space of that child
+POLICY_VERSIONS_MAX = 256  #: known to a worker; further ones are refused
+POLICY_REFUSALS_MAX = 1000  #: kept until an agent puts them on record; beyond, the oldest are only counted
+POLICY_REFUSALS_PER_FETCH_MAX = 100  #: put on record with one fetch
+
 # A device's state
 SEEN_RANGES_MAX = 64  #: per stream; more holes than this and the oldest are declared missing
 RECENT_PER_KIND_MAX = 8  #: activity and place events kept for the situation of a query
@@ -42,6 +63,7 @@ CLOCK_SLACK_NS = 60_000_000_000  #: how far a repeat's time may lie outside of w
 CONSENTS_PER_WEARER_MAX = 64  #: words kept; beyond, the oldest are folded into those before them
 CONSENTS_WAITING_MAX = 8  #: words of a wearer that came before their turn
 CONSENT_CHANGES_PER_HOUR_MAX = 32  #: of one wearer, besides what takes something away
+CONSENT_BYTES_MAX = 8192  #: of one word on glasses.consents, as it is stored
 CONSENT_SNAPSHOTS_MAX = 64  #: states of a wearer's words that lie ready, for partitions that are behind
 
 # Transport
@@ -63,6 +85,7 @@ HEARTBEAT_INTERVAL_S = (
 TRANSACTION_TIMEOUT_MS = 10_000
 TRANSACTION_BACKOFF_MS = 5  #: only for CONCURRENT_TRANSACTIONS
 CONNECTION_BACKOFF_MAX_S = 1.0
+PASSED_OVER_SAID_MAX = 100  #: records of one topic that are said one by one; beyond, every so many
 OUTSIDE_PAUSE_MAX_S = 5.0  #: between attempts at a fetch that fails for an outside reason
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 
@@ -79,7 +102,7 @@ ANSWER_ROWS_MAX = 1000
 
 # Training
 RETRAIN_EVERY_EXAMPLES = 12
-FITTING_CHILD_IDLE_S = 20.0  #: without a fit, then its memory is given back
+CHILD_IDLE_S = 20.0  #: of a child process without work, then its memory is given back
 
 if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")

@@ -46,6 +46,10 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
     "state_entries_total": ("counter", "Entries written by checkpoints."),
     "state_written_bytes_total": ("counter", "Bytes written by checkpoints."),
     "passed_over_total": ("counter", "Records of a compacted topic that no stage of ours wrote, by topic."),
+    "follow_failed_total": (
+        "counter",
+        "Attempts to read on in a compacted topic that failed, by topic; each was made again.",
+    ),
     "declassifiers_overdue_total": (
         "counter",
         "Declassifiers of the policy in force whose review was overdue when the worker started.",

@@ -5,16 +5,18 @@ Also the cores that are made from it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 
 from streams import clock, metrics
+from streams.child import Child
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.known import Consents
 from streams.events.record import Core, Outgoing, Received
-from streams.fitting import FittingChild
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import read_all
 from streams.models.registry import Models
@@ -26,9 +28,10 @@ from streams.pipeline import (
     learn_consent,
     pairing_record,
 )
+from streams.policy.checking import Checker
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
-from streams.policy.versions import Policies
+from streams.policy.versions import Check, Policies
 from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.run import Fitted, Pair, fit_and_measure
 from streams.worker import WorkerContext
@@ -50,15 +53,26 @@ async def prepare(context: WorkerContext) -> None:
         The broker is not there.
     """
     today = clock.date_today()
-    given, child = load(context.policy, today), FittingChild()
+    given, child, checker = load(context.policy, today), Child("fits models"), Checker()
     context.closing.callback(child.close)
-    if not policies_of(await read_all(context.broker, POLICIES)).current:
+    context.closing.callback(checker.close)
+
+    async def in_force_on(records: Sequence[Received]) -> bool:
+        found = await policies_of(records, checker)
+        if found.untold and not found.current:
+            # Whoever wrote another one now would switch policies because a machine was slow.
+            raise UnavailableError(
+                f"{found.untold} policies on {POLICIES} could not be checked, and none of the others is in"
+                " force; start again, on a machine that is less busy"
+            )
+        return bool(found.current)
+
+    if not await in_force_on(await read_all(context.broker, POLICIES)):
         first = await child.run(_first_records, context.policy, clock.now_ns())
-        await publish_once(
-            context.broker, POLICIES, first, lambda records: bool(policies_of(records).current)
-        )
+        await publish_once(context.broker, POLICIES, first, in_force_on)
     await bind(context.broker, context.pairs)
-    tables = Tables(policies_of(await read_all(context.broker, POLICIES), log.error))
+    tables = Tables(Policies())
+    follower = await context.follow(POLICIES, partial(tables.policies.learn, checker=checker))
     if not tables.policies.current:
         raise UnavailableError(
             f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start "
@@ -79,16 +93,15 @@ async def prepare(context: WorkerContext) -> None:
             in_force.name,
             in_force.version,
         )
-    parse(in_force.text, f"{POLICIES} on {context.broker}", today)
+    parse(in_force.text, f"{POLICIES} on {context.broker}", today, tried=True)
     say_overdue(in_force, today)
     tables.models = Models(tables.policies.zones)
 
     async def refresh() -> None:
-        newest = policies_of(await read_all(context.broker, POLICIES))
-        tables.policies.versions |= newest.versions
+        for record in await read_all(context.broker, POLICIES):
+            await follower.take(record)
 
     tables.refresh = refresh
-    await context.follow(POLICIES, lambda record: tables.policies.learn(record.key, record.value))
     await context.follow(CONSENTS, lambda record: learn_consent(tables.consents, record))
     await context.follow(MODELS, lambda record: tables.models.learn(record.key, record.value))
     context.kept.update(tables=tables, fitting=child)
@@ -142,30 +155,22 @@ def say_overdue(policy: Policy, today: date) -> None:
             )
 
 
-def policies_of(
-    records: Sequence[Received], say: Callable[[str], object] = lambda _sentence: None
-) -> Policies:
+async def policies_of(records: Sequence[Received], checker: Check) -> Policies:
     """The policy versions among the records of `glasses.policies`, and the one in force.
 
-    A record that is neither a policy nor a pointer to one before it is passed over; `say` gets a sentence
-    about each, and their count.
+    A record that is neither a policy nor a pointer to one before it is passed over: it is in `refused`.
     """
-    policies, refused = Policies(), 0
+    policies = Policies()
     for record in records:
-        try:
-            policies.learn(record.key, record.value)
-        except MalformedError as error:
-            refused += 1
-            say(f"{POLICIES} offset {record.offset} is passed over: {error}")
-    if refused:
-        say(f"{POLICIES}: {refused} records are passed over")
+        with contextlib.suppress(MalformedError):
+            await policies.learn(record, checker)
     return policies
 
 
 def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     """The core of each agent; training fits in a child process of its own."""
     tables: Tables = context.kept["tables"]
-    child: FittingChild = context.kept["fitting"]
+    child: Child = context.kept["fitting"]
 
     async def history(offset: int) -> Sequence[Received]:
         return [record for record in await read_all(context.broker, EXAMPLES, 0) if record.offset <= offset]

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka import ConsumerRecord
 
 from streams import clock, limits, metrics, topology
 from streams.agents import build_app
-from streams.errors import MalformedError, SightlineError, UnavailableError
+from streams.errors import CALLED_OFF, MalformedError, SightlineError, UnavailableError
 from streams.events.record import Core, Received
 from streams.kafka.reader import Follower
 from streams.kafka.topics import declare
@@ -29,6 +30,7 @@ STOP_TIMEOUT_S = 4.5
 _POLL_MS = 200
 _OPEN_TRANSACTION_S = limits.TRANSACTION_TIMEOUT_MS / 1000 + 5.0
 _RETRY_PAUSE_S = limits.CONNECTION_BACKOFF_MAX_S
+OnRecord = Callable[[Received], Awaitable[None] | None]
 
 
 class TableFollower:
@@ -37,11 +39,11 @@ class TableFollower:
     First all to the end as it is at the start, then as they come.
 
     Delivery: each committed record at least once per process, in order within a partition, in the loop that
-    `start` ran in. A record that the callback refuses is said aloud and passed over: there is no transaction
-    here to reject it in.
+    `start` ran in. A record that the callback refuses, whatever it raises, is counted, said aloud and passed
+    over: there is no transaction here to reject it in. Of a callback that has to wait, only this topic waits.
     """
 
-    def __init__(self, broker: str, topic: str, on_record: Callable[[Received], None]) -> None:
+    def __init__(self, broker: str, topic: str, on_record: OnRecord) -> None:
         self._broker, self._topic, self._on_record = broker, topic, on_record
         self._follower = Follower(broker, topic)
         self._task: asyncio.Task[None] | None = None
@@ -83,27 +85,64 @@ class TableFollower:
         await self._follower.stop()
 
     async def _follow(self) -> None:
+        failed = 0
         while True:
             try:
                 await self._poll()
-            except Exception as error:  # noqa: BLE001  a follower that dies silently leaves the worker with an old table
-                log.warning(
-                    "Following %s failed, tried again in %.0f s: %r", self._topic, _RETRY_PAUSE_S, error
-                )
+                if failed:
+                    log.warning("Following %s goes on after %d attempts that failed", self._topic, failed)
+                failed = 0
+            except (
+                BaseException
+            ) as error:  # a follower that dies silently leaves the worker with an old table
+                if _called_off(error):
+                    raise
+                failed += 1
+                metrics.count("follow_failed_total", topic=self._topic)
+                # Said at the 1st, 2nd, 4th, 8th ... in a row.
+                if failed & (failed - 1) == 0:
+                    log.warning(
+                        "Following %s failed %d times in a row, tried again every %.0f s; this worker goes on"
+                        " with what it has read of it: %r",
+                        self._topic,
+                        failed,
+                        _RETRY_PAUSE_S,
+                        error,
+                    )
                 await asyncio.sleep(_RETRY_PAUSE_S)
 
     async def _poll(self) -> None:
         for records in (await self._follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)).values():
             for record in records:
-                try:
-                    self._on_record(record)
-                except Exception as error:  # noqa: BLE001  a bad record must not stop the worker
-                    self.refused += 1
-                    metrics.count("passed_over_total", topic=self._topic)
-                    place = f"{self._topic} partition {record.partition} offset {record.offset}"
-                    # Without the traceback: foreign exceptions quote the value they choke on.
-                    reason = str(error) if isinstance(error, MalformedError) else type(error).__name__
-                    log.error("%s is passed over (%d so far): %s", place, self.refused, reason)  # noqa: TRY400
+                await self.take(record)
+
+    async def take(self, record: ConsumerRecord) -> None:
+        """Give one record to the callback; whatever it raises is counted and said, except that we end."""
+        try:
+            waited = self._on_record(record)
+            if waited is not None:
+                await waited
+        except BaseException as error:  # a bad record must not stop the worker, a panic is no Exception
+            if _called_off(error):
+                raise
+            self.refused += 1
+            metrics.count("passed_over_total", topic=self._topic)
+            if self.refused > limits.PASSED_OVER_SAID_MAX and self.refused % limits.PASSED_OVER_SAID_MAX:
+                return
+            place = f"{self._topic} partition {record.partition} offset {record.offset}"
+            # Without the traceback: foreign exceptions quote the value they choke on.
+            reason = str(error) if isinstance(error, MalformedError) else type(error).__name__
+            log.error("%s is passed over (%d so far): %s", place, self.refused, reason)  # noqa: TRY400
+            if self.refused == limits.PASSED_OVER_SAID_MAX:
+                log.error("Of what else is passed over on %s, one in %d is said", self._topic, self.refused)  # noqa: TRY400
+
+
+def _called_off(error: BaseException) -> bool:
+    """Whether somebody wants an end of the task that runs; a cancellation of something else is a failure."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return isinstance(error, CALLED_OFF)
 
 
 @dataclass
@@ -122,7 +161,7 @@ class WorkerContext:
     followers: list[TableFollower] = field(default_factory=list)
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    async def follow(self, topic: str, on_record: Callable[[Received], None]) -> TableFollower:
+    async def follow(self, topic: str, on_record: OnRecord) -> TableFollower:
         """Read `topic` to its end through `on_record`, and go on following it until the worker stops."""
         follower = TableFollower(self.broker, topic, on_record)
         # Before its start, which may be given up in the middle.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
@@ -25,7 +25,10 @@ _LOOKS = limits.TRANSACTION_TIMEOUT_MS // 1000
 
 
 async def publish_once(
-    broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]
+    broker: str,
+    witness: str,
+    records: Sequence[Outgoing],
+    stands: Callable[[Sequence[Received]], Awaitable[bool]],
 ) -> bool:
     """Write `records` in one transaction unless something stands on the topic `witness`.
 
@@ -43,17 +46,20 @@ async def publish_once(
             log.warning("another worker writes the first records; waiting for it")
         for _ in range(_LOOKS):
             await asyncio.sleep(1.0)
-            if stands(await read_all(broker, witness)):
+            if await stands(await read_all(broker, witness)):
                 return False
 
 
 async def _publish(
-    broker: str, witness: str, records: Sequence[Outgoing], stands: Callable[[Sequence[Received]], bool]
+    broker: str,
+    witness: str,
+    records: Sequence[Outgoing],
+    stands: Callable[[Sequence[Received]], Awaitable[bool]],
 ) -> bool:
     producer = _producer(broker)
     await producer.start()
     try:
-        if stands(await read_all(broker, witness)):
+        if await stands(await read_all(broker, witness)):
             return False
         await _write(producer, records)
         return True

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, groupby, product
 from typing import TYPE_CHECKING, Any
 
+from streams.limits import POLICY_CHECK_STEPS_MAX
 from streams.policy import label as lattice
 from streams.policy.attributes import DOMAINS
 from streams.policy.condition import Condition, telling
@@ -23,6 +24,31 @@ if TYPE_CHECKING:
 
 #: A stream is the device's own word: besides the ones that conditions name there is always another.
 _STREAM = "stream"
+
+
+class _Tried:
+    """How much was tried out: steps of the conditions, and combinations that were only looked at.
+
+    Counted, so that every machine refuses the same policies, however fast it is.
+    """
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def holds(self, condition: Condition, facts: Mapping[str, Any], source: Source) -> bool:
+        """Whether the condition holds; InputError where that is more than is tried out of one policy."""
+        self.count(condition.steps, condition, source)
+        return condition.holds(facts)
+
+    def count(self, steps: int, condition: Condition, source: Source) -> None:
+        """Count what is about to be done for a condition; InputError like `holds`."""
+        self._steps += steps
+        if self._steps > POLICY_CHECK_STEPS_MAX:
+            raise source.wrong(
+                condition.text,
+                f"is where trying out the policy takes more than {POLICY_CHECK_STEPS_MAX} steps; name fewer"
+                " words in its conditions, or have fewer of them",
+            )
 
 
 def combinations_of(conditions: Sequence[Condition], names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -43,12 +69,14 @@ def _values(conditions: Sequence[Condition], name: str) -> Sequence[Any]:
 def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
     """InputError for a condition that does not type-check or never takes an event.
 
-    Also for two zones of one rank that take the same event. `zones` come from the highest rank down.
+    Also for two zones of one rank that take the same event, and for conditions with more to try out than
+    POLICY_CHECK_STEPS_MAX. `zones` come from the highest rank down.
     """
+    tried = _Tried()
     for zone in zones:
         try:
             holds = [
-                zone.condition.holds(facts)
+                tried.holds(zone.condition, facts, sources[zone.name])
                 for facts in combinations_of([zone.condition], zone.condition.names)
             ]
         except TypeError as error:
@@ -62,14 +90,15 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
         for one, other in combinations(equals, 2):
             names = tuple(dict.fromkeys(one.condition.names + other.condition.names))
             for facts in combinations_of([one.condition, other.condition], names):
-                if one.condition.holds(facts) and other.condition.holds(facts):
-                    raise sources[other.name].wrong(
+                source = sources[other.name]
+                if tried.holds(one.condition, facts, source) and tried.holds(other.condition, facts, source):
+                    raise source.wrong(
                         other.name,
                         f"has rank {one.rank} like the zone '{one.name}', and both take an event with "
                         f"{said(facts)}; give one of them a rank of its own",
                     )
     for at, zone in enumerate(zones):
-        if not _ever_takes(zone, zones[:at]):
+        if not _ever_takes(zone, zones[:at], tried, sources[zone.name]):
             raise sources[zone.name].wrong(
                 zone.condition.text,
                 f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name};"
@@ -77,7 +106,7 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
             )
 
 
-def _ever_takes(zone: Zone, higher: Sequence[Zone]) -> bool:
+def _ever_takes(zone: Zone, higher: Sequence[Zone], tried: _Tried, source: Source) -> bool:
     """Whether there is a combination that the zone takes and no zone of higher rank does."""
     own = zone.condition.names
     conditions = [zone.condition, *(other.condition for other in higher)]
@@ -87,8 +116,8 @@ def _ever_takes(zone: Zone, higher: Sequence[Zone]) -> bool:
         if name not in own and any(name in condition.names for condition in conditions)
     ]
     for facts in combinations_of(conditions, own):
-        if zone.condition.holds(facts) and any(
-            not any(other.condition.holds({**facts, **more}) for other in higher)
+        if tried.holds(zone.condition, facts, source) and any(
+            not any(tried.holds(other.condition, {**facts, **more}, source) for other in higher)
             for more in combinations_of(conditions, rest)
         ):
             return True
@@ -98,8 +127,10 @@ def _ever_takes(zone: Zone, higher: Sequence[Zone]) -> bool:
 def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
     """InputError for a requirement that does not type-check or never applies.
 
-    It never applies when its `when` holds for no label that the policy can give.
+    It never applies when its `when` holds for no label that the policy can give. Also for conditions with
+    more to try out than POLICY_CHECK_STEPS_MAX.
     """
+    tried = _Tried()
     label_facts, sink_facts = _label_facts(policy), _sink_facts(policy)
     distinct: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for requirement in policy.requirements:
@@ -110,8 +141,12 @@ def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
                 continue
             if condition.names not in distinct:
                 distinct[condition.names] = _distinct(condition.names, label_facts, sink_facts)
+            tried.count(len(distinct[condition.names]), condition, source)
             try:
-                held = [condition.holds(facts) for facts in _told_apart(condition, distinct[condition.names])]
+                held = [
+                    tried.holds(condition, facts, source)
+                    for facts in _told_apart(condition, distinct[condition.names])
+                ]
             except TypeError as error:
                 raise source.wrong(condition.text, f"does not type-check: {error}") from None
             if condition is when and not any(held):

@@ -12,7 +12,9 @@ from typing import Any
 
 import cel
 
+from streams.errors import CALLED_OFF
 from streams.limits import CONDITION_RESULTS_MAX
+from streams.policy.bounds import steps_of
 
 _LITERAL = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 #: With these alone, words that a condition does not name cannot be told apart by it.
@@ -26,14 +28,20 @@ Facts = Mapping[str, Any]
 class Condition:
     """One CEL condition. `names` are the facts that it looks at, `literals` the words that stand in it.
 
-    ValueError with a sentence when `text` is no CEL.
+    ValueError with a sentence when `text` is no CEL, or more of it than is taken (`streams.policy.bounds`).
     """
 
     def __init__(self, text: str) -> None:
+        #: How many tokens it looks at for one event, at worst.
+        self.steps = steps_of(text)
         try:
             self._program = cel.compile(text)
         except ValueError as error:
             raise ValueError(str(error).splitlines()[0]) from None
+        except CALLED_OFF:
+            raise
+        except BaseException as error:  # noqa: BLE001  a panic of the CEL library is no Exception
+            raise ValueError(f"the reader of CEL fails on it: {type(error).__name__}") from None
         self.text = text
         self.names: tuple[str, ...] = tuple(sorted(self._program.variables()))
         self.literals = tuple(dict.fromkeys(a or b for a, b in _LITERAL.findall(text)))
@@ -49,7 +57,9 @@ class Condition:
     def _evaluate(self, *values: Any) -> bool:
         try:
             found = self._program.execute(dict(zip(self.names, values, strict=True)))
-        except Exception as error:  # noqa: BLE001  whatever CEL raises, the condition says nothing of these facts
+        except CALLED_OFF:
+            raise
+        except BaseException as error:  # noqa: BLE001  whatever CEL raises, the condition says nothing of these facts
             raise TypeError(str(error).split(": ", 1)[-1].split(". ", 1)[0]) from None
         if found is not True and found is not False:
             raise TypeError(f"gives {type(found).__name__}, expected true or false")

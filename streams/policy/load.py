@@ -7,6 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from streams.limits import (
+    POLICY_EXAMPLES_MAX,
+    POLICY_REQUIREMENTS_MAX,
+    POLICY_SINKS_MAX,
+    POLICY_STEPS_MAX,
+    POLICY_ZONES_MAX,
+)
 from streams.policy import label as lattice
 from streams.policy.analysis import check_requirements, check_zones
 from streams.policy.examples import examples_of
@@ -33,6 +40,13 @@ _TOP = {
     **dict.fromkeys(_MERGED, dict),
     **dict.fromkeys(_LISTED, list),
 }
+#: How many tables a list may have; the others cost nothing but their bytes.
+_MANY = {
+    "zones": POLICY_ZONES_MAX,
+    "sinks": POLICY_SINKS_MAX,
+    "requirements": POLICY_REQUIREMENTS_MAX,
+    "tests": POLICY_EXAMPLES_MAX,
+}
 _VOCABULARY = {**dict.fromkeys(LISTS, list), "retention_days": dict, "local": dict}
 
 
@@ -51,10 +65,12 @@ def load(name: str, today: date | None = None) -> Policy:
     return parse(text, str(path), today)
 
 
-def parse(text: str, origin: str, today: date | None = None) -> Policy:
+def parse(text: str, origin: str, today: date | None = None, *, tried: bool = False) -> Policy:
     """Build a policy from its text; `origin` is what errors call it.
 
-    Its version is the SHA-256 of the text (64 bits).
+    What it costs is bounded before it is done, by the text
+    (`streams.policy.bounds`) and by counts of its tables. `tried`: its conditions were tried out before, in
+    another process, and are not again.
     """
     files = sources(text, origin)
     for source in files:
@@ -72,7 +88,8 @@ def parse(text: str, origin: str, today: date | None = None) -> Policy:
         (zone_of(source, fields, vocabulary) for source, fields in _all(files, "zones")),
         key=lambda zone: -zone.rank,
     )
-    check_zones(zones, {fields["name"]: source for source, fields in _all(files, "zones")})
+    if not tried:
+        check_zones(zones, {fields["name"]: source for source, fields in _all(files, "zones")})
     labels, derived = labels_of(files, (fields for _, fields in _all(files, "zones")), vocabulary)
     sinks = {fields["name"]: sink_of(source, fields, vocabulary) for source, fields in _all(files, "sinks")}
     for crossing in CROSSINGS:
@@ -94,7 +111,7 @@ def parse(text: str, origin: str, today: date | None = None) -> Policy:
     examples = examples_of(_all(files, "tests"), [zone.name for zone in zones], sinks)
     policy = Policy(
         main.fields["name"],
-        hashlib.sha256(text.encode()).hexdigest()[:16],
+        version_of(text),
         text,
         vocabulary,
         tuple(zones),
@@ -108,8 +125,29 @@ def parse(text: str, origin: str, today: date | None = None) -> Policy:
         examples,
         *clock_of(files),
     )
-    check_requirements(policy, {fields["name"]: source for source, fields in _all(files, "requirements")})
+    _check_steps(policy, main)
+    if not tried:
+        check_requirements(policy, {fields["name"]: source for source, fields in _all(files, "requirements")})
     return policy
+
+
+def version_of(text: str) -> str:
+    """Version of a policy: the SHA-256 of its text, 64 bits of it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_steps(policy: Policy, main: Source) -> None:
+    """InputError where all conditions together look at more than is done for one event."""
+    conditions = [zone.condition for zone in policy.zones]
+    for one in policy.requirements:
+        conditions += [one.require] if one.when is None else [one.when, one.require]
+    steps = sum(condition.steps for condition in conditions)
+    if steps > POLICY_STEPS_MAX:
+        raise main.wrong(
+            policy.name,
+            f"has conditions that take {steps} steps together for one event, expected at most"
+            f" {POLICY_STEPS_MAX}; have fewer of them, or fewer loops in them",
+        )
 
 
 def _all(files: Iterable[Source], name: str) -> list[tuple[Source, Mapping[str, Any]]]:
@@ -127,6 +165,8 @@ def _all(files: Iterable[Source], name: str) -> list[tuple[Source, Mapping[str, 
                 raise source.wrong(str(own), f"stands twice in {name}", (), str(own))
             names.add(str(own))
             found.append((source, fields))
+            if len(found) > _MANY.get(name, len(found)):
+                raise source.wrong(name, f"holds more than {_MANY[name]}, expected fewer; take some out")
     return found
 
 

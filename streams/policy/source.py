@@ -13,7 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from streams.errors import InputError
+from streams import limits
+from streams.errors import CALLED_OFF, InputError, MalformedError
+from streams.policy.bounds import check_toml
 
 POLICIES = Path(__file__).parent / "policies"
 #: Stands before each file of a bundle; a policy of one file is its own text.
@@ -28,9 +30,20 @@ class Source:
     def __init__(self, origin: str, text: str) -> None:
         self.origin, self.text = origin, text
         try:
+            check_toml(text)
+        except MalformedError as error:
+            raise InputError(f"{origin}, {error}") from None
+        try:
             self.fields: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{origin}: found text that is not TOML: {error}") from None
+        except CALLED_OFF:
+            raise
+        except BaseException as error:  # noqa: BLE001  also one that is no Exception
+            raise InputError(
+                f"{origin}: found text that the reader of TOML fails on ({type(error).__name__}),"
+                " expected TOML"
+            ) from None
 
     def line_of(self, term: str, table: str = "") -> int | None:
         """Number of the first line in which `term` stands.
@@ -175,8 +188,13 @@ def sources(text: str, origin: str) -> list[Source]:
 
     `origin` is what errors call it.
 
-    InputError when a file that is imported is not in it.
+    InputError when a file that is imported is not in it, or all of it is longer than POLICY_BYTES_MAX.
     """
+    if len(text.encode(errors="replace")) > limits.POLICY_BYTES_MAX:
+        raise InputError(
+            f"{origin}: found more than {limits.POLICY_BYTES_MAX} bytes with what it imports, expected a"
+            " shorter policy; take apart what is in it"
+        )
     if not text.startswith(_MARK):
         found = [Source(origin, text)]
         names = {""}

@@ -6,23 +6,60 @@ switches.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
+from typing import NamedTuple, Protocol
+
 import orjson
 
-from streams.errors import InputError, MalformedError, UnavailableError
-from streams.policy.load import parse
+from streams import limits
+from streams.errors import CALLED_OFF, InputError, MalformedError, UnavailableError
+from streams.events.codec import digest
+from streams.events.record import Received, stamp_ns
+from streams.policy.bounds import check_toml
+from streams.policy.load import parse, version_of
 from streams.policy.policy import Policy
 from streams.topology import POLICIES
 
 CURRENT_KEY, NEXT_KEY = b"policy/current", b"policy/next"
 
 
+class Check(Protocol):
+    """Tries a policy's text out where it harms nobody (`streams.policy.checking`)."""
+
+    async def check(self, text: str) -> None:
+        """MalformedError when it is no policy, UnavailableError when nobody could tell."""
+
+
+class Refusal(NamedTuple):
+    """A record of `glasses.policies` that was refused, as table `rejected` keeps it.
+
+    Its bytes stay where they are.
+    """
+
+    offset: int
+    key: bytes
+    value_bytes: int
+    digest: str
+    reason: str
+    appended_ns: int
+
+
 class Policies:
-    """The policy versions a worker knows, the one in force and the next; filled from `glasses.policies`."""
+    """The policy versions a worker knows, the one in force and the next; filled from `glasses.policies`.
+
+    `offset` is the next record that was not looked at yet. `refused` are the last POLICY_REFUSALS_MAX that
+    were refused. `untold` is how many of them nobody could tell anything of: the child that tried them ended.
+    """
 
     def __init__(self, *known: Policy) -> None:
         self.versions: dict[str, Policy] = {policy.version: policy for policy in known}
         self.current = known[-1].version if known else ""
         self.next = ""
+        self.offset = 0
+        self.refused: deque[Refusal] = deque(maxlen=limits.POLICY_REFUSALS_MAX)
+        self.untold = 0
+        self._turn = asyncio.Lock()
 
     def version(self, version: str) -> Policy:
         """Policy by version; UnavailableError when this worker has not read it.
@@ -40,26 +77,65 @@ class Policies:
         """Names of the zones of all versions."""
         return {zone.name for policy in self.versions.values() for zone in policy.zones}
 
-    def learn(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of `glasses.policies`.
+    async def learn(self, record: Received, checker: Check) -> None:
+        """Take in one record of `glasses.policies`; one that was looked at before changes nothing.
 
         MalformedError when it is neither a policy nor a pointer to one before it.
 
-        Whatever is refused, what is in force stays in force.
+        Whatever is refused, what is in force stays in force. Whoever is called off has not looked at it.
         """
+        async with self._turn:
+            if record.offset < self.offset:
+                return
+            try:
+                await self._learn(record.key, record.value, checker)
+            except CALLED_OFF:
+                raise
+            except BaseException as error:  # noqa: BLE001  whatever it is, it is this record's, and must not end the worker
+                ours = isinstance(error, (MalformedError, UnavailableError))
+                self.untold += isinstance(error, UnavailableError)
+                self._refuse(
+                    record, str(error) if ours else f"policy: reading it fails ({type(error).__name__})"
+                )
+                raise MalformedError(self.refused[-1].reason) from None
+            self.offset = record.offset + 1
+
+    async def _learn(self, key: bytes | None, value: bytes | None, checker: Check) -> None:
         if key == CURRENT_KEY:
             self.current = self._pointed(value)
         elif key == NEXT_KEY:
             self.next = self._pointed(value) if value else ""
         else:
-            policy = _policy(key, value)
-            self.versions[policy.version] = policy
+            version, text = _written(key, value)
+            known = self.versions.get(version)
+            if known is None:
+                self.versions[version] = await self._admitted(text, checker)
+            elif known.text != text:
+                raise MalformedError("policy: found another text under a version that is known")
+
+    async def _admitted(self, text: str, checker: Check) -> Policy:
+        if len(self.versions) >= limits.POLICY_VERSIONS_MAX:
+            raise MalformedError(
+                f"policy: found more than {limits.POLICY_VERSIONS_MAX} versions, which is all that a worker"
+                " knows; begin with other topics"
+            )
+        await checker.check(text)
+        try:
+            return parse(text, POLICIES, tried=True)
+        except InputError:
+            raise MalformedError("policy: its text is one for the child that checks it alone") from None
 
     def _pointed(self, value: bytes | None) -> str:
         version = _field(value, "version")
         if version not in self.versions:
             raise MalformedError("pointer: found a version that is not there, expected one written before")
         return version
+
+    def _refuse(self, record: Received, reason: str) -> None:
+        value = record.value or b""
+        key = (record.key or b"")[: limits.KEY_BYTES_MAX]
+        self.offset = record.offset + 1
+        self.refused.append(Refusal(record.offset, key, len(value), digest(value), reason, stamp_ns(record)))
 
 
 def record_of(policy: Policy) -> tuple[bytes, bytes]:
@@ -75,21 +151,17 @@ def pointer_to(policy: Policy) -> bytes:
     return orjson.dumps({"version": policy.version})
 
 
-def _policy(key: bytes | None, value: bytes | None) -> Policy:
-    try:
-        policy = parse(_field(value, "text"), POLICIES)
-    except InputError:
-        # Its sentence names a word of the text, which anybody could have written.
-        raise MalformedError("policy: its text is no policy; `sightline policy check` says why") from None
-    if (
-        not _field(value, "version")
-        == policy.version
-        == (key or b"").decode(errors="replace").removeprefix("policy/")
-    ):
+def _written(key: bytes | None, value: bytes | None) -> tuple[str, str]:
+    """Version and text of a policy's record; MalformedError where it is none or more than is taken."""
+    version, text = _field(value, "version"), _field(value, "text")
+    if not version == version_of(text) == (key or b"").decode(errors="replace").removeprefix("policy/"):
         raise MalformedError(
             "version: disagrees with the text or the key, expected the digest of the text in both"
         )
-    return policy
+    if len(text.encode()) > limits.POLICY_BYTES_MAX:
+        raise MalformedError(f"policy: found more than {limits.POLICY_BYTES_MAX} bytes, expected fewer")
+    check_toml(text)
+    return version, text
 
 
 def _field(value: bytes | None, name: str) -> str:

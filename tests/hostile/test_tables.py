@@ -133,19 +133,31 @@ BAD = [
 ]
 
 
-def test_bad_records_of_policies_are_passed_over_and_counted() -> None:
-    said: list[str] = []
+class Checker:
+    """Checks nothing, and counts what it was asked."""
+
+    def __init__(self, *outcomes: Exception | None) -> None:
+        self.asked: list[str] = []
+        self._outcomes = iter(outcomes)
+
+    async def check(self, text: str) -> None:
+        self.asked.append(text)
+        if (outcome := next(self._outcomes, None)) is not None:
+            raise outcome
+
+
+async def test_bad_records_of_policies_are_passed_over_and_kept_for_the_record() -> None:
     mixed = [
         *(record(10 + i, *pair) for i, pair in enumerate(BAD)),
-        *GOOD,
+        *(replace(one, offset=one.offset + 20) for one in GOOD),
         *(record(30 + i, *pair) for i, pair in enumerate(BAD)),
     ]
-    assert policies_of(mixed, said.append).current == POLICY.version
-    assert len(said) == 2 * len(BAD) + 1
-    assert said[-1] == f"glasses.policies: {2 * len(BAD)} records are passed over"
-    assert all("offset" in sentence for sentence in said[:-1])
-    assert not any("name = " in sentence or "nobody" in sentence for sentence in said)
+    found = await policies_of(mixed, Checker())
+    assert found.current == POLICY.version
+    assert [one.offset for one in found.refused] == [*range(10, 10 + len(BAD)), *range(30, 30 + len(BAD))]
+    assert not any("name = " in one.reason or "nobody" in one.reason for one in found.refused)
 
 
-def test_a_topic_of_bad_records_holds_no_policy() -> None:
-    assert not policies_of([record(i, *pair) for i, pair in enumerate(BAD)]).current
+async def test_a_topic_of_bad_records_holds_no_policy() -> None:
+    found = await policies_of([record(i, *pair) for i, pair in enumerate(BAD)], Checker())
+    assert not found.current

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import AsyncMock
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +19,8 @@ from streams.policy.load import load, parse
 from streams.policy.source import bundle, find, shipped_names
 from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
 from streams.preparation import say_overdue
-from streams.worker import WorkerContext
+from streams.topology import POLICIES
+from streams.worker import OnRecord, WorkerContext
 
 DUE = date(2027, 6, 30)
 DATES = [DUE, DUE + timedelta(days=1), date(2031, 1, 1)]
@@ -86,7 +88,12 @@ async def test_a_worker_starts_under_what_is_in_force_unless_that_stops(
         return records
 
     monkeypatch.setattr(preparation, "read_all", read_all)
-    monkeypatch.setattr(WorkerContext, "follow", AsyncMock())
+
+    async def follow(_context: WorkerContext, topic: str, on_record: OnRecord) -> None:
+        for record in records if topic == POLICIES else ():
+            await cast("Awaitable[None]", on_record(record))
+
+    monkeypatch.setattr(WorkerContext, "follow", follow)
     for today in DATES:
         monkeypatch.setattr(clock, "date_today", lambda today=today: today)
         context = WorkerContext("nowhere:9", "household", 1)

@@ -20,7 +20,7 @@ from streams.pipeline import (
     learn_consent,
 )
 from streams.policy.policy import Policy
-from streams.policy.versions import CURRENT_KEY, Policies, pointer_to, record_of
+from streams.policy.versions import Policies
 from streams.replay import fit_here
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from tests import build
@@ -76,8 +76,8 @@ class Live:
         """
         tables = self.known[number]
         for policy in self.policies:
-            tables.policies.learn(*record_of(policy))
-            tables.policies.learn(CURRENT_KEY, pointer_to(policy))
+            tables.policies.versions[policy.version] = policy
+            tables.policies.current = policy.version
         for record in self.models:
             tables.models.learn(record.key, record.value)
         for said in self.consents:
@@ -161,7 +161,7 @@ class Live:
 
     async def _refresh(self) -> None:
         for policy in self.policies:
-            self.known[-1].policies.learn(*record_of(policy))
+            self.known[-1].policies.versions[policy.version] = policy
 
     def _left(self) -> bool:
         return any(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import click
 
@@ -12,6 +13,7 @@ from streams.errors import InputError
 from streams.events.record import Outgoing
 from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
+from streams.policy.checking import Checker
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
@@ -51,7 +53,8 @@ def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as
 
 
 async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dict[str, str]:
-    known = policies_of(await read_all(broker, POLICIES))
+    with contextlib.closing(Checker()) as checker:
+        known = await policies_of(await read_all(broker, POLICIES), checker)
     if not known.current:
         raise InputError(
             f"{POLICIES} on {broker} holds no policy in force; `sightline worker --policy` publishes the "

@@ -1,8 +1,8 @@
-"""The child process that fits models.
+"""A child process for work that would stop the event loop, or may end badly: fits, policies from outside.
 
-A fit would stop the event loop, and its libraries' memory is not the worker's.
+What it takes of memory is not the worker's, and what ends it ends nothing else.
 
-It is started when there is something to fit, ends after a while without, and ends with its parent whatever
+It is started when there is something to do, ends after a while without, and ends with its parent whatever
 ends that one.
 """
 
@@ -14,6 +14,7 @@ import functools
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import threading
 import traceback
@@ -22,17 +23,36 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
 from streams import limits
-from streams.errors import UnavailableError
+from streams.errors import CALLED_OFF, UnavailableError
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
 
 
-class FittingChild:
-    """Runs one function at a time in a child process; arguments and results are pickled."""
+class Child:
+    """Runs one function at a time in a child process; arguments and results are pickled.
 
-    def __init__(self, idle_s: float = limits.FITTING_CHILD_IDLE_S) -> None:
-        self._idle_s = idle_s
+    Parameters
+    ----------
+    does
+        What it is for, in a sentence about its end: "fits models".
+    idle_s
+        It ends after so long without work.
+    wait_s
+        It is ended when it has had no answer for so long; None: it has all the time it takes.
+    address_bytes
+        Bound of its address space; None: that of the machine.
+    """
+
+    def __init__(
+        self,
+        does: str = "fits models",
+        *,
+        idle_s: float = limits.CHILD_IDLE_S,
+        wait_s: float | None = None,
+        address_bytes: int | None = None,
+    ) -> None:
+        self._does, self._idle_s, self._wait_s, self._address_bytes = does, idle_s, wait_s, address_bytes
         self._child: _Child | None = None
         self._turn = asyncio.Lock()
         self._end: asyncio.TimerHandle | None = None
@@ -48,20 +68,27 @@ class FittingChild:
         Raises
         ------
         UnavailableError
-            The child ended before it had an answer.
+            The child ended before it had an answer, or had none in time.
         """
         async with self._turn:
             if self._end is not None:
                 self._end.cancel()
-            child = self._child = self._child or _Child()
+            child = self._child = self._child or _Child(self._address_bytes)
             try:
-                returned, answer = await asyncio.to_thread(
-                    child.ask, functools.partial(function, *arguments, **named)
+                returned, answer = await asyncio.wait_for(
+                    asyncio.to_thread(child.ask, functools.partial(function, *arguments, **named)),
+                    self._wait_s,
                 )
+            except TimeoutError:
+                self.close()
+                raise UnavailableError(
+                    f"the child process that {self._does} had no answer within {self._wait_s} s and was"
+                    " ended; there is a new one at the next try"
+                ) from None
             except (EOFError, OSError):
                 self.close()
                 raise UnavailableError(
-                    "the child process that fits models ended; there is a new one at the next try"
+                    f"the child process that {self._does} ended; there is a new one at the next try"
                 ) from None
             except BaseException:
                 # Its answer would be taken for that of the next function.
@@ -85,10 +112,10 @@ class FittingChild:
 class _Child:
     """The process and a pipe to it: no queue, whose semaphores would outlive a parent that is killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, address_bytes: int | None) -> None:
         spawning = multiprocessing.get_context("spawn")
         self._connection, theirs = spawning.Pipe()
-        self._process = spawning.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = spawning.Process(target=_serve, args=(theirs, address_bytes), daemon=True)
         self._process.start()
         # The child's end of the pipe is the child's alone, so that the pipe ends with it.
         theirs.close()
@@ -111,9 +138,11 @@ class _Child:
         self._process.join()
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, address_bytes: int | None) -> None:
     """Answer until the parent hangs up."""
     _as_child()
+    if address_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
     while True:
         try:
             asked = connection.recv_bytes()
@@ -121,9 +150,16 @@ def _serve(connection: Connection) -> None:
             return
         try:
             answer = True, pickle.loads(asked)()  # noqa: S301  the parent's own words
+        except CALLED_OFF:
+            raise
         except Exception as error:  # noqa: BLE001  whoever asked is told what went wrong, whatever it was
             error.add_note(traceback.format_exc())
             answer = False, error
+        except BaseException as error:  # noqa: BLE001  what is no Exception may not be known to the parent at all
+            answer = (
+                False,
+                RuntimeError(f"found {type(error).__name__} in a child process, expected an answer"),
+            )
         connection.send(answer)
 
 

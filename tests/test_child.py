@@ -1,4 +1,4 @@
-"""The fitting child answers one function after another, and leaves nothing behind however its worker ends."""
+"""A child process answers one function after another, and leaves nothing behind however its worker ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from streams.child import Child
 from streams.errors import UnavailableError
-from streams.fitting import FittingChild
 
 ROOT = Path(__file__).parent.parent
 #: A worker whose child has answered once and is busy again; it ends as its argument says.
 WORKER = """
 import asyncio, os, sys, time
-from streams.fitting import FittingChild
+from streams.child import Child
 
 async def main():
-    child = FittingChild()
+    child = Child()
     await child.run(abs, -1)
     busy = asyncio.create_task(child.run(time.sleep, 60))
     await asyncio.sleep(0.2)
@@ -44,13 +44,13 @@ if __name__ == "__main__":
 
 
 @pytest_asyncio.fixture
-async def child() -> AsyncIterator[FittingChild]:
-    made = FittingChild()
+async def child() -> AsyncIterator[Child]:
+    made = Child()
     yield made
     made.close()
 
 
-async def test_functions_are_answered_in_turn_by_one_process(child: FittingChild) -> None:
+async def test_functions_are_answered_in_turn_by_one_process(child: Child) -> None:
     assert await asyncio.gather(*(child.run(math.factorial, number) for number in range(5))) == [
         1,
         1,
@@ -72,7 +72,7 @@ async def test_functions_are_answered_in_turn_by_one_process(child: FittingChild
     ],
 )
 async def test_what_a_function_raises_is_raised_here_and_the_child_goes_on(
-    child: FittingChild, function: object, argument: object, error: type[Exception]
+    child: Child, function: object, argument: object, error: type[Exception]
 ) -> None:
     before = await child.run(os.getpid)
     with pytest.raises(error) as raised:
@@ -81,14 +81,14 @@ async def test_what_a_function_raises_is_raised_here_and_the_child_goes_on(
     assert await child.run(os.getpid) == before
 
 
-async def test_a_child_that_dies_is_unavailable_and_there_is_another(child: FittingChild) -> None:
+async def test_a_child_that_dies_is_unavailable_and_there_is_another(child: Child) -> None:
     with pytest.raises(UnavailableError):
         await child.run(os._exit, 1)
     assert await child.run(abs, -2) == 2
 
 
 async def test_a_run_that_is_given_up_ends_the_child_and_its_answer_is_not_mistaken_for_the_next(
-    child: FittingChild,
+    child: Child,
 ) -> None:
     before = await child.run(os.getpid)
     running = asyncio.create_task(child.run(time.sleep, 60))
@@ -100,7 +100,7 @@ async def test_a_run_that_is_given_up_ends_the_child_and_its_answer_is_not_mista
     assert await child.run(abs, -3) == 3
 
 
-async def test_signals_to_the_group_of_the_worker_are_left_to_the_worker(child: FittingChild) -> None:
+async def test_signals_to_the_group_of_the_worker_are_left_to_the_worker(child: Child) -> None:
     process = await child.run(os.getpid)
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(process, number)
@@ -108,7 +108,7 @@ async def test_signals_to_the_group_of_the_worker_are_left_to_the_worker(child: 
 
 
 async def test_a_child_with_nothing_to_do_ends() -> None:
-    child = FittingChild(idle_s=0.1)
+    child = Child(idle_s=0.1)
     process = await child.run(os.getpid)
     async with asyncio.timeout(5):
         while psutil.pid_exists(process):

@@ -1,0 +1,64 @@
+"""Trying out a policy that came from outside, where it harms nobody: in a child process.
+
+The child has bounded time and memory; what ends it is that policy's refusal and nobody's else.
+"""
+
+from __future__ import annotations
+
+from streams import limits
+from streams.child import Child
+from streams.errors import CALLED_OFF, InputError, MalformedError, UnavailableError
+from streams.policy.load import parse
+
+#: A child can be ended by somebody else, who wants its memory: then it has another chance.
+_TRIES = 2
+
+
+class Checker:
+    """Checks policy texts one after another, in a child process of its own."""
+
+    def __init__(self) -> None:
+        self._child = Child(
+            "checks policies",
+            wait_s=limits.POLICY_CHECK_S_MAX,
+            address_bytes=limits.POLICY_CHECK_BYTES_MAX,
+        )
+
+    async def check(self, text: str) -> None:
+        """Check the text of a policy.
+
+        Raises
+        ------
+        MalformedError
+            It is none; which word of it is wrong is not said.
+        UnavailableError
+            The child ended twice over it, or had no answer in POLICY_CHECK_S_MAX.
+        """
+        for tries in range(1, _TRIES + 1):
+            try:
+                reason = await self._child.run(against, text)
+            except UnavailableError:
+                if tries == _TRIES:
+                    raise
+            else:
+                break
+        if reason:
+            raise MalformedError(reason)
+
+    def close(self) -> None:
+        """End the child."""
+        self._child.close()
+
+
+def against(text: str) -> str:
+    """Run in the child: what is to be said against a text as a policy; empty when nothing is."""
+    try:
+        parse(text, "a policy")
+    except InputError:
+        # Its sentence names a word of the text, which anybody could have written.
+        return "policy: its text is no policy; `sightline policy check` says why"
+    except CALLED_OFF:
+        raise
+    except BaseException as error:  # noqa: BLE001  a panic of the CEL library is no Exception
+        return f"policy: checking its text fails ({type(error).__name__}), expected a policy"
+    return ""
