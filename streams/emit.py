@@ -112,7 +112,7 @@ def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
         ("sightline-reason", reject.reason.encode()),
         ("sightline-rule", reject.rule.encode()),
         ("sightline-stage", reject.stage.encode()),
-        ("sightline-place", f"{topic} {partition} {reject.position}".encode()),
+        ("sightline-place", f"{reject.topic or topic} {partition} {reject.position}".encode()),
         ("sightline-digest", reject.digest.encode()),
         (ZONE, reject.zone.encode()),
     ]

@@ -96,6 +96,7 @@ class Reject(Struct, frozen=True):
     """A batch, or a record that is none, on its way to `glasses.rejected`.
 
     `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.
+    `topic` is given where it was not read with the fetch.
     """
 
     reason: str
@@ -113,6 +114,7 @@ class Reject(Struct, frozen=True):
     t_ns: int = 0
     wearer: str = ""
     appended_ns: int = 0
+    topic: str = ""
 
 
 @dataclass(slots=True)

@@ -46,8 +46,8 @@ class _Runs:
     numbers: tuple[str, ...]
 
 
-#: What a broken record on the store's own topic leaves is no lineage of a batch.
-_NOT_OURS = f"topic <> '{topology.LINEAGE}'"
+#: What a broken record on the store's own topic or on that of the policies leaves is no lineage of a batch.
+_NOT_OURS = f"topic NOT IN ('{topology.LINEAGE}', '{topology.POLICIES}')"
 _NO_CANDIDATES = f"{_NOT_OURS} AND NOT (topic = '{topology.EXAMPLES}' AND rule = 'malformed')"
 _ROWS: Mapping[str, _Rows] = {
     "events": _Rows(

@@ -299,7 +299,7 @@ def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -
         "rule": reject.rule,
         "zone": reject.zone,
         "policy_version": policy_version,
-        "topic": topic,
+        "topic": reject.topic or topic,
         "partition": partition,
         "offset": reject.position,
         "bytes": reject.value_bytes,

@@ -21,7 +21,15 @@ from streams.lineage.record import Row, Rows
 from streams.models.version import ModelVersion
 from streams.pipeline.consents import consents_text, own_fields, own_of
 from streams.pipeline.shadow import differences
-from streams.pipeline.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP, Tables, input_row, policy_row
+from streams.pipeline.tables import (
+    CONSENT_TAKEUP,
+    MODEL_TAKEUP,
+    POLICY_TAKEUP,
+    Tables,
+    input_row,
+    policy_row,
+    refusal_of,
+)
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
 from streams.zones import stage as zones
@@ -36,7 +44,8 @@ class PartitionState:
 
     Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, the
     broker's time at the record that was read last (it never runs back), its own consent words that have not
-    come back from there yet, and what is remembered of each device. `shadow`
+    come back from there yet, and what is remembered of each device. `policies_read`, of partition 0 alone, is
+    the offset of `glasses.policies` up to which what was refused of it stands on record. `shadow`
     are the devices as the next policy, of that version, would have them: they begin with a copy, and are not
     kept beyond the worker.
     """
@@ -47,6 +56,7 @@ class PartitionState:
     now_ns: int = 0
     own: Own = field(default_factory=dict)
     devices: Devices = field(default_factory=dict)
+    policies_read: int = 0
     shadow: tuple[str, Devices] = ("", {})
 
 
@@ -80,6 +90,7 @@ class GlassesCore:
             # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
             own_of(fields["own"]) if "now_ns" in fields else {},
             devices,
+            fields.get("policies_read", 0),
         )
 
     def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
@@ -107,6 +118,8 @@ class GlassesCore:
         policy = self.tables.policies.version(begun.policy_version)
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
         step, devices, now_ns = self._stages(fetch.records, begun, begun.devices, policy, known, poisoned)
+        if not silent and fetch.partition == 0:
+            begun = self._put_on_record(begun, step)
         extra["streams"] = _new_streams(step, devices)
         after = replace_state(begun, devices={**begun.devices, **devices}, own=known.own, now_ns=now_ns)
         if not silent:
@@ -118,7 +131,8 @@ class GlassesCore:
             records += lineage_of(
                 step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)
             )
-        return Outcome(after, records, checkpoint=bool(extra["inputs"]))
+        recorded = after.policies_read != state.policies_read
+        return Outcome(after, records, checkpoint=recorded or bool(extra["inputs"]))
 
     def _stages(
         self,
@@ -165,6 +179,12 @@ class GlassesCore:
             if foreign:
                 extra["inputs"].append(input_row(CONSENT_TAKEUP, "glasses", fetch, consents_text(foreign)))
         return taken
+
+    def _put_on_record(self, state: PartitionState, step: Step) -> PartitionState:
+        """Add what was refused of `glasses.policies` since to the fetch's rejects."""
+        refused = self.tables.refused(state.policies_read)
+        step.rejects += map(refusal_of, refused)
+        return replace_state(state, policies_read=refused[-1].offset + 1) if refused else state
 
     def _beside(
         self,
@@ -216,6 +236,7 @@ def _fields(state: PartitionState) -> dict[str, object]:
         "consents_taken": state.consents_taken,
         "now_ns": state.now_ns,
         "own": own_fields(state.own),
+        "policies_read": state.policies_read,
     }
 
 

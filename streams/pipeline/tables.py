@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from streams.errors import UnavailableError
 from streams.events.consent import Said
 from streams.events.known import Consents, Own
 from streams.events.record import Fetch, stamp_ns
+from streams.events.step import Reject
+from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
 from streams.lineage.record import Row
 from streams.models.registry import Models
 from streams.policy.policy import Policy
-from streams.policy.versions import Policies
-from streams.topology import CONSENTS
+from streams.policy.versions import Policies, Refusal
+from streams.topology import CONSENTS, POLICIES
 
 #: Kinds of recorded inputs. An example order says in which order training read the examples of all
 #: partitions.
@@ -63,6 +66,14 @@ class Tables:
             f"{CONSENTS} is read up to offset {self.consents.offset} here, not yet up to {taken}; tried again"
         )
 
+    def refused(self, read: int) -> list[Refusal]:
+        """What was refused of `glasses.policies` from offset `read` on, as many as one fetch puts on record.
+
+        Only partition 0 of `glasses.captured` does that, so that each is put on record once.
+        """
+        found = (one for one in self.policies.refused if one.offset >= read)
+        return list(islice(found, POLICY_REFUSALS_PER_FETCH_MAX))
+
     def fresh(self, taken: int, own: Own) -> tuple[list[Said], Own]:
         """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
         foreign: list[Said] = []
@@ -92,6 +103,23 @@ def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
         "text": policy.text,
         "published_ns": 0 if first else stamp_ns(fetch.records[0]),
     }
+
+
+def refusal_of(one: Refusal) -> Reject:
+    """A refused record of `glasses.policies` on its way to `glasses.rejected`, without its bytes."""
+    return Reject(
+        one.reason,
+        "malformed",
+        "policies",
+        one.offset,
+        one.key,
+        one.value_bytes,
+        one.digest,
+        zone="malformed",
+        t_ns=one.appended_ns,
+        appended_ns=one.appended_ns,
+        topic=POLICIES,
+    )
 
 
 def input_row(kind: str, agent: str, fetch: Fetch, value: str) -> Row:

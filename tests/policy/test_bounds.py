@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streams import limits
 from streams.errors import InputError, MalformedError
-from streams.policy import bounds, source
+from streams.policy import bounds
 from streams.policy.condition import Condition
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
@@ -93,7 +93,7 @@ def test_a_condition_is_bounded_before_cel_sees_it(
 )
 def test_a_text_is_bounded_before_toml_is_read(text: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(source.tomllib, "loads", seen.append)
+    monkeypatch.setattr("streams.policy.source.tomllib.loads", seen.append)
     with pytest.raises(InputError, match=f"^mine.{{0,2}}{says}"):
         parse(text, "mine")
     assert not seen
@@ -235,7 +235,7 @@ def test_a_panic_of_the_library_is_an_error_of_the_policy(monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="the reader of CEL fails on it: _Panic"):
         parse(HOUSEHOLD, "mine")
     monkeypatch.undo()
-    monkeypatch.setattr(source.tomllib, "loads", panic)
+    monkeypatch.setattr("streams.policy.source.tomllib.loads", panic)
     with pytest.raises(InputError, match=r"the reader of TOML fails on \(_Panic\), expected TOML"):
         parse(HOUSEHOLD, "mine")
 
