@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
+from streams.checking import Checker
 from streams.child import Child
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.known import Consents
@@ -28,7 +29,6 @@ from streams.pipeline import (
     learn_consent,
     pairing_record,
 )
-from streams.policy.checking import Checker
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.versions import Check, Policies
@@ -53,7 +53,8 @@ async def prepare(context: WorkerContext) -> None:
         The broker is not there.
     """
     today = clock.date_today()
-    given, child, checker = load(context.policy, today), Child("fits models"), Checker()
+    given, child = load(context.policy, today), Child("fits models")
+    checker = Checker(given.text)
     context.closing.callback(child.close)
     context.closing.callback(checker.close)
 

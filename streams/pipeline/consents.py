@@ -6,22 +6,31 @@ Records of `glasses.consents`, values of recorded inputs, a partition's own word
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from msgspec import DecodeError, Struct, ValidationError, convert, json, to_builtins
+from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json, to_builtins
 
 from streams.errors import MalformedError
 from streams.events.consent import STATUSES, WITHDRAWN, Pairing, Said, Word
 from streams.events.identity import EventId
 from streams.events.known import Consents, Own
 from streams.events.record import Outgoing, Received, stamp_ns
+from streams.limits import CONSENT_BYTES_MAX, NUMBER_MAX, TOKEN_CHARACTERS_MAX
+from streams.policy.label import CAPACITY
 from streams.topology import CONSENTS, OPERATOR_KEY, PAIRING_KEY
 
 _JSON = (("content-type", b"application/json"),)
 _NOT_OURS = (
     "consent: its version, status or key is another, expected what the zones stage or an operator writes"
 )
+
+
+# What is taken up is recorded as an input, and must fit there: 64 bits, and not too long.
+_Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+_Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Name = Annotated[str, Meta(max_length=TOKEN_CHARACTERS_MAX)]
+_Purposes = Annotated[tuple[_Name, ...], Meta(max_length=CAPACITY["purposes"])]
 
 
 class _Value(Struct, forbid_unknown_fields=True):
@@ -31,22 +40,22 @@ class _Value(Struct, forbid_unknown_fields=True):
     """
 
     v: int
-    wearer: str
+    wearer: _Name
     event: str
-    number: int
+    number: _Number
     status: str
-    purposes: tuple[str, ...]
-    expires_ns: int
-    device: str = ""
-    incarnation: int = 0
-    at_ns: int = 0
+    purposes: _Purposes
+    expires_ns: _Time
+    device: _Name = ""
+    incarnation: _Number = 0
+    at_ns: _Time = 0
 
 
 class _Bound(Struct, forbid_unknown_fields=True):
-    device: str
-    wearer: str
+    device: _Name
+    wearer: _Name
     bound: bool
-    at_ns: int
+    at_ns: _Time
 
 
 class _Pairing(Struct, forbid_unknown_fields=True):
@@ -62,6 +71,8 @@ def learn_consent(consents: Consents, record: Received) -> None:
     MalformedError when neither a zones stage nor an operator wrote it, and then only its place counts.
     """
     consents.offset = max(consents.offset, record.offset + 1)
+    if len(record.value or b"") > CONSENT_BYTES_MAX:
+        raise MalformedError(f"consent: found more than {CONSENT_BYTES_MAX} bytes, expected fewer")
     try:
         if (record.key or b"").count(b"/") == 2 and (record.key or b"").startswith(b"pairing/"):
             wearer, said = _pairing(record)

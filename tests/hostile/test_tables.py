@@ -5,17 +5,25 @@ Such a record is passed over, said aloud and counted.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from streams import limits
 from streams.errors import MalformedError
+from streams.events.known import Consents
 from streams.events.record import StoredRecord
 from streams.models.intent import IntentModel
 from streams.models.registry import Models
 from streams.models.version import CURRENT_KEY, ModelVersion
+from streams.pipeline import consents_of, learn_consent
+from streams.pipeline.consents import consents_text
 from streams.preparation import policies_of
 from tests import build
 
@@ -161,3 +169,59 @@ async def test_bad_records_of_policies_are_passed_over_and_kept_for_the_record()
 async def test_a_topic_of_bad_records_holds_no_policy() -> None:
     found = await policies_of([record(i, *pair) for i, pair in enumerate(BAD)], Checker())
     assert not found.current
+
+
+WORD = {
+    "v": 2,
+    "wearer": "w1",
+    "event": "g1/consent-change/4",
+    "number": 2,
+    "status": "given",
+    "purposes": ["dpv:ServiceOptimisation"],
+    "expires_ns": 0,
+    "device": "g1",
+    "incarnation": 1,
+    "at_ns": 7,
+}
+#: What a word may hold instead, in its place in the text of the record.
+ODD = st.one_of(
+    st.integers(-(2**70), 2**70),
+    st.just(10**300),
+    st.text(max_size=8),
+    st.just("x" * 9000),
+    st.lists(st.text(max_size=3), max_size=40),
+    st.booleans(),
+    st.none(),
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(WORD)), ODD, max_size=3))
+@example({"expires_ns": 10**300})
+@example({"number": 2**64})
+@example({"purposes": ["x"] * 4000})
+@example({"wearer": "w" * 200})
+def test_a_word_that_is_taken_in_can_be_recorded_as_an_input(other: dict[str, object]) -> None:
+    """What cannot be would stop every partition at its next fetch, for ever."""
+    said = {**WORD, **other}
+    key = f"{said['wearer']}/{said['event']}".encode()
+    consents = Consents()
+    with contextlib.suppress(MalformedError):
+        learn_consent(consents, record(3, key, json.dumps(said).encode()))
+    taken = [(wearer, one) for _, wearer, one in consents.between(0, 10)]
+    text = consents_text(taken)
+    assert consents_of(text) == taken
+    assert len(text) <= limits.CONSENT_BYTES_MAX
+    assert consents.offset == 4
+
+
+def test_words_that_are_ours_are_taken_in() -> None:
+    consents = Consents()
+    others: list[dict[str, object]] = [
+        {},
+        {"expires_ns": 2**63 - 1},
+        {"purposes": [f"local:{number}" for number in range(16)]},
+    ]
+    for at, other in enumerate(others):
+        said = {**WORD, **other}
+        learn_consent(consents, record(at, b"w1/g1/consent-change/4", json.dumps(said).encode()))
+    assert len(consents.between(0, 10)) == 3

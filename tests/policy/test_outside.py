@@ -11,12 +11,12 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from streams import limits
+from streams import checking, limits
+from streams.checking import Checker
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Outgoing, StoredRecord
 from streams.pipeline import GlassesCore, PartitionState
-from streams.policy import checking, versions
-from streams.policy.checking import Checker
+from streams.policy import versions
 from streams.policy.load import parse, version_of
 from streams.policy.policy import Policy
 from streams.policy.source import bundle, find
@@ -121,6 +121,12 @@ async def test_a_child_that_ends_over_a_policy_is_its_refusal(
         await policies.learn(published("x = 1", 8), checker)
     await policies.learn(published(HOUSEHOLD + "# again\n", 9), checker)
     assert len(policies.versions) == 2
+
+
+async def test_a_text_that_this_process_loaded_itself_needs_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = Checker(HOUSEHOLD)
+    monkeypatch.setattr(loaded, "_child", None)
+    await loaded.check(HOUSEHOLD)
 
 
 async def test_memory_of_the_child_is_bounded(checker: Checker) -> None:

@@ -8,12 +8,12 @@ import contextlib
 import click
 
 from streams import clock, settings
+from streams.checking import Checker
 from streams.cli.output import emit_facts, emit_json, json_option
 from streams.errors import InputError
 from streams.events.record import Outgoing
 from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
-from streams.policy.checking import Checker
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of

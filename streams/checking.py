@@ -15,9 +15,14 @@ _TRIES = 2
 
 
 class Checker:
-    """Checks policy texts one after another, in a child process of its own."""
+    """Checks policy texts one after another, in a child process of its own.
 
-    def __init__(self) -> None:
+    `loaded` are texts that this process has loaded itself, from files that it was given: they are not checked
+    again.
+    """
+
+    def __init__(self, *loaded: str) -> None:
+        self._loaded = frozenset(loaded)
         self._child = Child(
             "checks policies",
             wait_s=limits.POLICY_CHECK_S_MAX,
@@ -34,6 +39,8 @@ class Checker:
         UnavailableError
             The child ended twice over it, or had no answer in POLICY_CHECK_S_MAX.
         """
+        if text in self._loaded:
+            return
         for tries in range(1, _TRIES + 1):
             try:
                 reason = await self._child.run(against, text)
