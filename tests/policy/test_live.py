@@ -23,9 +23,11 @@ from msgspec import structs
 from streams.cli.main import main as sightline
 from streams.events.codec import encode
 from streams.events.headers import ZONE, envelope
-from streams.policy.load import load
-from streams.topology import CAPTURED, LINEAGE, REJECTED, ZONED
+from streams.policy.load import load, version_of
+from streams.policy.versions import CURRENT_KEY
+from streams.topology import CAPTURED, LINEAGE, POLICIES, REJECTED, ZONED
 from tests import build
+from tests.policy.test_outside import BOMBS, published
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
@@ -61,10 +63,13 @@ def worker(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 class Glasses:
-    """Two pairs of one wearer, on two partitions, that send a batch whenever they are asked."""
+    """Two pairs of one wearer, and one of nobody's, each on a partition of its own.
+
+    They send a batch whenever they are asked.
+    """
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._producer, self._next = producer, dict.fromkeys(("g1", "g2"), 0)
+        self._producer, self._next = producer, dict.fromkeys(("g1", "g2", "g4"), 0)
 
     async def send(
         self, source: str, kind: str = "imu", columns: dict[str, list[Any]] | None = None, **around: Any
@@ -197,6 +202,37 @@ async def test_a_policy_decides_beside_the_one_in_force_and_is_switched_to(
         )
         decided = await until(consumer, rows("decisions"), lambda: sent.send("g2", **at_work))
         assert {row["policy_version"] for row in decided} == {load("enterprise").version}
+
+
+async def test_bombs_on_the_topic_end_nobody_and_are_on_record(worker: str) -> None:
+    """The next test starts a worker while they are there."""
+    count = len(BOMBS) - 1  # what is longer than a record may be is refused by the broker
+    async with glasses(worker) as (sent, consumer):
+        async with AIOKafkaProducer(bootstrap_servers=worker) as producer:
+            for name, bomb in BOMBS.items():
+                record = published(bomb, 0)
+                if name != "long":
+                    await producer.send_and_wait(POLICIES, record.value, record.key, 0)
+            pointer = b'{"version":"%s"}' % version_of(BOMBS["loops"]).encode()
+            await producer.send_and_wait(POLICIES, pointer, CURRENT_KEY, 0)
+        refused: list[str] = []
+
+        def all_refused(record: Any) -> bool:
+            headers = dict(record.headers)
+            if record.topic == REJECTED and headers["sightline-stage"] == b"policies":
+                refused.append(headers["sightline-place"].decode())
+            return len(refused) > count
+
+        await until(consumer, all_refused, lambda: sent.send("g4"))
+        assert len(set(refused)) == count + 1
+        assert {place.split()[0] for place in refused} == {POLICIES}
+        # A policy that is published after them is taken in: the follower is not deaf.
+        result = await asyncio.to_thread(policy, "publish", "clinic", "--broker", worker)
+        assert result.exit_code == 0, result.output
+        inputs = await until(consumer, rows("inputs"), lambda: sent.send("g2"))
+        assert ("policy-takeup", load("clinic").version) in [(row["kind"], row["value"]) for row in inputs]
+        result = await asyncio.to_thread(policy, "publish", "enterprise", "--broker", worker)
+        assert result.exit_code == 0, result.output
 
 
 async def test_a_worker_that_starts_with_the_first_policy_goes_on_under_the_one_in_force(worker: str) -> None:
