@@ -55,7 +55,7 @@ def operating(operator: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UnavailableError, OSError):
+    except (*CALLED_OFF, UnavailableError, OSError):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise OperatorError(operator) from error

@@ -13,7 +13,7 @@ from typing import TypeVar
 from aiokafka.errors import KafkaError
 
 from streams import limits, metrics
-from streams.errors import MalformedError, OperatorError, UnavailableError
+from streams.errors import CALLED_OFF, MalformedError, OperatorError, UnavailableError
 from streams.events.record import Core, Fetch, Outcome, Outgoing, Received
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ _TRIES_MAX = 4
 _SAID_MAX = 3
 #: Errors that no record is to blame for: a broker, a disk or a child process is away.
 OUTSIDE = (UnavailableError, KafkaError, OSError)
-#: What ends a task or the process, and no core's failure. Code in other languages raises past `Exception`.
-_ENDS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class CoreFailedError(Exception):
@@ -127,7 +125,7 @@ async def _once(
         for output in outcome.outputs:
             if output.value is not None and len(output.value) + len(output.key) > _SURE_TO_FIT_BYTES:
                 _check_size(output, output.value)
-    except (*OUTSIDE, *_ENDS):
+    except (*OUTSIDE, *CALLED_OFF):
         raise
     except BaseException as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
         return None, _reason(error)

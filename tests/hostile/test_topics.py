@@ -46,6 +46,7 @@ from streams.topology import (
 from tests import build
 from tests.hostile import litter
 from tests.hostile.test_cores import no_fit
+from tests.hostile.test_tables import Checker
 
 State = TypeVar("State")
 RECORDS = int(os.environ.get("SIGHTLINE_HOSTILE_RECORDS", "500"))
@@ -146,11 +147,14 @@ def survive_models(littered: Sequence[StoredRecord], _path: Path) -> None:
 
 
 def survive_policies(littered: Sequence[StoredRecord], _path: Path) -> None:
-    said: list[str] = []
-    found = policies_of([*goods()[POLICIES], *littered], said.append)
+    good = goods()[POLICIES]
+    mixed = [replace(one, offset=offset) for offset, one in enumerate([*good, *littered])]
+    found = build.run(policies_of(mixed, Checker()))
     assert found.version(build.policy().version).text == build.policy().text
     assert found.version(found.current).zones
-    assert all("offset" in sentence or "records are passed over" in sentence for sentence in said)
+    assert found.offset == len(mixed)
+    assert {one.offset for one in found.refused} <= set(range(len(good), len(mixed)))
+    assert all(10 < len(one.reason) < 1000 for one in found.refused)
 
 
 def survive_consents(littered: Sequence[StoredRecord], _path: Path) -> None:
