@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from streams.kafka.broker import EmbeddedBroker, free_port
+
+# A drawn example may take as long as the machine is busy: what is fast is proven in bench/, never here.
+settings.register_profile("sightline", deadline=None)
+settings.load_profile("sightline")
 
 
 def _started(directory: Path) -> Iterator[str]:

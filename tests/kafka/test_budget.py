@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import limits, metrics
@@ -43,7 +43,6 @@ def test_the_total_is_never_exceeded_and_an_empty_owner_always_has_room(
 
 
 @given(st.integers(1, 8), st.data())
-@settings(deadline=None)
 def test_owners_that_were_announced_find_their_share_whenever_they_join(
     owners: int, data: st.DataObject
 ) -> None:
