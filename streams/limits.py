@@ -64,6 +64,7 @@ CONSENTS_PER_WEARER_MAX = 64  #: words kept; beyond, the oldest are folded into 
 CONSENTS_WAITING_MAX = 8  #: words of a wearer that came before their turn
 CONSENT_CHANGES_PER_HOUR_MAX = 32  #: of one wearer, besides what takes something away
 CONSENT_BYTES_MAX = 8192  #: of one word on glasses.consents, as it is stored
+CONSENT_TAKEUP_BYTES_MAX = 256 * 1024  #: of one recorded input; what is more becomes a further one
 CONSENT_SNAPSHOTS_MAX = 64  #: states of a wearer's words that lie ready, for partitions that are behind
 
 # Transport
@@ -106,6 +107,8 @@ CHILD_IDLE_S = 20.0  #: of a child process without work, then its memory is give
 
 if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")
+if CONSENT_BYTES_MAX > CONSENT_TAKEUP_BYTES_MAX or 2 * CONSENT_TAKEUP_BYTES_MAX > MESSAGE_BYTES_MAX:
+    raise AssertionError("one word must fit a recorded input, and that a Kafka record, quoted in its row")
 if 4 * FOREIGN_HEADERS_BYTES_MAX > OUTPUT_HEADROOM_BYTES:
     raise AssertionError(
         "the headers of an output, ours and those that are forwarded, "

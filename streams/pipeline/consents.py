@@ -16,7 +16,7 @@ from streams.events.consent import STATUSES, WITHDRAWN, Pairing, Said, Word
 from streams.events.identity import EventId
 from streams.events.known import Consents, Own
 from streams.events.record import Outgoing, Received, stamp_ns
-from streams.limits import CONSENT_BYTES_MAX, NUMBER_MAX, TOKEN_CHARACTERS_MAX
+from streams.limits import CONSENT_BYTES_MAX, CONSENT_TAKEUP_BYTES_MAX, NUMBER_MAX, TOKEN_CHARACTERS_MAX
 from streams.policy.label import CAPACITY
 from streams.topology import CONSENTS, OPERATOR_KEY, PAIRING_KEY
 
@@ -137,14 +137,39 @@ def consents_text(said: Iterable[Said]) -> str:
     return orjson.dumps([[wearer, to_builtins(one)] for wearer, one in said]).decode()
 
 
+def take_ups_of(said: Iterable[Said]) -> list[str]:
+    """Values of consent take-ups at one place: what was said, in order, in parts of bounded length.
+
+    A part after the first begins with its number: however much was said at once, each fits its row.
+    """
+    parts: list[list[Said]] = [[]]
+    size = 0
+    for one in said:
+        length = len(consents_text([one]))
+        if parts[-1] and size + length > CONSENT_TAKEUP_BYTES_MAX:
+            parts.append([])
+            size = 0
+        parts[-1].append(one)
+        size += length
+    first, *others = map(consents_text, parts)
+    return [first, *(f"[{number},{text[1:]}" for number, text in enumerate(others, 1))]
+
+
+def part_of(text: str) -> int:
+    """Which part of a take-up a value of `take_ups_of` is; 0 for the first."""
+    number = text[1:].partition(",")[0]
+    return int(number) if number.isdecimal() else 0
+
+
 def consents_of(text: str | bytes) -> list[Said]:
-    """Inverse of `consents_text`; MalformedError when it is none.
+    """Inverse of `consents_text`, and of each part of `take_ups_of`; MalformedError when it is none.
 
     Take-ups of Sightline 0.1.0 before devices were bound name neither device nor time: those are all of
     device "", of which nothing stands on record.
     """
     try:
-        return [_said(one) for one in orjson.loads(text)]
+        said = orjson.loads(text)
+        return [_said(one) for one in (said[1:] if said and type(said[0]) is int else said)]
     except (ValidationError, LookupError, TypeError, ValueError):
         raise MalformedError("consents: found something else, expected a list of what was said") from None
 

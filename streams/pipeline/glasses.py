@@ -19,7 +19,7 @@ from streams.events.step import Step
 from streams.feedback import stage as feedback
 from streams.lineage.record import Row, Rows
 from streams.models.version import ModelVersion
-from streams.pipeline.consents import consents_text, own_fields, own_of
+from streams.pipeline.consents import own_fields, own_of, take_ups_of
 from streams.pipeline.shadow import differences
 from streams.pipeline.tables import (
     CONSENT_TAKEUP,
@@ -177,7 +177,9 @@ class GlassesCore:
             foreign, own = tables.fresh(taken.consents_taken, taken.own)
             taken = replace_state(taken, consents_taken=tables.consents.offset, own=own)
             if foreign:
-                extra["inputs"].append(input_row(CONSENT_TAKEUP, "glasses", fetch, consents_text(foreign)))
+                extra["inputs"] += [
+                    input_row(CONSENT_TAKEUP, "glasses", fetch, part) for part in take_ups_of(foreign)
+                ]
         return taken
 
     def _put_on_record(self, state: PartitionState, step: Step) -> PartitionState:

@@ -18,7 +18,7 @@ from streams.events.step import Reject, Step
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
 from streams.lineage.record import Rows
 from streams.pipeline.beginning import add_version
-from streams.pipeline.consents import consents_text
+from streams.pipeline.consents import take_ups_of
 from streams.pipeline.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
@@ -173,7 +173,9 @@ class TrainingCore:
         if tables.consents.offset > taken.consents_taken:
             said, _ = tables.fresh(taken.consents_taken, {})
             taken = replace(taken, consents_taken=tables.consents.offset)
-            extra["inputs"].append(input_row(CONSENT_TAKEUP, "training", fetch, consents_text(said)))
+            extra["inputs"] += [
+                input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(said)
+            ]
         return taken
 
     async def _run(

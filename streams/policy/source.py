@@ -22,6 +22,8 @@ POLICIES = Path(__file__).parent / "policies"
 _MARK = "#=== file "
 _SPLIT = re.compile(r"^#=== file (.+)$\n", re.MULTILINE)
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\U([0-9A-Fa-f]{8})")
+#: Of a word that an error quotes.
+_SHOWN_CHARACTERS_MAX = 200
 
 
 class Source:
@@ -74,7 +76,8 @@ class Source:
             else (f"; expected one of {', '.join(known)}" if known else "")
         )
         # A word that would look like another one, or move the cursor, is shown as what it is.
-        shown = f"'{term}'" if term.isascii() and term.isprintable() else ascii(term)
+        brief = term if len(term) <= _SHOWN_CHARACTERS_MAX else f"{term[:_SHOWN_CHARACTERS_MAX]}..."
+        shown = f"'{brief}'" if term.isascii() and term.isprintable() else ascii(brief)
         return InputError(f"{where}: {shown} {what}{hint}")
 
     def check(self, words: Iterable[str], known: Collection[str], what: str, table: str = "") -> None:

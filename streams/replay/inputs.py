@@ -15,6 +15,7 @@ from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
 from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
+from streams.pipeline.consents import part_of
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.queries.store import Store
@@ -156,16 +157,20 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
 
 
 def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: int) -> tuple[TakeUp, ...]:
-    """Take-ups of one partition in order; InputError when two of a kind stand at one place."""
-    found: dict[tuple[int, str], str] = {}
+    """Take-ups of one partition in order; InputError when two of a kind stand at one place.
+
+    What was said there can be in several parts.
+    """
+    found: dict[tuple[int, str, int], str] = {}
     for kind, by, at, offset, value, _ in rows:
         if (
             kind in _TAKEUPS
             and (by, at) == (agent, partition)
-            and found.setdefault((offset, kind), value) != value
+            and found.setdefault((offset, kind, part_of(value) if kind == CONSENT_TAKEUP else 0), value)
+            != value
         ):
             raise InputError(
                 f"{name}: found two values of {kind} at offset {offset} of partition {partition}, expected "
                 "one; two pipelines wrote into this store"
             )
-    return tuple(TakeUp(offset, kind, value) for (offset, kind), value in sorted(found.items()))
+    return tuple(TakeUp(offset, kind, value) for (offset, kind, _), value in sorted(found.items()))

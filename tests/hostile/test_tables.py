@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 
 from streams import limits
 from streams.errors import MalformedError
+from streams.events.consent import Said, Word
 from streams.events.known import Consents
 from streams.events.record import StoredRecord
 from streams.models.intent import IntentModel
 from streams.models.registry import Models
 from streams.models.version import CURRENT_KEY, ModelVersion
-from streams.pipeline import consents_of, learn_consent
-from streams.pipeline.consents import consents_text
+from streams.pipeline import CONSENT_TAKEUP, consents_of, learn_consent
+from streams.pipeline.consents import consents_text, part_of, take_ups_of
 from streams.preparation import policies_of
+from streams.replay.inputs import inputs_of
 from tests import build
 
 POLICY = build.policy()
@@ -212,6 +214,33 @@ def test_a_word_that_is_taken_in_can_be_recorded_as_an_input(other: dict[str, ob
     assert consents_of(text) == taken
     assert len(text) <= limits.CONSENT_BYTES_MAX
     assert consents.offset == 4
+
+
+def test_however_much_is_said_at_once_each_input_fits_its_row() -> None:
+    """6,000 words in a second were a row that no record holds: no partition came past it."""
+    word = Word("g1", 1, 1, "given", tuple(f"local:{'x' * 90}{number}" for number in range(16)), 0, 7)
+    said: list[Said] = [(f"w{at}", word) for at in range(6000)]
+    parts = take_ups_of(said)
+    assert max(map(len, parts)) <= limits.CONSENT_TAKEUP_BYTES_MAX + limits.CONSENT_BYTES_MAX
+    assert [part_of(part) for part in parts] == list(range(len(parts)))
+    assert [one for part in parts for one in consents_of(part)] == said
+    assert take_ups_of(said[:1]) == [consents_text(said[:1])]
+    of = build.core()
+    for at, (wearer, one) in enumerate(said):
+        of.tables.consents.learn(build.begun().consents_taken + at, wearer, one)
+    records, state = build.process(of, [build.fetch([build.batch()])])
+    assert max(len(one.value or b"") for one in records) < limits.MESSAGE_BYTES_MAX
+    assert state.consents_taken == build.begun().consents_taken + len(said)
+    rows = [row for row in build.lineage(records)["inputs"] if row["kind"] == CONSENT_TAKEUP]
+    inputs = inputs_of(
+        "x",
+        [(POLICY.version, POLICY.text, 1)],
+        [
+            ("policy", "glasses", 0, 0, POLICY.version, 0),
+            *((row["kind"], "glasses", 0, row["offset"], row["value"], 0) for row in reversed(rows)),
+        ],
+    )
+    assert [one for taken in inputs.take_ups[0] for one in consents_of(taken.value)] == said
 
 
 def test_words_that_are_ours_are_taken_in() -> None:
