@@ -121,7 +121,8 @@ class Policies:
             )
         await checker.check(text)
         try:
-            return parse(text, POLICIES, tried=True)
+            # Beside the loop: what a policy may be at most takes a fifth of a second.
+            return await asyncio.to_thread(parse, text, POLICIES, tried=True)
         except InputError:
             raise MalformedError("policy: its text is one for the child that checks it alone") from None
 

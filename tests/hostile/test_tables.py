@@ -225,12 +225,12 @@ def test_however_much_is_said_at_once_each_input_fits_its_row() -> None:
     assert [part_of(part) for part in parts] == list(range(len(parts)))
     assert [one for part in parts for one in consents_of(part)] == said
     assert take_ups_of(said[:1]) == [consents_text(said[:1])]
-    of = build.core()
-    for at, (wearer, one) in enumerate(said):
-        of.tables.consents.learn(build.begun().consents_taken + at, wearer, one)
+    of, before = build.core(), build.begun().consents_taken
+    for at, (wearer, one) in enumerate(said, before):
+        of.tables.consents.learn(at, wearer, one)
     records, state = build.process(of, [build.fetch([build.batch()])])
     assert max(len(one.value or b"") for one in records) < limits.MESSAGE_BYTES_MAX
-    assert state.consents_taken == build.begun().consents_taken + len(said)
+    assert state.consents_taken == before + len(said)
     rows = [row for row in build.lineage(records)["inputs"] if row["kind"] == CONSENT_TAKEUP]
     inputs = inputs_of(
         "x",

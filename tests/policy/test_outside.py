@@ -30,8 +30,8 @@ BOMBS = {
     "brackets": HOUSEHOLD.replace('when = "', 'when = "' + "(" * 100_000, 1),
     "loops": HOUSEHOLD.replace('when = "', 'when = "' + "categories.all(zone, " * 500, 1),
     "arrays": HOUSEHOLD + "\nx = " + "[" * 100_000,
-    "tables": HOUSEHOLD + "\nx = " + "{a = " * 50_000,
-    "keys": HOUSEHOLD + "\n[x" + ".x" * 100_000 + "]",
+    "tables": HOUSEHOLD + "\nx = " + "{a = " * 20_000,
+    "keys": HOUSEHOLD + "\n[x" + ".x" * 40_000 + "]",
     "long": HOUSEHOLD + "#" * limits.POLICY_BYTES_MAX,
 }
 
