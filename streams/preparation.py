@@ -60,11 +60,13 @@ async def prepare(context: WorkerContext) -> None:
 
     async def in_force_on(records: Sequence[Received]) -> bool:
         found = await policies_of(records, checker)
-        if found.untold and not found.current:
-            # Whoever wrote another one now would switch policies because a machine was slow.
+        if found.turned_down and not found.current:
+            # One of them may be in force, for an older Sightline or on a faster machine: another one that is
+            # written now would switch policies, and nobody would have said so.
             raise UnavailableError(
-                f"{found.untold} policies on {POLICIES} could not be checked, and none of the others is in"
-                " force; start again, on a machine that is less busy"
+                f"{POLICIES} on {context.broker} holds {found.turned_down} policies that are not taken"
+                f" ({found.refused[-1].reason}) and none that is in force; start again where it could not be"
+                " checked in time, or publish one that is taken with the Sightline that wrote these topics"
             )
         return bool(found.current)
 

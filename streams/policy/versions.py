@@ -49,7 +49,8 @@ class Policies:
     """The policy versions a worker knows, the one in force and the next; filled from `glasses.policies`.
 
     `offset` is the next record that was not looked at yet. `refused` are the last POLICY_REFUSALS_MAX that
-    were refused. `untold` is how many of them nobody could tell anything of: the child that tried them ended.
+    were refused. `turned_down` is how many texts under their own digest were: somebody's policies, of which one
+    may be in force.
     """
 
     def __init__(self, *known: Policy) -> None:
@@ -58,7 +59,7 @@ class Policies:
         self.next = ""
         self.offset = 0
         self.refused: deque[Refusal] = deque(maxlen=limits.POLICY_REFUSALS_MAX)
-        self.untold = 0
+        self.turned_down = 0
         self._turn = asyncio.Lock()
 
     def version(self, version: str) -> Policy:
@@ -93,7 +94,6 @@ class Policies:
                 raise
             except BaseException as error:  # noqa: BLE001  whatever it is, it is this record's, and must not end the worker
                 ours = isinstance(error, (MalformedError, UnavailableError))
-                self.untold += isinstance(error, UnavailableError)
                 self._refuse(
                     record, str(error) if ours else f"policy: reading it fails ({type(error).__name__})"
                 )
@@ -119,12 +119,16 @@ class Policies:
                 f"policy: found more than {limits.POLICY_VERSIONS_MAX} versions, which is all that a worker"
                 " knows; begin with other topics"
             )
-        await checker.check(text)
         try:
+            _check_bounds(text)
+            await checker.check(text)
             # Beside the loop: what a policy may be at most takes a fifth of a second.
             return await asyncio.to_thread(parse, text, POLICIES, tried=True)
-        except InputError:
-            raise MalformedError("policy: its text is one for the child that checks it alone") from None
+        except (MalformedError, UnavailableError, InputError) as error:
+            self.turned_down += 1
+            if isinstance(error, InputError):
+                raise MalformedError("policy: its text is one for the child that checks it alone") from None
+            raise
 
     def _pointed(self, value: bytes | None) -> str:
         version = _field(value, "version")
@@ -153,16 +157,20 @@ def pointer_to(policy: Policy) -> bytes:
 
 
 def _written(key: bytes | None, value: bytes | None) -> tuple[str, str]:
-    """Version and text of a policy's record; MalformedError where it is none or more than is taken."""
+    """Version and text of a policy's record; MalformedError where one is not the digest of the other."""
     version, text = _field(value, "version"), _field(value, "text")
     if not version == version_of(text) == (key or b"").decode(errors="replace").removeprefix("policy/"):
         raise MalformedError(
             "version: disagrees with the text or the key, expected the digest of the text in both"
         )
+    return version, text
+
+
+def _check_bounds(text: str) -> None:
+    """MalformedError where a text is more than is taken of a policy."""
     if len(text.encode()) > limits.POLICY_BYTES_MAX:
         raise MalformedError(f"policy: found more than {limits.POLICY_BYTES_MAX} bytes, expected fewer")
     check_toml(text)
-    return version, text
 
 
 def _field(value: bytes | None, name: str) -> str:

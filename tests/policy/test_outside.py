@@ -11,7 +11,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from streams import checking, limits
+from streams import checking, limits, preparation
 from streams.checking import Checker
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Outgoing, StoredRecord
@@ -23,6 +23,7 @@ from streams.policy.source import bundle, find
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
 from streams.preparation import policies_of
 from streams.topology import POLICIES, REJECTED
+from streams.worker import WorkerContext
 from tests import build
 
 HOUSEHOLD = bundle(find("household"))
@@ -115,7 +116,11 @@ async def test_a_child_that_ends_over_a_policy_is_its_refusal(
         await policies.learn(published(HOUSEHOLD + "# changed\n", 7), checker)
     others.cancel()
     assert waited > 5
-    assert (policies.current, policies.untold, [one.offset for one in policies.refused]) == (in_force, 1, [7])
+    assert (policies.current, policies.turned_down, [one.offset for one in policies.refused]) == (
+        in_force,
+        1,
+        [7],
+    )
     monkeypatch.undo()
     with pytest.raises(MalformedError):
         await policies.learn(published("x = 1", 8), checker)
@@ -242,13 +247,35 @@ async def test_a_flood_of_them_is_put_on_record_fetch_by_fetch(monkeypatch: pyte
     assert len(of.tables.policies.refused) == limits.POLICY_REFUSALS_MAX
 
 
+async def test_a_start_does_not_write_another_policy_over_one_that_it_does_not_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be in force: for an older Sightline, which took more."""
+    older = HOUSEHOLD.replace("place == 'clinic'", "place.matches('clinic')")
+    records = [
+        published(older, 0),
+        StoredRecord(1, 0, CURRENT_KEY, b'{"version":"%s"}' % version_of(older).encode()),
+    ]
+
+    async def read_all(_broker: str, _topic: str) -> list[StoredRecord]:
+        return records
+
+    monkeypatch.setattr(preparation, "read_all", read_all)
+    context = WorkerContext("nowhere:9", "household", 1)
+    with (
+        context.closing,
+        pytest.raises(UnavailableError, match=r"holds 1 policies that are not taken .* and none that is in"),
+    ):
+        await preparation.prepare(context)
+
+
 async def test_none_in_force_while_one_could_not_be_checked_is_no_reason_to_write_another() -> None:
     class Down:
         async def check(self, _text: str) -> None:
             raise UnavailableError("the child process that checks policies ended")
 
     found = await policies_of([published(HOUSEHOLD, 0), pointing(parse(HOUSEHOLD, "x"), 1)], Down())
-    assert (found.current, found.untold) == ("", 1)
+    assert (found.current, found.turned_down) == ("", 1)
 
 
 def test_a_record_of_ours_is_one() -> None:
