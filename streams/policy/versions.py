@@ -49,8 +49,8 @@ class Policies:
     """The policy versions a worker knows, the one in force and the next; filled from `glasses.policies`.
 
     `offset` is the next record that was not looked at yet. `refused` are the last POLICY_REFUSALS_MAX that
-    were refused. `turned_down` is how many texts under their own digest were: somebody's policies, of which one
-    may be in force.
+    were refused. `turned_down` is how many texts under their own digest were: policies, of which one may be
+    in force.
     """
 
     def __init__(self, *known: Policy) -> None:
