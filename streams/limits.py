@@ -104,6 +104,18 @@ ANSWER_ROWS_MAX = 1000
 # Training
 RETRAIN_EVERY_EXAMPLES = 12
 CHILD_IDLE_S = 20.0  #: of a child process without work, then its memory is given back
+MODEL_FEATURES = 1024  #: hashed n-grams that a model has a weight for, by intent
+INTENTS_MAX = 64  #: names in a policy's `intents`: what a model can tell apart
+INTENT_BYTES_MAX = 6 * MODEL_FEATURES + 128  #: of a model's record, by intent: weights in base64, a name
+MANIFEST_BYTES_MAX = 448 * 1024  #: what a run's examples may take of a model's record, its headers included
+MODEL_BYTES_MAX = MESSAGE_BYTES_MAX - OUTPUT_HEADROOM_BYTES  #: of a model's record, its parents included
+LEFT_OUT_MAX = (
+    1024  #: examples of runs that failed, which later runs leave out; then the oldest come in again
+)
+CANDIDATES_NAMED_MAX = 8  #: examples that the sentence about a failed run names
+MODELS_WAITING_MAX = 8  #: model versions whose policy is not known yet
+MODEL_NUMBERS_AHEAD_MAX = 1024  #: above the highest known; runs that policy refused use numbers up
+EXAMPLES_AHEAD_MS_MAX = 3_600_000  #: time of an example ahead of the broker's: training's "now" goes by it
 
 if VALUE_BYTES_MAX + OUTPUT_HEADROOM_BYTES > MESSAGE_BYTES_MAX:
     raise AssertionError("an output made of the largest batch must fit one Kafka record")
@@ -113,6 +125,10 @@ if 4 * FOREIGN_HEADERS_BYTES_MAX > OUTPUT_HEADROOM_BYTES:
     raise AssertionError(
         "the headers of an output, ours and those that are forwarded, "
         "must fit what it may outgrow its input by"
+    )
+if INTENTS_MAX * INTENT_BYTES_MAX + MANIFEST_BYTES_MAX > MODEL_BYTES_MAX:
+    raise AssertionError(
+        "the model of the most intents, with the longest manifest, must fit one Kafka record"
     )
 if HEARTBEAT_INTERVAL_S * 3 > SESSION_TIMEOUT_S:
     raise AssertionError("a worker must miss three heartbeats before it is put out of the group")

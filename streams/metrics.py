@@ -54,6 +54,16 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
         "counter",
         "Declassifiers of the policy in force whose review was overdue when the worker started.",
     ),
+    "training_failed_total": (
+        "counter",
+        "Training runs that made no version; glasses.rejected says why, and which examples are left out from "
+        "then on. A fetch that is tried again counts again.",
+    ),
+    "training_left_out_examples": (
+        "gauge",
+        "Examples that the last version did not look at: its record had no room for them, or a run before it "
+        "failed on them.",
+    ),
     "lag_records": ("gauge", "How far a partition was behind its newest record when it was last read."),
 }
 _values: dict[str, dict[Labels, float]] = {}

@@ -33,6 +33,7 @@ from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.versions import Check, Policies
 from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
+from streams.training.check import can_serve
 from streams.training.run import Fitted, Pair, fit_and_measure
 from streams.worker import WorkerContext
 
@@ -98,7 +99,7 @@ async def prepare(context: WorkerContext) -> None:
         )
     parse(in_force.text, f"{POLICIES} on {context.broker}", today, tried=True)
     say_overdue(in_force, today)
-    tables.models = Models(tables.policies.zones)
+    tables.models = Models(lambda version: can_serve(version, tables.policies.versions))
 
     async def refresh() -> None:
         for record in await read_all(context.broker, POLICIES):

@@ -6,12 +6,12 @@ wearer's, since they go into the lineage.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import MalformedError
+from streams.events.intents import INTENT
 
 #: `thumb` and `choice` name the intent that was meant; `spoken` is understood by the model; `rating` are two
 #: people's.
@@ -32,7 +32,6 @@ DENIALS: Mapping[str, tuple[str, str]] = {
 CONFIDENCE_MIN = 0.4
 RATINGS = (1, 2, 3, 4)
 ACCEPTABLE = 3  #: a rating from which on an answer counts as right
-_INTENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def meaning(columns: Mapping[str, Sequence[Any]], answered: str, heard: tuple[st
 
 
 def _chosen(intent: str | None) -> str:
-    if intent is None or _INTENT.fullmatch(intent) is None:
+    if intent is None or INTENT.fullmatch(intent) is None:
         raise MalformedError(
             "chosen_intent: found no name, expected lower-case letters, digits and underscores, at most 64"
         )

@@ -23,6 +23,10 @@ from streams.processing.stage import admitted
 from streams.topology import EXAMPLES, FEEDBACK, STORE
 
 OPERATOR, VERSION = "example", 1
+_UNLISTED = (
+    "intent: it is none that the policy lists, so no model learns it; "
+    "choose one that it lists, or add it to the policy's intents"
+)
 _ANOTHER = (
     "another-wearer: the answer was given to somebody else, whose words nobody else makes an example of"
 )
@@ -40,8 +44,8 @@ def run(
     The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in
     one prediction. Feedback about an answer that nobody remembers, that cannot be read, or that confirms
     nothing, or that somebody else gives than who asked, makes no example; that is recorded as a reject of the
-    example with its rule (`feedback` where the event is at fault, else `another-wearer` or one of
-    `streams.feedback.forms`), never silently.
+    example with its rule (`feedback` where the event is at fault, `intent` where the policy does not list
+    what was meant, else `another-wearer` or one of `streams.feedback.forms`), never silently.
     """
     step, states = Step(), dict(devices)
     given = [
@@ -66,6 +70,8 @@ def run(
             step.rejects.append(_no_example(feedback, "another-wearer", _ANOTHER))
         elif meant.intent is None:
             step.rejects.append(_no_example(feedback, meant.rule, meant.reason))
+        elif meant.intent not in policy.intents:
+            step.rejects.append(_no_example(feedback, "intent", _UNLISTED))
         else:
             _example(feedback, answer, meant, policy, known, serving, step)
     for source, state in states.items():

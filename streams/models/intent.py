@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, ValidationError, convert
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -21,8 +22,10 @@ from threadpoolctl import threadpool_limits
 
 from streams.errors import MalformedError
 from streams.events.codec import digest
+from streams.events.intents import INTENT
+from streams.limits import INTENTS_MAX, MODEL_FEATURES
 
-FEATURES = 1024
+INTENTS_MIN = 3  #: of fewer, a regression has another shape
 INVERSE_REGULARISATION = 20.0
 ITERATIONS_MAX = 300
 UTTERANCE_CHARACTERS_MAX = (
@@ -30,9 +33,17 @@ UTTERANCE_CHARACTERS_MAX = (
 )
 
 
+class _Fields(Struct, frozen=True, forbid_unknown_fields=True):
+    intents: tuple[str, ...]
+    features: int
+    weights: str
+    bias: str
+    digest: str
+
+
 @dataclass(frozen=True, eq=False)
 class IntentModel:
-    """Weights (intents, FEATURES) and bias (intents,), both float32, and the intents in that order."""
+    """Weights (intents, MODEL_FEATURES) and bias (intents,), both float32, and the intents in that order."""
 
     intents: tuple[str, ...]
     weights: NDArray[np.float32]
@@ -65,7 +76,7 @@ class IntentModel:
         """JSON-able form; arrays are little-endian float32 in base64."""
         return {
             "intents": list(self.intents),
-            "features": FEATURES,
+            "features": MODEL_FEATURES,
             "weights": b64encode(self.weights.tobytes()).decode(),
             "bias": b64encode(self.bias.tobytes()).decode(),
             "digest": self.digest,
@@ -73,27 +84,44 @@ class IntentModel:
 
     @classmethod
     def load(cls, fields: Mapping[str, Any]) -> IntentModel:
-        """Model from `dump`'s form; MalformedError when shape or digest do not agree."""
+        """Model from `dump`'s form.
+
+        MalformedError when intents, shapes or digest do not agree, or a weight is no finite number.
+        """
         try:
-            intents = tuple(str(intent) for intent in fields["intents"])
-            weights = np.frombuffer(b64decode(fields["weights"]), dtype="<f4").reshape(len(intents), FEATURES)
-            bias = np.frombuffer(b64decode(fields["bias"]), dtype="<f4").reshape(len(intents))
-        except (KeyError, TypeError, ValueError) as error:
+            found = convert(fields, _Fields)
+            intents = found.intents
+            weights = _floats(found.weights).reshape(len(intents), MODEL_FEATURES)
+            bias = _floats(found.bias).reshape(len(intents))
+        except (ValidationError, ValueError) as error:
             raise MalformedError(
                 f"model: {type(error).__name__} in its weights, expected intents, weights and bias that agree"
             ) from None
+        if found.features != MODEL_FEATURES or not INTENTS_MIN <= len(intents) <= INTENTS_MAX:
+            raise MalformedError(
+                f"model: found {len(intents)} intents or other features, expected {INTENTS_MIN} to "
+                f"{INTENTS_MAX} and {MODEL_FEATURES}"
+            )
+        if list(intents) != sorted(set(intents)) or not all(map(INTENT.fullmatch, intents)):
+            raise MalformedError("model: found other intents, expected names in their order, each once")
+        if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+            raise MalformedError("model: found a weight that is no finite number, expected finite ones only")
         model = cls(intents, weights, bias)
-        if model.digest != fields.get("digest"):
+        if model.digest != found.digest:
             raise MalformedError(
                 "model: the digest is not that of its weights, expected an untouched version"
             )
         return model
 
 
+def _floats(text: str) -> NDArray[np.float32]:
+    return np.frombuffer(b64decode(text, validate=True), dtype="<f4")
+
+
 @cache
 def _vectorizer() -> HashingVectorizer:
     return HashingVectorizer(
-        n_features=FEATURES,
+        n_features=MODEL_FEATURES,
         analyzer="char_wb",
         ngram_range=(2, 4),
         alternate_sign=False,
@@ -103,7 +131,7 @@ def _vectorizer() -> HashingVectorizer:
 
 
 def features(utterances: Sequence[str]) -> Any:
-    """Sparse matrix (utterances, FEATURES) of hashed n-gram counts of 2 to 4 characters inside words.
+    """Sparse matrix (utterances, MODEL_FEATURES) of hashed n-gram counts of 2 to 4 characters inside words.
 
     Rows are l2-normalised. Only the first UTTERANCE_CHARACTERS_MAX characters of each are looked at.
     """
@@ -111,7 +139,7 @@ def features(utterances: Sequence[str]) -> Any:
 
 
 def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
-    """Fit on (utterance, intent) pairs of at least three intents.
+    """Fit on (utterance, intent) pairs of at least INTENTS_MIN intents.
 
     The same pairs in the same order give the same bytes.
 

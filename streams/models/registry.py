@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable
 
 import orjson
 
 from streams.errors import MalformedError, UnavailableError
-from streams.limits import LABEL_BYTES
+from streams.limits import LABEL_BYTES, MODEL_NUMBERS_AHEAD_MAX, MODELS_WAITING_MAX
 from streams.models.version import CURRENT_KEY, ModelVersion, version_key
 from streams.topology import MODELS
+
+#: Whether a version can serve: False while its policy is not known, MalformedError where it never can.
+Check = Callable[[ModelVersion], bool]
+
+
+def _any(_version: ModelVersion) -> bool:
+    return True
 
 
 class Models:
     """The model versions that a worker knows, and the current one; filled from `glasses.models`.
 
-    `zones` says which zones a version may be in; None: any.
+    `check` is asked about each version; one that waits for its policy is asked about again.
     """
 
-    def __init__(self, zones: Callable[[], Collection[str]] | None = None) -> None:
+    def __init__(self, check: Check = _any) -> None:
         self.versions: dict[int, ModelVersion] = {}
-        self.current = 0
-        self._zones = zones
+        self.current = self.highest = 0
+        self._check = check
+        #: Two topics have no common order: the policy of a version may be read after it.
+        self._waiting: deque[ModelVersion] = deque(maxlen=MODELS_WAITING_MAX)
+        self._pointed = 0
 
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError when this worker has not read it.
@@ -38,34 +49,69 @@ class Models:
     def learn(self, key: bytes | None, value: bytes | None) -> None:
         """Take in one record of `glasses.models`.
 
-        MalformedError when it is neither a version nor the pointer.
+        MalformedError when it is neither a version that training can have made, nor a pointer to one that is
+        later than the current one. What is refused changes nothing of what serves.
 
         A version is what it is for ever: one that brings another model under a known number would change what
-        was already answered.
+        was already answered. One under a policy that is not known is refused, and serves once it is.
         """
+        self.settle()
         if key == CURRENT_KEY:
-            pointed = _pointed(value)
-            if pointed not in self.versions:
-                raise MalformedError(
-                    "model/current: points to a version that is not there, expected one written before"
-                )
-            self.current = pointed
+            self._point(_pointed(value))
             return
         version = ModelVersion.load(value)
-        known = self.versions.get(version.version)
-        if key != version_key(version.version) or len(version.label) != LABEL_BYTES:
+        number, known = version.version, self.versions.get(version.version)
+        if key != version_key(number) or len(version.label) != LABEL_BYTES:
             raise MalformedError(
                 "model version: its key or its label has another form, expected what training writes"
-            )
-        if self._zones is not None and version.zone not in self._zones():
-            raise MalformedError(
-                "model version: its zone is none of any policy's, expected one that a policy version names"
             )
         if known is not None and known.dump() != version.dump():
             raise MalformedError(
                 "model version: found another one under a known number, expected a new number"
             )
+        if self.versions and number > self.highest + MODEL_NUMBERS_AHEAD_MAX:
+            raise MalformedError(
+                f"model version: found a number more than {MODEL_NUMBERS_AHEAD_MAX} above {self.highest}, "
+                "expected the next one"
+            )
+        if not self._check(version):
+            self._waiting.append(version)
+            raise MalformedError(
+                "model version: its policy version is not known, expected one that was published before it; "
+                "it serves once that is read"
+            )
+        self._keep(version)
+
+    def settle(self) -> None:
+        """Ask again about what waits for its policy, and go where the pointer wanted to go."""
+        for version in [self._waiting.popleft() for _ in range(len(self._waiting))]:
+            try:
+                if not self._check(version):
+                    self._waiting.append(version)
+                elif version.version not in self.versions:
+                    self._keep(version)
+            except MalformedError:
+                continue  # it was said and counted when it came
+        if self._pointed in self.versions:
+            self.current = max(self.current, self._pointed)
+
+    def _keep(self, version: ModelVersion) -> None:
         self.versions[version.version] = version
+        self.highest = max(self.highest, version.version)
+
+    def _point(self, pointed: int) -> None:
+        if pointed in self.versions and pointed < self.current:
+            raise MalformedError(
+                f"model/current: points back from {self.current}, expected a later version: "
+                "what an earlier one was made of may have been taken back since"
+            )
+        if pointed not in self.versions:
+            if any(version.version == pointed for version in self._waiting):
+                self._pointed = pointed
+            raise MalformedError(
+                "model/current: points to a version that is not there, expected one written before"
+            )
+        self.current = pointed
 
 
 def _pointed(value: bytes | None) -> int:

@@ -4,24 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
+from msgspec import DecodeError, Meta, Struct, json
 
 from streams.errors import MalformedError
+from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
 from streams.events.runs import Run
+from streams.limits import NUMBER_MAX, TOKEN_CHARACTERS_MAX
 from streams.models.intent import IntentModel
 from streams.topology import TRAINING_SOURCE
 
 SOURCE, STREAM = TRAINING_SOURCE, "intent-model"
 CURRENT_KEY = b"model/current"
+_RULE_CHARACTERS_MAX = 4096  #: a rule lists the words that it refuses, at most those of a vocabulary
+_Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+_Positive = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+_Word = Annotated[str, Meta(max_length=TOKEN_CHARACTERS_MAX)]
+_Source = Annotated[str, Meta(pattern=rf"\A{NAME_PATTERN.pattern}\Z")]
+_Stream = Annotated[str, Meta(pattern=rf"\A{STREAM_PATTERN.pattern}\Z")]
+_Rule = Annotated[str, Meta(max_length=_RULE_CHARACTERS_MAX)]
+
+
+class _Manifest(Struct, forbid_unknown_fields=True):
+    seed_examples: _Number
+    seed_digest: _Word
+    admitted: list[tuple[_Source, _Stream, _Number, _Positive, _Positive]]
+    refused: list[tuple[_Source, _Stream, _Number, _Positive, _Positive, _Rule]]
+    wearers: dict[_Source, list[_Number]]
+    left_out: _Number = 0
+
+
+class _Version(Struct, forbid_unknown_fields=True):
+    """Value of a record of a version."""
+
+    v: Literal[1]
+    version: _Positive
+    zone: _Word
+    label: str
+    policy_version: _Word
+    accuracy: Annotated[float, Meta(ge=0, le=1)]
+    trained_ns: _Number
+    retrain_by_ns: _Number
+    declassifier: _Word
+    manifest: _Manifest
+    model: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a version was made of, from which wearers, under which of their consents (wearer to numbers).
 
-    Runs are (source, stream, run) of examples; `refused` adds the rule that kept them out.
+    Runs are (source, stream, run) of examples; `refused` adds the rule that kept them out. `left_out` is how
+    many examples more there were, of which nothing else is said.
     """
 
     seed_examples: int
@@ -29,6 +65,7 @@ class Manifest:
     admitted: Sequence[tuple[str, str, Run]]
     refused: Sequence[tuple[str, str, Run, str]]
     wearers: Mapping[str, Sequence[int]]
+    left_out: int = 0
 
     @property
     def examples(self) -> int:
@@ -68,6 +105,8 @@ class ModelVersion:
                 for source, stream, run, rule in self.manifest.refused
             ],
             "wearers": dict(self.manifest.wearers),
+            # A version that left nothing out has the same bytes as ever.
+            **({"left_out": self.manifest.left_out} if self.manifest.left_out else {}),
         }
         return orjson.dumps(
             {
@@ -89,32 +128,34 @@ class ModelVersion:
     def load(cls, value: bytes | None) -> ModelVersion:
         """Version from a record's value; MalformedError when it is none."""
         try:
-            fields: Mapping[str, Any] = orjson.loads(value or b"")
-            if type(fields["version"]) is not int or fields["version"] < 1 or not fields["model"]["intents"]:
-                raise TypeError  # noqa: TRY301  said below, as of every other field
-            manifest = fields["manifest"]
+            found = json.decode(value or b"", type=_Version)
+            label = bytes.fromhex(found.label)
+            manifest = found.manifest
             return cls(
-                int(fields["version"]),
-                IntentModel.load(fields["model"]),
+                found.version,
+                IntentModel.load(found.model),
                 Manifest(
-                    manifest["seed_examples"],
-                    manifest["seed_digest"],
-                    [(source, stream, Run(*run)) for source, stream, *run in manifest["admitted"]],
+                    manifest.seed_examples,
+                    manifest.seed_digest,
+                    [(source, stream, Run(*run)) for source, stream, *run in manifest.admitted],
                     [
                         (source, stream, Run(first, step, count), rule)
-                        for source, stream, first, step, count, rule in manifest["refused"]
+                        for source, stream, first, step, count, rule in manifest.refused
                     ],
-                    dict(manifest["wearers"]),
+                    manifest.wearers,
+                    manifest.left_out,
                 ),
-                fields["zone"],
-                bytes.fromhex(fields["label"]),
-                fields["policy_version"],
-                float(fields["accuracy"]),
-                int(fields["trained_ns"]),
-                int(fields["retrain_by_ns"]),
-                str(fields["declassifier"]),
+                found.zone,
+                label,
+                found.policy_version,
+                found.accuracy,
+                found.trained_ns,
+                found.retrain_by_ns,
+                found.declassifier,
             )
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except MalformedError:
+            raise
+        except (DecodeError, ValueError, RecursionError) as error:
             raise MalformedError(
                 f"model version: found something else ({type(error).__name__}), expected what training writes"
             ) from None

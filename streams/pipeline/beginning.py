@@ -5,13 +5,15 @@ from __future__ import annotations
 import orjson
 
 from streams.emit import lineage_of, records_of
-from streams.errors import InputError
+from streams.errors import InputError, MalformedError
 from streams.events.batch import Batch
 from streams.events.codec import digest
+from streams.events.headers import pack_parents
 from streams.events.identity import EventId
 from streams.events.record import Outgoing
 from streams.events.runs import Run
 from streams.events.step import Output, Reject, Step, Tagged
+from streams.limits import MODEL_BYTES_MAX
 from streams.lineage.record import Rows, model_parents
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.flow import decide
@@ -31,6 +33,8 @@ def add_version(
 
     `trigger` is the example that completed it, None for the first version. A model is no one person's data:
     whose went in, and under which consent, stands in the manifest.
+
+    MalformedError when the record would be larger than MODEL_BYTES_MAX; nothing is added then.
     """
     manifest: Manifest = made.manifest
     value = made.dump()
@@ -49,6 +53,15 @@ def add_version(
         position=position,
     )
     declassifier = made.declassifier
+    parents = model_parents(
+        (seed.SOURCE, seed.STREAM, manifest.seed_examples), manifest.admitted, declassifier
+    )
+    if (size := len(value) + len(pack_parents(batch, parents))) > MODEL_BYTES_MAX:
+        raise MalformedError(
+            f"its record would have {size} bytes for {len(made.model.intents)} intents and "
+            f"{len(manifest.admitted) + len(manifest.refused)} runs of examples, expected at most "
+            f"{MODEL_BYTES_MAX}"
+        )
     tagged = Tagged(
         batch,
         made.zone,
@@ -76,9 +89,6 @@ def add_version(
             )
         )
         return []
-    parents = model_parents(
-        (seed.SOURCE, seed.STREAM, manifest.seed_examples), manifest.admitted, declassifier
-    )
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
     extra["models"].append(
         {

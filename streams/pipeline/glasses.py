@@ -162,6 +162,7 @@ class GlassesCore:
     def _take_up(self, state: PartitionState, fetch: Fetch, extra: Rows) -> PartitionState:
         """Take up what is new in the tables; each that changes results is an input that is recorded."""
         tables, taken = self.tables, state
+        tables.models.settle()
         if tables.models.current != taken.model_version:
             taken = replace_state(taken, model_version=tables.models.current)
             extra["inputs"].append(input_row(MODEL_TAKEUP, "glasses", fetch, str(taken.model_version)))

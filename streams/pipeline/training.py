@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import orjson
 
+from streams import metrics
 from streams.emit import lineage_of, records_of
 from streams.errors import MalformedError, UnavailableError
 from streams.events.codec import digest
@@ -15,13 +19,21 @@ from streams.events.known import Known
 from streams.events.record import Fetch, Outcome, Outgoing, Received, stamp_ns
 from streams.events.runs import consecutive
 from streams.events.step import Reject, Step
-from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.limits import (
+    CANDIDATES_NAMED_MAX,
+    KEY_BYTES_MAX,
+    LEFT_OUT_MAX,
+    REJECTED_BYTES_MAX,
+    RETRAIN_EVERY_EXAMPLES,
+)
 from streams.lineage.record import Rows
+from streams.models.version import SOURCE, STREAM, version_key
 from streams.pipeline.beginning import add_version
 from streams.pipeline.consents import take_ups_of
 from streams.pipeline.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
+    MODEL_TAKEUP,
     NO_EXAMPLE,
     POLICY_TAKEUP,
     Tables,
@@ -32,7 +44,10 @@ from streams.policy.policy import Policy
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed
 
+log = logging.getLogger(__name__)
+
 _STATE = "@training"
+_UNLISTED = "intent: it is none that the policy in force lists, so no model learns it"
 #: Records of `glasses.examples` from the beginning up to and including an offset.
 History = Callable[[int], Awaitable[Sequence[Received]]]
 Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair]], Awaitable[run.Fitted]]
@@ -44,7 +59,8 @@ class TrainingState:
 
     `now_ns` is the broker's time at the example that was read last; it never runs back.
 
-    Policy version in force, and up to which offset of `glasses.consents` it has taken them up.
+    Policy version in force, and up to which offset of `glasses.consents` it has taken them up. `left_out` are
+    the newest examples of runs that failed, which no later run learns from.
     """
 
     version: int = 1
@@ -53,6 +69,7 @@ class TrainingState:
     consents_taken: int = 0
     examples: frozenset[str] = field(default_factory=frozenset)
     now_ns: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 class TrainingCore:
@@ -80,7 +97,8 @@ class TrainingCore:
             for source, stream, first, count in fields.pop("examples")
             for number in range(first, first + count)
         )
-        return TrainingState(**fields, examples=examples)
+        left_out = tuple(fields.pop("left_out", ()))
+        return TrainingState(**fields, examples=examples, left_out=left_out)
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
         """The one value, when it changed; the admitted examples as runs."""
@@ -103,6 +121,7 @@ class TrainingCore:
                     "policy_version": after.policy_version,
                     "consents_taken": after.consents_taken,
                     "examples": runs,
+                    "left_out": after.left_out,
                 }
             )
         }
@@ -115,7 +134,7 @@ class TrainingCore:
         Partitions commit their examples by chance in one order or another, and that decides which version
         learns from which: the order is recorded as an input, never when `silent`.
         """
-        step, pointers, order = Step(), list[Outgoing](), list[str]()
+        step, pointers, order, ran = Step(), list[Outgoing](), list[str](), False
         extra: Rows = {"models": [], "training_runs": [], "streams": [], "inputs": [], "policies": []}
         if not silent:
             state = self._take_up(state, fetch, extra)
@@ -126,7 +145,7 @@ class TrainingCore:
             <= self.tables.policies.versions.keys()
         ):
             await self.tables.refresh()
-        begun, policy = state, self.tables.policies.version(state.policy_version)
+        policy = self.tables.policies.version(state.policy_version)
         known = Known(self.tables.consents, state.consents_taken, {})
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
@@ -141,11 +160,14 @@ class TrainingCore:
             # What is no example says nothing of the time either.
             state = replace(state, now_ns=now_ns)
             order.append(candidate.id)
+            if not candidate.listed:
+                step.rejects.append(_unlisted(candidate, record, now_ns))
+                continue
             step.decisions.append(candidate.decision)
             state = _counted(state, candidate)
             if state.admitted < self.every:
                 continue
-            state = replace(state, version=state.version + 1, admitted=0)
+            ran, state = True, replace(state, version=state.version + 1, admitted=0)
             if not silent:
                 state = await self._run(state, record, policy, known, step, extra, pointers)
         if not silent:
@@ -156,7 +178,8 @@ class TrainingCore:
         return Outcome(
             state,
             [*records, *pointers],
-            checkpoint=len(extra["inputs"]) > 1 or state.version != begun.version,
+            # A silent run could not say how a run ended.
+            checkpoint=len(extra["inputs"]) > 1 or ran,
         )
 
     def _label(self, label: bytes, version: str, policy: Policy) -> bytes:
@@ -176,6 +199,10 @@ class TrainingCore:
             extra["inputs"] += [
                 input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(said)
             ]
+        if tables.models.highest > taken.version:
+            # Somebody else wrote versions: the next one gets a number that nobody has taken.
+            taken = replace(taken, version=tables.models.highest)
+            extra["inputs"].append(input_row(MODEL_TAKEUP, "training", fetch, str(taken.version)))
         return taken
 
     async def _run(
@@ -190,7 +217,8 @@ class TrainingCore:
     ) -> TrainingState:
         """Make a version of all that the gate admits at the time of the trigger.
 
-        What it judges otherwise than before gets a decision.
+        What it judges otherwise than before gets a decision. A run that fails for a reason of its own, or
+        that policy refuses, uses no number up: it is said, and the next one goes on.
         """
         try:
             history = await self.history(trigger.offset)
@@ -208,14 +236,37 @@ class TrainingCore:
             except MalformedError:
                 continue
         step.decisions += [
-            one.decision for one in candidates if one.admitted is not (one.id in state.examples)
+            one.decision
+            for one in candidates
+            if one.listed and one.admitted is not (one.id in state.examples)
         ]
-        fitted = await self.fit(run.pairs_of(self.seed, candidates), self.evaluation.pairs)
-        made = run.make_version(
-            state.version, fitted, run.manifest_of(self.seed, candidates), candidates, policy, now_ns
-        )
-        pointers += add_version(made, policy, step, extra, EventId.parse(candidates[-1].id), trigger.offset)
-        return replace(state, examples=frozenset(one.id for one in candidates if one.admitted))
+        state = replace(state, examples=frozenset(one.id for one in candidates if one.admitted))
+        failed = set(state.left_out)
+        used = run.within([one for one in candidates if one.id not in failed])
+        try:
+            fitted = await self.fit(run.pairs_of(self.seed, used), self.evaluation.pairs)
+            made = run.make_version(
+                state.version,
+                fitted,
+                run.manifest_of(self.seed, used, len(candidates) - len(used)),
+                used,
+                policy,
+                now_ns,
+            )
+            moved = add_version(made, policy, step, extra, EventId.parse(candidates[-1].id), trigger.offset)
+        except (UnavailableError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a run fails for, the examples of others go on
+            newest = [one.id for one in used if one.admitted][-self.every :]
+            step.rejects.append(_failed(state.version, _why(error), newest, trigger.offset, now_ns))
+            log.error("%s", step.rejects[-1].reason)  # noqa: TRY400  a traceback quotes what was said
+            metrics.count("training_failed_total")
+            return replace(
+                state, version=state.version - 1, left_out=(*state.left_out, *newest)[-LEFT_OUT_MAX:]
+            )
+        metrics.gauge("training_left_out_examples", made.manifest.left_out)
+        pointers += moved
+        return state if moved else replace(state, version=state.version - 1)
 
 
 def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
@@ -223,6 +274,59 @@ def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
     if not candidate.admitted or candidate.id in state.examples:
         return state
     return replace(state, admitted=state.admitted + 1, examples=state.examples | {candidate.id})
+
+
+def _unlisted(candidate: gate.Candidate, record: Received, now_ns: int) -> Reject:
+    tagged, value = candidate.tagged, record.value or b""
+    batch = tagged.batch
+    return Reject(
+        _UNLISTED,
+        gate.UNLISTED_RULE,
+        "training",
+        record.offset,
+        batch.source.encode(),
+        len(value),
+        digest(value),
+        None,
+        batch.source,
+        batch.stream,
+        batch.run,
+        tagged.zone,
+        batch.t0_ns,
+        batch.wearer_id,
+        now_ns,
+    )
+
+
+def _why(error: Exception) -> str:
+    """Why a run failed, without a value: messages of foreign exceptions quote what they choke on."""
+    if isinstance(error, MalformedError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+
+
+def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns: int) -> Reject:
+    """A version that was not made. It has no identity of its own: the number goes to the next one."""
+    named = ", ".join(newest[:CANDIDATES_NAMED_MAX])
+    more = len(newest) - CANDIDATES_NAMED_MAX
+    return Reject(
+        f"model version {version} was not made: {why}; left out from now on are the examples that came since the"
+        f" last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}",
+        "run-failed",
+        "training",
+        position,
+        version_key(version),
+        0,
+        "",
+        None,
+        SOURCE,
+        STREAM,
+        None,
+        "",
+        now_ns,
+        appended_ns=now_ns,
+    )
 
 
 def _malformed(record: Received, reason: str, now_ns: int) -> Reject:

@@ -22,6 +22,7 @@ from streams.policy.source import Source, bundle, find, sources
 from streams.policy.tables import (
     clock_of,
     declassifier_of,
+    intents_of,
     labels_of,
     requirement_of,
     sink_of,
@@ -32,7 +33,7 @@ from streams.policy.vocabulary import CURIES, LISTS, PREFIXES, Vocabulary
 from streams.topology import CROSSINGS
 
 _LISTED, _MERGED = ("zones", "sinks", "requirements", "declassifiers", "tests"), ("vocabulary", "kinds")
-_OWN = {"name": str, "about": str, "served_purposes": list, "seed_zone": str}
+_OWN = {"name": str, "about": str, "served_purposes": list, "seed_zone": str, "intents": list}
 _TOP = {
     **_OWN,
     "imports": list,
@@ -81,7 +82,7 @@ def parse(text: str, origin: str, today: date | None = None, *, tried: bool = Fa
         {name: main.fields[name] for name in _OWN if name in main.fields},
         _OWN,
         "the policy",
-        optional=("about",),
+        optional=("about", "intents"),
     )
     vocabulary = _vocabulary(files)
     zones = sorted(
@@ -124,6 +125,7 @@ def parse(text: str, origin: str, today: date | None = None, *, tried: bool = Fa
         main.fields["seed_zone"],
         examples,
         *clock_of(files),
+        intents_of(main),
     )
     _check_steps(policy, main)
     if not tried:

@@ -60,7 +60,8 @@ class Policy:
     """A loaded policy.
 
     `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`). `clock_ahead_ns`
-    and `clock_old_ns` are how far a capture time may lie after and before the time of appending.
+    and `clock_old_ns` are how far a capture time may lie after and before the time of appending. `intents`
+    is the closed list of what an example may teach and a model may tell apart.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Policy:
     examples: tuple[Example, ...]
     clock_ahead_ns: int
     clock_old_ns: int
+    intents: tuple[str, ...]
     zones_by_name: Mapping[str, Zone] = field(init=False)
 
     def __post_init__(self) -> None:

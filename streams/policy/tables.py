@@ -7,12 +7,14 @@ from datetime import date
 from typing import Any
 
 from streams.errors import InputError
+from streams.events.intents import INTENT, SEED_INTENTS
 from streams.events.kinds import KINDS
 from streams.limits import (
     CLOCK_AHEAD_S_DEFAULT,
     CLOCK_AHEAD_S_MAX,
     CLOCK_OLD_DAYS_DEFAULT,
     CLOCK_OLD_DAYS_MAX,
+    INTENTS_MAX,
 )
 from streams.policy import label as lattice
 from streams.policy.attributes import DOMAINS, known_words
@@ -240,6 +242,33 @@ def clock_of(files: Sequence[Source]) -> tuple[int, int]:
             if not least <= values[name] <= most:
                 raise source.wrong(name, f"is {values[name]}, expected {least} to {most}")
     return values["ahead_s"] * SECOND_NS, values["old_days"] * DAY_NS
+
+
+def intents_of(source: Source) -> tuple[str, ...]:
+    """The closed list of intents in order of their names, those of the seed where a policy has none.
+
+    InputError where one is no name or stands twice, there are too many, or one of the seed's is not among
+    them: every model begins with the seed.
+    """
+    listed = source.fields.get("intents", SEED_INTENTS)
+    for at, intent in enumerate(listed):
+        if type(intent) is not str or INTENT.fullmatch(intent) is None:
+            raise source.wrong(
+                str(intent),
+                "is no intent, expected lower-case letters, digits and underscores, at most 64",
+                (),
+                "intents",
+            )
+        if intent in listed[:at]:
+            raise source.wrong(intent, "stands twice in intents")
+    if len(listed) > INTENTS_MAX:
+        raise source.wrong("intents", f"has {len(listed)} names, expected at most {INTENTS_MAX}")
+    for intent in SEED_INTENTS:
+        if intent not in listed:
+            raise source.wrong(
+                "intents", f"lacks {intent}, which the utterances of the first model mean: list it as well"
+            )
+    return tuple(sorted(listed))
 
 
 def labels_of(

@@ -240,7 +240,7 @@ class RecordedReplay:
         elif taken.kind == POLICY_TAKEUP:
             tables.policies.current = taken.value
         else:
-            tables.models.current = int(taken.value)
+            tables.models.current = tables.models.highest = int(taken.value)
 
     async def _history(self, offset: int) -> Sequence[Received]:
         return [record for record in self._examples if record.offset <= offset]

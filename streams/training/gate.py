@@ -17,21 +17,29 @@ from streams.events.batch import Batch
 from streams.events.codec import decode
 from streams.events.consent import reference
 from streams.events.headers import LABEL, SINCE, ZONE
+from streams.events.identity import derived_stream
+from streams.events.intents import INTENT
 from streams.events.known import Known
 from streams.events.record import Received, stamp_ns
 from streams.events.step import Decision, Tagged
 from streams.limits import LABEL_BYTES, NUMBER_MAX
 from streams.policy.flow import at_gate, decision_of
 from streams.policy.policy import JOIN_RULE, Policy
-from streams.topology import TRAINING_RUN
+from streams.topology import RESERVED_SOURCES, TRAINING_RUN
+
+#: Stream of examples, without the incarnation of its device.
+STREAM = "example"
+#: What refuses an example whose intent the policy does not list.
+UNLISTED_RULE = "intent"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An example as it stands at the gate, and what the gate decided."""
+    """An example as it stands at the gate, what the gate decided, and whether the policy lists its intent."""
 
     tagged: Tagged
     decision: Decision
+    listed: bool
 
     @property
     def id(self) -> str:
@@ -41,12 +49,12 @@ class Candidate:
     @property
     def admitted(self) -> bool:
         """Whether a run may learn from it."""
-        return self.decision.passed
+        return self.decision.passed and self.listed
 
     @property
     def rule(self) -> str:
         """What admitted or refused it."""
-        return self.decision.rule
+        return self.decision.rule if self.listed else UNLISTED_RULE
 
 
 #: (label, policy version that gave it, policy in force) -> label in the words of that policy, empty where it
@@ -64,6 +72,12 @@ def read(record: Received) -> tuple[Batch, str, str]:
         raise MalformedError("context: found none, expected that of the feedback which made the example")
     if batch.kind != "example" or batch.run.count != 1:
         raise MalformedError("example: found another kind or several events, expected one example a record")
+    if batch.source in RESERVED_SOURCES or batch.stream != derived_stream(STREAM, batch.stream):
+        raise MalformedError(
+            "stream: found none of an example, expected a device and what feedback makes of it"
+        )
+    if INTENT.fullmatch(batch.columns["intent"][0]) is None:
+        raise MalformedError("intent: found no name, expected lower-case letters, digits and underscores")
     check_headers(record.headers, batch, captured=False)
     if record.key != batch.source.encode():
         raise MalformedError("key: found another one than device_id, expected the key to be the device")
@@ -93,7 +107,8 @@ def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: 
     under = reference(batch.source, batch.stream, number)
     consent = known.of(batch.wearer_id, under, batch.oldest_ns, record.offset, now_ns)
     tagged = Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
-    return Candidate(tagged, decision_of(tagged, TRAINING_RUN, at_gate(policy, tagged, now_ns), now_ns))
+    decision = decision_of(tagged, TRAINING_RUN, at_gate(policy, tagged, now_ns), now_ns)
+    return Candidate(tagged, decision, batch.columns["intent"][0] in policy.intents)
 
 
 def labelled_under(record: Received) -> str:

@@ -8,10 +8,12 @@ that triggered it, so whatever has expired by then is left out of the next versi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.events.runs import Run, consecutive
+from streams.limits import MANIFEST_BYTES_MAX
 from streams.models.intent import IntentModel, fit
 from streams.models.version import Manifest, ModelVersion
 from streams.policy.policy import Policy
@@ -19,6 +21,7 @@ from streams.training.gate import Candidate
 from streams.training.seed import Examples
 
 DECLASSIFIER = "model-training"
+_RUN_BYTES = 160  #: of a run in the manifest, among the parents and of its wearer, besides the names
 Pair = tuple[str, str]
 
 
@@ -39,6 +42,40 @@ def fit_and_measure(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted
     return Fitted(model.dump(), round(model.accuracy(evaluation), 4))
 
 
+def within(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those of the candidates that a model's record has room to name, in the same order.
+
+    The admitted come first, and of everybody's the newest: nobody's many keep out anybody else's few. Of an
+    identity that stands there twice the first counts, since whoever writes it again can only mean to change
+    what was said.
+    """
+    places: dict[str, int] = {}
+    for place, one in enumerate(candidates):
+        places.setdefault(one.id, place)
+    newer, ranked = Counter[tuple[bool, str]](), list[tuple[bool, int, int]]()
+    for place in sorted(places.values(), reverse=True):
+        one = candidates[place]
+        of = one.admitted, one.tagged.batch.source
+        ranked.append((not one.admitted, newer[of], -place))
+        newer[of] += 1
+    room, kept = MANIFEST_BYTES_MAX, list[int]()
+    named: dict[tuple[str, str, str], set[int]] = {}
+    for _, _, place in sorted(ranked):
+        one = candidates[-place]
+        batch = one.tagged.batch
+        rule = "" if one.admitted else one.rule
+        numbers = named.setdefault((batch.source, batch.stream, rule), set())
+        if not numbers & {batch.run.first - 1, batch.run.first + 1}:
+            room -= (
+                _RUN_BYTES + 2 * len(batch.source) + 2 * len(batch.stream) + len(batch.wearer_id) + len(rule)
+            )
+        if room < 0:
+            break
+        numbers.add(batch.run.first)
+        kept.append(-place)
+    return [candidates[place] for place in sorted(kept)]
+
+
 def pairs_of(seed: Examples, candidates: Sequence[Candidate]) -> list[Pair]:
     """What a run learns from: the seed, then the admitted examples in the order of their topic."""
     return [
@@ -51,8 +88,8 @@ def pairs_of(seed: Examples, candidates: Sequence[Candidate]) -> list[Pair]:
     ]
 
 
-def manifest_of(seed: Examples, candidates: Sequence[Candidate]) -> Manifest:
-    """What a run learned from and what it was refused, as runs."""
+def manifest_of(seed: Examples, candidates: Sequence[Candidate], left_out: int = 0) -> Manifest:
+    """What a run learned from and what it was refused, as runs; and how many more it did not look at."""
     admitted: dict[tuple[str, str], list[int]] = {}
     refused: dict[tuple[str, str, str], list[int]] = {}
     for one in candidates:
@@ -80,6 +117,7 @@ def manifest_of(seed: Examples, candidates: Sequence[Candidate]) -> Manifest:
             for run in _cover(numbers)
         ],
         wearers,
+        left_out,
     )
 
 

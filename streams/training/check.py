@@ -1,0 +1,64 @@
+"""Whether training can have made a model version that stands on `glasses.models`.
+
+The topic says nothing of who wrote there, and nobody's word is taken for it. What a version says of itself is held against the policy that it
+names, which is the least that a forged one must keep to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.errors import MalformedError
+from streams.models.version import ModelVersion
+from streams.policy import label as lattice
+from streams.policy.policy import Policy
+from streams.policy.vocabulary import LISTS
+from streams.training.run import DECLASSIFIER, seed_label
+
+
+def can_serve(version: ModelVersion, policies: Mapping[str, Policy]) -> bool:
+    """Whether the policy of a version is among `policies` (by version).
+
+    MalformedError when it is and training cannot have made the version under it: an intent that it does not
+    list, another zone, a label that it has no words for or that permits more than any model's, a time of
+    serving that is not that label's.
+    """
+    policy = policies.get(version.policy_version)
+    if policy is None:
+        return False
+    if not set(version.model.intents) <= set(policy.intents):
+        raise MalformedError("model version: found an intent that its policy does not list")
+    zone = version.zone
+    if zone not in policy.zones_by_name or policy.highest((policy.seed_zone, zone)) != zone:
+        raise MalformedError(
+            "model version: its zone is none of its policy's, or one below that of the seed, expected the "
+            "highest of what it was made of"
+        )
+    if not _in_words_of(policy, version.label):
+        raise MalformedError("model version: its label has a word that its policy has not")
+    if version.declassifier not in {"", DECLASSIFIER} or lattice.loosens(
+        _loosest(version, policy), version.label
+    ):
+        raise MalformedError(
+            "model version: its label permits more than that of any model, expected what its policy derives"
+        )
+    if version.retrain_by_ns != policy.expires_ns(version.label, version.trained_ns):
+        raise MalformedError("model version: may serve for another time than its label says")
+    return True
+
+
+def _in_words_of(policy: Policy, label: bytes) -> bool:
+    value, words = lattice.unpack((label,))[0], policy.vocabulary
+    return (
+        all(not int(value[name]) & ~words.mask(name, getattr(words, name)) for name in LISTS)
+        and int(value["retention"]) < len(words.retention_days)
+        and int(value["nature"]) < len(lattice.NATURES)
+    )
+
+
+def _loosest(version: ModelVersion, policy: Policy) -> bytes:
+    """The label of a model of the seed alone, kept as long as the declassifier allows for so many wearers."""
+    label = policy.derive("model", (seed_label(policy),))
+    if not version.declassifier or not version.manifest.admitted:
+        return label
+    return policy.declassify(DECLASSIFIER, label, len(version.manifest.wearers))
