@@ -13,12 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from streams.limits import EXAMPLES_AHEAD_MS_MAX
+
 PARTITIONS_DEFAULT = 4
 Cleanup = Literal["delete", "compact"]
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 #: What devices and operators write carries the broker's time: retention, expiry and "now" go by it.
-_BROKERS_TIME: Mapping[str, str] = {"message.timestamp.type": "LogAppendTime"}
+#: The settings by which a broker rules a record's time.
+TIMESTAMPS, AHEAD_MS = "message.timestamp.type", "message.timestamp.after.max.ms"
+_BROKERS_TIME: Mapping[str, str] = {TIMESTAMPS: "LogAppendTime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,9 @@ TOPICS: tuple[Topic, ...] = (
         "delete",
         "examples with their utterances; a training run reads all of it again",
         single=True,
-        config={"retention.ms": str(365 * _DAY_MS)},
+        # An example bears the time of its feedback, and training's "now" goes by it: whoever else writes here
+        # cannot name a time at which everybody's examples were over.
+        config={"retention.ms": str(365 * _DAY_MS), AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX)},
     ),
     Topic(
         MODELS,

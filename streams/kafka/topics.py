@@ -14,7 +14,6 @@ from streams.errors import InputError, UnavailableError
 from streams.kafka.connection import WAIT_S_DEFAULT, administering
 
 PARTITIONS_MAX = 1024
-TIMESTAMPS = "message.timestamp.type"
 _SET_ON_THE_TOPIC = 1  #: source of a configuration entry, as DescribeConfigs gives it
 
 
@@ -48,7 +47,7 @@ async def declare(
     ------
     InputError
         A topic exists with another partition count, which is fixed for its life, or with the producers' time
-        where the broker's is wanted.
+        where the broker's is wanted or bounds it.
     UnavailableError
         The broker is absent or refuses to create a topic.
     """
@@ -63,14 +62,18 @@ async def declare(
                 f" {one.wanted}. The count is fixed for the life of a topic: start with --partitions"
                 f" {one.found}, or use another broker and drain into new topics."
             )
-        stamped = [name for name in existing if TIMESTAMPS in topology.topic(name).config]
-        others = [one for one in await _settings(admin, stamped) if one.setting == TIMESTAMPS]
+        others = [
+            one
+            for one in await _settings(admin, existing)
+            if one.setting
+            in {topology.TIMESTAMPS, topology.AHEAD_MS} & topology.topic(one.topic).config.keys()
+        ]
         if others:
+            names = [one.topic for one in others if one.setting == others[0].setting]
             raise InputError(
-                f"{broker}: found {TIMESTAMPS} {others[0].found} on"
-                f" {' and '.join(one.topic for one in others)}, expected {others[0].wanted}, since nothing"
-                " may go by a device's word of the time; look with `sightline topics --plan`, change it"
-                " with `sightline topics --migrate`."
+                f"{broker}: found {others[0].setting} {others[0].found} on {' and '.join(names)}, expected"
+                f" {others[0].wanted}, since nothing may go by a writer's word of the time; look with"
+                " `sightline topics --plan`, change it with `sightline topics --migrate`."
             )
 
 
@@ -193,8 +196,8 @@ def _config(topic: topology.Topic) -> dict[str, str]:
         "cleanup.policy": topic.cleanup,
         "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
         # A topic with the producers' time holds what our own clocks say; a broker whose clock is behind must
-        # not refuse it.
-        "message.timestamp.after.max.ms": str(2**63 - 1),
+        # not refuse it, unless somebody's "now" goes by that time.
+        topology.AHEAD_MS: str(2**63 - 1),
         **topic.config,
     }
 

@@ -71,23 +71,7 @@ def add_version(
     )
     refused = decide(tagged, (MODELS, STORE), policy, step)
     if refused:
-        step.rejects.append(
-            Reject(
-                f"policy: {refused}",
-                refused,
-                "training",
-                position,
-                version_key(made.version),
-                len(value),
-                digest(value),
-                None,
-                SOURCE,
-                STREAM,
-                batch.run,
-                made.zone,
-                made.trained_ns,
-            )
-        )
+        step.rejects.append(_refused(made, batch, value, refused))
         return []
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
     extra["models"].append(
@@ -131,6 +115,24 @@ def add_version(
             made.trained_ns // 1_000_000,
         )
     ]
+
+
+def _refused(made: ModelVersion, batch: Batch, value: bytes, rule: str) -> Reject:
+    return Reject(
+        f"policy: {rule}",
+        rule,
+        "training",
+        batch.position,
+        version_key(made.version),
+        len(value),
+        digest(value),
+        None,
+        SOURCE,
+        STREAM,
+        batch.run,
+        made.zone,
+        made.trained_ns,
+    )
 
 
 def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:

@@ -158,13 +158,9 @@ class TrainingCore:
                 order.append(NO_EXAMPLE)
                 continue
             # What is no example says nothing of the time either.
-            state = replace(state, now_ns=now_ns)
+            state = _counted(replace(state, now_ns=now_ns), candidate)
             order.append(candidate.id)
-            if not candidate.listed:
-                step.rejects.append(_unlisted(candidate, record, now_ns))
-                continue
-            step.decisions.append(candidate.decision)
-            state = _counted(state, candidate)
+            _say(candidate, record, step, now_ns)
             if state.admitted < self.every:
                 continue
             ran, state = True, replace(state, version=state.version + 1, admitted=0)
@@ -217,8 +213,8 @@ class TrainingCore:
     ) -> TrainingState:
         """Make a version of all that the gate admits at the time of the trigger.
 
-        What it judges otherwise than before gets a decision. A run that fails for a reason of its own, or
-        that policy refuses, uses no number up: it is said, and the next one goes on.
+        What it judges otherwise than before gets a decision. A run that fails for a reason of its own uses
+        no number up: it is said, and the next one goes on.
         """
         try:
             history = await self.history(trigger.offset)
@@ -253,7 +249,9 @@ class TrainingCore:
                 policy,
                 now_ns,
             )
-            moved = add_version(made, policy, step, extra, EventId.parse(candidates[-1].id), trigger.offset)
+            pointers += add_version(
+                made, policy, step, extra, EventId.parse(candidates[-1].id), trigger.offset
+            )
         except (UnavailableError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  whatever a run fails for, the examples of others go on
@@ -265,8 +263,7 @@ class TrainingCore:
                 state, version=state.version - 1, left_out=(*state.left_out, *newest)[-LEFT_OUT_MAX:]
             )
         metrics.gauge("training_left_out_examples", made.manifest.left_out)
-        pointers += moved
-        return state if moved else replace(state, version=state.version - 1)
+        return state
 
 
 def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
@@ -276,10 +273,14 @@ def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
     return replace(state, admitted=state.admitted + 1, examples=state.examples | {candidate.id})
 
 
-def _unlisted(candidate: gate.Candidate, record: Received, now_ns: int) -> Reject:
+def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -> None:
+    """Record what the gate made of an example: its decision, or a reject where its intent is none."""
+    if candidate.listed:
+        step.decisions.append(candidate.decision)
+        return
     tagged, value = candidate.tagged, record.value or b""
     batch = tagged.batch
-    return Reject(
+    rejected = Reject(
         _UNLISTED,
         gate.UNLISTED_RULE,
         "training",
@@ -296,6 +297,7 @@ def _unlisted(candidate: gate.Candidate, record: Received, now_ns: int) -> Rejec
         batch.wearer_id,
         now_ns,
     )
+    step.rejects.append(rejected)
 
 
 def _why(error: Exception) -> str:
@@ -311,8 +313,8 @@ def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns
     named = ", ".join(newest[:CANDIDATES_NAMED_MAX])
     more = len(newest) - CANDIDATES_NAMED_MAX
     return Reject(
-        f"model version {version} was not made: {why}; left out from now on are the examples that came since the"
-        f" last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}",
+        f"model version {version} was not made: {why}; left out from now on are the examples that came since "
+        f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}",
         "run-failed",
         "training",
         position,

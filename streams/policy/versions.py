@@ -74,10 +74,6 @@ class Policies:
             )
         return self.versions[version]
 
-    def zones(self) -> set[str]:
-        """Names of the zones of all versions."""
-        return {zone.name for policy in self.versions.values() for zone in policy.zones}
-
     async def learn(self, record: Received, checker: Check) -> None:
         """Take in one record of `glasses.policies`; one that was looked at before changes nothing.
 
