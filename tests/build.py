@@ -21,12 +21,14 @@ from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
 from streams.kafka.publish import publish_now
 from streams.kafka.topics import declare
+from streams.models.registry import Models
 from streams.models.version import ModelVersion
 from streams.pipeline import GlassesCore, PartitionState, Tables, first_records, learn_consent
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies
 from streams.topology import CAPTURED, CONSENTS, LINEAGE, MODELS
+from streams.training.check import can_serve
 
 T = TypeVar("T")
 T0_NS = 1_790_000_000_000_000_000
@@ -188,7 +190,9 @@ def core(with_policy: Policy | None = None) -> GlassesCore:
 def tables(with_policy: Policy | None = None) -> Tables:
     """What every worker reads whole, at the beginning."""
     in_force = with_policy or policy()
-    made = Tables(Policies(in_force), consents=consents())
+    policies = Policies(in_force)
+    models = Models(lambda version: can_serve(version, policies.versions))
+    made = Tables(policies, models, consents())
     for one in _first_records(in_force):
         if one.topic == MODELS:
             made.models.learn(one.key, one.value)
