@@ -37,7 +37,7 @@ def life() -> list[tuple[int, Batch]]:
     for number, (at, text, intent, around) in enumerate(
         (
             (3.0, "wake me at seven", "alarm_set", {}),
-            (5.0, "what is on my list", "lists_query", {}),
+            (5.0, "what is on my list", "lists_createoradd", {}),
             (9.0, "will it rain", "weather_query", {"place": "street"}),
             (12.5, "play some jazz", "play_music", {"place": "street", "people_near": "strangers"}),
         )

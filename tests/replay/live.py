@@ -52,6 +52,8 @@ class Live:
     models: list[Outgoing] = field(default_factory=list)
     consents: list[StoredRecord] = field(default_factory=build.consent_records)
     policies: list[Policy] = field(default_factory=lambda: [build.policy()])
+    #: By partition how many records of models its worker has read.
+    read: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         policy = self.policies[0]
@@ -78,8 +80,9 @@ class Live:
         for policy in self.policies:
             tables.policies.versions[policy.version] = policy
             tables.policies.current = policy.version
-        for record in self.models:
+        for record in self.models[self.read.get(number, 0) :]:
             tables.models.learn(record.key, record.value)
+        self.read[number] = len(self.models)
         for said in self.consents:
             if said.offset >= tables.consents.offset:
                 learn_consent(tables.consents, said)

@@ -31,7 +31,7 @@ ASKED = (
     ("wake me at seven", "alarm_set"),
     ("will it rain", "weather_query"),
     ("play some jazz", "play_music"),
-    ("what is on my list", "lists_query"),
+    ("what is on my list", "lists_createoradd"),
     ("turn the lights off", "iot_hue_lightoff"),
 )
 
