@@ -113,6 +113,7 @@ LEFT_OUT_MAX = (
     1024  #: examples of runs that failed, which later runs leave out; then the oldest come in again
 )
 CANDIDATES_NAMED_MAX = 8  #: examples that the sentence about a failed run names
+MODELS_KEPT_MAX = 64  #: newest model versions in memory; an older one that a state names is read again
 MODELS_WAITING_MAX = 8  #: model versions whose policy is not known yet
 MODEL_NUMBERS_AHEAD_MAX = 1024  #: above the highest known; runs that policy refused use numbers up
 EXAMPLES_AHEAD_MS_MAX = 3_600_000  #: time of an example ahead of the broker's: training's "now" goes by it

@@ -20,6 +20,7 @@ from streams.events.known import Consents
 from streams.events.record import Core, Outgoing, Received
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import read_all
+from streams.limits import MODELS_KEPT_MAX
 from streams.models.registry import Models
 from streams.pipeline import (
     GlassesCore,
@@ -99,13 +100,16 @@ async def prepare(context: WorkerContext) -> None:
         )
     parse(in_force.text, f"{POLICIES} on {context.broker}", today, tried=True)
     say_overdue(in_force, today)
-    tables.models = Models(lambda version: can_serve(version, tables.policies.versions))
+    tables.models = Models(lambda version: can_serve(version, tables.policies.versions), MODELS_KEPT_MAX)
 
     async def refresh() -> None:
         for record in await read_all(context.broker, POLICIES):
             await follower.take(record)
 
-    tables.refresh = refresh
+    async def recall(number: int) -> None:
+        tables.models.recall(number, await read_all(context.broker, MODELS))
+
+    tables.refresh, tables.recall = refresh, recall
     await context.follow(CONSENTS, lambda record: learn_consent(tables.consents, record))
     await context.follow(MODELS, lambda record: tables.models.learn(record.key, record.value))
     context.kept.update(tables=tables, fitting=child)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import orjson
 
+from streams import metrics
 from streams.errors import MalformedError, UnavailableError
-from streams.limits import LABEL_BYTES, MODEL_NUMBERS_AHEAD_MAX, MODELS_WAITING_MAX
+from streams.events.record import Received
+from streams.limits import LABEL_BYTES, MODEL_NUMBERS_AHEAD_MAX, MODELS_WAITING_MAX, NUMBER_MAX
 from streams.models.version import CURRENT_KEY, ModelVersion, version_key
 from streams.topology import MODELS
 
@@ -23,13 +25,14 @@ def _any(_version: ModelVersion) -> bool:
 class Models:
     """The model versions that a worker knows, and the current one; filled from `glasses.models`.
 
-    `check` is asked about each version; one that waits for its policy is asked about again.
+    `check` is asked about each version; one that waits for its policy is asked about again. The `kept_max`
+    newest stay in memory, and the current one.
     """
 
-    def __init__(self, check: Check = _any) -> None:
+    def __init__(self, check: Check = _any, kept_max: int = NUMBER_MAX) -> None:
         self.versions: dict[int, ModelVersion] = {}
         self.current = self.highest = 0
-        self._check = check
+        self._check, self._kept_max = check, kept_max
         #: Two topics have no common order: the policy of a version may be read after it.
         self._waiting: deque[ModelVersion] = deque(maxlen=MODELS_WAITING_MAX)
         self._pointed = 0
@@ -95,9 +98,24 @@ class Models:
         if self._pointed in self.versions:
             self.current = max(self.current, self._pointed)
 
+    def recall(self, number: int, records: Iterable[Received]) -> None:
+        """Take a version that is no longer in memory from the records of the topic, where it is there."""
+        for record in records:
+            if record.key == version_key(number):
+                try:
+                    version = ModelVersion.load(record.value)
+                    if self._check(version):
+                        self.versions.setdefault(number, version)
+                        return
+                except MalformedError:
+                    continue  # it was said and counted when it came
+
     def _keep(self, version: ModelVersion) -> None:
         self.versions[version.version] = version
         self.highest = max(self.highest, version.version)
+        while len(self.versions) > self._kept_max + 1:
+            del self.versions[min(number for number in self.versions if number != self.current)]
+        metrics.gauge("model_versions_kept", len(self.versions))
 
     def _point(self, pointed: int) -> None:
         if pointed in self.versions and pointed < self.current:

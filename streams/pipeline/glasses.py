@@ -115,6 +115,8 @@ class GlassesCore:
         begun = state if silent else self._take_up(state, fetch, extra)
         if late := self.tables.behind(begun.consents_taken):
             raise late
+        if begun.model_version not in self.tables.models.versions:
+            await self.tables.recall(begun.model_version)
         policy = self.tables.policies.version(begun.policy_version)
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
         step, devices, now_ns = self._stages(fetch.records, begun, begun.devices, policy, known, poisoned)

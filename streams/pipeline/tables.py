@@ -37,6 +37,10 @@ async def _nothing_new() -> None:
     """There is nowhere to read from."""
 
 
+async def _nothing_older(_number: int) -> None:
+    """There is nowhere to read from."""
+
+
 @dataclass
 class Tables:
     """Policies, models and consents as this worker knows them. Cores look at them between fetches only."""
@@ -47,6 +51,8 @@ class Tables:
     #: Reads policies to the end as it is now. What somebody labelled under one that this worker has not read
     #: yet can be told so from what nobody published.
     refresh: Callable[[], Awaitable[None]] = _nothing_new
+    #: Reads a model version that a state names and that is no longer in memory.
+    recall: Callable[[int], Awaitable[None]] = _nothing_older
 
     def label(self, label: bytes, version: str, policy: Policy) -> bytes:
         """A label that policy `version` gave, in the words of `policy`.

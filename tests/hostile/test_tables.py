@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams import limits
+from streams import limits, metrics
 from streams.errors import MalformedError
 from streams.events.consent import Said, Word
 from streams.events.known import Consents
@@ -230,6 +230,35 @@ def test_no_partition_stands_still_for_a_model_that_misleads() -> None:
     records, state = build.process(core, [build.fetch([build.query(0, "wake me at seven", build.T0_NS)])])
     assert state.model_version == 1
     assert [one.topic for one in records].count(ANSWERS) == 1
+
+
+def test_a_flood_of_versions_costs_bounded_memory_and_a_state_still_finds_its_own() -> None:
+    core = build.core()
+    tables = core.tables
+    tables.models = made = Models(lambda version: can_serve(version, {POLICY.version: POLICY}), 4)
+    log = [record(i, b"model/%d" % (i + 1), replace(FIRST, version=i + 1).dump()) for i in range(100)]
+    log.insert(1, record(0, b"model/2", b"{}"))
+    read: list[int] = []
+
+    async def recall(number: int) -> None:
+        read.append(number)
+        made.recall(number, log)
+
+    tables.recall = recall
+    for one in log:
+        with contextlib.suppress(MalformedError):
+            made.learn(one.key, one.value)
+        if one.key == b"model/1":
+            made.learn(CURRENT_KEY, b'{"version":1}')
+    assert set(made.versions) == {1, *range(97, 101)}
+    assert metrics.read("model_versions_kept") == 5
+    asked = build.fetch([build.query(0, "wake me at seven", build.T0_NS)])
+    state = replace(build.begun(), model_version=2, policy_version=POLICY.version)
+    outcome = build.run(core.process(state, asked, silent=True, poisoned={}))
+    assert ANSWERS in {one.topic for one in outcome.outputs}
+    assert read == [2]
+    made.learn(b"model/101", replace(FIRST, version=101).dump())
+    assert len(made.versions) == 5
 
 
 def test_a_version_that_comes_again_is_welcome() -> None:
