@@ -11,11 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import structs
 from sklearn.linear_model import LogisticRegression
 
 import device_sim
-from streams.errors import UnavailableError
-from streams.events.headers import LABEL, ZONE
+from streams.errors import MalformedError, UnavailableError
+from streams.events.codec import encode
+from streams.events.headers import LABEL, RESERVED, ZONE, envelope
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.models import intent
@@ -171,6 +173,57 @@ def test_the_gate_refuses_by_default() -> None:
     fields["context"]["consent"] = 0
     assert "none is known" in judged(replace(good, value=orjson.dumps(fields))).rule  # type: ignore[type-var]
     assert dict(good.headers)[ZONE] == b"voice-assistant"
+
+
+def remade(record: Received, **changes: Any) -> Received:
+    """The example as somebody would forge it: headers and value agree on what changed."""
+    batch, _, _ = gate.read(record)
+    columns = {name: [changes.pop(name)] if name in changes else old for name, old in batch.columns.items()}
+    batch = structs.replace(batch, columns=columns, **changes)
+    tags = [pair for pair in record.headers if pair[0] in RESERVED]
+    key, headers = batch.source.encode(), (*envelope(batch, "g1/x/0"), *tags)
+    return StoredRecord(record.offset, record.timestamp, key, encode(batch), headers)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"source": "training"}, "stream: found none of an example"),
+        ({"source": "operator"}, "stream: found none of an example"),
+        ({"stream": "answer"}, "stream: found none of an example"),
+        ({"stream": "example-2"}, "stream: found none of an example"),
+        ({"stream": "imu~2"}, "stream: found none of an example"),
+        ({"intent": "Payment!"}, "intent"),
+        ({"intent": "a" * 65}, "intent: found no name"),
+        ({"intent": "PAY:ment"}, "intent: found no name"),
+        ({"intent": None}, "intent"),
+        ({"utterance": "x" * 1001}, "utterance"),
+        ({"utterance": "x\0y"}, "utterance"),
+        ({"utterance": 7}, "utterance"),
+        ({"answered_intent": "x" * 101}, "answered_intent"),
+        ({"model_version": 1e60}, "model_version"),
+    ],
+)
+def test_an_example_that_no_feedback_stage_makes_is_malformed(changes: dict[str, Any], sentence: str) -> None:
+    good = examples(utterances(1, 4))[0]
+    assert judged(remade(good)).admitted
+    with pytest.raises(MalformedError, match=sentence):
+        judged(remade(good, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wearer_id": "w500"},
+        {"source": "g999"},
+        {"stream": "example~9"},
+        {"context": build.context(consent=99)},
+        {"context": build.context(consent=2**62)},
+    ],
+)
+def test_an_example_under_a_consent_that_nobody_recorded_is_not_learned(changes: dict[str, Any]) -> None:
+    candidate = judged(remade(examples(utterances(1, 4))[0], **changes))
+    assert (candidate.admitted, "none is known" in candidate.rule) == (False, True)
 
 
 def test_what_is_no_example_is_rejected_and_the_neighbours_pass() -> None:
