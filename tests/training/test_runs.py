@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -154,6 +154,7 @@ def candidates(counts: Sequence[tuple[str, int]], step: int = 2) -> list[gate.Ca
         unique_by=lambda one: one[0],
     )
 )
+@example([("b" * 61, 20_000)])
 def test_the_largest_model_of_whatever_examples_fits_its_record(counts: list[tuple[str, int]]) -> None:
     used = run.within(candidates([("g1", 5), *((f"x{source}", count) for source, count in counts)]))
     manifest = run.manifest_of(seed.seed(), used, 10**9)
