@@ -37,6 +37,14 @@ class Models:
         self._waiting: deque[ModelVersion] = deque(maxlen=MODELS_WAITING_MAX)
         self._pointed = 0
 
+    @property
+    def serving(self) -> int:
+        """The version to take up: the current one, or the newest where no pointer is left that can be read.
+
+        Compaction keeps the last record of a key alone, also where that is none of ours. 0: there is none.
+        """
+        return self.current or self.highest
+
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError when this worker has not read it.
 

@@ -165,8 +165,8 @@ class GlassesCore:
         """Take up what is new in the tables; each that changes results is an input that is recorded."""
         tables, taken = self.tables, state
         tables.models.settle()
-        if tables.models.current != taken.model_version:
-            taken = replace_state(taken, model_version=tables.models.current)
+        if tables.models.serving != taken.model_version:
+            taken = replace_state(taken, model_version=tables.models.serving)
             extra["inputs"].append(input_row(MODEL_TAKEUP, "glasses", fetch, str(taken.model_version)))
         if tables.policies.current != taken.policy_version:
             policy = tables.policies.version(tables.policies.current)

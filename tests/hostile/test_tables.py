@@ -232,6 +232,32 @@ def test_no_partition_stands_still_for_a_model_that_misleads() -> None:
     assert [one.topic for one in records].count(ANSWERS) == 1
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        [(b"model/1", FIRST.dump()), (b"model/2", forged()), (CURRENT_KEY, b"{}")],
+        [
+            (b"model/1", FIRST.dump()),
+            (b"model/2", forged()),
+            (b"model/3", b"{}"),
+            (CURRENT_KEY, b'{"version":3}'),
+        ],
+    ],
+    ids=["no pointer", "no version that the pointer means"],
+)
+def test_what_compaction_left_of_a_littered_topic_serves(left: list[tuple[bytes, bytes]]) -> None:
+    core = build.core()
+    core.tables.models = made = Models(lambda version: can_serve(version, {POLICY.version: POLICY}))
+    for pair in left:
+        with contextlib.suppress(MalformedError):
+            made.learn(*pair)
+    _, state = build.process(core, [build.fetch([build.query(0, "wake me at seven", build.T0_NS)])])
+    assert state.model_version == 2
+    made.learn(b"model/3", replace(FIRST, version=3).dump())
+    made.learn(CURRENT_KEY, b'{"version":3}')
+    assert made.serving == 3
+
+
 def test_a_flood_of_versions_costs_bounded_memory_and_a_state_still_finds_its_own() -> None:
     core = build.core()
     tables = core.tables
