@@ -29,10 +29,10 @@ from streams.models.registry import Models
 from streams.models.version import CURRENT_KEY, ModelVersion
 from streams.pipeline import CONSENT_TAKEUP, consents_of, first_records, learn_consent
 from streams.pipeline.consents import consents_text, part_of, take_ups_of
-from streams.preparation import policies_of
-from streams.replay.inputs import inputs_of
 from streams.policy import label as lattice
 from streams.policy.load import load
+from streams.preparation import policies_of
+from streams.replay.inputs import inputs_of
 from streams.topology import ANSWERS
 from streams.training.check import can_serve
 from tests import build

@@ -43,6 +43,7 @@ from streams.topology import (
     TOPICS,
     ZONED,
 )
+from streams.training.check import can_serve
 from tests import build
 from tests.hostile import litter
 from tests.hostile.test_cores import no_fit
@@ -133,7 +134,7 @@ def survive_examples(littered: Sequence[StoredRecord], _path: Path) -> None:
 
 def survive_models(littered: Sequence[StoredRecord], _path: Path) -> None:
     known = build.tables().models
-    made = Models(lambda: {zone.name for zone in build.policy().zones})
+    made = Models(lambda version: can_serve(version, {build.policy().version: build.policy()}))
     for one in goods()[MODELS]:
         made.learn(one.key, one.value)
     for one in littered:
