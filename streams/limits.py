@@ -50,8 +50,11 @@ SEEN_RANGES_MAX = 64  #: per stream; more holes than this and the oldest are dec
 RECENT_PER_KIND_MAX = 8  #: activity and place events kept for the situation of a query
 OPEN_ANSWERS_MAX = 64  #: answers that still wait for feedback
 STREAMS_PER_DEVICE_MAX = 32
+OPEN_WINDOWS_BYTES_MAX = (
+    1600 * 1024
+)  #: packed samples of a device that are in no finished window yet: what its streams and their lengths come to
 DEVICE_STATE_BYTES_MAX = (
-    6 * 1024 * 1024
+    3 * 1024 * 1024
 )  #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
 ATTRIBUTE_COMBINATIONS_MAX = 4096  #: memoised zone decisions
 CONDITION_RESULTS_MAX = 256  #: memoised results of one condition or requirement

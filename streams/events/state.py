@@ -1,7 +1,8 @@
 """What a partition remembers between fetches: one immutable `DeviceState` a device, all of it bounded.
 
 States are values: a stage returns a new one and never changes the old, so a failed transaction needs no
-undoing and a checkpoint can compare two of them. On `glasses.state` they are JSON; labels as hex.
+undoing and a checkpoint can compare two of them. On `glasses.state` they are JSON; labels as hex, samples of
+open windows as base64.
 """
 
 from __future__ import annotations
@@ -9,11 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from msgspec import Struct, ValidationError, convert, json
+from numpy.typing import NDArray
 
 Intervals = tuple[tuple[int, int], ...]
-#: One sample as its operator keeps it: a number, or a few that belong together.
-Sample = float | int | tuple[bool | float | int, ...]
+#: Samples of one window as their operator keeps them, shape (n,).
+Samples = NDArray[Any]
+#: One sample of an open window, by the kind of the stream: little-endian and packed, on every machine alike.
+SAMPLES: Mapping[str, np.dtype[Any]] = {
+    "imu": np.dtype("<f8"),
+    "audio_level": np.dtype("<f8"),
+    "location": np.dtype([("latitude_deg", "<f8"), ("longitude_deg", "<f8")]),
+    "gaze": np.dtype([("t_ns", "<i8"), ("yaw_rad", "<f8"), ("pitch_rad", "<f8"), ("counts", "?")]),
+}
 
 
 class Seen(Struct, frozen=True):
@@ -33,7 +43,7 @@ class Seen(Struct, frozen=True):
 class OpenWindow(Struct, frozen=True):
     """Samples of a window that has not closed: consecutive numbers from `first`, all in one zone and session.
 
-    `since_ns` is when the oldest was captured, as in a batch.
+    `since_ns` is when the oldest was captured, as in a batch. `samples` are packed, each as `SAMPLES` says.
     """
 
     kind: str
@@ -47,7 +57,16 @@ class OpenWindow(Struct, frozen=True):
     consent: int
     origin: str
     since_ns: int
-    samples: tuple[Sample, ...]
+    samples: bytes
+
+    @property
+    def count(self) -> int:
+        """How many samples it has."""
+        return len(self.samples) // SAMPLES[self.kind].itemsize
+
+    def array(self) -> Samples:
+        """Its samples, shape (count,); not to be written to."""
+        return np.frombuffer(self.samples, SAMPLES[self.kind])
 
 
 class Recent(Struct, frozen=True):
@@ -113,27 +132,46 @@ class DeviceState(Struct, frozen=True):
 
     @classmethod
     def load(cls, value: bytes) -> DeviceState:
-        """State from `dump`'s bytes, also from those of 0.1.0; msgspec.ValidationError when they are none."""
+        """State from `dump`'s bytes, also from those of versions before.
+
+        msgspec.ValidationError, or another ValueError, TypeError or AttributeError, when they are none.
+        """
         try:
-            return json.decode(value, type=cls)
+            state = json.decode(value, type=cls)
         except ValidationError:
-            return _taken_over(value)
+            state = _taken_over(value)
+        for window in state.windows.values():
+            one = SAMPLES.get(window.kind)
+            if one is None or not window.samples or len(window.samples) % one.itemsize:
+                raise ValidationError("a device's state: found a window that holds no samples of its kind")
+        return state
 
 
 def _taken_over(value: bytes) -> DeviceState:
-    """Migration of a state of Sightline 0.1.0.
+    """Migration of a state whose windows hold lists of numbers.
 
-    It did not say of what is half done since when it held anything, so that counts as ever since; nor whose
-    answers wait, so feedback on those makes no example.
+    That of 0.1.0 did not say of what is half done since when it held anything, so that counts as ever since;
+    nor whose answers wait, so feedback on those makes no example.
     """
     fields = json.decode(value)
-    if not isinstance(fields, dict) or "incarnation" in fields:
-        raise ValidationError(
-            "a device's state: found another form, expected one of this version or of 0.1.0"
-        )
-    fields["seen"] = {stream: {"ranges": ranges} for stream, ranges in fields.get("seen", {}).items()}
-    ever: dict[str, Any] = {"since_ns": 1}
-    fields["windows"] = {stream: {**one, **ever} for stream, one in fields.get("windows", {}).items()}
-    fields["recents"] = [{**one, **ever} for one in fields.get("recents", ())]
-    fields["answers"] = [{**one, **ever, "wearer_id": ""} for one in fields.get("answers", ())]
+    if not isinstance(fields, dict):
+        raise ValidationError("a device's state: found another form, expected one of this version or before")
+    if "incarnation" not in fields:
+        fields["seen"] = {stream: {"ranges": ranges} for stream, ranges in fields.get("seen", {}).items()}
+        ever: dict[str, Any] = {"since_ns": 1}
+        fields["windows"] = {stream: {**one, **ever} for stream, one in fields.get("windows", {}).items()}
+        fields["recents"] = [{**one, **ever} for one in fields.get("recents", ())]
+        fields["answers"] = [{**one, **ever, "wearer_id": ""} for one in fields.get("answers", ())]
+    fields["windows"] = {
+        stream: {**one, "samples": _packed(one["kind"], one["samples"])}
+        for stream, one in fields.get("windows", {}).items()
+    }
     return convert(fields, DeviceState)
+
+
+def _packed(kind: str, samples: Any) -> bytes:
+    """Samples as a state held them before: a list of numbers, or of lists of those that belong together."""
+    if kind not in SAMPLES or not isinstance(samples, list):
+        raise ValidationError("a device's state: found a window that holds no samples of its kind")
+    rows = [tuple(one) if isinstance(one, list) else one for one in samples]
+    return np.array(rows, SAMPLES[kind]).tobytes()

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from streams.events.codec import column
+from streams.events.state import Samples
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow, Columns
+from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
 
 WINDOW_SAMPLES = 100
 STANDARD_GRAVITY_MPS2 = 9.80665
@@ -27,16 +28,11 @@ BOUNDS = (
 FASTEST = "running"
 
 
-def samples(batches: Sequence[Tagged]) -> list[list[float]]:
-    """Acceleration norm in m/s² of every event, one list a batch, from one array over all batches."""
+def samples(batches: Sequence[Tagged]) -> list[Samples]:
+    """Acceleration norm in m/s² of every event, one array a batch."""
     plain = [tagged.batch for tagged in batches]
     x, y, z = (column(plain, f"accel_{axis}_mps2") for axis in "xyz")
-    norms = np.sqrt(x * x + y * y + z * z).round(6).tolist()
-    lists, at = [], 0
-    for batch in plain:
-        lists.append(norms[at : at + batch.run.count])
-        at += batch.run.count
-    return lists
+    return by_batch(np.sqrt(x * x + y * y + z * z).round(6), batches)
 
 
 def classify(spread_mps2: float) -> str:
@@ -57,7 +53,7 @@ def values(
     for index, one in enumerate(closed):
         by_count.setdefault(one.count, []).append(index)
     for indices in by_count.values():
-        rows = np.array([closed[index].window.samples for index in indices])
+        rows = np.array([closed[index].window.array() for index in indices])
         for index, spread in zip(indices, rows.std(axis=1).round(6).tolist(), strict=True):
             spreads[index] = spread
     return [

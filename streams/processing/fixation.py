@@ -10,60 +10,64 @@ alone is faster than a slow saccade.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.events.batch import Batch
+from streams.events.codec import column
+from streams.events.state import SAMPLES, Samples
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow, Columns
+from streams.processing.windows import FRONT_SAMPLES_MAX, Anchors, ClosedWindow, Columns, by_batch
 
 Floats = NDArray[np.float64]
-#: (time in ns, yaw and pitch in rad, worn); a plain tuple, since it lies in the device's state.
-Sample = tuple[int, float, float, bool]
 WINDOW_SAMPLES = (
     2000  #: a longer fixation is cut where numbers are a multiple of this, so that the state stays bounded
 )
 VELOCITY_MAX_RADPS = math.radians(100.0)
-LAG_SAMPLES = 4  #: 20 ms at 200 Hz
+LAG_SAMPLES = FRONT_SAMPLES_MAX  #: 20 ms at 200 Hz
 DURATION_MIN_NS = 60_000_000
 _ANGLE_MAX_RAD = 2 * math.pi  #: what is no angle is no gaze
 
 
-def samples(batches: Sequence[Tagged]) -> list[list[Sample]]:
-    """Every event's time, direction and whether it counts, one list a batch."""
-    lists = []
-    for tagged in batches:
-        batch = tagged.batch
-        yaws, pitches = batch.columns["yaw_rad"], batch.columns["pitch_rad"]
-        times = [batch.time_ns(i) for i in range(batch.run.count)]
-        valid = [
-            worn and abs(yaw) <= _ANGLE_MAX_RAD and abs(pitch) <= _ANGLE_MAX_RAD
-            for yaw, pitch, worn in zip(yaws, pitches, batch.columns["worn"], strict=True)
-        ]
-        lists.append(list(zip(times, yaws, pitches, valid, strict=True)))
-    return lists
+def samples(batches: Sequence[Tagged]) -> list[Samples]:
+    """Every event's time, direction and whether it counts, one array a batch."""
+    plain = [tagged.batch for tagged in batches]
+    gaze = np.empty(sum(batch.run.count for batch in plain), SAMPLES["gaze"])
+    gaze["t_ns"] = np.fromiter(chain.from_iterable(map(_times_ns, plain)), np.int64, len(gaze))
+    yaw, pitch = column(plain, "yaw_rad"), column(plain, "pitch_rad")
+    gaze["yaw_rad"], gaze["pitch_rad"] = yaw, pitch
+    worn = np.fromiter(chain.from_iterable(batch.columns["worn"] for batch in plain), np.bool_, len(gaze))
+    gaze["counts"] = worn & (np.abs(yaw) <= _ANGLE_MAX_RAD) & (np.abs(pitch) <= _ANGLE_MAX_RAD)
+    return by_batch(gaze, batches)
 
 
-def breaks(front: Sequence[Sample], found: Sequence[Sample]) -> list[int]:
+def _times_ns(batch: Batch) -> Iterable[int]:
+    return batch.t_ns if batch.t_ns is not None else map(batch.time_ns, range(batch.run.count))
+
+
+def breaks(front: Samples, found: Samples) -> list[int]:
     """Indices of `found` at which another run begins; `front` are the samples of the run that is still open.
 
     A sample continues a run when it and the one in front of it count, and the eyes moved slowly over the last
     LAG_SAMPLES samples of the run (over all of a shorter one).
     """
-    whole = [*front[-LAG_SAMPLES:], *found]
+    whole = np.concatenate((front[-LAG_SAMPLES:], found))
     known = len(whole) - len(found)
+    counts = whole["counts"]
     # What does not count is set to zero: a number that is no angle must not overflow.
     t_ns, yaw, pitch = (
-        np.array([sample[i] if sample[3] else 0 for sample in whole], dtype=np.float64) for i in range(3)
+        np.where(counts, whole[name], 0).astype(np.float64) for name in ("t_ns", "yaw_rad", "pitch_rad")
     )
     fast = [_fast(t_ns, yaw, pitch, lag) for lag in range(1, LAG_SAMPLES + 1)]
+    apart = [True, *(~(counts[1:] & counts[:-1])).tolist()]
     begins: list[int] = []
     start = 0
     for i in range(max(known, 1), len(whole)):
         lag = min(LAG_SAMPLES, i - start)
-        if fast[lag - 1][i] or not (whole[i][3] and whole[i - 1][3]):
+        if apart[i] or fast[lag - 1][i]:
             begins.append(i - known)
             start = i
     return begins
@@ -84,14 +88,15 @@ def values(
     closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
 ) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
     """Columns of the fixation that each run makes, None where it is none; places stay as they are."""
-    return [_fixation(one.window.samples) for one in closed], places
+    return [_fixation(one.window.array()) for one in closed], places
 
 
-def _fixation(run: Sequence[Any]) -> Columns | None:
-    duration_ns = run[-1][0] - run[0][0]
-    if duration_ns < DURATION_MIN_NS or not run[0][3]:
+def _fixation(run: Samples) -> Columns | None:
+    duration_ns = int(run["t_ns"][-1]) - int(run["t_ns"][0])
+    if duration_ns < DURATION_MIN_NS or not run["counts"][0]:
         return None
-    yaw, pitch = np.array([sample[1] for sample in run]), np.array([sample[2] for sample in run])
+    # Contiguous, since numpy sums what lies apart in another order, and the last digit would differ.
+    yaw, pitch = (np.ascontiguousarray(run[name]) for name in ("yaw_rad", "pitch_rad"))
     centre = float(yaw.mean()), float(pitch.mean())
     apart = np.hypot((yaw - centre[0]) * math.cos(centre[1]), pitch - centre[1])
     return {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
+from streams import limits
 from streams.events.identity import derived_stream
+from streams.events.state import SAMPLES, Samples
 from streams.events.step import Tagged
 from streams.processing import activity, fixation, place, speech
 from streams.processing.windows import Breaks, Values
@@ -18,7 +19,7 @@ class Operator:
     """One windowed operator.
 
     `reads` is the kind it takes and `primary` the stream whose name the derived stream does not repeat;
-    `length` is in events; `samples` gives one list of samples a batch; `values` turns closed windows and the
+    `length` is in events; `samples` gives one array of samples a batch; `values` turns closed windows and the
     devices' places into columns (None: a window makes no event) and places; `cites` names the column that a
     situation shows, if any; `breaks` says where windows end besides (see `windows.roll`).
     """
@@ -28,7 +29,7 @@ class Operator:
     reads: str
     primary: str
     length: int
-    samples: Callable[[Sequence[Tagged]], Sequence[Sequence[Any]]]
+    samples: Callable[[Sequence[Tagged]], Sequence[Samples]]
     values: Values
     cites: str = ""
     breaks: Breaks | None = None
@@ -76,6 +77,13 @@ OPERATORS: Mapping[str, Operator] = {
         ),
     )
 }
+
+if (
+    max(one.length * SAMPLES[kind].itemsize for kind, one in OPERATORS.items())
+    * limits.STREAMS_PER_DEVICE_MAX
+    > limits.OPEN_WINDOWS_BYTES_MAX
+):
+    raise AssertionError("a device's open windows must not outgrow their bound on any of its streams")
 
 
 @lru_cache(maxsize=1024)

@@ -12,10 +12,13 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
-from typing import cast
 
+import numpy as np
+
+from streams.events.codec import column
+from streams.events.state import SAMPLES, Samples
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow, Columns
+from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
 
 WINDOW_FIXES = 5
 ROAMING_DISTANCE_M = 150.0
@@ -23,12 +26,13 @@ PLACES_MAX = 64
 EARTH_RADIUS_M = 6_371_008.8
 
 
-def samples(batches: Sequence[Tagged]) -> list[list[tuple[float, float]]]:
-    """(latitude, longitude) in degrees of every fix, one list a batch."""
-    return [
-        list(zip(tagged.batch.columns["latitude_deg"], tagged.batch.columns["longitude_deg"], strict=True))
-        for tagged in batches
-    ]
+def samples(batches: Sequence[Tagged]) -> list[Samples]:
+    """Latitude and longitude in degrees of every fix, one array a batch."""
+    plain = [tagged.batch for tagged in batches]
+    fixes = np.empty(sum(batch.run.count for batch in plain), SAMPLES["location"])
+    for name in SAMPLES["location"].names or ():
+        fixes[name] = column(plain, name)
+    return by_batch(fixes, batches)
 
 
 def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -56,10 +60,7 @@ def values(
 
 
 def _place(closed: ClosedWindow, anchors: Anchors) -> tuple[Columns, Anchors]:
-    fixes = [
-        (float(lat), float(lon))
-        for lat, lon in cast("tuple[tuple[float, float], ...]", closed.window.samples)
-    ]
+    fixes: list[tuple[float, float]] = closed.window.array().tolist()
     centre = (median(lat for lat, _ in fixes), median(lon for _, lon in fixes))
     near = min(
         ((distance_m(centre, (lat, lon)), number) for number, lat, lon in anchors), default=(math.inf, 0)

@@ -8,26 +8,27 @@ section III. The background is that of the Aria recording, about -60 dBFS; a blo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
+from streams.events.codec import column
+from streams.events.state import Samples
 from streams.events.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow, Columns
+from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
 
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
 SPEECH_SHARE_MIN = 0.3  #: of the blocks of a window; a click is shorter
 
 
-def samples(batches: Sequence[Tagged]) -> list[Sequence[float]]:
-    """Level in dBFS of every block, one list a batch."""
-    return [tagged.batch.columns["rms_dbfs"] for tagged in batches]
+def samples(batches: Sequence[Tagged]) -> list[Samples]:
+    """Level in dBFS of every block, one array a batch."""
+    return by_batch(column((tagged.batch for tagged in batches), "rms_dbfs"), batches)
 
 
 def values(
     closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
 ) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
     """Columns of the speech event that each window makes; places stay as they are."""
-    return [_speech(cast("tuple[float, ...]", one.window.samples)) for one in closed], places
+    return [_speech(one.window.array().tolist()) for one in closed], places
 
 
 def _speech(levels: Sequence[float]) -> Columns:

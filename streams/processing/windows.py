@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
 from streams.events.identity import incarnation_of
-from streams.events.state import OpenWindow, Sample
+from streams.events.state import SAMPLES, OpenWindow, Samples
 from streams.events.step import Tagged
 
 #: Places that a device knows: (number, latitude, longitude in degrees).
@@ -30,9 +31,10 @@ Ended = tuple[int, str | None, int]
 Values = Callable[
     [Sequence["ClosedWindow"], Mapping[str, Anchors]], tuple[Sequence[Columns | None], Mapping[str, Anchors]]
 ]
-#: (samples in front that are in the same window, samples of a batch) -> indices at which another window
-#: begins.
-Breaks = Callable[[Sequence[Any], Sequence[Any]], Sequence[int]]
+#: (the last samples in front that are in the same window, FRONT_SAMPLES_MAX at most; samples of a batch) ->
+#: indices at which another window begins.
+Breaks = Callable[[Samples, Samples], Sequence[int]]
+FRONT_SAMPLES_MAX = 4
 
 
 class ClosedWindow(Struct, frozen=True):
@@ -46,13 +48,22 @@ class ClosedWindow(Struct, frozen=True):
     @property
     def count(self) -> int:
         """How many samples it has."""
-        return len(self.window.samples)
+        return self.window.count
+
+
+def by_batch(samples: Samples, batches: Sequence[Tagged]) -> list[Samples]:
+    """Cut the samples of several batches, end to end, into those of each."""
+    parts, at = [], 0
+    for tagged in batches:
+        parts.append(samples[at : at + tagged.batch.run.count])
+        at += tagged.batch.run.count
+    return parts
 
 
 def roll(
     name: tuple[str, str],
     opened: OpenWindow | None,
-    batches: Sequence[tuple[Tagged, Sequence[Sample]]],
+    batches: Sequence[tuple[Tagged, Samples]],
     length: int,
     ended: Sequence[Ended],
     breaks: Breaks | None = None,
@@ -73,7 +84,7 @@ def roll(
             rolling.close(batch.position if end is None else end)
         ends: Sequence[int] = range(length - first % length, count + 1, length)
         if breaks is not None:
-            ends = sorted({*ends, *breaks(rolling.samples, samples)})
+            ends = sorted({*ends, *breaks(rolling.front(samples.dtype), samples)})
         start = 0
         for end in ends:
             rolling.grow(tagged, samples, start, end)
@@ -96,7 +107,8 @@ class _Rolling:
     def __init__(self, name: tuple[str, str], opened: OpenWindow | None) -> None:
         self.closed: list[ClosedWindow] = []
         self.head = opened
-        self.samples: list[Sample] = list(opened.samples) if opened is not None else []
+        # Grows in place while the fetch lasts: a batch costs its own samples, not those of the window.
+        self._samples = bytearray(opened.samples if opened is not None else b"")
         self._label = bytes.fromhex(opened.label) if opened is not None else b""
         self._t_last_ns = opened.t_last_ns if opened is not None else 0
         self._name, self._incarnation = name, incarnation_of(name[1])
@@ -109,7 +121,7 @@ class _Rolling:
         batch, head = tagged.batch, self.head
         return (
             head is not None
-            and head.first + len(self.samples) == batch.run.first
+            and head.first + len(self._samples) // SAMPLES[head.kind].itemsize == batch.run.first
             and head.zone == tagged.zone
             and self._label == tagged.label
             and head.session_id == batch.session_id
@@ -136,7 +148,11 @@ class _Rolling:
             default=None,
         )
 
-    def grow(self, tagged: Tagged, samples: Sequence[Sample], start: int, end: int) -> None:
+    def front(self, dtype: np.dtype[Any]) -> Samples:
+        """Its last samples, FRONT_SAMPLES_MAX at most."""
+        return np.frombuffer(bytes(self._samples[-FRONT_SAMPLES_MAX * dtype.itemsize :]), dtype)
+
+    def grow(self, tagged: Tagged, samples: Samples, start: int, end: int) -> None:
         """Add samples `start` to `end` (exclusive) of a batch."""
         if end <= start:
             return
@@ -155,9 +171,9 @@ class _Rolling:
                 tagged.consent_number,
                 batch.origin,
                 min(batch.time_ns(start), batch.appended_ns),
-                (),
+                b"",
             )
-        self.samples += samples[start:end]
+        self._samples += samples[start:end].tobytes()
         self._t_last_ns = batch.time_ns(end - 1)
 
     def close(self, position: int) -> None:
@@ -165,10 +181,10 @@ class _Rolling:
         window = self.left()
         if window is not None:
             self.closed.append(ClosedWindow(*self._name, window, position))
-            self.head, self.samples = None, []
+            self.head, self._samples = None, bytearray()
 
     def left(self) -> OpenWindow | None:
         """Return the window as it stands; None when there is none."""
         if self.head is None:
             return None
-        return replace(self.head, t_last_ns=self._t_last_ns, samples=tuple(self.samples))
+        return replace(self.head, t_last_ns=self._t_last_ns, samples=bytes(self._samples))

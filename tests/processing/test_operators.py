@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from statistics import pstdev
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +92,9 @@ def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[fl
         ClosedWindow(
             "g1",
             "imu-right",
-            OpenWindow("imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", 0, tuple(one)),
+            OpenWindow(
+                "imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", 0, np.array(one, "<f8").tobytes()
+            ),
             i,
         )
         for i, one in enumerate(norms)

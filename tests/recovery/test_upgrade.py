@@ -80,6 +80,47 @@ def test_devices_of_before_are_refused_until_an_operator_binds_them() -> None:
     assert rules_of(records) == {"g1/imu-right/60": "pairing"}
 
 
+def test_windows_that_hold_lists_of_numbers_are_taken_over() -> None:
+    rows = {
+        "imu": [9.81, 10],
+        "audio_level": [-60.5, -30.0],
+        "location": [[45.0, 13.5], [45, 13]],
+        "gaze": [[build.T0_NS, 0.1, -0.0, True], [build.T0_NS + 1, 1e50, 2, False]],
+    }
+    window = {
+        "first": 3, "t_first_ns": 1, "t_last_ns": 2, "zone": "public", "label": "00", "session_id": "s1",
+        "wearer_id": "w1", "consent": 1, "origin": "x", "since_ns": 1,
+    }  # fmt: skip
+    windows = {kind: {**window, "kind": kind, "samples": some} for kind, some in rows.items()}
+    state = DeviceState.load(orjson.dumps({"incarnation": 2, "windows": windows}))
+    for kind, some in rows.items():
+        held = state.windows[kind]
+        assert (held.count, state.incarnation) == (2, 2)
+        expected = [tuple(one) if isinstance(one, list) else one for one in some]
+        assert held.array().tolist() == expected
+    assert DeviceState.load(state.dump()) == state
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples": ""},
+        {"samples": "AAAA"},
+        {"samples": "no base64"},
+        {"samples": [1, [2]]},
+        {"samples": None},
+        {"kind": "pose"},
+        {"kind": 7},
+    ],
+)
+def test_a_window_without_samples_of_its_kind_is_an_error(change: dict[str, Any]) -> None:
+    _, state = build.process(build.core(), [build.fetch([build.imu(0.1, 0, 20)])])
+    fields = orjson.loads(state.devices["g1"].dump())
+    fields["windows"]["imu-right"] |= change
+    with pytest.raises((ValueError, TypeError)):
+        DeviceState.load(orjson.dumps(fields))
+
+
 @pytest.mark.parametrize("value", [b"[]", b"{}x", b'{"incarnation":"x"}', b'{"seen":{"a":"b"}}'])
 def test_what_is_no_state_of_any_version_is_an_error(value: bytes) -> None:
     with pytest.raises((ValidationError, ValueError)):
