@@ -82,7 +82,7 @@ class ZonesCore(GlassesCore):
         records, values = records_of(step, policy, place)
         records += lineage_of(step, values, policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))
         return Outcome(
-            dataclasses.replace(state, devices={**state.devices, **devices}, own=known.own, now_ns=now_ns),
+            dataclasses.replace(state, devices=state.devices.changed(devices), own=known.own, now_ns=now_ns),
             records,
         )
 

@@ -52,10 +52,12 @@ OPEN_ANSWERS_MAX = 64  #: answers that still wait for feedback
 STREAMS_PER_DEVICE_MAX = 32
 OPEN_WINDOWS_BYTES_MAX = (
     1600 * 1024
-)  #: packed samples of a device that are in no finished window yet: what its streams and their lengths come to
+)  #: packed samples of a device's open windows: what its streams and their lengths come to
 DEVICE_STATE_BYTES_MAX = (
     3 * 1024 * 1024
 )  #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still
+STATES_BYTES_MAX = 48 * 1024 * 1024  #: decoded states of devices in a worker; the rest lies in its file
+SHELF_CACHE_BYTES = 4 * 1024 * 1024  #: of that file in memory
 ATTRIBUTE_COMBINATIONS_MAX = 4096  #: memoised zone decisions
 CONDITION_RESULTS_MAX = 256  #: memoised results of one condition or requirement
 SEEN_RECENT_BATCHES = 8  #: per stream, known byte for byte: 32 bytes each

@@ -45,6 +45,11 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
     ),
     "state_entries_total": ("counter", "Entries written by checkpoints."),
     "state_written_bytes_total": ("counter", "Bytes written by checkpoints."),
+    "device_states_bytes": ("gauge", "Decoded states of devices; STATES_BYTES_MAX bounds it."),
+    "device_states_shelved_total": ("counter", "States of devices that were put into the worker's file."),
+    "device_states_shelved_bytes_total": ("counter", "Bytes that they took there, compressed."),
+    "device_states_loaded_total": ("counter", "States of devices that were read from the worker's file."),
+    "devices_known": ("gauge", "Devices of which a partition remembers anything."),
     "passed_over_total": ("counter", "Records of a compacted topic that no stage of ours wrote, by topic."),
     "follow_failed_total": (
         "counter",

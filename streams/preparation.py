@@ -23,7 +23,9 @@ from streams.kafka.reader import read_all
 from streams.limits import MODELS_KEPT_MAX
 from streams.models.registry import Models
 from streams.pipeline import (
+    FileShelf,
     GlassesCore,
+    ShelvingCore,
     Tables,
     TrainingCore,
     first_records,
@@ -186,7 +188,15 @@ def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
     async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
         return await child.run(fit_and_measure, pairs, evaluation)
 
-    return {"glasses": GlassesCore(tables), "training": TrainingCore(tables, history, fit)}
+    return {"glasses": _glasses(context, tables), "training": TrainingCore(tables, history, fit)}
+
+
+def _glasses(context: WorkerContext, tables: Tables) -> GlassesCore:
+    if context.directory is None:
+        return GlassesCore(tables)
+    shelf = FileShelf(context.directory / "device-states")
+    context.closing.callback(shelf.close)
+    return ShelvingCore(tables, shelf)
 
 
 def _first_records(policy: str, now_ns: int) -> list[Outgoing]:

@@ -150,7 +150,8 @@ class WorkerContext:
     """What cores are made from: the broker, the policy of the command line, and what `prepare` read before.
 
     `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them,
-    `closing` for what must be closed when the worker stops.
+    `closing` for what must be closed when the worker stops. `directory` is the worker's own, which goes with
+    it; None where there is none.
     """
 
     broker: str
@@ -160,6 +161,7 @@ class WorkerContext:
     kept: dict[str, Any] = field(default_factory=dict)
     followers: list[TableFollower] = field(default_factory=list)
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    directory: Path | None = None
 
     async def follow(self, topic: str, on_record: OnRecord) -> TableFollower:
         """Read `topic` to its end through `on_record`, and go on following it until the worker stops."""
@@ -277,6 +279,7 @@ async def _serve(
         tempfile.TemporaryDirectory(prefix="sightline-worker-", ignore_cleanup_errors=True) as directory,
         context.closing,
     ):
+        context.directory = Path(directory)
         try:
             if not await _prepared(context, prepare, stop):
                 return

@@ -114,7 +114,7 @@ class DeviceState(Struct, frozen=True):
     """All that is remembered of one device. `places` are anchors (number, latitude, longitude) in degrees.
 
     `seen` holds the streams of its newest incarnation only: that one retires those before it. `worked` is the
-    newest of which anything was processed.
+    newest of which anything was processed. `policy_version` is that in whose words its labels are.
     """
 
     incarnation: int = 1
@@ -125,6 +125,7 @@ class DeviceState(Struct, frozen=True):
     places: tuple[tuple[int, float, float], ...] = ()
     recents: tuple[Recent, ...] = ()
     answers: tuple[OpenAnswer, ...] = ()
+    policy_version: str = ""
 
     def dump(self) -> bytes:
         """JSON bytes; equal states have equal bytes."""

@@ -8,7 +8,9 @@ and recorded as an input.
 
 from streams.pipeline.beginning import first_records
 from streams.pipeline.consents import consents_of, learn_consent, pairing_record, withdrawal_record
+from streams.pipeline.devices import Devices
 from streams.pipeline.glasses import GlassesCore, PartitionState
+from streams.pipeline.shelf import FileShelf, ShelvingCore
 from streams.pipeline.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
@@ -25,8 +27,11 @@ __all__ = [
     "MODEL_TAKEUP",
     "NO_EXAMPLE",
     "POLICY_TAKEUP",
+    "Devices",
+    "FileShelf",
     "GlassesCore",
     "PartitionState",
+    "ShelvingCore",
     "Tables",
     "TrainingCore",
     "TrainingState",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_state
 
@@ -20,6 +20,7 @@ from streams.feedback import stage as feedback
 from streams.lineage.record import Row, Rows
 from streams.models.version import ModelVersion
 from streams.pipeline.consents import own_fields, own_of, take_ups_of
+from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.shadow import differences
 from streams.pipeline.tables import (
     CONSENT_TAKEUP,
@@ -35,7 +36,7 @@ from streams.processing import stage as processing
 from streams.zones import stage as zones
 
 _STATE = "@partition"
-Devices = Mapping[str, DeviceState]
+_NEW = DeviceState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class PartitionState:
     come back from there yet, and what is remembered of each device. `policies_read`, of partition 0 alone, is
     the offset of `glasses.policies` up to which what was refused of it stands on record. `shadow`
     are the devices as the next policy, of that version, would have them: they begin with a copy, and are not
-    kept beyond the worker.
+    kept beyond the worker. `unsaid_policy` is the version in whose words the labels are of stored states that
+    do not say it, which is how versions before wrote them.
     """
 
     model_version: int = 0
@@ -55,9 +57,10 @@ class PartitionState:
     consents_taken: int = 0
     now_ns: int = 0
     own: Own = field(default_factory=dict)
-    devices: Devices = field(default_factory=dict)
+    devices: Devices = field(default_factory=Devices)
+    shadow: tuple[str, Devices] = ("", Devices())
+    unsaid_policy: str = ""
     policies_read: int = 0
-    shadow: tuple[str, Devices] = ("", {})
 
 
 class GlassesCore:
@@ -67,21 +70,22 @@ class GlassesCore:
     from.
     """
 
-    def __init__(self, tables: Tables, *, lineage: bool = True) -> None:
-        self.tables, self._lineage = tables, lineage
+    def __init__(self, tables: Tables, *, lineage: bool = True, shelf: Shelf | None = None) -> None:
+        self.tables, self._lineage, self._shelf = tables, lineage, shelf
 
     def empty(self, partition: int) -> PartitionState:
         """Nobody seen, nothing taken up."""
         del partition
-        return PartitionState()
+        return PartitionState(devices=Devices(shelf=self._shelf))
 
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
         """State from checkpointed values."""
         del partition
-        devices = {name: DeviceState.load(value) for name, value in entries.items() if name != _STATE}
-        if _STATE not in entries:
+        fields = orjson.loads(entries[_STATE]) if _STATE in entries else {}
+        unsaid = fields.get("unsaid_policy", fields.get("policy_version", ""))
+        devices = Devices(_loaded(entries, unsaid), self._shelf)
+        if not fields:
             return PartitionState(devices=devices)
-        fields = orjson.loads(entries[_STATE])
         return PartitionState(
             fields["model_version"],
             fields["policy_version"],
@@ -90,15 +94,14 @@ class GlassesCore:
             # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
             own_of(fields["own"]) if "now_ns" in fields else {},
             devices,
-            fields.get("policies_read", 0),
+            unsaid_policy=unsaid,
+            policies_read=fields.get("policies_read", 0),
         )
 
     def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
         """Values of the devices that changed, and of what the partition has taken up."""
-        known = before.devices if before else {}
-        changed = {
-            name: state.dump() for name, state in after.devices.items() if known.get(name) is not state
-        }
+        known = before.devices if before else Devices()
+        changed = {name: slot.read().dump() for name, slot in after.devices.fresh(known)}
         if before is None or _fields(before) != _fields(after):
             changed[_STATE] = orjson.dumps(_fields(after))
         return changed
@@ -123,7 +126,7 @@ class GlassesCore:
         if not silent and fetch.partition == 0:
             begun = self._put_on_record(begun, step)
         extra["streams"] = _new_streams(step, devices)
-        after = replace_state(begun, devices={**begun.devices, **devices}, own=known.own, now_ns=now_ns)
+        after = replace_state(begun, devices=_with(begun.devices, devices), own=known.own, now_ns=now_ns)
         if not silent:
             after = self._beside(after, begun, fetch, step, policy, poisoned, extra)
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
@@ -146,13 +149,40 @@ class GlassesCore:
         poisoned: Mapping[int, str],
     ) -> tuple[Step, dict[str, DeviceState], int]:
         serving = self._serving(begun.model_version, policy)
-        step, states, now_ns = zones.run(records, devices, policy, known, poisoned, begun.now_ns)
+        met = {name: self._adopted(devices[name], policy) for name in names_of(records) if name in devices}
+        step, states, now_ns = zones.run(records, met, policy, known, poisoned, begun.now_ns)
         tagged = [output.tagged for output in step.outputs]
         processed, states, asked = processing.run(tagged, states, policy, known)
         answered, states = assistant.run(tagged, asked, states, policy, known, serving)
         learned, states = feedback.run(tagged, states, policy, known, serving)
         step.extend((processed, answered, learned))
-        return step, states, now_ns
+        return step, {name: _under(state, policy.version) for name, state in states.items()}, now_ns
+
+    def _adopted(self, state: DeviceState, policy: Policy) -> DeviceState:
+        """What is remembered of a device, its labels in the words of the policy in force.
+
+        Done when the device is next heard of: a switch costs nothing for those that are quiet. Of a version
+        that nobody knows (nothing of ours wrote the state) no label can be said.
+        """
+        if state.policy_version == policy.version:
+            return state
+        before = self.tables.policies.versions.get(state.policy_version)
+
+        def label(text: str) -> str:
+            return policy.adopted(bytes.fromhex(text), before).hex() if before is not None else ""
+
+        return replace(
+            state,
+            policy_version=policy.version,
+            windows={
+                stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()
+            },
+            recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
+            answers=tuple(
+                replace(one, label=label(one.label), query_label=label(one.query_label))
+                for one in state.answers
+            ),
+        )
 
     def _serving(self, number: int, policy: Policy) -> ModelVersion:
         """The model version in force, with its label in the words of the policy in force."""
@@ -170,9 +200,6 @@ class GlassesCore:
             extra["inputs"].append(input_row(MODEL_TAKEUP, "glasses", fetch, str(taken.model_version)))
         if tables.policies.current != taken.policy_version:
             policy = tables.policies.version(tables.policies.current)
-            if taken.policy_version:
-                before = tables.policies.version(taken.policy_version)
-                taken = replace_state(taken, devices=_adopted(taken.devices, before, policy))
             extra["policies"].append(policy_row(policy, fetch, first=not taken.policy_version))
             taken = replace_state(taken, policy_version=policy.version)
             extra["inputs"].append(input_row(POLICY_TAKEUP, "glasses", fetch, policy.version))
@@ -207,16 +234,16 @@ class GlassesCore:
         """
         version = self.tables.policies.next
         if not version or version == policy.version:
-            return replace_state(after, shadow=("", {}))
+            return replace_state(after, shadow=("", Devices()))
         other = self.tables.policies.version(version)
         of, devices = begun.shadow
         if of != version:
-            devices = _adopted(begun.devices, policy, other)
+            devices = begun.devices
             extra["policies"].append(policy_row(other, fetch, first=True))
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
         beside, states, _ = self._stages(fetch.records, begun, devices, other, known, poisoned)
         extra["shadow"] = differences(step.decisions, beside.decisions, policy.version, version)
-        return replace_state(after, shadow=(version, {**devices, **states}))
+        return replace_state(after, shadow=(version, _with(devices, states)))
 
 
 def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) -> PartitionState:
@@ -228,7 +255,7 @@ def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) 
 
     def without(devices: Devices) -> Devices:
         failed = {name: replace(devices[name], windows={}) for name in names & devices.keys()}
-        return {**devices, **failed} if failed else devices
+        return devices.changed(failed) if failed else devices
 
     version, shadow = state.shadow
     return replace_state(state, devices=without(state.devices), shadow=(version, without(shadow)))
@@ -242,29 +269,35 @@ def _fields(state: PartitionState) -> dict[str, object]:
         "now_ns": state.now_ns,
         "own": own_fields(state.own),
         "policies_read": state.policies_read,
+        "unsaid_policy": state.unsaid_policy,
     }
 
 
-def _adopted(devices: Devices, before: Policy, after: Policy) -> dict[str, DeviceState]:
-    """What is remembered of each device, its labels in the words of another policy."""
+def names_of(records: Sequence[Received]) -> list[str]:
+    """Devices that records may be of: what their keys say, each once."""
+    return [key.decode(errors="replace") for key in dict.fromkeys(record.key for record in records) if key]
 
-    def label(text: str) -> str:
-        return after.adopted(bytes.fromhex(text), before).hex()
 
-    return {
-        name: replace(
-            state,
-            windows={
-                stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()
-            },
-            recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
-            answers=tuple(
-                replace(one, label=label(one.label), query_label=label(one.query_label))
-                for one in state.answers
-            ),
-        )
-        for name, state in devices.items()
-    }
+def _loaded(entries: Mapping[str, bytes], unsaid_policy: str) -> Iterator[tuple[str, DeviceState]]:
+    for name in entries:
+        if name != _STATE:
+            state = DeviceState.load(entries[name])
+            yield name, _under(state, state.policy_version or unsaid_policy)
+
+
+def _under(state: DeviceState, policy_version: str) -> DeviceState:
+    return state if state.policy_version == policy_version else replace(state, policy_version=policy_version)
+
+
+def _with(devices: Devices, states: Mapping[str, DeviceState]) -> Devices:
+    """Devices after a fetch; nothing is remembered of one that is bound to nobody: names can be invented."""
+    return devices.changed(
+        {
+            name: state
+            for name, state in states.items()
+            if name in devices or replace(state, policy_version="") != _NEW
+        }
+    )
 
 
 def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:

@@ -16,7 +16,7 @@ from streams.errors import UnavailableError
 from streams.events.consent import CLAIMED_CONSENT
 from streams.events.record import Fetch, Outgoing
 from streams.events.state import DeviceState
-from streams.pipeline import GlassesCore, PartitionState
+from streams.pipeline import Devices, GlassesCore, PartitionState
 from streams.policy.condition import Condition
 from streams.policy.load import parse
 from streams.policy.policy import Policy
@@ -168,7 +168,7 @@ def test_a_state_that_lost_a_label_or_a_zone_derives_nothing(
     _, state = build.process(core, [build.fetch([build.imu(0.2, 0, 60)])])
     device = state.devices["g1"]
     windows = {stream: structs.replace(window, **change) for stream, window in device.windows.items()}
-    touched = replace(state, devices={"g1": structs.replace(device, windows=windows)})
+    touched = replace(state, devices=Devices([("g1", structs.replace(device, windows=windows))]))
     records, _ = build.process(core, [build.fetch([build.ended(0, build.T0_NS + 10**9)], 1)], touched)
     assert rule in rules(records)
     assert DERIVED not in passed(records)

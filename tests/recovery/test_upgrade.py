@@ -81,7 +81,7 @@ def test_devices_of_before_are_refused_until_an_operator_binds_them() -> None:
 
 
 def test_windows_that_hold_lists_of_numbers_are_taken_over() -> None:
-    rows = {
+    rows: dict[str, list[Any]] = {
         "imu": [9.81, 10],
         "audio_level": [-60.5, -30.0],
         "location": [[45.0, 13.5], [45, 13]],

@@ -1,0 +1,163 @@
+"""States of devices that were not used lately: compressed, in a file that only the owner of the worker reads.
+
+The file is no record of anything: what is in it is made again from `glasses.state` on assignment, and it goes
+with the worker's directory. So nothing in it is ever synced or rolled back.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from weakref import ref
+
+from msgspec import msgpack
+
+from streams import limits, metrics
+from streams.events.record import Fetch, Outcome, Outgoing
+from streams.events.state import DeviceState
+from streams.pipeline.devices import Devices, Slot
+from streams.pipeline.glasses import GlassesCore, PartitionState, names_of
+from streams.pipeline.tables import Tables
+
+#: A longer state is nearly all samples, which are hardly shorter when compressed and take long to.
+_COMPRESSED_BYTES_MAX = 64 * 1024
+_decoder = msgpack.Decoder(DeviceState)
+
+
+class FileShelf:
+    """Keeps the decoded states of a worker within `limits.STATES_BYTES_MAX`; those used last stay.
+
+    A `streams.pipeline.devices.Shelf`. States that nobody holds any more are forgotten. Errors of the file
+    are OSError: no record is to blame for them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # Made here with its mode: sqlite would make it readable by everybody for a moment.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        self._file = sqlite3.connect(path, isolation_level=None)
+        for said in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+            self._file.execute(f"PRAGMA {said}")
+        self._file.execute(f"PRAGMA cache_size = {-limits.SHELF_CACHE_BYTES // 1024}")
+        self._file.execute("CREATE TABLE states (number INTEGER PRIMARY KEY, value BLOB NOT NULL)")
+        # One transaction that nobody ends: a commit for each state would write its pages each time.
+        self._file.execute("BEGIN")
+        self._used: OrderedDict[int, ref[Slot]] = OrderedDict()
+        self._next, self._open = 0, True
+        self.held_bytes = 0
+
+    def use(self, slot: Slot) -> None:
+        """Note that a decoded state is used now: it is the last to be put away."""
+        key = id(slot)
+        if key in self._used:
+            self._used.move_to_end(key)
+        else:
+            self._used[key] = ref(slot)
+            self.held_bytes += slot.size_bytes
+
+    def settle(self) -> None:
+        """Put away what was not used longest, until the rest is within its bound."""
+        while self.held_bytes > limits.STATES_BYTES_MAX and self._used:
+            slot = next(iter(self._used.values()))()
+            if slot is None:
+                raise AssertionError("a slot that nobody holds has been forgotten")
+            if slot.number is None:
+                slot.number = self._written(slot.read())
+            slot.state = None
+            self._leave(slot)
+        metrics.gauge("device_states_bytes", self.held_bytes)
+
+    def read(self, number: int) -> DeviceState:
+        """State that lies under a number."""
+        metrics.count("device_states_loaded_total")
+        try:
+            ((value,),) = self._file.execute("SELECT value FROM states WHERE number = ?", (number,))
+        except sqlite3.Error as error:
+            raise OSError(f"the file of devices' states cannot be read: {error}") from error
+        return _decoder.decode(zlib.decompress(value))
+
+    def forget(self, slot: Slot) -> None:
+        """Let go of what is kept of a slot that nobody holds any more."""
+        if not self._open:
+            return
+        self._leave(slot)
+        if slot.number is not None:
+            self._file.execute("DELETE FROM states WHERE number = ?", (slot.number,))
+
+    def kept(self) -> int:
+        """How many states lie in the file."""
+        ((count,),) = self._file.execute("SELECT count(*) FROM states")
+        return int(count)
+
+    def close(self) -> None:
+        """Close the file; what lies in it is lost."""
+        self._open = False
+        self._file.close()
+
+    def _leave(self, slot: Slot) -> None:
+        if self._used.pop(id(slot), None) is not None:
+            self.held_bytes -= slot.size_bytes
+
+    def _written(self, state: DeviceState) -> int:
+        packed = msgpack.encode(state)
+        value = zlib.compress(packed, 1 if len(packed) <= _COMPRESSED_BYTES_MAX else 0)
+        self._next += 1
+        try:
+            self._file.execute("INSERT INTO states VALUES (?, ?)", (self._next, value))
+        except sqlite3.Error as error:
+            raise OSError(f"the file of devices' states cannot be written: {error}") from error
+        metrics.count("device_states_shelved_total")
+        metrics.count("device_states_shelved_bytes_total", len(value))
+        return self._next
+
+
+class ShelvingCore(GlassesCore):
+    """`GlassesCore` whose devices' states lie on a shelf while they are not used.
+
+    It loads those of a fetch before the stages run, so that these read no file (law 7), and puts away what
+    is too much afterwards. A fetch of more devices than may be decoded at once is worked off in parts, which
+    changes nothing: no result depends on how fetches were cut.
+    """
+
+    def __init__(self, tables: Tables, shelf: FileShelf) -> None:
+        super().__init__(tables, shelf=shelf)
+        self._file = shelf
+
+    async def process(
+        self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+    ) -> Outcome[PartitionState]:
+        """Load, run the stages, put away; see `GlassesCore.process`. OSError where the file fails."""
+        outputs: list[Outgoing] = []
+        due = False
+        for part in _parts(state.devices, fetch):
+            names = names_of(part.records)
+            for devices in (state.devices, state.shadow[1]):
+                for slot in filter(None, map(devices.slot, names)):
+                    slot.load()
+            outcome = await super().process(state, part, silent=silent, poisoned=poisoned)
+            state, due = outcome.state, due or outcome.checkpoint
+            outputs += outcome.outputs
+            self._file.settle()
+        metrics.gauge("devices_known", len(state.devices), partition=str(fetch.partition))
+        return Outcome(state, outputs, due)
+
+
+def _parts(devices: Devices, fetch: Fetch) -> Iterator[Fetch]:
+    """Cut a fetch where the states of its devices come to more than may be decoded at once."""
+    names, size, start = set[bytes](), 0, 0
+    for at, record in enumerate(fetch.records):
+        key = record.key or b""
+        if key in names:
+            continue
+        slot = devices.slot(key.decode(errors="replace"))
+        more = slot.size_bytes if slot is not None else 0
+        if names and size + more > limits.STATES_BYTES_MAX // 2:
+            yield replace(fetch, records=fetch.records[start:at])
+            names, size, start = set(), 0, at
+        names.add(key)
+        size += more
+    yield replace(fetch, records=fetch.records[start:])
