@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams import limits, metrics
@@ -55,16 +56,24 @@ def still(source: str, stream: str, first: int = 0, count: int = GAZE) -> Batch:
     return build.batch("gaze", stream, first, count, source=source, columns=columns)
 
 
-def made_of(records: list[Outgoing]) -> list[tuple[Any, ...]]:
-    return [(one.topic, one.key, one.value, tuple(one.headers)) for one in records if one.topic != LINEAGE]
+def made_of(records: Sequence[Outgoing]) -> Counter[tuple[Any, ...]]:
+    """What was written besides lineage, in whatever order: that of topics differs with a fetch's cut."""
+    return Counter(
+        (one.topic, one.key, one.value, tuple(one.headers)) for one in records if one.topic != LINEAGE
+    )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.reuse, Phase.generate),
+)
 @given(lives(), st.lists(st.integers(1, 7), min_size=1, max_size=5), st.sampled_from([0, 8000]))
 def test_a_worker_that_keeps_nothing_decoded_writes_the_same(
     batches: list[Batch], sizes: list[int], states_bytes_max: int
 ) -> None:
-    fetches = build.cut(batches, sizes) if batches else []
+    fetches = build.cut(batches or [build.imu(0.1, 0, 20)], sizes)
     whole, state = build.process(PLAIN, fetches)
     with shelving(states_bytes_max) as (core, shelf, _):
         now, saved = begun(core), None
@@ -76,11 +85,10 @@ def test_a_worker_that_keeps_nothing_decoded_writes_the_same(
             assert build.run(core.process(now, fetch, silent=False, poisoned={})).outputs == outcome.outputs
             now, records = outcome.state, [*records, *outcome.outputs]
             written = core.save(saved, now)
-            assert set(written) <= {*(record.key.decode() for record in whole), "@partition", "g1", "g2"}
             entries, saved = {**entries, **written}, now
             assert shelf.held_bytes <= states_bytes_max
         assert core.save(saved, now) == {}
-        assert entries == (dict(PLAIN.save(None, state)) if fetches else {})
+        assert entries == PLAIN.save(None, state)
         assert core.save(None, core.restore(0, entries)) == entries
         assert made_of(records) == made_of(whole)
 
