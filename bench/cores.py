@@ -13,7 +13,7 @@ from streams.emit import lineage_of, records_of
 from streams.events.batch import Context
 from streams.events.consent import NO_CONSENT, Consent
 from streams.events.known import Known
-from streams.events.record import Fetch, Outcome, Outgoing
+from streams.events.record import Fetch, Outcome, Outgoing, WholeState
 from streams.events.step import Tagged
 from streams.limits import LABEL_BYTES
 from streams.pipeline import GlassesCore, PartitionState, Tables
@@ -24,7 +24,7 @@ from streams.zones import stage as zones
 _PASSES = Flow("allow", True, "bench", "enforcing", "")
 
 
-class ForwardCore:
+class ForwardCore(WholeState[None]):
     """The peers' work: two headers added, forwarded; nothing is decoded and nothing remembered."""
 
     def __init__(self, target: str) -> None:

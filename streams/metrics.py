@@ -45,6 +45,10 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
     ),
     "state_entries_total": ("counter", "Entries written by checkpoints."),
     "state_written_bytes_total": ("counter", "Bytes written by checkpoints."),
+    "state_refused_total": (
+        "counter",
+        "Entries of glasses.state that could not be read, and were made again or lost.",
+    ),
     "device_states_bytes": ("gauge", "Decoded states of devices; STATES_BYTES_MAX bounds it."),
     "device_states_shelved_total": ("counter", "States of devices that were put into the worker's file."),
     "device_states_shelved_bytes_total": ("counter", "Bytes that they took there, compressed."),

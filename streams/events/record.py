@@ -102,8 +102,43 @@ class Outcome(Generic[State]):
     checkpoint: bool = False
 
 
+class WholeState(Generic[State]):
+    """Part of a `Core` whose state is one: what cannot be read of it takes the whole with it."""
+
+    knows_repeats = False
+
+    def empty(self, partition: int) -> State:
+        """See `Core`."""
+        raise NotImplementedError
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> State:
+        """See `Core`."""
+        raise NotImplementedError
+
+    def readable(self, name: str, value: bytes) -> bool:
+        """See `Core`."""
+        try:
+            self.restore(0, {name: value})
+        except Exception:  # noqa: BLE001  whatever a core says of bytes that no core wrote
+            return False
+        return True
+
+    def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
+        """See `Core`."""
+        del names
+        return None
+
+    def mended(self, state: State, remade: State, names: frozenset[str]) -> State:
+        """See `Core`."""
+        del state, names
+        return remade
+
+
 class Core(Protocol[State]):
     """The pure part of an agent, driven by the transport one fetch at a time, each partition by itself."""
+
+    #: Whether records that a state has seen may be run again over it, and change nothing.
+    knows_repeats: bool
 
     def empty(self, partition: int) -> State:
         """State of a partition that nobody processed before."""
@@ -113,6 +148,18 @@ class Core(Protocol[State]):
 
     def save(self, before: State | None, after: State) -> Mapping[str, bytes]:
         """Values by name that differ between two states (all of them when `before` is None)."""
+
+    def readable(self, name: str, value: bytes) -> bool:
+        """Whether `restore` can read an entry."""
+
+    def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
+        """Keys of the records that make entries again, none for those that none makes; None: all records."""
+
+    def mended(self, state: State, remade: State, names: frozenset[str]) -> State:
+        """Return `state` with the entries `names`, which could not be read, as they are in `remade`.
+
+        The core decides where no record makes them again.
+        """
 
     async def process(
         self, state: State, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]

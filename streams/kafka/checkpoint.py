@@ -5,20 +5,23 @@ Keys are `agent/partition/name`, in the partition of the source partition's numb
 it and the committed offset is run again silently by a new owner. An entry that no record holds is cut: the
 first part, under its name, says in a header how many there are, the others are `name#1`, `name#2`, ... All
 parts are written in one transaction, so they always belong together.
+
+Nothing that stands there is believed: what cannot be read is named in `Checkpoint.lost`, and said and mended
+by `streams.kafka.restore`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from streams import limits, metrics, topology
-from streams.errors import InputError
 from streams.events.record import Headers, Outgoing, Received
-from streams.kafka.reader import read_all
+from streams.kafka.reader import read_through
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +33,61 @@ PARTS, _PART_MARK = "sightline-parts", "#"
 class Checkpoint:
     """State entries by name, and the next source offset after the state.
 
-    `offset` is None when none was ever written.
+    `offset` is None when none was ever written, or when it cannot be read: then `lost`, the names of what is
+    not whole, has CHECKPOINT_NAME.
     """
 
     entries: Mapping[str, bytes]
     offset: int | None
+    lost: frozenset[str] = frozenset()
+
+
+class Entries(Mapping[str, bytes]):
+    """Entries as they were read, each compressed until it is looked at: they are many, and used once."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+        self._counts: dict[str, int] = {}
+
+    def learn(self, name: str, value: bytes | None, count: int) -> None:
+        """Take in the newest value of a name, the first of `count` parts or a later one; None removes it."""
+        self._counts.pop(name, None)
+        if value is None:
+            self._values.pop(name, None)
+            return
+        self._values[name] = zlib.compress(value, 1)
+        if count > 1:
+            self._counts[name] = count
+
+    def whole(self, name: str) -> bool:
+        """Whether all parts of an entry are there. Parts that a longer value left behind do not matter."""
+        return all(f"{name}{_PART_MARK}{number}" in self._values for number in self._later(name))
+
+    def _later(self, name: str) -> range:
+        return range(1, self._counts.get(name, 1))
+
+    def __getitem__(self, name: str) -> bytes:
+        if _PART_MARK in name:
+            raise KeyError(name)
+        names = (name, *(f"{name}{_PART_MARK}{number}" for number in self._later(name)))
+        return b"".join(zlib.decompress(self._values[one]) for one in names)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._values if _PART_MARK not in name)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def outputs(
-    agent: str, partition: int, entries: Mapping[str, bytes], next_offset: int, timestamp_ms: int
+    agent: str,
+    partition: int,
+    entries: Mapping[str, bytes],
+    next_offset: int,
+    timestamp_ms: int,
+    gone: Iterable[str] = (),
 ) -> list[Outgoing]:
-    """Return the records that store `entries` as of `next_offset`.
+    """Return the records that store `entries` as of `next_offset`, and remove those named in `gone`.
 
     They are to be written in the transaction that commits it.
     """
@@ -59,6 +106,9 @@ def outputs(
         )
         for name, whole in (*entries.items(), (CHECKPOINT_NAME, checkpoint))
         for part_name, value, headers in _parts(name, whole)
+    ] + [
+        Outgoing(topology.STATE, partition, f"{agent}/{partition}/{name}".encode(), None, (), timestamp_ms)
+        for name in sorted(gone)
     ]
 
 
@@ -70,67 +120,52 @@ def _parts(name: str, whole: bytes) -> Iterator[tuple[str, bytes, Headers]]:
         yield f"{name}{_PART_MARK}{number}", whole[number * size : (number + 1) * size], ()
 
 
-def _joined(
-    agent: str, partition: int, values: Mapping[str, bytes], counts: Mapping[str, int]
-) -> dict[str, bytes]:
-    """Entries whole again. Parts that a longer value left behind are not looked at."""
-    try:
-        return {
-            name: b"".join(
-                (value, *(values[f"{name}{_PART_MARK}{number}"] for number in range(1, counts[name])))
-            )
-            for name, value in values.items()
-            if _PART_MARK not in name
-        }
-    except KeyError:
-        raise InputError(
-            f"The state of agent {agent}, partition {partition}, on {topology.STATE} lacks a part of an "
-            "entry. Something removed records of this topic: find out what before starting again."
-        ) from None
-
-
 async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Checkpoint:
     """Read the latest entries of one partition of one agent, up to the uncommitted end of `glasses.state`.
 
     Raises
     ------
-    InputError
-        The stored checkpoint offset cannot be read.
     UnavailableError
         The broker is absent for `wait_s` seconds.
     """
     prefix = f"{agent}/{partition}/".encode()
-    values: dict[str, bytes] = {}
-    counts: dict[str, int] = {}
-    for record in await read_all(broker, topology.STATE, partition, wait_s=wait_s):
+    entries = Entries()
+
+    def learn(record: Received) -> None:
         if record.key is None or not record.key.startswith(prefix):
-            continue
+            return
         try:
             name = record.key[len(prefix) :].decode()
         except UnicodeDecodeError:
+            metrics.count("state_refused_total", agent=agent)
             log.error(  # noqa: TRY400
                 "%s partition %d offset %d is passed over: its key is none of ours",
                 topology.STATE,
                 partition,
                 record.offset,
             )
-            continue
-        if record.value is None:
-            values.pop(name, None)
-        else:
-            values[name], counts[name] = record.value, _count(record)
-    entries = _joined(agent, partition, values, counts)
-    stored = entries.pop(CHECKPOINT_NAME, None)
-    if stored is None:
-        return Checkpoint(entries, None)
+            return
+        entries.learn(name, record.value, _count(record))
+
+    await read_through(broker, topology.STATE, learn, partition, wait_s=wait_s)
+    lost = {name for name in entries if not entries.whole(name)}
+    offset = None
+    if CHECKPOINT_NAME in entries and CHECKPOINT_NAME not in lost:
+        offset = _offset(entries[CHECKPOINT_NAME])
+        if offset is None:
+            lost.add(CHECKPOINT_NAME)
+    for name in {*lost, CHECKPOINT_NAME}:
+        entries.learn(name, None, 1)
+    return Checkpoint(entries, offset, frozenset(lost))
+
+
+def _offset(value: bytes) -> int | None:
+    """Offset that a checkpoint names; None where it names none that is one."""
     try:
-        return Checkpoint(entries, int(orjson.loads(stored)["offset"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        raise InputError(
-            f"The checkpoint of agent {agent}, partition {partition}, on {topology.STATE} is {len(stored)} "
-            'bytes of something else; expected {"offset": number}. Something else wrote to this topic: '
-            "find out what before starting again."
-        ) from None
+        found = orjson.loads(value)["offset"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+        return None
+    return found if type(found) is int and 0 <= found < 2**63 else None
 
 
 def _count(record: Received) -> int:

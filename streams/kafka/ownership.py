@@ -39,6 +39,8 @@ class Ownership(Generic[State]):
     state: State
     next_offset: int
     saved: State | None
+    #: Entries that could not be read: the first checkpoint, which is due at once, writes or removes them.
+    unread: frozenset[str] = frozenset()
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
     saved_s: float = field(default_factory=clock.monotonic_s)
@@ -95,6 +97,7 @@ class Ownership(Generic[State]):
         save = (
             outcome.checkpoint
             or self.saved is None
+            or self.unread
             or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
             or fetch.next_offset - self.saved_offset >= limits.CHECKPOINT_RECORDS_MAX
         )
@@ -106,12 +109,14 @@ class Ownership(Generic[State]):
                 entries,
                 fetch.next_offset,
                 stamp_ns(fetch.records[-1]) // 1_000_000,
+                self.unread - entries.keys() - {checkpoint.CHECKPOINT_NAME},
             )
         await self.writer.write(outputs, fetch.next_offset)
         self.state, self.next_offset = outcome.state, fetch.next_offset
         self._measure(fetch, outputs, now_s - began_s, clock.monotonic_s() - now_s)
         if save:
             self.saved, self.saved_s, self.saved_offset = outcome.state, now_s, fetch.next_offset
+            self.unread = frozenset()
 
     async def _computed(self, fetch: Fetch) -> Outcome[State]:
         """Compute; what fails for an outside reason is tried again as long as the partition is ours.

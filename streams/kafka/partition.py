@@ -14,10 +14,11 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from streams import clock, limits, metrics, topology
 from streams.errors import InputError
 from streams.events.record import Core, Fetch, Received
-from streams.kafka import budget, checkpoint
-from streams.kafka.compute import OUTSIDE, compute
+from streams.kafka import budget
+from streams.kafka.compute import OUTSIDE
 from streams.kafka.ownership import Delivery, Ownership
-from streams.kafka.reader import Follower, committed_offsets, outside_sentence
+from streams.kafka.reader import committed_offsets, outside_sentence
+from streams.kafka.restore import restored
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
 
 log = logging.getLogger(__name__)
@@ -127,51 +128,10 @@ class PartitionOwner(Generic[State]):
         return found.get((self._tp.topic, self._tp.partition))
 
     async def _restored(self, writer: TransactionWriter, committed: int | None) -> Ownership[State]:
-        partition = self._tp.partition
-        stored = await checkpoint.load(self._broker, self._agent, partition, wait_s=WAIT_BROKER_S)
-        if stored.offset is not None and (committed is None or stored.offset > committed):
-            raise InputError(
-                f"Agent {self._agent} has a state of {self._tp.topic} partition {partition} at offset "
-                f"{stored.offset}, but its group committed {committed}; the two are written together. The "
-                "offsets were reset or have expired: restore them, or start on a new broker."
-            )
-        if stored.offset is None:
-            state = self._core.empty(partition)
-            ownership = Ownership(self._agent, self._core, writer, state, 0, None)
-        else:
-            try:
-                state = self._core.restore(partition, stored.entries)
-            except Exception as error:  # noqa: BLE001  whatever a core says of bytes that no core wrote
-                raise InputError(
-                    f"The state of agent {self._agent}, partition {partition}, on {topology.STATE} cannot be "
-                    f"read ({type(error).__name__}). Something else wrote to this topic, or another version "
-                    "did: find out which before starting again."
-                ) from None
-            ownership = Ownership(self._agent, self._core, writer, state, stored.offset, state)
-        if committed is not None and ownership.next_offset < committed:
-            await self._run_silently(ownership, committed)
-        return ownership
-
-    async def _run_silently(self, ownership: Ownership[State], committed: int) -> None:
-        """Process [checkpoint, committed) again without outputs: the state is then that of the commit."""
-        first = {} if ownership.saved is None else {self._tp.partition: ownership.next_offset}
-        async with Follower(
-            self._broker, self._tp.topic, first, partitions=[self._tp.partition], wait_s=WAIT_BROKER_S
-        ) as follower:
-            while (await follower.positions())[self._tp.partition] < committed:
-                polled = await follower.poll(int(_POLL_S * 1000), limits.FETCH_RECORDS_MAX)
-                records = [
-                    record for record in polled.get(self._tp.partition, ()) if record.offset < committed
-                ]
-                if records:
-                    outcome = await compute(
-                        self._core,
-                        ownership.state,
-                        Fetch(self._tp.topic, self._tp.partition, records),
-                        silent=True,
-                    )
-                    ownership.state = outcome.state
-        ownership.next_offset = committed
+        found = await restored(self._broker, self._agent, self._core, self._tp, committed, WAIT_BROKER_S)
+        return Ownership(
+            self._agent, self._core, writer, found.state, found.next_offset, found.saved, found.lost
+        )
 
     async def _deliver(self, ownership: Ownership[State]) -> None:
         """Deliver fetches until the producer is lost; raises what ended it."""

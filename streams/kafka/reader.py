@@ -7,7 +7,7 @@ Aborted records are not seen.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -101,6 +101,30 @@ async def read_all(
     UnavailableError
         The broker or the topic is absent.
     """
+    records: list[ConsumerRecord] = []
+    await read_through(
+        broker,
+        topic,
+        records.append,
+        partition,
+        from_offsets=from_offsets,
+        committed=committed,
+        wait_s=wait_s,
+    )
+    return records
+
+
+async def read_through(
+    broker: str,
+    topic: str,
+    on_record: Callable[[ConsumerRecord], None],
+    partition: int | None = None,
+    *,
+    from_offsets: Mapping[int, int] | None = None,
+    committed: bool = True,
+    wait_s: float = WAIT_S_DEFAULT,
+) -> None:
+    """Hand what `read_all` returns to a callback, record by record: no more than one read is held at once."""
     async with _consumer(broker, wait_s, committed=committed) as consumer:
         every = await _partitions(consumer, topic, broker)
         chosen = [tp for tp in every if partition is None or tp.partition == partition]
@@ -114,17 +138,19 @@ async def read_all(
             consumer.seek(
                 tp, _checked((from_offsets or {}).get(tp.partition, begin[tp]), begin[tp], end[tp], tp)
             )
-        return await _read_to(consumer, end)
+        await _read_to(consumer, end, on_record)
 
 
-async def _read_to(consumer: AIOKafkaConsumer, end: Mapping[TopicPartition, int]) -> list[ConsumerRecord]:
-    records: list[ConsumerRecord] = []
+async def _read_to(
+    consumer: AIOKafkaConsumer, end: Mapping[TopicPartition, int], on_record: Callable[[ConsumerRecord], None]
+) -> None:
     # Transaction markers take offsets but are no records: only the position tells that the end is reached.
     while short := [tp for tp in end if await consumer.position(tp) < end[tp]]:
         fetched = await _getmany(consumer, short, _POLL_MS, limits.FETCH_RECORDS_MAX)
         for tp, some in fetched.items():
-            records.extend(record for record in some if record.offset < end[tp])
-    return records
+            for record in some:
+                if record.offset < end[tp]:
+                    on_record(record)
 
 
 async def _getmany(

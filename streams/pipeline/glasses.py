@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replace_state
 
 import orjson
+from msgspec import Struct, json
 from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
@@ -63,12 +64,25 @@ class PartitionState:
     policies_read: int = 0
 
 
+class _TakenUp(Struct):
+    """Types of what stands on `glasses.state` of a partition itself."""
+
+    model_version: int
+    policy_version: str
+    consents_taken: int
+    now_ns: int = 0
+    unsaid_policy: str = ""
+    policies_read: int = 0
+
+
 class GlassesCore:
     """Stages 1-4 for one fetch of `glasses.captured` (see `streams.events.record.Core`).
 
     `lineage` is False only where the bench measures what lineage costs: nothing says then where anything came
     from.
     """
+
+    knows_repeats = True
 
     def __init__(self, tables: Tables, *, lineage: bool = True, shelf: Shelf | None = None) -> None:
         self.tables, self._lineage, self._shelf = tables, lineage, shelf
@@ -98,6 +112,29 @@ class GlassesCore:
             policies_read=fields.get("policies_read", 0),
         )
 
+    def readable(self, name: str, value: bytes) -> bool:
+        """Whether `restore` can read an entry."""
+        try:
+            if name == _STATE:
+                json.decode(value, type=_TakenUp)
+                self.restore(0, {name: value})
+            else:
+                DeviceState.load(value)
+        except Exception:  # noqa: BLE001  bytes that nobody of ours may have written
+            return False
+        return True
+
+    def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
+        """Keys of the records from which devices' states are made again.
+
+        What the partition has taken up is on no record: it is taken up anew, and recorded again.
+        """
+        return frozenset(name.encode() for name in names if name != _STATE)
+
+    def mended(self, state: PartitionState, remade: PartitionState, names: frozenset[str]) -> PartitionState:
+        """Return `state` with the devices `names` as they are in `remade`, their labels in its words."""
+        return replace_state(state, devices=state.devices.taken(remade.devices, names))
+
     def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
         """Values of the devices that changed, and of what the partition has taken up."""
         known = before.devices if before else Devices()
@@ -111,11 +148,14 @@ class GlassesCore:
     ) -> Outcome[PartitionState]:
         """Run the four stages; what is new in the tables is taken up here alone, and never when `silent`.
 
-        UnavailableError where the tables lack what the state has taken up.
+        A silent run of a state that names nothing (it was lost) is under what is in force now; that counts
+        as taken up, and is recorded, with the next fetch. UnavailableError where the tables lack what the
+        state has taken up.
         """
         extra: Rows = {"inputs": [], "policies": []}
         state = _given_up(state, fetch, poisoned)
-        begun = state if silent else self._take_up(state, fetch, extra)
+        named = bool(state.policy_version)
+        begun = state if silent and named else self._take_up(state, fetch, extra)
         if late := self.tables.behind(begun.consents_taken):
             raise late
         if begun.model_version not in self.tables.models.versions:
@@ -127,7 +167,9 @@ class GlassesCore:
             begun = self._put_on_record(begun, step)
         extra["streams"] = _new_streams(step, devices)
         after = replace_state(begun, devices=_with(begun.devices, devices), own=known.own, now_ns=now_ns)
-        if not silent:
+        if silent and not named:
+            after = replace_state(after, model_version=0, policy_version="", consents_taken=0)
+        elif not silent:
             after = self._beside(after, begun, fetch, step, policy, poisoned, extra)
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
         records, values = records_of(step, policy, place)

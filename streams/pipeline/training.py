@@ -16,7 +16,7 @@ from streams.errors import MalformedError, UnavailableError
 from streams.events.codec import digest
 from streams.events.identity import EventId, format_id
 from streams.events.known import Known
-from streams.events.record import Fetch, Outcome, Outgoing, Received, stamp_ns
+from streams.events.record import Fetch, Outcome, Outgoing, Received, WholeState, stamp_ns
 from streams.events.runs import consecutive
 from streams.events.step import Reject, Step
 from streams.limits import (
@@ -72,7 +72,7 @@ class TrainingState:
     left_out: tuple[str, ...] = ()
 
 
-class TrainingCore:
+class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
     def __init__(
@@ -99,6 +99,16 @@ class TrainingCore:
         )
         left_out = tuple(fields.pop("left_out", ()))
         return TrainingState(**fields, examples=examples, left_out=left_out)
+
+    def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
+        """No keys: a run that was made is not made again, so that no record makes the state again."""
+        del names
+        return frozenset()
+
+    def mended(self, state: TrainingState, remade: TrainingState, names: frozenset[str]) -> TrainingState:
+        """Go on after the newest version that stands; how many examples were admitted since is lost."""
+        del state, names
+        return replace(remade, version=max(self.tables.models.versions, default=1))
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
         """The one value, when it changed; the admitted examples as runs."""

@@ -16,11 +16,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams import topology
 from streams.errors import MalformedError
-from streams.events.record import Fetch, Outcome, Outgoing
+from streams.events.record import Fetch, Outcome, Outgoing, WholeState
 from streams.worker import WorkerContext, run_worker
 
 
-class ToyCore:
+class ToyCore(WholeState[int]):
     """State: how many records a partition has seen, the poisoned ones too.
 
     The core writes that number into each output.

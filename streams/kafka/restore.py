@@ -1,0 +1,155 @@
+"""The state of a partition as of its committed offset, from `glasses.state` and the log of its source.
+
+What stands on `glasses.state` is not believed. An entry that cannot be read is made again: its records are
+run again silently from the beginning of the source's log up to the checkpoint. Where that log has lost its
+beginning, so have they, and how many and from which offset on is said. Without a checkpoint that can be read,
+everything in the log is run again, over what can be read where the core knows repeats. Outputs stay exactly
+once in each case: a silent run writes none, and reading goes on at the committed offset.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from aiokafka import TopicPartition
+
+from streams import limits, metrics, topology
+from streams.errors import InputError
+from streams.events.record import Core, Fetch
+from streams.kafka import checkpoint
+from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
+from streams.kafka.compute import compute
+from streams.kafka.reader import Follower, end_offsets
+
+log = logging.getLogger(__name__)
+
+State = TypeVar("State")
+_POLL_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Restored(Generic[State]):
+    """State as of `next_offset`, and what of it stands on `glasses.state`.
+
+    `saved` is None where all of it is to be written; `lost` are the names of what stands there in another
+    form and is to be written again, or removed.
+    """
+
+    state: State
+    next_offset: int
+    saved: State | None
+    lost: frozenset[str] = frozenset()
+
+
+async def restored(
+    broker: str, agent: str, core: Core[State], tp: TopicPartition, committed: int | None, wait_s: float
+) -> Restored[State]:
+    """Return the state of one partition as of `committed` (None: never committed).
+
+    Raises
+    ------
+    InputError
+        The checkpoint lies beyond the committed offset, but in the log: the group's offsets were reset.
+    UnavailableError
+        The broker is absent for `wait_s` seconds.
+    """
+    stored = await checkpoint.load(broker, agent, tp.partition, wait_s=wait_s)
+    if stored.offset is not None and (committed is None or stored.offset > committed):
+        end = (await end_offsets(broker, [tp.topic], wait_s=wait_s))[tp.topic, tp.partition]
+        if stored.offset <= end:
+            raise InputError(
+                f"Agent {agent} has a state of {tp.topic} partition {tp.partition} at offset "
+                f"{stored.offset}, but its group committed {committed}; the two are written together. The "
+                "offsets were reset or have expired: restore them, or start on a new broker."
+            )
+        stored = Checkpoint(stored.entries, None, stored.lost | {CHECKPOINT_NAME})
+    lost = stored.lost | {name for name, value in stored.entries.items() if not core.readable(name, value)}
+    run = _Rerun(broker, core, tp, wait_s)
+    if lost:
+        metrics.count("state_refused_total", len(lost), agent=agent)
+        state, start, saved = await _mended(core, run, stored, lost, committed or 0)
+    elif stored.offset is None:
+        state, start, saved = core.empty(tp.partition), None, None
+    else:
+        state = saved = core.restore(tp.partition, stored.entries)
+        start = stored.offset
+    if committed is not None and (start is None or start < committed):
+        state, start = await run.over(state, start, committed, None), committed
+    if lost:
+        _say(agent, tp, len(lost), run.begin)
+    return Restored(state, start or 0, saved, lost)
+
+
+async def _mended(
+    core: Core[State], run: _Rerun[State], stored: Checkpoint, lost: frozenset[str], committed: int
+) -> tuple[State, int | None, State | None]:
+    """State with what can be had of what was lost, from where on it is to be run further, and what is saved.
+
+    From the log's beginning on where that is None.
+    """
+    partition, names = run.tp.partition, lost - {CHECKPOINT_NAME}
+    empty, keys = core.empty(partition), core.made_of(names)
+    if keys is None:
+        return empty, None, None
+    saved = core.restore(partition, {name: stored.entries[name] for name in stored.entries.keys() - lost})
+    if stored.offset is None:
+        return core.mended(saved, empty, names), None if core.knows_repeats else committed, saved
+    remade = await run.over(empty, None, stored.offset, keys) if keys else empty
+    return core.mended(saved, remade, names), stored.offset, saved
+
+
+class _Rerun(Generic[State]):
+    """Runs records of a partition again without outputs; `begin` is where the log began, once it is known."""
+
+    def __init__(self, broker: str, core: Core[State], tp: TopicPartition, wait_s: float) -> None:
+        self._broker, self._core, self._wait_s = broker, core, wait_s
+        self.tp = tp
+        self.begin: int | None = None
+
+    async def over(self, state: State, first: int | None, until: int, keys: frozenset[bytes] | None) -> State:
+        """State after the records from `first` (None: the log's beginning) up to `until`.
+
+        Only those with one of `keys`, where keys are named.
+        """
+        partition = self.tp.partition
+        async with Follower(
+            self._broker,
+            self.tp.topic,
+            {} if first is None else {partition: first},
+            partitions=[partition],
+            wait_s=self._wait_s,
+        ) as follower:
+            at = (await follower.positions())[partition]
+            if first is None:
+                self.begin = at
+            while at < until:
+                polled = await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)
+                records = [
+                    record
+                    for record in polled.get(partition, ())
+                    if record.offset < until and (keys is None or record.key in keys)
+                ]
+                if records:
+                    fetch = Fetch(self.tp.topic, partition, records)
+                    state = (await compute(self._core, state, fetch, silent=True)).state
+                at = (await follower.positions())[partition]
+        return state
+
+
+def _say(agent: str, tp: TopicPartition, count: int, begin: int | None) -> None:
+    said = "what they held is lost, nothing else is"
+    if begin is not None:
+        said = f"they were made again from the records of {tp.topic} from offset {begin} on"
+        if begin:
+            said += ", and what they held of before is lost"
+    log.error(
+        "%d entries of agent %s, partition %d, on %s cannot be read; %s. Something else wrote to this topic, "
+        "or another version did: find out which",
+        count,
+        agent,
+        tp.partition,
+        topology.STATE,
+        said,
+    )

@@ -1,0 +1,96 @@
+"""A state of the pipeline that lost something is made again from the log, and is the one it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from streams.events.record import Fetch
+from streams.pipeline import PartitionState
+from streams.topology import CAPTURED
+from tests import build
+from tests.recovery.test_state import CORE, Life, Owner, dumped, lives
+
+STATE = "@partition"
+
+
+def live(life: Life) -> tuple[Owner, dict[str, bytes]]:
+    """An owner at the end of a life that never saw a take-up but the first, and its state as stored."""
+    CORE.tables.models.current = 1
+    owner = Owner(build.begun(), None, {}, 0)
+    for fetch in life.fetches:
+        outcome = build.run(CORE.process(owner.state, fetch, silent=False, poisoned={}))
+        owner.state = outcome.state
+    return owner, dumped(owner.state)
+
+
+def again(life: Life, state: PartitionState, keys: frozenset[bytes] | None = None) -> PartitionState:
+    """Run the whole log again silently, cut otherwise."""
+    records = [one for fetch in life.fetches for one in fetch.records if keys is None or one.key in keys]
+    for at in range(0, len(records), life.recut):
+        fetch = Fetch(CAPTURED, 0, records[at : at + life.recut])
+        state = build.run(CORE.process(state, fetch, silent=True, poisoned={})).state
+    return state
+
+
+@given(lives())
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+def test_whatever_cannot_be_read_of_a_state_it_is_made_again(life: Life) -> None:
+    owner, entries = live(life)
+    # A device.
+    for name in owner.state.devices:
+        names = frozenset({name})
+        rest = {other: value for other, value in entries.items() if other != name}
+        remade = again(life, CORE.empty(0), CORE.made_of(names))
+        assert dumped(CORE.mended(CORE.restore(0, rest), remade, names)) == entries
+    # The offset, so that nobody knows what the state has seen.
+    assert CORE.knows_repeats
+    rewound = again(life, CORE.restore(0, entries))
+    assert devices(dumped(rewound)) == devices(entries)
+    # What the partition has taken up: taken up again, and recorded again.
+    rest = {name: value for name, value in entries.items() if name != STATE}
+    assert CORE.made_of(frozenset({STATE})) == frozenset()
+    lost = again(life, CORE.restore(0, rest))
+    assert devices(dumped(lost)) == devices(entries)
+    position = life.fetches[-1].next_offset
+    then = build.fetch([build.query(10**6, "wake me at seven", build.T0_NS + 10**11)], position)
+    expected = build.run(CORE.process(owner.state, then, silent=False, poisoned={}))
+    found = build.run(CORE.process(lost, then, silent=False, poisoned={}))
+    assert devices(dumped(found.state)) == devices(dumped(expected.state))
+    assert {row["kind"] for row in build.lineage(found.outputs)["inputs"]} >= {
+        "model-takeup",
+        "policy-takeup",
+    }
+
+
+def devices(entries: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: value for name, value in entries.items() if name != STATE}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("g1", b""),
+        ("g1", b"secret"),
+        ("g1", b"[]"),
+        ("g1", b'{"incarnation":"x"}'),
+        ("g1", b"[" * 100_000),
+        (STATE, b""),
+        (STATE, b"7"),
+        (STATE, b'{"model_version":"1","policy_version":"x","consents_taken":0,"own":{}}'),
+        (STATE, b'{"model_version":1,"policy_version":"x","consents_taken":0,"own":{"a":7},"now_ns":1}'),
+    ],
+)
+def test_what_no_core_wrote_is_not_read(name: str, value: bytes) -> None:
+    assert not CORE.readable(name, value)
+
+
+def test_what_a_core_wrote_is_read() -> None:
+    _, state = build.process(
+        CORE, [build.fetch([build.imu(0.1, 0, 20), build.query(0, "play", build.T0_NS)])]
+    )
+    entries = CORE.save(None, state)
+    assert set(entries) == {"g1", STATE}
+    assert all(CORE.readable(name, value) for name, value in entries.items())
