@@ -9,6 +9,7 @@ once in each case: a silent run writes none, and reading goes on at the committe
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 _POLL_MS = 500
+_ENTRIES_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ async def restored(
                 "offsets were reset or have expired: restore them, or start on a new broker."
             )
         stored = Checkpoint(stored.entries, None, stored.lost | {CHECKPOINT_NAME})
-    lost = stored.lost | {name for name, value in stored.entries.items() if not core.readable(name, value)}
+    lost = stored.lost | await _unreadable(core, stored)
     run = _Rerun(broker, core, tp, wait_s)
     if lost:
         metrics.count("state_refused_total", len(lost), agent=agent)
@@ -80,6 +82,17 @@ async def restored(
     if lost:
         _say(agent, tp, len(lost), run.begin)
     return Restored(state, start or 0, saved, lost)
+
+
+async def _unreadable(core: Core[State], stored: Checkpoint) -> frozenset[str]:
+    """Names of the entries that the core cannot read; other partitions get their turn meanwhile."""
+    names = set()
+    for at, (name, value) in enumerate(stored.entries.items()):
+        if not core.readable(name, value):
+            names.add(name)
+        if at % _ENTRIES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return frozenset(names)
 
 
 async def _mended(

@@ -47,7 +47,7 @@ class FileShelf:
         # One transaction that nobody ends: a commit for each state would write its pages each time.
         self._file.execute("BEGIN")
         self._used: OrderedDict[int, ref[Slot]] = OrderedDict()
-        self._next, self._open = 0, True
+        self.path, self._next, self._open = path, 0, True
         self.held_bytes = 0
 
     def use(self, slot: Slot) -> None:

@@ -1,0 +1,159 @@
+"""What devices cost a worker's memory: many quiet ones, and few that leave all they can half open.
+
+`python -m bench.states` measures each in a process of its own, without Kafka, in the core that a worker runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from bench.consents import known
+from bench.load import AGE_NS, batches, devices, span_ns
+from streams import clock, limits, metrics, settings
+from streams.events.batch import Batch, Context
+from streams.events.codec import encode
+from streams.events.headers import envelope
+from streams.events.record import Fetch, StoredRecord
+from streams.events.runs import Run
+from streams.kafka.checkpoint import Entries
+from streams.pipeline import FileShelf, PartitionState, ShelvingCore, Tables, first_records
+from streams.policy.load import load
+from streams.policy.versions import Policies
+from streams.topology import CAPTURED, MODELS, PARTITIONS_DEFAULT
+
+QUIET, FAT = 100_000, 80
+_FETCH, _SAMPLES = 1000, 1999
+_CONTEXT = Context(
+    place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1
+)
+Rows = list[dict[str, Any]]
+
+
+def states() -> dict[str, Rows]:
+    """One table: memory beyond what the worker had before, while the devices send and after an assignment."""
+    rows = []
+    for what, number, bar_mb in (("quiet", QUIET, 300), ("fat", FAT, 150)):
+        made = subprocess.run(
+            [sys.executable, "-m", "bench.states", what, str(number)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[1],
+        )
+        rows.append({"devices": f"{number:,} {what}", **orjson.loads(made.stdout), "bar MB": bar_mb})
+    return {f"Memory of devices' states, {limits.STATES_BYTES_MAX:,} bytes of them decoded": rows}
+
+
+def _quiet(number: int, start_ns: int) -> Iterator[Batch]:
+    """Two batches of each device, which is then not heard of again."""
+    return batches(0, 2 * number, start_ns, number)
+
+
+def _fat(number: int, start_ns: int) -> Iterator[Batch]:
+    """Gaze that stands still on every stream that a device may have, one sample short of a window's end."""
+    columns: dict[str, list[Any]] = {
+        "yaw_rad": [0.1] * _SAMPLES,
+        "pitch_rad": [0.1] * _SAMPLES,
+        "pupil_left_mm": [None] * _SAMPLES,
+        "pupil_right_mm": [None] * _SAMPLES,
+        "worn": [True] * _SAMPLES,
+    }
+    for turn, name in enumerate(devices(number)):
+        for stream in range(limits.STREAMS_PER_DEVICE_MAX):
+            run = Run(0, 1, _SAMPLES)
+            yield Batch(
+                "gaze",
+                name,
+                f"w{turn}",
+                "s1",
+                f"gaze-{stream}",
+                run,
+                start_ns,
+                1000,
+                "bench:1",
+                _CONTEXT,
+                columns,
+            )
+
+
+async def _measured(
+    made: Callable[[int, int], Iterator[Batch]], number: int, shelf: FileShelf
+) -> dict[str, Any]:
+    policy = load(settings.POLICY)
+    tables = Tables(Policies(policy), consents=known(policy, number))
+    for outgoing in first_records(policy, clock.now_ns()):
+        if outgoing.topic == MODELS:
+            tables.models.learn(outgoing.key, outgoing.value)
+    core, process = ShelvingCore(tables, shelf), psutil.Process()
+    start_ns = clock.now_ns() - AGE_NS - span_ns(2 * number, number)
+    now: list[PartitionState] = [core.empty(partition) for partition in range(PARTITIONS_DEFAULT)]
+    stored, highest = [Entries() for _ in now], 0
+    before = process.memory_info().rss
+    sent, most = made(number, start_ns), _FETCH if made is _quiet else 2 * limits.STREAMS_PER_DEVICE_MAX
+    for at, some in enumerate(iter(lambda: list(islice(sent, most)), [])):
+        for partition in range(PARTITIONS_DEFAULT):
+            # Devices take turns over the partitions, each with all that it sends.
+            turns = [batch for batch in some if int(batch.wearer_id[1:]) % PARTITIONS_DEFAULT == partition]
+            records = [
+                StoredRecord(
+                    at * _FETCH + place,
+                    start_ns // 1_000_000,
+                    batch.source.encode(),
+                    encode(batch),
+                    envelope(batch),
+                )
+                for place, batch in enumerate(turns)
+            ]
+            if not records:
+                continue
+            outcome = await core.process(
+                now[partition], Fetch(CAPTURED, partition, records), silent=False, poisoned={}
+            )
+            for name, value in core.save(now[partition], outcome.state).items():
+                stored[partition].learn(name, value, 1)
+            now[partition] = outcome.state
+            highest = max(highest, process.memory_info().rss)
+    held = sum(len(state.devices) for state in now)
+    # What is stored would lie on the broker.
+    kept = sum(len(value) for one in stored for value in one._values.values())
+    file_mb = shelf.path.stat().st_size / 1e6
+    began_s = time.monotonic()
+    for partition, entries in enumerate(stored):
+        now[partition] = core.restore(partition, entries)
+    restored_s, after = time.monotonic() - began_s, process.memory_info().rss
+    return {
+        "remembered": held,
+        "most MB more": round((highest - before - kept) / 1e6),
+        "after an assignment": round((after - before) / 1e6),
+        "decoded MB": round(metrics.read("device_states_bytes") / 1e6),
+        "in the file MB": round(file_mb),
+        "assignment s": round(restored_s, 1),
+    }
+
+
+def main() -> None:
+    """Measure one of the two in this process, or each in its own."""
+    if len(sys.argv) == 1:
+        sys.stdout.write(orjson.dumps(states(), option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    what, number = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as directory:
+        shelf = FileShelf(Path(directory) / "device-states")
+        found = asyncio.run(_measured(_quiet if what == "quiet" else _fat, int(number), shelf))
+        shelf.close()
+    sys.stdout.write(orjson.dumps(found).decode())
+
+
+if __name__ == "__main__":
+    main()
