@@ -20,7 +20,7 @@ import psutil
 
 from bench.consents import known
 from bench.load import AGE_NS, batches, devices, span_ns
-from streams import clock, limits, metrics, settings
+from streams import clock, limits, settings
 from streams.events.batch import Batch, Context
 from streams.events.codec import encode
 from streams.events.headers import envelope
@@ -127,7 +127,6 @@ async def _measured(
     held = sum(len(state.devices) for state in now)
     # What is stored would lie on the broker.
     kept = sum(len(value) for one in stored for value in one._values.values())
-    file_mb = shelf.path.stat().st_size / 1e6
     began_s = time.monotonic()
     for partition, entries in enumerate(stored):
         now[partition] = core.restore(partition, entries)
@@ -136,8 +135,7 @@ async def _measured(
         "remembered": held,
         "most MB more": round((highest - before - kept) / 1e6),
         "after an assignment": round((after - before) / 1e6),
-        "decoded MB": round(metrics.read("device_states_bytes") / 1e6),
-        "in the file MB": round(file_mb),
+        "decoded MB": round(shelf.held_bytes / 1e6),
         "assignment s": round(restored_s, 1),
     }
 
@@ -149,8 +147,10 @@ def main() -> None:
         return
     what, number = sys.argv[1:]
     with tempfile.TemporaryDirectory() as directory:
-        shelf = FileShelf(Path(directory) / "device-states")
+        path = Path(directory) / "device-states"
+        shelf = FileShelf(path)
         found = asyncio.run(_measured(_quiet if what == "quiet" else _fat, int(number), shelf))
+        found["in the file MB"] = round(path.stat().st_size / 1e6)
         shelf.close()
     sys.stdout.write(orjson.dumps(found).decode())
 

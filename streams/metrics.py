@@ -50,6 +50,7 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
         "Entries of glasses.state that could not be read, and were made again or lost.",
     ),
     "device_states_bytes": ("gauge", "Decoded states of devices; STATES_BYTES_MAX bounds it."),
+    "device_states_kept": ("gauge", "States of devices that lie in the worker's file."),
     "device_states_shelved_total": ("counter", "States of devices that were put into the worker's file."),
     "device_states_shelved_bytes_total": ("counter", "Bytes that they took there, compressed."),
     "device_states_loaded_total": ("counter", "States of devices that were read from the worker's file."),

@@ -8,13 +8,24 @@ open windows as base64.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Struct, ValidationError, convert, json
+from msgspec import Meta, Struct, ValidationError, convert, json
 from numpy.typing import NDArray
 
-Intervals = tuple[tuple[int, int], ...]
+from streams.events.identity import STREAM_PATTERN
+from streams.limits import NUMBER_MAX
+
+# `glasses.state` is not believed: what a stage would stumble over is no state.
+Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+TimeNs = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Stream = Annotated[str, Meta(pattern=rf"\A{STREAM_PATTERN.pattern}\Z")]
+#: A packed label as hex; empty where it could not be said in the words of a policy.
+Label = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{2})*\Z")]
+Intervals = tuple[tuple[Number, Number], ...]
+#: Bytes of one batch in `Seen.recent`, and of one mark in `Seen.marks`.
+RECENT_BYTES, MARK_BYTES = 32, 20
 #: Samples of one window as their operator keeps them, shape (n,).
 Samples = NDArray[Any]
 #: One sample of an open window, by the kind of the stream: little-endian and packed, on every machine alike.
@@ -34,10 +45,10 @@ class Seen(Struct, frozen=True):
     """
 
     ranges: Intervals = ()
-    floor: int = 0
+    floor: Number = 0
     recent: bytes = b""
     marks: bytes = b""
-    stride: int = 1
+    stride: Annotated[int, Meta(ge=1, le=2**63 - 1)] = 1
 
 
 class OpenWindow(Struct, frozen=True):
@@ -47,11 +58,11 @@ class OpenWindow(Struct, frozen=True):
     """
 
     kind: str
-    first: int
-    t_first_ns: int
-    t_last_ns: int
+    first: Number
+    t_first_ns: TimeNs
+    t_last_ns: TimeNs
     zone: str
-    label: str
+    label: Label
     session_id: str
     wearer_id: str
     consent: int
@@ -75,14 +86,14 @@ class Recent(Struct, frozen=True):
     `position` is where in the partition it became known, `since_ns` when the oldest of it was captured.
     """
 
-    kind: str
-    stream: str
-    number: int
+    kind: Annotated[str, Meta(pattern=r"\A(?:activity|place)\Z")]
+    stream: Stream
+    number: Number
     position: int
-    t_last_ns: int
-    value: Any
+    t_last_ns: TimeNs
+    value: str | int
     zone: str
-    label: str
+    label: Label
     wearer_id: str
     consent: int
     since_ns: int
@@ -94,16 +105,16 @@ class OpenAnswer(Struct, frozen=True):
     Feedback is the wearer's who asked; `since_ns` is when the oldest of what it was made of was captured.
     """
 
-    number: int
+    number: Number
     position: int
     intent: str
     model_version: int
     utterance: str
-    stream: str
-    query_stream: str
-    query_label: str
+    stream: Stream
+    query_stream: Stream
+    query_label: Label
     query_zone: str
-    label: str
+    label: Label
     zone: str
     consent: int
     wearer_id: str
@@ -119,9 +130,9 @@ class DeviceState(Struct, frozen=True):
 
     incarnation: int = 1
     worked: int = 1
-    seen: Mapping[str, Seen] = {}
+    seen: Mapping[Stream, Seen] = {}
     known_streams: tuple[str, ...] = ()
-    windows: Mapping[str, OpenWindow] = {}
+    windows: Mapping[Stream, OpenWindow] = {}
     places: tuple[tuple[int, float, float], ...] = ()
     recents: tuple[Recent, ...] = ()
     answers: tuple[OpenAnswer, ...] = ()
@@ -145,6 +156,8 @@ class DeviceState(Struct, frozen=True):
             one = SAMPLES.get(window.kind)
             if one is None or not window.samples or len(window.samples) % one.itemsize:
                 raise ValidationError("a device's state: found a window that holds no samples of its kind")
+        if any(len(one.recent) % RECENT_BYTES or len(one.marks) % MARK_BYTES for one in state.seen.values()):
+            raise ValidationError("a device's state: found half a batch among those that were seen")
         return state
 
 

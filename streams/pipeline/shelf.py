@@ -6,6 +6,7 @@ with the worker's directory. So nothing in it is ever synced or rolled back.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import zlib
@@ -39,7 +40,7 @@ class FileShelf:
     def __init__(self, path: Path) -> None:
         # Made here with its mode: sqlite would make it readable by everybody for a moment.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
-        self._file = sqlite3.connect(path, isolation_level=None)
+        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for said in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
             self._file.execute(f"PRAGMA {said}")
         self._file.execute(f"PRAGMA cache_size = {-limits.SHELF_CACHE_BYTES // 1024}")
@@ -47,8 +48,8 @@ class FileShelf:
         # One transaction that nobody ends: a commit for each state would write its pages each time.
         self._file.execute("BEGIN")
         self._used: OrderedDict[int, ref[Slot]] = OrderedDict()
-        self.path, self._next, self._open = path, 0, True
-        self.held_bytes = 0
+        self._next, self._open = 0, True
+        self.held_bytes, self.kept = 0, 0
 
     def use(self, slot: Slot) -> None:
         """Note that a decoded state is used now: it is the last to be put away."""
@@ -70,6 +71,7 @@ class FileShelf:
             slot.state = None
             self._leave(slot)
         metrics.gauge("device_states_bytes", self.held_bytes)
+        metrics.gauge("device_states_kept", self.kept)
 
     def read(self, number: int) -> DeviceState:
         """State that lies under a number."""
@@ -86,12 +88,10 @@ class FileShelf:
             return
         self._leave(slot)
         if slot.number is not None:
-            self._file.execute("DELETE FROM states WHERE number = ?", (slot.number,))
-
-    def kept(self) -> int:
-        """How many states lie in the file."""
-        ((count,),) = self._file.execute("SELECT count(*) FROM states")
-        return int(count)
+            self.kept -= 1
+            # Called where nobody can be told; what stays is room in a file that goes with the worker.
+            with contextlib.suppress(sqlite3.Error):
+                self._file.execute("DELETE FROM states WHERE number = ?", (slot.number,))
 
     def close(self) -> None:
         """Close the file; what lies in it is lost."""
@@ -110,6 +110,7 @@ class FileShelf:
             self._file.execute("INSERT INTO states VALUES (?, ?)", (self._next, value))
         except sqlite3.Error as error:
             raise OSError(f"the file of devices' states cannot be written: {error}") from error
+        self.kept += 1
         metrics.count("device_states_shelved_total")
         metrics.count("device_states_shelved_bytes_total", len(value))
         return self._next

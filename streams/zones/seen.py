@@ -14,13 +14,15 @@ import numpy as np
 import xxhash
 
 from streams.events.batch import Batch
-from streams.events.state import Intervals, Seen
+from streams.events.state import MARK_BYTES, RECENT_BYTES, Intervals, Seen
 from streams.limits import CLOCK_SLACK_NS, SEEN_MARKS_MAX, SEEN_RANGES_MAX, SEEN_RECENT_BATCHES
 
 _RECENT = np.dtype(
     [("first", "<i8"), ("events", "<u4"), ("t_ns", "<i8"), ("session", "<u4"), ("digest", "<u8")]
 )
 _MARK = np.dtype([("first", "<i8"), ("t_ns", "<i8"), ("session", "<u4")])
+if (_RECENT.itemsize, _MARK.itemsize) != (RECENT_BYTES, MARK_BYTES):
+    raise AssertionError("what a state says of its batches must be what is packed into it")
 Verdict = Literal["repeat", "collision", "unknown"]
 
 

@@ -46,7 +46,7 @@ def recorded_places() -> list[int]:
     batches.append(build.ended(0, build.T0_NS + 10**12))
     records, state = build.process(build.core(), [build.fetch(batches)])
     assert sum(record.topic == DERIVED for record in records) == math.ceil(len(fixes) / place.WINDOW_FIXES)
-    return [recent.value for recent in state.devices["g1"].recents if recent.kind == "place"]
+    return [int(recent.value) for recent in state.devices["g1"].recents if recent.kind == "place"]
 
 
 def test_the_recorded_track_crosses_places() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from msgspec import json
 
 from streams.events.record import Fetch
 from streams.pipeline import PartitionState
@@ -85,6 +88,37 @@ def devices(entries: Mapping[str, bytes]) -> dict[str, bytes]:
 )
 def test_what_no_core_wrote_is_not_read(name: str, value: bytes) -> None:
     assert not CORE.readable(name, value)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("windows", {"label": "zz"}),
+        ("windows", {"label": "0"}),
+        ("windows", {"first": -1}),
+        ("windows", {"t_last_ns": 2**70}),
+        ("seen", {"recent": "AAAA"}),
+        ("seen", {"marks": "AAAA"}),
+        ("seen", {"stride": 0}),
+        ("seen", {"ranges": [[0, 2**63]]}),
+    ],
+)
+def test_what_a_stage_would_stumble_over_is_not_read(part: str, change: dict[str, object]) -> None:
+    _, state = build.process(CORE, [build.fetch([build.imu(0.1, 0, 20)])])
+    fields = orjson.loads(state.devices["g1"].dump())
+    fields[part]["imu-right"] |= change
+    assert not CORE.readable("g1", json.encode(fields))
+    fields = orjson.loads(state.devices["g1"].dump())
+    fields[part]["no~stream"] = fields[part].pop("imu-right")
+    assert not CORE.readable("g1", orjson.dumps(fields))
+
+
+@given(
+    st.binary(max_size=200) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.encode)
+)
+def test_bytes_of_any_kind_are_read_or_refused(value: bytes) -> None:
+    CORE.readable("g1", value)
+    CORE.readable(STATE, value)
 
 
 def test_what_a_core_wrote_is_read() -> None:

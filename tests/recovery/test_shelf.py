@@ -130,9 +130,9 @@ def test_states_that_nobody_holds_any_more_leave_the_file() -> None:
         for turn in range(5):
             fetch = build.fetch([build.imu(0.1, 20 * turn, 20)])
             state = build.run(core.process(state, fetch, silent=False, poisoned={})).state
-            assert shelf.kept() == 1
+            assert shelf.kept == 1
         del state
-        assert shelf.kept() == 0
+        assert shelf.kept == 0
 
 
 def test_nothing_is_remembered_of_a_device_that_is_bound_to_nobody() -> None:

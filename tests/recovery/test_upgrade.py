@@ -91,10 +91,12 @@ def test_windows_that_hold_lists_of_numbers_are_taken_over() -> None:
         "first": 3, "t_first_ns": 1, "t_last_ns": 2, "zone": "public", "label": "00", "session_id": "s1",
         "wearer_id": "w1", "consent": 1, "origin": "x", "since_ns": 1,
     }  # fmt: skip
-    windows = {kind: {**window, "kind": kind, "samples": some} for kind, some in rows.items()}
+    windows = {
+        kind.replace("_", "-"): {**window, "kind": kind, "samples": some} for kind, some in rows.items()
+    }
     state = DeviceState.load(orjson.dumps({"incarnation": 2, "windows": windows}))
     for kind, some in rows.items():
-        held = state.windows[kind]
+        held = state.windows[kind.replace("_", "-")]
         assert (held.count, state.incarnation) == (2, 2)
         expected = [tuple(one) if isinstance(one, list) else one for one in some]
         assert held.array().tolist() == expected
