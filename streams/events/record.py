@@ -156,7 +156,7 @@ class Core(Protocol[State]):
         """Keys of the records that make entries again, none for those that none makes; None: all records."""
 
     def mended(self, state: State, remade: State, names: frozenset[str]) -> State:
-        """Return `state` with the entries `names`, which could not be read, as they are in `remade`.
+        """Return `state` with the entries `names` as they are in `remade`.
 
         The core decides where no record makes them again.
         """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 _POLL_MS = 500
-_ENTRIES_AT_ONCE = 200
+_ENTRIES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ class Restored(Generic[State]):
     next_offset: int
     saved: State | None
     lost: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read(Generic[State]):
+    """State of the entries that can be read (None: there is none without the rest), and names of the rest."""
+
+    state: State | None
+    lost: frozenset[str]
 
 
 async def restored(
@@ -67,16 +76,18 @@ async def restored(
                 "offsets were reset or have expired: restore them, or start on a new broker."
             )
         stored = Checkpoint(stored.entries, None, stored.lost | {CHECKPOINT_NAME})
-    lost = stored.lost | await _unreadable(core, stored)
-    run = _Rerun(broker, core, tp, wait_s)
+    found = await _read(core, tp.partition, stored)
+    read, lost, run = found.state, stored.lost | found.lost, _Rerun(broker, core, tp, wait_s)
+    state: State
+    start: int | None
+    saved: State | None
     if lost:
         metrics.count("state_refused_total", len(lost), agent=agent)
-        state, start, saved = await _mended(core, run, stored, lost, committed or 0)
-    elif stored.offset is None:
+        state, start, saved = await _mended(run, stored, read, lost, committed or 0)
+    elif stored.offset is None or read is None:
         state, start, saved = core.empty(tp.partition), None, None
     else:
-        state = saved = core.restore(tp.partition, stored.entries)
-        start = stored.offset
+        state, start, saved = read, stored.offset, read
     if committed is not None and (start is None or start < committed):
         state, start = await run.over(state, start, committed, None), committed
     if lost:
@@ -84,41 +95,59 @@ async def restored(
     return Restored(state, start or 0, saved, lost)
 
 
-async def _unreadable(core: Core[State], stored: Checkpoint) -> frozenset[str]:
-    """Names of the entries that the core cannot read; other partitions get their turn meanwhile."""
-    names = set()
-    for at, (name, value) in enumerate(stored.entries.items()):
-        if not core.readable(name, value):
-            names.add(name)
-        if at % _ENTRIES_AT_ONCE == 0:
-            await asyncio.sleep(0)
-    return frozenset(names)
+async def _read(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:
+    """Read what was stored.
+
+    Some at a time, so that other partitions get their turn meanwhile; those that the core has for itself
+    (`@...`) are read with each.
+    """
+    own = [name for name in stored.entries if name.startswith("@")]
+    others = [name for name in stored.entries if not name.startswith("@")]
+    state: State | None = None
+    lost = set[str]()
+    for at in range(0, max(len(others), 1), _ENTRIES_AT_ONCE):
+        await asyncio.sleep(0)
+        some = {name: stored.entries[name] for name in (*own, *others[at : at + _ENTRIES_AT_ONCE])}
+        part = _tried(core, partition, some)
+        if part is None:
+            lost |= {name for name, value in some.items() if not core.readable(name, value)}
+            part = _tried(core, partition, {name: some[name] for name in some.keys() - lost})
+        if part is None:
+            return _Read(None, frozenset(lost | stored.entries.keys()))
+        state = part if state is None else core.mended(state, part, frozenset(some.keys() - lost))
+    return _Read(state, frozenset(lost))
+
+
+def _tried(core: Core[State], partition: int, entries: Mapping[str, bytes]) -> State | None:
+    try:
+        return core.restore(partition, entries)
+    except Exception:  # noqa: BLE001  whatever a core says of bytes that no core wrote
+        return None
 
 
 async def _mended(
-    core: Core[State], run: _Rerun[State], stored: Checkpoint, lost: frozenset[str], committed: int
+    run: _Rerun[State], stored: Checkpoint, read: State | None, lost: frozenset[str], committed: int
 ) -> tuple[State, int | None, State | None]:
     """State with what can be had of what was lost, from where on it is to be run further, and what is saved.
 
     From the log's beginning on where that is None.
     """
-    partition, names = run.tp.partition, lost - {CHECKPOINT_NAME}
-    empty, keys = core.empty(partition), core.made_of(names)
-    if keys is None:
+    core, names = run.core, lost - {CHECKPOINT_NAME}
+    empty, keys = core.empty(run.tp.partition), core.made_of(names)
+    if keys is None or read is None:
         return empty, None, None
-    saved = core.restore(partition, {name: stored.entries[name] for name in stored.entries.keys() - lost})
     if stored.offset is None:
-        return core.mended(saved, empty, names), None if core.knows_repeats else committed, saved
+        return core.mended(read, empty, names), None if core.knows_repeats else committed, read
     remade = await run.over(empty, None, stored.offset, keys) if keys else empty
-    return core.mended(saved, remade, names), stored.offset, saved
+    return core.mended(read, remade, names), stored.offset, read
 
 
 class _Rerun(Generic[State]):
     """Runs records of a partition again without outputs; `begin` is where the log began, once it is known."""
 
     def __init__(self, broker: str, core: Core[State], tp: TopicPartition, wait_s: float) -> None:
-        self._broker, self._core, self._wait_s = broker, core, wait_s
-        self.tp = tp
+        self._broker, self._wait_s = broker, wait_s
+        self.core, self.tp = core, tp
         self.begin: int | None = None
 
     async def over(self, state: State, first: int | None, until: int, keys: frozenset[bytes] | None) -> State:
@@ -146,7 +175,7 @@ class _Rerun(Generic[State]):
                 ]
                 if records:
                     fetch = Fetch(self.tp.topic, partition, records)
-                    state = (await compute(self._core, state, fetch, silent=True)).state
+                    state = (await compute(self.core, state, fetch, silent=True)).state
                 at = (await follower.positions())[partition]
         return state
 

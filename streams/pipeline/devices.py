@@ -126,7 +126,10 @@ class Devices(Mapping[str, DeviceState]):
     def taken(self, other: Devices, names: frozenset[str]) -> Devices:
         """Return these devices with what `other` remembers of the devices `names`, and no more of them."""
         made = Devices(shelf=self._shelf)
-        made._slots = {name: slot for name, slot in self._slots.items() if name not in names} | {
-            name: slot for name, slot in other._slots.items() if name in names
-        }
+        made._slots = self._slots.copy()
+        for name in names:
+            if name in other._slots:
+                made._slots[name] = other._slots[name]
+            else:
+                made._slots.pop(name, None)
         return made
