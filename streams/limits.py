@@ -107,6 +107,7 @@ WALK_HOPS_MAX = 10_000
 ANSWER_ROWS_MAX = 1000
 
 # Training
+ADMITTED_MAX = 1_000_000  #: examples that training's stored state may name
 RETRAIN_EVERY_EXAMPLES = 12
 CHILD_IDLE_S = 20.0  #: of a child process without work, then its memory is given back
 MODEL_FEATURES = 1024  #: hashed n-grams that a model has a weight for, by intent

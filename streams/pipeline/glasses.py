@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_state
+from typing import Any
 
 import orjson
 from msgspec import Struct, json
@@ -15,7 +16,7 @@ from streams.emit import consent_records, lineage_of, records_of
 from streams.events.kinds import KINDS
 from streams.events.known import Known, Own
 from streams.events.record import Fetch, Outcome, Received
-from streams.events.state import DeviceState
+from streams.events.state import DeviceState, Number
 from streams.events.step import Step
 from streams.feedback import stage as feedback
 from streams.lineage.record import Row, Rows
@@ -65,14 +66,15 @@ class PartitionState:
 
 
 class _TakenUp(Struct):
-    """Types of what stands on `glasses.state` of a partition itself."""
+    """What stands on `glasses.state` of a partition itself; versions before did not say the last two."""
 
-    model_version: int
+    model_version: Number
     policy_version: str
-    consents_taken: int
-    now_ns: int = 0
-    unsaid_policy: str = ""
-    policies_read: int = 0
+    consents_taken: Number
+    own: dict[str, Any]
+    now_ns: Number | None = None
+    unsaid_policy: str | None = None
+    policies_read: Number = 0
 
 
 class GlassesCore:
@@ -95,28 +97,26 @@ class GlassesCore:
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
         """State from checkpointed values."""
         del partition
-        fields = orjson.loads(entries[_STATE]) if _STATE in entries else {}
-        unsaid = fields.get("unsaid_policy", fields.get("policy_version", ""))
-        devices = Devices(_loaded(entries, unsaid), self._shelf)
-        if not fields:
-            return PartitionState(devices=devices)
+        if _STATE not in entries:
+            return PartitionState(devices=Devices(_loaded(entries, ""), self._shelf))
+        taken = json.decode(entries[_STATE], type=_TakenUp)
+        unsaid = taken.policy_version if taken.unsaid_policy is None else taken.unsaid_policy
         return PartitionState(
-            fields["model_version"],
-            fields["policy_version"],
-            fields["consents_taken"],
-            fields.get("now_ns", 0),
+            taken.model_version,
+            taken.policy_version,
+            taken.consents_taken,
+            taken.now_ns or 0,
             # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
-            own_of(fields["own"]) if "now_ns" in fields else {},
-            devices,
+            own_of(taken.own) if taken.now_ns is not None else {},
+            Devices(_loaded(entries, unsaid), self._shelf),
             unsaid_policy=unsaid,
-            policies_read=fields.get("policies_read", 0),
+            policies_read=taken.policies_read,
         )
 
     def readable(self, name: str, value: bytes) -> bool:
         """Whether `restore` can read an entry."""
         try:
             if name == _STATE:
-                json.decode(value, type=_TakenUp)
                 self.restore(0, {name: value})
             else:
                 DeviceState.load(value)

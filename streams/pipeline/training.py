@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
+from msgspec import Struct, ValidationError, json
 
 from streams import metrics
 from streams.emit import lineage_of, records_of
@@ -18,8 +19,10 @@ from streams.events.identity import EventId, format_id
 from streams.events.known import Known
 from streams.events.record import Fetch, Outcome, Outgoing, Received, WholeState, stamp_ns
 from streams.events.runs import consecutive
+from streams.events.state import Number
 from streams.events.step import Reject, Step
 from streams.limits import (
+    ADMITTED_MAX,
     CANDIDATES_NAMED_MAX,
     KEY_BYTES_MAX,
     LEFT_OUT_MAX,
@@ -72,6 +75,18 @@ class TrainingState:
     left_out: tuple[str, ...] = ()
 
 
+class _Stored(Struct):
+    """What stands on `glasses.state`; the examples as runs."""
+
+    version: Number
+    admitted: Number
+    examples: list[tuple[str, str, Number, Number]]
+    policy_version: str = ""
+    consents_taken: Number = 0
+    now_ns: Number = 0
+    left_out: tuple[str, ...] = ()
+
+
 class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
@@ -91,14 +106,23 @@ class TrainingCore(WholeState[TrainingState]):
         del partition
         if _STATE not in entries:
             return TrainingState()
-        fields = orjson.loads(entries[_STATE])
+        stored = json.decode(entries[_STATE], type=_Stored)
+        if sum(count for *_, count in stored.examples) > ADMITTED_MAX:
+            raise ValidationError("training's state: found more examples than it may name")
         examples = frozenset(
             format_id(source, stream, number)
-            for source, stream, first, count in fields.pop("examples")
+            for source, stream, first, count in stored.examples
             for number in range(first, first + count)
         )
-        left_out = tuple(fields.pop("left_out", ()))
-        return TrainingState(**fields, examples=examples, left_out=left_out)
+        return TrainingState(
+            stored.version,
+            stored.admitted,
+            stored.policy_version,
+            stored.consents_taken,
+            examples,
+            stored.now_ns,
+            stored.left_out,
+        )
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
         """No keys: a run that was made is not made again, so that no record makes the state again."""
@@ -108,7 +132,7 @@ class TrainingCore(WholeState[TrainingState]):
     def mended(self, state: TrainingState, remade: TrainingState, names: frozenset[str]) -> TrainingState:
         """Go on after the newest version that stands; how many examples were admitted since is lost."""
         del state, names
-        return replace(remade, version=max(self.tables.models.versions, default=1))
+        return replace(remade, version=max(self.tables.models.highest, 1))
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
         """The one value, when it changed; the admitted examples as runs."""
