@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import orjson
 
 from device_sim import said
 from device_sim.device import Captured, Past
+from streams import files
 from streams.errors import InputError, UnavailableError
 from streams.events import codec, headers, journal
 from streams.events.identity import incarnation_of
@@ -77,13 +77,8 @@ class Journal:
 
     def __init__(self, directory: Path, device: str) -> None:
         self.path = path_of(directory, device)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = self.path.open("ab", buffering=0)
-        except OSError as error:
-            raise InputError(
-                f"--journal {directory}: {error.strerror}; expected a directory that can be written."
-            ) from error
+        files.make_directory(directory)
+        self._file = files.append(self.path)
         try:
             self._claim()
             self._cut()

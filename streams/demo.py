@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from streams import clock
+from streams import clock, files
 from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
@@ -44,7 +44,7 @@ class Part:
     @classmethod
     def spawn(cls, name: str, arguments: Sequence[str], log: Path, **options: Any) -> Part:
         """Start `python -m ARGUMENTS`, its words into `log`; `options` are those of `subprocess.Popen`."""
-        with log.open("wb") as out:
+        with files.written(log) as out:
             # A session of its own: Ctrl-C reaches whoever started it alone, who then stops the parts in
             # order.
             process = subprocess.Popen(
@@ -127,7 +127,8 @@ class Demo:
         UnavailableError
             One of them does not start; the sentence says which and why.
         """
-        self.journal.mkdir(parents=True, exist_ok=True)
+        files.make_directory(self.run)
+        files.make_directory(self.journal)
         if not self.broker:
             self.embedded = EmbeddedBroker()
             self.embedded.start(self.run / "kafka", free_port(), self.say)

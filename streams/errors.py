@@ -6,6 +6,7 @@ Exit codes follow the commands' contract: 1 the check failed, 2 wrong arguments 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -59,3 +60,15 @@ def operating(operator: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise OperatorError(operator) from error
+
+
+def reason(error: BaseException) -> str:
+    """Say what went wrong in words that are ours or the system's.
+
+    Of a foreign exception only its type: its message may quote the value that it choked on.
+    """
+    if isinstance(error, SightlineError | MalformedError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return type(error).__name__

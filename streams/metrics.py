@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from streams import files
+
 Kind = Literal["counter", "gauge"]
 Labels = tuple[tuple[str, str], ...]
 
@@ -120,6 +122,5 @@ def text() -> str:
 
 def write(path: Path) -> None:
     """Write `text` to a file in one move, for a collector of text files: a reader never sees half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text(), encoding="utf-8")
-    temporary.replace(path)
+    with files.written(path) as file:
+        file.write(text().encode())

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 import signal
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import faust
 from aiokafka import ConsumerRecord
 
-from streams import clock, limits, metrics, topology
+from streams import clock, files, limits, metrics, topology
 from streams.agents import build_app
 from streams.errors import CALLED_OFF, MalformedError, SightlineError, UnavailableError
 from streams.events.record import Core, Received
@@ -276,7 +275,7 @@ async def _serve(
     apps: list[faust.App] = []
     collecting: asyncio.Task[None] | None = None
     with (
-        tempfile.TemporaryDirectory(prefix="sightline-worker-", ignore_cleanup_errors=True) as directory,
+        files.working_directory("worker") as directory,
         context.closing,
     ):
         context.directory = Path(directory)
@@ -284,7 +283,7 @@ async def _serve(
             if not await _prepared(context, prepare, stop):
                 return
             for name, core in make_cores(context).items():
-                apps.append(build_app(name, core, context.broker, Path(directory) / name))
+                apps.append(build_app(name, core, context.broker, directory / name))
                 await apps[-1].start()
             collecting = asyncio.create_task(_collect_cycles())
             on_ready()

@@ -12,9 +12,9 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from streams import settings
+from streams import files, settings
 from streams.cli.statements import ORDERS, Mode, Session, finished, split
-from streams.errors import SightlineError
+from streams.errors import InputError, SightlineError
 from streams.printing import say
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -116,8 +116,8 @@ def _history() -> History:
     """What was typed before, in a file of the user's own; without a place for it, only what is typed now."""
     path = settings.CACHE / "sql-history"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-    except OSError:
+        files.make_directory(path.parent)
+        files.append(path).close()
+    except InputError:
         return InMemoryHistory()
     return FileHistory(str(path))

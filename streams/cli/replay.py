@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import click
 
-from streams import clock, settings
+from streams import clock, files, settings
 from streams.cli.output import emit_json
 from streams.errors import InputError
 from streams.events.record import Outgoing, Received, StoredRecord
@@ -113,9 +112,7 @@ def command(
     with contextlib.ExitStack() as stack:
         kept = store or settings.STORE
         if compare and store is None:
-            kept = (
-                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-replay-"))) / "store"
-            )
+            kept = stack.enter_context(files.working_directory("replay")) / "store"
         made = _replay(_Job(journal, kept, out, broker), inputs, policy or settings.POLICY)
         result: dict[str, Any] = {**made, "store": None if compare and store is None else str(kept)}
         if recorded is not None and compare:

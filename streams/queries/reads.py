@@ -11,8 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from streams import clock
-from streams.errors import UnavailableError
+from streams import clock, files
+from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
 
 READS = "reads.jsonl"
@@ -41,14 +41,11 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
         option=orjson.OPT_APPEND_NEWLINE,
     )
     try:
-        descriptor = os.open(directory / READS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
+        with files.append(directory / READS) as file:
+            file.write(line)
+            os.fsync(file.fileno())
+    except (OSError, InputError) as error:
         raise UnavailableError(
-            f"{directory / READS}: the read of restricted zones ({', '.join(named)}) cannot be recorded "
-            f"({error.strerror}), and what is not recorded is not shown. Make it writable for who asks."
+            f"{directory / READS}: the read of restricted zones ({', '.join(named)}) cannot be recorded, and "
+            f"what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
         ) from None

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import orjson
 from msgspec.structs import asdict
 
+from streams import files
 from streams.errors import InputError
 from streams.events.headers import PARENTS, RUN, unpack_parents
 from streams.events.record import Outgoing
@@ -34,12 +35,7 @@ class DerivedLines:
     """
 
     def __init__(self, directory: Path) -> None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{directory}: cannot be a directory ({error.strerror}); name another one with --out"
-            ) from None
+        files.make_directory(directory)
         if any(directory.iterdir()):
             raise InputError(
                 f"{directory}: found a directory that is not empty, "
@@ -47,7 +43,7 @@ class DerivedLines:
             )
         self._stack = ExitStack()
         self._files: dict[str, BinaryIO] = {
-            topic: self._stack.enter_context((directory / f"{topic}.jsonl").open("wb")) for topic in TOPICS
+            topic: self._stack.enter_context(files.create(directory / f"{topic}.jsonl")) for topic in TOPICS
         }
 
     def __enter__(self) -> DerivedLines:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import duckdb
 
-from streams import limits
+from streams import files, limits
 from streams.lineage.tables import TABLES
 from streams.snapshots import comments
-from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, settle, sync
+from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, sync
 from streams.snapshots.hot import Hot, columns_of, quoted
 from streams.snapshots.segments import SPAN_COLUMNS
 
@@ -26,8 +25,8 @@ def template() -> bytes:
 
     It is made once a process, because making it costs more than an epoch.
     """
-    with tempfile.TemporaryDirectory(prefix="sightline-") as directory, duckdb.connect() as connection:
-        path = Path(directory, CATALOG)
+    with files.working_directory("catalog") as directory, duckdb.connect() as connection:
+        path = directory / CATALOG
         connection.execute(
             f"ATTACH {quoted(str(path))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)"
         )
@@ -65,17 +64,18 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
     # One that a killed writer left behind belongs to another file, and DuckDB would refuse to open ours
     # beside it.
     temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
-    temporary.write_bytes(template())
+    with files.create(temporary) as file:
+        file.write(template())
     connection = hot.connection
     connection.execute(
         f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)"
     )
     try:
         with hot.transaction():
-            files: dict[str, list[str]] = {}
-            for table, file, _ in hot.current_files():
-                files.setdefault(table, []).append(file)
-            for table, names in files.items():
+            current: dict[str, list[str]] = {}
+            for table, name, _ in hot.current_files():
+                current.setdefault(table, []).append(name)
+            for table, names in current.items():
                 connection.execute(_files_view("next", table, names))
             connection.execute(
                 "INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE "
@@ -89,7 +89,7 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
             connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, limits.STORE_VERSION])
     finally:
         connection.execute("DETACH next")
-    settle(temporary, directory / catalog_name(epoch))
+    files.settle(temporary, directory / catalog_name(epoch))
     sync(directory)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from io import FileIO
 from pathlib import Path
 
+from streams import files
 from streams.errors import InputError, UnavailableError
 
 HOT, CATALOG, SEGMENTS, LOCK = "hot.duckdb", "catalog.duckdb", "segments", "writer.lock"
@@ -21,8 +23,8 @@ def catalog_name(epoch: int) -> str:
     return f"catalog-{epoch:08d}.duckdb"
 
 
-def claim(directory: Path) -> int:
-    """Make `directory` ours to write and return the descriptor that holds the lock until it is closed.
+def claim(directory: Path) -> FileIO:
+    """Make `directory` ours to write and return the file that holds the lock until it is closed.
 
     The lock is on a file inside, so another path to the same directory (a symlink) meets the same lock, and
     the system releases it when the process dies.
@@ -32,15 +34,10 @@ def claim(directory: Path) -> int:
     UnavailableError
         Another writer has it.
     InputError
-        It is no directory, holds files that are not a store's, or is a store that lost its hot file.
+        It is no directory, another user's, holds files that are not a store's, or is a store that lost its
+        hot file.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{directory}: cannot be a store directory ({error.strerror}); "
-            "name a directory that can be written"
-        ) from None
+    files.make_directory(directory)
     present = sorted(entry.name for entry in directory.iterdir())
     if HOT not in present:
         foreign = [name for name in present if not _OURS.fullmatch(name)]
@@ -54,22 +51,19 @@ def claim(directory: Path) -> int:
                 f"{directory}: found a catalog but no {HOT}; without it nobody knows where to go on. Put it "
                 "back, or begin an empty directory"
             )
+    if HOT in present:
+        files.refuse_planted(directory / HOT, (directory / HOT).lstat())
+    lock = files.append(directory / LOCK)
     try:
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(
-            f"{directory}: cannot be written ({error.strerror}); name a directory that can be written"
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
+        lock.close()
         raise UnavailableError(
             f"{directory}: the store directory is in use by another writer. "
             "Stop that one, or name another directory"
         ) from None
-    (directory / SEGMENTS).mkdir(exist_ok=True)
-    return descriptor
+    files.make_directory(directory / SEGMENTS)
+    return lock
 
 
 def sync(path: Path) -> None:
@@ -79,16 +73,6 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def settle(temporary: Path, final: Path) -> None:
-    """Give a finished temporary file its name: content on disk first, then the name, read-only for everybody.
-
-    The name itself is on disk once the directory is synced.
-    """
-    sync(temporary)
-    temporary.chmod(0o444)
-    temporary.replace(final)
 
 
 def point(directory: Path, epoch: int) -> None:

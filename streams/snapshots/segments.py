@@ -10,7 +10,8 @@ from typing import Any
 
 import duckdb
 
-from streams.snapshots.directory import SEGMENTS, TEMPORARY, settle
+from streams.files import settle
+from streams.snapshots.directory import SEGMENTS, TEMPORARY
 
 SPAN_COLUMNS: Mapping[str, str] = {
     "file": "VARCHAR",

@@ -8,8 +8,8 @@ the rows hold.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,12 @@ class Writer:
     path
         The store's directory, which `open` has claimed.
     lock
-        Descriptor that holds the claim.
+        The open file that holds the claim.
     after_step
         Called with the number of each of `STEPS` after it is done; a test raises or dies there.
     """
 
-    def __init__(self, path: Path, lock: int, after_step: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, lock: FileIO, after_step: Callable[[int], None]) -> None:
         self.path, self._lock, self._after_step = path, lock, after_step
         self._hot = Hot(path)
         self._waiting_since_ns: int | None = None
@@ -75,7 +75,7 @@ class Writer:
         try:
             writer = cls(path, lock, after_step)
         except BaseException:
-            os.close(lock)
+            lock.close()
             raise
         try:
             writer._recover()
@@ -89,7 +89,7 @@ class Writer:
         try:
             self._hot.close()
         finally:
-            os.close(self._lock)
+            self._lock.close()
 
     def reopen(self) -> None:
         """After a write that failed: open the hot file again and finish what was begun, as after a crash.

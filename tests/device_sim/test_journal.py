@@ -146,7 +146,7 @@ def test_a_file_that_is_no_journal_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "g2.jsonl").write_text("hello\n" * 3)
     with pytest.raises(InputError, match="line 1: found text that is not JSON"):
         Journal(tmp_path, "g2")
-    with pytest.raises(InputError, match="expected a directory that can be written"):
+    with pytest.raises(InputError, match="found a file, expected a directory"):
         Journal(tmp_path / "g1.jsonl", "g1")
 
 

@@ -273,7 +273,7 @@ def test_a_segment_that_is_superseded_stays_for_the_grace(
 def test_published_files_cannot_be_written(tmp_path: Path) -> None:
     store(tmp_path, {"events": [event("g1", "imu-right", 0, 20)]})
     for path in (*tmp_path.glob("segments/*"), *tmp_path.glob("catalog-*.duckdb")):
-        assert path.stat().st_mode & 0o777 == 0o444
+        assert path.stat().st_mode & 0o777 == 0o400
 
 
 def test_an_epoch_is_published_quickly(tmp_path: Path) -> None:

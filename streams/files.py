@@ -1,0 +1,209 @@
+"""The only door through which files and directories are made.
+
+They are their owner's alone (directories 0700, files 0600) whatever the umask is. A name that somebody
+planted is never followed, and what stands under a name is whole or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO
+
+from streams.errors import InputError
+
+FILE_MODE, DIRECTORY_MODE, READ_ONLY_MODE = 0o600, 0o700, 0o400
+#: Of a whole process, so that what a library or a child makes is its owner's alone too.
+UMASK = 0o077
+#: Beside a file while it is written.
+TEMPORARY = ".tmp"
+_LOCK = "lock"
+_GROUP_READS = 0o040
+
+
+@contextlib.contextmanager
+def owner_only() -> Iterator[None]:
+    """What libraries and children make meanwhile (DuckDB, the JVM) is the owner's alone."""
+    before = os.umask(UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it that are absent; one that is there keeps its mode.
+
+    Raises
+    ------
+    InputError
+        It cannot be made, is no directory, or belongs to another user, who could exchange what is in it.
+    """
+    try:
+        for absent in [each for each in (path, *path.parents) if not each.exists()][::-1]:
+            # Somebody may have made it meanwhile; whose it is then is looked at below.
+            with contextlib.suppress(FileExistsError):
+                absent.mkdir(DIRECTORY_MODE)
+        found = path.stat()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be made a directory ({_said(error)}); name one that can be written"
+        ) from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{path}: found a file, expected a directory; name another one")
+    if not _ours(found):
+        raise InputError(
+            f"{path}: found a directory of user {found.st_uid}, expected one of the user {os.geteuid()} that "
+            "runs this; name another one, or let it be given to this user"
+        )
+
+
+def create(path: Path) -> BinaryIO:
+    """Open a new file for writing; whatever stands under the name already is an error.
+
+    Raises
+    ------
+    InputError
+        There is something, or the file cannot be made.
+    """
+    try:
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+        )
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return os.fdopen(descriptor, "wb")
+
+
+def append(path: Path) -> FileIO:
+    """Open a file for reading and for appending, unbuffered; made when absent.
+
+    One of ours that others could read or write is theirs no longer.
+
+    Raises
+    ------
+    InputError
+        It cannot be opened, is a link or no plain file, has a second name, or belongs to another user.
+    """
+    try:
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+        )
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        refuse_planted(path, os.fstat(descriptor))
+        os.fchmod(descriptor, FILE_MODE)
+        return FileIO(descriptor, "a+")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def refuse_planted(path: Path, found: os.stat_result) -> None:
+    """Raise InputError unless `found` is a plain file of ours that has no second name."""
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and _ours(found):
+        return
+    what = (
+        f"a file of user {found.st_uid}"
+        if not _ours(found)
+        else f"a file with {found.st_nlink} names"
+        if stat.S_ISREG(found.st_mode)
+        else "a link or a device"
+    )
+    raise InputError(
+        f"{path}: found {what}, expected a plain file of the user {os.geteuid()} that runs this; take it "
+        "away, or name another place"
+    )
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """Write a file beside `path` and give it that name at the end of the block, or leave nothing.
+
+    What stood under the name is replaced: a link itself, not what it leads to.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written or renamed.
+    """
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    file = create(beside)
+    try:
+        with file:
+            yield file
+        beside.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def settle(beside: Path, path: Path) -> None:
+    """Give a finished file its name for good: content on disk first, then the name; nobody writes it again.
+
+    A store that shares what it publishes has the set-group-ID bit on its directory (`chmod g+s`): the group
+    may read such a file then. The name itself is on disk once the directory is synced.
+    """
+    shared = stat.S_IMODE(beside.parent.stat().st_mode) & stat.S_ISGID
+    descriptor = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+        os.fchmod(descriptor, READ_ONLY_MODE | (_GROUP_READS if shared else 0))
+    finally:
+        os.close(descriptor)
+    beside.replace(path)
+
+
+@contextlib.contextmanager
+def working_directory(name: str) -> Iterator[Path]:
+    """A directory `sightline-<name>-*` while the block lasts, where the system keeps temporary files.
+
+    Those that processes left behind which were killed are removed first. Which are: nobody holds the lock
+    of the file inside any more. Neither name nor age says that.
+    """
+    _sweep(name)
+    # Under the name that is swept only once the lock is held.
+    made = Path(tempfile.mkdtemp(prefix="sightline-begun-"))
+    lock = append(made / _LOCK)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = made.rename(made.with_name(f"sightline-{name}-{made.name.rpartition('-')[2]}"))
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        lock.close()
+
+
+def _sweep(name: str) -> None:
+    for left in Path(tempfile.gettempdir()).glob(f"sightline-{name}-*"):
+        with contextlib.suppress(OSError):
+            if left.is_symlink() or not _ours(left.stat()):
+                continue
+            descriptor = os.open(left / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _ours(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid()
+
+
+def _said(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be written ({_said(error)}); name a file in a directory that can be")
