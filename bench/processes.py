@@ -14,13 +14,14 @@ from streams.demo import Part
 ROOT = Path(__file__).parents[1]
 
 
-def start(name: str, arguments: Iterable[str], directory: Path) -> Part:
+def start(name: str, arguments: Iterable[str], directory: Path, *, says_ready: bool = False) -> Part:
     """Start `python -m ARGUMENTS` in `directory`, where it keeps what it keeps and its log is."""
     # The bench is no part of the installed package, and the process runs in a directory of its own.
     return Part.spawn(
         name,
         list(arguments),
         directory / f"{name}.log",
+        says_ready=says_ready,
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )

@@ -29,7 +29,7 @@ from streams.queries.status import Status
 from streams.topology import CAPTURED, ZONED
 
 _READY_WAIT_S = 60.0
-#: After "worker ready" a group may still deal out partitions.
+#: After every worker is ready a group may still deal out partitions.
 _SETTLE_S = 4.0
 _TICK_S = 0.02
 _PACK_MAX = 500
@@ -54,21 +54,21 @@ class Rig:
 
     def work(self, name: str = "worker", *options: str) -> Part:
         """Start a worker; `options` are those of `bench.worker`."""
-        part = self.parts[name] = start(name, ("bench.worker", self.broker.address, *options), self.directory)
+        part = self.parts[name] = start(
+            name, ("bench.worker", self.broker.address, *options), self.directory, says_ready=True
+        )
         return part
 
     def write_store(self) -> None:
         """Start the snapshots writer."""
         arguments = ("streams.cli", "snapshots", "--broker", self.broker.address, "--store", str(self.store))
-        self.parts["snapshots"] = start("snapshots", arguments, self.directory)
+        self.parts["snapshots"] = start("snapshots", arguments, self.directory, says_ready=True)
 
     async def ready(self) -> None:
         """Wait until every worker has started and the group has dealt out its partitions."""
         deadline_s = clock.monotonic_s() + _READY_WAIT_S
         for name, part in self.parts.items():
-            while name.startswith("worker") and "worker ready" not in part.log.read_text(
-                encoding="utf-8", errors="replace"
-            ):
+            while part.ready is not None and not part.ready.is_ready():
                 self.check()
                 if clock.monotonic_s() > deadline_s:
                     raise click.ClickException(

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cores import ForwardCore, ZonesCore, without_lineage
 from streams import preparation, settings, topology
+from streams.cli.staying import stays
 from streams.events.record import Core
+from streams.readiness import Ready
 from streams.topology import CAPTURED, ZONED
 from streams.worker import WorkerContext, run_worker
 
@@ -39,9 +41,18 @@ def _core(mode: str, context: WorkerContext, target: str) -> Core[Any]:
 )
 @click.option("--source", default=CAPTURED, show_default=True)
 @click.option("--target", default=ZONED, show_default=True, help="Where mode forward writes.")
-def main(*, broker: str, mode: str, agent: str, source: str, target: str) -> None:
+@stays
+def main(
+    *,
+    broker: str,
+    mode: str,
+    agent: str,
+    source: str,
+    target: str,
+    ready_fd: int | None,
+    ready_file: Path | None,
+) -> None:
     """Run one worker until a signal."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # Every run reads the same topic from its beginning: what remembers how far it came is the agent's name.
     topology.AGENTS = {**topology.AGENTS, agent: source}
 
@@ -53,12 +64,11 @@ def main(*, broker: str, mode: str, agent: str, source: str, target: str) -> Non
         )
         return {agent: cores.pop("glasses"), **cores}
 
-    def say() -> None:
-        click.echo("worker ready")
-
-    raise SystemExit(
-        run_worker(broker, settings.POLICY, make_cores, prepare=preparation.prepare, on_ready=say)
-    )
+    with Ready(ready_fd, ready_file) as ready:
+        code = run_worker(
+            broker, settings.POLICY, make_cores, prepare=preparation.prepare, on_ready=ready.say
+        )
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

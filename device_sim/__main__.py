@@ -1,4 +1,4 @@
-"""The `device-sim` command. Exit codes: 0 success, 2 wrong arguments or files, 3 no broker."""
+"""The `device-sim` command; `streams.ends` has its exit codes."""
 
 from __future__ import annotations
 
@@ -16,34 +16,25 @@ from device_sim import consent as consents
 from device_sim import load as loading
 from device_sim import recordings, scenarios
 from device_sim.runner import Options, Run, Summary
-from streams import settings, topology
-from streams.errors import SightlineError
-from streams.printing import log_to_stderr, printable, say, say_json
+from streams import logs, settings, topology
+from streams.ends import Commands
+from streams.printing import say, say_json
 
 DEVICES_MAX = 1000
 PARTITIONS_MAX = 1024
 
 
-class SentenceGroup(click.Group):
-    """Turns our errors into one sentence on stderr and an exit code."""
+class DeviceCommands(Commands):
+    """The commands of the simulated glasses."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run; a `SightlineError` becomes its sentence and its exit code."""
-        try:
-            return super().invoke(ctx)
-        except SightlineError as error:
-            say(f"device-sim: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except click.ClickException as error:
-            error.message = printable(error.message)
-            raise
+    program = "device-sim"
 
 
-@click.group(cls=SentenceGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=DeviceCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
 def main() -> None:
     """Play recordings as AI glasses."""
-    log_to_stderr("device-sim: %(message)s")
+    logs.to_stderr("device-sim")
     # The client logs every attempt to connect; the link says the same once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 

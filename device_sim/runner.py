@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from device_sim.playback import timeline
 from device_sim.scenarios import PERIOD_NS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import clock
+from streams.ends import End, end_process
 from streams.events.journal import Sent
 
 ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive
@@ -304,7 +304,9 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
     def hear() -> None:
         if stop.is_set():
-            os._exit(1)
+            end_process(
+                "stopped at once by a second signal; the journal holds what was sent", end=End.INTERRUPTED
+            )
         stop.set()
 
     heard = (signal.SIGINT, signal.SIGTERM)

@@ -11,10 +11,12 @@ from typing import Any
 
 import faust
 
-from streams import limits, topology
+from streams import limits, logs, topology
+from streams.ends import End, end_process
+from streams.errors import reason
 from streams.events.record import Core
 from streams.kafka.ownership import Delivery
-from streams.kafka.transport import batch_transport, end_process
+from streams.kafka.transport import NOTHING_LOST, batch_transport
 
 REBALANCE_TIMEOUT_S = 30.0
 
@@ -76,14 +78,17 @@ def build_app(
         async for event in stream.events():
             delivery: Delivery = event.message.value
             try:
-                await delivery.process()
+                with logs.at(agent_name, delivery.fetch.partition):
+                    await delivery.process()
             except Exception as error:  # noqa: BLE001  Faust would acknowledge the event and take the next one
                 fetch = delivery.fetch
                 place = (
                     f"{fetch.topic} partition {fetch.partition}, offsets {fetch.records[0].offset} to "
                     f"{fetch.next_offset - 1}"
                 )
-                end_process(f"Agent {agent_name} failed on {place}: {error!r}", error)
+                end_process(
+                    f"Agent {agent_name} failed on {place}: {reason(error)}; {NOTHING_LOST}", error, End.FETCH
+                )
 
     app.agent(source, name=f"streams.agents.{agent_name}", isolated_partitions=True)(work)
     app.finalize()

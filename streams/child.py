@@ -12,7 +12,6 @@ import asyncio
 import atexit
 import functools
 import multiprocessing
-import os
 import pickle
 import resource
 import signal
@@ -22,8 +21,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
-from streams import limits
-from streams.errors import CALLED_OFF, UnavailableError
+from streams import limits, logs
+from streams.ends import End, end_process
+from streams.errors import CALLED_OFF, UnavailableError, reason
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Child:
         async with self._turn:
             if self._end is not None:
                 self._end.cancel()
-            child = self._child = self._child or _Child(self._address_bytes)
+            child = self._child = self._child or _Child(self._does, self._address_bytes)
             try:
                 returned, answer = await asyncio.wait_for(
                     asyncio.to_thread(child.ask, functools.partial(function, *arguments, **named)),
@@ -112,10 +112,12 @@ class Child:
 class _Child:
     """The process and a pipe to it: no queue, whose semaphores would outlive a parent that is killed."""
 
-    def __init__(self, address_bytes: int | None) -> None:
+    def __init__(self, does: str, address_bytes: int | None) -> None:
         spawning = multiprocessing.get_context("spawn")
         self._connection, theirs = spawning.Pipe()
-        self._process = spawning.Process(target=_serve, args=(theirs, address_bytes), daemon=True)
+        self._process = spawning.Process(
+            target=_serve, args=(theirs, does, logs.form(), address_bytes), daemon=True
+        )
         self._process.start()
         # The child's end of the pipe is the child's alone, so that the pipe ends with it.
         theirs.close()
@@ -138,11 +140,19 @@ class _Child:
         self._process.join()
 
 
-def _serve(connection: Connection, address_bytes: int | None) -> None:
-    """Answer until the parent hangs up."""
+def _serve(connection: Connection, does: str, form: logs.Form | None, address_bytes: int | None) -> None:
+    """Answer until the parent hangs up; what ends the child otherwise is said in the parent's log."""
+    logs.to_stderr("sightline", form or "sentence")
     _as_child()
     if address_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
+    try:
+        _answer(connection)
+    except BaseException as error:  # noqa: BLE001  whatever it is, the child must not end without a word
+        end_process(f"The child that {does} ended: {reason(error)}", error)
+
+
+def _answer(connection: Connection) -> None:
     while True:
         try:
             asked = connection.recv_bytes()
@@ -177,4 +187,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        end_process("The worker is gone; the child that fits its models ends", end=End.PARENT_GONE)

@@ -24,3 +24,8 @@ def monotonic_s() -> float:
 def sleep(seconds: float) -> None:
     """Wait, outside of an event loop."""
     time.sleep(seconds)
+
+
+def rfc3339_ms(time_ms: int) -> str:
+    """Text of milliseconds since the Unix epoch, as 2026-11-28T07:30:09.123Z."""
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"

@@ -25,6 +25,7 @@ from streams.kafka.reader import committed_offsets, end_offsets, read_all
 from streams.kafka.topics import declare
 from streams.queries.status import Status
 from streams.queries.store import Store
+from streams.readiness import Awaited
 from streams.topology import AGENTS, CAPTURED, LINEAGE
 
 READY_WAIT_S = 60.0
@@ -39,23 +40,31 @@ class Part:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    ready: Awaited | None
     rss_bytes_max: int = 0
 
     @classmethod
-    def spawn(cls, name: str, arguments: Sequence[str], log: Path, **options: Any) -> Part:
-        """Start `python -m ARGUMENTS`, its words into `log`; `options` are those of `subprocess.Popen`."""
-        with files.written(log) as out:
+    def spawn(
+        cls, name: str, arguments: Sequence[str], log: Path, *, says_ready: bool = False, **options: Any
+    ) -> Part:
+        """Start `python -m ARGUMENTS`, its words into `log`; `options` are those of `subprocess.Popen`.
+
+        One that `says_ready` is given `--ready-fd`; `ready` hears it.
+        """
+        ready = Awaited() if says_ready else None
+        with files.written(log) as out, ready.given() if ready else contextlib.nullcontext():
             # A session of its own: Ctrl-C reaches whoever started it alone, who then stops the parts in
             # order.
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [sys.executable, "-m", *arguments, *(ready.arguments if ready else ())],
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                pass_fds=ready.descriptors if ready else (),
                 **options,
             )
-        return cls(name, process, log)
+        return cls(name, process, log, ready)
 
     def watch(self) -> None:
         """Note the memory in use; an ended process is an error that quotes its own last sentence."""
@@ -136,18 +145,19 @@ class Demo:
         asyncio.run(declare(self.broker))
         self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
-        worker = self._spawn(
+        self._spawn(
             "worker", "streams.cli", "worker", "--broker", self.broker, "--policy", self.policy, *pairs
         )
         self._spawn(
             "snapshots", "streams.cli", "snapshots", "--broker", self.broker, "--store", str(self.store)
         )
         deadline_s = clock.monotonic_s() + READY_WAIT_S
-        while "worker ready" not in worker.log.read_text(encoding="utf-8", errors="replace"):
+        while not all(part.ready is None or part.ready.is_ready() for part in self.parts):
             self.watch()
             if clock.monotonic_s() > deadline_s:
                 raise UnavailableError(
-                    f"the worker was not ready after {READY_WAIT_S:.0f} s; look into {worker.log}"
+                    f"worker or snapshots were not ready after {READY_WAIT_S:.0f} s; look into the logs in "
+                    f"{self.run}"
                 )
             clock.sleep(0.1)
 
@@ -168,7 +178,9 @@ class Demo:
         )
 
     def _spawn(self, name: str, module: str, *arguments: str) -> Part:
-        part = Part.spawn(name, [module, *arguments], self.run / f"{name}.log")
+        part = Part.spawn(
+            name, [module, *arguments], self.run / f"{name}.log", says_ready=module == "streams.cli"
+        )
         self.parts.append(part)
         return part
 
@@ -177,7 +189,11 @@ class Demo:
         for part in self.parts:
             if part.name != "device":
                 part.watch()
-        if self.embedded is not None and self.embedded.pid is not None:
+        if self.embedded is not None:
+            if self.embedded.pid is None:
+                raise UnavailableError(
+                    f"Apache Kafka ended by itself; look into {self.run / 'kafka' / 'kafka.log'}"
+                )
             self.broker_rss_bytes_max = max(self.broker_rss_bytes_max, _rss_bytes(self.embedded.pid))
 
     def status(self) -> dict[str, Any]:

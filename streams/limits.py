@@ -64,6 +64,9 @@ SEEN_RECENT_BATCHES = 8  #: per stream, known byte for byte: 32 bytes each
 SEEN_MARKS_MAX = 16  #: per stream, times by which older numbers are known: 20 bytes each
 CLOCK_SLACK_NS = 60_000_000_000  #: how far a repeat's time may lie outside of what the marks say
 
+# What is said
+FOREIGN_LOG_INTERVAL_S = 10.0  #: a line of foreign code is logged so seldom
+
 # Consent
 CONSENTS_PER_WEARER_MAX = 64  #: words kept; beyond, the oldest are folded into those before them
 CONSENTS_WAITING_MAX = 8  #: words of a wearer that came before their turn

@@ -1,4 +1,4 @@
-"""The door to a terminal: what is printed or logged is text, whatever somebody else wrote into it.
+"""The door to a terminal: what is printed is text, whatever somebody else wrote into it.
 
 Control codes move the cursor and set the title, marks of direction reverse what stands behind them, and what
 has no width hides. All of it is shown as an escape, and so never obeyed.
@@ -7,10 +7,7 @@ has no width hides. All of it is shown as an escape, and so never obeyed.
 from __future__ import annotations
 
 import json
-import logging
-import sys
 import unicodedata
-from types import TracebackType
 
 import click
 
@@ -41,26 +38,6 @@ def say(line: str = "", *, err: bool = False) -> None:
 def say_json(text: str) -> None:
     """Print one line of JSON, made printable."""
     click.echo(printable_json(text))
-
-
-def log_to_stderr(form: str = "%(message)s") -> None:
-    """Write warnings and errors to stderr, a record a line, each made printable."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Printable(form))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-
-
-class _Printable(logging.Formatter):
-    """Formats records of which no message can look like two."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return printable(super().formatMessage(record))
-
-    def formatException(  # noqa: N802 - logging's name
-        self,
-        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
-    ) -> str:
-        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 def _escape(character: str) -> str:

@@ -14,6 +14,11 @@ PAIRS = os.environ.get("SIGHTLINE_PAIR", "").split()
 #: Who asks the store when `--role` is not given: the role that is shown least.
 ROLE = os.environ.get("SIGHTLINE_ROLE", "analyst")
 
+#: Whether a log shows the traceback of an error, which may quote what it choked on.
+DEBUG = os.environ.get("SIGHTLINE_DEBUG", "") not in ("", "0")
+#: Where a service manager waits for READY=1; empty when there is none.
+NOTIFY_SOCKET = os.environ.get("NOTIFY_SOCKET", "")
+
 #: Jars of the embedded broker are resolved into and kept in this directory.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
 

@@ -17,11 +17,12 @@ from aiokafka import ConsumerRecord
 
 from streams import clock, files, limits, metrics, topology
 from streams.agents import build_app
-from streams.errors import CALLED_OFF, MalformedError, SightlineError, UnavailableError
+from streams.ends import End, end_process, end_with
+from streams.errors import CALLED_OFF, InputError, MalformedError, SightlineError, UnavailableError, reason
 from streams.events.record import Core, Received
 from streams.kafka.reader import Follower
 from streams.kafka.topics import declare
-from streams.kafka.transport import end_process
+from streams.kafka.transport import NOTHING_LOST
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ class TableFollower:
                 break
             await self._poll()
         self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
+        # A worker that is deaf to a policy or a consent must not go on.
+        self._task.add_done_callback(end_with)
 
     async def stop(self) -> None:
         """Stop following. Does nothing when not started."""
@@ -102,11 +105,11 @@ class TableFollower:
                 if failed & (failed - 1) == 0:
                     log.warning(
                         "Following %s failed %d times in a row, tried again every %.0f s; this worker goes on"
-                        " with what it has read of it: %r",
+                        " with what it has read of it: %s",
                         self._topic,
                         failed,
                         _RETRY_PAUSE_S,
-                        error,
+                        reason(error),
                     )
                 await asyncio.sleep(_RETRY_PAUSE_S)
 
@@ -241,8 +244,8 @@ async def _write_metrics(path: Path) -> None:
         finally:
             try:
                 metrics.write(path)
-            except OSError as error:
-                log.warning("Metrics could not be written: %r", error)
+            except (OSError, InputError) as error:
+                log.warning("Metrics could not be written: %s", reason(error))
 
 
 async def _run(
@@ -259,7 +262,9 @@ async def _run(
         # `_serve` has seen the same event: it gives up what it prepares, or stops the apps in order.
         done, _ = await asyncio.wait({work}, timeout=STOP_TIMEOUT_S)
         if not done:
-            end_process(f"The worker did not stop within {STOP_TIMEOUT_S:.1f} s", code=0)
+            end_process(
+                f"The worker did not stop within {STOP_TIMEOUT_S:.1f} s; {NOTHING_LOST}", end=End.SLOW
+            )
     asked.cancel()
     await work
     return 0
@@ -353,7 +358,7 @@ async def _until_stopped(apps: list[faust.App], stop: asyncio.Event) -> None:
     for app in apps:
         if app.crash_reason is not None:
             raise UnavailableError(
-                f"The agent {app.conf.id} crashed: {app.crash_reason!r}. Start the worker again."
+                f"The agent {app.conf.id} crashed: {reason(app.crash_reason)}. Start the worker again."
             ) from app.crash_reason
     if not stop.is_set():
         raise SightlineError(

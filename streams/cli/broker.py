@@ -10,10 +10,12 @@ import click
 from rich.console import Console
 
 from streams import topology
+from streams.cli.staying import stays
 from streams.errors import UnavailableError
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.topics import declare
 from streams.printing import say
+from streams.readiness import Ready
 
 
 @click.command("broker")
@@ -36,12 +38,15 @@ from streams.printing import say
     show_default=True,
     help="Partitions of the topics that follow devices; fixed for their life.",
 )
-def command(port: int, directory: Path, partitions: int) -> None:
+@stays
+def command(
+    port: int, directory: Path, partitions: int, ready_fd: int | None, ready_file: Path | None
+) -> None:
     """Run an embedded Apache Kafka in the foreground; Ctrl-C stops it.
 
     The first run fetches it from Maven Central (44 MB); later ones need no network.
     """
-    node = EmbeddedBroker()
+    node, ready = EmbeddedBroker(), Ready(ready_fd, ready_file)
     console = Console(stderr=True)
     # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left
     # behind.
@@ -54,6 +59,7 @@ def command(port: int, directory: Path, partitions: int) -> None:
             node.start(directory, port, lambda sentence: say(sentence, err=True))
         asyncio.run(declare(node.address, partitions))
         say(f"Apache Kafka answers at {node.address}; its log is in {directory}. Ctrl-C stops it.")
+        ready.say()
         node.wait()
         raise UnavailableError(
             f"Apache Kafka ended by itself. Look into {directory / 'kafka.log'}, then start it again."
@@ -62,4 +68,5 @@ def command(port: int, directory: Path, partitions: int) -> None:
         say("stopped", err=True)
     finally:
         node.stop()
+        ready.close()
         signal.signal(signal.SIGTERM, former)

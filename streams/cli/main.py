@@ -1,17 +1,13 @@
-"""The `sightline` command and its exit codes.
-
-They are 0 success, 1 the check failed, 2 wrong arguments or files, 3 could not run.
-"""
+"""The `sightline` command; `streams.ends` has its exit codes."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import click
 
-from streams.errors import SightlineError
-from streams.printing import printable, say
+from streams import logs
+from streams.ends import Commands
 
 #: Command name to module; each module has a click command called `command`. Loaded when asked for, because
 #: `sightline sql` need not wait for Faust or scikit-learn to be imported.
@@ -35,8 +31,8 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Finds its commands in `COMMANDS` and turns our errors into one sentence on stderr and an exit code."""
+class LazyGroup(Commands):
+    """Finds its commands in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Command names in the order of the README."""
@@ -49,19 +45,9 @@ class LazyGroup(click.Group):
         found = importlib.import_module(COMMANDS[cmd_name]).command
         return found if isinstance(found, click.Command) else None
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run; a `SightlineError` becomes its sentence and its exit code."""
-        try:
-            return super().invoke(ctx)
-        except SightlineError as error:
-            say(f"sightline: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except click.ClickException as error:
-            error.message = printable(error.message)
-            raise
-
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
 def main() -> None:
     """Follow every record of AI glasses: its policy zone, what was made of it, where the loop carried it."""
+    logs.to_stderr("sightline")

@@ -13,34 +13,19 @@ import click
 
 from streams import clock, limits, settings
 from streams.cli.output import store_option
+from streams.cli.staying import stays
 from streams.kafka.reader import Follower
-from streams.printing import log_to_stderr, say
+from streams.printing import say
 from streams.queries.status import Status
+from streams.readiness import Ready
 from streams.snapshots.patience import PatientWriter
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
+log = logging.getLogger(__name__)
+
 _POLL_MS = 100
 _STATUS_INTERVAL_S = 5.0
-_SAID_AGAIN_S = 10.0
-
-
-class _Seldom(logging.Filter):
-    """Lets the Kafka client say the same thing once in 10 s.
-
-    Without a broker it tries again ten times a second.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said_s: dict[object, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        now_s = clock.monotonic_s()
-        if now_s - self._said_s.get(record.msg, -_SAID_AGAIN_S) < _SAID_AGAIN_S:
-            return False
-        self._said_s[record.msg] = now_s
-        return True
 
 
 def told(status: Status) -> str | None:
@@ -60,21 +45,21 @@ def told(status: Status) -> str | None:
 )
 @store_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
-def command(broker: str, store: Path, until_end: bool) -> None:
+@stays
+def command(broker: str, store: Path, until_end: bool, ready_fd: int | None, ready_file: Path | None) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs.
 
     Ctrl-C publishes the rest and stops.
     """
-    log_to_stderr("sightline: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_Seldom())
     stop = threading.Event()
     writer = Writer.open(store)
-    patient = PatientWriter(writer, lambda sentence: say(f"sightline: {sentence}", err=True), stop.wait)
+    patient = PatientWriter(writer, log.warning, stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
-        epoch, rows = asyncio.run(_follow(writer, patient, stop, broker, status, until_end=until_end))
+        with Ready(ready_fd, ready_file) as ready:
+            following = _follow(writer, patient, stop, broker, status, ready, until_end=until_end)
+            epoch, rows = asyncio.run(following)
     finally:
         writer.close()
     say(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
@@ -86,6 +71,7 @@ async def _follow(
     stop: threading.Event,
     broker: str,
     status: Status | None,
+    ready: Ready,
     *,
     until_end: bool,
 ) -> tuple[int | None, int]:
@@ -101,6 +87,7 @@ async def _follow(
     async with Follower(broker, LINEAGE, writer.offsets()) as follower:
         end = await follower.end_offsets() if until_end else {}
         known = writer.offsets()
+        ready.say()
         while not stop.is_set():
             records = await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)
             positions = await follower.positions()

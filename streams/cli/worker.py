@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import click
 
 from streams import settings, topology
 from streams.cli.names import pair
+from streams.cli.staying import stays
 from streams.preparation import make_cores, prepare
-from streams.printing import log_to_stderr, say
+from streams.printing import say
+from streams.readiness import Ready
 from streams.worker import run_worker
 
 
@@ -49,6 +50,7 @@ def _pairs(
     metavar="FILE",
     help="Write counts and gauges here every 5 s, as text that Prometheus collects.",
 )
+@stays
 @click.pass_context
 def command(
     context: click.Context,
@@ -57,23 +59,27 @@ def command(
     partitions: int,
     pairs: tuple[tuple[str, str], ...],
     metrics: Path | None,
+    ready_fd: int | None,
+    ready_file: Path | None,
 ) -> None:
     """Run the stages zones, processing, assistant, feedback and training until Ctrl-C.
 
     Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
     """
-    log_to_stderr()
-    # The client logs some 40 lines a second while a broker is away; the transport says what matters once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    context.exit(
-        run_worker(
+    with Ready(ready_fd, ready_file) as ready:
+
+        def on_ready() -> None:
+            say(f"worker ready on {broker}")
+            ready.say()
+
+        code = run_worker(
             broker,
             policy,
             make_cores,
             prepare=prepare,
             partitions=partitions,
             pairs=pairs,
-            on_ready=lambda: say(f"worker ready on {broker}"),
+            on_ready=on_ready,
             metrics_path=metrics,
         )
-    )
+    context.exit(code)

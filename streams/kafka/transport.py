@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import aiokafka
 import faust
@@ -26,7 +25,9 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams import limits, metrics
+from streams import limits, logs, metrics
+from streams.ends import End, end_process, end_with
+from streams.errors import reason
 from streams.events.record import Core, Received
 from streams.kafka import budget
 from streams.kafka.connection import let_go
@@ -39,27 +40,12 @@ T = TypeVar("T")
 #: An idle fetch holds the one connection to a broker this long; a partition that was just emptied waits for
 #: its end.
 IDLE_FETCH_MS = 100
-EXIT_LOUDLY = 1
 #: So often a leader asks for another assignment before its process ends, and with it whatever holds the group
 #: up.
 REJOINS_MAX = 5
-
-
-def end_process(reason: str, error: BaseException | None = None, code: int = EXIT_LOUDLY) -> NoReturn:
-    """Say why, and end the process at once.
-
-    Another worker, or the next start, reads from the committed offset.
-
-    Faust would acknowledge the event and go on, or restart the agent with its next event; both are a loss.
-    """
-    log.critical(
-        "%s; this worker ends now, nothing is lost: the next one goes on from the committed offset",
-        reason,
-        exc_info=error,
-    )
-    for handler in logging.getLogger().handlers:
-        handler.flush()
-    os._exit(code)
+#: Faust would acknowledge an event that failed and go on, or restart the agent with the next one; both are a
+#: loss. So the process ends, and another worker, or the next start, reads from the committed offset.
+NOTHING_LOST = "this worker ends now, nothing is lost: the next one goes on from the committed offset"
 
 
 class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
@@ -159,14 +145,17 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         if self._watch is None:
             # From the first assignment on, and apart from what follows here: an error in it is swallowed by
             # the client.
-            self._watch = asyncio.create_task(self._watch_assignments())
+            with logs.at(self.agent):
+                self._watch = asyncio.create_task(self._watch_assignments(), name=f"watch of {self.agent}")
+            self._watch.add_done_callback(end_with)
         await self._end_owners()
         await super().on_partitions_assigned(assigned, generation_id)
         budget.WORKER.announce(self.agent, len(assigned))
         for tp in sorted(assigned):
             place = TopicPartition(tp.topic, tp.partition)
             owner = PartitionOwner(self.broker, self.agent, self.core, place, self)
-            task = asyncio.create_task(owner.run(), name=f"owner of {tp.topic} {tp.partition}")
+            with logs.at(self.agent, tp.partition):
+                task = asyncio.create_task(owner.run(), name=f"owner of {tp.topic} {tp.partition}")
             task.add_done_callback(self._owner_done)
             self._owners[place] = task
 
@@ -197,7 +186,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def _owner_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            end_process(f"The {task.get_name()} failed: {error}", error)
+            end_process(f"The {task.get_name()} failed: {reason(error)}; {NOTHING_LOST}", error, End.OWNER)
 
     async def _watch_assignments(self) -> None:
         """Ask for another assignment whenever this member, as the leader, made one without partitions."""
@@ -209,7 +198,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 continue
             asked += 1
             if asked > REJOINS_MAX:
-                end_process(f"{self.agent}: asked {REJOINS_MAX} times for another assignment and none came")
+                end_process(
+                    f"{self.agent}: asked {REJOINS_MAX} times for another assignment and none came; "
+                    f"{NOTHING_LOST}",
+                    end=End.NO_ASSIGNMENT,
+                )
             log.warning(
                 "%s: a subscribed topic had no partitions when they were assigned; "
                 "asking for another assignment",
@@ -219,7 +212,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 await self._in_thread(_assign_again(self._thread._ensure_consumer()))
             except Exception as error:  # noqa: BLE001  whatever is wrong with the client now, the group must not stay without an assignment
                 log.warning(
-                    "%s: another assignment could not be asked for, tried again: %r", self.agent, error
+                    "%s: another assignment could not be asked for, tried again: %s",
+                    self.agent,
+                    reason(error),
                 )
 
     async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams import agents, topology
+from streams.ends import End
 from streams.events.record import Core
 from streams.kafka import reader, topics, transport
 
@@ -120,7 +121,7 @@ async def room(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     await create(broker, {made.source: {}, made.target: {}})
     monkeypatch.setattr(topology, "AGENTS", {made.agent: made.source})
 
-    def note(reason: str, error: BaseException | None = None, code: int = 1) -> None:
+    def note(reason: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> None:
         made.ended.append(reason)
 
     monkeypatch.setattr(transport, "end_process", note)

@@ -1,0 +1,233 @@
+"""How a process of ours ends: with which exit code, and never without a sentence on standard error.
+
+`docs/operations.md` lists the same ends; a test compares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from enum import Enum, unique
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+import click
+
+from streams import files, logs, settings
+from streams.errors import InputError, SightlineError, UnavailableError, reason
+from streams.printing import printable, say
+
+log = logging.getLogger(__name__)
+
+
+@unique
+class End(Enum):
+    """A way to end: exit code, when it is taken, and what whoever runs the process should do."""
+
+    DONE = (
+        0,
+        "It did what it was asked to; one that stays was asked to stop (SIGINT, SIGTERM) and did.",
+        "Nothing.",
+    )
+    SLOW = (
+        0,
+        "The worker was asked to stop, did not within 4.5 s, and ended at once.",
+        "Nothing: the next start goes on from the committed offset.",
+    )
+    CHECK = (1, "A check failed, or a part of the loop did not do what it must.", "Read the sentence.")
+    INPUT = (
+        2,
+        "An argument or a file is wrong: also a store, journal or state that cannot be read.",
+        "Correct what the sentence names; a start without that ends in the same way.",
+    )
+    UNAVAILABLE = (
+        3,
+        "Broker, store, port, lock, disk or network is not there, is full, or is taken.",
+        "Give back what the sentence names, then start it again; a supervisor may do that alone.",
+    )
+    UNEXPECTED = (
+        4,
+        "An error that nobody expected, in the command, a thread or a task that must not end.",
+        "Start it again. If it comes back, set SIGHTLINE_DEBUG=1 and report the traceback.",
+    )
+    FETCH = (
+        4,
+        "An agent failed on a fetch for a reason that is not in its data.",
+        "Start the worker again: nothing of the fetch was committed. If it comes back, report it.",
+    )
+    OWNER = (
+        4,
+        "A partition cannot be owned: state and offset do not fit, or the log lacks what comes next.",
+        "Read the sentence; what it names must be put right before a worker can go on.",
+    )
+    NO_ASSIGNMENT = (
+        4,
+        "The group's leader asked five times for another assignment, and none came.",
+        "Start the worker again; if it comes back, look at the broker.",
+    )
+    PARENT_GONE = (
+        4,
+        "The child that fits models found its worker gone.",
+        "Nothing for the child; look why the worker ended.",
+    )
+    INTERRUPTED = (
+        130,
+        "Ctrl-C (SIGINT) before the command had done its work; the second one for demo and device-sim.",
+        "Nothing: what was begun is whole or absent.",
+    )
+    OUTPUT_GONE = (
+        141,
+        "Whoever read the output has gone (SIGPIPE), as `head` does.",
+        "Nothing; the answer was not whole.",
+    )
+    TERMINATED = (
+        143,
+        "SIGTERM before the command had done its work.",
+        "Nothing: what was begun is whole or absent.",
+    )
+
+    def __init__(self, code: int, when: str, advice: str) -> None:
+        self.code, self.when, self.advice = code, when, advice
+
+
+#: Words for an end that no error of ours puts into words.
+_SENTENCES = {
+    End.INTERRUPTED: "stopped by Ctrl-C before its end",
+    End.TERMINATED: "stopped by SIGTERM before its end",
+    End.OUTPUT_GONE: "whoever read the output has gone; stopped before its end",
+}
+
+
+class TerminatedError(BaseException):
+    """SIGTERM came; past every handler of errors, as Ctrl-C is."""
+
+
+def end_process(said: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> NoReturn:
+    """Say why, and end the process at once: no handler of foreign code can go on after it."""
+    with contextlib.suppress(Exception):
+        if logs.form() is None:
+            logs.to_stderr("sightline")
+        log.critical(said, exc_info=error)
+    os._exit(end.code)
+
+
+def end_with(task: asyncio.Task[Any]) -> None:
+    """Let the process end with a task that must not: as its `add_done_callback`."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        end_process(f"The {task.get_name()} ended: {reason(error)}; this process ends now", error)
+
+
+def end_of(error: BaseException) -> tuple[End, str]:
+    """Return how a command ends in which `error` was raised, and the sentence."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, SightlineError):
+        ends = ((InputError, End.INPUT), (UnavailableError, End.UNAVAILABLE))
+        return next((end for kind, end in ends if isinstance(error, kind)), End.CHECK), str(error)
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        return End.OUTPUT_GONE, _SENTENCES[End.OUTPUT_GONE]
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return End.INTERRUPTED, _SENTENCES[End.INTERRUPTED]
+    if isinstance(error, TerminatedError):
+        return End.TERMINATED, _SENTENCES[End.TERMINATED]
+    if isinstance(error, OSError) and error.errno:
+        named = f"{error.filename}: " if error.filename else ""
+        return End.UNAVAILABLE, (
+            f"{named}the system refused ({reason(error)}, {_place(error)}); make it possible and start again"
+        )
+    return End.UNEXPECTED, (
+        f"ended by an error that nobody expected: {reason(error)} {_place(error)}. Start it again; "
+        "SIGHTLINE_DEBUG=1 shows the traceback"
+    )
+
+
+class Commands(click.Group):
+    """A group of commands, each of which ends as `End` says, with its sentence on standard error."""
+
+    program = "sightline"
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; what is raised becomes a sentence and an exit code, and what is made is the owner's alone."""
+        with files.owner_only(), _watched():
+            try:
+                return super().invoke(ctx)
+            except (click.exceptions.Exit, SystemExit):
+                raise
+            except click.ClickException as error:
+                error.message = printable(error.message)
+                raise
+            except BaseException as error:  # noqa: BLE001  PanicException and its like are no Exception
+                end, sentence = end_of(error)
+                self._say(sentence, error)
+                if end is End.OUTPUT_GONE:
+                    _drop_output()
+                ctx.exit(end.code)
+
+    def _say(self, sentence: str, error: BaseException) -> None:
+        with contextlib.suppress(OSError):
+            if logs.form() in logs.LINES or settings.DEBUG:
+                if logs.form() is None:
+                    logs.to_stderr(self.program)
+                log.critical(sentence, exc_info=error)
+            else:
+                say(f"{self.program}: {sentence}", err=True)
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """Let SIGTERM be raised as Ctrl-C is, and an error in a thread end the process."""
+    in_main = threading.current_thread() is threading.main_thread()
+    former = signal.getsignal(signal.SIGTERM)
+    ours = in_main and former is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, _terminated)
+    hook, threading.excepthook = threading.excepthook, _thread_ended
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise TerminatedError
+
+
+def _thread_ended(found: threading.ExceptHookArgs) -> None:
+    if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
+        name = found.thread.name if found.thread is not None else "without a name"
+        end_process(f"The thread {name} ended: {end_of(found.exc_value)[1]}", found.exc_value)
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: the innermost line of ours, else the innermost."""
+    places = [_line(each) for each in _frames(error.__traceback__)]
+    ours = [place for place in places if place.startswith(("streams/", "device_sim/"))]
+    return f"in {(ours or places or ['a place unknown'])[-1]}"
+
+
+def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _line(trace: TracebackType) -> str:
+    room = trace.tb_frame.f_globals.get("__name__", "?").replace(".", "/")
+    return f"{room}.py:{trace.tb_lineno}"
+
+
+def _drop_output() -> None:
+    """Let what is still buffered for a reader that has gone be lost, not be complained of at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)

@@ -1,0 +1,124 @@
+"""How a process that stays says that it is ready, and how whoever started it hears that.
+
+Not by a log, which is for people: by a descriptor (s6), a socket (systemd's `NOTIFY_SOCKET`) or a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from streams import files, settings
+from streams.errors import InputError
+
+SAID = b"READY=1\n"
+
+
+class Ready:
+    """The places where a process says once that it is ready; use it in `with`.
+
+    Parameters
+    ----------
+    descriptor
+        Open for writing; gets `READY=1` and a line's end, and is closed. None for no such place.
+    file
+        Is there as long as the process is ready: one of before is removed at the start, and at the end.
+
+    Raises
+    ------
+    InputError
+        The descriptor is not open, or the file cannot be written or removed.
+    """
+
+    def __init__(self, descriptor: int | None = None, file: Path | None = None) -> None:
+        self._descriptor, self._file = descriptor, file
+        if descriptor is not None:
+            try:
+                os.set_inheritable(descriptor, False)
+            except OSError as error:
+                raise InputError(
+                    f"--ready-fd {descriptor}: found no such descriptor ({os.strerror(error.errno or 0)}), "
+                    "expected one that whoever starts this has opened for writing"
+                ) from None
+        self._remove()
+
+    def __enter__(self) -> Ready:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the descriptor, said or not, and remove the file."""
+        self._close()
+        self._remove()
+
+    def say(self) -> None:
+        """Say it everywhere. Whoever waited at the descriptor and has gone is not waited for."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._descriptor, SAID)
+        self._close()
+        if settings.NOTIFY_SOCKET:
+            # A name that begins with @ is an abstract one, which begins with a zero byte.
+            address = settings.NOTIFY_SOCKET.replace("@", "\0", 1)
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.sendto(SAID, address)
+        if self._file is not None:
+            with files.written(self._file) as file:
+                file.write(SAID)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _remove(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self._file}: what an earlier process left there cannot be removed "
+                f"({os.strerror(error.errno or 0)}); name another --ready-file"
+            ) from None
+
+
+class Awaited:
+    """The other end of `--ready-fd`, for whoever starts a process."""
+
+    def __init__(self) -> None:
+        read, self._write = os.pipe()
+        os.set_blocking(read, False)
+        self._read = os.fdopen(read, "rb", buffering=0)
+        self._said = b""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the child must inherit."""
+        return (self._write,)
+
+    @property
+    def arguments(self) -> tuple[str, str]:
+        """What the child is told."""
+        return "--ready-fd", str(self._write)
+
+    @contextlib.contextmanager
+    def given(self) -> Iterator[None]:
+        """Start the child in this block: afterwards its end of the pipe is the child's alone."""
+        try:
+            yield
+        finally:
+            os.close(self._write)
+
+    def is_ready(self) -> bool:
+        """Tell whether the child has said that it is ready; it stays so."""
+        if self._said != SAID:
+            with contextlib.suppress(BlockingIOError):
+                self._said += self._read.read(len(SAID) - len(self._said)) or b""
+        return self._said == SAID
