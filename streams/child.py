@@ -19,7 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from streams import limits, logs
 from streams.ends import End, end_process
@@ -141,36 +141,31 @@ class _Child:
 
 
 def _serve(connection: Connection, does: str, form: logs.Form | None, address_bytes: int | None) -> None:
-    """Answer until the parent hangs up; what ends the child otherwise is said in the parent's log."""
+    """Answer until the parent hangs up; whatever ends the child is said where the parent's log goes."""
     logs.to_stderr("sightline", form or "sentence")
     _as_child()
     if address_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
     try:
-        _answer(connection)
+        while True:
+            asked = connection.recv_bytes()
+            connection.send(_answer(asked))
+    except (EOFError, OSError):
+        _parent_gone()
     except BaseException as error:  # noqa: BLE001  whatever it is, the child must not end without a word
         end_process(f"The child that {does} ended: {reason(error)}", error)
 
 
-def _answer(connection: Connection) -> None:
-    while True:
-        try:
-            asked = connection.recv_bytes()
-        except EOFError:
-            return
-        try:
-            answer = True, pickle.loads(asked)()  # noqa: S301  the parent's own words
-        except CALLED_OFF:
-            raise
-        except Exception as error:  # noqa: BLE001  whoever asked is told what went wrong, whatever it was
-            error.add_note(traceback.format_exc())
-            answer = False, error
-        except BaseException as error:  # noqa: BLE001  what is no Exception may not be known to the parent at all
-            answer = (
-                False,
-                RuntimeError(f"found {type(error).__name__} in a child process, expected an answer"),
-            )
-        connection.send(answer)
+def _answer(asked: bytes) -> tuple[bool, Any]:
+    try:
+        return True, pickle.loads(asked)()  # noqa: S301  the parent's own words
+    except CALLED_OFF:
+        raise
+    except Exception as error:  # noqa: BLE001  whoever asked is told what went wrong, whatever it was
+        error.add_note(traceback.format_exc())
+        return False, error
+    except BaseException as error:  # noqa: BLE001  what is no Exception may not be known to the parent at all
+        return False, RuntimeError(f"found {type(error).__name__} in a child process, expected an answer")
 
 
 def _as_child() -> None:
@@ -187,4 +182,8 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        end_process("The worker is gone; the child that fits its models ends", end=End.PARENT_GONE)
+        _parent_gone()
+
+
+def _parent_gone() -> NoReturn:
+    end_process("The worker is gone; the child that fits its models ends", end=End.PARENT_GONE)

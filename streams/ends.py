@@ -25,6 +25,7 @@ from streams.errors import InputError, SightlineError, UnavailableError, reason
 from streams.printing import printable, say
 
 log = logging.getLogger(__name__)
+_ending = threading.RLock()
 
 
 @unique
@@ -111,10 +112,12 @@ class TerminatedError(BaseException):
 
 def end_process(said: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> NoReturn:
     """Say why, and end the process at once: no handler of foreign code can go on after it."""
-    with contextlib.suppress(Exception):
+    # Of two threads that end it, the first is heard; the other waits for what it wanted anyway.
+    with _ending, contextlib.suppress(Exception):
         if logs.form() is None:
             logs.to_stderr("sightline")
         log.critical(said, exc_info=error)
+        os._exit(end.code)
     os._exit(end.code)
 
 

@@ -26,7 +26,8 @@ UMASK = 0o077
 #: Beside a file while it is written.
 TEMPORARY = ".tmp"
 _LOCK = "lock"
-_GROUP_READS = 0o040
+#: Where the directory above has the set-group-ID bit (`chmod g+s`): its group was told that it may read.
+_SHARED_MODE, _GROUP_READS = 0o2750, 0o040
 
 
 @contextlib.contextmanager
@@ -52,6 +53,8 @@ def make_directory(path: Path) -> None:
             # Somebody may have made it meanwhile; whose it is then is looked at below.
             with contextlib.suppress(FileExistsError):
                 absent.mkdir(DIRECTORY_MODE)
+                if absent.parent.stat().st_mode & stat.S_ISGID:
+                    absent.chmod(_SHARED_MODE)
         found = path.stat()
     except OSError as error:
         raise InputError(
@@ -151,10 +154,10 @@ def written(path: Path) -> Iterator[BinaryIO]:
 def settle(beside: Path, path: Path) -> None:
     """Give a finished file its name for good: content on disk first, then the name; nobody writes it again.
 
-    A store that shares what it publishes has the set-group-ID bit on its directory (`chmod g+s`): the group
-    may read such a file then. The name itself is on disk once the directory is synced.
+    In a directory that is shared with its group, the group may read it. The name itself is on disk once the
+    directory is synced.
     """
-    shared = stat.S_IMODE(beside.parent.stat().st_mode) & stat.S_ISGID
+    shared = beside.parent.stat().st_mode & stat.S_ISGID
     descriptor = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -145,4 +145,11 @@ def _without_values(record: logging.LogRecord) -> str:
 def _shown(value: object) -> object:
     if isinstance(value, int | float):
         return value
-    return reason(value) if isinstance(value, BaseException) else type(value).__name__
+    return _Word(reason(value) if isinstance(value, BaseException) else type(value).__name__)
+
+
+class _Word(str):
+    """Stands for a value; without quotes also where its `repr` is asked for."""
+
+    __slots__ = ()
+    __repr__ = str.__str__

@@ -144,9 +144,69 @@ def test_clock_environment_and_output_have_one_place_each(path: Path) -> None:
             r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(|\.utcnow\(|\.today\(", text
         ), f"{path} reads a clock; streams/clock.py does"
     if room != "printing":
-        assert not re.search(r"click\.s?echo|\bprint\(|logging\.basicConfig", text), (
+        assert not re.search(r"click\.s?echo|\bprint\(", text), (
             f"{path} prints past streams/printing.py, which escapes what a terminal would obey"
         )
+    if room != "logs":
+        assert not re.search(r"logging\.(basicConfig|StreamHandler|lastResort)|addHandler", text), (
+            f"{path} logs past streams/logs.py, which shows no value that foreign code quotes"
+        )
+    if room != "ends":
+        assert not re.search(r"os\._exit\(|os\.abort\(", text), (
+            f"{path} ends the process past streams/ends.py, which says why"
+        )
+
+
+#: What makes a file or a directory; `open` and `os.open` do for some of their arguments.
+MAKES = {
+    *("mkdir", "makedirs", "mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile"),
+    *("write_text", "write_bytes", "touch", "chmod", "fchmod"),
+}
+
+
+def makes_a_file(call: ast.Call) -> bool:
+    """Whether a call makes a file or directory, or changes who may read it."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    said = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    said += [
+        word.value.value
+        for word in call.keywords
+        if word.arg == "mode" and isinstance(word.value, ast.Constant) and isinstance(word.value.value, str)
+    ]
+    writes = any(re.fullmatch(r"[rwaxbt+]*[wax+][rwaxbt+]*", mode) for mode in said)
+    flags = {each.attr for each in ast.walk(call) if isinstance(each, ast.Attribute)}
+    return name in MAKES or (name in {"open", "FileIO"} and (writes or "O_CREAT" in flags))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
+def test_files_are_made_through_one_door(path: Path) -> None:
+    # The recordings are made by whoever keeps this repository, into it.
+    if room_of(path) == "files" or "make" in path.parts:
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not (isinstance(node, ast.Call) and makes_a_file(node)), (
+            f"{path}:{node.lineno} makes a file past streams/files.py, which makes it its owner's alone"
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "made"),
+    [
+        ('open("x", "w")', True),
+        ('Path("x").open("ab", buffering=0)', True),
+        ('path.open(mode="x")', True),
+        ("os.open(path, os.O_WRONLY | os.O_CREAT)", True),
+        ('path.write_text("x")', True),
+        ("path.mkdir()", True),
+        ('path.open("rb")', False),
+        ("os.open(path, os.O_RDONLY)", False),
+        ("Store.open(path, role)", False),
+    ],
+)
+def test_the_fence_knows_what_makes_a_file(line: str, made: bool) -> None:
+    call = ast.parse(line, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert makes_a_file(call) is made
 
 
 @pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))

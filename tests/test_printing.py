@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import printing
 from streams.printing import printable, printable_json
 
 TEXTS = st.text() | st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Ll"]))
@@ -40,22 +37,3 @@ def test_each_is_shown_as_its_escape(one: str) -> None:
     assert printable(f"a{one}b") == f"a{one.encode('unicode_escape').decode()}b".replace(
         *{"\n": (r"\n", r"\x0a"), "\r": (r"\r", r"\x0d"), "\t": (r"\t", r"\x09")}.get(one, ("", ""))
     )
-
-
-def test_a_log_record_is_one_line_and_so_is_each_of_its_traceback(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr(root, "level", root.level)
-    printing.log_to_stderr("sightline: %(message)s")
-    logging.getLogger("streams.x").warning("passed over: %s", "live\x1b[2J\nsightline: forged")
-    try:
-        raise ValueError("\x1b]0;title\x07")  # noqa: TRY301 - its traceback is what is looked at
-    except ValueError:
-        logging.getLogger("streams.x").exception("ended")
-    found = capsys.readouterr().err.splitlines()
-    assert found[0] == r"sightline: passed over: live\x1b[2J\x0asightline: forged"
-    assert found[1:3] == ["sightline: ended", "Traceback (most recent call last):"]
-    assert found[-1] == r"ValueError: \x1b]0;title\x07"
-    assert sys.stderr.isatty() is False

@@ -186,7 +186,7 @@ def test_the_loop_turned(played: Played) -> None:
 
 def test_the_log_says_what_happens(played: Played) -> None:
     assert " model " in played.compose("logs", "snapshots")
-    assert "worker ready on kafka:19092" in played.compose("logs", "worker")
+    assert "worker ready on kafka:19092" in played.compose("logs", "worker"), "it is for people"
 
 
 def test_a_question_is_answered_in_a_container_as_on_the_host(played: Played) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from streams.kafka.broker import _properties
 from streams.kafka.jars import KAFKA_VERSION
-from streams.topology import LINEAGE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -40,9 +39,18 @@ def test_the_broker_is_set_as_the_embedded_one() -> None:
     }
 
 
-def test_versions_and_names_are_those_of_the_code() -> None:
+def test_the_version_is_that_of_the_code() -> None:
     assert f"image: apache/kafka:{KAFKA_VERSION}\n" in COMPOSE
-    assert f"['{LINEAGE}']" in COMPOSE
+
+
+def test_ready_is_what_the_processes_say_and_not_what_their_logs_hold() -> None:
+    said = re.findall(r'"sightline", "(\w+)", "--ready-file", "(\S+)"', COMPOSE)
+    assert [command for command, _ in said] == ["worker", "snapshots"]
+    assert re.findall(r'"CMD", "test", "-e", "(\S+)"', COMPOSE) == [file for _, file in said]
+
+
+def test_what_is_mounted_is_its_owners_alone() -> None:
+    assert '"--mode", "0700", "--owner"' in COMPOSE
 
 
 def test_nothing_listens_to_other_machines() -> None:

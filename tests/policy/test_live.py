@@ -25,6 +25,7 @@ from streams.events.codec import encode
 from streams.events.headers import ZONE, envelope
 from streams.policy.load import load, version_of
 from streams.policy.versions import CURRENT_KEY
+from streams.readiness import Awaited
 from streams.topology import CAPTURED, LINEAGE, POLICIES, REJECTED, ZONED
 from tests import build
 from tests.policy.test_outside import BOMBS, published
@@ -49,10 +50,18 @@ def worker(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "--policy",
             "household",
         ]
-        child = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+        ready = Awaited()
+        with ready.given():
+            child = subprocess.Popen(
+                [*command, *ready.arguments],
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                pass_fds=ready.descriptors,
+            )
         try:
             for _ in range(300):
-                if "worker ready" in log.read_text(encoding="utf-8"):
+                if ready.is_ready():
                     break
                 assert child.poll() is None, log.read_text(encoding="utf-8")
                 time.sleep(0.1)
@@ -237,18 +246,23 @@ async def test_bombs_on_the_topic_end_nobody_and_are_on_record(worker: str) -> N
 
 async def test_a_worker_that_starts_with_the_first_policy_goes_on_under_the_one_in_force(worker: str) -> None:
     command = [sys.executable, "-m", "streams.cli", "worker", "--broker", worker, "--policy", "household"]
-    child = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    assert child.stdout is not None
-    said = ""
+    ready = Awaited()
+    with ready.given():
+        child = await asyncio.create_subprocess_exec(
+            *command,
+            *ready.arguments,
+            cwd=ROOT,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=ready.descriptors,
+        )
     try:
         async with asyncio.timeout(60):
-            while "worker ready" not in said:
-                said += (await child.stdout.readline()).decode()
+            while not ready.is_ready():
+                await asyncio.sleep(0.1)
     finally:
         child.terminate()
-        await child.wait()
+        said = (await child.communicate())[1].decode()
     assert f"to enterprise {load('enterprise').version}, which is in force" in said
     result = await asyncio.to_thread(policy, "publish", "--withdraw-next", "--broker", worker)
     assert result.exit_code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from tests.recovery.schedule import BACKLOG_S, JOINER, RECOVERY_S, SNAPSHOTS, WO
 
 READY_WAIT_S = 90.0
 _LOOK_S = 0.2
+#: Ours and the process's own in front of a line of its log.
+_TIMES = re.compile(r"^\d+\.\d{3} (?:\S+Z )?")
 #: The device that comes back, beside those of the load.
 RETURNED = "returned"
 
@@ -72,7 +75,7 @@ class Pipeline:
         self.keep(*WORKERS, SNAPSHOTS)
         self._keeper = asyncio.create_task(self._keep())
         async with asyncio.timeout(READY_WAIT_S):
-            while not all("worker ready" in self._said(name) for name in WORKERS):
+            while not all(self.children[name].ready for name in (*WORKERS, SNAPSHOTS)):
                 await asyncio.sleep(_LOOK_S)
 
     def keep(self, *names: str) -> None:
@@ -252,19 +255,20 @@ class Pipeline:
                     # Who is struck later must find it running; a second's pause keeps a hopeless start from
                     # spinning.
                     self.ended[
-                        f"{name} ended with code {child.code}: {child.last_line().partition(' ')[2]}"
+                        f"{name} ended with code {child.code}: {_TIMES.sub('', child.last_line())}"
                     ] += 1
                     await asyncio.sleep(1.0)
                     if name in self.kept and name not in self._busy:
                         child.start()
 
     def _add(self, name: str, *arguments: str) -> Child:
-        self.children[name] = Child(name, arguments, self.directory / f"{name}.log")
+        self.children[name] = Child(
+            name,
+            arguments,
+            self.directory / f"{name}.log",
+            says_ready=arguments[0] == "streams.cli",
+        )
         return self.children[name]
-
-    def _said(self, name: str) -> str:
-        log = self.children[name].log
-        return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
     async def stop(self) -> None:
         """Stop everything but the broker, in the order of the flow."""

@@ -21,6 +21,7 @@ import psutil
 
 from streams import clock
 from streams.errors import UnavailableError
+from streams.readiness import Awaited
 
 STOP_WAIT_S = 10.0
 #: What a writer with a full disk may still write: less than the head of any file that it makes.
@@ -33,10 +34,11 @@ class Child:
     Its words go into `log` through us, whatever its disk does.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
-        self.name, self.log = name, log
+    def __init__(self, name: str, arguments: Sequence[str], log: Path, *, says_ready: bool = False) -> None:
+        self.name, self.log, self._says_ready = name, log, says_ready
         self._arguments = [sys.executable, "-m", *arguments]
         self._process: subprocess.Popen[bytes] | None = None
+        self._awaited: Awaited | None = None
         self._groups: list[int] = []
         self.starts = 0
         self.frozen = False
@@ -51,18 +53,27 @@ class Child:
         """Exit code of the last start once it has ended; of a signal the negative number."""
         return None if self._process is None else self._process.poll()
 
+    @property
+    def ready(self) -> bool:
+        """Whether the last start has said that it is ready."""
+        return self._awaited is not None and self._awaited.is_ready()
+
     def start(self) -> None:
         """Start it, unless it runs."""
         if self.pid is not None:
             return
-        # A session of its own: Ctrl-C reaches the harness alone, and its group can be ended as a whole.
-        self._process = subprocess.Popen(
-            self._arguments,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        awaited = Awaited() if self._says_ready else None
+        with awaited.given() if awaited else contextlib.nullcontext():
+            # A session of its own: Ctrl-C reaches the harness alone, and its group can be ended as a whole.
+            self._process = subprocess.Popen(
+                [*self._arguments, *(awaited.arguments if awaited else ())],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=awaited.descriptors if awaited else (),
+            )
+        self._awaited = awaited
         self._groups.append(self._process.pid)
         self.starts += 1
         self.frozen = False
