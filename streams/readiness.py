@@ -93,10 +93,9 @@ class Awaited:
     """The other end of `--ready-fd`, for whoever starts a process."""
 
     def __init__(self) -> None:
-        read, self._write = os.pipe()
-        os.set_blocking(read, False)
-        self._read = os.fdopen(read, "rb", buffering=0)
-        self._said = b""
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        self._said, self._open = b"", True
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -118,7 +117,11 @@ class Awaited:
 
     def is_ready(self) -> bool:
         """Tell whether the child has said that it is ready; it stays so."""
-        if self._said != SAID:
+        if self._open:
             with contextlib.suppress(BlockingIOError):
-                self._said += self._read.read(len(SAID) - len(self._said)) or b""
+                found = os.read(self._read, len(SAID) - len(self._said))
+                self._said += found
+                if not found or self._said == SAID:
+                    os.close(self._read)
+                    self._open = False
         return self._said == SAID

@@ -77,9 +77,8 @@ def test_what_is_made_is_its_owners_alone_whatever_the_umask_is(maker: str, tmp_
 
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("planted", ["link", "dangling link", "file", "beside"])
-def test_an_export_neither_follows_nor_takes_what_was_planted(
-    planted: str, home: Path, tmp_path: Path
-) -> None:
+def test_an_export_neither_follows_nor_takes_what_was_planted(planted: str, tmp_path: Path) -> None:
+    build.store(tmp_path / "store", {})
     victim, out = tmp_path / "victim", tmp_path / "out.csv"
     victim.write_text("untouched")
     if planted == "link":
@@ -91,7 +90,7 @@ def test_an_export_neither_follows_nor_takes_what_was_planted(
         out.chmod(0o666)
     else:
         (tmp_path / "out.csv.tmp").symlink_to(victim)
-    arguments = ["sql", "SELECT 1 AS one", "--store", str(home / "lineage-store"), "--out", str(out)]
+    arguments = ["sql", "SELECT 1 AS one", "--store", str(tmp_path / "store"), "--out", str(out)]
     result = CliRunner().invoke(sightline, arguments)
     assert result.exit_code == 0, result.output
     assert (out.is_symlink(), mode(out), out.read_text().split()) == (False, 0o600, ["one", "1"])

@@ -18,6 +18,7 @@ from streams import clock, settings
 from streams.cli.live import View
 from streams.cli.output import emit_json
 from streams.demo import Demo
+from streams.ends import TerminatedError
 from streams.errors import SightlineError
 from streams.ledger import lines, run_ledger
 from streams.policy.load import load
@@ -149,7 +150,7 @@ def _interruptible(demo: Demo) -> Iterator[list[int]]:
         interrupts.append(number)
         if len(interrupts) > 1:
             demo.kill()
-            raise SystemExit(128 + number)
+            raise KeyboardInterrupt if number == signal.SIGINT else TerminatedError
         say(err=True)
         say(
             "ending the session and bringing what was sent into the store; Ctrl-C again stops at once",
