@@ -123,10 +123,12 @@ def test_whatever_a_command_raises_is_a_sentence_and_a_code(
 
 
 LIVES = """
-import asyncio, os, signal, sys, threading, time
+import asyncio, logging, os, signal, sys, threading, time
+# As a library does: where one handler is, `logging.basicConfig` adds none.
+logging.getLogger().addHandler(logging.NullHandler())
 import click
 from streams import logs
-from streams.ends import Commands
+from streams.ends import Commands, end_process
 
 @click.group(cls=Commands)
 def main(): logs.to_stderr("sightline")
@@ -134,6 +136,8 @@ def main(): logs.to_stderr("sightline")
 @main.command()
 @click.argument("how")
 def live(how):
+    if how == "loudly":
+        end_process("The owner of a partition failed")
     if how == "thread":
         threading.Thread(target=lambda: {}["turn the light on"], name="reader").start()
         time.sleep(30)
@@ -158,6 +162,7 @@ main()
     ("how", "code", "said"),
     [
         ("thread", 4, "The thread reader ended: ended by an error that nobody expected: KeyError in "),
+        ("loudly", 4, "The owner of a partition failed"),
         ("pipe", 141, "whoever read the output has gone"),
         ("task", 0, "asyncio line "),
         ("SIGINT", 130, "stopped by Ctrl-C before its end"),
@@ -182,6 +187,14 @@ def test_a_real_process_ends_with_one_sentence(how: str, code: int, said: str) -
     assert line.startswith("sightline: ")
     assert said in line
     assert SECRET not in line
+
+
+def test_an_end_before_anything_is_set_up_is_said_too() -> None:
+    command = "from streams.ends import end_process; end_process('The child has lost its worker')"
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=20, check=False
+    )
+    assert (done.returncode, done.stderr) == (4, "sightline: The child has lost its worker\n")
 
 
 def test_a_broker_that_is_away_ends_each_process_with_a_sentence(tmp_path: Path) -> None:
