@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 from pathlib import Path
 
@@ -69,8 +70,8 @@ def test_port_out_of_range_is_a_sentence(tmp_path: Path, port: int) -> None:
         EmbeddedBroker().start(tmp_path, port)
 
 
-async def test_data_survives_a_kill(tmp_path: Path) -> None:
-    node = EmbeddedBroker()
+async def test_data_survives_a_kill_and_is_its_owners_alone(tmp_path: Path) -> None:
+    node, umask = EmbeddedBroker(), os.umask(0)
     try:
         node.start(tmp_path, free_port())
         await topics.declare(node.address, 2)
@@ -83,7 +84,11 @@ async def test_data_survives_a_kill(tmp_path: Path) -> None:
             (topology.CAPTURED, 0),
             (topology.CAPTURED, 1),
         }
+        made = [*tmp_path.rglob("*")]
+        assert len(made) > 100
+        assert [path.name for path in made if path.stat().st_mode & 0o077] == []
     finally:
+        os.umask(umask)
         node.stop()
 
 
