@@ -186,4 +186,4 @@ def _end_with_parent() -> None:
 
 
 def _parent_gone() -> NoReturn:
-    end_process("The worker is gone; the child that fits its models ends", end=End.PARENT_GONE)
+    end_process("The worker is gone; its child process ends", end=End.PARENT_GONE)
