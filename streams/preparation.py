@@ -19,7 +19,7 @@ from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.known import Consents
 from streams.events.record import Core, Outgoing, Received
 from streams.kafka.publish import publish_now, publish_once
-from streams.kafka.reader import read_all
+from streams.kafka.reader import end_offsets, read_all
 from streams.limits import MODELS_KEPT_MAX
 from streams.models.registry import Models
 from streams.pipeline import (
@@ -38,7 +38,7 @@ from streams.policy.versions import Check, Policies
 from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
 from streams.training.run import Fitted, Pair, fit_and_measure
-from streams.worker import WorkerContext
+from streams.worker import TableFollower, WorkerContext
 
 log = logging.getLogger(__name__)
 
@@ -104,17 +104,26 @@ async def prepare(context: WorkerContext) -> None:
     say_overdue(in_force, today)
     tables.models = Models(lambda version: can_serve(version, tables.policies.versions), MODELS_KEPT_MAX)
 
-    async def refresh() -> None:
-        for record in await read_all(context.broker, POLICIES):
-            await follower.take(record)
-
-    async def recall(number: int) -> None:
-        tables.models.recall(number, await read_all(context.broker, MODELS))
-
-    tables.refresh, tables.recall = refresh, recall
+    _ask(context.broker, tables, follower)
     await context.follow(CONSENTS, lambda record: learn_consent(tables.consents, record))
     await context.follow(MODELS, lambda record: tables.models.learn(record.key, record.value))
     context.kept.update(tables=tables, fitting=child)
+
+
+def _ask(broker: str, tables: Tables, policies: TableFollower) -> None:
+    """Let the tables ask the broker for what they have not read, or no longer know."""
+
+    async def refresh() -> None:
+        for record in await read_all(broker, POLICIES):
+            await policies.take(record)
+
+    async def recall(number: int) -> None:
+        tables.models.recall(number, await read_all(broker, MODELS))
+
+    async def consents_end() -> int:
+        return (await end_offsets(broker, [CONSENTS]))[CONSENTS, 0]
+
+    tables.refresh, tables.recall, tables.consents_end = refresh, recall, consents_end
 
 
 async def consents_of_topic(broker: str) -> Consents:

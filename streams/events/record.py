@@ -123,6 +123,11 @@ class WholeState(Generic[State]):
             return False
         return True
 
+    async def stands(self, state: State) -> bool:
+        """See `Core`."""
+        del state
+        return True
+
     def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
         """See `Core`."""
         del names
@@ -151,6 +156,9 @@ class Core(Protocol[State]):
 
     def readable(self, name: str, value: bytes) -> bool:
         """Whether `restore` can read an entry."""
+
+    async def stands(self, state: State) -> bool:
+        """Whether what a restored state has taken up can be had; no fetch could be processed else."""
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
         """Keys of the records that make entries again, none for those that none makes; None: all records."""

@@ -76,7 +76,7 @@ async def restored(
                 "offsets were reset or have expired: restore them, or start on a new broker."
             )
         stored = Checkpoint(stored.entries, None, stored.lost | {CHECKPOINT_NAME})
-    found = await _read(core, tp.partition, stored)
+    found = await _believed(core, tp.partition, stored)
     read, lost, run = found.state, stored.lost | found.lost, _Rerun(broker, core, tp, wait_s)
     state: State
     start: int | None
@@ -93,6 +93,17 @@ async def restored(
     if lost:
         _say(agent, tp, len(lost), run.begin)
     return Restored(state, start or 0, saved, lost)
+
+
+async def _believed(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:
+    """Read what was stored; what the core has for itself is left out where it names what cannot be had."""
+    found = await _read(core, partition, stored)
+    if found.state is None or await core.stands(found.state):
+        return found
+    own = frozenset(name for name in stored.entries if name.startswith("@"))
+    others = {name: value for name, value in stored.entries.items() if name not in own}
+    found = await _read(core, partition, Checkpoint(others, stored.offset))
+    return _Read(found.state, found.lost | own)
 
 
 async def _read(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:

@@ -126,11 +126,6 @@ class Models:
         metrics.gauge("model_versions_kept", len(self.versions))
 
     def _point(self, pointed: int) -> None:
-        if pointed in self.versions and pointed < self.current:
-            raise MalformedError(
-                f"model/current: points back from {self.current}, expected a later version: "
-                "what an earlier one was made of may have been taken back since"
-            )
         if pointed not in self.versions:
             if any(version.version == pointed for version in self._waiting):
                 self._pointed = pointed

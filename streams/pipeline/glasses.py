@@ -124,6 +124,10 @@ class GlassesCore:
             return False
         return True
 
+    async def stands(self, state: PartitionState) -> bool:
+        """Whether the topics hold what the state has taken up."""
+        return await self.tables.hold(state.policy_version, state.model_version, state.consents_taken)
+
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
         """Keys of the records from which devices' states are made again.
 

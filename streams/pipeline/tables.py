@@ -41,6 +41,11 @@ async def _nothing_older(_number: int) -> None:
     """There is nowhere to read from."""
 
 
+async def _nowhere() -> int:
+    """There is no topic."""
+    return 0
+
+
 @dataclass
 class Tables:
     """Policies, models and consents as this worker knows them. Cores look at them between fetches only."""
@@ -53,6 +58,8 @@ class Tables:
     refresh: Callable[[], Awaitable[None]] = _nothing_new
     #: Reads a model version that a state names and that is no longer in memory.
     recall: Callable[[int], Awaitable[None]] = _nothing_older
+    #: Offset at which `glasses.consents` ends now.
+    consents_end: Callable[[], Awaitable[int]] = _nowhere
 
     def label(self, label: bytes, version: str, policy: Policy) -> bytes:
         """A label that policy `version` gave, in the words of `policy`.
@@ -60,6 +67,21 @@ class Tables:
         It is empty where that cannot be said (it passes nowhere).
         """
         return policy.adopted(label, self.policies.version(version)) if version != policy.version else label
+
+    async def hold(self, policy_version: str, model_version: int, consents_taken: int) -> bool:
+        """Whether the topics hold what a restored state says that it has taken up ("" or 0: nothing).
+
+        A state that names what is on no topic would wait for it for ever.
+        """
+        if policy_version and policy_version not in self.policies.versions:
+            await self.refresh()
+        if model_version and model_version not in self.models.versions:
+            await self.recall(model_version)
+        return (
+            (not policy_version or policy_version in self.policies.versions)
+            and (not model_version or model_version in self.models.versions)
+            and (consents_taken <= self.consents.offset or consents_taken <= await self.consents_end())
+        )
 
     def behind(self, taken: int) -> UnavailableError | None:
         """Error when consents that a state has taken up have not been read here yet.

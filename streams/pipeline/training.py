@@ -124,6 +124,10 @@ class TrainingCore(WholeState[TrainingState]):
             stored.left_out,
         )
 
+    async def stands(self, state: TrainingState) -> bool:
+        """Whether the topics hold what the state has taken up."""
+        return await self.tables.hold(state.policy_version, 0, state.consents_taken)
+
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
         """No keys: a run that was made is not made again, so that no record makes the state again."""
         del names

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -21,7 +21,7 @@ from device_sim.files import read_answer
 from streams.errors import MalformedError
 from streams.events.known import Consents
 from streams.events.record import Core, Fetch, Outgoing, Received, StoredRecord
-from streams.kafka import checkpoint
+from streams.kafka import checkpoint, restore
 from streams.kafka.compute import compute
 from streams.ledger.records import Records
 from streams.ledger.topics import Topics
@@ -168,6 +168,28 @@ def survive_consents(littered: Sequence[StoredRecord], _path: Path) -> None:
     assert made.pairings[("g4", "w3")], "nothing of others is touched"
 
 
+def survive_state(littered: Sequence[StoredRecord], _path: Path) -> None:
+    """What cannot be read is named, and no stage stumbles over the rest."""
+    mixed = [*goods()[STATE], *littered]
+    core = build.core()
+
+    async def read_through(
+        _broker: str, _topic: str, take: Callable[[Received], None], *_at: int, **_: Any
+    ) -> None:
+        for one in mixed:
+            take(one)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checkpoint, "read_through", read_through)
+        stored = build.run(checkpoint.load("nowhere", "glasses", 0, wait_s=1))
+    found = build.run(restore._believed(core, 0, stored))
+    prefix = b"glasses/0/"
+    named = {(one.key or b"")[len(prefix) :] for one in mixed if (one.key or b"").startswith(prefix)}
+    assert {name.encode() for name in stored.lost | found.lost} <= named
+    if found.state is not None:
+        through(core, found.state, CAPTURED, goods()[CAPTURED])
+
+
 def survive_lineage(littered: Sequence[StoredRecord], path: Path) -> None:
     """Every record is in the store as rows, or as one row of `rejected`."""
     writer = Writer.open(path)
@@ -214,6 +236,7 @@ SURVIVE: Mapping[str, Callable[[Sequence[StoredRecord], Path], None]] = {
     POLICIES: survive_policies,
     CONSENTS: survive_consents,
     REJECTED: survive_rejected,
+    STATE: survive_state,
     LINEAGE: survive_lineage,
 }
 
