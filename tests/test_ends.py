@@ -78,6 +78,11 @@ def test_every_end_is_one_that_the_code_takes() -> None:
     assert unused == ["DONE"], "that is what a process does that nobody ends"
 
 
+def test_an_error_has_the_code_of_its_end() -> None:
+    ends_of = {SightlineError: End.CHECK, InputError: End.INPUT, UnavailableError: End.UNAVAILABLE}
+    assert all(kind.exit_code == end.code for kind, end in ends_of.items())
+
+
 class Panic(BaseException):
     """As an extension module in Rust raises it."""
 
