@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,8 +15,14 @@ SECRET = "turn the light on"
 
 
 @pytest.fixture(autouse=True)
-def root(monkeypatch: pytest.MonkeyPatch) -> None:
+def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    # A command that was run in this process may have silenced its client, whose link says the same.
+    client = logging.getLogger("aiokafka")
+    level = client.level
+    client.setLevel(logging.NOTSET)
+    yield
+    client.setLevel(level)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
