@@ -16,6 +16,7 @@ MAGNITUDE_MAX = 1e50  #: of a number in a column: sums of the squares of its squ
 EVENTS_PER_BATCH_MAX = 4096
 REJECTED_BYTES_MAX = 64 * 1024  #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
+TIME_NS_MAX = 2**62
 NAMES_KNOWN_MAX = 16_384  #: names of streams that were checked and need no second look
 
 # A device's clock, where a policy has no [clock] of its own
@@ -108,6 +109,15 @@ CURRENT_FILES_MAX = 200
 SUPERSEDED_GRACE_S = 60.0
 WALK_HOPS_MAX = 10_000
 ANSWER_ROWS_MAX = 1000
+READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
+
+# What the store's writer believes of a record of lineage, whoever wrote it
+EVENTS_PER_FETCH_MAX = FETCH_RECORDS_MAX * EVENTS_PER_BATCH_MAX  #: what one row can tell of at most
+PARENTS_PER_CHILD_MAX = 2**20  #: in one stream: examples that a model was made of
+LINEAGE_ROWS_MAX = 4000  #: of one record
+LINEAGE_CHILDREN_MAX = 2**18  #: of all edges of one record
+LINEAGE_TEXT_BYTES_MAX = 4096  #: of one text of a row: reason, rule, zone
+STREAMS_KNOWN_MAX = 65_536  #: streams whose highest number the writer has at hand; the others are looked up
 
 # Training
 ADMITTED_MAX = 1_000_000  #: examples that training's stored state may name

@@ -219,25 +219,28 @@ class _Sink:
     """Takes what would have gone to Kafka; lineage goes into the store, many records a transaction."""
 
     def __init__(self, writer: Writer) -> None:
-        self.writer, self.written, self._offset, self._rows, self._bytes = writer, 0, 0, 0, 0
-        self._waiting: list[Received] = []
+        self.writer, self.written, self._count, self._rows, self._bytes = writer, 0, 0, 0, 0
+        self._offsets: dict[int, int] = {}
+        self._waiting: dict[int, list[Received]] = {}
 
     def write(self, records: Sequence[Outgoing]) -> None:
         self.written += len(records)
         for record in records:
             if record.topic == LINEAGE:
-                self._waiting.append(
-                    StoredRecord(self._offset, record.timestamp_ms, record.key, record.value, record.headers)
+                offset = self._offsets.get(record.partition, 0)
+                self._waiting.setdefault(record.partition, []).append(
+                    StoredRecord(offset, record.timestamp_ms, record.key, record.value, record.headers)
                 )
-                self._offset += 1
+                self._offsets[record.partition] = offset + 1
+                self._count += 1
                 self._bytes += len(record.value or b"")
-        if len(self._waiting) >= _INGEST_RECORDS or self._bytes >= _INGEST_BYTES:
+        if self._count >= _INGEST_RECORDS or self._bytes >= _INGEST_BYTES:
             self.flush()
 
     def flush(self) -> None:
         if self._waiting:
-            self._rows += self.writer.ingest({0: self._waiting}, {0: self._offset}, clock.now_ns())
-            self._waiting, self._bytes = [], 0
+            self._rows += self.writer.ingest(self._waiting, self._offsets, clock.now_ns())
+            self._waiting, self._count, self._bytes = {}, 0, 0
         if self._rows >= _PUBLISH_ROWS:
             self._rows = 0
             self.writer.publish(clock.now_ns())

@@ -26,11 +26,11 @@ from streams.limits import (
     EVENTS_PER_BATCH_MAX,
     MAGNITUDE_MAX,
     NUMBER_MAX,
+    TIME_NS_MAX,
     VALUE_BYTES_MAX,
 )
 
 VERSION = 1
-TIME_NS_MAX = 2**62
 _TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "flag": frozenset((bool,))}
 
 

@@ -27,6 +27,7 @@ from streams.limits import (
     MAGNITUDE_MAX,
     NAMES_KNOWN_MAX,
     NUMBER_MAX,
+    TIME_NS_MAX,
     VALUE_BYTES_MAX,
 )
 
@@ -41,7 +42,7 @@ _VALUES: Mapping[str, Any] = {"number": _Number, "flag": bool}
 _FIELDS = 14
 #: How many keys a plain value of a kind has, and so how many colons outside its texts.
 _COLONS = {kind.name: _FIELDS + len(Context.__struct_fields__) + len(kind.columns) for kind in KINDS.values()}
-_Time = Annotated[int, msgspec.Meta(ge=0, le=check.TIME_NS_MAX)]
+_Time = Annotated[int, msgspec.Meta(ge=0, le=TIME_NS_MAX)]
 Names = tuple[str, str, str, str, str, str]
 #: Names that were checked, by themselves: batches of one stream then share the very same strings.
 _names_known: dict[Names, Names] = {}
@@ -160,7 +161,7 @@ def _decode_plain(value: bytes, position: int, appended_ns: int) -> Batch | None
         right = right and len(t_ns) == count
         t0_ns, dt_ns = t_ns[0] if right else 0, 0
     else:
-        right = right and dt_ns >= 0 and t0_ns + dt_ns * (count - 1) <= check.TIME_NS_MAX
+        right = right and dt_ns >= 0 and t0_ns + dt_ns * (count - 1) <= TIME_NS_MAX
     names = (wire.device_id, wire.wearer_id, wire.session_id, wire.stream, wire.origin, wire.clock)
     known = (_names_known.get(names) or _learn(names)) if right else None
     if known is None:

@@ -18,10 +18,10 @@ from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Run, extends, longer_run
 from streams.events.step import Decision, Output, Parent, Reject, Step
+from streams.limits import LINEAGE_ROWS_MAX
 from streams.lineage.tables import TABLES
 from streams.topology import CAPTURED, LINEAGE
 
-ROWS_PER_RECORD_MAX = 4000
 RECORD_BYTES_MAX = 768 * 1024
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
@@ -67,7 +67,7 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
     """Records for `glasses.lineage`, a bounded number of rows and bytes each, in order."""
     records: list[Outgoing] = []
     taken: Blocks = {}
-    room = ROWS_PER_RECORD_MAX
+    room = LINEAGE_ROWS_MAX
 
     def write(some: Blocks) -> None:
         value = orjson.dumps(
@@ -98,7 +98,7 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
                 start = end
                 if not room:
                     write(taken)
-                    taken, room = {}, ROWS_PER_RECORD_MAX
+                    taken, room = {}, LINEAGE_ROWS_MAX
     if taken:
         write(taken)
     return records

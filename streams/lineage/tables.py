@@ -12,6 +12,21 @@ from typing import Literal
 
 ColumnType = Literal["text", "int", "float", "flag"]
 
+#: Kinds of recorded inputs. An example order says in which order training read the examples of all
+#: partitions; the policy is what an empty set of topics begins with.
+MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY = (
+    "model-takeup",
+    "policy-takeup",
+    "consent-takeup",
+    "example-order",
+    "policy",
+)
+#: Stands in an example order for a record that is no example; no event has this id.
+NO_EXAMPLE = "-"
+#: Stands for the verdict in `shadow` where the other policy never asked: an earlier refusal kept the events
+#: from coming so far.
+NOT_ASKED = "not-asked"
+
 TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     "streams": {"source": "text", "stream": "text", "kind": "text", "captured": "flag"},
     "events": {
@@ -150,6 +165,14 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "t_ns": "int",
     },
     "policies": {"version": "text", "name": "text", "text": "text", "published_ns": "int"},
+}
+_BOTH = frozenset({"glasses", "training"})
+#: Agents that write rows of a table.
+WRITTEN_BY: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(TABLES, _BOTH),
+    "shadow": frozenset({"glasses"}),
+    "models": frozenset({"training"}),
+    "training_runs": frozenset({"training"}),
 }
 """Notes.
 

@@ -6,19 +6,19 @@ the examples of all partitions reach training) is taken up between fetches, kept
 and recorded as an input.
 """
 
-from streams.pipeline.beginning import first_records
-from streams.pipeline.consents import consents_of, learn_consent, pairing_record, withdrawal_record
-from streams.pipeline.devices import Devices
-from streams.pipeline.glasses import GlassesCore, PartitionState
-from streams.pipeline.shelf import FileShelf, ShelvingCore
-from streams.pipeline.tables import (
+from streams.lineage.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
     MODEL_TAKEUP,
     NO_EXAMPLE,
     POLICY_TAKEUP,
-    Tables,
 )
+from streams.pipeline.beginning import first_records
+from streams.pipeline.consents import consents_of, learn_consent, pairing_record, withdrawal_record
+from streams.pipeline.devices import Devices
+from streams.pipeline.glasses import GlassesCore, PartitionState
+from streams.pipeline.shelf import FileShelf, ShelvingCore
+from streams.pipeline.tables import Tables
 from streams.pipeline.training import TrainingCore, TrainingState
 
 __all__ = [

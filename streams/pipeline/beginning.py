@@ -15,6 +15,7 @@ from streams.events.runs import Run
 from streams.events.step import Output, Reject, Step, Tagged
 from streams.limits import MODEL_BYTES_MAX
 from streams.lineage.record import Rows, model_parents
+from streams.lineage.tables import FIRST_POLICY
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.flow import decide
 from streams.policy.policy import JOIN_RULE, Policy
@@ -172,7 +173,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
         ],
         "inputs": [
             {
-                "kind": "policy",
+                "kind": FIRST_POLICY,
                 "agent": "glasses",
                 "topic": POLICIES,
                 "partition": 0,

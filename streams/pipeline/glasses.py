@@ -20,19 +20,12 @@ from streams.events.state import DeviceState, Number
 from streams.events.step import Step
 from streams.feedback import stage as feedback
 from streams.lineage.record import Row, Rows
+from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.models.version import ModelVersion
 from streams.pipeline.consents import own_fields, own_of, take_ups_of
 from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.shadow import differences
-from streams.pipeline.tables import (
-    CONSENT_TAKEUP,
-    MODEL_TAKEUP,
-    POLICY_TAKEUP,
-    Tables,
-    input_row,
-    policy_row,
-    refusal_of,
-)
+from streams.pipeline.tables import Tables, input_row, policy_row, refusal_of
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
 from streams.zones import stage as zones

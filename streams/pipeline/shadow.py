@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from streams.events.runs import consecutive
 from streams.events.step import Decision
 from streams.lineage.record import Row
+from streams.lineage.tables import NOT_ASKED
 
-#: Stands for the verdict where the other policy never asked: an earlier refusal kept the events from coming
-#: so far.
-NOT_ASKED = "not-asked"
 Key = tuple[str, str, str]
 
 

@@ -21,17 +21,6 @@ from streams.policy.policy import Policy
 from streams.policy.versions import Policies, Refusal
 from streams.topology import CONSENTS, POLICIES
 
-#: Kinds of recorded inputs. An example order says in which order training read the examples of all
-#: partitions.
-MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER = (
-    "model-takeup",
-    "policy-takeup",
-    "consent-takeup",
-    "example-order",
-)
-#: Stands in an example order for a record that is no example; no event has this id.
-NO_EXAMPLE = "-"
-
 
 async def _nothing_new() -> None:
     """There is nowhere to read from."""

@@ -30,19 +30,17 @@ from streams.limits import (
     RETRAIN_EVERY_EXAMPLES,
 )
 from streams.lineage.record import Rows
-from streams.models.version import SOURCE, STREAM, version_key
-from streams.pipeline.beginning import add_version
-from streams.pipeline.consents import take_ups_of
-from streams.pipeline.tables import (
+from streams.lineage.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
     MODEL_TAKEUP,
     NO_EXAMPLE,
     POLICY_TAKEUP,
-    Tables,
-    input_row,
-    policy_row,
 )
+from streams.models.version import SOURCE, STREAM, version_key
+from streams.pipeline.beginning import add_version
+from streams.pipeline.consents import take_ups_of
+from streams.pipeline.tables import Tables, input_row, policy_row
 from streams.policy.policy import Policy
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed

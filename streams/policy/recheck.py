@@ -17,8 +17,8 @@ from streams.events.runs import Run
 from streams.events.step import Tagged
 from streams.policy.attributes import Attributes
 from streams.policy.flow import at_gate, flow_of
-from streams.policy.load import parse
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.stored import read_stored
 from streams.topology import TRAINING_RUN
 
 #: What a decision looked at, and what it said: columns of table `decisions`.
@@ -44,14 +44,14 @@ class Policies:
         self._read: dict[str, Policy] = {}
 
     def version(self, version: str) -> Policy:
-        """Policy by version; InputError when the store does not hold it."""
+        """Policy by version; InputError when the store does not hold it, or not as it was."""
         if version not in self._read:
             if version not in self._texts:
                 raise InputError(
                     f"policy {version}: found no text in the store, "
                     "expected that of every policy that decided"
                 )
-            self._read[version] = parse(self._texts[version], f"policy {version} of the store")
+            self._read[version] = read_stored(version, self._texts[version])
         return self._read[version]
 
 

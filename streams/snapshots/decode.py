@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streams.errors import MalformedError
-from streams.events.record import Received, stamp_ns
-from streams.limits import NUMBER_MAX
-from streams.lineage.tables import TABLES
-from streams.topology import LINEAGE
+from streams.events.record import Received
+from streams.limits import LINEAGE_ROWS_MAX
+from streams.lineage.tables import TABLES, WRITTEN_BY
+from streams.snapshots.columns import RULES, unfit
+from streams.snapshots.poll import FORGED, MALFORMED, Numbers, Place, Poll
+from streams.topology import AGENTS, topic
 
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 Tables: TypeAlias = Mapping[str, Columns]
 
 _ARROW = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "flag": pa.bool_()}
-#: With numbers up to 2^62, steps and counts up to 2^30 keep `first + step * count` inside 64 bits.
-_SPAN_MAX = 2**30
-#: Lowest and highest value of the columns that a run or a place is made of; no row is without them.
-_BOUNDS: Mapping[str, tuple[int, int]] = {
-    "first": (0, NUMBER_MAX),
-    "step": (1, _SPAN_MAX),
-    "count": (1, _SPAN_MAX),
-    "child_first": (0, NUMBER_MAX),
-    "child_step": (1, _SPAN_MAX),
-    "child_count": (1, _SPAN_MAX),
-    "parent_first": (0, NUMBER_MAX),
-    "parent_step": (0, _SPAN_MAX),
-    "parent_width": (1, _SPAN_MAX),
-    "version": (0, NUMBER_MAX),
-}
-_NAMES = frozenset({"source", "stream", "child_source", "child_stream", "parent_source", "parent_stream"})
+_KEY = re.compile(rb"([a-z]+)/(0|[1-9][0-9]{0,8})")
 
 
 def arrow_of(table: str, columns: Columns) -> pa.Table:
@@ -49,62 +36,77 @@ def arrow_of(table: str, columns: Columns) -> pa.Table:
     arrays = []
     for name, kind in expected.items():
         try:
-            array = pa.array(columns[name], _ARROW[kind])
+            arrays.append(pa.array(columns[name], _ARROW[kind]))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             raise MalformedError(f"{table}.{name}: found a value that is not {kind}") from None
-        _check(table, name, array)
-        arrays.append(array)
     return pa.Table.from_arrays(arrays, names=list(expected))
 
 
-def _check(table: str, name: str, array: pa.Array) -> None:
-    bounds = _BOUNDS.get(name)
-    if (table, name) == ("rejected", "count"):
-        bounds = (0, _SPAN_MAX)
-    if name == "version" and table == "policies":
-        bounds = None
-    if (bounds or name in _NAMES) and array.null_count:
-        raise MalformedError(f"{table}.{name}: found no value, expected one in every row")
-    if bounds and len(array):
-        extremes = pc.min_max(array).as_py()
-        if extremes["min"] < bounds[0] or extremes["max"] > bounds[1]:
-            raise MalformedError(f"{table}.{name}: found a number outside {bounds[0]} to {bounds[1]}")
-
-
-def read(records: Mapping[int, Sequence[Received]]) -> dict[str, pa.Table]:
-    """Return the tables that records of `glasses.lineage`, by partition, hold together.
+def read(records: Mapping[int, Sequence[Received]]) -> Poll:
+    """Return what records of `glasses.lineage`, by partition, hold together, as far as each is well formed.
 
     All records are converted at once; only when that fails is each looked at alone, so a bad record costs
-    itself and becomes one row of `rejected` with stage `snapshots`, its place and a reason.
+    itself. A record without the key of an agent that writes to its partition, or with a table that this agent
+    does not write, is refused as well, and so is one with a value that its column cannot have.
     """
-    parsed: list[Tables] = []
-    refused: list[dict[str, Any]] = []
-    for partition, some in records.items():
-        for record in some:
-            try:
-                parsed.append(_parse(record.value))
-            except MalformedError as error:
-                refused.append(_rejected(record, partition, str(error)))
+    places = [
+        Place(partition, record, _agent(record.key, partition))
+        for partition, some in records.items()
+        for record in some
+    ]
+    parsed: dict[int, Tables] = {}
+    wrong: dict[int, tuple[str, str]] = {}
+    for owner, place in enumerate(places):
+        try:
+            tables = _parse(place.record.value)
+        except MalformedError as error:
+            wrong[owner] = MALFORMED, str(error)
+            continue
+        if fault := _misplaced(place, tables):
+            wrong[owner] = FORGED, fault
+        else:
+            parsed[owner] = tables
     try:
-        return _joined(parsed, refused)
+        poll = _joined(places, parsed)
     except MalformedError:
-        return _one_by_one(records)
-
-
-def _one_by_one(records: Mapping[int, Sequence[Received]]) -> dict[str, pa.Table]:
-    good: list[Tables] = []
-    refused: list[dict[str, Any]] = []
-    for partition, some in records.items():
-        for record in some:
+        for owner, tables in list(parsed.items()):
             try:
-                tables = _parse(record.value)
                 for table, columns in tables.items():
                     arrow_of(table, columns)
             except MalformedError as error:
-                refused.append(_rejected(record, partition, str(error)))
-            else:
-                good.append(tables)
-    return _joined(good, refused)
+                wrong[owner] = MALFORMED, str(error)
+                del parsed[owner]
+        poll = _joined(places, parsed)
+    for owner, (rule, reason) in wrong.items():
+        poll.refuse_record(owner, rule, reason)
+    for table, content in poll.tables.items():
+        for name, rule_of in RULES[table].items():
+            poll.refuse(
+                table,
+                unfit(content.column(name), rule_of),
+                MALFORMED,
+                f".{name}: found a value that the column cannot have",
+            )
+    poll.drop()
+    return poll
+
+
+def _agent(key: bytes | None, partition: int) -> str:
+    """Agent whose key `agent/partition` a record bears; empty where none writes that to this partition."""
+    match = _KEY.fullmatch(key or b"")
+    agent = match[1].decode() if match else ""
+    if match is None or agent not in AGENTS or int(match[2]) != partition:
+        return ""
+    return agent if not topic(AGENTS[agent]).single or partition == 0 else ""
+
+
+def _misplaced(place: Place, tables: Tables) -> str:
+    """What is wrong with the place of a record; empty when nothing is."""
+    if not place.agent:
+        return "key: found none of an agent that writes to this partition, expected agent/partition"
+    if any(place.agent not in WRITTEN_BY[table] for table in tables):
+        return "lineage record: found a table that the agent of its key does not write"
+    return ""
 
 
 def _parse(value: bytes | None) -> Tables:
@@ -115,11 +117,20 @@ def _parse(value: bytes | None) -> Tables:
     if not isinstance(content, dict) or content.get("v") != 1 or not isinstance(content.get("tables"), dict):
         raise MalformedError("lineage record: expected an object with v 1 and tables")
     tables: dict[str, Any] = content["tables"]
-    return {table: _unfolded(table, found) for table, found in tables.items()}
+    if not tables:
+        raise MalformedError("lineage record: found no table, expected one at least")
+    room = LINEAGE_ROWS_MAX
+    unfolded: dict[str, Columns] = {}
+    for table, found in tables.items():
+        unfolded[table], room = _unfolded(table, found, room)
+    return unfolded
 
 
-def _unfolded(table: str, found: Any) -> Columns:
-    """Column lists of a table's blocks; what a block says once of all its rows stands in each of them."""
+def _unfolded(table: str, found: Any, room: int) -> tuple[Columns, int]:
+    """Column lists of a table's blocks, and how many rows more the record may have.
+
+    What a block says once of all its rows stands in each of them.
+    """
     expected = TABLES.get(table)
     if expected is None:
         raise MalformedError("lineage record: found a table that is none of ours")
@@ -128,11 +139,14 @@ def _unfolded(table: str, found: Any) -> Columns:
     columns: dict[str, list[Any]] = {name: [] for name in expected}
     for block in found:
         count = _rows_of(table, block)
+        room -= count
+        if room < 0:
+            raise MalformedError(f"lineage record: found more rows than {LINEAGE_ROWS_MAX}")
         for name, value in block["all"].items():
             columns[name] += [value] * count
         for name, values in block["each"].items():
             columns[name] += values
-    return columns
+    return columns, room
 
 
 def _rows_of(table: str, block: Any) -> int:
@@ -141,7 +155,8 @@ def _rows_of(table: str, block: Any) -> int:
         raise MalformedError(f"{table}: expected blocks with `all` and `each`, columns by name")
     names = [*block["all"], *block["each"]]
     if sorted(names) != sorted(TABLES[table]):
-        odd = ", ".join(sorted(set(names) ^ set(TABLES[table]))[:5]) or "one stands in both"
+        lacking = ", ".join(sorted(TABLES[table].keys() - set(names))[:5])
+        odd = f"without {lacking}" if lacking else "one that is none of the table's, or stands in both"
         raise MalformedError(
             f"{table}: columns differ from the table's ({odd}); is the worker of another version?"
         )
@@ -151,39 +166,22 @@ def _rows_of(table: str, block: Any) -> int:
     return int(counts.pop())
 
 
-def _joined(parsed: Iterable[Tables], refused: Sequence[dict[str, Any]]) -> dict[str, pa.Table]:
+def _joined(places: Sequence[Place], parsed: Mapping[int, Tables]) -> Poll:
     lists: dict[str, dict[str, list[Any]]] = {}
-    for tables in parsed:
+    lengths: dict[str, list[tuple[int, int]]] = {}
+    for owner, tables in parsed.items():
         for table, columns in tables.items():
             into = lists.setdefault(table, {name: [] for name in TABLES[table]})
             for name, values in columns.items():
                 into[name].extend(values)
-    if refused:
-        into = lists.setdefault("rejected", {name: [] for name in TABLES["rejected"]})
-        for name, values in into.items():
-            values.extend(row[name] for row in refused)
-    found = {table: arrow_of(table, columns) for table, columns in lists.items()}
-    return {table: content for table, content in found.items() if content.num_rows}
+            lengths.setdefault(table, []).append((owner, len(next(iter(columns.values())))))
+    return Poll(
+        places,
+        {table: arrow_of(table, columns) for table, columns in lists.items()},
+        {table: _owners(some) for table, some in lengths.items()},
+    )
 
 
-def _rejected(record: Received, partition: int, reason: str) -> dict[str, Any]:
-    value = record.value or b""
-    return {
-        "source": "",
-        "stream": "",
-        "first": 0,
-        "count": 0,
-        "stage": "snapshots",
-        "reason": reason,
-        "rule": "malformed",
-        "zone": "malformed",
-        "policy_version": "",
-        "topic": LINEAGE,
-        "partition": partition,
-        "offset": record.offset,
-        "bytes": len(value),
-        "digest": hashlib.sha256(value).hexdigest(),
-        "t_ns": stamp_ns(record),
-        "wearer": "",
-        "appended_ns": stamp_ns(record),
-    }
+def _owners(lengths: Iterable[tuple[int, int]]) -> Numbers:
+    owners, counts = np.array(list(lengths), np.int64).T
+    return np.repeat(owners, counts)

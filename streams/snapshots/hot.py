@@ -95,9 +95,8 @@ class Hot:
         """Add rows to `epoch` and move the offsets of `topic`, together."""
         with self.transaction():
             for name, content in tables.items():
-                self.connection.register("incoming", content)
-                self.connection.execute(f"INSERT INTO {name} SELECT *, {epoch:d} FROM incoming")  # noqa: S608 - names from TABLES
-                self.connection.unregister("incoming")
+                with self.incoming(content):
+                    self.connection.execute(f"INSERT INTO {name} SELECT *, {epoch:d} FROM incoming")  # noqa: S608 - names from TABLES
             for partition, offset in offsets.items():
                 self.connection.execute(
                     'DELETE FROM offsets WHERE topic = ? AND "partition" = ?', [topic, partition]
@@ -149,9 +148,8 @@ class Hot:
             rows = [row for segment in segments for row in segment.rows()]
             if rows:
                 columns = [pa.array(values) for values in zip(*rows, strict=True)]
-                self.connection.register("incoming", pa.Table.from_arrays(columns, names=list(SPAN_COLUMNS)))
-                self.connection.execute("INSERT INTO segments SELECT *, NULL FROM incoming")
-                self.connection.unregister("incoming")
+                with self.incoming(pa.Table.from_arrays(columns, names=list(SPAN_COLUMNS))):
+                    self.connection.execute("INSERT INTO segments SELECT *, NULL FROM incoming")
             self.connection.execute(
                 "UPDATE segments SET superseded_ns = ? WHERE list_contains(?, file)", [published_ns, replaced]
             )
@@ -201,6 +199,15 @@ class Hot:
     def forget(self, files: list[str]) -> None:
         """Forget segments whose files are gone."""
         self.connection.execute("DELETE FROM segments WHERE list_contains(?, file)", [files])
+
+    @contextmanager
+    def incoming(self, content: pa.Table) -> Iterator[None]:
+        """Let statements of the block read `content` under the name `incoming`."""
+        self.connection.register("incoming", content)
+        try:
+            yield
+        finally:
+            self.connection.unregister("incoming")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

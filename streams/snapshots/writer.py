@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from streams import clock, limits
 from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.lineage.tables import TABLES
-from streams.snapshots import catalog, decode, directory, segments
+from streams.snapshots import catalog, decode, directory, genuine, overlap, segments
 from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
+from streams.snapshots.known import Known
 from streams.snapshots.segments import Segment
 from streams.topology import LINEAGE
 
@@ -57,6 +59,7 @@ class Writer:
     def __init__(self, path: Path, lock: FileIO, after_step: Callable[[int], None]) -> None:
         self.path, self._lock, self._after_step = path, lock, after_step
         self._hot = Hot(path)
+        self._known = Known(self._hot)
         self._waiting_since_ns: int | None = None
 
     @classmethod
@@ -134,7 +137,7 @@ class Writer:
         moved = {
             partition: offset for partition, offset in moved.items() if offset > stored.get(partition, 0)
         }
-        return self._append(decode.read(fresh), moved, now_ns)
+        return self._append(self._believed(fresh), moved, now_ns)
 
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], now_ns: int) -> int:
         """Take in column lists by table without Kafka, for a replay; return the number of rows.
@@ -178,6 +181,21 @@ class Writer:
         self._finish(newest_number, now_ns)
         self._waiting_since_ns = now_ns if self._anything_new() else None
         return newest_number
+
+    def _believed(self, records: Mapping[int, Sequence[Received]]) -> dict[str, pa.Table]:
+        """Tables of what an agent can have written among some records, and a row of `rejected` for the rest."""
+        poll = decode.read(records)
+        genuine.check(poll, self._known)
+        overlap.check(poll, self._known)
+        tables = {name: content for name, content in poll.tables.items() if content.num_rows}
+        if refused := list(poll.rejected()):
+            said = decode.arrow_of(
+                "rejected", {name: [row[name] for row in refused] for name in TABLES["rejected"]}
+            )
+            tables["rejected"] = (
+                pa.concat_tables([tables["rejected"], said]) if "rejected" in tables else said
+            )
+        return tables
 
     def _append(self, tables: Mapping[str, Any], moved: Mapping[int, int], now_ns: int) -> int:
         rows: int = sum(content.num_rows for content in tables.values())

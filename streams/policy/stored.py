@@ -1,0 +1,38 @@
+"""Policies as a store keeps them: a version is the digest of its text, and any other text is nobody's."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from streams.errors import InputError
+from streams.policy.load import parse
+from streams.policy.policy import Policy
+
+#: What ends a process or a task is not the text's fault.
+_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+
+
+def version_of(text: str) -> str:
+    """Version of a policy with this text: SHA-256 of it, the first 64 bits in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def read_stored(version: str, text: str) -> Policy:
+    """Policy `version` from the text that a store or a record of lineage has for it.
+
+    InputError when the text is not that version's, or is no policy; it repeats nothing of the text. What the
+    libraries below raise of a text made to break them is caught, panics of theirs included.
+    """
+    if version_of(text) != version:
+        raise InputError(
+            "policy: found a text whose digest is not the version, expected that of every policy that decided"
+        )
+    try:
+        return parse(text, f"policy {version} of the store")
+    except _ENDS:
+        raise
+    except BaseException:  # noqa: BLE001 - a panic below Python is no Exception
+        raise InputError(
+            f"policy {version}: found a text that is no policy, expected that of every policy that decided"
+        ) from None

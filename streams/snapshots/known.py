@@ -1,0 +1,196 @@
+"""What the store holds already, as far as new rows are held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from streams import limits
+from streams.errors import InputError
+from streams.policy.policy import Policy
+from streams.policy.stored import read_stored
+from streams.snapshots.hot import Hot, quoted
+from streams.snapshots.poll import Mask, Numbers
+
+Stream = tuple[str, str]
+_POLICIES_KEPT_MAX = 64
+_BATCH_ROWS = 100_000
+_LAST = '"first" + step * ("count" - 1)'
+_EVENT = f'source, stream, "first", {_LAST} AS last, "partition"'
+_EDGE = (
+    "child_source, child_stream, child_first, child_step, child_count, parent_source, parent_stream, "
+    "parent_first, parent_step, parent_width"
+)
+
+
+class Known:
+    """Looks into an open hot file and its segments. What was looked up often is kept at hand, bounded."""
+
+    def __init__(self, hot: Hot) -> None:
+        self._hot = hot
+        self._policies: dict[str, Policy] = {}
+        self._highest: dict[Stream, int] = {}
+
+    def policies(self, versions: Iterable[str], texts: Mapping[str, str]) -> dict[str, Policy]:
+        """Policies of those `versions` that `texts` or the store has a text for; the others are absent."""
+        wanted = sorted(set(versions))
+        if len(self._policies) + len(wanted) > _POLICIES_KEPT_MAX:
+            self._policies.clear()
+        lacking = [version for version in wanted if version not in self._policies]
+        found = {version: texts[version] for version in lacking if version in texts}
+        asked = [version for version in lacking if version not in found]
+        if asked:
+            found |= dict(
+                self._hot.connection.execute(
+                    f"SELECT DISTINCT version, text FROM ({self._stored('policies', 'version, text')}) "  # noqa: S608
+                    "WHERE list_contains(?, version) AND left(sha256(text), 16) = version",
+                    [asked],
+                ).fetchall()
+            )
+        for version, text in found.items():
+            try:
+                self._policies[version] = read_stored(version, text)
+            except InputError:
+                continue
+        return {version: self._policies[version] for version in wanted if version in self._policies}
+
+    def highest(self, streams: Iterable[Stream]) -> dict[Stream, int]:
+        """Highest number of an event of each stream; -1 where there is none, and at least that otherwise."""
+        wanted = set(streams)
+        if len(self._highest) + len(wanted) > limits.STREAMS_KNOWN_MAX:
+            self._highest.clear()
+        lacking = sorted(wanted - self._highest.keys())
+        if lacking:
+            sources, names = zip(*lacking, strict=True)
+            with self._hot.incoming(pa.table({"source": sources, "stream": names})):
+                rows = self._hot.connection.execute(
+                    "SELECT source, stream, max(last) FROM ("  # noqa: S608 - constants
+                    f"SELECT source, stream, {_LAST} AS last FROM events SEMI JOIN incoming USING (source, stream) "
+                    "UNION ALL SELECT source, stream, highest FROM segments SEMI JOIN incoming "
+                    "USING (source, stream) WHERE table_name = 'events' AND superseded_ns IS NULL) "
+                    "GROUP BY ALL"
+                ).fetchall()
+            self._highest |= dict.fromkeys(lacking, -1)
+            self._highest |= {(source, stream): last for source, stream, last in rows}
+        return {stream: self._highest[stream] for stream in wanted}
+
+    def reached(self, highest: Mapping[Stream, int]) -> None:
+        """Note the highest numbers of rows that are about to be stored."""
+        for stream, last in highest.items():
+            if last > self._highest.get(stream, last):
+                self._highest[stream] = last
+
+    def taken(self, streams: Sequence[Stream], of: Numbers, low: Numbers, high: Numbers) -> Mask:
+        """Which of some intervals hold a number of a stored event.
+
+        `of` is the position of each one's stream in `streams`; intervals of one stream do not overlap.
+        """
+        found = np.zeros(len(of), bool)
+        order = np.lexsort((low, of))
+        of, low, high = of[order], low[order], high[order]
+        ends = np.searchsorted(of, np.arange(len(streams) + 1))
+        asked = pa.table(
+            {
+                "position": np.arange(len(streams)),
+                "source": [source for source, _ in streams],
+                "stream": [stream for _, stream in streams],
+                "lowest": low[ends[:-1]],
+                "highest": high[ends[1:] - 1],
+            }
+        )
+        with self._hot.incoming(asked):
+            batches = self._hot.connection.execute(
+                "SELECT position, stored.first, stored.last FROM incoming JOIN "  # noqa: S608 - names of ours
+                f"({self._stored('events', _EVENT, 'own')}) stored USING (source, stream) "
+                "WHERE stored.last >= incoming.lowest AND stored.first <= incoming.highest"
+            ).to_arrow_reader(_BATCH_ROWS)
+            for batch in batches:
+                position, first, last = (batch.column(at).to_numpy() for at in range(3))
+                for one in np.unique(position).tolist():
+                    here, rows = slice(ends[one], ends[one + 1]), position == one
+                    begin = np.searchsorted(high[here], first[rows], "left")
+                    end = np.searchsorted(low[here], last[rows], "right")
+                    covered = np.zeros(ends[one + 1] - ends[one] + 1, np.int64)
+                    np.add.at(covered, begin[begin < end], 1)
+                    np.add.at(covered, end[begin < end], -1)
+                    found[here] |= np.cumsum(covered)[:-1] > 0
+        result = np.zeros(len(order), bool)
+        result[order] = found
+        return result
+
+    def written(self, children: pa.Table) -> Mask:
+        """Which children of edges are stored events, come by the same partition, that lack those parents.
+
+        `children` has source, stream, number, partition, and their parents as parent_source, parent_stream,
+        low and high.
+        """
+        asked = children.append_column("row", pa.array(np.arange(len(children)))).rename_columns(
+            {"source": "child_source", "stream": "child_stream"}
+        )
+        spans = asked.group_by(["child_source", "child_stream"]).aggregate(
+            [("number", "min"), ("number", "max")]
+        )
+        with self._hot.incoming(spans.rename_columns(["source", "stream", "lowest", "highest"])):
+            events = self._stored("events", _EVENT, "own")
+            edges = self._stored("edges", _EDGE, "child")
+        with self._hot.incoming(asked):
+            rows = self._hot.connection.execute(
+                "SELECT DISTINCT a.row FROM incoming a "  # noqa: S608 - names of ours
+                f"SEMI JOIN ({events}) e ON a.child_source = e.source AND a.child_stream = e.stream "
+                'AND a.number = e.first AND a."partition" = e."partition" '
+                f"ANTI JOIN ({edges}) s ON a.child_source = s.child_source "
+                "AND a.child_stream = s.child_stream AND a.parent_source = s.parent_source "
+                "AND a.parent_stream = s.parent_stream AND a.number >= s.child_first "
+                "AND a.number <= s.child_first + s.child_step * (s.child_count - 1) "
+                "AND (a.number - s.child_first) % s.child_step = 0 "
+                "AND a.low <= s.parent_first + s.parent_step * ((a.number - s.child_first) // s.child_step) "
+                "+ s.parent_width - 1 "
+                "AND a.high >= s.parent_first + s.parent_step * ((a.number - s.child_first) // s.child_step)"
+            ).fetchnumpy()["row"]
+        found = np.zeros(len(children), bool)
+        found[rows.astype(np.int64)] = True
+        return found
+
+    def kinds(self, streams: Iterable[Stream]) -> dict[Stream, str]:
+        """Kind of each stream that the store has a row about."""
+        sources, names = zip(*sorted(set(streams)), strict=True)
+        with self._hot.incoming(pa.table({"source": sources, "stream": names})):
+            rows = self._hot.connection.execute(
+                "SELECT source, stream, any_value(kind) FROM "  # noqa: S608 - names of ours
+                f"({self._stored('streams', 'source, stream, kind')}) SEMI JOIN incoming "
+                "USING (source, stream) GROUP BY ALL"
+            ).fetchall()
+        return {(source, stream): kind for source, stream, kind in rows}
+
+    def versions(self, table: str) -> set[int]:
+        """Versions that rows of `models` or `training_runs` are about."""
+        return {
+            version
+            for (version,) in self._hot.connection.execute(
+                f"SELECT DISTINCT version FROM ({self._stored(table, 'version')})"  # noqa: S608 - names of ours
+            ).fetchall()
+        }
+
+    def _stored(self, table: str, columns: str, role: str = "") -> str:
+        """SELECT of all stored rows of a table.
+
+        With `role`, of the segments only those in which `incoming` (source, stream, lowest, highest) may have
+        numbers.
+        """
+        near = (
+            "SEMI JOIN incoming ON segments.source = incoming.source AND segments.stream = incoming.stream "
+            f"AND segments.lowest <= incoming.highest AND segments.highest >= incoming.lowest AND role = '{role}' "
+            if role
+            else ""
+        )
+        files = self._hot.connection.execute(
+            f"SELECT DISTINCT file FROM segments {near}WHERE table_name = ? AND superseded_ns IS NULL",  # noqa: S608
+            [table],
+        ).fetchall()
+        hot = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of ours
+        if not files:
+            return hot
+        listed = ", ".join(quoted(file) for (file,) in files)
+        return f"{hot} UNION ALL SELECT {columns} FROM read_parquet([{listed}])"  # noqa: S608 - names of ours
