@@ -22,10 +22,10 @@ from streams import clock
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from streams.events.batch import Batch, Context
-from streams.events.check import TIME_NS_MAX
 from streams.events.codec import decode
 from streams.events.identity import NAME_PATTERN
 from streams.events.runs import Run
+from streams.limits import TIME_NS_MAX
 
 GIVE, NARROW, WITHDRAW = "give", "narrow", "withdraw"
 PURPOSES = ("dpv:RequestedServiceProvision", "dpv:ServicePersonalisation", "ai:ModelTraining")

@@ -73,10 +73,11 @@ def lineage_of(
     """Lineage of one fetch.
 
     `values` are the bytes of its outputs, `extra` rows beside the step's, `stamp` is key and time in ms.
+    These rows come first: a policy before what it decided.
     """
-    tables = record.blocks_of(step, policy.version, *place, values)
+    tables = {table: record.blocks(table, rows) for table, rows in extra.items()}
     return record.encode(
-        {**tables, **{table: record.blocks(table, rows) for table, rows in extra.items()}}, place[1], *stamp
+        {**tables, **record.blocks_of(step, policy.version, *place, values)}, place[1], *stamp
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import orjson
@@ -281,7 +281,8 @@ def unfit(column: pa.ChunkedArray, rule: Rule) -> Mask:
             fits = np.fromiter(map(function, different.to_pylist()), bool, len(different))
     if fits.all():
         return nulls
-    return nulls | ~fits[pc.fill_null(encoded.indices, 0).to_numpy()]
+    wrong: Mask = nulls | ~fits[pc.fill_null(encoded.indices, 0).to_numpy()]
+    return wrong
 
 
 def unfit_value(kind: str, value: str) -> bool:

@@ -69,14 +69,10 @@ def read(records: Mapping[int, Sequence[Received]]) -> Poll:
     try:
         poll = _joined(places, parsed)
     except MalformedError:
-        for owner, tables in list(parsed.items()):
-            try:
-                for table, columns in tables.items():
-                    arrow_of(table, columns)
-            except MalformedError as error:
-                wrong[owner] = MALFORMED, str(error)
-                del parsed[owner]
-        poll = _joined(places, parsed)
+        wrong |= {
+            owner: (MALFORMED, fault) for owner, tables in parsed.items() if (fault := _mistyped(tables))
+        }
+        poll = _joined(places, {owner: tables for owner, tables in parsed.items() if owner not in wrong})
     for owner, (rule, reason) in wrong.items():
         poll.refuse_record(owner, rule, reason)
     for table, content in poll.tables.items():
@@ -106,6 +102,16 @@ def _misplaced(place: Place, tables: Tables) -> str:
         return "key: found none of an agent that writes to this partition, expected agent/partition"
     if any(place.agent not in WRITTEN_BY[table] for table in tables):
         return "lineage record: found a table that the agent of its key does not write"
+    return ""
+
+
+def _mistyped(tables: Tables) -> str:
+    """Which column holds values of another type than its own; empty when none does."""
+    try:
+        for table, columns in tables.items():
+            arrow_of(table, columns)
+    except MalformedError as error:
+        return str(error)
     return ""
 
 

@@ -17,7 +17,7 @@ from streams.events.kinds import KINDS
 from streams.limits import EVENTS_PER_FETCH_MAX, LINEAGE_CHILDREN_MAX, NUMBER_MAX
 from streams.lineage.tables import FIRST_POLICY
 from streams.policy import label as lattice
-from streams.policy.policy import Policy, UNCONFIGURED
+from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.stored import read_stored
 from streams.policy.vocabulary import LISTS
 from streams.snapshots.columns import unfit_value
@@ -37,7 +37,6 @@ from streams.snapshots.poll import (
 from streams.topology import (
     AGENTS,
     CAPTURED,
-    EXAMPLES,
     MODELS,
     POLICIES,
     RESERVED_SOURCES,

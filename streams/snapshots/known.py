@@ -33,6 +33,11 @@ class Known:
         self._policies: dict[str, Policy] = {}
         self._highest: dict[Stream, int] = {}
 
+    def forget(self) -> None:
+        """Let go of what is at hand when it is too much; for between two polls."""
+        if len(self._highest) > limits.STREAMS_KNOWN_MAX:
+            self._highest.clear()
+
     def policies(self, versions: Iterable[str], texts: Mapping[str, str]) -> dict[str, Policy]:
         """Policies of those `versions` that `texts` or the store has a text for; the others are absent."""
         wanted = sorted(set(versions))
@@ -59,16 +64,14 @@ class Known:
     def highest(self, streams: Iterable[Stream]) -> dict[Stream, int]:
         """Highest number of an event of each stream; -1 where there is none, and at least that otherwise."""
         wanted = set(streams)
-        if len(self._highest) + len(wanted) > limits.STREAMS_KNOWN_MAX:
-            self._highest.clear()
         lacking = sorted(wanted - self._highest.keys())
         if lacking:
             sources, names = zip(*lacking, strict=True)
             with self._hot.incoming(pa.table({"source": sources, "stream": names})):
                 rows = self._hot.connection.execute(
-                    "SELECT source, stream, max(last) FROM ("  # noqa: S608 - constants
-                    f"SELECT source, stream, {_LAST} AS last FROM events SEMI JOIN incoming USING (source, stream) "
-                    "UNION ALL SELECT source, stream, highest FROM segments SEMI JOIN incoming "
+                    f"SELECT source, stream, max(last) FROM (SELECT source, stream, {_LAST} AS last "  # noqa: S608 - constants
+                    "FROM events SEMI JOIN incoming USING (source, stream) UNION ALL "
+                    "SELECT source, stream, highest FROM segments SEMI JOIN incoming "
                     "USING (source, stream) WHERE table_name = 'events' AND superseded_ns IS NULL) "
                     "GROUP BY ALL"
                 ).fetchall()
@@ -101,7 +104,7 @@ class Known:
             }
         )
         with self._hot.incoming(asked):
-            batches = self._hot.connection.execute(
+            batches = self._hot.connection.sql(
                 "SELECT position, stored.first, stored.last FROM incoming JOIN "  # noqa: S608 - names of ours
                 f"({self._stored('events', _EVENT, 'own')}) stored USING (source, stream) "
                 "WHERE stored.last >= incoming.lowest AND stored.first <= incoming.highest"
@@ -181,7 +184,8 @@ class Known:
         """
         near = (
             "SEMI JOIN incoming ON segments.source = incoming.source AND segments.stream = incoming.stream "
-            f"AND segments.lowest <= incoming.highest AND segments.highest >= incoming.lowest AND role = '{role}' "
+            "AND segments.lowest <= incoming.highest AND segments.highest >= incoming.lowest "
+            f"AND role = '{role}' "
             if role
             else ""
         )

@@ -77,7 +77,7 @@ def _streams_of(content: pa.Table, prefix: str) -> tuple[list[Stream], Numbers]:
 
 
 def _covered(of: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Mask]:
-    """Order of some intervals by group and number, and which of them in that order begin in an earlier one."""
+    """Order of intervals by group and number, and which of them in that order begin in an earlier one."""
     order = np.lexsort((low, of))
     ranks = np.unique(np.concatenate((low, high)), return_inverse=True)[1]
     width = np.int64(2 * len(of) + 1)

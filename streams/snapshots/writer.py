@@ -119,7 +119,8 @@ class Writer:
         ----------
         records
             Records of `glasses.lineage` by partition. Those below the stored next offset were taken in before
-            and are skipped; one that is malformed becomes a row of `rejected`.
+            and are skipped; one that no agent can have written becomes a row of `rejected`, and so do the
+            rows of one that stand already.
         next_offsets
             Where reading goes on, by partition: past the records and the transaction markers behind them.
         now_ns
@@ -183,7 +184,8 @@ class Writer:
         return newest_number
 
     def _believed(self, records: Mapping[int, Sequence[Received]]) -> dict[str, pa.Table]:
-        """Tables of what an agent can have written among some records, and a row of `rejected` for the rest."""
+        """Tables of what agents can have written among some records, and rows of `rejected` for the rest."""
+        self._known.forget()
         poll = decode.read(records)
         genuine.check(poll, self._known)
         overlap.check(poll, self._known)

@@ -70,8 +70,8 @@ def check(written: Sequence[Outgoing], bad: Mapping[int, Hostile], topic: str) -
         assert all(value is not None for _, value in record.headers)
         assert 0 <= record.timestamp_ms < 2**63
         if record.topic == LINEAGE:
-            rows = decode.read({0: [StoredRecord(0, 0, record.key, record.value)]})
-            assert "snapshots" not in (rows["rejected"]["stage"].to_pylist() if "rejected" in rows else ())
+            poll = decode.read({0: [StoredRecord(0, 0, record.key, record.value)]})
+            assert [row["reason"] for row in poll.rejected()] == []
     tables = build.lineage(written)
     assert {row["offset"] for row in tables.get("rejected", ()) if row["rule"] == "malformed"} == bad.keys()
 

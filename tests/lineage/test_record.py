@@ -146,7 +146,7 @@ def test_every_reject_has_a_row_and_repeats_have_only_that(records: list[Outgoin
 
 
 def test_rows_are_cut_into_bounded_records_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "ROWS_PER_RECORD_MAX", 3)
+    monkeypatch.setattr(record, "LINEAGE_ROWS_MAX", 3)
     rows = {
         "streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)]),
         "inputs": record.blocks("inputs", [dict.fromkeys(TABLES["inputs"], 9)]),

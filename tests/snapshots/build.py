@@ -58,6 +58,18 @@ def event(source: str, stream: str, first: int, count: int = 1, **columns: Any) 
     )
 
 
+def batch(source: str, stream: str, first: int, count: int = 1, **columns: Any) -> Row:
+    """A captured batch as agent `glasses` tells of it; partition 0."""
+    around = {"wearer": "w1", "session": "s1", "topic": "glasses.captured", "digest": "0" * 32}
+    return event(source, stream, first, count, **{**tagged(), **around, **columns})
+
+
+def derived(source: str, stream: str, number: int, **columns: Any) -> Row:
+    """A derived event as agent `glasses` tells of it; partition 0."""
+    around = {"kind": "activity", "topic": "glasses.derived", "rule": "join", **columns}
+    return batch(source, stream, number, **around)
+
+
 def edge(child: tuple[str, str, int], parent: tuple[str, str, int], **columns: Any) -> Row:
     return row(
         "edges",
@@ -82,10 +94,10 @@ def tables(rows: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Any]]]
     }
 
 
-def record(offset: int, rows: Mapping[str, Sequence[Row]]) -> StoredRecord:
+def record(offset: int, rows: Mapping[str, Sequence[Row]], key: bytes = b"glasses/0") -> StoredRecord:
     """One record of glasses.lineage."""
     blocks = {table: [{"all": {}, "each": columns}] for table, columns in tables(rows).items() if rows[table]}
-    return StoredRecord(offset, T0_NS // 1_000_000, b"g1", orjson.dumps({"v": 1, "tables": blocks}))
+    return StoredRecord(offset, T0_NS // 1_000_000, key, orjson.dumps({"v": 1, "tables": blocks}))
 
 
 def store(path: Path, *epochs: Mapping[str, Sequence[Row]]) -> Path:
