@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TypeAlias
 
-import numpy as np
 import orjson
-import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
@@ -21,6 +20,7 @@ from streams.limits import (
     EVENTS_PER_FETCH_MAX,
     LABEL_BYTES,
     LINEAGE_TEXT_BYTES_MAX,
+    NAMES_KNOWN_MAX,
     NUMBER_MAX,
     PARENTS_PER_CHILD_MAX,
     TIME_NS_MAX,
@@ -36,7 +36,7 @@ from streams.lineage.tables import (
     TABLES,
 )
 from streams.policy.attributes import DOMAINS, Attributes
-from streams.snapshots.poll import Mask, mask
+from streams.snapshots.poll import Mask, Poll
 from streams.topology import AGENTS, CROSSINGS, POLICIES, RESERVED_STREAMS, STAGES, TOPICS, TRAINING_SOURCE
 
 
@@ -120,6 +120,8 @@ _RUN: Mapping[str, Rule] = {
 }
 _TAG: Mapping[str, Rule] = {"zone": _TEXT, "rule": _TEXT, "policy_version": _VERSION}
 
+#: Columns in which nearly every row has another text.
+_MANY = frozenset({"digest", "split_from", "manifest_digest"})
 RULES: Mapping[str, Mapping[str, Rule]] = {
     "streams": {"source": _SOURCE, "stream": _OF, "kind": Word(tuple(KINDS)), "captured": _FLAG},
     "events": {
@@ -259,30 +261,36 @@ _VALUES: Mapping[str, str] = {
 }
 
 
-def unfit(column: pa.ChunkedArray, rule: Rule) -> Mask:
-    """Rows of a column that a rule does not allow; the column has the type of its table."""
-    nulls = mask(pc.is_null(column))
+def unfit(poll: Poll, table: str, name: str) -> Mask | None:
+    """Rows of a column that hold what it cannot hold; None when there are none."""
+    column, rule = poll.tables[table].column(name), RULES[table][name]
+    if column.null_count:
+        missing: Mask = pc.is_null(column).to_numpy()
+        return missing
     match rule:
         case Between(low, high):
-            inside = pc.and_(pc.greater_equal(column, low), pc.less_equal(column, high))
-            return ~mask(pc.fill_null(inside, fill_value=False))
+            values = column.to_numpy()
+            outside = ~((values >= low) & (values <= high))
         case Text(bytes_max):
-            return nulls | mask(pc.fill_null(pc.greater(pc.binary_length(column), bytes_max), False))
-        case Flag():
-            return nulls
-    encoded = column.combine_chunks().dictionary_encode()
-    different = encoded.dictionary
-    match rule:
+            outside = pc.greater(pc.binary_length(column), bytes_max).to_numpy()
+        case Form(pattern) if name in _MANY:
+            outside = ~pc.match_substring_regex(column, f"^(?:{pattern})$").to_numpy()
         case Form(pattern):
-            fits = pc.match_substring_regex(different, f"^(?:{pattern})$").to_numpy(zero_copy_only=False)
-        case Word(words):
-            fits = pc.is_in(different, value_set=pa.array(words, pa.string())).to_numpy(zero_copy_only=False)
-        case Said(function):
-            fits = np.fromiter(map(function, different.to_pylist()), bool, len(different))
-    if fits.all():
-        return nulls
-    wrong: Mask = nulls | ~fits[pc.fill_null(encoded.indices, 0).to_numpy()]
-    return wrong
+            words = poll.words(table, name)
+            outside = ~words.are(_matches(pattern, value) for value in words.values)
+        case Word(allowed):
+            outside = ~poll.is_in(table, name, *allowed)
+        case Said(fits):
+            words = poll.words(table, name)
+            outside = ~words.are(map(fits, words.values))
+        case Flag():
+            return None
+    return outside if outside.any() else None
+
+
+@lru_cache(maxsize=NAMES_KNOWN_MAX)
+def _matches(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text) is not None
 
 
 def unfit_value(kind: str, value: str) -> bool:
@@ -292,4 +300,4 @@ def unfit_value(kind: str, value: str) -> bool:
             return not isinstance(orjson.loads(value), list)
         except orjson.JSONDecodeError:
             return True
-    return bool(unfit(pa.chunked_array([[value]], pa.string()), Form(_VALUES[kind])).any())
+    return re.fullmatch(_VALUES[kind], value) is None

@@ -14,7 +14,7 @@ from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.limits import LINEAGE_ROWS_MAX
 from streams.lineage.tables import TABLES, WRITTEN_BY
-from streams.snapshots.columns import RULES, unfit
+from streams.snapshots.columns import unfit
 from streams.snapshots.poll import FORGED, MALFORMED, Numbers, Place, Poll
 from streams.topology import AGENTS, topic
 
@@ -76,13 +76,12 @@ def read(records: Mapping[int, Sequence[Received]]) -> Poll:
     for owner, (rule, reason) in wrong.items():
         poll.refuse_record(owner, rule, reason)
     for table, content in poll.tables.items():
-        for name, rule_of in RULES[table].items():
-            poll.refuse(
-                table,
-                unfit(content.column(name), rule_of),
-                MALFORMED,
-                f".{name}: found a value that the column cannot have",
-            )
+        for name in content.column_names:
+            wrong_rows = unfit(poll, table, name)
+            if wrong_rows is not None:
+                poll.refuse(
+                    table, wrong_rows, MALFORMED, f".{name}: found a value that the column cannot have"
+                )
     poll.drop()
     return poll
 

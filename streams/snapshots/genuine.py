@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streams.errors import InputError
 from streams.events.kinds import KINDS
@@ -29,9 +28,6 @@ from streams.snapshots.poll import (
     Mask,
     Numbers,
     Poll,
-    distinct,
-    is_in,
-    mask,
     numbers,
 )
 from streams.topology import (
@@ -82,15 +78,15 @@ def _runs(poll: Poll, table: str) -> None:
 
 def _sources(poll: Poll, table: str, name: str) -> None:
     """Glasses speak for devices, training for itself."""
-    content, reserved = poll.tables[table], is_in(poll.tables[table], name, RESERVED_SOURCES)
-    own = is_in(content, name, (TRAINING_SOURCE,))
+    reserved = poll.is_in(table, name, *RESERVED_SOURCES)
+    own = poll.is_in(table, name, TRAINING_SOURCE)
     wrong = (poll.by(table, GLASSES) & reserved) | (poll.by(table, TRAINING) & ~own)
     poll.refuse(table, wrong, FORGED, f".{name}: found a source that this agent does not write for")
 
 
 def _fits(poll: Poll, table: str, names: Iterable[str], fits: Callable[..., bool]) -> Mask:
     """Rows whose combination of some columns `fits` does not take."""
-    different, which = distinct(*(poll.tables[table].column(name) for name in names))
+    different, which = poll.distinct(table, *names)
     wrong: Mask = np.fromiter((not fits(*values) for values in different), bool, len(different))[which]
     return wrong
 
@@ -156,9 +152,12 @@ def _edges(poll: Poll) -> None:
     children = np.bincount(owners, count, len(poll.places))[owners]
     poll.refuse("edges", children > LINEAGE_CHILDREN_MAX, LIMITS, ": found more children than a fetch makes")
     _sources(poll, "edges", "child_source")
-    own = mask(pc.equal(content.column("child_source"), content.column("parent_source")))
-    models = is_in(content, "parent_source", (TRAINING_SOURCE,))
-    crossed = poll.by("edges", GLASSES) & ~own & ~models
+    crossed = poll.by("edges", GLASSES) & _fits(
+        poll,
+        "edges",
+        ("child_source", "parent_source"),
+        lambda child, parent: parent in (child, TRAINING_SOURCE),
+    )
     poll.refuse("edges", crossed, FORGED, ": found a parent that belongs to another device than the child")
     wrong = _fits(
         poll,
@@ -172,14 +171,20 @@ def _edges(poll: Poll) -> None:
 
 
 def _decisions(poll: Poll) -> None:
-    content, trainings = poll.tables["decisions"], poll.by("decisions", TRAINING)
+    trainings = poll.by("decisions", TRAINING)
     _runs(poll, "decisions")
-    reserved = is_in(content, "source", RESERVED_SOURCES)
-    of_training, gate = is_in(content, "sink", _TRAININGS_SINKS), is_in(content, "sink", (TRAINING_RUN,))
+    reserved = poll.is_in("decisions", "source", *RESERVED_SOURCES)
+    of_training, gate = (
+        poll.is_in("decisions", "sink", *_TRAININGS_SINKS),
+        poll.is_in("decisions", "sink", TRAINING_RUN),
+    )
     wrong = (~trainings & (reserved | gate)) | (trainings & (~of_training | (~reserved & ~gate)))
     poll.refuse("decisions", wrong, FORGED, ".sink: found one that this agent does not decide about")
-    passed = mask(content.column("passed"))
-    allow, none = is_in(content, "verdict", ("allow",)), is_in(content, "verdict", (UNCONFIGURED,))
+    passed = poll.words("decisions", "passed").are(poll.words("decisions", "passed").values)
+    allow, none = (
+        poll.is_in("decisions", "verdict", "allow"),
+        poll.is_in("decisions", "verdict", UNCONFIGURED),
+    )
     poll.refuse(
         "decisions",
         (allow & ~passed) | (none & passed),
@@ -193,13 +198,13 @@ def _rejected(poll: Poll) -> None:
     _place(poll, "rejected", content)
     for agent in AGENTS:
         stages = [stage.name for stage in STAGES if stage.agent == agent]
-        wrong = poll.by("rejected", agent) & ~is_in(content, "stage", stages)
+        wrong = poll.by("rejected", agent) & ~poll.is_in("rejected", "stage", *stages)
         poll.refuse("rejected", wrong, FORGED, ".stage: found one that this agent does not run")
 
 
 def _place(poll: Poll, table: str, content: pa.Table) -> None:
     for agent, topic in AGENTS.items():
-        elsewhere = ~is_in(content, "topic", (topic,)) | (
+        elsewhere = ~poll.is_in(table, "topic", topic) | (
             numbers(content, "partition") != poll.partition_of(table)
         )
         poll.refuse(
@@ -222,18 +227,18 @@ def _models(poll: Poll) -> None:
 def _inputs(poll: Poll) -> None:
     content = poll.tables["inputs"]
     begun = (
-        is_in(content, "kind", (FIRST_POLICY,))
-        & is_in(content, "topic", (POLICIES,))
-        & is_in(content, "agent", (GLASSES,))
+        poll.is_in("inputs", "kind", FIRST_POLICY)
+        & poll.is_in("inputs", "topic", POLICIES)
+        & poll.is_in("inputs", "agent", GLASSES)
         & (numbers(content, "partition") == 0)
     )
     wrong = np.zeros(len(content), bool)
     for agent, topic in AGENTS.items():
         own = (
-            is_in(content, "agent", (agent,))
-            & is_in(content, "topic", (topic,))
+            poll.is_in("inputs", "agent", agent)
+            & poll.is_in("inputs", "topic", topic)
             & (numbers(content, "partition") == poll.partition_of("inputs"))
-            & ~is_in(content, "kind", (FIRST_POLICY,))
+            & ~poll.is_in("inputs", "kind", FIRST_POLICY)
         )
         wrong |= poll.by("inputs", agent) & ~own & ~(begun & (agent == TRAINING))
     poll.refuse("inputs", wrong, FORGED, ": found a place that this agent does not read at this partition")
@@ -290,10 +295,10 @@ def _tags(poll: Poll, known: Known) -> None:
         version
         for table in _TAGGED
         if table in poll.tables
-        for version in poll.tables[table].column("policy_version").unique().to_pylist()
+        for version in poll.words(table, "policy_version").values
     }
     if "shadow" in poll.tables:
-        named |= set(poll.tables["shadow"].column("next_version").unique().to_pylist())
+        named |= set(poll.words("shadow", "next_version").values)
     if not named:
         return
     policies = known.policies(named, texts)
@@ -301,7 +306,7 @@ def _tags(poll: Poll, known: Known) -> None:
         if table not in poll.tables:
             continue
         for version in ("policy_version", "next_version") if table == "shadow" else ("policy_version",):
-            unknown = ~is_in(poll.tables[table], version, list(policies))
+            unknown = ~poll.is_in(table, version, *policies)
             poll.refuse(table, unknown, FORGED, f".{version}: found a policy that no row says the text of")
         if len(names) > 1:
             wrong = _fits(poll, table, names, lambda version, *said: _said(policies.get(version), *said))

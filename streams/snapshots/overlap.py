@@ -10,11 +10,14 @@ from bisect import bisect_right
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 
 from streams.limits import LINEAGE_CHILDREN_MAX
-from streams.snapshots.known import Known, Stream
-from streams.snapshots.poll import DUPLICATE, FORGED, Mask, Numbers, Poll, distinct, is_in, numbers
+from streams.snapshots.known import Known
+from streams.snapshots.poll import DUPLICATE, FORGED, Mask, Numbers, Poll, Words, distinct, joined, numbers
 from streams.topology import AGENTS, TRAINING_SOURCE
+
+_STREAM = ("source", "stream")
 
 
 def check(poll: Poll, known: Known) -> None:
@@ -55,7 +58,7 @@ def _events(poll: Poll, known: Known) -> None:
     content = poll.tables["events"]
     if not len(content):
         return
-    streams, of = _streams_of(content, "")
+    streams, of = poll.distinct("events", "source", "stream")
     low = numbers(content, "first")
     high = low + numbers(content, "count") - 1
     taken = _clashing(of, low, high)
@@ -68,12 +71,6 @@ def _events(poll: Poll, known: Known) -> None:
     np.maximum.at(reached, of[~taken], high[~taken])
     known.reached(dict(zip(streams, reached.tolist(), strict=True)))
     poll.leave("events", taken, DUPLICATE, ": numbers stand already")
-
-
-def _streams_of(content: pa.Table, prefix: str) -> tuple[list[Stream], Numbers]:
-    """The different streams of a table, and which of them each row is about."""
-    found, of = distinct(content.column(f"{prefix}source"), content.column(f"{prefix}stream"))
-    return [(source, stream) for source, stream in found], of
 
 
 def _covered(of: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Mask]:
@@ -114,58 +111,59 @@ def _edges(poll: Poll, known: Known) -> None:
         return
     _unwritten(poll, known)
     content = poll.tables["edges"]
-    streams, of = _streams_of(content, "parent_")
+    streams, of = poll.distinct("edges", "parent_source", "parent_stream")
     highest = known.highest(streams)
     reached = np.array([highest[stream] for stream in streams], np.int64)[of]
     last = numbers(content, "parent_first") + numbers(content, "parent_width") - 1
     last += numbers(content, "parent_step") * (numbers(content, "child_count") - 1)
     # What training writes comes by another partition than what it is made of, before it or after it.
-    across = ~poll.by("edges", next(iter(AGENTS))) | is_in(content, "parent_source", (TRAINING_SOURCE,))
+    across = ~poll.by("edges", next(iter(AGENTS))) | poll.is_in("edges", "parent_source", TRAINING_SOURCE)
     poll.leave("edges", ~across & (last > reached), FORGED, ": found parents that no agent has written yet")
 
 
-def _unwritten(poll: Poll, known: Known) -> None:
-    edges = poll.tables["edges"]
-    events = poll.tables.get("events")
+class _Children(Struct, frozen=True):
+    """Children of edges, one by one, with the lowest and highest of their parents; `row` is the edge's."""
+
+    row: Numbers
+    number: Numbers
+    low: Numbers
+    high: Numbers
+
+    def part(self, rows: Mask | Numbers) -> _Children:
+        return _Children(self.row[rows], self.number[rows], self.low[rows], self.high[rows])
+
+
+def _children(edges: pa.Table) -> _Children:
     count = numbers(edges, "child_count")
     row = np.repeat(np.arange(len(edges)), count)
     nth = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    child = numbers(edges, "child_first")[row] + nth * numbers(edges, "child_step")[row]
     low = numbers(edges, "parent_first")[row] + nth * numbers(edges, "parent_step")[row]
-    high = low + numbers(edges, "parent_width")[row] - 1
-    partition = poll.partition_of("edges")
-    came = np.zeros(len(row), bool)
-    if events is not None and len(events):
-        columns = [
-            pa.chunked_array(
-                [*edges.column(f"child_{name}").chunks, *events.column(name).chunks], pa.string()
-            )
-            for name in ("source", "stream")
-        ]
-        both = np.concatenate((partition, poll.partition_of("events")))
-        _, of = distinct(*columns, pa.chunked_array([pa.array(both)]))
-        firsts = numbers(events, "first")
-        ranks = np.unique(np.concatenate((child, firsts)), return_inverse=True)[1]
-        keys = np.concatenate((of[: len(edges)][row], of[len(edges) :])) * np.int64(len(ranks) + 1) + ranks
-        came = np.isin(keys[: len(row)], keys[len(row) :])
-    lacking = np.unique(row[~came])
+    return _Children(
+        row,
+        numbers(edges, "child_first")[row] + nth * numbers(edges, "child_step")[row],
+        low,
+        low + numbers(edges, "parent_width")[row] - 1,
+    )
+
+
+def _unwritten(poll: Poll, known: Known) -> None:
+    edges, children = poll.tables["edges"], _children(poll.tables["edges"])
+    lacking = np.unique(children.row[~_brought(poll, children)])
     absent = np.zeros(len(edges), bool)
     if len(lacking):
         absent[lacking] = True
-        looked = absent[row]
-        written = _looked_up(known, edges, row[looked], child[looked], low[looked], high[looked], partition)
-        absent = np.bincount(row[looked], ~written, len(edges)) > 0
+        looked = children.part(absent[children.row])
+        written = np.zeros(len(looked.row), bool)
+        for begin in range(0, len(written), LINEAGE_CHILDREN_MAX):
+            part = np.arange(begin, min(begin + LINEAGE_CHILDREN_MAX, len(written)))
+            written[part] = _written(poll, known, looked.part(part))
+        absent = np.bincount(looked.row, ~written, len(edges)) > 0
     # Of one child and one stream of parents, no parent stands twice.
-    kept = ~absent[row]
-    _, pair = distinct(
-        *(edges.column(f"{side}_{name}") for side in ("child", "parent") for name in ("source", "stream"))
-    )
-    ranks = np.unique(child, return_inverse=True)[1]
-    of_child = (pair[row] * np.int64(len(ranks) + 1) + ranks)[kept]
+    some = children.part(~absent[children.row])
+    pair = poll.distinct("edges", *(f"{side}_{name}" for side in ("child", "parent") for name in _STREAM))[1]
+    order, covered = _covered(_keys(pair[some.row], some.number), some.low, some.high)
     again = np.zeros(len(edges), bool)
-    if len(of_child):
-        order, covered = _covered(np.unique(of_child, return_inverse=True)[1], low[kept], high[kept])
-        again[row[kept][order][covered]] = True
+    again[some.row[order][covered]] = True
     poll.leave(
         "edges",
         absent | again,
@@ -174,32 +172,43 @@ def _unwritten(poll: Poll, known: Known) -> None:
     )
 
 
-def _looked_up(
-    known: Known,
-    edges: pa.Table,
-    row: Numbers,
-    child: Numbers,
-    low: Numbers,
-    high: Numbers,
-    partition: Numbers,
-) -> Mask:
-    """Which of some children came in an earlier poll, by the same partition, without those parents."""
-    found = np.zeros(len(row), bool)
-    for begin in range(0, len(row), LINEAGE_CHILDREN_MAX):
-        part = slice(begin, begin + LINEAGE_CHILDREN_MAX)
-        at = pa.array(row[part])
-        found[part] = known.written(
-            pa.table(
-                {
-                    "source": edges.column("child_source").take(at),
-                    "stream": edges.column("child_stream").take(at),
-                    "number": child[part],
-                    "partition": partition[row[part]],
-                    "parent_source": edges.column("parent_source").take(at),
-                    "parent_stream": edges.column("parent_stream").take(at),
-                    "low": low[part],
-                    "high": high[part],
-                }
-            )
-        )
+def _keys(group: Numbers, number: Numbers) -> Numbers:
+    """The same small number for the same number of the same group."""
+    ranks = np.unique(number, return_inverse=True)[1]
+    found: Numbers = np.unique(group * np.int64(len(ranks) + 1) + ranks, return_inverse=True)[1]
     return found
+
+
+def _brought(poll: Poll, children: _Children) -> Mask:
+    """Which children are events of the poll that came by the same partition."""
+    if "events" not in poll.tables or not len(poll.tables["events"]):
+        return np.zeros(len(children.row), bool)
+    partitions = np.concatenate((poll.partition_of("edges"), poll.partition_of("events")))
+    columns = [joined(poll.words("edges", f"child_{name}"), poll.words("events", name)) for name in _STREAM]
+    _, of = distinct(
+        [*columns, Words(np.unique(partitions).tolist(), np.unique(partitions, return_inverse=True)[1])]
+    )
+    edges = len(poll.tables["edges"])
+    keys = _keys(
+        np.concatenate((of[:edges][children.row], of[edges:])),
+        np.concatenate((children.number, numbers(poll.tables["events"], "first"))),
+    )
+    found: Mask = np.isin(keys[: len(children.row)], keys[len(children.row) :])
+    return found
+
+
+def _written(poll: Poll, known: Known, children: _Children) -> Mask:
+    """Which children came in an earlier poll, by the same partition, and lack those parents."""
+    edges, at = poll.tables["edges"], pa.array(children.row)
+    return known.written(
+        pa.table(
+            {
+                **{name: edges.column(f"child_{name}").take(at) for name in _STREAM},
+                "number": children.number,
+                "partition": poll.partition_of("edges")[children.row],
+                **{f"parent_{name}": edges.column(f"parent_{name}").take(at) for name in _STREAM},
+                "low": children.low,
+                "high": children.high,
+            }
+        )
+    )

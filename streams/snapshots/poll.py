@@ -8,12 +8,11 @@ whole, a row that only stands where another stands already is left out alone. Ei
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -35,6 +34,18 @@ class Place(Struct, frozen=True):
     agent: str
 
 
+class Words(Struct, frozen=True):
+    """The different texts of a column, and which of them stands in each row."""
+
+    values: list[Any]
+    codes: Numbers
+
+    def are(self, fits: Iterable[bool]) -> Mask:
+        """Rows whose text `fits`, which says it of the different ones in order."""
+        found: Mask = np.fromiter(fits, bool, len(self.values))[self.codes]
+        return found
+
+
 class Poll:
     """Rows of several records; `owners` says of each row which of `places` it came in."""
 
@@ -50,6 +61,7 @@ class Poll:
         self._agents = np.array([one.agent for one in places], object)
         self._refused: dict[int, tuple[str, str]] = {}
         self._left: dict[tuple[int, str, str], int] = {}
+        self._words: dict[str, dict[str, Words]] = {}
 
     def by(self, table: str, agent: str) -> Mask:
         """Rows of a table that came in records of an agent."""
@@ -59,6 +71,23 @@ class Poll:
     def partition_of(self, table: str) -> Numbers:
         """Partition of `glasses.lineage` that each row of a table came by."""
         return self.partitions[self.owners[table]]
+
+    def words(self, table: str, name: str) -> Words:
+        """A column of texts, or of anything that has few different values; none is missing."""
+        known = self._words.setdefault(table, {})
+        if name not in known:
+            encoded = self.tables[table].column(name).combine_chunks().dictionary_encode()
+            known[name] = Words(encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64))
+        return known[name]
+
+    def is_in(self, table: str, name: str, *words: str) -> Mask:
+        """Rows whose text is one of `words`."""
+        column = self.words(table, name)
+        return column.are(value in words for value in column.values)
+
+    def distinct(self, table: str, *names: str) -> tuple[list[tuple[Any, ...]], Numbers]:
+        """The different combinations of some columns' values, and which of them stands in each row."""
+        return distinct([self.words(table, name) for name in names])
 
     def refuse(self, table: str, wrong: Mask, rule: str, reason: str) -> None:
         """Leave out the records that the rows in `wrong` came in; `drop` takes their rows away."""
@@ -91,6 +120,7 @@ class Poll:
         if not kept.all():
             self.tables[table] = self.tables[table].filter(pa.array(kept))
             self.owners[table] = self.owners[table][kept]
+            self._words.pop(table, None)
 
     def rejected(self) -> Iterator[dict[str, Any]]:
         """Rows of `rejected` that say what was left out."""
@@ -107,28 +137,27 @@ def numbers(table: pa.Table, name: str) -> Numbers:
     return found
 
 
-def is_in(table: pa.Table, name: str, words: Sequence[str]) -> Mask:
-    """Rows whose text is one of `words`."""
-    return mask(pc.is_in(table.column(name), value_set=pa.array(words, pa.string())))
+def joined(one: Words, other: Words) -> Words:
+    """Two columns as one, the rows of the second behind those of the first."""
+    places = {value: place for place, value in enumerate(dict.fromkeys((*one.values, *other.values)))}
+    codes = [
+        np.fromiter((places[value] for value in some.values), np.int64, len(some.values))[some.codes]
+        for some in (one, other)
+    ]
+    return Words(list(places), np.concatenate(codes))
 
 
-def mask(array: pa.ChunkedArray) -> Mask:
-    """Truth values as numpy has them."""
-    found: Mask = array.to_numpy().astype(bool, copy=False)
-    return found
-
-
-def distinct(*columns: pa.ChunkedArray) -> tuple[list[tuple[Any, ...]], Numbers]:
+def distinct(columns: Sequence[Words]) -> tuple[list[tuple[Any, ...]], Numbers]:
     """The different combinations of some columns' values, and which of them stands in each row."""
-    codes = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        encoded = column.combine_chunks().dictionary_encode()
-        width = max(len(encoded.dictionary), 1)
-        _, codes = np.unique(codes, return_inverse=True)
-        codes = codes * width + encoded.indices.to_numpy()
+    codes = np.zeros(len(columns[0].codes), np.int64)
+    for at, column in enumerate(columns):
+        if at > 1:
+            # A product of more than two could overflow.
+            codes = np.unique(codes, return_inverse=True)[1]
+        codes = codes * max(len(column.values), 1) + column.codes
     _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
-    at = pa.array(first)
-    return list(zip(*(column.take(at).to_pylist() for column in columns), strict=True)), codes
+    rows = first.tolist()
+    return [tuple(column.values[column.codes[row]] for column in columns) for row in rows], codes
 
 
 def rejected(place: Place, rule: str, reason: str) -> dict[str, Any]:
