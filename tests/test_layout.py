@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         "training",
     },
     "snapshots": {"events", "policy", "lineage"},
-    "queries": {"events", "policy"},
+    "queries": {"events", "policy", "lineage"},
     "ledger": {"kafka"},
     "kafka": {"events"},
     "replay": None,

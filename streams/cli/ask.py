@@ -12,6 +12,7 @@ from streams.cli.output import (
     emit_facts,
     emit_hidden,
     emit_json,
+    emit_left_out,
     emit_table,
     json_option,
     role_option,
@@ -145,6 +146,7 @@ def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]])
     context = click.get_current_context()
     with Store.open(store, role) as opened:
         answer = question(opened)
+        emit_left_out(opened.left_out)
         opened.record(f"ask {context.info_name} {context.params.get('identity', '')}".rstrip())
         return {**answer, "role": str(role), "hidden": opened.hidden}
 

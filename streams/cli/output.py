@@ -52,6 +52,12 @@ def emit_hidden(role: str, hidden: Mapping[str, int]) -> None:
         say(f"not shown to {role}: {counts}", err=True)
 
 
+def emit_left_out(sentences: Iterable[str]) -> None:
+    """Say beside the answer what is in nobody's, and why."""
+    for sentence in sentences:
+        say(f"left out: {sentence}", err=True)
+
+
 def emit_json(answer: object) -> None:
     """Print one line of JSON."""
     say_json(orjson.dumps(answer, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode())

@@ -17,6 +17,7 @@ from streams.cli.output import (
     emit_csv,
     emit_hidden,
     emit_json,
+    emit_left_out,
     emit_markdown,
     emit_table,
     json_option,
@@ -124,7 +125,8 @@ def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
     """
     with Store.open(store, role) as opened:
         found = opened.sql(text, rows)
-        epoch, hidden = opened.epoch, opened.hidden
+        epoch, hidden, left_out = opened.epoch, opened.hidden, opened.left_out
+    emit_left_out(left_out)
     if mode == "json":
         emit_json(
             {

@@ -9,7 +9,7 @@ from streams import limits
 from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
-from streams.policy.load import parse
+from streams.policy.stored import read_stored
 from streams.queries.store import Store
 from streams.queries.walk import Interval, Step, Stream
 
@@ -19,7 +19,10 @@ Answer = dict[str, Any]
 def described(store: Store, policy_version: str, label: str) -> dict[str, str]:
     """A label in the words of the policy that gave it, as the store keeps it."""
     text = store.policies.get(policy_version)
-    return parse(text, f"policy {policy_version}").describe(bytes.fromhex(label)) if text else {}
+    try:
+        return read_stored(policy_version, text).describe(bytes.fromhex(label)) if text and label else {}
+    except (InputError, IndexError):
+        return {}
 
 
 def parsed(identity: str) -> EventId:

@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from streams.errors import InputError
+from streams.lineage.readable import READABLE
 from streams.queries.role import SHOWN_TO, Sight
 
 #: Functions that make rows out of their arguments, or tell of the names and comments that there are.
@@ -58,7 +59,8 @@ class Filtered:
         for table in sorted(tables):
             if table not in {*_ALL, "epochs", "policies"}:
                 raw, shown = ("store.main", "main") if table == "segments" else ("store.files", "files")
-                self._sight.hide(table, self._count(f"{raw}.{table}") - self._count(f"{shown}.{table}"))
+                whole = f"{raw}.{table} WHERE {READABLE.get(table, 'true')}"
+                self._sight.hide(table, self._count(whole) - self._count(f"{shown}.{table}"))
         if tables & {"events", "edges", "decisions", "rejected", "models", "shadow", "streams"}:
             for version, zone in self.connection.execute(
                 "SELECT DISTINCT policy_version, zone FROM sight.permitted"
@@ -76,7 +78,8 @@ class Filtered:
         run("CREATE TABLE sight.permitted (policy_version VARCHAR, zone VARCHAR, label VARCHAR)")
         found = run(
             " UNION ".join(
-                f"SELECT policy_version, zone, {_LABEL.get(table, 'label')} FROM store.files.{table}"  # noqa: S608
+                f"SELECT policy_version, zone, {_LABEL.get(table, 'label')} FROM store.files.{table} "  # noqa: S608
+                f"WHERE {READABLE[table]}"
                 for table in _ZONED
             )
         ).fetchall()
@@ -87,16 +90,18 @@ class Filtered:
         run(
             'CREATE TABLE sight.hidden AS SELECT source, stream, "first" AS low, '  # noqa: S608
             f'"first" + step * ("count" - 1) AS high FROM store.files.events '
-            f"WHERE NOT ({self._shown('events')})"
+            f"WHERE {READABLE['events']} AND NOT ({self._shown('events')})"
         )
         for table, condition in self._others().items():
             origin = f"store.main.{table}" if table in {*_ALL, "segments"} else f"store.files.{table}"
             schema = "main" if table in {*_ALL, "segments"} else "files"
-            run(f"CREATE VIEW {schema}.{table} AS FROM {origin} WHERE {condition}")
+            readable = READABLE.get(table, "true")
+            run(f"CREATE VIEW {schema}.{table} AS FROM {origin} WHERE {readable} AND {condition}")
         self._like_the_catalog()
 
     def _shown(self, table: str) -> str:
-        shown = f"(policy_version, zone, {_LABEL.get(table, 'label')}) IN (FROM sight.permitted)"
+        key = f"policy_version, zone, {_LABEL.get(table, 'label')}"
+        shown = f"{READABLE[table]} AND ({key}) IN (FROM sight.permitted)"
         if self._sight.role.name != "wearer" or table == "models":
             return shown
         # A pseudonym is text that anybody may type.

@@ -65,13 +65,14 @@ class Sight:
     """What a role sees of one epoch; `policies` are the texts of all policy versions in it.
 
     `hidden` counts what was kept back, by what it is; `restricted` are the zones marked restricted of what
-    was shown.
+    was shown; `unknown` are the versions that the store has no text of: what they decided is shown to nobody.
     """
 
     role: Role
     policies: Mapping[str, str]
     hidden: dict[str, int] = field(default_factory=dict)
     restricted: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
     _read: Policies = field(init=False)
     _permitted: dict[tuple[str, str, str], bool] = field(default_factory=dict)
 
@@ -142,4 +143,11 @@ class Sight:
             self.hidden[what] = self.hidden.get(what, 0) + count
 
     def _policy(self, version: str) -> Policy | None:
-        return self._read.version(version) if version in self.policies else None
+        """Policy by version; None for one that is not known, or whose text is not its own or no policy."""
+        if not version or version in self.unknown:
+            return None
+        try:
+            return self._read.version(version)
+        except InputError:
+            self.unknown.add(version)
+            return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -14,6 +15,7 @@ import orjson
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
+from streams.lineage.readable import READABLE
 from streams.queries import reads
 from streams.queries.filtered import Filtered, items, quoted
 from streams.queries.role import Role, Sight
@@ -102,7 +104,11 @@ class Store:
         catalog = link.resolve()
         under_role: duckdb.DuckDBPyConnection | None = None
         connection = duckdb.connect(
-            config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "memory_limit": f"{limits.READER_MEMORY_MB}MB",
+            }
         )
         try:
             connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
@@ -207,6 +213,39 @@ class Store:
         """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
         return list(rows) if self.sight is None else self.sight.sift(rows, table)
 
+    @cached_property
+    def unreadable(self) -> dict[str, int]:
+        """Rows by table that nobody can work with and that every answer leaves out; most stores have none."""
+        found = {}
+        held = "SELECT DISTINCT table_name, file, rows FROM segments"
+        for table, rows in self._connection.execute(
+            f"SELECT table_name, sum(rows)::BIGINT FROM ({held}) GROUP BY table_name"  # noqa: S608 - a constant
+        ).fetchall():
+            left = self._connection.execute(
+                f"SELECT count(*) FROM files.{table} WHERE {READABLE[table]}"  # noqa: S608 - names from TABLES
+            ).fetchone() or (0,)
+            if rows > left[0]:
+                found[table] = rows - left[0]
+        return found
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences about what no answer holds because it cannot be read or judged; none of most stores."""
+        said = []
+        if self.unreadable:
+            counts = ", ".join(f"{count:,} {table}" for table, count in sorted(self.unreadable.items()))
+            said.append(
+                f"{sum(self.unreadable.values()):,} rows of the store cannot be read and are left out of every "
+                f"answer ({counts}): found values that no agent writes; make the store again from "
+                "glasses.lineage with the sightline of today, which refuses them"
+            )
+        if self.sight is not None and self.sight.unknown:
+            said.append(
+                f"what {len(self.sight.unknown):,} policies decided cannot be judged and is not shown: the store"
+                " has no text that is theirs; find out who wrote to glasses.lineage"
+            )
+        return said
+
     @property
     def hidden(self) -> dict[str, int]:
         """How much was kept back from the role so far, by what it is; empty without a role."""
@@ -275,4 +314,5 @@ def _first_line(error: duckdb.Error) -> str:
 
 @cache
 def _statement(name: str) -> str:
-    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")
+    text = (_SQL / f"{name}.sql").read_text(encoding="utf-8")
+    return re.sub(r"\breadable_(\w+)", lambda found: READABLE[found[1]], text)

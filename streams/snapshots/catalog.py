@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from streams import files, limits
+from streams.lineage.readable import READABLE
 from streams.lineage.tables import TABLES
 from streams.snapshots import comments
 from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, sync
@@ -94,9 +95,10 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
 
 
 def _files_view(catalog: str, table: str, files: list[str]) -> str:
-    """View over a table's current segments; typed and empty when there are none."""
+    """View over what can be read of a table's current segments; typed and empty when there are none."""
     if files:
-        body = f"SELECT * FROM read_parquet([{', '.join(quoted(file) for file in files)}])"  # noqa: S608 - names are ours
+        listed = ", ".join(quoted(file) for file in files)
+        body = f"SELECT * FROM read_parquet([{listed}]) WHERE {READABLE[table]}"  # noqa: S608 - names are ours
     else:
         nulls = ", ".join(
             f"NULL::{kind} AS {name}"

@@ -1,0 +1,61 @@
+"""Rows of a store that a reader can work with, as SQL: the others are left out, and counted.
+
+The writer refuses such rows today. A store of before can hold them, and one row that cannot be cast or would
+be expanded a thousand million times must not keep everybody from an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from streams.limits import (
+    EVENTS_PER_FETCH_MAX,
+    LABEL_BYTES,
+    NUMBER_MAX,
+    PARENTS_PER_CHILD_MAX,
+    TIME_NS_MAX,
+)
+from streams.lineage.tables import TABLES
+
+#: A time that lies ahead by what a policy says.
+_LATEST_NS = 2**63 - 1
+
+
+def _span(first: str, step: str, count: str) -> Iterable[str]:
+    """A run whose numbers are numbers; no part of it overflows before it is looked at."""
+    yield f'"{first}" BETWEEN 0 AND {NUMBER_MAX}'
+    yield f'"{step}" BETWEEN 0 AND {NUMBER_MAX}'
+    yield f'"{count}" BETWEEN 0 AND {EVENTS_PER_FETCH_MAX}'
+    yield f'"{step}" <= ({NUMBER_MAX} - "{first}") // greatest("{count}" - 1, 1)'
+
+
+def _conditions(table: str) -> Iterable[str]:
+    columns = TABLES[table]
+    for name, kind in columns.items():
+        if name.endswith("_ns"):
+            yield f'"{name}" BETWEEN 0 AND {_LATEST_NS if name == "retrain_by_ns" else TIME_NS_MAX}'
+        elif name == "label":
+            yield f"(label = '' OR regexp_full_match(label, '[0-9a-f]{{{2 * LABEL_BYTES}}}'))"
+        elif kind == "text":
+            yield f'"{name}" IS NOT NULL'
+    if "step" in columns:
+        yield from _span("first", "step", "count")
+        yield '"step" >= 1 AND "count" >= 1'
+    elif "count" in columns:
+        yield f'"first" BETWEEN 0 AND {NUMBER_MAX} AND "count" BETWEEN 0 AND {EVENTS_PER_FETCH_MAX}'
+    if table == "edges":
+        yield from _span("child_first", "child_step", "child_count")
+        yield from _span("parent_first", "parent_step", "child_count")
+        yield "child_step >= 1 AND child_count >= 1"
+        yield f"parent_width BETWEEN 1 AND {PARENTS_PER_CHILD_MAX}"
+        yield f"child_count * parent_width <= {EVENTS_PER_FETCH_MAX}"
+
+
+def _condition(table: str) -> str:
+    """One after the other, so that none is evaluated on what an earlier one excludes."""
+    parts = " ".join(f"WHEN NOT coalesce({part}, false) THEN false" for part in _conditions(table))
+    return f"CASE {parts} ELSE true END"
+
+
+#: Condition by table.
+READABLE: Mapping[str, str] = {table: _condition(table) for table in TABLES}
