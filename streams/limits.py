@@ -108,6 +108,7 @@ COMPACT_FILES_PER_TABLE = 16
 CURRENT_FILES_MAX = 200
 SUPERSEDED_GRACE_S = 60.0
 WALK_HOPS_MAX = 10_000
+WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
 

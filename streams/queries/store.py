@@ -235,14 +235,14 @@ class Store:
         if self.unreadable:
             counts = ", ".join(f"{count:,} {table}" for table, count in sorted(self.unreadable.items()))
             said.append(
-                f"{sum(self.unreadable.values()):,} rows of the store cannot be read and are left out of every "
-                f"answer ({counts}): found values that no agent writes; make the store again from "
+                f"{sum(self.unreadable.values()):,} rows of the store cannot be read and are left out of "
+                f"every answer ({counts}): found values that no agent writes; make the store again from "
                 "glasses.lineage with the sightline of today, which refuses them"
             )
         if self.sight is not None and self.sight.unknown:
             said.append(
-                f"what {len(self.sight.unknown):,} policies decided cannot be judged and is not shown: the store"
-                " has no text that is theirs; find out who wrote to glasses.lineage"
+                f"what {len(self.sight.unknown):,} policies decided cannot be judged and is not shown: the "
+                "store has no text that is theirs; find out who wrote to glasses.lineage"
             )
         return said
 

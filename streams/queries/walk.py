@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from streams import limits
+from streams.errors import InputError
 from streams.queries.store import Store
 
 Interval = tuple[int, int]
@@ -149,6 +150,11 @@ def _runs(begin: int, end: int, start: int, advance: int, width: int) -> list[In
         return []
     if advance <= width:
         return [(start + begin * advance, start + end * advance + width - 1)]
+    if end - begin >= limits.WALK_PARTS_MAX:
+        raise InputError(
+            f"walk: found a run that falls into more than {limits.WALK_PARTS_MAX:,} parts, expected fewer; "
+            '`sightline sql "FROM edges"` shows the runs themselves'
+        )
     return [(start + i * advance, start + i * advance + width - 1) for i in range(begin, end + 1)]
 
 

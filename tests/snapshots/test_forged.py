@@ -1,0 +1,387 @@
+"""What no agent can have written does not become lineage, and what agents wrote beside it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams import limits
+from streams.events.record import StoredRecord
+from streams.lineage.tables import TABLES, WRITTEN_BY
+from streams.queries import questions
+from streams.queries.role import Role
+from streams.queries.store import Store
+from streams.snapshots.hot import Hot
+from streams.snapshots.writer import Writer
+from tests.snapshots.build import (
+    HOUSEHOLD,
+    POLICY,
+    T0_NS,
+    Row,
+    batch,
+    derived,
+    edge,
+    record,
+    row,
+    stream,
+    tagged,
+)
+
+Rows = Mapping[str, Sequence[Row]]
+HONEST: Rows = {
+    "policies": [POLICY],
+    "streams": [
+        stream("good", "imu-right"),
+        stream("good", "activity", "activity", captured=False),
+        stream("mal", "imu-right"),
+    ],
+    "events": [
+        batch("good", "imu-right", 0, 20),
+        batch("mal", "imu-right", 0, 20),
+        derived("good", "activity", 0),
+    ],
+    "edges": [edge(("good", "activity", 0), ("good", "imu-right", 0), parent_width=20, operator="activity")],
+}
+LATER: Rows = {"events": [batch("good", "imu-right", 20, 20, wearer="w2")]}
+_EDGE = {"operator": "activity", "parent_width": 20}
+EVIL = HOUSEHOLD.text.replace('subjects = ["wearer"]', 'subjects = ["wearer", "bystander", "minor"]')
+FORGED: Mapping[str, tuple[str, Rows]] = {
+    "double": ("duplicate", {"events": [batch("good", "imu-right", 0, 20, digest="f" * 32)]}),
+    "double-inside": ("duplicate", {"events": [batch("good", "imu-right", 7, 3)]}),
+    "double-edge": (
+        "duplicate",
+        {"edges": [edge(("good", "activity", 0), ("good", "imu-right", 0), **_EDGE)]},
+    ),
+    "false-parent": ("forged", {"edges": [edge(("good", "activity", 0), ("mal", "imu-right", 0), **_EDGE)]}),
+    "parent-to-come": (
+        "forged",
+        {
+            "events": [derived("good", "activity", 100)],
+            "edges": [edge(("good", "activity", 100), ("good", "imu-right", 999), operator="activity")],
+        },
+    ),
+    "no-child": ("duplicate", {"edges": [edge(("good", "activity", 9), ("good", "imu-right", 0), **_EDGE)]}),
+    "step0": ("malformed", {"events": [batch("z", "s0", 0, step=0)]}),
+    "huge": ("malformed", {"events": [batch("z", "big", 0, 2**60)]}),
+    "large": ("malformed", {"events": [batch("z", "big", 0, limits.EVENTS_PER_BATCH_MAX + 1)]}),
+    "huge-edge": (
+        "malformed",
+        {"edges": [edge(("good", "activity", 0), ("good", "imu-right", 0), child_count=2**60, **_EDGE)]},
+    ),
+    "wide-edge": (
+        "limits",
+        {
+            "edges": [
+                edge(
+                    ("good", "activity", 0),
+                    ("good", "imu-right", 0),
+                    operator="activity",
+                    child_count=100,
+                    parent_width=2**20,
+                )
+            ]
+        },
+    ),
+    "many-children": (
+        "limits",
+        {"edges": [edge(("good", "activity", 0), ("good", "imu-right", 0), child_count=2**19, **_EDGE)]},
+    ),
+    "overflow": ("malformed", {"decisions": [row("decisions", first=2**62, step=2**62, count=5)]}),
+    "badlabel": ("malformed", {"events": [batch("z", "bl", 0, label="zz")]}),
+    "label-of-no-word": ("forged", {"events": [batch("z", "bl", 0, label="f" * 32)]}),
+    "no-zone": ("forged", {"events": [batch("z", "bl", 0, zone="nowhere")]}),
+    "badtime": ("malformed", {"events": [batch("z", "bt", 0, t_first_ns=-(2**63), t_last_ns=2**63 - 1)]}),
+    "backwards": ("malformed", {"events": [batch("z", "bt", 0, t_first_ns=T0_NS, t_last_ns=T0_NS - 1)]}),
+    "nothing": ("malformed", {"events": [batch("z", "bt", 0, zone=None)]}),
+    "badpolicy": ("forged", {"policies": [{**POLICY, "version": "feed" * 4, "text": "not a policy [[["}]}),
+    "openpolicy": ("forged", {"policies": [{**POLICY, "text": EVIL}]}),
+    "unknown-policy": ("forged", {"events": [batch("z", "bp", 0, policy_version="feed" * 4)]}),
+    "a-model": (
+        "forged",
+        {"events": [batch("training", "intent-model", 9, kind="model", topic="glasses.models")]},
+    ),
+    "other-partition": ("forged", {"events": [batch("z", "op", 0, partition=1)]}),
+    "trainings-table": ("forged", {"training_runs": [row("training_runs")]}),
+    "a-writers-word": ("malformed", {"rejected": [row("rejected", stage="snapshots")]}),
+    "another-kind": ("duplicate", {"streams": [stream("good", "imu-right", "answer", captured=False)]}),
+    "a-kind-of-no-name": ("forged", {"streams": [stream("good", "imu-left", "answer", captured=False)]}),
+}
+
+
+def filled(writer: Path, *polls: Sequence[StoredRecord]) -> None:
+    opened = Writer.open(writer)
+    try:
+        for some in polls:
+            opened.ingest({0: some}, {0: some[-1].offset + 1}, T0_NS)
+            opened.publish(T0_NS)
+    finally:
+        opened.close()
+
+
+def held(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with Store.open(path) as store:
+        return {
+            table: store.sql(f"SELECT * EXCLUDE (epoch) FROM files.{table} ORDER BY ALL").rows
+            for table in TABLES
+            if table != "rejected"
+        }
+
+
+def refused(path: Path) -> list[tuple[str, str, int]]:
+    with Store.open(path) as store:
+        return store.sql(
+            "SELECT rule, reason, \"offset\" FROM rejected WHERE stage = 'snapshots' ORDER BY ALL"
+        ).rows
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one-poll", "later"])
+@pytest.mark.parametrize("case", FORGED)
+def test_forged_rows_are_refused_and_their_neighbours_stay(tmp_path: Path, case: str, together: bool) -> None:
+    rule, rows = FORGED[case]
+    extra = {"events": [batch("z", "own", 0)]} if case.startswith("double") else {}
+    some = [
+        record(0, HONEST),
+        record(1, {**extra, **rows, "events": [*rows.get("events", ()), *extra.get("events", ())]}),
+        record(2, LATER),
+    ]
+    filled(tmp_path / "forged", *([some] if together else [[one] for one in some]))
+    whole = {"policies": [], **LATER, "events": [*LATER["events"], *extra.get("events", ())]}
+    if case == "parent-to-come":
+        whole["events"].append(derived("good", "activity", 100))
+    filled(tmp_path / "honest", [some[0]], [record(2, whole)])
+    [(found, reason, offset)] = refused(tmp_path / "forged")
+    assert (found, offset) == (rule, 1)
+    assert held(tmp_path / "forged") == held(tmp_path / "honest"), "a row that honest records do not have"
+    for value in ("good", "mal", "nowhere", "not a policy", "feed"):
+        assert value not in reason
+
+
+@pytest.mark.parametrize("key", [b"g1", b"glasses/1", b"training/1", b"training/0", b"", b"glasses/-0", None])
+def test_a_record_is_on_the_partition_of_its_agent(tmp_path: Path, key: bytes | None) -> None:
+    forged = StoredRecord(1, 0, key, record(1, LATER).value)
+    filled(tmp_path, [record(0, HONEST), forged, record(2, LATER)])
+    assert [(rule, offset) for rule, _, offset in refused(tmp_path)] == [("forged", 1)]
+    assert len(held(tmp_path)["events"]) == 4
+
+
+def test_the_one_who_came_first_stays_whatever_the_poll(tmp_path: Path) -> None:
+    """A device on two partitions brings the same numbers by two honest records."""
+    first = record(0, HONEST)
+    again = record(
+        0,
+        {
+            "policies": [POLICY],
+            "events": [
+                batch("good", "imu-right", 10, 20, partition=1),
+                batch("far", "imu-right", 0, 20, partition=1),
+            ],
+        },
+        b"glasses/1",
+    )
+    writer = Writer.open(tmp_path)
+    writer.ingest({0: [first], 1: [again]}, {0: 1, 1: 1}, T0_NS)
+    writer.publish(T0_NS)
+    writer.close()
+    with Store.open(tmp_path) as store:
+        assert store.sql("SELECT source, \"first\" FROM events WHERE kind = 'imu' ORDER BY ALL").rows == [
+            ("far", 0),
+            ("good", 0),
+            ("mal", 0),
+        ]
+    assert [rule for rule, _, _ in refused(tmp_path)] == ["duplicate"]
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_edges_may_come_after_the_events_of_their_fetch(tmp_path: Path, published: bool) -> None:
+    """A fetch of many rows is several records, and a poll can end between two of them."""
+    writer = Writer.open(tmp_path)
+    events = {name: some for name, some in HONEST.items() if name != "edges"}
+    for offset, rows in enumerate((events, {"edges": HONEST["edges"]}, {"edges": HONEST["edges"]})):
+        writer.ingest({0: [record(offset, rows)]}, {0: offset + 1}, T0_NS)
+        if published:
+            writer.publish(T0_NS)
+    writer.publish(T0_NS)
+    writer.close()
+    assert len(held(tmp_path)["edges"]) == 1
+    assert [(rule, offset) for rule, _, offset in refused(tmp_path)] == [("duplicate", 2)]
+
+
+def test_numbers_that_come_late_are_taken(tmp_path: Path) -> None:
+    parts = [HONEST, *({"events": [batch("good", "imu-left", first, 10)]} for first in (40, 0, 20, 30, 10))]
+    filled(tmp_path, *([record(offset, rows)] for offset, rows in enumerate(parts)))
+    assert refused(tmp_path) == []
+    with Store.open(tmp_path) as store:
+        assert store.sql("SELECT sum(\"count\") FROM events WHERE stream = 'imu-left'").rows == [(50,)]
+
+
+_ODD = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from([0, 1, 2**30, 2**62, 2**62 + 1, 2**63 - 1, -1]),
+    st.booleans(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["", "good", "training", "glasses.captured", "f" * 32, HOUSEHOLD.version, "health"]),
+)
+
+
+def _row(table: str, changes: Mapping[str, Any]) -> Row:
+    base: dict[str, Row] = {
+        "events": batch("good", "imu-right", 40),
+        "edges": edge(("good", "activity", 0), ("good", "imu-right", 0), operator="activity"),
+        "streams": stream("good", "gaze", "gaze"),
+        "policies": POLICY,
+    }
+    return {**base.get(table, row(table, **tagged_of(table))), **changes}
+
+
+def tagged_of(table: str) -> dict[str, Any]:
+    said = tagged()
+    return {name: value for name, value in said.items() if name in TABLES[table]}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_whatever_a_row_says_the_writer_and_its_readers_live(
+    tmp_path_factory: pytest.TempPathFactory, table: str
+) -> None:
+    key = b"glasses/0" if "glasses" in WRITTEN_BY[table] else b"training/0"
+
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.lists(
+            st.dictionaries(st.sampled_from(list(TABLES[table])), _ODD, max_size=4), min_size=4, max_size=8
+        )
+    )
+    def forge(changes: list[dict[str, Any]]) -> None:
+        path = tmp_path_factory.mktemp("forged")
+        forged = []
+        for offset, some in enumerate(changes, 1):
+            columns = {name: [value] for name, value in _row(table, some).items()}
+            content = {"v": 1, "tables": {table: [{"all": {}, "each": columns}]}}
+            value = orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
+            forged.append(StoredRecord(offset, 0, key, value))
+        end = len(changes) + 1
+        filled(
+            path,
+            [record(0, HONEST), *forged, record(end, LATER)],
+            [record(end + 1, {"events": [batch("far", "gaze", 0)]})],
+        )
+        with Store.open(path) as store:
+            good = store.sql(
+                "SELECT sum(\"count\") FROM events WHERE (source = 'good' AND \"first\" < 40) OR source IN ('mal', 'far')"
+            ).rows
+            assert good[0][0] >= 62
+            assert store.unreadable == {}
+            questions.missing(store)
+            store.sql("SELECT count(*) FROM event_records, edge_records")
+        with Store.open(path, Role.of("analyst")) as store:
+            assert store.sql("SELECT count(*) FROM events WHERE zone = 'health'").rows == [(0,)]
+
+    forge()
+
+
+BAD: Mapping[str, Rows] = {
+    "huge": {"events": [batch("z", "big", 0, 2**30)]},
+    "huge-edge": {
+        "edges": [edge(("good", "activity", 0), ("good", "imu-right", 0), child_count=2**30, **_EDGE)]
+    },
+    "steps": {"events": [batch("z", "steps", 0, 2**30, step=2**30)]},
+    "badlabel": {"events": [batch("z", "bl", 0, label="zz")]},
+    "badtime": {"events": [batch("z", "bt", 0, t_first_ns=-(2**63), t_last_ns=2**63 - 1)]},
+    "nothing": {"events": [batch("z", "bt", 0, zone=None, policy_version=None, label=None)]},
+    "decision": {"decisions": [row("decisions", source="z", stream="d", label="0", t_ns=-1)]},
+    "model": {"models": [row("models", source="training", stream="intent-model", trained_ns=-(2**63))]},
+}
+TEXTS: Mapping[str, Rows] = {
+    "openpolicy": {"policies": [{**POLICY, "text": EVIL}]},
+    "no-text": {"policies": [{**POLICY, "text": None}]},
+    "badpolicy": {
+        "policies": [{**POLICY, "version": "feed" * 4, "text": "not a policy [[["}],
+        "events": [batch("z", "bp", 0, policy_version="feed" * 4)],
+    },
+}
+
+
+def old_store(path: Path, rows: Rows) -> Path:
+    """A store that holds bad rows beside honest ones, as a writer of before took them in."""
+    Writer.open(path).close()
+    (path / "writer.lock").touch()
+    hot = Hot(path)
+    health = {"events": [batch("good", "gaze", 0, 10, **tagged("imu", "health"))]}
+    for some in (rows, HONEST, health):
+        hot.append({name: _arrow(name, content) for name, content in some.items()}, 1, "glasses.lineage", {})
+    hot.close()
+    filled(path, [record(0, LATER)])
+    return path
+
+
+def _arrow(table: str, rows: Sequence[Row]) -> Any:
+    from streams.snapshots.decode import arrow_of  # noqa: PLC0415
+
+    return arrow_of(table, {name: [one[name] for one in rows] for name in TABLES[table]})
+
+
+def answers(path: Path, role: str) -> tuple[list[Any], list[str]]:
+    with Store.open(path, Role.of(role)) as store:
+        found = [
+            store.sql("SELECT count(*), sum(\"count\") FROM events WHERE source IN ('good', 'mal')").rows,
+            store.sql("SELECT count(*) FROM event_records WHERE source IN ('good', 'mal')").rows,
+            store.sql("SELECT count(*) FROM edge_records").rows,
+            store.sql("SELECT count(t_first) FROM events WHERE source <> 'z'").rows,
+            [one for one in questions.missing(store)["streams"] if one["source"] != "z"],
+            questions.ancestors(store, "good/activity/0")["ancestors"],
+            questions.why(store, "good/imu-right/0")["label_says"],
+            questions.creep(store)["creep"],
+            questions.loop(store, "good/imu-right/0"),
+        ]
+        return found, store.left_out
+
+
+@pytest.mark.parametrize("role", ["privacy-officer", "analyst"])
+@pytest.mark.parametrize("case", [*BAD, *TEXTS])
+def test_bad_rows_of_an_old_store_keep_nobody_from_an_answer(tmp_path: Path, case: str, role: str) -> None:
+    good, nothing = answers(old_store(tmp_path / "good", {}), role)
+    found, said = answers(old_store(tmp_path / "bad", {**BAD, **TEXTS}[case]), role)
+    assert nothing == []
+    assert found == good
+    if case in BAD:
+        assert len(said) == 1
+        assert said[0].startswith("1 rows of the store cannot be read and are left out")
+    elif case == "badpolicy":
+        assert len(said) == 1
+        assert "1 policies" in said[0]
+        assert "feed" not in said[0]
+
+
+def test_a_forged_text_opens_nothing(tmp_path: Path) -> None:
+    """A policy is the text whose digest is its version, whichever was stored first."""
+    old_store(tmp_path, TEXTS["openpolicy"])
+    with Store.open(tmp_path, Role.of("analyst")) as store:
+        assert store.sql("SELECT DISTINCT zone FROM events").rows == [("public",)]
+        assert store.sql("SELECT text FROM policies").rows == [(HOUSEHOLD.text,)]
+
+
+def test_a_walk_that_falls_into_too_many_parts_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streams.errors import InputError  # noqa: PLC0415
+
+    children = edge(
+        ("good", "activity", 0),
+        ("good", "imu-right", 0),
+        operator="activity",
+        child_step=2,
+        child_count=50,
+        parent_step=0,
+        parent_width=20,
+    )
+    old_store(tmp_path, {"edges": [children]})
+    monkeypatch.setattr(limits, "WALK_PARTS_MAX", 20)
+    with Store.open(tmp_path) as store, pytest.raises(InputError, match="more than 20"):
+        questions.loop(store, "good/imu-right/0")
