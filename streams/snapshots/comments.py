@@ -177,7 +177,8 @@ SPECIAL: Mapping[str, str] = {
     "rejected.reason": "Why, as a sentence; never a value of the record.",
     "rejected.rule": (
         "malformed, poisoned, limits, repeat (dropped: the events are stored once), forged or duplicate (a "
-        "lineage record, or rows of it, that no agent can have written or that stand already), why feedback made no "
+        "lineage record, or rows of it, that no agent can have written or that stand already), "
+        "why feedback made no "
         "example (feedback, negated, asked-again, stopped, not-understood, rated-low, raters-disagree), or "
         "the rule of the policy."
     ),
