@@ -186,6 +186,8 @@ FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANS
 #: Every stage's pipeline writes these too, in the same transaction.
 SIDE_TOPICS: tuple[str, ...] = (LINEAGE, REJECTED, STATE)
 
+#: What stands for a stage where a record of `glasses.policies` was refused: workers follow that topic.
+POLICIES_READ = "policies"
 #: Source topic of each agent; the agent's name is its consumer group.
 AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
 

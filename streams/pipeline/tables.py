@@ -19,7 +19,7 @@ from streams.lineage.record import Row
 from streams.models.registry import Models
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies, Refusal
-from streams.topology import CONSENTS, POLICIES
+from streams.topology import CONSENTS, POLICIES, POLICIES_READ
 
 
 async def _nothing_new() -> None:
@@ -127,7 +127,7 @@ def refusal_of(one: Refusal) -> Reject:
     return Reject(
         one.reason,
         "malformed",
-        "policies",
+        POLICIES_READ,
         one.offset,
         one.key,
         one.value_bytes,

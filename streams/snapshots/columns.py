@@ -37,7 +37,16 @@ from streams.lineage.tables import (
 )
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.snapshots.poll import Mask, Poll
-from streams.topology import AGENTS, CROSSINGS, POLICIES, RESERVED_STREAMS, STAGES, TOPICS, TRAINING_SOURCE
+from streams.topology import (
+    AGENTS,
+    CROSSINGS,
+    POLICIES,
+    POLICIES_READ,
+    RESERVED_STREAMS,
+    STAGES,
+    TOPICS,
+    TRAINING_SOURCE,
+)
 
 
 class Between(Struct, frozen=True):
@@ -181,7 +190,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "stream": Form(f"({_STREAM})?"),
         "first": _NUMBER,
         "count": Between(0, EVENTS_PER_BATCH_MAX),
-        "stage": Word(tuple(stage.name for stage in STAGES if stage.agent)),
+        "stage": Word((*(stage.name for stage in STAGES if stage.agent), POLICIES_READ)),
         "reason": _TEXT,
         "rule": _TEXT,
         "zone": _TEXT,

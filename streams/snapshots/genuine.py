@@ -35,6 +35,7 @@ from streams.topology import (
     CAPTURED,
     MODELS,
     POLICIES,
+    POLICIES_READ,
     RESERVED_SOURCES,
     STAGES,
     STORE,
@@ -195,21 +196,29 @@ def _decisions(poll: Poll) -> None:
 
 def _rejected(poll: Poll) -> None:
     content = poll.tables["rejected"]
-    _place(poll, "rejected", content)
+    # What was refused of the policies stands on record once: partition 0 of the devices' topic says it.
+    policies = (
+        poll.by("rejected", GLASSES)
+        & poll.is_in("rejected", "stage", POLICIES_READ)
+        & poll.is_in("rejected", "topic", POLICIES)
+        & (numbers(content, "partition") == 0)
+        & (poll.partition_of("rejected") == 0)
+    )
+    _place(poll, "rejected", content, policies)
     for agent in AGENTS:
         stages = [stage.name for stage in STAGES if stage.agent == agent]
-        wrong = poll.by("rejected", agent) & ~poll.is_in("rejected", "stage", *stages)
+        wrong = poll.by("rejected", agent) & ~poll.is_in("rejected", "stage", *stages) & ~policies
         poll.refuse("rejected", wrong, FORGED, ".stage: found one that this agent does not run")
 
 
-def _place(poll: Poll, table: str, content: pa.Table) -> None:
+def _place(poll: Poll, table: str, content: pa.Table, besides: Mask | None = None) -> None:
     for agent, topic in AGENTS.items():
         elsewhere = ~poll.is_in(table, "topic", topic) | (
             numbers(content, "partition") != poll.partition_of(table)
         )
         poll.refuse(
             table,
-            poll.by(table, agent) & elsewhere,
+            poll.by(table, agent) & (elsewhere if besides is None else elsewhere & ~besides),
             FORGED,
             ": found a place that this agent does not read at this partition",
         )
