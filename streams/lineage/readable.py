@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 
 from streams.limits import (
     EVENTS_PER_FETCH_MAX,
-    LABEL_BYTES,
     NUMBER_MAX,
     PARENTS_PER_CHILD_MAX,
     TIME_NS_MAX,
@@ -34,8 +33,6 @@ def _conditions(table: str) -> Iterable[str]:
     for name, kind in columns.items():
         if name.endswith("_ns"):
             yield f'"{name}" BETWEEN 0 AND {_LATEST_NS if name == "retrain_by_ns" else TIME_NS_MAX}'
-        elif name == "label":
-            yield f"(label = '' OR regexp_full_match(label, '[0-9a-f]{{{2 * LABEL_BYTES}}}'))"
         elif kind == "text":
             yield f'"{name}" IS NOT NULL'
     if "step" in columns:

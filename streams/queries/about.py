@@ -21,7 +21,7 @@ def described(store: Store, policy_version: str, label: str) -> dict[str, str]:
     text = store.policies.get(policy_version)
     try:
         return read_stored(policy_version, text).describe(bytes.fromhex(label)) if text and label else {}
-    except (InputError, IndexError):
+    except (InputError, ValueError, IndexError):
         return {}
 
 

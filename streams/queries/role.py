@@ -8,17 +8,20 @@ zone, or a policy that the store does not hold, is shown to nobody whom this mod
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Literal, cast, get_args
 
 from streams.errors import InputError
+from streams.limits import LABEL_BYTES
 from streams.policy import label as lattice
 from streams.policy.policy import Policy
 from streams.policy.recheck import Policies
 from streams.topology import EXPORT
 
+_LABEL = re.compile(f"[0-9a-f]{{{2 * LABEL_BYTES}}}")
 RoleName = Literal["analyst", "privacy-officer", "wearer"]
 #: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables
 #: without zones are for all.
@@ -97,6 +100,8 @@ class Sight:
             return not version and self.role.name == "privacy-officer" and not self.role.exporting
         if zone not in policy.zones_by_name:
             return self.role.name != "analyst" and not self.role.exporting
+        if label and not _LABEL.fullmatch(label):
+            return False
         packed = bytes.fromhex(label) or reduce(
             lambda one, other: lattice.join([one, other]),
             (packed for (_, owner), packed in policy.labels.items() if owner == zone),
