@@ -22,9 +22,9 @@ CREATE VIEW training_runs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM 
 CREATE VIEW inputs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.inputs;
 
 CREATE VIEW policies AS
-SELECT version, any_value(name) AS name, any_value(text) AS text, coalesce(min(nullif(published_ns, 0)), 0) AS published_ns,
+SELECT version, any_value(name) AS name, coalesce(any_value(text) FILTER (left(sha256(text), 16) = version), any_value(text)) AS text, coalesce(min(nullif(published_ns, 0)), 0) AS published_ns,
     make_timestamptz(min(nullif(published_ns, 0)) // 1000) AS published, min(epoch) AS epoch
-FROM files.policies WHERE left(sha256(text), 16) = version GROUP BY version;
+FROM files.policies GROUP BY version;
 
 CREATE VIEW shadow AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.shadow;
 
