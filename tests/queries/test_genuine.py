@@ -110,7 +110,7 @@ def test_why_says_that_no_agent_wrote_an_id_and_how_far_it_knows(path: Path) -> 
 
 
 def test_data_whose_numbers_others_have_are_missing(path: Path) -> None:
-    answer = orjson.loads(ask(path, "missing", "--json").output)
+    answer = orjson.loads(ask(path, "missing", "--json").stdout)
     collision = {"source": "g1", "stream": "imu", "count": 20}
     assert answer["collisions"] == [collision | {"first": first} for first in (20, 20, 40)]
     assert [(run["first"], run["count"]) for run in answer["missing"]] == [(40, 20), (80, 10)]
