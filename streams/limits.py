@@ -26,12 +26,12 @@ CLOCK_AHEAD_S_MAX = 7 * 86_400
 CLOCK_OLD_DAYS_MAX = 3650
 
 # A policy's text, before anybody parses it, and what checking and asking it may cost
-POLICY_BYTES_MAX = 128 * 1024
-POLICY_TOKENS_MAX = 16_384  #: texts, brackets, names, numbers and signs of its TOML
+POLICY_BYTES_MAX = 256 * 1024
+POLICY_TOKENS_MAX = 65_536  #: texts, brackets, names, numbers and signs of its TOML
 POLICY_DEPTH_MAX = 8  #: of brackets within one another, and of the parts of a dotted key
 POLICY_ZONES_MAX = 64
 POLICY_SINKS_MAX = 64
-POLICY_REQUIREMENTS_MAX = 64
+POLICY_REQUIREMENTS_MAX = 1024
 POLICY_EXAMPLES_MAX = 256
 CONDITION_CHARACTERS_MAX = 2000
 CONDITION_TOKENS_MAX = 256

@@ -133,8 +133,8 @@ class TableFollower:
                 return
             place = f"{self._topic} partition {record.partition} offset {record.offset}"
             # Without the traceback: foreign exceptions quote the value they choke on.
-            reason = str(error) if isinstance(error, MalformedError) else type(error).__name__
-            log.error("%s is passed over (%d so far): %s", place, self.refused, reason)  # noqa: TRY400
+            why = str(error) if isinstance(error, MalformedError) else type(error).__name__
+            log.error("%s is passed over (%d so far): %s", place, self.refused, why)  # noqa: TRY400
             if self.refused == limits.PASSED_OVER_SAID_MAX:
                 log.error("Of what else is passed over on %s, one in %d is said", self._topic, self.refused)  # noqa: TRY400
 

@@ -7,7 +7,6 @@ with the worker's directory. So nothing in it is ever synced or rolled back.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import zlib
 from collections import OrderedDict
@@ -18,7 +17,7 @@ from weakref import ref
 
 from msgspec import msgpack
 
-from streams import limits, metrics
+from streams import files, limits, metrics
 from streams.events.record import Fetch, Outcome, Outgoing
 from streams.events.state import DeviceState
 from streams.pipeline.devices import Devices, Slot
@@ -39,7 +38,7 @@ class FileShelf:
 
     def __init__(self, path: Path) -> None:
         # Made here with its mode: sqlite would make it readable by everybody for a moment.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        files.create(path).close()
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for said in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
             self._file.execute(f"PRAGMA {said}")

@@ -48,12 +48,12 @@ def test_pairings_and_withdrawals_are_written_once_and_read_back(own_broker: str
     broker = own_broker
     asyncio.run(declare(broker))
     at = ("--broker", broker)
-    assert sightline("pair", "--device", "g1", "--wearer", "w1", *at).output == "g1 is bound to w1\n"
-    assert sightline("pair", "--device", "g1", "--wearer", "w1", *at).output == "g1 is bound to w1 already\n"
+    assert sightline("pair", "--device", "g1", "--wearer", "w1", *at).stdout == "g1 is bound to w1\n"
+    assert sightline("pair", "--device", "g1", "--wearer", "w1", *at).stdout == "g1 is bound to w1 already\n"
     assert asyncio.run(bind(broker, [("g1", "w1"), ("g2", "w2"), ("g2", "w2")])) == 1
     assert sightline("pair", "--device", "g2", "--wearer", "w2", "--end", *at).exit_code == 0
     assert asyncio.run(bind(broker, [("g2", "w2")])) == 0, "what an operator ended stays so"
-    listed = json.loads(sightline("pair", "--list", "--json", *at).output)
+    listed = json.loads(sightline("pair", "--list", "--json", *at).stdout)
     assert listed == [
         {"device": "g1", "wearer": "w1", "bound": True},
         {"device": "g2", "wearer": "w2", "bound": False},
@@ -71,7 +71,7 @@ def test_pairings_and_withdrawals_are_written_once_and_read_back(own_broker: str
     word |= {"incarnation": 1, **said}
     asyncio.run(write(broker, CONSENTS, b"w1/g1/consent-change/0", json.dumps(word).encode(), FAR_MS))
     assert sightline("consent", "withdraw", "--wearer", "w1", *at).exit_code == 0
-    shown = json.loads(sightline("consent", "show", "--wearer", "w1", "--json", *at).output)
+    shown = json.loads(sightline("consent", "show", "--wearer", "w1", "--json", *at).stdout)
     assert [(one["said by"], one["status"]) for one in shown["said"]] == [
         ("g1", "given"),
         ("operator", "withdrawn"),

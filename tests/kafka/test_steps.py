@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 from streams import agents, limits, metrics
 from streams.errors import UnavailableError
 from streams.events.record import Fetch, Outcome
-from streams.kafka import checkpoint, partition
+from streams.kafka import checkpoint, partition, restore
 from streams.kafka.ownership import Delivery
 from streams.kafka.partition import PartitionOwner
 from streams.kafka.transaction import TransactionWriter, _close, _counted, _new_producer, _PatientSender
@@ -98,13 +98,13 @@ async def test_the_assignment_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TransactionWriter, "close", noting("close", None))
     monkeypatch.setattr(partition, "committed_offsets", noting("committed", {("t", 0): 7}))
     monkeypatch.setattr(checkpoint, "load", noting("state", checkpoint.Checkpoint({"seen": b"3"}, 5)))
-    monkeypatch.setattr(PartitionOwner, "_run_silently", noting("silent run", None))
+    monkeypatch.setattr(restore._Rerun, "over", noting("silent run", 5))
     owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), Noted(calls))  # type: ignore[arg-type]
     running = asyncio.create_task(owner.run())
     await until(lambda: "flowing" in calls)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert calls == ["fence", "committed", "state", "silent run", "seek 5", "flowing", "close"]
+    assert calls == ["fence", "committed", "state", "silent run", "seek 7", "flowing", "close"]
 
 
 class Away(ToyCore):

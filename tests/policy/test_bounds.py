@@ -86,11 +86,11 @@ def test_a_condition_is_bounded_before_cel_sees_it(
         ("x = " + "{a=" * 20_000, "line 1: found brackets, or parts of a name, 9 deep"),
         ("\n\nx" + ".x" * 50_000 + " = 1", "line 3: found brackets, or parts of a name, 9 deep"),
         ("[x" + ".x" * 50_000 + "]", "line 1: found brackets, or parts of a name, 9 deep"),
-        ("x = [" + "1," * 40_000 + "]", "line 1: found more than 16384 words, texts and signs"),
-        ("x = 1\n" * 20_000, r"line \d+: found more than 16384 words, texts and signs"),
+        ("x = [" + "1," * 40_000 + "]", "line 1: found more than 65536 words, texts and signs"),
+        ("x = 1\n" * 25_000, r"line \d+: found more than 65536 words, texts and signs"),
         ('a = "b\nx = ' + "[" * 1000, "line 1: found a text without its end"),
         ("x = '''" + "[" * 1000, "line 1: found a text without its end"),
-        ("#" * (limits.POLICY_BYTES_MAX + 1), "found more than 131072 bytes"),
+        ("#" * (limits.POLICY_BYTES_MAX + 1), "found more than 262144 bytes"),
     ],
     ids=range(9),
 )
@@ -147,9 +147,10 @@ def test_what_toml_reads_is_no_deeper_than_was_counted(text: str) -> None:
 @pytest.mark.parametrize("what", ["zones", "sinks", "requirements", "tests"])
 def test_tables_are_counted(what: str) -> None:
     table = HOUSEHOLD[HOUSEHOLD.index(f"[[{what}]]") :].split("\n\n")[0]
-    more = "\n\n".join(
-        table.replace('name = "', f'name = "n{at}-') for at in range(257 if what == "tests" else 65)
-    )
+    if what == "requirements":
+        table = '[[requirements]]\nname = "r"\nabout = "x"\nwhen = "true"\nrequire = "true"'
+    many = {"tests": limits.POLICY_EXAMPLES_MAX, "requirements": limits.POLICY_REQUIREMENTS_MAX}.get(what, 64)
+    more = "\n\n".join(table.replace('name = "', f'name = "n{at}-') for at in range(many + 1))
     with pytest.raises(InputError, match=rf"'{what}' holds more than \d+, expected fewer; take some out"):
         parse(f"{HOUSEHOLD}\n{more}", "mine")
 

@@ -16,7 +16,7 @@ from streams.kafka.topics import declare
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
-from tests.snapshots.build import event, record
+from tests.snapshots.build import POLICY, batch, record
 
 pytestmark = pytest.mark.kafka
 SOURCE = "writer-test"
@@ -34,9 +34,11 @@ async def produce(broker: str, first: int, count: int) -> None:
         for number in range(first, first + count):
             for zone, abort in (("aborted", True), ("public", False)):
                 await producer.begin_transaction()
-                rows = {"events": [event(SOURCE, "imu", number * 20, 20, zone=zone)]}
+                partition = number % 2
+                one = batch(SOURCE, "imu", number * 20, 20, zone=zone, partition=partition)
+                rows = {"policies": [POLICY], "events": [one]}
                 await producer.send_and_wait(
-                    LINEAGE, record(0, rows).value, key=SOURCE.encode(), partition=number % 2
+                    LINEAGE, record(0, rows).value, key=b"glasses/%d" % partition, partition=partition
                 )
                 await (producer.abort_transaction() if abort else producer.commit_transaction())
     finally:
