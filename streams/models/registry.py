@@ -61,7 +61,7 @@ class Models:
         """Take in one record of `glasses.models`.
 
         MalformedError when it is neither a version that training can have made, nor a pointer to one that is
-        later than the current one. What is refused changes nothing of what serves.
+        there. What is refused changes nothing of what serves.
 
         A version is what it is for ever: one that brings another model under a known number would change what
         was already answered. One under a policy that is not known is refused, and serves once it is.
@@ -104,7 +104,7 @@ class Models:
             except MalformedError:
                 continue  # it was said and counted when it came
         if self._pointed in self.versions:
-            self.current = max(self.current, self._pointed)
+            self.current, self._pointed = self._pointed, 0
 
     def recall(self, number: int, records: Iterable[Received]) -> None:
         """Take a version that is no longer in memory from the records of the topic, where it is there."""
@@ -132,7 +132,7 @@ class Models:
             raise MalformedError(
                 "model/current: points to a version that is not there, expected one written before"
             )
-        self.current = pointed
+        self.current, self._pointed = pointed, 0
 
 
 def _pointed(value: bytes | None) -> int:

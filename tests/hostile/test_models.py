@@ -24,6 +24,7 @@ from streams.models.version import CURRENT_KEY, ModelVersion
 from streams.pipeline import first_records
 from streams.policy import label as lattice
 from streams.policy.load import load
+from streams.policy.policy import Policy
 from streams.topology import ANSWERS
 from streams.training.check import can_serve
 from tests import build
@@ -284,6 +285,22 @@ def test_a_version_that_comes_again_is_welcome() -> None:
     made = models()
     made.learn(b"model/1", FIRST.dump())
     assert made.current == 1
+
+
+def test_a_pointer_that_waited_for_its_policy_is_not_heard_after_a_later_one() -> None:
+    known: dict[str, Policy] = {}
+    made = Models(lambda version: version.version == 1 or can_serve(version, known))
+    made.learn(b"model/1", FIRST.dump())
+    for key, value in (
+        (b"model/2", replace(other_model(), version=2).dump()),
+        (CURRENT_KEY, b'{"version":2}'),
+    ):
+        with pytest.raises(MalformedError):
+            made.learn(key, value)
+    made.learn(CURRENT_KEY, b'{"version":1}')
+    known[POLICY.version] = POLICY
+    made.settle()
+    assert (made.current, set(made.versions)) == (1, {1, 2})
 
 
 def test_the_pointer_goes_where_it_is_moved_also_back() -> None:
