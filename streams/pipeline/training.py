@@ -21,12 +21,11 @@ from streams.events.record import Fetch, Outcome, Outgoing, Received, WholeState
 from streams.events.runs import consecutive
 from streams.events.state import Number
 from streams.events.step import Reject, Step
+from streams.events.unread import unread
 from streams.limits import (
     ADMITTED_MAX,
     CANDIDATES_NAMED_MAX,
-    KEY_BYTES_MAX,
     LEFT_OUT_MAX,
-    REJECTED_BYTES_MAX,
     RETRAIN_EVERY_EXAMPLES,
 )
 from streams.lineage.record import Rows
@@ -190,7 +189,7 @@ class TrainingCore(WholeState[TrainingState]):
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
                 candidate = gate.judge(record, policy, self._label, known, now_ns)
             except MalformedError as error:
-                step.rejects.append(_malformed(record, str(error), state.now_ns))
+                step.rejects.append(unread(record, str(error), "malformed", "training", state.now_ns))
                 order.append(NO_EXAMPLE)
                 continue
             # What is no example says nothing of the time either.
@@ -363,22 +362,5 @@ def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns
         None,
         "",
         now_ns,
-        appended_ns=now_ns,
-    )
-
-
-def _malformed(record: Received, reason: str, now_ns: int) -> Reject:
-    value = record.value or b""
-    return Reject(
-        reason,
-        "malformed",
-        "training",
-        record.offset,
-        (record.key or b"")[:KEY_BYTES_MAX],
-        len(value),
-        digest(value),
-        value[:REJECTED_BYTES_MAX],
-        zone="malformed",
-        t_ns=now_ns,
         appended_ns=now_ns,
     )

@@ -14,13 +14,14 @@ from msgspec.structs import replace
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
-from streams.events.codec import decode, digest
+from streams.events.codec import decode
 from streams.events.identity import incarnation_of
 from streams.events.known import Known
 from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
-from streams.events.step import Reject, Step
-from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX, STREAMS_PER_DEVICE_MAX
+from streams.events.step import Step
+from streams.events.unread import unread
+from streams.limits import STREAMS_PER_DEVICE_MAX
 from streams.policy.policy import Policy
 from streams.zones import consents, names
 from streams.zones.track import Track, rejected
@@ -104,10 +105,11 @@ def _track(
         device.incarnation, device.seen = incarnation, {}
     if batch.stream not in device.seen and len({*device.seen, *device.tracks}) >= STREAMS_PER_DEVICE_MAX:
         step.rejects.append(
-            _malformed(
+            unread(
                 record,
                 f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams",
                 "limits",
+                "zones",
                 batch.appended_ns,
             )
         )
@@ -149,24 +151,7 @@ class _Reading:
                     consents.check(batch, self._policy.vocabulary.purposes)
             except MalformedError as error:
                 rule = "poisoned" if offset in poisoned else "malformed"
-                step.rejects.append(_malformed(record, str(error), rule, now_ns))
+                step.rejects.append(unread(record, str(error), rule, "zones", now_ns))
             else:
                 step.counts.batches += 1
                 yield record, batch
-
-
-def _malformed(record: Received, reason: str, rule: str, now_ns: int) -> Reject:
-    value = record.value or b""
-    return Reject(
-        reason,
-        rule,
-        "zones",
-        record.offset,
-        (record.key or b"")[:KEY_BYTES_MAX],
-        len(value),
-        digest(value),
-        value[:REJECTED_BYTES_MAX],
-        zone="malformed",
-        t_ns=now_ns,
-        appended_ns=now_ns,
-    )
