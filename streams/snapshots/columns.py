@@ -270,12 +270,15 @@ _VALUES: Mapping[str, str] = {
 }
 
 
+def missing(poll: Poll, table: str, name: str) -> Mask | None:
+    """Rows of a column that hold nothing; None when there are none."""
+    column = poll.tables[table].column(name)
+    return pc.is_null(column).to_numpy() if column.null_count else None
+
+
 def unfit(poll: Poll, table: str, name: str) -> Mask | None:
-    """Rows of a column that hold what it cannot hold; None when there are none."""
+    """Rows of a column without missing values that hold what it cannot hold; None when there are none."""
     column, rule = poll.tables[table].column(name), RULES[table][name]
-    if column.null_count:
-        missing: Mask = pc.is_null(column).to_numpy()
-        return missing
     match rule:
         case Between(low, high):
             values = column.to_numpy()

@@ -14,7 +14,7 @@ from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.limits import LINEAGE_ROWS_MAX
 from streams.lineage.tables import TABLES, WRITTEN_BY
-from streams.snapshots.columns import unfit
+from streams.snapshots.columns import missing, unfit
 from streams.snapshots.poll import FORGED, MALFORMED, Numbers, Place, Poll
 from streams.topology import AGENTS, topic
 
@@ -75,14 +75,16 @@ def read(records: Mapping[int, Sequence[Received]]) -> Poll:
         poll = _joined(places, {owner: tables for owner, tables in parsed.items() if owner not in wrong})
     for owner, (rule, reason) in wrong.items():
         poll.refuse_record(owner, rule, reason)
-    for table, content in poll.tables.items():
-        for name in content.column_names:
-            wrong_rows = unfit(poll, table, name)
-            if wrong_rows is not None:
-                poll.refuse(
-                    table, wrong_rows, MALFORMED, f".{name}: found a value that the column cannot have"
-                )
-    poll.drop()
+    # What is missing goes first: the other look at a column takes each row for one that has a value.
+    for look in (missing, unfit):
+        for table, content in poll.tables.items():
+            for name in content.column_names:
+                wrong_rows = look(poll, table, name)
+                if wrong_rows is not None:
+                    poll.refuse(
+                        table, wrong_rows, MALFORMED, f".{name}: found a value that the column cannot have"
+                    )
+        poll.drop()
     return poll
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from streams import limits
@@ -269,8 +269,9 @@ _CHANGES = st.one_of(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
 @given(st.lists(_CHANGES, min_size=40, max_size=60))
+@example([("streams", {"kind": ""}), ("streams", {"kind": None})])
 def test_whatever_rows_say_the_writer_and_its_readers_live(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, dict[str, Any]]]
 ) -> None:
