@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streams.events.identity import incarnation_of
-from streams.events.state import SAMPLES, OpenWindow, Samples
+from streams.events.state import OpenWindow, Samples
 from streams.events.step import Tagged
 
 #: Places that a device knows: (number, latitude, longitude in degrees).
@@ -85,12 +85,12 @@ def roll(
         ends: Sequence[int] = range(length - first % length, count + 1, length)
         if breaks is not None:
             ends = sorted({*ends, *breaks(rolling.front(samples.dtype), samples)})
-        start = 0
+        start, packed = 0, samples.tobytes()
         for end in ends:
-            rolling.grow(tagged, samples, start, end)
+            rolling.grow(tagged, packed, start, end)
             rolling.close(batch.position)
             start = end
-        rolling.grow(tagged, samples, start, count)
+        rolling.grow(tagged, packed, start, count)
         known_to = batch.position
     end = rolling.end_between(ended, known_to, math.inf)
     if end is not None:
@@ -109,6 +109,7 @@ class _Rolling:
         self.head = opened
         # Grows in place while the fetch lasts: a batch costs its own samples, not those of the window.
         self._samples = bytearray(opened.samples if opened is not None else b"")
+        self._next = opened.first + opened.count if opened is not None else -1
         self._label = bytes.fromhex(opened.label) if opened is not None else b""
         self._t_last_ns = opened.t_last_ns if opened is not None else 0
         self._name, self._incarnation = name, incarnation_of(name[1])
@@ -121,7 +122,7 @@ class _Rolling:
         batch, head = tagged.batch, self.head
         return (
             head is not None
-            and head.first + len(self._samples) // SAMPLES[head.kind].itemsize == batch.run.first
+            and self._next == batch.run.first
             and head.zone == tagged.zone
             and self._label == tagged.label
             and head.session_id == batch.session_id
@@ -152,11 +153,12 @@ class _Rolling:
         """Its last samples, FRONT_SAMPLES_MAX at most."""
         return np.frombuffer(bytes(self._samples[-FRONT_SAMPLES_MAX * dtype.itemsize :]), dtype)
 
-    def grow(self, tagged: Tagged, samples: Samples, start: int, end: int) -> None:
-        """Add samples `start` to `end` (exclusive) of a batch."""
+    def grow(self, tagged: Tagged, packed: bytes, start: int, end: int) -> None:
+        """Add samples `start` to `end` (exclusive) of a batch, whose samples are `packed`."""
         if end <= start:
             return
         batch = tagged.batch
+        count = batch.run.count
         if self.head is None:
             self._label = tagged.label
             self.head = OpenWindow(
@@ -173,7 +175,9 @@ class _Rolling:
                 min(batch.time_ns(start), batch.appended_ns),
                 b"",
             )
-        self._samples += samples[start:end].tobytes()
+        size = len(packed) // count
+        self._samples += packed if end - start == count else packed[start * size : end * size]
+        self._next = batch.run.first + end
         self._t_last_ns = batch.time_ns(end - 1)
 
     def close(self, position: int) -> None:
