@@ -81,6 +81,8 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
         )
         rows = sum(len(block) for content in some.values() for block in content)
         if len(value) > RECORD_BYTES_MAX and rows > 1:
+            # What is too long is not kept while its parts are made.
+            del value
             for half in _halves(some, rows // 2):
                 write(half)
             return
