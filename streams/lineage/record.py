@@ -70,17 +70,11 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
     room = LINEAGE_ROWS_MAX
 
     def write(some: Blocks) -> None:
-        value = orjson.dumps(
-            {
-                "v": 1,
-                "tables": {
-                    table: [{"all": block.all, "each": block.each} for block in content]
-                    for table, content in some.items()
-                },
-            }
-        )
         rows = sum(len(block) for content in some.values() for block in content)
-        if len(value) > RECORD_BYTES_MAX and rows > 1:
+        # What wearers said comes in long texts: too many of them are never put together.
+        said = sum(len(text) for block in some.get("inputs", ()) for text in block.each.get("value", ()))
+        value = b"" if rows > 1 and said > RECORD_BYTES_MAX else _dumped(some)
+        if rows > 1 and (not value or len(value) > RECORD_BYTES_MAX):
             # What is too long is not kept while its parts are made.
             del value
             for half in _halves(some, rows // 2):
@@ -104,6 +98,18 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
     if taken:
         write(taken)
     return records
+
+
+def _dumped(tables: Blocks) -> bytes:
+    return orjson.dumps(
+        {
+            "v": 1,
+            "tables": {
+                table: [{"all": block.all, "each": block.each} for block in content]
+                for table, content in tables.items()
+            },
+        }
+    )
 
 
 def _halves(tables: Blocks, first: int) -> tuple[Blocks, Blocks]:
