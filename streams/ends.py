@@ -75,7 +75,7 @@ class End(Enum):
     )
     PARENT_GONE = (
         4,
-        "The child that fits models found its worker gone.",
+        "A child process, which fits models or checks policies, found its worker gone.",
         "Nothing for the child; look why the worker ended.",
     )
     INTERRUPTED = (

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 #: Raised by whoever wants an end of what is running. Everything else that code of others raises is a failure
 #: of that code, also where it is no Exception: a panic of the CEL library is none.
@@ -72,3 +74,14 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return type(error).__name__
+
+
+def without_values(error: BaseException) -> str:
+    """Say why a record failed: of a foreign exception its type and where it was raised, of ours the sentence.
+
+    Messages of foreign exceptions quote what they choke on.
+    """
+    if isinstance(error, MalformedError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"

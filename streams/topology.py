@@ -19,9 +19,9 @@ PARTITIONS_DEFAULT = 4
 Cleanup = Literal["delete", "compact"]
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
-#: What devices and operators write carries the broker's time: retention, expiry and "now" go by it.
 #: The settings by which a broker rules a record's time.
 TIMESTAMPS, AHEAD_MS = "message.timestamp.type", "message.timestamp.after.max.ms"
+#: What devices and operators write carries the broker's time: retention, expiry and "now" go by it.
 _BROKERS_TIME: Mapping[str, str] = {TIMESTAMPS: "LogAppendTime"}
 
 

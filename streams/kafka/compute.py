@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 
 from streams import limits, metrics
-from streams.errors import CALLED_OFF, MalformedError, OperatorError, UnavailableError
+from streams.errors import CALLED_OFF, OperatorError, UnavailableError, without_values
 from streams.events.record import Core, Fetch, Outcome, Outgoing, Received
 
 log = logging.getLogger(__name__)
@@ -136,10 +134,7 @@ def _reason(error: BaseException) -> str:
     """Say why, without a value of the record: messages of foreign exceptions quote what they choke on."""
     if isinstance(error, OperatorError):
         return f"operator {error.operator} failed: {_reason(error.__cause__ or error)}"
-    if isinstance(error, (MalformedError, OversizeError)):
-        return str(error)
-    *_, last = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+    return str(error) if isinstance(error, OversizeError) else without_values(error)
 
 
 def _check_size(output: Outgoing, value: bytes) -> None:

@@ -59,7 +59,7 @@ class PartitionState:
 
 
 class _TakenUp(Struct):
-    """What stands on `glasses.state` of a partition itself; versions before did not say the last two."""
+    """What stands on `glasses.state` of a partition itself; versions before did not say the last three."""
 
     model_version: Number
     policy_version: str

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import orjson
 from msgspec import Struct, ValidationError, json
 
 from streams import metrics
 from streams.emit import lineage_of, records_of
-from streams.errors import MalformedError, UnavailableError
-from streams.events.codec import digest
+from streams.errors import MalformedError, UnavailableError, without_values
 from streams.events.identity import EventId, format_id
 from streams.events.known import Known
 from streams.events.record import Fetch, Outcome, Outgoing, Received, WholeState, stamp_ns
+from streams.events.refused import rejected, unread
 from streams.events.runs import consecutive
 from streams.events.state import Number
 from streams.events.step import Reject, Step
-from streams.events.unread import unread
 from streams.limits import (
     ADMITTED_MAX,
     CANDIDATES_NAMED_MAX,
@@ -291,7 +288,7 @@ class TrainingCore(WholeState[TrainingState]):
             raise
         except Exception as error:  # noqa: BLE001  whatever a run fails for, the examples of others go on
             newest = [one.id for one in used if one.admitted][-self.every :]
-            step.rejects.append(_failed(state.version, _why(error), newest, trigger.offset, now_ns))
+            step.rejects.append(_failed(state.version, without_values(error), newest, trigger.offset, now_ns))
             log.error("%s", step.rejects[-1].reason)  # noqa: TRY400  a traceback quotes what was said
             metrics.count("training_failed_total")
             return replace(
@@ -313,34 +310,10 @@ def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -
     if candidate.listed:
         step.decisions.append(candidate.decision)
         return
-    tagged, value = candidate.tagged, record.value or b""
-    batch = tagged.batch
-    rejected = Reject(
-        _UNLISTED,
-        gate.UNLISTED_RULE,
-        "training",
-        record.offset,
-        batch.source.encode(),
-        len(value),
-        digest(value),
-        None,
-        batch.source,
-        batch.stream,
-        batch.run,
-        tagged.zone,
-        batch.t0_ns,
-        batch.wearer_id,
-        now_ns,
+    batch, zone = candidate.tagged.batch, candidate.tagged.zone
+    step.rejects.append(
+        rejected("training", record, batch, gate.UNLISTED_RULE, _UNLISTED, zone, appended_ns=now_ns)
     )
-    step.rejects.append(rejected)
-
-
-def _why(error: Exception) -> str:
-    """Why a run failed, without a value: messages of foreign exceptions quote what they choke on."""
-    if isinstance(error, MalformedError):
-        return str(error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns: int) -> Reject:

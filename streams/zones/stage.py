@@ -18,13 +18,13 @@ from streams.events.codec import decode
 from streams.events.identity import incarnation_of
 from streams.events.known import Known
 from streams.events.record import Received, stamp_ns
+from streams.events.refused import rejected, unread
 from streams.events.state import DeviceState, Seen
 from streams.events.step import Step
-from streams.events.unread import unread
 from streams.limits import STREAMS_PER_DEVICE_MAX
 from streams.policy.policy import Policy
 from streams.zones import consents, names
-from streams.zones.track import Track, rejected
+from streams.zones.track import Track
 
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
 _RETIRED = "incarnation: the device has begun a newer one; send with its number, counted from 0 again"
@@ -92,13 +92,13 @@ def _track(
     """
     incarnation = incarnation_of(batch.stream)
     if collides := names.reserved(batch):
-        step.rejects.append(rejected(record, batch, names.RULE, collides))
+        step.rejects.append(rejected("zones", record, batch, names.RULE, collides))
         return None
     if not known.bound(batch.source, batch.wearer_id):
         # Whoever is not bound changes nothing of what is known of the device that it names.
         return Track(Seen(), policy, known, step)
     if incarnation < device.incarnation:
-        step.rejects.append(rejected(record, batch, "incarnation", _RETIRED))
+        step.rejects.append(rejected("zones", record, batch, "incarnation", _RETIRED))
         return None
     if incarnation > device.incarnation:
         device.end()

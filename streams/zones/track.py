@@ -9,8 +9,9 @@ from streams.events.codec import digest, encode
 from streams.events.consent import NO_CONSENT, Consent, Standing, reference
 from streams.events.known import Known
 from streams.events.record import Received
+from streams.events.refused import rejected
 from streams.events.state import Seen
-from streams.events.step import Output, Reject, Step, Tagged
+from streams.events.step import Output, Step, Tagged
 from streams.policy.flow import Stretch, decide
 from streams.policy.policy import Policy, Tag
 from streams.topology import CONSENTS, STORE, ZONED
@@ -51,7 +52,7 @@ class Track:
         run = batch.run
         if batch.wearer_id != self._wearer:
             if not self._known.bound(batch.source, batch.wearer_id):
-                self._step.rejects.append(rejected(record, batch, "pairing", _NOT_BOUND))
+                self._step.rejects.append(rejected("zones", record, batch, "pairing", _NOT_BOUND))
                 return
             self._wearer, self._number = batch.wearer_id, _NONE
         if run.first == self._next:
@@ -70,7 +71,7 @@ class Track:
         if not self._in_time(batch):
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected(record, part, "clock", _CLOCK))
+                self._step.rejects.append(rejected("zones", record, part, "clock", _CLOCK))
         elif parts == [(run.first, run.last)]:
             self._tag_whole(record, batch)
         else:
@@ -101,7 +102,7 @@ class Track:
         verdict = self._memory.verdict(batch, record.value or b"")
         if verdict == "collision":
             counts.collided += run.count
-            self._step.rejects.append(rejected(record, batch, "collision", _COLLISION))
+            self._step.rejects.append(rejected("zones", record, batch, "collision", _COLLISION))
             return True
         if verdict == "unknown" and run.first < self._floor:
             counts.too_late += run.count - fresh
@@ -110,11 +111,11 @@ class Track:
             counts.repeated += run.count - fresh
             rule, reason = "repeat", _REPEAT
         if rule == "repeat" and not fresh:
-            self._step.rejects.append(rejected(record, batch, rule, reason))
+            self._step.rejects.append(rejected("zones", record, batch, rule, reason))
         else:
             for low, high in _between(parts, run.first, run.last):
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected(record, part, rule, reason))
+                self._step.rejects.append(rejected("zones", record, part, rule, reason))
         counts.late += fresh
         return not fresh
 
@@ -197,7 +198,9 @@ class Track:
         if batch.kind == consents.KIND:
             refused = self._say(tagged, refused)
         if refused:
-            self._step.rejects.append(rejected(record, batch, refused, f"policy: {refused}", tagged.zone))
+            self._step.rejects.append(
+                rejected("zones", record, batch, refused, f"policy: {refused}", tagged.zone)
+            )
             return
         value_out, headers = (
             (forwarded, record.headers)
@@ -231,25 +234,3 @@ def _between(parts: Sequence[tuple[int, int]], low: int, high: int) -> list[tupl
             left.append((low, start - 1))
         low = end + 1
     return [*left, (low, high)] if low <= high else left
-
-
-def rejected(record: Received, batch: Batch, rule: str, reason: str, zone: str = "") -> Reject:
-    """A batch that is refused, without its bytes."""
-    value = record.value or b""
-    return Reject(
-        reason,
-        rule,
-        "zones",
-        batch.position,
-        record.key or b"",
-        len(value),
-        digest(value),
-        None,
-        batch.source,
-        batch.stream,
-        batch.run,
-        zone,
-        batch.t0_ns,
-        batch.wearer_id,
-        batch.appended_ns,
-    )
