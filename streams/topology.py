@@ -192,6 +192,14 @@ POLICIES_READ = "policies"
 AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
 
 
+def read_by(agent: str) -> tuple[str, ...]:
+    """Names of the topics that an agent's state is made of: those of its stages, and where it is stored."""
+    return (
+        *dict.fromkeys(name for stage in STAGES if stage.agent == agent for name in stage.reads),
+        STATE,
+    )
+
+
 def written_by(agent: str) -> tuple[str, ...]:
     """Names of the topics that an agent writes in its transactions.
 

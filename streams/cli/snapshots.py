@@ -14,6 +14,8 @@ import click
 from streams import clock, limits, settings
 from streams.cli.output import store_option
 from streams.cli.staying import stays
+from streams.events.record import LogId
+from streams.kafka.log_ids import log_ids
 from streams.kafka.reader import Follower
 from streams.printing import say
 from streams.queries.status import Status
@@ -44,9 +46,16 @@ def told(status: Status) -> str | None:
     "--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT", help="Kafka to read from."
 )
 @store_option
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Go on with another log of glasses.lineage than that of the store, from its beginning.",
+)
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 @stays
-def command(broker: str, store: Path, until_end: bool, ready_fd: int | None, ready_file: Path | None) -> None:
+def command(
+    broker: str, store: Path, adopt: bool, until_end: bool, ready_fd: int | None, ready_file: Path | None
+) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs.
 
     Ctrl-C publishes the rest and stops.
@@ -58,7 +67,12 @@ def command(broker: str, store: Path, until_end: bool, ready_fd: int | None, rea
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
         with Ready(ready_fd, ready_file) as ready:
-            following = _follow(writer, patient, stop, broker, status, ready, until_end=until_end)
+            log_id = asyncio.run(log_ids(broker, [LINEAGE]))[LINEAGE]
+            if adopt and writer.adopt(log_id, clock.now_ns()):
+                log.warning("%s: goes on with %s, from its beginning", store, log_id)
+            elif said := writer.follow(log_id):
+                log.warning(said)
+            following = _follow(writer, patient, stop, broker, log_id, status, ready, until_end=until_end)
             epoch, rows = asyncio.run(following)
     finally:
         writer.close()
@@ -70,6 +84,7 @@ async def _follow(
     patient: PatientWriter,
     stop: threading.Event,
     broker: str,
+    log_id: LogId,
     status: Status | None,
     ready: Ready,
     *,
@@ -84,7 +99,7 @@ async def _follow(
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     epoch, rows, told_s = None, 0, clock.monotonic_s()
-    async with Follower(broker, LINEAGE, writer.offsets()) as follower:
+    async with Follower(broker, LINEAGE, writer.offsets(), log_id=log_id) as follower:
         end = await follower.end_offsets() if until_end else {}
         known = writer.offsets()
         ready.say()

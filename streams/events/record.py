@@ -64,6 +64,23 @@ class StoredRecord:
     headers: Headers = ()
 
 
+class LogId(Struct, frozen=True):
+    """The log that offsets of a topic belong to: ids of cluster and topic, empty where nobody told them."""
+
+    cluster: str = ""
+    topic: str = ""
+
+    def __str__(self) -> str:
+        return f"topic id {self.topic or 'unknown'} in cluster {self.cluster or 'unknown'}"
+
+    def other_than(self, known: LogId) -> bool:
+        """Whether this is certainly not the `known` one; a part that nobody told proves nothing."""
+        return any(
+            ours and theirs and ours != theirs
+            for ours, theirs in ((self.cluster, known.cluster), (self.topic, known.topic))
+        )
+
+
 class Outgoing(Struct, frozen=True):
     """One record to be written; `partition` is explicit, `timestamp_ms` when its source was appended."""
 

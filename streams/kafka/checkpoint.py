@@ -2,7 +2,8 @@
 
 Keys are `agent/partition/name`, in the partition of the source partition's number.
 `agent/partition/@checkpoint` holds the offset up to which the state has seen the source; everything between
-it and the committed offset is run again silently by a new owner. An entry that no record holds is cut: the
+it and the committed offset is run again silently by a new owner, and which logs the agent's offsets belong
+to. An entry that no record holds is cut: the
 first part, under its name, says in a header how many there are, the others are `name#1`, `name#2`, ... All
 parts are written in one transaction, so they always belong together.
 
@@ -15,12 +16,15 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated
 
+import msgspec
 import orjson
+from msgspec import Meta, Struct
 
 from streams import limits, metrics, topology
-from streams.events.record import Headers, Outgoing, Received
+from streams.events.record import Headers, LogId, Outgoing, Received
 from streams.kafka.reader import read_through
 
 log = logging.getLogger(__name__)
@@ -34,12 +38,14 @@ class Checkpoint:
     """State entries by name, and the next source offset after the state.
 
     `offset` is None when none was ever written, or when it cannot be read: then `lost`, the names of what is
-    not whole, has CHECKPOINT_NAME.
+    not whole, has CHECKPOINT_NAME. `logs` are those that the state was made of, by topic; empty where nobody
+    said so.
     """
 
     entries: Mapping[str, bytes]
     offset: int | None
     lost: frozenset[str] = frozenset()
+    logs: Mapping[str, LogId] = field(default_factory=dict)
 
 
 class Entries(Mapping[str, bytes]):
@@ -86,12 +92,14 @@ def outputs(
     next_offset: int,
     timestamp_ms: int,
     gone: Iterable[str] = (),
+    logs: Mapping[str, LogId] | None = None,
 ) -> list[Outgoing]:
     """Return the records that store `entries` as of `next_offset`, and remove those named in `gone`.
 
-    They are to be written in the transaction that commits it.
+    They are to be written in the transaction that commits it. `logs` are those that the agent reads.
     """
-    checkpoint = orjson.dumps({"offset": next_offset})
+    said = {topic: [one.cluster, one.topic] for topic, one in (logs or {}).items()}
+    checkpoint = orjson.dumps({"offset": next_offset, "logs": said})
     metrics.count("state_entries_total", len(entries), agent=agent)
     metrics.count("state_written_bytes_total", sum(map(len, entries.values())), agent=agent)
     metrics.highest("state_bytes_max", max(map(len, entries.values()), default=0), agent=agent)
@@ -149,23 +157,25 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
 
     await read_through(broker, topology.STATE, learn, partition, wait_s=wait_s)
     lost = {name for name in entries if not entries.whole(name)}
-    offset = None
+    offset, logs = None, dict[str, LogId]()
     if CHECKPOINT_NAME in entries and CHECKPOINT_NAME not in lost:
-        offset = _offset(entries[CHECKPOINT_NAME])
-        if offset is None:
+        try:
+            said = msgspec.json.decode(entries[CHECKPOINT_NAME], type=_Said)
+        except msgspec.MsgspecError:
             lost.add(CHECKPOINT_NAME)
+        else:
+            offset = said.offset
+            logs = {topic: LogId(*ids) for topic, ids in said.logs.items()}
     for name in {*lost, CHECKPOINT_NAME}:
         entries.learn(name, None, 1)
-    return Checkpoint(entries, offset, frozenset(lost))
+    return Checkpoint(entries, offset, frozenset(lost), logs)
 
 
-def _offset(value: bytes) -> int | None:
-    """Offset that a checkpoint names; None where it names none that is one."""
-    try:
-        found = orjson.loads(value)["offset"]
-    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
-        return None
-    return found if type(found) is int and 0 <= found < 2**63 else None
+class _Said(Struct, frozen=True):
+    """What a checkpoint holds; one of before names no logs."""
+
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    logs: dict[str, tuple[str, str]] = {}
 
 
 def _count(record: Received) -> int:

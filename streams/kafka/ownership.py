@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from streams import clock, limits, metrics
-from streams.events.record import Core, Fetch, Outcome, Outgoing, stamp_ns
+from streams.events.record import Core, Fetch, LogId, Outcome, Outgoing, stamp_ns
 from streams.kafka import budget, checkpoint
 from streams.kafka.compute import OUTSIDE, compute
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
@@ -41,6 +41,8 @@ class Ownership(Generic[State]):
     saved: State | None
     #: Entries that could not be read: the first checkpoint, which is due at once, writes or removes them.
     unread: frozenset[str] = frozenset()
+    #: Logs that the agent reads, by topic: every checkpoint says them.
+    logs: Mapping[str, LogId] = field(default_factory=dict)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
     saved_s: float = field(default_factory=clock.monotonic_s)
@@ -110,6 +112,7 @@ class Ownership(Generic[State]):
                 fetch.next_offset,
                 stamp_ns(fetch.records[-1]) // 1_000_000,
                 self.unread - entries.keys() - {checkpoint.CHECKPOINT_NAME},
+                self.logs,
             )
         await self.writer.write(outputs, fetch.next_offset)
         self.state, self.next_offset = outcome.state, fetch.next_offset

@@ -16,6 +16,7 @@ from streams.errors import InputError
 from streams.events.record import Core, Fetch, Received
 from streams.kafka import budget
 from streams.kafka.compute import OUTSIDE
+from streams.kafka.log_ids import log_ids
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.reader import committed_offsets, outside_sentence
 from streams.kafka.restore import restored
@@ -128,9 +129,14 @@ class PartitionOwner(Generic[State]):
         return found.get((self._tp.topic, self._tp.partition))
 
     async def _restored(self, writer: TransactionWriter, committed: int | None) -> Ownership[State]:
-        found = await restored(self._broker, self._agent, self._core, self._tp, committed, WAIT_BROKER_S)
+        logs = await log_ids(
+            self._broker, {self._tp.topic, *topology.read_by(self._agent)}, wait_s=WAIT_BROKER_S
+        )
+        found = await restored(
+            self._broker, self._agent, self._core, self._tp, committed, WAIT_BROKER_S, logs
+        )
         return Ownership(
-            self._agent, self._core, writer, found.state, found.next_offset, found.saved, found.lost
+            self._agent, self._core, writer, found.state, found.next_offset, found.saved, found.lost, logs
         )
 
     async def _deliver(self, ownership: Ownership[State]) -> None:

@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CoordinatorLoadInProgressError, OffsetOutOfRangeError
+from aiokafka.errors import CoordinatorLoadInProgressError, KafkaError, OffsetOutOfRangeError
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
+from streams.events.record import LogId
 from streams.kafka.connection import WAIT_S_DEFAULT, administering, let_go, reach
+from streams.kafka.log_ids import ask
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 _POLL_MS = 200
@@ -197,6 +199,9 @@ class Follower:
         Next offset by partition; the earliest there is for partitions that it does not name.
     partitions
         Only these; all of them when None.
+    log_id
+        The log that the offsets belong to. After each poll the broker is asked for it again, so no record of
+        a topic that was made anew meanwhile is ever returned. Nobody asks when None.
     wait_s
         Patience with an absent broker at `start`, seconds.
     """
@@ -208,9 +213,10 @@ class Follower:
         from_offsets: Mapping[int, int] | None = None,
         *,
         partitions: Iterable[int] | None = None,
+        log_id: LogId | None = None,
         wait_s: float = WAIT_S_DEFAULT,
     ) -> None:
-        self._broker, self._topic, self._wait_s = broker, topic, wait_s
+        self._broker, self._topic, self._wait_s, self._log_id = broker, topic, wait_s, log_id
         self._from = dict(from_offsets or {})
         self._only = None if partitions is None else frozenset(partitions)
         self._context = _consumer(broker, wait_s)
@@ -259,10 +265,34 @@ class Follower:
     async def poll(self, timeout_ms: int, max_records: int) -> dict[int, list[ConsumerRecord]]:
         """Return what is there now by partition, at most `max_records`.
 
-        Wait up to `timeout_ms` for the first record.
+        Wait up to `timeout_ms` for the first record. InputError when the topic was made anew meanwhile.
         """
-        fetched = await _getmany(self._running(), self._tps, timeout_ms, max_records)
+        consumer = self._running()
+        fetched = await _getmany(consumer, self._tps, timeout_ms, max_records)
+        if fetched and self._log_id is not None and not await self._still(consumer, self._log_id):
+            for tp, records in fetched.items():
+                consumer.seek(tp, records[0].offset)
+            return {}
         return {tp.partition: records for tp, records in fetched.items()}
+
+    async def _still(self, consumer: AIOKafkaConsumer, log_id: LogId) -> bool:
+        """Whether the broker says that the log is the one that it was; False when it does not answer now.
+
+        An id never comes back: one that is the same after a read was the same before it.
+        """
+        try:
+            found = await ask(consumer._client, [self._topic])
+        except KafkaError:
+            return False
+        if self._topic not in found:
+            return False
+        if found[self._topic].other_than(log_id):
+            raise InputError(
+                f"{self._topic} on {self._broker} was deleted and made again while it was read: found "
+                f"{found[self._topic]}, expected {log_id}. Nothing was taken of the new one. Start again: "
+                "what to do with it is said then"
+            )
+        return True
 
     async def positions(self) -> dict[int, int]:
         """Next offset to read by partition."""

@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 
 from streams import limits, metrics, topology
 from streams.errors import InputError
-from streams.events.record import Core, Fetch
+from streams.events.record import Core, Fetch, LogId
 from streams.kafka import checkpoint
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.compute import compute
@@ -55,18 +55,28 @@ class _Read(Generic[State]):
 
 
 async def restored(
-    broker: str, agent: str, core: Core[State], tp: TopicPartition, committed: int | None, wait_s: float
+    broker: str,
+    agent: str,
+    core: Core[State],
+    tp: TopicPartition,
+    committed: int | None,
+    wait_s: float,
+    logs: Mapping[str, LogId] | None = None,
 ) -> Restored[State]:
     """Return the state of one partition as of `committed` (None: never committed).
+
+    `logs` are those that the agent reads now, by topic.
 
     Raises
     ------
     InputError
-        The checkpoint lies beyond the committed offset, but in the log: the group's offsets were reset.
+        The checkpoint is of other logs, or lies beyond the committed offset, but in the log: the group's
+        offsets were reset.
     UnavailableError
         The broker is absent for `wait_s` seconds.
     """
     stored = await checkpoint.load(broker, agent, tp.partition, wait_s=wait_s)
+    _refuse_others(broker, agent, tp, stored, logs or {})
     if stored.offset is not None and (committed is None or stored.offset > committed):
         end = (await end_offsets(broker, [tp.topic], wait_s=wait_s))[tp.topic, tp.partition]
         if stored.offset <= end:
@@ -93,6 +103,21 @@ async def restored(
     if lost:
         _say(agent, tp, len(lost), run.begin)
     return Restored(state, start or 0, saved, lost)
+
+
+def _refuse_others(
+    broker: str, agent: str, tp: TopicPartition, stored: Checkpoint, logs: Mapping[str, LogId]
+) -> None:
+    """Offsets of another log mean other records: InputError names the first topic that is not the same."""
+    for topic, log_id in logs.items():
+        known = stored.logs.get(topic, LogId())
+        if log_id.other_than(known):
+            raise InputError(
+                f"The state of agent {agent}, partition {tp.partition}, on {topology.STATE} was made of "
+                f"another log of {topic}: found {log_id} on {broker}, expected {known}. The topic was "
+                "deleted and made again, or this is another broker. Use the one that the state belongs to; "
+                f"to begin anew with this one, delete {topology.STATE} too, and start again"
+            )
 
 
 async def _believed(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:

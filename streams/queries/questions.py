@@ -327,8 +327,8 @@ def missing(store: Store) -> Answer:
     Numbers are `missing` between 0 and the highest known if they are neither stored nor rejected. Data are if
     other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all.
 
-    The answer is complete for what lies below `offsets` of
-    `glasses.lineage`: what is still on its way counts as missing until the epoch that holds it.
+    The answer is complete for what lies below `offsets` of `glasses.lineage`, in the `log` of it that the
+    store follows since an epoch: what is still on its way counts as missing until the epoch that holds it.
     """
     runs, streams = store.query("missing").dicts(), store.query("captured").dicts()
     collisions = store.query("collisions").dicts()
@@ -354,6 +354,7 @@ def missing(store: Store) -> Answer:
         "epoch": store.epoch,
         "published": rfc3339(newest["published_ns"]),
         "offsets": {str(partition): offset for partition, offset in newest["offsets"].items()},
+        "log": {name: newest[name] for name in ("cluster", "topic", "since_epoch")},
         "missing_events": sum(run["count"] for run in (*runs, *collisions)),
         **bounded("missing", runs),
         **bounded("collisions", collisions),

@@ -79,15 +79,19 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
             for table, names in current.items():
                 connection.execute(_files_view("next", table, names))
             connection.execute(
-                "INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE "
-                "epoch <= ? ORDER BY epoch",
+                "INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows, cluster, topic FROM "
+                "epochs WHERE epoch <= ? ORDER BY epoch",
                 [epoch],
             )
             connection.execute(
                 f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments "  # noqa: S608
                 "WHERE superseded_ns IS NULL"
             )
-            connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, limits.STORE_VERSION])
+            log_id = hot.log_id()
+            connection.execute(
+                "INSERT INTO next.store VALUES (?, ?, ?, ?)",
+                [hot.store_id, limits.STORE_VERSION, log_id.cluster, log_id.topic],
+            )
     finally:
         connection.execute("DETACH next")
     files.settle(temporary, directory / catalog_name(epoch))

@@ -39,6 +39,10 @@ VIEWS: Mapping[str, str] = {
 }
 
 _TIME = "Same in TIMESTAMPTZ, microseconds: "
+_CLUSTER = (
+    "Id of the cluster whose log the offsets belong to, as the broker gave it; empty where it gave none."
+)
+_LOG = "Id of that log of glasses.lineage: a topic that is made again has another one; empty where unknown."
 #: A column's text in every view that does not say otherwise below.
 COLUMNS: Mapping[str, str] = {
     "source": "Device, or `training`: first part of an event id.",
@@ -220,6 +224,12 @@ SPECIAL: Mapping[str, str] = {
     "policies.text": "The whole policy, as it was published.",
     "epochs.epoch": "Number of the epoch.",
     "epoch_rows.epoch": "Number of the epoch.",
+    "epochs.cluster": _CLUSTER,
+    "epochs.topic": _LOG,
+    "epoch_rows.cluster": _CLUSTER,
+    "epoch_rows.topic": _LOG,
+    "store.cluster": _CLUSTER,
+    "store.topic": _LOG,
     "segments.file": "Path of the Parquet file, relative to the store's directory.",
     "segments.table_name": "Table whose rows it holds.",
     "segments.first_epoch": "Earliest epoch of its rows.",

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from streams import limits
 from streams.errors import InputError
+from streams.events.record import LogId
 from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
 from streams.snapshots.segments import SPAN_COLUMNS, Segment
@@ -89,6 +90,24 @@ class Hot:
             ).fetchall()
         )
 
+    def log_id(self) -> LogId:
+        """Return the log that the offsets belong to."""
+        return LogId(*self._one("SELECT cluster, topic FROM store"))
+
+    def keep_log(self, log_id: LogId) -> None:
+        """Let the offsets belong to a log from now on; they stay as they are."""
+        with self.transaction():
+            self._keep_log(log_id)
+
+    def change_log(self, log_id: LogId, topic: str) -> None:
+        """Let the offsets belong to another log from now on, and forget those of `topic`, together."""
+        with self.transaction():
+            self._keep_log(log_id)
+            self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
+
+    def _keep_log(self, log_id: LogId) -> None:
+        self.connection.execute("UPDATE store SET cluster = ?, topic = ?", [log_id.cluster, log_id.topic])
+
     def append(
         self, tables: Mapping[str, pa.Table], epoch: int, topic: str, offsets: Mapping[int, int]
     ) -> None:
@@ -138,7 +157,8 @@ class Hot:
         with self.transaction():
             self.connection.execute(
                 'INSERT INTO epochs SELECT ?, ?, NULL, coalesce(map_from_entries(list(row("partition", '
-                'next_offset) ORDER BY "partition")), MAP {}), ? FROM offsets WHERE topic = ?',
+                'next_offset) ORDER BY "partition")), MAP {}), ?, '
+                "(SELECT cluster FROM store), (SELECT topic FROM store) FROM offsets WHERE topic = ?",
                 [number, FIXED, sum(self.rows().values()), topic],
             )
 
@@ -237,14 +257,16 @@ def _create(directory: Path) -> None:
         connection.execute('CREATE TABLE offsets (topic VARCHAR, "partition" INTEGER, next_offset BIGINT)')
         connection.execute(
             "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, "
-            "BIGINT), rows BIGINT)"
+            "BIGINT), rows BIGINT, cluster VARCHAR, topic VARCHAR)"
         )
         connection.execute(
             f"CREATE TABLE segments ({', '.join(f'{name} {kind}' for name, kind in SPAN_COLUMNS.items())}, "
             "superseded_ns BIGINT)"
         )
-        connection.execute("CREATE TABLE store (id VARCHAR, version INTEGER)")
-        connection.execute("INSERT INTO store VALUES (?, ?)", [secrets.token_hex(4), limits.STORE_VERSION])
+        connection.execute("CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR)")
+        connection.execute(
+            "INSERT INTO store VALUES (?, ?, '', '')", [secrets.token_hex(4), limits.STORE_VERSION]
+        )
     sync(temporary)
     temporary.replace(directory / HOT)
     sync(directory)

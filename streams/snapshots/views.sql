@@ -28,16 +28,16 @@ FROM files.policies GROUP BY version;
 
 CREATE VIEW shadow AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.shadow;
 
-CREATE TABLE epoch_rows (epoch BIGINT, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), rows BIGINT);
+CREATE TABLE epoch_rows (epoch BIGINT, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), rows BIGINT, cluster VARCHAR, topic VARCHAR);
 
-CREATE VIEW epochs AS SELECT epoch, published_ns, make_timestamptz(published_ns // 1000) AS published, offsets, rows FROM epoch_rows;
+CREATE VIEW epochs AS SELECT epoch, published_ns, make_timestamptz(published_ns // 1000) AS published, offsets, rows, cluster, topic FROM epoch_rows;
 
 -- One row a file and stream; `role` says whether the numbers are of the rows themselves, or of an edge's child or parent.
 CREATE TABLE segments (
     file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows BIGINT, bytes BIGINT, digest VARCHAR,
     role VARCHAR, source VARCHAR, stream VARCHAR, lowest BIGINT, highest BIGINT);
 
-CREATE TABLE store (id VARCHAR, version INTEGER);
+CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR);
 
 -- Runs, event by event.
 CREATE VIEW event_records AS

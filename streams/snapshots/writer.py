@@ -17,8 +17,8 @@ import duckdb
 import pyarrow as pa
 
 from streams import clock, limits
-from streams.errors import MalformedError
-from streams.events.record import Received
+from streams.errors import InputError, MalformedError
+from streams.events.record import LogId, Received
 from streams.lineage.tables import TABLES
 from streams.snapshots import catalog, decode, directory, genuine, overlap, segments
 from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
@@ -109,6 +109,48 @@ class Writer:
     def offsets(self) -> dict[int, int]:
         """Next offset to read by partition of `glasses.lineage`; partitions never read are absent."""
         return self._hot.offsets(LINEAGE)
+
+    def follow(self, log_id: LogId) -> str:
+        """Let the stored offsets belong to the log that is about to be read.
+
+        Return what has to be said: nothing, or that it was not known so far which log they belong to.
+
+        Raises
+        ------
+        InputError
+            They belong to another one.
+        """
+        known = self._hot.log_id()
+        if log_id.other_than(known):
+            raise InputError(
+                f"{self.path}: the store was filled from another log of {LINEAGE}: found {log_id}, expected "
+                f"{known}. The topic was deleted and made again, or this is another broker. Use the one that "
+                "the store belongs to, or another store; to go on in this store with the new log from its "
+                "beginning, add --adopt"
+            )
+        learned = LogId(known.cluster or log_id.cluster, known.topic or log_id.topic)
+        if learned == known:
+            return ""
+        self._hot.keep_log(learned)
+        if not self.offsets():
+            return ""
+        return (
+            f"{self.path}: the store did not say which log its offsets belong to; from now on it is {learned}"
+        )
+
+    def adopt(self, log_id: LogId, now_ns: int) -> bool:
+        """Begin a new range of offsets, with another log; return whether it is another one.
+
+        What was taken in of the former one is published first, so that every epoch is of one log. The next
+        epoch says the new one and has no offsets of the former.
+        """
+        if not log_id.other_than(self._hot.log_id()):
+            return False
+        while self._hot.newest().state != PUBLISHED or self._hot.rows():
+            self.publish(now_ns)
+        self._hot.change_log(log_id, LINEAGE)
+        self._waiting_since_ns = now_ns
+        return True
 
     def ingest(
         self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int

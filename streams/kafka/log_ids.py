@@ -1,0 +1,194 @@
+"""Which log a topic's offsets belong to: the ids of cluster and topic, as the broker tells them.
+
+aiokafka asks for metadata up to version 5; topic ids came with version 10 (Kafka 2.8), so that request is
+spelled out here, in aiokafka's own protocol classes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Iterable
+from functools import cache
+from io import BytesIO
+from typing import Any, TypeAlias
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import for_code
+from aiokafka.protocol.abstract import AbstractType
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.metadata import MetadataRequest_v5
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+from streams import clock
+from streams.errors import UnavailableError
+from streams.events.record import LogId
+from streams.kafka.connection import WAIT_S_DEFAULT, administering, reach
+
+log = logging.getLogger(__name__)
+
+#: A topic that was declared a moment ago may not be known to the broker that is asked.
+_NEW_TOPIC_WAIT_S = 2.0
+_UUID_BYTES = 16
+#: Of a topic that was just made, or whose leader changes: the next answer is another.
+_PASSING = frozenset({5, 9})
+_NO_ID = bytes(_UUID_BYTES)
+
+
+class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
+    """Sixteen bytes as they are."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        value = data.read(_UUID_BYTES)
+        if len(value) != _UUID_BYTES:
+            raise ValueError("Buffer underrun decoding a UUID")
+        return value
+
+
+_PARTITION = (
+    ("error_code", Int16),
+    ("partition", Int32),
+    ("leader", Int32),
+    ("leader_epoch", Int32),
+    ("replicas", CompactArray(Int32)),
+    ("isr", CompactArray(Int32)),
+    ("offline_replicas", CompactArray(Int32)),
+    ("tags", TaggedFields),
+)
+
+
+class _MetadataResponse10(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString()),
+                ("port", Int32),
+                ("rack", CompactString()),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString()),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("topic", CompactString()),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                ("partitions", CompactArray(*_PARTITION)),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest10(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 3
+    API_VERSION = 10
+    RESPONSE_TYPE = _MetadataResponse10
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Uuid), ("topic", CompactString()), ("tags", TaggedFields))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+_Structs: TypeAlias = MetadataRequest_v5 | _MetadataRequest10
+
+
+class _MetadataRequest(Request[_Structs]):  # type: ignore[misc]
+    """What the broker knows of topics; nobody makes one that is not there."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[_Structs]) -> _Structs:
+        if request_struct_class is MetadataRequest_v5:
+            return MetadataRequest_v5(self._topics, False)
+        return _MetadataRequest10([(_NO_ID, topic, {}) for topic in self._topics], False, False, False, {})
+
+
+async def log_ids(broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT) -> dict[str, LogId]:
+    """Return the id of each topic's log.
+
+    It has an empty part where the broker gives none: topics that were made before Kafka 2.8, and brokers that
+    speak Kafka's protocol only up to there.
+
+    Raises
+    ------
+    UnavailableError
+        The broker or a topic is absent.
+    """
+    names = list(topics)
+    async with administering(broker, wait_s) as admin:
+        deadline_s = clock.monotonic_s() + _NEW_TOPIC_WAIT_S
+        found = await reach(broker, lambda: ask(admin._client, names), wait_s)
+        while found.keys() != set(names) and clock.monotonic_s() < deadline_s:
+            await asyncio.sleep(_NEW_TOPIC_WAIT_S / 20)
+            found = await reach(broker, lambda: ask(admin._client, names), wait_s)
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise UnavailableError(
+            f"There is no topic {absent[0]} on {broker}. "
+            "`sightline worker` or `sightline broker` declares the topics."
+        )
+    if not all(one.cluster and one.topic for one in found.values()):
+        _say_unknown(broker)
+    return found
+
+
+async def ask(client: AIOKafkaClient, topics: list[str]) -> dict[str, LogId]:
+    """Ask over a client's own connection; topics that are not there are absent.
+
+    KafkaError when the broker does not answer, or only for now not with what is asked for.
+    """
+    answer = (await client.send(client.get_random_node(), _MetadataRequest(topics))).to_object()
+    for topic in answer["topics"]:
+        if topic["error_code"] in _PASSING:
+            raise for_code(topic["error_code"])
+    return {topic["topic"]: _log_id(answer, topic) for topic in answer["topics"] if not topic["error_code"]}
+
+
+@cache
+def _say_unknown(broker: str) -> None:
+    """Say it once a process and broker."""
+    log.warning(
+        "The broker %s gives no ids of its topics (it, or they, are older than Kafka 2.8): a topic that is "
+        "deleted and made again cannot be told from the one before; begin with an empty store after that",
+        broker,
+    )
+
+
+def _log_id(answer: dict[str, Any], topic: dict[str, Any]) -> LogId:
+    uuid = topic.get("topic_id", _NO_ID)
+    # Written as Kafka's own tools do.
+    name = "" if uuid == _NO_ID else base64.urlsafe_b64encode(uuid).rstrip(b"=").decode()
+    return LogId(answer["cluster_id"] or "", name)
