@@ -13,7 +13,7 @@ from streams.lineage.tables import STORED, TABLES
 from streams.snapshots import comments
 from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, sync
 from streams.snapshots.hot import Hot
-from streams.snapshots.segments import columns_of, quoted
+from streams.snapshots.segments import quoted, types_of
 
 #: Readers of this version and later can open a catalog.
 STORAGE_VERSION = "v1.5.0"
@@ -107,9 +107,6 @@ def _files_view(catalog: str, table: str, files: list[str]) -> str:
         listed = ", ".join(quoted(file) for file in files)
         body = f"SELECT * FROM read_parquet([{listed}])"  # noqa: S608 - names are ours
     else:
-        nulls = ", ".join(
-            f"NULL::{kind} AS {name}"
-            for name, kind in (column.rsplit(" ", 1) for column in columns_of(table).split(", "))
-        )
+        nulls = ", ".join(f"NULL::{kind} AS {name}" for name, kind in types_of(table).items())
         body = f"SELECT {nulls} WHERE false"
     return f"CREATE OR REPLACE VIEW {catalog}.files.{table} AS {body}"

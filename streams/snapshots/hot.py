@@ -20,7 +20,7 @@ from streams import limits
 from streams.errors import InputError
 from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
-from streams.snapshots.segments import Segment, columns_of, quoted
+from streams.snapshots.segments import Segment, quoted, types_of
 
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
@@ -309,7 +309,8 @@ def _create(directory: Path) -> None:
     temporary.unlink(missing_ok=True)
     with duckdb.connect(str(temporary)) as connection:
         for table in TABLES:
-            connection.execute(f"CREATE TABLE {table} ({columns_of(table)})")
+            columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
+            connection.execute(f"CREATE TABLE {table} ({columns})")
         for statement in _BOOKS:
             connection.execute(statement)
         connection.execute(

@@ -104,10 +104,10 @@ class Segment:
     spans: Sequence[Span]
 
 
-def columns_of(table: str) -> str:
-    """Typed, quoted column list of a table as the store holds it."""
+def types_of(table: str) -> dict[str, str]:
+    """Types by quoted column of a table as the store holds it."""
     columns = {**TABLES, **STORED}[table]
-    return ", ".join([*(f'"{name}" {_SQL[kind]}' for name, kind in columns.items()), "epoch BIGINT"])
+    return {f'"{name}"': _SQL[kind] for name, kind in columns.items()} | {"epoch": "BIGINT"}
 
 
 def contents(tables: Mapping[str, str]) -> str:
