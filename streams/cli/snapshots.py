@@ -14,12 +14,14 @@ import click
 from streams import clock, limits, settings
 from streams.cli.output import store_option
 from streams.cli.staying import stays
+from streams.errors import InputError
 from streams.events.record import LogId
 from streams.kafka.log_ids import log_ids
 from streams.kafka.reader import Follower
 from streams.printing import say
 from streams.queries.status import Status
 from streams.readiness import Ready
+from streams.snapshots.directory import HOT
 from streams.snapshots.patience import PatientWriter
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
@@ -51,15 +53,27 @@ def told(status: Status) -> str | None:
     is_flag=True,
     help="Go on with another log of glasses.lineage than that of the store, from its beginning.",
 )
+@click.option(
+    "--migrate", is_flag=True, help="Take a store of an earlier version over, and stop; needs no broker."
+)
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 @stays
 def command(
-    broker: str, store: Path, adopt: bool, until_end: bool, ready_fd: int | None, ready_file: Path | None
+    broker: str,
+    store: Path,
+    adopt: bool,
+    migrate: bool,
+    until_end: bool,
+    ready_fd: int | None,
+    ready_file: Path | None,
 ) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs.
 
     Ctrl-C publishes the rest and stops.
     """
+    if migrate:
+        _migrate(store)
+        return
     stop = threading.Event()
     writer = Writer.open(store)
     patient = PatientWriter(writer, log.warning, stop.wait)
@@ -77,6 +91,18 @@ def command(
     finally:
         writer.close()
     say(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
+
+
+def _migrate(store: Path) -> None:
+    """Take a store over, if it is of an earlier version, and publish what waits in it."""
+    if not (store / HOT).exists():
+        raise InputError(f"{store}: found no store to take over; name one with --store")
+    writer = Writer.open(store)
+    try:
+        writer.publish(clock.now_ns())
+    finally:
+        writer.close()
+    say(f"{store} is a store of version {limits.STORE_VERSION}")
 
 
 async def _follow(

@@ -19,7 +19,7 @@ from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Run, extends, longer_run
 from streams.events.step import Decision, Output, Parent, Reject, Step
 from streams.limits import LINEAGE_ROWS_MAX
-from streams.lineage.tables import TABLES
+from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.topology import CAPTURED, LINEAGE
 
 RECORD_BYTES_MAX = 768 * 1024
@@ -103,7 +103,7 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
 def _dumped(tables: Blocks) -> bytes:
     return orjson.dumps(
         {
-            "v": 1,
+            "v": RECORD_VERSION,
             "tables": {
                 table: [{"all": block.all, "each": block.each} for block in content]
                 for table, content in tables.items()

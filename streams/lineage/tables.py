@@ -21,6 +21,9 @@ MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY = (
     "example-order",
     "policy",
 )
+#: Of a record of `glasses.lineage`: which tables and columns it has. Those of version 1 are taken as well
+#: (`streams.snapshots.former`).
+RECORD_VERSION = 2
 #: Stands in an example order for a record that is no example; no event has this id.
 NO_EXAMPLE = "-"
 #: Stands for the verdict in `shadow` where the other policy never asked: an earlier refusal kept the events

@@ -19,6 +19,7 @@ from streams.lineage.readable import READABLE
 from streams.queries import reads
 from streams.queries.filtered import Filtered, items, quoted
 from streams.queries.role import Role, Sight
+from streams.queries.version import wrong_version
 
 _SQL = Path(__file__).with_name("sql")
 #: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
@@ -136,10 +137,7 @@ class Store:
             ) from None
         if not older and version != limits.STORE_VERSION:
             connection.close()
-            raise InputError(
-                f"{directory}: found a store of version {version}, expected {limits.STORE_VERSION}; read it"
-                " with the sightline that wrote it, or make it again from journals with `sightline replay`"
-            )
+            raise wrong_version(directory, version)
         store = cls(connection, directory, newest[0])
         store.version = version
         if role is not None and under_role is not None:

@@ -13,7 +13,8 @@ import pyarrow as pa
 from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.limits import LINEAGE_ROWS_MAX
-from streams.lineage.tables import TABLES, WRITTEN_BY
+from streams.lineage.tables import RECORD_VERSION, TABLES, WRITTEN_BY
+from streams.snapshots import former
 from streams.snapshots.columns import missing, unfit
 from streams.snapshots.poll import FORGED, MALFORMED, Numbers, Place, Poll
 from streams.topology import AGENTS, topic
@@ -22,6 +23,7 @@ Columns: TypeAlias = Mapping[str, Sequence[Any]]
 Tables: TypeAlias = Mapping[str, Columns]
 
 _ARROW = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "flag": pa.bool_()}
+_VERSIONS = (former.VERSION, RECORD_VERSION)
 _KEY = re.compile(rb"([a-z]+)/(0|[1-9][0-9]{0,8})")
 
 
@@ -121,9 +123,11 @@ def _parse(value: bytes | None) -> Tables:
         content = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
         raise MalformedError("lineage record: found bytes that are not JSON") from None
-    if not isinstance(content, dict) or content.get("v") != 1 or not isinstance(content.get("tables"), dict):
-        raise MalformedError("lineage record: expected an object with v 1 and tables")
-    tables: dict[str, Any] = content["tables"]
+    version, tables = (content.get("v"), content.get("tables")) if type(content) is dict else (None, None)
+    if type(version) is not int or version not in _VERSIONS or type(tables) is not dict:
+        raise MalformedError(f"lineage record: expected an object with v {RECORD_VERSION} and tables")
+    if version == former.VERSION:
+        tables = former.filled(tables)
     if not tables:
         raise MalformedError("lineage record: found no table, expected one at least")
     room = LINEAGE_ROWS_MAX

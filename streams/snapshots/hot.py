@@ -70,6 +70,7 @@ _BOOKS = (
     "BIGINT, bytes BIGINT, digest VARCHAR, superseded BIGINT)",
     "CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR)",
     "CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR)",
+    "CREATE TABLE migrations (name VARCHAR, done_ns BIGINT)",
 )
 """What the file keeps besides rows: where reading goes on, the newest epochs, and the files of the store."""
 
@@ -215,7 +216,7 @@ class Hot:
     def record(
         self, number: int, made: Sequence[Segment], replaced: Sequence[str], moved: int, published_ns: int
     ) -> None:
-        """Record the segments of an epoch, which files they replace, and up to which epoch history moved out."""
+        """Record the segments of an epoch, which files they replace, up to which epoch history moved out."""
         with self.transaction():
             if made:
                 self._insert("segments", _SEGMENT_COLUMNS, [_row_of(segment) for segment in made])

@@ -25,8 +25,8 @@ def of_events(events: str, highest: str) -> str:
         f"SELECT source, stream, revision, min(low) AS low, max(high) AS high, {', '.join(CLASS)}, "  # noqa: S608
         "max(epoch) AS epoch FROM (SELECT *, sum(begins) OVER run AS nth FROM (SELECT *, "
         f"CASE WHEN {_SAME} AND (low > highest OR low = lag(high) OVER run + 1) THEN 0 ELSE 1 END AS begins "
-        'FROM (SELECT *, "first" AS low, "first" + step * ("count" - 1) AS high, '
-        f"coalesce(highest, -1) AS highest FROM ({events}) LEFT JOIN ({highest}) USING (source, stream)) "
+        'FROM (SELECT * REPLACE (coalesce(highest, -1) AS highest), "first" AS low, "first" + step * ("count" - '
+        f"1) AS high FROM ({events}) LEFT JOIN ({highest}) USING (source, stream)) "
         "WINDOW run AS (PARTITION BY source, stream, revision ORDER BY low)) "
         "WINDOW run AS (PARTITION BY source, stream, revision ORDER BY low)) "
         f"GROUP BY source, stream, revision, nth, {', '.join(CLASS)}"

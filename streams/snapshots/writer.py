@@ -20,7 +20,7 @@ from streams import clock, limits
 from streams.errors import InputError, MalformedError
 from streams.events.record import LogId, Received
 from streams.lineage.tables import TABLES
-from streams.snapshots import catalog, decode, directory, fresh, genuine, overlap
+from streams.snapshots import catalog, decode, directory, fresh, genuine, migrations, overlap
 from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
 from streams.snapshots.known import Known
 from streams.snapshots.retention import Retention
@@ -62,6 +62,8 @@ class Writer:
     def open(cls, path: Path, *, after_step: Callable[[int], None] = _no_hook) -> Writer:
         """Open or make the store in `path` and finish the epoch that a crash may have left half published.
 
+        A store of an earlier version is taken over first (`migrations`).
+
         Raises
         ------
         UnavailableError
@@ -72,6 +74,7 @@ class Writer:
         path = path.resolve()
         lock = directory.claim(path)
         try:
+            migrations.take_over(path)
             writer = cls(path, lock, after_step)
         except BaseException:
             lock.close()

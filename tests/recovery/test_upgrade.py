@@ -142,8 +142,10 @@ def test_a_store_of_before_is_refused_in_a_sentence(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, [*command, "--store", str(directory)])
         assert result.exit_code == 2
         assert (
-            "found a store of version 2, expected 3; read it with the sightline that wrote it"
+            "found a store of version 2, expected 4; read it with the sightline that wrote it"
             in result.stderr
         )
-    with pytest.raises(InputError, match="found store version 2, expected 3; begin a new store"):
+    with pytest.raises(
+        InputError, match="found store version 2, expected 4; it cannot be taken over: begin a new store"
+    ):
         Writer.open(directory)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from streams.events.record import StoredRecord
-from streams.lineage.tables import TABLES
+from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.load import load
 from streams.snapshots.writer import Writer
 
@@ -105,7 +105,9 @@ def tables(rows: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, list[Any]]]
 def record(offset: int, rows: Mapping[str, Sequence[Row]], key: bytes = b"glasses/0") -> StoredRecord:
     """One record of glasses.lineage."""
     blocks = {table: [{"all": {}, "each": columns}] for table, columns in tables(rows).items() if rows[table]}
-    return StoredRecord(offset, T0_NS // 1_000_000, key, orjson.dumps({"v": 1, "tables": blocks}))
+    return StoredRecord(
+        offset, T0_NS // 1_000_000, key, orjson.dumps({"v": RECORD_VERSION, "tables": blocks})
+    )
 
 
 def store(path: Path, *epochs: Mapping[str, Sequence[Row]]) -> Path:

@@ -211,7 +211,7 @@ def test_rows_are_published_at_most_once_an_interval(tmp_path: Path) -> None:
         b"\xff",
         None,
         b"[]",
-        b'{"v":2,"tables":{}}',
+        b'{"v":3,"tables":{}}',
         b'{"v":1,"tables":{"nonsense":{}}}',
         b'{"v":1,"tables":{"streams":{"source":["g1"]}}}',
         b'{"v":1,"tables":{"streams":[{"all":{},"each":{"source":["g1"]}}]}}',

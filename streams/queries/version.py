@@ -1,0 +1,24 @@
+"""What a reader says of a store that is not of today's version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streams.errors import InputError
+from streams.limits import STORE_VERSION
+
+#: The writer takes stores over from this version on.
+_TAKEN_OVER_FROM = 3
+
+
+def wrong_version(directory: Path, version: int) -> InputError:
+    """Return the error with its sentence."""
+    if version > STORE_VERSION:
+        advice = "a newer sightline wrote it: read it with that one"
+    elif version >= _TAKEN_OVER_FROM:
+        advice = f"take it over once with `sightline snapshots --migrate --store {directory}`"
+    else:
+        advice = (
+            "read it with the sightline that wrote it, or make it again from journals with `sightline replay`"
+        )
+    return InputError(f"{directory}: found a store of version {version}, expected {STORE_VERSION}; {advice}")
