@@ -354,11 +354,12 @@ def missing(store: Store) -> Answer:
         streams = shown
     collisions = [{name: row[name] for name in ("source", "stream", "first", "count")} for row in collisions]
     newest = store.query("newest_epoch").dicts()[0]
+    log = {name: newest[name] for name in ("cluster", "topic", "since_epoch")}
     return {
         "epoch": store.epoch,
         "published": rfc3339(newest["published_ns"]),
         "offsets": {str(partition): offset for partition, offset in newest["offsets"].items()},
-        "log": {name: newest[name] for name in ("cluster", "topic", "since_epoch")},
+        **({"log": log} if log["cluster"] or log["topic"] else {}),
         "missing_events": sum(run["count"] for run in (*runs, *collisions)),
         **bounded("missing", runs),
         **bounded("collisions", collisions),

@@ -24,6 +24,8 @@ from streams.topology import CAPTURED
 POLICY = "policy"
 #: Version of the store from which on devices are paired and it says when the broker took each record.
 _PAIRED_SINCE = 3
+#: Version since which epochs say whose log their offsets are of.
+_LOGS_SINCE = 4
 _TAKEUPS = frozenset({MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP})
 
 
@@ -88,12 +90,27 @@ def read_inputs(directory: Path) -> Inputs:
     """
     with Store.open(directory, older=True) as store:
         paired = store.version >= _PAIRED_SINCE
+        if store.version >= _LOGS_SINCE:
+            _refuse_several_brokers(directory, store)
         policies = store.sql("SELECT version, text, published_ns FROM policies", NUMBER_MAX).rows
         rows = store.sql(
             'SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX
         ).rows
     found = inputs_of(str(directory), policies, rows)
     return replace(found, appended=_appended(directory) if paired else {}, paired=paired)
+
+
+def _refuse_several_brokers(directory: Path, store: Store) -> None:
+    """What stands at an offset of one broker, stands at none of another: InputError."""
+    clusters = store.sql(
+        "SELECT cluster, min(epoch) FROM epochs WHERE cluster <> '' GROUP BY cluster ORDER BY 2"
+    ).rows
+    if len(clusters) > 1:
+        raise InputError(
+            f"{directory}: found recorded inputs by the offsets of {len(clusters)} brokers (another one was "
+            f"adopted in epoch {clusters[1][1]}), expected those of one. Replay the journals of before "
+            "without --inputs, or with a store of their broker"
+        )
 
 
 def _appended(directory: Path) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:

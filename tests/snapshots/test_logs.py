@@ -1,0 +1,95 @@
+"""Offsets stay with the log that they are of: learned once, refused when it is another, begun anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.errors import InputError
+from streams.events.record import LogId
+from streams.queries.questions import missing
+from streams.queries.store import Store
+from streams.replay.inputs import read_inputs
+from streams.snapshots.writer import Writer
+from tests.snapshots import build
+
+FIRST, REMADE, OTHER = LogId("c1", "t1"), LogId("c1", "t2"), LogId("c2", "t3")
+
+
+def take(writer: Writer, offset: int, number: int) -> None:
+    """A record with one captured event at an offset."""
+    rows = {"events": [build.batch("g1", "imu", number)], "streams": [build.stream("g1", "imu")]}
+    writer.ingest({0: [build.record(offset, rows)]}, {0: offset + 1}, build.T0_NS)
+
+
+def logs(path: Path) -> list[tuple[int, str, str, int | None]]:
+    with Store.open(path) as store:
+        return store.sql("SELECT epoch, cluster, topic, offsets[0] FROM epochs ORDER BY epoch").rows
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    """A store with an epoch of the first log, and a row that waits."""
+    writer = Writer.open(tmp_path)
+    assert writer.follow(FIRST) == ""
+    began = build.row("inputs", kind="policy", agent="glasses", topic="glasses.policies")
+    began["value"] = build.HOUSEHOLD.version
+    writer.ingest_tables(build.tables({"policies": [build.POLICY], "inputs": [began]}), build.T0_NS)
+    take(writer, 0, 0)
+    writer.publish(build.T0_NS)
+    take(writer, 1, 1)
+    writer.close()
+    return tmp_path
+
+
+@pytest.mark.parametrize("other", [REMADE, OTHER])
+def test_another_log_is_refused_and_changes_nothing(filled: Path, other: LogId) -> None:
+    writer = Writer.open(filled)
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"found {other}, expected {FIRST}") as refused:
+            writer.follow(other)
+    assert "--adopt" in str(refused.value)
+    assert writer.follow(FIRST) == ""
+    assert writer.offsets() == {0: 2}
+    writer.publish(build.T0_NS)
+    writer.close()
+    assert logs(filled) == [(1, "c1", "t1", 1), (2, "c1", "t1", 2)]
+
+
+def test_adopted_it_is_read_from_its_beginning_and_epochs_and_answers_say_so(filled: Path) -> None:
+    writer = Writer.open(filled)
+    assert not writer.adopt(FIRST, build.T0_NS), "the same log is no other"
+    assert writer.adopt(OTHER, build.T0_NS)
+    assert writer.offsets() == {}
+    take(writer, 0, 2)
+    writer.publish(build.T0_NS)
+    writer.close()
+    assert logs(filled) == [(1, "c1", "t1", 1), (2, "c1", "t1", 2), (3, "c2", "t3", 1)], (
+        "each epoch is of one"
+    )
+    with Store.open(filled) as store:
+        answer = missing(store)
+    assert answer["log"] == {"cluster": "c2", "topic": "t3", "since_epoch": 3}
+    assert (answer["offsets"], answer["missing_events"]) == ({"0": 1}, 0)
+    with pytest.raises(InputError, match=r"offsets of 2 brokers \(another one was adopted in epoch 3\)"):
+        read_inputs(filled)
+
+
+def test_a_topic_made_again_leaves_the_places_of_inputs_as_they_were(filled: Path) -> None:
+    writer = Writer.open(filled)
+    writer.adopt(REMADE, build.T0_NS)
+    take(writer, 0, 2)
+    writer.publish(build.T0_NS)
+    writer.close()
+    assert read_inputs(filled).policy.version == build.HOUSEHOLD.version
+
+
+def test_a_store_that_never_knew_learns_it_and_says_so(tmp_path: Path) -> None:
+    writer = Writer.open(tmp_path)
+    take(writer, 0, 0)
+    writer.publish(build.T0_NS)
+    assert "did not say which log" in writer.follow(FIRST)
+    with pytest.raises(InputError, match="another log"):
+        writer.follow(OTHER)
+    writer.close()
