@@ -233,7 +233,7 @@ class Takeover:
         )
         for each in self._migrations:
             connection.execute("INSERT INTO migrations VALUES (?, ?)", [each.name, clock.now_ns()])
-        hot.record(number, made, [], 0, clock.now_ns())
+        hot.record(number, made, 0, None, clock.now_ns())
 
     def _tell(self, hot: Hot, lost: Mapping[str, int], epoch: int) -> None:
         """Say what was left out, in the log and in `rejected`."""
