@@ -94,12 +94,13 @@ def command(
 
 
 def _migrate(store: Path) -> None:
-    """Take a store over, if it is of an earlier version, and publish what waits in it."""
+    """Take a store over, if it is of an earlier version; publish what waits in it, and fold it for questions."""
     if not (store / HOT).exists():
         raise InputError(f"{store}: found no store to take over; name one with --store")
     writer = Writer.open(store)
     try:
-        writer.publish(clock.now_ns())
+        while writer.settle(clock.now_ns()) is not None:
+            pass
     finally:
         writer.close()
     say(f"{store} is a store of version {limits.STORE_VERSION}")
