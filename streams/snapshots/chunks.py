@@ -23,17 +23,17 @@ def chunks(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Pa
     Streams lie whole in a chunk, or a long one is cut by its numbers; tables without streams by epochs.
     """
     columns = ", ".join(types_of(table))
-    for where in _ranges(connection, table, paths):
-        yield connection.execute(
+    for where in ranges(connection, table, scan(paths)):
+        yield connection.sql(
             f"SELECT {columns} FROM {scan(paths)} WHERE {where} ORDER BY {order(table)}"  # noqa: S608 - names of ours
         ).to_arrow_table()
 
 
-def _ranges(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> Iterator[str]:
-    """Yield conditions that take every row apart, each for about FOLD_CHUNK_ROWS."""
+def ranges(connection: duckdb.DuckDBPyConnection, table: str, rows: str) -> Iterator[str]:
+    """Yield conditions that part the rows in the FROM clause `rows`, each for about FOLD_CHUNK_ROWS."""
     source, stream, number, _ = next(iter(NUMBERS.get(table, {}).values()), ("''", "''", "epoch", ""))
     counts = connection.execute(
-        f"SELECT {source}, {stream}, count(*) FROM {scan(paths)} GROUP BY ALL ORDER BY ALL"  # noqa: S608 - names of ours
+        f"SELECT {source}, {stream}, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL"  # noqa: S608 - names of ours
     ).fetchall()
     if sum(count for *_, count in counts) <= limits.FOLD_CHUNK_ROWS:
         yield "true"
@@ -44,7 +44,7 @@ def _ranges(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[P
         if count > limits.FOLD_CHUNK_ROWS:
             if held:
                 yield _between(source, stream, counts[begin], counts[at - 1])
-            for low, high in _cuts(connection, number, f"{scan(paths)} WHERE {here}", count):
+            for low, high in _cuts(connection, number, f"{rows} WHERE {here}", count):
                 yield f"{here} AND {number} >= {low} AND {number} < {high}"
             begin, held = at + 1, 0
             continue
@@ -57,11 +57,12 @@ def _ranges(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[P
 
 
 def _between(source: str, stream: str, first: tuple[str, str, int], last: tuple[str, str, int]) -> str:
-    low, high = (f"({quoted(name[0])}, {quoted(name[1])})" for name in (first, last))
-    # Row groups are passed over by the plain column.
+    # Row groups are passed over by the plain column. A pair that is compared on both sides becomes a BETWEEN,
+    # which DuckDB 2.0 has for no pairs.
+    low, lowest, high, highest = map(quoted, (*first[:2], *last[:2]))
     return (
-        f"{source} BETWEEN {quoted(first[0])} AND {quoted(last[0])} "
-        f"AND ({source}, {stream}) >= {low} AND ({source}, {stream}) <= {high}"
+        f"{source} >= {low} AND ({source} > {low} OR {stream} >= {lowest}) "
+        f"AND {source} <= {high} AND ({source} < {high} OR {stream} <= {highest})"
     )
 
 

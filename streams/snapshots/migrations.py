@@ -17,7 +17,8 @@ from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.lineage.readable import READABLE
 from streams.snapshots import directory, former
-from streams.snapshots.takeover import STAGE, STEPS, Migration, Old, Takeover, ranges
+from streams.snapshots.chunks import ranges
+from streams.snapshots.takeover import STAGE, STEPS, Migration, Old, Takeover
 
 __all__ = ["MIGRATIONS", "STEPS", "take_over"]
 
@@ -35,7 +36,7 @@ def _consents(old: Old) -> None:
     if "decisions" not in old.files:
         return
     rows = f"SELECT * FROM ({old.rows('decisions')}) WHERE {READABLE['decisions']}"  # noqa: S608 - ours
-    for part in ranges(old.connection, rows):
+    for part in ranges(old.connection, "decisions", f"({rows})"):
         old.connection.execute(
             "INSERT INTO consents SELECT source, stream, min(low), max(high), consent FROM ("  # noqa: S608 - ours
             "SELECT *, sum(begins) OVER run AS nth FROM (SELECT *, CASE WHEN consent = lag(consent) OVER run "

@@ -15,26 +15,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 from msgspec import Struct
 
 from streams import clock, files, limits
 from streams.events.record import StoredRecord
 from streams.lineage.readable import READABLE
 from streams.lineage.tables import TABLES
-from streams.snapshots import directory, runs
+from streams.snapshots import directory
+from streams.snapshots.chunks import ranges
+from streams.snapshots.coalesce import zones_of
+from streams.snapshots.columnar import classes_of, ordered
 from streams.snapshots.hot import FIXED, PUBLISHED, Hot
+from streams.snapshots.output import UNZONED, Output
 from streams.snapshots.poll import MALFORMED, Place, rejected
-from streams.snapshots.segments import (
-    CLASSED,
-    Segment,
-    Span,
-    contents,
-    copy,
-    quoted,
-    settled,
-    temporary,
-    types_of,
-)
+from streams.snapshots.segments import CLASSED, NUMBERS, Segment, quoted, schema_of, types_of
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +68,7 @@ class Old:
 
     def rows(self, table: str) -> str:
         """SELECT of all published rows of a table."""
-        return _read(file for file, _ in self.files[table])
+        return f"FROM {_scan(file for file, _ in self.files[table])}"
 
 
 class Migration(Struct, frozen=True):
@@ -150,19 +145,29 @@ class Takeover:
         done, every = 0, sum(rows for some in old.files.values() for _, rows in some)
         for table, found in old.files.items():
             for some, rows in _portions(found):
-                yield from self._segment(hot, table, self._converted(table, _read(some)), old.epoch + 1)
+                with Output(
+                    self._path, hot.store_id, old.epoch + 1, table, together=UNZONED, fresh=True
+                ) as output:
+                    for part in ranges(hot.connection, table, _known(table, _scan(some))):
+                        self._say(f"{done:,} of {every:,} rows")
+                        select = self._converted(table, f"SELECT * FROM {_scan(some)} WHERE {part}")  # noqa: S608
+                        _add(hot, output, table, hot.connection.sql(select).to_arrow_table())
+                    yield from output.finish()
                 done += rows
-                self._say(f"{done:,} of {every:,} rows")
 
     def _zone_runs(self, hot: Hot, old: Old, made: Sequence[Segment]) -> Iterator[Segment]:
         """Which numbers are of one class, out of all events: nothing of another class can lie in a hole."""
-        if not (events := [one.file for one in made if one.table == "events"]):
+        events = _scan(one.file for one in made if one.table == "events")
+        if not any(one.table == "events" for one in made):
             return
-        none = "SELECT '' AS source, '' AS stream, -1::BIGINT AS highest WHERE false"
-        for part in ranges(hot.connection, _read(events)):
-            rows = runs.of_events(f"SELECT * FROM ({_read(events)}) WHERE {part}", none)  # noqa: S608 - ours
-            yield from self._segment(hot, "zone_runs", rows, old.epoch + 1)
-            self._say("which numbers are of which zone")
+        with Output(
+            self._path, hot.store_id, old.epoch + 1, "zone_runs", together=UNZONED, fresh=True
+        ) as output:
+            for part in ranges(hot.connection, "events", events):
+                self._say("which numbers are of which zone")
+                rows = hot.connection.sql(f"SELECT * FROM {events} WHERE {part}").to_arrow_table()  # noqa: S608 - ours
+                _add(hot, output, "zone_runs", zones_of(rows, {}))
+            yield from output.finish()
 
     def _history(self, hot: Hot, old: Old) -> Iterator[Segment]:
         """Keep the newest epochs at hand, as the writer does; those of before become a segment."""
@@ -171,38 +176,16 @@ class Takeover:
             f"'' AS cluster, '' AS topic FROM old.epochs WHERE epoch <= {old.epoch:d}"
         )
         last = old.epoch - limits.EPOCHS_AT_HAND_MAX // 2
-        rows = f"SELECT {', '.join(types_of('epochs'))} FROM epochs WHERE epoch <= {last:d}"  # noqa: S608 - ours
-        yield from self._segment(hot, "epochs", rows, old.epoch + 1)
+        columns = ", ".join(types_of("epochs"))
+        with Output(
+            self._path, hot.store_id, old.epoch + 1, "epochs", together=UNZONED, fresh=True
+        ) as output:
+            for first in range(1, last + 1, limits.FOLD_CHUNK_ROWS):
+                until = min(first + limits.FOLD_CHUNK_ROWS, last + 1)
+                select = f"SELECT {columns} FROM epochs WHERE epoch >= {first:d} AND epoch < {until:d}"  # noqa: S608
+                _add(hot, output, "epochs", hot.connection.sql(select).to_arrow_table())
+            yield from output.finish()
         hot.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [last])
-
-    def _segment(self, hot: Hot, table: str, rows: str, epoch: int) -> Iterator[Segment]:
-        """Write a segment, unless there is nothing to write."""
-        place = temporary(self._path, table, epoch)
-        copy(hot.connection, table, rows, place)
-        written = f"FROM read_parquet({quoted(str(place))})"
-        found = hot.connection.execute(contents({table: written})).fetchall()
-        if not found or not found[0][6]:
-            place.unlink()
-            return
-        classes = None
-        if table in CLASSED:
-            said = f"SELECT DISTINCT policy_version, zone, {CLASSED[table]} {written}"
-            classes = hot.numbers_of(hot.connection.execute(said).fetchall())
-        file, size, digest = settled(place, self._path, f"{table}-{epoch:08d}", hot.store_id)
-        yield Segment(
-            file,
-            table,
-            min(one[7] for one in found),
-            max(one[8] for one in found),
-            # Of edges each row is told of twice, by its child and by its parents.
-            sum(one[6] for one in found if one[1] != "parent"),
-            size,
-            digest,
-            classes,
-            True,
-            None,
-            [Span(*one[1:6]) for one in found if one[1] is not None],
-        )
 
     def _fill(self, hot: Hot, old: Old, made: Sequence[Segment]) -> None:
         """Put into the new hot file what it says: offsets, rows not published yet, segments, the epoch."""
@@ -255,11 +238,19 @@ class Takeover:
             log.warning("%s: taking over, %s", self._path, what)
 
 
+def _add(hot: Hot, output: Output, table: str, rows: pa.Table) -> None:
+    """Add rows of a table to a file of it."""
+    if len(rows):
+        rows = ordered(rows.cast(schema_of(table)), table)
+        classes = hot.numbers_of(classes_of(rows, table)[0]) if table in CLASSED else None
+        output.add(rows, UNZONED, classes)
+
+
 def _portions(every: Iterable[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
     """Files that become one, and how many rows they have."""
     some, total = list[str](), 0
     for file, rows in every:
-        if some and total + rows > limits.MIGRATION_ROWS_AT_ONCE:
+        if some and total + rows > limits.MIGRATION_FILE_ROWS:
             yield some, total
             some, total = [], 0
         some.append(file)
@@ -268,40 +259,13 @@ def _portions(every: Iterable[tuple[str, int]]) -> Iterator[tuple[list[str], int
         yield some, total
 
 
-def ranges(connection: duckdb.DuckDBPyConnection, rows: str) -> Iterator[str]:
-    """Conditions that part the rows of a SELECT by stream, and a long stream by number.
-
-    Each row meets one; at most MIGRATION_ROWS_AT_ONCE of them, unless a stream's numbers lie unevenly.
-    """
-    most = limits.MIGRATION_ROWS_AT_ONCE
-    packed, total = list[tuple[str, str]](), 0
-    for source, stream, count, low, high in connection.execute(
-        f'SELECT source, stream, count(*), min("first"), max("first") FROM ({rows}) GROUP BY ALL ORDER BY ALL'  # noqa: S608 - ours
-    ).fetchall():
-        if packed and total + count > most:
-            yield _between(packed)
-            packed, total = [], 0
-        if count > most:
-            width = (high - low) // -(-count // most) + 1
-            yield from (
-                f'{_between([(source, stream)])} AND "first" >= {at:d} AND "first" < {at + width:d}'
-                for at in range(low, high + 1, width)
-            )
-        else:
-            packed.append((source, stream))
-            total += count
-    if packed:
-        yield _between(packed)
+def _known(table: str, rows: str) -> str:
+    """FROM clause of the rows that name a stream, if the table has streams: nobody can work with others."""
+    if table not in NUMBERS:
+        return rows
+    source, stream, *_ = next(iter(NUMBERS[table].values()))
+    return f"(FROM {rows} WHERE {source} IS NOT NULL AND {stream} IS NOT NULL)"
 
 
-def _between(streams: Sequence[tuple[str, str]]) -> str:
-    """Condition for the streams from the first to the last one, by which a Parquet reader leaves out much."""
-    (low, first), (high, last) = streams[0], streams[-1]
-    return (
-        f"source >= {quoted(low)} AND (source > {quoted(low)} OR stream >= {quoted(first)}) AND "
-        f"source <= {quoted(high)} AND (source < {quoted(high)} OR stream <= {quoted(last)})"
-    )
-
-
-def _read(segments: Iterable[str]) -> str:
-    return f"FROM read_parquet([{', '.join(quoted(file) for file in segments)}])"
+def _scan(segments: Iterable[str]) -> str:
+    return f"read_parquet([{', '.join(quoted(file) for file in segments)}])"

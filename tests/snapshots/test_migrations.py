@@ -25,7 +25,7 @@ from streams.errors import InputError, UnavailableError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import TABLES
 from streams.queries.store import Store
-from streams.snapshots import former, migrations, takeover
+from streams.snapshots import chunks, former, migrations, output
 from streams.snapshots.writer import Writer
 from tests.snapshots import build
 
@@ -219,10 +219,10 @@ def test_what_a_killed_writer_left_in_its_log_comes_over(old: Path) -> None:
 
 
 def _full(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def copy(*_: object) -> None:
+    def settled(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(takeover, "copy", copy)
+    monkeypatch.setattr(output, "settled", settled)
 
 
 def _cut(store: Path, _: pytest.MonkeyPatch) -> None:
@@ -349,11 +349,11 @@ def test_ranges_have_each_row_once_and_no_stream_apart_that_fits(
     columns = [[row[at] for row in rows] for at in range(3)]
     arrays = [pa.array(some, kind) for some, kind in zip(columns, _TYPES, strict=True)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "MIGRATION_ROWS_AT_ONCE", most)
+        patch.setattr(limits, "FOLD_CHUNK_ROWS", most)
         _MEMORY.register("runs", pa.Table.from_arrays(arrays, names=["source", "stream", "first"]))
         parts = [
             _MEMORY.execute(f"SELECT * FROM runs WHERE {part}").fetchall()
-            for part in takeover.ranges(_MEMORY, "FROM runs")
+            for part in chunks.ranges(_MEMORY, "events", "runs")
         ]
     assert Counter(row for part in parts for row in part) == Counter(rows)
     for stream, some in streams.items():
