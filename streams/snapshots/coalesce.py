@@ -91,8 +91,13 @@ def _bounded(goes_on: Mask, count: Numbers) -> Mask:
     return short
 
 
-def zones_of(events: pa.Table, highest: Mapping[tuple[str, str], int]) -> pa.Table:
+def zones_of(
+    events: pa.Table, highest: Mapping[tuple[str, str], int], bucket: Numbers | None = None
+) -> pa.Table:
     """Zone runs of an epoch's events, sorted: as few as there are.
+
+    Of events of several epochs, `bucket` is the same for those between whose epochs no retained one lies: no
+    run is of two.
 
     A run goes on over numbers that no event has, as those of derived streams, while they are above all that
     earlier epochs hold of the stream (`highest`): nothing of another class can lie between. Among older
@@ -103,12 +108,15 @@ def zones_of(events: pa.Table, highest: Mapping[tuple[str, str], int]) -> pa.Tab
     own = combinations(events, OWN)[1]
     order = np.lexsort((low, stream))
     low, high, stream, own = low[order], high[order], stream[order], own[order]
+    when = np.zeros(len(order), np.int64) if bucket is None else bucket[order]
     behind = high < np.array([highest.get(one[:2], -1) for one in streams], np.int64)[stream]
     goes_on = (stream[1:] == stream[:-1]) & (own[1:] == own[:-1]) & (low[1:] > high[:-1])
+    goes_on &= when[1:] == when[:-1]
     goes_on &= ~behind[:-1] | (low[1:] == high[:-1] + 1)
     begins = np.flatnonzero(np.concatenate(([True], ~goes_on)))
-    found = events.select(["source", "stream", "revision", *OWN, "epoch"]).take(pa.array(order[begins]))
-    found = found.append_column("low", pa.array(low[begins]))
+    found = events.select(["source", "stream", "revision", *OWN]).take(pa.array(order[begins]))
+    last = np.maximum.reduceat(numbers(events, "epoch")[order], begins)
+    found = found.append_column("epoch", pa.array(last)).append_column("low", pa.array(low[begins]))
     found = found.append_column("high", pa.array(np.maximum.reduceat(high, begins)))
     return ordered(found.select(schema_of("zone_runs").names), "zone_runs")
 

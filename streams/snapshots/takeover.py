@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from msgspec import Struct
 
@@ -28,7 +29,8 @@ from streams.snapshots.coalesce import zones_of
 from streams.snapshots.columnar import classes_of, ordered
 from streams.snapshots.hot import FIXED, PUBLISHED, Hot
 from streams.snapshots.output import UNZONED, Output
-from streams.snapshots.poll import MALFORMED, Place, rejected
+from streams.snapshots.poll import MALFORMED, Place, numbers, rejected
+from streams.snapshots.retention import retained
 from streams.snapshots.segments import CLASSED, NUMBERS, Segment, quoted, schema_of, types_of
 
 log = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ class Takeover:
             [(hot.store_id,)] = hot.connection.execute("SELECT id FROM store").fetchall()
             for each in self._migrations:
                 each.prepare(old)
+            self._epochs(hot, old)
             made = list(self._segments(hot, old))
             made += self._zone_runs(hot, old, made)
             made += self._history(hot, old)
@@ -160,21 +163,29 @@ class Takeover:
         events = _scan(one.file for one in made if one.table == "events")
         if not any(one.table == "events" for one in made):
             return
+        epochs = hot.connection.sql("SELECT epoch, published_ns FROM epochs ORDER BY epoch").to_arrow_table()
+        labels = np.append(numbers(epochs, "published_ns"), clock.now_ns())
+        asked = np.append(numbers(epochs, "epoch"), old.epoch + 1)[retained(np.maximum.accumulate(labels))]
         with Output(
             self._path, hot.store_id, old.epoch + 1, "zone_runs", together=UNZONED, fresh=True
         ) as output:
             for part in ranges(hot.connection, "events", events):
                 self._say("which numbers are of which zone")
                 rows = hot.connection.sql(f"SELECT * FROM {events} WHERE {part}").to_arrow_table()  # noqa: S608 - ours
-                _add(hot, output, "zone_runs", zones_of(rows, {}))
+                bucket = np.searchsorted(asked, numbers(rows, "epoch"), "left").astype(np.int64)
+                _add(hot, output, "zone_runs", zones_of(rows, {}, bucket))
             yield from output.finish()
+
+    def _epochs(self, hot: Hot, old: Old) -> None:
+        """Take the epochs over, with labels that a clock which was set back does not take back."""
+        hot.connection.execute(
+            f"INSERT INTO epochs BY NAME SELECT epoch, '{PUBLISHED}' AS state, "  # noqa: S608 - ours
+            "max(published_ns) OVER (ORDER BY epoch) AS published_ns, offsets, rows, '' AS cluster, '' AS "
+            f"topic FROM old.epochs WHERE epoch <= {old.epoch:d}"
+        )
 
     def _history(self, hot: Hot, old: Old) -> Iterator[Segment]:
         """Keep the newest epochs at hand, as the writer does; those of before become a segment."""
-        hot.connection.execute(
-            f"INSERT INTO epochs BY NAME SELECT epoch, '{PUBLISHED}' AS state, published_ns, offsets, rows, "  # noqa: S608 - ours
-            f"'' AS cluster, '' AS topic FROM old.epochs WHERE epoch <= {old.epoch:d}"
-        )
         last = old.epoch - limits.EPOCHS_AT_HAND_MAX // 2
         columns = ", ".join(types_of("epochs"))
         with Output(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ from streams.errors import InputError, UnavailableError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import TABLES
 from streams.queries.store import Store
-from streams.snapshots import chunks, former, migrations, output
+from streams.snapshots import chunks, coalesce, decode, former, migrations, output
 from streams.snapshots.writer import Writer
 from tests.snapshots import build
 
@@ -154,6 +155,16 @@ def test_rows_epochs_and_offsets_come_over_and_new_columns_have_their_values(
         ]
     opened(old)
     assert ask(old, "SELECT max(epoch) FROM epochs") == [(5,)], "once is enough"
+
+
+def test_no_zone_run_goes_on_over_an_epoch_that_can_be_asked_about() -> None:
+    rows = build.tables({"events": [build.batch("g1", "imu", first, 10) for first in (0, 10, 20)]})
+    events = decode.arrow_of("events", rows["events"]).append_column("epoch", pa.array([1, 2, 3]))
+    runs = coalesce.zones_of(events, {}, np.array([0, 0, 1]))
+    assert runs.select(["low", "high", "epoch"]).to_pylist() == [
+        {"low": 0, "high": 19, "epoch": 2},
+        {"low": 20, "high": 29, "epoch": 3},
+    ]
 
 
 def test_killed_at_any_step_it_starts_over_or_goes_on(old: Path) -> None:
