@@ -15,7 +15,7 @@ import duckdb
 from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.lineage.readable import READABLE
-from streams.queries import reads
+from streams.queries import grants, reads
 from streams.queries.boundary import Boundary
 from streams.queries.role import Role, Sight
 from streams.queries.statement import Statement, first_line, quoted, read
@@ -84,7 +84,7 @@ class Store:
             There is no store, or no epoch yet.
         InputError
             The catalog cannot be read, or is that of another version: unless `older`, for who reads only
-            what all versions have.
+            what all versions have. Or the role is not granted to the user who runs this (`grants`).
         """
         directory = directory.resolve()
         link = directory / "catalog.duckdb"
@@ -95,6 +95,8 @@ class Store:
                 else "there is no store; name one with --store, or make one with `sightline demo`"
             )
             raise UnavailableError(f"{directory}: {what}")
+        if role is not None:
+            grants.require(directory, role)
         catalog = link.resolve()
         beside: duckdb.DuckDBPyConnection | None = None
         connection = duckdb.connect(
