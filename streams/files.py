@@ -140,8 +140,8 @@ def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
     )
     if what:
         raise InputError(
-            f"{path}: found {what}, expected a plain file of at most {bytes_max:,} bytes that nobody but user "
-            f"{owner} and root can write: `chown` and `chmod go-w` make it one"
+            f"{path}: found {what}, expected a plain file of at most {bytes_max:,} bytes that nobody but "
+            f"user {owner} and root can write: `chown` and `chmod go-w` make it one"
         )
     return content
 

@@ -6,8 +6,9 @@
     "wearer:w1" = ["jon"]
 
 It stands beside the store, or where SIGHTLINE_ROLES says; where both are, both must grant. Without either,
-roles are names that anybody takes who can read the store's files. It is believed because nobody but the owner of
-the store and root can have written it: a signature would bind no closer, as who owns the store can read it all.
+roles are names that anybody takes who can read the store's files. It is believed because nobody but the owner
+of the store and root can have written it: a signature would bind no closer, as who owns the store can read all
+of it.
 """
 
 from __future__ import annotations
