@@ -260,10 +260,12 @@ def test_nothing_gets_past_the_views(path: Path, text: str) -> None:
 
 
 def test_tables_of_anybodys_events_are_the_officers(path: Path) -> None:
-    assert sql(path, "privacy-officer", "FROM inputs")
-    assert not sql(path, "analyst", "FROM inputs")
-    # Sizes and spans of files tell of all rows in them, and one event here is shown to nobody.
-    assert not sql(path, "privacy-officer", "FROM segments")
+    for table in ("inputs", "segments", "spans", "classes"):
+        assert sql(path, "privacy-officer", f"FROM {table}")
+        assert not sql(path, "analyst", f"FROM {table}")
+    # How many rows an epoch added, whoever's.
+    assert sql(path, "analyst", "SELECT rows FROM epochs") == [(None,)]
+    assert sql(path, "privacy-officer", "SELECT rows > 0 FROM epochs") == [(True,)]
     assert not sql(path, "wearer:w1", "FROM training_runs")
     assert sql(path, "analyst", "FROM training_runs")
 
