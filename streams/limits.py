@@ -102,11 +102,12 @@ EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 METRICS_INTERVAL_S = 5.0
 
 # Store
-STORE_VERSION = 3  #: of its layout
+STORE_VERSION = 4  #: of its layout
 PUBLISH_INTERVAL_MS = 300
-COMPACT_FILES_PER_TABLE = 16
+EPOCHS_AT_HAND_MAX = 512  #: in the hot file and in a catalog; older ones lie in segments
 CURRENT_FILES_MAX = 200
-SUPERSEDED_GRACE_S = 60.0
+SUPERSEDED_GRACE_S = 60.0  #: that readers may go on with an epoch after a newer one replaced its files
+CATALOGS_MAX = 16  #: who opens a store follows the name `catalog.duckdb` to one of the newest
 WALK_HOPS_MAX = 10_000
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000

@@ -166,6 +166,22 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "policies": {"version": "text", "name": "text", "text": "text", "published_ns": "int"},
 }
+#: What the store makes itself: which numbers of a stream are of one class, and the history of its epochs.
+STORED: Mapping[str, Mapping[str, ColumnType | Literal["offsets"]]] = {
+    "zone_runs": {
+        "source": "text",
+        "stream": "text",
+        "revision": "int",
+        "low": "int",
+        "high": "int",
+        "policy_version": "text",
+        "zone": "text",
+        "label": "text",
+        "wearer": "text",
+        "consent": "int",
+    },
+    "epochs": {"published_ns": "int", "offsets": "offsets", "rows": "int"},
+}
 _BOTH = frozenset({"glasses", "training"})
 #: Agents that write rows of a table.
 WRITTEN_BY: Mapping[str, frozenset[str]] = {
@@ -181,6 +197,8 @@ events that arrived again and were dropped (they are stored once, so they are no
 `inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, what
 wearers said on other partitions).
 `shadow`: decisions that the policy which may come next would make otherwise, and only those.
+`zone_runs`: every event stored with a number from low to high has this class, wearer and consent; not every
+number need be an event. Where runs of several classes cover a number it is of one of them.
 `events.partition` and `offset`: the place in `glasses.captured` for captured events; of derived ones the
 place of the record that completed them.
 """
