@@ -113,6 +113,8 @@ WALK_HOPS_MAX = 10_000
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
+SOURCES_KEPT = 128  #: of which an open store keeps what questions about them need again
+ZONE_RUNS_KEPT = 4096  #: of one such source; where there are more, they are looked up each time
 READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
 
 # What the store's writer believes of a record of lineage, whoever wrote it

@@ -219,7 +219,10 @@ class Hot:
         self._classes_kept = len(self._classes)
 
     def _insert(self, table: str, columns: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
-        content = [pa.array(values, kind) for values, kind in zip(zip(*rows, strict=True), columns.types, strict=True)]
+        content = [
+            pa.array(values, kind)
+            for values, kind in zip(zip(*rows, strict=True), columns.types, strict=True)
+        ]
         with self.incoming(pa.Table.from_arrays(content, schema=columns)):
             self.connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
 
@@ -319,4 +322,3 @@ def _create(directory: Path) -> None:
     sync(temporary)
     temporary.replace(directory / HOT)
     sync(directory)
-

@@ -53,7 +53,9 @@ _TEXTS = (
     *("policy_version", "zone", "label", "wearer"),
 )
 _COLUMNS = {
-    "edges_given": f"{_NAMES}, child_first, child_step, child_count, parent_first, parent_step, parent_width, epoch",
+    "edges_given": (
+        f"{_NAMES}, child_first, child_step, child_count, parent_first, parent_step, parent_width, epoch"
+    ),
     "zones_given": f"source, stream, revision, low, high, {_CLASS}",
 }
 

@@ -250,4 +250,3 @@ class Writer:
         if gone:
             self._hot.forget(gone)
             self._after_step(9)
-
