@@ -216,6 +216,13 @@ class Boundary:
         """Files of the store as a list in SQL, by absolute names."""
         return f"[{', '.join(quoted(str(self._directory / name)) for name in names)}]"
 
+    def _rows_of(self, files: Iterable[str], base: _Base) -> str:
+        """What to read FROM for the rows of some files of a table, without a search path; typed if none."""
+        if listed := list(files):
+            return f"read_parquet({self._listed(listed)})"
+        columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in base.columns.items())
+        return f"(SELECT {columns} WHERE false)"
+
     def _permit(self, classes: Iterable[Class]) -> None:
         shown = {key for key in classes if self._sight.permits(*key)} - self._permitted
         if shown:
@@ -252,7 +259,7 @@ class Boundary:
         run = self._trusted.execute
         run(
             "CREATE TEMP TABLE runs AS SELECT source, stream, revision, low, high, policy_version, "  # noqa: S608
-            f"zone, {self._shown('zone_runs')} AS shown FROM store.files.zone_runs"
+            f"zone, {self._shown('zone_runs')} AS shown FROM {self._rows_of(runs.whole | runs.mixed, runs)}"
         )
         # As few that do not touch: then the last one that begins before a number tells of it.
         alike = "OVER (PARTITION BY source, stream, revision ORDER BY low, high"
@@ -322,7 +329,7 @@ class Boundary:
         if table == "shadow":
             self._permit(
                 self._trusted.execute(
-                    "SELECT DISTINCT policy_version, zone, '' FROM store.files.shadow"
+                    f"SELECT DISTINCT policy_version, zone, '' FROM {self._rows_of(base.mixed, base)}"  # noqa: S608
                 ).fetchall()
             )
         kept = self._hand_over(connection, table, spared) if base.mixed or base.schema == "main" else 0
