@@ -35,11 +35,12 @@ def parsed(identity: str) -> EventId:
 
 
 def unknown(store: Store, event: EventId) -> InputError:
-    """Say that the store holds no such event, or that a role is not shown it."""
-    if store.sight is not None and store.sight.hidden:
+    """Say that the store holds no such event; to a role, that or that it is not shown it, in one sentence."""
+    if store.sight is not None:
         return InputError(
-            f"{event}: its policy does not show it to the role {store.sight.role}; who may see it asks with"
-            " --role"
+            f"{event}: the role {store.sight.role} is shown no such event: {_held(store)} has none, or the "
+            "policy does not show it to this role; who may see it asks with --role, and `sightline sql "
+            '"FROM streams"` lists the streams'
         )
     return InputError(
         f"{unwritten(store, event)} If a record bears this id it is not ours, or it was written after that;"
@@ -49,12 +50,31 @@ def unknown(store: Store, event: EventId) -> InputError:
 
 def unwritten(store: Store, event: EventId) -> str:
     """Say that no agent wrote an event, as far as the store knows, and how far that is."""
+    return f"{event}: no agent wrote it: {_held(store)} has no such event."
+
+
+def _held(store: Store) -> str:
     newest = store.query("newest_epoch").dicts()[0]
     below = ", ".join(f"{offset} of partition {partition}" for partition, offset in newest["offsets"].items())
     return (
-        f"{event}: no agent wrote it: epoch {store.epoch} of {store.directory}, which holds what was written"
-        f" below offset {below or 0} of glasses.lineage, has no such event."
+        f"epoch {store.epoch} of {store.directory}, which holds what was written below offset {below or 0} "
+        "of glasses.lineage,"
     )
+
+
+def streams_seen(store: Store) -> dict[tuple[str, str], bool]:
+    """Streams that the role is shown something of, and whether that is all events and all that was refused.
+
+    Of those that it is shown in part nothing may be said about a number that it is not shown.
+    """
+    judged: dict[tuple[str, str], tuple[bool, bool]] = {}
+    for row in store.query("sights").dicts():
+        stream, shown = (row["source"], row["stream"]), store.sight is None
+        if store.sight is not None:
+            shown = store.sight.sees(row, row["table_name"])
+        some, whole = judged.get(stream, (False, True))
+        judged[stream] = (some or (shown and row["table_name"] == "events"), whole and shown)
+    return {stream: whole for stream, (some, whole) in judged.items() if some}
 
 
 def known(store: Store, identity: str) -> EventId:
@@ -77,28 +97,23 @@ def in_sight(store: Store, event: EventId) -> bool:
     stream = start_of(event)
     runs = store.lookup.zones({stream: (event.number, event.number)})[stream]
     rows = [dict(run.of) for run in runs]
-    return bool(rows) and len(store.sift(rows, "events")) == len(rows)
+    return bool(rows) and len(store.sift(rows, "events", counted=False)) == len(rows)
 
 
 def event_row(store: Store, event: EventId) -> dict[str, Any] | None:
-    """Row of `events` that holds an event, None where there is none; InputError if a role is not shown it."""
+    """Row of `events` that holds an event; None where there is none, or none that the role is shown."""
     rows = _rows_with(store, "events", event)
-    row = next(
-        (
-            row
-            for row in rows
-            if row["revision"] == event.revision and (event.number - row["first"]) % row["step"] == 0
-        ),
-        None,
-    )
-    if row is not None and not store.sift([row], "events"):
-        raise unknown(store, event)
-    return row
+    held = [
+        row
+        for row in rows
+        if row["revision"] == event.revision and (event.number - row["first"]) % row["step"] == 0
+    ]
+    return next(iter(store.sift(held[:1], "events", counted=False)), None)
 
 
 def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
-    """Rows of `decisions` or `rejected` about an event."""
-    return store.sift(_rows_with(store, table, event), table)
+    """Rows of `decisions` or `rejected` about an event that the role is shown."""
+    return store.sift(_rows_with(store, table, event), table, counted=False)
 
 
 def _rows_with(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
@@ -134,9 +149,9 @@ def step_rows(step: Step) -> list[dict[str, Any]]:
 
 
 def models_of(store: Store, statement: str = "models") -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Versions by model stream, in order; with `generations`, also the answers that each gave."""
+    """Versions by model stream, in order; with `generations`, also how many answers are shown of each."""
     models: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    rows = store.query(statement).dicts() if statement != "models" else map(dict, store.models)
+    rows = store.shown(statement).dicts() if statement != "models" else map(dict, store.models)
     for row in store.sift(rows, "models"):
         stream = (row.pop("source"), row.pop("stream"))
         trained_ns, _ = row.pop("trained_ns"), row.pop("label")
