@@ -279,9 +279,7 @@ def creep(store: Store) -> Answer:
     for (generation, kind), labels in sorted(
         found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
     ):
-        permitted = {
-            label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels
-        }
+        permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in labels}
         events = sum(labels.values())
         rows.append(
             {

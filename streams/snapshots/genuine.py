@@ -336,9 +336,9 @@ def _said(policy: Policy | None, zone: str, label: str, purpose: str = "", verdi
 
 def _sayable(policy: Policy, packed: bytes) -> bool:
     """Whether a label holds nothing but words of the policy's vocabulary."""
-    value, words = lattice.unpack((packed,))[0], policy.vocabulary
+    value, words = lattice.unpack(packed), policy.vocabulary
     return (
-        all(int(value[name]) < 1 << len(getattr(words, name)) for name in LISTS)
-        and int(value["retention"]) < len(words.retention_days)
-        and int(value["nature"]) < len(lattice.NATURES)
+        all(value[name] < 1 << len(getattr(words, name)) for name in LISTS)
+        and value["retention"] < len(words.retention_days)
+        and value["nature"] < len(lattice.NATURES)
     )
