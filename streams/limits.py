@@ -116,6 +116,10 @@ INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does n
 SOURCES_KEPT = 128  #: of which an open store keeps what questions about them need again
 ZONE_RUNS_KEPT = 4096  #: of one such source; where there are more, they are looked up each time
 READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
+ROLE_MEMORY_MB = 1024  #: of the DuckDB that a role's statements run in
+ROLE_ROWS_MB = 256  #: of one table's rows that are set apart for a role's statement
+STATEMENT_BYTES_MAX = 64 * 1024  #: of a statement of SQL; reads of restricted zones are recorded whole
+ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 
 # What the store's writer believes of a record of lineage, whoever wrote it
 EVENTS_PER_FETCH_MAX = FETCH_RECORDS_MAX * EVENTS_PER_BATCH_MAX  #: what one row can tell of at most

@@ -20,7 +20,7 @@ from streams import limits
 from streams.errors import UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import intact
-from streams.queries.filtered import quoted
+from streams.queries.statement import quoted
 
 Interval = tuple[int, int]
 #: Source, stream and revision.

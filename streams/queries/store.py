@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import orjson
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
-from streams.queries import intact, reads
-from streams.queries.filtered import Filtered, items, quoted
+from streams.queries import grants, intact, reads
 from streams.queries.lookup import Lookup
 from streams.queries.role import Role, Sight
+from streams.queries.statement import Statement, first_line, quoted, read
+
+if TYPE_CHECKING:
+    from streams.queries.boundary import Boundary
 
 _LINK = "catalog.duckdb"
 _OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
-#: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
-_READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-#: Errors about the statement's own text; the others can quote values from the store.
+#: Errors about the statement's own text, while it is not run yet; the others can quote values from the store.
 _ABOUT_THE_TEXT = (
     duckdb.ParserException,
     duckdb.BinderException,
     duckdb.CatalogException,
-    duckdb.SyntaxException,
 )
 _WORD = re.compile(r"\w+")
 #: Where a view's rows come from, if not from the table of the same name.
 _TABLE_OF = {"event_records": "events", "edge_records": "edges"}
-_SELECT_ONLY = (
-    "only one SELECT is run here (also WITH, FROM, VALUES, SHOW, DESCRIBE); the store cannot be changed"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +70,7 @@ class Store:
         self._connection, self._role = connection, role
         self.directory, self.catalog, self.epoch, self.version = directory, catalog, epoch, version
         self.lookup = Lookup(connection, directory, version)
+        self._bounded: Boundary | None = None
 
     @classmethod
     def open(cls, directory: Path, role: Role | None = None, *, older: bool = False) -> Store:
@@ -91,12 +88,15 @@ class Store:
         UnavailableError
             There is no store, or no epoch yet.
         InputError
-            The store is of another version: unless `older`, for who reads only what all versions have.
+            The store is of another version: unless `older`, for who reads only what all versions have. Or
+            the role is not granted to the user who runs this (`grants`).
         DamagedError
             The catalog is missing, lies elsewhere, or is not what the writer wrote.
         """
         directory = directory.resolve()
         catalog = _catalog(directory)
+        if role is not None:
+            grants.require(directory, role)
         connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
@@ -140,17 +140,16 @@ class Store:
         """What the role is shown; None without one."""
         return None if self._role is None else Sight(self._role, self.policies)
 
-    @cached_property
-    def _filtered(self) -> Filtered | None:
+    @property
+    def _boundary(self) -> Boundary | None:
         """Where the role's own statements run; None without a role."""
-        if self.sight is None:
-            return None
-        # It looks for names in its own memory, where the other one looks for them in the store.
-        connection = self._connection.cursor()
-        connection.execute(
-            f"USE memory; SET file_search_path = {quoted(str(self.directory))}; SET TimeZone = 'UTC'"
-        )
-        return Filtered(connection, self.sight)
+        if self.sight is not None and self._bounded is None:
+            # Questions do without it, and without Arrow.
+            from streams.queries.boundary import Boundary  # noqa: PLC0415
+
+            # What a role is shown is read beside the questions, whose answers it may not disturb.
+            self._bounded = Boundary(self._connection.cursor(), self.directory, self.sight)
+        return self._bounded
 
     @cached_property
     def policies(self) -> dict[str, str]:
@@ -159,6 +158,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of the epoch."""
+        if self._bounded is not None:
+            self._bounded.close()
         self._connection.close()
 
     def __enter__(self) -> Store:
@@ -172,8 +173,8 @@ class Store:
     def sql(self, text: str, limit: int = limits.ANSWER_ROWS_MAX) -> Rows:
         """Run one SELECT on the published store and return at most `limit` rows.
 
-        Under a role the views hold what it is shown, `sight.hidden` says how many rows of what the statement
-        reads are kept back, and what it may show of restricted zones is recorded first.
+        Under a role it runs where nothing is that the role is not shown; `hidden` says how much of what the
+        statement reads is kept back, and what it may show of restricted zones is recorded first.
 
         Raises
         ------
@@ -183,30 +184,40 @@ class Store:
         UnavailableError
             A read of restricted zones cannot be recorded.
         """
-        tree = self._refuse_writing(text)
-        self.check(text)
+        statement = read(self._connection, text)
+        if self._boundary is None:
+            self.check(text)
+        else:
+            self._boundary.admit(statement)
+            self.record(text)
+        return self._run(statement, limit)
+
+    def shown(self, name: str) -> Rows:
+        """Run the statement in `sql/<name>.sql` over what the role is shown; all rows."""
+        if self._boundary is None:
+            return self.query(name)
+        statement = read(self._connection, _statement(name))
+        self._boundary.admit(statement)
+        return self._run(statement, limits.NUMBER_MAX)
+
+    def _run(self, statement: Statement, limit: int) -> Rows:
+        connection = self._connection if self._boundary is None else self._boundary.connection
         try:
-            if self._filtered is not None:
-                self._filtered.admit(tree)
-                self.record(text)
-            connection = self._connection if self._filtered is None else self._filtered.connection
-            connection.execute(text)
+            # Only looks for what the statement names: no row is read.
+            connection.sql(statement.text)
+        except _ABOUT_THE_TEXT as error:
+            raise InputError(f"sql: {first_line(error)}") from None
+        except duckdb.Error as error:
+            raise _unsaid(error) from None
+        try:
+            connection.execute(statement.text)
             columns = tuple(column[0] for column in connection.description or ())
             rows = connection.fetchmany(limit)
             more = 0
             while some := connection.fetchmany(10_000):
                 more += len(some)
-        except _ABOUT_THE_TEXT as error:
-            raise InputError(f"sql: {_first_line(error)}") from None
-        except duckdb.PermissionException:
-            raise InputError(
-                "sql: it reaches for a file outside the store; only the store's own tables can be read"
-            ) from None
         except duckdb.Error as error:
-            raise InputError(
-                f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
-                "the store and is not repeated)"
-            ) from None
+            raise _unsaid(error) from None
         return Rows(columns, rows, more)
 
     def query(
@@ -259,9 +270,9 @@ class Store:
         return said
 
     @property
-    def hidden(self) -> dict[str, int]:
-        """How much was kept back from the role so far, by what it is; empty without a role."""
-        return {} if self.sight is None else dict(self.sight.hidden)
+    def hidden(self) -> dict[str, str]:
+        """How much was kept back from the role so far, in bands by what it is; empty without a role."""
+        return {} if self.sight is None else self.sight.bands
 
     def record(self, question: str) -> None:
         """Record that `question` shows the role something of the restricted zones that `sight` noted.
@@ -271,32 +282,16 @@ class Store:
         if self.sight is not None:
             reads.record(self.directory, str(self.sight.role), question, self.sight.restricted)
 
-    def _refuse_writing(self, text: str) -> dict[str, Any]:
-        try:
-            statements = duckdb.extract_statements(text)
-        except duckdb.Error as error:
-            raise InputError(f"sql: {_first_line(error)}") from None
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            found = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
-            raise InputError(f"sql: found {found}, but {_SELECT_ONLY}")
-        row = self._connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
-        tree: dict[str, Any] = orjson.loads(row[0]) if row else {"error": True}
-        odd = sorted(set(_nodes(tree)) - _READING_NODES)
-        if tree.get("error") or odd:
-            raise InputError(f"sql: found a part that writes or that cannot be checked, but {_SELECT_ONLY}")
-        return tree
 
-
-def _nodes(tree: object) -> Iterator[str]:
-    """Types of all query nodes in a serialized statement."""
-    for item in items(tree):
-        kind = item.get("type")
-        if isinstance(kind, str) and kind.endswith("_NODE"):
-            yield kind
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).split("\n", 1)[0]
+def _unsaid(error: duckdb.Error) -> InputError:
+    if isinstance(error, duckdb.PermissionException):
+        return InputError(
+            "sql: it reaches for a file outside the store; only the store's own tables can be read"
+        )
+    return InputError(
+        f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
+        "the store and is not repeated)"
+    )
 
 
 def _refuse_version(directory: Path, version: int) -> None:
