@@ -108,6 +108,8 @@ FORGED: Mapping[str, tuple[str, Rows]] = {
         "forged",
         {"events": [batch("training", "intent-model", 9, kind="model", topic="glasses.models")]},
     ),
+    "a-corrected-capture": ("forged", {"events": [batch("z", "cc", 0, revision=1)]}),
+    "no-revision": ("malformed", {"events": [derived("good", "activity", 200, revision=10**6)]}),
     "other-partition": ("forged", {"events": [batch("z", "op", 0, partition=1)]}),
     "trainings-table": ("forged", {"training_runs": [row("training_runs")]}),
     "a-writers-word": ("malformed", {"rejected": [row("rejected", stage="snapshots")]}),
