@@ -15,6 +15,8 @@ from streams.queries.store import Store
 from streams.queries.walk import Step
 
 Answer = dict[str, Any]
+#: Source and stream, whatever the revision.
+Named = tuple[str, str]
 
 
 def described(store: Store, policy_version: str, label: str) -> dict[str, str]:
@@ -67,14 +69,25 @@ def streams_seen(store: Store) -> dict[tuple[str, str], bool]:
 
     Of those that it is shown in part nothing may be said about a number that it is not shown.
     """
-    judged: dict[tuple[str, str], tuple[bool, bool]] = {}
+    return {stream: not hidden for stream, (shown, hidden) in _judged(store).items() if shown}
+
+
+def shows_absence(store: Store, event: EventId) -> bool:
+    """Whether the role may be told that there is no such event: nothing that is hidden could be it."""
+    judged = _judged(store)
+    shown, hidden = judged.get((event.source, event.stream), (False, False))
+    return (shown and not hidden) or not any(hidden for _, hidden in judged.values())
+
+
+def _judged(store: Store) -> dict[tuple[str, str], tuple[bool, bool]]:
+    """By stream whether the role is shown events of it, and whether anything of it is hidden."""
+    found: dict[tuple[str, str], tuple[bool, bool]] = {}
     for row in store.query("sights").dicts():
-        stream, shown = (row["source"], row["stream"]), store.sight is None
-        if store.sight is not None:
-            shown = store.sight.sees(row, row["table_name"])
-        some, whole = judged.get(stream, (False, True))
-        judged[stream] = (some or (shown and row["table_name"] == "events"), whole and shown)
-    return {stream: whole for stream, (some, whole) in judged.items() if some}
+        seen = store.sight is None or store.sight.sees(row, row["table_name"])
+        shown, hidden = found.get((row["source"], row["stream"]), (False, False))
+        events = seen and row["table_name"] == "events"
+        found[row["source"], row["stream"]] = (shown or events, hidden or not seen)
+    return found
 
 
 def known(store: Store, identity: str) -> EventId:
@@ -112,7 +125,12 @@ def event_row(store: Store, event: EventId) -> dict[str, Any] | None:
 
 
 def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
-    """Rows of `decisions` or `rejected` about an event that the role is shown."""
+    """Rows of `decisions` or `rejected` about an event's number that are shown: they do not say the revision.
+
+    What was rejected has none.
+    """
+    if table == "rejected" and event.revision:
+        return []
     return store.sift(_rows_with(store, table, event), table, counted=False)
 
 
@@ -135,6 +153,7 @@ def step_rows(step: Step) -> list[dict[str, Any]]:
             "events": last - first + 1,
             "source": source,
             "stream": stream,
+            "revision": revision,
             "first": first,
             "last": last,
             "zones": sorted({run.of["zone"] for run in step.zones if run.low <= last and run.high >= first}),
@@ -148,22 +167,31 @@ def step_rows(step: Step) -> list[dict[str, Any]]:
     ]
 
 
-def models_of(store: Store, statement: str = "models") -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Versions by model stream, in order; with `generations`, also how many answers are shown of each."""
-    models: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    rows = store.shown(statement).dicts() if statement != "models" else map(dict, store.models)
-    for row in store.sift(rows, "models"):
-        stream = (row.pop("source"), row.pop("stream"))
-        trained_ns, _ = row.pop("trained_ns"), row.pop("label")
-        models.setdefault(stream, []).append(
-            {"id": format_id(*stream, row["version"]), **row, "trained": rfc3339(trained_ns)}
-        )
-    return models
+def models_met(store: Store, steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """Model versions that a walk met and that the store's role is shown, by stream and version."""
+    met = {
+        (step.stream[:2], number)
+        for step in steps
+        if step.stream[:2] in store.models
+        for low, high in step.numbers
+        for number in range(low, high + 1)
+    }
+    rows = [
+        store.models[stream][version] for stream, version in sorted(met) if version in store.models[stream]
+    ]
+    return [version_row(row) for row in store.sift(rows, "models")]
 
 
-def kinds_of(store: Store) -> dict[tuple[str, str], str]:
-    """Kind of every stream."""
-    return {(source, stream): kind for source, stream, kind, _ in store.query("kinds").rows}
+def version_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A model version as an answer tells of it."""
+    told = {
+        name: value for name, value in row.items() if name not in ("source", "stream", "label", "trained_ns")
+    }
+    return {
+        "id": format_id(row["source"], row["stream"], row["version"]),
+        **told,
+        "trained": rfc3339(row["trained_ns"]),
+    }
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:

@@ -7,6 +7,7 @@ more there are. Every answer names the epoch that it is about: what is not publi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from streams import limits
@@ -16,25 +17,27 @@ from streams.events.identity import EventId, format_id
 from streams.policy.label import unpack
 from streams.queries.about import (
     Answer,
+    Named,
     bounded,
     described,
     event_row,
     ids_of,
     in_sight,
-    kinds_of,
     known,
-    models_of,
+    models_met,
     parsed,
     rows_at,
+    shows_absence,
     start_of,
     step_rows,
     streams_seen,
     timed,
     unknown,
     unwritten,
+    version_row,
 )
 from streams.queries.store import Store
-from streams.queries.walk import walk
+from streams.queries.walk import Step, walk
 
 _DIGEST = re.compile("[0-9a-fA-F]{32}")
 _OF_EVENT = (
@@ -44,6 +47,7 @@ _OF_EVENT = (
     "rule",
     "policy_version",
     "wearer",
+    "consent",
     "session",
     "topic",
     "partition",
@@ -73,43 +77,25 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
     event = parsed(identity)
     if not in_sight(store, event):
         raise unknown(store, event)
-    model_streams = {(row["source"], row["stream"]) for row in store.models}
     steps = list(
         walk(
             store,
             "parents",
             start_of(event),
             event.number,
-            lambda stream: stream[:2] in model_streams and not through_models,
+            lambda stream: stream[:2] in store.models and not through_models,
         )
     )
     # What has parents is there; of what has none, a captured event, its own row says so.
     if not steps and event_row(store, event) is None:
         raise unknown(store, event)
     rows = [row for step in steps for row in step_rows(step)]
-    found = {
-        (step.stream[:2], number)
-        for step in steps
-        if step.stream[:2] in model_streams
-        for low, high in step.numbers
-        for number in range(low, high + 1)
-    }
-    met = (
-        [
-            version
-            for stream, versions in sorted(models_of(store).items())
-            for version in versions
-            if (stream, version["version"]) in found
-        ]
-        if found
-        else []
-    )
     return {
         "id": str(event),
         "epoch": store.epoch,
         "hops": max((step.hop for step in steps), default=0),
         **bounded("ancestors", rows),
-        "models": met,
+        "models": models_met(store, steps),
     }
 
 
@@ -132,6 +118,7 @@ def why(store: Store, identity: str) -> Answer:
         "epoch": store.epoch,
         **at,
         "number": event.number,
+        "revision": event.revision,
         "rejected": [timed(r) for r in rejections],
     }
     if row is not None:
@@ -144,28 +131,15 @@ def why(store: Store, identity: str) -> Answer:
         }
     answer |= bounded("decisions", [timed(decision) for decision in rows_at(store, "decisions", event)])
     # What is not shown is not gone through, and what is not stored has no parents.
-    steps = (
-        []
-        if row is None
-        else list(walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1))
-    )
+    steps = [] if row is None else list(_parents(store, event))
     answer |= bounded("parents", [row for step in steps for row in step_rows(step)])
     if answer.get("kind") == "answer":
-        models, kinds = models_of(store), kinds_of(store)
-        answer["model"] = next(
-            (
-                version
-                for step in steps
-                for version in models.get(step.stream[:2], ())
-                if step.numbers[0][0] == version["version"]
-            ),
-            None,
-        )
+        answer["model"] = next(iter(models_met(store, steps)), None)
         answer["situation"] = next(
             (
                 ids_of(step.stream, step.numbers)[0]
                 for step in steps
-                if kinds.get(step.stream[:2]) == "situation"
+                if store.kinds.get(step.stream[:2]) == "situation"
             ),
             None,
         )
@@ -202,7 +176,7 @@ def genuine(store: Store, identity: str, digest: str) -> Answer:
         if rejections := rows_at(store, "rejected", event):
             rule = rejections[0]["rule"]
             return answer | {"says": f"{event} was rejected ({rule}), so no agent wrote a record of it"}
-        if store.sight is not None and not streams_seen(store).get((event.source, event.stream)):
+        if not shows_absence(store, event):
             raise unknown(store, event)
         return answer | {"says": unwritten(store, event)}
     first = format_id(event.source, event.stream, row["first"], event.revision)
@@ -227,9 +201,7 @@ def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
 
     With how many edges went by each, of those that the role is shown.
     """
-    event = parsed(identity)
-    steps = walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
-    names = {step.declassifier for step in steps} - {""}
+    names = {step.declassifier for step in _parents(store, parsed(identity))} - {""}
     uses = {row["declassifier"]: row["uses"] for row in store.shown("declassified").dicts()} if names else {}
     return {name: uses.get(name, 0) for name in sorted(names)}
 
@@ -243,10 +215,10 @@ def loop(store: Store, identity: str) -> Answer:
     not hold the event.
     """
     event = known(store, identity)
-    models, kinds = models_of(store, "generations"), kinds_of(store)
+    models, kinds = store.models, store.kinds
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
-    learned: set[tuple[tuple[str, str], int]] = set()
+    learned: set[tuple[Named, int]] = set()
     if start in models:
         learned.add((start, event.number))
     else:
@@ -264,18 +236,18 @@ def loop(store: Store, identity: str) -> Answer:
                 carried[kind] += ids_of(step.stream, step.numbers)
         # Feedback is an event of the device, tied to its answer by the example that both became.
         for example in carried["example"]:
-            made = EventId.parse(example)
-            for step in walk(store, "parents", start_of(made), made.number, lambda _: True, hops_max=1):
+            for step in _parents(store, EventId.parse(example)):
                 kind = kinds.get(step.stream[:2])
                 if kind in {"answer", "feedback"}:
                     carried[kind] += ids_of(step.stream, step.numbers)
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
     generations = [
-        {**version, "learned_from_it": (stream, version["version"]) in learned}
-        for stream, versions in sorted(models.items())
-        if stream in first
-        for version in versions
-        if version["version"] >= first[stream]
+        {
+            **version_row(row),
+            "learned_from_it": ((row["source"], row["stream"]), row["version"]) in learned,
+        }
+        for row in store.sift(store.shown("generations").dicts() if first else (), "models")
+        if row["version"] >= first.get((row["source"], row["stream"]), row["version"] + 1)
     ]
     return {
         "id": str(event),
@@ -286,6 +258,11 @@ def loop(store: Store, identity: str) -> Answer:
         },
         **bounded("generations", generations),
     }
+
+
+def _parents(store: Store, event: EventId) -> Iterator[Step]:
+    """The direct parents of an event."""
+    return walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
 
 
 #: Kinds of event round the loop, in its order.
@@ -311,9 +288,7 @@ def creep(store: Store) -> Answer:
     for (generation, kind), labels in sorted(
         found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
     ):
-        permitted = {
-            label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels
-        }
+        permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in labels}
         events = sum(labels.values())
         rows.append(
             {

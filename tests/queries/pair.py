@@ -18,6 +18,7 @@ def rows_of(*, hidden: bool) -> dict[str, list[Row]]:
         event("g1", "activity", 0, 9, **tagged("imu", "home-private", wearer="w1") | {"kind": "activity"}),
     ]
     kept = [
+        event("g1", "imu", 100, 50, **tagged("imu", "health", wearer="w2", digest="d" * 32)),
         event(
             "g2", "imu", 100, 50, **tagged("imu", "health", wearer="w2", rule="(", session="9999999999999")
         ),
