@@ -7,21 +7,27 @@ nothing.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from streams import limits
 from streams.errors import InputError
 from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
-from streams.snapshots.segments import Segment, quoted, types_of
+from streams.snapshots.fold import Folded, Index
+from streams.snapshots.index import Span
+from streams.snapshots.segments import Segment, quoted, schema_of, types_of
+from streams.snapshots.tiers import Current
 
+#: Its tables are many and short.
+_BLOCK_BYTES = 16_384
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
 _SEGMENT_COLUMNS = pa.schema(
@@ -36,6 +42,7 @@ _SEGMENT_COLUMNS = pa.schema(
         "classes": pa.list_(pa.int32()),
         "fresh": pa.bool_(),
         "audience": pa.int32(),
+        "listed": pa.bool_(),
     }
 )
 _SPAN_COLUMNS = pa.schema(
@@ -52,6 +59,17 @@ _SPAN_COLUMNS = pa.schema(
 _CLASS_COLUMNS = pa.schema(
     {"class": pa.int32(), "policy_version": pa.string(), "zone": pa.string(), "label": pa.string()}
 )
+_INDEX_COLUMNS = pa.schema(
+    {
+        "file": pa.string(),
+        "first_epoch": pa.int64(),
+        "last_epoch": pa.int64(),
+        "edges": pa.int64(),
+        "zone_runs": pa.int64(),
+        "bytes": pa.int64(),
+        "digest": pa.string(),
+    }
+)
 #: (policy version, zone, label)
 Class = tuple[str, str, str]
 
@@ -62,7 +80,7 @@ _BOOKS = (
     "rows BIGINT)",
     "CREATE TABLE segments (file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows "
     "BIGINT, bytes BIGINT, digest VARCHAR, classes INTEGER[], fresh BOOLEAN, audience INTEGER, "
-    "superseded BIGINT)",
+    "listed BOOLEAN, superseded BIGINT)",
     "CREATE TABLE spans (file VARCHAR, table_name VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, "
     "lowest BIGINT, highest BIGINT)",
     "CREATE TABLE indexes (file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs "
@@ -103,7 +121,7 @@ class Hot:
         duckdb.Error when it cannot be opened.
         """
         path = self._directory / HOT
-        self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 2})
+        self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 1})
         self.store_id, version = self._one("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:
             self.connection.close()
@@ -111,17 +129,28 @@ class Hot:
                 f"{path}: found store version {version}, expected {limits.STORE_VERSION}; begin a new store,"
                 " and read this one with the sightline that wrote it"
             )
+        self._bytes = path.stat().st_size
         # Catalogs name their segments relative to the directory (a store can be moved); the footers of those
         # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        self._rows: dict[str, int] = {}
-        self._count(TABLES)
+        #: By table the rows that have not left the file, with their epochs: publishing needs no statement for
+        #: them.
+        self._held: dict[str, list[tuple[int, pa.Table]]] = {}
+        for table in TABLES:
+            for epoch, *_ in self.connection.execute(f"SELECT DISTINCT epoch FROM {table}").fetchall():  # noqa: S608 - names of ours
+                found = self.connection.sql(f"SELECT * FROM {table} WHERE epoch = {epoch:d}").to_arrow_table()  # noqa: S608 - names of ours
+                self._held.setdefault(table, []).append((epoch, found.drop_columns(["epoch"])))
+        found = self.connection.execute(
+            "SELECT epoch, state, offsets FROM epochs ORDER BY epoch DESC LIMIT 1"
+        ).fetchone() or (0, PUBLISHED, {})
+        self._newest, self._newest_offsets = Epoch(*found[:2]), dict(found[2])
         self._classes: dict[Class, int] = {
             (version, zone, label): number
             for number, version, zone, label in self.connection.execute("FROM classes").fetchall()
         }
         self._classes_kept = len(self._classes)
+        self._highest: dict[tuple[str, str], int] = {}
 
     def close(self) -> None:
         """Close the file; what is committed stays."""
@@ -149,65 +178,94 @@ class Hot:
                 )
                 self.connection.execute("INSERT INTO offsets VALUES (?, ?, ?)", [topic, partition, offset])
         for name, content in tables.items():
-            self._rows[name] = self._rows.get(name, 0) + content.num_rows
+            self._held.setdefault(name, []).append((epoch, content))
 
     def rows(self) -> dict[str, int]:
         """Rows by table that have not left the file; tables without any are absent."""
-        return dict(self._rows)
+        return {table: sum(len(rows) for _, rows in held) for table, held in self._held.items() if held}
 
-    def tables_of(self, number: int) -> set[str]:
-        """Tables that have rows in epoch `number` or before."""
-        return {
-            table
-            for table in self._rows
-            if self._one(f"SELECT count(*) FROM {table} WHERE epoch <= {number:d}")[0]  # noqa: S608 - names from TABLES
-        }
-
-    def _count(self, tables: Iterable[str]) -> None:
-        counts = {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in tables}  # noqa: S608 - names from TABLES
-        self._rows = {table: count for table, count in counts.items() if count}
+    def rows_of(self, number: int) -> dict[str, pa.Table]:
+        """Rows of epoch `number` by table, and of those before it that have not left."""
+        found = {}
+        for table, held in self._held.items():
+            schema = schema_of(table)
+            parts = [
+                rows.append_column(schema.field("epoch"), pa.array(np.full(len(rows), epoch))).cast(schema)
+                for epoch, rows in held
+                if epoch <= number and len(rows)
+            ]
+            if parts:
+                found[table] = pa.concat_tables(parts)
+        return found
 
     def newest(self) -> Epoch:
         """Return the epoch with the highest number; number 0, published, in a new store."""
-        found = self.connection.execute(
-            "SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1"
-        ).fetchone()
-        return Epoch(*found) if found else Epoch(0, PUBLISHED)
+        return self._newest
 
     def newest_offsets(self) -> dict[int, int]:
         """Offsets that the newest epoch says."""
-        found = self.connection.execute("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").fetchone()
-        return dict(found[0]) if found else {}
+        return dict(self._newest_offsets)
+
+    def highest(self, streams: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Highest number of an event that epochs hold, of those streams that have one."""
+        if len(self._highest) > limits.STREAMS_KNOWN_MAX:
+            self._highest.clear()
+        if lacking := [stream for stream in streams if stream not in self._highest]:
+            source, stream = zip(*lacking, strict=True)
+            with self.incoming(pa.table({"source": source, "stream": stream})):
+                found = self.connection.execute(
+                    "SELECT source, stream, max(highest) FROM spans SEMI JOIN incoming "
+                    "USING (source, stream) WHERE table_name = 'events' GROUP BY ALL"
+                ).fetchall()
+            self._highest |= dict.fromkeys(lacking, -1)
+            self._highest |= {(source, stream): last for source, stream, last in found}
+        return {stream: self._highest[stream] for stream in streams}
 
     def fix(self, number: int, topic: str) -> None:
         """Fix what epoch `number` holds: rows and offsets of this moment; later rows belong to the next."""
+        offsets = self.offsets(topic)
+        said = (
+            "MAP {"
+            + ", ".join(f"{part:d}: {next_offset:d}" for part, next_offset in sorted(offsets.items()))
+            + "}"
+        )
         with self.transaction():
             self.connection.execute(
-                'INSERT INTO epochs SELECT ?, ?, NULL, coalesce(map_from_entries(list(row("partition", '
-                'next_offset) ORDER BY "partition")), MAP {}), ? FROM offsets WHERE topic = ?',
-                [number, FIXED, sum(self.rows().values()), topic],
+                f"INSERT INTO epochs VALUES (?, ?, NULL, {said}, ?)",  # noqa: S608 - numbers
+                [number, FIXED, sum(self.rows().values())],
             )
+        self._newest, self._newest_offsets = Epoch(number, FIXED), offsets
 
     def numbers_of(self, classes: Iterable[Class]) -> tuple[int, ...]:
         """Numbers of some classes, sorted; new ones are kept with the epoch that is recorded next."""
         return tuple(sorted({self._classes.setdefault(one, len(self._classes)) for one in classes}))
 
     def record(
-        self, number: int, made: Sequence[Segment], replaced: Sequence[str], moved: int, published_ns: int
+        self, number: int, made: Sequence[Segment], moved: int, folded: Folded | None, published_ns: int
     ) -> None:
-        """Record the segments of an epoch, which files they replace, and up to which epoch history moved out."""
+        """Record what an epoch consists of.
+
+        Parameters
+        ----------
+        made
+            Its fresh segments.
+        moved
+            Epoch up to which history is in one of them; 0 if it is in none.
+        folded
+            Files that replace others from this epoch on.
+        published_ns
+            Its label; it is never before that of an earlier epoch.
+        """
         with self.transaction():
+            made = [*made, *(folded.made if folded else ())]
             if made:
                 self._insert("segments", _SEGMENT_COLUMNS, [_row_of(segment) for segment in made])
             if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
                 self._insert("spans", _SPAN_COLUMNS, spans)
             if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
                 self._insert("classes", _CLASS_COLUMNS, new)
-            if replaced:
-                self.connection.execute(
-                    "UPDATE segments SET superseded = ? WHERE list_contains(?, file)", [number, replaced]
-                )
-                self.connection.execute("DELETE FROM spans WHERE list_contains(?, file)", [replaced])
+            if folded is not None:
+                self._replace(number, folded)
             if moved:
                 self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
             # A clock that was set back does not take labels back: what is retained goes by them.
@@ -217,6 +275,27 @@ class Hot:
                 [RECORDED, published_ns, number],
             )
         self._classes_kept = len(self._classes)
+        self._newest = Epoch(number, RECORDED)
+        for each in made:
+            if each.table == "events":
+                for span in each.spans:
+                    key = (span.source, span.stream)
+                    if key in self._highest:
+                        self._highest[key] = max(self._highest[key], span.highest)
+
+    def _replace(self, number: int, folded: Folded) -> None:
+        self.connection.execute(
+            "UPDATE segments SET superseded = ? WHERE list_contains(?, file)", [number, folded.replaced]
+        )
+        self.connection.execute("DELETE FROM spans WHERE list_contains(?, file)", [folded.replaced])
+        self.connection.execute(
+            "UPDATE segments SET listed = true WHERE list_contains(?, file)", [folded.listed]
+        )
+        self.connection.execute(
+            "UPDATE indexes SET superseded = ? WHERE list_contains(?, file)", [number, folded.merged]
+        )
+        if folded.index is not None:
+            self._insert("indexes", _INDEX_COLUMNS, [astuple(folded.index)])
 
     def _insert(self, table: str, columns: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
         content = [
@@ -226,18 +305,30 @@ class Hot:
         with self.incoming(pa.Table.from_arrays(content, schema=columns)):
             self.connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
 
-    def history(self) -> int:
-        """Newest of the epochs that shall move out of the file; 0 while they are few."""
-        count, oldest = self._one("SELECT count(*), min(epoch) FROM epochs")
-        return int(oldest) + limits.EPOCHS_AT_HAND_MAX // 2 - 1 if count >= limits.EPOCHS_AT_HAND_MAX else 0
+    def history(self) -> pa.Table | None:
+        """Epochs that shall move out of the file, as rows of `epochs`; None while they are few."""
+        (count,) = self._one("SELECT count(*) FROM epochs")
+        if count < limits.EPOCHS_AT_HAND_MAX:
+            return None
+        return (
+            self.connection.sql(
+                "SELECT published_ns, offsets, rows, epoch FROM epochs ORDER BY epoch "
+                f"LIMIT {limits.EPOCHS_AT_HAND_MAX // 2}"
+            )
+            .to_arrow_table()
+            .cast(schema_of("epochs"))
+        )
 
     def leave(self, number: int) -> None:
         """Let the rows of a published epoch go."""
         with self.transaction():
-            for table in self._rows:
-                self.connection.execute(f"DELETE FROM {table} WHERE epoch <= ?", [number])  # noqa: S608 - names from TABLES
+            for table, held in self._held.items():
+                if any(epoch <= number for epoch, _ in held):
+                    self.connection.execute(f"DELETE FROM {table} WHERE epoch <= ?", [number])  # noqa: S608 - names from TABLES
             self.connection.execute("UPDATE epochs SET state = ? WHERE epoch = ?", [PUBLISHED, number])
-        self._count(self._rows)
+        self._newest = Epoch(number, PUBLISHED)
+        for table, held in list(self._held.items()):
+            self._held[table] = [(epoch, rows) for epoch, rows in held if epoch > number]
 
     def current_files(self) -> dict[str, list[str]]:
         """Segments that are in force, by table, oldest first."""
@@ -248,21 +339,96 @@ class Hot:
             found.setdefault(table, []).append(file)
         return found
 
+    def segments(self) -> list[Current]:
+        """Segments in force as folds choose by them."""
+        return [
+            Current(*row)
+            for row in self.connection.execute(
+                "SELECT file, table_name, first_epoch, last_epoch, rows, fresh, audience FROM segments "
+                "WHERE superseded IS NULL ORDER BY last_epoch, table_name, file"
+            ).fetchall()
+        ]
+
+    def indexes(self) -> list[Index]:
+        """Index files in force, oldest first."""
+        columns = ", ".join(_INDEX_COLUMNS.names)
+        return [
+            Index(*row)
+            for row in self.connection.execute(
+                f"SELECT {columns} FROM indexes WHERE superseded IS NULL ORDER BY first_epoch"  # noqa: S608
+            ).fetchall()
+        ]
+
+    def unlisted(self) -> list[Span]:
+        """Spans of folded segments that no index lists yet."""
+        return self.connection.execute(
+            "SELECT file, table_name, role, source, stream, lowest, highest FROM spans SEMI JOIN "
+            "(FROM segments WHERE NOT fresh AND NOT listed AND superseded IS NULL) USING (file)"
+        ).fetchall()
+
+    def history_at_hand(self) -> list[tuple[int, int]]:
+        """(epoch, published_ns) of the published epochs whose history is in the file."""
+        return self.connection.execute(
+            "SELECT epoch, published_ns FROM epochs WHERE state = ? ORDER BY epoch", [PUBLISHED]
+        ).fetchall()
+
+    @property
+    def classes(self) -> list[Class]:
+        """Classes by number."""
+        return list(self._classes)
+
+    def is_large(self) -> bool:
+        """Whether what left the file takes more of it than is worth keeping."""
+        size = sum(path.stat().st_size for path in self._directory.glob(f"{HOT}*"))
+        return size > max(limits.HOT_BYTES_MAX, limits.HOT_GROWTH_MAX * self._bytes)
+
+    def rebuild(self, after_step: Callable[[int], None]) -> None:
+        """Copy what the file holds into a new one that takes its place.
+
+        DuckDB keeps deleted texts in the file through DELETE, CHECKPOINT and VACUUM.
+        """
+        path, beside = self._directory / HOT, self._directory / f"{HOT}{TEMPORARY}"
+        beside.unlink(missing_ok=True)
+        (name,) = self._one("SELECT current_database()")
+        self.connection.execute(f"ATTACH {quoted(str(beside))} AS next (BLOCK_SIZE {_BLOCK_BYTES})")
+        try:
+            self.connection.execute(f'COPY FROM DATABASE "{name}" TO next')
+        finally:
+            self.connection.execute("DETACH next")
+        sync(beside)
+        after_step(10)
+        # Closing puts the log into the file and takes it away: it must not meet the new one.
+        self.connection.execute("CHECKPOINT")
+        self.connection.close()
+        if not path.with_name(f"{HOT}.wal").exists():
+            beside.replace(path)
+            sync(self._directory)
+        after_step(11)
+        self.open()
+
     def known_files(self) -> set[str]:
-        """Every segment that an epoch knows, superseded ones too."""
-        return {file for (file,) in self.connection.execute("SELECT file FROM segments").fetchall()}
+        """Every segment and index that an epoch knows, superseded ones too."""
+        return {
+            file
+            for (file,) in self.connection.execute(
+                "SELECT file FROM segments UNION ALL SELECT file FROM indexes"
+            ).fetchall()
+        }
 
     def superseded(self) -> dict[str, int]:
         """Files that were replaced and still lie there, with the epoch that replaced them."""
         return dict(
             self.connection.execute(
-                "SELECT file, superseded FROM segments WHERE superseded IS NOT NULL"
+                "SELECT file, superseded FROM segments WHERE superseded IS NOT NULL UNION ALL "
+                "SELECT file, superseded FROM indexes WHERE superseded IS NOT NULL"
             ).fetchall()
         )
 
-    def forget(self, files: list[str]) -> None:
-        """Forget segments whose files are gone."""
-        self.connection.execute("DELETE FROM segments WHERE list_contains(?, file)", [files])
+    def forget(self, files: Sequence[str]) -> None:
+        """Forget files that are gone."""
+        with self.transaction():
+            for table in ("segments", "indexes"):
+                self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, file)", [files])  # noqa: S608 - names of ours
 
     @contextmanager
     def incoming(self, content: pa.Table) -> Iterator[None]:
@@ -303,6 +469,7 @@ def _row_of(one: Segment) -> tuple[Any, ...]:
         one.classes,
         one.fresh,
         one.audience,
+        False,
     )
 
 
@@ -310,7 +477,9 @@ def _create(directory: Path) -> None:
     """Make an empty hot file: under another name first, so that one that exists is a whole one."""
     temporary = directory / f"{HOT}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
-    with duckdb.connect(str(temporary)) as connection:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {quoted(str(temporary))} AS next (BLOCK_SIZE {_BLOCK_BYTES})")
+        connection.execute("USE next")
         for table in TABLES:
             columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
             connection.execute(f"CREATE TABLE {table} ({columns})")
@@ -319,6 +488,8 @@ def _create(directory: Path) -> None:
         connection.execute(
             "INSERT INTO store VALUES (?, ?, '', '')", [secrets.token_hex(4), limits.STORE_VERSION]
         )
+        connection.execute("USE memory")
+        connection.execute("DETACH next")
     sync(temporary)
     temporary.replace(directory / HOT)
     sync(directory)
