@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 
 from streams import limits
-from streams.errors import UnavailableError
+from streams.errors import DamagedError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import intact
 from streams.queries.relation import Edge, How, Interval, Relation, Side, Stream, edges_in
@@ -69,10 +69,19 @@ class Lookup:
     ------
     DamagedError
         From every method: a file that it reads is not what the writer wrote.
+    UnavailableError
+        From every method: the epoch was replaced so long ago that files of it are gone.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, version: int) -> None:
-        self._connection, self.directory, self._version = connection, directory, version
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, directory: Path, catalog: Path, version: int
+    ) -> None:
+        self._connection, self.directory, self._catalog, self._version = (
+            connection,
+            directory,
+            catalog,
+            version,
+        )
         kept = lru_cache(limits.SOURCES_KEPT)
         self._relations: Callable[[Side, str], dict[Stream, list[Relation]]] = kept(self._load_relations)
         self._zones: Callable[[str], dict[Stream, _Zones] | None] = kept(self._load_zones)
@@ -95,7 +104,7 @@ class Lookup:
     @cached_property
     def _attached(self) -> list[str]:
         """Names under which the index files are attached; this attaches them."""
-        intact.check(self.directory, self.indexes)
+        self._check(self.indexes)
         for number, file in enumerate(self.indexes):
             self.rows(f"ATTACH {quoted(str(self.directory / file))} AS index_{number} (READ_ONLY)")
         return [f"index_{number}" for number in range(len(self.indexes))]
@@ -118,8 +127,21 @@ class Lookup:
         """Paths of segments, by their names, that are as they were written."""
         names = sorted(files)
         if self._version == limits.STORE_VERSION:
-            intact.check(self.directory, {name: self.segments[name][1] for name in names})
+            self._check({name: self.segments[name][1] for name in names})
         return [str(self.directory / name) for name in names]
+
+    def _check(self, digests: Mapping[str, str]) -> None:
+        try:
+            intact.check(self.directory, digests)
+        except DamagedError:
+            gone = any(not (self.directory / file).exists() for file in digests)
+            if gone and not self._catalog.exists():
+                raise UnavailableError(
+                    f"{self.directory}: the epoch that was opened ({self._catalog.stem}) was replaced more "
+                    f"than {limits.SUPERSEDED_GRACE_S:.0f} s ago and files of it are gone; ask again, of the "
+                    "newest"
+                ) from None
+            raise
 
     def files(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
         """Names of segments of a table in which a stream has numbers between `low` and `high`."""
