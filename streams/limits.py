@@ -44,6 +44,7 @@ POLICY_CHECK_STEPS_MAX = 2_000_000  #: of all conditions together, over all that
 POLICY_CHECK_S_MAX = 20.0  #: until the child that checks one is ended, waiting for a processor included
 POLICY_CHECK_BYTES_MAX = 1024 * 1024 * 1024  #: address space of that child
 POLICY_VERSIONS_MAX = 256  #: known to a worker; further ones are refused
+POLICIES_KEPT = 16  #: of stores that were read, in a process
 POLICY_REFUSALS_MAX = 1000  #: kept until an agent puts them on record; beyond, the oldest are only counted
 POLICY_REFUSALS_PER_FETCH_MAX = 100  #: put on record with one fetch
 
@@ -131,7 +132,13 @@ WALK_HOPS_MAX = 10_000
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
+SOURCES_KEPT = 128  #: of which an open store keeps what questions about them need again
+ZONE_RUNS_KEPT = 4096  #: of one such source; where there are more, they are looked up each time
 READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
+ROLE_MEMORY_MB = 1024  #: of the DuckDB that a role's statements run in
+ROLE_ROWS_MB = 256  #: of one table's rows that are set apart for a role's statement
+STATEMENT_BYTES_MAX = 64 * 1024  #: of a statement of SQL; reads of restricted zones are recorded whole
+ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 
 # What the store's writer believes of a record of lineage, whoever wrote it
 EVENTS_PER_FETCH_MAX = FETCH_RECORDS_MAX * EVENTS_PER_BATCH_MAX  #: what one row can tell of at most

@@ -10,8 +10,9 @@ from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
 from streams.policy.stored import read_stored
+from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
-from streams.queries.walk import Interval, Step, Stream
+from streams.queries.walk import Step
 
 Answer = dict[str, Any]
 #: Source and stream, whatever the revision.
@@ -36,11 +37,12 @@ def parsed(identity: str) -> EventId:
 
 
 def unknown(store: Store, event: EventId) -> InputError:
-    """Say that the store holds no such event, or that a role is not shown it."""
-    if store.sight is not None and store.sight.hidden:
+    """Say that the store holds no such event; to a role, that or that it is not shown it, in one sentence."""
+    if store.sight is not None:
         return InputError(
-            f"{event}: its policy does not show it to the role {store.sight.role}; who may see it asks with"
-            " --role"
+            f"{event}: the role {store.sight.role} is shown no such event: {_held(store)} has none, or the "
+            "policy does not show it to this role; who may see it asks with --role, and `sightline sql "
+            '"FROM streams"` lists the streams'
         )
     return InputError(
         f"{unwritten(store, event)} If a record bears this id it is not ours, or it was written after that;"
@@ -50,78 +52,100 @@ def unknown(store: Store, event: EventId) -> InputError:
 
 def unwritten(store: Store, event: EventId) -> str:
     """Say that no agent wrote an event, as far as the store knows, and how far that is."""
+    return f"{event}: no agent wrote it: {_held(store)} has no such event."
+
+
+def _held(store: Store) -> str:
     newest = store.query("newest_epoch").dicts()[0]
     below = ", ".join(f"{offset} of partition {partition}" for partition, offset in newest["offsets"].items())
     return (
-        f"{event}: no agent wrote it: epoch {store.epoch} of {store.directory}, which holds what was written"
-        f" below offset {below or 0} of glasses.lineage, has no such event."
+        f"epoch {store.epoch} of {store.directory}, which holds what was written below offset {below or 0} "
+        "of glasses.lineage,"
     )
+
+
+def streams_seen(store: Store) -> dict[tuple[str, str], bool]:
+    """Streams that the role is shown something of, and whether that is all events and all that was refused.
+
+    Of those that it is shown in part nothing may be said about a number that it is not shown.
+    """
+    return {stream: not hidden for stream, (shown, hidden) in _judged(store).items() if shown}
+
+
+def shows_absence(store: Store, event: EventId) -> bool:
+    """Whether the role may be told that there is no such event: nothing that is hidden could be it."""
+    judged = _judged(store)
+    shown, hidden = judged.get((event.source, event.stream), (False, False))
+    return (shown and not hidden) or not any(hidden for _, hidden in judged.values())
+
+
+def _judged(store: Store) -> dict[tuple[str, str], tuple[bool, bool]]:
+    """By stream whether the role is shown events of it, and whether anything of it is hidden."""
+    found: dict[tuple[str, str], tuple[bool, bool]] = {}
+    for row in store.query("sights").dicts():
+        seen = store.sight is None or store.sight.sees(row, row["table_name"])
+        shown, hidden = found.get((row["source"], row["stream"]), (False, False))
+        events = seen and row["table_name"] == "events"
+        found[row["source"], row["stream"]] = (shown or events, hidden or not seen)
+    return found
 
 
 def known(store: Store, identity: str) -> EventId:
     """Read the id of an event that the store holds; InputError says that it does not."""
     event = parsed(identity)
-    if event_row(store, event, "zones_at") is None:
+    if event_row(store, event) is None:
         raise unknown(store, event)
     return event
 
 
-def event_row(store: Store, event: EventId, statement: str = "events_at") -> dict[str, Any] | None:
-    """Row of `events` that holds an event, None where there is none; InputError if a role is not shown it."""
-    files = store.files_with("events", "own", event.source, event.stream, event.number, event.number)
-    if not files:
-        return None
-    rows = store.query(
-        statement,
-        {
-            "files": files,
-            "source": event.source,
-            "stream": event.stream,
-            "revision": event.revision,
-            "low": event.number,
-            "high": event.number,
-        },
-    ).dicts()
-    row = next((row for row in rows if (event.number - row["first"]) % row["step"] == 0), None)
-    if row is not None and not store.sift([row], "events"):
-        raise unknown(store, event)
-    return row
+def start_of(event: EventId) -> Stream:
+    """Stream of an event, as walks name it."""
+    return event.source, event.stream, event.revision
+
+
+def in_sight(store: Store, event: EventId) -> bool:
+    """Whether the store may have an event that its role is shown, by the zones of its number."""
+    if store.sight is None:
+        return True
+    stream = start_of(event)
+    runs = store.lookup.zones({stream: (event.number, event.number)})[stream]
+    rows = [dict(run.of) for run in runs]
+    return bool(rows) and len(store.sift(rows, "events", counted=False)) == len(rows)
+
+
+def event_row(store: Store, event: EventId) -> dict[str, Any] | None:
+    """Row of `events` that holds an event; None where there is none, or none that the role is shown."""
+    rows = _rows_with(store, "events", event)
+    held = [
+        row
+        for row in rows
+        if row["revision"] == event.revision and (event.number - row["first"]) % row["step"] == 0
+    ]
+    return next(iter(store.sift(held[:1], "events", counted=False)), None)
 
 
 def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
-    """Rows of `decisions` or `rejected` about an event's number: they do not say the revision.
+    """Rows of `decisions` or `rejected` about an event's number that are shown: they do not say the revision.
 
     What was rejected has none.
     """
     if table == "rejected" and event.revision:
         return []
-    files = store.files_with(table, "own", event.source, event.stream, event.number, event.number)
+    return store.sift(_rows_with(store, table, event), table, counted=False)
+
+
+def _rows_with(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
+    """Rows of a table whose runs may hold an event's number, of those segments that have it."""
+    files = store.lookup.files(table, "own", event.source, event.stream, event.number, event.number)
     if not files:
         return []
-    at = {"files": files, "source": event.source, "stream": event.stream, "number": event.number}
-    return store.sift(store.query(f"{table}_at", at).dicts(), table)
+    at = {"source": event.source, "stream": event.stream, "number": event.number}
+    return store.query(f"{table}_at", at, files).dicts()
 
 
-def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
+def step_rows(step: Step) -> list[dict[str, Any]]:
     """One row for each run of numbers that a hop found, with the zones of its events."""
     source, stream, revision = step.stream
-    low, high = step.numbers[0][0], step.numbers[-1][1]
-    files = store.files_with("events", "own", source, stream, low, high)
-    runs = (
-        store.query(
-            "zones_at",
-            {
-                "files": files,
-                "source": source,
-                "stream": stream,
-                "revision": revision,
-                "low": low,
-                "high": high,
-            },
-        ).dicts()
-        if files
-        else []
-    )
     return [
         {
             "hop": step.hop,
@@ -132,13 +156,7 @@ def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
             "revision": revision,
             "first": first,
             "last": last,
-            "zones": sorted(
-                {
-                    run["zone"]
-                    for run in runs
-                    if run["first"] <= last and run["first"] + run["step"] * (run["count"] - 1) >= first
-                }
-            ),
+            "zones": sorted({run.of["zone"] for run in step.zones if run.low <= last and run.high >= first}),
             "of": "/".join(step.origin[:2]),
             "operator": step.operator,
             "operator_version": step.operator_version,
@@ -149,21 +167,31 @@ def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
     ]
 
 
-def models_of(store: Store, statement: str = "models") -> dict[Named, list[dict[str, Any]]]:
-    """Versions by model stream, in order; with `generations`, also the answers that each gave."""
-    models: dict[Named, list[dict[str, Any]]] = {}
-    for row in store.sift(store.query(statement).dicts(), "models"):
-        stream = (row.pop("source"), row.pop("stream"))
-        trained_ns, _ = row.pop("trained_ns"), row.pop("label")
-        models.setdefault(stream, []).append(
-            {"id": format_id(*stream, row["version"]), **row, "trained": rfc3339(trained_ns)}
-        )
-    return models
+def models_met(store: Store, steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """Model versions that a walk met and that the store's role is shown, by stream and version."""
+    met = {
+        (step.stream[:2], number)
+        for step in steps
+        if step.stream[:2] in store.models
+        for low, high in step.numbers
+        for number in range(low, high + 1)
+    }
+    rows = [
+        store.models[stream][version] for stream, version in sorted(met) if version in store.models[stream]
+    ]
+    return [version_row(row) for row in store.sift(rows, "models")]
 
 
-def kinds_of(store: Store) -> dict[Named, str]:
-    """Kind of every stream."""
-    return {(source, stream): kind for source, stream, kind, _ in store.query("kinds").rows}
+def version_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A model version as an answer tells of it."""
+    told = {
+        name: value for name, value in row.items() if name not in ("source", "stream", "label", "trained_ns")
+    }
+    return {
+        "id": format_id(row["source"], row["stream"], row["version"]),
+        **told,
+        "trained": rfc3339(row["trained_ns"]),
+    }
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:

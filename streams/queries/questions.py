@@ -22,15 +22,19 @@ from streams.queries.about import (
     described,
     event_row,
     ids_of,
-    kinds_of,
+    in_sight,
     known,
-    models_of,
+    models_met,
     parsed,
     rows_at,
+    shows_absence,
+    start_of,
     step_rows,
+    streams_seen,
     timed,
     unknown,
     unwritten,
+    version_row,
 )
 from streams.queries.store import Store
 from streams.queries.walk import Step, walk
@@ -70,41 +74,28 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
     InputError
         `identity` has another form, or the store does not hold the event.
     """
-    event = known(store, identity)
-    model_streams = store.streams_of("models")
+    event = parsed(identity)
+    if not in_sight(store, event):
+        raise unknown(store, event)
     steps = list(
         walk(
             store,
             "parents",
-            (event.source, event.stream, event.revision),
+            start_of(event),
             event.number,
-            lambda stream: stream[:2] in model_streams and not through_models,
+            lambda stream: stream[:2] in store.models and not through_models,
         )
     )
-    rows = [row for step in steps for row in step_rows(store, step)]
-    found = {
-        (step.stream[:2], number)
-        for step in steps
-        if step.stream[:2] in model_streams
-        for low, high in step.numbers
-        for number in range(low, high + 1)
-    }
-    met = (
-        [
-            version
-            for stream, versions in sorted(models_of(store).items())
-            for version in versions
-            if (stream, version["version"]) in found
-        ]
-        if found
-        else []
-    )
+    # What has parents is there; of what has none, a captured event, its own row says so.
+    if not steps and event_row(store, event) is None:
+        raise unknown(store, event)
+    rows = [row for step in steps for row in step_rows(step)]
     return {
         "id": str(event),
         "epoch": store.epoch,
         "hops": max((step.hop for step in steps), default=0),
         **bounded("ancestors", rows),
-        "models": met,
+        "models": models_met(store, steps),
     }
 
 
@@ -139,24 +130,16 @@ def why(store: Store, identity: str) -> Answer:
             "published_in_epoch": row["epoch"],
         }
     answer |= bounded("decisions", [timed(decision) for decision in rows_at(store, "decisions", event)])
-    steps = list(_parents(store, event))
-    answer |= bounded("parents", [row for step in steps for row in step_rows(store, step)])
+    # What is not shown is not gone through, and what is not stored has no parents.
+    steps = [] if row is None else list(_parents(store, event))
+    answer |= bounded("parents", [row for step in steps for row in step_rows(step)])
     if answer.get("kind") == "answer":
-        models, kinds = models_of(store), kinds_of(store)
-        answer["model"] = next(
-            (
-                version
-                for step in steps
-                for version in models.get(step.stream[:2], ())
-                if step.numbers[0][0] == version["version"]
-            ),
-            None,
-        )
+        answer["model"] = next(iter(models_met(store, steps)), None)
         answer["situation"] = next(
             (
                 ids_of(step.stream, step.numbers)[0]
                 for step in steps
-                if kinds.get(step.stream[:2]) == "situation"
+                if store.kinds.get(step.stream[:2]) == "situation"
             ),
             None,
         )
@@ -179,7 +162,8 @@ def genuine(store: Store, identity: str, digest: str) -> Answer:
     Raises
     ------
     InputError
-        One of both has another form, or a policy does not show the event to the role.
+        One of both has another form; or the role is not shown the event, nor all of its stream: then nothing
+        is said about an id that it is not shown.
     """
     event = parsed(identity)
     if not _DIGEST.fullmatch(digest):
@@ -189,12 +173,11 @@ def genuine(store: Store, identity: str, digest: str) -> Answer:
     row = event_row(store, event)
     answer: Answer = {"id": str(event), "epoch": store.epoch, "genuine": False}
     if row is None:
-        rejections = rows_at(store, "rejected", event)
-        if store.sight is not None and store.sight.hidden:
-            raise unknown(store, event)
-        if rejections:
+        if rejections := rows_at(store, "rejected", event):
             rule = rejections[0]["rule"]
             return answer | {"says": f"{event} was rejected ({rule}), so no agent wrote a record of it"}
+        if not shows_absence(store, event):
+            raise unknown(store, event)
         return answer | {"says": unwritten(store, event)}
     first = format_id(event.source, event.stream, row["first"], event.revision)
     if first != str(event):
@@ -216,11 +199,11 @@ def decided(store: Store, identity: str) -> list[dict[str, Any]]:
 def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
     """Declassifiers that loosened the label of an event on its way from its parents.
 
-    With how many edges of the store went by each.
+    With how many edges went by each, of those that the role is shown.
     """
     names = {step.declassifier for step in _parents(store, parsed(identity))} - {""}
-    uses = {row["declassifier"]: row["uses"] for row in store.query("declassified").dicts()} if names else {}
-    return {name: uses[name] for name in sorted(names)}
+    uses = {row["declassifier"]: row["uses"] for row in store.shown("declassified").dicts()} if names else {}
+    return {name: uses.get(name, 0) for name in sorted(names)}
 
 
 def loop(store: Store, identity: str) -> Answer:
@@ -232,7 +215,7 @@ def loop(store: Store, identity: str) -> Answer:
     not hold the event.
     """
     event = known(store, identity)
-    models, kinds = models_of(store, "generations"), kinds_of(store)
+    models, kinds = store.models, store.kinds
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
     learned: set[tuple[Named, int]] = set()
@@ -242,25 +225,29 @@ def loop(store: Store, identity: str) -> Answer:
         if kinds.get(start) in carried:
             carried[kinds[start]].append(str(event))
         for step in walk(
-            store, "children", (*start, event.revision), event.number, lambda stream: stream[:2] in models
+            store, "children", start_of(event), event.number, lambda stream: stream[:2] in models
         ):
-            named = step.stream[:2]
-            if named in models:
-                learned |= {(named, number) for low, high in step.numbers for number in range(low, high + 1)}
-            elif kinds.get(named) in carried:
-                carried[kinds[named]] += ids_of(step.stream, step.numbers)
+            kind = kinds.get(step.stream[:2])
+            if step.stream[:2] in models:
+                learned |= {
+                    (step.stream[:2], number) for low, high in step.numbers for number in range(low, high + 1)
+                }
+            elif kind in carried:
+                carried[kind] += ids_of(step.stream, step.numbers)
         # Feedback is an event of the device, tied to its answer by the example that both became.
         for example in carried["example"]:
             for step in _parents(store, EventId.parse(example)):
-                if kinds.get(step.stream[:2]) in {"answer", "feedback"}:
-                    carried[kinds[step.stream[:2]]] += ids_of(step.stream, step.numbers)
+                kind = kinds.get(step.stream[:2])
+                if kind in {"answer", "feedback"}:
+                    carried[kind] += ids_of(step.stream, step.numbers)
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
     generations = [
-        {**version, "learned_from_it": (stream, version["version"]) in learned}
-        for stream, versions in sorted(models.items())
-        if stream in first
-        for version in versions
-        if version["version"] >= first[stream]
+        {
+            **version_row(row),
+            "learned_from_it": ((row["source"], row["stream"]), row["version"]) in learned,
+        }
+        for row in store.sift(store.shown("generations").dicts() if first else (), "models")
+        if row["version"] >= first.get((row["source"], row["stream"]), row["version"] + 1)
     ]
     return {
         "id": str(event),
@@ -275,8 +262,7 @@ def loop(store: Store, identity: str) -> Answer:
 
 def _parents(store: Store, event: EventId) -> Iterator[Step]:
     """The direct parents of an event."""
-    of = (event.source, event.stream, event.revision)
-    return walk(store, "parents", of, event.number, lambda _: True, hops_max=1)
+    return walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
 
 
 #: Kinds of event round the loop, in its order.
@@ -292,19 +278,17 @@ def creep(store: Store) -> Answer:
     nothing is permitted.
     """
     found: dict[tuple[int, str], dict[str, int]] = {}
-    for row in store.query("creep").dicts():
-        if store.sight is not None and not store.sight.sees(row, "events"):
-            store.sight.hide("events", row["events"])
-        elif row["kind"] in HOPS:
+    for row in store.shown("creep").dicts():
+        if row["kind"] in HOPS:
+            if store.sight is not None:
+                store.sight.note(row["policy_version"], row["zone"])
             labels = found.setdefault((row["generation"], row["kind"]), {})
             labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
     rows = []
     for (generation, kind), labels in sorted(
         found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
     ):
-        permitted = {
-            label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels
-        }
+        permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in labels}
         events = sum(labels.values())
         rows.append(
             {
@@ -333,25 +317,28 @@ def missing(store: Store) -> Answer:
 
     The answer is complete for what lies below `offsets` of `glasses.lineage`, in the `log` of it that the
     store follows since an epoch: what is still on its way counts as missing until the epoch that holds it.
+
+    A role is answered for streams that it is shown whole. Of those that it is shown in part it is told that,
+    and no number: a number that is hidden from it would look like one that is missing.
     """
-    runs, streams = store.query("missing").dicts(), store.query("captured").dicts()
+    seen = streams_seen(store)
+    runs, every = store.query("missing").dicts(), store.query("captured").dicts()
     collisions = store.query("collisions").dicts()
+    streams = [row for row in every if (row["source"], row["stream"]) in seen]
     if store.sight is not None:
-        seen = {
-            (row["source"], row["stream"])
-            for row in store.query("sights").dicts()
-            if store.sight.sees(row, "events")
-        }
-        shown = [row for row in streams if (row["source"], row["stream"]) in seen]
-        store.sight.hide("streams", len(streams) - len(shown))
-        runs = [row for row in runs if (row["source"], row["stream"]) in seen]
+        store.sight.hide("streams", len(every) - len(streams))
+        runs = [row for row in runs if seen.get((row["source"], row["stream"]))]
         # Of a stream that other data took over from its first number on, nothing need be stored.
-        collisions = [
-            row
-            for row in collisions
-            if (row["source"], row["stream"]) in seen or store.sight.sees(row, "rejected")
-        ]
-        streams = shown
+        collisions = [row for row in collisions if store.sight.sees(row, "rejected")]
+    streams = [
+        row
+        | (
+            {"shown": "whole"}
+            if seen[row["source"], row["stream"]]
+            else {"highest": None, "stored": None, "shown": "not shown whole"}
+        )
+        for row in streams
+    ]
     collisions = [{name: row[name] for name in ("source", "stream", "first", "count")} for row in collisions]
     newest = store.query("newest_epoch").dicts()[0]
     log = {name: newest[name] for name in ("cluster", "topic", "since_epoch")}

@@ -22,7 +22,7 @@ from streams.policy.recheck import Policies
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "inputs": frozenset({"privacy-officer"}),
     "shadow": frozenset({"privacy-officer"}),
-    **dict.fromkeys(("segments", "spans", "indexes", "zone_runs"), frozenset({"privacy-officer"})),
+    **dict.fromkeys(("segments", "spans", "indexes", "classes"), frozenset({"privacy-officer"})),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
 }
 
@@ -104,14 +104,20 @@ class Sight:
             row.get("wearer", ""), anybodys=table != "rejected"
         )
 
-    def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
-        """Return the rows that are shown; counts the others."""
+    def sift(
+        self, rows: Iterable[dict[str, Any]], table: str, *, counted: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the rows that are shown.
+
+        The others are `counted`, unless they are about the one thing that was asked for: a count would say
+        that it is there.
+        """
         shown = []
         for row in rows:
             if self.sees(row, table):
                 shown.append(row)
                 self.note(row["policy_version"], row["zone"])
-            else:
+            elif counted:
                 self.hide(table, 1)
         return shown
 
@@ -125,6 +131,11 @@ class Sight:
         if count:
             self.hidden[what] = self.hidden.get(what, 0) + count
 
+    @property
+    def bands(self) -> dict[str, str]:
+        """What was kept back, as far as a role is told: only of what order it is."""
+        return {what: band(count) for what, count in sorted(self.hidden.items())}
+
     def _policy(self, version: str) -> Policy | None:
         """Policy by version; None for one that is not known, or whose text is not its own or no policy."""
         if not version or version in self.unknown:
@@ -134,3 +145,8 @@ class Sight:
         except InputError:
             self.unknown.add(version)
             return None
+
+
+def band(count: int) -> str:
+    """A number of hidden things as a role is told it: the exact one would tell of single things."""
+    return "1-9" if count < 10 else "10-99" if count < 100 else "100+"

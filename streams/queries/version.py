@@ -11,8 +11,10 @@ from streams.limits import STORE_VERSION
 _TAKEN_OVER_FROM = 3
 
 
-def wrong_version(directory: Path, version: int) -> InputError:
-    """Return the error with its sentence."""
+def refuse_version(directory: Path, version: int) -> None:
+    """InputError when a store is not of today's version; it says what to do."""
+    if version == STORE_VERSION:
+        return
     if version > STORE_VERSION:
         advice = "a newer sightline wrote it: read it with that one"
     elif version >= _TAKEN_OVER_FROM:
@@ -21,4 +23,4 @@ def wrong_version(directory: Path, version: int) -> InputError:
         advice = (
             "read it with the sightline that wrote it, or make it again from journals with `sightline replay`"
         )
-    return InputError(f"{directory}: found a store of version {version}, expected {STORE_VERSION}; {advice}")
+    raise InputError(f"{directory}: found a store of version {version}, expected {STORE_VERSION}; {advice}")

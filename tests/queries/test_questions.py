@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams.errors import InputError
 from streams.events.runs import EdgeRun, Run
-from streams.queries import questions
+from streams.queries import questions, relation
+from streams.queries.lookup import Direction
 from streams.queries.store import Store
-from streams.queries.walk import Direction, walk
+from streams.queries.walk import walk
+from tests.queries.folded import fold
 from tests.snapshots.build import Row, edge, event, row, store, stream
 
 #: An example makes a store, which takes a second: hundreds of smaller ones would take minutes.
@@ -71,11 +73,33 @@ def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> 
     return found
 
 
-@settings(max_examples=3, deadline=None, phases=WITHOUT_SHRINKING)
-@given(st.lists(graphs(), min_size=8, max_size=8), st.data())
+@pytest.mark.parametrize(
+    ("indexed", "bounds"),
+    [
+        ((), {}),
+        (((1, 2, 3, 4),), {}),
+        (((1, 2), (3,)), {}),
+        (((1, 2, 3, 4),), {"_CROWD_MAX": 0}),
+        (((1, 2, 3, 4),), {"_SIDE_BY_SIDE_MAX": 0}),
+    ],
+    ids=["fresh", "folded", "folded in part", "one relation a statement", "relations joined"],
+)
+@settings(
+    max_examples=2,
+    deadline=None,
+    phases=WITHOUT_SHRINKING,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(several=st.lists(graphs(), min_size=8, max_size=8), data=st.data())
 def test_walks_find_what_a_plain_walk_finds(
-    several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject
+    indexed: tuple[tuple[int, ...], ...],
+    bounds: dict[str, int],
+    several: list[list[tuple[str, str, EdgeRun]]],
+    data: st.DataObject,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name, bound in bounds.items():
+        monkeypatch.setattr(relation, name, bound)
     # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose
     # files from.
     rows = [
@@ -84,8 +108,11 @@ def test_walks_find_what_a_plain_walk_finds(
         for line in edge_rows(graph)
     ]
     with tempfile.TemporaryDirectory() as name:
-        store(Path(name) / "s", *({"edges": rows[i::3]} for i in range(3)))
-        with Store.open(Path(name) / "s") as opened:
+        path = store(Path(name) / "s", *({"edges": rows[i::4]} for i in range(4)))
+        # Some is looked up in indexes, some in segments that none covers yet.
+        if indexed:
+            fold(path, *indexed)
+        with Store.open(path) as opened:
             for i, graph in enumerate(several):
                 child, parent, run = data.draw(st.sampled_from(graph))
                 starts: dict[Direction, Node] = {
