@@ -226,9 +226,12 @@ class Fold:
             output.add(rows.filter(pa.array(some)), one, np.unique(number[some]).tolist())
 
     def _thinned(self, rows: pa.Table) -> pa.Table:
-        """Rows of `epochs` without those that nobody can ask about; what they added, those after them did."""
-        bucket = self._bucket(rows)
-        last = np.flatnonzero(np.append(bucket[1:] != bucket[:-1], True))
+        """Rows of `epochs` without those that nobody can ask about; what they added, those after them did.
+
+        The last epoch of each log stays: it says up to where the offsets before are of that one.
+        """
+        bucket, log_id = self._bucket(rows), combinations(rows, ("cluster", "topic"))[1]
+        last = np.flatnonzero(np.append((bucket[1:] != bucket[:-1]) | (log_id[1:] != log_id[:-1]), True))
         first = np.concatenate(([0], last[:-1] + 1))
         added = np.add.reduceat(numbers(rows, "rows"), first)
         kept = rows.take(pa.array(last))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streams import limits
 from streams.errors import InputError
 from streams.events.record import LogId
 from streams.queries.questions import missing
@@ -74,6 +75,27 @@ def test_adopted_it_is_read_from_its_beginning_and_epochs_and_answers_say_so(fil
     assert (answer["offsets"], answer["missing_events"]) == ({"0": 1}, 0)
     with pytest.raises(InputError, match=r"offsets of 2 brokers \(another one was adopted in epoch 3\)"):
         read_inputs(filled)
+
+
+def test_history_is_thinned_but_the_last_epoch_of_a_log_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EPOCHS_AT_HAND_MAX", 4)
+    monkeypatch.setattr(limits, "FOLD_EPOCHS_MIN", 2)
+    day_ns = 86_400 * 10**9
+    first_ns = build.T0_NS // day_ns * day_ns + day_ns // 2
+    writer = Writer.open(tmp_path, fold="inline")
+    writer.follow(FIRST)
+    for number in range(14):
+        if number == 3:
+            assert writer.adopt(REMADE, first_ns)
+        take(writer, number, number)
+        writer.publish(first_ns + number * 10**9 + (number >= 6) * 3 * day_ns)
+    writer.settle(first_ns + 4 * day_ns)
+    writer.close()
+    found = {epoch: topic for epoch, _, topic, _ in logs(tmp_path)}
+    assert (found[3], found[4 + 2]) == ("t1", "t2"), "the last of the first log, and of its day"
+    assert found.keys().isdisjoint({1, 2, 4, 5}), "nobody can ask about the others"
 
 
 def test_a_topic_made_again_leaves_the_places_of_inputs_as_they_were(filled: Path) -> None:
