@@ -165,16 +165,18 @@ class Writer:
         if not self.offsets():
             return ""
         return (
-            f"{self.path}: the store did not say which log its offsets belong to; from now on it is {learned}"
+            f"{self.path}: the store did not say which log its offsets belong to; from now on it is "
+            f"{learned}. If it was filled from another one, start with --adopt"
         )
 
     def adopt(self, log_id: LogId, now_ns: int) -> bool:
         """Begin a new range of offsets, with another log; return whether it is another one.
 
+        One that nobody can tell from the former is another one: whoever asks for this says so.
         What was taken in of the former one is published first, so that every epoch is of one log. The next
         epoch says the new one and has no offsets of the former.
         """
-        if not log_id.other_than(self._hot.log_id()):
+        if log_id.topic and log_id == self._hot.log_id():
             return False
         while self._hot.newest().state != PUBLISHED or self._hot.rows():
             self.publish(now_ns)

@@ -115,3 +115,13 @@ def test_a_store_that_never_knew_learns_it_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another log"):
         writer.follow(OTHER)
     writer.close()
+
+
+@pytest.mark.parametrize("known", [LogId(), LogId("c1")])
+def test_where_nobody_can_tell_who_adopts_is_believed(tmp_path: Path, known: LogId) -> None:
+    writer = Writer.open(tmp_path)
+    writer.follow(known)
+    take(writer, 0, 0)
+    assert writer.adopt(known, build.T0_NS)
+    assert writer.offsets() == {}
+    writer.close()
