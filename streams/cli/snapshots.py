@@ -94,7 +94,7 @@ def command(
 
 
 def _migrate(store: Path) -> None:
-    """Take a store over, if it is of an earlier version; publish what waits in it, and fold it for questions."""
+    """Take a store over, if it is of an earlier version; publish what waits in it, and fold it."""
     if not (store / HOT).exists():
         raise InputError(f"{store}: found no store to take over; name one with --store")
     writer = Writer.open(store)
