@@ -177,7 +177,7 @@ def test_a_group_reads_what_is_published_and_nothing_else_when_it_is_told_to(tmp
         for each in path.rglob("*")
         if mode(each) & 0o040 and not each.is_symlink()
     }
-    assert readable == {"catalog", "events", "segments"}
+    assert readable == {"catalog", "events", "segments", "zone_runs"}
     assert not any(mode(each) & 0o007 for each in path.rglob("*") if not each.is_symlink())
 
 

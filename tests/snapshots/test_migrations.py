@@ -18,10 +18,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams import limits
+from streams.cli.main import main
 from streams.errors import InputError, UnavailableError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import TABLES
@@ -272,6 +274,17 @@ def test_what_cannot_be_taken_over_is_said_and_stays_as_it_was(
     if harm is _full:
         opened(old)
         assert ask(old, "SELECT count(*) FROM events") == [(7,)]
+
+
+def test_the_command_takes_over_without_a_broker_and_makes_no_store(old: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["snapshots", "--migrate", "--store", str(old)])
+    assert done.exit_code == 0, done.output
+    assert f"is a store of version {limits.STORE_VERSION}" in done.stdout
+    assert ask(old, "SELECT count(*) FROM events") == [(7,)]
+    absent = tmp_path / "absent"
+    refused = CliRunner().invoke(main, ["snapshots", "--migrate", "--store", str(absent)])
+    assert (refused.exit_code, absent.exists()) == (2, False)
+    assert "found no store to take over" in refused.stderr
 
 
 def test_readers_say_what_to_do_with_another_version(old: Path) -> None:
