@@ -16,6 +16,7 @@ MAGNITUDE_MAX = 1e50  #: of a number in a column: sums of the squares of its squ
 EVENTS_PER_BATCH_MAX = 4096
 REJECTED_BYTES_MAX = 64 * 1024  #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
+REVISION_MAX = 999_999  #: corrections of one event
 TIME_NS_MAX = 2**62
 NAMES_KNOWN_MAX = 16_384  #: names of streams that were checked and need no second look
 
@@ -102,7 +103,7 @@ EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 METRICS_INTERVAL_S = 5.0
 
 # Store
-STORE_VERSION = 3  #: of its layout
+STORE_VERSION = 4  #: of its layout
 PUBLISH_INTERVAL_MS = 300
 COMPACT_FILES_PER_TABLE = 16
 CURRENT_FILES_MAX = 200

@@ -49,7 +49,10 @@ COLUMNS: Mapping[str, str] = {
     "step": "Distance from one number of the run to the next.",
     "count": "Number of events in the run.",
     "number": "Number of the event in its stream: third part of its id.",
-    "id": "Identity of the event: source/stream/number.",
+    "revision": (
+        "How often the event was corrected; from 1 on it stands behind the number in the id: number.revision."
+    ),
+    "id": "Identity of the event: source/stream/number, or source/stream/number.revision.",
     "kind": "Kind of the events, such as imu or answer.",
     "zone": (
         "Policy zone: the highest-ranked one whose condition holds; "
@@ -59,6 +62,10 @@ COLUMNS: Mapping[str, str] = {
     "rule": "What in the policy decided.",
     "policy_version": "Digest of the policy in force: the key of policies.",
     "wearer": "Pseudonym of the wearer.",
+    "consent": (
+        "Number of the consent record that the events were captured under, 0: none; "
+        "of derived events, the lowest of their parents'."
+    ),
     "session": "Session of the device.",
     "topic": "Kafka topic.",
     "partition": "Partition of the topic.",
@@ -78,17 +85,19 @@ COLUMNS: Mapping[str, str] = {
     ),
     "child_source": "Source of the child.",
     "child_stream": "Stream of the child.",
+    "child_revision": "Revision of the children.",
     "child_first": "Number of the run's first child.",
     "child_step": "Distance from one child number to the next.",
     "child_count": "Number of children in the run.",
-    "child_id": "Identity of the child: source/stream/number.",
+    "child_id": "Identity of the child: source/stream/number, or source/stream/number.revision.",
     "child_number": "Number of the child in its stream.",
     "parent_source": "Source of the parents.",
     "parent_stream": "Stream of the parents.",
+    "parent_revision": "Revision of the parents.",
     "parent_first": "Number of the first child's first parent.",
     "parent_step": "How far the parents move on from one child to the next; 0: all children have the same.",
     "parent_width": "Number of consecutive parents a child has.",
-    "parent_id": "Identity of the parent: source/stream/number.",
+    "parent_id": "Identity of the parent: source/stream/number, or source/stream/number.revision.",
     "parent_number": "Number of the parent in its stream.",
     "version": "Model version: the number of the model in its stream.",
     "accuracy": "Share of the evaluation set that the version understands, 0 to 1.",
@@ -175,6 +184,11 @@ SPECIAL: Mapping[str, str] = {
     "rejected.count": "Number of events in the run; 0 for a record that could not be read.",
     "rejected.stage": "Stage that refused.",
     "rejected.reason": "Why, as a sentence; never a value of the record.",
+    "rejected.outcome": (
+        "What became of it: refused (by a rule), malformed (nobody could read it), repeated (dropped: the "
+        "events are stored once), collision (other data came under these numbers), clock (captured too far "
+        "from when the broker took it), late (its place was given up)."
+    ),
     "rejected.rule": (
         "malformed, poisoned, limits, repeat (dropped: the events are stored once), forged or duplicate (a "
         "lineage record, or rows of it, that no agent can have written or that stand already), "

@@ -41,15 +41,16 @@ CREATE TABLE store (id VARCHAR, version INTEGER);
 
 -- Runs, event by event.
 CREATE VIEW event_records AS
-SELECT source || '/' || stream || '/' || number AS id, * FROM (
-    SELECT source, stream, "first" + step * unnest(range("count")) AS number, kind, zone, label, rule, policy_version, wearer, session,
+SELECT source || '/' || stream || '/' || number || CASE WHEN revision > 0 THEN '.' || revision ELSE '' END AS id, * FROM (
+    SELECT source, stream, "first" + step * unnest(range("count")) AS number, revision, kind, zone, label, rule, policy_version, wearer, consent, session,
         topic, "partition", "offset", digest, split_from, origin, epoch
     FROM files.events);
 
 CREATE VIEW edge_records AS
-SELECT child_source || '/' || child_stream || '/' || child_number AS child_id,
-    parent_source || '/' || parent_stream || '/' || parent_number AS parent_id, * FROM (
-    SELECT child_source, child_stream, child_number, parent_source, parent_stream, parent_start + unnest(range(parent_width)) AS parent_number,
+SELECT child_source || '/' || child_stream || '/' || child_number || CASE WHEN child_revision > 0 THEN '.' || child_revision ELSE '' END AS child_id,
+    parent_source || '/' || parent_stream || '/' || parent_number || CASE WHEN parent_revision > 0 THEN '.' || parent_revision ELSE '' END AS parent_id, * FROM (
+    SELECT child_source, child_stream, child_number, child_revision,
+        parent_source, parent_stream, parent_start + unnest(range(parent_width)) AS parent_number, parent_revision,
         operator, operator_version, directness, declassifier, epoch
     FROM (
         SELECT *, child_first + child_step * i AS child_number, parent_first + parent_step * i AS parent_start
