@@ -14,6 +14,8 @@ from streams.queries.store import Store
 from streams.queries.walk import Interval, Step, Stream
 
 Answer = dict[str, Any]
+#: Source and stream, whatever the revision.
+Named = tuple[str, str]
 
 
 def described(store: Store, policy_version: str, label: str) -> dict[str, str]:
@@ -75,6 +77,7 @@ def event_row(store: Store, event: EventId, statement: str = "events_at") -> dic
             "files": files,
             "source": event.source,
             "stream": event.stream,
+            "revision": event.revision,
             "low": event.number,
             "high": event.number,
         },
@@ -86,7 +89,12 @@ def event_row(store: Store, event: EventId, statement: str = "events_at") -> dic
 
 
 def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
-    """Rows of `decisions` or `rejected` about an event."""
+    """Rows of `decisions` or `rejected` about an event's number: they do not say the revision.
+
+    What was rejected has none.
+    """
+    if table == "rejected" and event.revision:
+        return []
     files = store.files_with(table, "own", event.source, event.stream, event.number, event.number)
     if not files:
         return []
@@ -96,12 +104,20 @@ def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
 
 def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
     """One row for each run of numbers that a hop found, with the zones of its events."""
-    source, stream = step.stream
+    source, stream, revision = step.stream
     low, high = step.numbers[0][0], step.numbers[-1][1]
     files = store.files_with("events", "own", source, stream, low, high)
     runs = (
         store.query(
-            "zones_at", {"files": files, "source": source, "stream": stream, "low": low, "high": high}
+            "zones_at",
+            {
+                "files": files,
+                "source": source,
+                "stream": stream,
+                "revision": revision,
+                "low": low,
+                "high": high,
+            },
         ).dicts()
         if files
         else []
@@ -109,10 +125,11 @@ def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
     return [
         {
             "hop": step.hop,
-            "id": format_id(source, stream, first),
+            "id": format_id(source, stream, first, revision),
             "events": last - first + 1,
             "source": source,
             "stream": stream,
+            "revision": revision,
             "first": first,
             "last": last,
             "zones": sorted(
@@ -122,7 +139,7 @@ def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
                     if run["first"] <= last and run["first"] + run["step"] * (run["count"] - 1) >= first
                 }
             ),
-            "of": format_id(*step.origin, 0).rpartition("/")[0],
+            "of": "/".join(step.origin[:2]),
             "operator": step.operator,
             "operator_version": step.operator_version,
             "directness": step.directness,
@@ -132,9 +149,9 @@ def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
     ]
 
 
-def models_of(store: Store, statement: str = "models") -> dict[Stream, list[dict[str, Any]]]:
+def models_of(store: Store, statement: str = "models") -> dict[Named, list[dict[str, Any]]]:
     """Versions by model stream, in order; with `generations`, also the answers that each gave."""
-    models: dict[Stream, list[dict[str, Any]]] = {}
+    models: dict[Named, list[dict[str, Any]]] = {}
     for row in store.sift(store.query(statement).dicts(), "models"):
         stream = (row.pop("source"), row.pop("stream"))
         trained_ns, _ = row.pop("trained_ns"), row.pop("label")
@@ -144,17 +161,18 @@ def models_of(store: Store, statement: str = "models") -> dict[Stream, list[dict
     return models
 
 
-def kinds_of(store: Store) -> dict[Stream, str]:
+def kinds_of(store: Store) -> dict[Named, str]:
     """Kind of every stream."""
     return {(source, stream): kind for source, stream, kind, _ in store.query("kinds").rows}
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:
     """Ids of the numbers of a stream, as many as an answer holds."""
+    source, name, revision = stream
     ids: list[str] = []
     for low, high in numbers:
         room = max(limits.ANSWER_ROWS_MAX - len(ids), 0)
-        ids += [format_id(*stream, number) for number in range(low, min(high + 1, low + room))]
+        ids += [format_id(source, name, number, revision) for number in range(low, min(high + 1, low + room))]
     return ids
 
 

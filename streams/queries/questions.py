@@ -7,6 +7,7 @@ more there are. Every answer names the epoch that it is about: what is not publi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from streams import limits
@@ -16,6 +17,7 @@ from streams.events.identity import EventId, format_id
 from streams.policy.label import unpack
 from streams.queries.about import (
     Answer,
+    Named,
     bounded,
     described,
     event_row,
@@ -31,7 +33,7 @@ from streams.queries.about import (
     unwritten,
 )
 from streams.queries.store import Store
-from streams.queries.walk import Stream, walk
+from streams.queries.walk import Step, walk
 
 _DIGEST = re.compile("[0-9a-fA-F]{32}")
 _OF_EVENT = (
@@ -41,6 +43,7 @@ _OF_EVENT = (
     "rule",
     "policy_version",
     "wearer",
+    "consent",
     "session",
     "topic",
     "partition",
@@ -73,16 +76,16 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
         walk(
             store,
             "parents",
-            (event.source, event.stream),
+            (event.source, event.stream, event.revision),
             event.number,
-            lambda stream: stream in model_streams and not through_models,
+            lambda stream: stream[:2] in model_streams and not through_models,
         )
     )
     rows = [row for step in steps for row in step_rows(store, step)]
     found = {
-        (step.stream, number)
+        (step.stream[:2], number)
         for step in steps
-        if step.stream in model_streams
+        if step.stream[:2] in model_streams
         for low, high in step.numbers
         for number in range(low, high + 1)
     }
@@ -124,6 +127,7 @@ def why(store: Store, identity: str) -> Answer:
         "epoch": store.epoch,
         **at,
         "number": event.number,
+        "revision": event.revision,
         "rejected": [timed(r) for r in rejections],
     }
     if row is not None:
@@ -135,9 +139,7 @@ def why(store: Store, identity: str) -> Answer:
             "published_in_epoch": row["epoch"],
         }
     answer |= bounded("decisions", [timed(decision) for decision in rows_at(store, "decisions", event)])
-    steps = list(
-        walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1)
-    )
+    steps = list(_parents(store, event))
     answer |= bounded("parents", [row for step in steps for row in step_rows(store, step)])
     if answer.get("kind") == "answer":
         models, kinds = models_of(store), kinds_of(store)
@@ -145,16 +147,16 @@ def why(store: Store, identity: str) -> Answer:
             (
                 version
                 for step in steps
-                for version in models.get(step.stream, ())
+                for version in models.get(step.stream[:2], ())
                 if step.numbers[0][0] == version["version"]
             ),
             None,
         )
         answer["situation"] = next(
             (
-                format_id(*step.stream, step.numbers[0][0])
+                ids_of(step.stream, step.numbers)[0]
                 for step in steps
-                if kinds.get(step.stream) == "situation"
+                if kinds.get(step.stream[:2]) == "situation"
             ),
             None,
         )
@@ -194,7 +196,7 @@ def genuine(store: Store, identity: str, digest: str) -> Answer:
             rule = rejections[0]["rule"]
             return answer | {"says": f"{event} was rejected ({rule}), so no agent wrote a record of it"}
         return answer | {"says": unwritten(store, event)}
-    first = format_id(event.source, event.stream, row["first"])
+    first = format_id(event.source, event.stream, row["first"], event.revision)
     if first != str(event):
         return answer | {"says": f"the record that an agent wrote with {event} in it bears the id {first}"}
     if row["digest"] != digest.lower():
@@ -216,9 +218,7 @@ def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
 
     With how many edges of the store went by each.
     """
-    event = parsed(identity)
-    steps = walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1)
-    names = {step.declassifier for step in steps} - {""}
+    names = {step.declassifier for step in _parents(store, parsed(identity))} - {""}
     uses = {row["declassifier"]: row["uses"] for row in store.query("declassified").dicts()} if names else {}
     return {name: uses[name] for name in sorted(names)}
 
@@ -235,27 +235,25 @@ def loop(store: Store, identity: str) -> Answer:
     models, kinds = models_of(store, "generations"), kinds_of(store)
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
-    learned: set[tuple[Stream, int]] = set()
+    learned: set[tuple[Named, int]] = set()
     if start in models:
         learned.add((start, event.number))
     else:
         if kinds.get(start) in carried:
             carried[kinds[start]].append(str(event))
-        for step in walk(store, "children", start, event.number, lambda stream: stream in models):
-            if step.stream in models:
-                learned |= {
-                    (step.stream, number) for low, high in step.numbers for number in range(low, high + 1)
-                }
-            elif kinds.get(step.stream) in carried:
-                carried[kinds[step.stream]] += ids_of(step.stream, step.numbers)
+        for step in walk(
+            store, "children", (*start, event.revision), event.number, lambda stream: stream[:2] in models
+        ):
+            named = step.stream[:2]
+            if named in models:
+                learned |= {(named, number) for low, high in step.numbers for number in range(low, high + 1)}
+            elif kinds.get(named) in carried:
+                carried[kinds[named]] += ids_of(step.stream, step.numbers)
         # Feedback is an event of the device, tied to its answer by the example that both became.
         for example in carried["example"]:
-            made = EventId.parse(example)
-            for step in walk(
-                store, "parents", (made.source, made.stream), made.number, lambda _: True, hops_max=1
-            ):
-                if kinds.get(step.stream) in {"answer", "feedback"}:
-                    carried[kinds[step.stream]] += ids_of(step.stream, step.numbers)
+            for step in _parents(store, EventId.parse(example)):
+                if kinds.get(step.stream[:2]) in {"answer", "feedback"}:
+                    carried[kinds[step.stream[:2]]] += ids_of(step.stream, step.numbers)
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
     generations = [
         {**version, "learned_from_it": (stream, version["version"]) in learned}
@@ -273,6 +271,12 @@ def loop(store: Store, identity: str) -> Answer:
         },
         **bounded("generations", generations),
     }
+
+
+def _parents(store: Store, event: EventId) -> Iterator[Step]:
+    """The direct parents of an event."""
+    of = (event.source, event.stream, event.revision)
+    return walk(store, "parents", of, event.number, lambda _: True, hops_max=1)
 
 
 #: Kinds of event round the loop, in its order.

@@ -14,7 +14,8 @@ from streams.errors import InputError
 from streams.queries.store import Store
 
 Interval = tuple[int, int]
-Stream = tuple[str, str]
+#: Source, stream and revision: an edge to a corrected event does not lead to the one before.
+Stream = tuple[str, str, int]
 Direction = Literal["parents", "children"]
 
 
@@ -75,9 +76,16 @@ def _shown(store: Store, step: Step) -> Step:
     """
     if store.sight is None:
         return step
-    (source, stream), low, high = step.stream, step.numbers[0][0], step.numbers[-1][1]
+    (source, stream, revision), low, high = step.stream, step.numbers[0][0], step.numbers[-1][1]
     files = store.files_with("events", "own", source, stream, low, high)
-    at = {"files": files, "source": source, "stream": stream, "low": low, "high": high}
+    at = {
+        "files": files,
+        "source": source,
+        "stream": stream,
+        "revision": revision,
+        "low": low,
+        "high": high,
+    }
     hidden: list[Interval] = []
     for row in store.query("zones_at", at).dicts() if files else ():
         if store.sight.sees(row, "events"):
@@ -94,26 +102,35 @@ def _one_hop(
 ) -> Iterator[Step]:
     low, high = wanted[0][0], wanted[-1][1]
     role = "child" if direction == "parents" else "parent"
-    files = store.files_with("edges", role, *origin, low, high)
+    source, stream, revision = origin
+    files = store.files_with("edges", role, source, stream, low, high)
     if not files:
         return
     found: dict[tuple[Any, ...], list[Interval]] = {}
     for edge in store.query(
-        direction, {"files": files, "source": origin[0], "stream": origin[1], "low": low, "high": high}
+        direction,
+        {
+            "files": files,
+            "source": source,
+            "stream": stream,
+            "revision": revision,
+            "low": low,
+            "high": high,
+        },
     ).dicts():
         numbers = parents_of(edge, wanted) if direction == "parents" else children_of(edge, wanted)
         if numbers:
             other = "parent" if direction == "parents" else "child"
             key = (
-                (edge[f"{other}_source"], edge[f"{other}_stream"]),
+                (edge[f"{other}_source"], edge[f"{other}_stream"], edge[f"{other}_revision"]),
                 edge["operator"],
                 edge["operator_version"],
                 edge["directness"],
                 edge["declassifier"],
             )
             found.setdefault(key, []).extend(numbers)
-    for (stream, operator, version, directness, declassifier), numbers in found.items():
-        yield Step(hop, origin, stream, operator, version, directness, declassifier, tuple(union(numbers)))
+    for (met, operator, version, directness, declassifier), numbers in found.items():
+        yield Step(hop, origin, met, operator, version, directness, declassifier, tuple(union(numbers)))
 
 
 def parents_of(edge: Mapping[str, Any], wanted: Sequence[Interval]) -> list[Interval]:

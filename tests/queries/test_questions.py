@@ -95,7 +95,7 @@ def test_walks_find_what_a_plain_walk_finds(
                 for direction, start in starts.items():
                     found = {
                         (step.stream[1], number)
-                        for step in walk(opened, direction, (f"g{i}", start[0]), start[1], lambda _: False)
+                        for step in walk(opened, direction, (f"g{i}", start[0], 0), start[1], lambda _: False)
                         for low, high in step.numbers
                         for number in range(low, high + 1)
                     }
