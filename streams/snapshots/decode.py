@@ -21,6 +21,7 @@ from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.limits import DECODE_BYTES, LINEAGE_ROWS_MAX
 from streams.lineage.tables import TABLES, WRITTEN_BY, ColumnType
+from streams.snapshots import genuine
 from streams.snapshots.columns import MANY, missing, unfit
 from streams.snapshots.poll import FORGED, MALFORMED, Mask, Numbers, Place, Poll
 from streams.topology import AGENTS, topic
@@ -64,7 +65,12 @@ def arrow_of(table: str, columns: Columns) -> pa.Table:
 def _array(table: str, name: str, values: Sequence[Any]) -> pa.Array:
     kind, unlike = TABLES[table][name], name in MANY
     try:
-        if kind == "text" and not unlike and len(different := set(values)) == 1 and isinstance(*different, str):
+        if (
+            kind == "text"
+            and not unlike
+            and len(different := set(values)) == 1
+            and isinstance(next(iter(different)), str)
+        ):
             return pa.DictionaryArray.from_arrays(np.zeros(len(values), np.int32), [*different])
         found = set(map(type, values))
         if kind == "int" and found == {int}:
@@ -81,8 +87,8 @@ def read(records: Mapping[int, Sequence[Received]]) -> Poll:
 
     All records are converted at once; only when that fails is each looked at alone, so a bad record costs
     itself. A record without the key of an agent that writes to its partition, or with a table that this agent
-    does not write, is refused as well, and so is one with a value that its column cannot have. Nothing of the
-    store is asked, so another thread may store what was read before.
+    does not write, is refused as well, and so is one with a value that its column cannot have, or that this
+    agent does not write. Nothing of the store is asked, so another thread may store what was read before.
     """
     places = [
         Place(partition, record, _agent(record.key, partition))
@@ -118,6 +124,7 @@ def read(records: Mapping[int, Sequence[Received]]) -> Poll:
                         table, wrong_rows, MALFORMED, f".{name}: found a value that the column cannot have"
                     )
         poll.drop()
+    genuine.check(poll)
     return poll
 
 

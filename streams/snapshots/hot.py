@@ -97,11 +97,15 @@ class Hot:
             for name, content in tables.items():
                 with self.incoming(content):
                     self.connection.execute(f"INSERT INTO {name} SELECT *, {epoch:d} FROM incoming")  # noqa: S608 - names from TABLES
-            for partition, offset in offsets.items():
+            if offsets:
+                moved = [[*offsets], [*offsets.values()]]
                 self.connection.execute(
-                    'DELETE FROM offsets WHERE topic = ? AND "partition" = ?', [topic, partition]
+                    'DELETE FROM offsets WHERE topic = ? AND list_contains(?, "partition")',
+                    [topic, moved[0]],
                 )
-                self.connection.execute("INSERT INTO offsets VALUES (?, ?, ?)", [topic, partition, offset])
+                self.connection.execute(
+                    "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
+                )
         for name, content in tables.items():
             self._rows[name] = self._rows.get(name, 0) + content.num_rows
 

@@ -8,7 +8,7 @@ whole, a row that only stands where another stands already is left out alone. Ei
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -111,11 +111,25 @@ class Poll:
         """Leave out one record."""
         self._refused.setdefault(owner, (rule, reason))
 
+    def pass_over(self, offsets: Mapping[int, int]) -> None:
+        """Leave out records below these offsets by partition, without a word: they are in the store already."""
+        below = {
+            owner
+            for owner, place in enumerate(self.places)
+            if place.record.offset < offsets.get(place.partition, 0)
+        }
+        if below:
+            self._refused = {owner: why for owner, why in self._refused.items() if owner not in below}
+            self._left = {key: count for key, count in self._left.items() if key[0] not in below}
+            self._drop(below)
+
     def drop(self) -> None:
         """Take the rows of refused records away."""
-        if not self._refused:
-            return
-        gone = np.fromiter(self._refused, np.int64, len(self._refused))
+        if self._refused:
+            self._drop(self._refused)
+
+    def _drop(self, records: Collection[int]) -> None:
+        gone = np.fromiter(records, np.int64, len(records))
         for table, owners in self.owners.items():
             self._keep(table, ~np.isin(owners, gone))
 
