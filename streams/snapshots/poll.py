@@ -112,7 +112,7 @@ class Poll:
         self._refused.setdefault(owner, (rule, reason))
 
     def pass_over(self, offsets: Mapping[int, int]) -> None:
-        """Leave out records below these offsets by partition, without a word: they are in the store already."""
+        """Leave out records below these offsets by partition, without a word: they are in the store."""
         below = {
             owner
             for owner, place in enumerate(self.places)
