@@ -117,7 +117,7 @@ READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more
 EVENTS_PER_FETCH_MAX = FETCH_RECORDS_MAX * EVENTS_PER_BATCH_MAX  #: what one row can tell of at most
 PARENTS_PER_CHILD_MAX = 2**20  #: in one stream: examples that a model was made of
 LINEAGE_ROWS_MAX = 4000  #: of one record
-GATHER_BYTES = 1024 * 1024  #: of records that wait to be taken in together
+GATHER_BYTES = 4 * 1024 * 1024  #: of records that wait to be taken in together
 DECODE_BYTES = (
     512 * 1024
 )  #: of records, converted to columns at once: what JSON becomes takes five times that

@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -23,7 +22,7 @@ from streams.queries.status import Status
 from streams.readiness import Ready
 from streams.snapshots import decode
 from streams.snapshots.patience import PatientWriter
-from streams.snapshots.poll import Poll
+from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
@@ -89,7 +88,7 @@ async def _follow(
     """
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    storing, told_s = _Storing(patient), clock.monotonic_s()
+    storing, told_s = Storing(patient), clock.monotonic_s()
     collecting = asyncio.create_task(collect_cycles())
     try:
         async with Follower(broker, LINEAGE, writer.offsets()) as follower:
@@ -141,34 +140,3 @@ async def _gathered(follower: Follower, stop: threading.Event) -> tuple[int, dic
         if count >= limits.FETCH_RECORDS_MAX or size >= limits.GATHER_BYTES:
             break
     return arrived_ns, gathered
-
-
-class _Storing:
-    """Stores and publishes in a thread what the last call of `next` gave it."""
-
-    def __init__(self, patient: PatientWriter) -> None:
-        self._patient = patient
-        self._task: asyncio.Task[None] | None = None
-        self.epoch: int | None = None
-        self.rows = 0
-
-    async def next(self, poll: Poll | None, positions: Mapping[int, int], arrived_ns: int) -> None:
-        """Wait for what is being stored, and begin with this. UnavailableError when that one failed."""
-        await self.settled()
-        self.result()
-        self._task = asyncio.create_task(asyncio.to_thread(self._store, poll, positions, arrived_ns))
-
-    async def settled(self) -> None:
-        """Wait until no thread works on the store."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
-
-    def result(self) -> None:
-        """UnavailableError when what was stored last failed."""
-        if self._task is not None:
-            self._task.result()
-
-    def _store(self, poll: Poll | None, positions: Mapping[int, int], arrived_ns: int) -> None:
-        if poll is not None:
-            self.rows += self._patient.take_in(poll, positions, arrived_ns)
-        self.epoch = self._patient.publish_due(clock.now_ns()) or self.epoch
