@@ -105,6 +105,7 @@ METRICS_INTERVAL_S = 5.0
 # Store
 STORE_VERSION = 4  #: of its layout
 PUBLISH_INTERVAL_MS = 300
+HOT_LOG_BYTES_MAX = 64 * 1024 * 1024  #: of the hot file's log, until its rows are moved into the file
 COMPACT_FILES_PER_TABLE = 16
 CURRENT_FILES_MAX = 200
 SUPERSEDED_GRACE_S = 60.0

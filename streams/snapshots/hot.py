@@ -70,6 +70,8 @@ class Hot:
                 f"{path}: found store version {version}, expected {limits.STORE_VERSION}; begin a new store,"
                 " and read this one with the sightline that wrote it"
             )
+        # Rows that leave with the next epoch need not be moved from the log into the file before.
+        self.connection.execute(f"SET checkpoint_threshold = '{limits.HOT_LOG_BYTES_MAX}B'")
         # Catalogs name their segments relative to the directory (a store can be moved); the footers of those
         # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
