@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from streams.errors import MalformedError
 from streams.events.record import Received
-from streams.limits import DECODE_BYTES, LINEAGE_ROWS_MAX
+from streams.limits import DECODE_BYTES, LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
 from streams.lineage.tables import TABLES, WRITTEN_BY, ColumnType
 from streams.snapshots import genuine
 from streams.snapshots.columns import MANY, missing, unfit
@@ -217,6 +217,10 @@ def _block(table: str, block: Any) -> Block:
     lists = each.values()
     if set(map(type, lists)) != {list} or len(counts := set(map(len, lists))) != 1 or 0 in counts:
         raise MalformedError(f"{table}: expected lists of one length, with one value a row at least")
+    if any(
+        type(said[name]) is str and len(said[name]) > LINEAGE_TEXT_BYTES_MAX for name in MANY & said.keys()
+    ):
+        raise MalformedError(f"{table}: found a long text that stands once for many rows")
     return counts.pop(), said, each
 
 
