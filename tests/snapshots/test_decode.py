@@ -316,12 +316,12 @@ def test_rows_come_out_as_they_went_in(made: list[tuple[Rows, Any]], once: froze
     """Whatever of a block was said once, and however records were put together."""
     some = []
     for offset, (rows, _) in enumerate(made):
-        own = {**rows, "events": [{**one, "session": f"s{offset}"} for one in rows["events"]]}
+        own: Rows = {**rows, "events": [{**one, "session": f"s{offset}"} for one in rows["events"]]}
         some.append((record(offset, own, once | {"session"}), own))
     poll = decode.read({0: [one for one, _ in some]})
     for table in ("events", "edges"):
-        rows = [one for _, each in some for one in each[table]]
-        assert (poll.tables[table].to_pylist() if rows else []) == rows
+        expected = [one for _, each in some for one in each[table]]
+        assert (poll.tables[table].to_pylist() if expected else []) == expected
 
 
 def test_a_long_text_is_not_repeated_for_many_rows() -> None:
