@@ -107,6 +107,7 @@ METRICS_INTERVAL_S = 5.0
 STORE_VERSION = 4  #: of its layout
 PUBLISH_INTERVAL_MS = 300
 EPOCHS_AT_HAND_MAX = 512  #: in the hot file and in a catalog; older ones lie in segments
+HOT_LOG_BYTES_MAX = 64 * 1024 * 1024  #: of the hot file's log, until its rows are moved into the file
 CURRENT_FILES_MAX = 200
 HOT_BYTES_MAX = 8 * 1024 * 1024  #: of the hot file, until it is made anew
 HOT_GROWTH_MAX = 4  #: times what it had then
@@ -144,6 +145,10 @@ ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 EVENTS_PER_FETCH_MAX = FETCH_RECORDS_MAX * EVENTS_PER_BATCH_MAX  #: what one row can tell of at most
 PARENTS_PER_CHILD_MAX = 2**20  #: in one stream: examples that a model was made of
 LINEAGE_ROWS_MAX = 4000  #: of one record
+GATHER_BYTES = 4 * 1024 * 1024  #: of records that wait to be taken in together
+DECODE_BYTES = (
+    512 * 1024
+)  #: of records, converted to columns at once: what JSON becomes takes five times that
 LINEAGE_CHILDREN_MAX = 2**18  #: of all edges of one record
 LINEAGE_TEXT_BYTES_MAX = 4096  #: of one text of a row: reason, rule, zone
 STREAMS_KNOWN_MAX = 65_536  #: streams whose highest number the writer has at hand; the others are looked up

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from aiokafka import ConsumerRecord
 
 from streams import clock, files, limits, metrics, topology
 from streams.agents import build_app
+from streams.cycles import collect_cycles
 from streams.ends import End, end_process, end_with
 from streams.errors import CALLED_OFF, InputError, MalformedError, SightlineError, UnavailableError, reason
 from streams.events.record import Core, Received
@@ -290,7 +290,7 @@ async def _serve(
             for name, core in make_cores(context).items():
                 apps.append(build_app(name, core, context.broker, directory / name))
                 await apps[-1].start()
-            collecting = asyncio.create_task(_collect_cycles())
+            collecting = asyncio.create_task(collect_cycles())
             on_ready()
             await _until_stopped(apps, stop)
         finally:
@@ -322,25 +322,6 @@ async def _prepared(context: WorkerContext, prepare: Prepare, stop: asyncio.Even
         return False
     preparing.result()
     return True
-
-
-async def _collect_cycles() -> None:
-    """Let the cycle collector pass over what stays; it looks at the rest between two fetches.
-
-    It does so every COLLECT_INTERVAL_S. A fetch makes some 100,000 objects that are freed without it. Python
-    looks after every 700, which took a fifth of the worker's CPU; looking after 200,000 instead let the
-    cycles that clients leave hold a hundred megabytes of fetches.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        while True:
-            await asyncio.sleep(limits.COLLECT_INTERVAL_S)
-            gc.collect()
-    finally:
-        gc.enable()
-        gc.unfreeze()
 
 
 async def _until_stopped(apps: list[faust.App], stop: asyncio.Event) -> None:

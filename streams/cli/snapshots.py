@@ -14,15 +14,18 @@ import click
 from streams import clock, limits, settings
 from streams.cli.output import store_option
 from streams.cli.staying import stays
+from streams.cycles import collect_cycles
 from streams.errors import InputError
-from streams.events.record import LogId
+from streams.events.record import LogId, Received
 from streams.kafka.log_ids import log_ids
 from streams.kafka.reader import Follower
 from streams.printing import say
 from streams.queries.status import Status
 from streams.readiness import Ready
+from streams.snapshots import decode
 from streams.snapshots.directory import HOT
 from streams.snapshots.patience import PatientWriter
+from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
@@ -121,26 +124,60 @@ async def _follow(
 
     Return the last epoch published here and the number of rows.
 
-    DuckDB works in a thread, so that the consumer goes on fetching meanwhile.
+    What arrives is decoded in one thread while another stores and publishes what arrived before; DuckDB does
+    not keep Python waiting meanwhile.
     """
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    epoch, rows, told_s = None, 0, clock.monotonic_s()
-    async with Follower(broker, LINEAGE, writer.offsets(), log_id=log_id) as follower:
-        end = await follower.end_offsets() if until_end else {}
-        known = writer.offsets()
-        ready.say()
-        while not stop.is_set():
-            records = await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)
-            positions = await follower.positions()
-            if records or positions != known:
-                rows += await asyncio.to_thread(patient.ingest, records, positions, clock.now_ns())
+    storing, told_s = Storing(patient), clock.monotonic_s()
+    collecting = asyncio.create_task(collect_cycles())
+    try:
+        async with Follower(broker, LINEAGE, writer.offsets(), log_id=log_id) as follower:
+            end = await follower.end_offsets() if until_end else {}
+            known = writer.offsets()
+            ready.say()
+            while not stop.is_set():
+                arrived_ns, records = await _gathered(follower, stop)
+                positions = await follower.positions()
+                poll = await asyncio.to_thread(decode.read, records) if positions != known else None
+                await storing.next(poll, positions, arrived_ns)
                 known = positions
-            epoch = await asyncio.to_thread(patient.publish_due, clock.now_ns()) or epoch
-            if until_end and all(positions[partition] >= offset for partition, offset in end.items()):
-                break
-            if status is not None and epoch and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S:
-                told_s = clock.monotonic_s()
-                if line := await asyncio.to_thread(told, status):
-                    say(line)
-    return await asyncio.to_thread(patient.publish, clock.now_ns()) or epoch, rows
+                if until_end and all(positions[partition] >= offset for partition, offset in end.items()):
+                    break
+                if (
+                    status is not None
+                    and storing.epoch
+                    and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S
+                ):
+                    told_s = clock.monotonic_s()
+                    if line := await asyncio.to_thread(told, status):
+                        say(line)
+    finally:
+        collecting.cancel()
+        # Nobody may close the store while a thread works on it.
+        await storing.settled()
+    storing.result()
+    return await asyncio.to_thread(patient.publish, clock.now_ns()) or storing.epoch, storing.rows
+
+
+async def _gathered(follower: Follower, stop: threading.Event) -> tuple[int, dict[int, list[Received]]]:
+    """Records of some polls, by partition, and when the first came; one transaction and one epoch for all.
+
+    Gathering ends PUBLISH_INTERVAL_MS after the first record, or when there are many.
+    """
+    gathered: dict[int, list[Received]] = {}
+    count = size = 0
+    began_s, arrived_ns = clock.monotonic_s(), clock.monotonic_ns()
+    while not stop.is_set() and clock.monotonic_s() - began_s < limits.PUBLISH_INTERVAL_MS / 1000:
+        if count:
+            # A poll returns with the first record of many that arrive one after another.
+            await asyncio.sleep(_POLL_MS / 1000)
+        for partition, records in (await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX - count)).items():
+            if not count:
+                began_s, arrived_ns = clock.monotonic_s(), clock.monotonic_ns()
+            gathered.setdefault(partition, []).extend(records)
+            count += len(records)
+            size += sum(len(record.value or b"") for record in records)
+        if count >= limits.FETCH_RECORDS_MAX or size >= limits.GATHER_BYTES:
+            break
+    return arrived_ns, gathered

@@ -18,7 +18,7 @@ from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Run, extends, longer_run
 from streams.events.step import Decision, Output, Parent, Reject, Step
-from streams.limits import LINEAGE_ROWS_MAX
+from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
 from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.topology import CAPTURED, LINEAGE
 
@@ -59,8 +59,25 @@ def blocks_of(step: Step, policy_version: str, topic: str, partition: int, value
 
 
 def blocks(table: str, rows: Sequence[Row]) -> list[Block]:
-    """Any rows of a table as blocks."""
-    return [Block({}, {name: [row[name] for row in rows] for name in TABLES[table]})] if rows else []
+    """Any rows of a table as blocks: columns that say the same of all of them say it once."""
+    if not rows:
+        return []
+    columns = {name: [row[name] for row in rows] for name in TABLES[table]}
+    # One column is left for `each`: it says how many rows there are.
+    once = [name for name, values in columns.items() if _said_once(values)][: len(columns) - 1]
+    return [
+        Block(
+            {name: columns[name][0] for name in once},
+            {name: values for name, values in columns.items() if name not in once},
+        )
+    ]
+
+
+def _said_once(values: Sequence[Any]) -> bool:
+    """Whether a column says the same of several rows, and nothing long that a reader would repeat."""
+    value = values[0]
+    long = isinstance(value, str) and len(value) > LINEAGE_TEXT_BYTES_MAX
+    return len(values) > 1 and not long and values.count(value) == len(values)
 
 
 def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> list[Outgoing]:

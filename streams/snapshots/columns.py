@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias, get_args
 
 import orjson
@@ -132,8 +132,8 @@ _RUN: Mapping[str, Rule] = {
 }
 _TAG: Mapping[str, Rule] = {"zone": _TEXT, "rule": _TEXT, "policy_version": _VERSION}
 
-#: Columns in which nearly every row has another text.
-_MANY = frozenset({"digest", "split_from", "manifest_digest"})
+#: Columns in which nearly every row has another text, or a long one.
+MANY = frozenset({"digest", "split_from", "manifest_digest", "value", "text"})
 RULES: Mapping[str, Mapping[str, Rule]] = {
     "streams": {"source": _SOURCE, "stream": _OF, "kind": Word(tuple(KINDS)), "captured": _FLAG},
     "events": {
@@ -290,22 +290,35 @@ def unfit(poll: Poll, table: str, name: str) -> Mask | None:
     match rule:
         case Between(low, high):
             values = column.to_numpy()
-            outside = ~((values >= low) & (values <= high))
-        case Text(bytes_max):
+            if not len(values) or (low <= values.min() and values.max() <= high):
+                return None
+            outside: Mask = ~((values >= low) & (values <= high))
+            return outside
+        case Text(bytes_max) if name in MANY:
             outside = pc.greater(pc.binary_length(column), bytes_max).to_numpy()
-        case Form(pattern) if name in _MANY:
+            return outside if outside.any() else None
+        case Form(pattern) if name in MANY:
             outside = ~pc.match_substring_regex(column, f"^(?:{pattern})$").to_numpy()
-        case Form(pattern):
-            words = poll.words(table, name)
-            outside = ~words.are(_matches(pattern, value) for value in words.values)
-        case Word(allowed):
-            outside = ~poll.is_in(table, name, *allowed)
-        case Said(fits):
-            words = poll.words(table, name)
-            outside = ~words.are(map(fits, words.values))
+            return outside if outside.any() else None
         case Flag():
             return None
-    return outside if outside.any() else None
+        case _:
+            words, fits = poll.words(table, name), _fits(rule)
+            found = [fits(value) for value in words.values]
+            return None if all(found) else ~words.are(found)
+
+
+def _fits(rule: Form | Word | Text | Said) -> Callable[[str], bool]:
+    """What says of a text whether a rule takes it."""
+    match rule:
+        case Form(pattern):
+            return partial(_matches, pattern)
+        case Word(words):
+            return words.__contains__
+        case Text(bytes_max):
+            return lambda text: len(text.encode()) <= bytes_max
+        case Said(fits):
+            return fits
 
 
 @lru_cache(maxsize=NAMES_KNOWN_MAX)

@@ -53,15 +53,16 @@ _OF_TRAINING: Mapping[str, str] = {"model": MODELS, "example": ""}
 _TRAININGS_SINKS = (TRAINING_RUN, MODELS, STORE)
 
 
-def check(poll: Poll, known: Known) -> None:
-    """Refuse the records of a poll that hold what the agent of their key does not write."""
+def check(poll: Poll) -> None:
+    """Refuse the records of a poll that hold what the agent of their key does not write.
+
+    It asks nothing of the store; what the store must know is for `check_tags`.
+    """
     for table, checked in _CHECKS.items():
         if table in poll.tables:
             checked(poll)
     poll.drop()
     _policies(poll)
-    poll.drop()
-    _tags(poll, known)
     poll.drop()
 
 
@@ -298,8 +299,8 @@ _TAGGED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _tags(poll: Poll, known: Known) -> None:
-    """Refuse what names a policy that nobody knows, or says of it what it does not say."""
+def check_tags(poll: Poll, known: Known) -> None:
+    """Refuse records that name a policy that nobody knows, or say of it what it does not say."""
     texts: dict[str, str] = {}
     if "policies" in poll.tables:
         some = poll.tables["policies"]
@@ -326,6 +327,7 @@ def _tags(poll: Poll, known: Known) -> None:
             poll.refuse(
                 table, wrong, FORGED, ": found a zone, label or purpose that its policy does not have"
             )
+    poll.drop()
 
 
 def _said(policy: Policy | None, zone: str, label: str, purpose: str = "", verdict: str = "") -> bool:

@@ -132,6 +132,8 @@ class Hot:
                 " and read this one with the sightline that wrote it"
             )
         self._bytes = path.stat().st_size
+        # Rows that leave with the next epoch need not be moved from the log into the file before.
+        self.connection.execute(f"SET checkpoint_threshold = '{limits.HOT_LOG_BYTES_MAX}B'")
         # Catalogs name their segments relative to the directory (a store can be moved); the footers of those
         # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
@@ -192,11 +194,15 @@ class Hot:
             for name, content in tables.items():
                 with self.incoming(content):
                     self.connection.execute(f"INSERT INTO {name} SELECT *, {epoch:d} FROM incoming")  # noqa: S608 - names from TABLES
-            for partition, offset in offsets.items():
+            if offsets:
+                moved = [[*offsets], [*offsets.values()]]
                 self.connection.execute(
-                    'DELETE FROM offsets WHERE topic = ? AND "partition" = ?', [topic, partition]
+                    'DELETE FROM offsets WHERE topic = ? AND list_contains(?, "partition")',
+                    [topic, moved[0]],
                 )
-                self.connection.execute("INSERT INTO offsets VALUES (?, ?, ?)", [topic, partition, offset])
+                self.connection.execute(
+                    "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
+                )
         for name, content in tables.items():
             self._held.setdefault(name, []).append((epoch, content))
 

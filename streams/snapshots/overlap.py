@@ -76,6 +76,11 @@ def _events(poll: Poll, known: Known) -> None:
 
 def _covered(of: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Mask]:
     """Order of intervals by group and number, and which of them in that order begin in an earlier one."""
+    order = _grouped(of)
+    group, begin, end = of[order], low[order], high[order]
+    if not ((group[1:] == group[:-1]) & (begin[1:] <= end[:-1])).any():
+        # They come one behind the other, as nearly always: then none begins in an earlier one.
+        return order, np.zeros(len(of), bool)
     order = np.lexsort((low, of))
     ranks = np.unique(np.concatenate((low, high)), return_inverse=True)[1]
     width = np.int64(2 * len(of) + 1)
@@ -83,6 +88,12 @@ def _covered(of: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Mask]:
     covered = np.zeros(len(of), bool)
     covered[1:] = begin[1:] <= np.maximum.accumulate(end)[:-1]
     return order, covered
+
+
+def _grouped(of: Numbers) -> Numbers:
+    """Order by group that leaves each group's order as it is; of few groups it need not be sorted for."""
+    few = len(of) > 0 and int(of.max()) < 2**15
+    return np.argsort(of.astype(np.int16) if few else of, kind="stable")
 
 
 def _clashing(of: Numbers, low: Numbers, high: Numbers) -> Mask:
@@ -191,10 +202,13 @@ def _brought(poll: Poll, children: _Children) -> Mask:
     _, of = distinct(
         [*columns, Words(np.unique(partitions).tolist(), np.unique(partitions, return_inverse=True)[1])]
     )
-    edges = len(poll.tables["edges"])
+    asked, there = of[: len(poll.tables["edges"])], of[len(poll.tables["edges"]) :]
+    wanted = np.zeros(int(of.max()) + 1, bool)
+    wanted[asked] = True
+    near = wanted[there]
     keys = _keys(
-        np.concatenate((of[:edges][children.row], of[edges:])),
-        np.concatenate((children.number, numbers(poll.tables["events"], "first"))),
+        np.concatenate((asked[children.row], there[near])),
+        np.concatenate((children.number, numbers(poll.tables["events"], "first")[near])),
     )
     found: Mask = np.isin(keys[: len(children.row)], keys[len(children.row) :])
     return found

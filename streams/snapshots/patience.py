@@ -12,6 +12,7 @@ import duckdb
 
 from streams.errors import UnavailableError
 from streams.events.record import Received
+from streams.snapshots.poll import Poll
 from streams.snapshots.writer import Writer
 
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 5.0
@@ -40,14 +41,18 @@ class PatientWriter:
         self._writer, self._say, self._wait = writer, say, wait
 
     def ingest(
-        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int
+        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], monotonic_ns: int
     ) -> int:
         """See `Writer.ingest`."""
-        return self._insist(lambda: self._writer.ingest(records, next_offsets, now_ns))
+        return self._insist(lambda: self._writer.ingest(records, next_offsets, monotonic_ns))
 
-    def publish_due(self, now_ns: int) -> int | None:
+    def take_in(self, poll: Poll, next_offsets: Mapping[int, int], monotonic_ns: int) -> int:
+        """See `Writer.take_in`."""
+        return self._insist(lambda: self._writer.take_in(poll, next_offsets, monotonic_ns))
+
+    def publish_due(self, monotonic_ns: int) -> int | None:
         """See `Writer.publish_due`."""
-        return self._insist(lambda: self._writer.publish_due(now_ns))
+        return self._insist(lambda: self._writer.publish_due(monotonic_ns))
 
     def publish(self, now_ns: int) -> int | None:
         """See `Writer.publish`."""

@@ -8,7 +8,7 @@ whole, a row that only stands where another stands already is left out alone. Ei
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,8 +84,12 @@ class Poll:
         """A column of texts, or of anything that has few different values; none is missing."""
         known = self._words.setdefault(table, {})
         if name not in known:
-            encoded = self.tables[table].column(name).combine_chunks().dictionary_encode()
-            known[name] = Words(encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64))
+            column = self.tables[table].column(name).combine_chunks()
+            encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+            codes = encoded.indices.to_numpy().astype(np.int64)
+            # Rows that were left out may have been the only ones with a text; nobody is asked about that.
+            used, codes = _ranks(codes, len(encoded.dictionary))
+            known[name] = Words(encoded.dictionary.take(pa.array(used)).to_pylist(), codes)
         return known[name]
 
     def is_in(self, table: str, name: str, *words: str) -> Mask:
@@ -107,11 +111,25 @@ class Poll:
         """Leave out one record."""
         self._refused.setdefault(owner, (rule, reason))
 
+    def pass_over(self, offsets: Mapping[int, int]) -> None:
+        """Leave out records below these offsets by partition, without a word: they are in the store."""
+        below = {
+            owner
+            for owner, place in enumerate(self.places)
+            if place.record.offset < offsets.get(place.partition, 0)
+        }
+        if below:
+            self._refused = {owner: why for owner, why in self._refused.items() if owner not in below}
+            self._left = {key: count for key, count in self._left.items() if key[0] not in below}
+            self._drop(below)
+
     def drop(self) -> None:
         """Take the rows of refused records away."""
-        if not self._refused:
-            return
-        gone = np.fromiter(self._refused, np.int64, len(self._refused))
+        if self._refused:
+            self._drop(self._refused)
+
+    def _drop(self, records: Collection[int]) -> None:
+        gone = np.fromiter(records, np.int64, len(records))
         for table, owners in self.owners.items():
             self._keep(table, ~np.isin(owners, gone))
 
@@ -157,15 +175,28 @@ def joined(one: Words, other: Words) -> Words:
 
 def distinct(columns: Sequence[Words]) -> tuple[list[tuple[Any, ...]], Numbers]:
     """The different combinations of some columns' values, and which of them stands in each row."""
-    codes = np.zeros(len(columns[0].codes), np.int64)
-    for at, column in enumerate(columns):
-        if at > 1:
-            # A product of more than two could overflow.
-            codes = np.unique(codes, return_inverse=True)[1]
+    codes, different = np.zeros(len(columns[0].codes), np.int64), 1
+    for column in columns:
+        # A product of more than two could overflow.
         codes = codes * max(len(column.values), 1) + column.codes
-    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+        used, codes = _ranks(codes, different * max(len(column.values), 1))
+        different = len(used)
+    first = np.empty(different, np.int64)
+    first[codes] = np.arange(len(codes))
     rows = first.tolist()
     return [tuple(column.values[column.codes[row]] for column in columns) for row in rows], codes
+
+
+def _ranks(codes: Numbers, below: int) -> tuple[Numbers, Numbers]:
+    """The different ones of some codes from 0 to `below` (exclusive), in order, and the place of each there.
+
+    Counted where that is less work than sorting.
+    """
+    if below > 4 * len(codes) + 1024:
+        used, ranks = np.unique(codes, return_inverse=True)
+        return used, ranks
+    there = np.bincount(codes, minlength=below) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
 
 
 def rejected(place: Place, rule: str, reason: str) -> dict[str, Any]:

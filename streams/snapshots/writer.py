@@ -25,6 +25,7 @@ from streams.snapshots.folder import Folder
 from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
 from streams.snapshots.known import Known
 from streams.snapshots.plan import plan
+from streams.snapshots.poll import Poll
 from streams.snapshots.retention import Retention
 from streams.snapshots.tiers import choose
 from streams.topology import LINEAGE
@@ -199,19 +200,19 @@ class Writer:
         monotonic_ns
             Nanoseconds of a clock that never runs backwards; the time from which `publish_due` counts.
         """
+        return self.take_in(decode.read(records), next_offsets, monotonic_ns)
+
+    def take_in(self, poll: Poll, next_offsets: Mapping[int, int], monotonic_ns: int) -> int:
+        """Take in what `decode.read` made of records, as `ingest` does; another thread may have read them."""
         stored = self.offsets()
-        fresh = {
-            partition: [record for record in some if record.offset >= stored.get(partition, 0)]
-            for partition, some in records.items()
-        }
+        poll.pass_over(stored)
         moved = dict(next_offsets)
-        for partition, some in fresh.items():
-            if some:
-                moved[partition] = max(moved.get(partition, 0), some[-1].offset + 1)
+        for place in poll.places:
+            moved[place.partition] = max(moved.get(place.partition, 0), place.record.offset + 1)
         moved = {
             partition: offset for partition, offset in moved.items() if offset > stored.get(partition, 0)
         }
-        return self._append(self._believed(fresh), moved, monotonic_ns)
+        return self._append(self._believed(poll), moved, monotonic_ns)
 
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], monotonic_ns: int) -> int:
         """Take in column lists by table without Kafka, for a replay; return the number of rows.
@@ -290,11 +291,10 @@ class Writer:
         self._folder.start(plan(self._hot, self.path, choice))
         return True
 
-    def _believed(self, records: Mapping[int, Sequence[Received]]) -> dict[str, pa.Table]:
+    def _believed(self, poll: Poll) -> dict[str, pa.Table]:
         """Tables of what agents can have written among some records, and rows of `rejected` for the rest."""
         self._known.forget()
-        poll = decode.read(records)
-        genuine.check(poll, self._known)
+        genuine.check_tags(poll, self._known)
         overlap.check(poll, self._known)
         tables = {name: content for name, content in poll.tables.items() if content.num_rows}
         if refused := list(poll.rejected()):
@@ -302,7 +302,9 @@ class Writer:
                 "rejected", {name: [row[name] for row in refused] for name in TABLES["rejected"]}
             )
             tables["rejected"] = (
-                pa.concat_tables([tables["rejected"], said]) if "rejected" in tables else said
+                pa.concat_tables([tables["rejected"], said]).unify_dictionaries()
+                if "rejected" in tables
+                else said
             )
         return tables
 

@@ -161,7 +161,7 @@ def test_a_record_of_many_bytes_is_halved_until_it_fits(monkeypatch: pytest.Monk
     monkeypatch.setattr(record, "RECORD_BYTES_MAX", 4000)
     rows = {
         "policies": record.blocks(
-            "policies", [dict.fromkeys(TABLES["policies"], "x" * 300) for _ in range(9)]
+            "policies", [dict.fromkeys(TABLES["policies"], f"{i}" * 300) for i in range(9)]
         ),
         "streams": record.blocks("streams", [dict.fromkeys(TABLES["streams"], i) for i in range(7)]),
     }

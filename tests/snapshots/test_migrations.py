@@ -28,7 +28,7 @@ from streams.errors import InputError, UnavailableError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import TABLES
 from streams.queries.store import Store
-from streams.snapshots import chunks, coalesce, decode, former, migrations, output
+from streams.snapshots import chunks, coalesce, decode, former, migrations, output, segments
 from streams.snapshots.writer import Writer
 from tests.snapshots import build
 
@@ -161,7 +161,8 @@ def test_rows_epochs_and_offsets_come_over_and_new_columns_have_their_values(
 
 def test_no_zone_run_goes_on_over_an_epoch_that_can_be_asked_about() -> None:
     rows = build.tables({"events": [build.batch("g1", "imu", first, 10) for first in (0, 10, 20)]})
-    events = decode.arrow_of("events", rows["events"]).append_column("epoch", pa.array([1, 2, 3]))
+    taken = decode.arrow_of("events", rows["events"]).append_column("epoch", pa.array([1, 2, 3]))
+    events = taken.cast(segments.schema_of("events"))
     runs = coalesce.zones_of(events, {}, np.array([0, 0, 1]))
     assert runs.select(["low", "high", "epoch"]).to_pylist() == [
         {"low": 0, "high": 19, "epoch": 2},
@@ -265,11 +266,11 @@ def test_what_cannot_be_taken_over_is_said_and_stays_as_it_was(
     said: str,
 ) -> None:
     harm(old, monkeypatch)
-    segments = sorted(path.name for path in old.glob("segments/*"))
+    present = sorted(path.name for path in old.glob("segments/*"))
     for _ in range(2):
         with pytest.raises(error, match=said):
             Writer.open(old)
-    assert set(segments) <= {path.name for path in old.glob("segments/*")}
+    assert set(present) <= {path.name for path in old.glob("segments/*")}
     monkeypatch.undo()
     if harm is _full:
         opened(old)

@@ -1,0 +1,234 @@
+"""How fast the store's writer takes lineage in, JSON decoding included, while readers ask.
+
+The load is lineage as the agents write it: a scenario of the simulator, replayed into the records that its
+fetches would have written, and repeated under other names. The writer and each reader are processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+import msgspec
+import orjson
+
+from bench.processes import ROOT
+from streams import clock, limits, replay
+from streams.cycles import collect_cycles
+from streams.events.record import Outgoing, StoredRecord
+from streams.policy.load import load
+from streams.queries import questions
+from streams.queries.role import Role
+from streams.queries.store import Store
+from streams.snapshots import decode
+from streams.snapshots.patience import PatientWriter
+from streams.snapshots.storing import Storing
+from streams.snapshots.writer import Writer
+from streams.topology import LINEAGE
+
+ROWS, READERS = 1_000_000, 8
+_SCENARIO, _DEVICES, _DURATION_S = "commute", 2, 900
+#: Of scenario time a fetch: what a worker fetches when it has some 150 batches to do at a time, as in a demo.
+_FETCH_NS = 3_000_000_000
+_IDLE_S, _FIRST_POLLS = 12.0, 3
+_NAMES = (b'"g1"', b'"g2"', b'"w1"', b'"w2"')
+Say = Callable[[str], None]
+
+
+def lineage(directory: Path) -> list[Outgoing]:
+    """Records of `glasses.lineage` of one scenario, in order."""
+    journal = directory / "journal"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "device_sim", "run", "--to", "file", "--journal", str(journal)),
+            *("--scenario", _SCENARIO, "--devices", str(_DEVICES), "--duration-s", str(_DURATION_S)),
+            "--no-faults",
+        ],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    written: list[Outgoing] = []
+    run = replay.Replay(load("household"), written.extend)
+    with patch.object(replay, "FETCH_NS", _FETCH_NS):
+        asyncio.run(run.run(journal))
+    return [record for record in written if record.topic == LINEAGE]
+
+
+def renamed(records: Sequence[Outgoing], copies: int) -> Iterator[StoredRecord]:
+    """The records `copies` times, each time of other devices and wearers; models and policies stand once."""
+    offset = 0
+    for number in range(copies):
+        for record in records:
+            value = record.value or b""
+            if number:
+                if not (record.key or b"").startswith(b"glasses") or b'"policies"' in value:
+                    continue
+                for name in _NAMES:
+                    value = value.replace(name, b'%s-%d"' % (name[:-1], number))
+            yield StoredRecord(offset, record.timestamp_ms, record.key, value)
+            offset += 1
+
+
+def rows_of(records: Sequence[Outgoing]) -> int:
+    """Rows of all tables in some records."""
+    return sum(
+        len(next(iter(block["each"].values())))
+        for record in records
+        for blocks in orjson.loads(record.value or b"")["tables"].values()
+        for block in blocks
+    )
+
+
+def measure(directory: Path, rows: int, readers: int, say: Say) -> dict[str, Any]:
+    """Rows/s that one writer takes in and publishes while readers ask, its memory, and their patience.
+
+    `directory` is for what is made meanwhile. Each reader asks once a second for the ancestors of an answer,
+    with the role `analyst`, of the newest epoch: first of a store that rests, then of one that grows.
+    """
+    records = lineage(directory)
+    store, load_file = directory / "store", directory / "load"
+    copies = -(-rows // rows_of(records))
+    with load_file.open("wb") as file:
+        for poll in polls(renamed(records, copies)):
+            packed = msgspec.msgpack.encode(
+                [(record.offset, record.timestamp, record.key, record.value) for record in poll]
+            )
+            file.write(len(packed).to_bytes(8) + packed)
+    _write(store, load_file, _FIRST_POLLS)
+    say("a store is filled; its readers ask while it rests")
+    idle = _asked(store, readers, lambda: clock.sleep(_IDLE_S))
+    say(f"{copies} copies of {_SCENARIO} are taken in while they ask")
+    written: dict[str, Any] = {}
+    busy = _asked(store, readers, lambda: written.update(_write(store, load_file, sys.maxsize)))
+    return {**written, "readers": readers, "reader_idle": idle, "reader_busy": busy}
+
+
+def polls(records: Iterator[StoredRecord]) -> Iterator[list[StoredRecord]]:
+    """Records as the writer gathers them when many wait."""
+    some: list[StoredRecord] = []
+    size = 0
+    for record in records:
+        some.append(record)
+        size += len(record.value or b"")
+        if size >= limits.GATHER_BYTES or len(some) >= limits.FETCH_RECORDS_MAX:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _write(store: Path, load_file: Path, polls_max: int) -> dict[str, Any]:
+    found = subprocess.run(
+        [sys.executable, "-m", "bench.ingest", "write", str(store), str(load_file), str(polls_max)],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    said: dict[str, Any] = orjson.loads(found.stdout)
+    return said
+
+
+def _asked(store: Path, readers: int, meanwhile: Callable[[], Any]) -> dict[str, float]:
+    """How long readers waited for an answer, ms, while something else is done."""
+    command = [sys.executable, "-m", "bench.ingest", "ask", str(store)]
+    waits: list[float] = []
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE))
+            for _ in range(readers)
+        ]
+        try:
+            for one in started:
+                (one.stdout or sys.stdin).readline()
+            meanwhile()
+        finally:
+            for one in started:
+                one.send_signal(signal.SIGTERM)
+        for one in started:
+            waits += orjson.loads(one.communicate()[0])
+    waits.sort()
+    return {
+        "asked": len(waits),
+        "p50_ms": round(statistics.median(waits), 1),
+        "p99_ms": round(waits[len(waits) * 99 // 100], 1),
+    }
+
+
+async def _take_in(store: Path, load_file: Path, polls_max: int) -> dict[str, Any]:
+    """Take in the polls of a file that the store has not; figures about all of them."""
+    writer = Writer.open(store)
+    storing = Storing(PatientWriter(writer, partial(click.echo, err=True), lambda _s: True))
+    collecting = asyncio.create_task(collect_cycles())
+    begin = writer.offsets().get(0, 0)
+    began_s, cpu_s = clock.monotonic_s(), time.process_time()
+    with load_file.open("rb") as file:
+        while polls_max and (size := int.from_bytes(file.read(8))):
+            polls_max -= 1
+            poll = [StoredRecord(*one) for one in msgspec.msgpack.decode(file.read(size))]
+            if poll[0].offset >= begin:
+                read = await asyncio.to_thread(decode.read, {0: poll})
+                await storing.next(read, {0: poll[-1].offset + 1}, clock.now_ns())
+    await storing.settled()
+    storing.result()
+    await asyncio.to_thread(writer.publish, clock.now_ns())
+    passed_s, cpu_s = clock.monotonic_s() - began_s, time.process_time() - cpu_s
+    collecting.cancel()
+    writer.close()
+    return {
+        "rows": storing.rows,
+        "rows_per_s": round(storing.rows / passed_s),
+        "cpu_us_a_row": round(cpu_s / storing.rows * 1e6, 2),
+        "writer_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _ask(store: Path) -> list[float]:
+    """Ask once a second until told to end; how long each answer took, ms, opening the store included."""
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    with Store.open(store, Role.of("analyst")) as opened:
+        rows = opened.sql("SELECT id FROM event_records WHERE kind = 'answer' ORDER BY id").rows
+    click.echo("ready")
+    waits = list[float]()
+    # Readers do not ask at the same moment, nor all of them for the same answer.
+    own = os.getpid()
+    while not ended.wait(1.0 if waits else own % 100 / 100):
+        began_s = clock.monotonic_s()
+        with Store.open(store, Role.of("analyst")) as opened:
+            questions.ancestors(opened, rows[(own + len(waits)) % len(rows)][0])
+        waits.append((clock.monotonic_s() - began_s) * 1e3)
+    return waits
+
+
+def main() -> None:
+    """`write STORE LOAD POLLS` and `ask STORE` are its processes; without arguments: measure, and say it."""
+    match sys.argv[1:]:
+        case ["write", store, load_file, polls_max]:
+            found: Any = asyncio.run(_take_in(Path(store), Path(load_file), int(polls_max)))
+        case ["ask", store]:
+            found = _ask(Path(store))
+        case [*some]:
+            with tempfile.TemporaryDirectory(prefix="sightline-ingest-") as directory:
+                rows = int(some[0]) if some else ROWS
+                found = measure(Path(directory), rows, READERS, partial(click.echo, err=True))
+    click.echo(orjson.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Storing beside decoding: a thread has the writer while the next records are read and decoded.
+
+DuckDB does not keep Python waiting meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from streams import clock
+from streams.snapshots.patience import PatientWriter
+from streams.snapshots.poll import Poll
+
+
+class Storing:
+    """Stores and publishes in a thread what the last call of `next` gave it; one call at a time.
+
+    Delivery: that of `Writer`. `epoch` is the last one published here, `rows` how many were taken in.
+    """
+
+    def __init__(self, patient: PatientWriter) -> None:
+        self._patient = patient
+        self._task: asyncio.Task[None] | None = None
+        self.epoch: int | None = None
+        self.rows = 0
+
+    async def next(self, poll: Poll | None, positions: Mapping[int, int], arrived_ns: int) -> None:
+        """Wait for what is being stored, and begin with this. UnavailableError when that one failed."""
+        await self.settled()
+        self.result()
+        self._task = asyncio.create_task(asyncio.to_thread(self._store, poll, positions, arrived_ns))
+
+    async def settled(self) -> None:
+        """Wait until no thread works on the store."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    def result(self) -> None:
+        """UnavailableError when what was stored last failed."""
+        if self._task is not None:
+            self._task.result()
+
+    def _store(self, poll: Poll | None, positions: Mapping[int, int], arrived_ns: int) -> None:
+        if poll is not None:
+            self.rows += self._patient.take_in(poll, positions, arrived_ns)
+        self.epoch = self._patient.publish_due(clock.monotonic_ns()) or self.epoch
