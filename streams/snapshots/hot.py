@@ -76,6 +76,9 @@ class Hot:
         # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
+        # At hand, since each poll asks for them: it costs as much as to store a few hundred rows.
+        self._newest: Epoch | None = None
+        self._offsets: dict[str, dict[int, int]] = {}
         self._rows: dict[str, int] = {}
         self._count(TABLES)
 
@@ -85,16 +88,20 @@ class Hot:
 
     def offsets(self, topic: str) -> dict[int, int]:
         """Next offset to read by partition of `topic`."""
-        return dict(
-            self.connection.execute(
-                'SELECT "partition", next_offset FROM offsets WHERE topic = ?', [topic]
-            ).fetchall()
-        )
+        if topic not in self._offsets:
+            self._offsets[topic] = dict(
+                self.connection.execute(
+                    'SELECT "partition", next_offset FROM offsets WHERE topic = ?', [topic]
+                ).fetchall()
+            )
+        return dict(self._offsets[topic])
 
     def append(
         self, tables: Mapping[str, pa.Table], epoch: int, topic: str, offsets: Mapping[int, int]
     ) -> None:
         """Add rows to `epoch` and move the offsets of `topic`, together."""
+        newest = self._newest
+        reached = {**self.offsets(topic), **offsets}
         with self.transaction():
             for name, content in tables.items():
                 with self.incoming(content):
@@ -108,6 +115,7 @@ class Hot:
                 self.connection.execute(
                     "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
                 )
+        self._newest, self._offsets[topic] = newest, reached
         for name, content in tables.items():
             self._rows[name] = self._rows.get(name, 0) + content.num_rows
 
@@ -129,15 +137,17 @@ class Hot:
 
     def newest(self) -> Epoch:
         """Return the epoch with the highest number; number 0, published, in a new store."""
-        found = self.connection.execute(
-            "SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1"
-        ).fetchone()
-        return Epoch(*found) if found else Epoch(0, PUBLISHED)
+        if self._newest is None:
+            found = self.connection.execute(
+                "SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1"
+            ).fetchall()
+            self._newest = Epoch(*found[0]) if found else Epoch(0, PUBLISHED)
+        return self._newest
 
     def newest_offsets(self) -> dict[int, int]:
         """Offsets that the newest epoch says."""
-        found = self.connection.execute("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").fetchone()
-        return dict(found[0]) if found else {}
+        found = self.connection.execute("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").fetchall()
+        return dict(found[0][0]) if found else {}
 
     def fix(self, number: int, topic: str) -> None:
         """Fix what epoch `number` holds: rows and offsets of this moment; later rows belong to the next."""
@@ -217,7 +227,9 @@ class Hot:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block or nothing."""
+        """All of the block or nothing. What is at hand of epochs and offsets is read again afterwards."""
+        self._newest = None
+        self._offsets.clear()
         self.connection.execute("BEGIN")
         try:
             yield
@@ -227,10 +239,12 @@ class Hot:
         self.connection.execute("COMMIT")
 
     def _one(self, statement: str) -> tuple[Any, ...]:
-        row = self.connection.execute(statement).fetchone()
-        if row is None:
+        # All of them are fetched: a result that is left open keeps DuckDB 2.0 from anything else.
+        rows = self.connection.execute(statement).fetchall()
+        if not rows:
             raise duckdb.InvalidInputException("a row is missing")
-        return row
+        first: tuple[Any, ...] = rows[0]
+        return first
 
 
 def _create(directory: Path) -> None:
