@@ -76,8 +76,7 @@ class Hot:
         # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        # At hand, since each poll asks for them: it costs as much as to store a few hundred rows.
-        self._newest: Epoch | None = None
+        # At hand, since each poll asks for them.
         self._offsets: dict[str, dict[int, int]] = {}
         self._rows: dict[str, int] = {}
         self._count(TABLES)
@@ -100,7 +99,6 @@ class Hot:
         self, tables: Mapping[str, pa.Table], epoch: int, topic: str, offsets: Mapping[int, int]
     ) -> None:
         """Add rows to `epoch` and move the offsets of `topic`, together."""
-        newest = self._newest
         reached = {**self.offsets(topic), **offsets}
         with self.transaction():
             for name, content in tables.items():
@@ -115,7 +113,7 @@ class Hot:
                 self.connection.execute(
                     "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
                 )
-        self._newest, self._offsets[topic] = newest, reached
+        self._offsets[topic] = reached
         for name, content in tables.items():
             self._rows[name] = self._rows.get(name, 0) + content.num_rows
 
@@ -137,12 +135,10 @@ class Hot:
 
     def newest(self) -> Epoch:
         """Return the epoch with the highest number; number 0, published, in a new store."""
-        if self._newest is None:
-            found = self.connection.execute(
-                "SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1"
-            ).fetchall()
-            self._newest = Epoch(*found[0]) if found else Epoch(0, PUBLISHED)
-        return self._newest
+        found = self.connection.execute(
+            "SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1"
+        ).fetchall()
+        return Epoch(*found[0]) if found else Epoch(0, PUBLISHED)
 
     def newest_offsets(self) -> dict[int, int]:
         """Offsets that the newest epoch says."""
@@ -227,9 +223,7 @@ class Hot:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block or nothing. What is at hand of epochs and offsets is read again afterwards."""
-        self._newest = None
-        self._offsets.clear()
+        """All of the block or nothing."""
         self.connection.execute("BEGIN")
         try:
             yield

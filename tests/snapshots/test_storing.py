@@ -64,14 +64,16 @@ def test_what_one_transaction_costs_does_not_grow_with_partitions_and_records(tm
     counting = writer._hot.connection = Counting(writer._hot.connection)  # type: ignore[assignment]
     some = {partition: [*records(1)[partition], *records(2)[partition]] for partition in PARTITIONS}
     assert writer.ingest(some, {}, T0_NS) == 2 * 4 * 4
-    # Of rows above the highest number nothing is looked up, nor where reading goes on.
-    assert counting.said == [
+    # Of rows above the highest number nothing is looked up, nor where reading goes on: at most the epoch.
+    begin = counting.said.index("BEGIN")
+    assert counting.said[begin:] == [
         "BEGIN",
         *(f"INSERT INTO {table}" for table in ("events", "edges", "policies")),
         'DELETE FROM offsets WHERE topic = ? AND list_contains(?, "partition")',
         "INSERT INTO offsets",
         "COMMIT",
     ]
+    assert begin <= 1
     assert writer.offsets() == dict.fromkeys(PARTITIONS, 3)
     writer.close()
 
