@@ -68,6 +68,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "agents": None,
     "worker": None,
     "preparation": None,
+    "cycles": set(),
     **{leaf: set() for leaf in LEAVES},
     "__init__": set(),
 }

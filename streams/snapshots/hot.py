@@ -155,6 +155,8 @@ class Hot:
         }
         self._classes_kept = len(self._classes)
         self._highest: dict[tuple[str, str], int] = {}
+        # At hand, since each poll asks for them.
+        self._offsets: dict[str, dict[int, int]] = {}
 
     def close(self) -> None:
         """Close the file; what is committed stays."""
@@ -162,11 +164,13 @@ class Hot:
 
     def offsets(self, topic: str) -> dict[int, int]:
         """Next offset to read by partition of `topic`."""
-        return dict(
-            self.connection.execute(
-                'SELECT "partition", next_offset FROM offsets WHERE topic = ?', [topic]
-            ).fetchall()
-        )
+        if topic not in self._offsets:
+            self._offsets[topic] = dict(
+                self.connection.execute(
+                    'SELECT "partition", next_offset FROM offsets WHERE topic = ?', [topic]
+                ).fetchall()
+            )
+        return dict(self._offsets[topic])
 
     def log_id(self) -> LogId:
         """Return the log that the offsets belong to."""
@@ -182,6 +186,7 @@ class Hot:
         with self.transaction():
             self._keep_log(log_id)
             self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
+        self._offsets.pop(topic, None)
 
     def _keep_log(self, log_id: LogId) -> None:
         self.connection.execute("UPDATE store SET cluster = ?, topic = ?", [log_id.cluster, log_id.topic])
@@ -190,6 +195,7 @@ class Hot:
         self, tables: Mapping[str, pa.Table], epoch: int, topic: str, offsets: Mapping[int, int]
     ) -> None:
         """Add rows to `epoch` and move the offsets of `topic`, together."""
+        reached = {**self.offsets(topic), **offsets}
         with self.transaction():
             for name, content in tables.items():
                 with self.incoming(content):
@@ -203,6 +209,7 @@ class Hot:
                 self.connection.execute(
                     "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
                 )
+        self._offsets[topic] = reached
         for name, content in tables.items():
             self._held.setdefault(name, []).append((epoch, content))
 

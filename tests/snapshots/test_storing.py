@@ -64,6 +64,7 @@ def test_what_one_transaction_costs_does_not_grow_with_partitions_and_records(tm
     counting = writer._hot.connection = Counting(writer._hot.connection)  # type: ignore[assignment]
     some = {partition: [*records(1)[partition], *records(2)[partition]] for partition in PARTITIONS}
     assert writer.ingest(some, {}, T0_NS) == 2 * 4 * 4
+    # Of rows above the highest number nothing is looked up, nor where reading goes on: at most the epoch.
     begin = counting.said.index("BEGIN")
     assert counting.said[begin:] == [
         "BEGIN",
@@ -72,8 +73,7 @@ def test_what_one_transaction_costs_does_not_grow_with_partitions_and_records(tm
         "INSERT INTO offsets",
         "COMMIT",
     ]
-    # Where reading goes on, and which epoch it is; of rows above the highest number nothing is looked up.
-    assert begin == 2
+    assert begin <= 1
     assert writer.offsets() == dict.fromkeys(PARTITIONS, 3)
     writer.close()
 
@@ -162,7 +162,7 @@ def test_what_was_stored_before_an_error_is_not_stored_again(tmp_path: Path) -> 
 
     def fail(step: int) -> None:
         steps.append(step)
-        if steps == [1]:
+        if step == 1 and steps.count(1) == 1:
             raise OSError(28, "No space left on device")
 
     writer = Writer.open(tmp_path, after_step=fail)
