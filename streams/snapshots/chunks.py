@@ -71,6 +71,6 @@ def _cuts(
     """Yield half-open ranges of numbers with about FOLD_CHUNK_ROWS rows each."""
     parts = -(-count // limits.FOLD_CHUNK_ROWS)
     shares = ", ".join(str(part / parts) for part in range(1, parts))
-    found = connection.execute(f"SELECT quantile_disc({number}, [{shares}]) FROM {rows}").fetchone()  # noqa: S608
-    cuts = sorted({int(cut) for cut in found[0]}) if found else []
+    found = connection.execute(f"SELECT quantile_disc({number}, [{shares}]) FROM {rows}").fetchall()  # noqa: S608
+    cuts = sorted({int(cut) for cut in found[0][0]})
     yield from zip([-1, *cuts], [*cuts, 2**63 - 1], strict=True)
