@@ -1,4 +1,4 @@
-"""What readers see is the same before and after any publishes and folds, at the newest and each retained epoch."""
+"""What readers see is the same before and after any publishes and folds, at every epoch that is listed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from streams import clock, limits, metrics
+from streams import clock, limits
 from streams.snapshots import chunks, fold, index
 from streams.snapshots.hot import Hot
 from streams.snapshots.writer import Writer
@@ -125,16 +125,6 @@ def _compare(path: Path, day: Day, stood: Mapping[int, tuple[int, int]]) -> None
             f"WHERE epoch <= {epoch}) z USING (source, stream) WHERE number BETWEEN low AND high AND e.epoch <= {epoch}",
         )
         assert sorted(found) == sorted(day.events[:events])
-    assert (
-        view(path, "SELECT sum(rows) FROM epochs")[0][0]
-        == sum(
-            view(path, f"SELECT count(*) FROM {table}")[0][0]
-            for table in ("files.events", "files.decisions", "files.policies")
-        )
-        + len(day.pairs_rows)
-        if hasattr(day, "pairs_rows")
-        else True
-    )
 
 
 def test_files_hold_what_their_classes_say(tmp_path: Path, small: None) -> None:
@@ -147,7 +137,7 @@ def test_files_hold_what_their_classes_say(tmp_path: Path, small: None) -> None:
     writer.settle(T0_NS + 10)
     writer.close()
     found = view(tmp_path, "SELECT table_name, file, classes FROM segments WHERE classes IS NOT NULL")
-    names = {number: zone for number, zone in view(tmp_path, "SELECT class, zone FROM classes")}
+    names = dict(view(tmp_path, "SELECT class, zone FROM classes"))
     assert {table for table, *_ in found} == {"events", "decisions", "edges", "zone_runs"}
     assert len([1 for table, *_ in found if table == "events"]) > 1
     for table, file, classes in found:
@@ -217,7 +207,6 @@ def test_an_index_answers_for_all_that_is_folded(tmp_path: Path, small: None) ->
 
 def test_a_fold_holds_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted: no part of a large merge has more rows than a chunk and its longest run of equal keys."""
-    monkeypatch.setattr(limits, "FOLD_CHUNK_ROWS", 100)
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE TABLE e AS SELECT 'g' || (i % 3) AS source, CASE WHEN i % 10 = 0 THEN 's' ELSE 'long' END AS stream, "
@@ -227,7 +216,7 @@ def test_a_fold_holds_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(
             chunks, "types_of", lambda _: {"source": "", "stream": "", '"first"': "", "epoch": ""}
         )
-        parts = list(chunks.chunks(connection, "events", [tmp_path / "events-1.parquet"]))
+        parts = list(chunks.chunks(connection, "events", [tmp_path / "events-1.parquet"], 100))
     assert max(len(part) for part in parts) <= 110
     rows = [tuple(one.values()) for part in parts for one in part.to_pylist()]
     assert len(rows) == len(set(rows)) == 3000
@@ -248,9 +237,8 @@ def test_a_fold_that_fails_is_put_off_and_epochs_go_on(
         raise FullDiskError(28, "No space left on device, while g1 slept")
 
     day, writer = Day(), Writer.open(tmp_path, fold="inline", say=said.append)
-    before = metrics.snapshot().get("fold_failed_total", 0) if hasattr(metrics, "snapshot") else 0
     with monkeypatch.context() as patch:
-        patch.setattr(fold.index, "build", full)
+        patch.setattr(index, "build", full)
         for number in range(6):
             now_s += 100.0
             writer.ingest_tables(tables(day.portion([(3, ZONES[number % 3], 1)])), 0)
@@ -258,7 +246,6 @@ def test_a_fold_that_fails_is_put_off_and_epochs_go_on(
     assert len(said) == 1
     assert "FullDiskError" in said[0]
     assert "g1" not in said[0]
-    assert before == before
     assert view(tmp_path, "SELECT bool_and(fresh) FROM segments") == [(True,)]
     known = writer._hot.known_files()
     assert {f"segments/{path.name}" for path in (tmp_path / "segments").iterdir()} == known

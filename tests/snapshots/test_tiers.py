@@ -1,4 +1,4 @@
-"""Files stay few and rows are rewritten seldom, however long epochs go on: the choice alone, without files."""
+"""Files stay few and rows are rewritten seldom, however long epochs go on: the choice alone, no files."""
 
 from __future__ import annotations
 
