@@ -310,14 +310,11 @@ class Hot:
         (count,) = self._one("SELECT count(*) FROM epochs")
         if count < limits.EPOCHS_AT_HAND_MAX:
             return None
-        return (
-            self.connection.sql(
-                "SELECT published_ns, offsets, rows, epoch FROM epochs ORDER BY epoch "
-                f"LIMIT {limits.EPOCHS_AT_HAND_MAX // 2}"
-            )
-            .to_arrow_table()
-            .cast(schema_of("epochs"))
+        oldest = self.connection.sql(
+            "SELECT published_ns, offsets, rows, epoch FROM epochs ORDER BY epoch LIMIT ?",
+            params=[limits.EPOCHS_AT_HAND_MAX // 2],
         )
+        return oldest.to_arrow_table().cast(schema_of("epochs"))
 
     def leave(self, number: int) -> None:
         """Let the rows of a published epoch go."""

@@ -303,7 +303,9 @@ class Writer:
             # As close to the moment when readers see it as a row inside the file can say.
             at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
             self._hot.record(number, made, moved, folded, at_ns)
-            self._folder.recorded()
+            # One that ended meanwhile is for the next epoch.
+            if folded is not None:
+                self._folder.recorded()
             self._after_step(4)
         if self._hot.newest().state == RECORDED:
             if directory.pointed(self.path) != directory.catalog_name(number):

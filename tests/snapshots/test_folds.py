@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams import clock, limits
-from streams.snapshots import chunks, fold, index
+from streams.snapshots import chunks, index
 from streams.snapshots.hot import Hot
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, Row, batch, derived, edge, row, tables, tagged
@@ -122,7 +122,8 @@ def _compare(path: Path, day: Day, stood: Mapping[int, tuple[int, int]]) -> None
         found = view(
             path,
             "SELECT stream, number, z.zone FROM event_records e JOIN (SELECT * FROM zone_runs "
-            f"WHERE epoch <= {epoch}) z USING (source, stream) WHERE number BETWEEN low AND high AND e.epoch <= {epoch}",
+            f"WHERE epoch <= {epoch}) z USING (source, stream) WHERE number BETWEEN low AND high "
+            f"AND e.epoch <= {epoch}",
         )
         assert sorted(found) == sorted(day.events[:events])
 
