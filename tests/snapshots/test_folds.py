@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from streams import clock, limits
 from streams.snapshots import chunks, index
+from streams.snapshots.fold import Fold, Folded
 from streams.snapshots.hot import Hot
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, Row, batch, derived, edge, row, tables, tagged
@@ -148,9 +150,9 @@ def test_files_hold_what_their_classes_say(tmp_path: Path, small: None) -> None:
                 zone
                 for (zone,) in view(
                     tmp_path,
-                    f"SELECT zone FROM '{tmp_path / file}' e JOIN event_records v ON (v.stream = 'activity' AND "
-                    "v.number = child_first) OR (v.stream = 'imu-right' AND v.number BETWEEN parent_first AND "
-                    "parent_first + parent_width - 1)",
+                    f"SELECT zone FROM '{tmp_path / file}' e JOIN event_records v ON (v.stream = 'activity' "
+                    "AND v.number = child_first) OR (v.stream = 'imu-right' AND v.number BETWEEN "
+                    "parent_first AND parent_first + parent_width - 1)",
                 )
             }
         else:
@@ -210,7 +212,8 @@ def test_a_fold_holds_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pyte
     """Counted: no part of a large merge has more rows than a chunk and its longest run of equal keys."""
     with duckdb.connect() as connection:
         connection.execute(
-            "CREATE TABLE e AS SELECT 'g' || (i % 3) AS source, CASE WHEN i % 10 = 0 THEN 's' ELSE 'long' END AS stream, "
+            "CREATE TABLE e AS SELECT 'g' || (i % 3) AS source, "
+            "CASE WHEN i % 10 = 0 THEN 's' ELSE 'long' END AS stream, "
             'i AS "first", 1 AS epoch FROM range(3000) t(i)'
         )
         connection.execute(f"COPY e TO '{tmp_path / 'events-1.parquet'}'")
@@ -305,3 +308,31 @@ def test_history_of_epochs_leaves_the_hot_file_and_the_catalog(
     hot = Hot(tmp_path)
     assert len(hot.history_at_hand()) <= 6
     hot.close()
+
+
+def test_a_fold_that_ends_while_an_epoch_is_recorded_is_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None
+) -> None:
+    day, writer, may_end = Day(), Writer.open(tmp_path), threading.Event()
+    run, record = Fold.run, Hot.record
+
+    def waiting(fold: Fold) -> Folded:
+        may_end.wait(10)
+        return run(fold)
+
+    def slow(hot: Hot, *arguments: Any) -> None:
+        record(hot, *arguments)
+        may_end.set()
+        if (thread := writer._folder._thread) is not None:
+            thread.join()
+
+    monkeypatch.setattr(Fold, "run", waiting)
+    for number in range(4):
+        if number == 3:
+            monkeypatch.setattr(Hot, "record", slow)
+        writer.ingest_tables(tables(day.portion([(2, "public", 0)])), 0)
+        writer.publish(T0_NS + number)
+    assert writer.publish(T0_NS + 4) == 5
+    writer.close()
+    assert view(tmp_path, "SELECT bool_or(NOT fresh) FROM segments") == [(True,)]
+    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
