@@ -68,6 +68,8 @@ class Writer:
         self._folder = folder
         self._known = Known(self._hot)
         self._retention = Retention(path)
+        #: Current files, at least roughly: the number is known when a fold is chosen.
+        self._files = 0
         self._waiting_since_ns: int | None = None
 
     @classmethod
@@ -212,6 +214,9 @@ class Writer:
         if newest.state == PUBLISHED:
             if newest.number and not self._anything_new():
                 return None
+            if self._files > limits.CURRENT_FILES_MAX - 2 * len(TABLES):
+                # Folds cannot keep up with what comes in: better an epoch later than one of too many files.
+                self._folder.result(wait=True)
             newest_number = newest.number + 1
             self._hot.fix(newest_number, LINEAGE)
             self._after_step(2)
@@ -237,8 +242,11 @@ class Writer:
         """Begin a fold if there is something to gain; whether one began."""
         self._folder.result()
         if not self._folder.free:
+            self._files += len(TABLES)
             return False
-        choice = choose(self._hot.segments(), self._folder.rows_max, all_fresh=all_fresh)
+        current = self._hot.segments()
+        self._files = len(current)
+        choice = choose(current, self._folder.rows_max, all_fresh=all_fresh)
         if choice is None:
             return False
         self._folder.start(plan(self._hot, self.path, choice))
