@@ -91,7 +91,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small")
 @given(st.lists(st.tuples(_PORTION, st.sampled_from([1, HOUR_NS // 7, 2 * HOUR_NS])), min_size=4, max_size=9))
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 def test_what_readers_see_does_not_change_by_folds(
     tmp_path_factory: pytest.TempPathFactory, portions: list[tuple[list[tuple[int, str, int]], int]]
 ) -> None:
