@@ -45,7 +45,7 @@ class End(Enum):
     CHECK = (1, "A check failed, or a part of the loop did not do what it must.", "Read the sentence.")
     INPUT = (
         2,
-        "An argument or a file is wrong: also a journal or state that cannot be read, a store of another version.",
+        "An argument or a file is wrong: a journal or state that cannot be read, a store of another version.",
         "Correct what the sentence names; a start without that ends in the same way.",
     )
     UNAVAILABLE = (

@@ -78,7 +78,7 @@ def command(
         _migrate(store)
         return
     stop = threading.Event()
-    writer = Writer.open(store)
+    writer = Writer.open(store, say=log.warning)
     patient = PatientWriter(writer, log.warning, stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
@@ -157,7 +157,7 @@ async def _follow(
         # Nobody may close the store while a thread works on it.
         await storing.settled()
     storing.result()
-    return await asyncio.to_thread(patient.publish, clock.now_ns()) or storing.epoch, storing.rows
+    return await asyncio.to_thread(patient.settle, clock.now_ns()) or storing.epoch, storing.rows
 
 
 async def _gathered(follower: Follower, stop: threading.Event) -> tuple[int, dict[int, list[Received]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from streams.snapshots.chunks import chunks, scan
 from streams.snapshots.columnar import bounds, classes_of, combinations, dense, ordered
 from streams.snapshots.directory import FOLDING, SEGMENTS, TEMPORARY, sync
 from streams.snapshots.output import UNZONED, Output, parquet
-from streams.snapshots.poll import Numbers, numbers
+from streams.snapshots.poll import Mask, Numbers, numbers
 from streams.snapshots.retention import retained
 from streams.snapshots.segments import CLASSED, NUMBERS, Segment, quoted, schema_of, settled, types_of
 from streams.snapshots.zones import Seen, Stream, Zones
@@ -117,7 +117,9 @@ class Fold:
 
     def interrupt(self) -> None:
         """End it soon."""
-        self._connection.interrupt()
+        # One that is at its end has closed the connection.
+        with suppress(duckdb.ConnectionException):
+            self._connection.interrupt()
 
     def run(self) -> Folded:
         """Make the files.
@@ -129,7 +131,7 @@ class Fold:
         """
         with self._connection, self._working_directory() as self._beside:
             self._audiences = self._read_audiences()
-            self._retained = self._read_retained()
+            self._read_history()
             made: list[Segment] = []
             try:
                 for table, names in self._plan.inputs.items():
@@ -178,31 +180,51 @@ class Fold:
         policies = Policies(dict(rows))
         return [audience(policies, *one) for one in self._plan.classes]
 
-    def _read_retained(self) -> Numbers:
-        """Epochs that can be asked about, sorted."""
-        stored = self._plan.current.get("epochs", ())
-        rows = (
-            self._connection.execute(
-                f"SELECT epoch, published_ns FROM {scan(self._paths(stored))}"  # noqa: S608 - names of ours
-            ).fetchall()
-            if stored
-            else []
-        )
-        epoch, published_ns = np.array(sorted([*rows, *self._plan.epochs]), np.int64).reshape(-1, 2).T
-        kept: Numbers = epoch[retained(published_ns)]
-        return kept
+    def _read_history(self) -> None:
+        """Find which epochs can be asked about, and which stay listed: a few more, until they are thinned."""
+        folded = self._plan.inputs.get("epochs", ())
+        whole = [name for name in self._plan.current.get("epochs", ()) if name not in folded]
+        thinned, left = self._epochs(folded), self._epochs(whole)
+        at_hand = np.array(self._plan.epochs, np.int64).reshape(-1, 2)
+        pairs = [
+            np.stack([numbers(some, name) for name in ("epoch", "published_ns")], 1)
+            for some in (thinned, left)
+        ]
+        epoch, published_ns = np.unique(np.concatenate([*pairs, at_hand]), axis=0).T
+        self._retained = epoch[retained(published_ns)]
+        stay = numbers(thinned, "epoch")[self._stay(thinned)]
+        self._listed = np.unique(np.concatenate([stay, numbers(left, "epoch"), at_hand[:, 0]]))
+
+    def _epochs(self, names: Sequence[str]) -> pa.Table:
+        """Rows of `epochs` in some segments, in order."""
+        if not names:
+            return schema_of("epochs").empty_table()
+        scanned = f"FROM {scan(self._paths(names))} ORDER BY epoch"
+        return self._connection.sql(scanned).to_arrow_table().select(schema_of("epochs").names)
+
+    def _stay(self, rows: pa.Table) -> Mask:
+        """Which rows of `epochs` stay: those that can be asked about.
+
+        The last one of each log does too: it says up to where the offsets before are of that one.
+        """
+        if not len(rows):
+            return np.zeros(0, bool)
+        bucket = np.searchsorted(self._retained, numbers(rows, "epoch"))
+        log = combinations(rows, ("cluster", "topic"))[1]
+        return np.append((bucket[1:] != bucket[:-1]) | (log[1:] != log[:-1]), True)
 
     def _bucket(self, rows: pa.Table) -> Numbers:
-        """The same number for rows between whose epochs no retained one lies."""
-        found: Numbers = np.searchsorted(self._retained, numbers(rows, "epoch"), "left").astype(np.int64)
-        return found
+        """The same number for rows between whose epochs no listed one lies."""
+        return np.searchsorted(self._listed, numbers(rows, "epoch")).astype(np.int64)
 
     def _table(self, table: str, names: Sequence[str]) -> list[Segment]:
         plan = self._plan
         unsplit = table not in CLASSED and table != "edges"
         together = UNZONED if unsplit or table == "zone_runs" else plan.group
         with Output(plan.directory, plan.store_id, plan.epoch, table, together=together) as output:
-            for rows in chunks(self._connection, table, self._paths(names)):
+            # Epochs are few, and are thinned in one piece.
+            rows_max = 2**62 if table == "epochs" else limits.FOLD_CHUNK_ROWS
+            for rows in chunks(self._connection, table, self._paths(names), rows_max):
                 if table == "edges":
                     self._edges(output, rows)
                 elif table == "zone_runs":
@@ -226,12 +248,8 @@ class Fold:
             output.add(rows.filter(pa.array(some)), one, np.unique(number[some]).tolist())
 
     def _thinned(self, rows: pa.Table) -> pa.Table:
-        """Rows of `epochs` without those that nobody can ask about; what they added, those after them did.
-
-        The last epoch of each log stays: it says up to where the offsets before are of that one.
-        """
-        bucket, log_id = self._bucket(rows), combinations(rows, ("cluster", "topic"))[1]
-        last = np.flatnonzero(np.append((bucket[1:] != bucket[:-1]) | (log_id[1:] != log_id[:-1]), True))
+        """Rows of `epochs` without those that nobody can ask about; what they added, those after them did."""
+        last = np.flatnonzero(self._stay(rows))
         first = np.concatenate(([0], last[:-1] + 1))
         added = np.add.reduceat(numbers(rows, "rows"), first)
         kept = rows.take(pa.array(last))
@@ -347,7 +365,7 @@ class Fold:
         """The fresh edges as walks ask for them: zones come from elsewhere, so runs go on across them."""
         parts = [schema_of("edges").empty_table()]
         if paths := self._fresh("edges"):
-            for rows in chunks(self._connection, "edges", paths):
+            for rows in chunks(self._connection, "edges", paths, limits.FOLD_CHUNK_ROWS):
                 relation = combinations(rows, _RELATION)[1]
                 parts.append(coalesce.edges(rows, dense(relation, self._bucket(rows))))
         return self._written("edges", parts)

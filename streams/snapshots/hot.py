@@ -6,10 +6,8 @@ nothing.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -21,94 +19,37 @@ from streams import limits
 from streams.errors import InputError
 from streams.events.record import LogId
 from streams.lineage.tables import TABLES
+from streams.snapshots.books import (
+    BLOCK_BYTES,
+    CLASS_COLUMNS,
+    INDEX_COLUMNS,
+    SEGMENT_COLUMNS,
+    SPAN_COLUMNS,
+    Database,
+    Epoch,
+    create,
+    row_of,
+)
 from streams.snapshots.directory import HOT, TEMPORARY, sync
 from streams.snapshots.fold import Folded, Index
 from streams.snapshots.index import Span
-from streams.snapshots.segments import Segment, quoted, schema_of, types_of
+from streams.snapshots.segments import Segment, quoted, schema_of
 from streams.snapshots.tiers import Current
 
-#: Its tables are many and short.
-_BLOCK_BYTES = 16_384
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
-_SEGMENT_COLUMNS = pa.schema(
-    {
-        "file": pa.string(),
-        "table_name": pa.string(),
-        "first_epoch": pa.int64(),
-        "last_epoch": pa.int64(),
-        "rows": pa.int64(),
-        "bytes": pa.int64(),
-        "digest": pa.string(),
-        "classes": pa.list_(pa.int32()),
-        "fresh": pa.bool_(),
-        "audience": pa.int32(),
-        "listed": pa.bool_(),
-    }
-)
-_SPAN_COLUMNS = pa.schema(
-    {
-        "file": pa.string(),
-        "table_name": pa.string(),
-        "role": pa.string(),
-        "source": pa.string(),
-        "stream": pa.string(),
-        "lowest": pa.int64(),
-        "highest": pa.int64(),
-    }
-)
-_CLASS_COLUMNS = pa.schema(
-    {"class": pa.int32(), "policy_version": pa.string(), "zone": pa.string(), "label": pa.string()}
-)
-_INDEX_COLUMNS = pa.schema(
-    {
-        "file": pa.string(),
-        "first_epoch": pa.int64(),
-        "last_epoch": pa.int64(),
-        "edges": pa.int64(),
-        "zone_runs": pa.int64(),
-        "bytes": pa.int64(),
-        "digest": pa.string(),
-    }
-)
 #: (policy version, zone, label)
 Class = tuple[str, str, str]
 
 
-_BOOKS = (
-    'CREATE TABLE offsets (topic VARCHAR, "partition" INTEGER, next_offset BIGINT)',
-    "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), "
-    "rows BIGINT, cluster VARCHAR, topic VARCHAR)",
-    "CREATE TABLE segments (file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows "
-    "BIGINT, bytes BIGINT, digest VARCHAR, classes INTEGER[], fresh BOOLEAN, audience INTEGER, "
-    "listed BOOLEAN, superseded BIGINT)",
-    "CREATE TABLE spans (file VARCHAR, table_name VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, "
-    "lowest BIGINT, highest BIGINT)",
-    "CREATE TABLE indexes (file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs "
-    "BIGINT, bytes BIGINT, digest VARCHAR, superseded BIGINT)",
-    "CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR)",
-    "CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR)",
-    "CREATE TABLE migrations (name VARCHAR, done_ns BIGINT)",
-)
-"""What the file keeps besides rows: where reading goes on, the newest epochs, and the files of the store."""
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """An epoch on its way out: how far it has come, and the offsets below which it holds everything."""
-
-    number: int
-    state: str
-
-
-class Hot:
+class Hot(Database):
     """An open hot file. One process, one thread at a time; `directory.claim` must hold the lock."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         path = directory / HOT
         if not path.exists():
-            _create(directory)
+            create(directory)
         try:
             self.open()
         except duckdb.Error as error:
@@ -124,7 +65,7 @@ class Hot:
         """
         path = self._directory / HOT
         self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 1})
-        self.store_id, version = self._one("SELECT id, version FROM store")
+        self.store_id, version = self.one("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:
             self.connection.close()
             raise InputError(
@@ -134,8 +75,7 @@ class Hot:
         self._bytes = path.stat().st_size
         # Rows that leave with the next epoch need not be moved from the log into the file before.
         self.connection.execute(f"SET checkpoint_threshold = '{limits.HOT_LOG_BYTES_MAX}B'")
-        # Catalogs name their segments relative to the directory (a store can be moved); the footers of those
-        # many small files are read again for each catalog, and never change.
+        # Catalogs name their segments relative to the directory; their footers never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
         #: By table the rows that have not left the file, with their epochs: publishing needs no statement for
@@ -174,7 +114,7 @@ class Hot:
 
     def log_id(self) -> LogId:
         """Return the log that the offsets belong to."""
-        return LogId(*self._one("SELECT cluster, topic FROM store"))
+        return LogId(*self.one("SELECT cluster, topic FROM store"))
 
     def keep_log(self, log_id: LogId) -> None:
         """Let the offsets belong to a log from now on; they stay as they are."""
@@ -292,11 +232,11 @@ class Hot:
         with self.transaction():
             made = [*made, *(folded.made if folded else ())]
             if made:
-                self._insert("segments", _SEGMENT_COLUMNS, [_row_of(segment) for segment in made])
+                self._insert("segments", SEGMENT_COLUMNS, [row_of(segment) for segment in made])
             if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
-                self._insert("spans", _SPAN_COLUMNS, spans)
+                self._insert("spans", SPAN_COLUMNS, spans)
             if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
-                self._insert("classes", _CLASS_COLUMNS, new)
+                self._insert("classes", CLASS_COLUMNS, new)
             if folded is not None:
                 self._replace(number, folded)
             if moved:
@@ -328,7 +268,7 @@ class Hot:
             "UPDATE indexes SET superseded = ? WHERE list_contains(?, file)", [number, folded.merged]
         )
         if folded.index is not None:
-            self._insert("indexes", _INDEX_COLUMNS, [astuple(folded.index)])
+            self._insert("indexes", INDEX_COLUMNS, [astuple(folded.index)])
 
     def _insert(self, table: str, columns: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
         content = [
@@ -340,17 +280,14 @@ class Hot:
 
     def history(self) -> pa.Table | None:
         """Epochs that shall move out of the file, as rows of `epochs`; None while they are few."""
-        (count,) = self._one("SELECT count(*) FROM epochs")
+        (count,) = self.one("SELECT count(*) FROM epochs")
         if count < limits.EPOCHS_AT_HAND_MAX:
             return None
-        return (
-            self.connection.sql(
-                "SELECT published_ns, offsets, rows, cluster, topic, epoch FROM epochs ORDER BY epoch "  # noqa: S608 - a number
-                f"LIMIT {limits.EPOCHS_AT_HAND_MAX // 2}"
-            )
-            .to_arrow_table()
-            .cast(schema_of("epochs"))
+        oldest = self.connection.sql(
+            "SELECT published_ns, offsets, rows, cluster, topic, epoch FROM epochs ORDER BY epoch LIMIT ?",
+            params=[limits.EPOCHS_AT_HAND_MAX // 2],
         )
+        return oldest.to_arrow_table().cast(schema_of("epochs"))
 
     def leave(self, number: int) -> None:
         """Let the rows of a published epoch go."""
@@ -384,7 +321,7 @@ class Hot:
 
     def indexes(self) -> list[Index]:
         """Index files in force, oldest first."""
-        columns = ", ".join(_INDEX_COLUMNS.names)
+        columns = ", ".join(INDEX_COLUMNS.names)
         return [
             Index(*row)
             for row in self.connection.execute(
@@ -422,8 +359,8 @@ class Hot:
         """
         path, beside = self._directory / HOT, self._directory / f"{HOT}{TEMPORARY}"
         beside.unlink(missing_ok=True)
-        (name,) = self._one("SELECT current_database()")
-        self.connection.execute(f"ATTACH {quoted(str(beside))} AS next (BLOCK_SIZE {_BLOCK_BYTES})")
+        (name,) = self.one("SELECT current_database()")
+        self.connection.execute(f"ATTACH {quoted(str(beside))} AS next (BLOCK_SIZE {BLOCK_BYTES})")
         try:
             self.connection.execute(f'COPY FROM DATABASE "{name}" TO next')
         finally:
@@ -462,66 +399,3 @@ class Hot:
         with self.transaction():
             for table in ("segments", "indexes"):
                 self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, file)", [files])  # noqa: S608 - names of ours
-
-    @contextmanager
-    def incoming(self, content: pa.Table) -> Iterator[None]:
-        """Let statements of the block read `content` under the name `incoming`."""
-        self.connection.register("incoming", content)
-        try:
-            yield
-        finally:
-            self.connection.unregister("incoming")
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of the block or nothing."""
-        self.connection.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
-
-    def _one(self, statement: str) -> tuple[Any, ...]:
-        [row] = self.connection.execute(statement).fetchall()
-        found: tuple[Any, ...] = row
-        return found
-
-
-def _row_of(one: Segment) -> tuple[Any, ...]:
-    return (
-        one.file,
-        one.table,
-        one.first_epoch,
-        one.last_epoch,
-        one.rows,
-        one.bytes,
-        one.digest,
-        one.classes,
-        one.fresh,
-        one.audience,
-        False,
-    )
-
-
-def _create(directory: Path) -> None:
-    """Make an empty hot file: under another name first, so that one that exists is a whole one."""
-    temporary = directory / f"{HOT}{TEMPORARY}"
-    temporary.unlink(missing_ok=True)
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH {quoted(str(temporary))} AS next (BLOCK_SIZE {_BLOCK_BYTES})")
-        connection.execute("USE next")
-        for table in TABLES:
-            columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
-            connection.execute(f"CREATE TABLE {table} ({columns})")
-        for statement in _BOOKS:
-            connection.execute(statement)
-        connection.execute(
-            "INSERT INTO store VALUES (?, ?, '', '')", [secrets.token_hex(4), limits.STORE_VERSION]
-        )
-        connection.execute("USE memory")
-        connection.execute("DETACH next")
-    sync(temporary)
-    temporary.replace(directory / HOT)
-    sync(directory)

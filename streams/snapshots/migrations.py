@@ -36,7 +36,7 @@ def _consents(old: Old) -> None:
     if "decisions" not in old.files:
         return
     rows = f"SELECT * FROM ({old.rows('decisions')}) WHERE {READABLE['decisions']}"  # noqa: S608 - ours
-    for part in ranges(old.connection, "decisions", f"({rows})"):
+    for part in ranges(old.connection, "decisions", f"({rows})", limits.FOLD_CHUNK_ROWS):
         old.connection.execute(
             "INSERT INTO consents SELECT source, stream, min(low), max(high), consent FROM ("  # noqa: S608 - ours
             "SELECT *, sum(begins) OVER run AS nth FROM (SELECT *, CASE WHEN consent = lag(consent) OVER run "

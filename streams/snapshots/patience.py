@@ -58,6 +58,10 @@ class PatientWriter:
         """See `Writer.publish`."""
         return self._insist(lambda: self._writer.publish(now_ns))
 
+    def settle(self, now_ns: int) -> int | None:
+        """See `Writer.settle`."""
+        return self._insist(lambda: self._writer.settle(now_ns))
+
     def _insist(self, work: Callable[[], T]) -> T:
         """Return what `work` does once it succeeds.
 

@@ -151,7 +151,9 @@ class Takeover:
                 with Output(
                     self._path, hot.store_id, old.epoch + 1, table, together=UNZONED, fresh=True
                 ) as output:
-                    for part in ranges(hot.connection, table, _known(table, _scan(some))):
+                    for part in ranges(
+                        hot.connection, table, _known(table, _scan(some)), limits.FOLD_CHUNK_ROWS
+                    ):
                         self._say(f"{done:,} of {every:,} rows")
                         select = self._converted(table, f"SELECT * FROM {_scan(some)} WHERE {part}")  # noqa: S608
                         _add(hot, output, table, hot.connection.sql(select).to_arrow_table())
@@ -169,7 +171,7 @@ class Takeover:
         with Output(
             self._path, hot.store_id, old.epoch + 1, "zone_runs", together=UNZONED, fresh=True
         ) as output:
-            for part in ranges(hot.connection, "events", events):
+            for part in ranges(hot.connection, "events", events, limits.FOLD_CHUNK_ROWS):
                 self._say("which numbers are of which zone")
                 rows = hot.connection.sql(f"SELECT * FROM {events} WHERE {part}").to_arrow_table()  # noqa: S608 - ours
                 bucket = np.searchsorted(asked, numbers(rows, "epoch"), "left").astype(np.int64)

@@ -69,6 +69,8 @@ class Writer:
         self._folder = folder
         self._known = Known(self._hot)
         self._retention = Retention(path)
+        #: Current files, at least roughly: the number is known when a fold is chosen.
+        self._files = 0
         self._waiting_since_ns: int | None = None
 
     @classmethod
@@ -249,10 +251,19 @@ class Writer:
         A new store's first epoch may be empty, so that readers find typed views, and so is one that only
         records a fold. After an error the next call goes on with the same epoch.
         """
+        epoch = self._publish(now_ns)
+        if epoch is not None:
+            self._fold()
+        return epoch
+
+    def _publish(self, now_ns: int) -> int | None:
         newest = self._hot.newest()
         if newest.state == PUBLISHED:
             if newest.number and not self._anything_new():
                 return None
+            if self._files > limits.CURRENT_FILES_MAX - 2 * len(TABLES):
+                # Folds cannot keep up with what comes in: better an epoch later than one of too many files.
+                self._folder.result(wait=True)
             newest_number = newest.number + 1
             self._hot.fix(newest_number, LINEAGE)
             self._after_step(2)
@@ -260,7 +271,6 @@ class Writer:
             newest_number = newest.number
         self._finish(newest_number, now_ns)
         self._waiting_since_ns = None
-        self._fold()
         return newest_number
 
     def settle(self, now_ns: int) -> int | None:
@@ -269,14 +279,9 @@ class Writer:
         Return the last epoch's number, or None when there was nothing to publish.
         """
         self._folder.result(wait=True)
-        epoch = self.publish(now_ns)
-        self._folder.result(wait=True)
-        while self._anything_new():
-            epoch = self.publish(now_ns)
-            self._folder.result(wait=True)
-        if self._folder.free and self._fold(all_fresh=True) and self._folder.result(wait=True) is not None:
-            epoch = self.publish(now_ns)
-        self._folder.abandon()
+        epoch = self._publish(now_ns)
+        while self._fold(all_fresh=True) and self._folder.result(wait=True) is not None:
+            epoch = self._publish(now_ns) or epoch
         self._rebuild()
         return epoch
 
@@ -284,8 +289,11 @@ class Writer:
         """Begin a fold if there is something to gain; whether one began."""
         self._folder.result()
         if not self._folder.free:
+            self._files += len(TABLES)
             return False
-        choice = choose(self._hot.segments(), self._folder.rows_max, all_fresh=all_fresh)
+        current = self._hot.segments()
+        self._files = len(current)
+        choice = choose(current, self._folder.rows_max, all_fresh=all_fresh)
         if choice is None:
             return False
         self._folder.start(plan(self._hot, self.path, choice))
@@ -351,7 +359,9 @@ class Writer:
             # As close to the moment when readers see it as a row inside the file can say.
             at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
             self._hot.record(number, made, moved, folded, at_ns)
-            self._folder.recorded()
+            # One that ended meanwhile is for the next epoch.
+            if folded is not None:
+                self._folder.recorded()
             self._after_step(4)
         if self._hot.newest().state == RECORDED:
             if directory.pointed(self.path) != directory.catalog_name(number):
