@@ -345,10 +345,11 @@ class Boundary:
             self._sight.hide(table, base.mixed_rows - kept)
             if base.whole:
                 listed = ", ".join(f'"{column}"' for column in base.columns)
+                # Statements are planned better over one thing than over two.
+                beside = f" UNION ALL SELECT {listed} FROM kept.{table}" if kept else ""
                 connection.execute(
                     f"CREATE OR REPLACE VIEW files.{table} AS "  # noqa: S608 - names of ours
-                    f"SELECT {listed} FROM read_parquet({self._listed(base.whole)}) "
-                    f"UNION ALL SELECT {listed} FROM kept.{table}"
+                    f"SELECT {listed} FROM read_parquet({self._listed(base.whole)}){beside}"
                 )
         self._loaded[table] = spared
 
