@@ -6,13 +6,14 @@ Each is evaluated once per distinct facts that it names.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import Any
 
-from streams.errors import CALLED_OFF
+from streams.errors import called_off
 from streams.limits import CONDITION_RESULTS_MAX
 from streams.policy.bounds import steps_of
 
@@ -27,13 +28,16 @@ Facts = Mapping[str, Any]
 
 def _library() -> Any:
     """The CEL library itself: its package would load a terminal of its own, for 0.2 s and 15 MB."""
-    package = find_spec("cel")
-    found = PathFinder.find_spec("cel.cel", package.submodule_search_locations) if package else None
-    if found is None or found.loader is None:
-        raise ImportError("cel: found no such library")
-    module = module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    name = "cel.cel"
+    if name not in sys.modules:
+        package = find_spec("cel")
+        found = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
+        if found is None or found.loader is None:
+            raise ImportError("cel: found no such library")
+        # By its name, so that whoever imports the package gets this one: it cannot be loaded twice.
+        sys.modules[name] = module_from_spec(found)
+        found.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 cel = _library()
@@ -52,7 +56,7 @@ class Condition:
             self._program = cel.compile(text)
         except ValueError as error:
             raise ValueError(str(error).splitlines()[0]) from None
-        except CALLED_OFF:
+        except called_off():
             raise
         except BaseException as error:  # noqa: BLE001  a panic of the CEL library is no Exception
             raise ValueError(f"the reader of CEL fails on it: {type(error).__name__}") from None
@@ -71,7 +75,7 @@ class Condition:
     def _evaluate(self, *values: Any) -> bool:
         try:
             found = self._program.execute(dict(zip(self.names, values, strict=True)))
-        except CALLED_OFF:
+        except called_off():
             raise
         except BaseException as error:  # noqa: BLE001  whatever CEL raises, the condition says nothing of these facts
             raise TypeError(str(error).split(": ", 1)[-1].split(". ", 1)[0]) from None
