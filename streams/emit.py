@@ -39,7 +39,8 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
         if output.topic
     ]
     return (
-        records + [_reject(reject, topic, partition) for reject in step.rejects if reject.rule != "repeat"],
+        records
+        + [_reject(reject, topic, partition) for reject in step.rejects if reject.outcome != "repeated"],
         values,
     )
 

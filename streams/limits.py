@@ -16,6 +16,7 @@ MAGNITUDE_MAX = 1e50  #: of a number in a column: sums of the squares of its squ
 EVENTS_PER_BATCH_MAX = 4096
 REJECTED_BYTES_MAX = 64 * 1024  #: malformed bytes kept on glasses.rejected; the digest covers the whole
 NUMBER_MAX = 2**62
+REVISION_MAX = 999_999  #: corrections of one event
 TIME_NS_MAX = 2**62
 NAMES_KNOWN_MAX = 16_384  #: names of streams that were checked and need no second look
 
@@ -102,14 +103,16 @@ EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 METRICS_INTERVAL_S = 5.0
 
 # Store
-STORE_VERSION = 3  #: of its layout
+STORE_VERSION = 4  #: of its layout
 PUBLISH_INTERVAL_MS = 300
-COMPACT_FILES_PER_TABLE = 16
+EPOCHS_AT_HAND_MAX = 512  #: in the hot file and in a catalog; older ones lie in segments
 CURRENT_FILES_MAX = 200
-SUPERSEDED_GRACE_S = 60.0
+SUPERSEDED_GRACE_S = 60.0  #: that readers may go on with an epoch after a newer one replaced its files
+CATALOGS_MAX = 16  #: who opens a store follows the name `catalog.duckdb` to one of the newest
 WALK_HOPS_MAX = 10_000
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
+INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
 READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
 
 # What the store's writer believes of a record of lineage, whoever wrote it

@@ -53,7 +53,7 @@ class Batch(Struct, frozen=True):
 
     `appended_ns` is the broker's time at that place (never before that of an earlier place): what anybody but
     the device can say of when. `since_ns` of a derived batch is when the oldest of what it holds was
-    captured, 0 where that is its own time.
+    captured, 0 where that is its own time. `revision` counts the corrections of a derived batch's events.
     """
 
     kind: str
@@ -73,11 +73,12 @@ class Batch(Struct, frozen=True):
     clock: str = "unix"
     appended_ns: int = 0
     since_ns: int = 0
+    revision: int = 0
 
     @property
     def first_id(self) -> str:
         """Identity of the first event: the batch's CloudEvents id."""
-        return format_id(self.source, self.stream, self.run.first)
+        return format_id(self.source, self.stream, self.run.first, self.revision)
 
     def time_ns(self, index: int) -> int:
         """Capture time of the event at `index`."""

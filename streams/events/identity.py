@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from streams.errors import MalformedError
-from streams.limits import NAMES_KNOWN_MAX, NUMBER_MAX
+from streams.limits import NAMES_KNOWN_MAX, NUMBER_MAX, REVISION_MAX
 
 NAME_CHARACTERS_MAX = 63
 _NAME = rf"[a-z0-9][a-z0-9-]{{0,{NAME_CHARACTERS_MAX - 1}}}"
@@ -19,7 +19,8 @@ _NAME = rf"[a-z0-9][a-z0-9-]{{0,{NAME_CHARACTERS_MAX - 1}}}"
 _STREAM = rf"{_NAME}(?:~(?:[2-9]|[1-9][0-9]{{1,5}}))?"
 NAME_PATTERN = re.compile(_NAME)
 STREAM_PATTERN = re.compile(_STREAM)
-_IDENTITY = re.compile(rf"({_NAME})/({_STREAM})/(0|[1-9][0-9]{{0,18}})(?:\.([1-9][0-9]{{0,5}}))?")
+_REVISION = rf"[1-9][0-9]{{0,{len(str(REVISION_MAX)) - 1}}}"
+_IDENTITY = re.compile(rf"({_NAME})/({_STREAM})/(0|[1-9][0-9]{{0,18}})(?:\.({_REVISION}))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)

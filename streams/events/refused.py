@@ -5,16 +5,19 @@ from __future__ import annotations
 from streams.events.batch import Batch
 from streams.events.codec import digest
 from streams.events.record import Received
-from streams.events.step import Reject
+from streams.events.step import Reject, RejectOutcome
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
 
 
-def unread(record: Received, reason: str, rule: str, stage: str, now_ns: int) -> Reject:
+def unread(
+    record: Received, reason: str, rule: str, outcome: RejectOutcome, stage: str, now_ns: int
+) -> Reject:
     """A record that cannot be read, or is refused unread; with its bytes, up to a bound."""
     value = record.value or b""
     return Reject(
         reason,
         rule,
+        outcome,
         stage,
         record.offset,
         (record.key or b"")[:KEY_BYTES_MAX],
@@ -28,13 +31,21 @@ def unread(record: Received, reason: str, rule: str, stage: str, now_ns: int) ->
 
 
 def rejected(
-    stage: str, record: Received, batch: Batch, rule: str, reason: str, zone: str = "", appended_ns: int = 0
+    stage: str,
+    record: Received,
+    batch: Batch,
+    rule: str,
+    outcome: RejectOutcome,
+    reason: str,
+    zone: str = "",
+    appended_ns: int = 0,
 ) -> Reject:
     """A batch that a stage refuses, without its bytes; `appended_ns` is the batch's own unless given."""
     value = record.value or b""
     return Reject(
         reason,
         rule,
+        outcome,
         stage,
         batch.position,
         record.key or b"",

@@ -17,11 +17,18 @@ from streams.events.record import Headers
 from streams.events.runs import Run
 
 Verdict = Literal["allow", "deny", "unconfigured"]
+#: What became of a batch or record that was not taken: refused by a rule, unreadable, dropped as one that is
+#: stored, other data under numbers that are taken, captured outside the policy's window of time, or after its
+#: place was given up.
+RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
 Directness = Literal["direct", "indirect"]
 
 
 class Parent(Struct, frozen=True):
-    """Parents of a derived run in one stream: child i comes from `first + i * step ... + width - 1`."""
+    """Parents of a derived run in one stream: child i comes from `first + i * step ... + width - 1`.
+
+    All are of one `revision`.
+    """
 
     source: str
     stream: str
@@ -30,6 +37,7 @@ class Parent(Struct, frozen=True):
     width: int
     directness: Directness = "direct"
     declassifier: str = ""
+    revision: int = 0
 
 
 class Tagged(Struct, frozen=True):
@@ -101,6 +109,7 @@ class Reject(Struct, frozen=True):
 
     reason: str
     rule: str
+    outcome: RejectOutcome
     stage: str
     position: int
     key: bytes

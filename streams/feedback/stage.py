@@ -162,6 +162,7 @@ def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
     return Reject(
         reason,
         rule,
+        "refused",
         "feedback",
         batch.position,
         batch.source.encode(),

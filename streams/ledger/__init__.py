@@ -17,7 +17,7 @@ from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
 from streams.ledger.journal import Batches, Journal, read_journal
 from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, size
-from streams.ledger.sources import StoreReader
+from streams.ledger.sources import StoreReader, numbered
 from streams.ledger.topics import read_topics
 
 
@@ -166,8 +166,7 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
     models = store.spread("SELECT source || '/' || stream, version, 1, 1, 1 FROM models")
     orphans: dict[str, Intervals] = {}
     parents = store.spread(
-        "SELECT parent_source || '/' || parent_stream, parent_first, parent_step, "
-        "child_count, parent_width FROM edges"
+        f"SELECT {numbered('parent_')}, parent_first, parent_step, child_count, parent_width FROM edges"  # noqa: S608
     )
     for key, named_parents in parents.items():
         pieces, (wanted, there, model) = cover(named_parents, stored.get(key, NONE), models.get(key, NONE))

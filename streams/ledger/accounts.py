@@ -23,16 +23,18 @@ from streams.ledger.runs import (
     unaccounted,
     union_size,
 )
-from streams.ledger.sources import HALVES, StoreReader
+from streams.ledger.sources import HALVES, StoreReader, numbered
 
 #: Rules that are looked at before it is known whether a number came before: what they refuse can be a copy of
 #: what is stored, and makes nothing twice.
 EARLY = ("pairing", "too-late", "incarnation", "names")
-COLLISION, REPEAT = "collision", "repeat"
+COLLISION = "collision"
+#: Outcomes of what makes nothing of its own: what is stored came before.
+_AGAIN = "('repeated', 'collision')"
 _SAID = ("malformed", "limits", "poisoned", "clock", *EARLY)
 
-_OF_ZONES = f"stage = 'zones' AND rule NOT IN ('{REPEAT}', '{COLLISION}')"
-RUNS = 'SELECT source || \'/\' || stream, "first", step, "count", 1 FROM events'
+_OF_ZONES = f"stage = 'zones' AND outcome NOT IN {_AGAIN}"
+RUNS = f'SELECT {numbered()}, "first", step, "count", 1 FROM events'  # noqa: S608 - constants
 _REFUSED = (
     'SELECT source || \'/\' || stream, "first", 1, "count", 1 FROM rejected '  # noqa: S608 - constants
     f'WHERE {_OF_ZONES} AND "count" > 0'
@@ -63,8 +65,8 @@ def accounts(journal: Journal, stored: ByStream, store: StoreReader, findings: l
     missing, taken = dict[str, Intervals](), dict[str, Intervals]()
     twice, unsent = dict[str, Intervals](), dict[str, Intervals]()
     stored_data = store.data(_STORED_DATA)
-    rejected_data = store.data(f"{_REJECTED_DATA} rule NOT IN ('{REPEAT}', '{COLLISION}')")
-    collided = store.data(f"{_REJECTED_DATA} rule = '{COLLISION}'")
+    rejected_data = store.data(f"{_REJECTED_DATA} outcome NOT IN {_AGAIN}")
+    collided = store.data(f"{_REJECTED_DATA} outcome = 'collision'")
     once = store.spread(_ONCE)
     unread = np.column_stack(store.grouped(_UNREAD).get("", [NONE[:, 0]] * 2))
     sent_events = rejected_events = 0

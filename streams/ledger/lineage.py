@@ -53,6 +53,7 @@ _ROWS: Mapping[str, _Rows] = {
     "events": _Rows(
         ("source", "stream", "first"),
         (
+            "revision",
             "step",
             "count",
             "kind",
@@ -61,6 +62,7 @@ _ROWS: Mapping[str, _Rows] = {
             "rule",
             "policy_version",
             "wearer",
+            "consent",
             "session",
             "t_first_ns",
             "t_last_ns",
@@ -78,6 +80,7 @@ _ROWS: Mapping[str, _Rows] = {
             "count",
             "reason",
             "rule",
+            "outcome",
             "zone",
             "policy_version",
             "topic",
@@ -127,8 +130,10 @@ _RUNS: Mapping[str, _Runs] = {
         (
             "child_source",
             "child_stream",
+            "child_revision",
             "parent_source",
             "parent_stream",
+            "parent_revision",
             "operator",
             "operator_version",
             "directness",
@@ -315,7 +320,7 @@ def _shown(value: object) -> str:
 
 def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared event by event."""
-    spec = _RUNS[table]
+    spec, key = _RUNS[table], _mark(_known(readers, table))
     numbers = ", ".join(
         f"({column})::BIGINT AS {name}"
         for column, name in zip(
@@ -323,7 +328,7 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
         )
     )
     sides = [
-        spans_of(reader.columns(f"SELECT {_mark(spec.key)} AS key, {numbers} FROM {table}"))  # noqa: S608
+        spans_of(reader.columns(f"SELECT {key} AS key, {numbers} FROM {table}"))  # noqa: S608
         for reader in readers
     ]
     compared = int((sides[0].count * sides[0].width).sum())
@@ -335,20 +340,30 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
     return compared, differ, said[:NAMED_MAX]
 
 
+def _known(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[str, ...]:
+    """What runs of a table are about, as far as both stores say it: a store of before has no revisions."""
+    names = readers[0].names(table) & readers[1].names(table)
+    return tuple(name for name in _RUNS[table].key if name in names)
+
+
+def _corrected(about: Mapping[str, Any], side: str) -> str:
+    """What stands behind the number in the id of a corrected event."""
+    revision = about.get(f"{side}_revision", 0)
+    return f".{revision}" if revision else ""
+
+
 def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Difference) -> str:
-    spec = _RUNS[table]
-    statement = f"SELECT {', '.join(spec.key)} FROM {table} WHERE {_mark(spec.key)} = {found.key} LIMIT 1"  # noqa: S608
-    about = dict(
-        zip(spec.key, next(row for reader in readers for row in reader.rows(statement)), strict=True)
-    )
+    key = _known(readers, table)
+    statement = f"SELECT {', '.join(key)} FROM {table} WHERE {_mark(key)} = {found.key} LIMIT 1"  # noqa: S608
+    about = dict(zip(key, next(row for reader in readers for row in reader.rows(statement)), strict=True))
     times = f"{abs(found.surplus)} more in the {'store' if found.surplus > 0 else 'replay'}"
     if table == "edges":
         loosened = f"{', declassified by ' * bool(about['declassifier'])}{about['declassifier']}"
         parents = str(found.low) if found.high - found.low == 1 else f"{found.low}-{found.high - 1}"
         return (
-            f"edges: {about['child_source']}/{about['child_stream']}/{found.child} from "
-            f"{about['parent_source']}/{about['parent_stream']}/{parents} by {about['operator']} "
-            f"{about['operator_version']}, {about['directness']}{loosened}: {times}"
+            f"edges: {about['child_source']}/{about['child_stream']}/{found.child}"
+            f"{_corrected(about, 'child')} from {about['parent_source']}/{about['parent_stream']}/{parents}{_corrected(about, 'parent')} "
+            f"by {about['operator']} {about['operator_version']}, {about['directness']}{loosened}: {times}"
         )
     more = ", ".join(
         f"{name} {_shown(value)}"

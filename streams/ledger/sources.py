@@ -17,6 +17,15 @@ HALVES = ", ".join(
 )
 
 
+def numbered(side: str = "") -> str:
+    """SQL of what an event's number counts: its stream, of a corrected one with the revision behind a dot.
+
+    `side` is empty, `child_` or `parent_`.
+    """
+    revision = f"CASE WHEN {side}revision > 0 THEN '.' || {side}revision ELSE '' END"
+    return f"{side}source || '/' || {side}stream || {revision}"
+
+
 class StoreReader:
     """The published store, opened as the README says: ATTACH, USE, SET file_search_path."""
 

@@ -138,11 +138,13 @@ def _events(
         key = (
             batch.source,
             batch.stream,
+            batch.revision,
             tagged.zone,
             tagged.label,
             tagged.rule,
             batch.session_id,
             batch.wearer_id,
+            tagged.consent_number,
             batch.origin,
             batch.run.step,
             batch.kind,
@@ -158,11 +160,13 @@ def _events(
     for (
         source,
         stream,
+        revision,
         zone,
         label,
         rule,
         session,
         wearer,
+        consent,
         origin,
         step,
         kind,
@@ -175,6 +179,7 @@ def _events(
                 {
                     "source": source,
                     "stream": stream,
+                    "revision": revision,
                     "step": step,
                     "kind": kind,
                     "zone": zone,
@@ -182,6 +187,7 @@ def _events(
                     "rule": rule,
                     "policy_version": policy_version,
                     "wearer": wearer,
+                    "consent": consent,
                     "session": session,
                     "topic": CAPTURED if KINDS[kind].captured else topic,
                     "partition": partition,
@@ -212,8 +218,10 @@ def _edges(outputs: Sequence[Output]) -> list[Row]:
             key = (
                 batch.source,
                 batch.stream,
+                batch.revision,
                 parent.source,
                 parent.stream,
+                parent.revision,
                 output.operator,
                 output.operator_version,
                 parent.directness,
@@ -232,17 +240,28 @@ def _edges(outputs: Sequence[Output]) -> list[Row]:
 
 
 def _edge(key: tuple[Any, ...], run: EdgeRun) -> Row:
-    child_source, child_stream, parent_source, parent_stream, operator, version, directness, declassifier = (
-        key
-    )
+    (
+        child_source,
+        child_stream,
+        child_revision,
+        parent_source,
+        parent_stream,
+        parent_revision,
+        operator,
+        version,
+        directness,
+        declassifier,
+    ) = key
     return {
         "child_source": child_source,
         "child_stream": child_stream,
+        "child_revision": child_revision,
         "child_first": run.child.first,
         "child_step": run.child.step,
         "child_count": run.child.count,
         "parent_source": parent_source,
         "parent_stream": parent_stream,
+        "parent_revision": parent_revision,
         "parent_first": run.parent_first,
         "parent_step": run.parent_step,
         "parent_width": run.width,
@@ -305,6 +324,7 @@ def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -
         "stage": reject.stage,
         "reason": reject.reason,
         "rule": reject.rule,
+        "outcome": reject.outcome,
         "zone": reject.zone,
         "policy_version": policy_version,
         "topic": reject.topic or topic,

@@ -32,6 +32,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     "events": {
         "source": "text",
         "stream": "text",
+        "revision": "int",
         "first": "int",
         "step": "int",
         "count": "int",
@@ -41,6 +42,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "rule": "text",
         "policy_version": "text",
         "wearer": "text",
+        "consent": "int",
         "session": "text",
         "t_first_ns": "int",
         "t_last_ns": "int",
@@ -56,11 +58,13 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     "edges": {
         "child_source": "text",
         "child_stream": "text",
+        "child_revision": "int",
         "child_first": "int",
         "child_step": "int",
         "child_count": "int",
         "parent_source": "text",
         "parent_stream": "text",
+        "parent_revision": "int",
         "parent_first": "int",
         "parent_step": "int",
         "parent_width": "int",
@@ -100,6 +104,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "stage": "text",
         "reason": "text",
         "rule": "text",
+        "outcome": "text",
         "zone": "text",
         "policy_version": "text",
         "topic": "text",
@@ -166,6 +171,22 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "policies": {"version": "text", "name": "text", "text": "text", "published_ns": "int"},
 }
+#: What the store makes itself: which numbers of a stream are of one class, and the history of its epochs.
+STORED: Mapping[str, Mapping[str, ColumnType | Literal["offsets"]]] = {
+    "zone_runs": {
+        "source": "text",
+        "stream": "text",
+        "revision": "int",
+        "low": "int",
+        "high": "int",
+        "policy_version": "text",
+        "zone": "text",
+        "label": "text",
+        "wearer": "text",
+        "consent": "int",
+    },
+    "epochs": {"published_ns": "int", "offsets": "offsets", "rows": "int"},
+}
 _BOTH = frozenset({"glasses", "training"})
 #: Agents that write rows of a table.
 WRITTEN_BY: Mapping[str, frozenset[str]] = {
@@ -176,11 +197,16 @@ WRITTEN_BY: Mapping[str, frozenset[str]] = {
 }
 """Notes.
 
-`rejected`: `count` is 0 and `source`, `stream` are empty for a malformed record; `rule` is `repeat` for
+`rejected`: `count` is 0 and `source`, `stream` are empty for a malformed record; `outcome` is `repeated` for
 events that arrived again and were dropped (they are stored once, so they are not lost).
+`revision`: 0 for an event as it was first made; a corrected one has the same number and the next revision.
+`events.consent`: number of the consent record that they were captured under, 0 for none; of derived events
+the lowest of their parents'.
 `inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, what
 wearers said on other partitions).
 `shadow`: decisions that the policy which may come next would make otherwise, and only those.
+`zone_runs`: every event stored with a number from low to high has this class, wearer and consent; not every
+number need be an event. Where runs of several classes cover a number it is of one of them.
 `events.partition` and `offset`: the place in `glasses.captured` for captured events; of derived ones the
 place of the record that completed them.
 """

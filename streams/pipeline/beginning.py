@@ -122,6 +122,7 @@ def _refused(made: ModelVersion, batch: Batch, value: bytes, rule: str) -> Rejec
     return Reject(
         f"policy: {rule}",
         rule,
+        "refused",
         "training",
         batch.position,
         version_key(made.version),

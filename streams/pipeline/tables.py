@@ -127,6 +127,7 @@ def refusal_of(one: Refusal) -> Reject:
     return Reject(
         one.reason,
         "malformed",
+        "malformed",
         POLICIES_READ,
         one.offset,
         one.key,

@@ -186,7 +186,9 @@ class TrainingCore(WholeState[TrainingState]):
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
                 candidate = gate.judge(record, policy, self._label, known, now_ns)
             except MalformedError as error:
-                step.rejects.append(unread(record, str(error), "malformed", "training", state.now_ns))
+                step.rejects.append(
+                    unread(record, str(error), "malformed", "malformed", "training", state.now_ns)
+                )
                 order.append(NO_EXAMPLE)
                 continue
             # What is no example says nothing of the time either.
@@ -312,7 +314,9 @@ def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -
         return
     batch, zone = candidate.tagged.batch, candidate.tagged.zone
     step.rejects.append(
-        rejected("training", record, batch, gate.UNLISTED_RULE, _UNLISTED, zone, appended_ns=now_ns)
+        rejected(
+            "training", record, batch, gate.UNLISTED_RULE, "refused", _UNLISTED, zone, appended_ns=now_ns
+        )
     )
 
 
@@ -324,6 +328,7 @@ def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns
         f"model version {version} was not made: {why}; left out from now on are the examples that came since "
         f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}",
         "run-failed",
+        "refused",
         "training",
         position,
         version_key(version),

@@ -30,7 +30,9 @@ _TABLE_OF = {"event_records": "events", "edge_records": "edges"}
 _ZONED = ("events", "decisions", "rejected", "models")
 #: What is refused has no label; it is judged by its zone.
 _LABEL = {"rejected": "''"}
-_ALL = ("epoch_rows", "store")
+#: Tables about the store's files.
+_FILES = ("segments", "spans", "indexes")
+_ALL = ("epoch_rows", "store", "classes")
 
 
 _NOBODYS = ", ''"
@@ -57,8 +59,8 @@ class Filtered:
         named = set(_named(tree, self._names))
         tables = {_TABLE_OF.get(name, name) for name in named}
         for table in sorted(tables):
-            if table not in {*_ALL, "epochs", "policies"}:
-                raw, shown = ("store.main", "main") if table == "segments" else ("store.files", "files")
+            if table not in {*_ALL, "policies", "epochs"}:
+                raw, shown = ("store.main", "main") if table in _FILES else ("store.files", "files")
                 whole = f"{raw}.{table} WHERE {READABLE.get(table, 'true')}"
                 self._sight.hide(table, self._count(whole) - self._count(f"{shown}.{table}"))
         if tables & {"events", "edges", "decisions", "rejected", "models", "shadow", "streams"}:
@@ -93,8 +95,8 @@ class Filtered:
             f"WHERE {READABLE['events']} AND NOT ({self._shown('events')})"
         )
         for table, condition in self._others().items():
-            origin = f"store.main.{table}" if table in {*_ALL, "segments"} else f"store.files.{table}"
-            schema = "main" if table in {*_ALL, "segments"} else "files"
+            origin = f"store.main.{table}" if table in {*_ALL, *_FILES} else f"store.files.{table}"
+            schema = "main" if table in {*_ALL, *_FILES} else "files"
             readable = READABLE.get(table, "true")
             run(f"CREATE VIEW {schema}.{table} AS FROM {origin} WHERE {readable} AND {condition}")
         self._like_the_catalog()
@@ -129,7 +131,7 @@ class Filtered:
             "edges": edges,
             "streams": streams,
             **owned,
-            "policies": "true",
+            **dict.fromkeys(("policies", "epochs"), "true"),
             **dict.fromkeys(_ALL, "true"),
         }
 

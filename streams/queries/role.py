@@ -8,27 +8,21 @@ zone, or a policy that the store does not hold, is shown to nobody whom this mod
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 from streams.errors import InputError
-from streams.limits import LABEL_BYTES
-from streams.policy import label as lattice
+from streams.policy.audience import RoleName, permits
 from streams.policy.policy import Policy
 from streams.policy.recheck import Policies
-from streams.topology import EXPORT
 
-_LABEL = re.compile(f"[0-9a-f]{{{2 * LABEL_BYTES}}}")
-RoleName = Literal["analyst", "privacy-officer", "wearer"]
 #: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables
 #: without zones are for all.
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "inputs": frozenset({"privacy-officer"}),
     "shadow": frozenset({"privacy-officer"}),
-    "segments": frozenset({"privacy-officer"}),
+    **dict.fromkeys(("segments", "spans", "indexes", "zone_runs"), frozenset({"privacy-officer"})),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
 }
 
@@ -57,11 +51,6 @@ class Role:
     def __str__(self) -> str:
         return f"{self.name}:{self.wearer}" if self.wearer else self.name
 
-    @property
-    def sinks(self) -> tuple[str, ...]:
-        """The sinks of a policy that what is shown crosses into: all of them must be allowed."""
-        return (f"ask:{self.name}", *((EXPORT,) if self.exporting else ()))
-
 
 @dataclass(eq=False)
 class Sight:
@@ -85,8 +74,7 @@ class Sight:
     def permits(self, version: str, zone: str, label: str) -> bool:
         """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to the role.
 
-        Without a label it is judged by the strictest that the zone gives. What never came into a zone is
-        shown to the privacy officer, who answers for refusals, and to the wearer whose it is.
+        As `policy.audience` judges it.
         """
         key = (version, zone, label)
         if key not in self._permitted:
@@ -94,19 +82,9 @@ class Sight:
         return self._permitted[key]
 
     def _judged(self, version: str, zone: str, label: str) -> bool:
-        policy = self._policy(version)
-        if policy is None:
-            # What nobody could read was refused under no policy at all.
-            return not version and self.role.name == "privacy-officer" and not self.role.exporting
-        if zone not in policy.zones_by_name:
-            return self.role.name != "analyst" and not self.role.exporting
-        if label and not _LABEL.fullmatch(label):
+        if version and self._policy(version) is None:
             return False
-        packed = bytes.fromhex(label) or reduce(
-            lambda one, other: lattice.join([one, other]),
-            (packed for (_, owner), packed in policy.labels.items() if owner == zone),
-        )
-        return all(policy.flow(zone, packed, sink).verdict == "allow" for sink in self.role.sinks)
+        return permits(self._read, self.role.name, version, zone, label, exporting=self.role.exporting)
 
     def is_restricted(self, version: str, zone: str) -> bool:
         """Whether reads of a zone are recorded."""

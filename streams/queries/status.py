@@ -17,7 +17,7 @@ SELECT coalesce(sum("count") FILTER (WHERE topic = 'glasses.captured'), 0)::BIGI
        coalesce(sum("count") FILTER (WHERE kind = 'answer'), 0)::BIGINT AS answers,
        coalesce(sum("count") FILTER (WHERE kind = 'example' AND topic <> ''), 0)::BIGINT AS examples,
        (SELECT coalesce(sum("count"), 0)::BIGINT FROM rejected
-        WHERE stage = 'zones' AND rule <> 'repeat' AND epoch > {after:d}) AS rejected
+        WHERE stage = 'zones' AND outcome <> 'repeated' AND epoch > {after:d}) AS rejected
 FROM events WHERE epoch > {after:d}"""
 _ZONES = """
 SELECT zone, sum("count")::BIGINT FROM events

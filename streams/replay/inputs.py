@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streams import limits
 from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
@@ -23,6 +22,8 @@ from streams.topology import CAPTURED
 
 #: Kind of the recorded input that says which policy a set of topics began with.
 POLICY = "policy"
+#: Version of the store from which on devices are paired and it says when the broker took each record.
+_PAIRED_SINCE = 3
 _TAKEUPS = frozenset({MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP})
 
 
@@ -86,7 +87,7 @@ def read_inputs(directory: Path) -> Inputs:
         There is no store, or no epoch.
     """
     with Store.open(directory, older=True) as store:
-        paired = store.version >= limits.STORE_VERSION
+        paired = store.version >= _PAIRED_SINCE
         policies = store.sql("SELECT version, text, published_ns FROM policies", NUMBER_MAX).rows
         rows = store.sql(
             'SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import duckdb
 
-from streams import files, limits
-from streams.lineage.readable import READABLE
-from streams.lineage.tables import TABLES
+from streams import files
+from streams.lineage.tables import STORED, TABLES
 from streams.snapshots import comments
 from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, sync
-from streams.snapshots.hot import Hot, columns_of, quoted
-from streams.snapshots.segments import SPAN_COLUMNS
+from streams.snapshots.hot import Hot
+from streams.snapshots.segments import quoted, types_of
 
 #: Readers of this version and later can open a catalog.
 STORAGE_VERSION = "v1.5.0"
 _VIEWS = Path(__file__).with_name("views.sql")
+#: What a catalog holds, out of the hot file; none of it grows with history.
+_CONTENT: Mapping[str, str] = {
+    "epoch_rows": "SELECT epoch, published_ns, offsets, rows FROM epochs ORDER BY epoch",
+    "segments": (
+        "SELECT file, table_name, first_epoch, last_epoch, rows, bytes, digest, classes, fresh FROM segments "
+        "WHERE superseded IS NULL ORDER BY table_name, first_epoch"
+    ),
+    "spans": (
+        "SELECT file, role, source, stream, lowest, highest FROM spans SEMI JOIN "
+        "(FROM segments WHERE fresh AND superseded IS NULL) USING (file)"
+    ),
+    "indexes": (
+        "SELECT file, first_epoch, last_epoch, edges, zone_runs, bytes, digest FROM indexes "
+        "WHERE superseded IS NULL ORDER BY first_epoch"
+    ),
+    "classes": "FROM classes ORDER BY class",
+    "store": "FROM store",
+}
 
 
 @cache
@@ -33,7 +51,7 @@ def template() -> bytes:
         )
         connection.execute("USE next")
         connection.execute("CREATE SCHEMA files")
-        for table in TABLES:
+        for table in (*TABLES, *STORED):
             connection.execute(_files_view("next", table, []))
         for statement in duckdb.extract_statements(_VIEWS.read_text(encoding="utf-8")):
             connection.execute(statement)
@@ -73,21 +91,10 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
     )
     try:
         with hot.transaction():
-            current: dict[str, list[str]] = {}
-            for table, name, _ in hot.current_files():
-                current.setdefault(table, []).append(name)
-            for table, names in current.items():
+            for table, names in hot.current_files().items():
                 connection.execute(_files_view("next", table, names))
-            connection.execute(
-                "INSERT INTO next.epoch_rows SELECT epoch, published_ns, offsets, rows FROM epochs WHERE "
-                "epoch <= ? ORDER BY epoch",
-                [epoch],
-            )
-            connection.execute(
-                f"INSERT INTO next.segments SELECT {', '.join(SPAN_COLUMNS)} FROM segments "  # noqa: S608
-                "WHERE superseded_ns IS NULL"
-            )
-            connection.execute("INSERT INTO next.store VALUES (?, ?)", [hot.store_id, limits.STORE_VERSION])
+            for table, rows in _CONTENT.items():
+                connection.execute(f"INSERT INTO next.{table} BY NAME {rows}")
     finally:
         connection.execute("DETACH next")
     files.settle(temporary, directory / catalog_name(epoch))
@@ -95,14 +102,11 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
 
 
 def _files_view(catalog: str, table: str, files: list[str]) -> str:
-    """View over what can be read of a table's current segments; typed and empty when there are none."""
+    """View over a table's current segments; typed and empty when there are none."""
     if files:
         listed = ", ".join(quoted(file) for file in files)
-        body = f"SELECT * FROM read_parquet([{listed}]) WHERE {READABLE[table]}"  # noqa: S608 - names are ours
+        body = f"SELECT * FROM read_parquet([{listed}])"  # noqa: S608 - names are ours
     else:
-        nulls = ", ".join(
-            f"NULL::{kind} AS {name}"
-            for name, kind in (column.rsplit(" ", 1) for column in columns_of(table).split(", "))
-        )
+        nulls = ", ".join(f"NULL::{kind} AS {name}" for name, kind in types_of(table).items())
         body = f"SELECT {nulls} WHERE false"
     return f"CREATE OR REPLACE VIEW {catalog}.files.{table} AS {body}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import orjson
 import pyarrow.compute as pc
@@ -14,6 +14,7 @@ from msgspec import Struct
 from streams.events.consent import Consent
 from streams.events.identity import NAME_CHARACTERS_MAX
 from streams.events.kinds import KINDS
+from streams.events.step import RejectOutcome
 from streams.limits import (
     ATTRIBUTE_COMBINATIONS_MAX,
     EVENTS_PER_BATCH_MAX,
@@ -23,6 +24,7 @@ from streams.limits import (
     NAMES_KNOWN_MAX,
     NUMBER_MAX,
     PARENTS_PER_CHILD_MAX,
+    REVISION_MAX,
     TIME_NS_MAX,
 )
 from streams.lineage.tables import (
@@ -111,8 +113,9 @@ def _consent(text: str) -> bool:
 
 _NAME = rf"[a-z0-9][a-z0-9-]{{0,{NAME_CHARACTERS_MAX - 1}}}"
 _STREAM = rf"{_NAME}(~([2-9]|[1-9][0-9]{{1,5}}))?"
-_ID = rf"{_NAME}/{_STREAM}/(0|[1-9][0-9]{{0,18}})"
+_ID = rf"{_NAME}/{_STREAM}/(0|[1-9][0-9]{{0,18}})(\.[1-9][0-9]{{0,{len(str(REVISION_MAX)) - 1}}})?"
 _NUMBER, _TIME, _FLAG = Between(0, NUMBER_MAX), Between(0, TIME_NS_MAX), Flag()
+_REVISION = Between(0, REVISION_MAX)
 _STEP, _COUNT = Between(1, NUMBER_MAX), Between(1, EVENTS_PER_FETCH_MAX)
 _SOURCE, _OF, _WEARER = Form(_NAME), Form(_STREAM), Form(f"({_NAME})?")
 _LABEL, _ANY_LABEL = Form(f"[0-9a-f]{{{2 * LABEL_BYTES}}}"), Form(f"([0-9a-f]{{{2 * LABEL_BYTES}}})?")
@@ -136,10 +139,12 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "events": {
         **_RUN,
         **_TAG,
+        "revision": _REVISION,
         "count": Between(1, EVENTS_PER_BATCH_MAX),
         "kind": Word(tuple(KINDS)),
         "label": _LABEL,
         "wearer": _WEARER,
+        "consent": _NUMBER,
         "session": _WEARER,
         "t_first_ns": _TIME,
         "t_last_ns": _TIME,
@@ -155,11 +160,13 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "edges": {
         "child_source": _SOURCE,
         "child_stream": _OF,
+        "child_revision": _REVISION,
         "child_first": _NUMBER,
         "child_step": _STEP,
         "child_count": _COUNT,
         "parent_source": _SOURCE,
         "parent_stream": _OF,
+        "parent_revision": _REVISION,
         "parent_first": _NUMBER,
         "parent_step": _NUMBER,
         "parent_width": Between(1, PARENTS_PER_CHILD_MAX),
@@ -193,6 +200,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "stage": Word((*(stage.name for stage in STAGES if stage.agent), POLICIES_READ)),
         "reason": _TEXT,
         "rule": _TEXT,
+        "outcome": Word(get_args(RejectOutcome)),
         "zone": _TEXT,
         "policy_version": _VERSION,
         "topic": _TOPIC,

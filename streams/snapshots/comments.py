@@ -31,8 +31,15 @@ VIEWS: Mapping[str, str] = {
     "inputs": "Recorded inputs: what entered by wall-clock chance and changed results.",
     "policies": "Policies that were in force, whole.",
     "epochs": "Published, immutable states of this store.",
-    "epoch_rows": "What the view epochs is made of.",
-    "segments": "Files of the newest epoch: one row a file, role and stream.",
+    "epoch_rows": "The newest epochs: what the view epochs is made of, besides files.",
+    "zone_runs": (
+        "Which numbers of a stream are of one policy version, zone, label, wearer and consent. Not every number "
+        "need be an event; where runs differ about one it is of one of them."
+    ),
+    "segments": "Parquet files of the newest epoch, one table each.",
+    "indexes": "Files that questions are answered from, beside the segments; not for SQL.",
+    "spans": "Which numbers of which stream lie in a fresh file: one row a file, role and stream.",
+    "classes": "Policy version, zone and label under one number, as segments name them.",
     "store": "The store itself: one row.",
     "event_records": "Events one by one: the runs of `events` expanded.",
     "edge_records": "Lineage one by one: each pair of child and parent once; the runs of `edges` expanded.",
@@ -49,7 +56,10 @@ COLUMNS: Mapping[str, str] = {
     "step": "Distance from one number of the run to the next.",
     "count": "Number of events in the run.",
     "number": "Number of the event in its stream: third part of its id.",
-    "id": "Identity of the event: source/stream/number.",
+    "revision": (
+        "How often the event was corrected; from 1 on it stands behind the number in the id: number.revision."
+    ),
+    "id": "Identity of the event: source/stream/number, or source/stream/number.revision.",
     "kind": "Kind of the events, such as imu or answer.",
     "zone": (
         "Policy zone: the highest-ranked one whose condition holds; "
@@ -59,6 +69,10 @@ COLUMNS: Mapping[str, str] = {
     "rule": "What in the policy decided.",
     "policy_version": "Digest of the policy in force: the key of policies.",
     "wearer": "Pseudonym of the wearer.",
+    "consent": (
+        "Number of the consent record that the events were captured under, 0: none; "
+        "of derived events, the lowest of their parents'."
+    ),
     "session": "Session of the device.",
     "topic": "Kafka topic.",
     "partition": "Partition of the topic.",
@@ -78,17 +92,19 @@ COLUMNS: Mapping[str, str] = {
     ),
     "child_source": "Source of the child.",
     "child_stream": "Stream of the child.",
+    "child_revision": "Revision of the children.",
     "child_first": "Number of the run's first child.",
     "child_step": "Distance from one child number to the next.",
     "child_count": "Number of children in the run.",
-    "child_id": "Identity of the child: source/stream/number.",
+    "child_id": "Identity of the child: source/stream/number, or source/stream/number.revision.",
     "child_number": "Number of the child in its stream.",
     "parent_source": "Source of the parents.",
     "parent_stream": "Stream of the parents.",
+    "parent_revision": "Revision of the parents.",
     "parent_first": "Number of the first child's first parent.",
     "parent_step": "How far the parents move on from one child to the next; 0: all children have the same.",
     "parent_width": "Number of consecutive parents a child has.",
-    "parent_id": "Identity of the parent: source/stream/number.",
+    "parent_id": "Identity of the parent: source/stream/number, or source/stream/number.revision.",
     "parent_number": "Number of the parent in its stream.",
     "version": "Model version: the number of the model in its stream.",
     "accuracy": "Share of the evaluation set that the version understands, 0 to 1.",
@@ -175,6 +191,11 @@ SPECIAL: Mapping[str, str] = {
     "rejected.count": "Number of events in the run; 0 for a record that could not be read.",
     "rejected.stage": "Stage that refused.",
     "rejected.reason": "Why, as a sentence; never a value of the record.",
+    "rejected.outcome": (
+        "What became of it: refused (by a rule), malformed (nobody could read it), repeated (dropped: the "
+        "events are stored once), collision (other data came under these numbers), clock (captured too far "
+        "from when the broker took it), late (its place was given up)."
+    ),
     "rejected.rule": (
         "malformed, poisoned, limits, repeat (dropped: the events are stored once), forged or duplicate (a "
         "lineage record, or rows of it, that no agent can have written or that stand already), "
@@ -220,20 +241,38 @@ SPECIAL: Mapping[str, str] = {
     "policies.text": "The whole policy, as it was published.",
     "epochs.epoch": "Number of the epoch.",
     "epoch_rows.epoch": "Number of the epoch.",
-    "segments.file": "Path of the Parquet file, relative to the store's directory.",
+    **{
+        f"{table}.{column}": text
+        for table in ("segments", "indexes")
+        for column, text in (
+            ("file", "Path of the file, relative to the store's directory."),
+            ("first_epoch", "Earliest epoch of its rows."),
+            ("last_epoch", "Latest epoch of its rows."),
+            ("bytes", "Size of the file, bytes."),
+            ("digest", "XXH3-128 of the file, in hexadecimal: finds damage, is no signature."),
+        )
+    },
     "segments.table_name": "Table whose rows it holds.",
-    "segments.first_epoch": "Earliest epoch of its rows.",
-    "segments.last_epoch": "Latest epoch of its rows.",
     "segments.rows": "Number of rows in the file.",
-    "segments.bytes": "Size of the file, bytes.",
-    "segments.digest": "SHA-256 of the file, in hexadecimal.",
-    "segments.role": "Whose numbers lowest and highest are: own, or those of an edge's child or parent.",
-    "segments.source": "Source of the stream that the row is about.",
-    "segments.stream": "Stream that the row is about.",
-    "segments.lowest": "Lowest number of the stream in the file.",
-    "segments.highest": "Highest number of the stream in the file.",
+    "segments.classes": "Numbers of the classes of its rows, sorted; NULL where they are not known.",
+    "segments.fresh": "Whether it is as an epoch wrote it; otherwise rows of several epochs were folded.",
+    "indexes.edges": "Number of rows about edges.",
+    "indexes.zone_runs": "Number of rows about zones.",
+    "spans.file": "Path of the Parquet file, relative to the store's directory.",
+    "spans.role": "Whose numbers lowest and highest are: own, or those of an edge's child or parent.",
+    "spans.source": "Source of the stream that the row is about.",
+    "spans.stream": "Stream that the row is about.",
+    "spans.lowest": "Lowest number of the stream in the file.",
+    "spans.highest": "Highest number of the stream in the file.",
+    "zone_runs.low": "Lowest number of the run.",
+    "zone_runs.high": "Highest number of the run.",
+    "zone_runs.consent": "Number of the consent record that the events were captured under; 0: none.",
+    "zone_runs.epoch": "Epoch that published the last of it.",
+    "classes.class": "Number of the class.",
     "store.id": "Random name of the store; it stands in its files' names.",
     "store.version": "Version of the store's layout.",
+    "store.cluster": "Id of the Kafka cluster whose glasses.lineage was taken in; empty when not known.",
+    "store.topic": "Id of that topic; empty when not known.",
 }
 
 

@@ -17,10 +17,19 @@ _OURS = re.compile(
     r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|reads\.jsonl|.*\.tmp(\.wal)?)"
 )
 
+_CATALOG = re.compile(r"catalog-(\d+)\.duckdb")
+
 
 def catalog_name(epoch: int) -> str:
     """File name of an epoch's catalog."""
     return f"catalog-{epoch:08d}.duckdb"
+
+
+def epochs_of(directory: Path) -> list[int]:
+    """Epochs that have a catalog in the directory, sorted."""
+    return sorted(
+        int(found[1]) for path in directory.iterdir() if (found := _CATALOG.fullmatch(path.name)) is not None
+    )
 
 
 def claim(directory: Path) -> FileIO:
@@ -100,8 +109,8 @@ def remove_leftovers(directory: Path, current: set[str]) -> None:
 
     `current` are the segments' names relative to the directory.
     """
-    for path in (*directory.glob(f"*{TEMPORARY}*"), *directory.glob(f"{SEGMENTS}/*{TEMPORARY}")):
+    for path in directory.glob(f"*{TEMPORARY}*"):
         path.unlink()
-    for path in directory.glob(f"{SEGMENTS}/*.parquet"):
+    for path in directory.glob(f"{SEGMENTS}/*"):
         if f"{SEGMENTS}/{path.name}" not in current:
             path.unlink()

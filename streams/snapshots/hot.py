@@ -7,7 +7,7 @@ nothing.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,57 @@ from streams import limits
 from streams.errors import InputError
 from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
-from streams.snapshots.segments import SPAN_COLUMNS, Segment
+from streams.snapshots.segments import Segment, quoted, types_of
 
-_SQL = {"text": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "flag": "BOOLEAN"}
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
+_SEGMENT_COLUMNS = pa.schema(
+    {
+        "file": pa.string(),
+        "table_name": pa.string(),
+        "first_epoch": pa.int64(),
+        "last_epoch": pa.int64(),
+        "rows": pa.int64(),
+        "bytes": pa.int64(),
+        "digest": pa.string(),
+        "classes": pa.list_(pa.int32()),
+        "fresh": pa.bool_(),
+        "audience": pa.int32(),
+    }
+)
+_SPAN_COLUMNS = pa.schema(
+    {
+        "file": pa.string(),
+        "table_name": pa.string(),
+        "role": pa.string(),
+        "source": pa.string(),
+        "stream": pa.string(),
+        "lowest": pa.int64(),
+        "highest": pa.int64(),
+    }
+)
+_CLASS_COLUMNS = pa.schema(
+    {"class": pa.int32(), "policy_version": pa.string(), "zone": pa.string(), "label": pa.string()}
+)
+#: (policy version, zone, label)
+Class = tuple[str, str, str]
+
+
+_BOOKS = (
+    'CREATE TABLE offsets (topic VARCHAR, "partition" INTEGER, next_offset BIGINT)',
+    "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), "
+    "rows BIGINT)",
+    "CREATE TABLE segments (file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows "
+    "BIGINT, bytes BIGINT, digest VARCHAR, classes INTEGER[], fresh BOOLEAN, audience INTEGER, "
+    "superseded BIGINT)",
+    "CREATE TABLE spans (file VARCHAR, table_name VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, "
+    "lowest BIGINT, highest BIGINT)",
+    "CREATE TABLE indexes (file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs "
+    "BIGINT, bytes BIGINT, digest VARCHAR, superseded BIGINT)",
+    "CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR)",
+    "CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR)",
+)
+"""What the file keeps besides rows: where reading goes on, the newest epochs, and the files of the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +79,6 @@ class Epoch:
 
     number: int
     state: str
-
-
-def columns_of(table: str) -> str:
-    """Typed, quoted column list of a lineage table as the store holds it."""
-    return ", ".join([*(f'"{name}" {_SQL[kind]}' for name, kind in TABLES[table].items()), "epoch BIGINT"])
 
 
 class Hot:
@@ -76,6 +117,11 @@ class Hot:
         self.connection.execute("SET parquet_metadata_cache = true")
         self._rows: dict[str, int] = {}
         self._count(TABLES)
+        self._classes: dict[Class, int] = {
+            (version, zone, label): number
+            for number, version, zone, label in self.connection.execute("FROM classes").fetchall()
+        }
+        self._classes_kept = len(self._classes)
 
     def close(self) -> None:
         """Close the file; what is committed stays."""
@@ -142,21 +188,48 @@ class Hot:
                 [number, FIXED, sum(self.rows().values()), topic],
             )
 
-    def record(self, number: int, segments: list[Segment], replaced: list[str], published_ns: int) -> None:
-        """Record the segments of an epoch, and which files they replace."""
+    def numbers_of(self, classes: Iterable[Class]) -> tuple[int, ...]:
+        """Numbers of some classes, sorted; new ones are kept with the epoch that is recorded next."""
+        return tuple(sorted({self._classes.setdefault(one, len(self._classes)) for one in classes}))
+
+    def record(
+        self, number: int, made: Sequence[Segment], replaced: Sequence[str], moved: int, published_ns: int
+    ) -> None:
+        """Record the segments of an epoch, which files they replace, and up to which epoch history moved out."""
         with self.transaction():
-            rows = [row for segment in segments for row in segment.rows()]
-            if rows:
-                columns = [pa.array(values) for values in zip(*rows, strict=True)]
-                with self.incoming(pa.Table.from_arrays(columns, names=list(SPAN_COLUMNS))):
-                    self.connection.execute("INSERT INTO segments SELECT *, NULL FROM incoming")
+            if made:
+                self._insert("segments", _SEGMENT_COLUMNS, [_row_of(segment) for segment in made])
+            if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
+                self._insert("spans", _SPAN_COLUMNS, spans)
+            if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
+                self._insert("classes", _CLASS_COLUMNS, new)
+            if replaced:
+                self.connection.execute(
+                    "UPDATE segments SET superseded = ? WHERE list_contains(?, file)", [number, replaced]
+                )
+                self.connection.execute("DELETE FROM spans WHERE list_contains(?, file)", [replaced])
+            if moved:
+                self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
+            # A clock that was set back does not take labels back: what is retained goes by them.
             self.connection.execute(
-                "UPDATE segments SET superseded_ns = ? WHERE list_contains(?, file)", [published_ns, replaced]
-            )
-            self.connection.execute(
-                "UPDATE epochs SET state = ?, published_ns = ? WHERE epoch = ?",
+                "UPDATE epochs SET state = ?, published_ns = greatest(?, (SELECT coalesce(max(published_ns), "
+                "0) FROM epochs)) WHERE epoch = ?",
                 [RECORDED, published_ns, number],
             )
+        self._classes_kept = len(self._classes)
+
+    def _insert(self, table: str, columns: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
+        content = [
+            pa.array(values, kind)
+            for values, kind in zip(zip(*rows, strict=True), columns.types, strict=True)
+        ]
+        with self.incoming(pa.Table.from_arrays(content, schema=columns)):
+            self.connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
+
+    def history(self) -> int:
+        """Newest of the epochs that shall move out of the file; 0 while they are few."""
+        count, oldest = self._one("SELECT count(*), min(epoch) FROM epochs")
+        return int(oldest) + limits.EPOCHS_AT_HAND_MAX // 2 - 1 if count >= limits.EPOCHS_AT_HAND_MAX else 0
 
     def leave(self, number: int) -> None:
         """Let the rows of a published epoch go."""
@@ -166,35 +239,26 @@ class Hot:
             self.connection.execute("UPDATE epochs SET state = ? WHERE epoch = ?", [PUBLISHED, number])
         self._count(self._rows)
 
-    def current_files(self) -> list[tuple[str, str, int]]:
-        """(table, file, bytes) of every segment that is in force."""
-        return self.connection.execute(
-            "SELECT DISTINCT table_name, file, bytes FROM segments WHERE superseded_ns IS NULL ORDER BY ALL"
-        ).fetchall()
+    def current_files(self) -> dict[str, list[str]]:
+        """Segments that are in force, by table, oldest first."""
+        found: dict[str, list[str]] = {}
+        for table, file in self.connection.execute(
+            "SELECT table_name, file FROM segments WHERE superseded IS NULL ORDER BY ALL"
+        ).fetchall():
+            found.setdefault(table, []).append(file)
+        return found
 
     def known_files(self) -> set[str]:
         """Every segment that an epoch knows, superseded ones too."""
-        return {file for (file,) in self.connection.execute("SELECT DISTINCT file FROM segments").fetchall()}
+        return {file for (file,) in self.connection.execute("SELECT file FROM segments").fetchall()}
 
-    def superseded_before(self, instant_ns: int) -> list[str]:
-        """Segments that were replaced before `instant_ns`."""
-        return [
-            file
-            for (file,) in self.connection.execute(
-                "SELECT DISTINCT file FROM segments WHERE superseded_ns < ?", [instant_ns]
+    def superseded(self) -> dict[str, int]:
+        """Files that were replaced and still lie there, with the epoch that replaced them."""
+        return dict(
+            self.connection.execute(
+                "SELECT file, superseded FROM segments WHERE superseded IS NOT NULL"
             ).fetchall()
-        ]
-
-    def outdated_epochs(self, instant_ns: int) -> list[int]:
-        """Epochs whose successor was published before `instant_ns`."""
-        return [
-            epoch
-            for (epoch,) in self.connection.execute(
-                "SELECT epoch FROM epochs WHERE epoch < (SELECT max(epoch) FROM epochs WHERE "
-                "published_ns < ?)",
-                [instant_ns],
-            ).fetchall()
-        ]
+        )
 
     def forget(self, files: list[str]) -> None:
         """Forget segments whose files are gone."""
@@ -227,29 +291,34 @@ class Hot:
         return row
 
 
+def _row_of(one: Segment) -> tuple[Any, ...]:
+    return (
+        one.file,
+        one.table,
+        one.first_epoch,
+        one.last_epoch,
+        one.rows,
+        one.bytes,
+        one.digest,
+        one.classes,
+        one.fresh,
+        one.audience,
+    )
+
+
 def _create(directory: Path) -> None:
     """Make an empty hot file: under another name first, so that one that exists is a whole one."""
     temporary = directory / f"{HOT}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
     with duckdb.connect(str(temporary)) as connection:
         for table in TABLES:
-            connection.execute(f"CREATE TABLE {table} ({columns_of(table)})")
-        connection.execute('CREATE TABLE offsets (topic VARCHAR, "partition" INTEGER, next_offset BIGINT)')
+            columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
+            connection.execute(f"CREATE TABLE {table} ({columns})")
+        for statement in _BOOKS:
+            connection.execute(statement)
         connection.execute(
-            "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, "
-            "BIGINT), rows BIGINT)"
+            "INSERT INTO store VALUES (?, ?, '', '')", [secrets.token_hex(4), limits.STORE_VERSION]
         )
-        connection.execute(
-            f"CREATE TABLE segments ({', '.join(f'{name} {kind}' for name, kind in SPAN_COLUMNS.items())}, "
-            "superseded_ns BIGINT)"
-        )
-        connection.execute("CREATE TABLE store (id VARCHAR, version INTEGER)")
-        connection.execute("INSERT INTO store VALUES (?, ?)", [secrets.token_hex(4), limits.STORE_VERSION])
     sync(temporary)
     temporary.replace(directory / HOT)
     sync(directory)
-
-
-def quoted(text: str) -> str:
-    """SQL literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -11,8 +11,9 @@ from streams import limits
 from streams.errors import InputError
 from streams.policy.policy import Policy
 from streams.policy.stored import read_stored
-from streams.snapshots.hot import Hot, quoted
+from streams.snapshots.hot import Hot
 from streams.snapshots.poll import Mask, Numbers
+from streams.snapshots.segments import quoted
 
 Stream = tuple[str, str]
 _POLICIES_KEPT_MAX = 64
@@ -71,8 +72,8 @@ class Known:
                 rows = self._hot.connection.execute(
                     f"SELECT source, stream, max(last) FROM (SELECT source, stream, {_LAST} AS last "  # noqa: S608 - constants
                     "FROM events SEMI JOIN incoming USING (source, stream) UNION ALL "
-                    "SELECT source, stream, highest FROM segments SEMI JOIN incoming "
-                    "USING (source, stream) WHERE table_name = 'events' AND superseded_ns IS NULL) "
+                    "SELECT source, stream, highest FROM spans SEMI JOIN incoming "
+                    "USING (source, stream) WHERE table_name = 'events') "
                     "GROUP BY ALL"
                 ).fetchall()
             self._highest |= dict.fromkeys(lacking, -1)
@@ -182,15 +183,15 @@ class Known:
         With `role`, of the segments only those in which `incoming` (source, stream, lowest, highest) may have
         numbers.
         """
-        near = (
-            "SEMI JOIN incoming ON segments.source = incoming.source AND segments.stream = incoming.stream "
-            "AND segments.lowest <= incoming.highest AND segments.highest >= incoming.lowest "
-            f"AND role = '{role}' "
+        of = (
+            "spans SEMI JOIN incoming ON spans.source = incoming.source AND spans.stream = incoming.stream AND "
+            f"spans.lowest <= incoming.highest AND spans.highest >= incoming.lowest AND role = '{role}'"
             if role
-            else ""
+            else "segments"
         )
+        current = "" if role else " AND superseded IS NULL"
         files = self._hot.connection.execute(
-            f"SELECT DISTINCT file FROM segments {near}WHERE table_name = ? AND superseded_ns IS NULL",  # noqa: S608
+            f"SELECT DISTINCT file FROM {of} WHERE table_name = ?{current}",  # noqa: S608 - names of ours
             [table],
         ).fetchall()
         hot = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of ours

@@ -17,6 +17,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from streams.events.record import Received, stamp_ns
+from streams.events.step import RejectOutcome
 from streams.topology import LINEAGE
 
 Numbers: TypeAlias = "NDArray[np.int64]"
@@ -24,6 +25,13 @@ Mask: TypeAlias = "NDArray[np.bool_]"
 #: Rules of what is left out: what nobody could read, what no agent writes at that place, what is there twice,
 #: and what costs more than a record may.
 MALFORMED, FORGED, DUPLICATE, LIMITS = "malformed", "forged", "duplicate", "limits"
+#: Nobody knows whether what stands there twice is the same: it is refused, not a repeat.
+_OUTCOMES: Mapping[str, RejectOutcome] = {
+    MALFORMED: "malformed",
+    FORGED: "refused",
+    DUPLICATE: "refused",
+    LIMITS: "refused",
+}
 
 
 class Place(Struct, frozen=True):
@@ -172,6 +180,7 @@ def rejected(place: Place, rule: str, reason: str) -> dict[str, Any]:
         "stage": "snapshots",
         "reason": reason,
         "rule": rule,
+        "outcome": _OUTCOMES[rule],
         "zone": "malformed",
         "policy_version": "",
         "topic": LINEAGE,

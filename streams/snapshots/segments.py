@@ -1,41 +1,37 @@
-"""Segments: immutable Parquet files, one table each, with the numbers of every stream that they hold."""
+"""Segments: immutable Parquet files, one table each, and what is known of each without opening it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import duckdb
+import xxhash
 
 from streams.files import settle
+from streams.lineage.tables import STORED, TABLES
 from streams.snapshots.directory import SEGMENTS, TEMPORARY
 
-SPAN_COLUMNS: Mapping[str, str] = {
-    "file": "VARCHAR",
-    "table_name": "VARCHAR",
-    "first_epoch": "BIGINT",
-    "last_epoch": "BIGINT",
-    "rows": "BIGINT",
-    "bytes": "BIGINT",
-    "digest": "VARCHAR",
-    "role": "VARCHAR",
-    "source": "VARCHAR",
-    "stream": "VARCHAR",
-    "lowest": "BIGINT",
-    "highest": "BIGINT",
+_SQL = {
+    "text": "VARCHAR",
+    "int": "BIGINT",
+    "float": "DOUBLE",
+    "flag": "BOOLEAN",
+    "offsets": "MAP(INTEGER, BIGINT)",
 }
+_READ_BYTES = 1024 * 1024
 
 _RUN = {"own": ("source", "stream", '"first"', '"first" + step * ("count" - 1)')}
 #: Where a table's numbers are, by role: source, stream, lowest and highest number of a row.
-_NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
+NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
     "events": _RUN,
     "decisions": _RUN,
     "shadow": _RUN,
     "rejected": {"own": ("source", "stream", '"first"', '"first" + greatest("count" - 1, 0)')},
     "models": {"own": ("source", "stream", "version", "version")},
+    "zone_runs": {"own": ("source", "stream", "low", "high")},
     "edges": {
         "child": (
             "child_source",
@@ -52,94 +48,125 @@ _NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
     },
 }
 #: A walk asks for the numbers of a stream: rows that lie together are read together.
-_ORDER: Mapping[str, str] = {
+ORDER: Mapping[str, str] = {
     "events": 'source, stream, "first"',
     "decisions": 'source, stream, "first"',
     "shadow": 'source, stream, "first"',
     "rejected": 'source, stream, "first"',
+    "zone_runs": "source, stream, low",
     "streams": "source, stream",
     "models": "source, stream, version",
     "edges": "child_source, child_stream, child_first",
     "training_runs": "version",
     "inputs": 't_ns, "partition", "offset"',
     "policies": "version",
+    "epochs": "epoch",
 }
+#: Tables whose rows are of a class (policy version, zone, label), and where the label stands: what is refused
+#: has none. An edge's classes are those of the events on both of its sides.
+CLASSED: Mapping[str, str] = {
+    "events": "label",
+    "decisions": "label",
+    "models": "label",
+    "zone_runs": "label",
+    "rejected": "''",
+}
+
+
+class Span(NamedTuple):
+    """Lowest and highest number of a stream in a file; `role`: own, or of an edge's child or parent."""
+
+    role: str
+    source: str
+    stream: str
+    lowest: int
+    highest: int
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """One finished file.
 
-    `spans`: role, source, stream, lowest, highest of each stream in it; one of None where a table has no
-    streams.
+    `classes`: numbers of the classes of its rows, sorted; None where those are not known. `audience`: the
+    bits of who may see all of it (`policy.audience`), for folds; None where its rows are mixed.
     """
 
     file: str
     table: str
     first_epoch: int
     last_epoch: int
-    count: int
+    rows: int
     bytes: int
     digest: str
-    spans: list[tuple[Any, ...]]
-
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Rows of the `segments` table."""
-        for span in self.spans:
-            yield (
-                self.file,
-                self.table,
-                self.first_epoch,
-                self.last_epoch,
-                self.count,
-                self.bytes,
-                self.digest,
-                *span,
-            )
+    classes: tuple[int, ...] | None
+    fresh: bool
+    audience: int | None
+    spans: Sequence[Span]
 
 
-def write(
-    connection: duckdb.DuckDBPyConnection,
-    directory: Path,
-    table: str,
-    rows: str,
-    parameters: list[Any],
-    epoch: int,
-    store_id: str,
-) -> Segment:
-    """Write the rows of the SELECT `rows` as a segment of `table`.
+def types_of(table: str) -> dict[str, str]:
+    """Types by quoted column of a table as the store holds it."""
+    columns = {**TABLES, **STORED}[table]
+    return {f'"{name}"': _SQL[kind] for name, kind in columns.items()} | {"epoch": "BIGINT"}
 
-    It has its name only when it is whole and on disk.
+
+def contents(tables: Mapping[str, str]) -> str:
+    """SELECT of what some SELECTs of rows by table hold: table, role, source, stream, lowest, highest, rows,
+    first and last epoch; one row a role and stream, or one of a table without streams.
+    """
+    return " UNION ALL ".join(
+        f"SELECT '{table}', {role}, {source}, {stream}, min({lowest}), max({highest}), count(*), min(epoch), "  # noqa: S608
+        f"max(epoch) FROM ({rows}) GROUP BY ALL"
+        for table, rows in tables.items()
+        for role, (source, stream, lowest, highest) in _roles(table)
+    )
+
+
+def _roles(table: str) -> Iterable[tuple[str, tuple[str, str, str, str]]]:
+    if table not in NUMBERS:
+        return [("NULL", ("NULL", "NULL", "NULL", "NULL"))]
+    return [(f"'{role}'", where) for role, where in NUMBERS[table].items()]
+
+
+def temporary(directory: Path, table: str, epoch: int) -> Path:
+    """Where a segment is written; whatever a crash left there is gone."""
+    path = directory / SEGMENTS / f"{table}-{epoch:08d}{TEMPORARY}"
+    path.unlink(missing_ok=True)
+    return path
+
+
+def copy(connection: duckdb.DuckDBPyConnection, table: str, rows: str, path: Path) -> None:
+    """Write the rows of the SELECT `rows` to a Parquet file, sorted."""
+    # Table names come from TABLES, `rows` from this package; paths are quoted.
+    connection.execute(
+        f"COPY (SELECT * FROM ({rows}) ORDER BY {ORDER[table]}, epoch) TO {quoted(str(path))} "  # noqa: S608
+        "(FORMAT parquet, COMPRESSION zstd)"
+    )
+
+
+def settled(path: Path, directory: Path, name: str, store_id: str) -> tuple[str, int, str]:
+    """Give a finished file its name for good: (file, bytes, digest), the file relative to the store.
 
     The name carries the store's id and the digest of the content, because a relative path is looked up in the
     current directory first: a file of another store must never be taken for this one.
     """
-    temporary = directory / SEGMENTS / f"{table}-{epoch:08d}{TEMPORARY}"
-    temporary.unlink(missing_ok=True)
-    place = str(temporary)
-    # Table names come from TABLES, `rows` from this package; paths and numbers are bound or quoted.
-    connection.execute(
-        f"COPY (SELECT * FROM ({rows}) ORDER BY {_ORDER[table]}, epoch) TO '{_escape(place)}' "  # noqa: S608
-        "(FORMAT parquet, COMPRESSION zstd)",
-        parameters,
-    )
-    with temporary.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    spans: list[tuple[Any, ...]] = []
-    for role, (source, stream, lowest, highest) in _NUMBERS.get(table, {}).items():
-        spans += connection.execute(
-            f"SELECT ?, {source}, {stream}, min({lowest}), max({highest}) FROM read_parquet(?) "  # noqa: S608
-            "GROUP BY ALL ORDER BY ALL",
-            [role, place],
-        ).fetchall()
-    found = connection.execute(
-        "SELECT min(epoch), max(epoch), count(*) FROM read_parquet(?)", [place]
-    ).fetchone() or (epoch, epoch, 0)
-    size = temporary.stat().st_size
-    name = f"{SEGMENTS}/{table}-{epoch:08d}-{store_id}-{digest[:16]}.parquet"
-    settle(temporary, directory / name)
-    return Segment(name, table, found[0], found[1], found[2], size, digest, spans or [(None,) * 5])
+    suffix = "duckdb" if name.startswith("index-") else "parquet"
+    digest = digest_of(path)
+    file = f"{SEGMENTS}/{name}-{store_id}-{digest[:16]}.{suffix}"
+    size = path.stat().st_size
+    settle(path, directory / file)
+    return file, size, digest
 
 
-def _escape(text: str) -> str:
-    return text.replace("'", "''")
+def digest_of(path: Path) -> str:
+    """XXH3-128 of a file's bytes, in hexadecimal: it finds damage, it is no signature."""
+    state = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while piece := file.read(_READ_BYTES):
+            state.update(piece)
+    return state.hexdigest()
+
+
+def quoted(text: str) -> str:
+    """SQL literal."""
+    return "'" + text.replace("'", "''") + "'"

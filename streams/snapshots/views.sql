@@ -30,26 +30,39 @@ CREATE VIEW shadow AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.s
 
 CREATE TABLE epoch_rows (epoch BIGINT, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), rows BIGINT);
 
-CREATE VIEW epochs AS SELECT epoch, published_ns, make_timestamptz(published_ns // 1000) AS published, offsets, rows FROM epoch_rows;
+CREATE VIEW epochs AS
+SELECT epoch, published_ns, make_timestamptz(published_ns // 1000) AS published, offsets, rows
+FROM (SELECT epoch, published_ns, offsets, rows FROM files.epochs UNION ALL FROM epoch_rows);
 
--- One row a file and stream; `role` says whether the numbers are of the rows themselves, or of an edge's child or parent.
+CREATE VIEW zone_runs AS SELECT * FROM files.zone_runs;
+
 CREATE TABLE segments (
     file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows BIGINT, bytes BIGINT, digest VARCHAR,
-    role VARCHAR, source VARCHAR, stream VARCHAR, lowest BIGINT, highest BIGINT);
+    classes INTEGER[], fresh BOOLEAN);
 
-CREATE TABLE store (id VARCHAR, version INTEGER);
+CREATE TABLE indexes (
+    file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs BIGINT, bytes BIGINT, digest VARCHAR);
+
+-- Of fresh segments only; those of the others lie in the index files. `role` says whether the numbers are of the rows
+-- themselves, or of an edge's child or parent.
+CREATE TABLE spans (file VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, lowest BIGINT, highest BIGINT);
+
+CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR);
+
+CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR);
 
 -- Runs, event by event.
 CREATE VIEW event_records AS
-SELECT source || '/' || stream || '/' || number AS id, * FROM (
-    SELECT source, stream, "first" + step * unnest(range("count")) AS number, kind, zone, label, rule, policy_version, wearer, session,
+SELECT source || '/' || stream || '/' || number || CASE WHEN revision > 0 THEN '.' || revision ELSE '' END AS id, * FROM (
+    SELECT source, stream, "first" + step * unnest(range("count")) AS number, revision, kind, zone, label, rule, policy_version, wearer, consent, session,
         topic, "partition", "offset", digest, split_from, origin, epoch
     FROM files.events);
 
 CREATE VIEW edge_records AS
-SELECT child_source || '/' || child_stream || '/' || child_number AS child_id,
-    parent_source || '/' || parent_stream || '/' || parent_number AS parent_id, * FROM (
-    SELECT child_source, child_stream, child_number, parent_source, parent_stream, parent_start + unnest(range(parent_width)) AS parent_number,
+SELECT child_source || '/' || child_stream || '/' || child_number || CASE WHEN child_revision > 0 THEN '.' || child_revision ELSE '' END AS child_id,
+    parent_source || '/' || parent_stream || '/' || parent_number || CASE WHEN parent_revision > 0 THEN '.' || parent_revision ELSE '' END AS parent_id, * FROM (
+    SELECT child_source, child_stream, child_number, child_revision,
+        parent_source, parent_stream, parent_start + unnest(range(parent_width)) AS parent_number, parent_revision,
         operator, operator_version, directness, declassifier, epoch
     FROM (
         SELECT *, child_first + child_step * i AS child_number, parent_first + parent_step * i AS parent_start

@@ -20,17 +20,12 @@ from streams import clock, limits
 from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.lineage.tables import TABLES
-from streams.snapshots import catalog, decode, directory, genuine, overlap, segments
+from streams.snapshots import catalog, decode, directory, fresh, genuine, overlap
 from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
 from streams.snapshots.known import Known
-from streams.snapshots.segments import Segment
+from streams.snapshots.retention import Retention
 from streams.topology import LINEAGE
 
-#: Files up to this size are folded together; larger ones are left alone, so a row is rewritten few times in
-#: its life.
-SMALL_BYTES = 1024 * 1024
-#: Of the files that one epoch folds: more would not fit the memory of a sort, and readers would wait for it.
-FOLD_BYTES_MAX = 16 * 1024 * 1024
 STEPS = range(1, 10)
 """What a crash can fall between, for tests.
 
@@ -60,6 +55,7 @@ class Writer:
         self.path, self._lock, self._after_step = path, lock, after_step
         self._hot = Hot(path)
         self._known = Known(self._hot)
+        self._retention = Retention(path)
         self._waiting_since_ns: int | None = None
 
     @classmethod
@@ -231,10 +227,10 @@ class Writer:
         """
         began_s = clock.monotonic_s()
         if self._hot.newest().state == FIXED:
-            made, replaced = self._write_segments(number)
+            made, moved = fresh.write(self._hot, self.path, number)
             self._after_step(3)
             # As close to the moment when readers see it as a row inside the file can say.
-            self._hot.record(number, made, replaced, now_ns + int((clock.monotonic_s() - began_s) * 1e9))
+            self._hot.record(number, made, [], moved, now_ns + int((clock.monotonic_s() - began_s) * 1e9))
             self._after_step(4)
         if self._hot.newest().state == RECORDED:
             if directory.pointed(self.path) != directory.catalog_name(number):
@@ -244,64 +240,13 @@ class Writer:
             self._after_step(6)
             self._hot.leave(number)
             self._after_step(7)
-        self._sweep(now_ns)
+            self._retention.follows(number)
+        self._sweep()
 
-    def _write_segments(self, number: int) -> tuple[list[Segment], list[str]]:
-        """Write a segment per table that has rows in the epoch.
-
-        Fold the small files of one table into its new one.
-        """
-        fold = self._to_fold()
-        made, replaced = [], []
-        for table in sorted(self._hot.tables_of(number) | fold.keys()):
-            select, parameters = f"SELECT * FROM {table} WHERE epoch <= {number:d}", []  # noqa: S608 - names from TABLES
-            if table in fold:
-                select += " UNION ALL SELECT * FROM read_parquet(?)"
-                parameters = [[str(self.path / file) for file in fold[table]]]
-                replaced += fold[table]
-            made.append(
-                segments.write(
-                    self._hot.connection, self.path, table, select, parameters, number, self._hot.store_id
-                )
-            )
-        directory.sync(self.path / directory.SEGMENTS)
-        return made, replaced
-
-    def _to_fold(self) -> dict[str, list[str]]:
-        """Files to be folded in this epoch.
-
-        These are the small ones of the table that has most, when they are too many.
-
-        One table an epoch, so that no epoch waits for all of them; when all files together are too many,
-        large ones too.
-        """
-        current = self._hot.current_files()
-        crowded = len(current) >= limits.CURRENT_FILES_MAX - len(TABLES)
-        small: dict[str, list[tuple[int, str]]] = {}
-        for table, file, size in current:
-            if size <= SMALL_BYTES or crowded:
-                small.setdefault(table, []).append((size, file))
-        table = max(small, key=lambda name: len(small[name]), default="")
-        if not table or len(small[table]) < limits.COMPACT_FILES_PER_TABLE:
-            return {}
-        chosen, total = list[str](), 0
-        for size, file in sorted(small[table]):
-            if len(chosen) >= 2 and total + size > FOLD_BYTES_MAX:
-                break
-            chosen.append(file)
-            total += size
-        return {table: chosen}
-
-    def _sweep(self, now_ns: int) -> None:
-        """Delete files and catalogs superseded longer ago than the grace that readers are promised."""
-        instant_ns = now_ns - int(limits.SUPERSEDED_GRACE_S * 1e9)
-        files = self._hot.superseded_before(instant_ns)
-        for name in (
-            *files,
-            *(directory.catalog_name(epoch) for epoch in self._hot.outdated_epochs(instant_ns)),
-        ):
-            (self.path / name).unlink(missing_ok=True)
+    def _sweep(self) -> None:
+        """Delete what newer epochs replaced, once readers had the time that they are promised."""
+        gone = self._retention.sweep(self._hot.superseded())
         self._after_step(8)
-        if files:
-            self._hot.forget(files)
+        if gone:
+            self._hot.forget(gone)
             self._after_step(9)

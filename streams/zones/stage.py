@@ -92,13 +92,13 @@ def _track(
     """
     incarnation = incarnation_of(batch.stream)
     if collides := names.reserved(batch):
-        step.rejects.append(rejected("zones", record, batch, names.RULE, collides))
+        step.rejects.append(rejected("zones", record, batch, names.RULE, "refused", collides))
         return None
     if not known.bound(batch.source, batch.wearer_id):
         # Whoever is not bound changes nothing of what is known of the device that it names.
         return Track(Seen(), policy, known, step)
     if incarnation < device.incarnation:
-        step.rejects.append(rejected("zones", record, batch, "incarnation", _RETIRED))
+        step.rejects.append(rejected("zones", record, batch, "incarnation", "refused", _RETIRED))
         return None
     if incarnation > device.incarnation:
         device.end()
@@ -109,6 +109,7 @@ def _track(
                 record,
                 f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams",
                 "limits",
+                "refused",
                 "zones",
                 batch.appended_ns,
             )
@@ -151,7 +152,7 @@ class _Reading:
                     consents.check(batch, self._policy.vocabulary.purposes)
             except MalformedError as error:
                 rule = "poisoned" if offset in poisoned else "malformed"
-                step.rejects.append(unread(record, str(error), rule, "zones", now_ns))
+                step.rejects.append(unread(record, str(error), rule, "malformed", "zones", now_ns))
             else:
                 step.counts.batches += 1
                 yield record, batch

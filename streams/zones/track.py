@@ -11,7 +11,7 @@ from streams.events.known import Known
 from streams.events.record import Received
 from streams.events.refused import rejected
 from streams.events.state import Seen
-from streams.events.step import Output, Step, Tagged
+from streams.events.step import Output, RejectOutcome, Step, Tagged
 from streams.policy.flow import Stretch, decide
 from streams.policy.policy import Policy, Tag
 from streams.topology import CONSENTS, STORE, ZONED
@@ -52,7 +52,7 @@ class Track:
         run = batch.run
         if batch.wearer_id != self._wearer:
             if not self._known.bound(batch.source, batch.wearer_id):
-                self._step.rejects.append(rejected("zones", record, batch, "pairing", _NOT_BOUND))
+                self._step.rejects.append(rejected("zones", record, batch, "pairing", "refused", _NOT_BOUND))
                 return
             self._wearer, self._number = batch.wearer_id, _NONE
         if run.first == self._next:
@@ -71,7 +71,7 @@ class Track:
         if not self._in_time(batch):
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected("zones", record, part, "clock", _CLOCK))
+                self._step.rejects.append(rejected("zones", record, part, "clock", "clock", _CLOCK))
         elif parts == [(run.first, run.last)]:
             self._tag_whole(record, batch)
         else:
@@ -102,20 +102,21 @@ class Track:
         verdict = self._memory.verdict(batch, record.value or b"")
         if verdict == "collision":
             counts.collided += run.count
-            self._step.rejects.append(rejected("zones", record, batch, "collision", _COLLISION))
+            self._step.rejects.append(rejected("zones", record, batch, "collision", "collision", _COLLISION))
             return True
+        outcome: RejectOutcome
         if verdict == "unknown" and run.first < self._floor:
             counts.too_late += run.count - fresh
-            rule, reason = "too-late", _TOO_LATE
+            rule, outcome, reason = "too-late", "late", _TOO_LATE
         else:
             counts.repeated += run.count - fresh
-            rule, reason = "repeat", _REPEAT
-        if rule == "repeat" and not fresh:
-            self._step.rejects.append(rejected("zones", record, batch, rule, reason))
+            rule, outcome, reason = "repeat", "repeated", _REPEAT
+        if outcome == "repeated" and not fresh:
+            self._step.rejects.append(rejected("zones", record, batch, rule, outcome, reason))
         else:
             for low, high in _between(parts, run.first, run.last):
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected("zones", record, part, rule, reason))
+                self._step.rejects.append(rejected("zones", record, part, rule, outcome, reason))
         counts.late += fresh
         return not fresh
 
@@ -199,7 +200,7 @@ class Track:
             refused = self._say(tagged, refused)
         if refused:
             self._step.rejects.append(
-                rejected("zones", record, batch, refused, f"policy: {refused}", tagged.zone)
+                rejected("zones", record, batch, refused, "refused", f"policy: {refused}", tagged.zone)
             )
             return
         value_out, headers = (

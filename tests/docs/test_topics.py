@@ -24,7 +24,7 @@ from streams.events.headers import envelope, tag
 from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
 from streams.feedback.forms import DENIALS
-from streams.ledger.accounts import COLLISION, EARLY, REPEAT
+from streams.ledger.accounts import COLLISION, EARLY
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, ZONED
 from tests import build
 from tests.docs.check import faults
@@ -105,7 +105,7 @@ def test_the_page_tells_our_records_from_others(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_page_lists_the_rules_by_which_something_is_rejected() -> None:
-    known = {*EARLY, COLLISION, REPEAT, "clock", "malformed", "limits", "poisoned"}
+    known = {*EARLY, COLLISION, "repeat", "clock", "malformed", "limits", "poisoned"}
     feedback = {rule for rule, _ in DENIALS.values()}
     rules = texts()["rules"].keys()
     assert known | feedback | {"another-wearer", "consent: …"} <= rules

@@ -16,6 +16,12 @@ from streams.snapshots.writer import Writer
 T0_NS = 1_753_000_000_123_456_789
 Row = dict[str, Any]
 HOUSEHOLD = load("household")
+#: What the zones stage calls the rules of what is not lost, of what others have the numbers of, and the like.
+_OUTCOMES = {
+    "repeat": "repeated",
+    "too-late": "late",
+    **{rule: rule for rule in ("malformed", "collision", "clock")},
+}
 #: The row that lets a reader know what the policy of `tagged` events says.
 POLICY: Row = {
     "version": HOUSEHOLD.version,
@@ -41,6 +47,8 @@ def row(table: str, **columns: Any) -> Row:
         if name in made
     }
     made |= {name: T0_NS for name in made if name.endswith("_ns")}
+    if "outcome" in made:
+        made["outcome"] = _OUTCOMES.get(columns.get("rule", ""), "refused")
     unknown = columns.keys() - made.keys()
     if unknown:
         raise KeyError(unknown)
