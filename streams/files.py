@@ -111,6 +111,41 @@ def append(path: Path) -> FileIO:
         raise
 
 
+def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
+    """Content of a file that nobody can have written but the user `owner` (a number) and root.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is a link or no plain file, has another owner, can be written by others, or holds
+        more than `bytes_max` bytes.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            content = file.read(bytes_max + 1) if stat.S_ISREG(found.st_mode) else b""
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({_said(error)}), expected a plain file") from None
+    what = (
+        "no plain file"
+        if not stat.S_ISREG(found.st_mode)
+        else f"a file of user {found.st_uid}"
+        if found.st_uid not in (owner, 0)
+        else f"a file of mode {stat.S_IMODE(found.st_mode):04o}"
+        if found.st_mode & 0o022
+        else f"more than {bytes_max:,} bytes"
+        if len(content) > bytes_max
+        else ""
+    )
+    if what:
+        raise InputError(
+            f"{path}: found {what}, expected a plain file of at most {bytes_max:,} bytes that nobody but "
+            f"user {owner} and root can write: `chown` and `chmod go-w` make it one"
+        )
+    return content
+
+
 def refuse_planted(path: Path, found: os.stat_result) -> None:
     """Raise InputError unless `found` is a plain file of ours that has no second name."""
     if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and _ours(found):

@@ -114,6 +114,10 @@ WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
 READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
+ROLE_MEMORY_MB = 1024  #: of the DuckDB that a role's statements run in
+ROLE_ROWS_MB = 256  #: of one table's rows that are set apart for a role's statement
+STATEMENT_BYTES_MAX = 64 * 1024  #: of a statement of SQL; reads of restricted zones are recorded whole
+ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 
 # What the store's writer believes of a record of lineage, whoever wrote it
 EVENTS_PER_FETCH_MAX = FETCH_RECORDS_MAX * EVENTS_PER_BATCH_MAX  #: what one row can tell of at most

@@ -13,6 +13,8 @@ POLICY = os.environ.get("SIGHTLINE_POLICY", "household")
 PAIRS = os.environ.get("SIGHTLINE_PAIR", "").split()
 #: Who asks the store when `--role` is not given: the role that is shown least.
 ROLE = os.environ.get("SIGHTLINE_ROLE", "analyst")
+#: A file of roles besides the one beside the store (`queries/grants.py`); it can only restrict further.
+ROLES = Path(os.environ["SIGHTLINE_ROLES"]) if os.environ.get("SIGHTLINE_ROLES") else None
 
 #: Whether a log shows the traceback of an error, which may quote what it choked on.
 DEBUG = os.environ.get("SIGHTLINE_DEBUG", "") not in ("", "0")

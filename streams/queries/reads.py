@@ -5,7 +5,9 @@ One JSON line a read in `reads.jsonl` in the store's directory, on disk before t
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pwd
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,12 +18,22 @@ from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
 
 READS = "reads.jsonl"
-#: A statement can be as long as its author likes.
-_QUESTION_CHARACTERS_MAX = 2000
+
+
+def who_asks() -> str:
+    """Name of the operating system's user that runs this, as the system knows it and not the environment."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
 
 
 def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> None:
     """Append one read, in one write, and sync it; does nothing when no zone is named.
+
+    It names the role, the operating system's user, and the question: whole, since a statement has at most
+    STATEMENT_BYTES_MAX bytes, with its length and its SHA-256.
 
     Raises
     ------
@@ -31,11 +43,15 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
     named = sorted(zones)
     if not named:
         return
+    text = question.encode("utf-8", "backslashreplace")
     line = orjson.dumps(
         {
             "t": rfc3339(clock.now_ns()),
             "role": role,
-            "question": question[:_QUESTION_CHARACTERS_MAX],
+            "user": who_asks(),
+            "question": text.decode(),
+            "bytes": len(text),
+            "sha256": hashlib.sha256(text).hexdigest(),
             "zones": named,
         },
         option=orjson.OPT_APPEND_NEWLINE,

@@ -125,6 +125,11 @@ class Sight:
         if count:
             self.hidden[what] = self.hidden.get(what, 0) + count
 
+    @property
+    def bands(self) -> dict[str, str]:
+        """What was kept back, as far as a role is told: only of what order it is."""
+        return {what: band(count) for what, count in sorted(self.hidden.items())}
+
     def _policy(self, version: str) -> Policy | None:
         """Policy by version; None for one that is not known, or whose text is not its own or no policy."""
         if not version or version in self.unknown:
@@ -134,3 +139,8 @@ class Sight:
         except InputError:
             self.unknown.add(version)
             return None
+
+
+def band(count: int) -> str:
+    """A number of hidden things as a role is told it: the exact one would tell of single things."""
+    return "1-9" if count < 10 else "10-99" if count < 100 else "100+"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,27 +11,21 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
-import orjson
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.lineage.readable import READABLE
-from streams.queries import reads
-from streams.queries.filtered import Filtered, items, quoted
+from streams.queries import grants, reads
+from streams.queries.boundary import Boundary
 from streams.queries.role import Role, Sight
+from streams.queries.statement import Statement, first_line, quoted, read
 
 _SQL = Path(__file__).with_name("sql")
-#: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
-_READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-#: Errors about the statement's own text; the others can quote values from the store.
+#: Errors about the statement's own text, while it is not run yet; the others can quote values from the store.
 _ABOUT_THE_TEXT = (
     duckdb.ParserException,
     duckdb.BinderException,
     duckdb.CatalogException,
-    duckdb.SyntaxException,
-)
-_SELECT_ONLY = (
-    "only one SELECT is run here (also WITH, FROM, VALUES, SHOW, DESCRIBE); the store cannot be changed"
 )
 
 
@@ -70,7 +64,7 @@ class Store:
         self._connection, self.directory, self.epoch = connection, directory, epoch
         self.version = limits.STORE_VERSION
         self.sight: Sight | None = None
-        self._filtered: Filtered | None = None
+        self._boundary: Boundary | None = None
         self._spans: dict[tuple[str, str], dict[tuple[str, str], list[Span]]] = {}
 
     @classmethod
@@ -90,7 +84,7 @@ class Store:
             There is no store, or no epoch yet.
         InputError
             The catalog cannot be read, or is that of another version: unless `older`, for who reads only
-            what all versions have.
+            what all versions have. Or the role is not granted to the user who runs this (`grants`).
         """
         directory = directory.resolve()
         link = directory / "catalog.duckdb"
@@ -101,8 +95,10 @@ class Store:
                 else "there is no store; name one with --store, or make one with `sightline demo`"
             )
             raise UnavailableError(f"{directory}: {what}")
+        if role is not None:
+            grants.require(directory, role)
         catalog = link.resolve()
-        under_role: duckdb.DuckDBPyConnection | None = None
+        beside: duckdb.DuckDBPyConnection | None = None
         connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
@@ -112,9 +108,9 @@ class Store:
         )
         try:
             connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
-            # It looks for names in its own memory, where the other one looks for them in the store.
-            under_role = connection.cursor() if role is not None else None
-            for one in (connection, under_role):
+            # What a role is shown is read beside the questions, whose answers it may not disturb.
+            beside = connection.cursor() if role is not None else None
+            for one in (connection, beside):
                 if one is not None:
                     one.execute(f"SET file_search_path = {quoted(str(directory))}")
                     one.execute("SET TimeZone = 'UTC'")
@@ -142,9 +138,9 @@ class Store:
             )
         store = cls(connection, directory, newest[0])
         store.version = version
-        if role is not None and under_role is not None:
+        if role is not None and beside is not None:
             store.sight = Sight(role, store.policies)
-            store._filtered = Filtered(under_role, store.sight)
+            store._boundary = Boundary(beside, store.sight)
         return store
 
     @cached_property
@@ -154,6 +150,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of the epoch."""
+        if self._boundary is not None:
+            self._boundary.close()
         self._connection.close()
 
     def __enter__(self) -> Store:
@@ -167,8 +165,8 @@ class Store:
     def sql(self, text: str, limit: int = limits.ANSWER_ROWS_MAX) -> Rows:
         """Run one SELECT on the published store and return at most `limit` rows.
 
-        Under a role the views hold what it is shown, `sight.hidden` says how many rows of what the statement
-        reads are kept back, and what it may show of restricted zones is recorded first.
+        Under a role it runs where nothing is that the role is not shown; `hidden` says how much of what the
+        statement reads is kept back, and what it may show of restricted zones is recorded first.
 
         Raises
         ------
@@ -178,29 +176,38 @@ class Store:
         UnavailableError
             A read of restricted zones cannot be recorded.
         """
-        tree = self._refuse_writing(text)
+        statement = read(self._connection, text)
+        if self._boundary is not None:
+            self._boundary.admit(statement)
+            self.record(text)
+        return self._run(statement, limit)
+
+    def shown(self, name: str) -> Rows:
+        """Run the statement in `sql/<name>.sql` over what the role is shown; all rows."""
+        if self._boundary is None:
+            return self.query(name)
+        statement = read(self._connection, _statement(name))
+        self._boundary.admit(statement)
+        return self._run(statement, limits.NUMBER_MAX)
+
+    def _run(self, statement: Statement, limit: int) -> Rows:
+        connection = self._connection if self._boundary is None else self._boundary.connection
         try:
-            if self._filtered is not None:
-                self._filtered.admit(tree)
-                self.record(text)
-            connection = self._connection if self._filtered is None else self._filtered.connection
-            connection.execute(text)
+            # Only looks for what the statement names: no row is read.
+            connection.sql(statement.text)
+        except _ABOUT_THE_TEXT as error:
+            raise InputError(f"sql: {first_line(error)}") from None
+        except duckdb.Error as error:
+            raise _unsaid(error) from None
+        try:
+            connection.execute(statement.text)
             columns = tuple(column[0] for column in connection.description or ())
             rows = connection.fetchmany(limit)
             more = 0
             while some := connection.fetchmany(10_000):
                 more += len(some)
-        except _ABOUT_THE_TEXT as error:
-            raise InputError(f"sql: {_first_line(error)}") from None
-        except duckdb.PermissionException:
-            raise InputError(
-                "sql: it reaches for a file outside the store; only the store's own tables can be read"
-            ) from None
         except duckdb.Error as error:
-            raise InputError(
-                f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
-                "the store and is not repeated)"
-            ) from None
+            raise _unsaid(error) from None
         return Rows(columns, rows, more)
 
     def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
@@ -247,9 +254,9 @@ class Store:
         return said
 
     @property
-    def hidden(self) -> dict[str, int]:
-        """How much was kept back from the role so far, by what it is; empty without a role."""
-        return {} if self.sight is None else dict(self.sight.hidden)
+    def hidden(self) -> dict[str, str]:
+        """How much was kept back from the role so far, in bands by what it is; empty without a role."""
+        return {} if self.sight is None else self.sight.bands
 
     def record(self, question: str) -> None:
         """Record that `question` shows the role something of the restricted zones that `sight` noted.
@@ -284,32 +291,16 @@ class Store:
                 )
         return spans
 
-    def _refuse_writing(self, text: str) -> dict[str, Any]:
-        try:
-            statements = duckdb.extract_statements(text)
-        except duckdb.Error as error:
-            raise InputError(f"sql: {_first_line(error)}") from None
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            found = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
-            raise InputError(f"sql: found {found}, but {_SELECT_ONLY}")
-        row = self._connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
-        tree: dict[str, Any] = orjson.loads(row[0]) if row else {"error": True}
-        odd = sorted(set(_nodes(tree)) - _READING_NODES)
-        if tree.get("error") or odd:
-            raise InputError(f"sql: found a part that writes or that cannot be checked, but {_SELECT_ONLY}")
-        return tree
 
-
-def _nodes(tree: object) -> Iterator[str]:
-    """Types of all query nodes in a serialized statement."""
-    for item in items(tree):
-        kind = item.get("type")
-        if isinstance(kind, str) and kind.endswith("_NODE"):
-            yield kind
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).split("\n", 1)[0]
+def _unsaid(error: duckdb.Error) -> InputError:
+    if isinstance(error, duckdb.PermissionException):
+        return InputError(
+            "sql: it reaches for a file outside the store; only the store's own tables can be read"
+        )
+    return InputError(
+        f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
+        "the store and is not repeated)"
+    )
 
 
 @cache

@@ -69,14 +69,9 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
         rows = [row for row in about if not sink or row["sink"] == sink]
         if not rows:
             known = ", ".join(dict.fromkeys(row["sink"] for row in about)) or "none"
-            kept = (
-                f" (not shown to {role}: {opened.sight.hidden['decisions']})"
-                if opened.sight and opened.sight.hidden
-                else ""
-            )
             raise InputError(
-                f"{identity}: epoch {opened.epoch} holds no such decision; decisions about {event} are at: "
-                f"{known}{kept}"
+                f"{identity}: the role {role} is shown no such decision in epoch {opened.epoch}; "
+                f"those that it is shown about {event} are at: {known}"
             )
         answer: dict[str, Any] = {
             "id": event,
@@ -121,13 +116,13 @@ def _say(one: dict[str, Any]) -> None:
 def _declassified(
     store: Store, policies: Policies, event: str, rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What loosened the label of the event, if anything did, and how often it was used in the whole store."""
+    """What loosened the label of the event, if anything did, and how often in all that the role is shown."""
     names = questions.declassifiers_of(store, event)
     found = []
     for name, uses in names.items():
         declassifier = policies.version(rows[0]["policy_version"]).declassifiers.get(name)
         found.append(
-            {"declassifier": name, "used in the store": f"{uses} times"}
+            {"declassifier": name, "used in what is shown": f"{uses} times"}
             | (
                 {}
                 if declassifier is None
@@ -151,13 +146,15 @@ def _overdue(declassifier: Declassifier) -> dict[str, str]:
 
 @click.command("recheck")
 @store_option
+@role_option
 @json_option
-def recheck(store: Path, as_json: bool) -> None:
+def recheck(store: Path, role: Role, as_json: bool) -> None:
     """Decide every stored decision again, by the policy, attributes, consent and time that it looked at.
 
-    Exit code 1 if one differs.
+    Those that the role is not shown are left out, and said to be. Exit code 1 if one differs, or if the store
+    has no text of a policy that decided.
     """
-    with Store.open(store) as opened:
+    with Store.open(store, role) as opened:
         rows = distinct_decisions(opened)
         differences = list(rechecked(rows, policies_in(opened)))
         versions = sorted({row["policy_version"] for row in rows})
@@ -168,17 +165,25 @@ def recheck(store: Path, as_json: bool) -> None:
             "distinct": len(rows),
             "policies": versions,
             "differences": sum(one.row["runs"] for one in differences),
+            "policies without their text": len(opened.sight.unknown) if opened.sight else 0,
+            "role": str(role),
+            "hidden": opened.hidden,
         }
     shown = [_difference(one) for one in differences[:DIFFERENCES_SHOWN]]
     if as_json:
         emit_json({**answer, "differing": shown})
     else:
-        emit_facts(answer)
+        _say_answer(answer)
         if shown:
             say()
             say("differing")
             emit_table(list(shown[0]), [list(row.values()) for row in shown])
-    sys.exit(1 if differences else 0)
+    sys.exit(1 if differences or answer["policies without their text"] else 0)
+
+
+def _say_answer(answer: dict[str, Any]) -> None:
+    emit_hidden(answer["role"], answer["hidden"])
+    emit_facts({name: value for name, value in answer.items() if name not in {"role", "hidden"}})
 
 
 def _difference(one: Difference) -> dict[str, Any]:
@@ -193,13 +198,14 @@ def _difference(one: Difference) -> dict[str, Any]:
 
 @click.command("shadow")
 @store_option
+@role_option
 @json_option
-def shadow(store: Path, as_json: bool) -> None:
+def shadow(store: Path, role: Role, as_json: bool) -> None:
     """List what the policy that may come next would decide otherwise.
 
     That policy is the one of `publish --next`, and it is asked about the events that came by since.
     """
-    with Store.open(store) as opened:
+    with Store.open(store, role) as opened:
         rows = opened.sql(_SHADOW, limits.NUMBER_MAX).dicts()
         decided = opened.sql('SELECT coalesce(sum("count"), 0) FROM decisions').rows[0][0]
         versions = [
@@ -210,11 +216,13 @@ def shadow(store: Path, as_json: bool) -> None:
             "next": versions,
             "decisions about events in all": decided,
             "of them otherwise": sum(row["events"] for row in rows),
+            "role": str(role),
+            "hidden": opened.hidden,
         }
     if as_json:
         emit_json({**answer, "differing": rows})
         return
-    emit_facts(answer)
+    _say_answer(answer)
     if rows:
         say()
         say("differing")

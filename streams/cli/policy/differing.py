@@ -11,13 +11,14 @@ from typing import Any
 import click
 import orjson
 
-from streams.cli.output import emit_facts, emit_json, emit_table, json_option
+from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option
 from streams.cli.policy.decided import distinct_decisions, policies_in
 from streams.events.record import Outgoing
 from streams.policy.diff import Groups, on_paper, over_decisions, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.printing import say
+from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.topology import LINEAGE
 
@@ -37,10 +38,14 @@ ROWS_SHOWN = 40
         "on paper, every combination]"
     ),
 )
+@role_option
 @click.option("--exit-code", is_flag=True, help="Exit code 1 if anything differs.")
 @json_option
-def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) -> None:
-    """Say what policy NEW decides otherwise than policy OLD: on paper, or over real traffic."""
+def diff(old: str, new: str, over: Path | None, role: Role, exit_code: bool, as_json: bool) -> None:
+    """Say what policy NEW decides otherwise than policy OLD: on paper, or over real traffic.
+
+    Of a store, over the decisions that the role is shown.
+    """
     before, after = load(old), load(new)
     answer: dict[str, Any] = {
         "old": f"{before.name} {before.version}",
@@ -50,7 +55,7 @@ def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) 
         count, zones, flows = on_paper(before, after)
         answer |= {"combinations": count, "zones": _rows(zones), "flows": _rows(flows)}
     elif (over / "catalog.duckdb").exists():
-        with Store.open(over) as store:
+        with Store.open(over, role) as store:
             # What was decided is what OLD says; a store keeps the policies that decided.
             count, flows = over_decisions(_with_kinds(distinct_decisions(store)), policies_in(store), after)
             answer |= {
@@ -60,6 +65,8 @@ def diff(old: str, new: str, over: Path | None, exit_code: bool, as_json: bool) 
                     "with the zone and label that the store has; --over JOURNAL derives them anew"
                 ),
                 "flows": _rows(flows),
+                "role": str(role),
+                "hidden": store.hidden,
             }
     else:
         count, flows = over_runs(*(_decisions(policy, over) for policy in (before, after)))
@@ -116,7 +123,9 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit_json(answer)
         return
-    emit_facts({name: value for name, value in answer.items() if name not in {"zones", "flows"}})
+    emit_hidden(answer.get("role", ""), answer.get("hidden", {}))
+    beside = {"zones", "flows", "role", "hidden"}
+    emit_facts({name: value for name, value in answer.items() if name not in beside})
     for name, hidden in (("zones", {"sink", "verdict", "new verdict"}), ("flows", set[str]())):
         if name not in answer:
             continue
