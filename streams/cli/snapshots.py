@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from streams import clock, limits, settings
+from streams.cli import export
 from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.kafka.reader import Follower
@@ -39,18 +40,28 @@ def told(status: Status) -> str | None:
     )
 
 
-@click.command("snapshots")
+@click.group("snapshots", invoke_without_command=True)
 @click.option(
     "--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT", help="Kafka to read from."
 )
 @store_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 @stays
-def command(broker: str, store: Path, until_end: bool, ready_fd: int | None, ready_file: Path | None) -> None:
+@click.pass_context
+def command(
+    context: click.Context,
+    broker: str,
+    store: Path,
+    until_end: bool,
+    ready_fd: int | None,
+    ready_file: Path | None,
+) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs.
 
     Ctrl-C publishes the rest and stops.
     """
+    if context.invoked_subcommand is not None:
+        return
     stop = threading.Event()
     writer = Writer.open(store)
     patient = PatientWriter(writer, log.warning, stop.wait)
@@ -63,6 +74,9 @@ def command(broker: str, store: Path, until_end: bool, ready_fd: int | None, rea
     finally:
         writer.close()
     say(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
+
+
+command.add_command(export.command)
 
 
 async def _follow(

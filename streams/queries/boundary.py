@@ -132,6 +132,41 @@ class Boundary:
             for version, zone, _ in self._permitted:
                 self._sight.note(version, zone)
 
+    def layout(self) -> Iterator[str]:
+        """Statements that make the store's tables, empty, and its views over them, with their comments."""
+        self.connection  # noqa: B018 - the store is looked at when it is first needed
+        yield "CREATE SCHEMA files"
+        for base in self._bases.values():
+            listed = ", ".join(f'"{column}" {kind}' for column, kind in base.columns.items())
+            yield f"CREATE TABLE {base.origin.removeprefix('store.')} ({listed})"
+        yield from filter(None, self._views.values())
+        ours = (
+            "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal AND comment IS NOT NULL"
+        )
+        for what, comment in self._trusted.execute(
+            f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
+            f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
+            f"SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment FROM duckdb_columns() {ours}"
+        ).fetchall():
+            yield f"COMMENT ON {what} IS {quoted(comment)}"
+
+    def everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
+        """All that the role is shown: each table's place in the layout, and its rows, to be read at once.
+
+        Counts what is hidden, and notes the restricted zones.
+
+        InputError when one table's rows take too much memory.
+        """
+        connection = self.connection
+        for name, base in self._bases.items():
+            self._load(connection, name, None)
+            place = base.origin.removeprefix("store.")
+            yield place, connection.sql(f"FROM {place}").to_arrow_reader(_ROWS_AT_ONCE)
+            connection.execute(f"TRUNCATE {place}")
+            del self._loaded[name]
+        for version, zone, _ in self._permitted:
+            self._sight.note(version, zone)
+
     def _bases_of(self, view: str) -> Iterable[str]:
         if view in self._bases and not self._bases[view].origin.startswith("store.files."):
             return {view}
@@ -285,8 +320,8 @@ class Boundary:
                 "ask about single events with `sightline ask`"
             )
         if known is None and table not in _FOR_ALL:
-            held = self._trusted.execute(f"SELECT count(*) FROM {base.origin}").fetchone() or (0,)  # noqa: S608
-            self._sight.hide(table, held[0] - handed.rows)
+            (held,) = self._trusted.execute(f"SELECT count(*) FROM {base.origin}").fetchall()[0]  # noqa: S608
+            self._sight.hide(table, held - handed.rows)
         self._loaded[table] = spared
 
     def _is_spared(self, table: str, column: str, spared: frozenset[str]) -> bool:

@@ -15,7 +15,7 @@ import duckdb
 from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.lineage.readable import READABLE
-from streams.queries import grants, reads
+from streams.queries import export, grants, reads
 from streams.queries.boundary import Boundary
 from streams.queries.role import Role, Sight
 from streams.queries.statement import Statement, first_line, quoted, read
@@ -189,6 +189,20 @@ class Store:
         statement = read(self._connection, _statement(name))
         self._boundary.admit(statement)
         return self._run(statement, limits.NUMBER_MAX)
+
+    def export(self, path: Path) -> None:
+        """Write what the role is shown into one file (`streams.queries.export`), and record that first.
+
+        Raises
+        ------
+        InputError
+            It cannot be written there, or takes too much memory; or the store was opened without a role.
+        UnavailableError
+            No room, a segment that is gone, or a read of restricted zones that cannot be recorded.
+        """
+        if self._boundary is None:
+            raise InputError(f"{path}: an export is for a role, found none; name one with --role")
+        export.write(self._boundary, path, lambda: self.record(f"snapshots export --out {path}"))
 
     def _run(self, statement: Statement, limit: int) -> Rows:
         connection = self._connection if self._boundary is None else self._boundary.connection
