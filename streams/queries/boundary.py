@@ -158,6 +158,8 @@ class Boundary:
         InputError when one table's rows take too much memory.
         """
         connection = self.connection
+        # Also where nothing is hidden: what others make of the file must not tell whether anything is.
+        self._whole = False
         for name, base in self._bases.items():
             self._load(connection, name, None)
             place = base.origin.removeprefix("store.")
