@@ -205,8 +205,8 @@ def settle(beside: Path, path: Path) -> None:
 def deliver(made: Path, path: Path) -> None:
     """Copy a finished file to `path`, which names it only when it is whole and on disk.
 
-    Nobody writes it again, and its group reads it in a directory that is shared with it, as `settle` says. What
-    stood under the name is replaced: a link itself, not what it leads to.
+    Nobody writes it again, and its group reads it in a directory that is shared with it, as `settle` says.
+    What stood under the name is replaced: a link itself, not what it leads to.
 
     Raises
     ------

@@ -44,8 +44,9 @@ def command(
 ) -> None:
     """Write what a role is shown into one file that any DuckDB from 1.5 on opens, without a role.
 
-    It holds only what the policies let into the sink `export`. Whoever can read the file reads all of it: its
-    owner alone, and the group of a directory that is shared with it (`chmod g+s`). With --follow Ctrl-C stops.
+    It holds only what the policies let into the sink `export`. Whoever can read the file reads all of it:
+    its owner alone, and the group of a directory that is shared with it (`chmod g+s`). With --follow Ctrl-C
+    stops.
     """
     asking = replace(role, exporting=True)
     if not follow:

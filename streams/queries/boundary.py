@@ -146,7 +146,8 @@ class Boundary:
         for what, comment in self._trusted.execute(
             f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
             f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
-            f"SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment FROM duckdb_columns() {ours}"
+            "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
+            f"FROM duckdb_columns() {ours}"
         ).fetchall():
             yield f"COMMENT ON {what} IS {quoted(comment)}"
 

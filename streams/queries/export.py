@@ -1,7 +1,7 @@
 """One file that any DuckDB from 1.5 on opens, which holds what a role is shown and nothing else of the store.
 
-It has the views, columns and comments of the store's catalog, over tables of its own; rows lie in an order that
-does not depend on what is hidden. Who can read the file needs no Sightline, and no role.
+It has the views, columns and comments of the store's catalog, over tables of its own; rows lie in an order
+that does not depend on what is hidden. Who can read the file needs no Sightline, and no role.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ EXPORTED = "lineage.duckdb"
 def write(boundary: Boundary, path: Path, record: Callable[[], None]) -> None:
     """Write what the role is shown into `path`, which has its name only when it is whole and on disk.
 
-    Its owner alone can read it, and its group in a directory that is shared with it (`chmod g+s`); a file that
-    stood there is replaced, and who has it open goes on reading that. It is made where the system keeps
+    Its owner alone can read it, and its group in a directory that is shared with it (`chmod g+s`); a file
+    that stood there is replaced, and who has it open goes on reading that. It is made where the system keeps
     temporary files. `record` is called when it is known what is shown, before anybody can read it.
 
     Raises
@@ -43,8 +43,8 @@ def write(boundary: Boundary, path: Path, record: Callable[[], None]) -> None:
         except duckdb.Error as error:
             raise UnavailableError(
                 f"{path}: cannot be made ({type(error).__name__}), nothing was written; is there room where "
-                f"temporary files are made ({directory.parent}), and is the store whole? An export that takes "
-                f"longer than {limits.SUPERSEDED_GRACE_S:.0f} s can lose the files that it reads: try again"
+                f"temporary files are made ({directory.parent}), and is the store whole? An export that "
+                f"takes longer than {limits.SUPERSEDED_GRACE_S:.0f} s can lose the files that it reads"
             ) from None
         record()
         files.deliver(made, path)
@@ -63,8 +63,8 @@ def _fill(boundary: Boundary, made: Path, directory: Path) -> None:
         run("COMMIT")
         for place, rows in boundary.everything():
             connection.register("arriving", rows)
-            # In the order of the store's files it would tell how they are cut, and that goes by hidden rows too.
-            run(f"INSERT INTO {place} FROM arriving ORDER BY ALL")  # noqa: S608 - a name of ours
+            # In the order of the store's files it would tell how they are cut: by hidden rows too.
+            run(f"INSERT INTO {place} FROM arriving ORDER BY ALL")
             connection.unregister("arriving")
         run("USE memory")
         run("DETACH lineage")
