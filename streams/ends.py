@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from streams import files, logs, settings
-from streams.errors import InputError, SightlineError, UnavailableError, reason
+from streams.errors import DamagedError, InputError, SightlineError, UnavailableError, reason
 from streams.printing import printable, say
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def end_of(error: BaseException) -> tuple[End, str]:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, SightlineError):
-        ends = ((InputError, End.INPUT), (UnavailableError, End.UNAVAILABLE))
+        ends = ((InputError, End.INPUT), (UnavailableError | DamagedError, End.UNAVAILABLE))
         return next((end for kind, end in ends if isinstance(error, kind)), End.CHECK), str(error)
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return End.OUTPUT_GONE, _SENTENCES[End.OUTPUT_GONE]

@@ -35,6 +35,12 @@ class UnavailableError(SightlineError):
     exit_code = 3
 
 
+class DamagedError(SightlineError):
+    """A file of a store is missing, or not what its writer wrote."""
+
+    exit_code = 3
+
+
 class MalformedError(ValueError):
     """A record cannot be understood; it leaves by `glasses.rejected` with `reason` and the stream goes on.
 

@@ -13,32 +13,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 import pyarrow
 
 from streams import limits
 from streams.errors import InputError
+from streams.queries import intact
 from streams.queries.role import SHOWN_TO, Sight
 from streams.queries.statement import Statement, quoted
 
 #: Tables whose rows are judged one by one, and where their label stands; what is refused has none.
-ZONED: Mapping[str, str] = {
+_ZONED: Mapping[str, str] = {
     "events": "label",
     "decisions": "label",
     "models": "label",
+    "zone_runs": "label",
     "rejected": "''",
     "shadow": "''",
 }
 #: Tables without rows about anybody.
-_FOR_ALL = frozenset({"policies", "store", "epoch_rows"})
+_FOR_ALL = frozenset({"policies", "store", "epochs", "epoch_rows"})
 #: Long texts that a statement is spared where it does not name them; views pass them on as they are.
 _SPARED = frozenset(
     {"attributes", "consent_state", "digest", "label", "origin", "rule", "session", "split_from", "topic"}
 )
 #: Tables about files, and so about everybody's rows.
-ABOUT_FILES = frozenset({"segments", "indexes", "spans", "classes"})
+_ABOUT_FILES = frozenset({"segments", "indexes", "spans", "classes"})
 #: What tells which views there are, and its columns that tell more than that.
 _UNSAID: Mapping[str, tuple[str, ...]] = {
     "duckdb_views": ("sql",),
@@ -50,12 +53,23 @@ _FILES_OF = re.compile(r"\bfiles\.(\w+)")
 _ROWS_AT_ONCE = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A table that views are made of: where it stands in the store, and its columns with their types."""
+#: Policy version, zone and label.
+Class = tuple[str, str, str]
 
-    origin: str
-    columns: Mapping[str, str]
+
+@dataclass(slots=True)
+class _Base:
+    """A table that views are made of: its schema in the store, and its columns with their types.
+
+    Of those that lie in segments, `whole` are the files that the role is shown all of, `mixed` the others;
+    both with their digests, by name in the store's directory.
+    """
+
+    schema: str
+    columns: dict[str, str]
+    whole: dict[str, str] = field(default_factory=dict)
+    mixed: dict[str, str] = field(default_factory=dict)
+    mixed_rows: int = 0
 
 
 class _Handed:
@@ -84,24 +98,28 @@ class Boundary:
     ----------
     trusted
         A connection to the store, attached as `store`, that no statement of anybody runs on.
+    directory
+        The store's.
     """
 
-    def __init__(self, trusted: duckdb.DuckDBPyConnection, sight: Sight) -> None:
-        self._trusted, self._sight = trusted, sight
+    def __init__(self, trusted: duckdb.DuckDBPyConnection, directory: Path, sight: Sight) -> None:
+        self._trusted, self._directory, self._sight = trusted, directory, sight
         self._own: duckdb.DuckDBPyConnection | None = None
-        self._bases: dict[str, Base] = {}
+        self._bases: dict[str, _Base] = {}
+        #: Definitions by name; empty of what is a table in the catalog.
         self._views: dict[str, str] = {}
-        self._taken: frozenset[str] = frozenset()
+        self._permitted: set[Class] = set()
         #: Tables that were handed over, and the columns they were spared.
         self._loaded: dict[str, frozenset[str]] = {}
-        self._permitted: list[tuple[str, str, str]] = []
         self._whole = self._runs_judged = self._told = False
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """Connection to the role's instance."""
         if self._own is None:
-            self._own = _instance()
+            self._look()
+            self._judge()
+            self._own = _instance(self._listed(file for base in self._bases.values() for file in base.whole))
             self._make(self._own)
         return self._own
 
@@ -119,16 +137,18 @@ class Boundary:
         ------
         InputError
             It reaches past the views, or what it reads and the role is shown takes too much memory.
+        DamagedError
+            A file that it reads is not as the writer left it.
         """
         connection = self.connection
-        named = statement.views(frozenset(self._views), self._taken)
+        named = statement.views(frozenset(self._views), lambda: _names_in(connection))
         if statement.tells:
             self._tell(connection)
         words = statement.words
         bases = {base for view in named for base in self._bases_of(view)}
         for name in sorted(bases):
             self._load(connection, name, words)
-        if bases & {*ZONED, "edges", "streams"}:
+        if bases & {*_ZONED, "edges", "streams"}:
             for version, zone, _ in self._permitted:
                 self._sight.note(version, zone)
 
@@ -136,20 +156,19 @@ class Boundary:
         """Statements that make the store's tables, empty, and its views over them, with their comments."""
         self.connection  # noqa: B018 - the store is looked at when it is first needed
         yield "CREATE SCHEMA files"
-        for base in self._bases.values():
+        for table, base in self._bases.items():
             listed = ", ".join(f'"{column}" {kind}' for column, kind in base.columns.items())
-            yield f"CREATE TABLE {base.origin.removeprefix('store.')} ({listed})"
+            yield f"CREATE TABLE {base.schema}.{table} ({listed})"
         yield from filter(None, self._views.values())
-        ours = (
-            "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal AND comment IS NOT NULL"
-        )
+        ours = "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
         for what, comment in self._trusted.execute(
             f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
             f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
             "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
             f"FROM duckdb_columns() {ours}"
         ).fetchall():
-            yield f"COMMENT ON {what} IS {quoted(comment)}"
+            if comment:
+                yield f"COMMENT ON {what} IS {quoted(comment)}"
 
     def everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
         """All that the role is shown: each table's place in the layout, and its rows, to be read at once.
@@ -161,124 +180,143 @@ class Boundary:
         connection = self.connection
         # Also where nothing is hidden: what others make of the file must not tell whether anything is.
         self._whole = False
-        for name, base in self._bases.items():
-            self._load(connection, name, None)
-            place = base.origin.removeprefix("store.")
+        for table, base in self._bases.items():
+            self._load(connection, table, None)
+            place = f"{base.schema}.{table}"
             yield place, connection.sql(f"FROM {place}").to_arrow_reader(_ROWS_AT_ONCE)
-            connection.execute(f"TRUNCATE {place}")
-            del self._loaded[name]
+            connection.execute(f"TRUNCATE kept.{table}")
+            del self._loaded[table]
         for version, zone, _ in self._permitted:
             self._sight.note(version, zone)
 
-    def _bases_of(self, view: str) -> Iterable[str]:
-        if view in self._bases and not self._bases[view].origin.startswith("store.files."):
+    def _bases_of(self, view: str) -> set[str]:
+        definition = self._views[view]
+        if not definition:
             return {view}
-        return set(_FILES_OF.findall(self._views[view])) | {
-            name for name in self._bases if re.search(rf"\bFROM {name}\b", self._views[view])
+        return set(_FILES_OF.findall(definition)) | {
+            name
+            for name, base in self._bases.items()
+            if base.schema == "main" and re.search(rf"\b{name}\b", definition)
         }
 
-    def _make(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Make every table, empty, and over them the views as the catalog defines them."""
+    def _look(self) -> None:
+        """See which tables and views the catalog has."""
         run = self._trusted.execute
         ours = "WHERE database_name = 'store' AND NOT internal"
-        types: dict[tuple[str, str], dict[str, str]] = {}
-        for schema, table, column, kind in run(
-            f"SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() {ours} "  # noqa: S608 - a constant
-            "ORDER BY schema_name, table_name, column_index"
-        ).fetchall():
-            types.setdefault((schema, table), {})[column] = kind
-        definitions = dict(
+        self._views = dict(
             run(
                 f"SELECT view_name, sql FROM duckdb_views() {ours} AND schema_name = 'main' ORDER BY view_oid"  # noqa: S608 - a constant
             ).fetchall()
         )
-        connection.execute("BEGIN")
-        connection.execute("CREATE SCHEMA files")
-        for (schema, table), columns in types.items():
-            if schema == "files" or table not in definitions:
-                self._bases[table] = Base(f"store.{schema}.{table}", columns)
-                listed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
-                connection.execute(f"CREATE TABLE {schema}.{table} ({listed})")
-        for definition in definitions.values():
-            connection.execute(definition)
-        for name in _UNSAID:
-            kinds = run(f"DESCRIBE FROM {name}()").fetchall()
-            listed = ", ".join(f'"{column}" {kind}' for column, kind, *_ in kinds)
-            connection.execute(f"CREATE TABLE files.{name} ({listed})")
-            connection.execute(f"CREATE MACRO main.{name}() AS TABLE FROM memory.files.{name}")
-        connection.execute("COMMIT")
-        self._views = definitions | {
-            name: "" for name, base in self._bases.items() if base.origin.startswith("store.main.")
-        }
-        self._taken = frozenset(
-            name
-            for (name,) in connection.execute(
-                "SELECT view_name FROM system.main.duckdb_views() UNION SELECT table_name FROM "
-                "system.main.duckdb_tables()"
-            ).fetchall()
-        )
-        self._judge()
+        for schema, table, column, kind in run(
+            f"SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() {ours} "  # noqa: S608 - a constant
+            "ORDER BY schema_name, table_name, column_index"
+        ).fetchall():
+            if schema == "files" or table not in self._views:
+                self._bases.setdefault(table, _Base(schema, {})).columns[column] = kind
 
     def _judge(self) -> None:
-        """Note on the store's connection which classes the role is shown."""
-        found = self._trusted.execute(
-            " UNION ".join(
-                f"SELECT policy_version, zone, {label} FROM store.files.{table}"  # noqa: S608 - names of ours
-                for table, label in ZONED.items()
-            )
-        ).fetchall()
-        self._permitted = [key for key in found if self._sight.permits(*key)]
-        self._whole = len(self._permitted) == len(found) and self._sight.role.name != "wearer"
+        """Decide which classes the role is shown, and so which files it may open."""
+        found = {
+            number: (version, zone, label)
+            for number, version, zone, label in self._trusted.execute("FROM store.main.classes").fetchall()
+        }
         self._trusted.execute(
             "CREATE TEMP TABLE permitted (policy_version VARCHAR, zone VARCHAR, label VARCHAR)"
         )
-        if self._permitted:
-            self._trusted.executemany("INSERT INTO permitted VALUES (?, ?, ?)", self._permitted)
+        self._permit(found.values())
+        self._whole = len(self._permitted) == len(found) and self._sight.role.name != "wearer"
+        shown = {number for number, key in found.items() if key in self._permitted}
+        for file, digest, table, rows, classes in self._trusted.execute(
+            "SELECT file, digest, table_name, rows, classes FROM store.main.segments ORDER BY first_epoch, file"
+        ).fetchall():
+            base = self._bases[table]
+            # A file's classes do not say whose its rows are.
+            if classes is not None and self._sight.role.name != "wearer" and shown.issuperset(classes):
+                base.whole[file] = digest
+            else:
+                base.mixed[file] = digest
+                base.mixed_rows += rows
+
+    def _listed(self, names: Iterable[str]) -> str:
+        """Files of the store as a list in SQL, by absolute names."""
+        return f"[{', '.join(quoted(str(self._directory / name)) for name in names)}]"
+
+    def _permit(self, classes: Iterable[Class]) -> None:
+        shown = {key for key in classes if self._sight.permits(*key)} - self._permitted
+        if shown:
+            self._trusted.executemany("INSERT INTO permitted VALUES (?, ?, ?)", sorted(shown))
+        self._permitted |= shown
+
+    def _make(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make every table, empty, and over them the views as the catalog defines them."""
+        run = connection.execute
+        run("BEGIN")
+        run("CREATE SCHEMA files")
+        run("CREATE SCHEMA kept")
+        for table, base in self._bases.items():
+            listed = ", ".join(f'"{column}" {kind}' for column, kind in base.columns.items())
+            run(f"CREATE TABLE kept.{table} ({listed})")
+            run(f"CREATE VIEW {base.schema}.{table} AS FROM kept.{table}")
+        for definition in self._views.values():
+            run(definition)
+        for name in _UNSAID:
+            kinds = self._trusted.execute(f"DESCRIBE FROM {name}()").fetchall()
+            listed = ", ".join(f'"{column}" {kind}' for column, kind, *_ in kinds)
+            run(f"CREATE TABLE kept.{name} ({listed})")
+            run(f"CREATE MACRO main.{name}() AS TABLE FROM memory.kept.{name}")
+        run("COMMIT")
+        self._views |= {name: "" for name, base in self._bases.items() if base.schema == "main"}
 
     def _judge_runs(self) -> None:
         """Note there which runs of events the role is not shown, and of which streams it is shown any."""
         if self._runs_judged:
             return
         self._runs_judged = True
+        runs = self._bases["zone_runs"]
+        intact.check(self._directory, runs.whole | runs.mixed)
         run = self._trusted.execute
         run(
-            'CREATE TEMP TABLE runs AS SELECT source, stream, "first" AS low, '  # noqa: S608 - names of ours
-            f'"first" + step * ("count" - 1) AS high, {self._shown("events")} AS shown '
-            "FROM store.files.events"
+            "CREATE TEMP TABLE runs AS SELECT source, stream, revision, low, high, "  # noqa: S608 - names of ours
+            f"{self._shown('zone_runs')} AS shown FROM store.files.zone_runs"
         )
         # As few that do not touch: then the last one that begins before a number tells of it.
-        alike = "OVER (PARTITION BY source, stream ORDER BY low, high"
+        alike = "OVER (PARTITION BY source, stream, revision ORDER BY low, high"
         run(
-            "CREATE TEMP TABLE hidden AS SELECT source, stream, min(low) AS low, max(high) AS high "  # noqa: S608
+            "CREATE TEMP TABLE hidden AS "  # noqa: S608 - names of ours
+            "SELECT source, stream, revision, min(low) AS low, max(high) AS high "
             f"FROM (SELECT *, count(*) FILTER (low > before) {alike}) AS island FROM (SELECT *, "
             f"coalesce(max(high) {alike} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1) AS before "
-            "FROM runs WHERE NOT shown)) GROUP BY source, stream, island"
+            "FROM runs WHERE NOT shown)) GROUP BY source, stream, revision, island"
         )
-        run("CREATE TEMP TABLE seen AS SELECT DISTINCT source, stream FROM runs WHERE shown")
+        run("CREATE TEMP TABLE seen AS SELECT DISTINCT source, stream, revision FROM runs WHERE shown")
 
     def _shown(self, table: str) -> str:
         """Condition on rows of a table that stands in the store."""
         role = self._sight.role
         if table in SHOWN_TO and role.name not in SHOWN_TO[table]:
             return "false"
-        if table in ZONED:
-            shown = f"(policy_version, zone, {ZONED[table]}) IN (FROM permitted)"
+        if table in _ZONED:
+            shown = f"(policy_version, zone, {_ZONED[table]}) IN (FROM permitted)"
             if role.name != "wearer" or table in ("models", "shadow"):
                 return shown
             # A pseudonym is text that anybody may type.
             mine = quoted(role.wearer)
             return f"{shown} AND wearer IN ({mine if table == 'rejected' else mine + _NOBODYS})"
         if table == "streams":
-            shown = "(source, stream) IN (FROM seen)"
+            shown = "(source, stream) IN (SELECT (source, stream) FROM seen)"
             unseen = " OR (source, stream) NOT IN (SELECT (source, stream) FROM runs)"
             return shown + (unseen if role.name == "privacy-officer" else "")
-        if table in ABOUT_FILES:
+        if table in _ABOUT_FILES:
             return "true" if self._whole else "false"
         return "true" if table in _FOR_ALL or table in SHOWN_TO else "false"
 
     def _selected(self, table: str, columns: Iterable[str]) -> str:
-        """Statement on the store's connection for what is shown of a table."""
-        origin = self._bases[table].origin
+        """Statement on the store's connection for what is shown of a table outside of its whole files."""
+        base = self._bases[table]
+        origin = (
+            f"read_parquet({self._listed(base.mixed)})" if base.schema == "files" else f"store.main.{table}"
+        )
         if table != "edges":
             return f"SELECT {', '.join(columns)} FROM {origin} WHERE {self._shown(table)}"  # noqa: S608 - names of ours
         last = {
@@ -287,11 +325,13 @@ class Boundary:
         }
         joins = " ".join(
             f"ASOF LEFT JOIN hidden {side} ON {side}.source = {side}_source "
-            f"AND {side}.stream = {side}_stream AND {side}.low <= {last[side]}"
+            f"AND {side}.stream = {side}_stream AND {side}.revision = {side}_revision "
+            f"AND {side}.low <= {last[side]}"
             for side in last
         )
         free = " AND ".join(
-            f"coalesce({side}.high < {side}_first, true) AND ({side}_source, {side}_stream) IN (FROM seen)"
+            f"coalesce({side}.high < {side}_first, true) "
+            f"AND ({side}_source, {side}_stream, {side}_revision) IN (FROM seen)"
             for side in last
         )
         # The joins give rows in an order of their own.
@@ -304,17 +344,37 @@ class Boundary:
         known = self._loaded.get(table)
         if known is not None and known <= spared:
             return
+        intact.check(self._directory, base.whole | base.mixed)
         if table in ("edges", "streams"):
             self._judge_runs()
+        if table == "shadow":
+            self._permit(
+                self._trusted.execute(
+                    "SELECT DISTINCT policy_version, zone, '' FROM store.files.shadow"
+                ).fetchall()
+            )
+        kept = self._hand_over(connection, table, spared) if base.mixed or base.schema == "main" else 0
+        if known is None and base.schema == "files":
+            self._sight.hide(table, base.mixed_rows - kept)
+            if base.whole:
+                listed = ", ".join(f'"{column}"' for column in base.columns)
+                connection.execute(
+                    f"CREATE OR REPLACE VIEW files.{table} AS "  # noqa: S608 - names of ours
+                    f"SELECT {listed} FROM read_parquet({self._listed(base.whole)}) "
+                    f"UNION ALL SELECT {listed} FROM kept.{table}"
+                )
+        self._loaded[table] = spared
+
+    def _hand_over(self, connection: duckdb.DuckDBPyConnection, table: str, spared: frozenset[str]) -> int:
+        """Put the rows of a table that the role is shown into its instance; their number."""
         columns = [
             f'NULL AS "{name}"' if self._is_spared(table, name, spared) else f'"{name}"'
-            for name in base.columns
+            for name in self._bases[table].columns
         ]
-        place = base.origin.removeprefix("store.")
-        connection.execute(f"DELETE FROM {place}")  # noqa: S608 - a name of ours
+        connection.execute(f"DELETE FROM kept.{table}")  # noqa: S608 - a name of ours
         handed = _Handed(self._trusted.sql(self._selected(table, columns)).to_arrow_reader(_ROWS_AT_ONCE))
         connection.register("arriving", handed.reader())
-        connection.execute(f"INSERT INTO {place} FROM arriving")
+        connection.execute(f"INSERT INTO kept.{table} FROM arriving")
         connection.unregister("arriving")
         if handed.bytes > limits.ROLE_ROWS_MB * 1024 * 1024:
             raise InputError(
@@ -322,10 +382,7 @@ class Boundary:
                 f"{limits.ROLE_ROWS_MB} MB to set apart, expected less; name the columns that you need, or "
                 "ask about single events with `sightline ask`"
             )
-        if known is None and table not in _FOR_ALL:
-            (held,) = self._trusted.execute(f"SELECT count(*) FROM {base.origin}").fetchall()[0]  # noqa: S608
-            self._sight.hide(table, held - handed.rows)
-        self._loaded[table] = spared
+        return handed.rows
 
     def _is_spared(self, table: str, column: str, spared: frozenset[str]) -> bool:
         # How many rows an epoch added tells of those that are hidden.
@@ -343,12 +400,12 @@ class Boundary:
                 "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
             ).to_arrow_table()
             connection.register("arriving", rows)
-            connection.execute(f"INSERT INTO files.{name} FROM arriving")
+            connection.execute(f"INSERT INTO kept.{name} FROM arriving")
             connection.unregister("arriving")
 
 
-def _instance() -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own that reaches no file and none of this process' objects."""
+def _instance(files: str) -> duckdb.DuckDBPyConnection:
+    """A DuckDB of its own that reaches `files` (a list in SQL) and no other, and no object of this process."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -360,9 +417,20 @@ def _instance() -> duckdb.DuckDBPyConnection:
     )
     for setting in (
         "TimeZone = 'UTC'",
+        "parquet_metadata_cache = true",
         "python_enable_replacements = false",
+        f"allowed_paths = {files}",
         "enable_external_access = false",
         "lock_configuration = true",
     ):
         connection.execute(f"SET {setting}")
     return connection
+
+
+def _names_in(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Names of all tables and views of an instance, DuckDB's own included."""
+    named = (
+        "SELECT view_name FROM system.main.duckdb_views() "
+        "UNION SELECT table_name FROM system.main.duckdb_tables()"
+    )
+    return frozenset(name for (name,) in connection.execute(named).fetchall())

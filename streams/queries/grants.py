@@ -7,8 +7,7 @@
 
 It stands beside the store, or where SIGHTLINE_ROLES says; where both are, both must grant. Without either,
 roles are names that anybody takes who can read the store's files. It is believed because nobody but the owner
-of the store and root can have written it: a signature would bind no closer, as who owns the store can read all
-of it.
+of the store and root can have written it: a signature would bind no closer, as they can read the whole store.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from streams.policy.recheck import Policies
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "inputs": frozenset({"privacy-officer"}),
     "shadow": frozenset({"privacy-officer"}),
-    **dict.fromkeys(("segments", "spans", "indexes", "zone_runs"), frozenset({"privacy-officer"})),
+    **dict.fromkeys(("segments", "spans", "indexes", "classes"), frozenset({"privacy-officer"})),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -87,11 +87,11 @@ class Statement:
         """Whether it asks which views and columns there are, and not only for rows of them."""
         return bool(self.functions & TELLING) or any(item.get("type") == "SHOW_REF" for item in self.items)
 
-    def views(self, views: frozenset[str], taken: frozenset[str]) -> set[str]:
+    def views(self, views: frozenset[str], taken: Callable[[], frozenset[str]]) -> set[str]:
         """Which of the `views` it reads.
 
-        InputError for any other table that is not its own, for a part of its own that is named like something
-        in `taken`, and for functions that reach past the views.
+        InputError for any other table that is not its own, for a part of its own that has one of the names in
+        `taken`, and for functions that reach past the views.
         """
         own = {
             entry["key"].lower()
@@ -100,7 +100,8 @@ class Statement:
         }
         # What a statement calls its own is its own in one place only: elsewhere the name means what else
         # bears it, and a file can be named like a table.
-        if odd := sorted(name for name in own if not _NAME.fullmatch(name) or name in taken | views):
+        names = taken() if own else views
+        if odd := sorted(name for name in own if not _NAME.fullmatch(name) or name in names):
             raise InputError(
                 f"sql: found {odd[0]!r} as the name of a part of the statement, "
                 "expected a plain name that nothing else has"

@@ -140,7 +140,7 @@ class Store:
         store.version = version
         if role is not None and beside is not None:
             store.sight = Sight(role, store.policies)
-            store._boundary = Boundary(beside, store.sight)
+            store._boundary = Boundary(beside, directory, store.sight)
         return store
 
     @cached_property

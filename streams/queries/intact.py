@@ -1,0 +1,78 @@
+"""Whether the files of a store are those that its writer wrote.
+
+A file is read once a process and compared with the digest that the catalog has of it. That finds damage and
+exchanged files; whoever may write to the directory can also write a catalog that fits.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import xxhash
+
+from streams.errors import DamagedError, reason
+
+_READ_BYTES = 1024 * 1024
+#: What to do about damage stands in every sentence about it.
+REMEDY = (
+    "bring the store back from a copy, or make it again from glasses.lineage with `sightline snapshots` in a "
+    "new directory"
+)
+#: Files as they were when their digest was right: device, inode, time of change and size by path and digest.
+_known: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+
+
+def check(directory: Path, digests: Mapping[str, str]) -> None:
+    """Compare files with their XXH3-128 (hexadecimal), unless that was done and they are unchanged since.
+
+    Parameters
+    ----------
+    directory
+        The store's.
+    digests
+        By name of the file relative to the directory, as its catalog has them.
+
+    Raises
+    ------
+    DamagedError
+        A file is missing, a link, no plain file, or does not hold what was written.
+    """
+    for file, digest in digests.items():
+        path = directory / file
+        try:
+            now = _state(path)
+            if now is None:
+                raise damaged(path, "found a link or a directory, expected a plain file")
+            if _known.get((str(path), digest)) == now:
+                continue
+            found = _digest(path)
+        except OSError as error:
+            raise damaged(path, f"found no file that can be read ({reason(error)})") from None
+        if found != digest:
+            raise damaged(path, f"found a file with another digest, expected {digest}")
+        _known[str(path), digest] = now
+
+
+def damaged(path: Path, found: str) -> DamagedError:
+    """The sentence about a file of a store that is not as its writer left it."""
+    return DamagedError(f"{path}: {found}; the store is damaged. To go on, {REMEDY}")
+
+
+def _state(path: Path) -> tuple[int, int, int, int] | None:
+    """What changes when a file is written to or replaced; None of what is no plain file."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
+
+
+def _digest(path: Path) -> str:
+    state = xxhash.xxh3_128()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        while piece := file.read(_READ_BYTES):
+            state.update(piece)
+    return state.hexdigest()
