@@ -10,8 +10,9 @@ from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
 from streams.policy.stored import read_stored
+from streams.queries.lookup import Interval, Stream
 from streams.queries.store import Store
-from streams.queries.walk import Interval, Step, Stream
+from streams.queries.walk import Step
 
 Answer = dict[str, Any]
 
@@ -59,27 +60,37 @@ def unwritten(store: Store, event: EventId) -> str:
 def known(store: Store, identity: str) -> EventId:
     """Read the id of an event that the store holds; InputError says that it does not."""
     event = parsed(identity)
-    if event_row(store, event, "zones_at") is None:
+    if event_row(store, event) is None:
         raise unknown(store, event)
     return event
 
 
-def event_row(store: Store, event: EventId, statement: str = "events_at") -> dict[str, Any] | None:
+def start_of(event: EventId) -> Stream:
+    """Stream of an event, as walks name it."""
+    return event.source, event.stream, event.revision
+
+
+def in_sight(store: Store, event: EventId) -> bool:
+    """Whether the store may have an event that its role is shown, by the zones of its number."""
+    if store.sight is None:
+        return True
+    stream = start_of(event)
+    runs = store.lookup.zones({stream: (event.number, event.number)})[stream]
+    rows = [dict(run.of) for run in runs]
+    return bool(rows) and len(store.sift(rows, "events")) == len(rows)
+
+
+def event_row(store: Store, event: EventId) -> dict[str, Any] | None:
     """Row of `events` that holds an event, None where there is none; InputError if a role is not shown it."""
-    files = store.files_with("events", "own", event.source, event.stream, event.number, event.number)
-    if not files:
-        return None
-    rows = store.query(
-        statement,
-        {
-            "files": files,
-            "source": event.source,
-            "stream": event.stream,
-            "low": event.number,
-            "high": event.number,
-        },
-    ).dicts()
-    row = next((row for row in rows if (event.number - row["first"]) % row["step"] == 0), None)
+    rows = _rows_with(store, "events", event)
+    row = next(
+        (
+            row
+            for row in rows
+            if row["revision"] == event.revision and (event.number - row["first"]) % row["step"] == 0
+        ),
+        None,
+    )
     if row is not None and not store.sift([row], "events"):
         raise unknown(store, event)
     return row
@@ -87,42 +98,32 @@ def event_row(store: Store, event: EventId, statement: str = "events_at") -> dic
 
 def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
     """Rows of `decisions` or `rejected` about an event."""
-    files = store.files_with(table, "own", event.source, event.stream, event.number, event.number)
+    return store.sift(_rows_with(store, table, event), table)
+
+
+def _rows_with(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
+    """Rows of a table whose runs may hold an event's number, of those segments that have it."""
+    files = store.lookup.files(table, "own", event.source, event.stream, event.number, event.number)
     if not files:
         return []
-    at = {"files": files, "source": event.source, "stream": event.stream, "number": event.number}
-    return store.sift(store.query(f"{table}_at", at).dicts(), table)
+    at = {"source": event.source, "stream": event.stream, "number": event.number}
+    return store.query(f"{table}_at", at, files).dicts()
 
 
-def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
+def step_rows(step: Step) -> list[dict[str, Any]]:
     """One row for each run of numbers that a hop found, with the zones of its events."""
-    source, stream = step.stream
-    low, high = step.numbers[0][0], step.numbers[-1][1]
-    files = store.files_with("events", "own", source, stream, low, high)
-    runs = (
-        store.query(
-            "zones_at", {"files": files, "source": source, "stream": stream, "low": low, "high": high}
-        ).dicts()
-        if files
-        else []
-    )
+    source, stream, revision = step.stream
     return [
         {
             "hop": step.hop,
-            "id": format_id(source, stream, first),
+            "id": format_id(source, stream, first, revision),
             "events": last - first + 1,
             "source": source,
             "stream": stream,
             "first": first,
             "last": last,
-            "zones": sorted(
-                {
-                    run["zone"]
-                    for run in runs
-                    if run["first"] <= last and run["first"] + run["step"] * (run["count"] - 1) >= first
-                }
-            ),
-            "of": format_id(*step.origin, 0).rpartition("/")[0],
+            "zones": sorted({run.of["zone"] for run in step.zones if run.low <= last and run.high >= first}),
+            "of": "/".join(step.origin[:2]),
             "operator": step.operator,
             "operator_version": step.operator_version,
             "directness": step.directness,
@@ -132,10 +133,11 @@ def step_rows(store: Store, step: Step) -> list[dict[str, Any]]:
     ]
 
 
-def models_of(store: Store, statement: str = "models") -> dict[Stream, list[dict[str, Any]]]:
+def models_of(store: Store, statement: str = "models") -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Versions by model stream, in order; with `generations`, also the answers that each gave."""
-    models: dict[Stream, list[dict[str, Any]]] = {}
-    for row in store.sift(store.query(statement).dicts(), "models"):
+    models: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    rows = store.query(statement).dicts() if statement != "models" else map(dict, store.models)
+    for row in store.sift(rows, "models"):
         stream = (row.pop("source"), row.pop("stream"))
         trained_ns, _ = row.pop("trained_ns"), row.pop("label")
         models.setdefault(stream, []).append(
@@ -144,17 +146,18 @@ def models_of(store: Store, statement: str = "models") -> dict[Stream, list[dict
     return models
 
 
-def kinds_of(store: Store) -> dict[Stream, str]:
+def kinds_of(store: Store) -> dict[tuple[str, str], str]:
     """Kind of every stream."""
     return {(source, stream): kind for source, stream, kind, _ in store.query("kinds").rows}
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:
     """Ids of the numbers of a stream, as many as an answer holds."""
+    source, name, revision = stream
     ids: list[str] = []
     for low, high in numbers:
         room = max(limits.ANSWER_ROWS_MAX - len(ids), 0)
-        ids += [format_id(*stream, number) for number in range(low, min(high + 1, low + room))]
+        ids += [format_id(source, name, number, revision) for number in range(low, min(high + 1, low + room))]
     return ids
 
 

@@ -2,8 +2,9 @@
 
 It is a database instance of its own, in memory, without the store's catalog. It can open those segments all
 of whose rows the role is shown, by their names alone; of the others the store's own connection hands over the
-rows that the policies show, of the tables that a statement reads. So a condition, an error or an answer's
-order has nothing hidden to depend on: there is no filter to get around.
+rows that the policies show, of the tables that a statement reads. So a condition or an error has nothing
+hidden to depend on, and there is no filter to get around. How rows lie in files does depend on their hidden
+neighbours: it shows in how long a statement takes, and in the order of rows that none was asked for.
 
 Which classes (policy version, zone, label) are shown is decided by `role.Sight`. An edge is shown where no
 event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.
@@ -40,8 +41,6 @@ _FOR_ALL = frozenset({"policies", "store", "epochs", "epoch_rows"})
 _SPARED = frozenset(
     {"attributes", "consent_state", "digest", "label", "origin", "rule", "session", "split_from", "topic"}
 )
-#: Tables about files, and so about everybody's rows.
-_ABOUT_FILES = frozenset({"segments", "indexes", "spans", "classes"})
 #: What tells which views there are, and its columns that tell more than that.
 _UNSAID: Mapping[str, tuple[str, ...]] = {
     "duckdb_views": ("sql",),
@@ -62,7 +61,7 @@ class _Base:
     """A table that views are made of: its schema in the store, and its columns with their types.
 
     Of those that lie in segments, `whole` are the files that the role is shown all of, `mixed` the others;
-    both with their digests, by name in the store's directory.
+    both with their digests, by name in the store's directory. `classes` are those of the whole files.
     """
 
     schema: str
@@ -70,6 +69,7 @@ class _Base:
     whole: dict[str, str] = field(default_factory=dict)
     mixed: dict[str, str] = field(default_factory=dict)
     mixed_rows: int = 0
+    classes: set[Class] = field(default_factory=set)
 
 
 class _Handed:
@@ -111,7 +111,7 @@ class Boundary:
         self._permitted: set[Class] = set()
         #: Tables that were handed over, and the columns they were spared.
         self._loaded: dict[str, frozenset[str]] = {}
-        self._whole = self._runs_judged = self._told = False
+        self._runs_judged = self._told = False
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -131,7 +131,7 @@ class Boundary:
     def admit(self, statement: Statement) -> None:
         """Hand over what a statement reads, and count what of that is hidden.
 
-        Also notes the restricted zones that it may see.
+        Also notes the zones of what it may see.
 
         Raises
         ------
@@ -148,46 +148,19 @@ class Boundary:
         bases = {base for view in named for base in self._bases_of(view)}
         for name in sorted(bases):
             self._load(connection, name, words)
-        if bases & {*_ZONED, "edges", "streams"}:
-            for version, zone, _ in self._permitted:
+            for version, zone in self._zones_of(connection, name):
                 self._sight.note(version, zone)
 
-    def layout(self) -> Iterator[str]:
-        """Statements that make the store's tables, empty, and its views over them, with their comments."""
-        self.connection  # noqa: B018 - the store is looked at when it is first needed
-        yield "CREATE SCHEMA files"
-        for table, base in self._bases.items():
-            listed = ", ".join(f'"{column}" {kind}' for column, kind in base.columns.items())
-            yield f"CREATE TABLE {base.schema}.{table} ({listed})"
-        yield from filter(None, self._views.values())
-        ours = "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
-        for what, comment in self._trusted.execute(
-            f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
-            f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
-            "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
-            f"FROM duckdb_columns() {ours}"
-        ).fetchall():
-            if comment:
-                yield f"COMMENT ON {what} IS {quoted(comment)}"
-
-    def everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
-        """All that the role is shown: each table's place in the layout, and its rows, to be read at once.
-
-        Counts what is hidden, and notes the restricted zones.
-
-        InputError when one table's rows take too much memory.
-        """
-        connection = self.connection
-        # Also where nothing is hidden: what others make of the file must not tell whether anything is.
-        self._whole = False
-        for table, base in self._bases.items():
-            self._load(connection, table, None)
-            place = f"{base.schema}.{table}"
-            yield place, connection.sql(f"FROM {place}").to_arrow_reader(_ROWS_AT_ONCE)
-            connection.execute(f"TRUNCATE kept.{table}")
-            del self._loaded[table]
-        for version, zone, _ in self._permitted:
-            self._sight.note(version, zone)
+    def _zones_of(self, connection: duckdb.DuckDBPyConnection, table: str) -> Iterable[tuple[str, str]]:
+        """Policy versions and zones of what is shown of a table."""
+        if table in ("edges", "streams"):
+            return self._trusted.execute(
+                "SELECT DISTINCT policy_version, zone FROM runs WHERE shown"
+            ).fetchall()
+        if table not in _ZONED:
+            return ()
+        kept = connection.execute(f"SELECT DISTINCT policy_version, zone FROM kept.{table}").fetchall()  # noqa: S608 - a name of ours
+        return {*kept, *((version, zone) for version, zone, _ in self._bases[table].classes)}
 
     def _bases_of(self, view: str) -> set[str]:
         definition = self._views[view]
@@ -225,15 +198,16 @@ class Boundary:
             "CREATE TEMP TABLE permitted (policy_version VARCHAR, zone VARCHAR, label VARCHAR)"
         )
         self._permit(found.values())
-        self._whole = len(self._permitted) == len(found) and self._sight.role.name != "wearer"
         shown = {number for number, key in found.items() if key in self._permitted}
         for file, digest, table, rows, classes in self._trusted.execute(
-            "SELECT file, digest, table_name, rows, classes FROM store.main.segments ORDER BY first_epoch, file"
+            "SELECT file, digest, table_name, rows, classes FROM store.main.segments "
+            "ORDER BY first_epoch, file"
         ).fetchall():
             base = self._bases[table]
             # A file's classes do not say whose its rows are.
             if classes is not None and self._sight.role.name != "wearer" and shown.issuperset(classes):
                 base.whole[file] = digest
+                base.classes.update(found[number] for number in classes)
             else:
                 base.mixed[file] = digest
                 base.mixed_rows += rows
@@ -241,6 +215,13 @@ class Boundary:
     def _listed(self, names: Iterable[str]) -> str:
         """Files of the store as a list in SQL, by absolute names."""
         return f"[{', '.join(quoted(str(self._directory / name)) for name in names)}]"
+
+    def _rows_of(self, files: Iterable[str], base: _Base) -> str:
+        """What to read FROM for the rows of some files of a table, without a search path; typed if none."""
+        if listed := list(files):
+            return f"read_parquet({self._listed(listed)})"
+        columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in base.columns.items())
+        return f"(SELECT {columns} WHERE false)"
 
     def _permit(self, classes: Iterable[Class]) -> None:
         shown = {key for key in classes if self._sight.permits(*key)} - self._permitted
@@ -277,8 +258,8 @@ class Boundary:
         intact.check(self._directory, runs.whole | runs.mixed)
         run = self._trusted.execute
         run(
-            "CREATE TEMP TABLE runs AS SELECT source, stream, revision, low, high, "  # noqa: S608 - names of ours
-            f"{self._shown('zone_runs')} AS shown FROM store.files.zone_runs"
+            "CREATE TEMP TABLE runs AS SELECT source, stream, revision, low, high, policy_version, "  # noqa: S608
+            f"zone, {self._shown('zone_runs')} AS shown FROM {self._rows_of(runs.whole | runs.mixed, runs)}"
         )
         # As few that do not touch: then the last one that begins before a number tells of it.
         alike = "OVER (PARTITION BY source, stream, revision ORDER BY low, high"
@@ -307,8 +288,6 @@ class Boundary:
             shown = "(source, stream) IN (SELECT (source, stream) FROM seen)"
             unseen = " OR (source, stream) NOT IN (SELECT (source, stream) FROM runs)"
             return shown + (unseen if role.name == "privacy-officer" else "")
-        if table in _ABOUT_FILES:
-            return "true" if self._whole else "false"
         return "true" if table in _FOR_ALL or table in SHOWN_TO else "false"
 
     def _selected(self, table: str, columns: Iterable[str]) -> str:
@@ -350,7 +329,7 @@ class Boundary:
         if table == "shadow":
             self._permit(
                 self._trusted.execute(
-                    "SELECT DISTINCT policy_version, zone, '' FROM store.files.shadow"
+                    f"SELECT DISTINCT policy_version, zone, '' FROM {self._rows_of(base.mixed, base)}"  # noqa: S608
                 ).fetchall()
             )
         kept = self._hand_over(connection, table, spared) if base.mixed or base.schema == "main" else 0
@@ -386,7 +365,8 @@ class Boundary:
 
     def _is_spared(self, table: str, column: str, spared: frozenset[str]) -> bool:
         # How many rows an epoch added tells of those that are hidden.
-        return column in spared or (table == "epoch_rows" and column == "rows" and not self._whole)
+        counts = table in ("epochs", "epoch_rows") and column == "rows"
+        return column in spared or (counts and self._sight.role.name != "privacy-officer")
 
     def _tell(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Answer which views and columns there are, with their comments and nothing else of the catalog."""
@@ -405,7 +385,7 @@ class Boundary:
 
 
 def _instance(files: str) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own that reaches `files` (a list in SQL) and no other, and no object of this process."""
+    """A DuckDB of its own that reaches `files` (a list in SQL), no other and no object of this process."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",

@@ -20,18 +20,20 @@ from streams.queries.about import (
     described,
     event_row,
     ids_of,
+    in_sight,
     kinds_of,
     known,
     models_of,
     parsed,
     rows_at,
+    start_of,
     step_rows,
     timed,
     unknown,
     unwritten,
 )
 from streams.queries.store import Store
-from streams.queries.walk import Stream, walk
+from streams.queries.walk import walk
 
 _DIGEST = re.compile("[0-9a-fA-F]{32}")
 _OF_EVENT = (
@@ -67,22 +69,27 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
     InputError
         `identity` has another form, or the store does not hold the event.
     """
-    event = known(store, identity)
-    model_streams = store.streams_of("models")
+    event = parsed(identity)
+    if not in_sight(store, event):
+        raise unknown(store, event)
+    model_streams = {(row["source"], row["stream"]) for row in store.models}
     steps = list(
         walk(
             store,
             "parents",
-            (event.source, event.stream),
+            start_of(event),
             event.number,
-            lambda stream: stream in model_streams and not through_models,
+            lambda stream: stream[:2] in model_streams and not through_models,
         )
     )
-    rows = [row for step in steps for row in step_rows(store, step)]
+    # What has parents is there; of what has none, a captured event, its own row says so.
+    if not steps and event_row(store, event) is None:
+        raise unknown(store, event)
+    rows = [row for step in steps for row in step_rows(step)]
     found = {
-        (step.stream, number)
+        (step.stream[:2], number)
         for step in steps
-        if step.stream in model_streams
+        if step.stream[:2] in model_streams
         for low, high in step.numbers
         for number in range(low, high + 1)
     }
@@ -135,26 +142,24 @@ def why(store: Store, identity: str) -> Answer:
             "published_in_epoch": row["epoch"],
         }
     answer |= bounded("decisions", [timed(decision) for decision in rows_at(store, "decisions", event)])
-    steps = list(
-        walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1)
-    )
-    answer |= bounded("parents", [row for step in steps for row in step_rows(store, step)])
+    steps = list(walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1))
+    answer |= bounded("parents", [row for step in steps for row in step_rows(step)])
     if answer.get("kind") == "answer":
         models, kinds = models_of(store), kinds_of(store)
         answer["model"] = next(
             (
                 version
                 for step in steps
-                for version in models.get(step.stream, ())
+                for version in models.get(step.stream[:2], ())
                 if step.numbers[0][0] == version["version"]
             ),
             None,
         )
         answer["situation"] = next(
             (
-                format_id(*step.stream, step.numbers[0][0])
+                ids_of(step.stream, step.numbers)[0]
                 for step in steps
-                if kinds.get(step.stream) == "situation"
+                if kinds.get(step.stream[:2]) == "situation"
             ),
             None,
         )
@@ -194,7 +199,7 @@ def genuine(store: Store, identity: str, digest: str) -> Answer:
             rule = rejections[0]["rule"]
             return answer | {"says": f"{event} was rejected ({rule}), so no agent wrote a record of it"}
         return answer | {"says": unwritten(store, event)}
-    first = format_id(event.source, event.stream, row["first"])
+    first = format_id(event.source, event.stream, row["first"], event.revision)
     if first != str(event):
         return answer | {"says": f"the record that an agent wrote with {event} in it bears the id {first}"}
     if row["digest"] != digest.lower():
@@ -217,7 +222,7 @@ def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
     With how many edges of the store went by each.
     """
     event = parsed(identity)
-    steps = walk(store, "parents", (event.source, event.stream), event.number, lambda _: True, hops_max=1)
+    steps = walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
     names = {step.declassifier for step in steps} - {""}
     uses = {row["declassifier"]: row["uses"] for row in store.query("declassified").dicts()} if names else {}
     return {name: uses[name] for name in sorted(names)}
@@ -235,27 +240,29 @@ def loop(store: Store, identity: str) -> Answer:
     models, kinds = models_of(store, "generations"), kinds_of(store)
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
-    learned: set[tuple[Stream, int]] = set()
+    learned: set[tuple[tuple[str, str], int]] = set()
     if start in models:
         learned.add((start, event.number))
     else:
         if kinds.get(start) in carried:
             carried[kinds[start]].append(str(event))
-        for step in walk(store, "children", start, event.number, lambda stream: stream in models):
-            if step.stream in models:
+        for step in walk(
+            store, "children", start_of(event), event.number, lambda stream: stream[:2] in models
+        ):
+            kind = kinds.get(step.stream[:2])
+            if step.stream[:2] in models:
                 learned |= {
-                    (step.stream, number) for low, high in step.numbers for number in range(low, high + 1)
+                    (step.stream[:2], number) for low, high in step.numbers for number in range(low, high + 1)
                 }
-            elif kinds.get(step.stream) in carried:
-                carried[kinds[step.stream]] += ids_of(step.stream, step.numbers)
+            elif kind in carried:
+                carried[kind] += ids_of(step.stream, step.numbers)
         # Feedback is an event of the device, tied to its answer by the example that both became.
         for example in carried["example"]:
             made = EventId.parse(example)
-            for step in walk(
-                store, "parents", (made.source, made.stream), made.number, lambda _: True, hops_max=1
-            ):
-                if kinds.get(step.stream) in {"answer", "feedback"}:
-                    carried[kinds[step.stream]] += ids_of(step.stream, step.numbers)
+            for step in walk(store, "parents", start_of(made), made.number, lambda _: True, hops_max=1):
+                kind = kinds.get(step.stream[:2])
+                if kind in {"answer", "feedback"}:
+                    carried[kind] += ids_of(step.stream, step.numbers)
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
     generations = [
         {**version, "learned_from_it": (stream, version["version"]) in learned}

@@ -23,7 +23,8 @@ _SELECT_ONLY = (
 #: are: `boundary` answers the latter.
 TELLING = frozenset({"duckdb_views", "duckdb_tables", "duckdb_columns"})
 _TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", *TELLING})
-#: Functions in expressions that tell of files, settings, definitions or statements, or that do something.
+#: Functions in expressions that tell of files, layout, settings, definitions or statements, or that do
+#: something.
 _BEYOND = frozenset(
     {
         "current_query",
@@ -39,6 +40,8 @@ _BEYOND = frozenset(
         "pg_get_viewdef",
         "setval",
         "sleep_ms",
+        "stats",
+        "vector_type",
         "write_log",
     }
 )

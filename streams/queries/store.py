@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
+<<<<<<< HEAD
 from streams.lineage.readable import READABLE
 from streams.queries import export, grants, reads
 from streams.queries.boundary import Boundary
+=======
+from streams.queries import grants, intact, reads
+from streams.queries.lookup import Lookup
+>>>>>>> room-roles
 from streams.queries.role import Role, Sight
 from streams.queries.statement import Statement, first_line, quoted, read
 
+if TYPE_CHECKING:
+    from streams.queries.boundary import Boundary
+
+_LINK = "catalog.duckdb"
 _SQL = Path(__file__).with_name("sql")
 #: Errors about the statement's own text, while it is not run yet; the others can quote values from the store.
 _ABOUT_THE_TEXT = (
@@ -27,6 +36,9 @@ _ABOUT_THE_TEXT = (
     duckdb.BinderException,
     duckdb.CatalogException,
 )
+_WORD = re.compile(r"\w+")
+#: Where a view's rows come from, if not from the table of the same name.
+_TABLE_OF = {"event_records": "events", "edge_records": "edges"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +54,6 @@ class Rows:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The numbers of one stream in one segment file."""
-
-    file: str
-    lowest: int
-    highest: int
-
-
 class Store:
     """An open epoch, for one thread at a time; use it in `with`.
 
@@ -60,12 +63,19 @@ class Store:
     reader that needs longer opens anew.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, epoch: int) -> None:
-        self._connection, self.directory, self.epoch = connection, directory, epoch
-        self.version = limits.STORE_VERSION
-        self.sight: Sight | None = None
-        self._boundary: Boundary | None = None
-        self._spans: dict[tuple[str, str], dict[tuple[str, str], list[Span]]] = {}
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        directory: Path,
+        catalog: Path,
+        epoch: int,
+        version: int,
+        role: Role | None,
+    ) -> None:
+        self._connection, self._role = connection, role
+        self.directory, self.catalog, self.epoch, self.version = directory, catalog, epoch, version
+        self.lookup = Lookup(connection, directory, version)
+        self._bounded: Boundary | None = None
 
     @classmethod
     def open(cls, directory: Path, role: Role | None = None, *, older: bool = False) -> Store:
@@ -83,22 +93,15 @@ class Store:
         UnavailableError
             There is no store, or no epoch yet.
         InputError
-            The catalog cannot be read, or is that of another version: unless `older`, for who reads only
-            what all versions have. Or the role is not granted to the user who runs this (`grants`).
+            The store is of another version: unless `older`, for who reads only what all versions have. Or
+            the role is not granted to the user who runs this (`grants`).
+        DamagedError
+            The catalog is missing, lies elsewhere, or is not what the writer wrote.
         """
         directory = directory.resolve()
-        link = directory / "catalog.duckdb"
-        if not link.exists():
-            what = (
-                "no epoch has been published yet; wait for the writer"
-                if (directory / "hot.duckdb").exists()
-                else "there is no store; name one with --store, or make one with `sightline demo`"
-            )
-            raise UnavailableError(f"{directory}: {what}")
+        catalog = _catalog(directory)
         if role is not None:
             grants.require(directory, role)
-        catalog = link.resolve()
-        beside: duckdb.DuckDBPyConnection | None = None
         connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
@@ -108,40 +111,54 @@ class Store:
         )
         try:
             connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
-            # What a role is shown is read beside the questions, whose answers it may not disturb.
-            beside = connection.cursor() if role is not None else None
-            for one in (connection, beside):
-                if one is not None:
-                    one.execute(f"SET file_search_path = {quoted(str(directory))}")
-                    one.execute("SET TimeZone = 'UTC'")
-            connection.execute("USE store")
-            connection.execute("SET parquet_metadata_cache = true")
-            files = [file for (file,) in connection.execute("SELECT file FROM segments").fetchall()]
-            # Both forms are asked for: as the views name them, and as the walks do.
-            allowed = ", ".join(quoted(path) for file in files for path in (file, str(directory / file)))
-            connection.execute(f"SET allowed_paths = [{allowed}]")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-            newest = connection.execute("SELECT max(epoch) FROM epochs").fetchone() or (0,)
             (version,) = connection.execute("SELECT version FROM store.main.store").fetchone() or (0,)
+            if not older:
+                _refuse_version(directory, version)
+            (epoch,) = connection.execute("SELECT max(epoch) FROM store.main.epoch_rows").fetchone() or (0,)
+            store = cls(connection, directory, catalog, epoch or 0, version, role)
+            store._fence()
         except duckdb.Error as error:
             connection.close()
-            raise InputError(
-                f"{catalog}: cannot be read as a store's catalog ({type(error).__name__}); "
-                "is it whole, and DuckDB 1.5 or later?"
+            raise intact.damaged(
+                catalog,
+                f"found a file that cannot be read as a store's catalog ({type(error).__name__}), expected a "
+                "whole one, and DuckDB 1.5 or later",
             ) from None
-        if not older and version != limits.STORE_VERSION:
+        except BaseException:
             connection.close()
-            raise InputError(
-                f"{directory}: found a store of version {version}, expected {limits.STORE_VERSION}; read it"
-                " with the sightline that wrote it, or make it again from journals with `sightline replay`"
-            )
-        store = cls(connection, directory, newest[0])
-        store.version = version
-        if role is not None and beside is not None:
-            store.sight = Sight(role, store.policies)
-            store._boundary = Boundary(beside, directory, store.sight)
+            raise
         return store
+
+    def _fence(self) -> None:
+        """Let the connection read the current files by their names, and nothing else."""
+        if self.version == limits.STORE_VERSION and self.catalog.name not in (_LINK, _name(self.epoch)):
+            raise intact.damaged(self.catalog, f"found the catalog of epoch {self.epoch}")
+        # Views name the segments relative to the store, questions where they lie; beside an index DuckDB
+        # looks for a log.
+        allowed = ", ".join(map(quoted, self.lookup.segments))
+        within = quoted(str(self.directory / "segments"))
+        self._connection.execute(
+            f"SET file_search_path = {quoted(str(self.directory))}; SET TimeZone = 'UTC'; USE store; "
+            f"SET parquet_metadata_cache = true; SET allowed_paths = [{allowed}]; "
+            f"SET allowed_directories = [{within}]; SET enable_external_access = false; "
+            "SET lock_configuration = true"
+        )
+
+    @cached_property
+    def sight(self) -> Sight | None:
+        """What the role is shown; None without one."""
+        return None if self._role is None else Sight(self._role, self.policies)
+
+    @property
+    def _boundary(self) -> Boundary | None:
+        """Where the role's own statements run; None without a role."""
+        if self.sight is not None and self._bounded is None:
+            # Questions do without it, and without Arrow.
+            from streams.queries.boundary import Boundary  # noqa: PLC0415
+
+            # What a role is shown is read beside the questions, whose answers it may not disturb.
+            self._bounded = Boundary(self._connection.cursor(), self.directory, self.sight)
+        return self._bounded
 
     @cached_property
     def policies(self) -> dict[str, str]:
@@ -150,8 +167,8 @@ class Store:
 
     def close(self) -> None:
         """Let go of the epoch."""
-        if self._boundary is not None:
-            self._boundary.close()
+        if self._bounded is not None:
+            self._bounded.close()
         self._connection.close()
 
     def __enter__(self) -> Store:
@@ -177,7 +194,9 @@ class Store:
             A read of restricted zones cannot be recorded.
         """
         statement = read(self._connection, text)
-        if self._boundary is not None:
+        if self._boundary is None:
+            self.check(text)
+        else:
             self._boundary.admit(statement)
             self.record(text)
         return self._run(statement, limit)
@@ -224,42 +243,40 @@ class Store:
             raise _unsaid(error) from None
         return Rows(columns, rows, more)
 
-    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Run the statement in `sql/<name>.sql`; columns by their names there, all rows."""
-        self._connection.execute(_statement(name), dict(parameters or {}))
-        columns = tuple(column[0] for column in self._connection.description or ())
-        return Rows(columns, self._connection.fetchall(), 0)
+    def query(
+        self, name: str, parameters: Mapping[str, Any] | None = None, files: Iterable[str] = ()
+    ) -> Rows:
+        """Run the statement in `sql/<name>.sql`; columns by their names there, all rows.
+
+        `files` are the segments that it reads as `$files`, if it does not read whole tables.
+        """
+        statement = _statement(name)
+        self.check(statement)
+        given = {**(parameters or {}), **({"files": self.lookup.paths(files)} if files else {})}
+        rows = self.lookup.rows(statement, given)
+        return Rows(tuple(column[0] for column in self._connection.description or ()), rows, 0)
+
+    def check(self, statement: str) -> None:
+        """Compare the segments of every table that a statement may read with their digests.
+
+        DamagedError if one is not as it was written.
+        """
+        words = {_TABLE_OF.get(word, word) for word in _WORD.findall(statement.lower())}
+        self.lookup.paths(file for file, (table, _) in self.lookup.segments.items() if table in words)
+
+    @cached_property
+    def models(self) -> list[dict[str, Any]]:
+        """Every model version, oldest first."""
+        return self.query("models").dicts()
 
     def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
         """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
         return list(rows) if self.sight is None else self.sight.sift(rows, table)
 
-    @cached_property
-    def unreadable(self) -> dict[str, int]:
-        """Rows by table that nobody can work with and that every answer leaves out; most stores have none."""
-        found = {}
-        held = f"SELECT table_name, rows FROM segments WHERE table_name IN {tuple(READABLE)}"  # noqa: S608 - names
-        for table, rows in self._connection.execute(
-            f"SELECT table_name, sum(rows)::BIGINT FROM ({held}) GROUP BY table_name"  # noqa: S608 - a constant
-        ).fetchall():
-            left = self._connection.execute(
-                f"SELECT count(*) FROM files.{table} WHERE {READABLE[table]}"  # noqa: S608 - names from TABLES
-            ).fetchone() or (0,)
-            if rows > left[0]:
-                found[table] = rows - left[0]
-        return found
-
     @property
     def left_out(self) -> list[str]:
-        """Sentences about what no answer holds because it cannot be read or judged; none of most stores."""
+        """Sentences about what no answer holds because it cannot be judged; none of most stores."""
         said = []
-        if self.unreadable:
-            counts = ", ".join(f"{count:,} {table}" for table, count in sorted(self.unreadable.items()))
-            said.append(
-                f"{sum(self.unreadable.values()):,} rows of the store cannot be read and are left out of "
-                f"every answer ({counts}): found values that no agent writes; make the store again from "
-                "glasses.lineage with the sightline of today, which refuses them"
-            )
         if self.sight is not None and self.sight.unknown:
             said.append(
                 f"what {len(self.sight.unknown):,} policies decided cannot be judged and is not shown: the "
@@ -280,31 +297,6 @@ class Store:
         if self.sight is not None:
             reads.record(self.directory, str(self.sight.role), question, self.sight.restricted)
 
-    def files_with(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
-        """Absolute paths of a table's segments in which the stream has numbers between `low` and `high`."""
-        spans = self._spans_of(table, role)
-        return [
-            span.file
-            for span in spans.get((source, stream), ())
-            if span.lowest <= high and span.highest >= low
-        ]
-
-    def streams_of(self, table: str) -> frozenset[tuple[str, str]]:
-        """Streams (source, stream) that a table has rows about."""
-        return frozenset(self._spans_of(table, "own"))
-
-    def _spans_of(self, table: str, role: str) -> dict[tuple[str, str], list[Span]]:
-        spans = self._spans.get((table, role))
-        if spans is None:
-            spans = self._spans[table, role] = {}
-            for file, source, stream, lowest, highest in self.query(
-                "spans", {"table": table, "role": role}
-            ).rows:
-                spans.setdefault((source, stream), []).append(
-                    Span(str(self.directory / file), lowest, highest)
-                )
-        return spans
-
 
 def _unsaid(error: duckdb.Error) -> InputError:
     if isinstance(error, duckdb.PermissionException):
@@ -317,7 +309,37 @@ def _unsaid(error: duckdb.Error) -> InputError:
     )
 
 
+def _refuse_version(directory: Path, version: int) -> None:
+    if version != limits.STORE_VERSION:
+        raise InputError(
+            f"{directory}: found a store of version {version}, expected {limits.STORE_VERSION}; read it with "
+            "the sightline that wrote it, or make it again from journals with `sightline replay`"
+        )
+
+
+def _name(epoch: int) -> str:
+    """File name of an epoch's catalog."""
+    return f"catalog-{epoch:08d}.duckdb"
+
+
+def _catalog(directory: Path) -> Path:
+    """The newest catalog; UnavailableError without one, DamagedError where its name leads nowhere."""
+    link = directory / _LINK
+    if not link.is_symlink() and not link.exists():
+        what = (
+            "no epoch has been published yet; wait for the writer"
+            if (directory / "hot.duckdb").exists()
+            else "there is no store; name one with --store, or make one with `sightline demo`"
+        )
+        raise UnavailableError(f"{directory}: {what}")
+    catalog = link.resolve()
+    if catalog.parent != directory:
+        raise intact.damaged(link, f"found a link to {catalog}, expected one to a catalog beside it")
+    if not catalog.is_file():
+        raise intact.damaged(catalog, "found no such file")
+    return catalog
+
+
 @cache
 def _statement(name: str) -> str:
-    text = (_SQL / f"{name}.sql").read_text(encoding="utf-8")
-    return re.sub(r"\breadable_(\w+)", lambda found: READABLE[found[1]], text)
+    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")

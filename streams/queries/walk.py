@@ -1,26 +1,26 @@
 """Walks over edge runs, hop by hop.
 
-The frontier is intervals of numbers, and only the files that hold them are read.
+The frontier is intervals of numbers by stream, and one statement looks for the edges of all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
 
 from streams import limits
 from streams.errors import InputError
+from streams.events.runs import EdgeRun
+from streams.queries.lookup import Direction, How, Interval, Stream, ZoneRun
 from streams.queries.store import Store
-
-Interval = tuple[int, int]
-Stream = tuple[str, str]
-Direction = Literal["parents", "children"]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one hop found: events of `stream`, from `origin` by `operator`, as closed intervals of numbers."""
+    """What one hop found: events of `stream`, from `origin` by `operator`, as closed intervals of numbers.
+
+    `zones` are the runs of zones that those lie in, as far as the store's role is shown them.
+    """
 
     hop: int
     origin: Stream
@@ -30,6 +30,7 @@ class Step:
     directness: str
     declassifier: str
     numbers: tuple[Interval, ...]
+    zones: tuple[ZoneRun, ...]
 
 
 def walk(
@@ -53,73 +54,76 @@ def walk(
     visited: dict[Stream, list[Interval]] = {start: [(number, number)]}
     for hop in range(1, hops_max + 1):
         following: dict[Stream, list[Interval]] = {}
-        for origin, wanted in sorted(frontier.items()):
-            for met in _one_hop(store, direction, origin, wanted, hop):
-                step = _shown(store, met)
-                if not step.numbers:
-                    continue
-                yield step
-                fresh = subtract(step.numbers, visited.get(step.stream, ()))
-                if fresh and not stop_at(step.stream):
-                    following.setdefault(step.stream, []).extend(fresh)
-                visited[step.stream] = union([*visited.get(step.stream, ()), *step.numbers])
+        for step in _one_hop(store, direction, frontier, hop):
+            yield step
+            fresh = subtract(step.numbers, visited.get(step.stream, ()))
+            if fresh and not stop_at(step.stream):
+                following.setdefault(step.stream, []).extend(fresh)
+            visited[step.stream] = union([*visited.get(step.stream, ()), *step.numbers])
         frontier = {stream: union(numbers) for stream, numbers in following.items()}
         if not frontier:
             return
 
 
-def _shown(store: Store, step: Step) -> Step:
-    """A step with the numbers that the store's role is shown.
+def _one_hop(
+    store: Store, direction: Direction, frontier: Mapping[Stream, Sequence[Interval]], hop: int
+) -> Iterator[Step]:
+    """Steps from the frontier, with the numbers that the store's role is shown.
 
     What it is not shown is not gone through either.
     """
-    if store.sight is None:
-        return step
-    (source, stream), low, high = step.stream, step.numbers[0][0], step.numbers[-1][1]
-    files = store.files_with("events", "own", source, stream, low, high)
-    at = {"files": files, "source": source, "stream": stream, "low": low, "high": high}
-    hidden: list[Interval] = []
-    for row in store.query("zones_at", at).dicts() if files else ():
-        if store.sight.sees(row, "events"):
-            store.sight.note(row["policy_version"], row["zone"])
+    found: dict[tuple[Stream, Stream, How], list[Interval]] = {}
+    for edge in store.lookup.edges(direction, frontier):
+        if direction == "parents":
+            origin, met = edge.child, edge.parent
+            numbers = parents_of(edge.run, frontier[origin])
         else:
-            hidden += _runs(0, row["count"] - 1, row["first"], row["step"], 1)
-    shown = subtract(step.numbers, union(hidden))
-    store.sight.hide("events", size(step.numbers) - size(shown))
-    return replace(step, numbers=tuple(shown))
-
-
-def _one_hop(
-    store: Store, direction: Direction, origin: Stream, wanted: Sequence[Interval], hop: int
-) -> Iterator[Step]:
-    low, high = wanted[0][0], wanted[-1][1]
-    role = "child" if direction == "parents" else "parent"
-    files = store.files_with("edges", role, *origin, low, high)
-    if not files:
-        return
-    found: dict[tuple[Any, ...], list[Interval]] = {}
-    for edge in store.query(
-        direction, {"files": files, "source": origin[0], "stream": origin[1], "low": low, "high": high}
-    ).dicts():
-        numbers = parents_of(edge, wanted) if direction == "parents" else children_of(edge, wanted)
+            origin, met = edge.parent, edge.child
+            numbers = children_of(edge.run, frontier[origin])
         if numbers:
-            other = "parent" if direction == "parents" else "child"
-            key = (
-                (edge[f"{other}_source"], edge[f"{other}_stream"]),
-                edge["operator"],
-                edge["operator_version"],
-                edge["directness"],
-                edge["declassifier"],
-            )
-            found.setdefault(key, []).extend(numbers)
-    for (stream, operator, version, directness, declassifier), numbers in found.items():
-        yield Step(hop, origin, stream, operator, version, directness, declassifier, tuple(union(numbers)))
+            found.setdefault((origin, met, edge.how), []).extend(numbers)
+    reached: dict[Stream, Interval] = {}
+    for (_, met, _), numbers in found.items():
+        low, high = reached.get(met, numbers[0])
+        reached[met] = (min(low, *(each[0] for each in numbers)), max(high, *(each[1] for each in numbers)))
+    zones = {stream: _judged(store, runs) for stream, runs in store.lookup.zones(reached).items()}
+    for (origin, met, how), numbers in sorted(found.items()):
+        shown_runs, hidden = zones[met]
+        every = union(numbers)
+        shown = subtract(every, hidden)
+        near = (
+            [run for run in shown_runs if run.low <= shown[-1][1] and run.high >= shown[0][0]]
+            if shown
+            else []
+        )
+        if store.sight is not None:
+            store.sight.hide("events", size(every) - size(shown))
+            for run in near:
+                store.sight.note(run.of["policy_version"], run.of["zone"])
+        if shown:
+            yield Step(hop, origin, met, *how, tuple(shown), tuple(near))
 
 
-def parents_of(edge: Mapping[str, Any], wanted: Sequence[Interval]) -> list[Interval]:
+def _judged(store: Store, runs: Sequence[ZoneRun]) -> tuple[list[ZoneRun], list[Interval]]:
+    """Those of some runs of zones that the store's role is shown, and the numbers of the others.
+
+    Where runs overlap, a number is of one of their classes: it is hidden unless all of them are shown.
+    """
+    if store.sight is None:
+        return list(runs), []
+    shown, hidden = [], []
+    for run in runs:
+        if store.sight.sees(run.of, "events"):
+            shown.append(run)
+        else:
+            hidden.append((run.low, run.high))
+    return shown, union(hidden)
+
+
+def parents_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
     """Parents that an edge run gives to the children in `wanted`."""
-    first, step, count = edge["child_first"], edge["child_step"], edge["child_count"]
-    start, advance, width = edge["parent_first"], edge["parent_step"], edge["parent_width"]
+    first, step, count = run.child.first, run.child.step, run.child.count
+    start, advance, width = run.parent_first, run.parent_step, run.width
     numbers: list[Interval] = []
     for low, high in wanted:
         begin, end = max(-(-(low - first) // step), 0), min((high - first) // step, count - 1)
@@ -127,10 +131,10 @@ def parents_of(edge: Mapping[str, Any], wanted: Sequence[Interval]) -> list[Inte
     return numbers
 
 
-def children_of(edge: Mapping[str, Any], wanted: Sequence[Interval]) -> list[Interval]:
+def children_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
     """Children that an edge run gives to the parents in `wanted`."""
-    first, step, count = edge["child_first"], edge["child_step"], edge["child_count"]
-    start, advance, width = edge["parent_first"], edge["parent_step"], edge["parent_width"]
+    first, step, count = run.child.first, run.child.step, run.child.count
+    start, advance, width = run.parent_first, run.parent_step, run.width
     numbers: list[Interval] = []
     for low, high in wanted:
         if advance == 0:

@@ -16,7 +16,7 @@ import duckdb
 
 from streams import files, limits
 from streams.snapshots.catalog import STORAGE_VERSION
-from streams.snapshots.hot import quoted
+from streams.snapshots.segments import quoted
 
 #: Which numbers of a stream a segment holds: file, table, role, source, stream, lowest, highest.
 Span = tuple[str, str, str, str, str, int, int]
@@ -48,7 +48,26 @@ SELECT {_NAMES}, child_first_base + child_first AS child_first, child_step_base 
 FROM {{index}}.edges JOIN {{index}}.relations USING (relation)"""  # noqa: S608 - names are ours
 _ZONES_IN_SEGMENTS = f"SELECT source, stream, revision, low, high, {_CLASS} FROM read_parquet({{files}})"  # noqa: S608 - names are ours
 _ZONES_IN_INDEX = f"SELECT source, stream, revision, low, high, {_CLASS} FROM {{index}}.zone_runs"  # noqa: S608 - names are ours
-_SPANS_IN_INDEX = "FROM {index}.spans"
+_TEXTS = (
+    *("source", "stream", "operator", "directness", "declassifier"),
+    *("policy_version", "zone", "label", "wearer"),
+)
+_COLUMNS = {
+    "edges_given": (
+        f"{_NAMES}, child_first, child_step, child_count, parent_first, parent_step, parent_width, epoch"
+    ),
+    "zones_given": f"source, stream, revision, low, high, {_CLASS}",
+}
+
+
+def _nothing(columns: str) -> str:
+    """No rows, of the types that there are: a fold need not have segments of both tables."""
+    typed = (
+        f"NULL::{'VARCHAR' if name.endswith(_TEXTS) else 'BIGINT'} AS {name}" for name in columns.split(", ")
+    )
+    return f"SELECT {', '.join(typed)} WHERE false"
+
+
 #: With bounds by which a walk tells which rows it needs: of the relation, and of one row of it.
 _RELATIONS = f"""
 CREATE TABLE made.relations AS
@@ -109,8 +128,7 @@ def build(
 ) -> Counts:
     """Make one index of segments and older indexes, under a name that is free; the caller settles it.
 
-    What goes beyond the connection's memory is sorted in its `temp_directory`. There is at least one segment
-    of each table, or an older index.
+    What goes beyond the connection's memory is sorted in its `temp_directory`.
 
     Parameters
     ----------
@@ -133,15 +151,16 @@ def build(
         connection.execute(_NEW_SPANS)
         if spans:
             connection.executemany("INSERT INTO temp.spans_new VALUES (?, ?, ?, ?, ?, ?, ?)", list(spans))
-        for view, first, here, there in (
+        for view, given, here, there in (
             ("edges_given", _EDGES_IN_SEGMENTS, edges, _EDGES_IN_INDEX),
             ("zones_given", _ZONES_IN_SEGMENTS, zone_runs, _ZONES_IN_INDEX),
-            ("spans_given", "FROM temp.spans_new", (None,), _SPANS_IN_INDEX),
         ):
             listed = ", ".join(quoted(str(path)) for path in here)
-            parts = [first.format(files=f"[{listed}]")] if here else []
+            parts = [_nothing(_COLUMNS[view]), *([given.format(files=f"[{listed}]")] if here else ())]
             parts += [there.format(index=index) for index in older]
             connection.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
+        of_spans = ["FROM temp.spans_new", *(f"FROM {index}.spans" for index in older)]
+        connection.execute(f"CREATE TEMP VIEW spans_given AS {' UNION ALL '.join(of_spans)}")
         connection.execute(_RELATIONS)
         connection.execute(_EDGES)
         connection.execute(_ZONE_RUNS)

@@ -59,6 +59,9 @@ def store(journal: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+OFFICER = ("--role", "privacy-officer")
+
+
 def answered(*arguments: str, code: int = 0) -> dict[str, Any]:
     result = CliRunner().invoke(sightline, ["policy", *arguments, "--json"])
     assert result.exit_code == code, result.output
@@ -67,7 +70,7 @@ def answered(*arguments: str, code: int = 0) -> dict[str, Any]:
 
 
 def test_every_stored_decision_comes_out_again(store: Path) -> None:
-    found = answered("recheck", "--store", str(store))
+    found = answered("recheck", "--store", str(store), *OFFICER)
     with Store.open(store) as opened:
         rows = opened.sql('SELECT count(*), sum("count") FROM decisions').rows[0]
     assert (found["decisions"], found["events"], found["differences"]) == (*rows, 0)
@@ -145,15 +148,14 @@ def test_a_refused_and_an_unconfigured_decision_are_explained(store: Path) -> No
             ).rows[0][0]
             for where in ("sink = 'training-run' AND verdict = 'deny'", "verdict = 'unconfigured'")
         )
-    officer = ("--role", "privacy-officer")
-    (one,) = answered("explain", f"{denied}@training-run", "--store", str(store), *officer)["decisions"]
+    (one,) = answered("explain", f"{denied}@training-run", "--store", str(store), *OFFICER)["decisions"]
     assert one["verdict"] == "deny"
     assert [sentence.split(":")[0] for sentence in one["would_change_it"]] == [
         "label the sink",
         "block",
         "declassify",
     ]
-    (other,) = answered("explain", refused, "--store", str(store), *officer)["decisions"]
+    (other,) = answered("explain", refused, "--store", str(store), *OFFICER)["decisions"]
     assert (other["verdict"], other["matched"]["consent_given"]) == ("unconfigured", False)
     assert any(
         sentence.startswith("with consent_given = true: allow") for sentence in other["would_change_it"]
@@ -161,12 +163,12 @@ def test_a_refused_and_an_unconfigured_decision_are_explained(store: Path) -> No
 
 
 def test_a_declassified_decision_names_owner_reason_and_uses(store: Path) -> None:
-    found = answered("explain", "training/intent-model/3", "--store", str(store))
+    found = answered("explain", "training/intent-model/3", "--store", str(store), *OFFICER)
     with Store.open(store) as opened:
         models = opened.sql("SELECT count(*) FROM models").rows[0][0]
     (declassified,) = found["declassified"]
     assert declassified["owner"] == "privacy-officer@household"
-    assert declassified["used in the store"] == f"{models - 1} times"
+    assert declassified["used in what is shown"] == f"{models - 1} times"
 
 
 def test_an_id_that_nobody_decided_about_is_a_sentence(store: Path) -> None:
@@ -174,7 +176,9 @@ def test_an_id_that_nobody_decided_about_is_a_sentence(store: Path) -> None:
         sightline, ["policy", "explain", "g1/answer/30@training-run", "--store", str(store)]
     )
     assert result.exit_code == 2
-    assert "holds no such decision; decisions about g1/answer/30 are at: " in result.stderr
+    assert "is shown no such decision in epoch 1; those that it is shown about g1/answer/30 are at: " in (
+        result.stderr
+    )
 
 
 def oracle(
@@ -258,7 +262,7 @@ def test_a_policy_differs_from_itself_nowhere_and_over_traffic_in_what_it_change
     )
     assert parse(changed.read_text(encoding="utf-8"), "x").version != build.policy().version
     for over in (store, journal):
-        assert answered("diff", "household", "household", "--over", str(over))["flows"] == []
+        assert answered("diff", "household", "household", "--over", str(over), *OFFICER)["flows"] == []
     with Store.open(store) as opened:
         events = dict(
             opened.sql(
@@ -266,11 +270,13 @@ def test_a_policy_differs_from_itself_nowhere_and_over_traffic_in_what_it_change
             GROUP BY sink"""
             ).rows
         )
-    flows = answered("diff", "household", str(changed), "--over", str(store), "--exit-code", code=1)["flows"]
+    flows = answered(
+        "diff", "household", str(changed), "--over", str(store), "--exit-code", *OFFICER, code=1
+    )["flows"]
     captured = {flow["sink"]: flow["count"] for flow in flows if flow["kinds"] != ["derived"]}
     assert captured == events
     assert {flow["new verdict"] for flow in flows} == {"deny"}
-    exact = answered("diff", "household", str(changed), "--over", str(journal))["flows"]
+    exact = answered("diff", "household", str(changed), "--over", str(journal), *OFFICER)["flows"]
     assert {flow["sink"]: flow["count"] for flow in exact if flow["new verdict"] == "deny"}[
         "glasses.zoned"
     ] == events["glasses.zoned"]

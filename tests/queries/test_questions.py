@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from streams.errors import InputError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import questions
+from streams.queries.lookup import Direction
 from streams.queries.store import Store
-from streams.queries.walk import Direction, walk
+from streams.queries.walk import walk
+from tests.queries.folded import fold
 from tests.snapshots.build import Row, edge, event, row, store, stream
 
 #: An example makes a store, which takes a second: hundreds of smaller ones would take minutes.
@@ -71,10 +73,13 @@ def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> 
     return found
 
 
-@settings(max_examples=3, deadline=None, phases=WITHOUT_SHRINKING)
-@given(st.lists(graphs(), min_size=8, max_size=8), st.data())
+@pytest.mark.parametrize(
+    "indexed", [(), ((1, 2, 3, 4),), ((1, 2), (3,))], ids=["fresh", "folded", "folded in part"]
+)
+@settings(max_examples=2, deadline=None, phases=WITHOUT_SHRINKING)
+@given(several=st.lists(graphs(), min_size=8, max_size=8), data=st.data())
 def test_walks_find_what_a_plain_walk_finds(
-    several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject
+    indexed: tuple[tuple[int, ...], ...], several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject
 ) -> None:
     # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose
     # files from.
@@ -84,8 +89,11 @@ def test_walks_find_what_a_plain_walk_finds(
         for line in edge_rows(graph)
     ]
     with tempfile.TemporaryDirectory() as name:
-        store(Path(name) / "s", *({"edges": rows[i::3]} for i in range(3)))
-        with Store.open(Path(name) / "s") as opened:
+        path = store(Path(name) / "s", *({"edges": rows[i::4]} for i in range(4)))
+        # Some is looked up in indexes, some in segments that none covers yet.
+        if indexed:
+            fold(path, *indexed)
+        with Store.open(path) as opened:
             for i, graph in enumerate(several):
                 child, parent, run = data.draw(st.sampled_from(graph))
                 starts: dict[Direction, Node] = {
@@ -95,7 +103,7 @@ def test_walks_find_what_a_plain_walk_finds(
                 for direction, start in starts.items():
                     found = {
                         (step.stream[1], number)
-                        for step in walk(opened, direction, (f"g{i}", start[0]), start[1], lambda _: False)
+                        for step in walk(opened, direction, (f"g{i}", start[0], 0), start[1], lambda _: False)
                         for low, high in step.numbers
                         for number in range(low, high + 1)
                     }

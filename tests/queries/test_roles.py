@@ -5,13 +5,17 @@ It is held against SQL, against the questions and against whatever tries to get 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import pwd
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from streams import limits
 from streams.cli.main import main
 from streams.errors import InputError, UnavailableError
 from streams.events.runs import EdgeRun, Run
@@ -260,10 +264,12 @@ def test_nothing_gets_past_the_views(path: Path, text: str) -> None:
 
 
 def test_tables_of_anybodys_events_are_the_officers(path: Path) -> None:
-    assert sql(path, "privacy-officer", "FROM inputs")
-    assert not sql(path, "analyst", "FROM inputs")
-    # Sizes and spans of files tell of all rows in them, and one event here is shown to nobody.
-    assert not sql(path, "privacy-officer", "FROM segments")
+    for table in ("inputs", "segments", "spans", "classes"):
+        assert sql(path, "privacy-officer", f"FROM {table}")
+        assert not sql(path, "analyst", f"FROM {table}")
+    # How many rows an epoch added, whoever's.
+    assert sql(path, "analyst", "SELECT rows FROM epochs") == [(None,)]
+    assert sql(path, "privacy-officer", "SELECT rows > 0 FROM epochs") == [(True,)]
     assert not sql(path, "wearer:w1", "FROM training_runs")
     assert sql(path, "analyst", "FROM training_runs")
 
@@ -298,9 +304,19 @@ def test_a_read_of_a_restricted_zone_is_recorded_first(path: Path) -> None:
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert [(line["role"], line["question"], line["zones"]) for line in lines] == [
         ("privacy-officer", "ask why g1/answer/1", ["health"]),
-        ("wearer:w1", "SELECT zone FROM events", ["bystander-present", "health"]),
+        ("wearer:w1", "SELECT zone FROM events", ["health"]),
     ]
+    assert {line["user"] for line in lines} == {pwd.getpwuid(os.getuid()).pw_name}
     assert log.stat().st_mode & 0o077 == 0
+    # What comes first in a long statement hides nothing of what comes after it.
+    hiding = f"/*{'x' * 50_000}*/ SELECT wearer FROM events"
+    assert ask(path, "sql", hiding, "--role", "privacy-officer").exit_code == 0
+    line = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    assert (line["question"], line["bytes"]) == (hiding, len(hiding))
+    assert line["sha256"] == hashlib.sha256(hiding.encode()).hexdigest()
+    longer = ask(path, "sql", f"/*{'x' * limits.STATEMENT_BYTES_MAX}*/ FROM events", "--role", "privacy-officer")
+    assert (longer.exit_code, longer.stdout) == (2, "")
+    assert f"more than {limits.STATEMENT_BYTES_MAX:,} bytes" in longer.stderr
     log.unlink()
     log.mkdir()
     try:

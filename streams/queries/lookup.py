@@ -1,0 +1,359 @@
+"""Where questions look: the index files of an epoch, and its fresh segments, which no index covers yet.
+
+What is small is loaded once for a source and kept with the open store: what its edges have in common, its
+runs of zones, which segments hold which of its numbers. Edges are read hop by hop, one statement for all
+streams of a hop. Every file is compared with its digest before it is read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import duckdb
+
+from streams import limits
+from streams.errors import UnavailableError
+from streams.events.runs import EdgeRun, Run
+from streams.queries import intact
+from streams.queries.statement import quoted
+
+Interval = tuple[int, int]
+#: Source, stream and revision.
+Stream = tuple[str, str, int]
+Direction = Literal["parents", "children"]
+Side = Literal["child", "parent"]
+
+#: The side of an edge that a walk comes from.
+_FROM: Mapping[Direction, Side] = {"parents": "child", "children": "parent"}
+_NAMES = (
+    "child_source, child_stream, child_revision, parent_source, parent_stream, parent_revision, operator, "
+    "operator_version, directness, declassifier"
+)
+#: So many conditions are faster as OR, more as a join.
+_ALTERNATIVES_MAX = 16
+
+
+class How(NamedTuple):
+    """What made children of parents."""
+
+    operator: str
+    operator_version: int
+    directness: str
+    declassifier: str
+
+
+class Edge(NamedTuple):
+    """Edges of one run between two streams."""
+
+    child: Stream
+    parent: Stream
+    how: How
+    run: EdgeRun
+
+
+class ZoneRun(NamedTuple):
+    """Numbers of one stream that are of one class; `of` are the columns by which a role is judged."""
+
+    low: int
+    high: int
+    of: Mapping[str, str]
+
+
+class _Relation(NamedTuple):
+    """What edges of one index have in common, and bounds of their numbers: a row of its `relations`."""
+
+    file: str
+    number: int
+    child_source: str
+    child_stream: str
+    child_revision: int
+    parent_source: str
+    parent_stream: str
+    parent_revision: int
+    operator: str
+    operator_version: int
+    directness: str
+    declassifier: str
+    child_first_base: int
+    child_step_base: int
+    parent_offset_base: int
+    step_offset_base: int
+    child_low: int
+    child_high: int
+    child_extent: int
+    parent_low: int
+    parent_high: int
+    parent_extent: int
+    offset_low: int
+    offset_high: int
+
+    @property
+    def child(self) -> Stream:
+        return self.child_source, self.child_stream, self.child_revision
+
+    @property
+    def parent(self) -> Stream:
+        return self.parent_source, self.parent_stream, self.parent_revision
+
+    def rows_for(self, side: Side, low: int, high: int) -> Interval | None:
+        """Bounds of `child_first`, as the index has it, of rows with numbers low..high, if any."""
+        if side == "child":
+            if self.child_low > high or self.child_high < low:
+                return None
+            first, last = low - self.child_extent, high
+        else:
+            if self.parent_low > high or self.parent_high < low:
+                return None
+            first, last = low - self.parent_extent - self.offset_high, high - self.offset_low
+        return max(first, self.child_low) - self.child_first_base, min(
+            last, self.child_high
+        ) - self.child_first_base
+
+    def edge(self, first: int, step: int, count: int, offset: int, step_offset: int, width: int) -> Edge:
+        first, step = self.child_first_base + first, self.child_step_base + step
+        run = EdgeRun(
+            Run(first, step, count),
+            first + self.parent_offset_base + offset,
+            step + self.step_offset_base + step_offset,
+            width,
+        )
+        how = How(self.operator, self.operator_version, self.directness, self.declassifier)
+        return Edge(self.child, self.parent, how, run)
+
+
+class _Zones:
+    """Runs of zones of one stream, by number."""
+
+    def __init__(self, runs: Sequence[ZoneRun]) -> None:
+        self._runs = sorted(runs, key=lambda run: run.low)
+        #: Highest number up to each run: runs may overlap.
+        self._reached = list(accumulate((run.high for run in self._runs), max))
+
+    def at(self, low: int, high: int) -> Iterator[ZoneRun]:
+        for run in self._runs[bisect_left(self._reached, low) :]:
+            if run.low > high:
+                return
+            if run.high >= low:
+                yield run
+
+
+class Lookup:
+    """What an open epoch offers a question; `connection` has its catalog attached as `store`.
+
+    Raises
+    ------
+    DamagedError
+        From every method: a file that it reads is not what the writer wrote.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, version: int) -> None:
+        self._connection, self.directory, self._version = connection, directory, version
+        kept = lru_cache(limits.SOURCES_KEPT)
+        self._relations: Callable[[Side, str], dict[Stream, list[_Relation]]] = kept(self._load_relations)
+        self._zones: Callable[[str], dict[Stream, _Zones] | None] = kept(self._load_zones)
+        self._spans: Callable[[str], dict[tuple[str, str, str], list[tuple[int, int, str]]]] = kept(
+            self._load_spans
+        )
+
+    @cached_property
+    def segments(self) -> dict[str, tuple[str, str]]:
+        """Table and digest of each current segment, by its name."""
+        found = self.rows("SELECT DISTINCT file, table_name, digest FROM store.main.segments")
+        return {file: (table, digest) for file, table, digest in found}
+
+    @cached_property
+    def indexes(self) -> dict[str, str]:
+        """Digest of each index file, by its name, oldest first."""
+        if self._version < limits.STORE_VERSION:
+            return {}
+        return dict(self.rows("SELECT file, digest FROM store.main.indexes ORDER BY first_epoch"))
+
+    @cached_property
+    def _attached(self) -> list[str]:
+        """Names under which the index files are attached; this attaches them."""
+        intact.check(self.directory, self.indexes)
+        for number, file in enumerate(self.indexes):
+            self.rows(f"ATTACH {quoted(str(self.directory / file))} AS index_{number} (READ_ONLY)")
+        return [f"index_{number}" for number in range(len(self.indexes))]
+
+    def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """All rows of a statement of ours."""
+        try:
+            return self._connection.execute(statement, dict(parameters or {})).fetchall()
+        except duckdb.OutOfMemoryException:
+            raise UnavailableError(
+                f"{self.directory}: the question needs more than {limits.READER_MEMORY_MB} MB of memory; ask "
+                "for less of the store"
+            ) from None
+        except duckdb.Error as error:
+            raise intact.damaged(
+                self.directory, f"found files that DuckDB cannot read ({type(error).__name__})"
+            ) from None
+
+    def paths(self, files: Iterable[str]) -> list[str]:
+        """Paths of segments, by their names, that are as they were written."""
+        names = sorted(files)
+        if self._version == limits.STORE_VERSION:
+            intact.check(self.directory, {name: self.segments[name][1] for name in names})
+        return [str(self.directory / name) for name in names]
+
+    def files(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
+        """Names of segments of a table in which a stream has numbers between `low` and `high`."""
+        spans = self._spans(source).get((table, role, stream), ())
+        return [file for lowest, highest, file in spans if lowest <= high and highest >= low]
+
+    def zones(self, wanted: Mapping[Stream, Interval]) -> dict[Stream, list[ZoneRun]]:
+        """Runs of zones by stream that cover any number between the two given ones."""
+        found: dict[Stream, list[ZoneRun]] = {}
+        for stream, (low, high) in wanted.items():
+            kept = self._zones(stream[0])
+            if kept is None:
+                found[stream] = [
+                    run
+                    for _, run in self._zone_runs(
+                        stream[0],
+                        f"stream = {quoted(stream[1])} AND revision = {stream[2]} AND low <= {high} "
+                        f"AND high >= {low}",
+                    )
+                ]
+            else:
+                found[stream] = list(kept[stream].at(low, high)) if stream in kept else []
+        return found
+
+    def edges(self, direction: Direction, wanted: Mapping[Stream, Sequence[Interval]]) -> list[Edge]:
+        """Edges that may lead from the numbers `wanted` of some streams; a walk looks at each run exactly."""
+        side = _FROM[direction]
+        bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in wanted.items()}
+        return [*self._indexed(side, bounds), *self._fresh(side, bounds)]
+
+    def _indexed(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
+        asked: dict[tuple[str, int], tuple[_Relation, Interval]] = {}
+        for stream, (low, high) in bounds.items():
+            for relation in self._relations(side, stream[0]).get(stream, ()):
+                rows = relation.rows_for(side, low, high)
+                if rows is not None:
+                    asked[relation.file, relation.number] = (relation, rows)
+        if not asked:
+            return
+        statement = " UNION ALL ".join(
+            _edges_in(index, [(number, *rows) for (at, number), (_, rows) in asked.items() if at == index])
+            for index in {index: None for index, _ in asked}
+        )
+        for index, number, *numbers in self.rows(statement):
+            yield asked[index, number][0].edge(*numbers)
+
+    def _fresh(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
+        files = {
+            file
+            for (source, stream, _), (low, high) in bounds.items()
+            for file in self.files("edges", side, source, stream, low, high)
+        }
+        if not files:
+            return
+        last = {
+            "child": "child_first + child_step * (child_count - 1)",
+            "parent": "parent_first + parent_step * (child_count - 1) + parent_width - 1",
+        }[side]
+        conditions = " OR ".join(
+            f"({side}_source = {quoted(source)} AND {side}_stream = {quoted(stream)} "
+            f"AND {side}_revision = {revision} AND {side}_first <= {high} AND {last} >= {low})"
+            for (source, stream, revision), (low, high) in bounds.items()
+        )
+        for *names, first, step, count, start, advance, width in self.rows(
+            f"SELECT {_NAMES}, child_first, child_step, child_count, parent_first, parent_step, parent_width "  # noqa: S608
+            f"FROM read_parquet($files) WHERE {conditions}",
+            {"files": self.paths(files)},
+        ):
+            run = EdgeRun(Run(first, step, count), start, advance, width)
+            yield Edge((*names[:3],), (*names[3:6],), How(*names[6:]), run)
+
+    def _load_relations(self, side: Side, source: str) -> dict[Stream, list[_Relation]]:
+        ours = f"{side}_source = {quoted(source)}"
+        statement = " UNION ALL ".join(
+            f"SELECT '{index}', * EXCLUDE (edges) FROM {index}.relations WHERE {ours}"  # noqa: S608
+            for index in self._attached
+        )
+        found: dict[Stream, list[_Relation]] = {}
+        for row in self.rows(statement) if statement else ():
+            relation = _Relation(*row)
+            found.setdefault(relation.child if side == "child" else relation.parent, []).append(relation)
+        return found
+
+    def _load_zones(self, source: str) -> dict[Stream, _Zones] | None:
+        """Runs by stream of a source; None where there are so many that they are looked up each time."""
+        found: dict[Stream, list[ZoneRun]] = {}
+        runs = self._zone_runs(source, "true", limits.ZONE_RUNS_KEPT + 1)
+        if len(runs) > limits.ZONE_RUNS_KEPT:
+            return None
+        for stream, run in runs:
+            found.setdefault(stream, []).append(run)
+        return {stream: _Zones(some) for stream, some in found.items()}
+
+    def _zone_runs(
+        self, source: str, condition: str, limit: int = limits.NUMBER_MAX
+    ) -> list[tuple[Stream, ZoneRun]]:
+        origins = [f"{index}.zone_runs" for index in self._attached]
+        fresh = {
+            file
+            for (table, _, _), spans in self._spans(source).items()
+            if table == "zone_runs"
+            for _, _, file in spans
+        }
+        if fresh:
+            origins.append("read_parquet($files)")
+        statement = " UNION ALL ".join(
+            f"SELECT stream, revision, low, high, policy_version, zone, label, wearer FROM {origin} "  # noqa: S608
+            f"WHERE source = {quoted(source)} AND {condition}"
+            for origin in origins
+        )
+        classes: dict[tuple[str, ...], Mapping[str, str]] = {}
+        found = []
+        for stream, revision, low, high, *of in (
+            self.rows(f"{statement} LIMIT {limit}", {"files": self.paths(fresh)} if fresh else None)
+            if origins
+            else ()
+        ):
+            named = dict(zip(("policy_version", "zone", "label", "wearer"), of, strict=True))
+            found.append(((source, stream, revision), ZoneRun(low, high, classes.setdefault((*of,), named))))
+        return found
+
+    def _load_spans(self, source: str) -> dict[tuple[str, str, str], list[tuple[int, int, str]]]:
+        """Lowest and highest number and file, by table, role and stream."""
+        origins = ["store.main.spans JOIN store.main.segments USING (file)"]
+        origins += [f"{index}.spans" for index in self._attached]
+        columns = "table_name, role, stream, lowest, highest, file"
+        statement = " UNION ALL ".join(
+            f"SELECT {columns} FROM {origin} WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
+            for origin in origins
+        )
+        found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
+        for table, role, stream, lowest, highest, file in self.rows(statement):
+            # An index may be older than a fold that put segments together.
+            if file in self.segments:
+                found.setdefault((table, role, stream), []).append((lowest, highest, file))
+        return found
+
+
+def _edges_in(index: str, asked: Sequence[tuple[int, int, int]]) -> str:
+    """SELECT of the rows of some relations (number, lowest and highest `child_first`) of an index."""
+    columns = (
+        f"SELECT '{index}', relation, child_first, child_step, child_count, parent_offset, step_offset, "
+        "parent_width"
+    )
+    numbers = [number for number, _, _ in asked]
+    within = f"relation BETWEEN {min(numbers)} AND {max(numbers)}"
+    if len(asked) <= _ALTERNATIVES_MAX:
+        either = " OR ".join(
+            f"(relation = {number} AND child_first BETWEEN {low} AND {high})" for number, low, high in asked
+        )
+        return f"{columns} FROM {index}.edges WHERE {within} AND ({either})"
+    listed = ", ".join(map(str, asked))
+    return (
+        f"{columns} FROM (VALUES {listed}) asked (number, low, high) JOIN {index}.edges "
+        f"ON relation = number AND child_first BETWEEN low AND high WHERE {within}"
+    )

@@ -1,0 +1,309 @@
+"""The boundary of a role: of two stores that differ only in what is hidden, every statement says the same.
+
+Rows, errors, the record of reads. Statements are drawn: a condition that hidden rows alone meet, and behind
+it something that fails on a value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from streams.errors import InputError
+from streams.queries.reads import READS
+from streams.queries.role import Role
+from streams.queries.store import Store
+from tests.snapshots.build import HOUSEHOLD, POLICY, Row, edge, event, row, store, stream, tagged
+
+#: What throws on some value of a text `{s}` or a number `{n}`, each by a function or operator of its own.
+THROWING = (
+    *(
+        f"CAST({{s}} AS {kind})"
+        for kind in (
+            "INTEGER",
+            "HUGEINT",
+            "UTINYINT",
+            "DOUBLE",
+            "DECIMAL(3,1)",
+            "BOOLEAN",
+            "DATE",
+            "TIME",
+            "TIMESTAMP",
+            "TIMESTAMPTZ",
+            "INTERVAL",
+            "UUID",
+            "BIT",
+            "BLOB",
+            "JSON",
+            "ENUM('a','b')",
+            "INTEGER[]",
+            "STRUCT(a INTEGER)",
+            "MAP(INTEGER, INTEGER)",
+        )
+    ),
+    "CAST({n} AS TINYINT)",
+    "CAST(-{n} - 1 AS UBIGINT)",
+    "CAST({n} AS DECIMAL(3,2))",
+    "{s} LIKE 'a' ESCAPE {s}",
+    "{s} ILIKE 'a' ESCAPE {s}",
+    "{s} NOT LIKE 'a' ESCAPE {s}",
+    "regexp_matches('a', {s} || '(')",
+    "regexp_full_match('a', {s} || '[')",
+    "regexp_extract('a', {s} || '(')",
+    "regexp_extract_all('a', {s} || '(')",
+    "regexp_replace('a', {s} || '(', '')",
+    "regexp_split_to_array('a', {s} || '(')",
+    "strptime({s}, '%Y-%m-%d')",
+    "strptime('2020', {s})",
+    "strftime(TIMESTAMP '2020-01-01', {s} || '%')",
+    "date_trunc({s}, TIMESTAMP '2020-01-01')",
+    "date_part({s}, TIMESTAMP '2020-01-01')",
+    "date_diff({s}, TIMESTAMP '2020-01-01', TIMESTAMP '2021-01-01')",
+    "timezone({s}, TIMESTAMP '2020-01-01')",
+    "TIMESTAMP '2020-01-01' + to_years(CAST({n} + 300000 AS INTEGER))",
+    "make_date({n} + 2020, 13, 1)",
+    "make_timestamp({n}, 13, 1, 1, 1, 1.0)",
+    "to_timestamp({n} + 1e18)",
+    "json({s})",
+    "json_extract('{{}}', '$' || {s})",
+    "json_array_length({s})",
+    "from_json({s}, '\"INTEGER\"')",
+    "factorial(CAST({n} + 100 AS INTEGER))",
+    "sqrt(-{n} - 1)",
+    "ln(-{n})",
+    "log10(-{n})",
+    "gamma(-{n})",
+    "({n} + 2) * 9223372036854775807",
+    "9223372036854775807 + {n} + 1",
+    "abs(-9223372036854775807 - {n} - 1)",
+    "({n} + 1) << 70",
+    "chr(CAST({n} + 99999999 AS INTEGER))",
+    "unhex({s})",
+    "unbin({s})",
+    "from_base64({s} || '=')",
+    "to_base({n}, 1)",
+    "bitstring({s}, 1)",
+    "get_bit('01'::BIT, CAST({n} + 5 AS INTEGER))",
+    "hamming({s}, 'a')",
+    "jaccard({s}, '')",
+    "format('{{:d}}', {s})",
+    "printf({s} || '%d', 'x')",
+    "lpad({s}, 50, '')",
+    "error({s})",
+    "map([{s}, {s}], [1, 2])",
+    "list_resize([1], {n} - 9)",
+    "list_aggregate([1, 2], {s})",
+    "list_cosine_similarity([1.0], range({n} + 2)::DOUBLE[])",
+    "array_slice([1, 2, 3], 1, 3, {n} - {n})",
+    "struct_extract(ROW({s}), {n} + 9)",
+    "url_decode({s} || '%ff')",
+    "decode('\\xff'::BLOB || encode({s}))",
+    "(SELECT i FROM range({n} + 2) r(i))",
+    "time_bucket(to_days(CAST({n} - {n} AS INTEGER)), DATE '2020-01-01')",
+    "repeat({s}, 9000000000)",
+)
+#: Views with a text and a number of theirs.
+VIEWS = {
+    "events": (
+        ("zone", "wearer", "rule", "stream", "label", "session"),
+        ('"first"', '"count"', "t_first_ns"),
+    ),
+    "event_records": (("zone", "wearer", "id"), ("number",)),
+    "edges": (("child_stream", "parent_source"), ("child_first", "parent_first", "parent_width")),
+    "edge_records": (("child_id", "parent_id"), ("child_number", "parent_number")),
+    "decisions": (("zone", "attributes", "verdict", "wearer"), ('"first"', "consent")),
+    "rejected": (("zone", "reason", "wearer"), ('"first"',)),
+    "streams": (("source", "stream", "kind"), ("epoch",)),
+    "models": (("zone", "digest"), ("version", "examples")),
+    "zone_runs": (("zone", "wearer"), ("low", "high")),
+    "epochs": (("published::VARCHAR",), ("epoch", "rows")),
+    "segments": (("file", "table_name"), ("rows", "bytes")),
+    "spans": (("source", "stream"), ("lowest", "highest")),
+    "classes": (("zone", "label"), ("class",)),
+    "shadow": (("zone", "next_rule"), ('"first"',)),
+    "inputs": (("value",), ('"offset"',)),
+    "policies": (("version",), ("epoch",)),
+    "duckdb_views()": (("view_name", "sql"), ("column_count", "view_oid")),
+    "duckdb_tables()": (("table_name", "sql"), ("estimated_size", "index_count")),
+    "duckdb_columns()": (("table_name", "column_name"), ("column_index",)),
+}
+CONDITIONS = (
+    "true",
+    "{s} = 'health'",
+    "{s} IN ('w2', 'g2', 'ppg', 'secret', 'g1/ppg/3')",
+    "{s} LIKE 'h%'",
+    "{n} BETWEEN 100 AND 149",
+    "{n} > 1000",
+    "length({s}) > 12",
+)
+SHAPES = (
+    "SELECT count(*) FROM {v} WHERE CASE WHEN {c} THEN ({e}) IS NOT NULL ELSE true END",
+    "SELECT {e} FROM {v} WHERE {c} ORDER BY ALL",
+    "SELECT {s}, count(*) FROM {v} GROUP BY ALL ORDER BY ALL",
+    "SELECT max({n}), min({s}), count({e}) FROM {v} WHERE {c}",
+    "SELECT count(*) FROM {v} WHERE TRY({e}) IS NULL AND {c}",
+    "SELECT sum(length(CAST(({e}) AS VARCHAR))) OVER (ORDER BY {s}, {n}) FROM {v} WHERE {c} ORDER BY ALL",
+    "SELECT (SELECT count(*) FROM {v} WHERE {c} AND ({e}) IS NULL) FROM range(2)",
+    "WITH a AS (SELECT {s} AS s, {n} AS n FROM {v}) SELECT count(*) FROM a JOIN a b USING (s, n)",
+    "SELECT * FROM {v} ORDER BY {s}, ({e}) IS NULL, {n} LIMIT 1",
+    "SELECT current_setting('allowed_paths'), {s} FROM {v} ORDER BY ALL LIMIT 1",
+    "SELECT {s} FROM {v} UNION ALL SELECT CAST({e} AS VARCHAR) FROM {v} WHERE {c} ORDER BY ALL",
+    "SELECT approx_count_distinct({s}), stats({s}) FROM {v} WHERE {c} GROUP BY 2 ORDER BY ALL",
+    "SELECT approx_count_distinct({s}), max(rowid) FROM {v} WHERE {c}",
+    "SUMMARIZE SELECT {n} FROM {v}",
+    "SELECT list({s} ORDER BY {s}) FROM {v} v, LATERAL (SELECT ({e}) AS x) WHERE {c}",
+)
+
+
+def rows_of(*, hidden: bool) -> dict[str, list[Row]]:
+    """A household's rows; `hidden` adds what the analyst and w1 are not shown."""
+    seen = [
+        event("g1", "imu", 0, 100, **tagged("imu", "home-private", wearer="w1", session="s1")),
+        event("g1", "imu", 150, 50, **tagged("imu", "public", wearer="w1", session="s1")),
+        event(
+            "g1", "voice-query", 0, 3, **tagged("voice_query", "voice-assistant", wearer="w1", rule="asked")
+        ),
+        event("g1", "activity", 0, 9, **tagged("imu", "home-private", wearer="w1") | {"kind": "activity"}),
+    ]
+    kept = [
+        event(
+            "g2", "imu", 100, 50, **tagged("imu", "health", wearer="w2", rule="(", session="9999999999999")
+        ),
+        event("g2", "imu", 3, 4, **tagged("imu", "health", wearer="w2", rule="[", t_first_ns=0)),
+        event("g2", "ppg", 0, 400, **tagged("ppg", "health", wearer="w2", session="secret")),
+        event("g2", "odd", 5000, wearer="w2", zone="health", label="", policy_version="of nobody"),
+    ]
+    edges = [edge(("g1", "activity", n), ("g1", "imu", 10 * n), parent_width=10) for n in range(9)]
+    more = [edge(("g2", "imu", 100), ("g2", "ppg", n)) for n in range(40)]
+    shared = ("source", "stream", "first", "step", "count", "zone", "label", "policy_version", "wearer")
+
+    def decided(some: list[Row], attributes: str) -> list[Row]:
+        return [
+            row("decisions", **{name: one[name] for name in shared}, sink="store", attributes=attributes)
+            for one in some
+        ]
+
+    refused = row("rejected", source="g2", stream="imu", first=7, count=2, zone="health", wearer="w2")
+    return {
+        "events": seen + (kept if hidden else []),
+        "edges": edges + (more if hidden else []),
+        "decisions": decided(seen, "kind=imu") + (decided(kept, "kind=(") if hidden else []),
+        "rejected": [refused | {"policy_version": HOUSEHOLD.version, "reason": "secret"}] if hidden else [],
+        "streams": [stream("g1", name) for name in ("imu", "voice-query", "activity")]
+        + ([stream("g2", name, "ppg") for name in ("imu", "ppg", "odd")] if hidden else []),
+        "inputs": [row("inputs", kind="consent-takeup", value="w2 withdrew")] if hidden else [],
+        "policies": [POLICY],
+    }
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A store with hidden rows, and one of the same epochs without."""
+    home = tmp_path_factory.mktemp("pair")
+    last = {"events": [event("g1", "imu", 300, 5, **tagged("imu", "public", wearer="w1"))]}
+    return store(home / "with", rows_of(hidden=True), last), store(
+        home / "without", rows_of(hidden=False), last
+    )
+
+
+@pytest.fixture(scope="module")
+def opened(pair: tuple[Path, Path]) -> Iterator[dict[str, tuple[Store, Store]]]:
+    """Both stores as each role sees them: opening them anew for each statement takes its time."""
+    with ExitStack() as stack:
+        one, other = (
+            {role: stack.enter_context(Store.open(path, Role.of(role))) for role in ("analyst", "wearer:w1")}
+            for path in pair
+        )
+        yield {role: (one[role], other[role]) for role in one}
+
+
+def said(opened: Store, text: str) -> tuple[Any, list[Any], dict[str, str]]:
+    """What a statement says: rows or a sentence; what was recorded of it; what is hidden."""
+    log = opened.directory / READS
+    log.unlink(missing_ok=True)
+    answer: Any
+    try:
+        found = opened.sql(text, 50)
+        answer = (found.columns, repr(found.rows), found.more)
+    except InputError as error:
+        answer = str(error)
+    records = log.read_text().splitlines() if log.exists() else []
+    return answer, [{**json.loads(line), "t": ""} for line in records], opened.hidden
+
+
+def told_apart(stores: tuple[Store, Store], text: str) -> bool:
+    (one, recorded, bands), (other, also, none) = (said(store, text) for store in stores)
+    assert none == {}
+    assert set(bands.values()) <= {"1-9", "10-99", "100+"}
+    # A time of publication is not a row.
+    return (blank(one), recorded) != (blank(other), also)
+
+
+def blank(answer: Any) -> str:
+    return re.sub(r"datetime\.datetime\([^()]*\)|'20\d\d-\d\d-\d\d \S+'|1[5-9]\d{17}", "T", repr(answer))
+
+
+@st.composite
+def statements(draw: st.DrawFn) -> str:
+    view = draw(st.sampled_from(sorted(VIEWS)))
+    texts, numbers = VIEWS[view]
+    columns = {"s": draw(st.sampled_from(texts)), "n": draw(st.sampled_from(numbers))}
+    failing = draw(st.sampled_from(THROWING)).format(**columns)
+    condition = draw(st.sampled_from(CONDITIONS)).format(**columns)
+    return draw(st.sampled_from(SHAPES)).format(v=view, c=condition, e=failing, **columns)
+
+
+ORACLE = (
+    "SELECT count(*) FROM events WHERE CASE WHEN zone='health' AND wearer='w2' "
+    "THEN zone LIKE 'a' ESCAPE zone ELSE true END"
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=statements(), role=st.sampled_from(["analyst", "wearer:w1"]))
+@example(text=ORACLE, role="analyst")
+@example(text=ORACLE, role="wearer:w1")
+def test_hidden_rows_change_nothing_that_a_statement_says(
+    opened: dict[str, tuple[Store, Store]], text: str, role: str
+) -> None:
+    assert not told_apart(opened[role], text), text
+
+
+@pytest.mark.parametrize("role", ["analyst", "wearer:w1"])
+@pytest.mark.parametrize("view", ["events", "edge_records"])
+def test_nothing_that_throws_tells_of_a_hidden_row(
+    opened: dict[str, tuple[Store, Store]], role: str, view: str
+) -> None:
+    column, number, hidden = {
+        "events": ("zone", '"first"', "zone = 'health' OR wearer = 'w2' OR \"first\" > 300"),
+        "edge_records": ("child_id", "parent_number", "child_source = 'g2' OR parent_number > 300"),
+    }[view]
+    for failing in THROWING:
+        throws = failing.format(s=column, n=number)
+        text = (
+            f"SELECT count(*) FROM {view} WHERE CASE WHEN {hidden} THEN ({throws}) IS NOT NULL ELSE true END"
+        )
+        assert not told_apart(opened[role], text), text
+
+
+def test_the_functions_do_throw() -> None:
+    """DuckDB itself fails with nearly all of them on some value: else they would prove nothing."""
+    failed = 0
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("CREATE TABLE x AS SELECT 'health(' AS s, i AS n FROM range(3) r(i)")
+        for failing in THROWING:
+            try:
+                connection.execute(f"SELECT {failing.format(s='s', n='n')} FROM x").fetchall()
+            except duckdb.Error:
+                failed += 1
+    assert failed >= 60
