@@ -113,13 +113,10 @@ WALK_HOPS_MAX = 10_000
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
-<<<<<<< HEAD
 EXPORT_INTERVAL_S = 10.0  #: between two looks for an epoch of an export that follows the store, at least
 EXPORT_REST = 4  #: times as long as the last file took, if that is longer
-=======
 SOURCES_KEPT = 128  #: of which an open store keeps what questions about them need again
 ZONE_RUNS_KEPT = 4096  #: of one such source; where there are more, they are looked up each time
->>>>>>> room-roles
 READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more fails alone
 ROLE_MEMORY_MB = 1024  #: of the DuckDB that a role's statements run in
 ROLE_ROWS_MB = 256  #: of one table's rows that are set apart for a role's statement

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,14 +15,8 @@ import duckdb
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
-<<<<<<< HEAD
-from streams.lineage.readable import READABLE
-from streams.queries import export, grants, reads
-from streams.queries.boundary import Boundary
-=======
 from streams.queries import grants, intact, reads
 from streams.queries.lookup import Lookup
->>>>>>> room-roles
 from streams.queries.role import Role, Sight
 from streams.queries.statement import Statement, first_line, quoted, read
 
@@ -215,13 +210,16 @@ class Store:
         Raises
         ------
         InputError
-            It cannot be written there, or takes too much memory; or the store was opened without a role.
+            It cannot be written there, or takes too much memory; or the store was opened for asking.
         UnavailableError
             No room, a segment that is gone, or a read of restricted zones that cannot be recorded.
         """
-        if self._boundary is None:
-            raise InputError(f"{path}: an export is for a role, found none; name one with --role")
-        export.write(self._boundary, path, lambda: self.record(f"snapshots export --out {path}"))
+        if self.sight is None or not self.sight.role.exporting:
+            raise InputError(f"{path}: found a store that is open for asking, expected a role that exports")
+        from streams.queries.export import Exporting  # noqa: PLC0415 - few export
+
+        with closing(Exporting(self._connection.cursor(), self.directory, self.sight)) as whole:
+            whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
 
     def _run(self, statement: Statement, limit: int) -> Rows:
         connection = self._connection if self._boundary is None else self._boundary.connection

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,7 +106,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Places]:
     }
 
 
-def said(packages: Path, script: Path, places: list[tuple[Path, ...]], *arguments: str) -> list[Any]:
+def said(packages: Path, script: Path, places: Sequence[tuple[Path, ...]], *arguments: str) -> list[Any]:
     """What a script prints about each of some places with this DuckDB."""
     result = subprocess.run(
         [sys.executable, script, json.dumps(places, default=str), *arguments],
