@@ -12,7 +12,7 @@ from bench.store import peers
 from bench.store.children import other_duckdb, said, wall_ms
 from bench.store.pairs import Pairs
 from bench.store.peers import PEERS, checksum
-from bench.store.rows import Rows
+from bench.store.rows import Rows, moved
 from bench.store.sizes import Sizes
 from bench.store.tables import Job, Lines, at, row
 from streams.queries import questions
@@ -76,11 +76,7 @@ def visible(job: Job, rows: Rows) -> list[str]:
     everything = job.directory / "answers.json"
     everything.write_bytes(orjson.dumps(first))
     shown = said("ask", job.store, everything, "--visible")
-    # A step that has no divisor in common with the copies would visit all of them evenly; so does this.
-    return [
-        shown[turn * 7 % len(shown)].replace("-0/", f"-{turn % job.copies}/", 1)
-        for turn in range(job.questions)
-    ]
+    return [moved(shown[turn * 7 % len(shown)], turn % job.copies) for turn in range(job.questions)]
 
 
 def beside(job: Job, ids: list[str], load_s: float) -> dict[str, Lines]:

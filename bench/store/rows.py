@@ -1,8 +1,9 @@
 """A demo's rows, and copies of them under other names: what a store is grown from.
 
-A copy is a day of the demo's devices: their sources, wearers and model versions get names of their own, their
-times move on by a day. Rows come in the order in which the demo's epochs had them, so that an edge arrives
-with its child, after its parents.
+A copy is a day of the demo's devices: their sources, wearers and model versions get names of their own,
+their numbers and times move on, and its batches have digests of their own: rows that were the same but for a
+name would be packed as no real ones are. Rows come in the order in which the demo's epochs had them, so that
+an edge arrives with its child, after its parents.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from streams.lineage.tables import TABLES
 
 DAY_NS = 86_400_000_000_000
 #: Operators over windows of a sensor; the other edges come one by one.
 WINDOWS = ("activity", "fixation", "place", "speech")
-#: Of one copy: more models than a demo makes.
-VERSIONS_PER_COPY = 100
-_TRAINING, _MODELS = "training", "intent-model"
+#: Of one copy: more models than a demo makes, and more events of a stream.
+VERSIONS_PER_COPY, NUMBERS_PER_COPY = 100, 1_000_003
+_TRAINING = "training"
 _NAMED = ("source", "child_source", "parent_source", "wearer")
 _EMPTY: dict[str, Any] = {"text": "", "int": 0, "float": 0.0, "flag": False}
 _AT = "at_part"
@@ -112,19 +114,26 @@ def _copied(table: str, content: pa.Table, number: int) -> pa.Table:
             found[name] = _renamed(values, number)
         elif name.endswith("_ns"):
             found[name] = pc.if_else(pc.equal(values, 0), 0, pc.add(values, DAY_NS * number))
+        elif name == "digest":
+            found[name] = pa.array([each and _digest(each, number) for each in values.to_pylist()])
     if table in {"models", "training_runs"}:
         found["version"] = pc.add(found["version"], newer)
-    if table == "events":
-        of_training = pc.equal(found["source"], _TRAINING)
-        found["first"] = pc.if_else(of_training, pc.add(found["first"], newer), found["first"])
-    if table == "edges":
-        for side in ("child", "parent"):
-            model = pc.and_(
-                pc.equal(found[f"{side}_source"], _TRAINING), pc.equal(found[f"{side}_stream"], _MODELS)
-            )
-            first = found[f"{side}_first"]
-            found[f"{side}_first"] = pc.if_else(model, pc.add(first, newer), first)
+    sides = ("child_", "parent_") if table == "edges" else ("",) if "first" in found else ()
+    for side in sides:
+        of_training = pc.equal(found[f"{side}source"], _TRAINING)
+        moved = pc.if_else(of_training, newer, NUMBERS_PER_COPY * number)
+        found[f"{side}first"] = pc.add(found[f"{side}first"], moved)
     return pa.table(found)
+
+
+def moved(identity: str, number: int) -> str:
+    """Id of an event of the first copy as another copy has it."""
+    source, stream, at = identity.split("/")
+    return f"{source.removesuffix('-0')}-{number}/{stream}/{int(at) + NUMBERS_PER_COPY * number}"
+
+
+def _digest(digest: str, number: int) -> str:
+    return xxhash.xxh3_128_hexdigest(f"{digest}-{number}".encode())
 
 
 def _renamed(names: pa.ChunkedArray, number: int) -> pa.ChunkedArray:
