@@ -57,6 +57,7 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
     "device_states_shelved_bytes_total": ("counter", "Bytes that they took there, compressed."),
     "device_states_loaded_total": ("counter", "States of devices that were read from the worker's file."),
     "devices_known": ("gauge", "Devices of which a partition remembers anything."),
+    "fold_failed_total": ("counter", "Folds of a store's segments that failed and were put off."),
     "passed_over_total": ("counter", "Records of a compacted topic that no stage of ours wrote, by topic."),
     "follow_failed_total": (
         "counter",

@@ -11,12 +11,10 @@ import duckdb
 from streams import files
 from streams.lineage.tables import STORED, TABLES
 from streams.snapshots import comments
-from streams.snapshots.directory import CATALOG, TEMPORARY, catalog_name, sync
+from streams.snapshots.directory import CATALOG, STORAGE_VERSION, TEMPORARY, catalog_name, sync
 from streams.snapshots.hot import Hot
 from streams.snapshots.segments import quoted, types_of
 
-#: Readers of this version and later can open a catalog.
-STORAGE_VERSION = "v1.5.0"
 _VIEWS = Path(__file__).with_name("views.sql")
 #: What a catalog holds, out of the hot file; none of it grows with history.
 _CONTENT: Mapping[str, str] = {
@@ -27,7 +25,8 @@ _CONTENT: Mapping[str, str] = {
     ),
     "spans": (
         "SELECT file, role, source, stream, lowest, highest FROM spans SEMI JOIN "
-        "(FROM segments WHERE fresh AND superseded IS NULL) USING (file)"
+        "(FROM segments WHERE superseded IS NULL AND NOT listed AND (fresh OR table_name NOT IN ('edges', "
+        "'zone_runs'))) USING (file)"
     ),
     "indexes": (
         "SELECT file, first_epoch, last_epoch, edges, zone_runs, bytes, digest FROM indexes "

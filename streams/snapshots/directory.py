@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 from io import FileIO
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from streams import files
 from streams.errors import InputError, UnavailableError
 
 HOT, CATALOG, SEGMENTS, LOCK = "hot.duckdb", "catalog.duckdb", "segments", "writer.lock"
+#: DuckDB of this version and later can open a catalog and an index.
+STORAGE_VERSION = "v1.5.0"
 TEMPORARY = ".tmp"
+FOLDING = f"fold{TEMPORARY}"
+"""Directory for what a fold puts aside while it works."""
 _OURS = re.compile(
     r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|reads\.jsonl|.*\.tmp(\.wal)?)"
 )
@@ -109,6 +114,7 @@ def remove_leftovers(directory: Path, current: set[str]) -> None:
 
     `current` are the segments' names relative to the directory.
     """
+    shutil.rmtree(directory / FOLDING, ignore_errors=True)
     for path in directory.glob(f"*{TEMPORARY}*"):
         path.unlink()
     for path in directory.glob(f"{SEGMENTS}/*"):

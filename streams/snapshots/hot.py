@@ -7,9 +7,9 @@ nothing.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from streams import limits
 from streams.errors import InputError
 from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
+from streams.snapshots.fold import Folded, Index
+from streams.snapshots.index import Span
 from streams.snapshots.segments import Segment, quoted, types_of
+from streams.snapshots.tiers import Current
 
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
@@ -36,6 +39,7 @@ _SEGMENT_COLUMNS = pa.schema(
         "classes": pa.list_(pa.int32()),
         "fresh": pa.bool_(),
         "audience": pa.int32(),
+        "listed": pa.bool_(),
     }
 )
 _SPAN_COLUMNS = pa.schema(
@@ -52,6 +56,17 @@ _SPAN_COLUMNS = pa.schema(
 _CLASS_COLUMNS = pa.schema(
     {"class": pa.int32(), "policy_version": pa.string(), "zone": pa.string(), "label": pa.string()}
 )
+_INDEX_COLUMNS = pa.schema(
+    {
+        "file": pa.string(),
+        "first_epoch": pa.int64(),
+        "last_epoch": pa.int64(),
+        "edges": pa.int64(),
+        "zone_runs": pa.int64(),
+        "bytes": pa.int64(),
+        "digest": pa.string(),
+    }
+)
 #: (policy version, zone, label)
 Class = tuple[str, str, str]
 
@@ -62,7 +77,7 @@ _BOOKS = (
     "rows BIGINT)",
     "CREATE TABLE segments (file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows "
     "BIGINT, bytes BIGINT, digest VARCHAR, classes INTEGER[], fresh BOOLEAN, audience INTEGER, "
-    "superseded BIGINT)",
+    "listed BOOLEAN, superseded BIGINT)",
     "CREATE TABLE spans (file VARCHAR, table_name VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, "
     "lowest BIGINT, highest BIGINT)",
     "CREATE TABLE indexes (file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs "
@@ -111,6 +126,7 @@ class Hot:
                 f"{path}: found store version {version}, expected {limits.STORE_VERSION}; begin a new store,"
                 " and read this one with the sightline that wrote it"
             )
+        self._bytes = path.stat().st_size
         # Catalogs name their segments relative to the directory (a store can be moved); the footers of those
         # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
@@ -193,21 +209,31 @@ class Hot:
         return tuple(sorted({self._classes.setdefault(one, len(self._classes)) for one in classes}))
 
     def record(
-        self, number: int, made: Sequence[Segment], replaced: Sequence[str], moved: int, published_ns: int
+        self, number: int, made: Sequence[Segment], moved: int, folded: Folded | None, published_ns: int
     ) -> None:
-        """Record the segments of an epoch, which files they replace, and up to which epoch history moved out."""
+        """Record what an epoch consists of.
+
+        Parameters
+        ----------
+        made
+            Its fresh segments.
+        moved
+            Epoch up to which history is in one of them; 0 if it is in none.
+        folded
+            Files that replace others from this epoch on.
+        published_ns
+            Its label; it is never before that of an earlier epoch.
+        """
         with self.transaction():
+            made = [*made, *(folded.made if folded else ())]
             if made:
                 self._insert("segments", _SEGMENT_COLUMNS, [_row_of(segment) for segment in made])
             if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
                 self._insert("spans", _SPAN_COLUMNS, spans)
             if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
                 self._insert("classes", _CLASS_COLUMNS, new)
-            if replaced:
-                self.connection.execute(
-                    "UPDATE segments SET superseded = ? WHERE list_contains(?, file)", [number, replaced]
-                )
-                self.connection.execute("DELETE FROM spans WHERE list_contains(?, file)", [replaced])
+            if folded is not None:
+                self._replace(number, folded)
             if moved:
                 self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
             # A clock that was set back does not take labels back: what is retained goes by them.
@@ -217,6 +243,20 @@ class Hot:
                 [RECORDED, published_ns, number],
             )
         self._classes_kept = len(self._classes)
+
+    def _replace(self, number: int, folded: Folded) -> None:
+        self.connection.execute(
+            "UPDATE segments SET superseded = ? WHERE list_contains(?, file)", [number, folded.replaced]
+        )
+        self.connection.execute("DELETE FROM spans WHERE list_contains(?, file)", [folded.replaced])
+        self.connection.execute(
+            "UPDATE segments SET listed = true WHERE list_contains(?, file)", [folded.listed]
+        )
+        self.connection.execute(
+            "UPDATE indexes SET superseded = ? WHERE list_contains(?, file)", [number, folded.merged]
+        )
+        if folded.index is not None:
+            self._insert("indexes", _INDEX_COLUMNS, [astuple(folded.index)])
 
     def _insert(self, table: str, columns: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
         content = [
@@ -248,21 +288,96 @@ class Hot:
             found.setdefault(table, []).append(file)
         return found
 
+    def segments(self) -> list[Current]:
+        """Segments in force as folds choose by them."""
+        return [
+            Current(*row)
+            for row in self.connection.execute(
+                "SELECT file, table_name, first_epoch, last_epoch, rows, fresh, audience FROM segments "
+                "WHERE superseded IS NULL ORDER BY last_epoch, table_name, file"
+            ).fetchall()
+        ]
+
+    def indexes(self) -> list[Index]:
+        """Index files in force, oldest first."""
+        columns = ", ".join(_INDEX_COLUMNS.names)
+        return [
+            Index(*row)
+            for row in self.connection.execute(
+                f"SELECT {columns} FROM indexes WHERE superseded IS NULL ORDER BY first_epoch"  # noqa: S608
+            ).fetchall()
+        ]
+
+    def unlisted(self) -> list[Span]:
+        """Spans of folded segments that no index lists yet."""
+        return self.connection.execute(
+            "SELECT file, table_name, role, source, stream, lowest, highest FROM spans SEMI JOIN "
+            "(FROM segments WHERE NOT fresh AND NOT listed AND superseded IS NULL) USING (file)"
+        ).fetchall()
+
+    def history_at_hand(self) -> list[tuple[int, int]]:
+        """(epoch, published_ns) of the published epochs whose history is in the file."""
+        return self.connection.execute(
+            "SELECT epoch, published_ns FROM epochs WHERE state = ? ORDER BY epoch", [PUBLISHED]
+        ).fetchall()
+
+    @property
+    def classes(self) -> list[Class]:
+        """Classes by number."""
+        return list(self._classes)
+
+    def is_large(self) -> bool:
+        """Whether what left the file takes more of it than is worth keeping."""
+        size = sum(path.stat().st_size for path in self._directory.glob(f"{HOT}*"))
+        return size > max(limits.HOT_BYTES_MAX, limits.HOT_GROWTH_MAX * self._bytes)
+
+    def rebuild(self, after_step: Callable[[int], None]) -> None:
+        """Copy what the file holds into a new one that takes its place.
+
+        DuckDB keeps deleted texts in the file through DELETE, CHECKPOINT and VACUUM.
+        """
+        path, beside = self._directory / HOT, self._directory / f"{HOT}{TEMPORARY}"
+        beside.unlink(missing_ok=True)
+        (name,) = self._one("SELECT current_database()")
+        self.connection.execute(f"ATTACH {quoted(str(beside))} AS next")
+        try:
+            self.connection.execute(f'COPY FROM DATABASE "{name}" TO next')
+        finally:
+            self.connection.execute("DETACH next")
+        sync(beside)
+        after_step(10)
+        # Closing writes what is in the log into the file, and takes the log away: it must not meet the new one.
+        self.connection.execute("CHECKPOINT")
+        self.connection.close()
+        if not path.with_name(f"{HOT}.wal").exists():
+            beside.replace(path)
+            sync(self._directory)
+        after_step(11)
+        self.open()
+
     def known_files(self) -> set[str]:
-        """Every segment that an epoch knows, superseded ones too."""
-        return {file for (file,) in self.connection.execute("SELECT file FROM segments").fetchall()}
+        """Every segment and index that an epoch knows, superseded ones too."""
+        return {
+            file
+            for (file,) in self.connection.execute(
+                "SELECT file FROM segments UNION ALL SELECT file FROM indexes"
+            ).fetchall()
+        }
 
     def superseded(self) -> dict[str, int]:
         """Files that were replaced and still lie there, with the epoch that replaced them."""
         return dict(
             self.connection.execute(
-                "SELECT file, superseded FROM segments WHERE superseded IS NOT NULL"
+                "SELECT file, superseded FROM segments WHERE superseded IS NOT NULL UNION ALL "
+                "SELECT file, superseded FROM indexes WHERE superseded IS NOT NULL"
             ).fetchall()
         )
 
-    def forget(self, files: list[str]) -> None:
-        """Forget segments whose files are gone."""
-        self.connection.execute("DELETE FROM segments WHERE list_contains(?, file)", [files])
+    def forget(self, files: Sequence[str]) -> None:
+        """Forget files that are gone."""
+        with self.transaction():
+            for table in ("segments", "indexes"):
+                self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, file)", [files])  # noqa: S608 - names of ours
 
     @contextmanager
     def incoming(self, content: pa.Table) -> Iterator[None]:
@@ -303,6 +418,7 @@ def _row_of(one: Segment) -> tuple[Any, ...]:
         one.classes,
         one.fresh,
         one.audience,
+        False,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from streams import files, limits
-from streams.snapshots.catalog import STORAGE_VERSION
+from streams.snapshots.directory import STORAGE_VERSION
 from streams.snapshots.segments import quoted
 
 #: Which numbers of a stream a segment holds: file, table, role, source, stream, lowest, highest.

@@ -48,19 +48,16 @@ NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
     },
 }
 #: A walk asks for the numbers of a stream: rows that lie together are read together.
-ORDER: Mapping[str, str] = {
-    "events": 'source, stream, "first"',
-    "decisions": 'source, stream, "first"',
-    "shadow": 'source, stream, "first"',
-    "rejected": 'source, stream, "first"',
-    "zone_runs": "source, stream, low",
-    "streams": "source, stream",
-    "models": "source, stream, version",
-    "edges": "child_source, child_stream, child_first",
-    "training_runs": "version",
-    "inputs": 't_ns, "partition", "offset"',
-    "policies": "version",
-    "epochs": "epoch",
+ORDER: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("events", "decisions", "shadow", "rejected"), ("source", "stream", "first", "epoch")),
+    "zone_runs": ("source", "stream", "revision", "low", "epoch"),
+    "streams": ("source", "stream", "epoch"),
+    "models": ("source", "stream", "version", "epoch"),
+    "edges": ("child_source", "child_stream", "child_first", "epoch"),
+    "training_runs": ("version", "epoch"),
+    "inputs": ("t_ns", "partition", "offset"),
+    "policies": ("version", "epoch"),
+    "epochs": ("epoch",),
 }
 #: Tables whose rows are of a class (policy version, zone, label), and where the label stands: what is refused
 #: has none. An edge's classes are those of the events on both of its sides.
@@ -110,6 +107,11 @@ def types_of(table: str) -> dict[str, str]:
     return {f'"{name}"': _SQL[kind] for name, kind in columns.items()} | {"epoch": "BIGINT"}
 
 
+def order(table: str) -> str:
+    """What rows of a table are sorted by, as SQL."""
+    return ", ".join(f'"{name}"' for name in ORDER[table])
+
+
 def contents(tables: Mapping[str, str]) -> str:
     """SELECT of what some SELECTs of rows by table hold: table, role, source, stream, lowest, highest, rows,
     first and last epoch; one row a role and stream, or one of a table without streams.
@@ -139,7 +141,7 @@ def copy(connection: duckdb.DuckDBPyConnection, table: str, rows: str, path: Pat
     """Write the rows of the SELECT `rows` to a Parquet file, sorted."""
     # Table names come from TABLES, `rows` from this package; paths are quoted.
     connection.execute(
-        f"COPY (SELECT * FROM ({rows}) ORDER BY {ORDER[table]}, epoch) TO {quoted(str(path))} "  # noqa: S608
+        f"COPY (SELECT * FROM ({rows}) ORDER BY {order(table)}) TO {quoted(str(path))} "  # noqa: S608
         "(FORMAT parquet, COMPRESSION zstd)"
     )
 

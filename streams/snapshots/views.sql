@@ -43,8 +43,8 @@ CREATE TABLE segments (
 CREATE TABLE indexes (
     file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs BIGINT, bytes BIGINT, digest VARCHAR);
 
--- Of fresh segments only; those of the others lie in the index files. `role` says whether the numbers are of the rows
--- themselves, or of an edge's child or parent.
+-- Of segments that no index file lists. `role` says whether the numbers are of the rows themselves, or of an edge's
+-- child or parent.
 CREATE TABLE spans (file VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, lowest BIGINT, highest BIGINT);
 
 CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR);

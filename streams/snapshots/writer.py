@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -21,21 +21,29 @@ from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.lineage.tables import TABLES
 from streams.snapshots import catalog, decode, directory, fresh, genuine, overlap
+from streams.snapshots.folder import Folder
 from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
 from streams.snapshots.known import Known
+from streams.snapshots.plan import plan
 from streams.snapshots.retention import Retention
+from streams.snapshots.tiers import choose
 from streams.topology import LINEAGE
 
-STEPS = range(1, 10)
+STEPS = range(1, 12)
 """What a crash can fall between, for tests.
 
 1 rows taken in, 2 epoch fixed, 3 segments written, 4 segments recorded, 5 catalog written, 6 name moved, 7
-rows left, 8 superseded files deleted, 9 their names forgotten.
+rows left, 8 superseded files deleted, 9 their names forgotten, 10 hot file made anew beside the old one, 11
+in its place. Of a fold: 12 segments made, 13 index made.
 """
 
 
 def _no_hook(step: int) -> None:
     del step
+
+
+def _no_word(sentence: str) -> None:
+    del sentence
 
 
 class Writer:
@@ -48,19 +56,39 @@ class Writer:
     lock
         The open file that holds the claim.
     after_step
-        Called with the number of each of `STEPS` after it is done; a test raises or dies there.
+        Called with the number of each of `STEPS` and of `fold.STEPS` after it is done; a test raises or dies
+        there.
+    folder
+        Runs the folds.
     """
 
-    def __init__(self, path: Path, lock: FileIO, after_step: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, lock: FileIO, after_step: Callable[[int], None], folder: Folder) -> None:
         self.path, self._lock, self._after_step = path, lock, after_step
         self._hot = Hot(path)
+        self._folder = folder
         self._known = Known(self._hot)
         self._retention = Retention(path)
         self._waiting_since_ns: int | None = None
 
     @classmethod
-    def open(cls, path: Path, *, after_step: Callable[[int], None] = _no_hook) -> Writer:
+    def open(
+        cls,
+        path: Path,
+        *,
+        after_step: Callable[[int], None] = _no_hook,
+        fold: Literal["beside", "inline"] = "beside",
+        say: Callable[[str], None] = _no_word,
+    ) -> Writer:
         """Open or make the store in `path` and finish the epoch that a crash may have left half published.
+
+        Parameters
+        ----------
+        after_step
+            See `Writer`.
+        fold
+            Whether segments are folded in a thread beside the publishing, or in the publishing itself.
+        say
+            Gets one sentence when they cannot be folded.
 
         Raises
         ------
@@ -72,7 +100,8 @@ class Writer:
         path = path.resolve()
         lock = directory.claim(path)
         try:
-            writer = cls(path, lock, after_step)
+            folder = Folder(inline=fold == "inline", after_step=after_step, say=say)
+            writer = cls(path, lock, after_step, folder)
         except BaseException:
             lock.close()
             raise
@@ -86,6 +115,7 @@ class Writer:
     def close(self) -> None:
         """Let go of the store. Rows that are not published stay in the hot file for the next writer."""
         try:
+            self._folder.abandon()
             self._hot.close()
         finally:
             self._lock.close()
@@ -97,6 +127,7 @@ class Writer:
 
         OSError or duckdb.Error when that fails too; it can be called again.
         """
+        self._folder.abandon()
         with contextlib.suppress(duckdb.Error):
             self._hot.close()
         self._hot.open()
@@ -107,7 +138,7 @@ class Writer:
         return self._hot.offsets(LINEAGE)
 
     def ingest(
-        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int
+        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], monotonic_ns: int
     ) -> int:
         """Take in what one poll returned; return the number of rows.
 
@@ -119,8 +150,8 @@ class Writer:
             rows of one that stand already.
         next_offsets
             Where reading goes on, by partition: past the records and the transaction markers behind them.
-        now_ns
-            Nanoseconds since the epoch; the time from which `publish_due` counts.
+        monotonic_ns
+            Nanoseconds of a clock that never runs backwards; the time from which `publish_due` counts.
         """
         stored = self.offsets()
         fresh = {
@@ -134,9 +165,9 @@ class Writer:
         moved = {
             partition: offset for partition, offset in moved.items() if offset > stored.get(partition, 0)
         }
-        return self._append(self._believed(fresh), moved, now_ns)
+        return self._append(self._believed(fresh), moved, monotonic_ns)
 
-    def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], now_ns: int) -> int:
+    def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], monotonic_ns: int) -> int:
         """Take in column lists by table without Kafka, for a replay; return the number of rows.
 
         Delivery: one transaction, and no offset: who calls twice has the rows twice. MalformedError, and
@@ -146,25 +177,30 @@ class Writer:
         if unknown:
             raise MalformedError(f"lineage tables: found {min(unknown)}, which is none of ours")
         return self._append(
-            {name: decode.arrow_of(name, columns) for name, columns in tables.items()}, {}, now_ns
+            {name: decode.arrow_of(name, columns) for name, columns in tables.items()}, {}, monotonic_ns
         )
 
-    def publish_due(self, now_ns: int) -> int | None:
-        """Publish if something has waited for PUBLISH_INTERVAL_MS; return the epoch's number, or None."""
+    def publish_due(self, monotonic_ns: int) -> int | None:
+        """Publish if something has waited for PUBLISH_INTERVAL_MS, or a fold is to be recorded.
+
+        Return the epoch's number, or None. `monotonic_ns` as in `ingest`.
+        """
+        if self._waiting_since_ns is None and self._anything_new():
+            self._waiting_since_ns = monotonic_ns
         if (
             self._waiting_since_ns is None
-            or now_ns - self._waiting_since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000
+            or monotonic_ns - self._waiting_since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000
         ):
             return None
-        return self.publish(now_ns)
+        return self.publish(clock.now_ns())
 
     def publish(self, now_ns: int) -> int | None:
-        """Publish what was taken in since the last epoch.
+        """Publish what was taken in since the last epoch, under the label `now_ns` (Unix epoch, UTC).
 
         Return its number, or None when there is nothing new.
 
-        A new store's first epoch may be empty, so that readers find typed views. After an error the next call
-        goes on with the same epoch.
+        A new store's first epoch may be empty, so that readers find typed views, and so is one that only
+        records a fold. After an error the next call goes on with the same epoch.
         """
         newest = self._hot.newest()
         if newest.state == PUBLISHED:
@@ -176,8 +212,37 @@ class Writer:
         else:
             newest_number = newest.number
         self._finish(newest_number, now_ns)
-        self._waiting_since_ns = now_ns if self._anything_new() else None
+        self._waiting_since_ns = None
+        self._fold()
         return newest_number
+
+    def settle(self, now_ns: int) -> int | None:
+        """Publish what is left, fold what is fresh, sweep and rebuild the hot file: for an orderly end.
+
+        Return the last epoch's number, or None when there was nothing to publish.
+        """
+        self._folder.result(wait=True)
+        epoch = self.publish(now_ns)
+        self._folder.result(wait=True)
+        while self._anything_new():
+            epoch = self.publish(now_ns)
+            self._folder.result(wait=True)
+        if self._folder.free and self._fold(all_fresh=True) and self._folder.result(wait=True) is not None:
+            epoch = self.publish(now_ns)
+        self._folder.abandon()
+        self._rebuild()
+        return epoch
+
+    def _fold(self, *, all_fresh: bool = False) -> bool:
+        """Begin a fold if there is something to gain; whether one began."""
+        self._folder.result()
+        if not self._folder.free:
+            return False
+        choice = choose(self._hot.segments(), self._folder.rows_max, all_fresh=all_fresh)
+        if choice is None:
+            return False
+        self._folder.start(plan(self._hot, self.path, choice))
+        return True
 
     def _believed(self, records: Mapping[int, Sequence[Received]]) -> dict[str, pa.Table]:
         """Tables of what agents can have written among some records, and rows of `rejected` for the rest."""
@@ -195,22 +260,26 @@ class Writer:
             )
         return tables
 
-    def _append(self, tables: Mapping[str, Any], moved: Mapping[int, int], now_ns: int) -> int:
+    def _append(self, tables: Mapping[str, Any], moved: Mapping[int, int], monotonic_ns: int) -> int:
         rows: int = sum(content.num_rows for content in tables.values())
         if rows or moved:
             # An epoch that is on its way out is closed: new rows belong to the one after it.
             self._hot.append(tables, self._hot.newest().number + 1, LINEAGE, moved)
             if self._waiting_since_ns is None:
-                self._waiting_since_ns = now_ns
+                self._waiting_since_ns = monotonic_ns
             self._after_step(1)
         return rows
 
     def _anything_new(self) -> bool:
-        """Whether rows wait, or offsets passed what the newest epoch says.
+        """Whether rows wait, a fold is to be recorded, or offsets passed what the newest epoch says.
 
         The latter is a last transaction marker: who waits for the end of the topic must see it reached.
         """
-        return bool(self._hot.rows()) or self._hot.newest_offsets() != self.offsets()
+        return (
+            bool(self._hot.rows())
+            or self._folder.result() is not None
+            or self._hot.newest_offsets() != self.offsets()
+        )
 
     def _recover(self) -> None:
         now_ns = clock.now_ns()
@@ -218,7 +287,8 @@ class Writer:
         if newest.state != PUBLISHED:
             self._finish(newest.number, now_ns)
         directory.remove_leftovers(self.path, self._hot.known_files())
-        self._waiting_since_ns = now_ns if self._anything_new() else None
+        self._waiting_since_ns = None
+        self._sweep()
 
     def _finish(self, number: int, now_ns: int) -> None:
         """Bring a fixed epoch out, from wherever it stands.
@@ -228,9 +298,12 @@ class Writer:
         began_s = clock.monotonic_s()
         if self._hot.newest().state == FIXED:
             made, moved = fresh.write(self._hot, self.path, number)
+            folded = self._folder.result()
             self._after_step(3)
             # As close to the moment when readers see it as a row inside the file can say.
-            self._hot.record(number, made, [], moved, now_ns + int((clock.monotonic_s() - began_s) * 1e9))
+            at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
+            self._hot.record(number, made, moved, folded, at_ns)
+            self._folder.recorded()
             self._after_step(4)
         if self._hot.newest().state == RECORDED:
             if directory.pointed(self.path) != directory.catalog_name(number):
@@ -242,6 +315,12 @@ class Writer:
             self._after_step(7)
             self._retention.follows(number)
         self._sweep()
+        if self._hot.is_large():
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Make the hot file anew: what left it is gone from the disk then."""
+        self._hot.rebuild(self._after_step)
 
     def _sweep(self) -> None:
         """Delete what newer epochs replaced, once readers had the time that they are promised."""

@@ -22,7 +22,7 @@ from tests.snapshots.build import POLICY, T0_NS, event, record, store, stream
 SECOND_NS = 1_000_000_000
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """The process died here."""
 
 
