@@ -133,22 +133,31 @@ def step_rows(step: Step) -> list[dict[str, Any]]:
     ]
 
 
-def models_of(store: Store, statement: str = "models") -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Versions by model stream, in order; with `generations`, also the answers that each gave."""
-    models: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    rows = store.query(statement).dicts() if statement != "models" else map(dict, store.models)
-    for row in store.sift(rows, "models"):
-        stream = (row.pop("source"), row.pop("stream"))
-        trained_ns, _ = row.pop("trained_ns"), row.pop("label")
-        models.setdefault(stream, []).append(
-            {"id": format_id(*stream, row["version"]), **row, "trained": rfc3339(trained_ns)}
-        )
-    return models
+def models_met(store: Store, steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """Model versions that a walk met and that the store's role is shown, by stream and version."""
+    met = {
+        (step.stream[:2], number)
+        for step in steps
+        if step.stream[:2] in store.models
+        for low, high in step.numbers
+        for number in range(low, high + 1)
+    }
+    rows = [
+        store.models[stream][version] for stream, version in sorted(met) if version in store.models[stream]
+    ]
+    return [version_row(row) for row in store.sift(rows, "models")]
 
 
-def kinds_of(store: Store) -> dict[tuple[str, str], str]:
-    """Kind of every stream."""
-    return {(source, stream): kind for source, stream, kind, _ in store.query("kinds").rows}
+def version_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A model version as an answer tells of it."""
+    told = {
+        name: value for name, value in row.items() if name not in ("source", "stream", "label", "trained_ns")
+    }
+    return {
+        "id": format_id(row["source"], row["stream"], row["version"]),
+        **told,
+        "trained": rfc3339(row["trained_ns"]),
+    }
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:

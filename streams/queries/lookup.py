@@ -163,7 +163,7 @@ class Lookup:
     @cached_property
     def segments(self) -> dict[str, tuple[str, str]]:
         """Table and digest of each current segment, by its name."""
-        found = self.rows("SELECT DISTINCT file, table_name, digest FROM store.main.segments")
+        found = self.rows("SELECT file, table_name, digest FROM store.main.segments")
         return {file: (table, digest) for file, table, digest in found}
 
     @cached_property

@@ -21,9 +21,8 @@ from streams.queries.about import (
     event_row,
     ids_of,
     in_sight,
-    kinds_of,
     known,
-    models_of,
+    models_met,
     parsed,
     rows_at,
     start_of,
@@ -31,6 +30,7 @@ from streams.queries.about import (
     timed,
     unknown,
     unwritten,
+    version_row,
 )
 from streams.queries.store import Store
 from streams.queries.walk import walk
@@ -72,43 +72,25 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
     event = parsed(identity)
     if not in_sight(store, event):
         raise unknown(store, event)
-    model_streams = {(row["source"], row["stream"]) for row in store.models}
     steps = list(
         walk(
             store,
             "parents",
             start_of(event),
             event.number,
-            lambda stream: stream[:2] in model_streams and not through_models,
+            lambda stream: stream[:2] in store.models and not through_models,
         )
     )
     # What has parents is there; of what has none, a captured event, its own row says so.
     if not steps and event_row(store, event) is None:
         raise unknown(store, event)
     rows = [row for step in steps for row in step_rows(step)]
-    found = {
-        (step.stream[:2], number)
-        for step in steps
-        if step.stream[:2] in model_streams
-        for low, high in step.numbers
-        for number in range(low, high + 1)
-    }
-    met = (
-        [
-            version
-            for stream, versions in sorted(models_of(store).items())
-            for version in versions
-            if (stream, version["version"]) in found
-        ]
-        if found
-        else []
-    )
     return {
         "id": str(event),
         "epoch": store.epoch,
         "hops": max((step.hop for step in steps), default=0),
         **bounded("ancestors", rows),
-        "models": met,
+        "models": models_met(store, steps),
     }
 
 
@@ -145,21 +127,12 @@ def why(store: Store, identity: str) -> Answer:
     steps = list(walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1))
     answer |= bounded("parents", [row for step in steps for row in step_rows(step)])
     if answer.get("kind") == "answer":
-        models, kinds = models_of(store), kinds_of(store)
-        answer["model"] = next(
-            (
-                version
-                for step in steps
-                for version in models.get(step.stream[:2], ())
-                if step.numbers[0][0] == version["version"]
-            ),
-            None,
-        )
+        answer["model"] = next(iter(models_met(store, steps)), None)
         answer["situation"] = next(
             (
                 ids_of(step.stream, step.numbers)[0]
                 for step in steps
-                if kinds.get(step.stream[:2]) == "situation"
+                if store.kinds.get(step.stream[:2]) == "situation"
             ),
             None,
         )
@@ -237,7 +210,7 @@ def loop(store: Store, identity: str) -> Answer:
     not hold the event.
     """
     event = known(store, identity)
-    models, kinds = models_of(store, "generations"), kinds_of(store)
+    models, kinds = store.models, store.kinds
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
     learned: set[tuple[tuple[str, str], int]] = set()
@@ -265,11 +238,12 @@ def loop(store: Store, identity: str) -> Answer:
                     carried[kind] += ids_of(step.stream, step.numbers)
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
     generations = [
-        {**version, "learned_from_it": (stream, version["version"]) in learned}
-        for stream, versions in sorted(models.items())
-        if stream in first
-        for version in versions
-        if version["version"] >= first[stream]
+        {
+            **version_row(row),
+            "learned_from_it": ((row["source"], row["stream"]), row["version"]) in learned,
+        }
+        for row in store.sift(store.query("generations").dicts() if first else (), "models")
+        if row["version"] >= first.get((row["source"], row["stream"]), row["version"] + 1)
     ]
     return {
         "id": str(event),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streams.queries.boundary import Boundary
 
 _LINK = "catalog.duckdb"
+_OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
 #: Errors about the statement's own text, while it is not run yet; the others can quote values from the store.
 _ABOUT_THE_TEXT = (
@@ -106,10 +107,9 @@ class Store:
         )
         try:
             connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
-            (version,) = connection.execute("SELECT version FROM store.main.store").fetchone() or (0,)
+            version, epoch = connection.execute(_OPENED).fetchone() or (0, 0)
             if not older:
                 _refuse_version(directory, version)
-            (epoch,) = connection.execute("SELECT max(epoch) FROM store.main.epoch_rows").fetchone() or (0,)
             store = cls(connection, directory, catalog, epoch or 0, version, role)
             store._fence()
         except duckdb.Error as error:
@@ -125,18 +125,15 @@ class Store:
         return store
 
     def _fence(self) -> None:
-        """Let the connection read the current files by their names, and nothing else."""
+        """Let the connection read what lies in the segments' directory, and change nothing any more."""
         if self.version == limits.STORE_VERSION and self.catalog.name not in (_LINK, _name(self.epoch)):
             raise intact.damaged(self.catalog, f"found the catalog of epoch {self.epoch}")
-        # Views name the segments relative to the store, questions where they lie; beside an index DuckDB
-        # looks for a log.
-        allowed = ", ".join(map(quoted, self.lookup.segments))
-        within = quoted(str(self.directory / "segments"))
+        # Views name the segments relative to the store, questions where they lie.
+        within = f"'segments', {quoted(str(self.directory / 'segments'))}"
         self._connection.execute(
             f"SET file_search_path = {quoted(str(self.directory))}; SET TimeZone = 'UTC'; USE store; "
-            f"SET parquet_metadata_cache = true; SET allowed_paths = [{allowed}]; "
-            f"SET allowed_directories = [{within}]; SET enable_external_access = false; "
-            "SET lock_configuration = true"
+            f"SET parquet_metadata_cache = true; SET allowed_directories = [{within}]; "
+            "SET enable_external_access = false; SET lock_configuration = true"
         )
 
     @cached_property
@@ -263,9 +260,17 @@ class Store:
         self.lookup.paths(file for file, (table, _) in self.lookup.segments.items() if table in words)
 
     @cached_property
-    def models(self) -> list[dict[str, Any]]:
-        """Every model version, oldest first."""
-        return self.query("models").dicts()
+    def models(self) -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
+        """Rows of all model versions, by stream and version."""
+        found: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+        for row in self.query("models").dicts():
+            found.setdefault((row["source"], row["stream"]), {})[row["version"]] = row
+        return found
+
+    @cached_property
+    def kinds(self) -> dict[tuple[str, str], str]:
+        """Kind of every stream."""
+        return {(source, stream): kind for source, stream, kind, _ in self.query("kinds").rows}
 
     def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
         """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
