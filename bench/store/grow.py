@@ -48,10 +48,11 @@ def main(*, source: Path, target: Path, copies: int, first: int, epochs: int, ed
 def grow(rows: Rows, target: Path, copies: range, epochs: int, *, live: bool = False) -> dict[str, Any]:
     """Take copies in and publish each in so many epochs; return what it took.
 
-    The writer's clock moves on by a day a copy and ends about now, or by 300 ms an epoch when `live`.
+    The labels of epochs move on by a day a copy and end a day ago, or by 300 ms an epoch, from now, when
+    `live`.
     """
     own_mb = rss_mb()
-    now_ns = clock.now_ns() if live else clock.now_ns() - len(copies) * DAY_NS
+    now_ns = clock.now_ns() if live else clock.now_ns() - (len(copies) + 1) * DAY_NS
     step_ns = INTERVAL_NS if live else DAY_NS // epochs
     taking_s, publishing_s, count = 0.0, list[float](), 0
     began_s = time.perf_counter()
@@ -62,6 +63,7 @@ def grow(rows: Rows, target: Path, copies: range, epochs: int, *, live: bool = F
                 took_s, published_s, took = _epoch(writer, part, now_ns)
                 taking_s, count, now_ns = taking_s + took_s, count + took, now_ns + step_ns
                 publishing_s.append(published_s)
+        writer.settle(now_ns)
     finally:
         writer.close()
     return {
@@ -77,7 +79,7 @@ def grow(rows: Rows, target: Path, copies: range, epochs: int, *, live: bool = F
 
 def _epoch(writer: Writer, part: Part, now_ns: int) -> tuple[float, float, int]:
     began_s = time.perf_counter()
-    count = writer.ingest_tables(part, now_ns)
+    count = writer.ingest_tables(part, time.monotonic_ns())
     taken_s = time.perf_counter()
     writer.publish(now_ns)
     return taken_s - began_s, time.perf_counter() - taken_s, count

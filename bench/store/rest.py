@@ -32,8 +32,8 @@ def main(*, source: Path, store: Path, seconds: int) -> None:
     epochs, began_s, used_s = 0, clock.monotonic_s(), time.process_time()
     try:
         for number, part in enumerate(waiting, 1):
-            writer.ingest_tables(part, clock.now_ns())
-            epochs += writer.publish_due(clock.now_ns()) is not None
+            writer.ingest_tables(part, time.monotonic_ns())
+            epochs += writer.publish_due(time.monotonic_ns()) is not None
             clock.sleep(max(began_s + number / POLLS_PER_S - clock.monotonic_s(), 0))
         passed_s = clock.monotonic_s() - began_s
         used_s = time.process_time() - used_s
