@@ -24,7 +24,7 @@ def chunks(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Pa
     """
     columns = ", ".join(types_of(table))
     for where in _ranges(connection, table, paths):
-        yield connection.execute(
+        yield connection.sql(
             f"SELECT {columns} FROM {scan(paths)} WHERE {where} ORDER BY {order(table)}"  # noqa: S608 - names of ours
         ).to_arrow_table()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from streams.limits import RUN_CHILDREN_MAX
+from streams.snapshots.columnar import bounds, combinations, ordered
 from streams.snapshots.poll import Mask, Numbers, numbers
+from streams.snapshots.segments import schema_of
 
 #: A row with this key stays as it is.
 ALONE = -1
+#: What all events of a zone run have in common.
+OWN = ("policy_version", "zone", "label", "wearer", "consent")
 
 
 def edges(rows: pa.Table, key: Numbers) -> pa.Table:
@@ -46,10 +50,10 @@ def edges(rows: pa.Table, key: Numbers) -> pa.Table:
     begins = np.flatnonzero(np.concatenate(([True], ~_bounded(goes_on, count))))
     # The way from the first row of a run to the next is that of all of them.
     longer = np.diff(np.append(begins, len(rows))) > 1
-    for name, there, between in (("child_step", step, further), ("parent_step", advance, onward)):
-        there = there[begins]
-        there[longer] = between[begins[longer]]
-        rows = _with(rows, name, there, begins)
+    for name, own, between in (("child_step", step, further), ("parent_step", advance, onward)):
+        steps = own[begins]
+        steps[longer] = between[begins[longer]]
+        rows = _with(rows, name, steps, begins)
     rows = _with(rows, "child_count", np.add.reduceat(count, begins), begins)
     rows = _with(rows, "epoch", np.maximum.reduceat(numbers(rows, "epoch"), begins), begins)
     return rows.take(pa.array(begins))
@@ -73,7 +77,8 @@ def _taken(fits: Mask, many: Mask, further: Numbers, onward: Numbers) -> Mask:
     clash[1:] &= (further[1:] != further[:-1]) | (onward[1:] != onward[:-1])
     place = np.arange(len(fits))
     nth = place - np.maximum.accumulate(np.where(clash, 0, place))
-    return fits & (nth % 2 == 0)
+    taken: Mask = fits & (nth % 2 == 0)
+    return taken
 
 
 def _bounded(goes_on: Mask, count: Numbers) -> Mask:
@@ -82,7 +87,30 @@ def _bounded(goes_on: Mask, count: Numbers) -> Mask:
     begins = np.concatenate(([True], ~goes_on))
     before = np.maximum.accumulate(np.where(begins, total - count, 0))
     block = (total - before - 1) // RUN_CHILDREN_MAX
-    return goes_on & (block[1:] == block[:-1])
+    short: Mask = goes_on & (block[1:] == block[:-1])
+    return short
+
+
+def zones_of(events: pa.Table, highest: Mapping[tuple[str, str], int]) -> pa.Table:
+    """Zone runs of an epoch's events, sorted: as few as there are.
+
+    A run goes on over numbers that no event has, as those of derived streams, while they are above all that
+    earlier epochs hold of the stream (`highest`): nothing of another class can lie between. Among older
+    numbers it ends where they do, so that of two runs over the same numbers the later is right.
+    """
+    low, high = bounds(events, "events")
+    streams, stream = combinations(events, ("source", "stream", "revision"))
+    own = combinations(events, OWN)[1]
+    order = np.lexsort((low, stream))
+    low, high, stream, own = low[order], high[order], stream[order], own[order]
+    behind = low <= np.array([highest.get(one[:2], -1) for one in streams], np.int64)[stream]
+    goes_on = (stream[1:] == stream[:-1]) & (own[1:] == own[:-1]) & (low[1:] > high[:-1])
+    goes_on &= ~behind[1:] | (low[1:] == high[:-1] + 1)
+    begins = np.flatnonzero(np.concatenate(([True], ~goes_on)))
+    found = events.select(["source", "stream", "revision", *OWN, "epoch"]).take(pa.array(order[begins]))
+    found = found.append_column("low", pa.array(low[begins]))
+    found = found.append_column("high", pa.array(np.maximum.reduceat(high, begins)))
+    return ordered(found.select(schema_of("zone_runs").names), "zone_runs")
 
 
 def zone_runs(rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, others: Mask) -> pa.Table:

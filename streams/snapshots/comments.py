@@ -33,8 +33,8 @@ VIEWS: Mapping[str, str] = {
     "epochs": "Published, immutable states of this store.",
     "epoch_rows": "The newest epochs: what the view epochs is made of, besides files.",
     "zone_runs": (
-        "Which numbers of a stream are of one policy version, zone, label, wearer and consent. Not every number "
-        "need be an event; where runs differ about one it is of one of them."
+        "Which numbers of a stream are of one policy version, zone, label, wearer and consent. Not every "
+        "number need be an event; where runs differ about one it is of one of them."
     ),
     "segments": "Parquet files of the newest epoch, one table each.",
     "indexes": "Files that questions are answered from, beside the segments; not for SQL.",

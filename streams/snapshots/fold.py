@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -22,18 +21,18 @@ from streams.policy.audience import audience
 from streams.policy.recheck import Policies
 from streams.snapshots import coalesce, index
 from streams.snapshots.chunks import chunks, scan
+from streams.snapshots.columnar import bounds, classes_of, combinations, dense, ordered
 from streams.snapshots.directory import FOLDING, SEGMENTS, TEMPORARY, sync
-from streams.snapshots.output import UNZONED, Output, bounds, parquet
-from streams.snapshots.poll import Numbers, Words, distinct, numbers
+from streams.snapshots.output import UNZONED, Output, parquet
+from streams.snapshots.poll import Numbers, numbers
 from streams.snapshots.retention import retained
-from streams.snapshots.segments import CLASSED, NUMBERS, ORDER, Segment, quoted, settled, types_of
+from streams.snapshots.segments import CLASSED, NUMBERS, Segment, quoted, schema_of, settled, types_of
 from streams.snapshots.zones import Seen, Stream, Zones
 
 STEPS = (12, 13)
 """What a crash can fall between in a fold, for tests: 12 segments made, 13 index made."""
 _STREAM = ("source", "stream", "revision")
 _CLASS = ("policy_version", "zone", "label")
-_OWN = (*_CLASS, "wearer", "consent")
 #: Tables whose spans an index has; edges and zones are in it themselves.
 LISTED = NUMBERS.keys() - {"edges", "zone_runs"}
 _RELATION = (
@@ -126,7 +125,7 @@ class Fold:
         Raises
         ------
         duckdb.Error, OSError, pa.ArrowException
-            It cannot be done now: no space, too little memory, a file that is damaged. Nothing is left behind.
+            It cannot be done now: no space, too little memory, a damaged file. Nothing is left behind.
         """
         with self._connection, self._working_directory() as self._beside:
             self._audiences = self._read_audiences()
@@ -218,10 +217,9 @@ class Fold:
         """Add rows that say their class, by audience."""
         if not len(rows):
             return
-        label = "label" if CLASSED[table] == "label" else None
-        classes, of = _combinations(rows, ["policy_version", "zone", *([label] if label else [])])
+        classes, of = classes_of(rows, table)
         known = {one: number for number, one in enumerate(self._plan.classes)}
-        number = np.array([known[one if label else (*one, "")] for one in classes], np.int64)[of]
+        number = np.array([known[one] for one in classes], np.int64)[of]
         who = np.array(self._audiences, np.int64)[number]
         for one in np.unique(who).tolist():
             some = who == one
@@ -239,8 +237,8 @@ class Fold:
     def _edges(self, output: Output, rows: pa.Table) -> None:
         """Add edges by who may see both of their sides, those that continue one another as one."""
         seen = self._sides(rows)
-        relation = _combinations(rows, _RELATION)[1]
-        key = _dense(relation, *(side.one for _, side in seen), self._bucket(rows))
+        relation = combinations(rows, _RELATION)[1]
+        key = dense(relation, *(side.one for _, side in seen), self._bucket(rows))
         alone = np.any([side.one == coalesce.ALONE for _, side in seen], axis=0)
         key[alone] = coalesce.ALONE
         who = seen[0][1].audience & seen[1][1].audience
@@ -253,13 +251,13 @@ class Fold:
                 else None
             )
             merged = coalesce.edges(rows.filter(pa.array(some)), key[some])
-            output.add(_sorted(merged, "edges"), one, classes)
+            output.add(ordered(merged, "edges"), one, classes)
 
     def _sides(self, rows: pa.Table) -> list[tuple[Zones, Seen]]:
         """What covers children and parents of edges."""
         found = []
         for role in ("child", "parent"):
-            streams, of = _combinations(rows, [f"{role}_{name}" for name in _STREAM])
+            streams, of = combinations(rows, [f"{role}_{name}" for name in _STREAM])
             low, high = bounds(rows, "edges", role)
             zones = self._zones(streams, int(low.min()), int(high.max()))
             found.append((zones, zones.over(streams, of, low, high)))
@@ -267,10 +265,10 @@ class Fold:
 
     def _zones(self, streams: Sequence[Stream], low: int, high: int) -> Zones:
         rows = self._runs_of(streams, low, high, self._plan.current.get("zone_runs", ()))
-        classes, of = _combinations(rows, _CLASS)
+        classes, of = combinations(rows, _CLASS)
         known = {one: number for number, one in enumerate(self._plan.classes)}
         number = np.array([known[one] for one in classes], np.int64)[of] if len(rows) else of
-        own = _combinations(rows, _OWN)[1]
+        own = combinations(rows, coalesce.OWN)[1]
         return Zones(
             rows.append_column("class", pa.array(number)).append_column("own", pa.array(own)), self._audiences
         )
@@ -283,32 +281,32 @@ class Fold:
         self._connection.register("asked", asked)
         try:
             return (
-                self._connection.execute(
+                self._connection.sql(
                     f"SELECT {columns} FROM {scan(self._paths(names))} SEMI JOIN asked "  # noqa: S608 - names of ours
                     "USING (source, stream, revision) WHERE low <= ? AND high >= ? "
                     "ORDER BY source, stream, revision, low, epoch",
-                    [high, low],
+                    params=[high, low],
                 ).to_arrow_table()
                 if names
-                else _empty("zone_runs")
+                else schema_of("zone_runs").empty_table()
             )
         finally:
             self._connection.unregister("asked")
 
     def _zone_runs(self, rows: pa.Table, names: Sequence[str]) -> pa.Table:
         """Zone runs, those that follow one another in one class as one."""
-        streams, _ = _combinations(rows, _STREAM)
+        streams, _ = combinations(rows, _STREAM)
         others = [name for name in self._plan.current.get("zone_runs", ()) if name not in set(names)]
         low, high = bounds(rows, "zone_runs")
         beside = self._runs_of(streams, int(low.min()), int(high.max()), others)
         both = pa.concat_tables([rows, beside])
         stays = np.arange(len(both)) >= len(rows)
-        stream = _combinations(both, _STREAM)[1]
+        stream = combinations(both, _STREAM)[1]
         order = np.lexsort((numbers(both, "low"), stream))
         both = both.take(pa.array(order))
-        key = _combinations(both, _OWN)[1]
+        key = combinations(both, coalesce.OWN)[1]
         merged = coalesce.zone_runs(both, stream[order], key, self._bucket(both), stays[order])
-        return _sorted(merged, "zone_runs")
+        return ordered(merged, "zone_runs")
 
     def _index(self, made: Sequence[Segment]) -> Index:
         """Make the index of the fresh files that were folded, and of older indexes."""
@@ -324,7 +322,8 @@ class Fold:
                 self._connection,
                 target,
                 edges=[self._runs_of_edges()],
-                zone_runs=self._fresh("zone_runs") or [self._written("zone_runs", [_empty("zone_runs")])],
+                zone_runs=self._fresh("zone_runs")
+                or [self._written("zone_runs", [schema_of("zone_runs").empty_table()])],
                 spans=spans,
                 merged=self._paths([one.file for one in plan.indexes]),
                 current=[*current, *(one.file for one in made)],
@@ -342,12 +341,12 @@ class Fold:
         return self._paths([name for name in self._plan.inputs.get(table, ()) if name in self._plan.fresh])
 
     def _runs_of_edges(self) -> Path:
-        """The fresh edges as a walk asks for them: it takes zones from elsewhere, so runs go on across them."""
-        parts = [_empty("edges")]
+        """The fresh edges as walks ask for them: zones come from elsewhere, so runs go on across them."""
+        parts = [schema_of("edges").empty_table()]
         if paths := self._fresh("edges"):
             for rows in chunks(self._connection, "edges", paths):
-                relation = _combinations(rows, _RELATION)[1]
-                parts.append(coalesce.edges(rows, _dense(relation, self._bucket(rows))))
+                relation = combinations(rows, _RELATION)[1]
+                parts.append(coalesce.edges(rows, dense(relation, self._bucket(rows))))
         return self._written("edges", parts)
 
     def _written(self, table: str, parts: Sequence[pa.Table]) -> Path:
@@ -356,31 +355,3 @@ class Fold:
             for part in parts:
                 writer.write_table(part)
         return path
-
-
-def _combinations(rows: pa.Table, names: Sequence[str]) -> tuple[list[tuple[Any, ...]], Numbers]:
-    """The different combinations of some columns' values, and which of them stands in each row."""
-    columns = []
-    for name in names:
-        encoded = rows.column(name).combine_chunks().dictionary_encode()
-        columns.append(Words(encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)))
-    return distinct(columns)
-
-
-def _dense(*codes: Numbers) -> Numbers:
-    """The same small number for the same combination."""
-    found = codes[0]
-    for code in codes[1:]:
-        shifted = code - code.min(initial=0)
-        found = np.unique(found * (shifted.max(initial=0) + 1) + shifted, return_inverse=True)[1]
-    return found.astype(np.int64)
-
-
-def _sorted(rows: pa.Table, table: str) -> pa.Table:
-    return rows.sort_by([(name, "ascending") for name in ORDER[table]])
-
-
-def _empty(table: str) -> pa.Table:
-    kinds = {"VARCHAR": pa.string(), "BIGINT": pa.int64()}
-    schema = pa.schema({name.strip('"'): kinds[kind] for name, kind in types_of(table).items()})
-    return schema.empty_table()

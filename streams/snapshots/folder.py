@@ -50,7 +50,7 @@ class Folder:
         if self._inline:
             self._run(self._fold)
         else:
-            self._thread = threading.Thread(target=self._run, args=(self._fold,), name="fold", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(self._fold,), name="fold")
             self._thread.start()
 
     def _run(self, fold: Fold) -> None:

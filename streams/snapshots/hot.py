@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from streams import limits
@@ -22,7 +23,7 @@ from streams.lineage.tables import TABLES
 from streams.snapshots.directory import HOT, TEMPORARY, sync
 from streams.snapshots.fold import Folded, Index
 from streams.snapshots.index import Span
-from streams.snapshots.segments import Segment, quoted, types_of
+from streams.snapshots.segments import Segment, quoted, schema_of, types_of
 from streams.snapshots.tiers import Current
 
 _MEMORY_LIMIT = "384MB"
@@ -118,7 +119,7 @@ class Hot:
         duckdb.Error when it cannot be opened.
         """
         path = self._directory / HOT
-        self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 2})
+        self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 1})
         self.store_id, version = self._one("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:
             self.connection.close()
@@ -131,13 +132,23 @@ class Hot:
         # many small files are read again for each catalog, and never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        self._rows: dict[str, int] = {}
-        self._count(TABLES)
+        #: By table the rows that have not left the file, with their epochs: publishing needs no statement for
+        #: them.
+        self._held: dict[str, list[tuple[int, pa.Table]]] = {}
+        for table in TABLES:
+            for epoch, *_ in self.connection.execute(f"SELECT DISTINCT epoch FROM {table}").fetchall():  # noqa: S608 - names of ours
+                found = self.connection.sql(f"SELECT * FROM {table} WHERE epoch = {epoch:d}").to_arrow_table()  # noqa: S608 - names of ours
+                self._held.setdefault(table, []).append((epoch, found.drop_columns(["epoch"])))
+        found = self.connection.execute(
+            "SELECT epoch, state, offsets FROM epochs ORDER BY epoch DESC LIMIT 1"
+        ).fetchone() or (0, PUBLISHED, {})
+        self._newest, self._newest_offsets = Epoch(*found[:2]), dict(found[2])
         self._classes: dict[Class, int] = {
             (version, zone, label): number
             for number, version, zone, label in self.connection.execute("FROM classes").fetchall()
         }
         self._classes_kept = len(self._classes)
+        self._highest: dict[tuple[str, str], int] = {}
 
     def close(self) -> None:
         """Close the file; what is committed stays."""
@@ -165,44 +176,63 @@ class Hot:
                 )
                 self.connection.execute("INSERT INTO offsets VALUES (?, ?, ?)", [topic, partition, offset])
         for name, content in tables.items():
-            self._rows[name] = self._rows.get(name, 0) + content.num_rows
+            self._held.setdefault(name, []).append((epoch, content))
 
     def rows(self) -> dict[str, int]:
         """Rows by table that have not left the file; tables without any are absent."""
-        return dict(self._rows)
+        return {table: sum(len(rows) for _, rows in held) for table, held in self._held.items() if held}
 
-    def tables_of(self, number: int) -> set[str]:
-        """Tables that have rows in epoch `number` or before."""
-        return {
-            table
-            for table in self._rows
-            if self._one(f"SELECT count(*) FROM {table} WHERE epoch <= {number:d}")[0]  # noqa: S608 - names from TABLES
-        }
-
-    def _count(self, tables: Iterable[str]) -> None:
-        counts = {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in tables}  # noqa: S608 - names from TABLES
-        self._rows = {table: count for table, count in counts.items() if count}
+    def rows_of(self, number: int) -> dict[str, pa.Table]:
+        """Rows of epoch `number` by table, and of those before it that have not left."""
+        found = {}
+        for table, held in self._held.items():
+            schema = schema_of(table)
+            parts = [
+                rows.append_column(schema.field("epoch"), pa.array(np.full(len(rows), epoch))).cast(schema)
+                for epoch, rows in held
+                if epoch <= number and len(rows)
+            ]
+            if parts:
+                found[table] = pa.concat_tables(parts)
+        return found
 
     def newest(self) -> Epoch:
         """Return the epoch with the highest number; number 0, published, in a new store."""
-        found = self.connection.execute(
-            "SELECT epoch, state FROM epochs ORDER BY epoch DESC LIMIT 1"
-        ).fetchone()
-        return Epoch(*found) if found else Epoch(0, PUBLISHED)
+        return self._newest
 
     def newest_offsets(self) -> dict[int, int]:
         """Offsets that the newest epoch says."""
-        found = self.connection.execute("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").fetchone()
-        return dict(found[0]) if found else {}
+        return dict(self._newest_offsets)
+
+    def highest(self, streams: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Highest number of an event that epochs hold, of those streams that have one."""
+        if len(self._highest) > limits.STREAMS_KNOWN_MAX:
+            self._highest.clear()
+        if lacking := [stream for stream in streams if stream not in self._highest]:
+            source, stream = zip(*lacking, strict=True)
+            with self.incoming(pa.table({"source": source, "stream": stream})):
+                found = self.connection.execute(
+                    "SELECT source, stream, max(highest) FROM spans SEMI JOIN incoming "
+                    "USING (source, stream) WHERE table_name = 'events' GROUP BY ALL"
+                ).fetchall()
+            self._highest |= dict.fromkeys(lacking, -1)
+            self._highest |= {(source, stream): last for source, stream, last in found}
+        return {stream: self._highest[stream] for stream in streams}
 
     def fix(self, number: int, topic: str) -> None:
         """Fix what epoch `number` holds: rows and offsets of this moment; later rows belong to the next."""
+        offsets = self.offsets(topic)
+        said = (
+            "MAP {"
+            + ", ".join(f"{part:d}: {next_offset:d}" for part, next_offset in sorted(offsets.items()))
+            + "}"
+        )
         with self.transaction():
             self.connection.execute(
-                'INSERT INTO epochs SELECT ?, ?, NULL, coalesce(map_from_entries(list(row("partition", '
-                'next_offset) ORDER BY "partition")), MAP {}), ? FROM offsets WHERE topic = ?',
-                [number, FIXED, sum(self.rows().values()), topic],
+                f"INSERT INTO epochs VALUES (?, ?, NULL, {said}, ?)",  # noqa: S608 - numbers
+                [number, FIXED, sum(self.rows().values())],
             )
+        self._newest, self._newest_offsets = Epoch(number, FIXED), offsets
 
     def numbers_of(self, classes: Iterable[Class]) -> tuple[int, ...]:
         """Numbers of some classes, sorted; new ones are kept with the epoch that is recorded next."""
@@ -243,6 +273,13 @@ class Hot:
                 [RECORDED, published_ns, number],
             )
         self._classes_kept = len(self._classes)
+        self._newest = Epoch(number, RECORDED)
+        for each in made:
+            if each.table == "events":
+                for span in each.spans:
+                    key = (span.source, span.stream)
+                    if key in self._highest:
+                        self._highest[key] = max(self._highest[key], span.highest)
 
     def _replace(self, number: int, folded: Folded) -> None:
         self.connection.execute(
@@ -266,18 +303,30 @@ class Hot:
         with self.incoming(pa.Table.from_arrays(content, schema=columns)):
             self.connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
 
-    def history(self) -> int:
-        """Newest of the epochs that shall move out of the file; 0 while they are few."""
-        count, oldest = self._one("SELECT count(*), min(epoch) FROM epochs")
-        return int(oldest) + limits.EPOCHS_AT_HAND_MAX // 2 - 1 if count >= limits.EPOCHS_AT_HAND_MAX else 0
+    def history(self) -> pa.Table | None:
+        """Epochs that shall move out of the file, as rows of `epochs`; None while they are few."""
+        (count,) = self._one("SELECT count(*) FROM epochs")
+        if count < limits.EPOCHS_AT_HAND_MAX:
+            return None
+        return (
+            self.connection.sql(
+                "SELECT published_ns, offsets, rows, epoch FROM epochs ORDER BY epoch "
+                f"LIMIT {limits.EPOCHS_AT_HAND_MAX // 2}"
+            )
+            .to_arrow_table()
+            .cast(schema_of("epochs"))
+        )
 
     def leave(self, number: int) -> None:
         """Let the rows of a published epoch go."""
         with self.transaction():
-            for table in self._rows:
-                self.connection.execute(f"DELETE FROM {table} WHERE epoch <= ?", [number])  # noqa: S608 - names from TABLES
+            for table, held in self._held.items():
+                if any(epoch <= number for epoch, _ in held):
+                    self.connection.execute(f"DELETE FROM {table} WHERE epoch <= ?", [number])  # noqa: S608 - names from TABLES
             self.connection.execute("UPDATE epochs SET state = ? WHERE epoch = ?", [PUBLISHED, number])
-        self._count(self._rows)
+        self._newest = Epoch(number, PUBLISHED)
+        for table, held in list(self._held.items()):
+            self._held[table] = [(epoch, rows) for epoch, rows in held if epoch > number]
 
     def current_files(self) -> dict[str, list[str]]:
         """Segments that are in force, by table, oldest first."""
@@ -346,7 +395,7 @@ class Hot:
             self.connection.execute("DETACH next")
         sync(beside)
         after_step(10)
-        # Closing writes what is in the log into the file, and takes the log away: it must not meet the new one.
+        # Closing puts the log into the file and takes it away: it must not meet the new one.
         self.connection.execute("CHECKPOINT")
         self.connection.close()
         if not path.with_name(f"{HOT}.wal").exists():

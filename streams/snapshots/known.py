@@ -184,8 +184,8 @@ class Known:
         numbers.
         """
         of = (
-            "spans SEMI JOIN incoming ON spans.source = incoming.source AND spans.stream = incoming.stream AND "
-            f"spans.lowest <= incoming.highest AND spans.highest >= incoming.lowest AND role = '{role}'"
+            "spans SEMI JOIN incoming ON spans.source = incoming.source AND spans.stream = incoming.stream "
+            f"AND spans.lowest <= incoming.highest AND spans.highest >= incoming.lowest AND role = '{role}'"
             if role
             else "segments"
         )

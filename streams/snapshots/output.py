@@ -1,4 +1,4 @@
-"""Rows of a table into folded segments: one file an audience, what is too few for a file of its own together."""
+"""Rows of a table into segments: one file an audience, and one for all that is too little for its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams import files, limits
+from streams.snapshots.columnar import bounds, ordered
 from streams.snapshots.directory import SEGMENTS, TEMPORARY
-from streams.snapshots.poll import Numbers, numbers
-from streams.snapshots.segments import CLASSED, NUMBERS, ORDER, Segment, Span, settled
+from streams.snapshots.poll import numbers
+from streams.snapshots.segments import CLASSED, NUMBERS, Segment, Span, settled
 
 #: Group of a table whose rows have no class: they are never split.
 UNZONED = -1
@@ -25,7 +25,7 @@ MIXED = None
 
 @dataclass
 class _Part:
-    """Rows for one file, in the order in which they came; `classes` None once those of a row are not known."""
+    """Rows for one file, in the order in which they came; no `classes` once those of a row are not known."""
 
     audience: int | None
     held: list[pa.Table] = field(default_factory=list)
@@ -60,7 +60,9 @@ class _Part:
 
 
 class Output:
-    """Files of one table that a fold makes; use it in `with`: what is not finished at its end is removed.
+    """Files of one table that a fold or an epoch makes.
+
+    Use it in `with`: what is not finished at its end is removed.
 
     Parameters
     ----------
@@ -68,13 +70,22 @@ class Output:
         Of the store; the epoch stands in the files' names.
     together
         The group of all rows, where they are not to be split.
+    fresh
+        Whether it is the segment of one epoch, not of a fold.
     """
 
     def __init__(
-        self, directory: Path, store_id: str, epoch: int, table: str, *, together: int | None = MIXED
+        self,
+        directory: Path,
+        store_id: str,
+        epoch: int,
+        table: str,
+        *,
+        together: int | None = MIXED,
+        fresh: bool = False,
     ) -> None:
         self._directory, self._store_id, self._epoch, self._table = directory, store_id, epoch, table
-        self._together = together
+        self._together, self._fresh = together, fresh
         self._parts: dict[int | None, _Part] = {}
         self._made: list[Segment] = []
 
@@ -113,9 +124,7 @@ class Output:
             else:
                 self._parts[key] = part
         if residue.rows:
-            residue.held = [
-                pa.concat_tables(residue.held).sort_by([(name, "ascending") for name in ORDER[self._table]])
-            ]
+            residue.held = [ordered(pa.concat_tables(residue.held), self._table)]
             self._parts[MIXED] = residue
         for part in self._parts.values():
             self._made.append(self._finished(part))
@@ -138,8 +147,8 @@ class Output:
             size,
             digest,
             tuple(sorted(part.classes)) if classed and part.classes is not None else None,
-            False,
-            part.audience,
+            self._fresh,
+            MIXED if self._fresh else part.audience,
             [Span(*key, low, high) for key, (low, high) in part.spans.items()],
         )
 
@@ -150,7 +159,11 @@ class Output:
         part.held.clear()
         if part.writer is None:
             number = len([one for one in self._parts.values() if one.path is not None])
-            part.path = self._directory / SEGMENTS / f"fold-{self._table}-{number}{TEMPORARY}"
+            part.path = (
+                self._directory
+                / SEGMENTS
+                / f"{'fresh' if self._fresh else 'fold'}-{self._table}-{number}{TEMPORARY}"
+            )
             part.path.unlink(missing_ok=True)
             part.file = files.create(part.path)
             part.writer = parquet(part.file, rows.schema)
@@ -181,18 +194,3 @@ def _reach(rows: pa.Table, table: str, role: str) -> Iterator[tuple[tuple[str, s
     found = told.group_by(["source", "stream"]).aggregate([("low", "min"), ("high", "max")])
     for one in found.to_pylist():
         yield (one["source"], one["stream"]), one["low_min"], one["high_max"]
-
-
-def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numbers]:
-    """Lowest and highest number of each row, as `segments.NUMBERS` says it in SQL."""
-    if table == "zone_runs":
-        return numbers(rows, "low"), numbers(rows, "high")
-    if table == "models":
-        return numbers(rows, "version"), numbers(rows, "version")
-    side = f"{role}_" if table == "edges" else ""
-    first = numbers(rows, f"{side}first")
-    if role == "parent":
-        more = numbers(rows, "parent_step") * (numbers(rows, "child_count") - 1)
-        return first, first + more + numbers(rows, "parent_width") - 1
-    more = np.maximum(numbers(rows, f"{side}count") - 1, 0)
-    return first, first + (more if table == "rejected" else more * numbers(rows, f"{side}step"))

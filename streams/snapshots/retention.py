@@ -16,10 +16,10 @@ _DAY_NS = 24 * _HOUR_NS
 
 
 def retained(published_ns: Numbers) -> Mask:
-    """Which of some epochs, oldest first, can be asked about: all of the last hour before the newest, the last
-    of each hour for a day, the last of each day after.
+    """Which of some epochs, oldest first, can be asked about.
 
-    What is not retained never becomes so again as epochs go on.
+    Those are all of the last hour before the newest, the last of each hour for a day, of each day after. What
+    is not retained never becomes so again as epochs go on.
     """
     kept = np.zeros(len(published_ns), bool)
     if not len(kept):

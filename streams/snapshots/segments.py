@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import duckdb
+import pyarrow as pa
 import xxhash
 
 from streams.files import settle
 from streams.lineage.tables import STORED, TABLES
-from streams.snapshots.directory import SEGMENTS, TEMPORARY
+from streams.snapshots.directory import SEGMENTS
 
 _SQL = {
     "text": "VARCHAR",
@@ -20,6 +21,13 @@ _SQL = {
     "float": "DOUBLE",
     "flag": "BOOLEAN",
     "offsets": "MAP(INTEGER, BIGINT)",
+}
+_ARROW = {
+    "text": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "flag": pa.bool_(),
+    "offsets": pa.map_(pa.int32(), pa.int64()),
 }
 _READ_BYTES = 1024 * 1024
 
@@ -107,43 +115,16 @@ def types_of(table: str) -> dict[str, str]:
     return {f'"{name}"': _SQL[kind] for name, kind in columns.items()} | {"epoch": "BIGINT"}
 
 
+@cache
+def schema_of(table: str) -> pa.Schema:
+    """The same for Arrow."""
+    columns = {**TABLES, **STORED}[table]
+    return pa.schema({**{name: _ARROW[kind] for name, kind in columns.items()}, "epoch": pa.int64()})
+
+
 def order(table: str) -> str:
     """What rows of a table are sorted by, as SQL."""
     return ", ".join(f'"{name}"' for name in ORDER[table])
-
-
-def contents(tables: Mapping[str, str]) -> str:
-    """SELECT of what some SELECTs of rows by table hold: table, role, source, stream, lowest, highest, rows,
-    first and last epoch; one row a role and stream, or one of a table without streams.
-    """
-    return " UNION ALL ".join(
-        f"SELECT '{table}', {role}, {source}, {stream}, min({lowest}), max({highest}), count(*), min(epoch), "  # noqa: S608
-        f"max(epoch) FROM ({rows}) GROUP BY ALL"
-        for table, rows in tables.items()
-        for role, (source, stream, lowest, highest) in _roles(table)
-    )
-
-
-def _roles(table: str) -> Iterable[tuple[str, tuple[str, str, str, str]]]:
-    if table not in NUMBERS:
-        return [("NULL", ("NULL", "NULL", "NULL", "NULL"))]
-    return [(f"'{role}'", where) for role, where in NUMBERS[table].items()]
-
-
-def temporary(directory: Path, table: str, epoch: int) -> Path:
-    """Where a segment is written; whatever a crash left there is gone."""
-    path = directory / SEGMENTS / f"{table}-{epoch:08d}{TEMPORARY}"
-    path.unlink(missing_ok=True)
-    return path
-
-
-def copy(connection: duckdb.DuckDBPyConnection, table: str, rows: str, path: Path) -> None:
-    """Write the rows of the SELECT `rows` to a Parquet file, sorted."""
-    # Table names come from TABLES, `rows` from this package; paths are quoted.
-    connection.execute(
-        f"COPY (SELECT * FROM ({rows}) ORDER BY {order(table)}) TO {quoted(str(path))} "  # noqa: S608
-        "(FORMAT parquet, COMPRESSION zstd)"
-    )
 
 
 def settled(path: Path, directory: Path, name: str, store_id: str) -> tuple[str, int, str]:

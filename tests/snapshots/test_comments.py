@@ -9,7 +9,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams import limits
 from streams.snapshots import comments
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import T0_NS, edge, event, tables

@@ -12,9 +12,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from streams import limits
+from streams import clock, limits
 from streams.events.record import StoredRecord
 from streams.queries.store import Store
+from streams.snapshots import fold
 from streams.snapshots.writer import STEPS, Writer
 from tests.snapshots import build
 from tests.snapshots.build import POLICY, T0_NS, event, record, store, stream
@@ -56,15 +57,17 @@ def drive(writer: Writer, records: int, now_ns: int = T0_NS) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compaction and deletion after a few epochs, so that a crash meets every step."""
-    pass
-    monkeypatch.setattr(limits, "SUPERSEDED_GRACE_S", 2.0)
+    """Folds, deletion and a new hot file after a few epochs, so that a crash meets every step."""
+    monkeypatch.setattr(limits, "FOLD_EPOCHS_MIN", 3)
+    monkeypatch.setattr(limits, "SUPERSEDED_GRACE_S", 0.0)
+    monkeypatch.setattr(limits, "HOT_BYTES_MAX", 1)
+    monkeypatch.setattr(limits, "HOT_GROWTH_MAX", 1)
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [*STEPS, *fold.STEPS])
 def test_a_crash_after_any_step_loses_and_repeats_nothing(tmp_path: Path, step: int) -> None:
-    left = 1 if step == 9 else 2  # files are deleted only once in so short a life
+    left = 2
 
     def die(done: int) -> None:
         nonlocal left
@@ -72,20 +75,25 @@ def test_a_crash_after_any_step_loses_and_repeats_nothing(tmp_path: Path, step: 
         if done == step and left == 0:
             raise KilledError
 
-    writer = Writer.open(tmp_path / "store", after_step=die)
+    writer = Writer.open(tmp_path / "store", after_step=die, fold="inline")
     with pytest.raises(KilledError):
-        drive(writer, 14)
-    writer.close()
-    writer = Writer.open(tmp_path / "store")
-    drive(writer, 14, T0_NS + 100 * SECOND_NS)
+        drive(writer, 20)
+    # As the death of a process leaves it: nothing is cleaned up.
+    writer._hot.close()
+    writer._lock.close()
+    writer = Writer.open(tmp_path / "store", fold="inline")
+    known = {f"segments/{path.name}" for path in (tmp_path / "store" / "segments").iterdir()}
+    assert known == writer._hot.known_files()
+    drive(writer, 20, T0_NS + 100 * SECOND_NS)
     writer.close()
     assert ask(tmp_path / "store", "SELECT number FROM event_records ORDER BY number") == [
-        (n,) for n in range(280)
+        (n,) for n in range(400)
     ]
     epochs = ask(tmp_path / "store", "SELECT epoch, rows FROM epochs ORDER BY epoch")
     assert [epoch for epoch, _ in epochs] == list(range(1, len(epochs) + 1))
-    assert sum(rows for _, rows in epochs) == 29
-    assert ask(tmp_path / "store", "SELECT offsets[0] FROM epochs ORDER BY epoch DESC LIMIT 1") == [(14,)]
+    assert sum(rows for _, rows in epochs) == 41
+    assert ask(tmp_path / "store", "SELECT offsets[0] FROM epochs ORDER BY epoch DESC LIMIT 1") == [(20,)]
+    assert ask(tmp_path / "store", "SELECT count(*) FROM segments WHERE NOT fresh")[0][0] > 0
 
 
 _CHILD = """
@@ -243,32 +251,42 @@ def test_a_bad_record_becomes_a_rejected_row_and_the_rest_goes_on(
     assert ask(tmp_path, 'SELECT sum("count") FROM events') == [(40,)]
 
 
-def test_compaction_keeps_few_files_and_every_row(tmp_path: Path, quick: None) -> None:
+def test_the_end_of_a_writer_leaves_few_files_and_every_row(tmp_path: Path, quick: None) -> None:
     writer = Writer.open(tmp_path)
     drive(writer, 24)
+    writer.settle(T0_NS + 100 * SECOND_NS)
     writer.close()
     assert ask(tmp_path, "SELECT count(*), count(DISTINCT number) FROM event_records") == [(480, 480)]
     assert (
-        ask(
-            tmp_path,
-            "SELECT max(files) FROM (SELECT count(DISTINCT file) AS files FROM segments GROUP BY table_name)",
-        )[0][0]
-        <= 6
+        ask(tmp_path, "SELECT max(n) FROM (SELECT count(*) AS n FROM segments GROUP BY table_name)")[0][0]
+        <= 4
     )
-    assert len(list(tmp_path.glob("segments/*.parquet"))) < 20
-    assert len(list(tmp_path.glob("catalog-*.duckdb"))) < 8
+    assert ask(tmp_path, "SELECT count(*) FROM segments WHERE fresh") == [(0,)]
+    current = {
+        file for (file,) in ask(tmp_path, "SELECT file FROM segments UNION ALL SELECT file FROM indexes")
+    }
+    assert {f"segments/{path.name}" for path in (tmp_path / "segments").iterdir()} == current
+    assert len(list(tmp_path.glob("catalog-*.duckdb"))) <= limits.CATALOGS_MAX
+    assert b"imu-right" not in (tmp_path / "hot.duckdb").read_bytes().replace(b"imu-right", b"", 3)
 
 
 def test_a_segment_that_is_superseded_stays_for_the_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pass
-    writer = Writer.open(tmp_path)
+    monkeypatch.setattr(limits, "FOLD_EPOCHS_MIN", 3)
+    now_s = 1000.0
+    monkeypatch.setattr(clock, "monotonic_s", lambda: now_s)
+    writer = Writer.open(tmp_path, fold="inline")
     drive(writer, 6)
     with Store.open(tmp_path) as reader:
         drive(writer, 14)
-        assert reader.sql("SELECT count(*) FROM event_records").rows == [(120,)]
-        assert reader.epoch == 3
+        now_s += limits.SUPERSEDED_GRACE_S - 1
+        drive(writer, 16)
+        assert reader.sql("SELECT count(*) FROM event_records").rows[0][0] >= 120
+    fresh = len(list(tmp_path.glob("segments/*")))
+    now_s += 2
+    drive(writer, 18)
+    assert len(list(tmp_path.glob("segments/*"))) < fresh
     writer.close()
 
 

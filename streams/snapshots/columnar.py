@@ -1,0 +1,58 @@
+"""Small helpers over Arrow tables of the store's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streams.snapshots.poll import Numbers, Words, distinct, numbers
+from streams.snapshots.segments import CLASSED, ORDER
+
+
+def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numbers]:
+    """Lowest and highest number of each row, as `segments.NUMBERS` says it in SQL."""
+    if table == "zone_runs":
+        return numbers(rows, "low"), numbers(rows, "high")
+    if table == "models":
+        return numbers(rows, "version"), numbers(rows, "version")
+    side = f"{role}_" if table == "edges" else ""
+    first = numbers(rows, f"{side}first")
+    if role == "parent":
+        more = numbers(rows, "parent_step") * (numbers(rows, "child_count") - 1)
+        return first, first + more + numbers(rows, "parent_width") - 1
+    more = np.maximum(numbers(rows, f"{side}count") - 1, 0)
+    return first, first + (more if table == "rejected" else more * numbers(rows, f"{side}step"))
+
+
+def combinations(rows: pa.Table, names: Sequence[str]) -> tuple[list[tuple[Any, ...]], Numbers]:
+    """The different combinations of some columns' values, and which of them stands in each row."""
+    columns = []
+    for name in names:
+        encoded = rows.column(name).combine_chunks().dictionary_encode()
+        columns.append(Words(encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)))
+    return distinct(columns)
+
+
+def dense(*codes: Numbers) -> Numbers:
+    """The same small number for the same combination."""
+    found = codes[0]
+    for code in codes[1:]:
+        shifted = code - code.min(initial=0)
+        found = np.unique(found * (shifted.max(initial=0) + 1) + shifted, return_inverse=True)[1]
+    return found.astype(np.int64)
+
+
+def ordered(rows: pa.Table, table: str) -> pa.Table:
+    """Rows in the order of their table."""
+    return rows.sort_by([(name, "ascending") for name in ORDER[table]])
+
+
+def classes_of(rows: pa.Table, table: str) -> tuple[list[tuple[str, str, str]], Numbers]:
+    """The different classes (policy version, zone, label) of a table, and which of them each row is of."""
+    if CLASSED[table] == "label":
+        return combinations(rows, ("policy_version", "zone", "label"))
+    found, of = combinations(rows, ("policy_version", "zone"))
+    return [(version, zone, "") for version, zone in found], of
