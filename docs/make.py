@@ -169,7 +169,11 @@ def _producers() -> Iterator[str]:
     yield "## Rules for who writes to glasses.captured\n"
     for name, says in texts()["producers"].items():
         yield f"**{name.capitalize()}.** {says}\n"
-    yield "What is refused stands on `glasses.rejected` and in table `rejected`, by one of these rules:\n"
+    yield (
+        "What is refused stands on `glasses.rejected` and in table `rejected`, by one of these rules. Column "
+        "`outcome` of the table says in one word what became of it: `refused`, `malformed`, `repeated`, "
+        "`collision`, `clock` or `late`.\n"
+    )
     rows = [(f"`{rule}`", says) for rule, says in texts()["rules"].items()]
     yield from _table(("rule", "says"), rows)
 

@@ -13,7 +13,7 @@ from streams.events.batch import CONTEXT_VALUES
 from streams.events.codec import VERSION
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
 from streams.events.kinds import TOKEN, Kind, TextForm, text_form
-from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX
+from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, REVISION_MAX
 
 Schema = dict[str, Any]
 TEXTS = Path(__file__).with_name("texts.toml")
@@ -102,6 +102,7 @@ def _batch(kind: Kind) -> Schema:
         "first": integer,
         "n": {"type": "integer", "minimum": 1, "maximum": EVENTS_PER_BATCH_MAX},
         "step": {"const": 1} if kind.captured else {**integer, "minimum": 1},
+        "revision": {"const": 0} if kind.captured else {**integer, "maximum": REVISION_MAX},
         "t0_ns": _TIME,
         "dt_ns": _TIME,
         "t_ns": _list(_TIME),

@@ -26,6 +26,7 @@ from streams.limits import (
     EVENTS_PER_BATCH_MAX,
     MAGNITUDE_MAX,
     NUMBER_MAX,
+    REVISION_MAX,
     TIME_NS_MAX,
     VALUE_BYTES_MAX,
 )
@@ -60,6 +61,9 @@ def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured
         )
     if captured and step != 1:
         raise MalformedError("step: a captured batch has consecutive numbers, remove the field")
+    revision = _integer(fields, "revision", 0, REVISION_MAX) if "revision" in fields else 0
+    if captured and revision:
+        raise MalformedError("revision: only what is derived is corrected, remove the field")
     columns = _columns(fields.get("columns"), kind.name, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
@@ -92,6 +96,7 @@ def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured
         position=position,
         clock=_text(fields, "clock"),
         appended_ns=appended_ns,
+        revision=revision,
     )
     _check_keys(value, fields)
     _check_types(batch)

@@ -123,6 +123,8 @@ def encode(batch: Batch, **extra: Any) -> bytes:
     }
     if batch.run.step != 1:
         value["step"] = batch.run.step
+    if batch.revision:
+        value["revision"] = batch.revision
     if batch.t_ns is not None:
         del value["dt_ns"]
         value["t_ns"] = batch.t_ns

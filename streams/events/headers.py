@@ -65,18 +65,21 @@ def tag(zone: str, label: str) -> Headers:
 
 def root_of(source: str, parents: Sequence[Parent]) -> str:
     """Identity of the first event of the primary parent, which a derived event's trace continues."""
-    return format_id(source, parents[0].stream, parents[0].first)
+    primary = parents[0]
+    return format_id(source, primary.stream, primary.first, primary.revision)
 
 
 def pack_parents(batch: Batch, parents: Iterable[Parent]) -> bytes:
     """Parents as packed runs: name, NUL, then varints of (distance, step, width).
 
     The distance is that to the batch's first number, in zigzag. The source is part of the name only where it
-    is not the batch's own.
+    is not the batch's own; a revision stands behind it, after a dot, only where there is one.
     """
     out = bytearray()
     for parent in parents:
         name = parent.stream if parent.source == batch.source else f"{parent.source}/{parent.stream}"
+        if parent.revision:
+            name = f"{name}.{parent.revision}"
         out += name.encode() + b"\0"
         distance = parent.first - batch.run.first
         for number in ((distance << 1) ^ (distance >> 63), parent.step, parent.width):
@@ -90,7 +93,8 @@ def unpack_parents(batch_source: str, batch_first: int, packed: bytes) -> list[P
     at = 0
     while at < len(packed):
         end = packed.index(b"\0", at)
-        source, _, stream = packed[at:end].decode().rpartition("/")
+        source, _, name = packed[at:end].decode().rpartition("/")
+        stream, _, revision = name.partition(".")
         at = end + 1
         numbers: list[int] = []
         for _ in range(3):
@@ -106,7 +110,16 @@ def unpack_parents(batch_source: str, batch_first: int, packed: bytes) -> list[P
                     break
             numbers.append(number)
         distance = (numbers[0] >> 1) ^ -(numbers[0] & 1)
-        parents.append(Parent(source or batch_source, stream, batch_first + distance, numbers[1], numbers[2]))
+        parents.append(
+            Parent(
+                source or batch_source,
+                stream,
+                batch_first + distance,
+                numbers[1],
+                numbers[2],
+                revision=int(revision or 0),
+            )
+        )
     return parents
 
 

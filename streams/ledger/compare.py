@@ -16,7 +16,8 @@ from streams.ledger.sources import StoreReader
 from streams.ledger.topics import Topics
 
 _REFUSALS = (
-    "SELECT count(*), coalesce(sum(\"count\"), 0)::BIGINT FROM rejected WHERE outcome <> 'repeated' AND stage <> "
+    'SELECT count(*), coalesce(sum("count"), 0)::BIGINT FROM rejected '
+    "WHERE outcome <> 'repeated' AND stage <> "
     "'snapshots'"
 )
 

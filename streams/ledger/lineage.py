@@ -360,10 +360,11 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Diffe
     if table == "edges":
         loosened = f"{', declassified by ' * bool(about['declassifier'])}{about['declassifier']}"
         parents = str(found.low) if found.high - found.low == 1 else f"{found.low}-{found.high - 1}"
+        child, parent = _corrected(about, "child"), _corrected(about, "parent")
         return (
-            f"edges: {about['child_source']}/{about['child_stream']}/{found.child}"
-            f"{_corrected(about, 'child')} from {about['parent_source']}/{about['parent_stream']}/{parents}{_corrected(about, 'parent')} "
-            f"by {about['operator']} {about['operator_version']}, {about['directness']}{loosened}: {times}"
+            f"edges: {about['child_source']}/{about['child_stream']}/{found.child}{child} from "
+            f"{about['parent_source']}/{about['parent_stream']}/{parents}{parent} by {about['operator']} "
+            f"{about['operator_version']}, {about['directness']}{loosened}: {times}"
         )
     more = ", ".join(
         f"{name} {_shown(value)}"

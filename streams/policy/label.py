@@ -1,4 +1,4 @@
-"""The label: a point in a product lattice, packed into 16 bytes, joined with numpy.
+"""The label: a point in a product lattice, packed into 16 bytes.
 
 Join is component-wise and never loosens: categories, data subjects and obligations are united; permitted
 purposes and regions are intersected; the retention class is the shortest; the nature is the most derived. The
@@ -8,27 +8,17 @@ label model", TOSEM 2000): a derived value is at least as restricted as each of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+import struct
+from collections.abc import Callable, Iterable
+from functools import lru_cache, reduce
+from operator import and_, or_
 
 from streams.limits import LABEL_BYTES
 
-LABEL = np.dtype(
-    [
-        ("categories", "<u8"),
-        ("purposes", "<u2"),
-        ("obligations", "<u2"),
-        ("subjects", "u1"),
-        ("regions", "u1"),
-        ("retention", "u1"),
-        ("nature", "u1"),
-    ]
-)
-if LABEL.itemsize != LABEL_BYTES:
+#: Components, as they follow one another in the bytes: masks, then positions.
+_NAMES = ("categories", "purposes", "obligations", "subjects", "regions", "retention", "nature")
+_LABEL = struct.Struct("<QHHBBBB")
+if _LABEL.size != LABEL_BYTES:
     raise AssertionError("a packed label has the size that its readers expect")
 #: From the least to the most derived (DPV: ProvidedPersonalData, Observed..., Derived..., Inferred...).
 NATURES = ("provided", "observed", "derived", "inferred")
@@ -42,10 +32,8 @@ CAPACITY = {
     "retention": 256,
 }
 
-_UNITE = ("categories", "subjects", "obligations")
-_INTERSECT = ("purposes", "regions")
-
-Labels = NDArray[Any]
+#: How each component is joined.
+_JOINS: tuple[Callable[[int, int], int], ...] = (or_, and_, or_, or_, and_, min, max)
 
 
 def pack(
@@ -62,34 +50,20 @@ def pack(
 
     `retention` is by position too, 0 the shortest.
     """
-    return np.array(
-        [(categories, purposes, obligations, subjects, regions, retention, nature)], dtype=LABEL
-    ).tobytes()
+    return _LABEL.pack(categories, purposes, obligations, subjects, regions, retention, nature)
 
 
-def unpack(packed: Iterable[bytes]) -> Labels:
-    """Structured array of labels, shape (n,); ValueError when one has not 16 bytes."""
-    return np.frombuffer(b"".join(packed), dtype=LABEL)
-
-
-def join_groups(labels: Labels, starts: Sequence[int]) -> Labels:
-    """Join each group of consecutive labels.
-
-    `starts` are the groups' first positions, as for `numpy.ufunc.reduceat`.
-    """
-    joined = np.empty(len(starts), dtype=LABEL)
-    for name in _UNITE:
-        joined[name] = np.bitwise_or.reduceat(labels[name], starts)
-    for name in _INTERSECT:
-        joined[name] = np.bitwise_and.reduceat(labels[name], starts)
-    joined["retention"] = np.minimum.reduceat(labels["retention"], starts)
-    joined["nature"] = np.maximum.reduceat(labels["nature"], starts)
-    return joined
+def unpack(packed: bytes) -> dict[str, int]:
+    """Components of a label by name; ValueError when it has not 16 bytes."""
+    if len(packed) != LABEL_BYTES:
+        raise ValueError(f"a label has {LABEL_BYTES} bytes, found {len(packed)}")
+    return dict(zip(_NAMES, _LABEL.unpack(packed), strict=True))
 
 
 @lru_cache(maxsize=4096)
 def _join_distinct(distinct: frozenset[bytes]) -> bytes:
-    return join_groups(unpack(distinct), [0]).tobytes()
+    columns = zip(*map(_LABEL.unpack, distinct), strict=True)
+    return _LABEL.pack(*(reduce(how, column) for how, column in zip(_JOINS, columns, strict=True)))
 
 
 def join(labels: Iterable[bytes]) -> bytes:

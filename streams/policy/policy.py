@@ -197,16 +197,16 @@ class Policy:
 
         It is empty when the sink's dominates all of it.
         """
-        value, vocabulary = lattice.unpack((packed,))[0], self.vocabulary
+        value, vocabulary = lattice.unpack(packed), self.vocabulary
         for name, word in (("purposes", sink.purpose), ("regions", sink.region)):
-            if not int(value[name]) & vocabulary.mask(name, (word,)):
+            if not value[name] & vocabulary.mask(name, (word,)):
                 return f"sinks.{sink.name}: {name[:-1]} {word} is not permitted"
         for name, taken, says in (
             ("categories", sink.receives, "may not receive"),
             ("subjects", sink.subjects, "may not receive data about"),
             ("obligations", sink.honours, "does not honour"),
         ):
-            odd = int(value[name]) & ~taken
+            odd = value[name] & ~taken
             if odd:
                 return f"sinks.{sink.name}: {says} {', '.join(vocabulary.words(name, odd))}"
         return ""
@@ -232,7 +232,7 @@ class Policy:
             "zone": zone,
             **vocabulary.says(packed),
             "retention_days": vocabulary.retention_days[vocabulary.retention(packed)],
-            "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])],
+            "nature": lattice.NATURES[lattice.unpack(packed)["nature"]],
             "sink": sink.name,
             "purpose": sink.purpose,
             "region": sink.region,
@@ -259,12 +259,12 @@ class Policy:
         return {
             **{name: ", ".join(says[name]) or "none" for name in LISTS},
             "retention": f"{days} ({self.vocabulary.retention_days[days]} days)",
-            "nature": lattice.NATURES[int(lattice.unpack((packed,))[0]["nature"])],
+            "nature": lattice.NATURES[lattice.unpack(packed)["nature"]],
         }
 
     def permits(self, packed: bytes, purposes: int) -> bool:
         """Whether a label permits every purpose of the mask."""
-        return int(lattice.unpack((packed,))[0]["purposes"]) & purposes == purposes
+        return lattice.unpack(packed)["purposes"] & purposes == purposes
 
     def expires_ns(self, packed: bytes, appended_ns: int) -> int:
         """Instant after which data that the broker took at `appended_ns` may not be kept.
@@ -282,6 +282,5 @@ class Policy:
         declassifier = self.declassifiers.get(name)
         if declassifier is None or wearers < declassifier.wearers_min or not packed:
             return packed
-        value = lattice.unpack((packed,)).copy()
-        value["retention"] = list(self.vocabulary.retention_days).index(declassifier.retention)
-        return value.tobytes()
+        retention = list(self.vocabulary.retention_days).index(declassifier.retention)
+        return lattice.pack(**{**lattice.unpack(packed), "retention": retention})

@@ -51,7 +51,7 @@ class Policies:
                     f"policy {version}: found no text in the store, "
                     "expected that of every policy that decided"
                 )
-            self._read[version] = read_stored(version, self._texts[version])
+            self._read[version] = read_stored(version, self._texts[version], tried=True)
         return self._read[version]
 
 

@@ -18,18 +18,19 @@ def version_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def read_stored(version: str, text: str) -> Policy:
+def read_stored(version: str, text: str, *, tried: bool = False) -> Policy:
     """Policy `version` from the text that a store or a record of lineage has for it.
 
     InputError when the text is not that version's, or is no policy; it repeats nothing of the text. What the
-    libraries below raise of a text made to break them is caught, panics of theirs included.
+    libraries below raise of a text made to break them is caught, panics of theirs included. `tried`: its
+    conditions were tried out before, by the writer of the store.
     """
     if version_of(text) != version:
         raise InputError(
             "policy: found a text whose digest is not the version, expected that of every policy that decided"
         )
     try:
-        return parse(text, f"policy {version} of the store")
+        return parse(text, f"policy {version} of the store", tried=tried)
     except _ENDS:
         raise
     except BaseException:  # noqa: BLE001 - a panic below Python is no Exception

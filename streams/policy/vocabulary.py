@@ -45,12 +45,12 @@ class Vocabulary:
 
     def says(self, packed: bytes) -> dict[str, tuple[str, ...]]:
         """The masks of a label as words, by list."""
-        value = lattice.unpack((packed,))[0]
-        return {name: self.words(name, int(value[name])) for name in LISTS}
+        value = lattice.unpack(packed)
+        return {name: self.words(name, value[name]) for name in LISTS}
 
     def retention(self, packed: bytes) -> str:
         """Retention class of a label."""
-        return list(self.retention_days)[int(lattice.unpack((packed,))[0]["retention"])]
+        return list(self.retention_days)[lattice.unpack(packed)["retention"]]
 
 
 def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
@@ -63,7 +63,7 @@ def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
     """
     if not packed or before == after:
         return packed
-    says, value = before.says(packed), lattice.unpack((packed,))[0]
+    says, value = before.says(packed), lattice.unpack(packed)
     if any(
         word not in getattr(after, name)
         for name in ("categories", "subjects", "obligations")
@@ -76,4 +76,4 @@ def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
     }
     days = before.retention_days[before.retention(packed)]
     shorter = [position for position, one in enumerate(after.retention_days.values()) if one <= days]
-    return lattice.pack(**kept, retention=shorter[-1], nature=int(value["nature"])) if shorter else b""
+    return lattice.pack(**kept, retention=shorter[-1], nature=value["nature"]) if shorter else b""

@@ -15,6 +15,8 @@ from streams.queries.store import Store
 from streams.queries.walk import Step
 
 Answer = dict[str, Any]
+#: Source and stream, whatever the revision.
+Named = tuple[str, str]
 
 
 def described(store: Store, policy_version: str, label: str) -> dict[str, str]:
@@ -97,7 +99,12 @@ def event_row(store: Store, event: EventId) -> dict[str, Any] | None:
 
 
 def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
-    """Rows of `decisions` or `rejected` about an event."""
+    """Rows of `decisions` or `rejected` about an event's number: they do not say the revision.
+
+    What was rejected has none.
+    """
+    if table == "rejected" and event.revision:
+        return []
     return store.sift(_rows_with(store, table, event), table)
 
 
@@ -120,6 +127,7 @@ def step_rows(step: Step) -> list[dict[str, Any]]:
             "events": last - first + 1,
             "source": source,
             "stream": stream,
+            "revision": revision,
             "first": first,
             "last": last,
             "zones": sorted({run.of["zone"] for run in step.zones if run.low <= last and run.high >= first}),

@@ -7,6 +7,7 @@ more there are. Every answer names the epoch that it is about: what is not publi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from streams import limits
@@ -16,6 +17,7 @@ from streams.events.identity import EventId, format_id
 from streams.policy.label import unpack
 from streams.queries.about import (
     Answer,
+    Named,
     bounded,
     described,
     event_row,
@@ -33,7 +35,7 @@ from streams.queries.about import (
     version_row,
 )
 from streams.queries.store import Store
-from streams.queries.walk import walk
+from streams.queries.walk import Step, walk
 
 _DIGEST = re.compile("[0-9a-fA-F]{32}")
 _OF_EVENT = (
@@ -43,6 +45,7 @@ _OF_EVENT = (
     "rule",
     "policy_version",
     "wearer",
+    "consent",
     "session",
     "topic",
     "partition",
@@ -113,6 +116,7 @@ def why(store: Store, identity: str) -> Answer:
         "epoch": store.epoch,
         **at,
         "number": event.number,
+        "revision": event.revision,
         "rejected": [timed(r) for r in rejections],
     }
     if row is not None:
@@ -124,7 +128,7 @@ def why(store: Store, identity: str) -> Answer:
             "published_in_epoch": row["epoch"],
         }
     answer |= bounded("decisions", [timed(decision) for decision in rows_at(store, "decisions", event)])
-    steps = list(walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1))
+    steps = list(_parents(store, event))
     answer |= bounded("parents", [row for step in steps for row in step_rows(step)])
     if answer.get("kind") == "answer":
         answer["model"] = next(iter(models_met(store, steps)), None)
@@ -194,9 +198,7 @@ def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
 
     With how many edges of the store went by each.
     """
-    event = parsed(identity)
-    steps = walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
-    names = {step.declassifier for step in steps} - {""}
+    names = {step.declassifier for step in _parents(store, parsed(identity))} - {""}
     uses = {row["declassifier"]: row["uses"] for row in store.query("declassified").dicts()} if names else {}
     return {name: uses[name] for name in sorted(names)}
 
@@ -213,7 +215,7 @@ def loop(store: Store, identity: str) -> Answer:
     models, kinds = store.models, store.kinds
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
-    learned: set[tuple[tuple[str, str], int]] = set()
+    learned: set[tuple[Named, int]] = set()
     if start in models:
         learned.add((start, event.number))
     else:
@@ -231,8 +233,7 @@ def loop(store: Store, identity: str) -> Answer:
                 carried[kind] += ids_of(step.stream, step.numbers)
         # Feedback is an event of the device, tied to its answer by the example that both became.
         for example in carried["example"]:
-            made = EventId.parse(example)
-            for step in walk(store, "parents", start_of(made), made.number, lambda _: True, hops_max=1):
+            for step in _parents(store, EventId.parse(example)):
                 kind = kinds.get(step.stream[:2])
                 if kind in {"answer", "feedback"}:
                     carried[kind] += ids_of(step.stream, step.numbers)
@@ -254,6 +255,11 @@ def loop(store: Store, identity: str) -> Answer:
         },
         **bounded("generations", generations),
     }
+
+
+def _parents(store: Store, event: EventId) -> Iterator[Step]:
+    """The direct parents of an event."""
+    return walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
 
 
 #: Kinds of event round the loop, in its order.
@@ -279,9 +285,7 @@ def creep(store: Store) -> Answer:
     for (generation, kind), labels in sorted(
         found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
     ):
-        permitted = {
-            label: int(unpack((bytes.fromhex(label),))[0]["purposes"]).bit_count() for label in labels
-        }
+        permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in labels}
         events = sum(labels.values())
         rows.append(
             {

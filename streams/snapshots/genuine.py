@@ -121,6 +121,10 @@ def _events(poll: Poll) -> None:
     )
     backwards = numbers(content, "t_first_ns") > numbers(content, "t_last_ns")
     poll.refuse("events", backwards, MALFORMED, ": found a batch that ends before it begins")
+    kinds = poll.words("events", "kind")
+    made = ~kinds.are(KINDS[kind].captured for kind in kinds.values) & poll.by("events", GLASSES)
+    corrected = numbers(content, "revision") > 0
+    poll.refuse("events", corrected & ~made, FORGED, ".revision: found one of an event that nobody corrects")
     elsewhere = numbers(content, "partition") != poll.partition_of("events")
     poll.refuse("events", elsewhere, FORGED, ".partition: found another one than the record's")
     for agent, topics in ((GLASSES, _TOPIC_OF), (TRAINING, _OF_TRAINING)):
@@ -336,9 +340,9 @@ def _said(policy: Policy | None, zone: str, label: str, purpose: str = "", verdi
 
 def _sayable(policy: Policy, packed: bytes) -> bool:
     """Whether a label holds nothing but words of the policy's vocabulary."""
-    value, words = lattice.unpack((packed,))[0], policy.vocabulary
+    value, words = lattice.unpack(packed), policy.vocabulary
     return (
-        all(int(value[name]) < 1 << len(getattr(words, name)) for name in LISTS)
-        and int(value["retention"]) < len(words.retention_days)
-        and int(value["nature"]) < len(lattice.NATURES)
+        all(value[name] < 1 << len(getattr(words, name)) for name in LISTS)
+        and value["retention"] < len(words.retention_days)
+        and value["nature"] < len(lattice.NATURES)
     )

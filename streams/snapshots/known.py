@@ -16,13 +16,15 @@ from streams.snapshots.poll import Mask, Numbers
 from streams.snapshots.segments import quoted
 
 Stream = tuple[str, str]
+#: Source, stream and revision: what the numbers of an event are counted in.
+Numbered = tuple[str, str, int]
 _POLICIES_KEPT_MAX = 64
 _BATCH_ROWS = 100_000
 _LAST = '"first" + step * ("count" - 1)'
-_EVENT = f'source, stream, "first", {_LAST} AS last, "partition"'
+_EVENT = f'source, stream, revision, "first", {_LAST} AS last, "partition"'
 _EDGE = (
-    "child_source, child_stream, child_first, child_step, child_count, parent_source, parent_stream, "
-    "parent_first, parent_step, parent_width"
+    "child_source, child_stream, child_revision, child_first, child_step, child_count, parent_source, "
+    "parent_stream, parent_revision, parent_first, parent_step, parent_width"
 )
 
 
@@ -63,7 +65,10 @@ class Known:
         return {version: self._policies[version] for version in wanted if version in self._policies}
 
     def highest(self, streams: Iterable[Stream]) -> dict[Stream, int]:
-        """Highest number of an event of each stream; -1 where there is none, and at least that otherwise."""
+        """Highest number of an event of each stream, of any revision.
+
+        -1 where there is none, and at least that otherwise.
+        """
         wanted = set(streams)
         lacking = sorted(wanted - self._highest.keys())
         if lacking:
@@ -80,16 +85,16 @@ class Known:
             self._highest |= {(source, stream): last for source, stream, last in rows}
         return {stream: self._highest[stream] for stream in wanted}
 
-    def reached(self, highest: Mapping[Stream, int]) -> None:
+    def reached(self, highest: Iterable[tuple[Stream, int]]) -> None:
         """Note the highest numbers of rows that are about to be stored."""
-        for stream, last in highest.items():
+        for stream, last in highest:
             if last > self._highest.get(stream, last):
                 self._highest[stream] = last
 
-    def taken(self, streams: Sequence[Stream], of: Numbers, low: Numbers, high: Numbers) -> Mask:
-        """Which of some intervals hold a number of a stored event.
+    def taken(self, streams: Sequence[Numbered], of: Numbers, low: Numbers, high: Numbers) -> Mask:
+        """Which of some intervals hold a number of a stored event of the same revision.
 
-        `of` is the position of each one's stream in `streams`; intervals of one stream do not overlap.
+        `of` is the position of each one's stream in `streams`; intervals of one do not overlap.
         """
         found = np.zeros(len(of), bool)
         order = np.lexsort((low, of))
@@ -98,8 +103,9 @@ class Known:
         asked = pa.table(
             {
                 "position": np.arange(len(streams)),
-                "source": [source for source, _ in streams],
-                "stream": [stream for _, stream in streams],
+                "source": [source for source, _, _ in streams],
+                "stream": [stream for _, stream, _ in streams],
+                "revision": pa.array([revision for _, _, revision in streams], pa.int64()),
                 "lowest": low[ends[:-1]],
                 "highest": high[ends[1:] - 1],
             }
@@ -107,7 +113,7 @@ class Known:
         with self._hot.incoming(asked):
             batches = self._hot.connection.sql(
                 "SELECT position, stored.first, stored.last FROM incoming JOIN "  # noqa: S608 - names of ours
-                f"({self._stored('events', _EVENT, 'own')}) stored USING (source, stream) "
+                f"({self._stored('events', _EVENT, 'own')}) stored USING (source, stream, revision) "
                 "WHERE stored.last >= incoming.lowest AND stored.first <= incoming.highest"
             ).to_arrow_reader(_BATCH_ROWS)
             for batch in batches:
@@ -127,12 +133,10 @@ class Known:
     def written(self, children: pa.Table) -> Mask:
         """Which children of edges are stored events, come by the same partition, that lack those parents.
 
-        `children` has source, stream, number, partition, and their parents as parent_source, parent_stream,
-        low and high.
+        `children` has child_source, child_stream, child_revision, number, partition, and their parents as
+        parent_source, parent_stream, parent_revision, low and high.
         """
-        asked = children.append_column("row", pa.array(np.arange(len(children)))).rename_columns(
-            {"source": "child_source", "stream": "child_stream"}
-        )
+        asked = children.append_column("row", pa.array(np.arange(len(children))))
         spans = asked.group_by(["child_source", "child_stream"]).aggregate(
             [("number", "min"), ("number", "max")]
         )
@@ -143,10 +147,11 @@ class Known:
             rows = self._hot.connection.execute(
                 "SELECT DISTINCT a.row FROM incoming a "  # noqa: S608 - names of ours
                 f"SEMI JOIN ({events}) e ON a.child_source = e.source AND a.child_stream = e.stream "
-                'AND a.number = e.first AND a."partition" = e."partition" '
+                'AND a.child_revision = e.revision AND a.number = e.first AND a."partition" = e."partition" '
                 f"ANTI JOIN ({edges}) s ON a.child_source = s.child_source "
-                "AND a.child_stream = s.child_stream AND a.parent_source = s.parent_source "
-                "AND a.parent_stream = s.parent_stream AND a.number >= s.child_first "
+                "AND a.child_stream = s.child_stream AND a.child_revision = s.child_revision "
+                "AND a.parent_source = s.parent_source AND a.parent_stream = s.parent_stream "
+                "AND a.parent_revision = s.parent_revision AND a.number >= s.child_first "
                 "AND a.number <= s.child_first + s.child_step * (s.child_count - 1) "
                 "AND (a.number - s.child_first) % s.child_step = 0 "
                 "AND a.low <= s.parent_first + s.parent_step * ((a.number - s.child_first) // s.child_step) "

@@ -17,7 +17,8 @@ from streams.snapshots.known import Known
 from streams.snapshots.poll import DUPLICATE, FORGED, Mask, Numbers, Poll, Words, distinct, joined, numbers
 from streams.topology import AGENTS, TRAINING_SOURCE
 
-_STREAM = ("source", "stream")
+#: What the numbers of an event are counted in.
+_NUMBERED = ("source", "stream", "revision")
 
 
 def check(poll: Poll, known: Known) -> None:
@@ -58,18 +59,18 @@ def _events(poll: Poll, known: Known) -> None:
     content = poll.tables["events"]
     if not len(content):
         return
-    streams, of = poll.distinct("events", "source", "stream")
+    streams, of = poll.distinct("events", *_NUMBERED)
     low = numbers(content, "first")
     high = low + numbers(content, "count") - 1
     taken = _clashing(of, low, high)
-    highest = known.highest(streams)
-    old = ~taken & (low <= np.array([highest[stream] for stream in streams])[of])
+    highest = known.highest(stream[:2] for stream in streams)
+    old = ~taken & (low <= np.array([highest[stream[:2]] for stream in streams])[of])
     if old.any():
         behind, there = np.unique(of[old], return_inverse=True)
         taken[old] = known.taken([streams[at] for at in behind.tolist()], there, low[old], high[old])
     reached = np.full(len(streams), -1, np.int64)
     np.maximum.at(reached, of[~taken], high[~taken])
-    known.reached(dict(zip(streams, reached.tolist(), strict=True)))
+    known.reached((stream[:2], last) for stream, last in zip(streams, reached.tolist(), strict=True))
     poll.leave("events", taken, DUPLICATE, ": numbers stand already")
 
 
@@ -160,7 +161,9 @@ def _unwritten(poll: Poll, known: Known) -> None:
         absent = np.bincount(looked.row, ~written, len(edges)) > 0
     # Of one child and one stream of parents, no parent stands twice.
     some = children.part(~absent[children.row])
-    pair = poll.distinct("edges", *(f"{side}_{name}" for side in ("child", "parent") for name in _STREAM))[1]
+    pair = poll.distinct("edges", *(f"{side}_{name}" for side in ("child", "parent") for name in _NUMBERED))[
+        1
+    ]
     order, covered = _covered(_keys(pair[some.row], some.number), some.low, some.high)
     again = np.zeros(len(edges), bool)
     again[some.row[order][covered]] = True
@@ -184,7 +187,7 @@ def _brought(poll: Poll, children: _Children) -> Mask:
     if "events" not in poll.tables or not len(poll.tables["events"]):
         return np.zeros(len(children.row), bool)
     partitions = np.concatenate((poll.partition_of("edges"), poll.partition_of("events")))
-    columns = [joined(poll.words("edges", f"child_{name}"), poll.words("events", name)) for name in _STREAM]
+    columns = [joined(poll.words("edges", f"child_{name}"), poll.words("events", name)) for name in _NUMBERED]
     _, of = distinct(
         [*columns, Words(np.unique(partitions).tolist(), np.unique(partitions, return_inverse=True)[1])]
     )
@@ -203,10 +206,10 @@ def _written(poll: Poll, known: Known, children: _Children) -> Mask:
     return known.written(
         pa.table(
             {
-                **{name: edges.column(f"child_{name}").take(at) for name in _STREAM},
+                **{f"child_{name}": edges.column(f"child_{name}").take(at) for name in _NUMBERED},
                 "number": children.number,
                 "partition": poll.partition_of("edges")[children.row],
-                **{f"parent_{name}": edges.column(f"parent_{name}").take(at) for name in _STREAM},
+                **{f"parent_{name}": edges.column(f"parent_{name}").take(at) for name in _NUMBERED},
                 "low": children.low,
                 "high": children.high,
             }

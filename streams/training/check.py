@@ -48,11 +48,11 @@ def can_serve(version: ModelVersion, policies: Mapping[str, Policy]) -> bool:
 
 
 def _in_words_of(policy: Policy, label: bytes) -> bool:
-    value, words = lattice.unpack((label,))[0], policy.vocabulary
+    value, words = lattice.unpack(label), policy.vocabulary
     return (
-        all(not int(value[name]) & ~words.mask(name, getattr(words, name)) for name in LISTS)
-        and int(value["retention"]) < len(words.retention_days)
-        and int(value["nature"]) < len(lattice.NATURES)
+        all(not value[name] & ~words.mask(name, getattr(words, name)) for name in LISTS)
+        and value["retention"] < len(words.retention_days)
+        and value["nature"] < len(lattice.NATURES)
     )
 
 

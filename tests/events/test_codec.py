@@ -17,6 +17,7 @@ from streams.events.batch import Batch
 from streams.events.codec import decode, encode
 from streams.events.kinds import KINDS, TOKEN, text_form
 from streams.events.runs import Run
+from streams.limits import REVISION_MAX
 from tests import build
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-(2**40), 2**40)
@@ -70,6 +71,17 @@ def batches(draw: st.DrawFn) -> Batch:
 def test_round_trip(made: Batch) -> None:
     read = decode(encode(made), 7)
     assert read == replace(made, position=7)
+
+
+@given(st.integers(0, REVISION_MAX))
+def test_a_derived_batch_says_its_revision_and_a_captured_one_has_none(revision: int) -> None:
+    made = replace(build.batch("place", count=1), revision=revision)
+    assert decode(encode(made), 0, captured=False) == made
+    assert (b"revision" in encode(made)) == (revision > 0)
+    captured = encode(replace(build.batch(), revision=revision))
+    if revision:
+        with pytest.raises(MalformedError, match="revision: only what is derived is corrected"):
+            decode(captured, 0)
 
 
 @given(batches(), st.data())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from streams.events.headers import pack_parents, unpack_parents
 from streams.events.runs import EdgeRun, Run, consecutive, extends, longer_run
 from streams.events.step import Parent
+from streams.limits import REVISION_MAX
 from tests import build
 
 INCREASING = st.sets(st.integers(0, 400), max_size=40).map(sorted)
@@ -89,6 +90,7 @@ PARENTS = st.lists(
         st.integers(0, 2**40),
         st.integers(1, 300),
         st.integers(1, 300),
+        revision=st.just(0) | st.integers(0, REVISION_MAX),
     ),
     max_size=4,
 )

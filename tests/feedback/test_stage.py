@@ -77,11 +77,11 @@ def test_what_version_1_makes_of_all_spoken_feedback_is_what_the_annotations_mea
 
 def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understood_it() -> None:
     served = build.version(CORE)
-    narrow = lattice.unpack((served.label,)).copy()
+    narrow = lattice.unpack(served.label)
     narrow["obligations"] |= build.policy().vocabulary.mask("obligations", ("local:NoExport",))
     core = build.core()
     core.tables.models.versions[served.version] = dataclasses.replace(
-        served, label=narrow.tobytes(), zone="health"
+        served, label=lattice.pack(**narrow), zone="health"
     )
     found = {}
     for form, said in (
@@ -97,7 +97,7 @@ def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understo
     labels = {
         form: bytes.fromhex(headers[LABEL].decode().partition(":")[2]) for form, headers in found.items()
     }
-    assert labels["spoken"] == lattice.join((labels["rating"], narrow.tobytes()))
+    assert labels["spoken"] == lattice.join((labels["rating"], lattice.pack(**narrow)))
     assert labels["spoken"] != labels["rating"]
     assert (found["spoken"][ZONE], found["rating"][ZONE]) == (b"health", b"voice-assistant")
     parents = [

@@ -52,10 +52,7 @@ def forged_model(intents: Sequence[str] = FIRST.model.intents, weight: float = 0
 
 def loosened(**changes: int) -> bytes:
     """The label of the first version with other components."""
-    label = lattice.unpack((FIRST.label,)).copy()
-    for name, value in changes.items():
-        label[name] = value
-    return label.tobytes()
+    return lattice.pack(**{**lattice.unpack(FIRST.label), **changes})
 
 
 def models() -> Models:

@@ -1,10 +1,11 @@
-"""The lattice in numpy against the same lattice in plain Python sets."""
+"""The lattice against the same lattice in plain Python sets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,14 +64,6 @@ def test_join_equals_the_oracle(labels: list[Plain]) -> None:
     assert lattice.join(label.packed() for label in labels) == reduce(Plain.join, labels).packed()
 
 
-@given(st.lists(st.lists(LABELS, min_size=1, max_size=4), min_size=1, max_size=4))
-def test_groups_are_joined_each_for_itself(groups: list[list[Plain]]) -> None:
-    flat = [label.packed() for group in groups for label in group]
-    starts = [sum(map(len, groups[:i])) for i in range(len(groups))]
-    joined = lattice.join_groups(lattice.unpack(flat), starts)
-    assert [row.tobytes() for row in joined] == [reduce(Plain.join, group).packed() for group in groups]
-
-
 @given(LABELS, LABELS, LABELS)
 def test_join_is_associative_commutative_idempotent_and_never_loosens(a: Plain, b: Plain, c: Plain) -> None:
     x, y, z = a.packed(), b.packed(), c.packed()
@@ -85,5 +78,10 @@ def test_loosens_says_what_the_oracle_says(a: Plain, b: Plain) -> None:
     assert lattice.loosens(a.packed(), b.packed()) == (a.join(b) != b)
 
 
-def test_a_label_is_16_bytes() -> None:
-    assert lattice.LABEL.itemsize == 16
+@given(LABELS)
+def test_a_label_is_16_bytes_that_say_what_was_packed(a: Plain) -> None:
+    assert len(a.packed()) == 16
+    assert lattice.pack(**lattice.unpack(a.packed())) == a.packed()
+    for odd in (b"", a.packed()[1:], a.packed() * 2):
+        with pytest.raises(ValueError, match="16 bytes"):
+            lattice.unpack(odd)

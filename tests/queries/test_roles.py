@@ -314,7 +314,9 @@ def test_a_read_of_a_restricted_zone_is_recorded_first(path: Path) -> None:
     line = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
     assert (line["question"], line["bytes"]) == (hiding, len(hiding))
     assert line["sha256"] == hashlib.sha256(hiding.encode()).hexdigest()
-    longer = ask(path, "sql", f"/*{'x' * limits.STATEMENT_BYTES_MAX}*/ FROM events", "--role", "privacy-officer")
+    longer = ask(
+        path, "sql", f"/*{'x' * limits.STATEMENT_BYTES_MAX}*/ FROM events", "--role", "privacy-officer"
+    )
     assert (longer.exit_code, longer.stdout) == (2, "")
     assert f"more than {limits.STATEMENT_BYTES_MAX:,} bytes" in longer.stderr
     log.unlink()

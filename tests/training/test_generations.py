@@ -98,10 +98,10 @@ def of(batches: Sequence[Batch], wearer: str) -> list[Batch]:
 def training_only(example: Outgoing) -> Outgoing:
     """The example as a zone would label it that permits training and nothing that the model is for."""
     version, _, packed = dict(example.headers)[LABEL].decode().partition(":")
-    narrow = lattice.unpack((bytes.fromhex(packed),)).copy()
+    narrow = lattice.unpack(bytes.fromhex(packed))
     narrow["purposes"] = POLICY.vocabulary.mask("purposes", ["ai:ModelTraining"])
     headers = [
-        (name, f"{version}:{narrow.tobytes().hex()}".encode() if name == LABEL else value)
+        (name, f"{version}:{lattice.pack(**narrow).hex()}".encode() if name == LABEL else value)
         for name, value in example.headers
     ]
     return structs.replace(example, headers=headers)
@@ -165,14 +165,12 @@ def check_models(versions: Sequence[ModelVersion]) -> None:
 
     All that the declassifier touches is how long.
     """
-    labels = lattice.unpack([version.label for version in versions])
+    labels = [lattice.unpack(version.label) for version in versions]
     every = POLICY.label_of("voice_query", "voice-assistant") or b""
-    example = lattice.unpack((POLICY.derive("example", (every,)),))[0]
+    example = lattice.unpack(POLICY.derive("example", (every,)))
     for version, label in zip(versions, labels, strict=True):
-        assert int(label["purposes"]) == int(example["purposes"]), (
-            f"version {version.version} permits something else"
-        )
-        assert int(label["subjects"]) == POLICY.vocabulary.mask("subjects", ["wearer"])
+        assert label["purposes"] == example["purposes"], f"version {version.version} permits something else"
+        assert label["subjects"] == POLICY.vocabulary.mask("subjects", ["wearer"])
         assert {source for source, _, _ in version.manifest.admitted} == {"g1"}
         assert POLICY.vocabulary.retention(version.label) == "year"
         assert dict(version.manifest.wearers) == {"w1": [1]}
@@ -198,5 +196,5 @@ def print_creep(loop: Loop) -> None:
     rows = build.lineage(loop.written)["events"]
     for kind in ("voice_query", "situation", "answer", "example", "model"):
         labels = [bytes.fromhex(row["label"]) for row in rows if row["kind"] == kind]
-        purposes = [int(one["purposes"]).bit_count() for one in lattice.unpack(labels)]
+        purposes = [one["purposes"].bit_count() for one in map(lattice.unpack, labels)]
         print(f"{kind}: {len(set(labels))} labels, {sum(purposes) / len(purposes):.2f} purposes on average")  # noqa: T201

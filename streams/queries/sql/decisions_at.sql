@@ -1,4 +1,4 @@
--- Decisions about number $number of one stream.
+-- Decisions about number $number of one stream, whatever its revision.
 SELECT sink, purpose, verdict, passed, mode, zone, label, rule, policy_version, attributes, consent, consent_state, wearer, t_ns,
     appended_ns, at_ns
 FROM read_parquet($files)
