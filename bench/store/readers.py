@@ -50,6 +50,7 @@ def asking(job: Job, asked: list[str]) -> dict[str, Lines]:
     for kind in ("warm", "cold"):
         if both := [p50[version, kind] for version in VERSIONS if (version, kind) in p50]:
             found.append(row(f"slower DuckDB over the other, {kind} p50", max(both) / min(both), 1.5))
+    found += _exported(job)
     found.append(row("`sightline ask ancestors` minus `import duckdb`, ms", _command_ms(job, asked[0]), 150))
     return {f"Readers: ancestors of {len(asked)} answers, role analyst, store open": found}
 
@@ -68,6 +69,16 @@ def _command_ms(job: Job, identity: str) -> float:
     ]
     times_ms = [(wall_ms(command), wall_ms(["-c", "import duckdb"])) for _ in range(9)]
     return statistics.median(ours for ours, _ in times_ms) - statistics.median(bare for _, bare in times_ms)
+
+
+def _exported(job: Job) -> Lines:
+    """One file with all that an analyst is shown."""
+    out = job.directory / "exported.duckdb"
+    command = ["snapshots", "export", "--role", "analyst", "--store", str(job.store), "--out", str(out)]
+    took_s = wall_ms(["-m", "streams.cli", *command]) / 1000
+    size_mb = out.stat().st_size / 1e6
+    out.unlink()
+    return [row("export, s", took_s), row("export, MB", size_mb)]
 
 
 def visible(job: Job, rows: Rows) -> list[str]:
