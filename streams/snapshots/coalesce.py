@@ -103,9 +103,9 @@ def zones_of(events: pa.Table, highest: Mapping[tuple[str, str], int]) -> pa.Tab
     own = combinations(events, OWN)[1]
     order = np.lexsort((low, stream))
     low, high, stream, own = low[order], high[order], stream[order], own[order]
-    behind = low <= np.array([highest.get(one[:2], -1) for one in streams], np.int64)[stream]
+    behind = high < np.array([highest.get(one[:2], -1) for one in streams], np.int64)[stream]
     goes_on = (stream[1:] == stream[:-1]) & (own[1:] == own[:-1]) & (low[1:] > high[:-1])
-    goes_on &= ~behind[1:] | (low[1:] == high[:-1] + 1)
+    goes_on &= ~behind[:-1] | (low[1:] == high[:-1] + 1)
     begins = np.flatnonzero(np.concatenate(([True], ~goes_on)))
     found = events.select(["source", "stream", "revision", *OWN, "epoch"]).take(pa.array(order[begins]))
     found = found.append_column("low", pa.array(low[begins]))

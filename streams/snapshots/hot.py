@@ -26,6 +26,8 @@ from streams.snapshots.index import Span
 from streams.snapshots.segments import Segment, quoted, schema_of, types_of
 from streams.snapshots.tiers import Current
 
+#: Its tables are many and short.
+_BLOCK_BYTES = 16_384
 _MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
 _SEGMENT_COLUMNS = pa.schema(
@@ -388,7 +390,7 @@ class Hot:
         path, beside = self._directory / HOT, self._directory / f"{HOT}{TEMPORARY}"
         beside.unlink(missing_ok=True)
         (name,) = self._one("SELECT current_database()")
-        self.connection.execute(f"ATTACH {quoted(str(beside))} AS next")
+        self.connection.execute(f"ATTACH {quoted(str(beside))} AS next (BLOCK_SIZE {_BLOCK_BYTES})")
         try:
             self.connection.execute(f'COPY FROM DATABASE "{name}" TO next')
         finally:
@@ -475,7 +477,9 @@ def _create(directory: Path) -> None:
     """Make an empty hot file: under another name first, so that one that exists is a whole one."""
     temporary = directory / f"{HOT}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
-    with duckdb.connect(str(temporary)) as connection:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {quoted(str(temporary))} AS next (BLOCK_SIZE {_BLOCK_BYTES})")
+        connection.execute("USE next")
         for table in TABLES:
             columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
             connection.execute(f"CREATE TABLE {table} ({columns})")
@@ -484,6 +488,8 @@ def _create(directory: Path) -> None:
         connection.execute(
             "INSERT INTO store VALUES (?, ?, '', '')", [secrets.token_hex(4), limits.STORE_VERSION]
         )
+        connection.execute("USE memory")
+        connection.execute("DETACH next")
     sync(temporary)
     temporary.replace(directory / HOT)
     sync(directory)
