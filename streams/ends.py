@@ -45,13 +45,18 @@ class End(Enum):
     CHECK = (1, "A check failed, or a part of the loop did not do what it must.", "Read the sentence.")
     INPUT = (
         2,
-        "An argument or a file is wrong: also a store, journal or state that cannot be read.",
+        "An argument or a file is wrong: also a journal or state that cannot be read, a store of another version.",
         "Correct what the sentence names; a start without that ends in the same way.",
     )
     UNAVAILABLE = (
         3,
         "Broker, store, port, lock, disk or network is not there, is full, or is taken.",
         "Give back what the sentence names, then start it again; a supervisor may do that alone.",
+    )
+    DAMAGED = (
+        3,
+        "A file of a store is missing, or is not what its writer wrote.",
+        "Bring the store back from a copy, or make it again from glasses.lineage in a new directory.",
     )
     UNEXPECTED = (
         4,
@@ -132,7 +137,7 @@ def end_of(error: BaseException) -> tuple[End, str]:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, SightlineError):
-        ends = ((InputError, End.INPUT), (UnavailableError | DamagedError, End.UNAVAILABLE))
+        ends = ((InputError, End.INPUT), (UnavailableError, End.UNAVAILABLE), (DamagedError, End.DAMAGED))
         return next((end for kind, end in ends if isinstance(error, kind)), End.CHECK), str(error)
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return End.OUTPUT_GONE, _SENTENCES[End.OUTPUT_GONE]

@@ -44,6 +44,7 @@ POLICY_CHECK_STEPS_MAX = 2_000_000  #: of all conditions together, over all that
 POLICY_CHECK_S_MAX = 20.0  #: until the child that checks one is ended, waiting for a processor included
 POLICY_CHECK_BYTES_MAX = 1024 * 1024 * 1024  #: address space of that child
 POLICY_VERSIONS_MAX = 256  #: known to a worker; further ones are refused
+POLICIES_KEPT = 16  #: of stores that were read, in a process
 POLICY_REFUSALS_MAX = 1000  #: kept until an agent puts them on record; beyond, the oldest are only counted
 POLICY_REFUSALS_PER_FETCH_MAX = 100  #: put on record with one fetch
 

@@ -116,7 +116,7 @@ def missing(store: Path, role: Role, as_json: bool) -> None:
         {
             "missing": ("source", "stream", "first", "count"),
             "collisions": ("source", "stream", "first", "count"),
-            "streams": ("source", "stream", "kind", "highest", "stored"),
+            "streams": ("source", "stream", "kind", "highest", "stored", "shown"),
         },
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 
-from streams.errors import UnavailableError
+from streams.errors import DamagedError, UnavailableError
 from streams.ledger.runs import NONE, ByStream, Data, Ints, intervals, spread
 
 #: A digest as two columns of 64 bits; what is none is zero, which is nobody's.
@@ -36,19 +38,32 @@ class StoreReader:
             raise UnavailableError(
                 f"{directory}: no epoch has been published; run `sightline snapshots` first"
             )
-        self._connection = duckdb.connect()
+        self._connection, self._directory = duckdb.connect(), directory
         quoted = str(catalog).replace("'", "''"), str(directory).replace("'", "''")
-        self._connection.execute(f"ATTACH '{quoted[0]}' AS store (READ_ONLY)")
-        self._connection.execute("USE store")
-        self._connection.execute(f"SET file_search_path = '{quoted[1]}'")
+        with self._reading():
+            self._connection.execute(f"ATTACH '{quoted[0]}' AS store (READ_ONLY)")
+            self._connection.execute("USE store")
+            self._connection.execute(f"SET file_search_path = '{quoted[1]}'")
 
     def close(self) -> None:
         """Let go of the store."""
         self._connection.close()
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Make what DuckDB says of a file that it cannot read a sentence."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise DamagedError(
+                f"{self._directory}: found a store whose files DuckDB cannot read ({type(error).__name__}); "
+                "bring it back from a copy, or make it again from glasses.lineage"
+            ) from None
+
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """All rows of a statement."""
-        return self._connection.execute(statement).fetchall()
+        with self._reading():
+            return self._connection.execute(statement).fetchall()
 
     def names(self, table: str) -> set[str]:
         """Columns of a table."""
@@ -60,14 +75,14 @@ class StoreReader:
 
     def columns(self, statement: str) -> dict[str, Any]:
         """All rows of a statement as numpy columns; of one without NULL."""
-        return {
-            name: np.asarray(column)
-            for name, column in self._connection.execute(statement).fetchnumpy().items()
-        }
+        with self._reading():
+            found = self._connection.execute(statement).fetchnumpy()
+        return {name: np.asarray(column) for name, column in found.items()}
 
     def grouped(self, statement: str) -> dict[str, list[Ints]]:
         """Number columns by the text in the first column, in the statement's order within each."""
-        table: Any = self._connection.sql(statement).to_arrow_table()
+        with self._reading():
+            table: Any = self._connection.sql(statement).to_arrow_table()
         names = table.column(0).combine_chunks().dictionary_encode()
         index = names.indices.to_numpy()
         order = np.argsort(index, kind="stable")

@@ -6,6 +6,7 @@ That is policy text, attributes, label, consent and time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from streams.events.batch import Batch
 from streams.events.consent import Consent
 from streams.events.runs import Run
 from streams.events.step import Tagged
+from streams.limits import POLICIES_KEPT
 from streams.policy.attributes import Attributes
 from streams.policy.flow import at_gate, flow_of
 from streams.policy.policy import JOIN_RULE, Policy
@@ -36,6 +38,10 @@ class Difference(Struct, frozen=True):
     now: Mapping[str, Any]
 
 
+#: A store is opened again and again, by who follows it.
+_stored = lru_cache(maxsize=POLICIES_KEPT)(partial(read_stored, tried=True))
+
+
 class Policies:
     """Policies by version, from the texts that the store keeps; each is read once."""
 
@@ -51,7 +57,7 @@ class Policies:
                     f"policy {version}: found no text in the store, "
                     "expected that of every policy that decided"
                 )
-            self._read[version] = read_stored(version, self._texts[version], tried=True)
+            self._read[version] = _stored(version, self._texts[version])
         return self._read[version]
 
 

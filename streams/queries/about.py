@@ -37,11 +37,12 @@ def parsed(identity: str) -> EventId:
 
 
 def unknown(store: Store, event: EventId) -> InputError:
-    """Say that the store holds no such event, or that a role is not shown it."""
-    if store.sight is not None and store.sight.hidden:
+    """Say that the store holds no such event; to a role, that or that it is not shown it, in one sentence."""
+    if store.sight is not None:
         return InputError(
-            f"{event}: its policy does not show it to the role {store.sight.role}; who may see it asks with"
-            " --role"
+            f"{event}: the role {store.sight.role} is shown no such event: {_held(store)} has none, or the "
+            "policy does not show it to this role; who may see it asks with --role, and `sightline sql "
+            '"FROM streams"` lists the streams'
         )
     return InputError(
         f"{unwritten(store, event)} If a record bears this id it is not ours, or it was written after that;"
@@ -51,12 +52,42 @@ def unknown(store: Store, event: EventId) -> InputError:
 
 def unwritten(store: Store, event: EventId) -> str:
     """Say that no agent wrote an event, as far as the store knows, and how far that is."""
+    return f"{event}: no agent wrote it: {_held(store)} has no such event."
+
+
+def _held(store: Store) -> str:
     newest = store.query("newest_epoch").dicts()[0]
     below = ", ".join(f"{offset} of partition {partition}" for partition, offset in newest["offsets"].items())
     return (
-        f"{event}: no agent wrote it: epoch {store.epoch} of {store.directory}, which holds what was written"
-        f" below offset {below or 0} of glasses.lineage, has no such event."
+        f"epoch {store.epoch} of {store.directory}, which holds what was written below offset {below or 0} "
+        "of glasses.lineage,"
     )
+
+
+def streams_seen(store: Store) -> dict[tuple[str, str], bool]:
+    """Streams that the role is shown something of, and whether that is all events and all that was refused.
+
+    Of those that it is shown in part nothing may be said about a number that it is not shown.
+    """
+    return {stream: not hidden for stream, (shown, hidden) in _judged(store).items() if shown}
+
+
+def shows_absence(store: Store, event: EventId) -> bool:
+    """Whether the role may be told that there is no such event: nothing that is hidden could be it."""
+    judged = _judged(store)
+    shown, hidden = judged.get((event.source, event.stream), (False, False))
+    return (shown and not hidden) or not any(hidden for _, hidden in judged.values())
+
+
+def _judged(store: Store) -> dict[tuple[str, str], tuple[bool, bool]]:
+    """By stream whether the role is shown events of it, and whether anything of it is hidden."""
+    found: dict[tuple[str, str], tuple[bool, bool]] = {}
+    for row in store.query("sights").dicts():
+        seen = store.sight is None or store.sight.sees(row, row["table_name"])
+        shown, hidden = found.get((row["source"], row["stream"]), (False, False))
+        events = seen and row["table_name"] == "events"
+        found[row["source"], row["stream"]] = (shown or events, hidden or not seen)
+    return found
 
 
 def known(store: Store, identity: str) -> EventId:
@@ -79,33 +110,28 @@ def in_sight(store: Store, event: EventId) -> bool:
     stream = start_of(event)
     runs = store.lookup.zones({stream: (event.number, event.number)})[stream]
     rows = [dict(run.of) for run in runs]
-    return bool(rows) and len(store.sift(rows, "events")) == len(rows)
+    return bool(rows) and len(store.sift(rows, "events", counted=False)) == len(rows)
 
 
 def event_row(store: Store, event: EventId) -> dict[str, Any] | None:
-    """Row of `events` that holds an event, None where there is none; InputError if a role is not shown it."""
+    """Row of `events` that holds an event; None where there is none, or none that the role is shown."""
     rows = _rows_with(store, "events", event)
-    row = next(
-        (
-            row
-            for row in rows
-            if row["revision"] == event.revision and (event.number - row["first"]) % row["step"] == 0
-        ),
-        None,
-    )
-    if row is not None and not store.sift([row], "events"):
-        raise unknown(store, event)
-    return row
+    held = [
+        row
+        for row in rows
+        if row["revision"] == event.revision and (event.number - row["first"]) % row["step"] == 0
+    ]
+    return next(iter(store.sift(held[:1], "events", counted=False)), None)
 
 
 def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
-    """Rows of `decisions` or `rejected` about an event's number: they do not say the revision.
+    """Rows of `decisions` or `rejected` about an event's number that are shown: they do not say the revision.
 
     What was rejected has none.
     """
     if table == "rejected" and event.revision:
         return []
-    return store.sift(_rows_with(store, table, event), table)
+    return store.sift(_rows_with(store, table, event), table, counted=False)
 
 
 def _rows_with(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:

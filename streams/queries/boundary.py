@@ -42,7 +42,7 @@ _SPARED = frozenset(
     {"attributes", "consent_state", "digest", "label", "origin", "rule", "session", "split_from", "topic"}
 )
 #: What tells which views there are, and its columns that tell more than that.
-_UNSAID: Mapping[str, tuple[str, ...]] = {
+TOLD: Mapping[str, tuple[str, ...]] = {
     "duckdb_views": ("sql",),
     "duckdb_tables": ("sql", "estimated_size"),
     "duckdb_columns": ("column_default",),
@@ -241,7 +241,7 @@ class Boundary:
             run(f"CREATE VIEW {base.schema}.{table} AS FROM kept.{table}")
         for definition in self._views.values():
             run(definition)
-        for name in _UNSAID:
+        for name in TOLD:
             kinds = self._trusted.execute(f"DESCRIBE FROM {name}()").fetchall()
             listed = ", ".join(f'"{column}" {kind}' for column, kind, *_ in kinds)
             run(f"CREATE TABLE kept.{name} ({listed})")
@@ -373,7 +373,7 @@ class Boundary:
         if self._told:
             return
         self._told = True
-        for name, unsaid in _UNSAID.items():
+        for name, unsaid in TOLD.items():
             replaced = ", ".join(f"NULL AS {column}" for column in unsaid)
             rows = self._trusted.sql(
                 f"SELECT * REPLACE ('memory' AS database_name, {replaced}) FROM {name}() "  # noqa: S608 - names of ours

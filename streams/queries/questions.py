@@ -27,8 +27,10 @@ from streams.queries.about import (
     models_met,
     parsed,
     rows_at,
+    shows_absence,
     start_of,
     step_rows,
+    streams_seen,
     timed,
     unknown,
     unwritten,
@@ -128,7 +130,8 @@ def why(store: Store, identity: str) -> Answer:
             "published_in_epoch": row["epoch"],
         }
     answer |= bounded("decisions", [timed(decision) for decision in rows_at(store, "decisions", event)])
-    steps = list(_parents(store, event))
+    # What is not shown is not gone through, and what is not stored has no parents.
+    steps = [] if row is None else list(_parents(store, event))
     answer |= bounded("parents", [row for step in steps for row in step_rows(step)])
     if answer.get("kind") == "answer":
         answer["model"] = next(iter(models_met(store, steps)), None)
@@ -159,7 +162,8 @@ def genuine(store: Store, identity: str, digest: str) -> Answer:
     Raises
     ------
     InputError
-        One of both has another form, or a policy does not show the event to the role.
+        One of both has another form; or the role is not shown the event, nor all of its stream: then nothing
+        is said about an id that it is not shown.
     """
     event = parsed(identity)
     if not _DIGEST.fullmatch(digest):
@@ -169,12 +173,11 @@ def genuine(store: Store, identity: str, digest: str) -> Answer:
     row = event_row(store, event)
     answer: Answer = {"id": str(event), "epoch": store.epoch, "genuine": False}
     if row is None:
-        rejections = rows_at(store, "rejected", event)
-        if store.sight is not None and store.sight.hidden:
-            raise unknown(store, event)
-        if rejections:
+        if rejections := rows_at(store, "rejected", event):
             rule = rejections[0]["rule"]
             return answer | {"says": f"{event} was rejected ({rule}), so no agent wrote a record of it"}
+        if not shows_absence(store, event):
+            raise unknown(store, event)
         return answer | {"says": unwritten(store, event)}
     first = format_id(event.source, event.stream, row["first"], event.revision)
     if first != str(event):
@@ -196,11 +199,11 @@ def decided(store: Store, identity: str) -> list[dict[str, Any]]:
 def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
     """Declassifiers that loosened the label of an event on its way from its parents.
 
-    With how many edges of the store went by each.
+    With how many edges went by each, of those that the role is shown.
     """
     names = {step.declassifier for step in _parents(store, parsed(identity))} - {""}
-    uses = {row["declassifier"]: row["uses"] for row in store.query("declassified").dicts()} if names else {}
-    return {name: uses[name] for name in sorted(names)}
+    uses = {row["declassifier"]: row["uses"] for row in store.shown("declassified").dicts()} if names else {}
+    return {name: uses.get(name, 0) for name in sorted(names)}
 
 
 def loop(store: Store, identity: str) -> Answer:
@@ -243,7 +246,7 @@ def loop(store: Store, identity: str) -> Answer:
             **version_row(row),
             "learned_from_it": ((row["source"], row["stream"]), row["version"]) in learned,
         }
-        for row in store.sift(store.query("generations").dicts() if first else (), "models")
+        for row in store.sift(store.shown("generations").dicts() if first else (), "models")
         if row["version"] >= first.get((row["source"], row["stream"]), row["version"] + 1)
     ]
     return {
@@ -275,10 +278,10 @@ def creep(store: Store) -> Answer:
     nothing is permitted.
     """
     found: dict[tuple[int, str], dict[str, int]] = {}
-    for row in store.query("creep").dicts():
-        if store.sight is not None and not store.sight.sees(row, "events"):
-            store.sight.hide("events", row["events"])
-        elif row["kind"] in HOPS:
+    for row in store.shown("creep").dicts():
+        if row["kind"] in HOPS:
+            if store.sight is not None:
+                store.sight.note(row["policy_version"], row["zone"])
             labels = found.setdefault((row["generation"], row["kind"]), {})
             labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
     rows = []
@@ -314,25 +317,28 @@ def missing(store: Store) -> Answer:
 
     The answer is complete for what lies below `offsets` of
     `glasses.lineage`: what is still on its way counts as missing until the epoch that holds it.
+
+    A role is answered for streams that it is shown whole. Of those that it is shown in part it is told that,
+    and no number: a number that is hidden from it would look like one that is missing.
     """
-    runs, streams = store.query("missing").dicts(), store.query("captured").dicts()
+    seen = streams_seen(store)
+    runs, every = store.query("missing").dicts(), store.query("captured").dicts()
     collisions = store.query("collisions").dicts()
+    streams = [row for row in every if (row["source"], row["stream"]) in seen]
     if store.sight is not None:
-        seen = {
-            (row["source"], row["stream"])
-            for row in store.query("sights").dicts()
-            if store.sight.sees(row, "events")
-        }
-        shown = [row for row in streams if (row["source"], row["stream"]) in seen]
-        store.sight.hide("streams", len(streams) - len(shown))
-        runs = [row for row in runs if (row["source"], row["stream"]) in seen]
+        store.sight.hide("streams", len(every) - len(streams))
+        runs = [row for row in runs if seen.get((row["source"], row["stream"]))]
         # Of a stream that other data took over from its first number on, nothing need be stored.
-        collisions = [
-            row
-            for row in collisions
-            if (row["source"], row["stream"]) in seen or store.sight.sees(row, "rejected")
-        ]
-        streams = shown
+        collisions = [row for row in collisions if store.sight.sees(row, "rejected")]
+    streams = [
+        row
+        | (
+            {"shown": "whole"}
+            if seen[row["source"], row["stream"]]
+            else {"highest": None, "stored": None, "shown": "not shown whole"}
+        )
+        for row in streams
+    ]
     collisions = [{name: row[name] for name in ("source", "stream", "first", "count")} for row in collisions]
     newest = store.query("newest_epoch").dicts()[0]
     return {

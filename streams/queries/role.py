@@ -104,14 +104,20 @@ class Sight:
             row.get("wearer", ""), anybodys=table != "rejected"
         )
 
-    def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
-        """Return the rows that are shown; counts the others."""
+    def sift(
+        self, rows: Iterable[dict[str, Any]], table: str, *, counted: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the rows that are shown.
+
+        The others are `counted`, unless they are about the one thing that was asked for: a count would say
+        that it is there.
+        """
         shown = []
         for row in rows:
             if self.sees(row, table):
                 shown.append(row)
                 self.note(row["policy_version"], row["zone"])
-            else:
+            elif counted:
                 self.hide(table, 1)
         return shown
 

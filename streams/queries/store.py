@@ -272,9 +272,11 @@ class Store:
         """Kind of every stream."""
         return {(source, stream): kind for source, stream, kind, _ in self.query("kinds").rows}
 
-    def sift(self, rows: Iterable[dict[str, Any]], table: str) -> list[dict[str, Any]]:
+    def sift(
+        self, rows: Iterable[dict[str, Any]], table: str, *, counted: bool = True
+    ) -> list[dict[str, Any]]:
         """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
-        return list(rows) if self.sight is None else self.sight.sift(rows, table)
+        return list(rows) if self.sight is None else self.sight.sift(rows, table, counted=counted)
 
     @property
     def left_out(self) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from streams import files, limits
 from streams.snapshots.directory import STORAGE_VERSION
@@ -102,9 +103,10 @@ GROUP BY source, stream, revision, island, {_CLASS} ORDER BY source, stream, rev
 _SPANS = """
 CREATE TABLE made.spans AS FROM temp.spans_given WHERE file IN (SELECT unnest(?::VARCHAR[]))
 ORDER BY source, stream, table_name, role, lowest"""
-_NEW_SPANS = """
-CREATE TEMP TABLE spans_new (file VARCHAR, table_name VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR,
-    lowest BIGINT, highest BIGINT)"""
+_SPAN = {
+    **dict.fromkeys(("file", "table_name", "role", "source", "stream"), pa.string()),
+    **dict.fromkeys(("lowest", "highest"), pa.int64()),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +150,14 @@ def build(
         the caller's to remove.
     """
     with files.owner_only(), _attached(connection, target, merged) as older:
-        connection.execute(_NEW_SPANS)
-        if spans:
-            connection.executemany("INSERT INTO temp.spans_new VALUES (?, ?, ?, ?, ?, ?, ?)", list(spans))
+        columns = zip(*spans, strict=True) if spans else [()] * len(_SPAN)
+        connection.register(
+            "spans_new",
+            pa.table(
+                [pa.array(column, kind) for column, kind in zip(columns, _SPAN.values(), strict=True)],
+                [*_SPAN],
+            ),
+        )
         for view, given, here, there in (
             ("edges_given", _EDGES_IN_SEGMENTS, edges, _EDGES_IN_INDEX),
             ("zones_given", _ZONES_IN_SEGMENTS, zone_runs, _ZONES_IN_INDEX),
@@ -159,7 +166,7 @@ def build(
             parts = [_nothing(_COLUMNS[view]), *([given.format(files=f"[{listed}]")] if here else ())]
             parts += [there.format(index=index) for index in older]
             connection.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
-        of_spans = ["FROM temp.spans_new", *(f"FROM {index}.spans" for index in older)]
+        of_spans = ["FROM spans_new", *(f"FROM {index}.spans" for index in older)]
         connection.execute(f"CREATE TEMP VIEW spans_given AS {' UNION ALL '.join(of_spans)}")
         connection.execute(_RELATIONS)
         connection.execute(_EDGES)
@@ -187,7 +194,7 @@ def _attached(
     finally:
         for view in ("edges_given", "zones_given", "spans_given"):
             connection.execute(f"DROP VIEW IF EXISTS temp.{view}")
-        connection.execute("DROP TABLE IF EXISTS temp.spans_new")
+        connection.unregister("spans_new")
         for name in done:
             connection.execute(f"DETACH {name}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.errors import InputError, UnavailableError
+from streams.errors import DamagedError, InputError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries.store import Store
 from tests.snapshots.build import edge, event, store
@@ -133,7 +133,7 @@ def test_no_store_and_no_epoch_are_sentences(tmp_path: Path) -> None:
 
 def test_a_broken_catalog_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "catalog.duckdb").write_bytes(b"not a database at all" * 1000)
-    with pytest.raises(InputError, match="catalog"):
+    with pytest.raises(DamagedError, match="catalog"):
         Store.open(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def diff(old: str, new: str, over: Path | None, role: Role, exit_code: bool, as_
     if over is None:
         count, zones, flows = on_paper(before, after)
         answer |= {"combinations": count, "zones": _rows(zones), "flows": _rows(flows)}
-    elif (over / "catalog.duckdb").exists():
+    elif os.path.lexists(over / "catalog.duckdb"):
         with Store.open(over, role) as store:
             # What was decided is what OLD says; a store keeps the policies that decided.
             count, flows = over_decisions(_with_kinds(distinct_decisions(store)), policies_in(store), after)

@@ -1,0 +1,133 @@
+"""No side door in the questions: a hidden id and one that does not exist get the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from streams.cli.main import main
+from streams.errors import InputError
+from streams.queries import questions
+from streams.queries.role import Role
+from streams.queries.store import Store
+from tests.queries.pair import pair_of
+from tests.snapshots.build import POLICY, edge, event, row, store, stream, tagged
+
+ROLES = ("analyst", "wearer:w1")
+QUESTIONS: dict[str, Callable[[Store, str], object]] = {
+    "ancestors": questions.ancestors,
+    "ancestors through models": lambda store, identity: questions.ancestors(
+        store, identity, through_models=True
+    ),
+    "why": questions.why,
+    "loop": questions.loop,
+    "genuine": lambda store, identity: questions.genuine(store, identity, "d" * 32),
+    "genuine of another value": lambda store, identity: questions.genuine(store, identity, "0" * 32),
+    "decided": questions.decided,
+}
+#: Of hidden streams, of hidden runs in a stream that is shown in part, beside them, of a device nobody knows.
+IDS = ("g1/imu/120", "g1/imu/9999", "g2/imu/100", "g2/ppg/17", "g2/ppg/9999", "g2/odd/5000", "g9/imu/1")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return pair_of(tmp_path_factory.mktemp("hidden"))
+
+
+def said(path: Path, role: str, question: str, identity: str) -> str:
+    """Answer or sentence, and what is said to be hidden, without the names of the store and of the id."""
+    with Store.open(path, Role.of(role)) as opened:
+        try:
+            answer = str(QUESTIONS[question](opened, identity))
+        except InputError as error:
+            answer = f"refused: {error}"
+        return f"{answer} {opened.hidden}".replace(str(path), "STORE").replace(identity, "ID")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_hidden_and_absent_are_told_alike(pair: tuple[Path, Path], role: str, question: str) -> None:
+    hiding, without = pair
+    (outcome,) = {said(hiding, role, question, identity) for identity in IDS}
+    assert outcome.startswith("[] {}" if question == "decided" else "refused: ID: the role ")
+    # Where all is shown a record is said not to be ours.
+    if not question.startswith("genuine"):
+        assert {said(without, role, question, identity) for identity in IDS} == {outcome}
+
+
+def test_commands_say_it_in_one_sentence(pair: tuple[Path, Path]) -> None:
+    for asked in (("ask", "why"), ("policy", "explain")):
+        results = [
+            CliRunner().invoke(main, [*asked, identity, "--store", str(pair[0]), "--role", "analyst"])
+            for identity in ("g2/imu/100", "g2/imu/777")
+        ]
+        assert {(one.exit_code, one.stdout) for one in results} == {(2, "")}
+        assert results[0].stderr == results[1].stderr.replace("g2/imu/777", "g2/imu/100")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_missing_names_no_number_of_a_stream_that_is_shown_in_part(
+    pair: tuple[Path, Path], role: str
+) -> None:
+    answers = []
+    for path in pair:
+        with Store.open(path, Role.of(role)) as opened:
+            answers.append(questions.missing(opened) | {"hidden": opened.hidden})
+    hiding, without = answers
+    (part,), (whole,) = ([row for row in one["streams"] if row["stream"] == "imu"] for one in answers)
+    one = {"source": "g1", "stream": "imu", "kind": "imu"}
+    assert part == {**one, "highest": None, "stored": None, "shown": "not shown whole"}
+    assert whole == {**one, "highest": 304, "stored": 155, "shown": "whole"}
+    assert without["missing"] == [
+        {"source": "g1", "stream": "imu", "first": 100, "count": 50},
+        {"source": "g1", "stream": "imu", "first": 200, "count": 100},
+    ]
+    assert (hiding["missing"], hiding["missing_events"]) == ([], 0)
+    assert (hiding["hidden"], without["hidden"]) == ({"streams": "1-9"}, {})
+    assert [hiding[name] for name in ("collisions", "offsets")] == [
+        without[name] for name in ("collisions", "offsets")
+    ]
+
+
+def test_a_record_is_not_ours_where_its_whole_stream_is_shown(pair: tuple[Path, Path]) -> None:
+    for path in pair:
+        assert "no agent wrote it" in said(path, "analyst", "genuine", "g1/voice-query/77")
+    assert "'genuine': True" in said(pair[0], "privacy-officer", "genuine", "g1/imu/100")
+
+
+def test_what_a_model_answered_in_hidden_zones_is_not_counted(tmp_path: Path) -> None:
+    answers = [
+        event("g1", "answer", n, **tagged("voice_query", zone, wearer="w1") | {"kind": "answer"})
+        for n, zone in enumerate(["voice-assistant"] * 3 + ["health"] * 40)
+    ]
+    model = tagged("voice_query", "voice-assistant")
+    path = store(
+        tmp_path / "s",
+        {
+            "events": [*answers, event("training", "m", 1, **model | {"kind": "model"})],
+            "edges": [edge(("g1", "answer", n), ("training", "m", 1), operator="answer") for n in range(43)],
+            "models": [
+                row("models", source="training", stream="m", version=1)
+                | {name: model[name] for name in ("zone", "label", "policy_version")}
+            ],
+            "streams": [
+                stream("g1", "answer", "answer", captured=False),
+                stream("training", "m", "model", captured=False),
+            ],
+            "policies": [POLICY],
+        },
+    )
+
+    def answered(role: str) -> int:
+        found = CliRunner().invoke(
+            main, ["ask", "loop", "training/m/1", "--store", str(path), "--role", role, "--json"]
+        )
+        (generation,) = orjson.loads(found.stdout)["generations"]
+        count: int = generation["answers"]
+        return count
+
+    assert (answered("analyst"), answered("privacy-officer")) == (3, 43)
