@@ -37,9 +37,31 @@ _ZONED: Mapping[str, str] = {
 }
 #: Tables without rows about anybody.
 _FOR_ALL = frozenset({"policies", "store", "epochs", "epoch_rows"})
-#: Long texts that a statement is spared where it does not name them; views pass them on as they are.
-_SPARED = frozenset(
-    {"attributes", "consent_state", "digest", "label", "origin", "rule", "session", "split_from", "topic"}
+#: Columns that views compute with, or that say what the zones of rows are. A statement is spared the others
+#: that it does not name; `t_ns` also goes by `t`.
+_COMPUTED = frozenset(
+    {
+        "source",
+        "stream",
+        "revision",
+        "first",
+        "step",
+        "count",
+        *(
+            f"{side}_{name}"
+            for side in ("child", "parent")
+            for name in ("source", "stream", "revision", "first", "step", "count", "width")
+        ),
+        "kind",
+        "captured",
+        "zone",
+        "policy_version",
+        "version",
+        "name",
+        "text",
+        "epoch",
+        "appended_ns",
+    }
 )
 #: What tells which views there are, and its columns that tell more than that.
 TOLD: Mapping[str, tuple[str, ...]] = {
@@ -319,7 +341,11 @@ class Boundary:
     def _load(self, connection: duckdb.DuckDBPyConnection, table: str, words: frozenset[str] | None) -> None:
         """Hand over what is shown of a table, and count what is not."""
         base = self._bases[table]
-        spared = frozenset() if words is None else frozenset(base.columns) & _SPARED - words
+        spared = frozenset(
+            name
+            for name in base.columns
+            if words is not None and not {name, name.removesuffix("_ns")} & (words | _COMPUTED)
+        )
         known = self._loaded.get(table)
         if known is not None and known <= spared:
             return

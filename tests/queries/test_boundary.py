@@ -262,3 +262,26 @@ def test_the_functions_do_throw() -> None:
             except duckdb.Error:
                 failed += 1
     assert failed >= 60
+
+
+COMPUTED = (
+    ("events", "t_last"),
+    ("decisions", "at"),
+    ("policies", "published"),
+    ("epochs", "published"),
+    ("streams", "captured"),
+    ("event_records", "id"),
+    ("edge_records", "child_id"),
+    ("edge_records", "parent_id"),
+)
+
+
+def test_what_views_compute_is_computed_from_all_that_it_takes(pair: tuple[Path, Path]) -> None:
+    """A statement is handed the columns that it names, and those behind them."""
+    officer = Role.of("privacy-officer")
+    with Store.open(pair[0], officer) as opened:
+        for view, name in COMPUTED:
+            with Store.open(pair[0], officer) as anew:
+                alone = sorted(map(repr, anew.sql(f'SELECT v."{name}" FROM {view} v', 10_000).rows))
+            whole = opened.sql(f"SELECT * FROM {view}", 10_000).dicts()
+            assert alone == sorted(repr((row[name],)) for row in whole), (view, name)
