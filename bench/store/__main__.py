@@ -23,6 +23,7 @@ from bench.store.rows import Rows
 from bench.store.tables import Job
 
 EDGES, EDGES_FULL, PEER_EDGES_MAX = 10_000_000, 100_000_000, 10_000_000
+INGEST_ROWS = 1_000_000
 #: Device-days that the bytes of an edge are measured over.
 EDGE_COPIES = 6
 
@@ -67,6 +68,7 @@ def main(
             4 if tiny else publishes,
             100 if tiny else history,
             min(copies, -(-PEER_EDGES_MAX // rows.edges)),
+            10_000 if tiny else INGEST_ROWS,
             _say,
         )
         result["tables"] = _measured(job, rows, 1 if tiny else EDGE_COPIES)

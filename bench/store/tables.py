@@ -16,6 +16,7 @@ from bench.store.rows import WINDOWS, Rows
 from bench.store.sizes import Sizes
 
 Lines = list[dict[str, Any]]
+READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Job:
     publishes: int
     history: int
     peer_copies: int
+    ingest_rows: int
     say: Say
 
     @property
@@ -134,4 +136,15 @@ def taking(job: Job) -> dict[str, Lines]:
     title = "Ingest: encoded records of glasses.lineage"
     if importlib.util.find_spec("bench.ingest") is None:
         return {title: [row("not measured", "bench.ingest is absent")]}
-    return {title: importlib.import_module("bench.ingest").measure(job.directory / "ingest")}
+    place = job.directory / "ingest"
+    place.mkdir()
+    one = importlib.import_module("bench.ingest").measure(place, job.ingest_rows, READERS, job.say)
+    idle_ms, busy_ms = one["reader_idle"]["p99_ms"], one["reader_busy"]["p99_ms"]
+    return {
+        f"{title}, {one['rows']:,} rows, {READERS} readers ask once a second each": [
+            row("rows/s, JSON decoding included", one["rows_per_s"], 200_000, least=True),
+            row("writer's memory, MB", one["writer_mb"], 500),
+            row("readers' p99 over that of a store at rest", busy_ms / idle_ms, 3),
+            row("readers' p99, ms", busy_ms),
+        ]
+    }
