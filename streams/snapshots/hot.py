@@ -451,10 +451,9 @@ class Hot:
         self.connection.execute("COMMIT")
 
     def _one(self, statement: str) -> tuple[Any, ...]:
-        row = self.connection.execute(statement).fetchone()
-        if row is None:
-            raise duckdb.InvalidInputException("a row is missing")
-        return row
+        [row] = self.connection.execute(statement).fetchall()
+        found: tuple[Any, ...] = row
+        return found
 
 
 def _row_of(one: Segment) -> tuple[Any, ...]:
