@@ -13,16 +13,15 @@ event of its run, on either side, is hidden: of a run that is hidden in part not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
-import pyarrow
 
 from streams import limits
 from streams.errors import InputError
-from streams.queries import intact
+from streams.queries import instance, intact
 from streams.queries.role import SHOWN_TO, Sight
 from streams.queries.statement import Statement, quoted
 
@@ -71,7 +70,6 @@ TOLD: Mapping[str, tuple[str, ...]] = {
 }
 _NOBODYS = ", ''"
 _FILES_OF = re.compile(r"\bfiles\.(\w+)")
-_ROWS_AT_ONCE = 65_536
 
 
 #: Policy version, zone and label.
@@ -92,25 +90,6 @@ class _Base:
     mixed: dict[str, str] = field(default_factory=dict)
     mixed_rows: int = 0
     classes: set[Class] = field(default_factory=set)
-
-
-class _Handed:
-    """Rows on their way from one instance to the other, counted, as many as a role is given at most."""
-
-    def __init__(self, rows: pyarrow.RecordBatchReader) -> None:
-        self._rows = rows
-        self.rows = self.bytes = 0
-
-    def reader(self) -> pyarrow.RecordBatchReader:
-        """The rows, to be read once."""
-        return pyarrow.RecordBatchReader.from_batches(self._rows.schema, self._counted())
-
-    def _counted(self) -> Iterator[pyarrow.RecordBatch]:
-        for batch in self._rows:
-            self.rows, self.bytes = self.rows + batch.num_rows, self.bytes + batch.nbytes
-            if self.bytes > limits.ROLE_ROWS_MB * 1024 * 1024:
-                return
-            yield batch
 
 
 class Boundary:
@@ -141,7 +120,9 @@ class Boundary:
         if self._own is None:
             self._look()
             self._judge()
-            self._own = _instance(self._listed(file for base in self._bases.values() for file in base.whole))
+            self._own = instance.make(
+                self._listed(file for base in self._bases.values() for file in base.whole)
+            )
             self._make(self._own)
         return self._own
 
@@ -163,7 +144,7 @@ class Boundary:
             A file that it reads is not as the writer left it.
         """
         connection = self.connection
-        named = statement.views(frozenset(self._views), lambda: _names_in(connection))
+        named = statement.views(frozenset(self._views), lambda: instance.names_in(connection))
         if statement.tells:
             self._tell(connection)
         words = statement.words
@@ -377,17 +358,14 @@ class Boundary:
             for name in self._bases[table].columns
         ]
         connection.execute(f"DELETE FROM kept.{table}")  # noqa: S608 - a name of ours
-        handed = _Handed(self._trusted.sql(self._selected(table, columns)).to_arrow_reader(_ROWS_AT_ONCE))
-        connection.register("arriving", handed.reader())
-        connection.execute(f"INSERT INTO kept.{table} FROM arriving")
-        connection.unregister("arriving")
-        if handed.bytes > limits.ROLE_ROWS_MB * 1024 * 1024:
+        rows = instance.fill(connection, f"kept.{table}", self._trusted.sql(self._selected(table, columns)))
+        if rows is None:
             raise InputError(
                 f"sql: what the role {self._sight.role} is shown of {table} takes more than "
                 f"{limits.ROLE_ROWS_MB} MB to set apart, expected less; name the columns that you need, or "
                 "ask about single events with `sightline ask`"
             )
-        return handed.rows
+        return rows
 
     def _is_spared(self, table: str, column: str, spared: frozenset[str]) -> bool:
         # How many rows an epoch added tells of those that are hidden.
@@ -404,39 +382,5 @@ class Boundary:
             rows = self._trusted.sql(
                 f"SELECT * REPLACE ('memory' AS database_name, {replaced}) FROM {name}() "  # noqa: S608 - names of ours
                 "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
-            ).to_arrow_table()
-            connection.register("arriving", rows)
-            connection.execute(f"INSERT INTO kept.{name} FROM arriving")
-            connection.unregister("arriving")
-
-
-def _instance(files: str) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own that reaches `files` (a list in SQL), no other and no object of this process."""
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": f"{limits.ROLE_MEMORY_MB}MB",
-            # What does not fit fails; nothing of the store is written anywhere.
-            "temp_directory": "",
-        }
-    )
-    for setting in (
-        "TimeZone = 'UTC'",
-        "parquet_metadata_cache = true",
-        "python_enable_replacements = false",
-        f"allowed_paths = {files}",
-        "enable_external_access = false",
-        "lock_configuration = true",
-    ):
-        connection.execute(f"SET {setting}")
-    return connection
-
-
-def _names_in(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """Names of all tables and views of an instance, DuckDB's own included."""
-    named = (
-        "SELECT view_name FROM system.main.duckdb_views() "
-        "UNION SELECT table_name FROM system.main.duckdb_tables()"
-    )
-    return frozenset(name for (name,) in connection.execute(named).fetchall())
+            )
+            instance.fill(connection, f"kept.{name}", rows)

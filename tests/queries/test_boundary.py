@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from streams import limits
 from streams.errors import InputError
 from streams.queries.reads import READS
 from streams.queries.role import Role
@@ -285,3 +286,20 @@ def test_what_views_compute_is_computed_from_all_that_it_takes(pair: tuple[Path,
                 alone = sorted(map(repr, anew.sql(f'SELECT v."{name}" FROM {view} v', 10_000).rows))
             whole = opened.sql(f"SELECT * FROM {view}", 10_000).dicts()
             assert alone == sorted(repr((row[name],)) for row in whole), (view, name)
+
+
+def test_more_than_a_role_is_given_at_most_is_a_sentence(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ROLE_ROWS_MB", 0)
+    outcomes = []
+    for path in pair:
+        with Store.open(path, Role.of("wearer:w1")) as opened:
+            for _ in range(2):
+                with pytest.raises(
+                    InputError, match="takes more than 0 MB to set apart, expected less"
+                ) as refused:
+                    opened.sql("FROM events")
+                outcomes.append(str(refused.value))
+            assert opened.sql("SELECT 1").rows == [(1,)]
+    assert len(set(outcomes)) == 1
