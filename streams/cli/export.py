@@ -12,7 +12,7 @@ import click
 from streams import clock, files, limits
 from streams.cli.output import emit_hidden, emit_json, emit_left_out, json_option, role_option, store_option
 from streams.cli.staying import stays
-from streams.errors import UnavailableError
+from streams.errors import DamagedError, UnavailableError
 from streams.printing import say
 from streams.queries.export import EXPORTED
 from streams.queries.role import Role
@@ -63,7 +63,10 @@ def command(
 def _follow(
     store: Path, role: Role, path: Path, stop: threading.Event, ready: Ready, *, as_json: bool
 ) -> None:
-    """Export each newest epoch, at rest between two as long as EXPORT_REST times what the last one took."""
+    """Export each newest epoch, at rest between two as long as EXPORT_REST times what the last one took.
+
+    What keeps an epoch from being exported is said once, and the file of the one before stays.
+    """
     written, said = None, ""
     while not stop.is_set():
         began_s = clock.monotonic_s()
@@ -74,7 +77,7 @@ def _follow(
                 if written is None:
                     ready.say()
                 written, said = newest, ""
-            except UnavailableError as error:
+            except (UnavailableError, DamagedError) as error:
                 if str(error) != said:
                     said = str(error)
                     say(f"{said}; trying again", err=True)

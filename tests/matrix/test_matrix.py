@@ -84,7 +84,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Places]:
     """The same store in place, moved, mounted, and read from inside another store."""
     directory = tmp_path_factory.mktemp("stores")
     ours = directory / "lineage-store"
-    writer = Writer.open(ours)
+    writer = Writer.open(ours, fold="inline")
     made = {
         "policies": [POLICY],
         "models": [row("models", source="training", stream="intent-model", version=1)],
@@ -93,6 +93,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Places]:
         writer.ingest_tables(tables(rows), T0_NS)
         writer.publish(T0_NS)
     writer.close()
+    with duckdb.connect(str((ours / "catalog.duckdb").resolve()), read_only=True) as connection:
+        ages = connection.sql("SELECT DISTINCT fresh FROM segments WHERE table_name = 'edges'").fetchall()
+        assert len(ages) == 2, "some are folded, and some came since"
+        assert connection.sql("FROM indexes").fetchall()
     other = store(directory / "other", {"events": [event("g9", "answer", 0, kind="answer", zone="health")]})
     moved, mounted = directory / "elsewhere" / "moved", directory / "mnt"
     shutil.copytree(ours, moved, symlinks=True)

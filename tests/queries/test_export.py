@@ -272,6 +272,26 @@ def test_ctrl_c_ends_following_cleanly(tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == [EXPORTED]
 
 
+def test_what_cannot_be_exported_is_said_once_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(limits, "EXPORT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(limits, "EXPORT_REST", 0)
+    ours, path = tmp_path / "s", tmp_path / "x.duckdb"
+    stop, tries = threading.Event(), list[Path]()
+
+    def away(store: Path, *_arguments: object, **_named: object) -> None:
+        tries.append(store)
+        if len(tries) < 5:
+            raise UnavailableError(f"{store}: there is no store")
+        stop.set()
+
+    monkeypatch.setattr(command, "_export", away)
+    command._follow(ours, Role("analyst", exporting=True), path, stop, Ready(), as_json=False)
+    assert capsys.readouterr().err == f"{ours}: there is no store; trying again\n"
+    assert tries == [ours] * 5
+
+
 def _waited(done: Any, seconds: float = 20) -> bool:
     waiting = threading.Event()
     for _ in range(int(seconds / 0.02)):
