@@ -91,7 +91,7 @@ def _measured(job: Job, rows: Rows, edge_copies: int) -> dict[str, Any]:
     found |= readers.asking(job, ids)
     _say("asked")
     found |= readers.beside(job, ids, load_s)
-    found |= tables.publishing(job)
+    found |= tables.publishing(job, rows)
     _say("published")
     found |= tables.edges(job, rows, edge_copies)
     found |= tables.resting(job)

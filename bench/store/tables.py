@@ -88,8 +88,8 @@ def loading(job: Job, rows: Rows) -> tuple[dict[str, Lines], float]:
     return {f"The store: {of_ours}": found}, grown["load_s"]
 
 
-def publishing(job: Job) -> dict[str, Lines]:
-    """Publish so many epochs as they come from one device, at size and after a long history."""
+def publishing(job: Job, rows: Rows) -> dict[str, Lines]:
+    """Publish a day in so many epochs in turn, at size and after a long history."""
     found = Lines()
     grown = ("--copies", 1, "--epochs", job.publishes, "--live")
     for said_of, copy in (("at size", job.copies), (f"after {job.history:,} epochs more", job.copies + 1)):
@@ -101,7 +101,8 @@ def publishing(job: Job) -> dict[str, Lines]:
         found.append(row(f"{said_of}: p50 ms", at(published_ms[1:], 0.5), 100))
         found.append(row(f"{said_of}: p99 ms", at(published_ms[1:], 0.99), 250))
         found.append(row(f"{said_of}: catalog, kB", Sizes.of(job.store).catalog_bytes / 1000))
-    return {f"Publishing: {job.publishes} epochs in turn, as they come from two devices": found}
+    each = rows.captured_batches // job.publishes
+    return {f"Publishing: {job.publishes} epochs in turn, of some {each} captured batches each": found}
 
 
 def edges(job: Job, rows: Rows, copies: int) -> dict[str, Lines]:
