@@ -81,7 +81,8 @@ def genuine(
 ) -> None:
     """Say whether an agent wrote a record: ID is its ce_id, DIGEST the XXH3-128 of its value in hexadecimal.
 
-    Exits with 1 if none did, with 2 if the role is not shown enough to be told. docs/topics.md says how to make the digest.
+    Exits with 1 if none did, with 2 if the role is not shown enough to be told. docs/topics.md says how to
+    make the digest.
     """
     answer = _asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
     _say(answer, as_json, {})

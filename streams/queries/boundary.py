@@ -4,7 +4,8 @@ It is a database instance of its own, in memory, without the store's catalog. It
 of whose rows the role is shown, by their names alone; of the others the store's own connection hands over the
 rows that the policies show, of the tables that a statement reads. So a condition or an error has nothing
 hidden to depend on, and there is no filter to get around. How rows lie in files does depend on their hidden
-neighbours: it shows in how long a statement takes, and in the order of rows that none was asked for.
+neighbours: it shows in how long a statement takes, and in the order of rows where none was asked for, with
+what goes by it (approximate quantiles, sums of floating numbers).
 
 Which classes (policy version, zone, label) are shown is decided by `role.Sight`. An edge is shown where no
 event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
@@ -38,25 +39,36 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return pair_of(tmp_path_factory.mktemp("hidden"))
 
 
-def said(path: Path, role: str, question: str, identity: str) -> str:
+@pytest.fixture(scope="module")
+def opened(pair: tuple[Path, Path]) -> Iterator[dict[tuple[int, str], Store]]:
+    """Both stores by number and role; none of these answers adds to what is said to be hidden."""
+    with ExitStack() as stack:
+        yield {
+            (number, role): stack.enter_context(Store.open(path, Role.of(role)))
+            for number, path in enumerate(pair)
+            for role in (*ROLES, "privacy-officer")
+        }
+
+
+def said(store: Store, question: str, identity: str) -> str:
     """Answer or sentence, and what is said to be hidden, without the names of the store and of the id."""
-    with Store.open(path, Role.of(role)) as opened:
-        try:
-            answer = str(QUESTIONS[question](opened, identity))
-        except InputError as error:
-            answer = f"refused: {error}"
-        return f"{answer} {opened.hidden}".replace(str(path), "STORE").replace(identity, "ID")
+    try:
+        answer = str(QUESTIONS[question](store, identity))
+    except InputError as error:
+        answer = f"refused: {error}"
+    return f"{answer} {store.hidden}".replace(str(store.directory), "STORE").replace(identity, "ID")
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_hidden_and_absent_are_told_alike(pair: tuple[Path, Path], role: str, question: str) -> None:
-    hiding, without = pair
-    (outcome,) = {said(hiding, role, question, identity) for identity in IDS}
+def test_hidden_and_absent_are_told_alike(
+    opened: dict[tuple[int, str], Store], role: str, question: str
+) -> None:
+    (outcome,) = {said(opened[0, role], question, identity) for identity in IDS}
     assert outcome.startswith("[] {}" if question == "decided" else "refused: ID: the role ")
     # Where all is shown a record is said not to be ours.
     if not question.startswith("genuine"):
-        assert {said(without, role, question, identity) for identity in IDS} == {outcome}
+        assert {said(opened[1, role], question, identity) for identity in IDS} == {outcome}
 
 
 def test_commands_say_it_in_one_sentence(pair: tuple[Path, Path]) -> None:
@@ -93,10 +105,12 @@ def test_missing_names_no_number_of_a_stream_that_is_shown_in_part(
     ]
 
 
-def test_a_record_is_not_ours_where_its_whole_stream_is_shown(pair: tuple[Path, Path]) -> None:
-    for path in pair:
-        assert "no agent wrote it" in said(path, "analyst", "genuine", "g1/voice-query/77")
-    assert "'genuine': True" in said(pair[0], "privacy-officer", "genuine", "g1/imu/100")
+def test_a_record_is_not_ours_where_its_whole_stream_is_shown(
+    opened: dict[tuple[int, str], Store],
+) -> None:
+    for number in (0, 1):
+        assert "no agent wrote it" in said(opened[number, "analyst"], "genuine", "g1/voice-query/77")
+    assert "'genuine': True" in said(opened[0, "privacy-officer"], "genuine", "g1/imu/100")
 
 
 def test_what_a_model_answered_in_hidden_zones_is_not_counted(tmp_path: Path) -> None:

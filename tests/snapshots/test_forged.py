@@ -291,19 +291,6 @@ def test_whatever_rows_say_the_writer_and_its_readers_live(
         assert store.sql("SELECT count(*) FROM events WHERE zone = 'health'").rows == [(0,)]
 
 
-BAD: Mapping[str, Rows] = {
-    "huge": {"events": [batch("z", "big", 0, 2**30)]},
-    "huge-edge": {
-        "edges": [edge(("good", "activity", 0), ("good", "imu-right", 0), child_count=2**30, **_EDGE)]
-    },
-    "steps": {"events": [batch("z", "steps", 0, 2**30, step=2**30)]},
-    # Not shown to anybody, as no policy gave it; it can be read, and be compared.
-    "badlabel": {"events": [batch("z", "bl", 0, label="zz")]},
-    "badtime": {"events": [batch("z", "bt", 0, t_first_ns=-(2**63), t_last_ns=2**63 - 1)]},
-    "nothing": {"events": [batch("z", "bt", 0, zone=None, policy_version=None, label=None)]},
-    "decision": {"decisions": [row("decisions", source="z", stream="d", label="0", t_ns=-1)]},
-    "model": {"models": [row("models", source="training", stream="intent-model", trained_ns=-(2**63))]},
-}
 TEXTS: Mapping[str, Rows] = {
     "openpolicy": {"policies": [{**POLICY, "text": EVIL}]},
     "no-text": {"policies": [{**POLICY, "text": None}]},
@@ -353,16 +340,6 @@ def merged(cases: Mapping[str, Rows]) -> Rows:
         for table, some in rows.items():
             every.setdefault(table, []).extend(some)
     return every
-
-
-@pytest.mark.parametrize("role", ["privacy-officer", "analyst"])
-def test_bad_rows_of_an_old_store_keep_nobody_from_an_answer(tmp_path: Path, role: str) -> None:
-    good, nothing = answers(old_store(tmp_path / "good", {}), role)
-    assert nothing == []
-    found, said = answers(old_store(tmp_path / "bad", merged(BAD)), role)
-    assert found == good
-    assert len(said) == 1
-    assert said[0].startswith(f"{len(BAD) - 1} rows of the store cannot be read and are left out")
 
 
 def test_what_a_policy_without_its_text_decided_is_not_shown_and_said_once(tmp_path: Path) -> None:
