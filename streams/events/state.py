@@ -158,6 +158,8 @@ class DeviceState(Struct, frozen=True):
                 raise ValidationError("a device's state: found a window that holds no samples of its kind")
         if any(len(one.recent) % RECENT_BYTES or len(one.marks) % MARK_BYTES for one in state.seen.values()):
             raise ValidationError("a device's state: found half a batch among those that were seen")
+        if any(one.marks and not one.recent for one in state.seen.values()):
+            raise ValidationError("a device's state: found a stream with marks and without its last batches")
         return state
 
 

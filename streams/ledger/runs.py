@@ -142,10 +142,11 @@ def union_size(sets: ByStream) -> int:
 
 
 def named(found: Mapping[str, Intervals], most: int) -> list[str]:
-    """Runs as text (`g1/imu-right/40-59`), at most `most` of them."""
+    """Runs as text (`g1/imu-right/40-59`), at most `most` of them; a revision stands behind the numbers."""
     texts = [
-        f"{stream}/{low}" if high - low == 1 else f"{stream}/{low}-{high - 1}"
-        for stream, pieces in sorted(found.items())
+        f"{stream}/{low}{dot}{revision}" if high - low == 1 else f"{stream}/{low}-{high - 1}{dot}{revision}"
+        for key, pieces in sorted(found.items())
+        for stream, dot, revision in [key.partition(".")]
         for low, high in _joined(pieces)
     ]
     return texts[:most]

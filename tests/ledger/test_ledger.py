@@ -171,6 +171,11 @@ def orphan(rows: dict[str, list[Row]]) -> None:
     rows["edges"].append(edge(("g1", "answer", 7), ("g1", "activity", 49), parent_width=3))
 
 
+def orphan_revision(rows: dict[str, list[Row]]) -> None:
+    """The parent is there as it was first made."""
+    rows["edges"][1]["parent_revision"] = 1
+
+
 def orphan_model(rows: dict[str, list[Row]]) -> None:
     rows["edges"][2]["parent_first"] = 2
 
@@ -189,6 +194,7 @@ def repeat_hides(rows: dict[str, list[Row]]) -> None:
         (let_in, "zone_truth_mismatches", 20, "g1/imu/80-99"),
         (invent, None, 3, "g1/imu/500-502"),
         (orphan, "orphan_parents", 2, "g1/activity/49"),
+        (orphan_revision, "orphan_parents", 1, "g1/activity/50.1"),
         (orphan_model, "orphan_parents", 1, "intent-model/2"),
         (repeat_hides, "events_missing", 20, "g1/imu/0-19"),
     ],

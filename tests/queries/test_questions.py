@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams.errors import InputError
 from streams.events.runs import EdgeRun, Run
-from streams.queries import questions
+from streams.queries import lookup, questions
 from streams.queries.lookup import Direction
 from streams.queries.store import Store
 from streams.queries.walk import walk
@@ -74,13 +74,32 @@ def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> 
 
 
 @pytest.mark.parametrize(
-    "indexed", [(), ((1, 2, 3, 4),), ((1, 2), (3,))], ids=["fresh", "folded", "folded in part"]
+    ("indexed", "bounds"),
+    [
+        ((), {}),
+        (((1, 2, 3, 4),), {}),
+        (((1, 2), (3,)), {}),
+        (((1, 2, 3, 4),), {"_CROWD_MAX": 0}),
+        (((1, 2, 3, 4),), {"_SIDE_BY_SIDE_MAX": 0}),
+    ],
+    ids=["fresh", "folded", "folded in part", "one relation a statement", "relations joined"],
 )
-@settings(max_examples=2, deadline=None, phases=WITHOUT_SHRINKING)
+@settings(
+    max_examples=2,
+    deadline=None,
+    phases=WITHOUT_SHRINKING,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(several=st.lists(graphs(), min_size=8, max_size=8), data=st.data())
 def test_walks_find_what_a_plain_walk_finds(
-    indexed: tuple[tuple[int, ...], ...], several: list[list[tuple[str, str, EdgeRun]]], data: st.DataObject
+    indexed: tuple[tuple[int, ...], ...],
+    bounds: dict[str, int],
+    several: list[list[tuple[str, str, EdgeRun]]],
+    data: st.DataObject,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name, bound in bounds.items():
+        monkeypatch.setattr(lookup, name, bound)
     # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose
     # files from.
     rows = [

@@ -42,6 +42,7 @@ def test_what_was_derived_is_written_as_lines(made: Path) -> None:
         "width": 1,
         "directness": "direct",
         "declassifier": "",
+        "revision": 0,
     } in answers[0]["parents"]
 
 

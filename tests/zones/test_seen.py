@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import ValidationError, structs
 
 from streams.events.batch import Batch
 from streams.events.codec import encode
@@ -170,3 +170,6 @@ def test_what_a_stream_remembers_is_bounded() -> None:
     assert len(seen.marks) <= 20 * SEEN_MARKS_MAX
     state = DeviceState(seen={"imu-right": seen})
     assert DeviceState.load(state.dump()) == state
+    cut = DeviceState(seen={"imu-right": structs.replace(seen, recent=b"")})
+    with pytest.raises(ValidationError, match="marks and without its last batches"):
+        DeviceState.load(cut.dump())
