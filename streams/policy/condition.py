@@ -6,6 +6,7 @@ Each is evaluated once per distinct facts that it names.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.machinery import PathFinder
@@ -27,12 +28,16 @@ Facts = Mapping[str, Any]
 
 def _library() -> Any:
     """The CEL library itself: its package would load a terminal of its own, for 0.2 s and 15 MB."""
+    # It can be initialised once in a process, whoever imports it.
+    if (known := sys.modules.get("cel.cel")) is not None:
+        return known
     package = find_spec("cel")
     found = PathFinder.find_spec("cel.cel", package.submodule_search_locations) if package else None
     if found is None or found.loader is None:
         raise ImportError("cel: found no such library")
     module = module_from_spec(found)
     found.loader.exec_module(module)
+    sys.modules["cel.cel"] = module
     return module
 
 
