@@ -19,6 +19,8 @@ from streams.queries import questions
 from streams.queries.store import Store
 
 VERSIONS = ("1.5.6", "2.0.0")
+#: One that looks through all its edges at each hop takes a second an answer.
+PEER_QUESTIONS = 40
 
 
 def asking(job: Job, asked: list[str]) -> dict[str, Lines]:
@@ -94,6 +96,7 @@ def beside(job: Job, ids: list[str], load_s: float) -> dict[str, Lines]:
     """The same edges in what one would pick instead; who answers otherwise is named."""
     pairs = Pairs.make(job.store, job.directory / "pairs.parquet", job.peer_copies)
     asked = [each for each in ids if int(each.split("/")[0].rpartition("-")[2]) < job.peer_copies]
+    asked = asked[:PEER_QUESTIONS]
     behind, numbers = job.directory / "behind.parquet", job.directory / "numbers.json"
     numbers.write_bytes(orjson.dumps(pairs.numbers(asked)))
     some = pairs.behind(pairs.numbers(asked), behind)
