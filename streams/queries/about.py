@@ -10,7 +10,7 @@ from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
 from streams.policy.stored import read_stored
-from streams.queries.lookup import Interval, Stream
+from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
 from streams.queries.walk import Step
 

@@ -17,16 +17,13 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 
 from streams import limits
-from streams.errors import UnavailableError
+from streams.errors import DamagedError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import intact
+from streams.queries.relation import Edge, How, Interval, Relation, Side, Stream, edges_in
 from streams.queries.statement import quoted
 
-Interval = tuple[int, int]
-#: Source, stream and revision.
-Stream = tuple[str, str, int]
 Direction = Literal["parents", "children"]
-Side = Literal["child", "parent"]
 
 #: The side of an edge that a walk comes from.
 _FROM: Mapping[Direction, Side] = {"parents": "child", "children": "parent"}
@@ -34,28 +31,11 @@ _NAMES = (
     "child_source, child_stream, child_revision, parent_source, parent_stream, parent_revision, operator, "
     "operator_version, directness, declassifier"
 )
-#: So many relations are faster side by side, more as a join.
-_SIDE_BY_SIDE_MAX = 16
-#: So many rows are faster looked at than left out by a statement for each relation.
-_CROWD_MAX = 65_536
-
-
-class How(NamedTuple):
-    """What made children of parents."""
-
-    operator: str
-    operator_version: int
-    directness: str
-    declassifier: str
-
-
-class Edge(NamedTuple):
-    """Edges of one run between two streams."""
-
-    child: Stream
-    parent: Stream
-    how: How
-    run: EdgeRun
+#: Tables whose content the indexes have themselves.
+_INDEXED = frozenset({"edges", "zone_runs"})
+_SPAN = "file, role, stream, lowest, highest"
+#: Lowest and highest number and file, by table, role and stream.
+_Spans = dict[tuple[str, str, str], list[tuple[int, int, str]]]
 
 
 class ZoneRun(NamedTuple):
@@ -64,74 +44,6 @@ class ZoneRun(NamedTuple):
     low: int
     high: int
     of: Mapping[str, str]
-
-
-class _Relation(NamedTuple):
-    """What edges of one index have in common, and bounds of their numbers: a row of its `relations`."""
-
-    file: str
-    number: int
-    child_source: str
-    child_stream: str
-    child_revision: int
-    parent_source: str
-    parent_stream: str
-    parent_revision: int
-    operator: str
-    operator_version: int
-    directness: str
-    declassifier: str
-    child_first_base: int
-    child_step_base: int
-    parent_offset_base: int
-    step_offset_base: int
-    edges: int
-    child_low: int
-    child_high: int
-    child_extent: int
-    parent_low: int
-    parent_high: int
-    parent_extent: int
-    offset_low: int
-    offset_high: int
-
-    @property
-    def child(self) -> Stream:
-        return self.child_source, self.child_stream, self.child_revision
-
-    @property
-    def parent(self) -> Stream:
-        return self.parent_source, self.parent_stream, self.parent_revision
-
-    def rows_for(self, side: Side, low: int, high: int) -> Interval | None:
-        """Bounds of `child_first`, as the index has it, of rows with numbers low..high, if any."""
-        if side == "child":
-            if self.child_low > high or self.child_high < low:
-                return None
-            first, last = low - self.child_extent, high
-        else:
-            if self.parent_low > high or self.parent_high < low:
-                return None
-            first, last = low - self.parent_extent - self.offset_high, high - self.offset_low
-        return max(first, self.child_low) - self.child_first_base, min(
-            last, self.child_high
-        ) - self.child_first_base
-
-    def crowd(self, first: int, last: int) -> int:
-        """How many of its rows may have a `child_first` from `first` to `last`, if they lie evenly."""
-        reach = max(self.child_high - self.child_low, 1)
-        return self.edges * min(last - first + 1, reach) // reach
-
-    def edge(self, first: int, step: int, count: int, offset: int, step_offset: int, width: int) -> Edge:
-        first, step = self.child_first_base + first, self.child_step_base + step
-        run = EdgeRun(
-            Run(first, step, count),
-            first + self.parent_offset_base + offset,
-            step + self.step_offset_base + step_offset,
-            width,
-        )
-        how = How(self.operator, self.operator_version, self.directness, self.declassifier)
-        return Edge(self.child, self.parent, how, run)
 
 
 class _Zones:
@@ -157,16 +69,24 @@ class Lookup:
     ------
     DamagedError
         From every method: a file that it reads is not what the writer wrote.
+    UnavailableError
+        From every method: the epoch was replaced so long ago that files of it are gone.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path, version: int) -> None:
-        self._connection, self.directory, self._version = connection, directory, version
-        kept = lru_cache(limits.SOURCES_KEPT)
-        self._relations: Callable[[Side, str], dict[Stream, list[_Relation]]] = kept(self._load_relations)
-        self._zones: Callable[[str], dict[Stream, _Zones] | None] = kept(self._load_zones)
-        self._spans: Callable[[str], dict[tuple[str, str, str], list[tuple[int, int, str]]]] = kept(
-            self._load_spans
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, directory: Path, catalog: Path, version: int
+    ) -> None:
+        self._connection, self.directory, self._catalog, self._version = (
+            connection,
+            directory,
+            catalog,
+            version,
         )
+        kept = lru_cache(limits.SOURCES_KEPT)
+        self._relations: Callable[[Side, str], dict[Stream, list[Relation]]] = kept(self._load_relations)
+        self._zones: Callable[[str], dict[Stream, _Zones] | None] = kept(self._load_zones)
+        self._listed: Callable[[str], _Spans] = kept(self._load_listed)
+        self._unlisted: Callable[[str], _Spans] = kept(self._load_unlisted)
 
     @cached_property
     def segments(self) -> dict[str, tuple[str, str]]:
@@ -184,7 +104,7 @@ class Lookup:
     @cached_property
     def _attached(self) -> list[str]:
         """Names under which the index files are attached; this attaches them."""
-        intact.check(self.directory, self.indexes)
+        self._check(self.indexes)
         for number, file in enumerate(self.indexes):
             self.rows(f"ATTACH {quoted(str(self.directory / file))} AS index_{number} (READ_ONLY)")
         return [f"index_{number}" for number in range(len(self.indexes))]
@@ -207,12 +127,27 @@ class Lookup:
         """Paths of segments, by their names, that are as they were written."""
         names = sorted(files)
         if self._version == limits.STORE_VERSION:
-            intact.check(self.directory, {name: self.segments[name][1] for name in names})
+            self._check({name: self.segments[name][1] for name in names})
         return [str(self.directory / name) for name in names]
+
+    def _check(self, digests: Mapping[str, str]) -> None:
+        try:
+            intact.check(self.directory, digests)
+        except DamagedError:
+            gone = any(not (self.directory / file).exists() for file in digests)
+            if gone and not self._catalog.exists():
+                raise UnavailableError(
+                    f"{self.directory}: the epoch that was opened ({self._catalog.stem}) was replaced more "
+                    f"than {limits.SUPERSEDED_GRACE_S:.0f} s ago and files of it are gone; ask again, of the "
+                    "newest"
+                ) from None
+            raise
 
     def files(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
         """Names of segments of a table in which a stream has numbers between `low` and `high`."""
-        spans = self._spans(source).get((table, role, stream), ())
+        spans = list(self._unlisted(source).get((table, role, stream), ()))
+        if table not in _INDEXED:
+            spans += self._listed(source).get((table, role, stream), ())
         return [file for lowest, highest, file in spans if lowest <= high and highest >= low]
 
     def zones(self, wanted: Mapping[Stream, Interval]) -> dict[Stream, list[ZoneRun]]:
@@ -240,7 +175,7 @@ class Lookup:
         return [*self._indexed(side, bounds), *self._fresh(side, bounds)]
 
     def _indexed(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
-        asked: dict[tuple[str, int], tuple[_Relation, Interval]] = {}
+        asked: dict[tuple[str, int], tuple[Relation, Interval]] = {}
         for stream, (low, high) in bounds.items():
             for relation in self._relations(side, stream[0]).get(stream, ()):
                 rows = relation.rows_for(side, low, high)
@@ -249,7 +184,7 @@ class Lookup:
         if not asked:
             return
         statement = " UNION ALL ".join(
-            _edges_in(index, [one for (at, _), one in asked.items() if at == index])
+            edges_in(index, [one for (at, _), one in asked.items() if at == index])
             for index in {index: None for index, _ in asked}
         )
         for index, number, *numbers in self.rows(statement):
@@ -280,15 +215,15 @@ class Lookup:
             run = EdgeRun(Run(first, step, count), start, advance, width)
             yield Edge((*names[:3],), (*names[3:6],), How(*names[6:]), run)
 
-    def _load_relations(self, side: Side, source: str) -> dict[Stream, list[_Relation]]:
+    def _load_relations(self, side: Side, source: str) -> dict[Stream, list[Relation]]:
         ours = f"{side}_source = {quoted(source)}"
         statement = " UNION ALL ".join(
             f"SELECT '{index}', * FROM {index}.relations WHERE {ours}"  # noqa: S608
             for index in self._attached
         )
-        found: dict[Stream, list[_Relation]] = {}
+        found: dict[Stream, list[Relation]] = {}
         for row in self.rows(statement) if statement else ():
-            relation = _Relation(*row)
+            relation = Relation(*row)
             found.setdefault(relation.child if side == "child" else relation.parent, []).append(relation)
         return found
 
@@ -308,7 +243,7 @@ class Lookup:
         origins = [f"{index}.zone_runs" for index in self._attached]
         fresh = {
             file
-            for (table, _, _), spans in self._spans(source).items()
+            for (table, _, _), spans in self._unlisted(source).items()
             if table == "zone_runs"
             for _, _, file in spans
         }
@@ -330,49 +265,25 @@ class Lookup:
             found.append(((source, stream, revision), ZoneRun(low, high, classes.setdefault((*of,), named))))
         return found
 
-    def _load_spans(self, source: str) -> dict[tuple[str, str, str], list[tuple[int, int, str]]]:
-        """Lowest and highest number and file, by table, role and stream."""
-        origins = ["store.main.spans JOIN store.main.segments USING (file)"]
-        origins += [f"{index}.spans" for index in self._attached]
-        columns = "table_name, role, stream, lowest, highest, file"
-        statement = " UNION ALL ".join(
-            f"SELECT {columns} FROM {origin} WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
-            for origin in origins
+    def _load_listed(self, source: str) -> _Spans:
+        """Numbers of a source in segments that the indexes list."""
+        return self._spans_in(
+            f"SELECT {_SPAN} FROM {index}.spans WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
+            for index in self._attached
         )
-        found: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
-        for table, role, stream, lowest, highest, file in self.rows(statement):
+
+    def _load_unlisted(self, source: str) -> _Spans:
+        """Numbers of a source in segments that no index lists yet, fresh ones above all."""
+        return self._spans_in(
+            [f"SELECT {_SPAN} FROM store.main.spans WHERE source = {quoted(source)}"]  # noqa: S608 - ours
+        )
+
+    def _spans_in(self, statements: Iterable[str]) -> _Spans:
+        statement = " UNION ALL ".join(statements)
+        found: _Spans = {}
+        for file, role, stream, lowest, highest in self.rows(statement) if statement else ():
             # An index may be older than a fold that put segments together.
             if file in self.segments:
-                found.setdefault((table, role, stream), []).append((lowest, highest, file))
+                key = self.segments[file][0], role, stream
+                found.setdefault(key, []).append((lowest, highest, file))
         return found
-
-
-def _edges_in(index: str, asked: Sequence[tuple[_Relation, Interval]]) -> str:
-    """SELECT of the rows of some relations of an index, each with bounds of its `child_first`."""
-    columns = (
-        f"SELECT '{index}', relation, child_first, child_step, child_count, parent_offset, step_offset, "
-        "parent_width"
-    )
-    wanted = [(relation.number, low, high) for relation, (low, high) in asked]
-    numbers, lows, highs = zip(*wanted, strict=True)
-    if len(wanted) > _SIDE_BY_SIDE_MAX:
-        return (
-            f"{columns} FROM (VALUES {', '.join(map(str, wanted))}) asked (number, low, high) "
-            f"JOIN {index}.edges ON relation = number AND child_first BETWEEN low AND high "
-            f"WHERE relation BETWEEN {min(numbers)} AND {max(numbers)}"
-        )
-    if sum(relation.crowd(min(lows), max(highs)) for relation, _ in asked) > _CROWD_MAX:
-        return " UNION ALL ".join(
-            f"{columns} FROM {index}.edges WHERE relation = {number} AND child_first BETWEEN {low} AND {high}"
-            for number, low, high in wanted
-        )
-    # DuckDB leaves out what lies outside of the outer bounds; alternatives (OR) take it longer to plan.
-    each = [
-        "CASE relation " + " ".join(f"WHEN {one[0]} THEN {one[at]}" for one in wanted) + " END"
-        for at in (1, 2)
-    ]
-    return (
-        f"{columns} FROM {index}.edges WHERE relation BETWEEN {min(numbers)} AND {max(numbers)} "
-        f"AND child_first BETWEEN {min(lows)} AND {max(highs)} "
-        f"AND child_first BETWEEN {each[0]} AND {each[1]}"
-    )

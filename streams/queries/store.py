@@ -70,7 +70,7 @@ class Store:
     ) -> None:
         self._connection, self._role = connection, role
         self.directory, self.catalog, self.epoch, self.version = directory, catalog, epoch, version
-        self.lookup = Lookup(connection, directory, version)
+        self.lookup = Lookup(connection, directory, catalog, version)
         self._bounded: Boundary | None = None
 
     @classmethod

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from streams import limits
 from streams.errors import InputError
 from streams.events.runs import EdgeRun
-from streams.queries.lookup import Direction, How, Interval, Stream, ZoneRun
+from streams.queries.lookup import Direction, ZoneRun
+from streams.queries.relation import How, Interval, Stream
 from streams.queries.store import Store
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streams.errors import InputError
 from streams.events.runs import EdgeRun, Run
-from streams.queries import lookup, questions
+from streams.queries import questions, relation
 from streams.queries.lookup import Direction
 from streams.queries.store import Store
 from streams.queries.walk import walk
@@ -99,7 +99,7 @@ def test_walks_find_what_a_plain_walk_finds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, bound in bounds.items():
-        monkeypatch.setattr(lookup, name, bound)
+        monkeypatch.setattr(relation, name, bound)
     # Making a store costs a second, so each holds several graphs, one a device, and several epochs to choose
     # files from.
     rows = [

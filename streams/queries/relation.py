@@ -1,0 +1,138 @@
+"""Relations of an index file: what edges have in common, and which rows of theirs a walk needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from streams.events.runs import EdgeRun, Run
+
+Interval = tuple[int, int]
+#: Source, stream and revision.
+Stream = tuple[str, str, int]
+Side = Literal["child", "parent"]
+
+#: So many relations are faster side by side, more as a join.
+_SIDE_BY_SIDE_MAX = 16
+#: So many rows are faster looked at than left out by a statement for each relation.
+_CROWD_MAX = 65_536
+
+
+class How(NamedTuple):
+    """What made children of parents."""
+
+    operator: str
+    operator_version: int
+    directness: str
+    declassifier: str
+
+
+class Edge(NamedTuple):
+    """Edges of one run between two streams."""
+
+    child: Stream
+    parent: Stream
+    how: How
+    run: EdgeRun
+
+
+class Relation(NamedTuple):
+    """What edges of one index have in common, and bounds of their numbers: a row of its `relations`."""
+
+    file: str
+    number: int
+    child_source: str
+    child_stream: str
+    child_revision: int
+    parent_source: str
+    parent_stream: str
+    parent_revision: int
+    operator: str
+    operator_version: int
+    directness: str
+    declassifier: str
+    child_first_base: int
+    child_step_base: int
+    parent_offset_base: int
+    step_offset_base: int
+    edges: int
+    child_low: int
+    child_high: int
+    child_extent: int
+    parent_low: int
+    parent_high: int
+    parent_extent: int
+    offset_low: int
+    offset_high: int
+
+    @property
+    def child(self) -> Stream:
+        """Stream of the children."""
+        return self.child_source, self.child_stream, self.child_revision
+
+    @property
+    def parent(self) -> Stream:
+        """Stream of the parents."""
+        return self.parent_source, self.parent_stream, self.parent_revision
+
+    def rows_for(self, side: Side, low: int, high: int) -> Interval | None:
+        """Bounds of `child_first`, as the index has it, of rows with numbers low..high, if any."""
+        if side == "child":
+            if self.child_low > high or self.child_high < low:
+                return None
+            first, last = low - self.child_extent, high
+        else:
+            if self.parent_low > high or self.parent_high < low:
+                return None
+            first, last = low - self.parent_extent - self.offset_high, high - self.offset_low
+        return max(first, self.child_low) - self.child_first_base, min(
+            last, self.child_high
+        ) - self.child_first_base
+
+    def crowd(self, first: int, last: int) -> int:
+        """How many of its rows may have a `child_first` from `first` to `last`, if they lie evenly."""
+        reach = max(self.child_high - self.child_low, 1)
+        return self.edges * min(last - first + 1, reach) // reach
+
+    def edge(self, first: int, step: int, count: int, offset: int, step_offset: int, width: int) -> Edge:
+        """The edges of one row of the index."""
+        first, step = self.child_first_base + first, self.child_step_base + step
+        run = EdgeRun(
+            Run(first, step, count),
+            first + self.parent_offset_base + offset,
+            step + self.step_offset_base + step_offset,
+            width,
+        )
+        how = How(self.operator, self.operator_version, self.directness, self.declassifier)
+        return Edge(self.child, self.parent, how, run)
+
+
+def edges_in(index: str, asked: Sequence[tuple[Relation, Interval]]) -> str:
+    """SELECT of the rows of some relations of an index, each with bounds of its `child_first`."""
+    columns = (
+        f"SELECT '{index}', relation, child_first, child_step, child_count, parent_offset, step_offset, "
+        "parent_width"
+    )
+    wanted = [(relation.number, low, high) for relation, (low, high) in asked]
+    numbers, lows, highs = zip(*wanted, strict=True)
+    if len(wanted) > _SIDE_BY_SIDE_MAX:
+        return (
+            f"{columns} FROM (VALUES {', '.join(map(str, wanted))}) asked (number, low, high) "
+            f"JOIN {index}.edges ON relation = number AND child_first BETWEEN low AND high "
+            f"WHERE relation BETWEEN {min(numbers)} AND {max(numbers)}"
+        )
+    if sum(relation.crowd(min(lows), max(highs)) for relation, _ in asked) > _CROWD_MAX:
+        return " UNION ALL ".join(
+            f"{columns} FROM {index}.edges WHERE relation = {number} AND child_first BETWEEN {low} AND {high}"
+            for number, low, high in wanted
+        )
+    # DuckDB leaves out what lies outside of the outer bounds; alternatives (OR) take it longer to plan.
+    each = [
+        "CASE relation " + " ".join(f"WHEN {one[0]} THEN {one[at]}" for one in wanted) + " END"
+        for at in (1, 2)
+    ]
+    return (
+        f"{columns} FROM {index}.edges WHERE relation BETWEEN {min(numbers)} AND {max(numbers)} "
+        f"AND child_first BETWEEN {min(lows)} AND {max(highs)} "
+        f"AND child_first BETWEEN {each[0]} AND {each[1]}"
+    )
