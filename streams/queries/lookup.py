@@ -33,6 +33,9 @@ _NAMES = (
 )
 #: Tables whose content the indexes have themselves.
 _INDEXED = frozenset({"edges", "zone_runs"})
+#: Of so many sources the runs of zones are loaded and kept when a hop meets them.
+_SOURCES_AT_ONCE = 4
+_ZONE_RUN = "source, stream, revision, low, high, policy_version, zone, label, wearer"
 _SPAN = "file, role, stream, lowest, highest"
 #: Lowest and highest number and file, by table, role and stream.
 _Spans = dict[tuple[str, str, str], list[tuple[int, int, str]]]
@@ -152,20 +155,24 @@ class Lookup:
 
     def zones(self, wanted: Mapping[Stream, Interval]) -> dict[Stream, list[ZoneRun]]:
         """Runs of zones by stream that cover any number between the two given ones."""
-        found: dict[Stream, list[ZoneRun]] = {}
+        sources = list(dict.fromkeys(source for source, _, _ in wanted))
+        # What a walk meets again is kept; what lies in many sources, or is much, is read as far as asked.
+        kept = {source: self._zones(source) for source in sources} if len(sources) <= _SOURCES_AT_ONCE else {}
+        found: dict[Stream, list[ZoneRun]] = {stream: [] for stream in wanted}
+        others = []
         for stream, (low, high) in wanted.items():
-            kept = self._zones(stream[0])
-            if kept is None:
-                found[stream] = [
-                    run
-                    for _, run in self._zone_runs(
-                        stream[0],
-                        f"stream = {quoted(stream[1])} AND revision = {stream[2]} AND low <= {high} "
-                        f"AND high >= {low}",
-                    )
-                ]
-            else:
-                found[stream] = list(kept[stream].at(low, high)) if stream in kept else []
+            of_source = kept.get(stream[0])
+            if of_source is None:
+                others.append(f"({quoted(stream[0])}, {quoted(stream[1])}, {stream[2]}, {low}, {high})")
+            elif stream in of_source:
+                found[stream] = list(of_source[stream].at(low, high))
+        if others:
+            asked = f"(VALUES {', '.join(others)}) asked (source, stream, revision, lowest, highest)"
+            for stream, run in self._zone_runs(
+                self._unlisted_files,
+                f"JOIN {asked} USING (source, stream, revision) WHERE low <= highest AND high >= lowest",
+            ):
+                found[stream].append(run)
         return found
 
     def edges(self, direction: Direction, wanted: Mapping[Stream, Sequence[Interval]]) -> list[Edge]:
@@ -230,39 +237,41 @@ class Lookup:
     def _load_zones(self, source: str) -> dict[Stream, _Zones] | None:
         """Runs by stream of a source; None where there are so many that they are looked up each time."""
         found: dict[Stream, list[ZoneRun]] = {}
-        runs = self._zone_runs(source, "true", limits.ZONE_RUNS_KEPT + 1)
+        files = {file for spans in self._unlisted(source).values() for _, _, file in spans}
+        runs = self._zone_runs(files, f"WHERE source = {quoted(source)}", limits.ZONE_RUNS_KEPT + 1)
         if len(runs) > limits.ZONE_RUNS_KEPT:
             return None
         for stream, run in runs:
             found.setdefault(stream, []).append(run)
         return {stream: _Zones(some) for stream, some in found.items()}
 
+    @cached_property
+    def _unlisted_files(self) -> set[str]:
+        """Segments that no index lists yet."""
+        return {file for (file,) in self.rows("SELECT DISTINCT file FROM store.main.spans")}
+
     def _zone_runs(
-        self, source: str, condition: str, limit: int = limits.NUMBER_MAX
+        self, files: Iterable[str], condition: str, limit: int = limits.NUMBER_MAX
     ) -> list[tuple[Stream, ZoneRun]]:
+        """Runs in the indexes and in those of some files that hold any."""
         origins = [f"{index}.zone_runs" for index in self._attached]
-        fresh = {
-            file
-            for (table, _, _), spans in self._unlisted(source).items()
-            if table == "zone_runs"
-            for _, _, file in spans
-        }
+        fresh = [file for file in files if self.segments[file][0] == "zone_runs"]
         if fresh:
             origins.append("read_parquet($files)")
         statement = " UNION ALL ".join(
-            f"SELECT stream, revision, low, high, policy_version, zone, label, wearer FROM {origin} "  # noqa: S608
-            f"WHERE source = {quoted(source)} AND {condition}"
+            f"SELECT {_ZONE_RUN} FROM {origin} {condition}"  # noqa: S608 - names of ours
             for origin in origins
         )
         classes: dict[tuple[str, ...], Mapping[str, str]] = {}
         found = []
-        for stream, revision, low, high, *of in (
+        for *stream, low, high, version, zone, label, wearer in (
             self.rows(f"{statement} LIMIT {limit}", {"files": self.paths(fresh)} if fresh else None)
             if origins
             else ()
         ):
-            named = dict(zip(("policy_version", "zone", "label", "wearer"), of, strict=True))
-            found.append(((source, stream, revision), ZoneRun(low, high, classes.setdefault((*of,), named))))
+            named = {"policy_version": version, "zone": zone, "label": label, "wearer": wearer}
+            of = classes.setdefault((version, zone, label, wearer), named)
+            found.append(((*stream,), ZoneRun(low, high, of)))
         return found
 
     def _load_listed(self, source: str) -> _Spans:

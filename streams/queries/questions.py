@@ -7,7 +7,8 @@ more there are. Every answer names the epoch that it is about: what is not publi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streams import limits
@@ -36,8 +37,9 @@ from streams.queries.about import (
     unwritten,
     version_row,
 )
+from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
-from streams.queries.walk import Step, walk
+from streams.queries.walk import Step, judged, subtract, walk
 
 _DIGEST = re.compile("[0-9a-fA-F]{32}")
 _OF_EVENT = (
@@ -241,13 +243,22 @@ def loop(store: Store, identity: str) -> Answer:
                 if kind in {"answer", "feedback"}:
                     carried[kind] += ids_of(step.stream, step.numbers)
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
+    given = answers_given(store, first)
     generations = [
         {
             **version_row(row),
+            "answers": given[(row["source"], row["stream"]), row["version"]],
             "learned_from_it": ((row["source"], row["stream"]), row["version"]) in learned,
         }
-        for row in store.sift(store.shown("generations").dicts() if first else (), "models")
-        if row["version"] >= first.get((row["source"], row["stream"]), row["version"] + 1)
+        for row in store.sift(
+            [
+                row
+                for stream, since in sorted(first.items())
+                for version, row in models[stream].items()
+                if version >= since
+            ],
+            "models",
+        )
     ]
     return {
         "id": str(event),
@@ -258,6 +269,30 @@ def loop(store: Store, identity: str) -> Answer:
         },
         **bounded("generations", generations),
     }
+
+
+def answers_given(store: Store, since: Mapping[Named, int]) -> Counter[tuple[Named, int]]:
+    """How many answers, of those that the store's role is shown, each model version gave.
+
+    `since` are the first versions that are asked for, by stream.
+    """
+    wanted = {(*stream, 0): [(first, limits.NUMBER_MAX)] for stream, first in since.items()}
+    edges = [
+        edge for edge in store.lookup.edges("children", wanted) if store.kinds.get(edge.child[:2]) == "answer"
+    ]
+    hidden: dict[Stream, list[Interval]] = {}
+    if store.sight is not None:
+        reached = {edge.child: (0, limits.NUMBER_MAX) for edge in edges}
+        for stream, runs in store.lookup.zones(reached).items():
+            shown, hidden[stream] = judged(store, runs)
+            for run in shown:
+                store.sight.note(run.of["policy_version"], run.of["zone"])
+    return Counter(
+        (edge.parent[:2], version)
+        for edge in edges
+        for number, version in edge.run.pairs()
+        if subtract([(number, number)], hidden.get(edge.child, ()))
+    )
 
 
 def _parents(store: Store, event: EventId) -> Iterator[Step]:

@@ -90,6 +90,16 @@ class Statement:
         """Whether it asks which views and columns there are, and not only for rows of them."""
         return bool(self.functions & TELLING) or any(item.get("type") == "SHOW_REF" for item in self.items)
 
+    @property
+    def names_files(self) -> bool:
+        """Whether it reads anything by another name than that of a table or view."""
+        return any(
+            str(item["function"].get("function_name", "")).lower() not in _TABLE_FUNCTIONS
+            if item.get("type") == "TABLE_FUNCTION"
+            else item.get("type") == "BASE_TABLE" and not _NAME.fullmatch(str(item.get("table_name", "")))
+            for item in self.items
+        )
+
     def views(self, views: frozenset[str], taken: Callable[[], frozenset[str]]) -> set[str]:
         """Which of the `views` it reads.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streams.queries.boundary import Boundary
 
 _LINK = "catalog.duckdb"
+_OUTSIDE = "sql: it reaches for a file outside the store; only the store's own tables can be read"
 _OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
 #: Errors about the statement's own text, while it is not run yet; the others can quote values from the store.
@@ -187,6 +188,9 @@ class Store:
         """
         statement = read(self._connection, text)
         if self._boundary is None:
+            # DuckDB looks where a path begins, not where it leads.
+            if statement.names_files:
+                raise InputError(_OUTSIDE)
             self.check(text)
         else:
             self._boundary.admit(statement)
@@ -305,9 +309,7 @@ class Store:
 
 def _unsaid(error: duckdb.Error) -> InputError:
     if isinstance(error, duckdb.PermissionException):
-        return InputError(
-            "sql: it reaches for a file outside the store; only the store's own tables can be read"
-        )
+        return InputError(_OUTSIDE)
     return InputError(
         f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
         "the store and is not repeated)"

@@ -87,7 +87,7 @@ def _one_hop(
     for (_, met, _), numbers in found.items():
         low, high = reached.get(met, numbers[0])
         reached[met] = (min(low, *(each[0] for each in numbers)), max(high, *(each[1] for each in numbers)))
-    zones = {stream: _judged(store, runs) for stream, runs in store.lookup.zones(reached).items()}
+    zones = {stream: judged(store, runs) for stream, runs in store.lookup.zones(reached).items()}
     for (origin, met, how), numbers in sorted(found.items()):
         shown_runs, hidden = zones[met]
         every = union(numbers)
@@ -105,7 +105,7 @@ def _one_hop(
             yield Step(hop, origin, met, *how, tuple(shown), tuple(near))
 
 
-def _judged(store: Store, runs: Sequence[ZoneRun]) -> tuple[list[ZoneRun], list[Interval]]:
+def judged(store: Store, runs: Sequence[ZoneRun]) -> tuple[list[ZoneRun], list[Interval]]:
     """Those of some runs of zones that the store's role is shown, and the numbers of the others.
 
     Where runs overlap, a number is of one of their classes: it is hidden unless all of them are shown.

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from streams import limits
 from streams.cli.main import main
 from streams.errors import DamagedError
+from streams.ledger.sources import StoreReader
 from streams.replay.inputs import read_inputs
 from tests.queries.folded import fold
 from tests.snapshots.build import POLICY, batch, derived, edge, row, store, stream, tagged
@@ -120,6 +121,10 @@ def test_damage_is_a_sentence_in_every_command(
         assert "w1" not in found.output
     with pytest.raises(DamagedError, match="the store is damaged"):
         read_inputs(path)
+    # It has eyes of its own, and no digests: what DuckDB cannot read.
+    if damage == "cut":
+        with pytest.raises(DamagedError, match="DuckDB cannot read"):
+            StoreReader(path).rows("SELECT count(*) FROM event_records")
 
 
 def test_what_is_whole_is_answered(stores: tuple[Path, Path]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.queries import questions
 from streams.queries.role import Role
@@ -84,7 +85,11 @@ def numbers(answer: dict[str, Any]) -> set[tuple[str, int]]:
     }
 
 
-def test_hidden_parents_are_not_shown_and_the_others_are(path: Path) -> None:
+@pytest.mark.parametrize("kept", [4096, 0], ids=["kept", "read as asked for"])
+def test_hidden_parents_are_not_shown_and_the_others_are(
+    path: Path, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ZONE_RUNS_KEPT", kept)
     with Store.open(path, Role.of("analyst")) as opened:
         found = numbers(questions.ancestors(opened, "g1/activity/200"))
     assert found == {("g1/imu", number) for number in range(200, 250)}

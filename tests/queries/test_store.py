@@ -85,8 +85,9 @@ def test_no_file_outside_the_store_is_read(path: Path, text: str) -> None:
 
 
 def test_the_hot_file_cannot_be_read(path: Path) -> None:
-    with Store.open(path) as opened, pytest.raises(InputError, match="outside the store"):
-        opened.sql(f"FROM read_blob('{path}/hot.duckdb')")
+    for way in ("hot.duckdb", "segments/../hot.duckdb"):
+        with Store.open(path) as opened, pytest.raises(InputError, match="outside the store"):
+            opened.sql(f"FROM read_blob('{path}/{way}')")
 
 
 @pytest.mark.parametrize(
