@@ -117,7 +117,8 @@ def missing(store: Path, role: Role, as_json: bool) -> None:
         {
             "missing": ("source", "stream", "first", "count"),
             "collisions": ("source", "stream", "first", "count"),
-            "streams": ("source", "stream", "kind", "highest", "stored", "shown"),
+            "streams": ("source", "stream", "kind", "highest", "stored"),
+            "not_shown_whole": ("source", "stream", "kind"),
         },
     )
 
@@ -175,7 +176,7 @@ def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]
     for name, columns in tables.items():
         if answer[name]:
             say()
-            say(name)
+            say(name.replace("_", " "))
             emit_table(columns, [[row[column] for column in columns] for row in answer[name]])
             if answer.get(f"{name}_more"):
                 say(f"and {answer[f'{name}_more']:,} more; `sightline sql` can list them")

@@ -163,8 +163,13 @@ class Boundary:
             ).fetchall()
         if table not in _ZONED:
             return ()
-        kept = connection.execute(f"SELECT DISTINCT policy_version, zone FROM kept.{table}").fetchall()  # noqa: S608 - a name of ours
-        return {*kept, *((version, zone) for version, zone, _ in self._bases[table].classes)}
+        base = self._bases[table]
+        found = {(version, zone) for version, zone, _ in base.classes}
+        if base.mixed:
+            found.update(
+                connection.execute(f"SELECT DISTINCT policy_version, zone FROM kept_{table}").fetchall()  # noqa: S608 - a name of ours
+            )
+        return found
 
     def _bases_of(self, view: str) -> set[str]:
         definition = self._views[view]
@@ -343,23 +348,22 @@ class Boundary:
         kept = self._hand_over(connection, table, spared) if base.mixed or base.schema == "main" else 0
         if known is None and base.schema == "files":
             self._sight.hide(table, base.mixed_rows - kept)
-            if base.whole:
-                listed = ", ".join(f'"{column}"' for column in base.columns)
-                connection.execute(
-                    f"CREATE OR REPLACE VIEW files.{table} AS "  # noqa: S608 - names of ours
-                    f"SELECT {listed} FROM read_parquet({self._listed(base.whole)}) "
-                    f"UNION ALL SELECT {listed} FROM kept.{table}"
-                )
+        listed = ", ".join(f'"{column}"' for column in base.columns)
+        sources = [f"kept_{table}"] if kept else []
+        if base.whole:
+            sources.append(f"read_parquet({self._listed(base.whole)})")
+        if sources:
+            body = " UNION ALL ".join(f"SELECT {listed} FROM {source}" for source in sources)  # noqa: S608 - names of ours
+            connection.execute(f"CREATE OR REPLACE VIEW {base.schema}.{table} AS {body}")
         self._loaded[table] = spared
 
     def _hand_over(self, connection: duckdb.DuckDBPyConnection, table: str, spared: frozenset[str]) -> int:
         """Put the rows of a table that the role is shown into its instance; their number."""
         columns = [
-            f'NULL AS "{name}"' if self._is_spared(table, name, spared) else f'"{name}"'
-            for name in self._bases[table].columns
+            f'NULL::{kind} AS "{name}"' if self._is_spared(table, name, spared) else f'"{name}"'
+            for name, kind in self._bases[table].columns.items()
         ]
-        connection.execute(f"DELETE FROM kept.{table}")  # noqa: S608 - a name of ours
-        rows = instance.fill(connection, f"kept.{table}", self._trusted.sql(self._selected(table, columns)))
+        rows = instance.keep(connection, f"kept_{table}", self._trusted.sql(self._selected(table, columns)))
         if rows is None:
             raise InputError(
                 f"sql: what the role {self._sight.role} is shown of {table} takes more than "
@@ -384,4 +388,5 @@ class Boundary:
                 f"SELECT * REPLACE ('memory' AS database_name, {replaced}) FROM {name}() "  # noqa: S608 - names of ours
                 "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
             )
-            instance.fill(connection, f"kept.{name}", rows)
+            instance.keep(connection, f"kept_{name}", rows)
+            connection.execute(f"CREATE OR REPLACE MACRO main.{name}() AS TABLE FROM kept_{name}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import duckdb
 import pyarrow
 
@@ -44,33 +42,19 @@ def names_in(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
     return frozenset(name for (name,) in connection.execute(named).fetchall())
 
 
-def fill(connection: duckdb.DuckDBPyConnection, table: str, rows: duckdb.DuckDBPyRelation) -> int | None:
-    """Put rows of another instance into a table; their number, None if they take more than ROLE_ROWS_MB."""
-    counted = _Counted(rows.to_arrow_reader(_ROWS_AT_ONCE))
-    connection.register("arriving", counted.reader())
-    connection.execute(f"INSERT INTO {table} FROM arriving")
-    connection.unregister("arriving")
-    return None if counted.exceeds else counted.rows
+def keep(connection: duckdb.DuckDBPyConnection, name: str, rows: duckdb.DuckDBPyRelation) -> int | None:
+    """Let an instance read rows of another one under a name; their number, None if they exceed ROLE_ROWS_MB.
 
-
-class _Counted:
-    """Rows on their way from one instance to the other, as many as a role is given at most."""
-
-    def __init__(self, rows: pyarrow.RecordBatchReader) -> None:
-        self._rows = rows
-        self.rows = self.bytes = 0
-
-    @property
-    def exceeds(self) -> bool:
-        return self.bytes > limits.ROLE_ROWS_MB * 1024 * 1024
-
-    def reader(self) -> pyarrow.RecordBatchReader:
-        """The rows, to be read once."""
-        return pyarrow.RecordBatchReader.from_batches(self._rows.schema, self._batches())
-
-    def _batches(self) -> Iterator[pyarrow.RecordBatch]:
-        for batch in self._rows:
-            self.rows, self.bytes = self.rows + batch.num_rows, self.bytes + batch.nbytes
-            if self.exceeds:
-                return
-            yield batch
+    They stay in Arrow: statements over tables of DuckDB's own beside Parquet are planned badly, as it knows
+    how many distinct values the one has and not the other.
+    """
+    reader = rows.to_arrow_reader(_ROWS_AT_ONCE)
+    batches, size = [], 0
+    for batch in reader:
+        size += batch.nbytes
+        if size > limits.ROLE_ROWS_MB * 1024 * 1024:
+            return None
+        batches.append(batch)
+    table = pyarrow.Table.from_batches(batches, reader.schema)
+    connection.register(name, table)
+    return int(table.num_rows)

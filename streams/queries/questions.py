@@ -365,15 +365,7 @@ def missing(store: Store) -> Answer:
         runs = [row for row in runs if seen.get((row["source"], row["stream"]))]
         # Of a stream that other data took over from its first number on, nothing need be stored.
         collisions = [row for row in collisions if store.sight.sees(row, "rejected")]
-    streams = [
-        row
-        | (
-            {"shown": "whole"}
-            if seen[row["source"], row["stream"]]
-            else {"highest": None, "stored": None, "shown": "not shown whole"}
-        )
-        for row in streams
-    ]
+    in_part = [row for row in streams if not seen[row["source"], row["stream"]]]
     collisions = [{name: row[name] for name in ("source", "stream", "first", "count")} for row in collisions]
     newest = store.query("newest_epoch").dicts()[0]
     return {
@@ -383,5 +375,8 @@ def missing(store: Store) -> Answer:
         "missing_events": sum(run["count"] for run in (*runs, *collisions)),
         **bounded("missing", runs),
         **bounded("collisions", collisions),
-        **bounded("streams", streams),
+        **bounded("streams", [row for row in streams if seen[row["source"], row["stream"]]]),
+        **bounded(
+            "not_shown_whole", [{name: row[name] for name in ("source", "stream", "kind")} for row in in_part]
+        ),
     }
