@@ -25,7 +25,7 @@ from bench.store.tables import Job
 EDGES, EDGES_FULL, PEER_EDGES_MAX = 10_000_000, 100_000_000, 10_000_000
 INGEST_ROWS = 1_000_000
 #: Device-days that the bytes of an edge are measured over.
-EDGE_COPIES = 6
+EDGE_COPIES = 12
 
 
 @click.command()

@@ -43,6 +43,7 @@ def asking(job: Job, asked: list[str]) -> dict[str, Lines]:
             p50[version, kind] = at(times_ms, 0.5)
             found.append(row(f"{name} ancestors, {kind}, p50 ms", at(times_ms, 0.5), p50_bar))
             found.append(row(f"{name} ancestors, {kind}, p99 ms", at(times_ms, 0.99), 50))
+        found.append(row(f"{name} first question after opening, ms", statistics.median(answers["first_ms"])))
         opened = statistics.median(answers["open_ms"]) - statistics.median(answers["bare_ms"])
         found.append(row(f"{name} open minus a bare connect, ms", opened, 10))
         first = statistics.median(

@@ -55,12 +55,13 @@ class Rows:
         return cls(tables, batches, total)
 
     def only(self, operators: tuple[str, ...], *, others: bool) -> Rows:
-        """The same with the edges of some operators alone, or without them."""
+        """Events, streams, policies, and the edges of some operators alone, or all but those."""
         edges = self.tables["edges"]
         listed = pc.is_in(edges["operator"], pa.array(operators, pa.string()))
         kept = edges.filter(pc.invert(listed) if others else listed)
         total = pc.sum(pc.multiply(kept["child_count"], kept["parent_width"])).as_py() or 0
-        return Rows({**self.tables, "edges": kept}, self.captured_batches, total)
+        tables = {name: self.tables[name] for name in ("events", "streams", "policies")}
+        return Rows({**tables, "edges": kept}, self.captured_batches, total)
 
     def answers(self) -> list[tuple[str, str, int]]:
         """Source, stream and number of every answer, in order."""

@@ -106,13 +106,13 @@ def publishing(job: Job, rows: Rows) -> dict[str, Lines]:
 
 
 def edges(job: Job, rows: Rows, copies: int) -> dict[str, Lines]:
-    """Bytes that an edge adds to a store: the difference to the same store without those edges."""
+    """Bytes that an edge adds to the segments of edges and to the indexes of a store without any."""
     sizes = {}
     for kind in ("none", "windows", "single"):
         store = job.directory / f"edges-{kind}"
         said("grow", job.source, store, "--copies", copies, "--edges", kind)
         of = Sizes.of(store)
-        sizes[kind] = of.segments_bytes + of.indexes_bytes
+        sizes[kind] = of.edges_bytes + of.indexes_bytes
     found = Lines()
     for kind, named, bar in (("windows", "windows of a sensor", 0.25), ("single", "one by one", 4.0)):
         count = rows.only(WINDOWS, others=kind == "single").edges * copies
