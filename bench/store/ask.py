@@ -45,8 +45,8 @@ def main(*, store: Path, ids: Path, role: str, sql: bool, visible: bool) -> None
 def measured(store: Path, role: Role, ids: list[str]) -> dict[str, object]:
     """Milliseconds: of opening the store and of a bare connection, in turns; of each id, cold and warm.
 
-    Cold: each for the first time, in a store that was opened after its files were dropped from the page cache.
-    Warm: the same questions a second time. First: the first question after each of some such openings.
+    Cold: each for the first time, in a store that was opened after its files left the page cache. Warm: the
+    same questions a second time. First: the first question after each of some such openings.
     """
     bare_ms, open_ms, first_ms = list[float](), list[float](), list[float]()
     for _ in range(OPENED):
