@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from streams import limits
 from streams.child import Child
-from streams.errors import CALLED_OFF, InputError, MalformedError, UnavailableError
+from streams.errors import InputError, MalformedError, UnavailableError, called_off
 from streams.policy.load import parse
 
 #: A child can be ended by somebody else, who wants its memory: then it has another chance.
@@ -64,7 +64,7 @@ def against(text: str) -> str:
     except InputError:
         # Its sentence names a word of the text, which anybody could have written.
         return "policy: its text is no policy; `sightline policy check` says why"
-    except CALLED_OFF:
+    except called_off():
         raise
     except BaseException as error:  # noqa: BLE001  a panic of the CEL library is no Exception
         return f"policy: checking its text fails ({type(error).__name__}), expected a policy"

@@ -23,7 +23,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from streams import limits, logs
 from streams.ends import End, end_process
-from streams.errors import CALLED_OFF, UnavailableError, reason
+from streams.errors import UnavailableError, called_off, reason
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -159,7 +159,7 @@ def _serve(connection: Connection, does: str, form: logs.Form | None, address_by
 def _answer(asked: bytes) -> tuple[bool, Any]:
     try:
         return True, pickle.loads(asked)()  # noqa: S301  the parent's own words
-    except CALLED_OFF:
+    except called_off():
         raise
     except Exception as error:  # noqa: BLE001  whoever asked is told what went wrong, whatever it was
         error.add_note(traceback.format_exc())

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import logging
@@ -16,13 +15,16 @@ import threading
 from collections.abc import Iterator
 from enum import Enum, unique
 from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from streams import files, logs, settings
 from streams.errors import DamagedError, InputError, SightlineError, UnavailableError, reason
 from streams.printing import printable, say
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 _ending = threading.RLock()
@@ -45,7 +47,8 @@ class End(Enum):
     CHECK = (1, "A check failed, or a part of the loop did not do what it must.", "Read the sentence.")
     INPUT = (
         2,
-        "An argument or a file is wrong: also a journal or state that cannot be read, a store of another version.",
+        "An argument or a file is wrong: also a journal or state that cannot be read, a store of another "
+        "version.",
         "Correct what the sentence names; a start without that ends in the same way.",
     )
     UNAVAILABLE = (

@@ -5,16 +5,26 @@ Exit codes follow the commands' contract: 1 the check failed, 2 wrong arguments 
 
 from __future__ import annotations
 
-import asyncio
 import os
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-#: Raised by whoever wants an end of what is running. Everything else that code of others raises is a failure
-#: of that code, also where it is no Exception: a panic of the CEL library is none.
-CALLED_OFF = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+_CALLED_OFF = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+def called_off() -> tuple[type[BaseException], ...]:
+    """Exceptions that are raised by whoever wants an end of what is running: to be used behind `except`.
+
+    Everything else that code of others raises is a failure of that code, also where it is no Exception: a
+    panic of the CEL library is none.
+    """
+    # Where nobody has loaded asyncio (a question need not wait for it), nobody cancels a task of it.
+    loops: Any = sys.modules.get("asyncio")
+    return _CALLED_OFF if loops is None else (*_CALLED_OFF, loops.CancelledError)
 
 
 class SightlineError(Exception):
@@ -64,7 +74,9 @@ def operating(operator: str) -> Iterator[None]:
     """
     try:
         yield
-    except (*CALLED_OFF, UnavailableError, OSError):
+    except (UnavailableError, OSError):
+        raise
+    except called_off():
         raise
     except BaseException as error:
         raise OperatorError(operator) from error

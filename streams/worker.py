@@ -18,7 +18,7 @@ from aiokafka import ConsumerRecord
 from streams import clock, files, limits, metrics, topology
 from streams.agents import build_app
 from streams.ends import End, end_process, end_with
-from streams.errors import CALLED_OFF, InputError, MalformedError, SightlineError, UnavailableError, reason
+from streams.errors import InputError, MalformedError, SightlineError, UnavailableError, called_off, reason
 from streams.events.record import Core, Received
 from streams.kafka.reader import Follower
 from streams.kafka.topics import declare
@@ -144,7 +144,7 @@ def _called_off(error: BaseException) -> bool:
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0
-    return isinstance(error, CALLED_OFF)
+    return isinstance(error, called_off())
 
 
 @dataclass

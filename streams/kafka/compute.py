@@ -11,7 +11,7 @@ from typing import TypeVar
 from aiokafka.errors import KafkaError
 
 from streams import limits, metrics
-from streams.errors import CALLED_OFF, OperatorError, UnavailableError, without_values
+from streams.errors import OperatorError, UnavailableError, called_off, without_values
 from streams.events.record import Core, Fetch, Outcome, Outgoing, Received
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ async def _once(
         for output in outcome.outputs:
             if output.value is not None and len(output.value) + len(output.key) > _SURE_TO_FIT_BYTES:
                 _check_size(output, output.value)
-    except (*OUTSIDE, *CALLED_OFF):
+    except (*OUTSIDE, *called_off()):
         raise
     except BaseException as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
         return None, _reason(error)

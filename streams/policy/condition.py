@@ -13,7 +13,7 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import Any
 
-from streams.errors import CALLED_OFF
+from streams.errors import called_off
 from streams.limits import CONDITION_RESULTS_MAX
 from streams.policy.bounds import steps_of
 
@@ -57,7 +57,7 @@ class Condition:
             self._program = cel.compile(text)
         except ValueError as error:
             raise ValueError(str(error).splitlines()[0]) from None
-        except CALLED_OFF:
+        except called_off():
             raise
         except BaseException as error:  # noqa: BLE001  a panic of the CEL library is no Exception
             raise ValueError(f"the reader of CEL fails on it: {type(error).__name__}") from None
@@ -76,7 +76,7 @@ class Condition:
     def _evaluate(self, *values: Any) -> bool:
         try:
             found = self._program.execute(dict(zip(self.names, values, strict=True)))
-        except CALLED_OFF:
+        except called_off():
             raise
         except BaseException as error:  # noqa: BLE001  whatever CEL raises, the condition says nothing of these facts
             raise TypeError(str(error).split(": ", 1)[-1].split(". ", 1)[0]) from None

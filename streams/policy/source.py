@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from streams import limits
-from streams.errors import CALLED_OFF, InputError, MalformedError
+from streams.errors import InputError, MalformedError, called_off
 from streams.policy.bounds import check_toml
 
 POLICIES = Path(__file__).parent / "policies"
@@ -39,7 +39,7 @@ class Source:
             self.fields: dict[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{origin}: found text that is not TOML: {error}") from None
-        except CALLED_OFF:
+        except called_off():
             raise
         except BaseException as error:  # noqa: BLE001  also one that is no Exception
             raise InputError(

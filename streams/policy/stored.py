@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 
-from streams.errors import InputError
+from streams.errors import InputError, called_off
 from streams.policy.load import parse
 from streams.policy.policy import Policy
-
-#: What ends a process or a task is not the text's fault.
-_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
 def version_of(text: str) -> str:
@@ -31,7 +27,7 @@ def read_stored(version: str, text: str, *, tried: bool = False) -> Policy:
         )
     try:
         return parse(text, f"policy {version} of the store", tried=tried)
-    except _ENDS:
+    except called_off():
         raise
     except BaseException:  # noqa: BLE001 - a panic below Python is no Exception
         raise InputError(

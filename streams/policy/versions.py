@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from streams import limits
-from streams.errors import CALLED_OFF, InputError, MalformedError, UnavailableError
+from streams.errors import InputError, MalformedError, UnavailableError, called_off
 from streams.events.codec import digest
 from streams.events.record import Received, stamp_ns
 from streams.policy.bounds import check_toml
@@ -86,7 +86,7 @@ class Policies:
                 return
             try:
                 await self._learn(record.key, record.value, checker)
-            except CALLED_OFF:
+            except called_off():
                 raise
             except BaseException as error:  # noqa: BLE001  whatever it is, it is this record's, and must not end the worker
                 ours = isinstance(error, (MalformedError, UnavailableError))

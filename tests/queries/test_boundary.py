@@ -132,7 +132,7 @@ VIEWS = {
     "streams": (("source", "stream", "kind"), ("epoch",)),
     "models": (("zone", "digest"), ("version", "examples")),
     "zone_runs": (("zone", "wearer"), ("low", "high")),
-    "epochs": (("published::VARCHAR",), ("epoch", "rows")),
+    "epochs": (("epoch::VARCHAR",), ("epoch", "rows")),
     "segments": (("file", "table_name"), ("rows", "bytes")),
     "spans": (("source", "stream"), ("lowest", "highest")),
     "classes": (("zone", "label"), ("class",)),
@@ -205,7 +205,7 @@ def told_apart(stores: tuple[Store, Store], text: str) -> bool:
 
 
 def blank(answer: Any) -> str:
-    return re.sub(r"datetime\.datetime\([^()]*\)|'20\d\d-\d\d-\d\d \S+'|1[5-9]\d{17}", "T", repr(answer))
+    return re.sub(r"datetime\.datetime\([^()]*\)|1[5-9]\d{17}", "T", repr(answer))
 
 
 @st.composite

@@ -36,4 +36,5 @@ def test_a_question_imports_what_it_needs(tmp_path: Path) -> None:
     here = {name.lstrip("_") for name in done.stdout.splitlines()[-1].split()}
     foreign = here - {name.partition(".")[0].lstrip("_") for name in (*others, *sys.stdlib_module_names)}
     assert foreign <= MAY_IMPORT
+    assert not here & {"asyncio", "ssl"}
     assert "activity" in done.stdout
