@@ -28,17 +28,16 @@ Facts = Mapping[str, Any]
 
 def _library() -> Any:
     """The CEL library itself: its package would load a terminal of its own, for 0.2 s and 15 MB."""
-    # It can be initialised once in a process, whoever imports it.
-    if (known := sys.modules.get("cel.cel")) is not None:
-        return known
-    package = find_spec("cel")
-    found = PathFinder.find_spec("cel.cel", package.submodule_search_locations) if package else None
-    if found is None or found.loader is None:
-        raise ImportError("cel: found no such library")
-    module = module_from_spec(found)
-    found.loader.exec_module(module)
-    sys.modules["cel.cel"] = module
-    return module
+    name = "cel.cel"
+    if name not in sys.modules:
+        package = find_spec("cel")
+        found = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
+        if found is None or found.loader is None:
+            raise ImportError("cel: found no such library")
+        # By its name, so that whoever imports the package gets this one: it cannot be loaded twice.
+        sys.modules[name] = module_from_spec(found)
+        found.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 cel = _library()

@@ -183,19 +183,24 @@ class Lookup:
 
     def _indexed(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
         asked: dict[tuple[str, int], tuple[Relation, Interval]] = {}
-        for stream, (low, high) in bounds.items():
-            for relation in self._relations(side, stream[0]).get(stream, ()):
-                rows = relation.rows_for(side, low, high)
-                if rows is not None:
-                    asked[relation.file, relation.number] = (relation, rows)
+        known: dict[tuple[str, int], Relation] = {}
+        for source in {source for source, _, _ in bounds}:
+            for stream, relations in self._relations(side, source).items():
+                for one in relations:
+                    known[one.file, one.number] = one
+                    rows = one.rows_for(side, *bounds[stream]) if stream in bounds else None
+                    if rows is not None:
+                        asked[one.file, one.number] = (one, rows)
         if not asked:
             return
         statement = " UNION ALL ".join(
-            edges_in(index, [one for (at, _), one in asked.items() if at == index])
+            edges_in(index, [one for (at, _), one in asked.items() if at == index], known)
             for index in {index: None for index, _ in asked}
         )
-        for index, number, *numbers in self.rows(statement):
-            yield asked[index, number][0].edge(*numbers)
+        for index, number, first, *numbers in self.rows(statement):
+            relation, (lowest, highest) = asked.get((index, number), (None, (0, 0)))
+            if relation is not None and lowest <= first <= highest:
+                yield relation.edge(first, *numbers)
 
     def _fresh(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
         files = {

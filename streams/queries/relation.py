@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from streams.events.runs import EdgeRun, Run
@@ -14,6 +14,8 @@ Side = Literal["child", "parent"]
 
 #: So many relations are faster side by side, more as a join.
 _SIDE_BY_SIDE_MAX = 16
+#: Fewer rows are left out sooner here than by DuckDB, which takes long to read a long statement.
+_FEW_MAX = 256
 #: So many rows are faster looked at than left out by a statement for each relation.
 _CROWD_MAX = 65_536
 
@@ -107,8 +109,13 @@ class Relation(NamedTuple):
         return Edge(self.child, self.parent, how, run)
 
 
-def edges_in(index: str, asked: Sequence[tuple[Relation, Interval]]) -> str:
-    """SELECT of the rows of some relations of an index, each with bounds of its `child_first`."""
+def edges_in(
+    index: str, asked: Sequence[tuple[Relation, Interval]], known: Mapping[tuple[str, int], Relation]
+) -> str:
+    """SELECT of the rows of some relations of an index, each with bounds of its `child_first`.
+
+    There may be a few more, that lie among them. `known` are relations by index and number.
+    """
     columns = (
         f"SELECT '{index}', relation, child_first, child_step, child_count, parent_offset, step_offset, "
         "parent_width"
@@ -126,13 +133,16 @@ def edges_in(index: str, asked: Sequence[tuple[Relation, Interval]]) -> str:
             f"{columns} FROM {index}.edges WHERE relation = {number} AND child_first BETWEEN {low} AND {high}"
             for number, low, high in wanted
         )
+    bounds = (
+        f"relation BETWEEN {min(numbers)} AND {max(numbers)} "
+        f"AND child_first BETWEEN {min(lows)} AND {max(highs)}"
+    )
+    among = [known.get((index, number)) for number in range(min(numbers), max(numbers) + 1)[: _FEW_MAX + 1]]
+    if sum(_FEW_MAX if one is None else one.crowd(min(lows), max(highs)) + 1 for one in among) <= _FEW_MAX:
+        return f"{columns} FROM {index}.edges WHERE {bounds}"
     # DuckDB leaves out what lies outside of the outer bounds; alternatives (OR) take it longer to plan.
     each = [
         "CASE relation " + " ".join(f"WHEN {one[0]} THEN {one[at]}" for one in wanted) + " END"
         for at in (1, 2)
     ]
-    return (
-        f"{columns} FROM {index}.edges WHERE relation BETWEEN {min(numbers)} AND {max(numbers)} "
-        f"AND child_first BETWEEN {min(lows)} AND {max(highs)} "
-        f"AND child_first BETWEEN {each[0]} AND {each[1]}"
-    )
+    return f"{columns} FROM {index}.edges WHERE {bounds} AND child_first BETWEEN {each[0]} AND {each[1]}"

@@ -5,8 +5,11 @@ Attributes come back as they were.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +107,11 @@ def meant(one: Attributes) -> str:
 @given(attributes())
 def test_the_household_policy_reads_as_it_is_meant(one: Attributes) -> None:
     assert HOUSEHOLD.zone_of(one)[0] == meant(one)
+
+
+@pytest.mark.parametrize("first", ["streams.policy.condition", "cel"])
+def test_the_library_of_conditions_can_be_imported_as_a_package_too(first: str) -> None:
+    """Ours is loaded without its package, and it cannot be loaded twice in a process."""
+    text = f"import {first}, cel; from streams.policy.condition import Condition; Condition('true')"
+    text += "; assert cel.evaluate('1 + 1') == 2"
+    subprocess.run([sys.executable, "-c", text], check=True)

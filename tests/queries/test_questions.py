@@ -79,10 +79,11 @@ def closure(graph: list[tuple[str, str, EdgeRun]], start: Node, *, up: bool) -> 
         ((), {}),
         (((1, 2, 3, 4),), {}),
         (((1, 2), (3,)), {}),
-        (((1, 2, 3, 4),), {"_CROWD_MAX": 0}),
+        (((1, 2, 3, 4),), {"_FEW_MAX": 0}),
+        (((1, 2, 3, 4),), {"_FEW_MAX": 0, "_CROWD_MAX": 0}),
         (((1, 2, 3, 4),), {"_SIDE_BY_SIDE_MAX": 0}),
     ],
-    ids=["fresh", "folded", "folded in part", "one relation a statement", "relations joined"],
+    ids=["fresh", "folded", "folded in part", "many rows", "one relation a statement", "relations joined"],
 )
 @settings(
     max_examples=2,
