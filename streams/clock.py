@@ -21,6 +21,11 @@ def monotonic_s() -> float:
     return time.monotonic()
 
 
+def monotonic_ns() -> int:
+    """Nanoseconds on the same clock."""
+    return time.monotonic_ns()
+
+
 def sleep(seconds: float) -> None:
     """Wait, outside of an event loop."""
     time.sleep(seconds)

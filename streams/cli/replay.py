@@ -157,7 +157,7 @@ def _replay(job: _Job, inputs: Inputs | None, policy: str) -> dict[str, Any]:
         else:
             made = asyncio.run(_recorded(job, inputs, write))
         sink.flush()
-        epoch = sink.writer.publish(clock.now_ns())
+        epoch = sink.writer.settle(clock.now_ns())
     return {**made, "records": sink.written, "epoch": epoch}
 
 
@@ -239,7 +239,7 @@ class _Sink:
 
     def flush(self) -> None:
         if self._waiting:
-            self._rows += self.writer.ingest(self._waiting, self._offsets, clock.now_ns())
+            self._rows += self.writer.ingest(self._waiting, self._offsets, clock.monotonic_ns())
             self._waiting, self._count, self._bytes = {}, 0, 0
         if self._rows >= _PUBLISH_ROWS:
             self._rows = 0

@@ -63,7 +63,7 @@ def command(
     if context.invoked_subcommand is not None:
         return
     stop = threading.Event()
-    writer = Writer.open(store)
+    writer = Writer.open(store, say=log.warning)
     patient = PatientWriter(writer, log.warning, stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
@@ -106,13 +106,13 @@ async def _follow(
             records = await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)
             positions = await follower.positions()
             if records or positions != known:
-                rows += await asyncio.to_thread(patient.ingest, records, positions, clock.now_ns())
+                rows += await asyncio.to_thread(patient.ingest, records, positions, clock.monotonic_ns())
                 known = positions
-            epoch = await asyncio.to_thread(patient.publish_due, clock.now_ns()) or epoch
+            epoch = await asyncio.to_thread(patient.publish_due, clock.monotonic_ns()) or epoch
             if until_end and all(positions[partition] >= offset for partition, offset in end.items()):
                 break
             if status is not None and epoch and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S:
                 told_s = clock.monotonic_s()
                 if line := await asyncio.to_thread(told, status):
                     say(line)
-    return await asyncio.to_thread(patient.publish, clock.now_ns()) or epoch, rows
+    return await asyncio.to_thread(patient.settle, clock.now_ns()) or epoch, rows

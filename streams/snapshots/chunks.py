@@ -8,7 +8,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from streams import limits
 from streams.snapshots.segments import NUMBERS, order, quoted, types_of
 
 
@@ -17,38 +16,42 @@ def scan(paths: Sequence[Path]) -> str:
     return f"read_parquet([{', '.join(quoted(str(path)) for path in paths)}])"
 
 
-def chunks(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> Iterator[pa.Table]:
-    """Yield the rows of some segments of `table`, sorted, FOLD_CHUNK_ROWS and a bit more at a time.
+def chunks(
+    connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path], rows_max: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of some segments of `table`, sorted, about `rows_max` at a time.
 
     Streams lie whole in a chunk, or a long one is cut by its numbers; tables without streams by epochs.
     """
     columns = ", ".join(types_of(table))
-    for where in _ranges(connection, table, paths):
+    for where in _ranges(connection, table, paths, rows_max):
         yield connection.sql(
             f"SELECT {columns} FROM {scan(paths)} WHERE {where} ORDER BY {order(table)}"  # noqa: S608 - names of ours
         ).to_arrow_table()
 
 
-def _ranges(connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path]) -> Iterator[str]:
-    """Yield conditions that take every row apart, each for about FOLD_CHUNK_ROWS."""
+def _ranges(
+    connection: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path], rows_max: int
+) -> Iterator[str]:
+    """Yield conditions that take every row apart, each for about `rows_max`."""
     source, stream, number, _ = next(iter(NUMBERS.get(table, {}).values()), ("''", "''", "epoch", ""))
     counts = connection.execute(
         f"SELECT {source}, {stream}, count(*) FROM {scan(paths)} GROUP BY ALL ORDER BY ALL"  # noqa: S608 - names of ours
     ).fetchall()
-    if sum(count for *_, count in counts) <= limits.FOLD_CHUNK_ROWS:
+    if sum(count for *_, count in counts) <= rows_max:
         yield "true"
         return
     begin, held = 0, 0
     for at, (*name, count) in enumerate(counts):
         here = f"({source}, {stream}) = ({quoted(name[0])}, {quoted(name[1])})"
-        if count > limits.FOLD_CHUNK_ROWS:
+        if count > rows_max:
             if held:
                 yield _between(source, stream, counts[begin], counts[at - 1])
-            for low, high in _cuts(connection, number, f"{scan(paths)} WHERE {here}", count):
+            for low, high in _cuts(connection, number, f"{scan(paths)} WHERE {here}", -(-count // rows_max)):
                 yield f"{here} AND {number} >= {low} AND {number} < {high}"
             begin, held = at + 1, 0
             continue
-        if held + count > limits.FOLD_CHUNK_ROWS:
+        if held + count > rows_max:
             yield _between(source, stream, counts[begin], counts[at - 1])
             begin, held = at, 0
         held += count
@@ -66,11 +69,10 @@ def _between(source: str, stream: str, first: tuple[str, str, int], last: tuple[
 
 
 def _cuts(
-    connection: duckdb.DuckDBPyConnection, number: str, rows: str, count: int
+    connection: duckdb.DuckDBPyConnection, number: str, rows: str, parts: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield half-open ranges of numbers with about FOLD_CHUNK_ROWS rows each."""
-    parts = -(-count // limits.FOLD_CHUNK_ROWS)
+    """Yield half-open ranges of numbers with about as many rows each."""
     shares = ", ".join(str(part / parts) for part in range(1, parts))
-    found = connection.execute(f"SELECT quantile_disc({number}, [{shares}]) FROM {rows}").fetchone()  # noqa: S608
-    cuts = sorted({int(cut) for cut in found[0]}) if found else []
+    found = connection.execute(f"SELECT quantile_disc({number}, [{shares}]) FROM {rows}").fetchall()  # noqa: S608
+    cuts = sorted({int(cut) for cut in found[0][0]})
     yield from zip([-1, *cuts], [*cuts, 2**63 - 1], strict=True)

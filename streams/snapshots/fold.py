@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from streams.snapshots.chunks import chunks, scan
 from streams.snapshots.columnar import bounds, classes_of, combinations, dense, ordered
 from streams.snapshots.directory import FOLDING, SEGMENTS, TEMPORARY, sync
 from streams.snapshots.output import UNZONED, Output, parquet
-from streams.snapshots.poll import Numbers, numbers
+from streams.snapshots.poll import Mask, Numbers, numbers
 from streams.snapshots.retention import retained
 from streams.snapshots.segments import CLASSED, NUMBERS, Segment, quoted, schema_of, settled, types_of
 from streams.snapshots.zones import Seen, Stream, Zones
@@ -117,7 +117,9 @@ class Fold:
 
     def interrupt(self) -> None:
         """End it soon."""
-        self._connection.interrupt()
+        # One that is at its end has closed the connection.
+        with suppress(duckdb.ConnectionException):
+            self._connection.interrupt()
 
     def run(self) -> Folded:
         """Make the files.
@@ -129,7 +131,7 @@ class Fold:
         """
         with self._connection, self._working_directory() as self._beside:
             self._audiences = self._read_audiences()
-            self._retained = self._read_retained()
+            self._read_history()
             made: list[Segment] = []
             try:
                 for table, names in self._plan.inputs.items():
@@ -178,31 +180,32 @@ class Fold:
         policies = Policies(dict(rows))
         return [audience(policies, *one) for one in self._plan.classes]
 
-    def _read_retained(self) -> Numbers:
-        """Epochs that can be asked about, sorted."""
-        stored = self._plan.current.get("epochs", ())
-        rows = (
-            self._connection.execute(
-                f"SELECT epoch, published_ns FROM {scan(self._paths(stored))}"  # noqa: S608 - names of ours
+    def _read_history(self) -> None:
+        """Find which epochs can be asked about, and which stay listed: a few more, until they are thinned."""
+        folded = set(self._plan.inputs.get("epochs", ()))
+        parts = {True: list[tuple[int, int]](), False: list(self._plan.epochs)}
+        for name in self._plan.current.get("epochs", ()):
+            parts[name in folded] += self._connection.execute(
+                f"SELECT epoch, published_ns FROM {scan(self._paths([name]))}"  # noqa: S608 - names of ours
             ).fetchall()
-            if stored
-            else []
-        )
-        epoch, published_ns = np.array(sorted([*rows, *self._plan.epochs]), np.int64).reshape(-1, 2).T
-        kept: Numbers = epoch[retained(published_ns)]
-        return kept
+        epoch, published_ns = np.array(sorted([*parts[True], *parts[False]]), np.int64).reshape(-1, 2).T
+        self._retained = epoch[retained(published_ns)]
+        thinned = np.array(sorted(epoch for epoch, _ in parts[True]), np.int64)
+        thinned = thinned[_lasts(np.searchsorted(self._retained, thinned))]
+        self._listed = np.union1d(thinned, np.array([epoch for epoch, _ in parts[False]], np.int64))
 
     def _bucket(self, rows: pa.Table) -> Numbers:
-        """The same number for rows between whose epochs no retained one lies."""
-        found: Numbers = np.searchsorted(self._retained, numbers(rows, "epoch"), "left").astype(np.int64)
-        return found
+        """The same number for rows between whose epochs no listed one lies."""
+        return np.searchsorted(self._listed, numbers(rows, "epoch")).astype(np.int64)
 
     def _table(self, table: str, names: Sequence[str]) -> list[Segment]:
         plan = self._plan
         unsplit = table not in CLASSED and table != "edges"
         together = UNZONED if unsplit or table == "zone_runs" else plan.group
         with Output(plan.directory, plan.store_id, plan.epoch, table, together=together) as output:
-            for rows in chunks(self._connection, table, self._paths(names)):
+            # Epochs are few, and are thinned in one piece.
+            rows_max = 2**62 if table == "epochs" else limits.FOLD_CHUNK_ROWS
+            for rows in chunks(self._connection, table, self._paths(names), rows_max):
                 if table == "edges":
                     self._edges(output, rows)
                 elif table == "zone_runs":
@@ -227,8 +230,7 @@ class Fold:
 
     def _thinned(self, rows: pa.Table) -> pa.Table:
         """Rows of `epochs` without those that nobody can ask about; what they added, those after them did."""
-        bucket = self._bucket(rows)
-        last = np.flatnonzero(np.append(bucket[1:] != bucket[:-1], True))
+        last = np.flatnonzero(_lasts(np.searchsorted(self._retained, numbers(rows, "epoch"))))
         first = np.concatenate(([0], last[:-1] + 1))
         added = np.add.reduceat(numbers(rows, "rows"), first)
         kept = rows.take(pa.array(last))
@@ -344,7 +346,7 @@ class Fold:
         """The fresh edges as walks ask for them: zones come from elsewhere, so runs go on across them."""
         parts = [schema_of("edges").empty_table()]
         if paths := self._fresh("edges"):
-            for rows in chunks(self._connection, "edges", paths):
+            for rows in chunks(self._connection, "edges", paths, limits.FOLD_CHUNK_ROWS):
                 relation = combinations(rows, _RELATION)[1]
                 parts.append(coalesce.edges(rows, dense(relation, self._bucket(rows))))
         return self._written("edges", parts)
@@ -355,3 +357,8 @@ class Fold:
             for part in parts:
                 writer.write_table(part)
         return path
+
+
+def _lasts(sorted_groups: Numbers) -> Mask:
+    """The last of each group."""
+    return np.append(sorted_groups[1:] != sorted_groups[:-1], True)[: len(sorted_groups)]

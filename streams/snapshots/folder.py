@@ -49,6 +49,7 @@ class Folder:
         self._fold = Fold(plan, self._after_step)
         if self._inline:
             self._run(self._fold)
+            self.result()
         else:
             self._thread = threading.Thread(target=self._run, args=(self._fold,), name="fold")
             self._thread.start()

@@ -136,7 +136,8 @@ class Output:
         if part.path is None:
             raise AssertionError("a part has rows")
         classed = self._table in CLASSED or self._table == "edges"
-        name = f"{self._table}-{self._epoch:08d}"
+        # What a fold makes of one file may be the same bytes, and must not be the same file.
+        name = f"{self._table}-{self._epoch:08d}{'' if self._fresh else 'f'}"
         file, size, digest = settled(part.path, self._directory, name, self._store_id)
         part.path = None
         return Segment(

@@ -40,18 +40,22 @@ class PatientWriter:
         self._writer, self._say, self._wait = writer, say, wait
 
     def ingest(
-        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], now_ns: int
+        self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], monotonic_ns: int
     ) -> int:
         """See `Writer.ingest`."""
-        return self._insist(lambda: self._writer.ingest(records, next_offsets, now_ns))
+        return self._insist(lambda: self._writer.ingest(records, next_offsets, monotonic_ns))
 
-    def publish_due(self, now_ns: int) -> int | None:
+    def publish_due(self, monotonic_ns: int) -> int | None:
         """See `Writer.publish_due`."""
-        return self._insist(lambda: self._writer.publish_due(now_ns))
+        return self._insist(lambda: self._writer.publish_due(monotonic_ns))
 
     def publish(self, now_ns: int) -> int | None:
         """See `Writer.publish`."""
         return self._insist(lambda: self._writer.publish(now_ns))
+
+    def settle(self, now_ns: int) -> int | None:
+        """See `Writer.settle`."""
+        return self._insist(lambda: self._writer.settle(now_ns))
 
     def _insist(self, work: Callable[[], T]) -> T:
         """Return what `work` does once it succeeds.

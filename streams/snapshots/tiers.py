@@ -45,7 +45,7 @@ def choose(current: Sequence[Current], rows_max: int, *, all_fresh: bool = False
     """
     fresh = [one for one in current if one.fresh]
     epochs = {one.last_epoch for one in fresh}
-    if len(epochs) >= (2 if all_fresh else limits.FOLD_EPOCHS_MIN) or len(fresh) > limits.FOLD_FILES_MIN:
+    if len(epochs) >= (1 if all_fresh else limits.FOLD_EPOCHS_MIN) or len(fresh) > limits.FOLD_FILES_MIN:
         return Choice(_oldest(current, fresh, rows_max), MIXED)
     if all_fresh:
         return None
@@ -62,7 +62,7 @@ def choose(current: Sequence[Current], rows_max: int, *, all_fresh: bool = False
 
 
 def _oldest(current: Sequence[Current], fresh: Sequence[Current], rows_max: int) -> list[Current]:
-    """The oldest fresh epochs, and the mixed files of their tables."""
+    """The oldest fresh epochs, and those mixed files of their tables that are not much larger."""
     chosen: list[Current] = []
     rows = 0
     for epoch in sorted({one.last_epoch for one in fresh}):
@@ -71,9 +71,18 @@ def _oldest(current: Sequence[Current], fresh: Sequence[Current], rows_max: int)
         if chosen and rows > rows_max:
             break
         chosen += some
-    tables = {one.table for one in chosen}
-    mixed = [one for one in current if not one.fresh and one.audience is MIXED and one.table in tables]
-    return [*mixed, *chosen]
+    mixed: dict[str, list[Current]] = {}
+    for one in current:
+        if not one.fresh and one.audience is MIXED:
+            mixed.setdefault(one.table, []).append(one)
+    for table in {one.table for one in chosen} & mixed.keys():
+        taken = sum(one.rows for one in chosen if one.table == table)
+        for one in sorted(mixed[table], key=lambda one: one.rows):
+            if one.rows >= limits.TIER_FACTOR * taken:
+                break
+            taken += one.rows
+            chosen.append(one)
+    return chosen
 
 
 def _tier(groups: Mapping[tuple[str, int], Sequence[Current]]) -> list[Current] | None:

@@ -202,6 +202,12 @@ class Writer:
         A new store's first epoch may be empty, so that readers find typed views, and so is one that only
         records a fold. After an error the next call goes on with the same epoch.
         """
+        epoch = self._publish(now_ns)
+        if epoch is not None:
+            self._fold()
+        return epoch
+
+    def _publish(self, now_ns: int) -> int | None:
         newest = self._hot.newest()
         if newest.state == PUBLISHED:
             if newest.number and not self._anything_new():
@@ -213,7 +219,6 @@ class Writer:
             newest_number = newest.number
         self._finish(newest_number, now_ns)
         self._waiting_since_ns = None
-        self._fold()
         return newest_number
 
     def settle(self, now_ns: int) -> int | None:
@@ -222,14 +227,9 @@ class Writer:
         Return the last epoch's number, or None when there was nothing to publish.
         """
         self._folder.result(wait=True)
-        epoch = self.publish(now_ns)
-        self._folder.result(wait=True)
-        while self._anything_new():
-            epoch = self.publish(now_ns)
-            self._folder.result(wait=True)
-        if self._folder.free and self._fold(all_fresh=True) and self._folder.result(wait=True) is not None:
-            epoch = self.publish(now_ns)
-        self._folder.abandon()
+        epoch = self._publish(now_ns)
+        while self._fold(all_fresh=True) and self._folder.result(wait=True) is not None:
+            epoch = self._publish(now_ns) or epoch
         self._rebuild()
         return epoch
 

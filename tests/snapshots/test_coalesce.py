@@ -46,9 +46,9 @@ def edge_table(rows: Sequence[tuple[int, ...]]) -> pa.Table:
     )
 
 
-def meaning(rows: pa.Table) -> dict[str, list[tuple[int, int, str]]]:
+def meaning(rows: pa.Table) -> dict[int, list[tuple[int, int, str]]]:
     """Pairs of child and parent by epoch; of runs that say the same twice, twice."""
-    found = defaultdict(list)
+    found: dict[int, list[tuple[int, int, str]]] = defaultdict(list)
     for row in rows.to_pylist():
         run = EdgeRun(
             Run(row["child_first"], row["child_step"], row["child_count"]),
@@ -191,7 +191,7 @@ def test_zone_runs_never_lie_about_an_event(
                     run["zone"] == str(zone) and run["epoch"] <= epoch for run in over
                 )
     if parts and len(parts) == 1 and merges:
-        for portion, first, count, zone in rows:
+        for _, first, count, zone in rows:
             for number in range(first, first + count):
                 assert {run["zone"] for run in runs if run["low"] <= number <= run["high"]} == {str(zone)}
 
