@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each makes the environment it needs from requirements.lock (hashes checked).
-# `make bench` and `make bench-full` race the peers too, in an environment of their own from requirements-bench.lock.
+# `make bench`, `make bench-store` and their long forms race the peers too, in an environment of their own from requirements-bench.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -7,7 +7,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
 COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test bench bench-full chaos docs lock clean
+.PHONY: demo test bench bench-full bench-store bench-store-full chaos docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -38,6 +38,13 @@ bench: $(BENCH_STAMP)
 
 bench-full: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench --full
+
+# The store at 10 and at 100 million event-level edges; FROM=STORE copies the rows of a demo that was played before.
+bench-store: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench.store $(if $(FROM),--from $(FROM))
+
+bench-store-full: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench.store --full $(if $(FROM),--from $(FROM))
 
 # The whole pipeline under random kills, freezes, restarts and a full disk, each round counted by the ledger and compared with a replay.
 SEED ?= 1

@@ -29,6 +29,9 @@ _VERSIONS_OF = (
     "orjson",
     "numpy",
     "duckdb",
+    "pyarrow",
+    "kuzu",
+    "ml-metadata",
     "quixstreams",
     "bytewax",
     "confluent-kafka",
@@ -76,10 +79,10 @@ def _git(*arguments: str) -> str:
     ).stdout.strip()
 
 
-def keep(result: Mapping[str, Any]) -> Path:
-    """Write the result to `bench/results`; return the file."""
+def keep(result: Mapping[str, Any], of: str = "") -> Path:
+    """Write the result to `bench/results`, under its date and what comes before it; return the file."""
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{result['date']}.json"
+    file = RESULTS / f"{of}{result['date']}.json"
     file.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
     return file
 
@@ -147,6 +150,21 @@ def show(result: Mapping[str, Any]) -> None:
         f"{result['cores']} cores, {result['memory_gb']} GB, load {result['load']} at the start, "
         f"Python {result['python']}, commit {result['commit']}"
     )
+    _tables(result)
+
+
+def show_tables(result: Mapping[str, Any]) -> None:
+    """Print the machine and the tables of a result that has no race."""
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    click.echo(
+        f"{result['cores']} cores, {result['memory_gb']} GB, load {result['load']} at the start, Python "
+        f"{result['python']}, commit {result['commit']}{' and changes' if result['changed'] else ''}; "
+        f"took {result['took_s']} s\n{versions}"
+    )
+    _tables(result)
+
+
+def _tables(result: Mapping[str, Any]) -> None:
     for title, rows_of in result.get("tables", {}).items():
         click.echo(f"\n{title}")
         _plain(rows_of)
@@ -166,7 +184,8 @@ def _ratio(ratio: Mapping[str, Any]) -> str:
 
 def _plain(rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        emit_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+        names = tuple(rows[0])
+        emit_table(names, [tuple(row.get(name, "") for name in names) for row in rows])
 
 
 def skipped() -> dict[str, str]:

@@ -202,6 +202,28 @@ def settle(beside: Path, path: Path) -> None:
     beside.replace(path)
 
 
+def deliver(made: Path, path: Path) -> None:
+    """Copy a finished file to `path`, which names it only when it is whole and on disk.
+
+    Nobody writes it again, and its group reads it in a directory that is shared with it, as `settle` says.
+    What stood under the name is replaced: a link itself, not what it leads to.
+
+    Raises
+    ------
+    InputError
+        It cannot be written there.
+    """
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        with made.open("rb") as whole, create(beside) as file:
+            shutil.copyfileobj(whole, file)
+        settle(beside, path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def working_directory(name: str) -> Iterator[Path]:
     """A directory `sightline-<name>-*` while the block lasts, where the system keeps temporary files.

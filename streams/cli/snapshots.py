@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from streams import clock, limits, settings
+from streams.cli import export
 from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.cycles import collect_cycles
@@ -46,7 +47,7 @@ def told(status: Status) -> str | None:
     )
 
 
-@click.command("snapshots")
+@click.group("snapshots", invoke_without_command=True)
 @click.option(
     "--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT", help="Kafka to read from."
 )
@@ -61,7 +62,9 @@ def told(status: Status) -> str | None:
 )
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 @stays
+@click.pass_context
 def command(
+    context: click.Context,
     broker: str,
     store: Path,
     adopt: bool,
@@ -74,6 +77,8 @@ def command(
 
     Ctrl-C publishes the rest and stops.
     """
+    if context.invoked_subcommand is not None:
+        return
     if migrate:
         _migrate(store)
         return
@@ -107,6 +112,9 @@ def _migrate(store: Path) -> None:
     finally:
         writer.close()
     say(f"{store} is a store of version {limits.STORE_VERSION}")
+
+
+command.add_command(export.command)
 
 
 async def _follow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -204,6 +205,23 @@ class Store:
         statement = read(self._connection, _statement(name))
         self._boundary.admit(statement)
         return self._run(statement, limits.NUMBER_MAX)
+
+    def export(self, path: Path) -> None:
+        """Write what the role is shown into one file (`streams.queries.export`), and record that first.
+
+        Raises
+        ------
+        InputError
+            It cannot be written there, or takes too much memory; or the store was opened for asking.
+        UnavailableError
+            No room, a segment that is gone, or a read of restricted zones that cannot be recorded.
+        """
+        if self.sight is None or not self.sight.role.exporting:
+            raise InputError(f"{path}: found a store that is open for asking, expected a role that exports")
+        from streams.queries.export import Exporting  # noqa: PLC0415 - few export
+
+        with closing(Exporting(self._connection.cursor(), self.directory, self.sight)) as whole:
+            whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
 
     def _run(self, statement: Statement, limit: int) -> Rows:
         connection = self._connection if self._boundary is None else self._boundary.connection

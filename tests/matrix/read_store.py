@@ -1,18 +1,21 @@
-"""Reads a store with nothing but DuckDB, as the README says, and prints JSON.
+"""Reads stores with nothing but DuckDB, as the README says, and prints JSON.
 
-`python read_store.py CATALOG DIRECTORY`.
+`python read_store.py PLACES`: PLACES is JSON, a list of a catalog's file, the directory that its segments are
+looked for in, and the working directory.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from typing import Any
 
 import duckdb
 
 
-def main(catalog: str, directory: str) -> None:
-    """Print the version, the number of rows of every table and view, and the answers by zone."""
+def read(catalog: str, directory: str) -> dict[str, Any]:
+    """The version, the number of rows of every table and view, and the answers by zone."""
     connection = duckdb.connect()
     connection.execute(f"ATTACH '{catalog}' AS lineage (READ_ONLY)")
     connection.execute("USE lineage")
@@ -23,7 +26,17 @@ def main(catalog: str, directory: str) -> None:
     answers = connection.execute(
         "SELECT zone, count(*) FROM event_records WHERE kind = 'answer' GROUP BY zone ORDER BY zone"
     ).fetchall()
-    sys.stdout.write(json.dumps({"version": duckdb.__version__, "counts": counts, "answers": answers}))
+    connection.close()
+    return {"version": duckdb.__version__, "counts": counts, "answers": answers}
+
+
+def main(places: str) -> None:
+    """Print a list with what each place holds."""
+    found = []
+    for catalog, directory, inside in json.loads(places):
+        os.chdir(inside)
+        found.append(read(catalog, directory))
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""Gives a store a history that it never had: so many epochs without rows, after its newest one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from bench.store.grow import INTERVAL_NS
+from streams import clock, limits
+from streams.snapshots.writer import Writer
+
+HISTORY = 200_000
+_STREAM: dict[str, list[Any]] = {
+    "source": ["history"],
+    "stream": ["history"],
+    "kind": ["history"],
+    "captured": [False],
+}
+
+
+def synthesise(store: Path, epochs: int) -> None:
+    """Write epochs into a store that no writer has open; the next one numbers on from them.
+
+    They lie 300 ms apart and end now. They stand where a writer leaves them: the newest in its own file, the
+    others in segments. It would have moved them in small portions as they came; here it does in a few.
+    """
+    _insert(store, epochs, clock.now_ns())
+    at_hand, writer = limits.EPOCHS_AT_HAND_MAX, Writer.open(store)
+    try:
+        while epochs >= at_hand:
+            limits.EPOCHS_AT_HAND_MAX = epochs
+            writer.ingest_tables({"streams": _STREAM}, time.monotonic_ns())
+            writer.publish(clock.now_ns())
+            epochs -= epochs // 2 - 1
+        writer.settle(clock.now_ns())
+    finally:
+        limits.EPOCHS_AT_HAND_MAX = at_hand
+        writer.close()
+
+
+def _insert(store: Path, epochs: int, now_ns: int) -> None:
+    with duckdb.connect(str(store / "hot.duckdb")) as connection:
+        connection.execute("BEGIN")
+        connection.execute(
+            "CREATE TEMP TABLE newest AS FROM epochs WHERE state = 'published' ORDER BY epoch DESC LIMIT 1"
+        )
+        connection.execute(
+            "INSERT INTO epochs SELECT newest.* REPLACE (epoch + i AS epoch, 0 AS rows, "  # noqa: S608 - numbers of ours
+            f"{now_ns:d} - ({epochs:d} - i) * {INTERVAL_NS} AS published_ns) "
+            f"FROM newest, range(1, {epochs:d} + 1) AS made(i)"
+        )
+        connection.execute("COMMIT")
