@@ -50,13 +50,13 @@ _NAMES = (b'"g1"', b'"g2"', b'"w1"', b'"w2"')
 Say = Callable[[str], None]
 
 
-def lineage(directory: Path) -> list[Outgoing]:
+def lineage(directory: Path, duration_s: int = _DURATION_S) -> list[Outgoing]:
     """Records of `glasses.lineage` of one scenario, in order."""
     journal = directory / "journal"
     subprocess.run(
         [
             *(sys.executable, "-m", "device_sim", "run", "--to", "file", "--journal", str(journal)),
-            *("--scenario", _SCENARIO, "--devices", str(_DEVICES), "--duration-s", str(_DURATION_S)),
+            *("--scenario", _SCENARIO, "--devices", str(_DEVICES), "--duration-s", str(duration_s)),
             "--no-faults",
         ],
         cwd=ROOT,
@@ -85,7 +85,7 @@ def renamed(records: Sequence[Outgoing], copies: int) -> Iterator[StoredRecord]:
             offset += 1
 
 
-def rows_of(records: Sequence[Outgoing]) -> int:
+def rows_of(records: Sequence[Outgoing | StoredRecord]) -> int:
     """Rows of all tables in some records."""
     return sum(
         len(next(iter(block["each"].values())))

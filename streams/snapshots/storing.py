@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from streams import clock
 from streams.snapshots.patience import PatientWriter
@@ -21,7 +22,9 @@ class Storing:
 
     def __init__(self, patient: PatientWriter) -> None:
         self._patient = patient
-        self._task: asyncio.Task[None] | None = None
+        # Always the same thread: each one keeps memory of its own for what it allocates.
+        self._thread = ThreadPoolExecutor(1, "storing")
+        self._task: asyncio.Future[None] | None = None
         self.epoch: int | None = None
         self.rows = 0
 
@@ -29,7 +32,9 @@ class Storing:
         """Wait for what is being stored, and begin with this. UnavailableError when that one failed."""
         await self.settled()
         self.result()
-        self._task = asyncio.create_task(asyncio.to_thread(self._store, poll, positions, arrived_ns))
+        self._task = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._store, poll, positions, arrived_ns
+        )
 
     async def settled(self) -> None:
         """Wait until no thread works on the store."""
