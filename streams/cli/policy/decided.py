@@ -39,7 +39,7 @@ _DISTINCT = f"""SELECT {_CHOSEN},
 FROM decisions GROUP BY {_ALIKE}, CASE WHEN at_ns <> 0 THEN appended_ns END"""  # noqa: S608
 _SHADOW = """SELECT sink, zone, verdict, next_zone, next_verdict, next_rule, sum("count") AS events,
     count(DISTINCT source) AS devices
-FROM shadow GROUP BY ALL ORDER BY events DESC, ALL"""
+FROM shadow GROUP BY ALL ORDER BY events DESC, sink, zone, next_zone, verdict, next_verdict, next_rule"""
 
 
 def policies_in(store: Store) -> Policies:
