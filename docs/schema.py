@@ -12,7 +12,7 @@ from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES
 from streams.events.codec import VERSION
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.kinds import TOKEN, Kind, TextForm, text_form
+from streams.events.kinds import RANGES, TOKEN, Kind, TextForm, text_form
 from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, REVISION_MAX
 
 Schema = dict[str, Any]
@@ -141,7 +141,7 @@ def _columns(kind: Kind) -> Schema:
     for name, wanted in kind.columns.items():
         said = text("kinds", kind.name, name)
         described = f"{said} Unit: {unit(name)}." if unit(name) else said
-        properties[name] = {"description": described, **_list(_value(wanted))}
+        properties[name] = {"description": described, **_list({**_value(wanted), **_bounds(name)})}
     return {
         "type": "object",
         "required": list(kind.columns),
@@ -158,6 +158,10 @@ def _value(wanted: str) -> Schema:
     else:
         found = _text(form)
     return {**found, "type": [found["type"], "null"]} if wanted.endswith("?") else found
+
+
+def _bounds(name: str) -> Schema:
+    return dict(zip(("minimum", "maximum"), RANGES.get(name, ()), strict=False))
 
 
 def _text(form: TextForm) -> Schema:

@@ -80,6 +80,8 @@ def batch(
     """
     names = {"imu": "imu-right"}
     filled = {name: [blank(wanted)] * count for name, wanted in KINDS[kind].columns.items()}
+    if kind == "gaze":  # eyes that look straight ahead, and no blink
+        filled |= {"yaw_rad": [0.0] * count, "pitch_rad": [0.0] * count}
     return Batch(
         kind,
         source,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import ingest
 from bench.race import Say
 from bench.store import history
 from bench.store.children import said
@@ -135,11 +134,9 @@ def resting(job: Job) -> dict[str, Lines]:
 def taking(job: Job) -> dict[str, Lines]:
     """Encoded records of lineage taken in while eight readers ask."""
     title = "Ingest: encoded records of glasses.lineage"
-    if importlib.util.find_spec("bench.ingest") is None:
-        return {title: [row("not measured", "bench.ingest is absent")]}
     place = job.directory / "ingest"
     place.mkdir()
-    one = importlib.import_module("bench.ingest").measure(place, job.ingest_rows, READERS, job.say)
+    one = ingest.measure(place, job.ingest_rows, READERS, job.say)
     idle_ms, busy_ms = one["reader_idle"]["p99_ms"], one["reader_busy"]["p99_ms"]
     return {
         f"{title}, {one['rows']:,} rows, {READERS} readers ask once a second each": [

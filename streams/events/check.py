@@ -20,7 +20,7 @@ from msgspec.structs import asdict
 from streams.errors import MalformedError
 from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.kinds import KINDS, TOKEN, kind_named, text_form
+from streams.events.kinds import KINDS, RANGES, TOKEN, kind_named, text_form
 from streams.events.runs import Run
 from streams.limits import (
     EVENTS_PER_BATCH_MAX,
@@ -223,12 +223,12 @@ def _check_types(batch: Batch) -> None:
             )
         if form is not None and not all(form.takes(value) for value in values if value is not None):
             raise MalformedError(f"columns.{name}: found a text of another form, expected {form.said}")
-        if wanted.startswith("number") and any(
-            abs(value) > MAGNITUDE_MAX for value in values if value is not None
+        least, greatest = RANGES.get(name, (-MAGNITUDE_MAX, MAGNITUDE_MAX))
+        if wanted.startswith("number") and not all(
+            least <= value <= greatest for value in values if value is not None
         ):
             raise MalformedError(
-                f"columns.{name}: found a value out of bounds, "
-                f"expected a magnitude of at most {MAGNITUDE_MAX:g}"
+                f"columns.{name}: found a value out of bounds, expected {least:g} to {greatest:g}"
             )
 
 

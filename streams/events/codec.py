@@ -20,7 +20,7 @@ from msgspec.structs import asdict
 
 from streams.events import check
 from streams.events.batch import Batch, Context
-from streams.events.kinds import KINDS, Kind, text_form
+from streams.events.kinds import KINDS, RANGES, Kind, text_form
 from streams.events.runs import Run
 from streams.limits import (
     EVENTS_PER_BATCH_MAX,
@@ -48,10 +48,13 @@ Names = tuple[str, str, str, str, str, str]
 _names_known: dict[Names, Names] = {}
 
 
-def _column(wanted: str) -> Any:
-    """Type of a column: a list of values of type `wanted`."""
+def _column(name: str, wanted: str) -> Any:
+    """Type of the column `name`: a list of values of type `wanted`."""
     form = text_form(wanted)
     value = _VALUES.get(wanted.rstrip("?"))
+    if name in RANGES:
+        bounds = msgspec.Meta(ge=RANGES[name][0], le=RANGES[name][1])
+        value = Annotated[int, bounds] | Annotated[float, bounds]
     if form is not None and form.words:
         value = Literal[form.words]
     elif form is not None:
@@ -65,7 +68,7 @@ def _wire(kind: Kind) -> type:
     """Form of a captured value of `kind` without its rarer fields."""
     columns = msgspec.defstruct(
         f"{kind.name}_columns",
-        [(name, _column(wanted)) for name, wanted in kind.columns.items()],
+        [(name, _column(name, wanted)) for name, wanted in kind.columns.items()],
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -199,5 +202,9 @@ def _learn(names: Names) -> Names | None:
 
 
 def column(batches: Iterable[Batch], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """One column of numbers of many batches, end to end."""
-    return np.fromiter(chain.from_iterable(batch.columns[name] for batch in batches), dtype=np.float64)
+    """One column of numbers of many batches, end to end; NaN where the device did not measure."""
+    values = [batch.columns[name] for batch in batches]
+    try:
+        return np.fromiter(chain.from_iterable(values), dtype=np.float64)
+    except TypeError:  # a null, which only the slower way takes
+        return np.array(list(chain.from_iterable(values)), dtype=np.float64)

@@ -31,6 +31,8 @@ ColumnType = Literal[
     "started|resumed|running|ended",
     "cool|normal|warm|hot",
 ]
+#: Least and greatest value of numbers that cannot be greater than a circle, inclusive.
+RANGES: Mapping[str, tuple[float, float]] = {"latitude_deg": (-90, 90), "longitude_deg": (-180, 180)}
 _TOKEN = rf"[A-Za-z0-9][A-Za-z0-9:._/~+-]{{0,{TOKEN_CHARACTERS_MAX - 1}}}"
 
 
@@ -117,8 +119,8 @@ KINDS: Mapping[str, Kind] = {
             "gaze",
             True,
             {
-                "yaw_rad": "number",
-                "pitch_rad": "number",
+                "yaw_rad": "number?",
+                "pitch_rad": "number?",
                 "pupil_left_mm": "number?",
                 "pupil_right_mm": "number?",
                 "worn": "flag",
@@ -214,7 +216,11 @@ KINDS: Mapping[str, Kind] = {
             False,
             {"speech": "token", "speech_share": "number", "level_dbfs": "number", "samples": "number"},
         ),
-        Kind("place", False, _numbers("place_number", "distance_m", "speed_mps", "fixes")),
+        Kind(
+            "place",
+            False,
+            {**_numbers("place_number", "distance_m"), "speed_mps": "number?", **_numbers("fixes")},
+        ),
         Kind(
             "situation",
             False,

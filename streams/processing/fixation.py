@@ -37,8 +37,9 @@ def samples(batches: Sequence[Tagged]) -> list[Samples]:
     plain = [tagged.batch for tagged in batches]
     gaze = np.empty(sum(batch.run.count for batch in plain), SAMPLES["gaze"])
     gaze["t_ns"] = np.fromiter(chain.from_iterable(map(_times_ns, plain)), np.int64, len(gaze))
+    # In a blink there is no direction: null, which is no number and within no bound.
     yaw, pitch = column(plain, "yaw_rad"), column(plain, "pitch_rad")
-    gaze["yaw_rad"], gaze["pitch_rad"] = yaw, pitch
+    gaze["yaw_rad"], gaze["pitch_rad"] = np.nan_to_num(yaw), np.nan_to_num(pitch)
     worn = np.fromiter(chain.from_iterable(batch.columns["worn"] for batch in plain), np.bool_, len(gaze))
     gaze["counts"] = worn & (np.abs(yaw) <= _ANGLE_MAX_RAD) & (np.abs(pitch) <= _ANGLE_MAX_RAD)
     return by_batch(gaze, batches)

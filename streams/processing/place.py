@@ -59,9 +59,21 @@ def values(
     return columns, known
 
 
+def _centre(fixes: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Median latitude and longitude in degrees.
+
+    Longitudes are taken as they lie from the first one, since 179.9 and -179.9 are neighbours.
+    """
+    first = fixes[0][1]
+    east = median((lon - first + 180.0) % 360.0 - 180.0 for _, lon in fixes)
+    across = abs(max(lon for _, lon in fixes) - min(lon for _, lon in fixes)) > 180.0
+    longitude = (first + east + 180.0) % 360.0 - 180.0 if across else median(lon for _, lon in fixes)
+    return median(lat for lat, _ in fixes), longitude
+
+
 def _place(closed: ClosedWindow, anchors: Anchors) -> tuple[Columns, Anchors]:
     fixes: list[tuple[float, float]] = closed.window.array().tolist()
-    centre = (median(lat for lat, _ in fixes), median(lon for _, lon in fixes))
+    centre = _centre(fixes)
     near = min(
         ((distance_m(centre, (lat, lon)), number) for number, lat, lon in anchors), default=(math.inf, 0)
     )
@@ -71,10 +83,9 @@ def _place(closed: ClosedWindow, anchors: Anchors) -> tuple[Columns, Anchors]:
         near = (0.0, number)
     seconds = (closed.window.t_last_ns - closed.window.t_first_ns) / 1e9
     travelled = sum(distance_m(a, b) for a, b in pairwise(fixes))
-    speed = travelled / seconds if seconds > 0 else 0.0
     return {
         "place_number": near[1],
         "distance_m": round(near[0], 1),
-        "speed_mps": round(speed, 2),
+        "speed_mps": round(travelled / seconds, 2) if seconds > 0 else None,
         "fixes": len(fixes),
     }, anchors

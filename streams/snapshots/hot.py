@@ -36,7 +36,6 @@ from streams.snapshots.index import Span
 from streams.snapshots.segments import Segment, quoted, schema_of
 from streams.snapshots.tiers import Current
 
-_MEMORY_LIMIT = "384MB"
 FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
 #: (policy version, zone, label)
 Class = tuple[str, str, str]
@@ -64,7 +63,7 @@ class Hot(Database):
         duckdb.Error when it cannot be opened.
         """
         path = self._directory / HOT
-        self.connection = duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT, "threads": 1})
+        self.connection = duckdb.connect(str(path), config={"memory_limit": "384MB", "threads": 1})
         self.store_id, version = self.one("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:
             self.connection.close()

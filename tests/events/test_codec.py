@@ -15,7 +15,7 @@ from streams.errors import MalformedError
 from streams.events import check, codec
 from streams.events.batch import Batch
 from streams.events.codec import decode, encode
-from streams.events.kinds import KINDS, TOKEN, text_form
+from streams.events.kinds import KINDS, RANGES, TOKEN, text_form
 from streams.events.runs import Run
 from streams.limits import REVISION_MAX
 from tests import build
@@ -26,9 +26,11 @@ SAID = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20) | st
 TOKENS = st.from_regex(TOKEN.pattern, fullmatch=True).filter(TOKEN.takes)
 
 
-def values(wanted: str) -> st.SearchStrategy[Any]:
+def values(wanted: str, name: str = "") -> st.SearchStrategy[Any]:
     """Right values of a column of type `wanted`."""
     form = text_form(wanted)
+    if name in RANGES:
+        return st.floats(*RANGES[name]) | st.integers(*map(int, RANGES[name]))
     if wanted.endswith("?"):
         return values(wanted.rstrip("?")) | st.none()
     if form is None:
@@ -43,7 +45,7 @@ def batches(draw: st.DrawFn) -> Batch:
     kind = draw(st.sampled_from([kind for kind in KINDS.values() if kind.captured]))
     count = draw(st.integers(1, 8))
     columns = {
-        name: draw(st.lists(values(wanted), min_size=count, max_size=count))
+        name: draw(st.lists(values(wanted, name), min_size=count, max_size=count))
         for name, wanted in kind.columns.items()
     }
     at = draw(st.integers(1, count - 1)) if count > 1 else 0
@@ -82,6 +84,18 @@ def test_a_derived_batch_says_its_revision_and_a_captured_one_has_none(revision:
     if revision:
         with pytest.raises(MalformedError, match="revision: only what is derived is corrected"):
             decode(captured, 0)
+
+
+@pytest.mark.parametrize("name", RANGES)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_what_is_no_place_on_earth_is_refused(name: str, value: float) -> None:
+    columns = {"latitude_deg": [45.0], "longitude_deg": [13.0], "altitude_m": [0.0], name: [value]}
+    sent = encode(build.batch("location", None, 0, 1, columns=columns))
+    if RANGES[name][0] <= value <= RANGES[name][1]:
+        assert decode(sent, 0).columns[name] == [value]
+    else:
+        with pytest.raises(MalformedError, match=rf"columns\.{name}: .*expected -[0-9]+ to [0-9]+"):
+            decode(sent, 0)
 
 
 @given(batches(), st.data())

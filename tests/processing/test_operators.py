@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from statistics import pstdev
+from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,43 @@ def test_distance_against_the_known_length_of_a_degree() -> None:
         111_195 * math.cos(math.radians(60)), rel=1e-3
     )
     assert place.distance_m((45.0, 13.0), (45.0, 13.0)) == 0
+
+
+def derived(kind: str, count: int, columns: dict[str, list[Any]], period_ns: int) -> list[dict[str, Any]]:
+    """Columns of what is derived from one batch of a kind and the end of its session."""
+    read = replace(build.batch(kind, None, 0, count, columns=columns), dt_ns=period_ns)
+    fetch = build.fetch([read, build.ended(0, build.T0_NS + 10**12)])
+    records, _ = build.process(build.core(), [fetch])
+    values = [orjson.loads(record.value or b"") for record in records if record.topic == DERIVED]
+    return [value["columns"] for value in values if value["kind"] != "situation"]
+
+
+def fixes(longitudes: list[float], period_ns: int = 10**9) -> list[dict[str, Any]]:
+    count = len(longitudes)
+    columns = {"latitude_deg": [0.0] * count, "longitude_deg": longitudes, "altitude_m": [0.0] * count}
+    return derived("location", count, columns, period_ns)
+
+
+def test_a_place_on_the_date_line_is_one_place() -> None:
+    """Its middle is there, and not on the other side of the Earth."""
+    there = [179.9998, -179.9999, 179.9999, -179.9998, 180.0]
+    once, again = fixes([*there, *(-lon if abs(lon) < 180 else lon for lon in there)])
+    assert once["place_number"] == again["place_number"] == [1]
+    assert again["distance_m"][0] < 50
+
+
+def test_a_speed_that_nobody_knows_is_null() -> None:
+    """Fixes without time between them, and one fix alone, tell no speed; standing still is one."""
+    assert [place["speed_mps"] for place in fixes([13.0] * 5, 0)] == [[None]]
+    assert [place["speed_mps"] for place in fixes([13.0])] == [[None]]
+    assert [place["speed_mps"] for place in fixes([13.0] * 5)] == [[0.0]]
+
+
+def test_a_blink_ends_a_fixation_and_costs_no_sample_around_it() -> None:
+    still: list[Any] = [0.1] * 40 + [None] * 8 + [0.1] * 40
+    columns: dict[str, list[Any]] = {"yaw_rad": still, "pitch_rad": still, "worn": [True] * 88}
+    columns |= {"pupil_left_mm": [None] * 88, "pupil_right_mm": [None] * 88}
+    assert [found["samples"] for found in derived("gaze", 88, columns, 5_000_000)] == [[40], [40]]
 
 
 def recorded_places() -> list[int]:

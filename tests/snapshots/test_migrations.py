@@ -373,13 +373,11 @@ def test_ranges_have_each_row_once_and_no_stream_apart_that_fits(
     rows = [(source, stream, first) for (source, stream), some in streams.items() for first in some]
     columns = [[row[at] for row in rows] for at in range(3)]
     arrays = [pa.array(some, kind) for some, kind in zip(columns, _TYPES, strict=True)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "FOLD_CHUNK_ROWS", most)
-        _MEMORY.register("runs", pa.Table.from_arrays(arrays, names=["source", "stream", "first"]))
-        parts = [
-            _MEMORY.execute(f"SELECT * FROM runs WHERE {part}").fetchall()
-            for part in chunks.ranges(_MEMORY, "events", "runs")
-        ]
+    _MEMORY.register("runs", pa.Table.from_arrays(arrays, names=["source", "stream", "first"]))
+    parts = [
+        _MEMORY.execute(f"SELECT * FROM runs WHERE {part}").fetchall()
+        for part in chunks.ranges(_MEMORY, "events", "runs", most)
+    ]
     assert Counter(row for part in parts for row in part) == Counter(rows)
     for stream, some in streams.items():
         holding = [part for part in parts if any(row[:2] == stream for row in part)]
