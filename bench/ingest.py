@@ -183,7 +183,7 @@ async def _take_in(store: Path, load_file: Path, polls_max: int) -> dict[str, An
             poll = [StoredRecord(*one) for one in msgspec.msgpack.decode(file.read(size))]
             if poll[0].offset >= begin:
                 read = await asyncio.to_thread(decode.read, {0: poll})
-                await storing.next(read, {0: poll[-1].offset + 1}, clock.now_ns())
+                await storing.next(read, {0: poll[-1].offset + 1}, clock.monotonic_ns())
     await storing.settled()
     storing.result()
     await asyncio.to_thread(writer.publish, clock.now_ns())

@@ -116,6 +116,7 @@ FOLD_FILES_MIN = 60  #: of fresh epochs, until they are folded
 FOLD_ROWS_MAX = 200_000  #: of fresh epochs that one fold takes in, unless a single one has more
 FOLD_CHUNK_ROWS = 100_000  #: that a fold has in memory at once
 FOLD_MEMORY_MB = 192  #: of DuckDB for a fold
+FOLD_WAIT_MAX_S = 2.0  #: that an epoch waits for a fold when files are too many
 FOLD_PAUSE_MAX_S = 300.0  #: until a fold that failed is tried again
 RESIDUE_ROWS = 8192  #: of one audience; fewer share a file with others
 TIER_ROWS = 512  #: of a file in the lowest tier; each further tier has TIER_FACTOR times as many

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import secrets
 import signal
 import socket
 import struct
@@ -31,6 +32,8 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 _READY_POLL_S = 0.1
 _PORT_MAX = 65_534
+#: Linux gives connections that go out ports from 32768 on; below 15000 lie many services' own.
+_PORTS_FREE = (15_000, 32_000)
 #: Kafka Metadata request, version 1, no topics: answered with the brokers that have joined.
 _METADATA_REQUEST = struct.pack(">ihhih", 14, 3, 1, 1, -1) + struct.pack(">i", 0)
 
@@ -276,16 +279,16 @@ def _last_words(root: Path) -> str:
 
 
 def free_port() -> int:
-    """Return a port on 127.0.0.1 that is free now, and whose successor is."""
+    """Return a port on 127.0.0.1 that is free now, and whose successor is.
+
+    It is none that systems give to connections that go out: one of those could take it before Kafka does.
+    """
     while True:
-        with socket.socket() as first:
-            first.bind((HOST, 0))
-            port = int(first.getsockname()[1])
-            if port > _PORT_MAX:
-                continue
-            with socket.socket() as second, contextlib.suppress(OSError):
-                second.bind((HOST, port + 1))
-                return port
+        port = _PORTS_FREE[0] + 2 * secrets.randbelow((_PORTS_FREE[1] - _PORTS_FREE[0]) // 2)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind((HOST, port))
+            second.bind((HOST, port + 1))
+            return port
 
 
 def _properties(root: Path, port: int) -> str:

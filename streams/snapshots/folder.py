@@ -1,4 +1,4 @@
-"""Runs folds beside the publishing, one at a time, and puts off what fails: an epoch never waits for one."""
+"""Runs folds beside the publishing, one at a time, and puts off what fails."""
 
 from __future__ import annotations
 
@@ -60,11 +60,16 @@ class Folder:
         except Exception as error:  # noqa: BLE001 - whatever it is, epochs go on
             self._error = error
 
-    def result(self, *, wait: bool = False) -> Folded | None:
-        """What the last fold made, until `recorded`; None while there is nothing to record."""
-        if self._thread is not None and (wait or not self._thread.is_alive()):
-            self._thread.join()
-            self._thread = None
+    def result(self, wait_s: float | None = 0.0) -> Folded | None:
+        """What the last fold made, until `recorded`; None while there is nothing to record.
+
+        One that is under way is waited for so long, without an end if `wait_s` is None.
+        """
+        if self._thread is not None:
+            if wait_s != 0.0:
+                self._thread.join(wait_s)
+            if not self._thread.is_alive():
+                self._thread = None
         if self._fold is not None and self._thread is None:
             self._fold = None
             if self._error is None:

@@ -262,8 +262,9 @@ class Writer:
             if newest.number and not self._anything_new():
                 return None
             if self._files > limits.CURRENT_FILES_MAX - 2 * len(TABLES):
-                # Folds cannot keep up with what comes in: better an epoch later than one of too many files.
-                self._folder.result(wait=True)
+                # Folds cannot keep up with what comes in: better an epoch later than one of too many files,
+                # but a fold that hangs keeps nobody from what is new.
+                self._folder.result(limits.FOLD_WAIT_MAX_S)
             newest_number = newest.number + 1
             self._hot.fix(newest_number, LINEAGE)
             self._after_step(2)
@@ -278,9 +279,9 @@ class Writer:
 
         Return the last epoch's number, or None when there was nothing to publish.
         """
-        self._folder.result(wait=True)
+        self._folder.result(None)
         epoch = self._publish(now_ns)
-        while self._fold(all_fresh=True) and self._folder.result(wait=True) is not None:
+        while self._fold(all_fresh=True) and self._folder.result(None) is not None:
             epoch = self._publish(now_ns) or epoch
         self._rebuild()
         return epoch

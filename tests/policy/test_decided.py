@@ -176,7 +176,7 @@ def test_an_id_that_nobody_decided_about_is_a_sentence(store: Path) -> None:
         sightline, ["policy", "explain", "g1/answer/30@training-run", "--store", str(store)]
     )
     assert result.exit_code == 2
-    assert "is shown no such decision in epoch 1; those that it is shown about g1/answer/30 are at: " in (
+    assert "is shown no such decision in epoch 2; those that it is shown about g1/answer/30 are at: " in (
         result.stderr
     )
 

@@ -52,6 +52,9 @@ def fold(path: Path, *groups: Sequence[int]) -> Path:
             made.execute(
                 "UPDATE segments SET fresh = false WHERE first_epoch IN (SELECT unnest(?))", [list(group)]
             )
-        made.execute("INSERT INTO epoch_rows SELECT max(epoch) + 1, 0, MAP {}, 0 FROM epoch_rows")
+        made.execute(
+            "INSERT INTO epoch_rows BY NAME SELECT max(epoch) + 1 AS epoch, 0 AS published_ns, MAP {} AS offsets, "
+            "0 AS rows, '' AS cluster, '' AS topic FROM epoch_rows"
+        )
     point(path, epoch + 1)
     return path

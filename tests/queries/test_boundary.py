@@ -161,7 +161,7 @@ SHAPES = (
     "SELECT sum(length(CAST(({e}) AS VARCHAR))) OVER (ORDER BY {s}, {n}) FROM {v} WHERE {c} ORDER BY ALL",
     "SELECT (SELECT count(*) FROM {v} WHERE {c} AND ({e}) IS NULL) FROM range(2)",
     "WITH a AS (SELECT {s} AS s, {n} AS n FROM {v}) SELECT count(*) FROM a JOIN a b USING (s, n)",
-    "SELECT * FROM {v} ORDER BY {s}, ({e}) IS NULL, {n} LIMIT 1",
+    "SELECT {s} FROM {v} ORDER BY {s}, ({e}) IS NULL LIMIT 1",
     "SELECT current_setting('allowed_paths'), {s} FROM {v} ORDER BY ALL LIMIT 1",
     "SELECT {s} FROM {v} UNION ALL SELECT CAST({e} AS VARCHAR) FROM {v} WHERE {c} ORDER BY ALL",
     "SELECT approx_count_distinct({s}), stats({s}) FROM {v} WHERE {c} GROUP BY 2 ORDER BY ALL",

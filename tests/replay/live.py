@@ -242,7 +242,7 @@ def meaning(
             if table == "edges":
                 about = [
                     row[name]
-                    for name in row
+                    for name in sorted(row)
                     if name.split("_")[-1] not in ("first", "step", "count", "width")
                 ]
                 said += [
@@ -253,7 +253,9 @@ def meaning(
                 ]
             elif table == "decisions":
                 about = [
-                    row[name] for name in row if name not in ("first", "step", "count", "t_ns", "appended_ns")
+                    row[name]
+                    for name in sorted(row)
+                    if name not in ("first", "step", "count", "t_ns", "appended_ns")
                 ]
                 said += [f"{about} {row['first'] + i * row['step']}" for i in range(row["count"])]
             elif not leave_out(row):
@@ -261,7 +263,7 @@ def meaning(
                     str(
                         {
                             name: value
-                            for name, value in row.items()
+                            for name, value in sorted(row.items())
                             if name not in places or table == "inputs"
                         }
                     )

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams.events.record import StoredRecord
-from streams.lineage.tables import TABLES
+from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.stored import read_stored
 from streams.snapshots import columns, decode, genuine, overlap
 from streams.snapshots.known import Known
@@ -66,7 +66,7 @@ def blocks(rows: Sequence[Row], once: frozenset[str]) -> list[dict[str, Any]]:
 def record(offset: int, rows: Rows, once: frozenset[str] = frozenset()) -> StoredRecord:
     key = b"training/0" if {"models", "training_runs"} & rows.keys() else b"glasses/0"
     tables = {table: blocks(some, once) for table, some in rows.items() if some}
-    return StoredRecord(offset, 0, key, orjson.dumps({"v": 1, "tables": tables}))
+    return StoredRecord(offset, 0, key, orjson.dumps({"v": RECORD_VERSION, "tables": tables}))
 
 
 def verdicts(poll: Poll) -> Verdicts:
@@ -164,10 +164,8 @@ def overlapping(kept: Sequence[tuple[int, Rows]]) -> dict[tuple[int, str], int]:
 _STREAMS = st.sampled_from(["imu-right", "imu-left"])
 _FEW = st.integers(0, 12)
 _EVENT = st.one_of(
-    st.builds(
-        batch, st.sampled_from(["good", "far"]), _STREAMS, _FEW, st.integers(1, 4), revision=st.integers(0, 1)
-    ),
-    st.builds(derived, st.just("good"), st.just("activity"), _FEW),
+    st.builds(batch, st.sampled_from(["good", "far"]), _STREAMS, _FEW, st.integers(1, 4)),
+    st.builds(derived, st.just("good"), st.just("activity"), _FEW, revision=st.integers(0, 1)),
 )
 _EDGE = st.builds(
     lambda child, parent, name, step, count, advance, width: edge(
@@ -328,7 +326,7 @@ def test_a_long_text_is_not_repeated_for_many_rows() -> None:
     """A record of 200 kB that would be 800 MB as columns."""
     said = {"name": "", "text": "x" * 200_000, "published_ns": 0}
     block = {"all": said, "each": {"version": [f"{at:016x}" for at in range(4000)]}}
-    value = orjson.dumps({"v": 1, "tables": {"policies": [block]}})
+    value = orjson.dumps({"v": RECORD_VERSION, "tables": {"policies": [block]}})
     poll = decode.read({0: [StoredRecord(0, 0, b"glasses/0", value)]})
     assert [(one["rule"], one["reason"]) for one in poll.rejected()] == [
         ("malformed", "policies: found a long text that stands once for many rows")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streams import limits
 from streams.errors import InputError
 from streams.events.record import StoredRecord
-from streams.lineage.tables import TABLES, WRITTEN_BY
+from streams.lineage.tables import RECORD_VERSION, TABLES, WRITTEN_BY
 from streams.queries import questions
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -262,7 +262,7 @@ def tagged_of(table: str) -> dict[str, Any]:
 
 def _forged(offset: int, table: str, changes: Mapping[str, Any]) -> StoredRecord:
     columns = {name: [value] for name, value in _row(table, changes).items()}
-    value = orjson.dumps({"v": 1, "tables": {table: [{"all": {}, "each": columns}]}})
+    value = orjson.dumps({"v": RECORD_VERSION, "tables": {table: [{"all": {}, "each": columns}]}})
     return StoredRecord(offset, 0, b"glasses/0" if "glasses" in WRITTEN_BY[table] else b"training/0", value)
 
 
