@@ -53,8 +53,8 @@ def fold(path: Path, *groups: Sequence[int]) -> Path:
                 "UPDATE segments SET fresh = false WHERE first_epoch IN (SELECT unnest(?))", [list(group)]
             )
         made.execute(
-            "INSERT INTO epoch_rows BY NAME SELECT max(epoch) + 1 AS epoch, 0 AS published_ns, MAP {} AS offsets, "
-            "0 AS rows, '' AS cluster, '' AS topic FROM epoch_rows"
+            "INSERT INTO epoch_rows BY NAME SELECT max(epoch) + 1 AS epoch, 0 AS published_ns, MAP {} AS "
+            "offsets, 0 AS rows, '' AS cluster, '' AS topic FROM epoch_rows"
         )
     point(path, epoch + 1)
     return path
