@@ -22,6 +22,8 @@ UNZONED = -1
 #: Group of what is too little to be split.
 MIXED = None
 
+_DIGESTS = frozenset({"digest", "split_from", "manifest_digest"})
+
 
 @dataclass
 class _Part:
@@ -181,9 +183,21 @@ class Output:
 
 
 def parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer as all folded segments are written."""
+    """A writer as all folded segments are written.
+
+    Sorted numbers lie close together, and nearly every digest is another: dictionaries would repeat them.
+    """
+    whole = [column.name for column in schema if pa.types.is_integer(column.type)]
     return pq.ParquetWriter(
-        file, schema, compression="zstd", compression_level=3, store_schema=False, write_page_index=False
+        file,
+        schema,
+        compression="zstd",
+        use_dictionary=[
+            column.name for column in schema if column.type == pa.string() and column.name not in _DIGESTS
+        ],
+        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
+        store_schema=False,
+        write_page_index=False,
     )
 
 

@@ -97,7 +97,7 @@ ONE_FILE: dict[str, Callable[[Path, Path], object]] = {
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     directory = tmp_path_factory.mktemp("damage")
-    return made(directory / "one", "w1"), made(directory / "other", "w2")
+    return made(directory / "one", "w-seven"), made(directory / "other", "w-eight")
 
 
 def run(path: Path, *arguments: str) -> Result:
@@ -118,7 +118,7 @@ def test_damage_is_a_sentence_in_every_command(
         assert found.exit_code == 3, (name, found.output)
         assert "; the store is damaged. To go on, bring the store back from a copy" in found.output, name
         assert str(path) in found.output
-        assert "w1" not in found.output
+        assert "w-seven" not in found.output
     with pytest.raises(DamagedError, match="the store is damaged"):
         read_inputs(path)
     # It has eyes of its own, and no digests: what DuckDB cannot read.
