@@ -63,10 +63,14 @@ def printed(command: str, directory: Path) -> str:
     return result.stdout
 
 
+#: Which log of Kafka a store follows; one that a replay made follows none.
+_LOG = re.compile(r"\nlog\ncluster .*\ntopic .*\nsince epoch .*\n")
+
+
 def shape(output: str) -> list[str]:
     """Lines without numbers, digests and widths; neighbours that look the same are one."""
     lines: list[str] = []
-    for line in output.splitlines():
+    for line in _LOG.sub("", output).splitlines():
         plain = re.sub(r"\b[0-9a-f]{16,}\b", "#", line)
         plain = re.sub(r"\d[\d,.:TZ-]*", "#", plain)
         plain = re.sub(r"#(?:\W+#)+", "#", " ".join(plain.split()))
