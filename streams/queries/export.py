@@ -16,12 +16,12 @@ import pyarrow
 from streams import files, limits
 from streams.errors import UnavailableError
 from streams.queries.boundary import Boundary
+from streams.queries.instance import ROWS_AT_ONCE
 from streams.queries.statement import quoted
 
 #: Readers of this version and later can open it.
 _STORAGE_VERSION = "v1.5.0"
 _BLOCK_BYTES = 16384
-_ROWS_AT_ONCE = 65_536
 #: What the catalog tells about the store's files stays behind: an export has none.
 _OF_FILES = frozenset({"segments", "indexes", "spans", "classes"})
 #: As people attach it (docs/sql.md), and as a directory that follows the store names it.
@@ -107,7 +107,7 @@ class Exporting(Boundary):
             # How many rows an epoch added tells of those that are hidden.
             columns = "* REPLACE (NULL AS rows)" if table in ("epochs", "epoch_rows") else "*"
             rows = connection.sql(f"SELECT {columns} FROM {place}")  # noqa: S608 - names of ours
-            yield place, rows.to_arrow_reader(_ROWS_AT_ONCE)
+            yield place, rows.to_arrow_reader(ROWS_AT_ONCE)
             connection.execute(f"TRUNCATE kept.{table}")
             del self._loaded[table]
         for version, zone, _ in self._permitted:

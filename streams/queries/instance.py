@@ -7,7 +7,8 @@ import pyarrow
 
 from streams import limits
 
-_ROWS_AT_ONCE = 65_536
+#: Of rows that go from one instance to another.
+ROWS_AT_ONCE = 65_536
 
 
 def make(files: str) -> duckdb.DuckDBPyConnection:
@@ -48,7 +49,7 @@ def keep(connection: duckdb.DuckDBPyConnection, name: str, rows: duckdb.DuckDBPy
     They stay in Arrow: statements over tables of DuckDB's own beside Parquet are planned badly, as it knows
     how many distinct values the one has and not the other.
     """
-    reader = rows.to_arrow_reader(_ROWS_AT_ONCE)
+    reader = rows.to_arrow_reader(ROWS_AT_ONCE)
     batches, size = [], 0
     for batch in reader:
         size += batch.nbytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -11,7 +11,7 @@ import pyarrow as pa
 from streams.snapshots.segments import NUMBERS, order, quoted, types_of
 
 
-def scan(paths: Sequence[Path]) -> str:
+def scan(paths: Iterable[Path | str]) -> str:
     """FROM clause of some Parquet files."""
     return f"read_parquet([{', '.join(quoted(str(path)) for path in paths)}])"
 

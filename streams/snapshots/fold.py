@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -239,13 +240,16 @@ class Fold:
         """Add rows that say their class, by audience."""
         if not len(rows):
             return
-        classes, of = classes_of(rows, table)
-        known = {one: number for number, one in enumerate(self._plan.classes)}
-        number = np.array([known[one] for one in classes], np.int64)[of]
+        number = self._numbered(*classes_of(rows, table))
         who = np.array(self._audiences, np.int64)[number]
         for one in np.unique(who).tolist():
             some = who == one
             output.add(rows.filter(pa.array(some)), one, np.unique(number[some]).tolist())
+
+    def _numbered(self, classes: Sequence[tuple[Any, ...]], of: Numbers) -> Numbers:
+        """Number of the class of each row; `of` is its place in `classes`."""
+        known = {one: number for number, one in enumerate(self._plan.classes)}
+        return np.array([known[one] for one in classes], np.int64)[of]
 
     def _thinned(self, rows: pa.Table) -> pa.Table:
         """Rows of `epochs` without those that nobody can ask about; what they added, those after them did."""
@@ -286,9 +290,7 @@ class Fold:
 
     def _zones(self, streams: Sequence[Stream], low: int, high: int) -> Zones:
         rows = self._runs_of(streams, low, high, self._plan.current.get("zone_runs", ()))
-        classes, of = combinations(rows, _CLASS)
-        known = {one: number for number, one in enumerate(self._plan.classes)}
-        number = np.array([known[one] for one in classes], np.int64)[of] if len(rows) else of
+        number = self._numbered(*combinations(rows, _CLASS))
         own = combinations(rows, coalesce.OWN)[1]
         return Zones(
             rows.append_column("class", pa.array(number)).append_column("own", pa.array(own)), self._audiences

@@ -24,7 +24,7 @@ from streams.events.record import StoredRecord
 from streams.lineage.readable import READABLE
 from streams.lineage.tables import TABLES
 from streams.snapshots import directory
-from streams.snapshots.chunks import ranges
+from streams.snapshots.chunks import ranges, scan
 from streams.snapshots.coalesce import zones_of
 from streams.snapshots.columnar import classes_of, ordered
 from streams.snapshots.hot import FIXED, PUBLISHED, Hot
@@ -70,7 +70,7 @@ class Old:
 
     def rows(self, table: str) -> str:
         """SELECT of all published rows of a table."""
-        return f"FROM {_scan(file for file, _ in self.files[table])}"
+        return f"FROM {scan(file for file, _ in self.files[table])}"
 
 
 class Migration(Struct, frozen=True):
@@ -152,17 +152,17 @@ class Takeover:
                     self._path, hot.store_id, old.epoch + 1, table, together=UNZONED, fresh=True
                 ) as output:
                     for part in ranges(
-                        hot.connection, table, _known(table, _scan(some)), limits.FOLD_CHUNK_ROWS
+                        hot.connection, table, _known(table, scan(some)), limits.FOLD_CHUNK_ROWS
                     ):
                         self._say(f"{done:,} of {every:,} rows")
-                        select = self._converted(table, f"SELECT * FROM {_scan(some)} WHERE {part}")  # noqa: S608
+                        select = self._converted(table, f"SELECT * FROM {scan(some)} WHERE {part}")  # noqa: S608
                         _add(hot, output, table, hot.connection.sql(select).to_arrow_table())
                     yield from output.finish()
                 done += rows
 
     def _zone_runs(self, hot: Hot, old: Old, made: Sequence[Segment]) -> Iterator[Segment]:
         """Which numbers are of one class, out of all events: nothing of another class can lie in a hole."""
-        events = _scan(one.file for one in made if one.table == "events")
+        events = scan(one.file for one in made if one.table == "events")
         if not any(one.table == "events" for one in made):
             return
         epochs = hot.connection.sql("SELECT epoch, published_ns FROM epochs ORDER BY epoch").to_arrow_table()
@@ -278,7 +278,3 @@ def _known(table: str, rows: str) -> str:
         return rows
     source, stream, *_ = next(iter(NUMBERS[table].values()))
     return f"(FROM {rows} WHERE {source} IS NOT NULL AND {stream} IS NOT NULL)"
-
-
-def _scan(segments: Iterable[str]) -> str:
-    return f"read_parquet([{', '.join(quoted(file) for file in segments)}])"
