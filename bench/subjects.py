@@ -110,7 +110,7 @@ SUBJECTS = (
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A ratio that DESIGN section 9 asks for: rate of one subject over that of another, at least `least`."""
+    """A ratio that is asked for: rate of one subject over that of another, at least `least`."""
 
     subject: Subject
     over: Subject

@@ -27,7 +27,7 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
     """Outputs and rejects of one fetch that was read at `place`, and the bytes of every output of the step.
 
     `place` is (topic, partition). Outputs go to the partition that was read, topics with one partition to
-    that one (DESIGN section 4).
+    that one (docs/architecture.md, Wire).
     """
     topic, partition = place
     values = [

@@ -174,7 +174,7 @@ SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "
 #: What leaves the store other than by a question.
 EXPORT = "export"
 #: Every place that tagged data crosses into: each is a sink of the policy, and a decision is made at each
-#: (DESIGN section 5).
+#: (docs/architecture.md, Policy).
 CROSSINGS: tuple[str, ...] = tuple(
     dict.fromkeys((*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT))
 )

@@ -1,4 +1,4 @@
-"""The value of a record: one JSON object, columnar (DESIGN section 4).
+"""The value of a record: one JSON object, columnar (docs/architecture.md, Wire).
 
 A captured value is read by a compiled decoder that knows the fields and column types of every kind, so that a
 valid batch costs no work per event in Python. Whatever that decoder does not take is looked at again by

@@ -1,4 +1,7 @@
-"""Record headers: CloudEvents 1.0 Kafka binding in binary mode, W3C traceparent, ours (DESIGN section 4)."""
+"""Record headers: CloudEvents 1.0 Kafka binding in binary mode, W3C traceparent, ours.
+
+See docs/architecture.md, Wire.
+"""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def free_port() -> int:
 def _properties(root: Path, port: int) -> str:
     """Return the configuration of the node.
 
-    What differs from Kafka's defaults has its reason in DESIGN section 7.
+    What differs from Kafka's defaults has its reason in docs/architecture.md, Transport.
     """
     message_bytes_max = limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES
     values = {

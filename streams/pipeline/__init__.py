@@ -1,4 +1,4 @@
-"""Stages 1-5 composed, without Kafka, clock or randomness: one pure call a fetch (DESIGN law 7).
+"""Stages 1-5 composed, without Kafka, clock or randomness: one pure call a fetch (law 7).
 
 Agent `glasses` runs stages 1-4, agent `training` stage 5. What enters by wall-clock chance and changes
 results (which model serves, which policy is in force, what wearers say on other partitions, in which order

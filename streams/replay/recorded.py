@@ -1,4 +1,4 @@
-"""The replay that is given the recorded inputs: equal to the live run that left them (DESIGN law 1).
+"""The replay that is given the recorded inputs: equal to the live run that left them (law 1).
 
 Every partition has its own core and its own order. A fetch is cut where the live pipeline took a model
 version up, and nowhere else for a reason. A partition waits for a version that is not made yet, training
