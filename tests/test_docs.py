@@ -1,6 +1,7 @@
-"""The README shows what the commands print today, names every command and says what every dependency is for.
+"""The README and docs/questions.md show what is printed today.
 
-`python -m tests.test_docs STORE` writes the outputs of today into it.
+The README names every command and says what every dependency is for. `python -m tests.test_docs STORE`
+writes the outputs of today into both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tests.build import T0_NS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "questions.md")
 #: These two are CI itself.
 NOT_RUN_HERE = ("make demo", "make test")
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -105,9 +107,9 @@ def replayed(directory: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("command", list(shown()))
-def test_the_readme_shows_what_is_printed_today(command: str, home: Path) -> None:
-    assert shape(shown()[command]) == shape(printed(command, home))
+@pytest.mark.parametrize(("page", "command"), [(page, command) for page in PAGES for command in shown(page)])
+def test_a_page_shows_what_is_printed_today(page: Path, command: str, home: Path) -> None:
+    assert shape(shown(page)[command]) == shape(printed(command, home))
 
 
 def test_every_command_is_in_the_readme() -> None:
@@ -146,4 +148,5 @@ def rewrite(store: Path, page: Path = README) -> None:
 
 
 if __name__ == "__main__":
-    rewrite(Path(sys.argv[1]))
+    for shown_on in PAGES:
+        rewrite(Path(sys.argv[1]), shown_on)
