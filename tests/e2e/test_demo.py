@@ -21,8 +21,9 @@ from typing import Any
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner
 
-from streams.cli.main import COMMANDS
+from streams.cli.main import COMMANDS, main
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS
 
 LITTERED = (CAPTURED, EXAMPLES, LINEAGE, MODELS)
@@ -271,6 +272,6 @@ def test_errors_are_sentences(arguments: list[str], code: int, sentence: str, tm
 
 def test_every_command_has_help() -> None:
     for name in COMMANDS:
-        result = sightline(name, "--help")
-        assert result.returncode == 0
+        result = CliRunner().invoke(main, [name, "--help"])
+        assert result.exit_code == 0
         assert len(result.stdout.splitlines()) > 3
