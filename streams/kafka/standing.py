@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from aiokafka import TopicPartition
 from msgspec.structs import replace as replace_struct
 
-from streams import clock, topology
+from streams import clock, metrics, topology
 from streams.errors import InputError
 from streams.events.record import Core, LogId, Loss, Outgoing, Received
 from streams.kafka import checkpoint
@@ -84,31 +84,54 @@ async def look(
     begin, end = bounds
     if _remade(place, stored):
         return _of_another_log(place, stored, begin)
-    if stored.offset is not None and (committed is None or stored.offset > committed):
-        if stored.offset > end:
-            stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
-        elif committed is not None:
-            raise InputError(
-                f"Agent {place.agent} has a state of {place} at offset {stored.offset}, but its group"
-                f" committed {committed}; the two are written together. The offsets were reset: restore them,"
-                " or start on a new broker."
-            )
-    at, uncommitted = committed, False
-    if stored.offset is None and committed is not None and CHECKPOINT_NAME not in stored.lost:
-        at, uncommitted = await _without_checkpoint(place, committed, accept_loss=accept_loss), True
-    elif stored.offset is not None and committed is None:
-        at, uncommitted = await _without_commit(place, stored.offset), True
+    if stored.offset is not None and stored.offset > max(end, -1 if committed is None else committed):
+        # No log of ours was ever so long: nobody of ours wrote it.
+        stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
+    at, uncommitted = await _next_offset(place, stored, committed, end, accept_loss=accept_loss)
     if at is not None and at > end:
-        raise InputError(
-            f"{place} on {place.broker} ends at offset {end}, but the group {place.agent} has read it up"
-            f" to {at}: its end was cut off, or this is another broker's log. Nothing was skipped. Use the"
-            " log that these offsets belong to."
-        )
+        return _cut_off(place, stored, bounds, at, accept_loss=accept_loss)
     first = 0 if at is None else at
     if first >= begin:
         return Standing(stored, begin, at, None, uncommitted)
     loss = Loss(place.tp.topic, place.tp.partition, first, begin, stored.seen_ms, _now_ms())
     return Standing(stored, begin, begin, loss, uncommitted)
+
+
+async def _next_offset(
+    place: Place[Any], stored: Checkpoint, committed: int | None, end: int, *, accept_loss: bool
+) -> tuple[int | None, bool]:
+    """The offset behind all that was processed (None: nothing ever was), and whether no commit says so."""
+    if stored.offset is None:
+        if committed is None or CHECKPOINT_NAME in stored.lost:
+            return committed, False
+        return await _without_checkpoint(place, committed, accept_loss=accept_loss), True
+    if committed is None:
+        return await _without_commit(place, stored.offset), True
+    if stored.offset > committed:
+        raise InputError(
+            f"Agent {place.agent} has a state of {place} at offset {stored.offset}, but its group committed"
+            f" {committed}; the two are written together. The offsets were reset: restore them, or start on a"
+            " new broker."
+        )
+    if committed > end:
+        return await _beyond_end(place, stored.offset, committed), True
+    return committed, False
+
+
+def _cut_off(
+    place: Place[Any], stored: Checkpoint, bounds: tuple[int, int], at: int, *, accept_loss: bool
+) -> Standing:
+    """The log has lost its end, which was processed: what comes next stands where it ends now."""
+    begin, end = bounds
+    if not (accept_loss and place.core.knows_repeats):
+        raise InputError(
+            f"{place} on {place.broker} ends at offset {end}, but was read up to {at}: its end was cut off,"
+            " or this is another broker's log. Nothing was skipped. Use the log that these offsets belong to;"
+            f" where it is this one and its end cannot be had back, {ACCEPT} goes on there with what is known"
+            " of each device"
+        )
+    log.error("%s ends at offset %d, but was read up to %d; gone on at its end", place, end, at)
+    return Standing(replace(stored, offset=end), begin, end, None, uncommitted=True)
 
 
 def _remade(place: Place[Any], stored: Checkpoint) -> bool:
@@ -154,6 +177,24 @@ async def _without_commit(place: Place[Any], stored: int) -> int:
     return at
 
 
+async def _beyond_end(place: Place[Any], stored: int, committed: int) -> int:
+    """The group's commit lies where its log never was: lineage says whether it was ours."""
+    _, told = await _told_by_lineage(place)
+    if told is None:
+        return committed
+    if (at := max(stored, told)) != committed:
+        metrics.count("foreign_commit_total", agent=place.agent)
+        log.error(
+            "Group %s: found offset %d of %s committed, expected %d, which was the last one of ours; somebody"
+            " else commits in this group. Gone on at ours",
+            place.agent,
+            committed,
+            place,
+            at,
+        )
+    return at
+
+
 async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss: bool) -> int | None:
     """The state is gone, or it was not us who committed: lineage says which; None where it never began."""
     written, told = await _told_by_lineage(place)
@@ -166,8 +207,8 @@ async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss:
         raise InputError(
             f"The group {place.agent} has committed offset {committed} of {place}, but"
             f" {topology.STATE} holds no checkpoint of it; the two are written together: {why}. Bring"
-            f" {topology.STATE} back from a copy, or go on with {ACCEPT}: state is then made again of what the"
-            " log still holds, and a batch from before that comes again counts as new"
+            f" {topology.STATE} back from a copy, or go on with {ACCEPT}: state is then made again of what"
+            " the log still holds, and a batch from before that comes again counts as new"
         )
     at = (committed if told is None else told) if written else None
     log.error(
