@@ -160,18 +160,6 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
             f"{len(in_force & texts.keys())} of {len(in_force)} that were in force, expected one and all; "
             "name the store that the live pipeline wrote"
         )
-    lost: dict[int, tuple[tuple[int, int], ...]] = {}
-    for kind, agent, partition, _, value, _ in sorted(rows):
-        if kind != LOST_RECORDS or agent != "glasses":
-            continue
-        first, _, last = value.partition("-")
-        if not last:
-            raise InputError(
-                f"{name}: found recorded inputs by the offsets of two logs of {CAPTURED}, which was made"
-                f" again (partition {partition} had been read up to offset {first}), expected those of one."
-                " Replay the journals without --inputs"
-            )
-        lost[partition] = (*lost.get(partition, ()), (int(first), int(last)))
     known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
     begun = next(iter(first))
     partitions = sorted({row[2] for row in rows if row[1] == "glasses" and row[0] in _TAKEUPS})
@@ -188,8 +176,28 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
         take_ups,
         _taken(name, rows, "training", 0),
         orders,
-        lost=lost,
+        lost=_lost(name, rows),
     )
+
+
+def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Offsets of each partition of `glasses.captured` that nobody read.
+
+    InputError where the topic was made again: what stands at an offset of one log, stands at none of another.
+    """
+    lost: dict[int, tuple[tuple[int, int], ...]] = {}
+    for kind, agent, partition, _, value, _ in sorted(rows):
+        if kind != LOST_RECORDS or agent != "glasses":
+            continue
+        low, _, high = value.partition("-")
+        if not high:
+            raise InputError(
+                f"{name}: found recorded inputs by the offsets of two logs of {CAPTURED}, which was made"
+                f" again (partition {partition} had been read up to offset {low}), expected those of one."
+                " Replay the journals without --inputs"
+            )
+        lost[partition] = (*lost.get(partition, ()), (int(low), int(high)))
+    return lost
 
 
 def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: int) -> tuple[TakeUp, ...]:
