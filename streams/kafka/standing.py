@@ -66,6 +66,21 @@ class Place(Generic[State]):
     def __str__(self) -> str:
         return f"{self.tp.topic} partition {self.tp.partition}"
 
+    def loss(
+        self, first: int, last: int | None, next_offset: int, stored: Checkpoint, *, state: bool = False
+    ) -> Loss:
+        """A loss of this partition, found out now."""
+        return Loss(
+            self.tp.topic,
+            self.tp.partition,
+            first,
+            last,
+            next_offset,
+            stored.seen_ms,
+            clock.now_ns() // 1_000_000,
+            state,
+        )
+
 
 async def look(
     place: Place[Any], committed: int | None, bounds: tuple[int, int], *, accept_loss: bool
@@ -93,7 +108,7 @@ async def look(
     first = 0 if at is None else at
     if first >= begin:
         return Standing(stored, begin, at, None, uncommitted)
-    loss = Loss(place.tp.topic, place.tp.partition, first, begin, stored.seen_ms, _now_ms())
+    loss = place.loss(first, begin - 1, begin, stored)
     return Standing(stored, begin, begin, loss, uncommitted)
 
 
@@ -159,7 +174,7 @@ def _remade(place: Place[Any], stored: Checkpoint) -> bool:
 def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> Standing:
     """What is known of the devices holds for the new log as well; it has been read up to its beginning."""
     first = stored.offset or 0
-    loss = Loss(place.tp.topic, place.tp.partition, first, begin, stored.seen_ms, _now_ms(), remade=True)
+    loss = place.loss(first, None, begin, stored)
     return Standing(replace(stored, offset=begin), begin, begin, loss, uncommitted=True)
 
 
@@ -248,10 +263,6 @@ async def _told_by_lineage(place: Place[Any]) -> tuple[bool, int | None]:
     return written, None if told < 0 else told
 
 
-def _now_ms() -> int:
-    return clock.now_ns() // 1_000_000
-
-
 def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
     """Let the last record of lineage among the outputs of a transaction say the offset that it commits."""
     for number in range(len(outputs) - 1, -1, -1):
@@ -293,14 +304,14 @@ async def refuse_losses(
 
 def refusal(broker: str, lost: Sequence[Loss]) -> str:
     """The sentence about records that are lost."""
-    counts = [one.records for one in lost]
-    known = sum(count for count in counts if count is not None)
-    total = f"{known:,} records" if None not in counts else f"{known:,} records and an unknown number more"
+    known = sum(one.records or 0 for one in lost)
+    counts = [f"{known:,} records"] * bool(known)
+    counts += ["an unknown number of records"] * any(one.records is None for one in lost)
     parts = "; ".join(_said(one) for one in lost)
     return (
-        f"{broker}: {total} were removed before they were read ({parts}). Nothing was skipped, and what was "
-        f"read before stands. If they cannot be had back, {ACCEPT} goes on behind them and records them as "
-        "missing"
+        f"{broker}: {' and '.join(counts)} were removed before they were read ({parts}). Nothing was skipped,"
+        f" and what was read before stands. If they cannot be had back, {ACCEPT} goes on behind them and"
+        " records them as missing"
     )
 
 
@@ -309,4 +320,4 @@ def _said(loss: Loss) -> str:
     place = f"{loss.topic} partition {loss.partition}"
     if loss.records is None:
         return f"{place} was deleted and made again, whatever it held from offset {loss.first} on{since}"
-    return f"{loss.records:,} of {place}, offsets {loss.first} to {loss.next_offset - 1}{since}"
+    return f"{loss.records:,} of {place}, offsets {loss.first} to {loss.last}{since}"

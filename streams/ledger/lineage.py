@@ -124,7 +124,9 @@ _ROWS: Mapping[str, _Rows] = {
     "streams": _Rows(("source", "stream"), ("kind", "captured")),
     "policies": _Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
     "inputs": _Rows(
-        ("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"), where="kind <> 'lost-records'"
+        ("kind", "agent", "topic", "partition", "offset"),
+        ("value", "t_ns"),
+        where="NOT starts_with(kind, 'lost-')",
     ),
 }
 _RUNS: Mapping[str, _Runs] = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
-from streams.lineage.tables import LOST_RECORDS
+from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.pipeline.consents import part_of
 from streams.policy.load import parse
@@ -48,6 +48,15 @@ class TakeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """At `offset` a partition went on with the state of before `first`, run over what came after `last`."""
+
+    offset: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExampleOrder:
     """One fetch of `glasses.examples`.
 
@@ -77,6 +86,8 @@ class Inputs:
     appended: Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
     #: By partition of `glasses.captured`: offsets that nobody read before they were removed (first, last).
     lost: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    #: By partition: states that had not seen the last records that were processed.
+    behind: Mapping[int, tuple[Behind, ...]] = field(default_factory=dict)
     #: Whether the store says who was bound to whom; one of 0.1.0 does not.
     paired: bool = True
 
@@ -177,7 +188,17 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
         _taken(name, rows, "training", 0),
         orders,
         lost=_lost(name, rows),
+        behind=_behind(rows),
     )
+
+
+def _behind(rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[Behind, ...]]:
+    found: dict[int, list[Behind]] = {}
+    for kind, agent, partition, offset, value, _ in rows:
+        if kind == LOST_STATE and agent == "glasses":
+            first, _, last = value.partition("-")
+            found.setdefault(partition, []).append(Behind(offset, int(first), int(last)))
+    return {partition: tuple(sorted(some, key=lambda one: one.offset)) for partition, some in found.items()}
 
 
 def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[int, int], ...]]:
