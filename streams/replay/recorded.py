@@ -172,7 +172,7 @@ class RecordedReplay:
         return True
 
     def _cut(self, partition: _Partition, first: int) -> int:
-        """How many of the records ahead are one fetch: something is taken up, or the state changes, behind."""
+        """How many of the records ahead are one fetch: then something is taken up, or the state changes."""
         stops = [taken.offset for taken in (*partition.take_ups,)[:1]]
         stops += [offset for one in (*partition.behind,)[:1] for offset in (one.first, one.offset)]
         for at, record in enumerate(partition.ahead):

@@ -249,6 +249,13 @@ class Round:
         """Whether everybody named the same."""
         return not self.findings
 
+    def summary(self) -> str:
+        """One line of the table."""
+        lost = f"{self.ledger.get('records_lost', 0):,} records lost"
+        missing = f"{self.ledger.get('events_missing', -1):,} events missing"
+        replay = self.replay if self.replay == "equal" else "says why not"
+        return f"{lost}, {missing}, replay {replay}: {'clean' if self.clean else 'not clean'}"
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
