@@ -73,7 +73,7 @@ async def restored(
     """Return the state of one partition as of `committed` (None: the group knows no offset).
 
     `logs` are those that the agent reads now, by topic. What retention removed before it was read is left
-    behind with `accept_loss`, and named in `Restored.loss`.
+    behind with `accept_loss`, and named in `Restored.losses`.
 
     Raises
     ------
@@ -110,6 +110,9 @@ async def restored(
         state, start, losses = core.behind(state), standing.begin, (*losses, gone)
     if until is not None and (start is None or start < until):
         state = await run.over(state, start, until, None)
+    if standing.behind is not None:
+        _say_behind(standing.behind)
+        state, losses = core.behind(state), (*losses, standing.behind)
     if lost:
         _say(agent, tp, len(lost), run.begin)
     return Restored(

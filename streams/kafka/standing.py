@@ -43,6 +43,7 @@ class Standing:
 
     `begin` is where the log of the source begins. `loss` is what is lost before the place where reading can
     go on. `uncommitted`: the group's own commit does not say this place, so it is to be written again.
+    `behind`: what was processed and is in no log any more, and the state that the log makes has not seen it.
     """
 
     stored: Checkpoint
@@ -50,6 +51,7 @@ class Standing:
     next_offset: int | None
     loss: Loss | None = None
     uncommitted: bool = False
+    behind: Loss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ async def look(
     stored = await checkpoint.load(place.broker, place.agent, place.tp.partition, wait_s=place.wait_s)
     begin, end = bounds
     if _remade(place, stored):
-        return _of_another_log(place, stored, begin)
+        return await _of_another_log(place, stored, begin)
     if stored.offset is not None and stored.offset > max(end, -1 if committed is None else committed):
         # No log of ours was ever so long: nobody of ours wrote it.
         stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
@@ -146,7 +148,10 @@ def _cut_off(
             " of each device"
         )
     log.error("%s ends at offset %d, but was read up to %d; gone on at its end", place, end, at)
-    return Standing(replace(stored, offset=end), begin, end, None, uncommitted=True)
+    known = min(stored.offset or 0, end)
+    behind = place.loss(max(stored.offset or 0, end), at - 1, end, stored, state=True)
+    unseen = behind if (stored.offset or 0) < at else None
+    return Standing(replace(stored, offset=known), begin, end, None, True, unseen)
 
 
 def _remade(place: Place[Any], stored: Checkpoint) -> bool:
@@ -171,11 +176,14 @@ def _remade(place: Place[Any], stored: Checkpoint) -> bool:
     return remade
 
 
-def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> Standing:
+async def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> Standing:
     """What is known of the devices holds for the new log as well; it has been read up to its beginning."""
-    first = stored.offset or 0
+    known = stored.offset or 0
+    _, told = await _told_by_lineage(place)
+    first = max(known, told or 0)
     loss = place.loss(first, None, begin, stored)
-    return Standing(replace(stored, offset=begin), begin, begin, loss, uncommitted=True)
+    behind = place.loss(known, first - 1, begin, stored, state=True) if known < first else None
+    return Standing(replace(stored, offset=begin), begin, begin, loss, True, behind)
 
 
 async def _without_commit(place: Place[Any], stored: int) -> int:
@@ -246,7 +254,8 @@ async def _told_by_lineage(place: Place[Any]) -> tuple[bool, int | None]:
         if record.key == key:
             written = True
             said = dict(record.headers).get(NEXT) or b""
-            told = max(told, int(said) if said.isdigit() and len(said) < 19 else -1)
+            # The last one counts: those before it may be of a log that was deleted since.
+            told = int(said) if said.isdigit() and len(said) < 19 else told
 
     begin, end = (await log_bounds(place.broker, topology.LINEAGE, wait_s=place.wait_s))[partition]
     back, low = _LOOK_BACK_FIRST, end

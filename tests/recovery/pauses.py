@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import random
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +29,9 @@ from tests.recovery.drain import drained
 from tests.recovery.pipeline import Pipeline
 from tests.recovery.schedule import SNAPSHOTS, WORKERS
 
+ROOT = Path(__file__).parents[2]
+#: The commit whose workers may stand beside ours.
+LAST_VERSION = "665a5ae"
 SHIFTED = Path(__file__).with_name("shifted")
 DRAIN_WAIT_S, READY_WAIT_S, ENDED_WAIT_S = 120.0, 60.0, 40.0
 #: Batches a second, seconds of one play, devices.
@@ -206,6 +212,31 @@ async def cut_segment(pipeline: Pauses, draw: random.Random) -> None:
     await pipeline.wake()
 
 
+async def rolling(pipeline: Pauses, _draw: random.Random) -> None:
+    """A worker of the last version stands beside ours for a while, and one takes over from the other."""
+    tree = pipeline.directory / "last-version"
+    if not tree.exists():
+        tree.mkdir()
+        packed = subprocess.run(
+            ["git", "-C", str(ROOT), "archive", LAST_VERSION], capture_output=True, check=True
+        ).stdout
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            archive.extractall(tree, filter="data")
+    ours, other = pipeline.children[WORKERS[0]], pipeline.children[WORKERS[1]]
+    other.directory, kept = tree, other.environment
+    other.environment = {**kept, "PYTHONPATH": str(tree)}
+    other.start()
+    await pipeline.play(2.0)
+    await pipeline.wake()
+    await pipeline.play(2.0)
+    await pipeline._stopped(ours)
+    await pipeline.play(2.0)
+    ours.start()
+    await pipeline.play(2.0)
+    await pipeline._stopped(other)
+    other.directory, other.environment = None, kept
+
+
 #: What may happen, and how often it is in the deck. Raised partitions and foreign commits belong here too.
 STEPS: dict[str, tuple[Callable[[Pauses, random.Random], Awaitable[None]], int]] = {
     "pause": (pause, 2),
@@ -217,6 +248,7 @@ STEPS: dict[str, tuple[Callable[[Pauses, random.Random], Awaitable[None]], int]]
     "moved store": (moved_store, 1),
     "cut segment": (cut_segment, 1),
     "remade topic": (remade, 1),
+    "rolling upgrade": (rolling, 1),
 }
 
 

@@ -44,6 +44,8 @@ class Child:
         self.frozen = False
         #: What the environment of the next starts has besides ours.
         self.environment: dict[str, str] = {}
+        #: Where the next starts run, and so whose code.
+        self.directory: Path | None = None
 
     @property
     def pid(self) -> int | None:
@@ -74,6 +76,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**os.environ, **self.environment},
+                cwd=self.directory,
                 pass_fds=awaited.descriptors if awaited else (),
             )
         self._awaited = awaited
