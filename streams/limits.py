@@ -102,6 +102,7 @@ OUTSIDE_PAUSE_MAX_S = 5.0  #: between attempts at a fetch that fails for an outs
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 
 METRICS_INTERVAL_S = 5.0
+BROKER_LOG_BYTES_MAX = 16 * 1024 * 1024  #: of the embedded broker's kafka.log, which then begins anew
 
 # Store
 STORE_VERSION = 4  #: of its layout
