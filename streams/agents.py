@@ -27,6 +27,8 @@ def build_app(
     broker: str,
     datadir: Path,
     loop: asyncio.AbstractEventLoop | None = None,
+    *,
+    accept_loss: bool = False,
 ) -> faust.App:
     """Build the Faust app of one agent of `topology.AGENTS`.
 
@@ -44,6 +46,8 @@ def build_app(
         An empty directory for Faust, which writes nothing of worth there.
     loop
         Event loop that the app runs in; the running one when None.
+    accept_loss
+        Records that were removed before they were read are put on record and left behind.
     """
     app = faust.App(
         agent_name,
@@ -65,7 +69,7 @@ def build_app(
         stream_wait_empty=False,
         worker_redirect_stdouts=False,
     )
-    app.transport = batch_transport(app, broker, agent_name, core)
+    app.transport = batch_transport(app, broker, agent_name, core, accept_loss=accept_loss)
     source = app.topic(
         topology.AGENTS[agent_name],
         key_serializer="raw",

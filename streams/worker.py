@@ -21,6 +21,7 @@ from streams.ends import End, end_process, end_with
 from streams.errors import InputError, MalformedError, SightlineError, UnavailableError, called_off, reason
 from streams.events.record import Core, Received
 from streams.kafka.reader import Follower
+from streams.kafka.standing import refuse_losses
 from streams.kafka.topics import declare
 from streams.kafka.transport import NOTHING_LOST
 
@@ -151,6 +152,8 @@ def _called_off(error: BaseException) -> bool:
 class WorkerContext:
     """What cores are made from: the broker, the policy of the command line, and what `prepare` read before.
 
+    `accept_loss`: go on behind records that were removed before they were read.
+
     `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them,
     `closing` for what must be closed when the worker stops. `directory` is the worker's own, which goes with
     it; None where there is none.
@@ -160,6 +163,7 @@ class WorkerContext:
     policy: str
     partitions: int
     pairs: Sequence[tuple[str, str]] = ()
+    accept_loss: bool = False
     kept: dict[str, Any] = field(default_factory=dict)
     followers: list[TableFollower] = field(default_factory=list)
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -190,6 +194,7 @@ def run_worker(
     prepare: Prepare = _no_preparation,
     partitions: int = topology.PARTITIONS_DEFAULT,
     pairs: Sequence[tuple[str, str]] = (),
+    accept_loss: bool = False,
     on_ready: Callable[[], None] = lambda: None,
     metrics_path: Path | None = None,
 ) -> int:
@@ -212,6 +217,8 @@ def run_worker(
         Partition count of the topics that follow devices.
     pairs
         (device, wearer) that the operator binds by configuration.
+    accept_loss
+        Records that were removed before they were read are put on record and left behind.
     on_ready
         Called once both apps have started.
     metrics_path
@@ -222,13 +229,14 @@ def run_worker(
     UnavailableError
         The broker is absent.
     InputError
-        The topics have another partition count.
+        The topics are not as declared, or records were removed before they were read.
     """
 
     async def work() -> int:
         measuring = asyncio.create_task(_write_metrics(metrics_path)) if metrics_path else None
         try:
-            return await _run(WorkerContext(broker, policy, partitions, pairs), make_cores, prepare, on_ready)
+            context = WorkerContext(broker, policy, partitions, pairs, accept_loss)
+            return await _run(context, make_cores, prepare, on_ready)
         finally:
             if measuring is not None:
                 measuring.cancel()
@@ -287,8 +295,13 @@ async def _serve(
         try:
             if not await _prepared(context, prepare, stop):
                 return
-            for name, core in make_cores(context).items():
-                apps.append(build_app(name, core, context.broker, directory / name))
+            cores = make_cores(context)
+            if not context.accept_loss:
+                await refuse_losses(context.broker, cores)
+            for name, core in cores.items():
+                apps.append(
+                    build_app(name, core, context.broker, directory / name, accept_loss=context.accept_loss)
+                )
                 await apps[-1].start()
             collecting = asyncio.create_task(collect_cycles())
             on_ready()

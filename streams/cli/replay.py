@@ -173,7 +173,12 @@ async def _recorded(job: _Job, inputs: Inputs, write: Write) -> dict[str, Any]:
         replay = RecordedReplay(inputs, acknowledged, write, pairs=bound)
         await replay.run()
         places = {"unplaced": acknowledged.unplaced}
-    return {"fetches": replay.fetches, **places, "unread": sorted(replay.made)}
+    return {
+        "fetches": replay.fetches,
+        **places,
+        "lost": replay.lost,
+        "unread": sorted(replay.made),
+    }
 
 
 def _compared(live: Path, replayed: Path, made: dict[str, Any], *, candidates: bool) -> dict[str, Any]:
@@ -202,6 +207,8 @@ def _told(result: dict[str, Any]) -> Iterator[str]:
             f"places    {result['foreign']:,} records on glasses.captured are no batch of these journals; "
             "they were taken as they are"
         )
+    if result.get("lost"):
+        yield f"lost      {result['lost']:,} records that the live pipeline never read were left out"
     if "lineage" in result:
         yield from lineage.lines(result["lineage"])
 

@@ -45,6 +45,11 @@ def _pairs(
     help="Bind a device to a wearer, if it never was; may be given several times.",
 )
 @click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Go on behind records that were removed before they were read, and record them as missing.",
+)
+@click.option(
     "--metrics",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
@@ -58,6 +63,7 @@ def command(
     policy: str,
     partitions: int,
     pairs: tuple[tuple[str, str], ...],
+    accept_loss: bool,
     metrics: Path | None,
     ready_fd: int | None,
     ready_file: Path | None,
@@ -79,6 +85,7 @@ def command(
             prepare=prepare,
             partitions=partitions,
             pairs=pairs,
+            accept_loss=accept_loss,
             on_ready=on_ready,
             metrics_path=metrics,
         )

@@ -81,6 +81,28 @@ class LogId(Struct, frozen=True):
         )
 
 
+class Loss(Struct, frozen=True):
+    """Records of a partition that were removed from its log before anybody read them.
+
+    They are those from `first` on, up to where reading goes on; of a log that was `remade`, nobody can say
+    how many. `since_ms` is when the record before them was appended, 0 where there was none, and `found_ms`
+    when it was found out that they are gone (both ms since the epoch).
+    """
+
+    topic: str
+    partition: int
+    first: int
+    next_offset: int
+    since_ms: int
+    found_ms: int
+    remade: bool = False
+
+    @property
+    def records(self) -> int | None:
+        """How many; None where nobody can say."""
+        return None if self.remade else self.next_offset - self.first
+
+
 class Outgoing(Struct, frozen=True):
     """One record to be written; `partition` is explicit, `timestamp_ms` when its source was appended."""
 
@@ -155,6 +177,11 @@ class WholeState(Generic[State]):
         del state, names
         return remade
 
+    def tell(self, loss: Loss) -> Sequence[Outgoing]:
+        """See `Core`."""
+        del loss
+        return ()
+
 
 class Core(Protocol[State]):
     """The pure part of an agent, driven by the transport one fetch at a time, each partition by itself."""
@@ -185,6 +212,9 @@ class Core(Protocol[State]):
 
         The core decides where no record makes them again.
         """
+
+    def tell(self, loss: Loss) -> Sequence[Outgoing]:
+        """Records that put a loss on record, for the transaction that goes on behind it."""
 
     async def process(
         self, state: State, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]

@@ -39,13 +39,15 @@ class Checkpoint:
 
     `offset` is None when none was ever written, or when it cannot be read: then `lost`, the names of what is
     not whole, has CHECKPOINT_NAME. `logs` are those that the state was made of, by topic; empty where nobody
-    said so.
+    said so. `seen_ms` is when the last record that it has seen was appended (ms since the epoch), 0 where
+    there is none.
     """
 
     entries: Mapping[str, bytes]
     offset: int | None
     lost: frozenset[str] = frozenset()
     logs: Mapping[str, LogId] = field(default_factory=dict)
+    seen_ms: int = field(default=0, compare=False)
 
 
 class Entries(Mapping[str, bytes]):
@@ -137,7 +139,7 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
         The broker is absent for `wait_s` seconds.
     """
     prefix = f"{agent}/{partition}/".encode()
-    entries = Entries()
+    entries, times = Entries(), {"ms": 0}
 
     def learn(record: Received) -> None:
         if record.key is None or not record.key.startswith(prefix):
@@ -154,6 +156,8 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
             )
             return
         entries.learn(name, record.value, _count(record))
+        if name == CHECKPOINT_NAME:
+            times["ms"] = max(record.timestamp, 0)
 
     await read_through(broker, topology.STATE, learn, partition, wait_s=wait_s)
     lost = {name for name in entries if not entries.whole(name)}
@@ -168,7 +172,7 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
             logs = {topic: LogId(*ids) for topic, ids in said.logs.items()}
     for name in {*lost, CHECKPOINT_NAME}:
         entries.learn(name, None, 1)
-    return Checkpoint(entries, offset, frozenset(lost), logs)
+    return Checkpoint(entries, offset, frozenset(lost), logs, 0 if offset is None else times["ms"])
 
 
 class _Said(Struct, frozen=True):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -14,12 +14,14 @@ from streams import clock, limits, metrics
 from streams.events.record import Core, Fetch, LogId, Outcome, Outgoing, stamp_ns
 from streams.kafka import budget, checkpoint
 from streams.kafka.compute import OUTSIDE, compute
+from streams.kafka.standing import telling
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
 
 log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 STOP_WORK_S = 1.5
+STOP_SAVE_S = 1.0
 _OUTSIDE_PAUSE_FIRST_S = 0.1
 
 
@@ -43,6 +45,10 @@ class Ownership(Generic[State]):
     unread: frozenset[str] = frozenset()
     #: Logs that the agent reads, by topic: every checkpoint says them.
     logs: Mapping[str, LogId] = field(default_factory=dict)
+    #: When the last record that the state has seen was appended, ms since the epoch.
+    seen_ms: int = 0
+    #: Whether a checkpoint is wanted although the state is the saved one: the group knows no commit of it.
+    uncommitted: bool = False
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
     saved_s: float = field(default_factory=clock.monotonic_s)
@@ -51,6 +57,8 @@ class Ownership(Generic[State]):
     )
     work: asyncio.Task[None] | None = None
     saved_offset: int = field(init=False)
+    #: One transaction at a time: a producer has no more.
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.saved_offset = self.next_offset
@@ -69,7 +77,7 @@ class Ownership(Generic[State]):
         """
         if self.ended:
             return
-        self.work = asyncio.create_task(self._step(fetch))
+        self.work = asyncio.create_task(self._in_turn(self._step(fetch)))
         try:
             # The agent may be cancelled at any moment; a transaction is better finished than left open.
             await asyncio.shield(self.work)
@@ -87,6 +95,48 @@ class Ownership(Generic[State]):
             self.slots.release()
             budget.WORKER.give_back(self, size_bytes)
 
+    async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._turn:
+            await work
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is something that no checkpoint holds; a partition that never began has nothing."""
+        return (
+            self.uncommitted or bool(self.unread) or (self.saved is not self.state and self.next_offset > 0)
+        )
+
+    async def rest(self) -> None:
+        """Write the checkpoint that is due, when nothing arrives that it could go with.
+
+        ProducerLostError when it cannot be written.
+        """
+        due = clock.monotonic_s() - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
+        if due and self.dirty and not self.ended and (self.work is None or self.work.done()):
+            # Whoever is cancelled meanwhile leaves no transaction open: `end` waits for it.
+            self.work = asyncio.create_task(self._in_turn(self.save()))
+            await asyncio.shield(self.work)
+
+    async def save(self, also: Sequence[Outgoing] = ()) -> None:
+        """Write a checkpoint, and commit where it stands, in a transaction of its own.
+
+        ProducerLostError when it cannot be written.
+        """
+        state, next_offset, now_s = self.state, self.next_offset, clock.monotonic_s()
+        outputs = [*also, *self._checkpoint(state, next_offset, self.seen_ms)]
+        await self.writer.write(telling(outputs, next_offset), next_offset)
+        self._saved(state, next_offset, now_s)
+
+    def _checkpoint(self, state: State, next_offset: int, seen_ms: int) -> list[Outgoing]:
+        entries = self.core.save(self.saved, state)
+        gone = self.unread - entries.keys() - {checkpoint.CHECKPOINT_NAME}
+        partition = self.writer.partition
+        return checkpoint.outputs(self.agent, partition, entries, next_offset, seen_ms, gone, self.logs)
+
+    def _saved(self, state: State, next_offset: int, at_s: float) -> None:
+        self.saved, self.saved_s, self.saved_offset = state, at_s, next_offset
+        self.unread, self.uncommitted = frozenset(), False
+
     async def _step(self, fetch: Fetch) -> None:
         if fetch.records[0].offset < self.next_offset:
             raise ProducerLostError(
@@ -100,26 +150,18 @@ class Ownership(Generic[State]):
             outcome.checkpoint
             or self.saved is None
             or self.unread
+            or self.uncommitted
             or now_s - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
             or fetch.next_offset - self.saved_offset >= limits.CHECKPOINT_RECORDS_MAX
         )
+        seen_ms = stamp_ns(fetch.records[-1]) // 1_000_000
         if save:
-            entries = self.core.save(self.saved, outcome.state)
-            outputs += checkpoint.outputs(
-                self.agent,
-                fetch.partition,
-                entries,
-                fetch.next_offset,
-                stamp_ns(fetch.records[-1]) // 1_000_000,
-                self.unread - entries.keys() - {checkpoint.CHECKPOINT_NAME},
-                self.logs,
-            )
-        await self.writer.write(outputs, fetch.next_offset)
-        self.state, self.next_offset = outcome.state, fetch.next_offset
+            outputs += self._checkpoint(outcome.state, fetch.next_offset, seen_ms)
+        await self.writer.write(telling(outputs, fetch.next_offset), fetch.next_offset)
+        self.state, self.next_offset, self.seen_ms = outcome.state, fetch.next_offset, seen_ms
         self._measure(fetch, outputs, now_s - began_s, clock.monotonic_s() - now_s)
         if save:
-            self.saved, self.saved_s, self.saved_offset = outcome.state, now_s, fetch.next_offset
-            self.unread = frozenset()
+            self._saved(outcome.state, fetch.next_offset, now_s)
 
     async def _computed(self, fetch: Fetch) -> Outcome[State]:
         """Compute; what fails for an outside reason is tried again as long as the partition is ours.
@@ -155,13 +197,22 @@ class Ownership(Generic[State]):
             metrics.count("output_total", count, agent=self.agent, topic=topic)
 
     async def end(self) -> None:
-        """Let a running fetch finish for 1.5 s, then abort it; close the producer."""
+        """Let a running fetch finish for 1.5 s, then abort it; write a checkpoint, and close the producer.
+
+        So a pause begins with a checkpoint at the committed offset, and may last longer than the log of the
+        source: nothing needs to be run again.
+        """
         self.ended = True
+        done = True
         if self.work is not None and not self.work.done():
-            await asyncio.wait({self.work}, timeout=STOP_WORK_S)
+            done = bool((await asyncio.wait({self.work}, timeout=STOP_WORK_S))[0])
             self.work.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self.work
+        if done and self.dirty and not self.lost.done():
+            with contextlib.suppress(ProducerLostError, TimeoutError):
+                async with asyncio.timeout(STOP_SAVE_S):
+                    await self.save()
         await self.writer.close()
 
 

@@ -20,6 +20,7 @@ from streams.kafka.log_ids import log_ids
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.reader import committed_offsets, outside_sentence
 from streams.kafka.restore import restored
+from streams.kafka.standing import refusal
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,18 @@ class PartitionOwner(Generic[State]):
     Whenever its producer is lost, it goes through the assignment order again.
     """
 
-    def __init__(self, broker: str, agent: str, core: Core[State], tp: TopicPartition, feed: Feed) -> None:
+    def __init__(
+        self,
+        broker: str,
+        agent: str,
+        core: Core[State],
+        tp: TopicPartition,
+        feed: Feed,
+        *,
+        accept_loss: bool = False,
+    ) -> None:
         self._broker, self._agent, self._core, self._tp, self._feed = broker, agent, core, tp, feed
+        self._accept_loss = accept_loss
         self._value_bytes = _VALUE_BYTES_FIRST
 
     async def run(self) -> None:
@@ -133,11 +144,32 @@ class PartitionOwner(Generic[State]):
             self._broker, {self._tp.topic, *topology.read_by(self._agent)}, wait_s=WAIT_BROKER_S
         )
         found = await restored(
-            self._broker, self._agent, self._core, self._tp, committed, WAIT_BROKER_S, logs
+            self._broker,
+            self._agent,
+            self._core,
+            self._tp,
+            committed,
+            WAIT_BROKER_S,
+            logs,
+            accept_loss=self._accept_loss,
         )
-        return Ownership(
-            self._agent, self._core, writer, found.state, found.next_offset, found.saved, found.lost, logs
+        ownership = Ownership(
+            self._agent,
+            self._core,
+            writer,
+            found.state,
+            found.next_offset,
+            found.saved,
+            found.lost,
+            logs,
+            found.seen_ms,
+            found.uncommitted,
         )
+        if found.loss is not None:
+            # On record with the commit that goes past it, or neither is.
+            await ownership.save(self._core.tell(found.loss))
+            log.error("%s. Accepted: gone on behind them", refusal(self._broker, [found.loss]))
+        return ownership
 
     async def _deliver(self, ownership: Ownership[State]) -> None:
         """Deliver fetches until the producer is lost; raises what ended it."""
@@ -186,6 +218,8 @@ class PartitionOwner(Generic[State]):
                 continue
             except OffsetOutOfRangeError as error:
                 raise InputError(outside_sentence(error)) from error
+            if not some and not collected:
+                await ownership.rest()
             if some and not collected:
                 deadline_s = clock.monotonic_s() + limits.FETCH_WAIT_MS / 1000
             collected += some

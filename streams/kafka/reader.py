@@ -327,6 +327,19 @@ async def end_offsets(
         return {(tp.topic, tp.partition): offset for tp, offset in (await consumer.end_offsets(tps)).items()}
 
 
+async def log_bounds(
+    broker: str, topic: str, *, wait_s: float = WAIT_S_DEFAULT
+) -> dict[int, tuple[int, int]]:
+    """Return where the log of each partition begins and (uncommitted) ends.
+
+    UnavailableError when broker or topic is absent.
+    """
+    async with _consumer(broker, wait_s, committed=False) as consumer:
+        tps = await _partitions(consumer, topic, broker)
+        begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        return {tp.partition: (begins[tp], ends[tp]) for tp in tps}
+
+
 async def committed_offsets(
     broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:

@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from aiokafka import TopicPartition
 
 from streams import limits, metrics, topology
 from streams.errors import InputError
-from streams.events.record import Core, Fetch, LogId
-from streams.kafka import checkpoint
+from streams.events.record import Core, Fetch, LogId, Loss
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.compute import compute
-from streams.kafka.reader import Follower, end_offsets
+from streams.kafka.reader import Follower, log_bounds
+from streams.kafka.standing import Place, look, refusal
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,18 @@ class Restored(Generic[State]):
     """State as of `next_offset`, and what of it stands on `glasses.state`.
 
     `saved` is None where all of it is to be written; `lost` are the names of what stands there in another
-    form and is to be written again, or removed.
+    form and is to be written again, or removed. `seen_ms` is when the last record of the checkpoint was
+    appended (ms since the epoch). `loss` is to be put on record in the transaction that begins at
+    `next_offset`. `uncommitted`: the group's commit does not say that place yet.
     """
 
     state: State
     next_offset: int
     saved: State | None
     lost: frozenset[str] = frozenset()
+    seen_ms: int = field(default=0, compare=False)
+    loss: Loss | None = None
+    uncommitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,62 +67,48 @@ async def restored(
     committed: int | None,
     wait_s: float,
     logs: Mapping[str, LogId] | None = None,
+    *,
+    accept_loss: bool = False,
 ) -> Restored[State]:
-    """Return the state of one partition as of `committed` (None: never committed).
+    """Return the state of one partition as of `committed` (None: the group knows no offset).
 
-    `logs` are those that the agent reads now, by topic.
+    `logs` are those that the agent reads now, by topic. What retention removed before it was read is left
+    behind with `accept_loss`, and named in `Restored.loss`.
 
     Raises
     ------
     InputError
-        The checkpoint is of other logs, or lies beyond the committed offset, but in the log: the group's
-        offsets were reset.
+        Checkpoint, commit and log do not belong together (`streams.kafka.standing.look`), or records are
+        lost.
     UnavailableError
         The broker is absent for `wait_s` seconds.
     """
-    stored = await checkpoint.load(broker, agent, tp.partition, wait_s=wait_s)
-    _refuse_others(broker, agent, tp, stored, logs or {})
-    if stored.offset is not None and (committed is None or stored.offset > committed):
-        end = (await end_offsets(broker, [tp.topic], wait_s=wait_s))[tp.topic, tp.partition]
-        if stored.offset <= end:
-            raise InputError(
-                f"Agent {agent} has a state of {tp.topic} partition {tp.partition} at offset "
-                f"{stored.offset}, but its group committed {committed}; the two are written together. The "
-                "offsets were reset or have expired: restore them, or start on a new broker."
-            )
-        stored = Checkpoint(stored.entries, None, stored.lost | {CHECKPOINT_NAME})
+    place = Place(broker, agent, core, tp, logs or {}, wait_s)
+    bounds = (await log_bounds(broker, tp.topic, wait_s=wait_s))[tp.partition]
+    standing = await look(place, committed, bounds, accept_loss=accept_loss)
+    loss, stored = standing.loss, standing.stored
+    if loss is not None and not accept_loss:
+        raise InputError(refusal(broker, [loss]))
+    until = loss.first if loss is not None and not loss.remade else standing.next_offset
     found = await _believed(core, tp.partition, stored)
-    read, lost, run = found.state, stored.lost | found.lost, _Rerun(broker, core, tp, wait_s)
+    read, lost, run = found.state, stored.lost | found.lost, _Rerun(broker, core, tp, wait_s, standing.begin)
     state: State
     start: int | None
     saved: State | None
     if lost:
         metrics.count("state_refused_total", len(lost), agent=agent)
-        state, start, saved = await _mended(run, stored, read, lost, committed or 0)
+        state, start, saved = await _mended(run, stored, read, lost, until or 0)
     elif stored.offset is None or read is None:
         state, start, saved = core.empty(tp.partition), None, None
     else:
         state, start, saved = read, stored.offset, read
-    if committed is not None and (start is None or start < committed):
-        state, start = await run.over(state, start, committed, None), committed
+    if until is not None and (start is None or start < until):
+        state = await run.over(state, start, until, None)
     if lost:
         _say(agent, tp, len(lost), run.begin)
-    return Restored(state, start or 0, saved, lost)
-
-
-def _refuse_others(
-    broker: str, agent: str, tp: TopicPartition, stored: Checkpoint, logs: Mapping[str, LogId]
-) -> None:
-    """Offsets of another log mean other records: InputError names the first topic that is not the same."""
-    for topic, log_id in logs.items():
-        known = stored.logs.get(topic, LogId())
-        if log_id.other_than(known):
-            raise InputError(
-                f"The state of agent {agent}, partition {tp.partition}, on {topology.STATE} was made of "
-                f"another log of {topic}: found {log_id} on {broker}, expected {known}. The topic was "
-                "deleted and made again, or this is another broker. Use the one that the state belongs to; "
-                f"to begin anew with this one, delete {topology.STATE} too, and start again"
-            )
+    return Restored(
+        state, standing.next_offset or 0, saved, lost, stored.seen_ms, loss, uncommitted=standing.uncommitted
+    )
 
 
 async def _believed(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:
@@ -179,19 +170,37 @@ async def _mended(
 
 
 class _Rerun(Generic[State]):
-    """Runs records of a partition again without outputs; `begin` is where the log began, once it is known."""
+    """Runs records of a partition again without outputs.
 
-    def __init__(self, broker: str, core: Core[State], tp: TopicPartition, wait_s: float) -> None:
-        self._broker, self._wait_s = broker, wait_s
+    `log_begin` is where its log begins; `begin` is the same once all of it was run.
+    """
+
+    def __init__(
+        self, broker: str, core: Core[State], tp: TopicPartition, wait_s: float, log_begin: int
+    ) -> None:
+        self._broker, self._wait_s, self._log_begin = broker, wait_s, log_begin
         self.core, self.tp = core, tp
         self.begin: int | None = None
 
     async def over(self, state: State, first: int | None, until: int, keys: frozenset[bytes] | None) -> State:
         """State after the records from `first` (None: the log's beginning) up to `until`.
 
-        Only those with one of `keys`, where keys are named.
+        Only those with one of `keys`, where keys are named. What the log does not hold any more was
+        processed; that the state does not know it is said.
         """
         partition = self.tp.partition
+        if first is not None and first < self._log_begin:
+            log.warning(
+                "%s partition %d: offsets %d to %d were processed and are gone from the log, and the state "
+                "does not know them; a batch among them that comes again counts as new",
+                self.tp.topic,
+                partition,
+                first,
+                min(until, self._log_begin) - 1,
+            )
+            first = self._log_begin
+            if first >= until:
+                return state
         async with Follower(
             self._broker,
             self.tp.topic,

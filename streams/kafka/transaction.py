@@ -139,6 +139,11 @@ class TransactionWriter:
         self._broker, self._group, self._source, self._outputs = broker, group, source, outputs
         self._producer: AIOKafkaProducer | None = None
 
+    @property
+    def partition(self) -> int:
+        """Number of the source partition."""
+        return int(self._source.partition)
+
     async def start(self, wait_s: float) -> None:
         """Make the producer: fences its predecessor and ends that one's open transaction before this returns.
 

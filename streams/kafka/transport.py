@@ -100,6 +100,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     core: ClassVar[Core[Any]]
     broker: ClassVar[str]
     agent: ClassVar[str]
+    accept_loss: ClassVar[bool]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -153,7 +154,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         budget.WORKER.announce(self.agent, len(assigned))
         for tp in sorted(assigned):
             place = TopicPartition(tp.topic, tp.partition)
-            owner = PartitionOwner(self.broker, self.agent, self.core, place, self)
+            owner = PartitionOwner(
+                self.broker, self.agent, self.core, place, self, accept_loss=self.accept_loss
+            )
             with logs.at(self.agent, tp.partition):
                 task = asyncio.create_task(owner.run(), name=f"owner of {tp.topic} {tp.partition}")
             task.add_done_callback(self._owner_done)
@@ -301,8 +304,14 @@ async def _call(function: Any, *arguments: Any) -> None:
     function(*arguments)
 
 
-def batch_transport(app: faust.App, broker: str, agent: str, core: Core[Any]) -> driver.Transport:
-    """A transport for `app` whose consumer feeds `core` fetch by fetch as agent (and group) `agent`."""
-    consumer = type("AgentConsumer", (BatchConsumer,), {"core": core, "broker": broker, "agent": agent})
+def batch_transport(
+    app: faust.App, broker: str, agent: str, core: Core[Any], *, accept_loss: bool = False
+) -> driver.Transport:
+    """A transport for `app` whose consumer feeds `core` fetch by fetch as agent (and group) `agent`.
+
+    `accept_loss`: records that were removed before they were read are put on record and left behind.
+    """
+    own = {"core": core, "broker": broker, "agent": agent, "accept_loss": accept_loss}
+    consumer = type("AgentConsumer", (BatchConsumer,), own)
     transport = type("BatchTransport", (driver.Transport,), {"Consumer": consumer})
     return transport([yarl.URL(f"kafka://{broker}")], app, loop=app.loop)

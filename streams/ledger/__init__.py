@@ -16,6 +16,7 @@ from streams.ledger.accounts import JUDGED, RUNS, accounts
 from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
 from streams.ledger.journal import Batches, Journal, read_journal
+from streams.ledger.lost import lost
 from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, size
 from streams.ledger.sources import StoreReader, numbered
 from streams.ledger.topics import read_topics
@@ -52,6 +53,7 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
         findings: list[str] = []
         stored = store.spread(RUNS)
         counts = accounts(journal, stored, store, findings)
+        counts |= lost(store, findings)
         counts |= _zones(journal, stored, store, findings)
         counts |= _derived(store, stored, findings)
         # Without a broker nothing was sent: the times in the journal are those of the scenario.
@@ -59,7 +61,8 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
             _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
         )
         if topics is not None:
-            counts["topics"] = topic_counts(journal, topics, store, findings)
+            remade = bool(counts["topics_remade"])
+            counts["topics"] = topic_counts(journal, topics, store, findings, remade=remade)
     finally:
         store.close()
     return {**counts, "findings": findings, "clean": not findings}
@@ -84,6 +87,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
             if result["events_other_data"]
             else ""
         ),
+        *([f"lost      {result['records_lost']:,} records"] if result["records_lost"] else []),
         (
             f"zones     {result['zone_truth_checked']:,} checked against the scenario, "
             f"{result['zone_truth_mismatches']:,} differ; "
@@ -110,6 +114,9 @@ def lines(result: Mapping[str, Any]) -> list[str]:
             + f" batches; {topics['events_missing']:,} events missing, {topics['events_twice']:,} twice, "
             f"{topics['out_of_order']:,} batches in another order than they came"
         )
+        if topics["begin_later"]:
+            names = ", ".join(topics["begin_later"])
+            said.append(f"retention {names}: what they held before is gone, and was not compared")
         said.append(f"link      {topics['repeated']:,} batches came again, {topics['late']:,} late")
     return [
         *said,

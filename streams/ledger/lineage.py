@@ -123,7 +123,9 @@ _ROWS: Mapping[str, _Rows] = {
     ),
     "streams": _Rows(("source", "stream"), ("kind", "captured")),
     "policies": _Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
-    "inputs": _Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns")),
+    "inputs": _Rows(
+        ("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"), where="kind <> 'lost-records'"
+    ),
 }
 _RUNS: Mapping[str, _Runs] = {
     "edges": _Runs(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streams import limits, topology
-from streams.kafka.reader import Follower
+from streams.kafka.reader import Follower, log_bounds
 from streams.ledger.accounts import COLLISION, EARLY
 from streams.ledger.records import Records
 from streams.ledger.runs import Ints, column, groups
@@ -54,6 +54,8 @@ class Topics:
     other_named: str = ""
     lineage_records: int = 0
     lineage_ends: dict[int, int] = field(default_factory=dict)
+    begin_later: list[str] = field(default_factory=list)
+    """Topics of which retention has removed something."""
 
     def refusals(self) -> tuple[Records, ...]:
         """All of glasses.rejected."""
@@ -78,6 +80,9 @@ def read_topics(broker: str) -> Topics:
 
 async def _read_topics(broker: str) -> Topics:
     topics = Topics()
+    for topic in (topology.CAPTURED, topology.ZONED, topology.REJECTED, *DERIVED, topology.LINEAGE):
+        if any(begin for begin, _ in (await log_bounds(broker, topic)).values()):
+            topics.begin_later.append(topic)
     captured = await _read(broker, topology.CAPTURED, Records(whole=True))
     topics.captured_count = len(captured)
     await _read(broker, topology.ZONED, topics.zoned)

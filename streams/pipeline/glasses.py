@@ -15,7 +15,7 @@ from streams.assistant import stage as assistant
 from streams.emit import consent_records, lineage_of, records_of
 from streams.events.kinds import KINDS
 from streams.events.known import Known, Own
-from streams.events.record import Fetch, Outcome, Received
+from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState, Number
 from streams.events.step import Step
 from streams.feedback import stage as feedback
@@ -25,7 +25,7 @@ from streams.models.version import ModelVersion
 from streams.pipeline.consents import own_fields, own_of, take_ups_of
 from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.shadow import differences
-from streams.pipeline.tables import Tables, input_row, policy_row, refusal_of
+from streams.pipeline.tables import Tables, input_row, policy_row, refusal_of, told
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
 from streams.zones import stage as zones
@@ -131,6 +131,10 @@ class GlassesCore:
     def mended(self, state: PartitionState, remade: PartitionState, names: frozenset[str]) -> PartitionState:
         """Return `state` with the devices `names` as they are in `remade`, their labels in its words."""
         return replace_state(state, devices=state.devices.taken(remade.devices, names))
+
+    def tell(self, loss: Loss) -> Sequence[Outgoing]:
+        """Lineage of what was lost."""
+        return told("glasses", loss)
 
     def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
         """Values of the devices that changed, and of what the partition has taken up."""

@@ -12,10 +12,11 @@ from itertools import islice
 from streams.errors import UnavailableError
 from streams.events.consent import Said
 from streams.events.known import Consents, Own
-from streams.events.record import Fetch, stamp_ns
+from streams.events.record import Fetch, Loss, Outgoing, stamp_ns
 from streams.events.step import Reject
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
-from streams.lineage.record import Row
+from streams.lineage.record import Row, blocks, encode
+from streams.lineage.tables import LOST_RECORDS
 from streams.models.registry import Models
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies, Refusal
@@ -137,6 +138,26 @@ def refusal_of(one: Refusal) -> Reject:
         t_ns=one.appended_ns,
         appended_ns=one.appended_ns,
         topic=POLICIES,
+    )
+
+
+def told(agent: str, loss: Loss) -> list[Outgoing]:
+    """The recorded input that says which records an agent never read, as its lineage."""
+    last = "" if loss.remade else loss.next_offset - 1
+    row: Row = {
+        "kind": LOST_RECORDS,
+        "agent": agent,
+        "topic": loss.topic,
+        "partition": loss.partition,
+        "offset": loss.next_offset,
+        "value": f"{loss.first}-{last}",
+        "t_ns": loss.since_ms * 1_000_000,
+    }
+    return encode(
+        {"inputs": blocks("inputs", [row])},
+        loss.partition,
+        f"{agent}/{loss.partition}".encode(),
+        loss.found_ms,
     )
 
 

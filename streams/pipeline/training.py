@@ -14,7 +14,7 @@ from streams.emit import lineage_of, records_of
 from streams.errors import MalformedError, UnavailableError, without_values
 from streams.events.identity import EventId, format_id
 from streams.events.known import Known
-from streams.events.record import Fetch, Outcome, Outgoing, Received, WholeState, stamp_ns
+from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
 from streams.events.refused import rejected, unread
 from streams.events.runs import consecutive
 from streams.events.state import Number
@@ -36,7 +36,7 @@ from streams.lineage.tables import (
 from streams.models.version import SOURCE, STREAM, version_key
 from streams.pipeline.beginning import add_version
 from streams.pipeline.consents import take_ups_of
-from streams.pipeline.tables import Tables, input_row, policy_row
+from streams.pipeline.tables import Tables, input_row, policy_row, told
 from streams.policy.policy import Policy
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed
@@ -131,6 +131,10 @@ class TrainingCore(WholeState[TrainingState]):
         """Go on after the newest version that stands; how many examples were admitted since is lost."""
         del state, names
         return replace(remade, version=max(self.tables.models.highest, 1))
+
+    def tell(self, loss: Loss) -> Sequence[Outgoing]:
+        """Lineage of what was lost."""
+        return told("training", loss)
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
         """The one value, when it changed; the admitted examples as runs."""

@@ -37,6 +37,7 @@ from streams.queries.about import (
     unwritten,
     version_row,
 )
+from streams.queries.lost import lost
 from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
 from streams.queries.walk import Step, judged, subtract, walk
@@ -353,6 +354,9 @@ def missing(store: Store) -> Answer:
     The answer is complete for what lies below `offsets` of `glasses.lineage`, in the `log` of it that the
     store follows since an epoch: what is still on its way counts as missing until the epoch that holds it.
 
+    `lost` are records that retention removed before they were read: of what they held, this knows the numbers
+    that later ones left open.
+
     A role is answered for streams that it is shown whole. Of those that it is shown in part it is told that,
     and no number: a number that is hidden from it would look like one that is missing.
     """
@@ -375,6 +379,7 @@ def missing(store: Store) -> Answer:
         "offsets": {str(partition): offset for partition, offset in newest["offsets"].items()},
         **({"log": log} if log["cluster"] or log["topic"] else {}),
         "missing_events": sum(run["count"] for run in (*runs, *collisions)),
+        **lost(store),
         **bounded("missing", runs),
         **bounded("collisions", collisions),
         **bounded("streams", [row for row in streams if seen[row["source"], row["stream"]]]),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
+from streams.lineage.tables import LOST_RECORDS
 from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.pipeline.consents import part_of
 from streams.policy.load import parse
@@ -74,6 +75,8 @@ class Inputs:
     orders: tuple[ExampleOrder, ...]
     #: By partition: offsets in order, and when the broker took what stands there (ns since the epoch).
     appended: Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
+    #: By partition of `glasses.captured`: offsets that nobody read before they were removed (first, last).
+    lost: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     #: Whether the store says who was bound to whom; one of 0.1.0 does not.
     paired: bool = True
 
@@ -157,6 +160,19 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
             f"{len(in_force & texts.keys())} of {len(in_force)} that were in force, expected one and all; "
             "name the store that the live pipeline wrote"
         )
+    lost: dict[int, tuple[tuple[int, int], ...]] = {}
+    for kind, agent, partition, _, value, _ in sorted(rows):
+        if kind != LOST_RECORDS or agent != "glasses":
+            continue
+        first, _, last = value.partition("-")
+        if not last:
+            raise InputError(
+                f"{name}: found recorded inputs by the offsets of two logs of {CAPTURED}, which was made again"
+                " (partition"
+                f" {partition}, read up to offset {first} before); expected those of one. Replay the journals"
+                " without --inputs"
+            )
+        lost[partition] = (*lost.get(partition, ()), (int(first), int(last)))
     known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
     begun = next(iter(first))
     partitions = sorted({row[2] for row in rows if row[1] == "glasses" and row[0] in _TAKEUPS})
@@ -173,6 +189,7 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
         take_ups,
         _taken(name, rows, "training", 0),
         orders,
+        lost=lost,
     )
 
 

@@ -78,6 +78,8 @@ class RecordedReplay:
     every: int = RETRAIN_EVERY_EXAMPLES
     pairs: list[tuple[str, str]] = field(default_factory=list)
     fetches: int = 0
+    #: Records that the live pipeline lost, and that this one left out.
+    lost: int = 0
     #: Examples by id that training has not read yet.
     made: dict[str, Received] = field(default_factory=dict)
 
@@ -130,9 +132,10 @@ class RecordedReplay:
 
         False when it has none, or waits for a version.
         """
-        if not partition.ahead and not partition.ended:
-            partition.ahead = await self.arrivals.read(partition.number)
-            partition.ended = not partition.ahead
+        while not partition.ahead and not partition.ended:
+            arrived = await self.arrivals.read(partition.number)
+            partition.ended = not arrived
+            partition.ahead = self._read_live(partition.number, arrived)
         if not partition.ahead:
             return False
         take_ups, first = partition.take_ups, partition.ahead[0].offset
@@ -158,6 +161,15 @@ class RecordedReplay:
         self._deliver(outcome.outputs)
         self.fetches += 1
         return True
+
+    def _read_live(self, number: int, arrived: Sequence[Received]) -> Sequence[Received]:
+        """What of the records of a partition the live pipeline has read."""
+        lost = self.inputs.lost.get(number, ())
+        read = [
+            record for record in arrived if not any(first <= record.offset <= last for first, last in lost)
+        ]
+        self.lost += len(arrived) - len(read)
+        return read
 
     async def _train(self) -> bool:
         """Give training its next fetch, if all that was in it has been made or was taken from the topic."""

@@ -31,6 +31,7 @@ from streams.lineage.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
     FIRST_POLICY,
+    LOST_RECORDS,
     MODEL_TAKEUP,
     NO_EXAMPLE,
     NOT_ASKED,
@@ -251,7 +252,9 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "t_ns": _TIME,
     },
     "inputs": {
-        "kind": Word((FIRST_POLICY, MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER)),
+        "kind": Word(
+            (FIRST_POLICY, MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, LOST_RECORDS)
+        ),
         "agent": Word(tuple(AGENTS)),
         "topic": Word((*AGENTS.values(), POLICIES)),
         "partition": _NUMBER,
@@ -274,6 +277,7 @@ _VALUES: Mapping[str, str] = {
     FIRST_POLICY: "[0-9a-f]{16}",
     POLICY_TAKEUP: "[0-9a-f]{16}",
     MODEL_TAKEUP: "0|[1-9][0-9]{0,18}",
+    LOST_RECORDS: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})?",
     EXAMPLE_ORDER: f"({NO_EXAMPLE}|{_ID})( ({NO_EXAMPLE}|{_ID}))*",
 }
 

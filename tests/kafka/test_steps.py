@@ -98,6 +98,7 @@ async def test_the_assignment_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TransactionWriter, "close", noting("close", None))
     monkeypatch.setattr(partition, "committed_offsets", noting("committed", {("t", 0): 7}))
     monkeypatch.setattr(partition, "log_ids", noting("logs", {}))
+    monkeypatch.setattr(restore, "log_bounds", noting("bounds", {0: (0, 9)}))
     monkeypatch.setattr(checkpoint, "load", noting("state", checkpoint.Checkpoint({"seen": b"3"}, 5)))
     monkeypatch.setattr(restore._Rerun, "over", noting("silent run", 5))
     owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), Noted(calls))  # type: ignore[arg-type]
@@ -105,7 +106,17 @@ async def test_the_assignment_order(monkeypatch: pytest.MonkeyPatch) -> None:
     await until(lambda: "flowing" in calls)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert calls == ["fence", "committed", "logs", "state", "silent run", "seek 7", "flowing", "close"]
+    assert calls == [
+        "fence",
+        "committed",
+        "logs",
+        "bounds",
+        "state",
+        "silent run",
+        "seek 7",
+        "flowing",
+        "close",
+    ]
 
 
 class Away(ToyCore):

@@ -1,0 +1,271 @@
+"""Where a partition goes on after a pause, however long.
+
+Commit, checkpoint and lineage say so, and what its log still holds.
+
+A group's commits are forgotten when it was empty for longer than the broker's `offsets.retention.minutes`, or
+when their topic is deleted; then the checkpoint stands in, which was written with a commit. The last record
+of lineage of each transaction says the offset that was committed in it, so that nothing is put out twice even
+where commits went on behind the checkpoint. What retention removed before it was read is lost: nobody goes
+past it unless an operator accepts that, and then it is put on record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from aiokafka import TopicPartition
+from msgspec.structs import replace as replace_struct
+
+from streams import clock, topology
+from streams.errors import InputError
+from streams.events.record import Core, LogId, Loss, Outgoing, Received
+from streams.kafka import checkpoint
+from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
+from streams.kafka.connection import WAIT_S_DEFAULT
+from streams.kafka.log_ids import log_ids
+from streams.kafka.reader import committed_offsets, log_bounds, read_through
+
+log = logging.getLogger(__name__)
+
+State = TypeVar("State")
+#: Header of the last record of lineage of a transaction: the offset that it commits.
+NEXT = "sightline-next"
+ACCEPT = "`sightline worker --accept-loss`"
+_LOOK_BACK_FIRST, _LOOK_BACK_GROWTH = 64, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a partition stands: its checkpoint, and the next offset of its source (None: it never began).
+
+    `begin` is where the log of the source begins. `loss` is what is lost before the place where reading can
+    go on. `uncommitted`: the group's own commit does not say this place, so it is to be written again.
+    """
+
+    stored: Checkpoint
+    begin: int
+    next_offset: int | None
+    loss: Loss | None = None
+    uncommitted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Generic[State]):
+    """A partition of an agent's source, and who asks for it where; `logs` are those that the agent reads."""
+
+    broker: str
+    agent: str
+    core: Core[State]
+    tp: TopicPartition
+    logs: Mapping[str, LogId]
+    wait_s: float
+
+    def __str__(self) -> str:
+        return f"{self.tp.topic} partition {self.tp.partition}"
+
+
+async def look(
+    place: Place[Any], committed: int | None, bounds: tuple[int, int], *, accept_loss: bool
+) -> Standing:
+    """Find out where a partition stands. `bounds` are begin and end of its log.
+
+    Raises
+    ------
+    InputError
+        The checkpoint is of other logs or another offset than the group's, there is none although the group
+        has committed (unless `accept_loss`), or the log does not reach as far as was read.
+    UnavailableError
+        The broker is absent for `wait_s` seconds.
+    """
+    stored = await checkpoint.load(place.broker, place.agent, place.tp.partition, wait_s=place.wait_s)
+    begin, end = bounds
+    if _remade(place, stored):
+        return _of_another_log(place, stored, begin)
+    if stored.offset is not None and (committed is None or stored.offset > committed):
+        if stored.offset > end:
+            stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
+        elif committed is not None:
+            raise InputError(
+                f"Agent {place.agent} has a state of {place} at offset {stored.offset}, but its group"
+                f" committed {committed}; the two are written together. The offsets were reset: restore them,"
+                " or start on a new broker."
+            )
+    at, uncommitted = committed, False
+    if stored.offset is None and committed is not None and CHECKPOINT_NAME not in stored.lost:
+        at, uncommitted = await _without_checkpoint(place, committed, accept_loss=accept_loss), True
+    elif stored.offset is not None and committed is None:
+        at, uncommitted = await _without_commit(place, stored.offset), True
+    if at is not None and at > end:
+        raise InputError(
+            f"{place} on {place.broker} ends at offset {end}, but the group {place.agent} has read it up"
+            f" to {at}: its end was cut off, or this is another broker's log. Nothing was skipped. Use the"
+            " log that these offsets belong to."
+        )
+    first = 0 if at is None else at
+    if first >= begin:
+        return Standing(stored, begin, at, None, uncommitted)
+    loss = Loss(place.tp.topic, place.tp.partition, first, begin, stored.seen_ms, _now_ms())
+    return Standing(stored, begin, begin, loss, uncommitted)
+
+
+def _remade(place: Place[Any], stored: Checkpoint) -> bool:
+    """Whether the source was deleted and made again, which a core that knows repeats can go on with.
+
+    Offsets of any other log mean other records: InputError names the first topic that is not the same.
+    """
+    remade = False
+    for topic, log_id in place.logs.items():
+        known = stored.logs.get(topic, LogId())
+        if not log_id.other_than(known):
+            continue
+        if topic == place.tp.topic and log_id.cluster == known.cluster and place.core.knows_repeats:
+            remade = True
+            continue
+        raise InputError(
+            f"The state of agent {place.agent}, partition {place.tp.partition}, on {topology.STATE} was made "
+            f"of another log of {topic}: found {log_id} on {place.broker}, expected {known}. The topic was "
+            "deleted and made again, or this is another broker. Use the one that the state belongs to; "
+            f"to begin anew with this one, delete {topology.STATE} too, and start again"
+        )
+    return remade
+
+
+def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> Standing:
+    """What is known of the devices holds for the new log as well; it has been read up to its beginning."""
+    first = stored.offset or 0
+    loss = Loss(place.tp.topic, place.tp.partition, first, begin, stored.seen_ms, _now_ms(), remade=True)
+    return Standing(replace(stored, offset=begin), begin, begin, loss, uncommitted=True)
+
+
+async def _without_commit(place: Place[Any], stored: int) -> int:
+    """The group has forgotten its commit: the checkpoint stands in, and the lineage that came behind it."""
+    _, told = await _told_by_lineage(place)
+    at = max(stored, told or 0)
+    log.warning(
+        "The group %s knows no offset of %s any more (it expired, or was deleted); gone on at offset %d, "
+        "which its checkpoint and its lineage say",
+        place.agent,
+        place,
+        at,
+    )
+    return at
+
+
+async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss: bool) -> int | None:
+    """The state is gone, or it was not us who committed: lineage says which; None where it never began."""
+    written, told = await _told_by_lineage(place)
+    if not accept_loss:
+        why = (
+            f"its records were removed (`sightline topics --plan` says how {topology.STATE} differs)"
+            if written
+            else f"this agent has written nothing on {topology.LINEAGE} either, so somebody else committed"
+        )
+        raise InputError(
+            f"The group {place.agent} has committed offset {committed} of {place}, but {topology.STATE}"
+            f" holds no checkpoint of it; the two are written together: {why}. Bring {topology.STATE} back from"
+            f" a copy, or go on with {ACCEPT}: state is then made again of what the log still holds, and a"
+            " batch from before that comes again counts as new"
+        )
+    at = (committed if told is None else told) if written else None
+    log.error(
+        "%s: no checkpoint was found on %s; gone on at offset %s with the state that the log still makes",
+        place,
+        topology.STATE,
+        "0" if at is None else at,
+    )
+    return at
+
+
+async def _told_by_lineage(place: Place[Any]) -> tuple[bool, int | None]:
+    """Whether the agent has written lineage of this partition, and the offset that the last one says."""
+    key = f"{place.agent}/{place.tp.partition}".encode()
+    partition = place.tp.partition
+    written, told = False, -1
+
+    def learn(record: Received) -> None:
+        nonlocal written, told
+        if record.key == key:
+            written = True
+            said = dict(record.headers).get(NEXT) or b""
+            told = max(told, int(said) if said.isdigit() and len(said) < 19 else -1)
+
+    begin, end = (await log_bounds(place.broker, topology.LINEAGE, wait_s=place.wait_s))[partition]
+    back, low = _LOOK_BACK_FIRST, end
+    while low > begin and told < 0:
+        low, back = max(begin, end - back), back * _LOOK_BACK_GROWTH
+        await read_through(
+            place.broker,
+            topology.LINEAGE,
+            learn,
+            partition,
+            from_offsets={partition: low},
+            wait_s=place.wait_s,
+        )
+    return written, None if told < 0 else told
+
+
+def _now_ms() -> int:
+    return clock.now_ns() // 1_000_000
+
+
+def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
+    """Let the last record of lineage among the outputs of a transaction say the offset that it commits."""
+    for number in range(len(outputs) - 1, -1, -1):
+        if outputs[number].topic == topology.LINEAGE:
+            headers = [*outputs[number].headers, (NEXT, b"%d" % next_offset)]
+            outputs[number] = replace_struct(outputs[number], headers=headers)
+            break
+    return outputs
+
+
+async def refuse_losses(
+    broker: str, cores: Mapping[str, Core[Any]], *, wait_s: float = WAIT_S_DEFAULT
+) -> None:
+    """Say in one sentence what of any partition is lost, before any of them is owned.
+
+    Only partitions whose commit is gone, or lies before what their log holds, are looked at closely.
+
+    Raises
+    ------
+    InputError
+        Records are lost, or a partition cannot go on for another reason.
+    UnavailableError
+        The broker is absent.
+    """
+    lost: list[Loss] = []
+    for agent, core in cores.items():
+        topic = topology.AGENTS[agent]
+        every = await log_bounds(broker, topic, wait_s=wait_s)
+        committed = await committed_offsets(broker, agent, [topic], wait_s=wait_s)
+        doubtful = [number for number in every if committed.get((topic, number), -1) < every[number][0]]
+        logs = await log_ids(broker, {topic, *topology.read_by(agent)}, wait_s=wait_s) if doubtful else {}
+        for number in doubtful:
+            place = Place(broker, agent, core, TopicPartition(topic, number), logs, wait_s)
+            found = await look(place, committed.get((topic, number)), every[number], accept_loss=False)
+            lost += [found.loss] if found.loss is not None else []
+    if lost:
+        raise InputError(refusal(broker, lost))
+
+
+def refusal(broker: str, lost: Sequence[Loss]) -> str:
+    """The sentence about records that are lost."""
+    counts = [one.records for one in lost]
+    known = sum(count for count in counts if count is not None)
+    total = f"{known:,} records" if None not in counts else f"{known:,} records and an unknown number more"
+    parts = "; ".join(_said(one) for one in lost)
+    return (
+        f"{broker}: {total} were removed before they were read ({parts}). Nothing was skipped, and what was "
+        f"read before stands. If they cannot be had back, {ACCEPT} goes on behind them and records them as "
+        "missing"
+    )
+
+
+def _said(loss: Loss) -> str:
+    since = f" since {clock.rfc3339_ms(loss.since_ms)}" if loss.since_ms else ""
+    place = f"{loss.topic} partition {loss.partition}"
+    if loss.records is None:
+        return f"{place} was deleted and made again, whatever it held from offset {loss.first} on{since}"
+    return f"{loss.records:,} of {place}, offsets {loss.first} to {loss.next_offset - 1}{since}"
