@@ -100,6 +100,7 @@ SESSION_TIMEOUT_S = 6.0
 HEARTBEAT_INTERVAL_S = (
     0.3  #: how late a worker may learn that its group assigns anew; a stall can hold two of these
 )
+OFFSETS_RETENTION_MINUTES = 10 * 366 * 24 * 60  #: of a group that is empty; Kafka's own are seven days
 TRANSACTION_TIMEOUT_MS = 10_000
 TRANSACTION_BACKOFF_MS = 5  #: only for CONCURRENT_TRANSACTIONS
 CONNECTION_BACKOFF_MAX_S = 1.0

@@ -335,6 +335,7 @@ def _properties(root: Path, port: int) -> str:
         "default.replication.factor": 1,
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
+        "offsets.retention.minutes": limits.OFFSETS_RETENTION_MINUTES,
         "transaction.state.log.replication.factor": 1,
         "transaction.state.log.min.isr": 1,
         "transaction.state.log.num.partitions": 4,

@@ -182,10 +182,10 @@ async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss:
             else f"this agent has written nothing on {topology.LINEAGE} either, so somebody else committed"
         )
         raise InputError(
-            f"The group {place.group} has committed offset {committed} of {place}, but {topology.STATE}"
-            f" holds no checkpoint of it; the two are written together: {why}. Bring {topology.STATE} back from"
-            f" a copy, or go on with {ACCEPT}: state is then made again of what the log still holds, and a"
-            " batch from before that comes again counts as new"
+            f"The group {place.group} has committed offset {committed} of {place}, but"
+            f" {topology.STATE} holds no checkpoint of it; the two are written together: {why}. Bring"
+            f" {topology.STATE} back from a copy, or go on with {ACCEPT}: state is then made again of what the"
+            " log still holds, and a batch from before that comes again counts as new"
         )
     at = (committed if told is None else told) if written else None
     log.error(

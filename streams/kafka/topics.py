@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,20 @@ from streams import limits, topology
 from streams.errors import InputError, UnavailableError
 from streams.kafka.connection import WAIT_S_DEFAULT, administering
 
+log = logging.getLogger(__name__)
+
 PARTITIONS_MAX = 1024
+_BYTES = "max.message.bytes"
+#: Settings without which something would be lost, doubled or misdated, and why; others are only said.
+_REFUSED: Mapping[str, str] = {
+    topology.TIMESTAMPS: "nothing may go by a writer's word of the time",
+    topology.AHEAD_MS: "nothing may go by a writer's word of the time",
+    "cleanup.policy": (
+        "what is compacted is read whole by every start, and of what retention removes there too much is gone"
+    ),
+    _BYTES: "an output must fit whatever a device may send",
+}
+_ISR = "min.insync.replicas"
 _SET_ON_THE_TOPIC = 1  #: source of a configuration entry, as DescribeConfigs gives it
 
 
@@ -46,8 +60,9 @@ async def declare(
     Raises
     ------
     InputError
-        A topic exists with another partition count, which is fixed for its life, or with the producers' time
-        where the broker's is wanted or bounds it.
+        A topic exists with another partition count, which is fixed for its life, or with another way of
+        cleaning up, smaller records, or the producers' time where the broker's is wanted or bounds it. Where
+        retention or min.insync.replicas differ, that is logged.
     UnavailableError
         The broker is absent or refuses to create a topic.
     """
@@ -62,19 +77,38 @@ async def declare(
                 f" {one.wanted}. The count is fixed for the life of a topic: start with --partitions"
                 f" {one.found}, or use another broker and drain into new topics."
             )
-        others = [
-            one
-            for one in await _settings(admin, existing)
-            if one.setting
-            in {topology.TIMESTAMPS, topology.AHEAD_MS} & topology.topic(one.topic).config.keys()
-        ]
-        if others:
-            names = [one.topic for one in others if one.setting == others[0].setting]
-            raise InputError(
-                f"{broker}: found {others[0].setting} {others[0].found} on {' and '.join(names)}, expected"
-                f" {others[0].wanted}, since nothing may go by a writer's word of the time; look with"
-                " `sightline topics --plan`, change it with `sightline topics --migrate`."
+        differing = [*await _settings(admin, existing), *await _in_sync(admin, existing)]
+        for setting, why in _REFUSED.items():
+            _refuse(broker, [one for one in differing if one.setting == setting], why)
+        for one in differing:
+            log.warning(
+                "%s on %s: found %s %s, expected %s; `sightline topics --migrate` changes it",
+                one.topic,
+                broker,
+                one.setting,
+                one.found,
+                one.wanted,
             )
+
+
+def _refuse(broker: str, found: list[Differing], why: str) -> None:
+    """InputError that names every topic with the same fault; nothing where there is none."""
+    # What a broker rules about times is declared of some topics only; the others bound nothing by it.
+    times = {topology.TIMESTAMPS, topology.AHEAD_MS}
+    found = [
+        one
+        for one in found
+        if one.setting not in times or one.setting in topology.topic(one.topic).config
+        if one.setting != _BYTES or int(one.found) < int(one.wanted)
+    ]
+    if not found:
+        return
+    first = found[0]
+    names = [one.topic for one in found if (one.found, one.wanted) == (first.found, first.wanted)]
+    raise InputError(
+        f"{broker}: found {first.setting} {first.found} on {' and '.join(names)}, expected {first.wanted},"
+        f" since {why}; look with `sightline topics --plan`, change it with `sightline topics --migrate`."
+    )
 
 
 async def plan(
@@ -116,7 +150,12 @@ async def _differing(admin: AIOKafkaAdminClient, partitions: int) -> list[Differ
         if name not in there
     ]
     existing = [name for name in names if name in there]
-    return [*absent, *await _counts(admin, existing, partitions), *await _settings(admin, existing)]
+    return [
+        *absent,
+        *await _counts(admin, existing, partitions),
+        *await _settings(admin, existing),
+        *await _in_sync(admin, existing),
+    ]
 
 
 async def _created(
@@ -158,6 +197,21 @@ async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differ
     ]
 
 
+async def _in_sync(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differing]:
+    """Topics of which fewer replicas need to have a record than all but one, before it counts as written."""
+    described = await admin.describe_topics(names) if names else []
+    replicas = {
+        one["topic"]: min((len(place["replicas"]) for place in one["partitions"]), default=1)
+        for one in described
+    }
+    found = await _configs(admin, [name for name, count in replicas.items() if count > 2])
+    return [
+        Differing(name, _ISR, settings[_ISR][0], str(replicas[name] - 1))
+        for name, settings in found.items()
+        if _ISR in settings and int(settings[_ISR][0]) < replicas[name] - 1
+    ]
+
+
 async def _configs(
     admin: AIOKafkaAdminClient, names: list[str]
 ) -> Mapping[str, Mapping[str, tuple[str, int]]]:
@@ -194,7 +248,7 @@ async def _set(admin: AIOKafkaAdminClient, broker: str, changes: list[Differing]
 def _config(topic: topology.Topic) -> dict[str, str]:
     return {
         "cleanup.policy": topic.cleanup,
-        "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
+        _BYTES: str(limits.MESSAGE_BYTES_MAX),
         # A topic with the producers' time holds what our own clocks say; a broker whose clock is behind must
         # not refuse it, unless somebody's "now" goes by that time.
         topology.AHEAD_MS: str(2**63 - 1),

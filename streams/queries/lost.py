@@ -11,9 +11,9 @@ from streams.queries.store import Store
 def lost(store: Store) -> Answer:
     """Return how many records are lost, and which; empty where none are.
 
-    They are the runs that operators have accepted (`sightline worker --accept-loss`). How many records a topic
-    held that was made again nobody can say: such a run has no `last`. A role that is not shown the recorded
-    inputs is told how many by order of magnitude.
+    They are the runs that operators have accepted (`sightline worker --accept-loss`). How many records a
+    topic held that was made again nobody can say: such a run has no `last`. A role that is not shown the
+    recorded inputs is told how many by order of magnitude.
     """
     rows = store.query("lost").dicts()
     if not rows:

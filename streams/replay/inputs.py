@@ -167,10 +167,9 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
         first, _, last = value.partition("-")
         if not last:
             raise InputError(
-                f"{name}: found recorded inputs by the offsets of two logs of {CAPTURED}, which was made again"
-                " (partition"
-                f" {partition}, read up to offset {first} before); expected those of one. Replay the journals"
-                " without --inputs"
+                f"{name}: found recorded inputs by the offsets of two logs of {CAPTURED}, which was made"
+                f" again (partition {partition} had been read up to offset {first}), expected those of one."
+                " Replay the journals without --inputs"
             )
         lost[partition] = (*lost.get(partition, ()), (int(first), int(last)))
     known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
