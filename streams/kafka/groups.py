@@ -1,8 +1,8 @@
 """Consumer groups: whose the offsets are that a group has committed, and who is in it.
 
 Whatever else consumes under the name of an agent's group commits offsets of records that no agent has
-processed. A commit of ours says so in its metadata. One that does not is believed only where nothing better is
-known: the last record of lineage of an agent's transactions says the offset that was committed with it.
+processed. A commit of ours says so in its metadata. One that does not is believed only where nothing better
+is known: the last record of lineage of an agent's transactions says the offset that was committed with it.
 Members that are no workers are kept out by the name of our way to assign: a broker lets nobody into a group
 who does not know it.
 """
@@ -66,8 +66,7 @@ class Group:
         how = f", assigned by {_short(self.protocol)}" if self.protocol not in ("", PROTOCOL) else ""
         kind = f", a {_short(self.protocol_type)} group" if self.protocol_type not in ("", "consumer") else ""
         return (
-            f"in the group {self.name} (state {self.state}{kind}{how}) are "
-            f"{', '.join(sorted(shown))}{more}"
+            f"in the group {self.name} (state {self.state}{kind}{how}) are {', '.join(sorted(shown))}{more}"
         )
 
 
@@ -76,8 +75,8 @@ def check_prefix(prefix: str) -> None:
     room = limits.GROUP_CHARACTERS_MAX - max(map(len, topology.AGENTS))
     if len(prefix) > room or not _PREFIX.fullmatch(prefix):
         raise InputError(
-            f"--group-prefix (SIGHTLINE_GROUP_PREFIX): found {len(prefix)} characters that a group's name cannot"
-            f" begin with; expected at most {room} letters, digits, '.', '_' and '-', as in `acme.`"
+            f"--group-prefix (SIGHTLINE_GROUP_PREFIX): found {len(prefix)} characters that a group's name"
+            f" cannot begin with; expected at most {room} letters, digits, '.', '_' and '-', as in `acme.`"
         )
 
 
@@ -123,8 +122,8 @@ async def say_foreign(
     metrics.count("foreign_commit_total", agent=agent, partition=str(place.partition))
     log.error(
         "Somebody else commits in the group %s: found offset %d of %s partition %d, expected %d, which this "
-        "agent committed last; %s. It is not followed: %s goes on at %d, nothing is skipped or repeated. Give "
-        "that consumer a group of its own",
+        "agent committed last; %s. It is not followed: %s goes on at %d, nothing is skipped or repeated. "
+        "Give that consumer a group of its own",
         group,
         found,
         place.topic,
@@ -142,8 +141,8 @@ def unformed_sentence(agent: str, who: Group, since_s: float) -> str:
     what = (
         "the broker assigns nothing; look into its log"
         if free
-        else f"{agent} reads nothing until they have left: workers share a group with workers of this version "
-        "alone"
+        else f"{agent} reads nothing until they have left: workers share a group with workers of this "
+        "version alone"
     )
     newer = (
         "; consumers of the newer protocol (KIP-848) in a group are not shown here, "

@@ -40,7 +40,7 @@ class Member(Protocol):
 class Lookout:
     """Looks at topics, groups and commits every LOOK_INTERVAL_S, and says what is not as it should be.
 
-    Topics of `topology` that were deleted or have other partitions than `partitions` and 1 are named together.
+    Topics of `topology` that were deleted, or have other partitions than were declared, are named together.
     A member without an assignment for WAIT_SAID_S says who is in its group. An offset that somebody else
     committed is said and counted; the partition's owner then writes its own over it.
     """
@@ -66,7 +66,7 @@ class Lookout:
                 log.debug("The topics could not be looked at: %s", reason(error))
 
     async def look(self, admin: AIOKafkaAdminClient) -> None:
-        """Look once. KafkaError when the broker does not answer, or only for now not with what is asked for."""
+        """Look once; KafkaError when the broker does not answer, or cannot now."""
         await self._topics(admin)
         for member in self._members:
             with logs.at(member.agent):
@@ -80,8 +80,8 @@ class Lookout:
         self._say(
             "deleted",
             f"Deleted on {self._broker} under this worker: {', '.join(gone)}. Nothing is processed without "
-            "them, and nothing is lost that others hold. `sightline topics --migrate` makes them again, empty; "
-            "then start the worker again"
+            "them, and nothing is lost that others hold. `sightline topics --migrate` makes them again, "
+            "empty; then start the worker again"
             if gone
             else "",
         )

@@ -146,11 +146,11 @@ class PartitionOwner(Generic[State]):
         found = await committed(self._broker, self._group, [self._tp.topic], wait_s=WAIT_BROKER_S)
         commit = found.get((self._tp.topic, self._tp.partition))
         own = await own_offset(self._broker, self._agent, self._tp, commit, WAIT_BROKER_S)
-        foreign = commit is not None and own is not None and commit.offset != own
-        if foreign:
-            async with administering(self._broker, WAIT_BROKER_S) as admin:
-                await say_foreign(admin, self._agent, self._group, self._tp, commit.offset, own)
-        return own, foreign
+        if commit is None or own is None or commit.offset == own:
+            return own, False
+        async with administering(self._broker, WAIT_BROKER_S) as admin:
+            await say_foreign(admin, self._agent, self._group, self._tp, commit.offset, own)
+        return own, True
 
     async def _restored(
         self, writer: TransactionWriter, committed: int | None, *, foreign: bool

@@ -25,8 +25,8 @@ from streams.events.record import Core, LogId, Loss, Outgoing, Received
 from streams.kafka import checkpoint
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.connection import WAIT_S_DEFAULT
-from streams.kafka.log_ids import log_ids
 from streams.kafka.groups import Commit
+from streams.kafka.log_ids import log_ids
 from streams.kafka.reader import committed, log_bounds, read_through
 
 log = logging.getLogger(__name__)
@@ -124,8 +124,8 @@ def _refuse_other_group(place: Place[Any], stored: Checkpoint) -> None:
         raise InputError(
             f"The state of agent {place.agent}, partition {place.tp.partition}, on {topology.STATE} goes with"
             f" the offsets of the group {known}; found {place.group}, from --group-prefix or"
-            f" SIGHTLINE_GROUP_PREFIX. Start with the prefix {known.removesuffix(place.agent)!r}, or on topics"
-            " of its own"
+            f" SIGHTLINE_GROUP_PREFIX. Start with the prefix {known.removesuffix(place.agent)!r}, or on"
+            " topics of its own"
         )
 
 
@@ -184,8 +184,8 @@ async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss:
         raise InputError(
             f"The group {place.group} has committed offset {committed} of {place}, but"
             f" {topology.STATE} holds no checkpoint of it; the two are written together: {why}. Bring"
-            f" {topology.STATE} back from a copy, or go on with {ACCEPT}: state is then made again of what the"
-            " log still holds, and a batch from before that comes again counts as new"
+            f" {topology.STATE} back from a copy, or go on with {ACCEPT}: state is then made again of what"
+            " the log still holds, and a batch from before that comes again counts as new"
         )
     at = (committed if told is None else told) if written else None
     log.error(
@@ -219,7 +219,10 @@ async def own_offset(
 
 @dataclass(slots=True)
 class _Told:
-    """What lineage says: whether an agent wrote any, the offset of the last that says one, if the newest does."""
+    """What lineage says of an agent's commits.
+
+    Whether it wrote any, the highest offset that one says, and whether the newest says one.
+    """
 
     written: bool = False
     offset: int | None = None

@@ -112,7 +112,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             try:
                 return bool(await joined(subscription))
             except InconsistentGroupProtocolError:
-                # Fatal to the client, which would never ask again. Who is in the group is said by the lookout.
+                # Fatal to the client, which would never ask again; the lookout says who is in the group.
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 return False
 
@@ -365,9 +365,10 @@ def batch_transport(
     partitions: int,
     accept_loss: bool = False,
 ) -> driver.Transport:
-    """A transport for `app` whose consumer feeds `core` fetch by fetch as `agent`, in the group `app.conf.id`.
+    """A transport for `app` whose consumer feeds `core` fetch by fetch as `agent`.
 
-    `partitions` of the source were declared; others that it has are left alone. `accept_loss`: records that were removed before they were read are put on record and left behind.
+    The name of the app is the group's. `partitions` of the source were declared; others that it has are left
+    alone. `accept_loss`: records that were removed before they were read are put on record and left behind.
     """
     own = {
         "core": core,
