@@ -90,26 +90,12 @@ async def look(
     _refuse_other_group(place, stored)
     if _remade(place, stored):
         return _of_another_log(place, stored, begin)
-    if stored.offset is not None and (committed is None or stored.offset > committed):
-        if stored.offset > end:
-            stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
-        elif committed is not None:
-            raise InputError(
-                f"Agent {place.agent} has a state of {place} at offset {stored.offset}, but its group"
-                f" committed {committed}; the two are written together. The offsets were reset: restore them,"
-                " or start on a new broker."
-            )
-    at, uncommitted = committed, False
-    if stored.offset is None and committed is not None and CHECKPOINT_NAME not in stored.lost:
-        at, uncommitted = await _without_checkpoint(place, committed, accept_loss=accept_loss), True
-    elif stored.offset is not None and committed is None:
-        at, uncommitted = await _without_commit(place, stored.offset), True
+    if stored.offset is not None and stored.offset > max(end, -1 if committed is None else committed):
+        # No log of ours was ever so long: nobody of ours wrote it.
+        stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
+    at, uncommitted = await _next_offset(place, stored, committed, accept_loss=accept_loss)
     if at is not None and at > end:
-        raise InputError(
-            f"{place} on {place.broker} ends at offset {end}, but the group {place.group} has read it up"
-            f" to {at}: its end was cut off, or this is another broker's log. Nothing was skipped. Use the"
-            " log that these offsets belong to."
-        )
+        return _cut_off(place, stored, bounds, at, accept_loss=accept_loss)
     first = 0 if at is None else at
     if first >= begin:
         return Standing(stored, begin, at, None, uncommitted)
@@ -127,6 +113,41 @@ def _refuse_other_group(place: Place[Any], stored: Checkpoint) -> None:
             f" SIGHTLINE_GROUP_PREFIX. Start with the prefix {known.removesuffix(place.agent)!r}, or on"
             " topics of its own"
         )
+
+
+async def _next_offset(
+    place: Place[Any], stored: Checkpoint, committed: int | None, *, accept_loss: bool
+) -> tuple[int | None, bool]:
+    """The offset behind all that was processed (None: nothing ever was), and whether no commit says so."""
+    if stored.offset is None:
+        if committed is None or CHECKPOINT_NAME in stored.lost:
+            return committed, False
+        return await _without_checkpoint(place, committed, accept_loss=accept_loss), True
+    if committed is None:
+        return await _without_commit(place, stored.offset), True
+    if stored.offset > committed:
+        raise InputError(
+            f"Agent {place.agent} has a state of {place} at offset {stored.offset}, but its group committed"
+            f" {committed}; the two are written together. The offsets were reset: restore them, or start on a"
+            " new broker."
+        )
+    return committed, False
+
+
+def _cut_off(
+    place: Place[Any], stored: Checkpoint, bounds: tuple[int, int], at: int, *, accept_loss: bool
+) -> Standing:
+    """The log has lost its end, which was processed: what comes next stands where it ends now."""
+    begin, end = bounds
+    if not (accept_loss and place.core.knows_repeats):
+        raise InputError(
+            f"{place} on {place.broker} ends at offset {end}, but was read up to {at}: its end was cut off,"
+            " or this is another broker's log. Nothing was skipped. Use the log that these offsets belong to;"
+            f" where it is this one and its end cannot be had back, {ACCEPT} goes on there with what is known"
+            " of each device"
+        )
+    log.error("%s ends at offset %d, but was read up to %d; gone on at its end", place, end, at)
+    return Standing(replace(stored, offset=end), begin, end, None, uncommitted=True)
 
 
 def _remade(place: Place[Any], stored: Checkpoint) -> bool:

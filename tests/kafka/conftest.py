@@ -56,9 +56,10 @@ class Room:
             await producer.stop()
 
     @asynccontextmanager
-    async def running(self, core: Core[Any]) -> AsyncIterator[None]:
+    async def running(self, core: Core[Any], *, accept_loss: bool = False) -> AsyncIterator[None]:
         """Run the agent in this process."""
-        app = agents.build_app(self.agent, core, self.broker, self.directory / f"run{next(self._runs)}")
+        directory = self.directory / f"run{next(self._runs)}"
+        app = agents.build_app(self.agent, core, self.broker, directory, accept_loss=accept_loss)
         await app.start()
         try:
             yield

@@ -1,0 +1,100 @@
+"""What time, operators and strangers do to a broker while nobody looks, by Kafka's own means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
+from streams import topology
+from streams.kafka.standing import NEXT
+from streams.kafka.topics import declare
+
+_PATIENCE_S = 15.0
+
+
+@asynccontextmanager
+async def administering(broker: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def retention(broker: str, topic: str, before: Mapping[int, int]) -> None:
+    """What retention does: of some partitions the records before an offset are gone."""
+    async with administering(broker) as admin:
+        await admin.delete_records(
+            {TopicPartition(topic, number): RecordsToDelete(offset) for number, offset in before.items()}
+        )
+
+
+async def expire(broker: str, *groups: str) -> None:
+    """What `offsets.retention.minutes` does to groups that are empty: they are forgotten."""
+    async with administering(broker) as admin, asyncio.timeout(_PATIENCE_S):
+        for group in groups:
+            while True:
+                node = await admin.find_coordinator(group)
+                answer = await admin._client.send(node, DeleteGroupsRequest([group]))
+                if [code for _, code in answer.results] in ([0], [69]):  # done, or there is none
+                    break
+                await asyncio.sleep(0.1)
+
+
+async def commit(broker: str, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    """What a stranger with our group's name does."""
+    async with AIOKafkaConsumer(
+        bootstrap_servers=broker, group_id=group, enable_auto_commit=False
+    ) as consumer:
+        places = {TopicPartition(topic, number): offset for number, offset in offsets.items()}
+        consumer.assign(list(places))
+        await consumer.commit(places)
+
+
+async def remade(broker: str, topic: str, partitions: int) -> None:
+    """Somebody deletes a topic, and it is made again."""
+    async with administering(broker) as admin, asyncio.timeout(_PATIENCE_S):
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():
+            await asyncio.sleep(0.05)
+        if topic in {one.name for one in topology.TOPICS}:
+            await declare(broker, partitions)
+        else:
+            await admin.create_topics([NewTopic(topic, partitions, 1)])
+
+
+async def produce(broker: str, topic: str, values: Sequence[bytes], partitions: int, key: bytes) -> None:
+    """Write values to the partitions of a topic in turn."""
+    async with AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True) as producer:
+        sent = [
+            await producer.send(topic, value, key=key, partition=number % partitions)
+            for number, value in enumerate(values)
+        ]
+        await asyncio.gather(*sent)
+
+
+async def write_lineage(broker: str, agent: str, partition: int, next_offset: int) -> None:
+    """What an agent writes in the transaction that commits an offset."""
+    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
+        await producer.send_and_wait(
+            topology.LINEAGE,
+            b"{}",
+            key=f"{agent}/{partition}".encode(),
+            partition=partition,
+            headers=[(NEXT, b"%d" % next_offset)],
+        )
+
+
+async def write_state(broker: str, agent: str, partition: int, entries: Mapping[str, bytes | None]) -> None:
+    """Put entries of an agent's state on their topic, or remove them (None)."""
+    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
+        for name, value in entries.items():
+            key = f"{agent}/{partition}/{name}".encode()
+            await producer.send_and_wait(topology.STATE, value, key=key, partition=partition)
