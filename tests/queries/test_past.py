@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import InputError
-from streams.queries import boundary
+from streams.queries import layout
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -104,7 +104,7 @@ def test_the_catalog_tells_of_views_and_columns_alone(path: Path) -> None:
         views = {name for (name,) in whole.sql("SELECT name FROM (SHOW TABLES)").rows}
         ids = [file for (file,) in whole.sql("SELECT file FROM segments").rows]
     with Store.open(path, Role.of("analyst")) as opened:
-        told = {name: opened.sql(f"FROM {name}()").dicts() for name in sorted(boundary.TOLD)}
+        told = {name: opened.sql(f"FROM {name}()").dicts() for name in sorted(layout.TOLD)}
         assert {name for (name,) in opened.sql("SHOW TABLES").rows} == views
         assert {
             row.get("view_name", row.get("table_name")) for rows in told.values() for row in rows
