@@ -69,7 +69,7 @@ class Base:
 
 
 class Layout:
-    """What the catalog `store`, attached to `trusted`, has; `views` by name, with definitions unless tables."""
+    """What the catalog `store` of the connection `trusted` has; a view without definition is a table."""
 
     def __init__(self, trusted: duckdb.DuckDBPyConnection) -> None:
         self._trusted = trusted
