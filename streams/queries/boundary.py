@@ -13,7 +13,7 @@ event of its run, on either side, is hidden: of a run that is hidden in part not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import duckdb
 
 from streams import limits
 from streams.errors import InputError
-from streams.queries import instance, intact
+from streams.queries import instance
 from streams.queries.layout import Base, Class, Layout
 from streams.queries.role import SHOWN_TO, Sight
 from streams.queries.statement import Statement, quoted
@@ -51,10 +51,18 @@ class Boundary:
         A connection to the store, attached as `store`, that no statement of anybody runs on.
     directory
         The store's.
+    check
+        Raises when files, by name with their digests, are not as the writer left them.
     """
 
-    def __init__(self, trusted: duckdb.DuckDBPyConnection, directory: Path, sight: Sight) -> None:
-        self._trusted, self._directory, self._sight = trusted, directory, sight
+    def __init__(
+        self,
+        trusted: duckdb.DuckDBPyConnection,
+        directory: Path,
+        sight: Sight,
+        check: Callable[[Mapping[str, str]], None],
+    ) -> None:
+        self._trusted, self._directory, self._sight, self._check = trusted, directory, sight, check
         self._own: duckdb.DuckDBPyConnection | None = None
         self._permitted: set[Class] = set()
         #: Tables that were handed over, and the columns they were spared.
@@ -171,7 +179,7 @@ class Boundary:
             return
         self._runs_judged = True
         runs = self._layout.bases["zone_runs"]
-        intact.check(self._directory, runs.files)
+        self._check(runs.files)
         run = self._trusted.execute
         run(
             "CREATE TEMP TABLE runs AS SELECT source, stream, revision, low, high, policy_version, "  # noqa: S608
@@ -235,7 +243,7 @@ class Boundary:
     def _load(self, connection: duckdb.DuckDBPyConnection, table: str, words: frozenset[str] | None) -> None:
         """Hand over what is shown of a table, and count what is not."""
         base = self._layout.bases[table]
-        intact.check(self._directory, base.files)
+        self._check(base.files)
         own = f"read_parquet({self._listed(base.files)})" if base.files else f"store.{base.schema}.{table}"
         self._layout.make_table(connection, table, own)
         spared = frozenset(
