@@ -110,9 +110,7 @@ class Layout:
         run("CREATE SCHEMA files")
         run("CREATE SCHEMA kept")
         for name in TOLD:
-            kinds = self._trusted.execute(f"DESCRIBE FROM {name}()").fetchall()
-            listed = ", ".join(f'"{column}" {kind}' for column, kind, *_ in kinds)
-            run(f"CREATE TABLE kept.{name} ({listed})")
+            run(f"CREATE TABLE kept.{name} AS FROM {name}() WITH NO DATA")
             run(f"CREATE MACRO main.{name}() AS TABLE FROM memory.kept.{name}")
         run("COMMIT")
 
