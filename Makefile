@@ -7,7 +7,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
 COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test bench bench-full bench-store bench-store-full chaos docs lock clean
+.PHONY: demo test test-slow bench bench-full bench-store bench-store-full chaos docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -16,7 +16,11 @@ test: $(STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+
+# What takes minutes and has a short form in `make test`: a store that grows to 3 million rows at a small limit of memory.
+test-slow: $(STAMP)
+	$(BIN)/pytest -m slow
 
 define INSTALL
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sightline needs Python 3.11 or newer, found " + sys.version.split()[0] + "; run: make PYTHON=/path/to/python3.11 ...")'

@@ -42,4 +42,6 @@ def other_duckdb(version: str, directory: Path) -> str:
 
 
 def _environment(path: Path | None) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (path, ROOT))))}
+    # What is installed has its bytecode: nobody waits for every module to be compiled again.
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**ours, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (path, ROOT))))}

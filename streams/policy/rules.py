@@ -6,9 +6,10 @@ Labels say what data is; each requirement has rules of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
+
+from msgspec import Struct
 
 from streams.policy.condition import Condition
 
@@ -36,8 +37,7 @@ TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
 WHEN_OVERDUE = ("warn", "stop")
 
 
-@dataclass(frozen=True, slots=True)
-class Zone:
+class Zone(Struct, frozen=True):
     """A named, ranked set of labels; the highest-ranked zone whose condition holds takes the event.
 
     `without_consent`: the wearer need not have agreed. `restricted`: who reads its lineage is recorded.
@@ -58,8 +58,7 @@ class Zone:
         return f"zones.{self.name}.when"
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
+class Sink(Struct, frozen=True):
     """A place that data may cross into, with its label.
 
     The label is its purpose, its region, and as masks what it may receive and owes.
@@ -81,8 +80,7 @@ class Sink:
     about: str
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Struct, frozen=True):
     """One legal or company requirement: where `when` holds, `require` must hold.
 
     `when` None: it always holds. `sinks` None: at every sink.
@@ -107,8 +105,7 @@ class Requirement:
             return True
 
 
-@dataclass(frozen=True, slots=True)
-class Declassifier:
+class Declassifier(Struct, frozen=True):
     """The only thing that may loosen a label: named, owned, with reason and evidence, due for review.
 
     It sets the retention class, where at least `wearers_min` people's data went in.
@@ -133,8 +130,7 @@ class Declassifier:
         return f"review was due on {when}" if self.overdue(today) else f"review is due on {when}"
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(Struct, frozen=True):
     """An example that the policy file itself gives.
 
     It has attributes of an event, the zone it must come into, verdicts by sink.

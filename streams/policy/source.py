@@ -5,7 +5,6 @@ Complaints about it name file, line and word.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 import tomllib
@@ -69,7 +68,10 @@ class Source:
         """
         line = self.line_of(term, table)
         where = f"{self.origin}, line {line}" if line else self.origin
-        near = difflib.get_close_matches(term, list(known), n=1, cutoff=0.5)
+        # Whoever reads a policy that was read before, to ask the store, need not wait for it.
+        from difflib import get_close_matches  # noqa: PLC0415
+
+        near = get_close_matches(term, list(known), n=1, cutoff=0.5)
         hint = (
             f"; did you mean '{near[0]}'?"
             if near

@@ -17,6 +17,7 @@ from streams import files, limits
 from streams.errors import UnavailableError
 from streams.queries.boundary import Boundary
 from streams.queries.instance import ROWS_AT_ONCE
+from streams.queries.layout import listed
 from streams.queries.statement import quoted
 
 #: Readers of this version and later can open it.
@@ -67,7 +68,7 @@ class Exporting(Boundary):
             run(f"{attached} (STORAGE_VERSION '{_STORAGE_VERSION}', BLOCK_SIZE {_BLOCK_BYTES})")
             run("USE lineage")
             run("BEGIN")
-            for statement in self._layout():
+            for statement in self._statements():
                 run(statement)
             run("COMMIT")
             for place, rows in self._everything():
@@ -78,14 +79,13 @@ class Exporting(Boundary):
             run("USE memory")
             run("DETACH lineage")
 
-    def _layout(self) -> Iterator[str]:
+    def _statements(self) -> Iterator[str]:
         """Statements that make the store's tables, empty, and its views over them, with their comments."""
-        self.connection  # noqa: B018 - the store is looked at when it is first needed
+        self._layout.make_all(self.connection)
         yield "CREATE SCHEMA files"
-        for table, base in self._bases.items():
-            listed = ", ".join(f'"{column}" {kind}' for column, kind in base.columns.items())
-            yield f"CREATE TABLE {base.schema}.{table} ({listed})"
-        yield from filter(None, self._views.values())
+        for table, base in self._layout.bases.items():
+            yield f"CREATE TABLE {base.schema}.{table} ({listed(base)})"
+        yield from filter(None, self._layout.views.values())
         ours = "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
         for what, comment in self._trusted.execute(
             f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
@@ -97,9 +97,9 @@ class Exporting(Boundary):
                 yield f"COMMENT ON {what} IS {quoted(comment)}"
 
     def _everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
-        """All that the role is shown: each table's place in the layout, and its rows, to be read at once."""
+        """All that the role is shown: each table's place, and its rows, to be read at once."""
         connection = self.connection
-        for table, base in self._bases.items():
+        for table, base in self._layout.bases.items():
             if table in _OF_FILES:
                 continue
             self._load(connection, table, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -33,6 +34,8 @@ _NAMES = (
 )
 #: Tables whose content the indexes have themselves.
 _INDEXED = frozenset({"edges", "zone_runs"})
+#: The name that leads to the catalog of the newest epoch.
+CATALOG = "catalog.duckdb"
 #: Of so many sources the runs of zones are loaded and kept when a hop meets them.
 _SOURCES_AT_ONCE = 4
 _ZONE_RUN = "source, stream, revision, low, high, policy_version, zone, label, wearer"
@@ -107,15 +110,21 @@ class Lookup:
     @cached_property
     def _attached(self) -> list[str]:
         """Names under which the index files are attached; this attaches them."""
-        self._check(self.indexes)
+        self.check(self.indexes)
         for number, file in enumerate(self.indexes):
             self.rows(f"ATTACH {quoted(str(self.directory / file))} AS index_{number} (READ_ONLY)")
         return [f"index_{number}" for number in range(len(self.indexes))]
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a statement of ours."""
-        try:
+        with self.reading():
             return self._connection.execute(statement, dict(parameters or {})).fetchall()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Put into words what DuckDB raises in the block, which runs no statement of people."""
+        try:
+            yield
         except duckdb.OutOfMemoryException:
             raise UnavailableError(
                 f"{self.directory}: the question needs more than {limits.READER_MEMORY_MB} MB of memory; ask "
@@ -130,15 +139,16 @@ class Lookup:
         """Paths of segments, by their names, that are as they were written."""
         names = sorted(files)
         if self._version == limits.STORE_VERSION:
-            self._check({name: self.segments[name][1] for name in names})
+            self.check({name: self.segments[name][1] for name in names})
         return [str(self.directory / name) for name in names]
 
-    def _check(self, digests: Mapping[str, str]) -> None:
+    def check(self, digests: Mapping[str, str]) -> None:
+        """Compare files with their digests, by name."""
         try:
             intact.check(self.directory, digests)
         except DamagedError:
             gone = any(not (self.directory / file).exists() for file in digests)
-            if gone and not self._catalog.exists():
+            if gone and (self.directory / CATALOG).resolve() != self._catalog:
                 raise UnavailableError(
                     f"{self.directory}: the epoch that was opened ({self._catalog.stem}) was replaced more "
                     f"than {limits.SUPERSEDED_GRACE_S:.0f} s ago and files of it are gone; ask again, of the "

@@ -161,7 +161,7 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
             "reads of restricted zones are recorded whole"
         )
     try:
-        statements = duckdb.extract_statements(text)
+        statements = connection.extract_statements(text)
     except duckdb.Error as error:
         raise InputError(f"sql: {first_line(error)}") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:

@@ -16,7 +16,7 @@ import duckdb
 from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.queries import grants, intact, reads
-from streams.queries.lookup import Lookup
+from streams.queries.lookup import CATALOG, Lookup
 from streams.queries.role import Role, Sight
 from streams.queries.statement import Statement, first_line, quoted, read
 from streams.queries.version import refuse_version
@@ -24,7 +24,6 @@ from streams.queries.version import refuse_version
 if TYPE_CHECKING:
     from streams.queries.boundary import Boundary
 
-_LINK = "catalog.duckdb"
 _OUTSIDE = "sql: it reaches for a file outside the store; only the store's own tables can be read"
 _OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
@@ -128,7 +127,7 @@ class Store:
 
     def _fence(self) -> None:
         """Let the connection read what lies in the segments' directory, and change nothing any more."""
-        if self.version == limits.STORE_VERSION and self.catalog.name not in (_LINK, _name(self.epoch)):
+        if self.version == limits.STORE_VERSION and self.catalog.name not in (CATALOG, _name(self.epoch)):
             raise intact.damaged(self.catalog, f"found the catalog of epoch {self.epoch}")
         # Views name the segments relative to the store, questions where they lie.
         within = f"'segments', {quoted(str(self.directory / 'segments'))}"
@@ -151,7 +150,7 @@ class Store:
             from streams.queries.boundary import Boundary  # noqa: PLC0415
 
             # What a role is shown is read beside the questions, whose answers it may not disturb.
-            self._bounded = Boundary(self._connection.cursor(), self.directory, self.sight)
+            self._bounded = Boundary(self._connection.cursor(), self.directory, self.sight, self.lookup.check)
         return self._bounded
 
     @cached_property
@@ -185,7 +184,8 @@ class Store:
             It is not exactly one statement that only reads, reaches past what the role is shown, or DuckDB
             refused it. Values of the store are not repeated.
         UnavailableError
-            A read of restricted zones cannot be recorded.
+            A read of restricted zones cannot be recorded, the statement needs too much memory, or files of
+            the epoch are gone.
         """
         statement = read(self._connection, text)
         if self._boundary is None:
@@ -194,7 +194,8 @@ class Store:
                 raise InputError(_OUTSIDE)
             self.check(text)
         else:
-            self._boundary.admit(statement)
+            with self.lookup.reading():
+                self._boundary.admit(statement)
             self.record(text)
         return self._run(statement, limit)
 
@@ -203,7 +204,8 @@ class Store:
         if self._boundary is None:
             return self.query(name)
         statement = read(self._connection, _statement(name))
-        self._boundary.admit(statement)
+        with self.lookup.reading():
+            self._boundary.admit(statement)
         return self._run(statement, limits.NUMBER_MAX)
 
     def export(self, path: Path) -> None:
@@ -220,7 +222,9 @@ class Store:
             raise InputError(f"{path}: found a store that is open for asking, expected a role that exports")
         from streams.queries.export import Exporting  # noqa: PLC0415 - few export
 
-        with closing(Exporting(self._connection.cursor(), self.directory, self.sight)) as whole:
+        with closing(
+            Exporting(self._connection.cursor(), self.directory, self.sight, self.lookup.check)
+        ) as whole:
             whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
 
     def _run(self, statement: Statement, limit: int) -> Rows:
@@ -308,7 +312,12 @@ class Store:
             reads.record(self.directory, str(self.sight.role), question, self.sight.restricted)
 
 
-def _unsaid(error: duckdb.Error) -> InputError:
+def _unsaid(error: duckdb.Error) -> InputError | UnavailableError:
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UnavailableError(
+            f"sql: the statement needs more than {limits.ROLE_MEMORY_MB} MB of memory; ask for fewer rows or "
+            "columns at a time"
+        )
     if isinstance(error, duckdb.PermissionException):
         return InputError(_OUTSIDE)
     return InputError(
@@ -324,7 +333,7 @@ def _name(epoch: int) -> str:
 
 def _catalog(directory: Path) -> Path:
     """The newest catalog; UnavailableError without one, DamagedError where its name leads nowhere."""
-    link = directory / _LINK
+    link = directory / CATALOG
     if not link.is_symlink() and not link.exists():
         what = (
             "no epoch has been published yet; wait for the writer"

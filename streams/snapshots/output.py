@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -98,7 +99,9 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for part in self._parts.values():
-            self._close(part)
+            # On a full disk what is left of a file cannot be written either; it goes anyway.
+            with suppress(OSError, pa.ArrowException):
+                self._close(part)
             if part.path is not None:
                 part.path.unlink(missing_ok=True)
         if error is not None:
@@ -174,12 +177,13 @@ class Output:
 
     @staticmethod
     def _close(part: _Part) -> None:
-        if part.writer is not None and part.file is not None:
-            try:
+        try:
+            if part.writer is not None:
                 part.writer.close()
-            finally:
+        finally:
+            if part.file is not None:
                 part.file.close()
-                part.writer = part.file = None
+            part.writer = part.file = None
 
 
 def parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:

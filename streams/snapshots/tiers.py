@@ -114,8 +114,10 @@ def tier_of(rows: int) -> int:
 def absorbed(indexes: Sequence[Index], rows: int) -> list[Index]:
     """Which of some index files, oldest first, a new one with so many rows takes in.
 
-    Those that are left are each TIER_FACTOR times as large as the next, so there are few.
+    Those that are left are each TIER_FACTOR times as large as the next, so there are few. However small the
+    new one is, it counts as INDEX_ROWS_MIN: the blocks of an index of its own would be more than its rows.
     """
+    rows = max(rows, limits.INDEX_ROWS_MIN)
     taken: list[Index] = []
     for one in reversed(indexes):
         size = one.edges + one.zone_runs

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from streams.errors import InputError
-from streams.queries import boundary
+from streams.queries import layout
+from streams.queries.reads import READS
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -104,7 +106,7 @@ def test_the_catalog_tells_of_views_and_columns_alone(path: Path) -> None:
         views = {name for (name,) in whole.sql("SELECT name FROM (SHOW TABLES)").rows}
         ids = [file for (file,) in whole.sql("SELECT file FROM segments").rows]
     with Store.open(path, Role.of("analyst")) as opened:
-        told = {name: opened.sql(f"FROM {name}()").dicts() for name in sorted(boundary.TOLD)}
+        told = {name: opened.sql(f"FROM {name}()").dicts() for name in sorted(layout.TOLD)}
         assert {name for (name,) in opened.sql("SHOW TABLES").rows} == views
         assert {
             row.get("view_name", row.get("table_name")) for rows in told.values() for row in rows
@@ -113,3 +115,20 @@ def test_the_catalog_tells_of_views_and_columns_alone(path: Path) -> None:
     said = str(told)
     assert not any(name in said for name in [*ids, "kept", "CREATE", "segments/", "read_parquet"])
     assert {row["estimated_size"] for row in told["duckdb_tables"]} == {None}
+
+
+def test_a_long_comment_hides_no_statement_from_the_record(path: Path) -> None:
+    """What is recorded is recorded whole; what would be too long for that is not run."""
+    statement = "SELECT count(*) FROM events WHERE zone = 'health'"
+    (path / READS).unlink(missing_ok=True)
+    with Store.open(path, Role.of("privacy-officer")) as opened:
+        for text in (f"/* {'x' * 100_000} */ {statement}", f"{statement} -- {'x' * 100_000}"):
+            with pytest.raises(InputError, match="of more than 65,536 bytes"):
+                opened.sql(text)
+        assert not (path / READS).exists()
+        text = f"/* {'x' * 60_000} */ {statement}"
+        opened.sql(text)
+    (line,) = (path / READS).read_bytes().splitlines()
+    read = orjson.loads(line)
+    assert (read["question"], read["bytes"]) == (text, len(text))
+    assert "health" in read["zones"]

@@ -109,3 +109,16 @@ def test_large_files_are_left_alone() -> None:
     assert tier_of(limits.TIER_ROWS * limits.TIER_FACTOR) == 2
     large = [Current(f"f{at}", "events", 1, 2, rows, False, 3) for at in range(8)]
     assert choose(large, limits.FOLD_ROWS_MAX) is None
+
+
+def _index(rows: int) -> Index:
+    return Index(f"i{rows}", 0, 0, rows, 0, 0, "")
+
+
+def test_no_index_of_few_rows_stands_beside_another_of_few() -> None:
+    """Its blocks would be more than its rows; one of many is not written again for a few rows."""
+    small, large = _index(limits.TIER_FACTOR * limits.INDEX_ROWS_MIN - 1), _index(10_000_000)
+    assert absorbed([large, small], 3) == [small]
+    assert absorbed([large, small], limits.INDEX_ROWS_MIN) == [small]
+    assert absorbed([large], 3) == []
+    assert absorbed([], 3) == []

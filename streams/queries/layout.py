@@ -1,0 +1,170 @@
+"""Tables and views of a store in a role's own DuckDB, made as the catalog defines them when needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+
+import duckdb
+
+from streams.queries import instance
+
+#: Policy version, zone and label.
+Class = tuple[str, str, str]
+
+#: Columns that views compute with. Of the others a statement is spared those that it does not name.
+_COMPUTED = frozenset(
+    {
+        "source",
+        "stream",
+        "revision",
+        "first",
+        "step",
+        "count",
+        *(
+            f"{side}_{name}"
+            for side in ("child", "parent")
+            for name in ("source", "stream", "revision", "first", "step", "count", "width")
+        ),
+        "kind",
+        "captured",
+        "version",
+        "name",
+        "text",
+        "epoch",
+        "appended_ns",
+    }
+)
+#: What tells which views there are, and its columns that tell more than that.
+TOLD: Mapping[str, tuple[str, ...]] = {
+    "duckdb_views": ("sql",),
+    "duckdb_tables": ("sql", "estimated_size"),
+    "duckdb_columns": ("column_default",),
+}
+_OURS = "WHERE database_name = 'store' AND NOT internal"
+_WORD = re.compile(r"\w+")
+_FILES_OF = re.compile(r"\bfiles\.(\w+)")
+
+
+@dataclass(slots=True)
+class Base:
+    """A table that views are made of: its schema in the store; its columns with types once it is made.
+
+    Of those that lie in segments, `whole` are the files that the role is shown all of, `mixed` the others;
+    both with their digests, by name in the store's directory. `classes` are those of the whole files.
+    """
+
+    schema: str
+    columns: dict[str, str] = field(default_factory=dict)
+    whole: dict[str, str] = field(default_factory=dict)
+    mixed: dict[str, str] = field(default_factory=dict)
+    mixed_rows: int = 0
+    classes: set[Class] = field(default_factory=set)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """All its files with their digests."""
+        return self.whole | self.mixed
+
+
+class Layout:
+    """What the catalog `store` of the connection `trusted` has; a view without definition is a table."""
+
+    def __init__(self, trusted: duckdb.DuckDBPyConnection) -> None:
+        self._trusted = trusted
+        self.bases: dict[str, Base] = {}
+        self.views: dict[str, str] = {}
+        #: What was made, with its schema.
+        self._made: set[str] = set()
+        self._told = False
+        for schema, view, definition in trusted.execute(
+            f"SELECT schema_name, view_name, sql FROM duckdb_views() {_OURS} ORDER BY view_oid"  # noqa: S608 - a constant
+        ).fetchall():
+            if schema == "files":
+                self.bases[view] = Base(schema)
+            else:
+                self.views[view] = definition
+        for (table,) in trusted.execute(f"SELECT table_name FROM duckdb_tables() {_OURS}").fetchall():  # noqa: S608 - a constant
+            self.bases[table], self.views[table] = Base("main"), ""
+
+    def bases_of(self, view: str) -> set[str]:
+        """Names of the tables that a view reads."""
+        definition = self.views[view]
+        if not definition:
+            return {view}
+        return set(_FILES_OF.findall(definition)) | {
+            name
+            for name, base in self.bases.items()
+            if base.schema == "main" and re.search(rf"\b{name}\b", definition)
+        }
+
+    def computed(self, views: Iterable[str]) -> frozenset[str]:
+        """Columns that some views need beside those that a statement names."""
+        return _COMPUTED & {word for view in views for word in _WORD.findall(self.views[view])}
+
+    def begin(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Lay out what every statement needs: where tables stand, and that nothing is told of a catalog."""
+        run = connection.execute
+        run("BEGIN")
+        run("CREATE SCHEMA files")
+        run("CREATE SCHEMA kept")
+        for name in TOLD:
+            run(f"CREATE TABLE kept.{name} AS FROM {name}() WITH NO DATA")
+            run(f"CREATE MACRO main.{name}() AS TABLE FROM memory.kept.{name}")
+        run("COMMIT")
+
+    def make_table(self, connection: duckdb.DuckDBPyConnection, table: str, origin: str) -> None:
+        """Make a table, empty, unless that was done, with the columns of what it is read FROM."""
+        base = self.bases[table]
+        name = f"{base.schema}.{table}"
+        if name in self._made:
+            return
+        self._made.add(name)
+        if not base.columns:
+            rows = self._trusted.sql(f"FROM {origin}")
+            base.columns = dict(zip(rows.columns, map(str, rows.types), strict=True))
+        connection.execute(
+            f"CREATE TABLE kept.{table} ({listed(base)}); CREATE VIEW {name} AS FROM kept.{table}"
+        )
+
+    def make_views(self, connection: duckdb.DuckDBPyConnection, views: Set[str]) -> None:
+        """Make views, unless that was done, over tables that were made."""
+        for view, definition in self.views.items():
+            if view in views and f"main.{view}" not in self._made:
+                connection.execute(definition)
+                self._made.add(f"main.{view}")
+
+    def make_all(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make every table and view, without a look at files: the catalog knows the columns as well."""
+        for schema, table, column, kind in self._trusted.execute(
+            f"SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() {_OURS} "  # noqa: S608 - a constant
+            "ORDER BY schema_name, table_name, column_index"
+        ).fetchall():
+            if table in self.bases and self.bases[table].schema == schema:
+                self.bases[table].columns[column] = kind
+        connection.execute("BEGIN")
+        for table in self.bases:
+            self.make_table(connection, table, "")
+        self.make_views(connection, self.views.keys())
+        connection.execute("COMMIT")
+
+    def tell(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Answer which views and columns there are, with their comments and nothing else of the catalog."""
+        if self._told:
+            return
+        self._told = True
+        self.make_all(connection)
+        for name, unsaid in TOLD.items():
+            replaced = ", ".join(f"NULL AS {column}" for column in unsaid)
+            rows = self._trusted.sql(
+                f"SELECT * REPLACE ('memory' AS database_name, {replaced}) FROM {name}() "  # noqa: S608 - names of ours
+                "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
+            )
+            instance.keep(connection, f"kept_{name}", rows)
+            connection.execute(f"CREATE OR REPLACE MACRO main.{name}() AS TABLE FROM kept_{name}")
+
+
+def listed(base: Base) -> str:
+    """Columns of a table with their types, as a definition has them."""
+    return ", ".join(f'"{column}" {kind}' for column, kind in base.columns.items())
