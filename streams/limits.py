@@ -43,6 +43,7 @@ POLICY_STEPS_MAX = 100_000  #: of all conditions of a policy together, for one e
 POLICY_CHECK_STEPS_MAX = 2_000_000  #: of all conditions together, over all that is tried out of them
 POLICY_CHECK_S_MAX = 20.0  #: until the child that checks one is ended, waiting for a processor included
 POLICY_CHECK_BYTES_MAX = 1024 * 1024 * 1024  #: address space of that child
+RETENTION_DAYS_TOLD_MAX = 3_652_500  #: the store says of longer ones so many: 10,000 years
 POLICY_VERSIONS_MAX = 256  #: known to a worker; further ones are refused
 POLICIES_KEPT = 16  #: of stores that were read, in a process
 POLICY_REFUSALS_MAX = 1000  #: kept until an agent puts them on record; beyond, the oldest are only counted
