@@ -93,8 +93,8 @@ COLUMNS: Mapping[str, str] = {
     "t_ns": "When, by the device's clock: ns since the Unix epoch, UTC.",
     "t": _TIME + "t_ns.",
     "due": (
-        "When it is due for deletion: the broker's time at its place, which retention goes by, and the days of "
-        "the label's retention class, TIMESTAMPTZ; NULL where the policy is not known."
+        "When it is due for deletion: the broker's time at its place, which retention goes by, and the days "
+        "of the label's retention class, TIMESTAMPTZ; NULL where the policy is not known."
     ),
     "operator": "Operator that made the child.",
     "operator_version": "Version of the operator.",
@@ -220,11 +220,14 @@ SPECIAL: Mapping[str, str] = {
     "shadow.next_verdict": "Verdict of the next policy: allow, deny, unconfigured, or not-asked.",
     "shadow.next_rule": "Rule of the next policy.",
     "rejected.wearer": "Pseudonym of the person; empty where the record could not be read.",
-    "rejected.count": "Number of events in the run; 0 for a record that could not be read.",
+    "rejected.count": (
+        "Number of events in the run; of a malformed record as many as it claims, 0 where it does not say."
+    ),
     "rejected.stage": "Stage that refused.",
     "rejected.reason": "Why, as a sentence; never a value of the record.",
     "rejected.outcome": (
-        "What became of it: refused (by a rule), malformed (nobody could read it), repeated (dropped: the "
+        "What became of it: refused (by a rule), malformed (nobody could read it: source, stream and numbers "
+        "are what it claims to be), repeated (dropped: the "
         "events are stored once), collision (other data came under these numbers), clock (captured too far "
         "from when the broker took it), late (its place was given up)."
     ),
