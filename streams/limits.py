@@ -98,6 +98,7 @@ HEARTBEAT_INTERVAL_S = (
 TRANSACTION_TIMEOUT_MS = 10_000
 TRANSACTION_BACKOFF_MS = 5  #: only for CONCURRENT_TRANSACTIONS
 CONNECTION_BACKOFF_MAX_S = 1.0
+STATUS_WAIT_S = 3.0  #: that a status waits for a broker
 PASSED_OVER_SAID_MAX = 100  #: records of one topic that are said one by one; beyond, every so many
 OUTSIDE_PAUSE_MAX_S = 5.0  #: between attempts at a fetch that fails for an outside reason
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
