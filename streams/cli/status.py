@@ -96,42 +96,46 @@ def _held(directory: Path, role: Role) -> dict[str, Any]:
 
 async def _live(broker: str, stored: Mapping[int, int] | None) -> dict[str, Any]:
     """What the broker says: how far agents and store are behind, who they are, which policies hold."""
-    # Kafka's client, and what reads policies, for this command alone.
-    from streams.kafka.lag import lags, members  # noqa: PLC0415
+    # Kafka's client is for this command alone.
+    from streams.kafka.lag import members  # noqa: PLC0415
+
+    behind = [_behind(broker, agent, topic, None) for agent, topic in AGENTS.items()]
+    if stored is not None:
+        behind.insert(0, _behind(broker, _WRITER, LINEAGE, stored))
+    try:
+        policies, there, *lag = await asyncio.gather(
+            _policies(broker), members(broker, AGENTS, wait_s=limits.STATUS_WAIT_S), *behind
+        )
+    except UnavailableError as error:
+        away = {"there": False, "address": broker, "says": str(error)}
+        return {"broker": away, "lag": [], "members": [], "policies": {}}
+    return {
+        "broker": {"there": True, "address": broker},
+        "lag": [row for rows in lag for row in rows],
+        "members": [{"agent": one.group, "client": one.client, "host": one.host} for one in there],
+        "policies": policies,
+    }
+
+
+async def _behind(
+    broker: str, reader: str, topic: str, next_offsets: Mapping[int, int] | None
+) -> list[dict[str, Any]]:
+    """How far a reader is behind by partition; without `next_offsets`, by what its group committed."""
+    from streams.kafka.lag import lags  # noqa: PLC0415 - as above
     from streams.kafka.reader import committed_offsets  # noqa: PLC0415
 
     wait_s = limits.STATUS_WAIT_S
-    readers: dict[str, tuple[str, Mapping[int, int]]] = {}
-    lag: list[dict[str, Any]] = []
-    try:
-        for agent, topic in AGENTS.items():
-            committed = await committed_offsets(broker, agent, [topic], wait_s=wait_s)
-            readers[agent] = topic, {partition: offset for (_, partition), offset in committed.items()}
-        if stored is not None:
-            readers[_WRITER] = LINEAGE, stored
-        for reader, (topic, positions) in readers.items():
-            lag += [
-                _behind(reader, topic, asdict(one))
-                for one in await lags(broker, topic, positions, wait_s=wait_s)
-            ]
-        said = {
-            "lag": lag,
-            "members": [
-                {"agent": one.group, "client": one.client, "host": one.host}
-                for one in await members(broker, AGENTS, wait_s=wait_s)
-            ],
-            "policies": await _policies(broker),
-        }
-    except UnavailableError as error:
-        away = {"there": False, "address": broker, "says": str(error)}
-        return {"broker": away, "lag": lag, "members": [], "policies": {}}
-    return {"broker": {"there": True, "address": broker}, **said}
-
-
-def _behind(reader: str, topic: str, one: dict[str, Any]) -> dict[str, Any]:
-    oldest_ms = one.pop("oldest_ms")
-    seconds = 0.0 if oldest_ms is None else max(clock.now_ns() / 1e9 - oldest_ms / 1e3, 0.0)
-    return {"agent": reader, "topic": topic, **one, "seconds": round(seconds, 3)}
+    if next_offsets is None:
+        committed = await committed_offsets(broker, reader, [topic], wait_s=wait_s)
+        next_offsets = {partition: offset for (_, partition), offset in committed.items()}
+    now_ms = clock.now_ns() / 1e6
+    rows = []
+    for one in await lags(broker, topic, next_offsets, wait_s=wait_s):
+        row = asdict(one)
+        oldest_ms = row.pop("oldest_ms")
+        seconds = 0.0 if oldest_ms is None else max(now_ms - oldest_ms, 0.0) / 1e3
+        rows.append({"agent": reader, "topic": topic, **row, "seconds": round(seconds, 3)})
+    return rows
 
 
 async def _policies(broker: str) -> dict[str, str]:
@@ -193,8 +197,8 @@ def _say(answer: Mapping[str, Any]) -> None:
     broker, store, model = answer["broker"], answer["store"], answer["model"]
     emit_facts(
         {
-            "broker": broker["address"] if broker["there"] else f"away: {broker['says']}",
-            "store": store["directory"] if store["there"] else f"away: {store['says']}",
+            "broker": broker["address"] if broker["there"] else broker["says"],
+            "store": store["directory"] if store["there"] else store["says"],
             "epoch": f"{store['epoch']}, published {store['age_s']:,.1f} s ago" if store["there"] else "",
             "roles": answer["roles"],
             **{f"policy {what}": named for what, named in answer["policies"].items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from streams.errors import InputError
 from streams.kafka.connection import administering, reach
@@ -86,12 +87,15 @@ async def _first(
 
 async def members(broker: str, groups: Iterable[str], *, wait_s: float) -> list[Member]:
     """Return who is in some consumer groups; UnavailableError when the broker is absent."""
+    found = []
     async with administering(broker, wait_s) as admin:
-        # A broker that just started says for a moment that it has no coordinator.
-        described = await reach(broker, lambda: admin.describe_consumer_groups(list(groups)), wait_s)
-    return [
-        Member(group, client, host.removeprefix("/"))
-        for response in described
-        for _, group, _, _, _, some, *_ in response.groups
-        for _, client, host, *_ in (one[:3] for one in some)
-    ]
+        for name in groups:
+            # One group a request: the client reads an answer about several wrongly. A broker that just
+            # started says for a moment that it has no coordinator.
+            (answer,) = await reach(broker, partial(admin.describe_consumer_groups, [name]), wait_s)
+            found += [
+                Member(name, client, host.removeprefix("/"))
+                for *_, some in (group[:6] for group in answer.groups[:1])
+                for _, client, host, *_ in some
+            ]
+    return found
