@@ -22,7 +22,6 @@ import duckdb
 
 from streams import limits
 from streams.errors import InputError
-from streams.policy.vocabulary import LISTS
 from streams.queries import instance, intact
 from streams.queries.role import SHOWN_TO, Sight
 from streams.queries.statement import Statement, quoted
@@ -39,7 +38,7 @@ _ZONED: Mapping[str, str] = {
 #: Tables without rows about anybody.
 _FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows"})
 #: Columns that views compute with, or that say what the zones of rows are. A statement is spared the others
-#: that it does not name; `t_ns` also goes by `t`, and what `_MADE_OF` says by other names.
+#: that it does not name; `t_ns` also goes by `t`, and what `statement` says by other names.
 _COMPUTED = frozenset(
     {
         "source",
@@ -64,14 +63,6 @@ _COMPUTED = frozenset(
         "appended_ns",
     }
 )
-#: Columns that views compute of others, which the statement need not name.
-_MADE_OF: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(("t", "t_ns"), frozenset({"t_first_ns", "t_last_ns"})),
-    "due": frozenset({"label", "t_last_ns", "retention_days"}),
-    **{name: frozenset({"label", name}) for name in (*LISTS, "retention_days")},
-    "retention": frozenset({"label", "retentions"}),
-    "nature": frozenset({"label", "natures"}),
-}
 #: What tells which views there are, and its columns that tell more than that.
 TOLD: Mapping[str, tuple[str, ...]] = {
     "duckdb_views": ("sql",),
@@ -158,8 +149,6 @@ class Boundary:
         if statement.tells:
             self._tell(connection)
         words = statement.words
-        if words is not None:
-            words |= {behind for name in words for behind in _MADE_OF.get(name, ())}
         bases = {base for view in named for base in self._bases_of(view)}
         for name in sorted(bases):
             self._load(connection, name, words)
