@@ -50,6 +50,7 @@ def generations(store: Store, identity: str) -> Answer:
                 hops |= dict.fromkeys(((step.stream[:2], n) for n in range(low, high + 1)), step.hop)
     if not reached and event_row(store, event) is None:
         raise unknown(store, event)
+    answers = {**reached, start: union([*own, *reached.get(start, ())])}
     made: Counter[str] = Counter()
     for stream, numbers in reached.items():
         made[store.kinds.get(stream[:2], "unknown")] += size(numbers)
@@ -58,7 +59,7 @@ def generations(store: Store, identity: str) -> Answer:
         "epoch": store.epoch,
         "hops": last_hop,
         "made_of": dict(sorted(made.items())),
-        **bounded("generations", _rows(store, hops, _given(store, {**reached, start: own}))),
+        **bounded("generations", _rows(store, hops, _given(store, answers))),
     }
 
 
