@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from streams import limits
 from streams.cli.main import main
 from streams.cli.output import emit_json
 from tests.snapshots.build import POLICY, event, store, stream, tagged
 
-MANY = 2**63 - 1
+MANY = limits.NUMBER_MAX
 
 
 def test_numbers_beyond_64_bits_are_numbers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,8 +31,8 @@ def test_missing_tells_more_than_64_bits_of_numbers(tmp_path: Path) -> None:
         tmp_path / "s",
         {
             "policies": [POLICY],
-            "streams": [stream(f"g{n}", "imu") for n in range(1, 5)],
-            "events": [event(f"g{n}", "imu", MANY, **tagged()) for n in range(1, 5)],
+            "streams": [stream(f"g{n}", "imu") for n in range(1, 6)],
+            "events": [event(f"g{n}", "imu", MANY, **tagged()) for n in range(1, 6)],
         },
     )
     for statement in (
@@ -41,4 +42,4 @@ def test_missing_tells_more_than_64_bits_of_numbers(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, [*statement, "--store", str(path), "--json"])
         assert result.exit_code == 0, result.output
     answer = json.loads(CliRunner().invoke(main, ["ask", "missing", "--store", str(path), "--json"]).stdout)
-    assert answer["missing_events"] == 4 * MANY
+    assert answer["missing_events"] == 5 * MANY
