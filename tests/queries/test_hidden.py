@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.queries import questions
+from streams.queries.generations import generations
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -24,6 +25,7 @@ QUESTIONS: dict[str, Callable[[Store, str], object]] = {
     "ancestors through models": lambda store, identity: questions.ancestors(
         store, identity, through_models=True
     ),
+    "generations": generations,
     "why": questions.why,
     "loop": questions.loop,
     "genuine": lambda store, identity: questions.genuine(store, identity, "d" * 32),
