@@ -63,16 +63,19 @@ async def lags(broker: str, topic: str, next_offsets: Mapping[int, int], *, wait
 async def _lag(broker: str, topic: str, partition: int, at: int | None, end: int, wait_s: float) -> Lag:
     if end in (at, 0):
         return Lag(partition, end, end, 0, None)
+    begin = at
     try:
-        first = await _first(broker, topic, partition, at, wait_s)
+        first = await _first(broker, topic, partition, begin, wait_s)
     except InputError:
         # What it reads next was removed, or never was: what is there now is what it can read.
-        first = await _first(broker, topic, partition, None, wait_s)
+        begin = None
+        first = await _first(broker, topic, partition, begin, wait_s)
     if first is None:
         return Lag(partition, end if at is None else at, end, 0, None)
     offset, stamp_ms = first
-    begun = offset if at is None else at
-    return Lag(partition, begun, end, end - max(offset, begun), stamp_ms)
+    return Lag(
+        partition, offset if at is None else at, end, end - (offset if begin is None else begin), stamp_ms
+    )
 
 
 async def _first(

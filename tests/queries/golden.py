@@ -14,10 +14,20 @@ from streams.cli.main import main
 JOURNAL = Path(__file__).parent.parent / "golden" / "journal" / "g1.jsonl"
 
 
+#: Written into what is damaged.
+SECRET = "words of the wearer"
+
+
 def sent() -> list[dict[str, Any]]:
     """What the device sent, line by line."""
     lines = map(orjson.loads, JOURNAL.read_bytes().splitlines())
     return [line for line in lines if line["line"] == "sent"]
+
+
+def imu_batches() -> list[tuple[str, int, int]]:
+    """(stream, first, n) of two IMU batches in the midst of what was sent: those that `spoilt` damages."""
+    imu = [(one["stream"], one["first"], one["n"]) for one in sent() if one["stream"] == "imu-right"]
+    return imu[2:4]
 
 
 def played(home: Path, damage: Mapping[str, Callable[[str], str]]) -> Path:
