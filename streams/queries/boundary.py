@@ -36,7 +36,7 @@ _ZONED: Mapping[str, str] = {
     "shadow": "''",
 }
 #: Tables without rows about anybody.
-_FOR_ALL = frozenset({"policies", "store", "epochs", "epoch_rows"})
+_FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows"})
 #: Columns that say what the zones of rows are: what is shown of them is noted.
 _NOTED = frozenset({"policy_version", "zone"})
 _NOBODYS = ", ''"

@@ -199,14 +199,14 @@ class Store:
             self.record(text)
         return self._run(statement, limit)
 
-    def shown(self, name: str) -> Rows:
+    def shown(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Run the statement in `sql/<name>.sql` over what the role is shown; all rows."""
         if self._boundary is None:
-            return self.query(name)
+            return self.query(name, parameters)
         statement = read(self._connection, _statement(name))
         with self.lookup.reading():
             self._boundary.admit(statement)
-        return self._run(statement, limits.NUMBER_MAX)
+        return self._run(statement, limits.NUMBER_MAX, parameters)
 
     def export(self, path: Path) -> None:
         """Write what the role is shown into one file (`streams.queries.export`), and record that first.
@@ -227,17 +227,17 @@ class Store:
         ) as whole:
             whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
 
-    def _run(self, statement: Statement, limit: int) -> Rows:
+    def _run(self, statement: Statement, limit: int, parameters: Mapping[str, Any] | None = None) -> Rows:
         connection = self._connection if self._boundary is None else self._boundary.connection
         try:
             # Only looks for what the statement names: no row is read.
-            connection.sql(statement.text)
+            connection.sql(statement.text, params=parameters)
         except _ABOUT_THE_TEXT as error:
             raise InputError(f"sql: {first_line(error)}") from None
         except duckdb.Error as error:
             raise _unsaid(error) from None
         try:
-            connection.execute(statement.text)
+            connection.execute(statement.text, parameters)
             columns = tuple(column[0] for column in connection.description or ())
             rows = connection.fetchmany(limit)
             more = 0
