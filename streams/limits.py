@@ -133,6 +133,7 @@ CATALOGS_MAX = 16  #: who opens a store follows the name `catalog.duckdb` to one
 WALK_HOPS_MAX = 10_000
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
+DIFF_RUNS_MAX = 10_000  #: of events that decisions would differ about in one way, named in JSON
 INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
 EXPORT_INTERVAL_S = 10.0  #: between two looks for an epoch of an export that follows the store, at least
 EXPORT_REST = 4  #: times as long as the last file took, if that is longer
