@@ -18,7 +18,6 @@ from streams.limits import DIFF_RUNS_MAX
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
 
-
 #: Source, stream and numbers of events.
 EventRun = tuple[str, str, Run]
 

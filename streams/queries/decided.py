@@ -50,7 +50,7 @@ def flags(values: Iterable[bool]) -> Flags:
 
 
 def matched(stream: Numbers, number: Numbers, wanted: tuple[Numbers, Numbers]) -> Numbers:
-    """By wanted (stream, number): the place of the pair in `stream` and `number`, -1 where it is not there."""
+    """By wanted (stream, number): place of the pair in `stream` and `number`, -1 where there is none."""
     _, _, which = distinct(np.concatenate((stream, wanted[0])), np.concatenate((number, wanted[1])))
     place = np.full(len(which), -1)
     place[which[: len(stream)]] = np.arange(len(stream))
@@ -139,9 +139,7 @@ class Decided:
         inner = np.flatnonzero(self.e_kind == DERIVED)
         streams = (self.stream[self.d_row], edges["child"][self.e_row], edges["parent"][self.e_row[inner]])
         numbers = (number, child[again], low[inner])
-        self.node_stream, self.node_number, node = distinct(
-            np.concatenate(streams), np.concatenate(numbers)
-        )
+        self.node_stream, self.node_number, node = distinct(np.concatenate(streams), np.concatenate(numbers))
         self.d_node, self.e_child, self.e_parent = np.split(
             node, np.cumsum([len(self.d_row), len(self.e_row)])
         )

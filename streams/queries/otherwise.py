@@ -114,9 +114,7 @@ class Otherwise:
                 edges = known.of_operator(kind)
                 new.resolve(edges[mine[known.e_child[edges]]], kind)
                 new.put_out(mine)
-                where = np.flatnonzero(
-                    mine[known.d_node] & known.sinks(TRAINING_RUN)[known.of[known.d_row]]
-                )
+                where = np.flatnonzero(mine[known.d_node] & known.sinks(TRAINING_RUN)[known.of[known.d_row]])
                 new.decide(where, new.given[known.d_node[where]])
         if self._ordered:
             self._train(len(self._examples))
@@ -135,7 +133,9 @@ class Otherwise:
     def _order(self) -> dict[int, int]:
         """By stored model version: how many examples training had read when it was triggered."""
         known = self._known
-        told = [text for (value,) in self._store.sql(_ORDER, limits.NUMBER_MAX).rows for text in value.split()]
+        told = [
+            text for (value,) in self._store.sql(_ORDER, limits.NUMBER_MAX).rows for text in value.split()
+        ]
         ids = [text for text in dict.fromkeys(told) if text != NO_EXAMPLE]
         self._examples = known.named([EventId.parse(text) for text in ids])
         read = {text: at + 1 for at, text in enumerate(ids)}
