@@ -80,11 +80,12 @@ LIVE: tuple[Sample, ...] = (
         " --partitions 4 --journal {sent} --json"
     ),
     Sample(
-        "device-sim load --devices 1 --first 2 --rate 50 --duration-s 1 --backlog-s 1 --scenario load --seed 3"
-        " --faults --broker {broker} --partitions 4 --journal {sent} --json"
+        "device-sim load --devices 1 --first 2 --rate 50 --duration-s 1 --backlog-s 1 --scenario load"
+        " --seed 3 --faults --broker {broker} --partitions 4 --journal {sent} --json"
     ),
     Sample(
-        "device-sim load --devices 1 --first 2 --duration-s 0.5 --no-faults --broker {broker} --journal {sent}"
+        "device-sim load --devices 1 --first 2 --duration-s 0.5 --no-faults --broker {broker}"
+        " --journal {sent}"
     ),
     Sample(
         "device-sim consent narrow --wearer w1 --device g1 --journal {sent} --broker {broker}"
@@ -99,7 +100,9 @@ LIVE: tuple[Sample, ...] = (
         "device-sim consent give --wearer w1 --device g1 --journal {sent} --broker {broker} --partitions 4"
         " --expires 2100-01-31T12:00:00Z --purposes dpv:RequestedServiceProvision --json"
     ),
-    Sample("device-sim consent narrow --wearer w2 --purposes '' --journal {sent} --broker {broker} --json", 2),
+    Sample(
+        "device-sim consent narrow --wearer w2 --purposes '' --journal {sent} --broker {broker} --json", 2
+    ),
     Sample("sightline consent show --wearer w1 --broker {broker}"),
     Sample("sightline consent show --wearer w1 --broker {broker} --json"),
     Sample("sightline consent withdraw --wearer w1 --broker {broker}"),
