@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -17,11 +16,14 @@ from device_sim import load as loading
 from device_sim import recordings, scenarios
 from device_sim.runner import Options, Run, Summary
 from streams import logs, settings, topology
+from streams.address import ADDRESS
 from streams.ends import Commands
+from streams.moving import Show, moving
 from streams.printing import say, say_json
 
 DEVICES_MAX = 1000
 PARTITIONS_MAX = 1024
+SHOWN_INTERVAL_S = 0.25
 
 
 class DeviceCommands(Commands):
@@ -34,9 +36,8 @@ class DeviceCommands(Commands):
 @click.version_option(package_name="sightline")
 def main() -> None:
     """Play recordings as AI glasses."""
+    # Its Kafka client stays silent: the link says once what that says at every attempt.
     logs.to_stderr("device-sim")
-    # The client logs every attempt to connect; the link says the same once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 @main.command()
@@ -80,7 +81,7 @@ def main() -> None:
     show_default=True,
     help="file: the journal only, as fast as possible.",
 )
-@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT.")
+@click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT.")
 @click.option(
     "--journal",
     type=click.Path(file_okay=False, path_type=Path),
@@ -141,13 +142,25 @@ def run(
 
 def _play(options: Options, *, as_json: bool) -> None:
     async def run() -> Summary:
-        return await Run(options).run()
+        playing = Run(options)
+        with moving(playing.progress) as show:
+            showing = asyncio.create_task(_show(playing, show))
+            try:
+                return await playing.run()
+            finally:
+                showing.cancel()
 
     summary = asyncio.run(run()).as_dict()
     if as_json:
         say_json(orjson.dumps(summary).decode())
     else:
         say(", ".join(f"{name} {value}" for name, value in summary.items()))
+
+
+async def _show(playing: Run, show: Show) -> None:
+    while True:
+        show(playing.progress)
+        await asyncio.sleep(SHOWN_INTERVAL_S)
 
 
 @main.command()
@@ -201,7 +214,7 @@ def _play(options: Options, *, as_json: bool) -> None:
     show_default=True,
     help="Whether the link and the clocks have the scenario's faults.",
 )
-@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT.")
+@click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT.")
 @click.option(
     "--journal",
     type=click.Path(file_okay=False, path_type=Path),
@@ -261,7 +274,7 @@ _SHARED = (
         required=True,
         help="Directory with the device's journal; no other device-sim may be writing it.",
     ),
-    click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT."),
+    click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT."),
     click.option(
         "--partitions",
         type=click.IntRange(1, PARTITIONS_MAX),

@@ -109,6 +109,11 @@ class Link:
             self._jump = jump, draw.randint(-self.faults.clock_jump_max_ns, self.faults.clock_jump_max_ns)
         return self._jump[1]
 
+    @property
+    def held(self) -> int:
+        """Batches, repeats among them, that wait for the radio."""
+        return len(self._held) + (self._swapped is not None)
+
     def pass_on(self, captured: Iterable[Sent], now_ns: int) -> list[Sent]:
         """Take what the device sends at `now_ns` (its own time since the start).
 

@@ -41,6 +41,11 @@ class Outbox:
         return len(self._held)
 
     @property
+    def held(self) -> int:
+        """Batches that have not left the device: they wait for a consent or for the radio."""
+        return len(self._held) + self._radio.held
+
+    @property
     def behind_kafka(self) -> int:
         """Batches that wait for nothing but Kafka's acknowledgement of a consent, and not for the radio."""
         return len(self._held) if self._held.awaited & self._sent_ns.keys() else 0

@@ -95,6 +95,7 @@ class Run:
         self.summary = Summary()
         self._stop = asyncio.Event()
         self._started_s = 0.0
+        self._doing = f"reaching Kafka at {options.broker}"
         scenario = scenarios.load(options.scenario, options.policy)
         self._duration_ns = (
             scenario.duration_ns if options.duration_s is None else round(options.duration_s * 1_000_000_000)
@@ -178,6 +179,18 @@ class Run:
             self._close_journals()
         return self.summary
 
+    @property
+    def progress(self) -> str:
+        """What is going on, and how many batches were sent, are acknowledged and have not left the device."""
+        sent, held = self.summary.batches_sent, sum(outbox.held for outbox in self._outboxes.values())
+        if not sent:
+            return self._doing
+        waiting = 0 if self._link is None else self._link.unacknowledged
+        return (
+            f"{self._doing}: {sent:,} batches sent, {max(0, sent - held - waiting):,} acknowledged, "
+            f"{held:,} held"
+        )
+
     def _close_journals(self) -> None:
         for outbox in self._outboxes.values():
             outbox.journal.close()
@@ -197,6 +210,7 @@ class Run:
             self._forward(self.devices[name])
 
     async def _play(self) -> None:
+        self._doing = f"playing {self.options.scenario}"
         before = {name: device.sessions for name, device in self.devices.items()}
         began_s = clock.monotonic_s()
         # What lies before the start is over already, and so is sent without waiting.
@@ -215,6 +229,7 @@ class Run:
         self.summary.sessions = sum(device.sessions - before[name] for name, device in self.devices.items())
 
     async def _finish(self) -> None:
+        self._doing = "waiting for the last answers and acknowledgements"
         number = max(device.elapsed_ns for device in self.devices.values()) // PERIOD_NS
         deadline_s = clock.monotonic_s() + ANSWER_WAIT_S
         while (

@@ -23,6 +23,7 @@ from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
 from streams.kafka.topics import declare
+from streams.moving import Show, nothing
 from streams.queries.status import Status
 from streams.queries.store import Store
 from streams.readiness import Awaited
@@ -111,7 +112,8 @@ def _rss_bytes(pid: int) -> int:
 class Demo:
     """One demo on one store. What it leaves beside the store, in `<store>-run`, lets the next one go on.
 
-    The worker binds glasses g1, g2, ... to wearers w1, w2, ..., as many as `devices`.
+    The worker binds glasses g1, g2, ... to wearers w1, w2, ..., as many as `devices`. `say` hears what is
+    worth a line, `show` what goes on at the moment.
     """
 
     store: Path
@@ -120,6 +122,7 @@ class Demo:
     broker: str = ""
     devices: int = 2
     parts: list[Part] = field(default_factory=list)
+    show: Show = nothing
     embedded: EmbeddedBroker | None = None
     broker_rss_bytes_max: int = 0
 
@@ -139,9 +142,11 @@ class Demo:
         files.make_directory(self.run)
         files.make_directory(self.journal)
         if not self.broker:
+            self.show("starting Apache Kafka")
             self.embedded = EmbeddedBroker()
             self.embedded.start(self.run / "kafka", free_port(), self.say)
             self.broker = self.embedded.address
+        self.show(f"declaring the topics on {self.broker}")
         asyncio.run(declare(self.broker))
         self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
@@ -152,7 +157,8 @@ class Demo:
             "snapshots", "streams.cli", "snapshots", "--broker", self.broker, "--store", str(self.store)
         )
         deadline_s = clock.monotonic_s() + READY_WAIT_S
-        while not all(part.ready is None or part.ready.is_ready() for part in self.parts):
+        while late := [part.name for part in self.parts if part.ready and not part.ready.is_ready()]:
+            self.show(f"starting {' and '.join(late)}")
             self.watch()
             if clock.monotonic_s() > deadline_s:
                 raise UnavailableError(
@@ -230,6 +236,7 @@ class Demo:
         """
         deadline_s = clock.monotonic_s() + DRAIN_WAIT_S
         for waiting_for, reached in self._stations():
+            self.show(f"bringing what was sent into the store: waiting for {waiting_for}")
             while not reached():
                 self.watch()
                 if clock.monotonic_s() > deadline_s:
@@ -273,9 +280,11 @@ class Demo:
     def stop(self) -> None:
         """Stop everything in the order of the flow. Safe to call again."""
         for part in self.parts:
+            self.show(f"stopping {part.name}")
             part.stop()
         self.parts.clear()
         if self.embedded is not None:
+            self.show("stopping Apache Kafka")
             self.embedded.stop()
             self.embedded = None
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from streams import files, logs, settings
+from streams import files, logs, moving, settings
 from streams.errors import DamagedError, InputError, SightlineError, UnavailableError, reason
 from streams.printing import printable, say
 
@@ -122,6 +122,7 @@ def end_process(said: str, error: BaseException | None = None, end: End = End.UN
     """Say why, and end the process at once: no handler of foreign code can go on after it."""
     # Of two threads that end it, the first is heard; the other waits for what it wanted anyway.
     with _ending, contextlib.suppress(Exception):
+        moving.leave()
         if logs.form() is None:
             logs.to_stderr("sightline")
         log.critical(said, exc_info=error)

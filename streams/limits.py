@@ -144,6 +144,7 @@ WALK_HOPS_MAX = 10_000
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 INDEX_ROWS_MIN = 4_096  #: of edges and runs of zones, that a new index file counts as at least
+DIFF_RUNS_MAX = 10_000  #: of events that decisions would differ about in one way, named in JSON
 INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
 EXPORT_INTERVAL_S = 10.0  #: between two looks for an epoch of an export that follows the store, at least
 EXPORT_REST = 4  #: times as long as the last file took, if that is longer

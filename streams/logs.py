@@ -26,6 +26,7 @@ Form = Literal["sentence", "text", "json"]
 LINES = tuple(form for form in get_args(Form) if form != "sentence")
 #: Whose messages are ours, and so hold no value of a record.
 _OURS = ("streams", "device_sim", "bench")
+_CLIENT = "aiokafka"
 _place: ContextVar[tuple[str, int | None]] = ContextVar("place", default=("-", None))
 
 
@@ -48,6 +49,13 @@ def to_stderr(program: str, form: Form = "sentence") -> None:
     for former in [each for each in root.handlers if isinstance(each.formatter, _Formatter)]:
         root.removeHandler(former)
     root.addHandler(handler)
+    # Until a broker has answered, that none does is said once, by whoever waits for it.
+    logging.getLogger(_CLIENT).setLevel(logging.CRITICAL)
+
+
+def connected() -> None:
+    """Let the Kafka client be heard from now on: a broker has answered."""
+    logging.getLogger(_CLIENT).setLevel(logging.NOTSET)
 
 
 def form() -> Form | None:

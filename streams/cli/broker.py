@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from streams import topology
 from streams.cli.staying import stays
 from streams.errors import UnavailableError
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.topics import declare
+from streams.moving import moving
 from streams.printing import say
 from streams.readiness import Ready
 
@@ -47,17 +47,14 @@ def command(
     The first run fetches it from Maven Central (44 MB); later ones need no network.
     """
     node, ready = EmbeddedBroker(), Ready(ready_fd, ready_file)
-    console = Console(stderr=True)
     # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left
     # behind.
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if console.is_terminal:
-            with console.status("starting Apache Kafka") as status:
-                node.start(directory, port, status.update)
-        else:
+        with moving("starting Apache Kafka") as show:
             node.start(directory, port, lambda sentence: say(sentence, err=True))
-        asyncio.run(declare(node.address, partitions))
+            show("declaring the topics")
+            asyncio.run(declare(node.address, partitions))
         say(f"Apache Kafka answers at {node.address}; its log is in {directory}. Ctrl-C stops it.")
         ready.say()
         node.wait()

@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from streams import settings
+from streams.address import ADDRESS
 from streams.cli.names import name
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
 from streams.errors import InputError
@@ -19,7 +20,7 @@ from streams.printing import say
 
 _COLUMNS = ("said by", "number", "status", "purposes", "expires", "taken")
 broker_option = click.option(
-    "--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
+    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
 )
 wearer_option = click.option("--wearer", required=True, help="Pseudonym of the wearer.")
 

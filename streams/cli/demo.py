@@ -14,18 +14,24 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from device_sim import scenarios
+from device_sim.files import Journal, path_of
 from streams import clock, settings
+from streams.address import ADDRESS
 from streams.cli.live import View
 from streams.cli.output import emit_json
 from streams.demo import Demo
 from streams.ends import TerminatedError
 from streams.errors import SightlineError
 from streams.ledger import lines, run_ledger
+from streams.moving import moving
 from streams.policy.load import load
 from streams.printing import say
 from streams.queries.store import Store
+from streams.snapshots.directory import claim
 
 STATUS_INTERVAL_S = 1.0
+DEVICES_MAX = 1000
 #: An answer that was learned from, so that every question has something to say.
 _ANSWER = """
 SELECT example.parent_source || '/' || example.parent_stream || '/' || example.parent_first AS id
@@ -59,9 +65,19 @@ WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
     default=None,
     help="Scenario time.  [default: the scenario once]",
 )
-@click.option("--devices", default=2, show_default=True, help="How many glasses.")
 @click.option(
-    "--seed", default=1, show_default=True, help="Draws queries, forms of feedback and faults of the link."
+    "--devices",
+    type=click.IntRange(1, DEVICES_MAX),
+    default=2,
+    show_default=True,
+    help="How many glasses.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Draws queries, forms of feedback and faults of the link.",
 )
 @click.option(
     "--faults/--no-faults",
@@ -72,8 +88,7 @@ WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
 @click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
 @click.option(
     "--broker",
-    default="",
-    metavar="HOST:PORT",
+    type=ADDRESS,
     help="A Kafka that is already there.  [default: an embedded one]",
 )
 @click.option(
@@ -94,7 +109,7 @@ def command(
     seed: int,
     faults: bool,
     policy: str,
-    broker: str,
+    broker: str | None,
     store: Path,
     as_json: bool,
 ) -> None:
@@ -105,10 +120,12 @@ def command(
     """
     began_ns = clock.now_ns()
     named = load(policy, clock.date_today()).name
-    demo = Demo(store.absolute(), policy, lambda sentence: say(sentence, err=True), broker, devices)
+    demo = Demo(store.absolute(), policy, lambda sentence: say(sentence, err=True), broker or "", devices)
     with _interruptible(demo) as interrupts:
         try:
-            demo.start()
+            _check(demo, scenario, named)
+            with moving("starting") as demo.show:
+                demo.start()
             duration = [] if duration_s is None else ["--duration-s", str(duration_s)]
             _play(
                 demo,
@@ -131,14 +148,32 @@ def command(
             )
             if not any(demo.journal.iterdir()):
                 raise click.Abort
-            demo.drain()
-            result = run_ledger(demo.journal, demo.broker, demo.store, began_ns)
+            if not as_json:
+                say("the glasses are off; bringing what they sent into the store", err=True)
+            with moving() as demo.show:
+                demo.drain()
+                demo.show("comparing what was sent with every topic and the store")
+                result = run_ledger(demo.journal, demo.broker, demo.store, began_ns)
             result["rss_mb"] = demo.rss_mb()
         finally:
-            demo.stop()
+            with moving() as demo.show:
+                demo.stop()
     result["first_epoch_s"] = _first_epoch_s(demo.store, began_ns)
     _report(demo.store, result, as_json=as_json)
     context.exit(0 if result["clean"] else 1)
+
+
+def _check(demo: Demo, scenario: str, policy: str) -> None:
+    """Find what would stop the glasses or the store's writer, before anything is started.
+
+    InputError where the scenario, a journal or the store is none; UnavailableError where somebody else writes
+    them.
+    """
+    scenarios.load(scenario, policy)
+    for number in range(1, demo.devices + 1):
+        if path_of(demo.journal, f"g{number}").exists():
+            Journal(demo.journal, f"g{number}").close()
+    claim(demo.store).close()
 
 
 @contextlib.contextmanager

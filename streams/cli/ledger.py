@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from streams.address import ADDRESS
 from streams.cli.output import emit_json, json_option, store_option
 from streams.ledger import lines, run_ledger
 from streams.printing import say
@@ -15,8 +16,7 @@ from streams.printing import say
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--broker",
-    default=None,
-    metavar="HOST:PORT",
+    type=ADDRESS,
     help="Kafka whose topics are compared too.  [default: the store alone]",
 )
 @store_option

@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from streams import settings
+from streams.address import ADDRESS
 from streams.cli.names import pair
 from streams.cli.output import emit_json, emit_table, json_option
 from streams.errors import InputError
@@ -23,7 +24,9 @@ from streams.printing import say
     "--end", is_flag=True, help="End the pairing: from here on the device may not speak for the wearer."
 )
 @click.option("--list", "listing", is_flag=True, help="List all pairings.")
-@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka.")
+@click.option(
+    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
+)
 @json_option
 def command(
     *, device: str | None, wearer: str | None, end: bool, listing: bool, broker: str, as_json: bool

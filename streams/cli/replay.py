@@ -15,8 +15,10 @@ from typing import Any
 import click
 
 from streams import clock, files, settings
+from streams.address import ADDRESS
 from streams.cli.output import emit_json
 from streams.errors import InputError
+from streams.events import journal as journals
 from streams.events.record import Outgoing, Received, StoredRecord
 from streams.ledger import lineage
 from streams.policy.load import load
@@ -52,8 +54,7 @@ Write = Callable[[Sequence[Outgoing]], None]
 )
 @click.option(
     "--broker",
-    default="",
-    metavar="HOST:PORT",
+    type=ADDRESS,
     help=(
         "With --inputs: take the places of batches from what glasses.captured holds, "
         "not from the acknowledgements."
@@ -85,7 +86,7 @@ def command(
     context: click.Context,
     journal: Path,
     recorded: Path | None,
-    broker: str,
+    broker: str | None,
     store: Path | None,
     out: Path | None,
     policy: str | None,
@@ -103,6 +104,7 @@ def command(
             f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the "
             "store that the live pipeline wrote"
         )
+    journals.files(journal)
     inputs = None if recorded is None else read_inputs(recorded)
     if inputs is not None and policy is not None and load(policy).version != inputs.policy.version:
         raise InputError(
@@ -113,7 +115,7 @@ def command(
         kept = store or settings.STORE
         if compare and store is None:
             kept = stack.enter_context(files.working_directory("replay")) / "store"
-        made = _replay(_Job(journal, kept, out, broker), inputs, policy or settings.POLICY)
+        made = _replay(_Job(journal, kept, out, broker or ""), inputs, policy or settings.POLICY)
         result: dict[str, Any] = {**made, "store": None if compare and store is None else str(kept)}
         if recorded is not None and compare:
             result["lineage"] = _compared(recorded, kept, made, candidates=bool(broker))

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from streams import clock, limits, settings
+from streams.address import ADDRESS
 from streams.cli import export
 from streams.cli.output import store_option
 from streams.cli.staying import stays
@@ -49,7 +50,7 @@ def told(status: Status) -> str | None:
 
 @click.group("snapshots", invoke_without_command=True)
 @click.option(
-    "--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT", help="Kafka to read from."
+    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="Kafka to read from."
 )
 @store_option
 @click.option(

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from streams import settings, topology
+from streams.address import ADDRESS
 from streams.cli.output import emit_json, emit_table, json_option
 from streams.events.consent import Word
 from streams.kafka.topics import migrate, plan, uneven
@@ -18,7 +19,9 @@ from streams.printing import say
 @click.command("topics")
 @click.option("--plan", "planned", is_flag=True, help="Say what differs.  [default]")
 @click.option("--migrate", "migrating", is_flag=True, help="Create what is absent, set what differs.")
-@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka.")
+@click.option(
+    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
+)
 @click.option(
     "--partitions", default=topology.PARTITIONS_DEFAULT, show_default=True, help="Of device topics."
 )

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
-from streams import settings, topology
+from streams import clock, files, settings, topology
+from streams.address import ADDRESS
 from streams.cli.names import pair
 from streams.cli.staying import stays
 from streams.kafka.groups import check_prefix
+from streams.policy.load import load
 from streams.preparation import make_cores, prepare
 from streams.printing import say
 from streams.readiness import Ready
@@ -28,7 +30,9 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
 
 
 @click.command("worker")
-@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka.")
+@click.option(
+    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
+)
 @click.option(
     "--policy",
     default=settings.POLICY,
@@ -86,6 +90,11 @@ def command(
 
     Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
     """
+    # What can be wrong is found before a broker is waited for.
+    load(policy, clock.date_today())
+    if metrics is not None:
+        with files.written(metrics):
+            pass
     with Ready(ready_fd, ready_file) as ready:
 
         def on_ready() -> None:

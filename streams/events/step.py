@@ -17,6 +17,9 @@ from streams.events.record import Headers
 from streams.events.runs import Run
 
 Verdict = Literal["allow", "deny", "unconfigured"]
+#: Stands for the verdict where another policy never asked: an earlier refusal kept the events from coming so
+#: far.
+NOT_ASKED = "not-asked"
 #: What became of a batch or record that was not taken: refused by a rule, unreadable, dropped as one that is
 #: stored, other data under numbers that are taken, captured outside the policy's window of time, or after its
 #: place was given up.

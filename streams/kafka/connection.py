@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from streams import clock, limits
+from streams import clock, limits, logs
 from streams.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = 
     pause_s = _BACKOFF_FIRST_S
     while True:
         try:
-            return await start()
+            found = await start()
         except KafkaConnectionError as error:
             if clock.monotonic_s() + pause_s > deadline:
                 raise UnavailableError(absent(broker, wait_s)) from error
@@ -51,6 +51,9 @@ async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = 
             raise UnavailableError(
                 f"The broker address {broker!r} is not HOST:PORT. Example: 127.0.0.1:9092."
             ) from error
+        else:
+            logs.connected()
+            return found
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
 

@@ -28,9 +28,6 @@ MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_R
 RECORD_VERSION = 2
 #: Stands in an example order for a record that is no example; no event has this id.
 NO_EXAMPLE = "-"
-#: Stands for the verdict in `shadow` where the other policy never asked: an earlier refusal kept the events
-#: from coming so far.
-NOT_ASKED = "not-asked"
 
 TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     "streams": {"source": "text", "stream": "text", "kind": "text", "captured": "flag"},

@@ -24,7 +24,7 @@ from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.models.version import ModelVersion
 from streams.pipeline.consents import own_fields, own_of, take_ups_of
 from streams.pipeline.devices import Devices, Shelf
-from streams.pipeline.shadow import differences
+from streams.pipeline.shadow import differences, with_gate
 from streams.pipeline.tables import Tables, input_row, policy_row, refusal_of, told
 from streams.policy.policy import Policy
 from streams.processing import stage as processing
@@ -282,7 +282,7 @@ class GlassesCore:
     ) -> PartitionState:
         """Let the next policy decide the same fetch, and record what it would decide otherwise.
 
-        Nothing else comes of it.
+        The training gate is asked too; model versions are not made beside. Nothing else comes of it.
         """
         version = self.tables.policies.next
         if not version or version == policy.version:
@@ -294,7 +294,9 @@ class GlassesCore:
             extra["policies"].append(policy_row(other, fetch, first=True))
         known = Known(self.tables.consents, begun.consents_taken, begun.own)
         beside, states, _ = self._stages(fetch.records, begun, devices, other, known, poisoned)
-        extra["shadow"] = differences(step.decisions, beside.decisions, policy.version, version)
+        extra["shadow"] = differences(
+            with_gate(step, policy), with_gate(beside, other), policy.version, version
+        )
         return replace_state(after, shadow=(version, _with(devices, states)))
 
 

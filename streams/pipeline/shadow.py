@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from streams.events.runs import consecutive
-from streams.events.step import Decision
+from streams.events.step import NOT_ASKED, Decision, Step
 from streams.lineage.record import Row
-from streams.lineage.tables import NOT_ASKED
+from streams.policy.flow import at_gate, decision_of
+from streams.policy.policy import Policy
+from streams.topology import EXAMPLES, TRAINING_RUN
 
 Key = tuple[str, str, str]
 
@@ -55,6 +57,19 @@ def differences(
         for how, numbers in found.items()
         for source, stream, sink, zone, verdict, rule, next_zone, next_verdict, next_rule in [how]
         for run in consecutive(sorted(numbers))
+    ]
+
+
+def with_gate(step: Step, policy: Policy) -> list[Decision]:
+    """Decisions of a fetch, and those of the training gate about its examples, at the time of the fetch.
+
+    The gate itself stands behind another topic, where an example bears the label of the policy in force
+    alone: only here both labels are known.
+    """
+    learned = [output.tagged for output in step.outputs if output.topic == EXAMPLES]
+    return step.decisions + [
+        decision_of(one, TRAINING_RUN, at_gate(policy, one, one.batch.appended_ns), one.batch.appended_ns)
+        for one in learned
     ]
 
 

@@ -12,9 +12,14 @@ from typing import Any
 from msgspec import Struct
 
 from streams.events.consent import CLAIMED_CONSENT, NO_CONSENT
+from streams.events.runs import Run, consecutive
+from streams.events.step import NOT_ASKED
+from streams.limits import DIFF_RUNS_MAX
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
-from streams.policy.recheck import Policies, again
+
+#: Source, stream and numbers of events.
+EventRun = tuple[str, str, Run]
 
 
 class Change(Struct, frozen=True):
@@ -32,14 +37,14 @@ class Change(Struct, frozen=True):
 
 
 class Group(Struct):
-    """All that differs in one way: how many, of which kinds, and one example.
+    """All that differs in one way: how many, of which kinds, and over traffic the runs of events.
 
-    On paper it counts combinations, over decisions events.
+    On paper it counts combinations, over decisions events; of the runs there are at most DIFF_RUNS_MAX.
     """
 
     count: int
     kinds: set[str]
-    example: str
+    runs: list[EventRun]
 
 
 Groups = dict[Change, Group]
@@ -67,23 +72,12 @@ def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
         count += 1
         before, after = old.tag(attributes), new.tag(attributes)
         if before.zone != after.zone:
-            _add(
-                zones,
-                Change("", before.zone, after.zone, "", "", after.rule),
-                1,
-                attributes.kind,
-                attributes.text(),
-            )
+            _on_paper(zones, Change("", before.zone, after.zone, "", "", after.rule), attributes.kind)
         for sink in dict.fromkeys((*old.sinks, *new.sinks)):
             said, rule = _verdict(old, attributes, sink), _verdict(new, attributes, sink)
             if said[0] != rule[0]:
-                _add(
-                    flows,
-                    Change(sink, before.zone, after.zone, said[0], rule[0], rule[1]),
-                    1,
-                    attributes.kind,
-                    attributes.text(),
-                )
+                change = Change(sink, before.zone, after.zone, said[0], rule[0], rule[1])
+                _on_paper(flows, change, attributes.kind)
     return count, zones, flows
 
 
@@ -95,47 +89,20 @@ def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, st
     return flow.verdict, flow.rule
 
 
-def over_decisions(rows: Iterable[Mapping[str, Any]], policies: Policies, new: Policy) -> tuple[int, Groups]:
-    """(events, changes of verdict or zone) between stored decisions and the same under `new`.
-
-    A row stands for `events` events.
-
-    Captured events are tagged again from their attributes. A derived event keeps its zone, and its label in
-    the words of `new`.
-    """
-    groups: Groups = {}
-    count = 0
-    for row in rows:
-        count += row["events"]
-        moved = row
-        if not row["attributes"]:
-            label = new.adopted(bytes.fromhex(row["label"]), policies.version(row["policy_version"]))
-            moved = {**row, "label": label.hex()}
-        now = again(new, moved)
-        if (now["zone"], now["verdict"]) != (row["zone"], row["verdict"]):
-            change = Change(
-                row["sink"], row["zone"], now["zone"], row["verdict"], now["verdict"], now["rule"]
-            )
-            _add(groups, change, row["events"], row["kind"], row["attributes"] or "derived")
-    return count, groups
-
-
 def over_runs(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> tuple[int, Groups]:
     """(events decided, changes) between the decisions of two pipeline runs over one journal, by event."""
     mine, theirs = _by_event(before), _by_event(after)
-    groups: Groups = {}
-    for (sink, source, stream, number), here in {**theirs, **mine}.items():
-        was = mine.get((sink, source, stream, number), ("", "not-asked", ""))
-        now = theirs.get((sink, source, stream, number), ("", "not-asked", ""))
+    numbers: dict[tuple[Change, str, str], list[int]] = {}
+    for sink, source, stream, number in {**theirs, **mine}:
+        was = mine.get((sink, source, stream, number), ("", NOT_ASKED, ""))
+        now = theirs.get((sink, source, stream, number), ("", NOT_ASKED, ""))
         if was[:2] != now[:2]:
-            _add(
-                groups,
-                Change(sink, was[0], now[0], was[1], now[1], now[2]),
-                1,
-                stream.partition("~")[0],
-                f"{source}/{stream}/{number}",
-            )
-        del here
+            change = Change(sink, was[0], now[0], was[1], now[1], now[2])
+            numbers.setdefault((change, source, stream), []).append(number)
+    groups: Groups = {}
+    for (change, source, stream), some in numbers.items():
+        runs = [(source, stream, run) for run in consecutive(sorted(some))]
+        add(groups, change, stream.partition("~")[0], runs)
     return len(mine), groups
 
 
@@ -151,7 +118,17 @@ def _by_event(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, in
     }
 
 
-def _add(groups: Groups, change: Change, count: int, kind: str, example: str) -> None:
-    group = groups.setdefault(change, Group(0, set(), example))
-    group.count += count
+def add(groups: Groups, change: Change, kind: str, runs: Iterable[EventRun]) -> None:
+    """Note that runs of events of a kind change in one way."""
+    group = groups.setdefault(change, Group(0, set(), []))
+    group.kinds.add(kind)
+    for one in runs:
+        group.count += one[2].count
+        if len(group.runs) < DIFF_RUNS_MAX:
+            group.runs.append(one)
+
+
+def _on_paper(groups: Groups, change: Change, kind: str) -> None:
+    group = groups.setdefault(change, Group(0, set(), []))
+    group.count += 1
     group.kinds.add(kind)

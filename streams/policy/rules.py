@@ -35,6 +35,8 @@ RUN_BY = ("wearer", "company", "vendor")
 TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
 #: What becomes of a start under a policy with a declassifier whose review is overdue.
 WHEN_OVERDUE = ("warn", "stop")
+#: The declassifier that a training run asks for, where a policy has it.
+MODEL_TRAINING = "model-training"
 
 
 class Zone(Struct, frozen=True):

@@ -227,7 +227,37 @@ class Store:
         ) as whole:
             whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
 
+    def arrays(self, text: str) -> dict[str, Any]:
+        """Run one SELECT as `sql` does; return all of its rows, a NumPy array a column. No value may be NULL.
+
+        For counting over the whole store: a row costs its numbers, no objects of Python's.
+        """
+        statement = read(self._connection, text)
+        if self._boundary is None:
+            self.check(text)
+        else:
+            with self.lookup.reading():
+                self._boundary.admit(statement)
+        try:
+            return self._executed(statement).fetchnumpy()
+        except duckdb.Error as error:
+            raise _unsaid(error) from None
+
     def _run(self, statement: Statement, limit: int, parameters: Mapping[str, Any] | None = None) -> Rows:
+        connection = self._executed(statement, parameters)
+        try:
+            columns = tuple(column[0] for column in connection.description or ())
+            rows = connection.fetchmany(limit)
+            more = 0
+            while some := connection.fetchmany(10_000):
+                more += len(some)
+        except duckdb.Error as error:
+            raise _unsaid(error) from None
+        return Rows(columns, rows, more)
+
+    def _executed(
+        self, statement: Statement, parameters: Mapping[str, Any] | None = None
+    ) -> duckdb.DuckDBPyConnection:
         connection = self._connection if self._boundary is None else self._boundary.connection
         try:
             # Only looks for what the statement names: no row is read.
@@ -237,15 +267,9 @@ class Store:
         except duckdb.Error as error:
             raise _unsaid(error) from None
         try:
-            connection.execute(statement.text, parameters)
-            columns = tuple(column[0] for column in connection.description or ())
-            rows = connection.fetchmany(limit)
-            more = 0
-            while some := connection.fetchmany(10_000):
-                more += len(some)
+            return connection.execute(statement.text, parameters)
         except duckdb.Error as error:
             raise _unsaid(error) from None
-        return Rows(columns, rows, more)
 
     def query(
         self, name: str, parameters: Mapping[str, Any] | None = None, files: Iterable[str] = ()

@@ -14,7 +14,7 @@ from msgspec import Struct
 from streams.events.consent import Consent
 from streams.events.identity import NAME_CHARACTERS_MAX
 from streams.events.kinds import KINDS
-from streams.events.step import RejectOutcome
+from streams.events.step import NOT_ASKED, RejectOutcome
 from streams.limits import (
     ATTRIBUTE_COMBINATIONS_MAX,
     EVENTS_PER_BATCH_MAX,
@@ -35,7 +35,6 @@ from streams.lineage.tables import (
     LOST_STATE,
     MODEL_TAKEUP,
     NO_EXAMPLE,
-    NOT_ASKED,
     POLICY_TAKEUP,
     TABLES,
 )

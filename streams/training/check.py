@@ -12,8 +12,9 @@ from streams.errors import MalformedError
 from streams.models.version import ModelVersion
 from streams.policy import label as lattice
 from streams.policy.policy import Policy
+from streams.policy.rules import MODEL_TRAINING
 from streams.policy.vocabulary import LISTS
-from streams.training.run import DECLASSIFIER, seed_label
+from streams.training.run import seed_label
 
 
 def can_serve(version: ModelVersion, policies: Mapping[str, Policy]) -> bool:
@@ -36,7 +37,7 @@ def can_serve(version: ModelVersion, policies: Mapping[str, Policy]) -> bool:
         )
     if not _in_words_of(policy, version.label):
         raise MalformedError("model version: its label has a word that its policy has not")
-    if version.declassifier not in {"", DECLASSIFIER} or lattice.loosens(
+    if version.declassifier not in {"", MODEL_TRAINING} or lattice.loosens(
         _loosest(version, policy), version.label
     ):
         raise MalformedError(
@@ -61,4 +62,4 @@ def _loosest(version: ModelVersion, policy: Policy) -> bytes:
     label = policy.derive("model", (seed_label(policy),))
     if not version.declassifier or not version.manifest.admitted:
         return label
-    return policy.declassify(DECLASSIFIER, label, len(version.manifest.wearers))
+    return policy.declassify(MODEL_TRAINING, label, len(version.manifest.wearers))

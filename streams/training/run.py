@@ -17,10 +17,10 @@ from streams.limits import MANIFEST_BYTES_MAX
 from streams.models.intent import IntentModel, fit
 from streams.models.version import Manifest, ModelVersion
 from streams.policy.policy import Policy
+from streams.policy.rules import MODEL_TRAINING
 from streams.training.gate import Candidate
 from streams.training.seed import Examples
 
-DECLASSIFIER = "model-training"
 _RUN_BYTES = 160  #: of a run in the manifest, among the parents and of its wearer, besides the names
 Pair = tuple[str, str]
 
@@ -145,7 +145,7 @@ def make_version(
     """
     used = [one.tagged for one in candidates if one.admitted]
     joined = policy.derive("model", (seed_label(policy), *(tagged.label for tagged in used)))
-    label = policy.declassify(DECLASSIFIER, joined, len(manifest.wearers)) if used else joined
+    label = policy.declassify(MODEL_TRAINING, joined, len(manifest.wearers)) if used else joined
     zone = policy.highest((policy.seed_zone, *(tagged.zone for tagged in used)))
     return ModelVersion(
         version,
@@ -157,5 +157,5 @@ def make_version(
         fitted.accuracy,
         now_ns,
         policy.expires_ns(label, now_ns) if label else now_ns,
-        DECLASSIFIER if label != joined else "",
+        MODEL_TRAINING if label != joined else "",
     )

@@ -25,6 +25,7 @@ from click.testing import CliRunner
 
 from streams.cli.main import COMMANDS, main
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS
+from tests.cli.samples import COMMUTE, SMOKE
 
 LITTERED = (CAPTURED, EXAMPLES, LINEAGE, MODELS)
 
@@ -87,7 +88,7 @@ def played(
     """
     store = tmp_path_factory.mktemp("demo") / "lineage-store"
     demo = functools.partial(demo_on, own_broker)
-    first_demo = demo(store, "--scenario", "smoke", "--seed", "3")
+    first_demo = demo(store, *SMOKE.split())
     with subprocess.Popen(first_demo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         said = []
         assert process.stderr is not None
@@ -100,7 +101,7 @@ def played(
     assert process.returncode == 0, "".join(said) + rest
     assert "clean" in out.splitlines()
     asyncio.run(litter(own_broker))
-    commute = demo(store, "--scenario", "commute", "--speed", "20", "--seed", "4", "--json")
+    commute = demo(store, *COMMUTE.split(), "--speed", "20")
     again = subprocess.run(commute, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 1, again.stdout + again.stderr
     assert again.stderr.count("\n") <= 2, "with --json nothing is said but what goes wrong and how it starts"

@@ -41,6 +41,19 @@ _SHADOW = """SELECT sink, zone, verdict, next_zone, next_verdict, next_rule, sum
     count(DISTINCT source) AS devices
 FROM shadow GROUP BY ALL ORDER BY events DESC, sink, zone, verdict, next_zone, next_verdict, next_rule"""
 
+#: Policies that were asked beside the one in force: that decide nothing themselves, or are named by a shadow.
+_BESIDE = """SELECT name, version, epoch FROM policies
+WHERE version NOT IN (SELECT policy_version FROM decisions) OR version IN (SELECT next_version FROM shadow)
+ORDER BY epoch, version"""
+_SINCE = """SELECT (SELECT coalesce(sum("count"), 0) FROM decisions WHERE epoch >= {epoch:d}),
+    (SELECT count(*) FROM models WHERE epoch >= {epoch:d})"""
+#: Model versions that learned from an example which the policy in force lets train and the next would not.
+_TAUGHT = """SELECT count(DISTINCT child_first) FROM edges, shadow WHERE operator = 'training'
+AND parent_source = shadow.source AND parent_stream = shadow.stream AND sink = 'training-run'
+AND verdict = 'allow' AND next_verdict <> 'allow'
+AND parent_first < shadow."first" + shadow.step * shadow."count"
+AND parent_first + parent_width > shadow."first" """
+
 
 def policies_in(store: Store) -> Policies:
     """All policies that the store keeps."""
@@ -181,9 +194,29 @@ def recheck(store: Path, role: Role, as_json: bool) -> None:
     sys.exit(1 if differences or answer["left out"] else 0)
 
 
+def _not_judged(beside: bool, models: int, taught: int) -> list[str]:
+    """What no shadow says anything of, and why."""
+    if not beside:
+        return [
+            "anything: no policy decides beside the one in force; `sightline policy publish FILE --next`, "
+            "and wait for the next epoch"
+        ]
+    if not models:
+        return []
+    learned = f", {taught:,} of them from examples that it would keep from training" if taught else ""
+    return [
+        f"{models:,} model versions{learned}: none is made beside; `sightline policy diff --over STORE` says "
+        "which would not be"
+    ]
+
+
 def _say_answer(answer: dict[str, Any]) -> None:
     emit_hidden(answer["role"], answer["hidden"])
-    emit_facts({name: value for name, value in answer.items() if name not in {"role", "hidden"}})
+    emit_facts(
+        {name: value for name, value in answer.items() if name not in {"role", "hidden", "not judged"}}
+    )
+    for sentence in answer.get("not judged", ()):
+        say(f"not judged  {sentence}")
 
 
 def _difference(one: Difference) -> dict[str, Any]:
@@ -201,21 +234,23 @@ def _difference(one: Difference) -> dict[str, Any]:
 @role_option
 @json_option
 def shadow(store: Path, role: Role, as_json: bool) -> None:
-    """List what the policy that may come next would decide otherwise.
+    """List what the policy that may come next would decide otherwise, the training gate included.
 
-    That policy is the one of `publish --next`, and it is asked about the events that came by since.
+    That policy is the one of `publish --next`, and it is asked about the events that came by since. It makes
+    no model versions beside: how many were not judged is said.
     """
     with Store.open(store, role) as opened:
         rows = opened.sql(_SHADOW, limits.NUMBER_MAX).dicts()
-        decided = opened.sql('SELECT coalesce(sum("count"), 0) FROM decisions').rows[0][0]
-        versions = [
-            version for (version,) in opened.sql("SELECT DISTINCT next_version FROM shadow ORDER BY 1").rows
-        ]
+        beside = opened.sql(_BESIDE, limits.POLICY_VERSIONS_MAX).rows
+        since = min((epoch for _, _, epoch in beside), default=limits.NUMBER_MAX)
+        decided, models = opened.sql(_SINCE.format(epoch=since)).rows[0]
+        taught = opened.sql(_TAUGHT).rows[0][0]
         answer = {
             "epoch": opened.epoch,
-            "next": versions,
-            "decisions about events in all": decided,
+            "next": [f"{name} {version}" for name, version, _ in beside],
+            "decisions about events since": decided,
             "of them otherwise": sum(row["events"] for row in rows),
+            "not judged": _not_judged(bool(beside), models, taught),
             "role": str(role),
             "hidden": opened.hidden,
         }

@@ -12,10 +12,10 @@ from typing import Any
 import click
 import orjson
 
+from streams import limits
 from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option
-from streams.cli.policy.decided import distinct_decisions, policies_in
 from streams.events.record import Outgoing
-from streams.policy.diff import Groups, on_paper, over_decisions, over_runs
+from streams.policy.diff import Groups, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.printing import say
@@ -24,6 +24,8 @@ from streams.queries.store import Store
 from streams.topology import LINEAGE
 
 ROWS_SHOWN = 40
+_DECIDED = """SELECT DISTINCT name, version FROM policies
+WHERE version IN (SELECT policy_version FROM decisions)"""
 
 
 @click.command("diff")
@@ -56,19 +58,7 @@ def diff(old: str, new: str, over: Path | None, role: Role, exit_code: bool, as_
         count, zones, flows = on_paper(before, after)
         answer |= {"combinations": count, "zones": _rows(zones), "flows": _rows(flows)}
     elif os.path.lexists(over / "catalog.duckdb"):
-        with Store.open(over, role) as store:
-            # What was decided is what OLD says; a store keeps the policies that decided.
-            count, flows = over_decisions(_with_kinds(distinct_decisions(store)), policies_in(store), after)
-            answer |= {
-                "epoch": store.epoch,
-                "decisions about events": count,
-                "derived events": (
-                    "with the zone and label that the store has; --over JOURNAL derives them anew"
-                ),
-                "flows": _rows(flows),
-                "role": str(role),
-                "hidden": store.hidden,
-            }
+        answer |= _over_store(over, role, before, after)
     else:
         count, flows = over_runs(*(_decisions(policy, over) for policy in (before, after)))
         answer |= {"decisions about events": count, "flows": _rows(flows)}
@@ -76,11 +66,27 @@ def diff(old: str, new: str, over: Path | None, role: Role, exit_code: bool, as_
     sys.exit(1 if exit_code and any(answer.get(name) for name in ("zones", "flows")) else 0)
 
 
-def _with_kinds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {**row, "kind": dict(pair.split("=", 1) for pair in row["attributes"].split()).get("kind", "derived")}
-        for row in rows
-    ]
+def _over_store(over: Path, role: Role, before: Policy, after: Policy) -> dict[str, Any]:
+    """What differs over the decisions of a store; a store keeps the policies that decided."""
+    # NumPy is for who asks this.
+    from streams.queries.otherwise import Otherwise  # noqa: PLC0415
+
+    with Store.open(over, role) as store:
+        judged = Otherwise(store, after)
+        decided = sorted(set(store.sql(_DECIDED, limits.POLICY_VERSIONS_MAX).rows))
+        answer = {
+            "epoch": store.epoch,
+            "decided by": [f"{name} {version}" for name, version in decided],
+            "decisions about events": judged.events,
+            "not judged": [{"count": count, "what": what} for count, what in judged.unjudged],
+            "flows": _rows(judged.groups),
+            "role": str(role),
+            "hidden": store.hidden,
+        }
+        store.record(f"policy diff --over {over}")
+    if [version for _, version in decided] != [before.version]:
+        say(f"{over}: what {before.name} says is not asked; the store was decided by those named", err=True)
+    return answer
 
 
 def _decisions(policy: Policy, journal: Path) -> list[dict[str, Any]]:
@@ -115,6 +121,10 @@ def _rows(groups: Groups) -> list[dict[str, Any]]:
             "new rule": change.next_rule,
             "count": group.count,
             "kinds": len(group.kinds) if len(group.kinds) > 3 else sorted(group.kinds),
+            "events": [
+                {"source": source, "stream": stream, "first": run.first, "step": run.step, "count": run.count}
+                for source, stream, run in group.runs
+            ],
         }
         for change, group in ordered
     ]
@@ -125,9 +135,11 @@ def _say(answer: dict[str, Any], as_json: bool) -> None:
         emit_json(answer)
         return
     emit_hidden(answer.get("role", ""), answer.get("hidden", {}))
-    beside = {"zones", "flows", "role", "hidden"}
+    beside = {"zones", "flows", "role", "hidden", "not judged"}
     emit_facts({name: value for name, value in answer.items() if name not in beside})
-    for name, hidden in (("zones", {"sink", "verdict", "new verdict"}), ("flows", set[str]())):
+    for one in answer.get("not judged", ()):
+        say(f"not judged  {one['count']:,} {one['what']}")
+    for name, hidden in (("zones", {"sink", "verdict", "new verdict", "events"}), ("flows", {"events"})):
         if name not in answer:
             continue
         rows = [{key: value for key, value in row.items() if key not in hidden} for row in answer[name]]

@@ -8,6 +8,7 @@ import contextlib
 import click
 
 from streams import clock, settings
+from streams.address import ADDRESS
 from streams.checking import Checker
 from streams.cli.output import emit_facts, emit_json, json_option
 from streams.errors import InputError
@@ -24,7 +25,7 @@ from streams.topology import POLICIES
 
 @click.command("publish")
 @click.argument("file", required=False)
-@click.option("--broker", default=settings.BROKER, show_default=True, metavar="HOST:PORT")
+@click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True)
 @click.option(
     "--next",
     "beside",

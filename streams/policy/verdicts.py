@@ -1,0 +1,104 @@
+"""What a policy says of things as a store keeps them: each distinct one is decided once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from streams.events.step import NOT_ASKED
+from streams.policy.attributes import Attributes
+from streams.policy.policy import Policy
+from streams.policy.recheck import again
+from streams.policy.rules import MODEL_TRAINING
+from streams.topology import STORE, ZONED
+
+
+class Said(NamedTuple):
+    """One verdict, and whether it lets pass; the zone is that under the policy which says so."""
+
+    zone: str
+    verdict: str
+    passed: bool
+    rule: str
+
+
+UNASKED = Said("", NOT_ASKED, False, "")
+
+
+class Verdicts:
+    """What one policy says, by numbers: of zone and label together (`code`), and of each verdict (`said`).
+
+    Numbers stay; both lists only grow.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.codes: list[tuple[str, bytes]] = []
+        self.said: list[Said] = []
+        self._code_of: dict[tuple[str, bytes], int] = {}
+        self._said_of: dict[Said, int] = {}
+        self._captured: dict[tuple[str, str, str], Said] = {}
+        self.unasked = self.number(UNASKED)
+
+    def code(self, zone: str, label: bytes) -> int:
+        """Number of a zone with a label."""
+        found = self._code_of.setdefault((zone, label), len(self.codes))
+        if found == len(self.codes):
+            self.codes.append((zone, label))
+        return found
+
+    def number(self, said: Said) -> int:
+        """Number of a verdict."""
+        found = self._said_of.setdefault(said, len(self.said))
+        if found == len(self.said):
+            self.said.append(said)
+        return found
+
+    def tagged(self, attributes: str) -> int:
+        """Number of the zone and label of captured events."""
+        tag = self.policy.tag(Attributes.parse(attributes))
+        return self.code(tag.zone, tag.label)
+
+    def captured(self, attributes: str, consent_state: str, sink: str) -> Said:
+        """What is said of captured events at a sink, if those that come before it let them pass."""
+        key = (attributes, consent_state, sink)
+        if key not in self._captured:
+            before: Sequence[str] = () if sink == ZONED else (ZONED,) if sink == STORE else (STORE,)
+            if all(self.captured(attributes, consent_state, one).passed for one in before):
+                row = {"attributes": attributes, "consent_state": consent_state, "zone": "", "label": ""}
+                self._captured[key] = self._again({**row, "sink": sink, "appended_ns": 0, "at_ns": 0})
+            else:
+                self._captured[key] = UNASKED
+        return self._captured[key]
+
+    def derived(self, code: int, row: Mapping[str, Any]) -> int:
+        """Number of what is said of derived events of a zone and label; `row` has sink, consent and times."""
+        zone, label = self.codes[code]
+        return self.number(self._again({**row, "attributes": "", "zone": zone, "label": label.hex()}))
+
+    def joined(self, kind: str, codes: Sequence[int]) -> int:
+        """Number of the zone and label of a derived event of a kind whose parents have these."""
+        parents = [self.codes[code] for code in codes]
+        label = self.policy.derive(kind, tuple(sorted({label for _, label in parents})))
+        return self.code(self.policy.highest(zone for zone, _ in parents), label)
+
+    def seed(self) -> int:
+        """Number of the zone and label of the licensed utterances that every model learns from."""
+        return self.code(self.policy.seed_zone, self.policy.derive("example", ()))
+
+    def model(self, codes: Sequence[int], wearers: int) -> int:
+        """Number of the zone and label of a model made of the seed and of examples of so many wearers."""
+        joined = self.joined("model", [self.seed(), *codes])
+        if not codes:
+            return joined
+        zone, label = self.codes[joined]
+        return self.code(zone, self.policy.declassify(MODEL_TRAINING, label, wearers))
+
+    def kept_ns(self, code: int) -> int:
+        """How long what has a label may be kept; 0 without one that can be read."""
+        label = self.codes[code][1]
+        return self.policy.expires_ns(label, 0) if label else 0
+
+    def _again(self, row: Mapping[str, Any]) -> Said:
+        now = again(self.policy, row)
+        return Said(now["zone"], now["verdict"], now["passed"], now["rule"])

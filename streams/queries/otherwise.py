@@ -1,0 +1,304 @@
+"""What a policy would have decided otherwise of all that a store holds, models and their answers included.
+
+It goes from the captured events to windows and situations, then generation by generation: the versions that
+training would have made of the examples which the policy lets in, the answers that were given with them, the
+examples of those. What the store cannot tell is counted with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from streams import limits
+from streams.events.identity import EventId
+from streams.events.runs import Run, consecutive
+from streams.events.step import NOT_ASKED
+from streams.lineage.tables import EXAMPLE_ORDER, NO_EXAMPLE
+from streams.policy.diff import Change, EventRun, Groups, add
+from streams.policy.policy import Policy
+from streams.policy.recheck import Policies
+from streams.policy.verdicts import Said
+from streams.queries.decided import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
+from streams.queries.relabel import Relabelled
+from streams.queries.store import Store
+from streams.topology import ASSISTANT, MODELS, PROCESSING, STORE, TRAINING_RUN, TRAINING_SOURCE
+
+_ORDER = f"""SELECT value FROM inputs WHERE kind = '{EXAMPLE_ORDER}' ORDER BY "offset" """  # noqa: S608
+_TRIGGERS = "SELECT version, trigger FROM training_runs ORDER BY version"
+#: Feedback that made no example by what a model heard; the other rules need none.
+_NOT_TAUGHT = """SELECT coalesce(sum("count"), 0) FROM rejected
+WHERE stage = 'feedback' AND rule IN ('negated', 'asked-again', 'stopped', 'not-understood')"""
+_MODEL = "SELECT any_value(stream) FROM models"
+#: Operators of which the parents are not captured alone; all others make windows.
+_SITUATION, _ANSWER, _EXAMPLE = "situation", "answer", "example"
+
+
+class Otherwise:
+    """One policy over one store, as far as the store's role is shown it.
+
+    Attributes
+    ----------
+    events
+        How many events were decided about, once a sink.
+    groups
+        What differs, with its events.
+    unjudged
+        How many things could not be judged, of what kind and why.
+    """
+
+    def __init__(self, store: Store, policy: Policy) -> None:
+        self._store, self._new = store, Relabelled(store, policy)
+        known = self._known = self._new.known
+        self.events = int(known.rows["count"].sum())
+        self.groups: Groups = {}
+        self.unjudged: list[tuple[int, str]] = []
+        windows = [one for one in known.operators if one not in (_SITUATION, _ANSWER, _EXAMPLE)]
+        for name in (*windows, _SITUATION):
+            self._new.resolve(known.of_operator(name), name)
+            self._new.put_out(self._made_by(name))
+        self._ask_assistant()
+        self._generations()
+        self._seed_and_models()
+        self._compare()
+        self._say_what_is_unjudged()
+
+    def _made_by(self, *operators: str) -> Flags:
+        made = np.zeros(len(self._new.code), dtype=np.bool_)
+        made[self._known.e_child[self._known.of_operator(*operators)]] = True
+        return made
+
+    def _ask_assistant(self) -> None:
+        """Ask the assistant about queries, each only with its situation, and about those situations."""
+        known, new = self._known, self._new
+        edges = known.of_operator(_SITUATION)
+        edges = edges[known.e_kind[edges] == CAPTURED]
+        place, row = known.within(edges)
+        asks = np.zeros(len(new.code), dtype=np.bool_)
+        asks[known.e_child[edges[place]]] = new.takes[ASSISTANT][known.of[row]]
+        about = known.is_captured & (known.sinks(ASSISTANT) & known.kind_is("voice_query"))[known.of]
+        self._queries = np.flatnonzero(about)
+        of, _, number = spread(*(known.rows[name][self._queries] for name in ("first", "step", "count")))
+        self._query_row, self._query_number = self._queries[of], number
+        found = matched(
+            known.edges["parent"][known.e_row[edges]],
+            known.e_low[edges],
+            (known.stream[self._query_row], number),
+        )
+        situation = np.append(known.e_child[edges], -1)[found]
+        kept = (found >= 0) & ~np.append(new.given, True)[situation]
+        self._query_said = np.where(kept, new.verdicts.unasked, new.row_said[self._query_row])
+        where = np.flatnonzero(known.sinks(ASSISTANT)[known.of[known.d_row]])
+        node = known.d_node[where]
+        new.decide(where, new.given[node] & asks[node])
+        new.taken[node] = new.given[node] & new.passed(new.said[where])
+
+    # --- round the loop --------------------------------------------------------------------------------
+
+    def _generations(self) -> None:
+        """Go through the stored model versions in order: what training would have made by then, and gave."""
+        known, new = self._known, self._new
+        triggers = self._order()
+        answers, examples = self._made_by(_ANSWER), self._made_by(_EXAMPLE)
+        generation = self._generation()
+        newest = np.array(sorted(triggers) or [1])
+        # What names a version that the store has no run of belongs to the newest before it.
+        generation = newest[np.maximum(np.searchsorted(newest, generation, side="right") - 1, 0)]
+        for version in newest.tolist():
+            if self._ordered:
+                self._train(triggers[version])
+                new.serving[version] = self._served
+            for nodes, kind in ((answers, _ANSWER), (examples, _EXAMPLE)):
+                mine = nodes & (generation == version)
+                edges = known.of_operator(kind)
+                new.resolve(edges[mine[known.e_child[edges]]], kind)
+                new.put_out(mine)
+                where = np.flatnonzero(mine[known.d_node] & known.sinks(TRAINING_RUN)[known.of[known.d_row]])
+                new.decide(where, new.given[known.d_node[where]])
+        if self._ordered:
+            self._train(len(self._examples))
+
+    def _generation(self) -> Numbers:
+        """By node: the model version that it came after; 0 where none had to do with it."""
+        known = self._known
+        found = np.zeros(len(self._new.code), dtype=np.int64)
+        cites = known.e_kind == MODEL
+        np.maximum.at(found, known.e_child[cites], known.e_low[cites])
+        edges = known.of_operator(_EXAMPLE)
+        edges = edges[known.e_parent[edges] >= 0]
+        np.maximum.at(found, known.e_child[edges], found[known.e_parent[edges]])
+        return found
+
+    def _order(self) -> dict[int, int]:
+        """By stored model version: how many examples training had read when it was triggered."""
+        known = self._known
+        told = [
+            text for (value,) in self._store.sql(_ORDER, limits.NUMBER_MAX).rows for text in value.split()
+        ]
+        ids = [text for text in dict.fromkeys(told) if text != NO_EXAMPLE]
+        self._examples = known.named([EventId.parse(text) for text in ids])
+        read = {text: at + 1 for at, text in enumerate(ids)}
+        triggers = {
+            version: read.get(trigger, 0)
+            for version, trigger in self._store.sql(_TRIGGERS, limits.NUMBER_MAX).rows
+        }
+        gates = np.flatnonzero(known.sinks(TRAINING_RUN)[known.of[known.d_row]])
+        latest_first = gates[np.argsort(-known.rows["at_ns"][known.d_row[gates]], kind="stable")]
+        #: By node: its first decision at the gate, -1 where there is none.
+        self._gate = np.full(len(self._new.code) + 1, -1)
+        self._gate[known.d_node[latest_first]] = latest_first
+        self._ordered = bool(ids) or not len(np.flatnonzero(self._made_by(_EXAMPLE)))
+        self._trained, self._learned, self._other = 0, self._examples[:0], False
+        self._served = self._new.verdicts.model([], 0)
+        self._versions = [self._served]
+        return triggers or {1: 0}
+
+    def _train(self, read: int) -> None:
+        """Judge the examples up to the `read`-th, and make the versions that they complete."""
+        known, new = self._known, self._new
+        nodes = self._examples[self._trained : read]
+        gate = self._gate[nodes]
+        admitted = (gate >= 0) & new.passed(np.append(new.said, -1)[gate])
+        before = np.append(flags(one["passed"] for one in known.classes)[known.of[known.d_row]], False)[gate]
+        self._other = self._other or bool((admitted != before).any())
+        learned = np.concatenate((self._learned, nodes[admitted]))
+        for count in range(len(self._learned) + 1, len(learned) + 1):
+            if count % limits.RETRAIN_EVERY_EXAMPLES == 0:
+                wearers = known.rows["wearer"][known.d_row[self._gate[learned[:count]]]]
+                codes = np.unique(new.code[learned[:count]]).tolist()
+                made = new.verdicts.model(codes, len(np.unique(wearers)))
+                self._versions.append(made)
+                if all(self._model_said(made, sink).passed for sink in (MODELS, STORE)):
+                    self._served = made
+        self._trained, self._learned = max(read, self._trained), learned
+
+    def _model_said(self, code: int, sink: str) -> Said:
+        row = {"sink": sink, "consent_state": "", "appended_ns": 0, "at_ns": 0}
+        return self._new.verdicts.said[self._new.verdicts.derived(code, row)]
+
+    def _seed_and_models(self) -> None:
+        """Decide about the licensed seed and the versions; what training would have made more is a change."""
+        known, new = self._known, self._new
+        self._model_stream = self._store.sql(_MODEL).rows[0][0] or ""
+        ours = flags(source == TRAINING_SOURCE for source, _ in known.streams)[known.node_stream]
+        models = ours & flags(one[1] == self._model_stream for one in known.streams)[known.node_stream]
+        seed, versions = np.flatnonzero(ours & ~models), np.flatnonzero(models)
+        new.code[seed], new.made[seed] = new.verdicts.seed(), True
+        where = np.flatnonzero((ours & ~models)[known.d_node])
+        runs = known.sinks(TRAINING_RUN)[known.of[known.d_row[where]]]
+        new.decide(where[runs], np.ones(int(runs.sum()), dtype=np.bool_))
+        passes = bool(new.passed(new.said[where[runs]]).all())
+        new.decide(where[~runs], np.full(int((~runs).sum()), passes))
+        number = known.node_number[versions]
+        if self._ordered:
+            new.made[versions] = number <= len(self._versions)
+            of = np.minimum(number, len(self._versions)) - 1
+            new.code[versions] = np.array(self._versions)[of]
+        else:
+            new.made[versions] = True
+            new.keep(versions)
+        new.put_out(models)
+        for version in range(int(number.max(initial=0)) + 1, len(self._versions) + 1 if len(number) else 0):
+            run = (TRAINING_SOURCE, self._model_stream, Run(version, 1, 1))
+            for sink in (MODELS, STORE):
+                said = self._model_said(self._versions[version - 1], sink)
+                change = Change(sink, "", said.zone, NOT_ASKED, said.verdict, said.rule)
+                add(self.groups, change, self._model_stream, [run])
+                if not said.passed:
+                    break
+
+    # --- the answer ------------------------------------------------------------------------------------
+
+    def _compare(self) -> None:
+        """Put what differs into groups."""
+        known, new = self._known, self._new
+        whole = known.is_captured.copy()
+        whole[self._queries] = False
+        rows = np.flatnonzero(whole)
+        for change, kind, mine in self._changes(known.of[rows], new.row_said[rows]):
+            add(self.groups, change, kind, (self._run(row) for row in rows[mine].tolist()))
+        row = np.concatenate((self._query_row, known.d_row))
+        number = np.concatenate((self._query_number, known.node_number[known.d_node]))
+        said = np.concatenate((self._query_said, new.said))
+        for change, kind, mine in self._changes(known.of[row], said):
+            for stream in np.unique(known.stream[row[mine]]).tolist():
+                source, name = known.streams[stream]
+                some = np.unique(number[mine[known.stream[row[mine]] == stream]]).tolist()
+                events = [(source, name, run) for run in consecutive(some)]
+                add(self.groups, change, kind or name.partition("~")[0], events)
+
+    def _changes(self, of: Numbers, said: Numbers) -> Iterator[tuple[Change, str, Numbers]]:
+        """(change, kind of captured events, places) of what differs, by class and verdict."""
+        known = self._known
+        classes, verdicts, which = distinct(of, said)
+        for at, (one, other) in enumerate(zip(classes.tolist(), verdicts.tolist(), strict=True)):
+            if other < 0:
+                continue
+            was, now = known.classes[one], self._new.verdicts.said[other]
+            if (was["zone"], was["verdict"]) != (now.zone, now.verdict):
+                change = Change(was["sink"], was["zone"], now.zone, was["verdict"], now.verdict, now.rule)
+                kind = was["attributes"].partition(" ")[0].partition("=")[2]
+                yield change, kind, np.flatnonzero(which == at)
+
+    def _run(self, row: int) -> EventRun:
+        source, stream = self._known.streams[self._known.stream[row]]
+        first, step, count = (int(self._known.rows[name][row]) for name in ("first", "step", "count"))
+        return source, stream, Run(first, step, count)
+
+    def _say_what_is_unjudged(self) -> None:
+        known, new = self._known, self._new
+        passed = flags(one["passed"] for one in known.classes)
+        opened = ~passed[known.of] & new.passed(new.row_said) & known.is_captured
+        of = known.of[known.d_row]
+        later = ~passed[of] & new.passed(new.said) & ~known.sinks(TRAINING_RUN)[of]
+        counts = {
+            "events were refused and would pass: what would be made of them is not in the store": int(
+                known.rows["count"][opened].sum() + later.sum()
+            ),
+            "derived events would be made of something else (windows begin and end elsewhere, situations say "
+            "less), here they stand with what is left of their parents": int((new.cut & new.made).sum()),
+            "places where two windows would be one: zone and label would not change there any more": (
+                self._merged()
+            ),
+            "derived events have no parent that is shown: they keep their zone and label": int(
+                new.blind.sum()
+            ),
+            "spoken reactions would be heard by another model version, which may understand them otherwise": (
+                self._heard_otherwise()
+            ),
+            "examples whose intent the policy may not list: a store does not say what it is": (
+                0 if self._same_intents() else len(self._examples)
+            ),
+            "model versions keep their labels: the role is not shown in which order examples were read": (
+                0 if self._ordered else len(self._new.serving) or int(self._gate.max() >= 0)
+            ),
+        }
+        self.unjudged = [(count, what) for what, count in counts.items() if count]
+
+    def _merged(self) -> int:
+        """How many windows ended only because zone or label changed where they would not any more."""
+        known, new = self._known, self._new
+        windows = np.unique(known.edges["parent"][known.e_row[known.e_kind == CAPTURED]])
+        of, stream = known.of[known.came], known.stream[known.came]
+        told = np.array([hash((one["zone"], one["label"])) for one in known.classes] or [0])[of]
+        consent = np.array([hash(one["consent_state"]) for one in known.classes] or [0])[of]
+        follows = (stream[1:] == stream[:-1]) & (known.came_first[1:] == known.came_last[:-1] + 1)
+        works = (new.takes[PROCESSING][of] & np.isin(stream, windows))[1:]
+        one = (new.class_code[of][1:] == new.class_code[of][:-1]) & (consent[1:] == consent[:-1])
+        return int((follows & works & one & (told[1:] != told[:-1])).sum())
+
+    def _heard_otherwise(self) -> int:
+        """Reactions that a model had to understand after the first version that would be another."""
+        if not self._other:
+            return 0
+        known = self._known
+        examples = known.of_operator(_EXAMPLE)
+        heard = int((known.e_kind[examples] == MODEL).sum())
+        return heard + int(self._store.sql(_NOT_TAUGHT).rows[0][0])
+
+    def _same_intents(self) -> bool:
+        policies = Policies(self._store.policies)
+        versions = {one["policy_version"] for one in self._known.classes}
+        mine = self._new.verdicts.policy.intents
+        return all(policies.version(version).intents == mine for version in versions)

@@ -1,0 +1,176 @@
+"""Zones, labels and verdicts of a store's events under another policy, each distinct one worked out once.
+
+Captured events are tagged again from the attributes that decisions looked at; of derived ones the labels of
+their parents are joined again over the stored edges.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streams.policy.policy import Policy
+from streams.policy.recheck import Policies
+from streams.policy.verdicts import Verdicts
+from streams.queries.decided import CAPTURED, DERIVED, MODEL, Decided, Flags, Numbers, flags
+from streams.queries.store import Store
+from streams.topology import ANSWERS, ASSISTANT, EXAMPLES, FEEDBACK, MODELS, PROCESSING, STORE
+from streams.topology import DERIVED as DERIVED_TOPIC
+
+#: Topics that derived events go to; what passes there goes on into the store.
+OUTPUTS = (DERIVED_TOPIC, ANSWERS, EXAMPLES, MODELS)
+_STAGES = (PROCESSING, ASSISTANT, FEEDBACK)
+
+
+class Relabelled:
+    """What a policy says of everything in a store, filled from the parents to the children.
+
+    Attributes
+    ----------
+    row_said
+        By row of decisions about captured events: number of the verdict (`Verdicts.said`).
+    said
+        By decision about one derived event (`Decided.d_row`): the same; -1 where nothing can be said.
+    code
+        By node: number of its zone and label (`Verdicts.codes`), -1 where nothing is known.
+    made, given
+        By node: whether it would have been made; and whether it would have passed on into topic and store.
+    taken
+        By node: whether the assistant would have taken it.
+    cut, blind
+        By node: made of something else, since some of its parents fall away or lie in another zone than the
+        rest; and without a parent that the store, or the role, knows of.
+    serving
+        By stored model version: code of the version that would have served then.
+    """
+
+    def __init__(self, store: Store, policy: Policy) -> None:
+        self.known, self.verdicts = Decided.read(store), Verdicts(policy)
+        self._policies = Policies(store.policies)
+        nodes, classes = len(self.known.node_number), self.known.classes
+        self.code = np.full(nodes, -1)
+        self.said = np.full(len(self.known.d_row), -1)
+        self.made, self.given, self.taken, self.cut, self.blind = (
+            np.zeros(nodes, dtype=np.bool_) for _ in range(5)
+        )
+        self.serving: dict[int, int] = {}
+        self.class_code = np.full(len(classes), -1)
+        self.takes = {sink: np.zeros(len(classes), dtype=np.bool_) for sink in _STAGES}
+        said = np.full(len(classes), -1)
+        for at, row in enumerate(classes):
+            if row["attributes"]:
+                asked = (row["attributes"], row["consent_state"])
+                said[at] = self.verdicts.number(self.verdicts.captured(*asked, row["sink"]))
+                self.class_code[at] = self.verdicts.tagged(row["attributes"])
+                for sink in _STAGES:
+                    self.takes[sink][at] = self.verdicts.captured(*asked, sink).passed
+        self.row_said = said[self.known.of]
+
+    def passed(self, said: Numbers) -> Flags:
+        """Whether verdicts let pass; one that nobody can say does not."""
+        passed = flags([*(one.passed for one in self.verdicts.said), False])
+        found: Flags = passed[said]
+        return found
+
+    def resolve(self, edges: Numbers, kind: str) -> None:
+        """Join the labels of the events of a kind that `edges` made, of parents that are known by now.
+
+        An event is made where of each of its direct parents something arrives.
+        """
+        known, size = self.known, len(edges)
+        owner, code, arrives = self._parents(edges, kind)
+        some = np.bincount(owner[arrives], minlength=size) > 0
+        total = np.bincount(owner, minlength=size)
+        part = some & (np.bincount(owner[arrives], minlength=size) < total)
+        low, high = np.full(size, len(self.verdicts.codes)), np.full(size, -1)
+        np.minimum.at(low, owner[arrives], code[arrives])
+        np.maximum.at(high, owner[arrives], code[arrives])
+        child, direct = known.e_child[edges], known.edges["direct"][known.e_row[edges]].astype(np.bool_)
+        lost = (total > 0) & ~some
+        self.made[child] = True
+        self.made[child[lost & direct]] = False
+        self.cut[child[part | (high > low) | (lost & ~direct)]] = True
+        self.blind[child[(total == 0) & direct]] = True
+        self._join(child[owner[arrives]], code[arrives], kind)
+        self.keep(np.flatnonzero(self.blind & np.isin(np.arange(len(self.code)), child)))
+
+    def _parents(self, edges: Numbers, kind: str) -> tuple[Numbers, Numbers, Flags]:
+        """(place in `edges`, code, whether it arrives) of every parent of which the store says something."""
+        known = self.known
+        which = known.e_kind[edges]
+        captured, derived, model = (np.flatnonzero(which == one) for one in (CAPTURED, DERIVED, MODEL))
+        place, row = known.within(edges[captured])
+        of, feedback = known.of[row], known.kind_is("feedback")
+        takes = self.takes[ASSISTANT if kind in ("answer", "example") else PROCESSING]
+        if kind == "example":
+            takes = np.where(feedback, self.takes[FEEDBACK], takes)
+        parent = known.e_parent[edges[derived]]
+        comes = (self.taken if kind == "answer" else self.given)[parent]
+        seen = (known.node_class[parent] >= 0) | (self.code[parent] >= 0)
+        versions = known.e_low[edges[model]].tolist()
+        served = np.array([self.serving.get(version, -1) for version in versions], dtype=np.int64)
+        serves = served >= 0
+        return (
+            np.concatenate((captured[place], derived[seen], model[serves])),
+            np.concatenate((self.class_code[of], self.code[parent[seen]], served[serves])),
+            np.concatenate((takes[of], comes[seen] & (self.code[parent[seen]] >= 0), serves[serves])),
+        )
+
+    def _join(self, child: Numbers, code: Numbers, kind: str) -> None:
+        """Give each child the join of all codes that stand beside it; each distinct set is joined once."""
+        if not len(child):
+            return
+        both = np.unique(np.stack((child, code), axis=1), axis=0)
+        nodes, begin, count = np.unique(both[:, 0], return_index=True, return_counts=True)
+        sets = np.full((len(nodes), int(count.max())), -1)
+        row = np.repeat(np.arange(len(nodes)), count)
+        sets[row, np.arange(len(both)) - begin[row]] = both[:, 1]
+        alike, which = np.unique(sets, axis=0, return_inverse=True)
+        joined = [self.verdicts.joined(kind, [one for one in some if one >= 0]) for some in alike.tolist()]
+        self.code[nodes] = np.array(joined, dtype=np.int64)[which.reshape(-1)]
+
+    def keep(self, nodes: Numbers) -> None:
+        """Let events of which no parent is known keep zone and label, in the words of the policy."""
+        for at in np.unique(self.known.node_class[nodes]).tolist():
+            if at >= 0:
+                row = self.known.classes[at]
+                before = self._policies.version(row["policy_version"])
+                label = self.verdicts.policy.adopted(bytes.fromhex(row["label"]), before)
+                self.code[nodes[self.known.node_class[nodes] == at]] = self.verdicts.code(row["zone"], label)
+
+    def put_out(self, nodes: Flags) -> None:
+        """Decide about nodes at their topics, then at the store; what passes both is given."""
+        known = self.known
+        self.given |= nodes & self.made & (self.code >= 0)
+        where = np.flatnonzero(nodes[known.d_node])
+        of = known.of[known.d_row[where]]
+        for sinks in (OUTPUTS, (STORE,)):
+            mine = where[known.sinks(*sinks)[of]]
+            self.decide(mine, self.given[known.d_node[mine]])
+            self.given[known.d_node[mine[~self.passed(self.said[mine])]]] = False
+        self.taken |= nodes & self.given
+
+    def decide(self, where: Numbers, asked: Flags) -> None:
+        """Make decisions about derived events again, those alike once; `asked`: whether they come so far."""
+        known, verdicts = self.known, self.verdicts
+        self.said[where[~asked]] = verdicts.unasked
+        where = where[asked & (self.code[known.d_node[where]] >= 0)]
+        if not len(where):
+            return
+        row, code = known.d_row[where], self.code[known.d_node[where]]
+        at_ns, appended_ns = known.rows["at_ns"][row], known.rows["appended_ns"][row]
+        kept_ns = np.array([verdicts.kept_ns(one) for one in range(len(verdicts.codes))], dtype=np.int64)
+        over = (at_ns != 0) & (at_ns - appended_ns >= kept_ns[code])
+        keys = np.stack((code, known.of[row], over), axis=1)
+        _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        said = [
+            verdicts.derived(
+                int(code[one]),
+                {
+                    **known.classes[known.of[row[one]]],
+                    "appended_ns": int(appended_ns[one]),
+                    "at_ns": int(at_ns[one]),
+                },
+            )
+            for one in first
+        ]
+        self.said[where] = np.array(said, dtype=np.int64)[which.reshape(-1)]

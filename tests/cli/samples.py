@@ -1,0 +1,135 @@
+"""A sample of every command with every option, as a table: a new option needs a line here, or a word in one.
+
+`{name}` stands for what the test made: `store`, `journal`, `policy`, `tmp` and so on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Sample(NamedTuple):
+    """A line as somebody types it, the exit code that is right for it, and what it is given to read."""
+
+    line: str
+    code: int = 0
+    stdin: str = ""
+
+
+_AS = "--store {store} --role privacy-officer"
+#: Without a broker, in any order.
+ALONE: tuple[Sample, ...] = (
+    Sample("sightline --version"),
+    Sample("sightline topology"),
+    Sample("sightline topology --json"),
+    Sample(f"sightline ask ancestors g1/answer/1 --through-models {_AS}"),
+    Sample(f"sightline ask ancestors g1/answer/1 {_AS} --json"),
+    Sample(f"sightline ask why g1/answer/1 {_AS}"),
+    Sample(f"sightline ask why g1/imu-right/20 {_AS} --json"),
+    Sample(f"sightline ask genuine g1/answer/1 {'0' * 32} {_AS} --json", code=1),
+    Sample(f"sightline ask loop g1/answer/1 {_AS}"),
+    Sample(f"sightline ask loop g1/imu-right/500 {_AS} --json"),
+    Sample(f"sightline ask missing {_AS}"),
+    Sample(f"sightline ask missing {_AS} --json"),
+    Sample(f"sightline ask creep {_AS}"),
+    Sample(f"sightline ask creep {_AS} --json"),
+    Sample(f'sightline sql "FROM events" --rows 3 --format markdown {_AS}'),
+    Sample(f'sightline sql "FROM edges" --out {{tmp}}/edges.csv --format csv {_AS}'),
+    Sample(f"sightline sql {_AS} --json", stdin="SELECT 1;\nSHOW TABLES;\n"),
+    Sample("sightline policy check {policy}"),
+    Sample("sightline policy check household --json"),
+    Sample("sightline policy test household"),
+    Sample("sightline policy test {policy} --json", code=1),
+    Sample(f"sightline policy explain g1/answer/1@glasses.answers {_AS}"),
+    Sample(f"sightline policy explain g1/answer/1 {_AS} --json"),
+    Sample("sightline policy diff household {policy} --exit-code", code=1),
+    Sample("sightline policy diff household {policy} --over {store} --role privacy-officer --json"),
+    Sample("sightline policy diff household {policy} --over {journal}"),
+    Sample(f"sightline policy recheck {_AS}"),
+    Sample(f"sightline policy recheck {_AS} --json"),
+    Sample(f"sightline policy shadow {_AS}"),
+    Sample(f"sightline policy shadow {_AS} --json"),
+    Sample("sightline ledger {journal} --store {store}"),
+    Sample("sightline ledger {journal} --store {store} --json"),
+    Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
+    Sample("sightline snapshots --migrate --store {copy}"),
+    Sample(f"sightline snapshots export {_AS} --out {{tmp}}/whole.duckdb --json"),
+    Sample(
+        f"sightline snapshots export {_AS} --out {{tmp}}/shared --follow --log json --ready-fd {{fd}}"
+        " --ready-file {ready}"
+    ),
+    Sample("device-sim --version"),
+    Sample("device-sim list"),
+    Sample("device-sim list --json"),
+    Sample(
+        "device-sim run --scenario smoke --devices 1 --speed 20 --seed 2 --duration-s 2 --faults --to file"
+        " --journal {tmp}/faults --partitions 4 --start-ns 1790000000000000000 --policy household --json"
+    ),
+    Sample("device-sim run --to file --duration-s 1 --no-faults --journal {tmp}/perfect"),
+)
+#: With the broker and the worker of `PROCESSES`, in this order.
+LIVE: tuple[Sample, ...] = (
+    Sample("sightline topics --plan --broker {broker} --partitions 4"),
+    Sample("sightline topics --migrate --broker {broker} --json"),
+    Sample("sightline pair --device g9 --wearer w9 --broker {broker}"),
+    Sample("sightline pair --device g9 --wearer w9 --end --broker {broker} --json"),
+    Sample("sightline pair --list --broker {broker}"),
+    Sample("sightline pair --list --broker {broker} --json"),
+    Sample(
+        "device-sim run --scenario smoke --devices 1 --speed 20 --no-faults --to kafka --broker {broker}"
+        " --partitions 4 --journal {sent} --json"
+    ),
+    Sample(
+        "device-sim load --devices 1 --first 2 --rate 50 --duration-s 1 --backlog-s 1 --scenario load"
+        " --seed 3 --faults --broker {broker} --partitions 4 --journal {sent} --json"
+    ),
+    Sample(
+        "device-sim load --devices 1 --first 2 --duration-s 0.5 --no-faults --broker {broker}"
+        " --journal {sent}"
+    ),
+    Sample(
+        "device-sim consent narrow --wearer w1 --device g1 --journal {sent} --broker {broker}"
+        " --purposes dpv:RequestedServiceProvision --expires 2100-01-31T12:00:00Z --partitions 4"
+    ),
+    Sample("device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker} --json"),
+    Sample(
+        "device-sim consent withdraw --wearer w1 --journal {sent} --broker {broker} --partitions 4",
+        code=2,
+    ),
+    Sample(
+        "device-sim consent give --wearer w1 --device g1 --journal {sent} --broker {broker} --partitions 4"
+        " --expires 2100-01-31T12:00:00Z --purposes dpv:RequestedServiceProvision --json"
+    ),
+    Sample(
+        "device-sim consent narrow --wearer w2 --purposes '' --journal {sent} --broker {broker} --json", 2
+    ),
+    Sample("sightline consent show --wearer w1 --broker {broker}"),
+    Sample("sightline consent show --wearer w1 --broker {broker} --json"),
+    Sample("sightline consent withdraw --wearer w1 --broker {broker}"),
+    Sample("sightline consent withdraw --wearer w1 --broker {broker} --json"),
+    Sample("sightline policy publish {policy} --next --broker {broker}"),
+    Sample("sightline policy publish --withdraw-next --broker {broker} --json"),
+    Sample("sightline policy publish {policy} --broker {broker} --json"),
+    Sample(
+        "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
+        " --ready-file {ready}"
+    ),
+    Sample("sightline replay {sent} --inputs {live} --compare"),
+    Sample("sightline replay {sent} --inputs {live} --broker {broker} --compare --json"),
+    Sample("sightline ledger {sent} --broker {broker} --store {live} --json"),
+)
+#: Commands that stay: started before `LIVE`, stopped after it.
+PROCESSES: tuple[str, ...] = (
+    "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --log json --ready-fd {fd}"
+    " --ready-file {ready}",
+    "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
+    " --metrics {tmp}/metrics --log text --ready-fd {fd} --ready-file {ready}",
+)
+#: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.
+SMOKE, COMMUTE = (
+    "--scenario smoke --seed 3 --devices 2 --policy household --no-faults",
+    "--scenario commute --seed 4 --faults --duration-s 720 --json",
+)
+DEMOS: tuple[str, ...] = tuple(
+    f"sightline demo --broker HOST:PORT --store STORE --speed 10 {one}" for one in (SMOKE, COMMUTE)
+)

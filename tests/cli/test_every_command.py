@@ -1,0 +1,284 @@
+"""Every command and every option that `--help` names is run; one without a sample in `samples.py` fails."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pty
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import orjson
+import pytest
+from click.testing import CliRunner, Result
+
+from device_sim.__main__ import main as device_sim
+from streams import clock
+from streams.cli.main import main as sightline
+from streams.kafka import connection
+from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.policy.load import load
+from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample
+
+PROGRAMS: dict[str, click.Group] = {"sightline": sightline, "device-sim": device_sim}
+ROOT = Path(__file__).parents[2]
+WAIT_S = 60.0
+
+
+def commands(
+    command: click.Command, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands of a program by their paths, as click itself knows them."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=path[-1])
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from commands(found, (*path, name))
+
+
+TREE = {path: one for name, program in PROGRAMS.items() for path, one in commands(program, (name,))}
+
+
+def options(command: click.Command) -> set[str]:
+    return {
+        name
+        for one in command.params
+        if isinstance(one, click.Option)
+        for name in (*one.opts, *one.secondary_opts)
+        if name.startswith("--")
+    }
+
+
+def test_every_command_and_every_option_has_a_sample() -> None:
+    unused = {path: options(command) for path, command in TREE.items()}
+    runs = {
+        path: not isinstance(one, click.Group) or one.invoke_without_command for path, one in TREE.items()
+    }
+    for line in (*(one.line for one in (*ALONE, *LIVE)), *PROCESSES, *DEMOS):
+        path = path_of(line)
+        runs[path] = False
+        unused[path] -= set(shlex.split(line))
+    lacking = sorted(
+        " ".join((*path, name)) for path in TREE for name in (*unused[path], *([""] if runs[path] else []))
+    )
+    assert lacking == [], "each needs a line in tests/cli/samples.py, or a word in one"
+
+
+def run(sample: Sample, **made: object) -> Result:
+    words = shlex.split(sample.line.format(**made))
+    result = CliRunner().invoke(PROGRAMS[words[0]], words[1:], input=sample.stdin)
+    assert result.exit_code == sample.code, (sample.line, result.exit_code, result.output)
+    assert "nobody expected" not in result.stderr, result.stderr
+    if sample.code == 0:
+        assert result.stdout or "--out" in words or "--follow" in words or "--migrate" in words
+    if "--json" in words and sample.code in (0, 1):
+        assert [orjson.loads(line) for line in result.stdout.splitlines()]
+    return result
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A journal of a session in which was asked and answered, its store, a copy of that, another policy."""
+    tmp = tmp_path_factory.mktemp("commands")
+    journal, store, policy = tmp / "journal", tmp / "store", tmp / "changed.toml"
+    run(Sample("device-sim run --to file --devices 1 --no-faults --journal {journal}"), journal=journal)
+    run(Sample("sightline replay {journal} --store {store}"), journal=journal, store=store)
+    shutil.copytree(store, tmp / "copy", symlinks=True)
+    before, zone, after = load("household").text.partition('name = "voice-assistant"')
+    policy.write_text(before + zone + after.replace(' "ai:ModelTraining",', "", 1), encoding="utf-8")
+    return {"tmp": tmp, "journal": journal, "store": store, "copy": tmp / "copy", "policy": policy}
+
+
+@contextlib.contextmanager
+def asked_to_stay(tmp: Path) -> Iterator[dict[str, object]]:
+    """A descriptor and a file that say *ready*; who stays in this process is stopped once the file does."""
+    read, write = os.pipe()
+    ready, done = tmp / "ready", threading.Event()
+
+    def stop() -> None:
+        while not done.wait(0.05):
+            if ready.exists():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stopping = threading.Thread(target=stop, daemon=True)
+    try:
+        yield {"fd": write, "ready": ready, "stopping": stopping}
+        assert os.read(read, 64) == b"READY=1\n"
+        assert not ready.exists()
+    finally:
+        done.set()
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        os.close(read)
+
+
+def path_of(line: str) -> tuple[str, ...]:
+    """The command that a line runs."""
+    words = shlex.split(line)
+    return max((path for path in TREE if tuple(words[: len(path)]) == path), key=len)
+
+
+#: One line of each command that needs a broker.
+NEED_A_BROKER = {
+    path_of(line): line
+    for line in (*(one.line for one in LIVE if not one.code), *PROCESSES, *DEMOS)
+    if "--broker" in line
+}
+
+
+def test_every_command_with_a_broker_is_asked_without_one() -> None:
+    assert NEED_A_BROKER.keys() == {path for path, one in TREE.items() if "--broker" in options(one)}
+
+
+@pytest.mark.parametrize("line", NEED_A_BROKER.values(), ids=[" ".join(path) for path in NEED_A_BROKER])
+def test_an_absent_broker_is_one_sentence(
+    line: str, made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line of the client stands before it. Time flies, so that nobody waits five seconds for nobody."""
+    times = itertools.count(0, 3)
+    monkeypatch.setattr(clock, "monotonic_s", lambda: float(next(times)))
+    journal = shutil.copytree(made["journal"], tmp_path / "sent")
+    given = {**made, "sent": journal, "tmp": tmp_path, "live": tmp_path / "live", "broker": "127.0.0.1:9"}
+    line = line.replace(" --ready-fd {fd}", "").replace("HOST:PORT", "{broker}").replace("STORE", "{live}")
+    if "--inputs" in line or path_of(line) == ("sightline", "ledger"):
+        given["live"] = made["store"]
+    words = shlex.split(line.format(**given, ready=tmp_path / "ready"))
+    result = CliRunner().invoke(PROGRAMS[words[0]], words[1:])
+    (said,) = result.stderr.splitlines()
+    assert "No Kafka answers at 127.0.0.1:9" in said
+    assert result.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sightline demo --scenario nosuch", "Scenario 'nosuch' does not exist; expected one of: commute"),
+        ("sightline demo --policy nosuch", "policy nosuch: found no such file"),
+        ("sightline demo --devices 0", "0 is not in the range"),
+        ("sightline demo --duration-s 0", "0.0 is not in the range"),
+        ("sightline demo --store {journal}", "which is no file of a store"),
+        ("sightline worker --policy nosuch", "policy nosuch: found no such file"),
+        ("sightline worker --metrics {tmp}/no/metrics", "cannot be written"),
+        ("sightline snapshots --store {journal}", "which is no file of a store"),
+        ("sightline snapshots --broker nowhere", "--broker 'nowhere': found no address of a Kafka"),
+        ("sightline replay {tmp} --store {tmp}/new", "found no journal"),
+        ("device-sim run --journal {tmp} --scenario nosuch", "Scenario 'nosuch' does not exist"),
+        ("device-sim run --journal {policy}", "is a file"),
+        ("device-sim run --journal {tmp} --broker h:0", "--broker 'h:0': found no address of a Kafka"),
+    ],
+)
+def test_what_can_be_checked_is_checked_before_anything_starts(
+    line: str, said: str, made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_arguments: object) -> None:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(EmbeddedBroker, "start", started)
+    monkeypatch.setattr(connection, "reach", started)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line.format(**{**made, "tmp": tmp_path}))
+    result = CliRunner().invoke(PROGRAMS[words[0]], words[1:])
+    assert (result.exit_code, said in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_terminal_is_left_as_it_was_found(tmp_path: Path) -> None:
+    """The cursor is back also when a second Ctrl-C ends the process past the end of every block."""
+    ours, theirs = pty.openpty()
+    words = ("-m", "device_sim", "run", "--broker", "127.0.0.1:9", "--journal", str(tmp_path))
+    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"reaching Kafka at 127.0.0.1:9" not in seen:
+            seen += os.read(ours, 4096)
+        # The first is waited out: it brings what was sent into Kafka.
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 4096):
+                seen += part
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert b"\x1b[?25l" in seen
+    assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")
+
+
+@pytest.mark.parametrize("sample", ALONE, ids=[one.line for one in ALONE])
+def test_a_command_does_what_its_help_says(sample: Sample, made: dict[str, Path], tmp_path: Path) -> None:
+    if "{fd}" not in sample.line:
+        run(sample, **{**made, "tmp": tmp_path})
+        return
+    with asked_to_stay(tmp_path) as staying:
+        stopping = staying.pop("stopping")
+        assert isinstance(stopping, threading.Thread)
+        stopping.start()
+        run(sample, **{**made, "tmp": tmp_path, **staying})
+
+
+@contextlib.contextmanager
+def staying(line: str, tmp: Path, **made: object) -> Iterator[None]:
+    """A command that stays, as a process; ready when the block begins, asked to stop after it."""
+    read, write = os.pipe()
+    words = shlex.split(line.format(tmp=tmp, fd=write, ready=tmp / "ready-file", **made))
+    module = {"sightline": "streams.cli", "device-sim": "device_sim"}[words[0]]
+    with (tmp / f"{words[1]}.log").open("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *words[1:]], cwd=ROOT, stdout=log, stderr=log, pass_fds=(write,)
+        )
+        os.close(write)
+        try:
+            assert os.read(read, 64) == b"READY=1\n", (tmp / f"{words[1]}.log").read_text(encoding="utf-8")
+            yield
+            assert (tmp / "ready-file").exists()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(WAIT_S) == 0, (tmp / f"{words[1]}.log").read_text(encoding="utf-8")
+            assert not (tmp / "ready-file").exists()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            os.close(read)
+
+
+@pytest.mark.kafka
+def test_what_needs_a_broker_does_what_its_help_says(made: dict[str, Path], tmp_path: Path) -> None:
+    """All of it on one broker, in the order of the table: each command finds what those before it left."""
+    port = free_port()
+    given: dict[str, object] = {
+        **made,
+        "port": port,
+        "broker": f"127.0.0.1:{port}",
+        "sent": tmp_path / "sent",
+        "live": tmp_path / "live",
+    }
+    with contextlib.ExitStack() as stack:
+        for number, line in enumerate(PROCESSES):
+            (room := tmp_path / str(number)).mkdir()
+            stack.enter_context(
+                staying(line, room, **{name: one for name, one in given.items() if name != "tmp"})
+            )
+        for sample in LIVE:
+            read, write = os.pipe()
+            run(sample, **{**given, "tmp": tmp_path, "fd": write, "ready": tmp_path / "ready-file"})
+            if "{fd}" in sample.line:
+                assert os.read(read, 64) == b"READY=1\n"
+            else:
+                os.close(write)
+            os.close(read)

@@ -1,0 +1,150 @@
+"""Previews of a policy tell the truth: over a store, over journals and live they name what a run refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from device_sim.__main__ import main as device_sim
+from streams.cli.main import main as sightline
+from streams.events.record import Outgoing
+from streams.policy.load import load, parse
+from streams.policy.policy import Policy
+from streams.replay import Replay
+from streams.topology import LINEAGE, TRAINING_RUN
+
+OFFICER = ("--role", "privacy-officer")
+#: (sink, source, stream, number)
+Events = set[tuple[str, str, str, int]]
+
+
+def run(main: Any, *arguments: object) -> str:
+    result = CliRunner().invoke(main, [str(one) for one in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a journal of a hundred seconds, and the store of its run under `household`."""
+    path = tmp_path_factory.mktemp("previews")
+    devices = ("--devices", 1, "--to", "file", "--start-ns", "1790000000000000000", "--duration-s", 100)
+    run(device_sim, "run", "--scenario", "commute", "--journal", path / "journal", *devices)
+    run(sightline, "replay", path / "journal", "--store", path / "household")
+    return path
+
+
+def without(zone: str, purpose: str) -> str:
+    """Text of `household` with a purpose taken out of a zone."""
+    before, found, after = load("household").text.partition(f'name = "{zone}"')
+    assert f'"{purpose}", ' in after
+    return before + found + after.replace(f'"{purpose}", ', "", 1)
+
+
+def no_training() -> str:
+    before, found, after = load("household").text.partition('name = "voice-assistant"')
+    return before + found + after.replace(' "ai:ModelTraining",', "", 1)
+
+
+def no_service_at_home() -> str:
+    return without("home-private", "dpv:RequestedServiceProvision")
+
+
+CHANGES = {"training": no_training, "service at home": no_service_at_home}
+
+
+def allowed(store: Path) -> Events:
+    """What a store says was let pass, read with plain SQL."""
+    statement = 'SELECT sink, source, stream, "first", step, "count" FROM decisions WHERE verdict = \'allow\''
+    said = run(sightline, "sql", statement, "--store", store, *OFFICER, "--rows", 10**7, "--json")
+    return {
+        (sink, source, stream, number)
+        for sink, source, stream, first, step, count in orjson.loads(said)["rows"]
+        for number in range(first, first + count * step, step)
+    }
+
+
+def preview(over: Path, policy: Path) -> tuple[Events, list[dict[str, Any]]]:
+    """What `policy diff --over` says would be refused, and what it says it cannot judge."""
+    answer = orjson.loads(
+        run(sightline, "policy", "diff", "household", policy, "--over", over, *OFFICER, "--json")
+    )
+    refused = {
+        (flow["sink"], one["source"], one["stream"], number)
+        for flow in answer["flows"]
+        if flow["verdict"] == "allow" and flow["new verdict"] != "allow"
+        for one in flow["events"]
+        for number in range(one["first"], one["first"] + one["count"] * one["step"], one["step"])
+    }
+    return refused, answer.get("not judged", [])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_preview_refuses_a_run_refuses(played: Path, tmp_path: Path, change: str) -> None:
+    policy = tmp_path / "changed.toml"
+    policy.write_text(CHANGES[change](), encoding="utf-8")
+    run(sightline, "replay", played / "journal", "--store", tmp_path / "run", "--policy", policy)
+    truly = allowed(played / "household") - allowed(tmp_path / "run")
+    over_store, unjudged = preview(played / "household", policy)
+    assert over_store == truly
+    if change == "training":
+        assert preview(played / "journal", policy)[0] == truly
+        assert len({one for one in truly if one[0] == TRAINING_RUN}) >= 12
+        assert ("glasses.models", "training", "intent-model", 2) in truly
+        # Another model may understand what was said otherwise, which only a run can tell.
+        assert all(one["what"].startswith("spoken reactions") for one in unjudged)
+    else:
+        # Windows and situations fall with what they are made of, not only the captured events.
+        assert {stream for _, _, stream, _ in truly} >= {"imu-right", "activity", "fixation", "speech"}
+
+
+def test_the_live_shadow_asks_the_training_gate(played: Path) -> None:
+    policy, shadow = parse(no_training(), "next"), list[dict[str, Any]]()
+
+    def take(records: Sequence[Outgoing]) -> None:
+        for record in records:
+            if record.topic == LINEAGE:
+                for block in orjson.loads(record.value or b"")["tables"].get("shadow", ()):
+                    values = zip(*block["each"].values(), strict=True)
+                    shadow.extend(
+                        {**block["all"], **dict(zip(block["each"], one, strict=True))} for one in values
+                    )
+
+    asyncio.run(_beside(policy, take).run(played / "journal"))
+    kept = {
+        (row["sink"], row["source"], row["stream"], number)
+        for row in shadow
+        if row["verdict"] == "allow" and row["next_verdict"] == "deny"
+        for number in range(row["first"], row["first"] + row["count"] * row["step"], row["step"])
+    }
+    assert kept == {one for one in allowed(played / "household") if one[0] == TRAINING_RUN and one[1] == "g1"}
+
+
+def _beside(policy: Policy, take: Any) -> Replay:
+    replay = Replay(load("household"), take)
+    replay.tables.policies.versions[policy.version] = policy
+    replay.tables.policies.next = policy.version
+    return replay
+
+
+def test_what_a_store_cannot_tell_is_counted(played: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "open.toml"
+    # Without a consent nothing was taken in: what would have come of it is in no store.
+    text = load("household").text.replace("consent_given && kind != 'device_state' && place", "place")
+    home = 'name = "home-private"\n'
+    policy.write_text(text.replace(home, f"{home}without_consent = true\n", 1), encoding="utf-8")
+    arguments = ("policy", "diff", "household", policy, "--over", played / "household")
+    said = run(sightline, *arguments, *OFFICER)
+    assert "what would be made of them is not in the store" in said
+    assert "the role is not shown in which order examples were read" in run(sightline, *arguments)
+
+
+def test_a_shadow_that_nobody_casts_is_no_agreement(played: Path) -> None:
+    said = run(sightline, "policy", "shadow", "--store", played / "household", *OFFICER)
+    assert "not judged  anything: no policy decides beside the one in force" in said
