@@ -13,6 +13,22 @@ from streams.snapshots.poll import Numbers, Words, distinct, numbers
 from streams.snapshots.segments import CLASSED, ORDER
 
 
+def compacted(rows: pa.Table) -> pa.Table:
+    """Rows whose dictionaries hold what stands in a row and nothing else: a file is written with all of it.
+
+    What stood in rows that were left out must not be in the store.
+    """
+    for at, column in enumerate(rows.schema):
+        if pa.types.is_dictionary(column.type):
+            words = rows.column(at).combine_chunks()
+            used, codes = np.unique(words.indices.to_numpy(), return_inverse=True)
+            if len(used) < len(words.dictionary):
+                kept = words.dictionary.take(pa.array(used))
+                words = pa.DictionaryArray.from_arrays(codes.astype(np.int32), kept)
+                rows = rows.set_column(at, column.name, words)
+    return rows
+
+
 def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numbers]:
     """Lowest and highest number of each row, as `segments.NUMBERS` says it in SQL."""
     if table == "zone_runs":

@@ -171,7 +171,8 @@ class Output:
             )
             part.path.unlink(missing_ok=True)
             part.file = files.create(part.path)
-            part.writer = parquet(part.file, rows.schema)
+            # Fresh ones are folded soon.
+            part.writer = parquet(part.file, rows.schema, "lz4" if self._fresh else "zstd")
         part.writer.write_table(rows, row_group_size=limits.ROW_GROUP_ROWS)
 
     @staticmethod
@@ -184,8 +185,8 @@ class Output:
                 part.writer = part.file = None
 
 
-def parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer as all folded segments are written.
+def parquet(file: BinaryIO, schema: pa.Schema, compression: str = "zstd") -> pq.ParquetWriter:
+    """A writer as all segments are written.
 
     Sorted numbers lie close together, and nearly every digest is another: dictionaries would repeat them.
     """
@@ -193,7 +194,7 @@ def parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         file,
         schema,
-        compression="zstd",
+        compression=compression,
         use_dictionary=[
             column.name
             for column in schema

@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from streams.snapshots.columnar import compacted
 from streams.snapshots.segments import schema_of
 
 
@@ -33,7 +34,7 @@ class Waiting:
         """Return what waits by table, as rows of epoch `number`."""
         found = {}
         for table, some in self._held.items():
-            rows = pa.concat_tables(some).unify_dictionaries().combine_chunks()
+            rows = compacted(pa.concat_tables(some).unify_dictionaries())
             found[table] = rows.append_column("epoch", pa.array(np.full(len(rows), number)))
         return found
 

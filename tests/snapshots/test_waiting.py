@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from streams.snapshots.writer import Writer
-from tests.snapshots.build import T0_NS
+from tests.snapshots import build
+from tests.snapshots.build import POLICY, T0_NS, record
 from tests.snapshots.test_writer import ask, batch, drive
 
 
@@ -77,3 +80,23 @@ def test_an_epoch_that_a_writer_of_before_left_half_done_is_published_once(tmp_p
     writer.close()
     assert ask(tmp_path, "SELECT number FROM event_records ORDER BY number") == [(n,) for n in range(100)]
     assert ask(tmp_path, "SELECT epoch, offsets[0] FROM epochs ORDER BY epoch") == [(1, 2), (2, 5)]
+
+
+def test_files_hold_no_text_of_what_was_refused(tmp_path: Path) -> None:
+    """Records that are converted together share dictionaries, and a file is written with all of one."""
+    honest = {"policies": [POLICY], "events": [build.batch("good", "imu-right", 0)]}
+    forged = {"events": [build.batch("left-behind", "imu-right", 0, zone="nowhere")]}
+    again = {"events": [build.batch("good", "imu-right", 0, session="left-behind")]}
+    writer = Writer.open(tmp_path)
+    polled = [record(0, honest), record(1, forged), record(2, again)]
+    writer.ingest({0: polled}, {0: 3}, T0_NS)
+    writer.publish(T0_NS)
+    writer.close()
+    words = set[str]()
+    for path in tmp_path.glob("segments/*.parquet"):
+        texts = [column.name for column in pq.read_schema(path) if column.type == pa.string()]
+        for column in pq.read_table(path, read_dictionary=texts).select(texts).columns:
+            for chunk in column.chunks:
+                words |= set(chunk.dictionary.to_pylist())
+    assert {"good", "imu-right", "forged", "duplicate"} <= words
+    assert not words & {"left-behind", "nowhere"}

@@ -226,6 +226,8 @@ def test_rows_are_published_at_most_once_an_interval(tmp_path: Path) -> None:
         None,
         b"[]",
         b'{"v":3,"tables":{}}',
+        b'{"v":2,"tables":{},"more":' + b"[" * 100_000,
+        b'{"v":2,"tables":{"streams":[]},"more":' + b"[" * 5000 + b"]" * 5000 + b"}",
         b'{"v":1,"tables":{"nonsense":{}}}',
         b'{"v":1,"tables":{"streams":{"source":["g1"]}}}',
         b'{"v":1,"tables":{"streams":[{"all":{},"each":{"source":["g1"]}}]}}',
