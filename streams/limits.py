@@ -161,9 +161,7 @@ EVENTS_PER_FETCH_MAX = FETCH_RECORDS_MAX * EVENTS_PER_BATCH_MAX  #: what one row
 PARENTS_PER_CHILD_MAX = 2**20  #: in one stream: examples that a model was made of
 LINEAGE_ROWS_MAX = 4000  #: of one record
 GATHER_BYTES = 4 * 1024 * 1024  #: of records that wait to be taken in together
-DECODE_BYTES = (
-    512 * 1024
-)  #: of records, converted to columns at once: what JSON becomes takes five times that
+DECODE_BYTES = 4 * 1024 * 1024  #: of records, converted to columns at once
 LINEAGE_CHILDREN_MAX = 2**18  #: of all edges of one record
 LINEAGE_TEXT_BYTES_MAX = 4096  #: of one text of a row: reason, rule, zone
 STREAMS_KNOWN_MAX = 65_536  #: streams whose highest number the writer has at hand; the others are looked up

@@ -44,9 +44,7 @@ def synthesise(store: Path, epochs: int) -> None:
 def _insert(store: Path, epochs: int, now_ns: int) -> None:
     with duckdb.connect(str(store / "hot.duckdb")) as connection:
         connection.execute("BEGIN")
-        connection.execute(
-            "CREATE TEMP TABLE newest AS FROM epochs WHERE state = 'published' ORDER BY epoch DESC LIMIT 1"
-        )
+        connection.execute("CREATE TEMP TABLE newest AS FROM epochs ORDER BY epoch DESC LIMIT 1")
         connection.execute(
             "INSERT INTO epochs SELECT newest.* REPLACE (epoch + i AS epoch, 0 AS rows, "  # noqa: S608 - numbers of ours
             f"{now_ns:d} - ({epochs:d} - i) * {INTERVAL_NS} AS published_ns) "

@@ -8,8 +8,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from streams.snapshots.columns import MANY
 from streams.snapshots.poll import Numbers, Words, distinct, numbers
 from streams.snapshots.segments import CLASSED, ORDER
+
+
+def compacted(rows: pa.Table) -> pa.Table:
+    """Rows whose dictionaries hold what stands in a row and nothing else: a file is written with all of it.
+
+    What stood in rows that were left out must not be in the store.
+    """
+    for at, column in enumerate(rows.schema):
+        if pa.types.is_dictionary(column.type):
+            words = rows.column(at).combine_chunks()
+            used, codes = np.unique(words.indices.to_numpy(), return_inverse=True)
+            if len(used) < len(words.dictionary):
+                kept = words.dictionary.take(pa.array(used))
+                words = pa.DictionaryArray.from_arrays(codes.astype(np.int32), kept)
+                rows = rows.set_column(at, column.name, words)
+    return rows
 
 
 def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numbers]:
@@ -29,11 +46,21 @@ def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numb
 
 def combinations(rows: pa.Table, names: Sequence[str]) -> tuple[list[tuple[Any, ...]], Numbers]:
     """The different combinations of some columns' values, and which of them stands in each row."""
-    columns = []
-    for name in names:
-        encoded = rows.column(name).combine_chunks().dictionary_encode()
-        columns.append(Words(encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)))
-    return distinct(columns)
+    return distinct([_words(rows.column(name)) for name in names])
+
+
+def _words(column: pa.ChunkedArray) -> Words:
+    """A column's different values, and which of them stands in each row."""
+    found = column.combine_chunks().dictionary_encode()
+    return Words(found.dictionary.to_pylist(), found.indices.to_numpy().astype(np.int64))
+
+
+def encoded(rows: pa.Table) -> pa.Table:
+    """Rows with the texts that recur as dictionaries, as `decode` makes them."""
+    for at, column in enumerate(rows.schema):
+        if column.type == pa.string() and column.name not in MANY:
+            rows = rows.set_column(at, column.name, rows.column(at).dictionary_encode())
+    return rows
 
 
 def dense(*codes: Numbers) -> Numbers:
@@ -46,8 +73,20 @@ def dense(*codes: Numbers) -> Numbers:
 
 
 def ordered(rows: pa.Table, table: str) -> pa.Table:
-    """Rows in the order of their table."""
-    return rows.sort_by([(name, "ascending") for name in ORDER[table]])
+    """Rows in the order of their table; those of one place stay as they came."""
+    keys = [_ranks(rows.column(name)) for name in ORDER[table]]
+    return rows.take(pa.array(np.lexsort(keys[::-1])))
+
+
+def _ranks(column: pa.ChunkedArray) -> Numbers:
+    """Numbers in the order of a column's values."""
+    if pa.types.is_integer(column.type):
+        found: Numbers = column.to_numpy()
+        return found
+    words = _words(column)
+    ranks = np.empty(len(words.values), np.int64)
+    ranks[sorted(range(len(ranks)), key=words.values.__getitem__)] = np.arange(len(ranks))
+    return ranks[words.codes]
 
 
 def classes_of(rows: pa.Table, table: str) -> tuple[list[tuple[str, str, str]], Numbers]:

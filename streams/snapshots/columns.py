@@ -291,12 +291,6 @@ _VALUES: Mapping[str, str] = {
 }
 
 
-def missing(poll: Poll, table: str, name: str) -> Mask | None:
-    """Rows of a column that hold nothing; None when there are none."""
-    column = poll.tables[table].column(name)
-    return pc.is_null(column).to_numpy() if column.null_count else None
-
-
 def unfit(poll: Poll, table: str, name: str) -> Mask | None:
     """Rows of a column without missing values that hold what it cannot hold; None when there are none."""
     column, rule = poll.tables[table].column(name), RULES[table][name]

@@ -30,7 +30,7 @@ from streams.snapshots.retention import retained
 from streams.snapshots.segments import CLASSED, NUMBERS, Segment, quoted, schema_of, settled, types_of
 from streams.snapshots.zones import Seen, Stream, Zones
 
-STEPS = (12, 13)
+STEPS = (10, 11)
 """What a crash can fall between in a fold, for tests: 12 segments made, 13 index made."""
 _STREAM = ("source", "stream", "revision")
 _CLASS = ("policy_version", "zone", "label")
@@ -138,9 +138,9 @@ class Fold:
                 for table, names in self._plan.inputs.items():
                     made += self._table(table, names)
                 sync(self._plan.directory / SEGMENTS)
-                self._after_step(12)
+                self._after_step(10)
                 found = self._index(made) if self._plan.fresh else None
-                self._after_step(13)
+                self._after_step(11)
             except Exception:
                 for segment in made:
                     (self._plan.directory / segment.file).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The hot file: rows that no epoch has published yet, where reading goes on, and what each epoch consists of.
+"""The hot file: where reading goes on, and what each epoch consists of; and the rows that wait for an epoch.
 
-Append-only within an epoch, no index. Every method that writes is one DuckDB transaction: all of it or
-nothing.
+Those are in memory until the transaction that records the files of their epoch moves the offsets past them:
+who dies with them reads them again. Every method that writes is one DuckDB transaction: all of it or nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from streams import limits
@@ -30,13 +29,15 @@ from streams.snapshots.books import (
     create,
     row_of,
 )
-from streams.snapshots.directory import HOT, TEMPORARY, sync
+from streams.snapshots.columnar import encoded
+from streams.snapshots.directory import HOT, TEMPORARY, catalog_name, pointed, sync
 from streams.snapshots.fold import Folded, Index
 from streams.snapshots.index import Span
 from streams.snapshots.segments import Segment, quoted, schema_of
 from streams.snapshots.tiers import Current
+from streams.snapshots.waiting import Waiting
 
-FIXED, RECORDED, PUBLISHED = "fixed", "recorded", "published"
+RECORDED, PUBLISHED = "recorded", "published"
 #: (policy version, zone, label)
 Class = tuple[str, str, str]
 
@@ -46,11 +47,17 @@ class Hot(Database):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._waiting = Waiting()
+        # What waits in the file itself, since a writer was closed.
+        self._put_by = False
+        self._offsets: dict[str, dict[int, int]] = {}
+        self._newest = Epoch(0, PUBLISHED)
         path = directory / HOT
         if not path.exists():
             create(directory)
         try:
             self.open()
+            self._take_up()
         except duckdb.Error as error:
             raise InputError(
                 f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or "
@@ -64,6 +71,7 @@ class Hot(Database):
         """
         path = self._directory / HOT
         self.connection = duckdb.connect(str(path), config={"memory_limit": "384MB", "threads": 1})
+        self._waiting.opened_again()
         self.store_id, version = self.one("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:
             self.connection.close()
@@ -72,30 +80,46 @@ class Hot(Database):
                 " and read this one with the sightline that wrote it"
             )
         self._bytes = path.stat().st_size
-        # Rows that leave with the next epoch need not be moved from the log into the file before.
         self.connection.execute(f"SET checkpoint_threshold = '{limits.HOT_LOG_BYTES_MAX}B'")
         # Catalogs name their segments relative to the directory; their footers never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        #: By table the rows that have not left the file, with their epochs: publishing needs no statement for
-        #: them.
-        self._held: dict[str, list[tuple[int, pa.Table]]] = {}
-        for table in TABLES:
-            for epoch, *_ in self.connection.execute(f"SELECT DISTINCT epoch FROM {table}").fetchall():  # noqa: S608 - names of ours
-                found = self.connection.sql(f"SELECT * FROM {table} WHERE epoch = {epoch:d}").to_arrow_table()  # noqa: S608 - names of ours
-                self._held.setdefault(table, []).append((epoch, found.drop_columns(["epoch"])))
-        found = self.connection.execute(
-            "SELECT epoch, state, offsets FROM epochs ORDER BY epoch DESC LIMIT 1"
-        ).fetchone() or (0, PUBLISHED, {})
-        self._newest, self._newest_offsets = Epoch(*found[:2]), dict(found[2])
-        self._classes: dict[Class, int] = {
-            (version, zone, label): number
-            for number, version, zone, label in self.connection.execute("FROM classes").fetchall()
-        }
+        # Of a writer of before that died within an epoch: the rows of it wait.
+        self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
+        number, offsets = self.connection.execute(
+            "SELECT epoch, offsets FROM epochs ORDER BY epoch DESC LIMIT 1"
+        ).fetchone() or (0, {})
+        if number > self._newest.number:
+            # A transaction of which nobody knew whether it was done, before the file was opened again.
+            self._waiting.clear(self.connection)
+            self._offsets.clear()
+        out = number == 0 or pointed(self._directory) == catalog_name(number)
+        self._newest, self._newest_offsets = Epoch(number, PUBLISHED if out else RECORDED), dict(offsets)
+        classes = self.connection.execute("FROM classes").fetchall()
+        self._classes: dict[Class, int] = {tuple(one): number for number, *one in classes}
         self._classes_kept = len(self._classes)
         self._highest: dict[tuple[str, str], int] = {}
-        # At hand, since each poll asks for them.
-        self._offsets: dict[str, dict[int, int]] = {}
+
+    def _take_up(self) -> None:
+        """Let what a closed writer put by wait again."""
+        for table in TABLES:
+            found = self.connection.sql(f"SELECT * EXCLUDE (epoch) FROM {table}").to_arrow_table()  # noqa: S608 - names of ours
+            if len(found):
+                self._waiting.add({table: encoded(found)}, self.connection)
+                self._put_by = True
+
+    def put_by(self, topic: str) -> None:
+        """Write what waits into the file, and the offsets of `topic` past it, for the next writer."""
+        with self.transaction():
+            self._forget_put_by()
+            for table, rows in self.rows_of(self._newest.number + 1).items():
+                with self.incoming(rows):
+                    self.connection.execute(f"INSERT INTO {table} FROM incoming")
+            self._move(topic)
+
+    def _forget_put_by(self) -> None:
+        for table in TABLES if self._put_by else ():
+            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names from TABLES
 
     def close(self) -> None:
         """Close the file; what is committed stays."""
@@ -130,45 +154,22 @@ class Hot(Database):
     def _keep_log(self, log_id: LogId) -> None:
         self.connection.execute("UPDATE store SET cluster = ?, topic = ?", [log_id.cluster, log_id.topic])
 
-    def append(
-        self, tables: Mapping[str, pa.Table], epoch: int, topic: str, offsets: Mapping[int, int]
-    ) -> None:
-        """Add rows to `epoch` and move the offsets of `topic`, together."""
-        reached = {**self.offsets(topic), **offsets}
-        with self.transaction():
-            for name, content in tables.items():
-                with self.incoming(content):
-                    self.connection.execute(f"INSERT INTO {name} SELECT *, {epoch:d} FROM incoming")  # noqa: S608 - names from TABLES
-            if offsets:
-                moved = [[*offsets], [*offsets.values()]]
-                self.connection.execute(
-                    'DELETE FROM offsets WHERE topic = ? AND list_contains(?, "partition")',
-                    [topic, moved[0]],
-                )
-                self.connection.execute(
-                    "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
-                )
-        self._offsets[topic] = reached
-        for name, content in tables.items():
-            self._held.setdefault(name, []).append((epoch, content))
+    def append(self, tables: Mapping[str, pa.Table], topic: str, offsets: Mapping[int, int]) -> None:
+        """Let rows wait for the next epoch, and reading of `topic` go on behind them."""
+        self._offsets[topic] = {**self.offsets(topic), **offsets}
+        self._waiting.add(tables, self.connection)
 
     def rows(self) -> dict[str, int]:
-        """Rows by table that have not left the file; tables without any are absent."""
-        return {table: sum(len(rows) for _, rows in held) for table, held in self._held.items() if held}
+        """Rows by table that wait; tables without any are absent."""
+        return self._waiting.rows()
 
     def rows_of(self, number: int) -> dict[str, pa.Table]:
-        """Rows of epoch `number` by table, and of those before it that have not left."""
-        found = {}
-        for table, held in self._held.items():
-            schema = schema_of(table)
-            parts = [
-                rows.append_column(schema.field("epoch"), pa.array(np.full(len(rows), epoch))).cast(schema)
-                for epoch, rows in held
-                if epoch <= number and len(rows)
-            ]
-            if parts:
-                found[table] = pa.concat_tables(parts)
-        return found
+        """The rows that wait, by table, as those of epoch `number`; texts that recur as dictionaries."""
+        return self._waiting.of(number)
+
+    def waiting(self, table: str) -> str:
+        """Name by which a statement reads the rows of a table that wait."""
+        return self._waiting.shown(table, self.connection)
 
     def newest(self) -> Epoch:
         """Return the epoch with the highest number; number 0, published, in a new store."""
@@ -193,29 +194,20 @@ class Hot(Database):
             self._highest |= {(source, stream): last for source, stream, last in found}
         return {stream: self._highest[stream] for stream in streams}
 
-    def fix(self, number: int, topic: str) -> None:
-        """Fix what epoch `number` holds: rows and offsets of this moment; later rows belong to the next."""
-        offsets = self.offsets(topic)
-        said = (
-            "MAP {"
-            + ", ".join(f"{part:d}: {next_offset:d}" for part, next_offset in sorted(offsets.items()))
-            + "}"
-        )
-        with self.transaction():
-            self.connection.execute(
-                f"INSERT INTO epochs SELECT ?, ?, NULL, {said}, ?, cluster, topic FROM store",  # noqa: S608 - numbers
-                [number, FIXED, sum(self.rows().values())],
-            )
-        self._newest, self._newest_offsets = Epoch(number, FIXED), offsets
-
     def numbers_of(self, classes: Iterable[Class]) -> tuple[int, ...]:
         """Numbers of some classes, sorted; new ones are kept with the epoch that is recorded next."""
         return tuple(sorted({self._classes.setdefault(one, len(self._classes)) for one in classes}))
 
     def record(
-        self, number: int, made: Sequence[Segment], moved: int, folded: Folded | None, published_ns: int
+        self,
+        number: int,
+        topic: str,
+        made: Sequence[Segment],
+        moved: int,
+        folded: Folded | None,
+        published_ns: int,
     ) -> None:
-        """Record what an epoch consists of.
+        """Record what an epoch consists of: from now on its rows wait no longer, and `topic` is read on.
 
         Parameters
         ----------
@@ -228,32 +220,52 @@ class Hot(Database):
         published_ns
             Its label; it is never before that of an earlier epoch.
         """
+        offsets = self.offsets(topic)
+        said = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
         with self.transaction():
-            made = [*made, *(folded.made if folded else ())]
-            if made:
-                self._insert("segments", SEGMENT_COLUMNS, [row_of(segment) for segment in made])
-            if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
-                self._insert("spans", SPAN_COLUMNS, spans)
-            if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
-                self._insert("classes", CLASS_COLUMNS, new)
+            self.enter([*made, *(folded.made if folded else ())])
             if folded is not None:
                 self._replace(number, folded)
-            if moved:
-                self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
             # A clock that was set back does not take labels back: what is retained goes by them.
             self.connection.execute(
-                "UPDATE epochs SET state = ?, published_ns = greatest(?, (SELECT coalesce(max(published_ns), "
-                "0) FROM epochs)) WHERE epoch = ?",
-                [RECORDED, published_ns, number],
+                f"INSERT INTO epochs SELECT ?, ?, greatest(?, (SELECT coalesce(max(published_ns), 0) FROM "  # noqa: S608 - numbers
+                f"epochs)), MAP {{{said}}}, ?, cluster, topic FROM store",
+                [number, RECORDED, published_ns, sum(self.rows().values())],
             )
-        self._classes_kept = len(self._classes)
-        self._newest = Epoch(number, RECORDED)
+            if moved:
+                self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
+            self._forget_put_by()
+            self._move(topic)
+        self._newest, self._newest_offsets = Epoch(number, RECORDED), offsets
+        self._classes_kept, self._put_by = len(self._classes), False
+        self._waiting.clear(self.connection)
         for each in made:
             if each.table == "events":
                 for span in each.spans:
                     key = (span.source, span.stream)
                     if key in self._highest:
                         self._highest[key] = max(self._highest[key], span.highest)
+
+    def enter(self, made: Sequence[Segment]) -> None:
+        """Enter segments and the classes of their rows, within a transaction."""
+        if made:
+            self._insert("segments", SEGMENT_COLUMNS, [row_of(segment) for segment in made])
+        if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
+            self._insert("spans", SPAN_COLUMNS, spans)
+        if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
+            self._insert("classes", CLASS_COLUMNS, new)
+
+    def _move(self, topic: str) -> None:
+        """Let the stored offsets of a topic be those behind the rows that wait."""
+        moved = [[*self.offsets(topic)], [*self.offsets(topic).values()]]
+        self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
+        self.connection.execute(
+            "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
+        )
+
+    def published(self) -> None:
+        """Note that readers see the newest epoch."""
+        self._newest = Epoch(self._newest.number, PUBLISHED)
 
     def _replace(self, number: int, folded: Folded) -> None:
         self.connection.execute(
@@ -287,17 +299,6 @@ class Hot(Database):
             params=[limits.EPOCHS_AT_HAND_MAX // 2],
         )
         return oldest.to_arrow_table().cast(schema_of("epochs"))
-
-    def leave(self, number: int) -> None:
-        """Let the rows of a published epoch go."""
-        with self.transaction():
-            for table, held in self._held.items():
-                if any(epoch <= number for epoch, _ in held):
-                    self.connection.execute(f"DELETE FROM {table} WHERE epoch <= ?", [number])  # noqa: S608 - names from TABLES
-            self.connection.execute("UPDATE epochs SET state = ? WHERE epoch = ?", [PUBLISHED, number])
-        self._newest = Epoch(number, PUBLISHED)
-        for table, held in list(self._held.items()):
-            self._held[table] = [(epoch, rows) for epoch, rows in held if epoch > number]
 
     def current_files(self) -> dict[str, list[str]]:
         """Segments that are in force, by table, oldest first."""
@@ -336,10 +337,8 @@ class Hot(Database):
         ).fetchall()
 
     def history_at_hand(self) -> list[tuple[int, int]]:
-        """(epoch, published_ns) of the published epochs whose history is in the file."""
-        return self.connection.execute(
-            "SELECT epoch, published_ns FROM epochs WHERE state = ? ORDER BY epoch", [PUBLISHED]
-        ).fetchall()
+        """(epoch, published_ns) of the epochs whose history is in the file."""
+        return self.connection.execute("SELECT epoch, published_ns FROM epochs ORDER BY epoch").fetchall()
 
     @property
     def classes(self) -> list[Class]:
@@ -365,14 +364,14 @@ class Hot(Database):
         finally:
             self.connection.execute("DETACH next")
         sync(beside)
-        after_step(10)
+        after_step(8)
         # Closing puts the log into the file and takes it away: it must not meet the new one.
         self.connection.execute("CHECKPOINT")
         self.connection.close()
         if not path.with_name(f"{HOT}.wal").exists():
             beside.replace(path)
             sync(self._directory)
-        after_step(11)
+        after_step(9)
         self.open()
 
     def known_files(self) -> set[str]:

@@ -39,7 +39,7 @@ _EDGE = (
 
 
 class Known:
-    """Looks into an open hot file and its segments. What was looked up often is kept at hand, bounded."""
+    """Looks into what waits and into segments. What was looked up often is kept at hand, bounded."""
 
     def __init__(self, hot: Hot) -> None:
         self._hot = hot
@@ -105,7 +105,7 @@ class Known:
             with self._hot.incoming(pa.table({"source": sources, "stream": names})):
                 rows = self._hot.connection.execute(
                     f"SELECT source, stream, max(last) FROM (SELECT source, stream, {_LAST} AS last "  # noqa: S608 - constants
-                    "FROM events SEMI JOIN incoming USING (source, stream) UNION ALL "
+                    f"FROM {self._hot.waiting('events')} SEMI JOIN incoming USING (source, stream) UNION ALL "
                     "SELECT source, stream, highest FROM spans SEMI JOIN incoming "
                     "USING (source, stream) WHERE table_name = 'events') "
                     "GROUP BY ALL"
@@ -228,8 +228,8 @@ class Known:
             f"SELECT DISTINCT file FROM {of} WHERE table_name = ?{current}",  # noqa: S608 - names of ours
             [table],
         ).fetchall()
-        hot = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of ours
+        waiting = f"SELECT {columns} FROM {self._hot.waiting(table)}"  # noqa: S608 - names of ours
         if not files:
-            return hot
+            return waiting
         listed = ", ".join(quoted(file) for (file,) in files)
-        return f"{hot} UNION ALL SELECT {columns} FROM read_parquet([{listed}])"  # noqa: S608 - names of ours
+        return f"{waiting} UNION ALL SELECT {columns} FROM read_parquet([{listed}])"  # noqa: S608 - names of ours

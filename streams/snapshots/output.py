@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams import files, limits
-from streams.snapshots.columnar import bounds, ordered
+from streams.snapshots.columnar import bounds, combinations, ordered
 from streams.snapshots.directory import SEGMENTS, TEMPORARY
 from streams.snapshots.poll import numbers
 from streams.snapshots.segments import CLASSED, NUMBERS, Segment, Span, settled
@@ -23,6 +24,7 @@ UNZONED = -1
 #: Group of what is too little to be split.
 MIXED = None
 
+_RECURRING = pa.dictionary(pa.int32(), pa.string())
 _DIGESTS = frozenset({"digest", "split_from", "manifest_digest"})
 
 
@@ -172,7 +174,8 @@ class Output:
             )
             part.path.unlink(missing_ok=True)
             part.file = files.create(part.path)
-            part.writer = parquet(part.file, rows.schema)
+            # Fresh ones are folded soon.
+            part.writer = parquet(part.file, rows.schema, "lz4" if self._fresh else "zstd")
         part.writer.write_table(rows, row_group_size=limits.ROW_GROUP_ROWS)
 
     @staticmethod
@@ -186,8 +189,8 @@ class Output:
             part.writer = part.file = None
 
 
-def parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer as all folded segments are written.
+def parquet(file: BinaryIO, schema: pa.Schema, compression: str = "zstd") -> pq.ParquetWriter:
+    """A writer as all segments are written.
 
     Sorted numbers lie close together, and nearly every digest is another: dictionaries would repeat them.
     """
@@ -195,9 +198,11 @@ def parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         file,
         schema,
-        compression="zstd",
+        compression=compression,
         use_dictionary=[
-            column.name for column in schema if column.type == pa.string() and column.name not in _DIGESTS
+            column.name
+            for column in schema
+            if column.type in (pa.string(), _RECURRING) and column.name not in _DIGESTS
         ],
         column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
         store_schema=False,
@@ -205,11 +210,11 @@ def parquet(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-def _reach(rows: pa.Table, table: str, role: str) -> Iterator[tuple[tuple[str, str], int, int]]:
+def _reach(rows: pa.Table, table: str, role: str) -> Iterator[tuple[tuple[Any, ...], int, int]]:
     """Yield each stream of a role with its lowest and highest number."""
-    source, stream, *_ = NUMBERS[table][role]
+    streams, of = combinations(rows, NUMBERS[table][role][:2])
     low, high = bounds(rows, table, role)
-    told = pa.table({"source": rows.column(source), "stream": rows.column(stream), "low": low, "high": high})
-    found = told.group_by(["source", "stream"]).aggregate([("low", "min"), ("high", "max")])
-    for one in found.to_pylist():
-        yield (one["source"], one["stream"]), one["low_min"], one["high_max"]
+    lowest, highest = np.full(len(streams), 2**63 - 1), np.full(len(streams), -(2**63))
+    np.minimum.at(lowest, of, low)
+    np.maximum.at(highest, of, high)
+    yield from zip(streams, lowest.tolist(), highest.tolist(), strict=True)

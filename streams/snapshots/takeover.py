@@ -27,7 +27,7 @@ from streams.snapshots import directory
 from streams.snapshots.chunks import ranges, scan
 from streams.snapshots.coalesce import zones_of
 from streams.snapshots.columnar import classes_of, ordered
-from streams.snapshots.hot import FIXED, PUBLISHED, Hot
+from streams.snapshots.hot import RECORDED, Hot
 from streams.snapshots.output import UNZONED, Output
 from streams.snapshots.poll import MALFORMED, Place, numbers, rejected
 from streams.snapshots.retention import retained
@@ -59,8 +59,8 @@ class Old:
         newest = connection.execute(
             "SELECT epoch, state FROM old.epochs ORDER BY epoch DESC LIMIT 1"
         ).fetchone()
-        number, state = newest or (0, PUBLISHED)
-        self.epoch = number - 1 if state == FIXED else number
+        number, state = newest or (0, "")
+        self.epoch = number - 1 if state == "fixed" else number
         self.files: dict[str, list[tuple[str, int]]] = {}
         for table, file, rows, _ in connection.execute(
             "SELECT DISTINCT table_name, file, rows, first_epoch FROM old.segments "
@@ -181,7 +181,7 @@ class Takeover:
     def _epochs(self, hot: Hot, old: Old) -> None:
         """Take the epochs over, with labels that a clock which was set back does not take back."""
         hot.connection.execute(
-            f"INSERT INTO epochs BY NAME SELECT epoch, '{PUBLISHED}' AS state, "  # noqa: S608 - ours
+            f"INSERT INTO epochs BY NAME SELECT epoch, '{RECORDED}' AS state, "  # noqa: S608 - ours
             "max(published_ns) OVER (ORDER BY epoch) AS published_ns, offsets, rows, '' AS cluster, '' AS "
             f"topic FROM old.epochs WHERE epoch <= {old.epoch:d}"
         )
@@ -218,9 +218,9 @@ class Takeover:
             lost[table] = lost.get(table, 0) + gone
         self._tell(hot, {table: count for table, count in lost.items() if count}, number + 1)
         connection.execute(
-            "INSERT INTO epochs SELECT ?, ?, NULL, coalesce((SELECT offsets FROM epochs ORDER BY epoch DESC "
-            "LIMIT 1), MAP {}), 0, '', ''",
-            [number, FIXED],
+            "INSERT INTO epochs SELECT ?, ?, greatest(?, (SELECT coalesce(max(published_ns), 0) FROM "
+            "epochs)), coalesce((SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1), MAP {}), 0, '', ''",
+            [number, RECORDED, clock.now_ns()],
         )
         connection.execute(
             "INSERT INTO segments BY NAME SELECT DISTINCT file, table_name, first_epoch, last_epoch, rows, "
@@ -229,7 +229,8 @@ class Takeover:
         )
         for each in self._migrations:
             connection.execute("INSERT INTO migrations VALUES (?, ?)", [each.name, clock.now_ns()])
-        hot.record(number, made, 0, None, clock.now_ns())
+        with hot.transaction():
+            hot.enter(made)
 
     def _tell(self, hot: Hot, lost: Mapping[str, int], epoch: int) -> None:
         """Say what was left out, in the log and in `rejected`."""

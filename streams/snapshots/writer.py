@@ -1,8 +1,8 @@
 """The only writer of a store: takes records of `glasses.lineage` in, publishes them as epochs.
 
-Delivery: rows and `(topic, partition) -> next offset` are one transaction, so every record is in the store
-exactly once, whatever happens to the process. An offset is that of the next record to read, past everything
-the rows hold.
+Delivery: the files of an epoch and `(topic, partition) -> next offset` are recorded in one transaction, so
+every record is in the store exactly once, whatever happens to the process: what was taken in for an epoch
+that is not recorded is read again. An offset is that of the next record to read, past all that the rows hold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.events.record import LogId, Received
 from streams.lineage.tables import TABLES
 from streams.snapshots import catalog, decode, directory, fresh, genuine, migrations, overlap
 from streams.snapshots.folder import Folder
-from streams.snapshots.hot import FIXED, PUBLISHED, RECORDED, Hot
+from streams.snapshots.hot import PUBLISHED, RECORDED, Hot
 from streams.snapshots.known import Known
 from streams.snapshots.plan import plan
 from streams.snapshots.poll import Poll
@@ -30,12 +30,12 @@ from streams.snapshots.retention import Retention
 from streams.snapshots.tiers import choose
 from streams.topology import LINEAGE
 
-STEPS = range(1, 12)
+STEPS = range(1, 10)
 """What a crash can fall between, for tests.
 
-1 rows taken in, 2 epoch fixed, 3 segments written, 4 segments recorded, 5 catalog written, 6 name moved, 7
-rows left, 8 superseded files deleted, 9 their names forgotten, 10 hot file made anew beside the old one, 11
-in its place. Of a fold: 12 segments made, 13 index made.
+1 rows taken in, 2 segments written, 3 segments and offsets recorded, 4 catalog written, 5 name moved, 6
+superseded files deleted, 7 their names forgotten, 8 hot file made anew beside the old one, 9 in its place. Of
+a fold: 10 segments made, 11 index made.
 """
 
 
@@ -119,9 +119,12 @@ class Writer:
         return writer
 
     def close(self) -> None:
-        """Let go of the store. Rows that are not published stay in the hot file for the next writer."""
+        """Let go of the store. Rows that are not published are put into the hot file for the next writer."""
         try:
             self._folder.abandon()
+            # A disk that is full was told of by whoever met it; the log has the rows.
+            with contextlib.suppress(duckdb.Error):
+                self._hot.put_by(LINEAGE)
             self._hot.close()
         finally:
             self._lock.close()
@@ -129,7 +132,7 @@ class Writer:
     def reopen(self) -> None:
         """After a write that failed: open the hot file again and finish what was begun, as after a crash.
 
-        The claim stays.
+        The claim stays, and what was taken in.
 
         OSError or duckdb.Error when that fails too; it can be called again.
         """
@@ -219,8 +222,9 @@ class Writer:
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], monotonic_ns: int) -> int:
         """Take in column lists by table without Kafka, for a replay; return the number of rows.
 
-        Delivery: one transaction, and no offset: who calls twice has the rows twice. MalformedError, and
-        nothing taken in, when they do not have the columns of `TABLES`.
+        Delivery: they are in the store with the next epoch, or once this writer is closed. There is no
+        offset: who calls twice has the rows twice. MalformedError, and nothing taken in, when they lack
+        the columns of `TABLES`.
         """
         unknown = tables.keys() - TABLES.keys()
         if unknown:
@@ -265,14 +269,10 @@ class Writer:
                 # Folds cannot keep up with what comes in: better an epoch later than one of too many files,
                 # but a fold that hangs keeps nobody from what is new.
                 self._folder.result(limits.FOLD_WAIT_MAX_S)
-            newest_number = newest.number + 1
-            self._hot.fix(newest_number, LINEAGE)
-            self._after_step(2)
-        else:
-            newest_number = newest.number
-        self._finish(newest_number, now_ns)
+            self._record(newest.number + 1, now_ns)
+        self._finish()
         self._waiting_since_ns = None
-        return newest_number
+        return self._hot.newest().number
 
     def settle(self, now_ns: int) -> int | None:
         """Publish what is left, fold what is fresh, sweep and rebuild the hot file: for an orderly end.
@@ -320,8 +320,7 @@ class Writer:
     def _append(self, tables: Mapping[str, Any], moved: Mapping[int, int], monotonic_ns: int) -> int:
         rows: int = sum(content.num_rows for content in tables.values())
         if rows or moved:
-            # An epoch that is on its way out is closed: new rows belong to the one after it.
-            self._hot.append(tables, self._hot.newest().number + 1, LINEAGE, moved)
+            self._hot.append(tables, LINEAGE, moved)
             if self._waiting_since_ns is None:
                 self._waiting_since_ns = monotonic_ns
             self._after_step(1)
@@ -339,40 +338,40 @@ class Writer:
         )
 
     def _recover(self) -> None:
-        now_ns = clock.now_ns()
-        newest = self._hot.newest()
-        if newest.state != PUBLISHED:
-            self._finish(newest.number, now_ns)
+        if self._hot.newest().state != PUBLISHED:
+            self._finish()
         directory.remove_leftovers(self.path, self._hot.known_files())
         self._waiting_since_ns = None
         self._sweep()
 
-    def _finish(self, number: int, now_ns: int) -> None:
-        """Bring a fixed epoch out, from wherever it stands.
+    def _record(self, number: int, now_ns: int) -> None:
+        """Write the files of a new epoch and record them: until that is done the epoch is not begun."""
+        began_s = clock.monotonic_s()
+        made, moved = fresh.write(self._hot, self.path, number)
+        folded = self._folder.result()
+        self._after_step(2)
+        # As close to the moment when readers see it as a row inside the file can say.
+        at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
+        self._hot.record(number, LINEAGE, made, moved, folded, at_ns)
+        # One that ended meanwhile is for the next epoch.
+        if folded is not None:
+            self._folder.recorded()
+        self._after_step(3)
+
+    def _finish(self) -> None:
+        """Bring the newest epoch out, from wherever it stands.
 
         Every step can be done again and then changes nothing.
         """
-        began_s = clock.monotonic_s()
-        if self._hot.newest().state == FIXED:
-            made, moved = fresh.write(self._hot, self.path, number)
-            folded = self._folder.result()
-            self._after_step(3)
-            # As close to the moment when readers see it as a row inside the file can say.
-            at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
-            self._hot.record(number, made, moved, folded, at_ns)
-            # One that ended meanwhile is for the next epoch.
-            if folded is not None:
-                self._folder.recorded()
-            self._after_step(4)
-        if self._hot.newest().state == RECORDED:
-            if directory.pointed(self.path) != directory.catalog_name(number):
-                catalog.write(self._hot, self.path, number, self._known.vocabularies())
-                self._after_step(5)
-                directory.point(self.path, number)
-            self._after_step(6)
-            self._hot.leave(number)
-            self._after_step(7)
-            self._retention.follows(number)
+        newest = self._hot.newest()
+        if newest.state == RECORDED:
+            if directory.pointed(self.path) != directory.catalog_name(newest.number):
+                catalog.write(self._hot, self.path, newest.number, self._known.vocabularies())
+                self._after_step(4)
+                directory.point(self.path, newest.number)
+            self._hot.published()
+            self._after_step(5)
+            self._retention.follows(newest.number)
         self._sweep()
         if self._hot.is_large():
             self._rebuild()
@@ -384,7 +383,7 @@ class Writer:
     def _sweep(self) -> None:
         """Delete what newer epochs replaced, once readers had the time that they are promised."""
         gone = self._retention.sweep(self._hot.superseded())
-        self._after_step(8)
+        self._after_step(6)
         if gone:
             self._hot.forget(gone)
-            self._after_step(9)
+            self._after_step(7)

@@ -309,7 +309,8 @@ def old_store(path: Path, rows: Rows) -> Path:
     hot = Hot(path)
     health = {"events": [batch("good", "gaze", 0, 10, **tagged("imu", "health"))]}
     for some in (rows, HONEST, health):
-        hot.append({name: _arrow(name, content) for name, content in some.items()}, 1, "glasses.lineage", {})
+        hot.append({name: _arrow(name, content) for name, content in some.items()}, "glasses.lineage", {})
+    hot.put_by("glasses.lineage")
     hot.close()
     filled(path, [record(0, LATER)])
     return path
