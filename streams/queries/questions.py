@@ -344,12 +344,12 @@ def missing(store: Store) -> Answer:
     for run in runs:
         whole = [(run["first"], run["first"] + run["count"] - 1)]
         run["rejected"] = size(whole) - size(subtract(whole, claims.get((run["source"], run["stream"]), ())))
-    lost: dict[Named, list[Interval]] = {}
+    absent: dict[Named, list[Interval]] = {}
     for run in runs:
-        lost.setdefault((run["source"], run["stream"]), []).append((run["first"], run["count"]))
+        absent.setdefault((run["source"], run["stream"]), []).append((run["first"], run["count"]))
     for row in streams:
         end = row["highest"] + 1
-        some = lost.get((row["source"], row["stream"]), ())
+        some = absent.get((row["source"], row["stream"]), ())
         row["rejected"] = end - row["stored"] - sum(min(count, max(end - first, 0)) for first, count in some)
     in_part = [row for row in streams if not seen[row["source"], row["stream"]]]
     collisions = [{name: row[name] for name in ("source", "stream", "first", "count")} for row in collisions]
