@@ -20,6 +20,8 @@ from tests.recovery.schedule import BACKLOG_S, JOINER, RECOVERY_S, SNAPSHOTS, WO
 
 READY_WAIT_S = 90.0
 _LOOK_S = 0.2
+#: What a writer says whose disk is full, and how much longer than it should a disk is full until it does.
+_DISK_FULL, _DISK_FULL_MORE_S = "cannot be written", 10.0
 #: Ours and the process's own in front of a line of its log.
 _TIMES = re.compile(r"^\d+\.\d{3} (?:\S+Z )?")
 #: The device that comes back, beside those of the load.
@@ -227,10 +229,14 @@ class Pipeline:
             os.kill(pid, signal.SIGCONT)
 
     async def fill_disk(self, fault: Fault) -> None:
-        """Let the target's writes fail."""
+        """Let the target's writes fail, until one has where the machine is slow."""
         child = self.children[fault.target]
+        before = child.times_said(_DISK_FULL)
         child.fill_disk(full=True)
         await asyncio.sleep(fault.for_s)
+        over_s = clock.monotonic_s() + _DISK_FULL_MORE_S
+        while child.times_said(_DISK_FULL) == before and clock.monotonic_s() < over_s:
+            await asyncio.sleep(_LOOK_S)
         child.fill_disk(full=False)
 
     async def bring_backlog(self, _fault: Fault) -> None:

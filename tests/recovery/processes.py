@@ -62,6 +62,10 @@ class Child:
         """Whether the last start has said that it is ready."""
         return self._awaited is not None and self._awaited.is_ready()
 
+    def times_said(self, words: str) -> int:
+        """How often its log has these words."""
+        return self.log.read_text(encoding="utf-8").count(words) if self.log.exists() else 0
+
     def start(self) -> None:
         """Start it, unless it runs."""
         if self.pid is not None:
