@@ -24,6 +24,7 @@ BUFFER_BATCHES_MAX = (
 )
 _START_WAIT_S = 10.0
 _STOP_WAIT_S = 1.0
+_TOPICS_PAUSE_S = 0.25
 BLOCK_BYTES_MAX = 256 * 1024  #: of one write to a partition, before compression
 _POLL_MS = 500
 _APPEND_TIME = 1  #: type of a timestamp that the broker set
@@ -102,24 +103,30 @@ class KafkaLink:
         """
         deadline = clock.monotonic_s() + _START_WAIT_S
         self._producer = await self._reach(self._new_producer, deadline)
-        try:
-            async with asyncio.timeout(_START_WAIT_S):
-                found = len(await self._producer.partitions_for(topology.CAPTURED))
-        except (KafkaError, TimeoutError):
-            raise UnavailableError(
-                f"Topic {topology.CAPTURED} is not on {self.broker}. "
-                "`sightline broker`, `demo` and `worker` declare it."
-            ) from None
-        if found != self.partitions:
-            raise InputError(
-                f"--partitions is {self.partitions}, but {topology.CAPTURED} on {self.broker} has {found}: "
-                f"use --partitions {found}."
-            )
+        await self._check_topics(deadline)
         self._consumer = await self._reach(self._new_consumer, deadline)
         tasks: tuple[Awaitable[None], ...] = (self._send_all(), self._hear())
         self._tasks = [asyncio.ensure_future(task) for task in tasks]
         for running in self._tasks:
             running.add_done_callback(lambda _: self._changed.set())
+
+    async def _check_topics(self, deadline_s: float) -> None:
+        """Wait for the topics until a moment, and refuse other partitions than those that are expected."""
+        needed = (topology.CAPTURED, topology.ANSWERS)
+        while True:
+            metadata = await self._producer.client.fetch_all_metadata()
+            found = {one.name: len(metadata.partitions_for_topic(one.name) or ()) for one in topology.TOPICS}
+            absent = [name for name in needed if not found[name]]
+            if not absent:
+                break
+            if clock.monotonic_s() > deadline_s:
+                raise UnavailableError(
+                    f"Topic {' and '.join(absent)} is not on {self.broker} (waited {_START_WAIT_S:g} s). "
+                    "`sightline broker`, `demo` and `worker` declare the topics."
+                )
+            await asyncio.sleep(_TOPICS_PAUSE_S)
+        if wrong := topology.uneven(self.broker, found, self.partitions):
+            raise InputError(wrong)
 
     def send(self, sent: Sent) -> None:
         """Take a batch, in order. Never blocks; ask `unacknowledged` before capturing more."""

@@ -28,6 +28,8 @@ def build_app(
     datadir: Path,
     loop: asyncio.AbstractEventLoop | None = None,
     *,
+    prefix: str = "",
+    partitions: int = topology.PARTITIONS_DEFAULT,
     accept_loss: bool = False,
 ) -> faust.App:
     """Build the Faust app of one agent of `topology.AGENTS`.
@@ -37,7 +39,7 @@ def build_app(
     Parameters
     ----------
     agent_name
-        Name of agent, app and consumer group.
+        Name of the agent.
     core
         What the agent does with a fetch.
     broker
@@ -46,15 +48,21 @@ def build_app(
         An empty directory for Faust, which writes nothing of worth there.
     loop
         Event loop that the app runs in; the running one when None.
+    prefix
+        What the names of consumer groups begin with.
+    partitions
+        Partition count of the topics that follow devices.
     accept_loss
         Records that were removed before they were read are put on record and left behind.
     """
+    source_name = topology.AGENTS[agent_name]
     app = faust.App(
-        agent_name,
+        topology.group(agent_name, prefix),
         broker=f"kafka://{broker}",
         loop=loop or asyncio.get_running_loop(),
         datadir=str(datadir),
         autodiscover=False,
+        broker_client_id=f"sightline-{agent_name}",
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -69,9 +77,16 @@ def build_app(
         stream_wait_empty=False,
         worker_redirect_stdouts=False,
     )
-    app.transport = batch_transport(app, broker, agent_name, core, accept_loss=accept_loss)
+    app.transport = batch_transport(
+        app,
+        broker,
+        agent_name,
+        core,
+        partitions=topology.partition_count(source_name, partitions),
+        accept_loss=accept_loss,
+    )
     source = app.topic(
-        topology.AGENTS[agent_name],
+        source_name,
         key_serializer="raw",
         value_serializer="raw",
         value_type=bytes,

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from streams import clock, files
+from streams import clock, files, settings
 from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
@@ -26,7 +26,7 @@ from streams.kafka.topics import declare
 from streams.queries.status import Status
 from streams.queries.store import Store
 from streams.readiness import Awaited
-from streams.topology import AGENTS, CAPTURED, LINEAGE
+from streams.topology import AGENTS, CAPTURED, LINEAGE, group
 
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 60.0
@@ -255,10 +255,8 @@ class Demo:
         return asyncio.run(self._agent_at_end(agent, topic))
 
     async def _agent_at_end(self, agent: str, topic: str) -> bool:
-        committed = {
-            partition: offset
-            for (_, partition), offset in (await committed_offsets(self.broker, agent, [topic])).items()
-        }
+        found = await committed_offsets(self.broker, group(agent, settings.GROUP_PREFIX), [topic])
+        committed = {partition: offset for (_, partition), offset in found.items()}
         # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is
         # left does.
         return not await read_all(self.broker, topic, from_offsets=committed)

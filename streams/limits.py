@@ -70,6 +70,12 @@ CLOCK_SLACK_NS = 60_000_000_000  #: how far a repeat's time may lie outside of w
 # What is said
 FOREIGN_LOG_INTERVAL_S = 10.0  #: a line of foreign code is logged so seldom
 
+WAIT_SAID_S = 5.0  #: that something waits until it says for what
+LOOK_INTERVAL_S = 3.0  #: between two looks of a worker at its topics, groups and commits
+GROUP_CHARACTERS_MAX = 128  #: of the name of an agent's consumer group
+GROUP_MEMBERS_SAID_MAX = 5  #: of a group, by client id and host; the others are counted
+CLIENT_ID_CHARACTERS_MAX = 64  #: of what a member of a group calls itself
+
 # Consent
 CONSENTS_PER_WEARER_MAX = 64  #: words kept; beyond, the oldest are folded into those before them
 CONSENTS_WAITING_MAX = 8  #: words of a wearer that came before their turn
@@ -103,6 +109,7 @@ OUTSIDE_PAUSE_MAX_S = 5.0  #: between attempts at a fetch that fails for an outs
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 
 METRICS_INTERVAL_S = 5.0
+BROKER_LOG_BYTES_MAX = 16 * 1024 * 1024  #: of the embedded broker's kafka.log, which then begins anew
 
 # Store
 STORE_VERSION = 4  #: of its layout

@@ -41,6 +41,14 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
         "Records that bisection found and that were rejected without being looked into.",
     ),
     "assignment_total": ("counter", "Times that a partition went through the assignment order."),
+    "foreign_commit_total": (
+        "counter",
+        "Offsets of a partition that somebody else had committed in an agent's group; none is followed.",
+    ),
+    "unread_partitions": (
+        "gauge",
+        "Partitions of topics beyond those that were declared; what is written to them is not read.",
+    ),
     "state_bytes_max": (
         "gauge",
         "The largest entry among all that checkpoints of this worker wrote: a device's state.",

@@ -11,6 +11,8 @@ STORE = Path(os.environ.get("SIGHTLINE_STORE", "lineage-store"))
 POLICY = os.environ.get("SIGHTLINE_POLICY", "household")
 #: Pairs that a worker binds when `--pair` is not given: DEVICE=WEARER, separated by spaces.
 PAIRS = os.environ.get("SIGHTLINE_PAIR", "").split()
+#: What the names of consumer groups begin with when `--group-prefix` is not given.
+GROUP_PREFIX = os.environ.get("SIGHTLINE_GROUP_PREFIX", "")
 #: Who asks the store when `--role` is not given: the role that is shown least.
 ROLE = os.environ.get("SIGHTLINE_ROLE", "analyst")
 #: A file of roles besides the one beside the store (`queries/grants.py`); it can only restrict further.

@@ -143,6 +143,8 @@ TOPICS: tuple[Topic, ...] = (
     ),
 )
 
+_SINGLES = frozenset(one.name for one in TOPICS if one.single)
+
 STAGES: tuple[Stage, ...] = (
     Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS)),
     Stage(
@@ -188,8 +190,13 @@ SIDE_TOPICS: tuple[str, ...] = (LINEAGE, REJECTED, STATE)
 
 #: What stands for a stage where a record of `glasses.policies` was refused: workers follow that topic.
 POLICIES_READ = "policies"
-#: Source topic of each agent; the agent's name is its consumer group.
+#: Source topic of each agent; `group` names its consumer group.
 AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
+
+
+def group(agent: str, prefix: str) -> str:
+    """Return the consumer group of an agent, where the names of groups begin with `prefix`."""
+    return prefix + agent
 
 
 def read_by(agent: str) -> tuple[str, ...]:
@@ -216,6 +223,36 @@ def topic(name: str) -> Topic:
     return {t.name: t for t in TOPICS}[name]
 
 
+def uneven(broker: str, counts: Mapping[str, int], partitions: int) -> str:
+    """Return the sentence about topics whose partitions are not as many as declared; empty if all are.
+
+    `counts` are those that were found, by topic; topics that are not there are not looked at.
+    """
+    found = {one.name: counts[one.name] for one in TOPICS if counts.get(one.name)}
+    if all(count == partition_count(name, partitions) for name, count in found.items()):
+        return ""
+    said = ", ".join(
+        f"{count} on {' and '.join(names) if len(names) < 3 else ', '.join(names)}"
+        for count in sorted(set(found.values()), reverse=True)
+        for names in [[name for name, one in found.items() if one == count]]
+    )
+    following = {count for name, count in found.items() if not topic(name).single}
+    singles = {count for name, count in found.items() if topic(name).single}
+    if len(following) == 1 and singles <= {1}:
+        (whole,) = following
+        what = f"use --partitions {whole}"
+    else:
+        what = (
+            "somebody raised some of them, and nothing can lower them again. What is written to partitions "
+            "that were not declared is not read. Let a worker that runs read what was sent, then make the "
+            "topics anew (docs/operations.md, Partitions)"
+        )
+    return (
+        f"Partitions on {broker}: found {said}; expected {partitions} on each that follows devices and 1 on "
+        f"the others, for the life of the topics: {what}"
+    )
+
+
 def partition_count(name: str, partitions: int = PARTITIONS_DEFAULT) -> int:
     """Return how many partitions topic `name` has when device topics have `partitions`."""
-    return 1 if topic(name).single else partitions
+    return 1 if name in _SINGLES else partitions

@@ -20,6 +20,7 @@ from streams.cycles import collect_cycles
 from streams.ends import End, end_process, end_with
 from streams.errors import InputError, MalformedError, SightlineError, UnavailableError, called_off, reason
 from streams.events.record import Core, Received
+from streams.kafka.lookout import Lookout
 from streams.kafka.reader import Follower
 from streams.kafka.standing import refuse_losses
 from streams.kafka.topics import declare
@@ -152,7 +153,8 @@ def _called_off(error: BaseException) -> bool:
 class WorkerContext:
     """What cores are made from: the broker, the policy of the command line, and what `prepare` read before.
 
-    `accept_loss`: go on behind records that were removed before they were read.
+    `accept_loss`: go on behind records that were removed before they were read. `prefix` is what the names of
+    consumer groups begin with.
 
     `kept` is for `prepare` to leave things (a model registry, the policy) where `make_cores` finds them,
     `closing` for what must be closed when the worker stops. `directory` is the worker's own, which goes with
@@ -164,6 +166,7 @@ class WorkerContext:
     partitions: int
     pairs: Sequence[tuple[str, str]] = ()
     accept_loss: bool = False
+    prefix: str = ""
     kept: dict[str, Any] = field(default_factory=dict)
     followers: list[TableFollower] = field(default_factory=list)
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -195,6 +198,7 @@ def run_worker(
     partitions: int = topology.PARTITIONS_DEFAULT,
     pairs: Sequence[tuple[str, str]] = (),
     accept_loss: bool = False,
+    prefix: str = "",
     on_ready: Callable[[], None] = lambda: None,
     metrics_path: Path | None = None,
 ) -> int:
@@ -219,6 +223,8 @@ def run_worker(
         (device, wearer) that the operator binds by configuration.
     accept_loss
         Records that were removed before they were read are put on record and left behind.
+    prefix
+        What the names of the agents' consumer groups begin with.
     on_ready
         Called once both apps have started.
     metrics_path
@@ -235,7 +241,7 @@ def run_worker(
     async def work() -> int:
         measuring = asyncio.create_task(_write_metrics(metrics_path)) if metrics_path else None
         try:
-            context = WorkerContext(broker, policy, partitions, pairs, accept_loss)
+            context = WorkerContext(broker, policy, partitions, pairs, accept_loss, prefix)
             return await _run(context, make_cores, prepare, on_ready)
         finally:
             if measuring is not None:
@@ -286,7 +292,7 @@ async def _serve(
     on_ready: Callable[[], None],
 ) -> None:
     apps: list[faust.App] = []
-    collecting: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = []
     with (
         files.working_directory("worker") as directory,
         context.closing,
@@ -297,21 +303,33 @@ async def _serve(
                 return
             cores = make_cores(context)
             if not context.accept_loss:
-                await refuse_losses(context.broker, cores)
+                await refuse_losses(context.broker, cores, context.prefix)
             for name, core in cores.items():
-                apps.append(
-                    build_app(name, core, context.broker, directory / name, accept_loss=context.accept_loss)
-                )
+                apps.append(_app(context, name, core, directory / name))
                 await apps[-1].start()
-            collecting = asyncio.create_task(collect_cycles())
+            lookout = Lookout(context.broker, context.partitions, [app.consumer for app in apps])
+            beside += [asyncio.create_task(work) for work in (collect_cycles(), lookout.run())]
+            beside[-1].add_done_callback(end_with)
             on_ready()
             await _until_stopped(apps, stop)
         finally:
-            if collecting is not None:
-                collecting.cancel()
+            for task in beside:
+                task.cancel()
             await asyncio.gather(
                 *(app.stop() for app in apps), *(follower.stop() for follower in context.followers)
             )
+
+
+def _app(context: WorkerContext, name: str, core: Core[Any], directory: Path) -> faust.App:
+    return build_app(
+        name,
+        core,
+        context.broker,
+        directory,
+        prefix=context.prefix,
+        partitions=context.partitions,
+        accept_loss=context.accept_loss,
+    )
 
 
 async def _prepared(context: WorkerContext, prepare: Prepare, stop: asyncio.Event) -> bool:

@@ -10,7 +10,7 @@ import click
 from streams import settings, topology
 from streams.cli.output import emit_json, emit_table, json_option
 from streams.events.consent import Word
-from streams.kafka.topics import migrate, plan
+from streams.kafka.topics import migrate, plan, uneven
 from streams.preparation import consents_of_topic
 from streams.printing import say
 
@@ -44,6 +44,8 @@ def command(
         if found:
             rows = [(one.topic, one.setting, one.found or "absent", one.wanted) for one in found]
             emit_table(("topic", "setting", "found", "changed to" if migrating else "expected"), rows)
+            if wrong := asyncio.run(uneven(broker, partitions)):
+                say(wrong)
         else:
             say("every topic is as declared")
         for device, wearer in unbound:

@@ -9,6 +9,7 @@ import click
 from streams import settings, topology
 from streams.cli.names import pair
 from streams.cli.staying import stays
+from streams.kafka.groups import check_prefix
 from streams.preparation import make_cores, prepare
 from streams.printing import say
 from streams.readiness import Ready
@@ -19,6 +20,11 @@ def _pairs(
     _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
     return tuple(pair(*text.partition("=")[::2]) for text in texts)
+
+
+def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -> str:
+    check_prefix(prefix)
+    return prefix
 
 
 @click.command("worker")
@@ -45,6 +51,13 @@ def _pairs(
     help="Bind a device to a wearer, if it never was; may be given several times.",
 )
 @click.option(
+    "--group-prefix",
+    default=settings.GROUP_PREFIX,
+    callback=_prefix,
+    metavar="TEXT",
+    help="What the names of the consumer groups begin with; the same for all workers of these topics.",
+)
+@click.option(
     "--accept-loss",
     is_flag=True,
     help="Go on behind records that were removed before they were read, and record them as missing.",
@@ -63,6 +76,7 @@ def command(
     policy: str,
     partitions: int,
     pairs: tuple[tuple[str, str], ...],
+    group_prefix: str,
     accept_loss: bool,
     metrics: Path | None,
     ready_fd: int | None,
@@ -86,6 +100,7 @@ def command(
             partitions=partitions,
             pairs=pairs,
             accept_loss=accept_loss,
+            prefix=group_prefix,
             on_ready=on_ready,
             metrics_path=metrics,
         )

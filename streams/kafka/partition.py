@@ -16,11 +16,13 @@ from streams.errors import InputError
 from streams.events.record import Core, Fetch, Received
 from streams.kafka import budget
 from streams.kafka.compute import OUTSIDE
+from streams.kafka.connection import administering
+from streams.kafka.groups import say_foreign
 from streams.kafka.log_ids import log_ids
 from streams.kafka.ownership import Delivery, Ownership
-from streams.kafka.reader import committed_offsets, outside_sentence
+from streams.kafka.reader import committed, outside_sentence
 from streams.kafka.restore import restored
-from streams.kafka.standing import refusal
+from streams.kafka.standing import own_offset, refusal
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
 
 log = logging.getLogger(__name__)
@@ -64,10 +66,13 @@ class PartitionOwner(Generic[State]):
         tp: TopicPartition,
         feed: Feed,
         *,
+        group: str = "",
         accept_loss: bool = False,
     ) -> None:
         self._broker, self._agent, self._core, self._tp, self._feed = broker, agent, core, tp, feed
-        self._accept_loss = accept_loss
+        self._group, self._accept_loss = group or agent, accept_loss
+        #: What is owned now; None while the assignment is gone through.
+        self.ownership: Ownership[State] | None = None
         self._value_bytes = _VALUE_BYTES_FIRST
 
     async def run(self) -> None:
@@ -108,7 +113,7 @@ class PartitionOwner(Generic[State]):
         metrics.count("assignment_total", agent=self._agent, partition=str(self._tp.partition))
         writer = TransactionWriter(
             self._broker,
-            self._agent,
+            self._group,
             self._tp,
             [
                 TopicPartition(name, 0 if topology.topic(name).single else self._tp.partition)
@@ -120,26 +125,36 @@ class PartitionOwner(Generic[State]):
             await writer.start(
                 WAIT_BROKER_S
             )  # 1. fences the previous owner and ends its transactions, so that ...
-            committed = await self._committed()  # 2. ... the committed offset is final ...
+            committed, foreign = await self._committed()  # 2. ... the committed offset is final ...
             ownership = await self._restored(
-                writer, committed
+                writer, committed, foreign=foreign
             )  # 3. and 4. ... and so is the state on glasses.state
             await self._feed.seek(
                 self._tp, ownership.next_offset
             )  # 5. explicitly: a partition that never committed is not moved otherwise
+            self.ownership = ownership
             await self._deliver(ownership)  # 6. only now
         finally:
+            self.ownership = None
             await (writer.close() if ownership is None else ownership.end())
 
-    async def _committed(self) -> int | None:
-        """Ask the broker anew.
+    async def _committed(self) -> tuple[int | None, bool]:
+        """Ask the broker anew; return where our own commits stand, and whether somebody else's is in the way.
 
         The consumer's `committed()` may be answered by a request that left before the predecessor's commit.
         """
-        found = await committed_offsets(self._broker, self._agent, [self._tp.topic], wait_s=WAIT_BROKER_S)
-        return found.get((self._tp.topic, self._tp.partition))
+        found = await committed(self._broker, self._group, [self._tp.topic], wait_s=WAIT_BROKER_S)
+        commit = found.get((self._tp.topic, self._tp.partition))
+        own = await own_offset(self._broker, self._agent, self._tp, commit, WAIT_BROKER_S)
+        if commit is None or own is None or commit.offset == own:
+            return own, False
+        async with administering(self._broker, WAIT_BROKER_S) as admin:
+            await say_foreign(admin, self._agent, self._group, self._tp, commit.offset, own)
+        return own, True
 
-    async def _restored(self, writer: TransactionWriter, committed: int | None) -> Ownership[State]:
+    async def _restored(
+        self, writer: TransactionWriter, committed: int | None, *, foreign: bool
+    ) -> Ownership[State]:
         logs = await log_ids(
             self._broker, {self._tp.topic, *topology.read_by(self._agent)}, wait_s=WAIT_BROKER_S
         )
@@ -151,6 +166,7 @@ class PartitionOwner(Generic[State]):
             committed,
             WAIT_BROKER_S,
             logs,
+            group=self._group,
             accept_loss=self._accept_loss,
         )
         ownership = Ownership(
@@ -163,7 +179,7 @@ class PartitionOwner(Generic[State]):
             found.lost,
             logs,
             found.seen_ms,
-            found.uncommitted,
+            found.uncommitted or foreign,
         )
         if found.losses:
             # On record with the commit that goes past them, or neither is.

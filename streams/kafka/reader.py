@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CoordinatorLoadInProgressError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.events.record import LogId
 from streams.kafka.connection import WAIT_S_DEFAULT, administering, let_go, reach
+from streams.kafka.groups import Commit, commits
 from streams.kafka.log_ids import ask
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
@@ -343,23 +344,26 @@ async def log_bounds(
 async def committed_offsets(
     broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
-    """Return the offset that `group` reads next by (topic, partition).
+    """Return the offset that `group` reads next by (topic, partition), whoever committed it.
 
     Partitions that it never committed are absent.
     """
+    found = await committed(broker, group, topics, wait_s=wait_s)
+    return {place: commit.offset for place, commit in found.items()}
 
-    async def ask() -> dict[tuple[str, int], int]:
+
+async def committed(
+    broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
+) -> dict[tuple[str, int], Commit]:
+    """Return what `committed_offsets` does, and whether an agent has committed it."""
+
+    async def ask() -> dict[tuple[str, int], Commit]:
         tps = [
             TopicPartition(topic["topic"], place["partition"])
             for topic in described
             for place in topic["partitions"]
         ]
-        listed = await admin.list_consumer_group_offsets(group, partitions=tps)
-        if len(listed) < len(tps):
-            # An error of the whole group (its coordinator is loading) has no entries, and the client does not
-            # look at its code.
-            raise CoordinatorLoadInProgressError(f"no offsets of group {group} yet")
-        return {(tp.topic, tp.partition): found.offset for tp, found in listed.items() if found.offset >= 0}
+        return {(tp.topic, tp.partition): one for tp, one in (await commits(admin, group, tps)).items()}
 
     async with administering(broker, wait_s) as admin:
         described = await admin.describe_topics(list(topics))

@@ -68,11 +68,13 @@ async def restored(
     wait_s: float,
     logs: Mapping[str, LogId] | None = None,
     *,
+    group: str = "",
     accept_loss: bool = False,
 ) -> Restored[State]:
     """Return the state of one partition as of `committed` (None: the group knows no offset).
 
-    `logs` are those that the agent reads now, by topic. What retention removed before it was read is left
+    `logs` are those that the agent reads now, by topic, `group` (default: named like the agent) the one that
+    it commits in. What retention removed before it was read is left
     behind with `accept_loss`, and named in `Restored.losses`.
 
     Raises
@@ -83,7 +85,7 @@ async def restored(
     UnavailableError
         The broker is absent for `wait_s` seconds.
     """
-    place = Place(broker, agent, core, tp, logs or {}, wait_s)
+    place = Place(broker, agent, core, tp, logs or {}, wait_s, group or agent)
     bounds = (await log_bounds(broker, tp.topic, wait_s=wait_s))[tp.partition]
     standing = await look(place, committed, bounds, accept_loss=accept_loss)
     loss, stored = standing.loss, standing.stored

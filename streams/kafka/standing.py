@@ -19,14 +19,15 @@ from typing import Any, Generic, TypeVar
 from aiokafka import TopicPartition
 from msgspec.structs import replace as replace_struct
 
-from streams import clock, metrics, topology
+from streams import clock, topology
 from streams.errors import InputError
 from streams.events.record import Core, LogId, Loss, Outgoing, Received
 from streams.kafka import checkpoint
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.connection import WAIT_S_DEFAULT
+from streams.kafka.groups import Commit
 from streams.kafka.log_ids import log_ids
-from streams.kafka.reader import committed_offsets, log_bounds, read_through
+from streams.kafka.reader import committed, log_bounds, read_through
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Place(Generic[State]):
-    """A partition of an agent's source, and who asks for it where; `logs` are those that the agent reads."""
+    """A partition of an agent's source, and who asks for it where; `logs` are those that the agent reads.
+
+    `group` is the one that the agent commits in.
+    """
 
     broker: str
     agent: str
@@ -64,6 +68,7 @@ class Place(Generic[State]):
     tp: TopicPartition
     logs: Mapping[str, LogId]
     wait_s: float
+    group: str
 
     def __str__(self) -> str:
         return f"{self.tp.topic} partition {self.tp.partition}"
@@ -99,12 +104,13 @@ async def look(
     """
     stored = await checkpoint.load(place.broker, place.agent, place.tp.partition, wait_s=place.wait_s)
     begin, end = bounds
+    _refuse_other_group(place, stored)
     if _remade(place, stored):
         return await _of_another_log(place, stored, begin)
     if stored.offset is not None and stored.offset > max(end, -1 if committed is None else committed):
         # No log of ours was ever so long: nobody of ours wrote it.
         stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
-    at, uncommitted = await _next_offset(place, stored, committed, end, accept_loss=accept_loss)
+    at, uncommitted = await _next_offset(place, stored, committed, accept_loss=accept_loss)
     if at is not None and at > end:
         return _cut_off(place, stored, bounds, at, accept_loss=accept_loss)
     first = 0 if at is None else at
@@ -114,8 +120,20 @@ async def look(
     return Standing(stored, begin, begin, loss, uncommitted)
 
 
+def _refuse_other_group(place: Place[Any], stored: Checkpoint) -> None:
+    """Two groups on the same topics would each process all of it: InputError names both."""
+    known = stored.group or place.agent
+    if stored.offset is not None and known != place.group:
+        raise InputError(
+            f"The state of agent {place.agent}, partition {place.tp.partition}, on {topology.STATE} goes with"
+            f" the offsets of the group {known}; found {place.group}, from --group-prefix or"
+            f" SIGHTLINE_GROUP_PREFIX. Start with the prefix {known.removesuffix(place.agent)!r}, or on"
+            " topics of its own"
+        )
+
+
 async def _next_offset(
-    place: Place[Any], stored: Checkpoint, committed: int | None, end: int, *, accept_loss: bool
+    place: Place[Any], stored: Checkpoint, committed: int | None, *, accept_loss: bool
 ) -> tuple[int | None, bool]:
     """The offset behind all that was processed (None: nothing ever was), and whether no commit says so."""
     if stored.offset is None:
@@ -130,8 +148,6 @@ async def _next_offset(
             f" {committed}; the two are written together. The offsets were reset: restore them, or start on a"
             " new broker."
         )
-    if committed > end:
-        return await _beyond_end(place, stored.offset, committed), True
     return committed, False
 
 
@@ -193,28 +209,10 @@ async def _without_commit(place: Place[Any], stored: int) -> int:
     log.warning(
         "The group %s knows no offset of %s any more (it expired, or was deleted); gone on at offset %d, "
         "which its checkpoint and its lineage say",
-        place.agent,
+        place.group,
         place,
         at,
     )
-    return at
-
-
-async def _beyond_end(place: Place[Any], stored: int, committed: int) -> int:
-    """The group's commit lies where its log never was: lineage says whether it was ours."""
-    _, told = await _told_by_lineage(place)
-    if told is None:
-        return committed
-    if (at := max(stored, told)) != committed:
-        metrics.count("foreign_commit_total", agent=place.agent)
-        log.error(
-            "Group %s: found offset %d of %s committed, expected %d, which was the last one of ours; somebody"
-            " else commits in this group. Gone on at ours",
-            place.agent,
-            committed,
-            place,
-            at,
-        )
     return at
 
 
@@ -228,7 +226,7 @@ async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss:
             else f"this agent has written nothing on {topology.LINEAGE} either, so somebody else committed"
         )
         raise InputError(
-            f"The group {place.agent} has committed offset {committed} of {place}, but"
+            f"The group {place.group} has committed offset {committed} of {place}, but"
             f" {topology.STATE} holds no checkpoint of it; the two are written together: {why}. Bring"
             f" {topology.STATE} back from a copy, or go on with {ACCEPT}: state is then made again of what"
             " the log still holds, and a batch from before that comes again counts as new"
@@ -245,31 +243,55 @@ async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss:
 
 async def _told_by_lineage(place: Place[Any]) -> tuple[bool, int | None]:
     """Whether the agent has written lineage of this partition, and the offset that the last one says."""
-    key = f"{place.agent}/{place.tp.partition}".encode()
-    partition = place.tp.partition
-    written, told = False, -1
+    told = await _told(place.broker, place.agent, place.tp.partition, place.wait_s)
+    return told.written, told.offset
+
+
+async def own_offset(
+    broker: str, agent: str, tp: TopicPartition, commit: Commit | None, wait_s: float
+) -> int | None:
+    """Return the offset that an agent has committed last, whatever its group says; None where it never did.
+
+    A commit that does not bear our mark is that of a version before where the agent's newest lineage tells
+    nothing, and somebody else's where it tells another offset.
+    """
+    if commit is None or commit.ours:
+        return None if commit is None else commit.offset
+    told = await _told(broker, agent, tp.partition, wait_s)
+    return told.offset if told.newest else commit.offset
+
+
+@dataclass(slots=True)
+class _Told:
+    """What lineage says of an agent's commits.
+
+    Whether it wrote any, the offset that the last one says which does, and whether the newest says one.
+    """
+
+    written: bool = False
+    offset: int | None = None
+    newest: bool = False
+
+
+async def _told(broker: str, agent: str, partition: int, wait_s: float) -> _Told:
+    key, told = f"{agent}/{partition}".encode(), _Told()
 
     def learn(record: Received) -> None:
-        nonlocal written, told
         if record.key == key:
-            written = True
             said = dict(record.headers).get(NEXT) or b""
-            # The last one counts: those before it may be of a log that was deleted since.
-            told = int(said) if said.isdigit() and len(said) < 19 else told
+            told.written, told.newest = True, said.isdigit() and len(said) < 19
+            if told.newest:
+                # The last one counts: those before it may be of a log that was deleted since.
+                told.offset = int(said)
 
-    begin, end = (await log_bounds(place.broker, topology.LINEAGE, wait_s=place.wait_s))[partition]
+    begin, end = (await log_bounds(broker, topology.LINEAGE, wait_s=wait_s))[partition]
     back, low = _LOOK_BACK_FIRST, end
-    while low > begin and told < 0:
+    while low > begin and told.offset is None:
         low, back = max(begin, end - back), back * _LOOK_BACK_GROWTH
         await read_through(
-            place.broker,
-            topology.LINEAGE,
-            learn,
-            partition,
-            from_offsets={partition: low},
-            wait_s=place.wait_s,
+            broker, topology.LINEAGE, learn, partition, from_offsets={partition: low}, wait_s=wait_s
         )
-    return written, None if told < 0 else told
+    return told
 
 
 def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
@@ -283,11 +305,12 @@ def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
 
 
 async def refuse_losses(
-    broker: str, cores: Mapping[str, Core[Any]], *, wait_s: float = WAIT_S_DEFAULT
+    broker: str, cores: Mapping[str, Core[Any]], prefix: str = "", *, wait_s: float = WAIT_S_DEFAULT
 ) -> None:
     """Say in one sentence what of any partition is lost, before any of them is owned.
 
-    Only partitions whose commit is gone, or lies before what their log holds, are looked at closely.
+    Only partitions whose commit is gone, or lies before what their log holds, are looked at closely. `prefix`
+    is what the names of groups begin with.
 
     Raises
     ------
@@ -300,13 +323,20 @@ async def refuse_losses(
     for agent, core in cores.items():
         topic = topology.AGENTS[agent]
         every = await log_bounds(broker, topic, wait_s=wait_s)
-        committed = await committed_offsets(broker, agent, [topic], wait_s=wait_s)
-        doubtful = [number for number in every if committed.get((topic, number), -1) < every[number][0]]
+        group = topology.group(agent, prefix)
+        found = await committed(broker, group, [topic], wait_s=wait_s)
+        owns = {
+            number: await own_offset(
+                broker, agent, TopicPartition(topic, number), found.get((topic, number)), wait_s
+            )
+            for number in every
+        }
+        doubtful = [number for number, own in owns.items() if (-1 if own is None else own) < every[number][0]]
         logs = await log_ids(broker, {topic, *topology.read_by(agent)}, wait_s=wait_s) if doubtful else {}
         for number in doubtful:
-            place = Place(broker, agent, core, TopicPartition(topic, number), logs, wait_s)
-            found = await look(place, committed.get((topic, number)), every[number], accept_loss=False)
-            lost += [found.loss] if found.loss is not None else []
+            place = Place(broker, agent, core, TopicPartition(topic, number), logs, wait_s, group)
+            standing = await look(place, owns[number], every[number], accept_loss=False)
+            lost += [standing.loss] if standing.loss is not None else []
     if lost:
         raise InputError(refusal(broker, lost))
 

@@ -13,6 +13,7 @@ from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 from streams import limits, topology
 from streams.errors import InputError, UnavailableError
 from streams.kafka.connection import WAIT_S_DEFAULT, administering
+from streams.kafka.log_ids import counts
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +72,7 @@ async def declare(
 
     async with administering(broker, wait_s) as admin:
         existing = await _created(admin, broker, topology.TOPICS, partitions)
-        for one in await _counts(admin, existing, partitions):
-            raise InputError(
-                f"Topic {one.topic} on {broker} has {one.found} partitions, but this start expects"
-                f" {one.wanted}. The count is fixed for the life of a topic: start with --partitions"
-                f" {one.found}, or use another broker and drain into new topics."
-            )
+        await _refuse_uneven(admin, broker, partitions)
         differing = [*await _settings(admin, existing), *await _in_sync(admin, existing)]
         for setting, why in _REFUSED.items():
             _refuse(broker, [one for one in differing if one.setting == setting], why)
@@ -129,16 +125,31 @@ async def migrate(
     """
     async with administering(broker, wait_s) as admin:
         found = await _differing(admin, partitions)
-        fixed = [one for one in found if one.setting == "partitions" and one.found]
-        if fixed:
-            raise InputError(
-                f"{broker}: {fixed[0].topic} has {fixed[0].found} partitions, expected {fixed[0].wanted}; the"
-                " count is fixed for the life of a topic, name it with --partitions"
-            )
+        if any(one.setting == "partitions" and one.found for one in found):
+            await _refuse_uneven(admin, broker, partitions)
         absent = {one.topic for one in found if not one.found}
         await _created(admin, broker, [one for one in topology.TOPICS if one.name in absent], partitions)
         await _set(admin, broker, [one for one in found if one.topic not in absent])
         return found
+
+
+async def _refuse_uneven(admin: AIOKafkaAdminClient, broker: str, partitions: int) -> None:
+    """InputError with every topic and its partitions, if any has others than declared."""
+    if wrong := await _uneven(admin, broker, partitions):
+        raise InputError(wrong)
+
+
+async def _uneven(admin: AIOKafkaAdminClient, broker: str, partitions: int) -> str:
+    found = await counts(admin._client, [topic.name for topic in topology.TOPICS])
+    return topology.uneven(broker, found, partitions)
+
+
+async def uneven(
+    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+) -> str:
+    """Return the sentence about topics with other partitions than declared; empty if there are none."""
+    async with administering(broker, wait_s) as admin:
+        return await _uneven(admin, broker, partitions)
 
 
 async def _differing(admin: AIOKafkaAdminClient, partitions: int) -> list[Differing]:
@@ -177,13 +188,12 @@ async def _created(
 
 
 async def _counts(admin: AIOKafkaAdminClient, names: list[str], partitions: int) -> list[Differing]:
-    described = await admin.describe_topics(names) if names else []
-    counts = {one["topic"]: len(one["partitions"]) for one in described}
+    found = await counts(admin._client, names) if names else {}
     wanted = {name: topology.partition_count(name, partitions) for name in names}
     return [
-        Differing(name, "partitions", str(counts[name]), str(wanted[name]))
+        Differing(name, "partitions", str(found[name]), str(wanted[name]))
         for name in names
-        if counts.get(name) and counts[name] != wanted[name]
+        if found.get(name) and found[name] != wanted[name]
     ]
 
 

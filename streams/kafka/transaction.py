@@ -22,11 +22,13 @@ from aiokafka.errors import (
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.sender import Sender
+from aiokafka.structs import OffsetAndMetadata
 
 from streams import limits
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
 from streams.kafka.connection import reach
+from streams.kafka.groups import MARK
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +140,11 @@ class TransactionWriter:
     ) -> None:
         self._broker, self._group, self._source, self._outputs = broker, group, source, outputs
         self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def group(self) -> str:
+        """The group that it commits in."""
+        return self._group
 
     @property
     def partition(self) -> int:
@@ -264,7 +271,9 @@ class TransactionWriter:
             raise ProducerLostError(
                 f"{self._place(next_offset)}: an output was not accepted, nothing is committed: {error!r}"
             ) from error
-        await producer.send_offsets_to_transaction({self._source: next_offset}, self._group)  # step 4
+        await producer.send_offsets_to_transaction(
+            {self._source: OffsetAndMetadata(next_offset, MARK)}, self._group
+        )  # step 4
         try:
             await producer.commit_transaction()  # step 5
         except KafkaError as error:

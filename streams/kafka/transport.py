@@ -22,16 +22,18 @@ from aiokafka import TopicPartition
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import InconsistentGroupProtocolError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams import limits, logs, metrics
+from streams import clock, limits, logs, metrics
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
 from streams.events.record import Core, Received
 from streams.kafka import budget
 from streams.kafka.connection import let_go
-from streams.kafka.ownership import Delivery
+from streams.kafka.groups import PROTOCOL
+from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.partition import PartitionOwner
 
 log = logging.getLogger(__name__)
@@ -49,13 +51,19 @@ NOTHING_LOST = "this worker ends now, nothing is lost: the next one goes on from
 
 
 class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
-    """Round robin that remembers when it met a subscribed topic without partitions.
+    """Round robin under a name of its own, over the partitions that were declared.
 
-    After a broker restart the group's leader can see that for a moment. The assignment is then empty and
-    stays so for ever, unless somebody asks for another one.
+    A consumer that does not know the name is not let into the group by the broker.
+
+    It remembers when it met a subscribed topic without partitions. After a broker restart the group's leader
+    can see that for a moment. The assignment is then empty and stays so for ever, unless somebody asks for
+    another one.
     """
 
-    def __init__(self) -> None:
+    name = PROTOCOL
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
         self.missed = False
         self._assigned = False
 
@@ -64,12 +72,23 @@ class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
         subscribed = {topic for member in members.values() for topic in member.subscription}
         self._assigned = True
         self.missed = any(not cluster.partitions_for_topic(topic) for topic in subscribed)
-        return super().assign(cluster, members)
+        return super().assign(_Declared(cluster, self._partitions), members)
 
     def on_assignment(self, assignment: Any) -> None:
         """Forget what was missed once somebody else, as the leader, has made the assignment."""
         self.missed, self._assigned = self.missed and self._assigned, False
         super().on_assignment(assignment)
+
+
+class _Declared:
+    """What an assignment asks of a cluster, without partitions that somebody added later."""
+
+    def __init__(self, cluster: ClusterMetadata, partitions: int) -> None:
+        self._cluster, self._partitions = cluster, partitions
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        found = self._cluster.partitions_for_topic(topic)
+        return None if found is None else {number for number in found if number < self._partitions}
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -79,9 +98,25 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = IDLE_FETCH_MS
-        self.assignor = WatchfulAssignor()
+        self.assignor = WatchfulAssignor(self.consumer.partitions)
         consumer._partition_assignment_strategy = [self.assignor]
         return consumer
+
+    async def on_start(self) -> None:
+        """Connect; a group that somebody else has taken is asked for again, until it is free."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        joined = coordinator._do_rejoin_group
+
+        async def joining(subscription: Any) -> bool:
+            try:
+                return bool(await joined(subscription))
+            except InconsistentGroupProtocolError:
+                # Fatal to the client, which would never ask again; the lookout says who is in the group.
+                await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
+                return False
+
+        coordinator._do_rejoin_group = joining
 
     async def on_thread_stop(self) -> None:
         """Leave the group and disconnect; a broker that is away does not end the thread in an error."""
@@ -100,11 +135,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     core: ClassVar[Core[Any]]
     broker: ClassVar[str]
     agent: ClassVar[str]
+    group: ClassVar[str]
+    partitions: ClassVar[int]
     accept_loss: ClassVar[bool]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._owners: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._owning: dict[TopicPartition, PartitionOwner[Any]] = {}
+        self.waiting_since_s: float | None = clock.monotonic_s()
         self._watch: asyncio.Task[None] | None = None
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -151,11 +190,18 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             self._watch.add_done_callback(end_with)
         await self._end_owners()
         await super().on_partitions_assigned(assigned, generation_id)
+        self.waiting_since_s = None
         budget.WORKER.announce(self.agent, len(assigned))
         for tp in sorted(assigned):
             place = TopicPartition(tp.topic, tp.partition)
-            owner = PartitionOwner(
-                self.broker, self.agent, self.core, place, self, accept_loss=self.accept_loss
+            owner = self._owning[place] = PartitionOwner(
+                self.broker,
+                self.agent,
+                self.core,
+                place,
+                self,
+                group=self.group,
+                accept_loss=self.accept_loss,
             )
             with logs.at(self.agent, tp.partition):
                 task = asyncio.create_task(owner.run(), name=f"owner of {tp.topic} {tp.partition}")
@@ -167,6 +213,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
         Each finishes or aborts its transaction and closes its producer.
         """
+        self.waiting_since_s = clock.monotonic_s()
         await self._end_owners()
         await super().on_partitions_revoked(revoked)
 
@@ -179,9 +226,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     # -- the owners ----------------------------------------------------------
 
+    def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
+        """What is owned now, by partition."""
+        return {tp: one.ownership for tp, one in self._owning.items() if one.ownership is not None}
+
     async def _end_owners(self) -> None:
         owners = list(self._owners.values())
         self._owners.clear()
+        self._owning.clear()
         budget.WORKER.announce(self.agent, 0)
         for owner in owners:
             owner.cancel()
@@ -305,13 +357,27 @@ async def _call(function: Any, *arguments: Any) -> None:
 
 
 def batch_transport(
-    app: faust.App, broker: str, agent: str, core: Core[Any], *, accept_loss: bool = False
+    app: faust.App,
+    broker: str,
+    agent: str,
+    core: Core[Any],
+    *,
+    partitions: int,
+    accept_loss: bool = False,
 ) -> driver.Transport:
-    """A transport for `app` whose consumer feeds `core` fetch by fetch as agent (and group) `agent`.
+    """A transport for `app` whose consumer feeds `core` fetch by fetch as `agent`.
 
-    `accept_loss`: records that were removed before they were read are put on record and left behind.
+    The name of the app is the group's. `partitions` of the source were declared; others that it has are left
+    alone. `accept_loss`: records that were removed before they were read are put on record and left behind.
     """
-    own = {"core": core, "broker": broker, "agent": agent, "accept_loss": accept_loss}
+    own = {
+        "core": core,
+        "broker": broker,
+        "agent": agent,
+        "group": app.conf.id,
+        "partitions": partitions,
+        "accept_loss": accept_loss,
+    }
     consumer = type("AgentConsumer", (BatchConsumer,), own)
     transport = type("BatchTransport", (driver.Transport,), {"Consumer": consumer})
     return transport([yarl.URL(f"kafka://{broker}")], app, loop=app.loop)

@@ -19,7 +19,7 @@ def cluster(partitions: set[int] | None) -> Any:
 
 def test_a_topic_without_partitions_is_missed_until_it_is_assigned_or_another_leads() -> None:
     members = {"one": ConsumerProtocolMemberMetadata(0, ["glasses.examples"], b"")}
-    assignor = WatchfulAssignor()
+    assignor = WatchfulAssignor(4)
     assignor.assign(cluster(None), members)
     assignor.on_assignment(None)
     assert assignor.missed

@@ -80,6 +80,7 @@ async def test_data_survives_a_kill_and_is_its_owners_alone(tmp_path: Path) -> N
         assert node.pid is None
         node.start(tmp_path, free_port())
         assert (tmp_path / "cluster.id").read_text() == cluster
+        assert (tmp_path / "kafka.log").read_text().count("Kafka Server started") == 2
         assert set(await reader.end_offsets(node.address, [topology.CAPTURED])) == {
             (topology.CAPTURED, 0),
             (topology.CAPTURED, 1),

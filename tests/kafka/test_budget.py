@@ -166,7 +166,7 @@ async def test_a_worker_that_is_slower_than_the_stream_holds_no_more_than_its_bu
     monkeypatch.setattr(limits, "FETCH_BYTES_MAX", 1_500_000)
     core, committed = Standing(room.target), PartitionOwner._committed
 
-    async def late(owner: PartitionOwner[int]) -> int | None:
+    async def late(owner: PartitionOwner[int]) -> tuple[int | None, bool]:
         # One partition after the other, the last when those before have taken all that there is for them.
         await asyncio.sleep(owner._tp.partition * 0.3)
         return await committed(owner)

@@ -18,6 +18,7 @@ from streams import agents, limits, metrics
 from streams.errors import UnavailableError
 from streams.events.record import Fetch, Outcome
 from streams.kafka import checkpoint, partition, restore
+from streams.kafka.groups import Commit
 from streams.kafka.ownership import Delivery
 from streams.kafka.partition import PartitionOwner
 from streams.kafka.transaction import TransactionWriter, _close, _counted, _new_producer, _PatientSender
@@ -96,7 +97,7 @@ async def test_the_assignment_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(TransactionWriter, "start", noting("fence", None))
     monkeypatch.setattr(TransactionWriter, "close", noting("close", None))
-    monkeypatch.setattr(partition, "committed_offsets", noting("committed", {("t", 0): 7}))
+    monkeypatch.setattr(partition, "committed", noting("committed", {("t", 0): Commit(7, ours=True)}))
     monkeypatch.setattr(partition, "log_ids", noting("logs", {}))
     monkeypatch.setattr(restore, "log_bounds", noting("bounds", {0: (0, 9)}))
     monkeypatch.setattr(checkpoint, "load", noting("state", checkpoint.Checkpoint({"seen": b"3"}, 5)))
