@@ -304,12 +304,14 @@ async def _serve(
             cores = make_cores(context)
             if not context.accept_loss:
                 await refuse_losses(context.broker, cores, context.prefix)
-            for name, core in cores.items():
-                apps.append(_app(context, name, core, directory / name))
-                await apps[-1].start()
+            apps += [_app(context, name, core, directory / name) for name, core in cores.items()]
             lookout = Lookout(context.broker, context.partitions, [app.consumer for app in apps])
-            beside += [asyncio.create_task(work) for work in (collect_cycles(), lookout.run())]
-            beside[-1].add_done_callback(end_with)
+            # Before the apps: the start of one waits for its first assignment, however long that takes.
+            beside.append(asyncio.create_task(lookout.run(), name="lookout"))
+            beside[0].add_done_callback(end_with)
+            for app in apps:
+                await app.start()
+            beside.append(asyncio.create_task(collect_cycles()))
             on_ready()
             await _until_stopped(apps, stop)
         finally:
