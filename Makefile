@@ -47,10 +47,12 @@ bench-store-full: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.store --full $(if $(FROM),--from $(FROM))
 
 # The whole pipeline under random kills, freezes, restarts and a full disk, each round counted by the ledger and compared with a replay.
+# With KIND=pauses it is put to sleep again and again, and woken up in a world that has changed.
 SEED ?= 1
 ROUNDS ?= 3
+KIND ?= faults
 chaos: $(STAMP)
-	$(BIN)/python -m tests.recovery --seed $(SEED) --rounds $(ROUNDS)
+	$(BIN)/python -m tests.recovery --kind $(KIND) --seed $(SEED) --rounds $(ROUNDS)
 
 # What could fail seldom, again and again on busy processors; it takes hours, and goes on where it was stopped.
 soak: $(STAMP)

@@ -48,7 +48,7 @@ class End(Enum):
     INPUT = (
         2,
         "An argument or a file is wrong: also a journal or state that cannot be read, a store of another "
-        "version.",
+        "version, topics that are not as declared, records that went before anybody read them.",
         "Correct what the sentence names; a start without that ends in the same way.",
     )
     UNAVAILABLE = (

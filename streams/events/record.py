@@ -82,25 +82,27 @@ class LogId(Struct, frozen=True):
 
 
 class Loss(Struct, frozen=True):
-    """Records of a partition that were removed from its log before anybody read them.
+    """Records of a partition that were removed from its log too early; reading goes on at `next_offset`.
 
-    They are those from `first` on, up to where reading goes on; of a log that was `remade`, nobody can say
-    how many. `since_ms` is when the record before them was appended, 0 where there was none, and `found_ms`
-    when it was found out that they are gone (both ms since the epoch).
+    They are `first` to `last`; of a log that was made again nobody can say how many (None). Nobody has read
+    them, or they were processed, but the `state` that is there has not seen them. `since_ms` is when the
+    record before them was appended, 0 where there was none, and `found_ms` when it was found out that they
+    are gone (both ms since the epoch).
     """
 
     topic: str
     partition: int
     first: int
+    last: int | None
     next_offset: int
     since_ms: int
     found_ms: int
-    remade: bool = False
+    state: bool = False
 
     @property
     def records(self) -> int | None:
         """How many; None where nobody can say."""
-        return None if self.remade else self.next_offset - self.first
+        return None if self.last is None else self.last - self.first + 1
 
 
 class Outgoing(Struct, frozen=True):
@@ -182,6 +184,10 @@ class WholeState(Generic[State]):
         del loss
         return ()
 
+    def behind(self, state: State) -> State:
+        """See `Core`."""
+        return state
+
 
 class Core(Protocol[State]):
     """The pure part of an agent, driven by the transport one fetch at a time, each partition by itself."""
@@ -215,6 +221,12 @@ class Core(Protocol[State]):
 
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
         """Records that put a loss on record, for the transaction that goes on behind it."""
+
+    def behind(self, state: State) -> State:
+        """Return a state that has not seen the last that was processed, without what it has half made.
+
+        It may have been made since, and nothing is made twice.
+        """
 
     async def process(
         self, state: State, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]

@@ -181,10 +181,11 @@ class PartitionOwner(Generic[State]):
             found.seen_ms,
             found.uncommitted or foreign,
         )
-        if found.loss is not None:
-            # On record with the commit that goes past it, or neither is.
-            await ownership.save(self._core.tell(found.loss))
-            log.error("%s. Accepted: gone on behind them", refusal(self._broker, [found.loss]))
+        if found.losses:
+            # On record with the commit that goes past them, or neither is.
+            await ownership.save([one for loss in found.losses for one in self._core.tell(loss)])
+        if unread := [loss for loss in found.losses if not loss.state]:
+            log.error("%s. Accepted: gone on behind them", refusal(self._broker, unread))
         return ownership
 
     async def _deliver(self, ownership: Ownership[State]) -> None:

@@ -39,7 +39,7 @@ class Restored(Generic[State]):
 
     `saved` is None where all of it is to be written; `lost` are the names of what stands there in another
     form and is to be written again, or removed. `seen_ms` is when the last record of the checkpoint was
-    appended (ms since the epoch). `loss` is to be put on record in the transaction that begins at
+    appended (ms since the epoch). `losses` are to be put on record in the transaction that begins at
     `next_offset`. `uncommitted`: the group's commit does not say that place yet.
     """
 
@@ -48,7 +48,7 @@ class Restored(Generic[State]):
     saved: State | None
     lost: frozenset[str] = frozenset()
     seen_ms: int = field(default=0, compare=False)
-    loss: Loss | None = None
+    losses: tuple[Loss, ...] = ()
     uncommitted: bool = False
 
 
@@ -76,7 +76,7 @@ async def restored(
 
     `logs` are those that the agent reads now, by topic, `group` (default: named like the agent) the one that
     it commits in. What retention removed before it was read is left
-    behind with `accept_loss`, and named in `Restored.loss`.
+    behind with `accept_loss`, and named in `Restored.losses`.
 
     Raises
     ------
@@ -92,9 +92,9 @@ async def restored(
     loss, stored = standing.loss, standing.stored
     if loss is not None and not accept_loss:
         raise InputError(refusal(broker, [loss]))
-    until = loss.first if loss is not None and not loss.remade else standing.next_offset
+    until = loss.first if loss is not None and loss.last is not None else standing.next_offset
     found = await _believed(core, tp.partition, stored)
-    read, lost, run = found.state, stored.lost | found.lost, _Rerun(broker, core, tp, wait_s, standing.begin)
+    read, lost, run = found.state, stored.lost | found.lost, _Rerun(broker, core, tp, wait_s)
     state: State
     start: int | None
     saved: State | None
@@ -105,12 +105,21 @@ async def restored(
         state, start, saved = core.empty(tp.partition), None, None
     else:
         state, start, saved = read, stored.offset, read
+    losses = () if loss is None else (loss,)
+    if until is not None and start is not None and start < min(until, standing.begin):
+        last = min(until, standing.begin) - 1
+        gone = place.loss(start, last, standing.next_offset or 0, stored, state=True)
+        _say_behind(gone)
+        state, start, losses = core.behind(state), standing.begin, (*losses, gone)
     if until is not None and (start is None or start < until):
         state = await run.over(state, start, until, None)
+    if standing.behind is not None:
+        _say_behind(standing.behind)
+        state, losses = core.behind(state), (*losses, standing.behind)
     if lost:
         _say(agent, tp, len(lost), run.begin)
     return Restored(
-        state, standing.next_offset or 0, saved, lost, stored.seen_ms, loss, uncommitted=standing.uncommitted
+        state, standing.next_offset or 0, saved, lost, stored.seen_ms, losses, standing.uncommitted
     )
 
 
@@ -175,35 +184,20 @@ async def _mended(
 class _Rerun(Generic[State]):
     """Runs records of a partition again without outputs.
 
-    `log_begin` is where its log begins; `begin` is the same once all of it was run.
+    `begin` is where its log began, once all of it was run.
     """
 
-    def __init__(
-        self, broker: str, core: Core[State], tp: TopicPartition, wait_s: float, log_begin: int
-    ) -> None:
-        self._broker, self._wait_s, self._log_begin = broker, wait_s, log_begin
+    def __init__(self, broker: str, core: Core[State], tp: TopicPartition, wait_s: float) -> None:
+        self._broker, self._wait_s = broker, wait_s
         self.core, self.tp = core, tp
         self.begin: int | None = None
 
     async def over(self, state: State, first: int | None, until: int, keys: frozenset[bytes] | None) -> State:
         """State after the records from `first` (None: the log's beginning) up to `until`.
 
-        Only those with one of `keys`, where keys are named. What the log does not hold any more was
-        processed; that the state does not know it is said.
+        Only those with one of `keys`, where keys are named.
         """
         partition = self.tp.partition
-        if first is not None and first < self._log_begin:
-            log.warning(
-                "%s partition %d: offsets %d to %d were processed and are gone from the log, and the state "
-                "does not know them; a batch among them that comes again counts as new",
-                self.tp.topic,
-                partition,
-                first,
-                min(until, self._log_begin) - 1,
-            )
-            first = self._log_begin
-            if first >= until:
-                return state
         places = {} if first is None else {partition: first}
         async with (
             saying(f"records of {self.tp.topic} partition {partition} up to offset {until}, run again"),
@@ -226,6 +220,17 @@ class _Rerun(Generic[State]):
                     state = (await compute(self.core, state, fetch, silent=True)).state
                 at = (await follower.positions())[partition]
         return state
+
+
+def _say_behind(gone: Loss) -> None:
+    log.warning(
+        "%s partition %d: offsets %d to %d were processed and are gone from the log, and the state does not"
+        " know them: what was half made then is let go, and one of them that comes again counts as new",
+        gone.topic,
+        gone.partition,
+        gone.first,
+        gone.last,
+    )
 
 
 def _say(agent: str, tp: TopicPartition, count: int, begin: int | None) -> None:

@@ -44,6 +44,7 @@ class Standing:
 
     `begin` is where the log of the source begins. `loss` is what is lost before the place where reading can
     go on. `uncommitted`: the group's own commit does not say this place, so it is to be written again.
+    `behind`: what was processed and is in no log any more, and the state that the log makes has not seen it.
     """
 
     stored: Checkpoint
@@ -51,6 +52,7 @@ class Standing:
     next_offset: int | None
     loss: Loss | None = None
     uncommitted: bool = False
+    behind: Loss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,21 @@ class Place(Generic[State]):
     def __str__(self) -> str:
         return f"{self.tp.topic} partition {self.tp.partition}"
 
+    def loss(
+        self, first: int, last: int | None, next_offset: int, stored: Checkpoint, *, state: bool = False
+    ) -> Loss:
+        """A loss of this partition, found out now."""
+        return Loss(
+            self.tp.topic,
+            self.tp.partition,
+            first,
+            last,
+            next_offset,
+            stored.seen_ms,
+            clock.now_ns() // 1_000_000,
+            state,
+        )
+
 
 async def look(
     place: Place[Any], committed: int | None, bounds: tuple[int, int], *, accept_loss: bool
@@ -89,17 +106,17 @@ async def look(
     begin, end = bounds
     _refuse_other_group(place, stored)
     if _remade(place, stored):
-        return _of_another_log(place, stored, begin)
+        return await _of_another_log(place, stored, begin)
     if stored.offset is not None and stored.offset > max(end, -1 if committed is None else committed):
         # No log of ours was ever so long: nobody of ours wrote it.
         stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
-    at, uncommitted = await _next_offset(place, stored, committed, accept_loss=accept_loss)
+    at, uncommitted = await _next_offset(place, stored, committed, begin, accept_loss=accept_loss)
     if at is not None and at > end:
         return _cut_off(place, stored, bounds, at, accept_loss=accept_loss)
     first = 0 if at is None else at
     if first >= begin:
         return Standing(stored, begin, at, None, uncommitted)
-    loss = Loss(place.tp.topic, place.tp.partition, first, begin, stored.seen_ms, _now_ms())
+    loss = place.loss(first, begin - 1, begin, stored)
     return Standing(stored, begin, begin, loss, uncommitted)
 
 
@@ -116,13 +133,13 @@ def _refuse_other_group(place: Place[Any], stored: Checkpoint) -> None:
 
 
 async def _next_offset(
-    place: Place[Any], stored: Checkpoint, committed: int | None, *, accept_loss: bool
+    place: Place[Any], stored: Checkpoint, committed: int | None, begin: int, *, accept_loss: bool
 ) -> tuple[int | None, bool]:
     """The offset behind all that was processed (None: nothing ever was), and whether no commit says so."""
     if stored.offset is None:
         if committed is None or CHECKPOINT_NAME in stored.lost:
             return committed, False
-        return await _without_checkpoint(place, committed, accept_loss=accept_loss), True
+        return await _without_checkpoint(place, committed, begin, accept_loss=accept_loss), True
     if committed is None:
         return await _without_commit(place, stored.offset), True
     if stored.offset > committed:
@@ -147,7 +164,10 @@ def _cut_off(
             " of each device"
         )
     log.error("%s ends at offset %d, but was read up to %d; gone on at its end", place, end, at)
-    return Standing(replace(stored, offset=end), begin, end, None, uncommitted=True)
+    known = min(stored.offset or 0, end)
+    behind = place.loss(max(stored.offset or 0, end), at - 1, end, stored, state=True)
+    unseen = behind if (stored.offset or 0) < at else None
+    return Standing(replace(stored, offset=known), begin, end, None, True, unseen)
 
 
 def _remade(place: Place[Any], stored: Checkpoint) -> bool:
@@ -172,11 +192,14 @@ def _remade(place: Place[Any], stored: Checkpoint) -> bool:
     return remade
 
 
-def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> Standing:
+async def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> Standing:
     """What is known of the devices holds for the new log as well; it has been read up to its beginning."""
-    first = stored.offset or 0
-    loss = Loss(place.tp.topic, place.tp.partition, first, begin, stored.seen_ms, _now_ms(), remade=True)
-    return Standing(replace(stored, offset=begin), begin, begin, loss, uncommitted=True)
+    known = stored.offset or 0
+    _, told = await _told_by_lineage(place)
+    first = max(known, told or 0)
+    loss = place.loss(first, None, begin, stored)
+    behind = place.loss(known, first - 1, begin, stored, state=True) if known < first else None
+    return Standing(replace(stored, offset=begin), begin, begin, loss, True, behind)
 
 
 async def _without_commit(place: Place[Any], stored: int) -> int:
@@ -193,9 +216,14 @@ async def _without_commit(place: Place[Any], stored: int) -> int:
     return at
 
 
-async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss: bool) -> int | None:
+async def _without_checkpoint(
+    place: Place[Any], committed: int, begin: int, *, accept_loss: bool
+) -> int | None:
     """The state is gone, or it was not us who committed: lineage says which; None where it never began."""
     written, told = await _told_by_lineage(place)
+    if not written and committed <= begin:
+        # Whoever it was has skipped nothing.
+        return None
     if not accept_loss:
         why = (
             f"its records were removed (`sightline topics --plan` says how {topology.STATE} differs)"
@@ -242,7 +270,7 @@ async def own_offset(
 class _Told:
     """What lineage says of an agent's commits.
 
-    Whether it wrote any, the highest offset that one says, and whether the newest says one.
+    Whether it wrote any, the offset that the last one says which does, and whether the newest says one.
     """
 
     written: bool = False
@@ -258,7 +286,8 @@ async def _told(broker: str, agent: str, partition: int, wait_s: float) -> _Told
             said = dict(record.headers).get(NEXT) or b""
             told.written, told.newest = True, said.isdigit() and len(said) < 19
             if told.newest:
-                told.offset = max(told.offset or 0, int(said))
+                # The last one counts: those before it may be of a log that was deleted since.
+                told.offset = int(said)
 
     begin, end = (await log_bounds(broker, topology.LINEAGE, wait_s=wait_s))[partition]
     back, low = _LOOK_BACK_FIRST, end
@@ -268,10 +297,6 @@ async def _told(broker: str, agent: str, partition: int, wait_s: float) -> _Told
             broker, topology.LINEAGE, learn, partition, from_offsets={partition: low}, wait_s=wait_s
         )
     return told
-
-
-def _now_ms() -> int:
-    return clock.now_ns() // 1_000_000
 
 
 def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
@@ -323,14 +348,14 @@ async def refuse_losses(
 
 def refusal(broker: str, lost: Sequence[Loss]) -> str:
     """The sentence about records that are lost."""
-    counts = [one.records for one in lost]
-    known = sum(count for count in counts if count is not None)
-    total = f"{known:,} records" if None not in counts else f"{known:,} records and an unknown number more"
+    known = sum(one.records or 0 for one in lost)
+    counts = [f"{known:,} records"] * bool(known)
+    counts += ["an unknown number of records"] * any(one.records is None for one in lost)
     parts = "; ".join(_said(one) for one in lost)
     return (
-        f"{broker}: {total} were removed before they were read ({parts}). Nothing was skipped, and what was "
-        f"read before stands. If they cannot be had back, {ACCEPT} goes on behind them and records them as "
-        "missing"
+        f"{broker}: {' and '.join(counts)} were removed before they were read ({parts}). Nothing was skipped,"
+        f" and what was read before stands. If they cannot be had back, {ACCEPT} goes on behind them and"
+        " records them as missing"
     )
 
 
@@ -339,4 +364,4 @@ def _said(loss: Loss) -> str:
     place = f"{loss.topic} partition {loss.partition}"
     if loss.records is None:
         return f"{place} was deleted and made again, whatever it held from offset {loss.first} on{since}"
-    return f"{loss.records:,} of {place}, offsets {loss.first} to {loss.next_offset - 1}{since}"
+    return f"{loss.records:,} of {place}, offsets {loss.first} to {loss.last}{since}"

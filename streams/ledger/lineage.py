@@ -49,6 +49,7 @@ class _Runs:
 #: What a broken record on the store's own topic or on that of the policies leaves is no lineage of a batch.
 _NOT_OURS = f"topic NOT IN ('{topology.LINEAGE}', '{topology.POLICIES}')"
 _NO_CANDIDATES = f"{_NOT_OURS} AND NOT (topic = '{topology.EXAMPLES}' AND rule = 'malformed')"
+_TAKEN = "kind NOT LIKE 'lost-%'"
 _ROWS: Mapping[str, _Rows] = {
     "events": _Rows(
         ("source", "stream", "first"),
@@ -123,9 +124,7 @@ _ROWS: Mapping[str, _Rows] = {
     ),
     "streams": _Rows(("source", "stream"), ("kind", "captured")),
     "policies": _Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
-    "inputs": _Rows(
-        ("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"), where="kind <> 'lost-records'"
-    ),
+    "inputs": _Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"), where=_TAKEN),
 }
 _RUNS: Mapping[str, _Runs] = {
     "edges": _Runs(

@@ -14,13 +14,14 @@ ColumnType = Literal["text", "int", "float", "flag"]
 
 #: Kinds of recorded inputs. An example order says in which order training read the examples of all
 #: partitions; the policy is what an empty set of topics begins with.
-MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_RECORDS = (
+MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_RECORDS, LOST_STATE = (
     "model-takeup",
     "policy-takeup",
     "consent-takeup",
     "example-order",
     "policy",
     "lost-records",
+    "lost-state",
 )
 #: Of a record of `glasses.lineage`: which tables and columns it has. Those of version 1 are taken as well
 #: (`streams.snapshots.former`).
@@ -215,7 +216,8 @@ the lowest of their parents'.
 `inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, what
 wearers said on other partitions). Of `lost-records`, reading went on at `offset`, `value` says the offsets
 that nobody read before they were removed (`40-161`; `40-` where the topic was made again, and nobody can say
-how many they were), and `t_ns` when the record before them was appended (0: there was none).
+how many they were), and `t_ns` when the record before them was appended (0: there was none). Of `lost-state`
+the same are records that were processed, and that the state which went on at `offset` had not seen.
 `shadow`: decisions that the policy which may come next would make otherwise, and only those.
 `zone_runs`: every event stored with a number from low to high has this class, wearer and consent; not every
 number need be an event. Where runs of several classes cover a number it is of one of them.

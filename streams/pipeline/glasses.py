@@ -132,6 +132,15 @@ class GlassesCore:
         """Return `state` with the devices `names` as they are in `remade`, their labels in its words."""
         return replace_state(state, devices=state.devices.taken(remade.devices, names))
 
+    def behind(self, state: PartitionState) -> PartitionState:
+        """Let go of all open windows: what they become may stand already."""
+        closed = {
+            name: replace(slot.read(), windows={})
+            for name, slot in state.devices.fresh(Devices())
+            if slot.read().windows
+        }
+        return replace_state(state, devices=state.devices.changed(closed))
+
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
         """Lineage of what was lost."""
         return told("glasses", loss)

@@ -16,7 +16,7 @@ from streams.events.record import Fetch, Loss, Outgoing, stamp_ns
 from streams.events.step import Reject
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
 from streams.lineage.record import Row, blocks, encode
-from streams.lineage.tables import LOST_RECORDS
+from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.models.registry import Models
 from streams.policy.policy import Policy
 from streams.policy.versions import Policies, Refusal
@@ -142,10 +142,10 @@ def refusal_of(one: Refusal) -> Reject:
 
 
 def told(agent: str, loss: Loss) -> list[Outgoing]:
-    """The recorded input that says which records an agent never read, as its lineage."""
-    last = "" if loss.remade else loss.next_offset - 1
+    """The recorded input that says which records an agent, or its state, never saw, as its lineage."""
+    last = "" if loss.last is None else loss.last
     row: Row = {
-        "kind": LOST_RECORDS,
+        "kind": LOST_STATE if loss.state else LOST_RECORDS,
         "agent": agent,
         "topic": loss.topic,
         "partition": loss.partition,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
-from streams.lineage.tables import LOST_RECORDS
+from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.pipeline.consents import part_of
 from streams.policy.load import parse
@@ -48,6 +48,15 @@ class TakeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """At `offset` a partition went on with the state of before `first`, run over what came after `last`."""
+
+    offset: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExampleOrder:
     """One fetch of `glasses.examples`.
 
@@ -77,6 +86,8 @@ class Inputs:
     appended: Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
     #: By partition of `glasses.captured`: offsets that nobody read before they were removed (first, last).
     lost: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    #: By partition: states that had not seen the last records that were processed.
+    behind: Mapping[int, tuple[Behind, ...]] = field(default_factory=dict)
     #: Whether the store says who was bound to whom; one of 0.1.0 does not.
     paired: bool = True
 
@@ -160,18 +171,6 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
             f"{len(in_force & texts.keys())} of {len(in_force)} that were in force, expected one and all; "
             "name the store that the live pipeline wrote"
         )
-    lost: dict[int, tuple[tuple[int, int], ...]] = {}
-    for kind, agent, partition, _, value, _ in sorted(rows):
-        if kind != LOST_RECORDS or agent != "glasses":
-            continue
-        first, _, last = value.partition("-")
-        if not last:
-            raise InputError(
-                f"{name}: found recorded inputs by the offsets of two logs of {CAPTURED}, which was made"
-                f" again (partition {partition} had been read up to offset {first}), expected those of one."
-                " Replay the journals without --inputs"
-            )
-        lost[partition] = (*lost.get(partition, ()), (int(first), int(last)))
     known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
     begun = next(iter(first))
     partitions = sorted({row[2] for row in rows if row[1] == "glasses" and row[0] in _TAKEUPS})
@@ -188,8 +187,38 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
         take_ups,
         _taken(name, rows, "training", 0),
         orders,
-        lost=lost,
+        lost=_lost(name, rows),
+        behind=_behind(rows),
     )
+
+
+def _behind(rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[Behind, ...]]:
+    found: dict[int, list[Behind]] = {}
+    for kind, agent, partition, offset, value, _ in rows:
+        if kind == LOST_STATE and agent == "glasses":
+            first, _, last = value.partition("-")
+            found.setdefault(partition, []).append(Behind(offset, int(first), int(last)))
+    return {partition: tuple(sorted(some, key=lambda one: one.offset)) for partition, some in found.items()}
+
+
+def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Offsets of each partition of `glasses.captured` that nobody read.
+
+    InputError where the topic was made again: what stands at an offset of one log, stands at none of another.
+    """
+    lost: dict[int, tuple[tuple[int, int], ...]] = {}
+    for kind, agent, partition, _, value, _ in sorted(rows):
+        if kind != LOST_RECORDS or agent != "glasses":
+            continue
+        low, _, high = value.partition("-")
+        if not high:
+            raise InputError(
+                f"{name}: found recorded inputs by the offsets of two logs of {CAPTURED}, which was made"
+                f" again (partition {partition} had been read up to offset {low}), expected those of one."
+                " Replay the journals without --inputs"
+            )
+        lost[partition] = (*lost.get(partition, ()), (int(low), int(high)))
+    return lost
 
 
 def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: int) -> tuple[TakeUp, ...]:

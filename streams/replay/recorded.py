@@ -32,7 +32,7 @@ from streams.pipeline import (
 from streams.policy.versions import Policies
 from streams.replay import fit_here
 from streams.replay.arrivals import Arrivals
-from streams.replay.inputs import ExampleOrder, Inputs, TakeUp
+from streams.replay.inputs import Behind, ExampleOrder, Inputs, TakeUp
 from streams.replay.pairs import bind, on_device
 from streams.topology import CAPTURED, EXAMPLES, MODELS
 
@@ -51,6 +51,10 @@ class _Partition:
     state: PartitionState
     ahead: Sequence[Received] = ()
     ended: bool = False
+    behind: deque[Behind] = field(default_factory=deque)
+    #: State of before the first record that the next of `behind` had not seen, and what it has seen since.
+    left: PartitionState | None = None
+    since: list[Received] = field(default_factory=list)
 
 
 @dataclass
@@ -119,7 +123,12 @@ class RecordedReplay:
         tables.models.versions = self._models.versions
         state = PartitionState(consents_taken=bind(tables.consents, self.pairs))
         return _Partition(
-            number, GlassesCore(tables), tables, deque(self.inputs.take_ups.get(number, ())), state
+            number,
+            GlassesCore(tables),
+            tables,
+            deque(self.inputs.take_ups.get(number, ())),
+            state,
+            behind=deque(self.inputs.behind.get(number, ())),
         )
 
     def _policies(self) -> Policies:
@@ -139,6 +148,7 @@ class RecordedReplay:
         if not partition.ahead:
             return False
         take_ups, first = partition.take_ups, partition.ahead[0].offset
+        await self._fall_behind(partition, first)
         while take_ups and take_ups[0].offset <= first:
             if take_ups[0].version is not None and take_ups[0].version not in self._models.versions:
                 return False
@@ -149,18 +159,38 @@ class RecordedReplay:
                 "model served, expected a model-takeup there or before; was the store complete when it was "
                 "written, and is it that of this journal?"
             )
-        cut = len(partition.ahead)
-        if take_ups:
-            cut = next(
-                (at for at, record in enumerate(partition.ahead) if record.offset >= take_ups[0].offset), cut
-            )
+        cut = self._cut(partition, first)
         fetch = Fetch(CAPTURED, partition.number, partition.ahead[:cut])
         partition.ahead = partition.ahead[cut:]
+        if partition.left is not None:
+            last = partition.behind[0].last
+            partition.since += [record for record in fetch.records if record.offset > last]
         outcome = await compute(partition.core, partition.state, fetch, silent=False)
         partition.state = outcome.state
         self._deliver(outcome.outputs)
         self.fetches += 1
         return True
+
+    def _cut(self, partition: _Partition, first: int) -> int:
+        """How many of the records ahead are one fetch: then something is taken up, or the state changes."""
+        stops = [taken.offset for taken in (*partition.take_ups,)[:1]]
+        stops += [offset for one in (*partition.behind,)[:1] for offset in (one.first, one.offset)]
+        for at, record in enumerate(partition.ahead):
+            if any(first < stop <= record.offset for stop in stops):
+                return at
+        return len(partition.ahead)
+
+    async def _fall_behind(self, partition: _Partition, first: int) -> None:
+        """Go on with the state that the live pipeline went on with, where that had not seen everything."""
+        if partition.left is not None and first >= partition.behind[0].offset:
+            partition.behind.popleft()
+            partition.state, partition.left = partition.core.behind(partition.left), None
+            if partition.since:
+                again = Fetch(CAPTURED, partition.number, partition.since)
+                outcome = await compute(partition.core, partition.state, again, silent=True)
+                partition.state, partition.since = outcome.state, []
+        if partition.behind and partition.left is None and first >= partition.behind[0].first:
+            partition.left = partition.state
 
     def _read_live(self, number: int, arrived: Sequence[Received]) -> Sequence[Received]:
         """What of the records of a partition the live pipeline has read."""

@@ -32,6 +32,7 @@ from streams.lineage.tables import (
     EXAMPLE_ORDER,
     FIRST_POLICY,
     LOST_RECORDS,
+    LOST_STATE,
     MODEL_TAKEUP,
     NO_EXAMPLE,
     NOT_ASKED,
@@ -253,7 +254,15 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     },
     "inputs": {
         "kind": Word(
-            (FIRST_POLICY, MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, LOST_RECORDS)
+            (
+                FIRST_POLICY,
+                MODEL_TAKEUP,
+                POLICY_TAKEUP,
+                CONSENT_TAKEUP,
+                EXAMPLE_ORDER,
+                LOST_RECORDS,
+                LOST_STATE,
+            )
         ),
         "agent": Word(tuple(AGENTS)),
         "topic": Word((*AGENTS.values(), POLICIES)),
@@ -278,6 +287,7 @@ _VALUES: Mapping[str, str] = {
     POLICY_TAKEUP: "[0-9a-f]{16}",
     MODEL_TAKEUP: "0|[1-9][0-9]{0,18}",
     LOST_RECORDS: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})?",
+    LOST_STATE: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})",
     EXAMPLE_ORDER: f"({NO_EXAMPLE}|{_ID})( ({NO_EXAMPLE}|{_ID}))*",
 }
 

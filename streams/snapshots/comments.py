@@ -232,14 +232,15 @@ SPECIAL: Mapping[str, str] = {
     "training_runs.trigger": "Identity of the example whose admission started the run.",
     "inputs.kind": (
         "What was taken up: policy (the first), model-takeup, policy-takeup, consent-takeup, example-order "
-        "(what training read), or lost-records (what was removed before it was read)."
+        "(what training read), lost-records (what was removed before it was read), or lost-state (what was "
+        "processed, and removed before a checkpoint knew it)."
     ),
     "inputs.agent": "Agent that took it up: glasses or training.",
     "inputs.offset": "First offset of the partition for which the value was in force.",
     "inputs.value": (
         "What was in force from there on, such as a model version; for example-order the examples of one "
-        "fetch, in order; for consent-takeup what wearers said on other partitions; for lost-records the "
-        "first and last offset that nobody read (no last one where the topic was made again)."
+        "fetch, in order; for consent-takeup what wearers said on other partitions; for lost-records and "
+        "lost-state the first and last offset (no last one where the topic was made again)."
     ),
     "policies.version": "Digest of the policy's content.",
     "policies.name": "Name of the policy.",

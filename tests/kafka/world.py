@@ -68,6 +68,8 @@ async def remade(broker: str, topic: str, partitions: int) -> None:
             await declare(broker, partitions)
         else:
             await admin.create_topics([NewTopic(topic, partitions, 1)])
+        while topic not in await admin.list_topics():
+            await asyncio.sleep(0.05)
 
 
 async def produce(broker: str, topic: str, values: Sequence[bytes], partitions: int, key: bytes) -> None:

@@ -6,16 +6,19 @@ Exit codes: 0 every round is clean, 1 one is not, 2 wrong arguments, 3 it could 
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import orjson
 
 from streams.errors import SightlineError
+from tests.recovery.pauses import pauses, sequence
 from tests.recovery.report import Result, block
 from tests.recovery.rounds import Options, calm, chaos
 from tests.recovery.schedule import KINDS, PACE_S, schedule
@@ -30,6 +33,16 @@ from tests.recovery.schedule import KINDS, PACE_S, schedule
     help="Of the first round; the next ones count on from it.",
 )
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(["faults", "pauses"]),
+    default="faults",
+    show_default=True,
+    help="What strikes: faults while it runs, or what happens to it and its world while it sleeps.",
+)
+@click.option(
+    "--pauses", "steps", type=click.IntRange(1), default=6, show_default=True, help="Of a round of pauses."
+)
 @click.option(
     "--duration-s",
     type=click.FloatRange(20),
@@ -79,6 +92,8 @@ def main(
     *,
     seed: int,
     rounds: int,
+    kind: str,
+    steps: int,
     duration_s: float,
     rate: float,
     devices: int,
@@ -97,19 +112,18 @@ def main(
         raise click.BadParameter(
             f"{unknown[0]!r} is no kind of fault; expected some of: {', '.join(KINDS)}", param_hint="--faults"
         )
+    seeds = range(seed, seed + rounds)
+    if kind == "pauses":
+        _pause(seeds, steps, directory, plan=plan, as_json=as_json)
     options = Options(duration_s, rate, devices, kinds, pace_s)
     if plan:
-        for number in range(seed, seed + rounds):
+        for number in seeds:
             click.echo(f"seed {number}")
             for fault in schedule(number, duration_s, kinds=kinds, pace_s=pace_s):
                 click.echo(f"  {fault}")
         return
     try:
-        clean = (
-            _calm(seed, options)
-            if calmly
-            else _rounds(range(seed, seed + rounds), options, directory, as_json=as_json)
-        )
+        clean = _calm(seed, options) if calmly else _rounds(seeds, options, directory, as_json=as_json)
     except SightlineError as error:
         click.echo(f"chaos: {error}", err=True)
         sys.exit(error.exit_code)
@@ -126,21 +140,47 @@ def _rounds(seeds: range, options: Options, directory: Path | None, *, as_json: 
     return all(clean)
 
 
+def _pause(seeds: range, steps: int, directory: Path | None, *, plan: bool, as_json: bool) -> NoReturn:
+    """Rounds of pauses, or what they would be."""
+    clean = True
+    # The client logs every attempt to connect, and here the broker is away often.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for seed in seeds:
+        named = sequence(seed, steps)
+        if plan:
+            click.echo(f"seed {seed}")
+            for name, killed in named:
+                click.echo(f"  {name}{' after a kill' if killed else ''}")
+            continue
+        place = _place(seed, directory)
+        found = asyncio.run(pauses(place, seed, named, _say))
+        click.echo(orjson.dumps(found.as_dict()).decode() if as_json else "\n".join(found.lines()) + "\n")
+        _leave(seed, place, kept=directory is not None, clean=found.clean)
+        clean = clean and found.clean
+    sys.exit(0 if clean else 1)
+
+
+def _place(seed: int, directory: Path | None) -> Path:
+    if directory is not None:
+        return directory / f"seed-{seed}"
+    return Path(tempfile.mkdtemp(prefix=f"sightline-chaos-{seed}-"))
+
+
+def _leave(seed: int, place: Path, *, kept: bool, clean: bool) -> None:
+    if not kept and clean:
+        shutil.rmtree(place, ignore_errors=True)
+    elif not clean:
+        _say(f"seed {seed}: what is left lies in {place}")
+
+
 def _round(seed: int, options: Options, directory: Path | None, *, as_json: bool) -> bool:
-    place = (
-        directory / f"seed-{seed}"
-        if directory is not None
-        else Path(tempfile.mkdtemp(prefix=f"sightline-chaos-{seed}-"))
-    )
+    place = _place(seed, directory)
     result: Result = asyncio.run(chaos(place, seed, options, _say))
     if as_json:
         click.echo(orjson.dumps(result.as_dict()).decode())
     else:
         click.echo("\n".join(block(result)) + "\n")
-    if directory is None and result.clean:
-        shutil.rmtree(place, ignore_errors=True)
-    elif not result.clean:
-        _say(f"seed {seed}: what is left lies in {place}")
+    _leave(seed, place, kept=directory is not None, clean=result.clean)
     return result.clean
 
 

@@ -26,7 +26,7 @@ class Lineage:
 
 async def ledger(journal: Path, broker: str, store: Path) -> dict[str, Any]:
     """What `sightline ledger` found, or a result that is not clean and says why there is none."""
-    done = await _sightline(
+    done = await sightline(
         "ledger", str(journal), "--broker", broker, "--store", str(store), "--json", timeout_s=LEDGER_WAIT_S
     )
     try:
@@ -41,11 +41,11 @@ async def ledger(journal: Path, broker: str, store: Path) -> dict[str, Any]:
 
 async def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage:
     """Compare the lineage in `store` with that of a replay of `journal` that is given the recorded inputs."""
-    options = (await _sightline("replay", "--help", timeout_s=60.0)).out
+    options = (await sightline("replay", "--help", timeout_s=60.0)).out
     missing = [option for option in ("--inputs", "--compare", "--broker") if option not in options]
     if missing:
         return Lineage(None, f"sightline replay has no {' and no '.join(missing)}")
-    done = await _sightline(
+    done = await sightline(
         "replay",
         str(journal),
         "--inputs",
@@ -67,13 +67,38 @@ async def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage
         return Lineage(None, (done.err or done.out).strip()[-500:])
 
 
+async def missing(store: Path) -> dict[str, Any]:
+    """What `sightline ask missing` answers."""
+    done = await sightline("ask", "missing", "--store", str(store), "--role", "privacy-officer", "--json")
+    try:
+        found: dict[str, Any] = orjson.loads(done.out)
+    except orjson.JSONDecodeError:
+        return {"error": (done.err or done.out).strip()[-500:]}
+    return found
+
+
+async def replay(journal: Path, store: Path, out: Path) -> tuple[str, int]:
+    """(`equal`, or what a replay under the recorded inputs says otherwise; records that it left out)."""
+    inputs = ("--inputs", str(store), "--compare", "--store", str(out), "--json")
+    done = await sightline("replay", str(journal), *inputs, timeout_s=REPLAY_WAIT_S)
+    try:
+        found = orjson.loads(done.out.strip().splitlines()[-1])
+    except (IndexError, orjson.JSONDecodeError):
+        return (done.err or done.out).strip()[-500:], -1
+    differ = found["lineage"]["differences"]
+    return "equal" if found["lineage"]["equal"] else "; ".join(differ)[:500], found["lost"]
+
+
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Done:
+    """What a command said, and how it ended."""
+
     out: str
     err: str
+    code: int | None = None
 
 
-async def _sightline(*arguments: str, timeout_s: float) -> _Done:
+async def sightline(*arguments: str, timeout_s: float = LEDGER_WAIT_S) -> Done:
     """Run a command to its end; whoever stops waiting for it ends it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -87,9 +112,9 @@ async def _sightline(*arguments: str, timeout_s: float) -> _Done:
         async with asyncio.timeout(timeout_s):
             out, err = await process.communicate()
     except TimeoutError:
-        return _Done("", f"it took longer than {timeout_s:.0f} s")
+        return Done("", f"it took longer than {timeout_s:.0f} s")
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return _Done(out.decode(errors="replace"), err.decode(errors="replace"))
+    return Done(out.decode(errors="replace"), err.decode(errors="replace"), process.returncode)

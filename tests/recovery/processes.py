@@ -42,6 +42,10 @@ class Child:
         self._groups: list[int] = []
         self.starts = 0
         self.frozen = False
+        #: What the environment of the next starts has besides ours.
+        self.environment: dict[str, str] = {}
+        #: Where the next starts run, and so whose code.
+        self.directory: Path | None = None
 
     @property
     def pid(self) -> int | None:
@@ -71,6 +75,8 @@ class Child:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                env={**os.environ, **self.environment},
+                cwd=self.directory,
                 pass_fds=awaited.descriptors if awaited else (),
             )
         self._awaited = awaited
