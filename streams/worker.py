@@ -25,6 +25,7 @@ from streams.kafka.reader import Follower
 from streams.kafka.standing import refuse_losses
 from streams.kafka.topics import declare
 from streams.kafka.transport import NOTHING_LOST
+from streams.waiting import saying
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,13 @@ class TableFollower:
         UnavailableError
             The broker or the topic is absent.
         """
+        async with saying(f"{self._topic} to be read to its end"):
+            await self._read_to_end()
+        self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
+        # A worker that is deaf to a policy or a consent must not go on.
+        self._task.add_done_callback(end_with)
+
+    async def _read_to_end(self) -> None:
         await self._follower.start()
         end = await self._follower.end_offsets()
         until_s = clock.monotonic_s() + _OPEN_TRANSACTION_S
@@ -76,9 +84,6 @@ class TableFollower:
                 )
                 break
             await self._poll()
-        self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
-        # A worker that is deaf to a policy or a consent must not go on.
-        self._task.add_done_callback(end_with)
 
     async def stop(self) -> None:
         """Stop following. Does nothing when not started."""

@@ -30,6 +30,7 @@ LEAVES = {
     "ends",
     "readiness",
     "cycles",
+    "waiting",
 }
 #: Formatted lines: a call with many arguments takes one each, and tests list what they expect.
 FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400
