@@ -7,7 +7,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
 COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test test-slow bench bench-full bench-store bench-store-full chaos docs lock clean
+.PHONY: demo test test-slow bench bench-full bench-store bench-store-full chaos soak docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -57,6 +57,10 @@ ROUNDS ?= 3
 KIND ?= faults
 chaos: $(STAMP)
 	$(BIN)/python -m tests.recovery --kind $(KIND) --seed $(SEED) --rounds $(ROUNDS)
+
+# What could fail seldom, again and again on busy processors; it takes hours, and goes on where it was stopped.
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak
 
 docs: $(STAMP)
 	$(BIN)/python -m docs.make

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from streams import clock, limits, topology
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent
+from streams.waiting import saying
 
 BUFFER_BATCHES_MAX = (
     4096  #: sent or waiting, without acknowledgement; a device captures nothing more until there is room
@@ -142,12 +143,15 @@ class KafkaLink:
 
     async def until(self, met: Callable[[], bool]) -> None:
         """Return once `met` says so; it is asked again after every acknowledgement."""
-        while not met():
-            for task in self._tasks:
-                if task.done():
-                    task.result()  # raises: neither task ends by itself
-            self._changed.clear()
-            await self._changed.wait()
+        if met():
+            return
+        async with saying(f"{self.broker} to acknowledge batches ({self.unacknowledged} are on their way)"):
+            while not met():
+                for task in self._tasks:
+                    if task.done():
+                        task.result()  # raises: neither task ends by itself
+                self._changed.clear()
+                await self._changed.wait()
 
     async def flush(self, timeout_s: float) -> int:
         """Wait until everything is acknowledged, at most `timeout_s` seconds.

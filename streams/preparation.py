@@ -38,6 +38,7 @@ from streams.policy.versions import Check, Policies
 from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
 from streams.training.run import Fitted, Pair, fit_and_measure
+from streams.waiting import saying
 from streams.worker import TableFollower, WorkerContext
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,9 @@ async def prepare(context: WorkerContext) -> None:
         return bool(found.current)
 
     if not await in_force_on(await read_all(context.broker, POLICIES)):
-        first = await child.run(_first_records, context.policy, clock.now_ns())
-        await publish_once(context.broker, POLICIES, first, in_force_on)
+        async with saying("the first policy and model, which are made and written once"):
+            first = await child.run(_first_records, context.policy, clock.now_ns())
+            await publish_once(context.broker, POLICIES, first, in_force_on)
     await bind(context.broker, context.pairs)
     tables = Tables(Policies())
     follower = await context.follow(POLICIES, partial(tables.policies.learn, checker=checker))
@@ -195,7 +197,8 @@ def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
         return [record for record in await read_all(context.broker, EXAMPLES, 0) if record.offset <= offset]
 
     async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-        return await child.run(fit_and_measure, pairs, evaluation)
+        async with saying(f"a model that is fitted to {len(pairs)} examples"):
+            return await child.run(fit_and_measure, pairs, evaluation)
 
     return {"glasses": _glasses(context, tables), "training": TrainingCore(tables, history, fit)}
 

@@ -244,8 +244,8 @@ def uneven(broker: str, counts: Mapping[str, int], partitions: int) -> str:
     else:
         what = (
             "somebody raised some of them, and nothing can lower them again. What is written to partitions "
-            "that were not declared is not read. Let a worker that runs read what was sent, then make the "
-            "topics anew (docs/operations.md, Partitions)"
+            "that were not declared is not read. Let a worker that runs read what was sent, then begin "
+            "with new topics (docs/operations.md, Partitions)"
         )
     return (
         f"Partitions on {broker}: found {said}; expected {partitions} on each that follows devices and 1 on "

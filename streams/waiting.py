@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from streams import limits
@@ -13,20 +13,12 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def saying(what: str | Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
-    """Say once what is waited for, if the block lasts longer than WAIT_SAID_S.
-
-    `what` goes on behind *waiting for*; a callable is asked for it only then, and what it raises is left out.
-    """
-
-    async def say() -> None:
-        await asyncio.sleep(limits.WAIT_SAID_S)
-        said = what if isinstance(what, str) else await what()
-        log.warning("Waiting for %s (since %g s)", said, limits.WAIT_SAID_S)
-
-    talking = asyncio.create_task(say())
+async def saying(what: str) -> AsyncIterator[None]:
+    """Say once what is waited for, if the block lasts longer than WAIT_SAID_S."""
+    said = asyncio.get_running_loop().call_later(
+        limits.WAIT_SAID_S, log.warning, "Waiting for %s (since %g s)", what, limits.WAIT_SAID_S
+    )
     try:
         yield
     finally:
-        talking.cancel()
-        await asyncio.gather(talking, return_exceptions=True)
+        said.cancel()

@@ -25,6 +25,7 @@ from streams.kafka.reader import Follower
 from streams.kafka.standing import refuse_losses
 from streams.kafka.topics import declare
 from streams.kafka.transport import NOTHING_LOST
+from streams.waiting import saying
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,13 @@ class TableFollower:
         UnavailableError
             The broker or the topic is absent.
         """
+        async with saying(f"{self._topic} to be read to its end"):
+            await self._read_to_end()
+        self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
+        # A worker that is deaf to a policy or a consent must not go on.
+        self._task.add_done_callback(end_with)
+
+    async def _read_to_end(self) -> None:
         await self._follower.start()
         end = await self._follower.end_offsets()
         until_s = clock.monotonic_s() + _OPEN_TRANSACTION_S
@@ -76,9 +84,6 @@ class TableFollower:
                 )
                 break
             await self._poll()
-        self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
-        # A worker that is deaf to a policy or a consent must not go on.
-        self._task.add_done_callback(end_with)
 
     async def stop(self) -> None:
         """Stop following. Does nothing when not started."""
@@ -304,12 +309,14 @@ async def _serve(
             cores = make_cores(context)
             if not context.accept_loss:
                 await refuse_losses(context.broker, cores, context.prefix)
-            for name, core in cores.items():
-                apps.append(_app(context, name, core, directory / name))
-                await apps[-1].start()
+            apps += [_app(context, name, core, directory / name) for name, core in cores.items()]
             lookout = Lookout(context.broker, context.partitions, [app.consumer for app in apps])
-            beside += [asyncio.create_task(work) for work in (collect_cycles(), lookout.run())]
-            beside[-1].add_done_callback(end_with)
+            # Before the apps: the start of one waits for its first assignment, however long that takes.
+            beside.append(asyncio.create_task(lookout.run(), name="lookout"))
+            beside[0].add_done_callback(end_with)
+            for app in apps:
+                await app.start()
+            beside.append(asyncio.create_task(collect_cycles()))
             on_ready()
             await _until_stopped(apps, stop)
         finally:

@@ -22,13 +22,22 @@ def _started(directory: Path) -> Iterator[str]:
     node.stop()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests run against a Kafka that is there, as `tests/docker` does."""
+    parser.addoption("--broker", default="", help="HOST:PORT of a Kafka for tests that share one")
+
+
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of an Apache Kafka that is started once.
+def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
+    """`host:port` of an Apache Kafka that is started once, or that of `--broker`.
 
     Tests share it, so they name topics and groups of their own.
     """
-    yield from _started(tmp_path_factory.mktemp("kafka"))
+    named = str(pytestconfig.getoption("--broker"))
+    if named:
+        yield named
+    else:
+        yield from _started(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="module")

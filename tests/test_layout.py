@@ -32,6 +32,7 @@ LEAVES = {
     "cycles",
     "address",
     "moving",
+    "waiting",
 }
 #: Formatted lines: a call with many arguments takes one each, and tests list what they expect.
 FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400

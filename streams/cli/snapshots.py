@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -30,6 +31,7 @@ from streams.snapshots.patience import PatientWriter
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
+from streams.waiting import saying
 
 log = logging.getLogger(__name__)
 
@@ -141,10 +143,15 @@ async def _follow(
     storing, told_s = Storing(patient), clock.monotonic_s()
     collecting = asyncio.create_task(collect_cycles())
     try:
-        async with Follower(broker, LINEAGE, writer.offsets(), log_id=log_id) as follower:
+        async with (
+            contextlib.AsyncExitStack() as waits,
+            Follower(broker, LINEAGE, writer.offsets(), log_id=log_id) as follower,
+        ):
             end = await follower.end_offsets() if until_end else {}
             known = writer.offsets()
             ready.say()
+            if until_end:
+                await waits.enter_async_context(saying(f"what {LINEAGE} holds now to be published"))
             while not stop.is_set():
                 arrived_ns, records = await _gathered(follower, stop)
                 positions = await follower.positions()

@@ -19,6 +19,7 @@ from streams.events.record import LogId
 from streams.kafka.connection import WAIT_S_DEFAULT, administering, let_go, reach
 from streams.kafka.groups import Commit, commits
 from streams.kafka.log_ids import ask
+from streams.waiting import saying
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 _POLL_MS = 200
@@ -141,7 +142,8 @@ async def read_through(
             consumer.seek(
                 tp, _checked((from_offsets or {}).get(tp.partition, begin[tp]), begin[tp], end[tp], tp)
             )
-        await _read_to(consumer, end, on_record)
+        async with saying(f"records of {topic} up to its end; an open transaction hides what is behind it"):
+            await _read_to(consumer, end, on_record)
 
 
 async def _read_to(

@@ -24,6 +24,7 @@ from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.compute import compute
 from streams.kafka.reader import Follower, log_bounds
 from streams.kafka.standing import Place, look, refusal
+from streams.waiting import saying
 
 log = logging.getLogger(__name__)
 
@@ -197,13 +198,13 @@ class _Rerun(Generic[State]):
         Only those with one of `keys`, where keys are named.
         """
         partition = self.tp.partition
-        async with Follower(
-            self._broker,
-            self.tp.topic,
-            {} if first is None else {partition: first},
-            partitions=[partition],
-            wait_s=self._wait_s,
-        ) as follower:
+        places = {} if first is None else {partition: first}
+        async with (
+            saying(f"records of {self.tp.topic} partition {partition} up to offset {until}, run again"),
+            Follower(
+                self._broker, self.tp.topic, places, partitions=[partition], wait_s=self._wait_s
+            ) as follower,
+        ):
             at = (await follower.positions())[partition]
             if first is None:
                 self.begin = at

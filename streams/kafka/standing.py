@@ -110,7 +110,7 @@ async def look(
     if stored.offset is not None and stored.offset > max(end, -1 if committed is None else committed):
         # No log of ours was ever so long: nobody of ours wrote it.
         stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
-    at, uncommitted = await _next_offset(place, stored, committed, accept_loss=accept_loss)
+    at, uncommitted = await _next_offset(place, stored, committed, begin, accept_loss=accept_loss)
     if at is not None and at > end:
         return _cut_off(place, stored, bounds, at, accept_loss=accept_loss)
     first = 0 if at is None else at
@@ -133,13 +133,13 @@ def _refuse_other_group(place: Place[Any], stored: Checkpoint) -> None:
 
 
 async def _next_offset(
-    place: Place[Any], stored: Checkpoint, committed: int | None, *, accept_loss: bool
+    place: Place[Any], stored: Checkpoint, committed: int | None, begin: int, *, accept_loss: bool
 ) -> tuple[int | None, bool]:
     """The offset behind all that was processed (None: nothing ever was), and whether no commit says so."""
     if stored.offset is None:
         if committed is None or CHECKPOINT_NAME in stored.lost:
             return committed, False
-        return await _without_checkpoint(place, committed, accept_loss=accept_loss), True
+        return await _without_checkpoint(place, committed, begin, accept_loss=accept_loss), True
     if committed is None:
         return await _without_commit(place, stored.offset), True
     if stored.offset > committed:
@@ -216,9 +216,14 @@ async def _without_commit(place: Place[Any], stored: int) -> int:
     return at
 
 
-async def _without_checkpoint(place: Place[Any], committed: int, *, accept_loss: bool) -> int | None:
+async def _without_checkpoint(
+    place: Place[Any], committed: int, begin: int, *, accept_loss: bool
+) -> int | None:
     """The state is gone, or it was not us who committed: lineage says which; None where it never began."""
     written, told = await _told_by_lineage(place)
+    if not written and committed <= begin:
+        # Whoever it was has skipped nothing.
+        return None
     if not accept_loss:
         why = (
             f"its records were removed (`sightline topics --plan` says how {topology.STATE} differs)"

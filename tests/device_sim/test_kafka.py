@@ -279,7 +279,7 @@ async def test_no_broker_and_another_partition_count_are_sentences(
     ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
-        InputError, match=r"--partitions is 3, but glasses\.captured on .* has 4: use --partitions 4"
+        InputError, match=r"found 4 on glasses\.captured, .* expected 3 .* use --partitions 4"
     ):
         await Run(options(tmp_path, broker=ready, partitions=3)).run()
     monkeypatch.setattr(kafka, "_START_WAIT_S", 0.2)

@@ -56,13 +56,13 @@ class Room:
             await producer.stop()
 
     @asynccontextmanager
-    async def running(self, core: Core[Any], *, accept_loss: bool = False) -> AsyncIterator[None]:
-        """Run the agent in this process."""
+    async def running(self, core: Core[Any], *, accept_loss: bool = False) -> AsyncIterator[Any]:
+        """Run the agent in this process; gives its Faust app."""
         directory = self.directory / f"run{next(self._runs)}"
         app = agents.build_app(self.agent, core, self.broker, directory, accept_loss=accept_loss)
         await app.start()
         try:
-            yield
+            yield app
         finally:
             await app.stop()
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams import topology
@@ -48,6 +49,12 @@ async def expire(broker: str, *groups: str) -> None:
                 await asyncio.sleep(0.1)
 
 
+async def configure(broker: str, topic: str, settings: Mapping[str, str]) -> None:
+    """Somebody sets a topic otherwise than it was declared."""
+    async with administering(broker) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings))])
+
+
 async def commit(broker: str, group: str, topic: str, offsets: Mapping[int, int]) -> None:
     """What a stranger with our group's name does."""
     async with AIOKafkaConsumer(
@@ -68,6 +75,8 @@ async def remade(broker: str, topic: str, partitions: int) -> None:
             await declare(broker, partitions)
         else:
             await admin.create_topics([NewTopic(topic, partitions, 1)])
+        while topic not in await admin.list_topics():
+            await asyncio.sleep(0.05)
 
 
 async def produce(broker: str, topic: str, values: Sequence[bytes], partitions: int, key: bytes) -> None:
@@ -98,3 +107,22 @@ async def write_state(broker: str, agent: str, partition: int, entries: Mapping[
         for name, value in entries.items():
             key = f"{agent}/{partition}/{name}".encode()
             await producer.send_and_wait(topology.STATE, value, key=key, partition=partition)
+
+
+async def raised(broker: str, topic: str, partitions: int) -> None:
+    """Somebody adds partitions to a topic."""
+    async with administering(broker) as admin, asyncio.timeout(_PATIENCE_S):
+        await admin.create_partitions({topic: NewPartitions(partitions)})
+        while len((await admin.describe_topics([topic]))[0]["partitions"]) < partitions:
+            await asyncio.sleep(0.05)
+
+
+async def commit_in_transaction(broker: str, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    """What a stranger does who needs no place in a group for it."""
+    places = {TopicPartition(topic, number): offset for number, offset in offsets.items()}
+    name = f"stranger-{group}"
+    async with (
+        AIOKafkaProducer(bootstrap_servers=broker, transactional_id=name) as producer,
+        producer.transaction(),
+    ):
+        await producer.send_offsets_to_transaction(places, group)

@@ -213,7 +213,7 @@ async def cut_segment(pipeline: Pauses, draw: random.Random) -> None:
 
 
 async def rolling(pipeline: Pauses, _draw: random.Random) -> None:
-    """A worker of the last version stands beside ours for a while, and one takes over from the other."""
+    """A worker of the last version runs; ours stands by, and takes over as soon as that has left."""
     tree = pipeline.directory / "last-version"
     if not tree.exists():
         tree.mkdir()
@@ -227,17 +227,24 @@ async def rolling(pipeline: Pauses, _draw: random.Random) -> None:
     other.environment = {**kept, "PYTHONPATH": str(tree)}
     other.start()
     await pipeline.play(2.0)
-    await pipeline.wake()
-    await pipeline.play(2.0)
-    await pipeline._stopped(ours)
-    await pipeline.play(2.0)
     ours.start()
     await pipeline.play(2.0)
     await pipeline._stopped(other)
     other.directory, other.environment = None, kept
+    await pipeline.wake()
 
 
-#: What may happen, and how often it is in the deck. Raised partitions and foreign commits belong here too.
+async def foreign_commit(pipeline: Pauses, draw: random.Random) -> None:
+    """Somebody commits other offsets in the group of the agent; they are not followed."""
+    await pipeline.play(2.0)
+    bounds = await log_bounds(pipeline.address, topology.CAPTURED)
+    offsets = {number: draw.randint(begin, end) for number, (begin, end) in bounds.items()}
+    await world.commit(pipeline.address, "glasses", topology.CAPTURED, offsets)
+    await pipeline.wake()
+
+
+#: What may happen, and how often it is in the deck. Raised partitions are not: no topic has
+#: fewer again (`tests/kafka/test_groups.py`).
 STEPS: dict[str, tuple[Callable[[Pauses, random.Random], Awaitable[None]], int]] = {
     "pause": (pause, 2),
     "retention": (retention, 2),
@@ -249,6 +256,7 @@ STEPS: dict[str, tuple[Callable[[Pauses, random.Random], Awaitable[None]], int]]
     "cut segment": (cut_segment, 1),
     "remade topic": (remade, 1),
     "rolling upgrade": (rolling, 1),
+    "foreign commit": (foreign_commit, 2),
 }
 
 

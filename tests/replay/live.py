@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.events.record import Fetch, Loss, Outgoing, Received, StoredRecord
 from streams.pipeline import (
     GlassesCore,
     PartitionState,
@@ -130,6 +130,30 @@ class Live:
             fetch = Fetch(CAPTURED, number, self.captured[number][at : min(at + count, place.committed)])
             state = build.run(core.process(state, fetch, silent=True, poisoned={})).state
         self.states[number] = state
+
+    def pause(self, number: int, gone: int) -> None:
+        """The owner of a partition dies, and of its log the first `gone` records are removed meanwhile.
+
+        The next one goes on as an operator lets it, and puts on record what nobody read, and what the state
+        has not seen.
+        """
+        place, core, log = self.places[number], self.cores[number], self.captured[number]
+        at, known = max(place.committed, gone), min(place.committed, gone)
+        if at >= len(log):
+            return
+        state, offset = core.restore(number, core.save(None, self.saved[number])), log[at].offset
+        losses = [Loss(CAPTURED, number, log[known].offset, offset - 1, offset, 0, 0)] * (known < gone)
+        if place.checkpoint < known:
+            first, last = log[place.checkpoint].offset, log[known].offset - 1
+            losses.append(Loss(CAPTURED, number, first, last, offset, 0, 0, state=True))
+            state = core.behind(state)
+        again = log[max(place.checkpoint, known) : place.committed]
+        if again:
+            fetch = Fetch(CAPTURED, number, again)
+            state = build.run(core.process(state, fetch, silent=True, poisoned={})).state
+        self._commit([record for loss in losses for record in core.tell(loss)])
+        self.states[number] = self.saved[number] = state
+        place.committed = place.checkpoint = at
 
     def crash_training(self, count: int) -> None:
         """The owner of `glasses.examples` dies.

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -189,6 +189,8 @@ def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
             live.learn(which)
         elif what == "crash":
             live.crash(which, size)
+        elif what == "pause":
+            live.pause(which, max(0, live.places[which].committed + size - 5))
         elif what == "crash training":
             live.crash_training(size)
         elif what == "switch":
@@ -207,6 +209,22 @@ def test_a_replay_says_what_any_live_run_said(script: list[tuple[str, Any, Any]]
     for kind in {one.kind for some in (*taken.take_ups.values(), taken.training) for one in some}:
         event(f"take-ups of kind {kind}")
     assert meaning(replayed(live, taken, size=size)) == meaning(live.outputs)
+
+
+def lost(row: dict[str, Any]) -> bool:
+    return str(row.get("kind")).startswith("lost-")
+
+
+@settings(QUIET, max_examples=8)
+@given(st.lists(st.one_of(steps, st.tuples(st.just("pause"), numbers, sizes)), min_size=20, max_size=60))
+@example([("fetch", 0, 3), ("fetch", 0, 4), ("pause", 0, 3), ("fetch", 0, 4), ("pause", 0, 9)])
+def test_a_replay_leaves_out_what_was_lost_and_forgets_what_was_forgotten(
+    script: list[tuple[str, Any, Any]],
+) -> None:
+    live = live_run(script)
+    taken = inputs(live.outputs)
+    event(f"records were lost: {bool(taken.lost)}; a state was behind: {bool(taken.behind)}")
+    assert meaning(replayed(live, taken), lost) == meaning(live.outputs, lost)
 
 
 def malformed_candidate(row: dict[str, Any]) -> bool:
