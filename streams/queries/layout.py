@@ -29,6 +29,8 @@ _COMPUTED = frozenset(
         ),
         "kind",
         "captured",
+        "zone",
+        "policy_version",
         "version",
         "name",
         "text",

@@ -148,7 +148,8 @@ class Lookup:
             intact.check(self.directory, digests)
         except DamagedError:
             gone = any(not (self.directory / file).exists() for file in digests)
-            if gone and (self.directory / CATALOG).resolve() != self._catalog:
+            newest = (self.directory / CATALOG).resolve()
+            if gone and not (self._catalog.exists() and newest == self._catalog):
                 raise UnavailableError(
                     f"{self.directory}: the epoch that was opened ({self._catalog.stem}) was replaced more "
                     f"than {limits.SUPERSEDED_GRACE_S:.0f} s ago and files of it are gone; ask again, of the "

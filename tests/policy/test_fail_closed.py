@@ -88,7 +88,7 @@ REMOVED: dict[str, tuple[Callable[[Policy], Policy], str]] = {
     ),
     "every zone": (lambda made: replace(made, zones=()), "no zone's condition holds"),
     "a condition that fails": (
-        lambda made: replace(made, zones=(replace(made.zones[0], condition=Condition("place > 3")),)),
+        lambda made: replace(made, zones=(structs.replace(made.zones[0], condition=Condition("place > 3")),)),
         "zones.rights.when does not type-check on these attributes",
     ),
 }
