@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from streams.cli import graph
 from streams.cli.output import (
     emit_facts,
     emit_hidden,
@@ -78,8 +79,6 @@ def ancestors(
     """Say everything that event ID (such as g1/answer/17) was made of, hop by hop."""
     if every and not through_models:
         raise click.UsageError("--all says more of --through-models: name that as well")
-    from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
-
     summary = through_models and not every
 
     def question(opened: Store) -> dict[str, Any]:
@@ -114,7 +113,6 @@ def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
 
     Of one that was refused: by which rule, why, where and when.
     """
-    from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
 
     def question(opened: Store) -> dict[str, Any]:
         answer = questions.why(opened, identity)
@@ -155,8 +153,6 @@ def genuine(context: click.Context, identity: str, digest: str, store: Path, rol
 @_asking(drawn=True)
 def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
-    from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
-
     _say(
         _asked(
             store,
@@ -264,7 +260,7 @@ def _say(
     answer: dict[str, Any],
     form: Drawn,
     tables: dict[str, Sequence[str]],
-    draw: Callable[[Mapping[str, Any]], Any] | None = None,
+    draw: Callable[[Mapping[str, Any]], graph.Graph] | None = None,
 ) -> None:
     """Print an answer: facts first, then what has facts of its own, then a table for each list.
 
@@ -275,8 +271,6 @@ def _say(
         return
     emit_hidden(answer["role"], answer["hidden"])
     if draw is not None and form != "table":
-        from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
-
         (graph.emit_dot if form == "dot" else graph.emit_mermaid)(draw(answer))
         return
     facts = {

@@ -83,17 +83,17 @@ def of_loop(answer: Mapping[str, Any]) -> Graph:
     carried = [name for name in ("answers", "feedback", "examples") if set(answer[name]) - {own}]
     for name in carried:
         count = len(answer[name])
-        what = _counted(count, name.removesuffix("s")) if name != "feedback" else f"{count:,} feedback"
+        what = f"{count:,} feedback" if name == "feedback" else _counted(count, name.removesuffix("s"))
         graph.node(name, what, answer[name][0] if count == 1 else f"from {answer[name][0]} on")
     before = own
-    for name in carried:
-        if name != "examples":
-            graph.arrow(own, name)
-            before = name
+    made_of = [name for name in carried if name != "examples"]
+    is_feedback = own in answer["feedback"]
+    for name in () if is_feedback else made_of:
+        graph.arrow(own, name)
+        before = name
     if "examples" in carried:
-        for name in ("answers", "feedback") if len(carried) > 1 else (own,):
-            if name in graph.nodes:
-                graph.arrow(name, "examples", "example")
+        for name in (*made_of, *((own,) if is_feedback or not made_of else ())):
+            graph.arrow(name, "examples", "example")
         before = "examples"
     for row in answer["generations"]:
         if row["id"] != own:

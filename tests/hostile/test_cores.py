@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.events.headers import ZONE
+from streams.events.identity import EventId
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.limits import KEY_BYTES_MAX
 from streams.models.intent import IntentModel
@@ -208,7 +209,18 @@ def test_reasons_quote_nothing() -> None:
         fetch = Fetch(CAPTURED, 0, [arrived(case.record, 0)])
         for record in build.run(CORE.process(build.begun(), fetch, silent=False, poisoned={})).outputs:
             if record.topic == REJECTED:
-                assert all(secret.encode() not in value for _, value in record.headers)
+                headers = dict(record.headers)
+                # What it claims to be is told, where that has the form of an id, and under its own key alone.
+                claim = headers.pop("ce_id", b"")
+                assert (
+                    not claim
+                    or EventId.parse(claim.decode()).source == secret == (record.key or b"").decode()
+                )
+                assert all(secret.encode() not in (value or b"") for value in headers.values())
+            elif record.topic == LINEAGE:
+                for row in build.lineage([record]).get("rejected", ()):
+                    assert row["source"] in ("", secret)
+                    assert secret not in str({name: told for name, told in row.items() if name != "source"})
             else:
                 assert secret.encode() not in (record.value or b"")
     assert orjson.loads(hostile.good("imu", 0, source=secret).value or b"")["device_id"] == secret

@@ -64,7 +64,10 @@ def test_a_picture_has_the_arrows_of_the_answer(looped: Path, form: str) -> None
         ("training/intent-model/2", "g1/answer/1"),
     }
     loop = drawn(looped, form, "loop", "g1/answer/0")[1]
-    assert ("1 feedback", "1 example") in loop
+    assert {("g1/answer/0", "1 feedback"), ("1 feedback", "1 example")} <= loop
+    # Feedback is about an answer: the example is made of both.
+    feedback = drawn(looped, form, "loop", "g1/feedback/0")[1]
+    assert {("g1/feedback/0", "1 example"), ("1 answer", "1 example")} <= feedback
     assert ("1 example", "training/intent-model/2") in loop
 
 
