@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 SCENARIOS = ("smoke", "commute")
 KNOW_OURS = HERE / "examples" / "know_ours.py"
 SEND = HERE / "examples" / "send_as_glasses.py"
+READ_LABEL = HERE / "examples" / "read_label.py"
 START_NS = 1_790_000_000_000_000_000
 #: Kinds of which no shipped recording has an event.
 NOT_PLAYED: frozenset[str] = frozenset()
@@ -218,6 +219,8 @@ def _headers(records: Mapping[str, Outgoing]) -> Iterator[str]:
             for name in header_names()
         ],
     )
+    yield text("ours", "labels")
+    yield "```python\n" + READ_LABEL.read_text(encoding="utf-8") + "```\n"
 
 
 def header_names() -> list[str]:

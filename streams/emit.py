@@ -113,6 +113,7 @@ def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
     headers = [
         ("sightline-reason", reject.reason.encode()),
         ("sightline-rule", reject.rule.encode()),
+        ("sightline-outcome", reject.outcome.encode()),
         ("sightline-stage", reject.stage.encode()),
         ("sightline-place", f"{reject.topic or topic} {partition} {reject.position}".encode()),
         ("sightline-digest", reject.digest.encode()),

@@ -7,6 +7,7 @@ has no width hides. All of it is shown as an escape, and so never obeyed.
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
 
 import click
@@ -33,6 +34,15 @@ def printable_json(text: str) -> str:
 def say(line: str = "", *, err: bool = False) -> None:
     """Print one line, made printable: no text in it can look like two."""
     click.echo(printable(line), err=err)
+
+
+def say_exactly(text: str) -> None:
+    """Print a text byte for byte into a file or a pipe; on a terminal line by line, made printable."""
+    if sys.stdout.isatty():
+        for line in text.splitlines():
+            say(line)
+    else:
+        click.echo(text.encode(), nl=False)
 
 
 def say_json(text: str) -> None:

@@ -1,10 +1,11 @@
-"""`sightline ask`: questions about events, answered from the published store."""
+"""`sightline ask`: questions about events and wearers, answered from the published store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import click
 
@@ -20,124 +21,229 @@ from streams.cli.output import (
 )
 from streams.printing import say
 from streams.queries import questions
+from streams.queries.creep import creep as crept
+from streams.queries.generations import generations
 from streams.queries.role import Role
 from streams.queries.store import Store
+from streams.queries.wearer import wearer as held_of
+from streams.queries.wearer import whose
+
+Form = Literal["table", "json"]
+Drawn = Literal["table", "json", "dot", "mermaid"]
+_MODELS = ("id", "examples", "wearers", "whose", "accuracy", "zone", "trained")
+
+
+def _asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of every question, which is given store, role and form; `drawn` can be a picture."""
+    pictures = "; dot and mermaid are text that Graphviz and Markdown draw" if drawn else ""
+    form_option = click.option(
+        "--format",
+        "form",
+        type=click.Choice(get_args(Drawn if drawn else Form)),
+        default="table",
+        show_default=True,
+        help=f"How to answer{pictures}.",
+    )
+
+    def options(question: Callable[..., None]) -> Callable[..., None]:
+        @wraps(question)
+        def asked(*about: Any, as_json: bool, form: Drawn, **given: Any) -> None:
+            question(*about, form="json" if as_json else form, **given)
+
+        return store_option(role_option(form_option(json_option(asked))))
+
+    return options
 
 
 @click.group("ask")
 def command() -> None:
-    """Ask where an event came from, why it is where it is, where it went, if it is ours; what is missing."""
+    """Ask where an event came from, why it is where it is, where it went, if it is ours; what is missing.
+
+    Also what is held of a wearer.
+    """
 
 
 @command.command()
 @click.argument("identity", metavar="ID")
-@click.option("--through-models", is_flag=True, help="Go on through models into what they learned from.")
-@store_option
-@role_option
-@json_option
-def ancestors(identity: str, through_models: bool, store: Path, role: Role, as_json: bool) -> None:
+@click.option(
+    "--through-models",
+    is_flag=True,
+    help="Go on through models into what they learned from: a line for each generation.",
+)
+@click.option("--all", "every", is_flag=True, help="With --through-models: every event, not a line each.")
+@_asking(drawn=True)
+def ancestors(
+    identity: str, store: Path, role: Role, form: Drawn, *, through_models: bool, every: bool
+) -> None:
     """Say everything that event ID (such as g1/answer/17) was made of, hop by hop."""
-    answer = _asked(
-        store, role, lambda opened: questions.ancestors(opened, identity, through_models=through_models)
+    if every and not through_models:
+        raise click.UsageError("--all says more of --through-models: name that as well")
+    from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
+
+    summary = through_models and not every
+
+    def question(opened: Store) -> dict[str, Any]:
+        answer = (
+            generations(opened, identity)
+            if summary
+            else questions.ancestors(opened, identity, through_models=through_models)
+        )
+        return _with_wearers(opened, answer, "generations" if summary else "models")
+
+    tables: dict[str, Sequence[str]] = (
+        {"generations": ("id", "hop", *_MODELS[1:], "answers")}
+        if summary
+        else {
+            "ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
+            "models": _MODELS,
+        }
     )
     _say(
-        answer,
-        as_json,
-        {
-            "ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
-            "models": ("id", "examples", "wearers", "accuracy", "zone", "trained"),
-        },
+        _asked(store, role, question),
+        form,
+        tables,
+        graph.of_generations if summary else graph.of_ancestors,
     )
 
 
 @command.command()
 @click.argument("identity", metavar="ID")
-@store_option
-@role_option
-@json_option
-def why(identity: str, store: Path, role: Role, as_json: bool) -> None:
-    """Say why event ID is in its zone, what was decided about it, and what it was made of."""
-    answer = _asked(store, role, lambda opened: questions.why(opened, identity))
+@_asking(drawn=True)
+def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
+    """Say why event ID is in its zone, what was decided about it, and what it was made of.
+
+    Of one that was refused: by which rule, why, where and when.
+    """
+    from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
+
+    def question(opened: Store) -> dict[str, Any]:
+        answer = questions.why(opened, identity)
+        if answer.get("model"):
+            _with_wearers(opened, {"models": [answer["model"]]}, "models")
+        return answer
+
     _say(
-        answer,
-        as_json,
+        _asked(store, role, question),
+        form,
         {
-            "rejected": ("stage", "reason", "rule", "zone"),
+            "rejected": ("stage", "outcome", "rule", "reason", "zone", "t"),
             "decisions": ("sink", "purpose", "verdict", "passed", "rule", "attributes"),
             "parents": ("id", "events", "zones", "operator", "declassifier"),
         },
+        graph.of_why,
     )
 
 
 @command.command()
 @click.argument("identity", metavar="ID")
 @click.argument("digest")
-@store_option
-@role_option
-@json_option
+@_asking()
 @click.pass_context
-def genuine(
-    context: click.Context, identity: str, digest: str, store: Path, role: Role, *, as_json: bool
-) -> None:
+def genuine(context: click.Context, identity: str, digest: str, store: Path, role: Role, form: Form) -> None:
     """Say whether an agent wrote a record: ID is its ce_id, DIGEST the XXH3-128 of its value in hexadecimal.
 
     Exits with 1 if none did, with 2 if the role is not shown enough to be told. docs/topics.md says how to
     make the digest.
     """
     answer = _asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
-    _say(answer, as_json, {})
+    _say(answer, form, {})
     context.exit(0 if answer["genuine"] else 1)
 
 
 @command.command()
 @click.argument("identity", metavar="ID")
-@store_option
-@role_option
-@json_option
-def loop(identity: str, store: Path, role: Role, as_json: bool) -> None:
+@_asking(drawn=True)
+def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
-    answer = _asked(store, role, lambda opened: questions.loop(opened, identity))
+    from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
+
     _say(
-        answer,
-        as_json,
-        {"generations": ("id", "learned_from_it", "examples", "accuracy", "answers", "trained")},
+        _asked(
+            store,
+            role,
+            lambda opened: _with_wearers(opened, questions.loop(opened, identity), "generations"),
+        ),
+        form,
+        {
+            "generations": (
+                "id",
+                "learned_from_it",
+                "examples",
+                "wearers",
+                "whose",
+                "accuracy",
+                "answers",
+                "trained",
+            )
+        },
+        graph.of_loop,
     )
 
 
 @command.command()
-@store_option
-@role_option
-@json_option
-def missing(store: Path, role: Role, as_json: bool) -> None:
-    """Say which numbers of captured streams are missing, and which data, as others have their numbers."""
-    answer = _asked(store, role, questions.missing)
+@_asking()
+def missing(store: Path, role: Role, form: Form) -> None:
+    """Say which numbers of captured streams are missing, and which data, as others have their numbers.
+
+    Of missing numbers, how many came in a batch that nobody could read: `ask why` says what was wrong.
+    """
     _say(
-        answer,
-        as_json,
+        _asked(store, role, questions.missing),
+        form,
         {
-            "missing": ("source", "stream", "first", "count"),
+            "missing": ("source", "stream", "first", "count", "rejected"),
             "collisions": ("source", "stream", "first", "count"),
-            "streams": ("source", "stream", "kind", "highest", "stored"),
+            "streams": ("source", "stream", "kind", "highest", "stored", "rejected"),
             "not_shown_whole": ("source", "stream", "kind"),
         },
     )
 
 
 @command.command()
-@store_option
-@role_option
-@json_option
-def creep(store: Path, role: Role, as_json: bool) -> None:
+@_asking()
+def creep(store: Path, role: Role, form: Form) -> None:
     """Say how labels change round the loop.
 
     It shows the distinct ones and the purposes they permit, by generation and hop.
     """
-    answer = _asked(store, role, questions.creep)
     _say(
-        answer,
-        as_json,
+        _asked(store, role, crept),
+        form,
         {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")},
     )
+
+
+@command.command()
+@click.argument("name", metavar="WEARER")
+@_asking()
+def wearer(name: str, store: Path, role: Role, form: Form) -> None:
+    """Say what is held of WEARER (such as w1): streams, zones, sinks, answers, models, what was refused."""
+    _say(
+        _asked(store, role, lambda opened: held_of(opened, name)),
+        form,
+        {
+            "streams": ("source", "stream", "kind", "events", "since", "until"),
+            "zones": ("zone", "events", "kinds", "since", "until"),
+            "sinks": ("sink", "purpose", "verdict", "passed", "events"),
+            "answers": ("model", "answers"),
+            "models": ("model", "examples"),
+            "refusals": ("stage", "outcome", "rule", "zone", "batches", "events"),
+        },
+    )
+
+
+def _with_wearers(store: Store, answer: dict[str, Any], name: str) -> dict[str, Any]:
+    """Say of each model version in a list of the answer whose examples it learned from."""
+    versions = [_version(row) for row in answer[name]]
+    found = whose(store, versions) if versions else {}
+    for row, version in zip(answer[name], versions, strict=True):
+        row["whose"] = found[version]
+    return answer
+
+
+def _version(row: Mapping[str, Any]) -> tuple[tuple[str, str], int]:
+    source, stream, _ = row["id"].split("/")
+    return (source, stream), row["version"]
 
 
 def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:
@@ -146,22 +252,33 @@ def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]])
     What it shows of restricted zones is recorded before anything is printed.
     """
     context = click.get_current_context()
+    about = context.params.get("identity") or context.params.get("name") or ""
     with Store.open(store, role) as opened:
         answer = question(opened)
         emit_left_out(opened.left_out)
-        opened.record(f"ask {context.info_name} {context.params.get('identity', '')}".rstrip())
+        opened.record(f"ask {context.info_name} {about}".rstrip())
         return {**answer, "role": str(role), "hidden": opened.hidden}
 
 
-def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]) -> None:
+def _say(
+    answer: dict[str, Any],
+    form: Drawn,
+    tables: dict[str, Sequence[str]],
+    draw: Callable[[Mapping[str, Any]], Any] | None = None,
+) -> None:
     """Print an answer: facts first, then what has facts of its own, then a table for each list.
 
-    `tables` has the columns to show of each.
+    `tables` has the columns to show of each; `draw` makes a picture of it.
     """
-    if as_json:
+    if form == "json":
         emit_json(answer)
         return
     emit_hidden(answer["role"], answer["hidden"])
+    if draw is not None and form != "table":
+        from streams.cli import graph  # noqa: PLC0415 - few answers are drawn
+
+        (graph.emit_dot if form == "dot" else graph.emit_mermaid)(draw(answer))
+        return
     facts = {
         name: value
         for name, value in answer.items()
@@ -170,9 +287,10 @@ def _say(answer: dict[str, Any], as_json: bool, tables: dict[str, Sequence[str]]
     groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
     emit_facts({name: value for name, value in facts.items() if name not in groups})
     for name, group in groups.items():
-        say()
-        say(name.replace("_", " "))
-        emit_facts(group)
+        if group:
+            say()
+            say(name.replace("_", " "))
+            emit_facts(group)
     for name, columns in tables.items():
         if answer[name]:
             say()

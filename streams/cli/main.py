@@ -20,6 +20,7 @@ COMMANDS = {
         "snapshots",
         "replay",
         "ledger",
+        "status",
         "ask",
         "sql",
         "policy",

@@ -60,7 +60,22 @@ def emit_left_out(sentences: Iterable[str]) -> None:
 
 def emit_json(answer: object) -> None:
     """Print one line of JSON."""
-    say_json(orjson.dumps(answer, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode())
+    try:
+        text = orjson.dumps(answer, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:
+        # JSON has integers of any size, orjson those of 64 bits.
+        text = orjson.dumps(_widened(answer), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    say_json(text.decode())
+
+
+def _widened(value: object) -> object:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return orjson.Fragment(str(value))
+    if isinstance(value, Mapping):
+        return {name: _widened(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_widened(inner) for inner in value]
+    return value
 
 
 def emit_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

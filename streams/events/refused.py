@@ -1,8 +1,9 @@
-"""Records that are refused: unread, or as the batch that they hold."""
+"""Records that are refused: unread, by what they claim to be, or as the batch that they hold."""
 
 from __future__ import annotations
 
 from streams.events.batch import Batch
+from streams.events.claims import claimed
 from streams.events.codec import digest
 from streams.events.record import Received
 from streams.events.step import Reject, RejectOutcome
@@ -12,8 +13,12 @@ from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
 def unread(
     record: Received, reason: str, rule: str, outcome: RejectOutcome, stage: str, now_ns: int
 ) -> Reject:
-    """A record that cannot be read, or is refused unread; with its bytes, up to a bound."""
+    """A record that cannot be read, or is refused unread; with its bytes, up to a bound.
+
+    It names the events that it claims to hold, and no wearer: nobody has looked whose they are.
+    """
     value = record.value or b""
+    claim = claimed(record)
     return Reject(
         reason,
         rule,
@@ -24,6 +29,7 @@ def unread(
         len(value),
         digest(value),
         value[:REJECTED_BYTES_MAX],
+        *claim,
         zone="malformed",
         t_ns=now_ns,
         appended_ns=now_ns,

@@ -33,11 +33,13 @@ COLLISION = "collision"
 _AGAIN = "('repeated', 'collision')"
 _SAID = ("malformed", "limits", "poisoned", "clock", *EARLY)
 
+#: What says which events it holds, and was looked into: anybody can claim numbers in what cannot be read.
+_NAMED = "\"count\" > 0 AND outcome <> 'malformed' AND rule <> 'limits'"
 _OF_ZONES = f"stage = 'zones' AND outcome NOT IN {_AGAIN}"
 RUNS = f'SELECT {numbered()}, "first", step, "count", 1 FROM events'  # noqa: S608 - constants
 _REFUSED = (
     'SELECT source || \'/\' || stream, "first", 1, "count", 1 FROM rejected '  # noqa: S608 - constants
-    f'WHERE {_OF_ZONES} AND "count" > 0'
+    f"WHERE {_OF_ZONES} AND {_NAMED}"
 )
 _ONCE = f"{_REFUSED} AND rule NOT IN {EARLY}"
 #: What was rejected in a zone: its place there can be compared.
@@ -50,10 +52,10 @@ _STORED_DATA = (
 )
 _REJECTED_DATA = (
     f'SELECT source || \'/\' || stream, "first", "count", {HALVES.format("digest")} FROM rejected '  # noqa: S608
-    "WHERE stage = 'zones' AND \"count\" > 0 AND "
+    f"WHERE stage = 'zones' AND {_NAMED} AND "
 )
-#: What could not be read names no events; its digest says which batch it was.
-_UNREAD = f"SELECT '', {HALVES.format('digest')} FROM rejected WHERE {_OF_ZONES} AND \"count\" = 0"  # noqa: S608
+#: Of what could not be read its digest says which batch it was.
+_UNREAD = f"SELECT '', {HALVES.format('digest')} FROM rejected WHERE {_OF_ZONES} AND NOT ({_NAMED})"  # noqa: S608
 _RULES = f"""
     SELECT CASE WHEN rule IN {_SAID} THEN rule WHEN starts_with(rule, 'consent:') THEN 'consent'
         ELSE 'policy' END AS said, count(*) AS batches

@@ -21,6 +21,7 @@ from streams.ledger.runs import Ints, column, groups
 #: record.
 DERIVED = (topology.DERIVED, topology.ANSWERS, topology.EXAMPLES)
 
+_UNREAD = (b"malformed", b"poisoned", b"limits")
 _DIGEST = re.compile(rb"[0-9a-f]{32}")
 
 
@@ -44,7 +45,7 @@ class Topics:
     collided: Records = field(default_factory=lambda: Records(whole=True))
     refused: Records = field(default_factory=Records)
     unread: bytearray = field(default_factory=bytearray)
-    """Digests of the batches of devices that could not be read, 16 bytes each: they name no events."""
+    """Digests of the batches of devices that could not be read, 16 bytes each: they only claim events."""
     derived: dict[str, Records] = field(default_factory=dict)
     captured_count: int = 0
     order_faults: int = 0
@@ -60,10 +61,10 @@ class Topics:
         return self.rejected, self.early, self.collided, self.refused
 
     def refusal(self, headers: Mapping[str, bytes | None]) -> Records:
-        """Return the records that one of glasses.rejected belongs to; note its digest if it names none."""
+        """Return the records that one of glasses.rejected belongs to; note its digest if it was not read."""
         if headers.get("sightline-stage") != b"zones":
             return self.refused
-        if "ce_id" not in headers:
+        if "ce_id" not in headers or headers.get("sightline-rule") in _UNREAD:
             said = _DIGEST.fullmatch(headers.get("sightline-digest") or b"")
             self.unread += bytes.fromhex(said[0].decode()) if said else b""
             return self.refused

@@ -203,8 +203,9 @@ WRITTEN_BY: Mapping[str, frozenset[str]] = {
 }
 """Notes.
 
-`rejected`: `count` is 0 and `source`, `stream` are empty for a malformed record; `outcome` is `repeated` for
-events that arrived again and were dropped (they are stored once, so they are not lost).
+`rejected`: a malformed record is there by what it claims: the device of its key, stream and numbers where
+they have that form, else empty and a `count` of 0; no wearer. `outcome` is `repeated` for events that arrived
+again and were dropped (they are stored once, so they are not lost).
 `revision`: 0 for an event as it was first made; a corrected one has the same number and the next revision.
 `events.consent`: number of the consent record that they were captured under, 0 for none; of derived events
 the lowest of their parents'.

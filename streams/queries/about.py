@@ -143,6 +143,17 @@ def _rows_with(store: Store, table: str, event: EventId) -> list[dict[str, Any]]
     return store.query(f"{table}_at", at, files).dicts()
 
 
+def refused_because(row: Mapping[str, Any]) -> str:
+    """A sentence about a row of `rejected`: by which rule, why, where and when."""
+    unread = row["outcome"] == "malformed"
+    who = "nobody could read the batch that claims it, so it was" if unread else "it was"
+    return (
+        f"{who} refused, because {row['reason'] or 'a rule of the policy says so'} (rule {row['rule']}, "
+        f"stage {row['stage']}, offset {row['offset']} of partition {row['partition']} of {row['topic']}, "
+        f"{rfc3339(row['t_ns'])})"
+    )
+
+
 def step_rows(step: Step) -> list[dict[str, Any]]:
     """One row for each run of numbers that a hop found, with the zones of its events."""
     source, stream, revision = step.stream

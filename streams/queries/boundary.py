@@ -36,9 +36,9 @@ _ZONED: Mapping[str, str] = {
     "shadow": "''",
 }
 #: Tables without rows about anybody.
-_FOR_ALL = frozenset({"policies", "store", "epochs", "epoch_rows"})
+_FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows"})
 #: Columns that views compute with, or that say what the zones of rows are. A statement is spared the others
-#: that it does not name; `t_ns` also goes by `t`.
+#: that it does not name; `t_ns` also goes by `t`, and what `statement` says by other names.
 _COMPUTED = frozenset(
     {
         "source",

@@ -1,4 +1,4 @@
-"""The questions: ancestors, why, genuine, loop, creep, missing. The same names in Python and as commands.
+"""The questions: ancestors, why, genuine, loop, missing. The same names in Python and as commands.
 
 Answers are plain dictionaries, ready for JSON; lists have at most ANSWER_ROWS_MAX entries and say how many
 more there are. Every answer names the epoch that it is about: what is not published yet is not in it.
@@ -15,7 +15,6 @@ from streams import limits
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
-from streams.policy.label import unpack
 from streams.queries.about import (
     Answer,
     Named,
@@ -27,6 +26,7 @@ from streams.queries.about import (
     known,
     models_met,
     parsed,
+    refused_because,
     rows_at,
     shows_absence,
     start_of,
@@ -39,8 +39,9 @@ from streams.queries.about import (
 )
 from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
-from streams.queries.walk import Step, judged, subtract, walk
+from streams.queries.walk import Step, judged, size, subtract, union, walk
 
+_NOWHERE = "the loop did not carry it anywhere: no answer, feedback or example was made of it"
 _DIGEST = re.compile("[0-9a-fA-F]{32}")
 _OF_EVENT = (
     "kind",
@@ -107,7 +108,7 @@ def why(store: Store, identity: str) -> Answer:
     That is its zone, label, rule and policy, the decisions about it, and its direct parents.
 
     An answer also names the model version that gave it and the situation it was given in; a rejected event
-    says why. InputError when the store knows nothing of it.
+    `says` why. InputError when the store knows nothing of it.
     """
     event = parsed(identity)
     at = {"source": event.source, "stream": event.stream}
@@ -123,7 +124,9 @@ def why(store: Store, identity: str) -> Answer:
         "revision": event.revision,
         "rejected": [timed(r) for r in rejections],
     }
-    if row is not None:
+    if row is None:
+        answer["says"] = refused_because(rejections[0])
+    else:
         answer |= {name: row[name] for name in _OF_EVENT}
         answer["label_says"] = described(store, row["policy_version"], row["label"])
         answer |= {
@@ -211,7 +214,8 @@ def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
 def loop(store: Store, identity: str) -> Answer:
     """Return where the loop carried an event.
 
-    That is feedback, examples, model versions, and the answers that those gave since.
+    That is feedback, examples, model versions, and the answers that those gave since; `made_of_it` are counts
+    of events by kind, and `says` that the loop carried it nowhere.
 
     For a model, the generations are those of its stream from that version on. InputError when the store does
     not hold the event.
@@ -220,6 +224,7 @@ def loop(store: Store, identity: str) -> Answer:
     models, kinds = store.models, store.kinds
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
+    reached: dict[Named, list[Interval]] = {}
     learned: set[tuple[Named, int]] = set()
     if start in models:
         learned.add((start, event.number))
@@ -230,6 +235,8 @@ def loop(store: Store, identity: str) -> Answer:
             store, "children", start_of(event), event.number, lambda stream: stream[:2] in models
         ):
             kind = kinds.get(step.stream[:2])
+            numbers = union([*reached.get(step.stream[:2], ()), *step.numbers])
+            reached[step.stream[:2]] = numbers
             if step.stream[:2] in models:
                 learned |= {
                     (step.stream[:2], number) for low, high in step.numbers for number in range(low, high + 1)
@@ -260,9 +267,14 @@ def loop(store: Store, identity: str) -> Answer:
             "models",
         )
     ]
+    made: Counter[str] = Counter()
+    for stream, numbers in reached.items():
+        made[kinds.get(stream, "unknown")] += size(numbers)
     return {
         "id": str(event),
         "epoch": store.epoch,
+        **({} if generations or any(carried.values()) else {"says": _NOWHERE}),
+        "made_of_it": dict(sorted(made.items())),
         **{
             f"{kind}s" if kind != "feedback" else kind: list(dict.fromkeys(ids))[: limits.ANSWER_ROWS_MAX]
             for kind, ids in carried.items()
@@ -300,55 +312,14 @@ def _parents(store: Store, event: EventId) -> Iterator[Step]:
     return walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
 
 
-#: Kinds of event round the loop, in its order.
-HOPS = ("model", "voice_query", "situation", "answer", "example")
-
-
-def creep(store: Store) -> Answer:
-    """Return how labels change round the loop.
-
-    By generation and hop the distinct labels and how many purposes they permit on average.
-
-    Label creep is that joins only tighten: without a declassifier every generation permits less, until
-    nothing is permitted.
-    """
-    found: dict[tuple[int, str], dict[str, int]] = {}
-    for row in store.shown("creep").dicts():
-        if row["kind"] in HOPS:
-            if store.sight is not None:
-                store.sight.note(row["policy_version"], row["zone"])
-            labels = found.setdefault((row["generation"], row["kind"]), {})
-            labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
-    rows = []
-    for (generation, kind), labels in sorted(
-        found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
-    ):
-        permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in labels}
-        events = sum(labels.values())
-        rows.append(
-            {
-                "generation": generation,
-                "hop": kind,
-                "events": events,
-                "distinct_labels": len(labels),
-                "mean_purposes": round(
-                    sum(permitted[label] * count for label, count in labels.items()) / events, 2
-                ),
-                "fewest_purposes": min(permitted.values()),
-            }
-        )
-    return {
-        "epoch": store.epoch,
-        "generations": len({generation for generation, _ in found}),
-        **bounded("creep", rows),
-    }
-
-
 def missing(store: Store) -> Answer:
     """Return the numbers of captured streams that are missing, and the data that are.
 
     Numbers are `missing` between 0 and the highest known if they are neither stored nor rejected. Data are if
-    other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all.
+    other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all. How
+    many of the missing ones came in a batch that nobody could read is `rejected`, as far as the role is shown
+    that: `why` says of each what was wrong. `rejected` of a stream is how many up to its highest were
+    refused.
 
     The answer is complete for what lies below `offsets` of `glasses.lineage`, in the `log` of it that the
     store follows since an epoch: what is still on its way counts as missing until the epoch that holds it.
@@ -365,6 +336,17 @@ def missing(store: Store) -> Answer:
         runs = [row for row in runs if seen.get((row["source"], row["stream"]))]
         # Of a stream that other data took over from its first number on, nothing need be stored.
         collisions = [row for row in collisions if store.sight.sees(row, "rejected")]
+    claims = _claims(store)
+    for run in runs:
+        whole = [(run["first"], run["first"] + run["count"] - 1)]
+        run["rejected"] = size(whole) - size(subtract(whole, claims.get((run["source"], run["stream"]), ())))
+    lost: dict[Named, list[Interval]] = {}
+    for run in runs:
+        lost.setdefault((run["source"], run["stream"]), []).append((run["first"], run["count"]))
+    for row in streams:
+        end = row["highest"] + 1
+        some = lost.get((row["source"], row["stream"]), ())
+        row["rejected"] = end - row["stored"] - sum(min(count, max(end - first, 0)) for first, count in some)
     in_part = [row for row in streams if not seen[row["source"], row["stream"]]]
     collisions = [{name: row[name] for name in ("source", "stream", "first", "count")} for row in collisions]
     newest = store.query("newest_epoch").dicts()[0]
@@ -375,6 +357,7 @@ def missing(store: Store) -> Answer:
         "offsets": {str(partition): offset for partition, offset in newest["offsets"].items()},
         **({"log": log} if log["cluster"] or log["topic"] else {}),
         "missing_events": sum(run["count"] for run in (*runs, *collisions)),
+        "rejected_events": sum(run["rejected"] for run in runs),
         **bounded("missing", runs),
         **bounded("collisions", collisions),
         **bounded("streams", [row for row in streams if seen[row["source"], row["stream"]]]),
@@ -382,3 +365,13 @@ def missing(store: Store) -> Answer:
             "not_shown_whole", [{name: row[name] for name in ("source", "stream", "kind")} for row in in_part]
         ),
     }
+
+
+def _claims(store: Store) -> dict[Named, list[Interval]]:
+    """Numbers that unreadable batches claimed, by stream, of those that the role is shown."""
+    found: dict[Named, list[Interval]] = {}
+    for row in store.sift(store.query("claimed").dicts(), "rejected", counted=False):
+        found.setdefault((row["source"], row["stream"]), []).append(
+            (row["first"], row["first"] + row["count"] - 1)
+        )
+    return {stream: union(runs) for stream, runs in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import orjson
 
 from streams.errors import InputError
 from streams.limits import STATEMENT_BYTES_MAX
+from streams.policy.vocabulary import LISTS
 
 #: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
@@ -45,6 +46,14 @@ _BEYOND = frozenset(
         "write_log",
     }
 )
+#: Columns that views compute of others, which the statement need not name.
+_MADE_OF: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("t", "t_ns"), frozenset({"t_first_ns", "t_last_ns"})),
+    "due": frozenset({"label", "t_last_ns", "retention_days"}),
+    **{name: frozenset({"label", name}) for name in (*LISTS, "retention_days")},
+    "retention": frozenset({"label", "retentions"}),
+    "nature": frozenset({"label", "natures"}),
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: `SHOW TABLES`, as the parser names it.
 _SHOW_TABLES = '"tables"'
@@ -71,6 +80,8 @@ class Statement:
     def words(self) -> frozenset[str] | None:
         """Every name and text in it, in small letters, if it names each column that it reads.
 
+        Of columns that views compute those behind them as well.
+
         None where it takes rows as they are: `*`, a row as a value, columns by place.
         """
         tables = {str(item.get(name, "")).lower() for item in self.items for name in ("alias", "table_name")}
@@ -83,7 +94,8 @@ class Statement:
                 or (len(names) == 1 and names[0].lower() in tables)
             ):
                 return None
-        return frozenset(text.lower() for text in _texts(self.tree))
+        named = frozenset(text.lower() for text in _texts(self.tree))
+        return named | {behind for name in named for behind in _MADE_OF.get(name, ())}
 
     @property
     def tells(self) -> bool:

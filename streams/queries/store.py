@@ -198,13 +198,13 @@ class Store:
             self.record(text)
         return self._run(statement, limit)
 
-    def shown(self, name: str) -> Rows:
+    def shown(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Run the statement in `sql/<name>.sql` over what the role is shown; all rows."""
         if self._boundary is None:
-            return self.query(name)
+            return self.query(name, parameters)
         statement = read(self._connection, _statement(name))
         self._boundary.admit(statement)
-        return self._run(statement, limits.NUMBER_MAX)
+        return self._run(statement, limits.NUMBER_MAX, parameters)
 
     def export(self, path: Path) -> None:
         """Write what the role is shown into one file (`streams.queries.export`), and record that first.
@@ -238,8 +238,8 @@ class Store:
         except duckdb.Error as error:
             raise _unsaid(error) from None
 
-    def _run(self, statement: Statement, limit: int) -> Rows:
-        connection = self._executed(statement)
+    def _run(self, statement: Statement, limit: int, parameters: Mapping[str, Any] | None = None) -> Rows:
+        connection = self._executed(statement, parameters)
         try:
             columns = tuple(column[0] for column in connection.description or ())
             rows = connection.fetchmany(limit)
@@ -250,17 +250,19 @@ class Store:
             raise _unsaid(error) from None
         return Rows(columns, rows, more)
 
-    def _executed(self, statement: Statement) -> duckdb.DuckDBPyConnection:
+    def _executed(
+        self, statement: Statement, parameters: Mapping[str, Any] | None = None
+    ) -> duckdb.DuckDBPyConnection:
         connection = self._connection if self._boundary is None else self._boundary.connection
         try:
             # Only looks for what the statement names: no row is read.
-            connection.sql(statement.text)
+            connection.sql(statement.text, params=parameters)
         except _ABOUT_THE_TEXT as error:
             raise InputError(f"sql: {first_line(error)}") from None
         except duckdb.Error as error:
             raise _unsaid(error) from None
         try:
-            return connection.execute(statement.text)
+            return connection.execute(statement.text, parameters)
         except duckdb.Error as error:
             raise _unsaid(error) from None
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from streams import files
 from streams.lineage.tables import STORED, TABLES
@@ -75,8 +76,11 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
 
 
-def write(hot: Hot, directory: Path, epoch: int) -> None:
-    """Write `catalog-<epoch>.duckdb`: it has its name only when it is whole, and both are on disk."""
+def write(hot: Hot, directory: Path, epoch: int, vocabularies: pa.Table) -> None:
+    """Write `catalog-<epoch>.duckdb`: it has its name only when it is whole, and both are on disk.
+
+    `vocabularies` are the rows of the table of that name.
+    """
     temporary = directory / f"{CATALOG}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
     # One that a killed writer left behind belongs to another file, and DuckDB would refuse to open ours
@@ -94,6 +98,8 @@ def write(hot: Hot, directory: Path, epoch: int) -> None:
                 connection.execute(_files_view("next", table, names))
             for table, rows in _CONTENT.items():
                 connection.execute(f"INSERT INTO next.{table} BY NAME {rows}")
+            with hot.incoming(vocabularies):
+                connection.execute("INSERT INTO next.vocabularies BY NAME FROM incoming")
     finally:
         connection.execute("DETACH next")
     files.settle(temporary, directory / catalog_name(epoch))

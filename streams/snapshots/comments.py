@@ -41,6 +41,10 @@ VIEWS: Mapping[str, str] = {
     "spans": "Which numbers of which stream lie in a fresh file: one row a file, role and stream.",
     "classes": "Policy version, zone and label under one number, as segments name them.",
     "store": "The store itself: one row.",
+    "labels": (
+        "Labels of events and decisions in words: one row a policy version and label, to be joined by both."
+    ),
+    "vocabularies": "The words of each policy, in the order of their bits in a label: one row a version.",
     "event_records": "Events one by one: the runs of `events` expanded.",
     "edge_records": "Lineage one by one: each pair of child and parent once; the runs of `edges` expanded.",
 }
@@ -69,7 +73,7 @@ COLUMNS: Mapping[str, str] = {
         "Policy zone: the highest-ranked one whose condition holds; "
         "of derived events, the highest of their parents'."
     ),
-    "label": "Policy label, packed, in hexadecimal; `sightline ask why` says it in words.",
+    "label": "Policy label, packed, in hexadecimal; the view labels has its words.",
     "rule": "What in the policy decided.",
     "policy_version": "Digest of the policy in force: the key of policies.",
     "wearer": "Pseudonym of the wearer.",
@@ -88,6 +92,10 @@ COLUMNS: Mapping[str, str] = {
     "epoch": "Epoch that published the row.",
     "t_ns": "When, by the device's clock: ns since the Unix epoch, UTC.",
     "t": _TIME + "t_ns.",
+    "due": (
+        "When it is due for deletion: the broker's time at its place, which retention goes by, and the days "
+        "of the label's retention class, TIMESTAMPTZ; NULL where the policy is not known."
+    ),
     "operator": "Operator that made the child.",
     "operator_version": "Version of the operator.",
     "directness": "direct: the parent's values went in; indirect: it only chose or shaped the result.",
@@ -154,6 +162,26 @@ SPECIAL: Mapping[str, str] = {
             ),
         )
     },
+    "event_records.t_ns": (
+        "Capture time by the device's clock, inside a run as if evenly spaced: ns since the Unix epoch, UTC."
+    ),
+    "labels.categories": "Categories of data: words of the W3C Data Privacy Vocabulary and local ones.",
+    "labels.subjects": "Whom the data can be about: wearer, bystander, minor.",
+    "labels.purposes": "Purposes that are permitted.",
+    "labels.regions": "Regions where it may be.",
+    "labels.obligations": "What a sink must honour.",
+    "labels.retention": "Retention class: how long it may be held.",
+    "labels.retention_days": "Days of the retention class.",
+    "labels.nature": "How it came about: provided, observed, derived or inferred.",
+    "vocabularies.categories": "Categories of data.",
+    "vocabularies.subjects": "Classes of persons whom data can be about.",
+    "vocabularies.purposes": "Purposes.",
+    "vocabularies.regions": "Regions.",
+    "vocabularies.obligations": "Obligations.",
+    "vocabularies.retentions": "Retention classes, the shortest first.",
+    "vocabularies.retention_days": "Days of each retention class.",
+    "vocabularies.natures": "Natures of data, from the least to the most derived.",
+    "decisions.id": "Identity of the run's first event; a decision does not say its revision.",
     "decisions.t_ns": (
         "Capture time of the run's first event on the device's clock: ns since the Unix epoch, UTC."
     ),
@@ -192,11 +220,14 @@ SPECIAL: Mapping[str, str] = {
     "shadow.next_verdict": "Verdict of the next policy: allow, deny, unconfigured, or not-asked.",
     "shadow.next_rule": "Rule of the next policy.",
     "rejected.wearer": "Pseudonym of the person; empty where the record could not be read.",
-    "rejected.count": "Number of events in the run; 0 for a record that could not be read.",
+    "rejected.count": (
+        "Number of events in the run; of a malformed record as many as it claims, 0 where it does not say."
+    ),
     "rejected.stage": "Stage that refused.",
     "rejected.reason": "Why, as a sentence; never a value of the record.",
     "rejected.outcome": (
-        "What became of it: refused (by a rule), malformed (nobody could read it), repeated (dropped: the "
+        "What became of it: refused (by a rule), malformed (nobody could read it: source, stream and numbers "
+        "are what it claims to be), repeated (dropped: the "
         "events are stored once), collision (other data came under these numbers), clock (captured too far "
         "from when the broker took it), late (its place was given up)."
     ),

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from streams import limits
 from streams.errors import InputError
+from streams.policy.label import NATURES
 from streams.policy.policy import Policy
 from streams.policy.stored import read_stored
+from streams.policy.vocabulary import LISTS
 from streams.snapshots.hot import Hot
 from streams.snapshots.poll import Mask, Numbers
 from streams.snapshots.segments import quoted
@@ -20,6 +22,14 @@ Stream = tuple[str, str]
 Numbered = tuple[str, str, int]
 _POLICIES_KEPT_MAX = 64
 _BATCH_ROWS = 100_000
+#: Of `vocabularies` in a catalog; what is not a list is a policy's version.
+_WORDS = pa.schema(
+    [
+        ("policy_version", pa.string()),
+        *((name, pa.list_(pa.string())) for name in (*LISTS, "retentions", "natures")),
+        ("retention_days", pa.list_(pa.int32())),
+    ]
+)
 _LAST = '"first" + step * ("count" - 1)'
 _EVENT = f'source, stream, revision, "first", {_LAST} AS last, "partition"'
 _EDGE = (
@@ -34,6 +44,7 @@ class Known:
     def __init__(self, hot: Hot) -> None:
         self._hot = hot
         self._policies: dict[str, Policy] = {}
+        self._words: dict[str, dict[str, object]] = {}
         self._highest: dict[Stream, int] = {}
 
     def forget(self) -> None:
@@ -63,6 +74,24 @@ class Known:
             except InputError:
                 continue
         return {version: self._policies[version] for version in wanted if version in self._policies}
+
+    def vocabularies(self) -> pa.Table:
+        """Words of each policy under which a class of rows was made, one row a version.
+
+        Of those that the store has no text of there is none.
+        """
+        lacking = {version for version, _, _ in self._hot.classes} - self._words.keys()
+        for version, policy in (self.policies(lacking, {}) if lacking else {}).items():
+            words = policy.vocabulary
+            days = [min(one, limits.RETENTION_DAYS_TOLD_MAX) for one in words.retention_days.values()]
+            self._words[version] = {
+                "policy_version": version,
+                **{name: getattr(words, name) for name in LISTS},
+                "retentions": list(words.retention_days),
+                "retention_days": days,
+                "natures": NATURES,
+            }
+        return pa.Table.from_pylist([*self._words.values()], _WORDS)
 
     def highest(self, streams: Iterable[Stream]) -> dict[Stream, int]:
         """Highest number of an event of each stream, of any revision.

@@ -10,7 +10,7 @@ SELECT *, make_timestamptz(t_first_ns // 1000) AS t_first, make_timestamptz(t_la
 
 CREATE VIEW edges AS SELECT * FROM files.edges;
 
-CREATE VIEW decisions AS SELECT *, make_timestamptz(t_ns // 1000) AS t, make_timestamptz(coalesce(nullif(at_ns, 0), appended_ns) // 1000) AS at FROM files.decisions;
+CREATE VIEW decisions AS SELECT source || '/' || stream || '/' || "first" AS id, *, make_timestamptz(t_ns // 1000) AS t, make_timestamptz(coalesce(nullif(at_ns, 0), appended_ns) // 1000) AS at FROM files.decisions;
 
 CREATE VIEW rejected AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.rejected;
 
@@ -51,12 +51,38 @@ CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label
 
 CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR);
 
--- Runs, event by event.
+-- The words of each policy, in the order of their bits in a label.
+CREATE TABLE vocabularies (
+    policy_version VARCHAR, categories VARCHAR[], purposes VARCHAR[], obligations VARCHAR[], subjects VARCHAR[], regions VARCHAR[],
+    retentions VARCHAR[], retention_days INTEGER[], natures VARCHAR[]);
+
+-- Labels in words. A label is 16 bytes in hexadecimal, the lowest byte of a mask first (`streams.policy.label`).
+CREATE VIEW labels AS
+SELECT policy_version, label,
+    list_filter(categories, lambda word, place: (TRY_CAST('0x' || substr(label, 1 + 2 * ((place - 1) // 8), 2) AS INTEGER) >> ((place - 1) % 8)) & 1 = 1) AS categories,
+    list_filter(subjects, lambda word, place: (TRY_CAST('0x' || substr(label, 25, 2) AS INTEGER) >> (place - 1)) & 1 = 1) AS subjects,
+    list_filter(purposes, lambda word, place: (TRY_CAST('0x' || substr(label, 17 + 2 * ((place - 1) // 8), 2) AS INTEGER) >> ((place - 1) % 8)) & 1 = 1) AS purposes,
+    list_filter(regions, lambda word, place: (TRY_CAST('0x' || substr(label, 27, 2) AS INTEGER) >> (place - 1)) & 1 = 1) AS regions,
+    list_filter(obligations, lambda word, place: (TRY_CAST('0x' || substr(label, 21 + 2 * ((place - 1) // 8), 2) AS INTEGER) >> ((place - 1) % 8)) & 1 = 1) AS obligations,
+    retentions[TRY_CAST('0x' || substr(label, 29, 2) AS INTEGER) + 1] AS retention,
+    retention_days[TRY_CAST('0x' || substr(label, 29, 2) AS INTEGER) + 1] AS retention_days,
+    natures[TRY_CAST('0x' || substr(label, 31, 2) AS INTEGER) + 1] AS nature
+FROM (
+    SELECT DISTINCT policy_version, label
+    FROM (SELECT policy_version, label FROM files.zone_runs UNION ALL SELECT policy_version, label FROM files.decisions) WHERE label <> '')
+    LEFT JOIN vocabularies USING (policy_version);
+
+-- Runs, event by event. Inside a run capture times are taken as evenly spaced, which those of sensors are.
 CREATE VIEW event_records AS
-SELECT source || '/' || stream || '/' || number || CASE WHEN revision > 0 THEN '.' || revision ELSE '' END AS id, * FROM (
-    SELECT source, stream, "first" + step * unnest(range("count")) AS number, revision, kind, zone, label, rule, policy_version, wearer, consent, session,
-        topic, "partition", "offset", digest, split_from, origin, epoch
-    FROM files.events);
+SELECT source || '/' || stream || '/' || number || CASE WHEN revision > 0 THEN '.' || revision ELSE '' END AS id, * EXCLUDE (kept_from_ns, retention_days),
+    make_timestamptz(t_ns // 1000) AS t,
+    make_timestamptz(kept_from_ns // 1000) + to_days(retention_days[TRY_CAST('0x' || substr(label, 29, 2) AS INTEGER) + 1]) AS due
+FROM (
+    SELECT source, stream, "first" + step * nth AS number, revision, kind, zone, label, rule, policy_version, wearer, consent, session,
+        topic, "partition", "offset", digest, split_from, origin, epoch,
+        t_first_ns + ((t_last_ns - t_first_ns)::HUGEINT * nth // greatest("count" - 1, 1))::BIGINT AS t_ns,
+        coalesce(nullif(appended_ns, 0), t_last_ns) AS kept_from_ns, retention_days
+    FROM (SELECT *, unnest(range("count")) AS nth FROM files.events) LEFT JOIN vocabularies USING (policy_version));
 
 CREATE VIEW edge_records AS
 SELECT child_source || '/' || child_stream || '/' || child_number || CASE WHEN child_revision > 0 THEN '.' || child_revision ELSE '' END AS child_id,

@@ -366,7 +366,7 @@ class Writer:
             self._after_step(4)
         if self._hot.newest().state == RECORDED:
             if directory.pointed(self.path) != directory.catalog_name(number):
-                catalog.write(self._hot, self.path, number)
+                catalog.write(self._hot, self.path, number, self._known.vocabularies())
                 self._after_step(5)
                 directory.point(self.path, number)
             self._after_step(6)

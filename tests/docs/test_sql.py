@@ -22,10 +22,10 @@ def test_the_page_shows_what_is_printed_today(command: str, home: Path) -> None:
     assert len(shown(PAGE)[command].splitlines()) > 1, "a question without an answer teaches nothing"
 
 
-def test_there_are_ten_questions_and_each_is_asked() -> None:
+def test_there_are_thirteen_questions_and_each_is_asked() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert re.findall(r"^## (\d+)\. .*\?$", text, re.MULTILINE) == [str(number) for number in range(1, 11)]
-    assert len(shown(PAGE)) == 10
+    assert re.findall(r"^## (\d+)\. .*\?$", text, re.MULTILINE) == [str(number) for number in range(1, 14)]
+    assert len(shown(PAGE)) == 13
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
 from streams.feedback.forms import DENIALS
 from streams.ledger.accounts import COLLISION, EARLY
+from streams.policy.load import load
+from streams.policy.source import shipped_names
+from streams.policy.versions import record_of
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, ZONED
 from tests import build
 from tests.docs.check import faults
@@ -102,6 +105,33 @@ def test_the_page_tells_our_records_from_others(tmp_path: Path, monkeypatch: pyt
             assert said["ours"](headers["ce_id"], (record.value or b"") + b" ") is None
             assert said["ours"](headers["ce_id"] + "0000000", record.value) is None
     assert {topic for topic, _ in seen} == {ZONED, DERIVED, ANSWERS, EXAMPLES}
+
+
+def test_the_page_says_a_label_in_words_without_sightline(
+    played: tuple[list[journal.Sent], list[Outgoing]],
+) -> None:
+    page = (make.HERE / "topics.md").read_text(encoding="utf-8")
+    said: dict[str, Any] = {}
+    exec(page.partition("A label in words")[2].partition("```python\n")[2].partition("```")[0], said)
+    policies = {policy.version: policy for policy in map(load, shipped_names())}
+    labels = {
+        dict(record.headers)["sightline-label"].decode()
+        for record in played[1]
+        if "sightline-label" in dict(record.headers)
+    }
+    labels |= {f"{one.version}:{packed.hex()}" for one in policies.values() for packed in one.labels.values()}
+    assert len(labels) > 100
+    for label in labels:
+        version, _, packed = label.partition(":")
+        vocabulary = policies[version].vocabulary
+        # As whoever reads the topic has it: out of the record.
+        text = orjson.loads(record_of(policies[version])[1])["text"]
+        told = said["words"](label, text)
+        assert (
+            told.pop("retention_days")
+            == vocabulary.retention_days[vocabulary.retention(bytes.fromhex(packed))]
+        )
+        assert {name: tuple(words) for name, words in told.items()} == vocabulary.says(bytes.fromhex(packed))
 
 
 def test_the_page_lists_the_rules_by_which_something_is_rejected() -> None:

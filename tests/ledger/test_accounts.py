@@ -62,6 +62,18 @@ def test_a_collision_that_the_pipeline_names_is_missing_even_where_no_journal_ha
     assert len(with_journal["findings"]) == 1
 
 
+def test_numbers_that_nobody_could_read_are_claims_and_take_no_place(tmp_path: Path) -> None:
+    rows = good()
+    # A spoilt copy of what is stored, which no journal has; and a batch that came spoilt and is known by its
+    # digest alone, whatever numbers it claims.
+    rows["rejected"][0] = rejected("malformed", value(80), 5000)
+    rows["rejected"].append(rejected("malformed", b"spoilt", 20))
+    clean, spoilt = run(tmp_path / "a", good()), run(tmp_path / "b", rows)
+    assert (clean["findings"], spoilt["findings"]) == ([], [])
+    names = ("events_stored", "events_rejected", "events_missing", "events_twice")
+    assert [spoilt[name] for name in names] == [clean[name] for name in names]
+
+
 def test_what_is_stored_with_data_that_no_journal_has_is_found(tmp_path: Path) -> None:
     rows = good()
     rows["events"][1]["digest"] = digest(OTHER)

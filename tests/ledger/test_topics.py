@@ -289,6 +289,10 @@ def test_a_batch_that_nobody_could_read_is_known_by_its_digest(tmp_path: Path) -
     named: Headers = {"sightline-stage": b"zones", "sightline-digest": digest(value(60)).encode()}
     assert topics.refusal(named) is topics.refused
     assert topics.refusal({"sightline-stage": b"zones", "sightline-digest": b"none"}) is topics.refused
+    # It claims numbers that others have, and stands for none of them.
+    claims = headers("imu", 20, 1, 20) | named | {"sightline-rule": b"malformed"}
+    assert topics.refusal(claims) is topics.refused
+    assert topics.unread == bytes.fromhex(digest(value(60))) * 2
     counts, _ = found(tmp_path, CLEAN | {ZONED: CLEAN[ZONED][:-1]}, unread=topics.unread)
     assert counts["events_missing"] == 0
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from streams import limits
 from streams.errors import InputError
+from streams.policy.vocabulary import LISTS
 from streams.queries.reads import READS
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -124,10 +125,10 @@ VIEWS = {
         ("zone", "wearer", "rule", "stream", "label", "session"),
         ('"first"', '"count"', "t_first_ns"),
     ),
-    "event_records": (("zone", "wearer", "id"), ("number",)),
+    "event_records": (("zone", "wearer", "id"), ("number", "t_ns", "epoch_ns(due)")),
     "edges": (("child_stream", "parent_source"), ("child_first", "parent_first", "parent_width")),
     "edge_records": (("child_id", "parent_id"), ("child_number", "parent_number")),
-    "decisions": (("zone", "attributes", "verdict", "wearer"), ('"first"', "consent")),
+    "decisions": (("zone", "attributes", "verdict", "wearer", "id"), ('"first"', "consent")),
     "rejected": (("zone", "reason", "wearer"), ('"first"',)),
     "streams": (("source", "stream", "kind"), ("epoch",)),
     "models": (("zone", "digest"), ("version", "examples")),
@@ -139,6 +140,8 @@ VIEWS = {
     "shadow": (("zone", "next_rule"), ('"first"',)),
     "inputs": (("value",), ('"offset"',)),
     "policies": (("version",), ("epoch",)),
+    "labels": (("label", "policy_version", "retention"), ("retention_days", "length(categories)")),
+    "vocabularies": (("policy_version",), ("length(categories)",)),
     "duckdb_views()": (("view_name", "sql"), ("column_count", "view_oid")),
     "duckdb_tables()": (("table_name", "sql"), ("estimated_size", "index_count")),
     "duckdb_columns()": (("table_name", "column_name"), ("column_index",)),
@@ -271,6 +274,11 @@ COMPUTED = (
     ("decisions", "at"),
     ("epochs", "published"),
     ("event_records", "id"),
+    ("event_records", "t"),
+    ("event_records", "t_ns"),
+    ("event_records", "due"),
+    ("decisions", "id"),
+    *(("labels", name) for name in (*LISTS, "retention", "retention_days", "nature")),
     ("edge_records", "parent_id"),
 )
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.queries import questions
+from streams.queries.generations import generations
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -24,6 +25,7 @@ QUESTIONS: dict[str, Callable[[Store, str], object]] = {
     "ancestors through models": lambda store, identity: questions.ancestors(
         store, identity, through_models=True
     ),
+    "generations": generations,
     "why": questions.why,
     "loop": questions.loop,
     "genuine": lambda store, identity: questions.genuine(store, identity, "d" * 32),
@@ -93,10 +95,10 @@ def test_missing_names_no_number_of_a_stream_that_is_shown_in_part(
     one = {"source": "g1", "stream": "imu", "kind": "imu"}
     assert (hiding["not_shown_whole"], without["not_shown_whole"]) == ([one], [])
     assert one not in [{name: row[name] for name in one} for row in hiding["streams"]]
-    assert one | {"highest": 304, "stored": 155} in without["streams"]
+    assert one | {"highest": 304, "stored": 155, "rejected": 0} in without["streams"]
     assert without["missing"] == [
-        {"source": "g1", "stream": "imu", "first": 100, "count": 50},
-        {"source": "g1", "stream": "imu", "first": 200, "count": 100},
+        {"source": "g1", "stream": "imu", "first": 100, "count": 50, "rejected": 0},
+        {"source": "g1", "stream": "imu", "first": 200, "count": 100, "rejected": 0},
     ]
     assert (hiding["missing"], hiding["missing_events"]) == ([], 0)
     assert (hiding["hidden"], without["hidden"]) == ({"streams": "1-9"}, {})

@@ -16,6 +16,7 @@ from streams.errors import InputError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import RECORD_VERSION, TABLES, WRITTEN_BY
 from streams.queries import questions
+from streams.queries.creep import creep
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.snapshots.decode import arrow_of
@@ -328,7 +329,7 @@ def answers(path: Path, role: str) -> tuple[list[Any], list[str]]:
             [one for one in questions.missing(store)["streams"] if one["source"] != "z"],
             questions.ancestors(store, "good/activity/0")["ancestors"],
             questions.why(store, "good/imu-right/0")["label_says"],
-            questions.creep(store)["creep"],
+            creep(store)["creep"],
             questions.loop(store, "good/imu-right/0"),
         ]
         return found, store.left_out

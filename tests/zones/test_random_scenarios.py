@@ -18,6 +18,7 @@ from streams.events.codec import decode, encode
 from streams.events.consent import Pairing
 from streams.events.known import Consents, Known
 from streams.events.record import StoredRecord
+from streams.events.runs import Run
 from streams.events.state import DeviceState
 from streams.events.step import Reject
 from streams.zones.stage import run as zones
@@ -211,12 +212,14 @@ def found(day: Day) -> dict[tuple[str, int], str]:
 def note(zone: dict[tuple[str, int], str], reject: Reject, day: Day) -> None:
     if reject.rule == "repeat":
         return
-    if reject.run is not None:
+    if reject.run is not None and reject.outcome != "malformed":
         for number in reject.run:
             assert (reject.stream, number) not in zone, "tagged or refused twice"
             zone[reject.stream, number] = reject.zone
         return
     fields = orjson.loads(day.records[reject.position].value or b"")
+    assert (reject.source, reject.stream) == (fields["device_id"], fields["stream"])
+    assert reject.run == Run(fields["first"], 1, fields["n"])
     zone |= {
         (fields["stream"], number): "malformed"
         for number in range(fields["first"], fields["first"] + fields["n"])

@@ -1,4 +1,4 @@
-"""`sightline policy check` and `test`.
+"""`sightline policy check`, `show` and `test`.
 
 They tell what a policy file says, and whether it does what its own examples say.
 """
@@ -19,7 +19,7 @@ from streams.policy.load import load
 from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.rules import Sink
 from streams.policy.vocabulary import Vocabulary
-from streams.printing import say
+from streams.printing import say, say_exactly
 from streams.topology import CROSSINGS
 
 UNTAKEN_SHOWN = 5
@@ -117,6 +117,22 @@ def _sink(vocabulary: Vocabulary, sink: Sink) -> dict[str, Any]:
         "receives": "everything" if few else words("categories", sink.receives),
         "but not": words("categories", but_not) if few else (),
     }
+
+
+@click.command("show")
+@click.argument("file")
+@json_option
+def show(file: str, as_json: bool) -> None:
+    """Print the policy FILE (a path, or the name of one that is shipped) whole, with all that it imports.
+
+    `sightline policy show household > mine.toml` makes a policy of your own to change: the version of what is
+    printed is that of FILE, which is the SHA-256 of the text, the first 16 digits.
+    """
+    policy = load(file)
+    if as_json:
+        emit_json({"policy": policy.name, "version": policy.version, "text": policy.text})
+    else:
+        say_exactly(policy.text)
 
 
 @click.command("test")

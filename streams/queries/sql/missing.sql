@@ -1,18 +1,19 @@
--- Numbers of captured streams between 0 and the highest known that are neither stored nor rejected, as runs.
+-- Numbers of captured streams between 0 and the highest known that are neither stored nor rejected, as runs. What nobody could
+-- read claims numbers and has none.
 WITH known AS (
-    SELECT e.source, e.stream, e."first" AS low, e."first" + e."count" - 1 AS high
+    SELECT e.source, e.stream, e."first" AS low, e."first" + (e."count" - 1) AS high
     FROM events e JOIN streams s USING (source, stream) WHERE s.captured AND (e.step = 1 OR e."count" = 1)
     UNION ALL
     SELECT source, stream, number, number FROM (
         SELECT e.source, e.stream, e."first" + e.step * unnest(range(e."count")) AS number
         FROM events e JOIN streams s USING (source, stream) WHERE s.captured AND e.step > 1 AND e."count" > 1)
     UNION ALL
-    SELECT source, stream, "first", "first" + "count" - 1
-    FROM rejected WHERE "count" > 0 AND outcome NOT IN ('repeated', 'collision') AND topic = 'glasses.captured' AND stage = 'zones'
+    SELECT source, stream, "first", "first" + ("count" - 1)
+    FROM rejected WHERE "count" > 0 AND outcome NOT IN ('repeated', 'collision', 'malformed') AND topic = 'glasses.captured' AND stage = 'zones'
 ), reached AS (
     SELECT source, stream, low,
         coalesce(max(high) OVER (PARTITION BY source, stream ORDER BY low, high ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1) AS before
     FROM known
 )
-SELECT source, stream, before + 1 AS "first", low - before - 1 AS "count" FROM reached WHERE low > before + 1
+SELECT source, stream, before + 1 AS "first", low - 1 - before AS "count" FROM reached WHERE low - 1 > before
 ORDER BY source, stream, "first"

@@ -1,5 +1,5 @@
 -- Why number $number of one stream was rejected; a repeat was dropped, but the event itself is stored.
 SELECT stage, reason, rule, outcome, zone, policy_version, topic, "partition", "offset", digest, t_ns, wearer, epoch
 FROM read_parquet($files)
-WHERE source = $source AND stream = $stream AND outcome <> 'repeated' AND "first" <= $number AND "first" + "count" - 1 >= $number
+WHERE source = $source AND stream = $stream AND outcome <> 'repeated' AND "first" <= $number AND "first" + ("count" - 1) >= $number
 ORDER BY ALL

@@ -1,0 +1,152 @@
+"""Answers as pictures: text for Graphviz (`dot`) and for Mermaid, which draws it in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.printing import say
+from streams.queries.walk import size, union
+
+
+@dataclass
+class Graph:
+    """Nodes by key, each a few lines of text, and arrows between them with what they say."""
+
+    nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    arrows: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def node(self, key: str, *lines: str) -> None:
+        """Add a node, or say something else of it."""
+        self.nodes[key] = tuple(line for line in lines if line)
+
+    def arrow(self, before: str, after: str, says: str = "") -> None:
+        """Add an arrow between two nodes; what several between the same two say is said once each."""
+        for key in (before, after):
+            self.nodes.setdefault(key, (key,))
+        said = self.arrows.setdefault((before, after), [])
+        if says and says not in said:
+            said.append(says)
+
+
+def of_ancestors(answer: Mapping[str, Any]) -> Graph:
+    """Streams that an event was made of, with how many of their events; arrows go from parent to child."""
+    graph = Graph()
+    events: dict[str, list[tuple[int, int]]] = {}
+    zones: dict[str, set[str]] = {}
+    for row in answer["ancestors"]:
+        key = f"{row['source']}/{row['stream']}"
+        events.setdefault(key, []).append((row["first"], row["last"]))
+        zones.setdefault(key, set()).update(row["zones"])
+        graph.arrow(key, row["of"], row["operator"] + _loosened(row))
+    for key, numbers in events.items():
+        graph.node(key, key, _counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
+    start = answer["id"].rpartition("/")[0]
+    graph.node(start, answer["id"], *graph.nodes.get(start, ())[1:])
+    return graph
+
+
+def of_generations(answer: Mapping[str, Any]) -> Graph:
+    """Generations that an event was made of, the oldest first."""
+    graph = Graph()
+    before = ""
+    for row in answer["generations"]:
+        graph.node(row["id"], row["id"], _counted(row["answers"], "answer"), f"{row['examples']:,} examples")
+        if before:
+            graph.arrow(before, row["id"])
+        before = row["id"]
+    graph.node(answer["id"], answer["id"])
+    if before:
+        graph.arrow(before, answer["id"])
+    return graph
+
+
+def of_why(answer: Mapping[str, Any]) -> Graph:
+    """An event between its direct parents and the sinks that it was decided about."""
+    graph = Graph()
+    own = answer["id"]
+    graph.node(own, own, answer.get("zone", "refused"), answer.get("rule", ""))
+    for row in answer["parents"]:
+        graph.node(row["id"], row["id"], _counted(row["events"], "event"), ", ".join(row["zones"]))
+        graph.arrow(row["id"], own, row["operator"] + _loosened(row))
+    for row in answer["decisions"]:
+        graph.arrow(own, row["sink"], row["verdict"])
+    return graph
+
+
+def of_loop(answer: Mapping[str, Any]) -> Graph:
+    """Where the loop carried an event: answers and feedback, examples, models."""
+    graph = Graph()
+    own = answer["id"]
+    graph.node(own, own)
+    carried = [name for name in ("answers", "feedback", "examples") if set(answer[name]) - {own}]
+    for name in carried:
+        count = len(answer[name])
+        what = _counted(count, name.removesuffix("s")) if name != "feedback" else f"{count:,} feedback"
+        graph.node(name, what, answer[name][0] if count == 1 else f"from {answer[name][0]} on")
+    before = own
+    for name in carried:
+        if name != "examples":
+            graph.arrow(own, name)
+            before = name
+    if "examples" in carried:
+        for name in ("answers", "feedback") if len(carried) > 1 else (own,):
+            if name in graph.nodes:
+                graph.arrow(name, "examples", "example")
+        before = "examples"
+    for row in answer["generations"]:
+        if row["id"] != own:
+            graph.node(row["id"], row["id"], _counted(row["answers"], "answer"))
+            graph.arrow(before, row["id"], "learned" if row["learned_from_it"] else "")
+        if not row["learned_from_it"] or row["id"] == own:
+            before = row["id"]
+    return graph
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _loosened(row: Mapping[str, Any]) -> str:
+    return f", loosened by {row['declassifier']}" if row["declassifier"] else ""
+
+
+_DOT_LINE, _MERMAID_LINE = "\\n", "<br/>"
+
+
+def emit_dot(graph: Graph) -> None:
+    """Print a graph for Graphviz."""
+    numbers = {key: f"n{number}" for number, key in enumerate(graph.nodes)}
+    say("digraph sightline {")
+    say("  rankdir=LR; node [shape=box];")
+    for key, lines in graph.nodes.items():
+        say(f"  {numbers[key]} [label={_text(lines, _DOT_LINE, _in_dot)}];")
+    for (before, after), said in graph.arrows.items():
+        label = f" [label={_text(said, _DOT_LINE, _in_dot)}]" if said else ""
+        say(f"  {numbers[before]} -> {numbers[after]}{label};")
+    say("}")
+
+
+def emit_mermaid(graph: Graph) -> None:
+    """Print a graph for Mermaid."""
+    numbers = {key: f"n{number}" for number, key in enumerate(graph.nodes)}
+    say("flowchart LR")
+    for key, lines in graph.nodes.items():
+        say(f"  {numbers[key]}[{_text(lines, _MERMAID_LINE, _in_mermaid)}]")
+    for (before, after), said in graph.arrows.items():
+        label = f"|{_text(said, _MERMAID_LINE, _in_mermaid)}|" if said else ""
+        say(f"  {numbers[before]} -->{label} {numbers[after]}")
+
+
+def _text(lines: tuple[str, ...] | list[str], end: str, escaped: Callable[[str], str]) -> str:
+    return f'"{end.join(map(escaped, lines))}"'
+
+
+def _in_dot(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _in_mermaid(text: str) -> str:
+    """Text in which nothing is a sign of Mermaid's or HTML's."""
+    return "".join(one if one.isalnum() or one in " -_/.,:~" else f"#{ord(one)};" for one in text)

@@ -1,0 +1,77 @@
+"""What a record that is refused unread says it is, as far as that has the form of a name or a number.
+
+A claim proves nothing: whoever may write to the topic can claim another's numbers. It lets the refusal be
+found by what it was meant to be, and takes nobody's place.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from streams.errors import MalformedError
+from streams.events.headers import RUN
+from streams.events.identity import NAME_PATTERN, STREAM_PATTERN, EventId
+from streams.events.record import Received
+from streams.events.runs import Run
+from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
+
+
+class Claim(NamedTuple):
+    """Device, stream and run; empty and None where they are not told, or not in the form that they have."""
+
+    source: str = ""
+    stream: str = ""
+    run: Run | None = None
+
+
+def claimed(record: Received) -> Claim:
+    """What a record claims to be.
+
+    The device is that of the key, which decides the partition; stream and numbers are those of the value or,
+    where that cannot be read, of the headers, if they name the same device.
+    """
+    key = (record.key or b"").decode("ascii", "replace")
+    if NAME_PATTERN.fullmatch(key) is None:
+        return Claim()
+    return _of_value(record.value, key) or _of_headers(dict(record.headers), key) or Claim(key)
+
+
+def _of_value(value: bytes | None, key: str) -> Claim | None:
+    if value is None or len(value) > VALUE_BYTES_MAX:
+        return None
+    try:
+        fields = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if type(fields) is not dict or fields.get("device_id") != key:
+        return None
+    stream = fields.get("stream")
+    if type(stream) is not str or STREAM_PATTERN.fullmatch(stream) is None:
+        return None
+    return Claim(key, stream, _run(fields.get("first"), fields.get("n")))
+
+
+def _of_headers(headers: dict[str, Any], key: str) -> Claim | None:
+    try:
+        event = EventId.parse((headers.get("ce_id") or b"").decode("ascii", "replace"))
+    except MalformedError:
+        return None
+    if event.source != key or event.revision:
+        return None
+    first, _, count = (headers.get(RUN) or b"").rpartition(b" ")
+    said = int(count) if count.isdigit() and len(count) < len(str(NUMBER_MAX)) else None
+    return Claim(key, event.stream, _run(event.number, said if first == b"%d 1" % event.number else None))
+
+
+def _run(first: object, count: object) -> Run | None:
+    if (
+        type(first) is int
+        and type(count) is int
+        and first >= 0
+        and 1 <= count <= EVENTS_PER_BATCH_MAX
+        and first + count - 1 <= NUMBER_MAX
+    ):
+        return Run(first, 1, count)
+    return None

@@ -1,0 +1,91 @@
+"""What an event was made of through the generations of the loop: a line for each, not one for each event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from streams.queries.about import (
+    Answer,
+    Named,
+    bounded,
+    event_row,
+    in_sight,
+    parsed,
+    start_of,
+    unknown,
+    version_row,
+)
+from streams.queries.relation import Interval, Stream
+from streams.queries.store import Store
+from streams.queries.walk import size, subtract, union, walk
+
+Reached = dict[Stream, list[Interval]]
+
+
+def generations(store: Store, identity: str) -> Answer:
+    """Return the generations of the loop that an event was made of.
+
+    A generation is a model version and the answers that it gave, as far as the event was made of them.
+    `made_of` are counts of all events by kind.
+
+    Raises
+    ------
+    InputError
+        `identity` has another form, or the store does not hold the event.
+    """
+    event = parsed(identity)
+    if not in_sight(store, event):
+        raise unknown(store, event)
+    start, own = start_of(event), [(event.number, event.number)]
+    reached: Reached = {}
+    hops: dict[tuple[Named, int], int] = {}
+    last_hop = 0
+    for step in walk(store, "parents", start, event.number, lambda _: False):
+        last_hop = step.hop
+        fresh = subtract(union(step.numbers), reached.get(step.stream, ()))
+        reached[step.stream] = union([*reached.get(step.stream, ()), *fresh])
+        if step.stream[:2] in store.models:
+            for low, high in fresh:
+                hops |= dict.fromkeys(((step.stream[:2], n) for n in range(low, high + 1)), step.hop)
+    if not reached and event_row(store, event) is None:
+        raise unknown(store, event)
+    answers = {**reached, start: union([*own, *reached.get(start, ())])}
+    made: Counter[str] = Counter()
+    for stream, numbers in reached.items():
+        made[store.kinds.get(stream[:2], "unknown")] += size(numbers)
+    return {
+        "id": str(event),
+        "epoch": store.epoch,
+        "hops": last_hop,
+        "made_of": dict(sorted(made.items())),
+        **bounded("generations", _rows(store, hops, _given(store, answers))),
+    }
+
+
+def _given(store: Store, reached: Reached) -> Counter[tuple[Named, int]]:
+    """How many of the answers among some events each model version gave."""
+    wanted = {stream: numbers for stream, numbers in reached.items() if stream[:2] in store.models}
+    given: Counter[tuple[Named, int]] = Counter()
+    for edge in store.lookup.edges("children", wanted) if wanted else ():
+        if store.kinds.get(edge.child[:2]) == "answer":
+            there = reached.get(edge.child, ())
+            for number, version in edge.run.pairs():
+                given[edge.parent[:2], version] += not subtract([(number, number)], there)
+    return given
+
+
+def _rows(
+    store: Store, hops: dict[tuple[Named, int], int], given: Counter[tuple[Named, int]]
+) -> list[dict[str, Any]]:
+    rows = [
+        store.models[stream][version] for stream, version in sorted(hops) if version in store.models[stream]
+    ]
+    return [
+        {
+            **version_row(row),
+            "hop": hops[(row["source"], row["stream"]), row["version"]],
+            "answers": given[(row["source"], row["stream"]), row["version"]],
+        }
+        for row in store.sift(rows, "models")
+    ]
