@@ -38,6 +38,7 @@ def main() -> None:
     """Play recordings as AI glasses."""
     # Its Kafka client stays silent: the link says once what that says at every attempt.
     logs.to_stderr("device-sim")
+    logs.unconnected()
 
 
 @main.command()

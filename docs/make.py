@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 #: The scenarios that records are taken from: each kind comes from the first that plays it.
 SCENARIOS = ("smoke", "commute")
 KNOW_OURS = HERE / "examples" / "know_ours.py"
+SEND = HERE / "examples" / "send_as_glasses.py"
 READ_LABEL = HERE / "examples" / "read_label.py"
 START_NS = 1_790_000_000_000_000_000
 #: Kinds of which no shipped recording has an event.
@@ -121,6 +122,7 @@ def page(records: Mapping[str, Outgoing]) -> str:
         _INTRODUCTION,
         *_topics(),
         *_ours(),
+        *_device(),
         *_producers(),
         *_headers(records),
         *_envelope(),
@@ -164,6 +166,18 @@ def _ours() -> Iterator[str]:
     yield text("ours", "copies")
     rows = [(who, text("writers", who)) for who in texts()["writers"]]
     yield from _table(("who", "needs of the broker"), rows)
+
+
+def _device() -> Iterator[str]:
+    yield "## What a device sends\n"
+    yield text("device", "about")
+    rows = [
+        (f"`{name}`" if name in header_names() else name, says)
+        for name, says in texts()["device"]["headers"].items()
+    ]
+    yield from _table(("header", "value"), rows)
+    yield text("device", "parts")
+    yield "```python\n" + SEND.read_text(encoding="utf-8") + "```\n"
 
 
 def _producers() -> Iterator[str]:

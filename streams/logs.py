@@ -49,7 +49,13 @@ def to_stderr(program: str, form: Form = "sentence") -> None:
     for former in [each for each in root.handlers if isinstance(each.formatter, _Formatter)]:
         root.removeHandler(former)
     root.addHandler(handler)
-    # Until a broker has answered, that none does is said once, by whoever waits for it.
+
+
+def unconnected() -> None:
+    """Let the Kafka client be silent until a broker has answered.
+
+    That none does is said once, by whoever waits for it.
+    """
     logging.getLogger(_CLIENT).setLevel(logging.CRITICAL)
 
 

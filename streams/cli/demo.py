@@ -150,13 +150,13 @@ def command(
                 raise click.Abort
             if not as_json:
                 say("the glasses are off; bringing what they sent into the store", err=True)
-            with moving() as demo.show:
+            with moving("bringing what was sent into the store") as demo.show:
                 demo.drain()
                 demo.show("comparing what was sent with every topic and the store")
                 result = run_ledger(demo.journal, demo.broker, demo.store, began_ns)
             result["rss_mb"] = demo.rss_mb()
         finally:
-            with moving() as demo.show:
+            with moving("stopping") as demo.show:
                 demo.stop()
     result["first_epoch_s"] = _first_epoch_s(demo.store, began_ns)
     _report(demo.store, result, as_json=as_json)

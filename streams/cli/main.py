@@ -52,3 +52,4 @@ class LazyGroup(Commands):
 def main() -> None:
     """Follow every record of AI glasses: its policy zone, what was made of it, where the loop carried it."""
     logs.to_stderr("sightline")
+    logs.unconnected()

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from streams import clock, limits, settings
+from streams.address import ADDRESS
 from streams.cli.output import (
     emit_facts,
     emit_hidden,
@@ -45,7 +46,13 @@ _TABLES: Mapping[str, Sequence[str]] = {
 
 
 @click.command("status")
-@click.option("--broker", default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka.")
+@click.option(
+    "--broker",
+    type=ADDRESS,
+    default=settings.BROKER,
+    show_default=True,
+    help="HOST:PORT of the Kafka.",
+)
 @store_option
 @role_option
 @json_option

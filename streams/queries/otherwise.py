@@ -23,7 +23,7 @@ from streams.policy.verdicts import Said
 from streams.queries.decided import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
 from streams.queries.relabel import Relabelled
 from streams.queries.store import Store
-from streams.topology import ASSISTANT, MODELS, PROCESSING, STORE, TRAINING_RUN, TRAINING_SOURCE
+from streams.topology import ASSISTANT, CONSENTS, MODELS, PROCESSING, STORE, TRAINING_RUN, TRAINING_SOURCE
 
 _ORDER = f"""SELECT value FROM inputs WHERE kind = '{EXAMPLE_ORDER}' ORDER BY "offset" """  # noqa: S608
 _TRIGGERS = "SELECT version, trigger FROM training_runs ORDER BY version"
@@ -250,11 +250,15 @@ class Otherwise:
         known, new = self._known, self._new
         passed = flags(one["passed"] for one in known.classes)
         opened = ~passed[known.of] & new.passed(new.row_said) & known.is_captured
+        denied = passed[known.of] & ~new.passed(new.row_said) & known.sinks(CONSENTS)[known.of]
         of = known.of[known.d_row]
         later = ~passed[of] & new.passed(new.said) & ~known.sinks(TRAINING_RUN)[of]
         counts = {
             "events were refused and would pass: what would be made of them is not in the store": int(
                 known.rows["count"][opened].sum() + later.sum()
+            ),
+            "consent changes would be refused: what follows is judged as if they stood": int(
+                known.rows["count"][denied].sum()
             ),
             "derived events would be made of something else (windows begin and end elsewhere, situations say "
             "less), here they stand with what is left of their parents": int((new.cut & new.made).sum()),

@@ -32,6 +32,7 @@ from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample
 PROGRAMS: dict[str, click.Group] = {"sightline": sightline, "device-sim": device_sim}
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60.0
+OFFICER = "--role privacy-officer"
 
 
 def commands(
@@ -139,8 +140,13 @@ NEED_A_BROKER = {
 }
 
 
+#: Tells what it can without one.
+TELLS = ("sightline", "status")
+NEED_A_BROKER.pop(TELLS)
+
+
 def test_every_command_with_a_broker_is_asked_without_one() -> None:
-    assert NEED_A_BROKER.keys() == {path for path, one in TREE.items() if "--broker" in options(one)}
+    assert {*NEED_A_BROKER, TELLS} == {path for path, one in TREE.items() if "--broker" in options(one)}
 
 
 @pytest.mark.parametrize("line", NEED_A_BROKER.values(), ids=[" ".join(path) for path in NEED_A_BROKER])
@@ -257,28 +263,53 @@ def staying(line: str, tmp: Path, **made: object) -> Iterator[None]:
             os.close(read)
 
 
-@pytest.mark.kafka
-def test_what_needs_a_broker_does_what_its_help_says(made: dict[str, Path], tmp_path: Path) -> None:
-    """All of it on one broker, in the order of the table: each command finds what those before it left."""
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a broker with a worker, both run as their help says."""
     port = free_port()
-    given: dict[str, object] = {
-        **made,
-        "port": port,
-        "broker": f"127.0.0.1:{port}",
-        "sent": tmp_path / "sent",
-        "live": tmp_path / "live",
-    }
     with contextlib.ExitStack() as stack:
-        for number, line in enumerate(PROCESSES):
-            (room := tmp_path / str(number)).mkdir()
-            stack.enter_context(
-                staying(line, room, **{name: one for name, one in given.items() if name != "tmp"})
-            )
-        for sample in LIVE:
-            read, write = os.pipe()
-            run(sample, **{**given, "tmp": tmp_path, "fd": write, "ready": tmp_path / "ready-file"})
-            if "{fd}" in sample.line:
-                assert os.read(read, 64) == b"READY=1\n"
-            else:
-                os.close(write)
-            os.close(read)
+        for line in PROCESSES:
+            room = tmp_path_factory.mktemp("process")
+            stack.enter_context(staying(line, room, port=port, broker=f"127.0.0.1:{port}"))
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.mark.kafka
+def test_what_needs_a_broker_does_what_its_help_says(
+    live: str, made: dict[str, Path], tmp_path: Path
+) -> None:
+    """All of it on one broker, in the order of the table: each command finds what those before it left."""
+    given = {**made, "tmp": tmp_path, "broker": live, "sent": tmp_path / "sent", "live": tmp_path / "live"}
+    for sample in LIVE:
+        read, write = os.pipe()
+        run(sample, **given, fd=write, ready=tmp_path / "ready-file")
+        if "{fd}" in sample.line:
+            assert os.read(read, 64) == b"READY=1\n"
+        else:
+            os.close(write)
+        os.close(read)
+
+
+@pytest.mark.kafka
+def test_the_page_of_the_topics_shows_a_whole_device(live: str, tmp_path: Path) -> None:
+    """What `docs/examples/send_as_glasses.py` sends to a worker is in the store, and nothing is refused."""
+    run(Sample("sightline pair --device g7 --wearer w7 --broker {broker}"), broker=live)
+    program = ROOT / "docs" / "examples" / "send_as_glasses.py"
+    subprocess.run([sys.executable, str(program), live], check=True, timeout=WAIT_S)
+    events = "SELECT stream, zone, sum(count) FROM events WHERE source = 'g7' GROUP BY ALL ORDER BY ALL"
+    expected = [
+        ["activity-imu", "home-private", 1],
+        ["consent-change", "rights", 1],
+        ["device-state", "device", 1],
+        ["imu", "home-private", 100],
+    ]
+    found, store = None, {"broker": live, "store": tmp_path / "store"}
+    for _ in range(int(WAIT_S)):
+        run(Sample("sightline snapshots --broker {broker} --store {store} --until-end"), **store)
+        asked = Sample(f'sightline sql "{{said}}" --store {{store}} {OFFICER} --json')
+        found = orjson.loads(run(asked, **store, said=events).stdout)["rows"]
+        if found == expected:
+            break
+    assert found == expected
+    refused = run(asked, **store, said="SELECT count(*) FROM rejected WHERE source = 'g7'")
+    assert orjson.loads(refused.stdout)["rows"] == [[0]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ from click.testing import CliRunner
 
 from device_sim.__main__ import main as device_sim
 from streams.cli.main import main as sightline
-from streams.events.record import Outgoing
+from streams.events.record import Outgoing, StoredRecord
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.replay import Replay
+from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE, TRAINING_RUN
 
 OFFICER = ("--role", "privacy-officer")
@@ -61,7 +64,13 @@ CHANGES = {"training": no_training, "service at home": no_service_at_home}
 
 def allowed(store: Path) -> Events:
     """What a store says was let pass, read with plain SQL."""
-    statement = 'SELECT sink, source, stream, "first", step, "count" FROM decisions WHERE verdict = \'allow\''
+    return events_of(
+        store, 'SELECT sink, source, stream, "first", step, "count" FROM decisions WHERE verdict = \'allow\''
+    )
+
+
+def events_of(store: Path, statement: str) -> Events:
+    """The events that the runs of a statement's rows mean."""
     said = run(sightline, "sql", statement, "--store", store, *OFFICER, "--rows", 10**7, "--json")
     return {
         (sink, source, stream, number)
@@ -104,26 +113,35 @@ def test_what_a_preview_refuses_a_run_refuses(played: Path, tmp_path: Path, chan
         assert {stream for _, _, stream, _ in truly} >= {"imu-right", "activity", "fixation", "speech"}
 
 
-def test_the_live_shadow_asks_the_training_gate(played: Path) -> None:
-    policy, shadow = parse(no_training(), "next"), list[dict[str, Any]]()
+def test_the_live_shadow_asks_the_training_gate(played: Path, tmp_path: Path) -> None:
+    policy, offsets = parse(no_training(), "next"), itertools.count()
+    with contextlib.closing(Writer.open(tmp_path / "store")) as writer:
 
-    def take(records: Sequence[Outgoing]) -> None:
-        for record in records:
-            if record.topic == LINEAGE:
-                for block in orjson.loads(record.value or b"")["tables"].get("shadow", ()):
-                    values = zip(*block["each"].values(), strict=True)
-                    shadow.extend(
-                        {**block["all"], **dict(zip(block["each"], one, strict=True))} for one in values
-                    )
+        def take(records: Sequence[Outgoing]) -> None:
+            for one in records:
+                if one.topic == LINEAGE:
+                    at = next(offsets)
+                    record = StoredRecord(at, one.timestamp_ms, one.key, one.value, one.headers)
+                    writer.ingest({0: [record]}, {0: at + 1}, 0)
 
-    asyncio.run(_beside(policy, take).run(played / "journal"))
-    kept = {
-        (row["sink"], row["source"], row["stream"], number)
-        for row in shadow
-        if row["verdict"] == "allow" and row["next_verdict"] == "deny"
-        for number in range(row["first"], row["first"] + row["count"] * row["step"], row["step"])
-    }
+        asyncio.run(_beside(policy, take).run(played / "journal"))
+        writer.settle(2 * 10**18)
+    statement = (
+        'SELECT sink, source, stream, "first", step, "count" FROM shadow WHERE next_verdict = \'deny\''
+    )
+    kept = events_of(tmp_path / "store", statement)
     assert kept == {one for one in allowed(played / "household") if one[0] == TRAINING_RUN and one[1] == "g1"}
+    said = run(sightline, "policy", "shadow", "--store", tmp_path / "store", *OFFICER, "--json")
+    answer = orjson.loads(said)
+    assert answer["next"] == [f"household {policy.version}"]
+    assert answer["of them otherwise"] == len(kept)
+    models = orjson.loads(
+        run(
+            sightline, "sql", "SELECT count(*) FROM models", "--store", tmp_path / "store", *OFFICER, "--json"
+        )
+    )["rows"][0][0]
+    (sentence,) = answer["not judged"]
+    assert f"{models - 1} of them from examples that it would keep from training" in sentence
 
 
 def _beside(policy: Policy, take: Any) -> Replay:
