@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from streams.snapshots.columns import MANY
-from streams.snapshots.poll import Numbers, Words, distinct, numbers, ranked
+from streams.snapshots.poll import Numbers, Words, distinct, numbers
 from streams.snapshots.segments import CLASSED, ORDER
 
 
@@ -21,11 +21,8 @@ def compacted(rows: pa.Table) -> pa.Table:
     for at, column in enumerate(rows.schema):
         if pa.types.is_dictionary(column.type):
             words = rows.column(at).combine_chunks()
-            used, codes = ranked(words.indices.to_numpy(), len(words.dictionary))
-            if len(used) < len(words.dictionary):
-                kept = words.dictionary.take(pa.array(used))
-                words = pa.DictionaryArray.from_arrays(codes.astype(np.int32), kept)
-                rows = rows.set_column(at, column.name, words)
+            if len(words.indices.unique()) < len(words.dictionary):
+                rows = rows.set_column(at, column.name, words.dictionary_decode().dictionary_encode())
     return rows
 
 

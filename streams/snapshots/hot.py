@@ -71,7 +71,9 @@ class Hot(Database):
         duckdb.Error when it cannot be opened.
         """
         path = self._directory / HOT
-        self.connection = duckdb.connect(str(path), config={"memory_limit": "384MB", "threads": 1})
+        self.connection = duckdb.connect(
+            str(path), config={"memory_limit": f"{limits.HOT_MEMORY_MB}MB", "threads": 1}
+        )
         self._waiting.opened_again()
         self.store_id, version = self.one("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:

@@ -88,7 +88,7 @@ class Poll:
             encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
             codes = encoded.indices.to_numpy().astype(np.int64)
             # Rows that were left out may have been the only ones with a text; nobody is asked about that.
-            used, codes = ranked(codes, len(encoded.dictionary))
+            used, codes = _ranks(codes, len(encoded.dictionary))
             known[name] = Words(encoded.dictionary.take(pa.array(used)).to_pylist(), codes)
         return known[name]
 
@@ -179,7 +179,7 @@ def distinct(columns: Sequence[Words]) -> tuple[list[tuple[Any, ...]], Numbers]:
     for column in columns:
         # A product of more than two could overflow.
         codes = codes * max(len(column.values), 1) + column.codes
-        used, codes = ranked(codes, different * max(len(column.values), 1))
+        used, codes = _ranks(codes, different * max(len(column.values), 1))
         different = len(used)
     first = np.empty(different, np.int64)
     first[codes] = np.arange(len(codes))
@@ -187,7 +187,7 @@ def distinct(columns: Sequence[Words]) -> tuple[list[tuple[Any, ...]], Numbers]:
     return [tuple(column.values[column.codes[row]] for column in columns) for row in rows], codes
 
 
-def ranked(codes: Numbers, below: int) -> tuple[Numbers, Numbers]:
+def _ranks(codes: Numbers, below: int) -> tuple[Numbers, Numbers]:
     """The different ones of some codes from 0 to `below` (exclusive), in order, and the place of each there.
 
     Counted where that is less work than sorting.
