@@ -117,6 +117,7 @@ BROKER_LOG_BYTES_MAX = 16 * 1024 * 1024  #: of the embedded broker's kafka.log, 
 STORE_VERSION = 4  #: of its layout
 PUBLISH_INTERVAL_MS = 300
 EPOCHS_AT_HAND_MAX = 512  #: in the hot file and in a catalog; older ones lie in segments
+HOT_MEMORY_MB = 256  #: of DuckDB for the hot file, and for looking into segments
 HOT_LOG_BYTES_MAX = 64 * 1024 * 1024  #: of the hot file's log, until its rows are moved into the file
 CURRENT_FILES_MAX = 200
 HOT_BYTES_MAX = 8 * 1024 * 1024  #: of the hot file, until it is made anew

@@ -19,7 +19,7 @@ from streams.snapshots.segments import quoted, types_of
 _VIEWS = Path(__file__).with_name("views.sql")
 #: What a catalog holds, out of the hot file; none of it grows with history.
 _CONTENT: Mapping[str, str] = {
-    "epoch_rows": "SELECT epoch, published_ns, offsets, rows, cluster, topic FROM epochs ORDER BY epoch",
+    "epoch_rows": "SELECT epoch, published_ns, offsets, rows, cluster, topic FROM epochs",
     "segments": (
         "SELECT file, table_name, first_epoch, last_epoch, rows, bytes, digest, classes, fresh FROM segments "
         "WHERE superseded IS NULL ORDER BY table_name, first_epoch"
@@ -33,7 +33,7 @@ _CONTENT: Mapping[str, str] = {
         "SELECT file, first_epoch, last_epoch, edges, zone_runs, bytes, digest FROM indexes "
         "WHERE superseded IS NULL ORDER BY first_epoch"
     ),
-    "classes": "FROM classes ORDER BY class",
+    "classes": "FROM classes",
     "store": "FROM store",
 }
 
@@ -90,11 +90,13 @@ def write(hot: Hot, directory: Path, epoch: int, vocabularies: pa.Table) -> None
         file.write(template())
     connection = hot.connection
     connection.execute(
-        f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384)"
+        f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384, "
+        # All of it goes into the file when it is detached, and until then nobody needs it.
+        "RECOVERY_MODE no_wal_writes)"
     )
     try:
         with hot.transaction():
-            for table, names in hot.current_files().items():
+            for table, names in hot.files.current_files().items():
                 connection.execute(_files_view("next", table, names))
             for table, rows in _CONTENT.items():
                 connection.execute(f"INSERT INTO next.{table} BY NAME {rows}")

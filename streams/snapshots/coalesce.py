@@ -144,7 +144,7 @@ def zone_runs(rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, ot
     low, high = numbers(rows, "low"), numbers(rows, "high")
     fits = (stream[1:] == stream[:-1]) & (key[1:] == key[:-1]) & (bucket[1:] == bucket[:-1])
     fits &= ~others[1:] & ~others[:-1] & (low[1:] > high[:-1])
-    fits &= (low[1:] == high[:-1] + 1) | ~_reached(stream, high)[:-1]
+    fits &= (low[1:] == high[:-1] + 1) | ~_reached(stream, high)[1:]
     begins = np.flatnonzero(np.concatenate(([True], ~fits)))
     rows = _with(rows, "high", np.maximum.reduceat(high, begins), begins)
     rows = _with(rows, "epoch", np.maximum.reduceat(numbers(rows, "epoch"), begins), begins)

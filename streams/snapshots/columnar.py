@@ -21,11 +21,8 @@ def compacted(rows: pa.Table) -> pa.Table:
     for at, column in enumerate(rows.schema):
         if pa.types.is_dictionary(column.type):
             words = rows.column(at).combine_chunks()
-            used, codes = np.unique(words.indices.to_numpy(), return_inverse=True)
-            if len(used) < len(words.dictionary):
-                kept = words.dictionary.take(pa.array(used))
-                words = pa.DictionaryArray.from_arrays(codes.astype(np.int32), kept)
-                rows = rows.set_column(at, column.name, words)
+            if len(words.indices.unique()) < len(words.dictionary):
+                rows = rows.set_column(at, column.name, words.dictionary_decode().dictionary_encode())
     return rows
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from streams.snapshots.columnar import encoded
 from streams.snapshots.directory import HOT, TEMPORARY, catalog_name, pointed, sync
 from streams.snapshots.fold import Folded, Index
 from streams.snapshots.index import Span
+from streams.snapshots.listing import Listing
 from streams.snapshots.segments import Segment, quoted, schema_of
-from streams.snapshots.tiers import Current
 from streams.snapshots.waiting import Waiting
 
 RECORDED, PUBLISHED = "recorded", "published"
@@ -70,7 +71,9 @@ class Hot(Database):
         duckdb.Error when it cannot be opened.
         """
         path = self._directory / HOT
-        self.connection = duckdb.connect(str(path), config={"memory_limit": "384MB", "threads": 1})
+        self.connection = duckdb.connect(
+            str(path), config={"memory_limit": f"{limits.HOT_MEMORY_MB}MB", "threads": 1}
+        )
         self._waiting.opened_again()
         self.store_id, version = self.one("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:
@@ -98,6 +101,11 @@ class Hot(Database):
         classes = self.connection.execute("FROM classes").fetchall()
         self._classes: dict[Class, int] = {tuple(one): number for number, *one in classes}
         self._classes_kept = len(self._classes)
+        self.files = Listing(self.connection)
+        self._at_hand, self._label_ns = self.one(
+            "SELECT count(*), coalesce(max(published_ns), 0) FROM epochs"
+        )
+        self._log_id = LogId(*self.one("SELECT cluster, topic FROM store"))
         self._highest: dict[tuple[str, str], int] = {}
 
     def _take_up(self) -> None:
@@ -137,18 +145,20 @@ class Hot(Database):
 
     def log_id(self) -> LogId:
         """Return the log that the offsets belong to."""
-        return LogId(*self.one("SELECT cluster, topic FROM store"))
+        return self._log_id
 
     def keep_log(self, log_id: LogId) -> None:
         """Let the offsets belong to a log from now on; they stay as they are."""
         with self.transaction():
             self._keep_log(log_id)
+        self._log_id = log_id
 
     def change_log(self, log_id: LogId, topic: str) -> None:
         """Let the offsets belong to another log from now on, and forget those of `topic`, together."""
         with self.transaction():
             self._keep_log(log_id)
             self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
+        self._log_id = log_id
         self._offsets.pop(topic, None)
 
     def _keep_log(self, log_id: LogId) -> None:
@@ -222,20 +232,36 @@ class Hot(Database):
         """
         offsets = self.offsets(topic)
         said = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
+        every = [*made, *(folded.made if folded else ())]
+        # A clock that was set back does not take labels back: what is retained goes by them.
+        label_ns = max(published_ns, self._label_ns)
         with self.transaction():
-            self.enter([*made, *(folded.made if folded else ())])
+            self.enter(every)
             if folded is not None:
                 self._replace(number, folded)
-            # A clock that was set back does not take labels back: what is retained goes by them.
             self.connection.execute(
-                f"INSERT INTO epochs SELECT ?, ?, greatest(?, (SELECT coalesce(max(published_ns), 0) FROM "  # noqa: S608 - numbers
-                f"epochs)), MAP {{{said}}}, ?, cluster, topic FROM store",
-                [number, RECORDED, published_ns, sum(self.rows().values())],
+                f"INSERT INTO epochs VALUES (?, ?, ?, MAP {{{said}}}, ?, ?, ?)",  # noqa: S608 - numbers
+                [
+                    number,
+                    RECORDED,
+                    label_ns,
+                    sum(self.rows().values()),
+                    self._log_id.cluster,
+                    self._log_id.topic,
+                ],
             )
             if moved:
                 self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
             self._forget_put_by()
-            self._move(topic)
+            if offsets != self._newest_offsets:
+                self._move(topic)
+        self._at_hand, self._label_ns = (
+            self._at_hand + 1 - (limits.EPOCHS_AT_HAND_MAX // 2 if moved else 0),
+            label_ns,
+        )
+        self.files.add(every)
+        if folded is not None:
+            self.files.replace(number, folded)
         self._newest, self._newest_offsets = Epoch(number, RECORDED), offsets
         self._classes_kept, self._put_by = len(self._classes), False
         self._waiting.clear(self.connection)
@@ -257,11 +283,10 @@ class Hot(Database):
 
     def _move(self, topic: str) -> None:
         """Let the stored offsets of a topic be those behind the rows that wait."""
-        moved = [[*self.offsets(topic)], [*self.offsets(topic).values()]]
         self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
-        self.connection.execute(
-            "INSERT INTO offsets SELECT ?, unnest(?::INTEGER[]), unnest(?::BIGINT[])", [topic, *moved]
-        )
+        if moved := [(topic, *one) for one in self.offsets(topic).items()]:
+            said = ", ".join(["(?, ?, ?)"] * len(moved))
+            self.connection.execute(f"INSERT INTO offsets VALUES {said}", [*chain(*moved)])  # noqa: S608 - marks
 
     def published(self) -> None:
         """Note that readers see the newest epoch."""
@@ -291,33 +316,13 @@ class Hot(Database):
 
     def history(self) -> pa.Table | None:
         """Epochs that shall move out of the file, as rows of `epochs`; None while they are few."""
-        (count,) = self.one("SELECT count(*) FROM epochs")
-        if count < limits.EPOCHS_AT_HAND_MAX:
+        if self._at_hand < limits.EPOCHS_AT_HAND_MAX:
             return None
         oldest = self.connection.sql(
             "SELECT published_ns, offsets, rows, cluster, topic, epoch FROM epochs ORDER BY epoch LIMIT ?",
             params=[limits.EPOCHS_AT_HAND_MAX // 2],
         )
         return oldest.to_arrow_table().cast(schema_of("epochs"))
-
-    def current_files(self) -> dict[str, list[str]]:
-        """Segments that are in force, by table, oldest first."""
-        found: dict[str, list[str]] = {}
-        for table, file in self.connection.execute(
-            "SELECT table_name, file FROM segments WHERE superseded IS NULL ORDER BY ALL"
-        ).fetchall():
-            found.setdefault(table, []).append(file)
-        return found
-
-    def segments(self) -> list[Current]:
-        """Segments in force as folds choose by them."""
-        return [
-            Current(*row)
-            for row in self.connection.execute(
-                "SELECT file, table_name, first_epoch, last_epoch, rows, fresh, audience FROM segments "
-                "WHERE superseded IS NULL ORDER BY last_epoch, table_name, file"
-            ).fetchall()
-        ]
 
     def indexes(self) -> list[Index]:
         """Index files in force, oldest first."""
@@ -383,17 +388,9 @@ class Hot(Database):
             ).fetchall()
         }
 
-    def superseded(self) -> dict[str, int]:
-        """Files that were replaced and still lie there, with the epoch that replaced them."""
-        return dict(
-            self.connection.execute(
-                "SELECT file, superseded FROM segments WHERE superseded IS NOT NULL UNION ALL "
-                "SELECT file, superseded FROM indexes WHERE superseded IS NOT NULL"
-            ).fetchall()
-        )
-
     def forget(self, files: Sequence[str]) -> None:
         """Forget files that are gone."""
         with self.transaction():
             for table in ("segments", "indexes"):
                 self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, file)", [files])  # noqa: S608 - names of ours
+        self.files.forget(files)

@@ -23,7 +23,7 @@ def plan(hot: Hot, directory: Path, choice: Choice) -> Plan:
         inputs,
         choice.group,
         frozenset(one.file for one in fresh),
-        hot.current_files(),
+        hot.files.current_files(),
         (
             min((one.first_epoch for one in fresh), default=0),
             max((one.last_epoch for one in fresh), default=0),

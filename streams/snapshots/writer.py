@@ -292,7 +292,7 @@ class Writer:
         if not self._folder.free:
             self._files += len(TABLES)
             return False
-        current = self._hot.segments()
+        current = self._hot.files.segments()
         self._files = len(current)
         choice = choose(current, self._folder.rows_max, all_fresh=all_fresh)
         if choice is None:
@@ -382,7 +382,7 @@ class Writer:
 
     def _sweep(self) -> None:
         """Delete what newer epochs replaced, once readers had the time that they are promised."""
-        gone = self._retention.sweep(self._hot.superseded())
+        gone = self._retention.sweep(self._hot.files.superseded())
         self._after_step(6)
         if gone:
             self._hot.forget(gone)

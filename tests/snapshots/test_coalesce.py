@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams import limits
@@ -165,6 +165,7 @@ def put_together(rows: pa.Table, others: Sequence[pa.Table], kept: Sequence[int]
 
 @given(_LATE, st.sets(st.integers(0, 4)), st.lists(st.integers(0, 9), max_size=5))
 @settings(max_examples=200, deadline=None)
+@example(rows=[(0, 0, 1, 0), (0, 2, 1, 0), (1, 1, 1, 1), (2, 3, 1, 1)], kept=set(), merges=[1, 0])
 def test_zone_runs_never_lie_about_an_event(
     rows: list[tuple[int, int, int, int]], kept: set[int], merges: list[int]
 ) -> None:

@@ -72,9 +72,9 @@ def test_what_one_transaction_costs_does_not_grow_with_partitions_and_records(tm
     assert counting.said[begin : counting.said.index("COMMIT") + 1] == [
         "BEGIN",
         *(f"INSERT INTO {table} BY NAME FROM incoming" for table in ("segments", "spans", "classes")),
-        "INSERT INTO epochs",
+        "INSERT INTO epochs VALUES (?, ?, ?, MAP {0: 3, 1: 3, 2: 3, 3: 3}, ?, ?, ?)",
         "DELETE FROM offsets WHERE topic = ?",
-        "INSERT INTO offsets",
+        f"INSERT INTO offsets VALUES {', '.join(['(?, ?, ?)'] * 4)}",
         "COMMIT",
     ]
     writer.close()
