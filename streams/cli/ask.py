@@ -189,6 +189,7 @@ def missing(store: Path, role: Role, form: Form) -> None:
         {
             "missing": ("source", "stream", "first", "count", "rejected"),
             "collisions": ("source", "stream", "first", "count"),
+            "lost": ("topic", "partition", "first", "last", "since"),
             "streams": ("source", "stream", "kind", "highest", "stored", "rejected"),
             "not_shown_whole": ("source", "stream", "kind"),
         },
@@ -286,7 +287,7 @@ def _say(
             say(name.replace("_", " "))
             emit_facts(group)
     for name, columns in tables.items():
-        if answer[name]:
+        if answer.get(name):
             say()
             say(name.replace("_", " "))
             emit_table(columns, [[row[column] for column in columns] for row in answer[name]])

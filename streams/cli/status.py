@@ -31,7 +31,7 @@ from streams.queries import grants
 from streams.queries.overview import overview
 from streams.queries.role import Role
 from streams.queries.store import Store
-from streams.topology import AGENTS, LINEAGE, POLICIES
+from streams.topology import AGENTS, LINEAGE, POLICIES, group
 
 #: What follows glasses.lineage into the store; it has no consumer group.
 _WRITER = "snapshots"
@@ -106,12 +106,13 @@ async def _live(broker: str, stored: Mapping[int, int] | None) -> dict[str, Any]
     # Kafka's client is for this command alone.
     from streams.kafka.lag import members  # noqa: PLC0415
 
+    groups = {group(agent, settings.GROUP_PREFIX): agent for agent in AGENTS}
     behind = [_behind(broker, agent, topic, None) for agent, topic in AGENTS.items()]
     if stored is not None:
         behind.insert(0, _behind(broker, _WRITER, LINEAGE, stored))
     try:
         policies, there, *lag = await asyncio.gather(
-            _policies(broker), members(broker, AGENTS, wait_s=limits.STATUS_WAIT_S), *behind
+            _policies(broker), members(broker, groups, wait_s=limits.STATUS_WAIT_S), *behind
         )
     except UnavailableError as error:
         away = {"there": False, "address": broker, "says": str(error)}
@@ -119,7 +120,7 @@ async def _live(broker: str, stored: Mapping[int, int] | None) -> dict[str, Any]
     return {
         "broker": {"there": True, "address": broker},
         "lag": [row for rows in lag for row in rows],
-        "members": [{"agent": one.group, "client": one.client, "host": one.host} for one in there],
+        "members": [{"agent": groups[one.group], "client": one.client, "host": one.host} for one in there],
         "policies": policies,
     }
 
@@ -133,7 +134,9 @@ async def _behind(
 
     wait_s = limits.STATUS_WAIT_S
     if next_offsets is None:
-        committed = await committed_offsets(broker, reader, [topic], wait_s=wait_s)
+        committed = await committed_offsets(
+            broker, group(reader, settings.GROUP_PREFIX), [topic], wait_s=wait_s
+        )
         next_offsets = {partition: offset for (_, partition), offset in committed.items()}
     now_ms = clock.now_ns() / 1e6
     rows = []

@@ -9,6 +9,7 @@ from functools import partial
 
 from streams.errors import InputError
 from streams.kafka.connection import administering, reach
+from streams.kafka.groups import described
 from streams.kafka.reader import Follower, end_offsets
 
 _POLL_MS = 1000
@@ -93,12 +94,7 @@ async def members(broker: str, groups: Iterable[str], *, wait_s: float) -> list[
     found = []
     async with administering(broker, wait_s) as admin:
         for name in groups:
-            # One group a request: the client reads an answer about several wrongly. A broker that just
-            # started says for a moment that it has no coordinator.
-            (answer,) = await reach(broker, partial(admin.describe_consumer_groups, [name]), wait_s)
-            found += [
-                Member(name, client, host.removeprefix("/"))
-                for *_, some in (group[:6] for group in answer.groups[:1])
-                for _, client, host, *_ in some
-            ]
+            # A broker that just started says for a moment that it has no coordinator.
+            group = await reach(broker, partial(described, admin, name), wait_s)
+            found += [Member(name, client, host.removeprefix("/")) for client, host in group.members]
     return found

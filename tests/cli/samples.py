@@ -131,7 +131,8 @@ PROCESSES: tuple[str, ...] = (
     "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --log json --ready-fd {fd}"
     " --ready-file {ready}",
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
-    " --metrics {tmp}/metrics --log text --ready-fd {fd} --ready-file {ready}",
+    " --metrics {tmp}/metrics --log text --accept-loss --group-prefix samples."
+    " --ready-fd {fd} --ready-file {ready}",
 )
 #: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.
 SMOKE, COMMUTE = (

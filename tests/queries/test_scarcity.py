@@ -85,7 +85,7 @@ def test_a_reader_that_keeps_its_epoch_is_answered_as_if_nobody_wrote(
     following.publish(6)
     following.pass_s(limits.SUPERSEDED_GRACE_S - 1)
     following.publish(1)
-    assert following.writer._hot.superseded()
+    assert following.writer._hot.files.superseded()
     for said, (kept, asked_late) in zip(expected, opened, strict=True):
         with kept, asked_late:
             assert answers(kept) == said

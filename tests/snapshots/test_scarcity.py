@@ -153,7 +153,7 @@ def test_a_wall_clock_that_is_set_back_puts_off_no_epoch_and_no_sweep(
             clocks.wall_ns -= 5 * HOUR_NS
         clocks.pass_s(1)
         assert due() == number + 1
-    superseded = writer._hot.superseded()
+    superseded = writer._hot.files.superseded()
     assert superseded
     clocks.wall_ns -= 5 * HOUR_NS
     clocks.pass_s(limits.SUPERSEDED_GRACE_S + 1)
@@ -165,7 +165,7 @@ def test_a_wall_clock_that_is_set_back_puts_off_no_epoch_and_no_sweep(
     # Files that seem to be of the future, to a writer that comes after: they go after the grace as well.
     clocks.wall_ns -= 50 * HOUR_NS
     writer = Writer.open(tmp_path, fold="inline")
-    superseded = writer._hot.superseded()
+    superseded = writer._hot.files.superseded()
     assert superseded
     clocks.pass_s(limits.SUPERSEDED_GRACE_S + 1)
     take_in()
