@@ -29,6 +29,7 @@ _COMPUTED = frozenset(
         ),
         "kind",
         "captured",
+        "label",
         "zone",
         "policy_version",
         "version",
