@@ -85,7 +85,10 @@ def _over_store(over: Path, role: Role, before: Policy, after: Policy) -> dict[s
         }
         store.record(f"policy diff --over {over}")
     if [version for _, version in decided] != [before.version]:
-        say(f"{over}: what {before.name} says is not asked; the store was decided by those named", err=True)
+        say(
+            f"{over}: was not decided by {before.name} {before.version} alone; compared is what did decide",
+            err=True,
+        )
     return answer
 
 
