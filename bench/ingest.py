@@ -145,9 +145,10 @@ def _write(store: Path, load_file: Path, polls_max: int) -> dict[str, Any]:
 
 
 def _asked(store: Path, readers: int, meanwhile: Callable[[], Any]) -> dict[str, float]:
-    """How long readers waited for an answer, ms, while something else is done."""
+    """How long readers waited for an answer, ms, while something else is done, and what cores they took."""
     command = [sys.executable, "-m", "bench.ingest", "ask", str(store)]
     waits: list[float] = []
+    cpu_s, began_s = 0.0, clock.monotonic_s()
     with ExitStack() as stack:
         started = [
             stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE))
@@ -156,17 +157,22 @@ def _asked(store: Path, readers: int, meanwhile: Callable[[], Any]) -> dict[str,
         try:
             for one in started:
                 (one.stdout or sys.stdin).readline()
+            began_s = clock.monotonic_s()
             meanwhile()
         finally:
             for one in started:
                 one.send_signal(signal.SIGTERM)
+        passed_s = clock.monotonic_s() - began_s
         for one in started:
-            waits += orjson.loads(one.communicate()[0])
+            told = orjson.loads(one.communicate()[0])
+            waits += told["waits_ms"]
+            cpu_s += told["cpu_s"]
     waits.sort()
     return {
         "asked": len(waits),
         "p50_ms": round(statistics.median(waits), 1),
         "p99_ms": round(waits[len(waits) * 99 // 100], 1),
+        "cores": round(cpu_s / passed_s, 2),
     }
 
 
@@ -198,14 +204,17 @@ async def _take_in(store: Path, load_file: Path, polls_max: int) -> dict[str, An
     }
 
 
-def _ask(store: Path) -> list[float]:
-    """Ask once a second until told to end; how long each answer took, ms, opening the store included."""
+def _ask(store: Path) -> dict[str, Any]:
+    """Ask once a second until told to end; how long each answer took, ms, opening the store included.
+
+    And the CPU that this took, seconds.
+    """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with Store.open(store, Role.of("analyst")) as opened:
         rows = opened.sql("SELECT id FROM event_records WHERE kind = 'answer' ORDER BY id").rows
     click.echo("ready")
-    waits = list[float]()
+    waits, used_s = list[float](), time.process_time()
     # Readers do not ask at the same moment, nor all of them for the same answer.
     own = os.getpid()
     while not ended.wait(1.0 if waits else own % 100 / 100):
@@ -213,7 +222,7 @@ def _ask(store: Path) -> list[float]:
         with Store.open(store, Role.of("analyst")) as opened:
             questions.ancestors(opened, rows[(own + len(waits)) % len(rows)][0])
         waits.append((clock.monotonic_s() - began_s) * 1e3)
-    return waits
+    return {"waits_ms": waits, "cpu_s": time.process_time() - used_s}
 
 
 def main() -> None:

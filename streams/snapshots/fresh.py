@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import pyarrow as pa
 
 from streams.snapshots import directory
 from streams.snapshots.coalesce import zones_of
@@ -13,6 +12,9 @@ from streams.snapshots.hot import Hot
 from streams.snapshots.output import UNZONED, Output
 from streams.snapshots.poll import numbers
 from streams.snapshots.segments import CLASSED, Segment
+
+#: Files that are written at a time.
+_AT_ONCE = 3
 
 
 def write(hot: Hot, path: Path, number: int) -> tuple[list[Segment], int]:
@@ -27,14 +29,19 @@ def write(hot: Hot, path: Path, number: int) -> tuple[list[Segment], int]:
     if (history := hot.history()) is not None:
         tables["epochs"] = history
         moved = int(numbers(history, "epoch").max())
-    made = [_segment(hot, path, number, table, rows) for table, rows in tables.items()]
+    # An edge's classes are not known before its parents' are looked up.
+    classes = {
+        table: hot.numbers_of(classes_of(rows, table)[0]) if table in CLASSED else None
+        for table, rows in tables.items()
+    }
+
+    def segment(table: str) -> Segment:
+        with Output(path, hot.store_id, number, table, together=UNZONED, fresh=True) as output:
+            output.add(ordered(tables[table], table), UNZONED, classes[table])
+            return output.finish()[0]
+
+    # Most of the time goes by until they are on disk.
+    with ThreadPoolExecutor(_AT_ONCE, "fresh") as threads:
+        made = list(threads.map(segment, tables))
     directory.sync(path / directory.SEGMENTS)
     return made, moved
-
-
-def _segment(hot: Hot, path: Path, number: int, table: str, rows: pa.Table) -> Segment:
-    # An edge's classes are not known before its parents' are looked up.
-    classes = hot.numbers_of(classes_of(rows, table)[0]) if table in CLASSED else None
-    with Output(path, hot.store_id, number, table, together=UNZONED, fresh=True) as output:
-        output.add(ordered(rows, table), UNZONED, classes)
-        return output.finish()[0]
