@@ -20,7 +20,8 @@ from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.kafka.topics import declare
 from streams.preparation import bind, consents_of_topic
-from streams.topology import CAPTURED, CONSENTS
+from streams.topology import CAPTURED, CONSENTS, STATE
+from tests.kafka import world
 
 pytestmark = pytest.mark.kafka
 FAR_MS = 4_000_000_000_000
@@ -114,7 +115,9 @@ def older_broker(tmp_path: Path) -> Iterator[str]:
         made.stop()
 
 
-def test_topics_of_an_older_version_are_refused_planned_and_migrated(older_broker: str) -> None:
+def test_topics_of_an_older_version_are_refused_planned_and_migrated(
+    older_broker: str, caplog: pytest.LogCaptureFixture
+) -> None:
     broker = older_broker
     with pytest.raises(Exception, match=f"CreateTime on {CAPTURED} and {CONSENTS}, expected LogAppendTime"):
         asyncio.run(declare(broker))
@@ -132,6 +135,13 @@ def test_topics_of_an_older_version_are_refused_planned_and_migrated(older_broke
     after = sightline("topics", *at)
     assert (after.exit_code, after.output.splitlines()[0]) == (0, "every topic is as declared")
     asyncio.run(declare(broker))
+    asyncio.run(world.configure(broker, STATE, {"cleanup.policy": "delete"}))
+    with pytest.raises(Exception, match=f"found cleanup.policy delete on {STATE}, expected compact, since"):
+        asyncio.run(declare(broker))
+    assert STATE in sightline("topics", "--plan", *at).output
+    asyncio.run(world.configure(broker, STATE, {"cleanup.policy": "compact", "segment.ms": "60001"}))
+    asyncio.run(declare(broker))
+    assert f"{STATE} on {broker}: found segment.ms 60001, expected 60000" in caplog.text
     assert sightline("topics", "--plan", "--partitions", "8", *at).exit_code == 1
     refused = sightline("topics", "--migrate", "--partitions", "8", *at)
     assert (refused.exit_code, "for the life of the topics" in refused.stderr) == (2, True)

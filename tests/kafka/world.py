@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams import topology
@@ -46,6 +47,12 @@ async def expire(broker: str, *groups: str) -> None:
                 if [code for _, code in answer.results] in ([0], [69]):  # done, or there is none
                     break
                 await asyncio.sleep(0.1)
+
+
+async def configure(broker: str, topic: str, settings: Mapping[str, str]) -> None:
+    """Somebody sets a topic otherwise than it was declared."""
+    async with administering(broker) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings))])
 
 
 async def commit(broker: str, group: str, topic: str, offsets: Mapping[int, int]) -> None:

@@ -15,8 +15,10 @@ from streams.errors import InputError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import questions, relation
 from streams.queries.lookup import Direction
+from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.queries.walk import walk
+from streams.topology import CAPTURED
 from tests.queries.folded import fold
 from tests.snapshots.build import Row, edge, event, row, store, stream
 
@@ -131,6 +133,27 @@ def test_walks_find_what_a_plain_walk_finds(
 
 
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), min_size=1, max_size=6)
+
+
+def test_lost_records_are_told_by_number_or_to_others_by_their_order(tmp_path: Path) -> None:
+    said = {"kind": "lost-records", "agent": "glasses", "topic": CAPTURED, "t_ns": 1_700_000_000_000_000_000}
+    rows = [
+        row("inputs", **said, partition=1, offset=162, value="40-161"),
+        row("inputs", **said, partition=2, offset=0, value="7-"),
+        row("inputs", **said | {"kind": "lost-state"}, partition=1, offset=162, value="30-39"),
+    ]
+    directory = store(tmp_path / "s", {"inputs": rows, "events": [event("g1", "imu", 0)]})
+    with Store.open(directory) as opened:
+        answer = questions.missing(opened)
+    assert answer["lost_records"] == 122
+    runs = [(one["partition"], one["first"], one["last"]) for one in answer["lost"]]
+    assert runs == [(1, 40, 161), (2, 7, None)]
+    assert answer["lost"][0]["since"] == "2023-11-14T22:13:20.000000Z"
+    with Store.open(directory, role=Role("analyst")) as opened:
+        answer = questions.missing(opened)
+    assert (answer["lost_records"], "lost" in answer) == ("100+", False)
+    with Store.open(store(tmp_path / "none", {"events": [event("g1", "imu", 0)]})) as opened:
+        assert "lost_records" not in questions.missing(opened)
 
 
 @settings(max_examples=3, deadline=None, phases=WITHOUT_SHRINKING)
