@@ -113,6 +113,15 @@ def test_what_comes_back_from_who_has_left_changes_nothing() -> None:
     assert (made.held_bytes, made.room_bytes("b")) == (0, 100)
 
 
+class Resting(str):
+    """Stands for an ownership of its name, which has nothing to save."""
+
+    __slots__ = ()
+
+    async def rest(self) -> None:
+        """There is nothing to save."""
+
+
 class Empty:
     """A feed without records, away after some reads; notes what another partition may fetch during each."""
 
@@ -138,7 +147,7 @@ async def test_a_partition_that_waits_for_a_first_record_leaves_the_common_half_
         budget.WORKER.join(name)
     owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), cast("Feed", feed))
     with pytest.raises(KafkaConnectionError):
-        await owner._fetch(cast("Ownership[int]", "me"))
+        await owner._fetch(cast("Ownership[int]", Resting("me")))
     assert feed.left == [total // 2 + total // 4] * 3
     assert budget.WORKER.room_bytes("other") == feed.left[0], (
         "what a read that failed was expected to bring is free again"

@@ -179,7 +179,7 @@ async def test_partitions_that_are_added_under_a_running_agent_are_left_alone(ro
         await until(lambda: app.consumer_generation_id > generation)
         await room.produce(batch(40, 40))
         found = await room.wait_for(80)
-        assert {place.partition for place in app.consumer.ownerships()} == set(range(PARTITIONS))
+        assert {place.partition for place in app.consumer._owners} == set(range(PARTITIONS))
     assert numbers_by_partition(found) == COUNTED
     assert not room.ended
 

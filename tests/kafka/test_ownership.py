@@ -19,6 +19,8 @@ FETCH = Fetch("source", 0, [StoredRecord(0, 0, b"k", b"0")])
 class Stuck:
     """A writer whose transaction comes to no end."""
 
+    partition, group = 0, "agent"
+
     async def write(self, _outputs: object, _next_offset: int) -> None:
         await asyncio.sleep(3600)
 
