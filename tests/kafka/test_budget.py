@@ -138,21 +138,13 @@ class Empty:
         return []
 
 
-class Resting:
-    """An ownership of which nothing is due."""
-
-    async def rest(self) -> None:
-        """There is nothing to write."""
-
-
 async def test_a_partition_that_waits_for_a_first_record_leaves_the_common_half_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     total, feed = 16_000_000, Empty()
     monkeypatch.setattr(budget, "WORKER", FetchBudget(total))
-    me = Resting()
-    for one in (me, "other"):
-        budget.WORKER.join(one)
+    for name in ("me", "other"):
+        budget.WORKER.join(name)
     owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), cast("Feed", feed))
     with pytest.raises(KafkaConnectionError):
         await owner._fetch(cast("Ownership[int]", Resting("me")))
