@@ -1,0 +1,54 @@
+"""Topics as declared, without a broker: what only a cluster of several has, and what two files say of one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams import limits
+from streams.kafka import broker, topics
+from streams.kafka.topics import Differing
+
+ROOT = Path(__file__).parents[2]
+
+
+class Cluster:
+    """An admin client of a cluster in which a topic has some replicas, of which some must be in sync."""
+
+    def __init__(self, replicas: int, in_sync: int) -> None:
+        self.replicas, self.in_sync = replicas, in_sync
+
+    async def describe_topics(self, names: list[str]) -> list[dict[str, Any]]:
+        place = {"replicas": list(range(self.replicas))}
+        return [{"topic": name, "partitions": [place, place]} for name in names]
+
+    async def describe_configs(self, asked: list[Any]) -> list[Any]:
+        entry = ("min.insync.replicas", str(self.in_sync), False, 5, False)
+        return [SimpleNamespace(resources=[(0, "", 2, "glasses.zoned", [entry])])] if asked else []
+
+
+@pytest.mark.parametrize(
+    ("replicas", "in_sync", "wanted"), [(1, 1, ""), (2, 1, ""), (3, 1, "2"), (3, 2, ""), (5, 2, "4")]
+)
+async def test_all_replicas_but_one_are_to_have_what_counts_as_written(
+    replicas: int, in_sync: int, wanted: str
+) -> None:
+    admin = cast("AIOKafkaAdminClient", Cluster(replicas, in_sync))
+    found = await topics._in_sync(admin, ["glasses.zoned"])
+    differing = Differing("glasses.zoned", "min.insync.replicas", str(in_sync), wanted)
+    assert found == ([differing] if wanted else [])
+
+
+def test_commits_of_an_empty_group_are_kept_as_long_everywhere() -> None:
+    ours = re.search(r"^offsets.retention.minutes=(\d+)$", broker._properties(ROOT, 9092), re.MULTILINE)
+    compose = re.search(
+        r"KAFKA_OFFSETS_RETENTION_MINUTES: (\d+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    )
+    assert ours is not None
+    assert compose is not None
+    assert int(ours[1]) == int(compose[1]) == limits.OFFSETS_RETENTION_MINUTES
