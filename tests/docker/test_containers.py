@@ -30,9 +30,12 @@ def _environment(port: int) -> dict[str, str]:
     values = dict(line.split("=", 1) for line in _properties(Path("/"), port).splitlines())
     values |= {
         "controller.quorum.voters": "1@localhost:9093",
-        "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+        # What Kafka asks of itself (whether a transaction is open) cannot go by the address on this machine.
+        "listeners": "INSIDE://localhost:19092,PLAINTEXT://:9092,CONTROLLER://:9093",
+        "advertised.listeners": f"INSIDE://localhost:19092,PLAINTEXT://{HOST}:{port}",
+        "inter.broker.listener.name": "INSIDE",
         "log.dirs": "/tmp/kafka-data",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": "INSIDE:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     }
     return {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in values.items()}
 
