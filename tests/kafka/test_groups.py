@@ -130,7 +130,7 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
             await until(lambda: bool(said(caplog, "Waiting for partitions of")))
             await asyncio.sleep(1.0)
         sentence = said(caplog, "Waiting for partitions of")[0]
-        assert r"somebody\x1b[31m at 127.0.0.1" in sentence
+        assert r"somebody\x1b[31m at " in sentence
         assert f"the group {room.agent}" in sentence
         await asyncio.wait_for(starting, 15)
         try:
