@@ -55,7 +55,7 @@ def container() -> Iterator[str]:
     testcontainers_config.ryuk_disabled = True
     port, away = free_port(), ""
     with warnings.catch_warnings():
-        # Where no engine answers its client leaves a socket open, which is collected here and not in any test.
+        # Where no engine answers its client leaves a socket open: collected here, not in some test.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             made = containers.DockerContainer(IMAGE)
