@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ import click
 import msgspec
 import orjson
 
+from bench.memory import peak_mb
 from bench.processes import ROOT
 from streams import clock, limits, replay
 from streams.cycles import collect_cycles
@@ -200,7 +200,7 @@ async def _take_in(store: Path, load_file: Path, polls_max: int) -> dict[str, An
         "rows": storing.rows,
         "rows_per_s": round(storing.rows / passed_s),
         "cpu_us_a_row": round(cpu_s / storing.rows * 1e6, 2),
-        "writer_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "writer_mb": round(peak_mb()),
     }
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from typing import Any, Literal
 import click
 import orjson
 
+from bench.memory import peak_mb
 from bench.store.rows import DAY_NS, WINDOWS, Part, Rows, parts
 from streams import clock
 from streams.snapshots.writer import Writer
@@ -57,7 +57,7 @@ def grow(
     The labels of epochs move on by a day a copy and end a day ago, or by 300 ms an epoch, from now, when
     `live`.
     """
-    own_mb = rss_mb()
+    own_mb = peak_mb()
     now_ns = clock.now_ns() if live else clock.now_ns() - (len(copies) + 1) * DAY_NS
     step_ns = INTERVAL_NS if live else DAY_NS // epochs
     taking_s, publishing_s, count = 0.0, list[float](), 0
@@ -78,7 +78,7 @@ def grow(
         "publish_ms": [round(each * 1000, 1) for each in publishing_s],
         "load_s": taking_s + sum(publishing_s),
         "all_s": time.perf_counter() - began_s,
-        "peak_mb": rss_mb(),
+        "peak_mb": peak_mb(),
         "before_mb": own_mb,
     }
 
@@ -89,11 +89,6 @@ def _epoch(writer: Writer, part: Part, now_ns: int) -> tuple[float, float, int]:
     taken_s = time.perf_counter()
     writer.publish(now_ns)
     return taken_s - began_s, time.perf_counter() - taken_s, count
-
-
-def rss_mb() -> float:
-    """Most memory that this process ever had resident, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import orjson
 import xxhash
 
+from bench.memory import peak_mb
 from streams import limits, metrics
 from streams.lineage.tables import TABLES
 from streams.snapshots.writer import Writer
@@ -31,7 +31,7 @@ def main() -> None:
     for epoch in range(epochs):
         writer.ingest_tables({"events": events(epoch * rows // epochs, rows // epochs)}, 0)
         writer.publish(T0_NS + epoch * 3_600_000_000_000)
-        peaks_mb.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        peaks_mb.append(peak_mb())
     writer.settle(T0_NS + epochs * 3_600_000_000_000)
     found = {"peaks_mb": peaks_mb, "failed": metrics.read("fold_failed_total")}
     sys.stdout.write(orjson.dumps(found).decode())
