@@ -169,7 +169,7 @@ def test_the_ledger_over_both_runs_is_clean(played: Played) -> None:
         result["orphan_parents"],
     ) == (0, 0, 0, 0)
     assert result["events_sent"] == result["events_stored"] + result["events_rejected"]
-    assert result["topics"]["batches_checked"] > 0
+    assert result["topics"]["batches"]["captured"] > 0
 
 
 def test_the_second_up_went_on(played: Played) -> None:
