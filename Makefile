@@ -12,12 +12,11 @@ COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit
 demo: $(STAMP)
 	$(BIN)/sightline demo
 
-# Three files at a time: tests with a broker wait more than they compute. In the order of their names, since long ones have few tests.
 test: $(STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 # What takes minutes and has a short form in `make test`: a store that grows to 3 million rows at a small limit of memory.
 test-slow: $(STAMP)
