@@ -16,7 +16,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # What takes minutes and has a short form in `make test`: a store that grows to 3 million rows at a small limit of memory.
 test-slow: $(STAMP)

@@ -13,7 +13,6 @@ import orjson
 
 from streams.errors import InputError
 from streams.limits import STATEMENT_BYTES_MAX
-from streams.policy.vocabulary import LISTS
 
 #: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
@@ -49,10 +48,9 @@ _BEYOND = frozenset(
 #: Columns that views compute of others, which the statement need not name.
 _MADE_OF: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("t", "t_ns"), frozenset({"t_first_ns", "t_last_ns"})),
-    "due": frozenset({"label", "t_last_ns", "retention_days"}),
-    **{name: frozenset({"label", name}) for name in (*LISTS, "retention_days")},
-    "retention": frozenset({"label", "retentions"}),
-    "nature": frozenset({"label", "natures"}),
+    "due": frozenset({"t_last_ns", "retention_days"}),
+    "retention": frozenset({"retentions"}),
+    "nature": frozenset({"natures"}),
 }
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: `SHOW TABLES`, as the parser names it.
