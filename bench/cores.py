@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 
 from bench.peers import ADDED
-from streams.emit import lineage_of, records_of
 from streams.events.batch import Context
 from streams.events.consent import NO_CONSENT, Consent
 from streams.events.known import Known
@@ -17,6 +16,7 @@ from streams.events.record import Fetch, Outcome, Outgoing, WholeState
 from streams.events.step import Tagged
 from streams.limits import LABEL_BYTES
 from streams.pipeline import GlassesCore, PartitionState, Tables
+from streams.pipeline.emit import lineage_of, records_of
 from streams.policy.policy import Flow, Policy, Tag
 from streams.policy.versions import Policies
 from streams.zones import stage as zones

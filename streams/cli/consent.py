@@ -15,8 +15,8 @@ from streams.events.consent import Word
 from streams.events.headers import rfc3339
 from streams.kafka.publish import publish_now
 from streams.pipeline import withdrawal_record
-from streams.preparation import consents_of_topic
 from streams.printing import say
+from streams.worker.bootstrap import consents_of_topic
 
 _COLUMNS = ("said by", "number", "status", "purposes", "expires", "taken")
 broker_option = click.option(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import orjson
 
-from streams.emit import lineage_of, records_of
 from streams.errors import InputError, MalformedError
 from streams.events.batch import Batch
 from streams.events.codec import digest
@@ -17,6 +16,7 @@ from streams.limits import MODEL_BYTES_MAX
 from streams.lineage.record import Rows, model_parents
 from streams.lineage.tables import FIRST_POLICY
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
+from streams.pipeline.emit import lineage_of, records_of
 from streams.policy.flow import decide
 from streams.policy.policy import JOIN_RULE, Policy
 from streams.policy.versions import CURRENT_KEY as POLICY_IN_FORCE

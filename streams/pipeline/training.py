@@ -10,7 +10,6 @@ import orjson
 from msgspec import Struct, ValidationError, json
 
 from streams import metrics
-from streams.emit import lineage_of, records_of
 from streams.errors import MalformedError, UnavailableError, without_values
 from streams.events.identity import EventId, format_id
 from streams.events.known import Known
@@ -36,6 +35,7 @@ from streams.lineage.tables import (
 from streams.models.version import SOURCE, STREAM, version_key
 from streams.pipeline.beginning import add_version
 from streams.pipeline.consents import take_ups_of
+from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.tables import Tables, input_row, policy_row, told
 from streams.policy.policy import Policy
 from streams.topology import EXAMPLES

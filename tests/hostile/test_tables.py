@@ -20,8 +20,8 @@ from streams.events.known import Consents
 from streams.events.record import StoredRecord
 from streams.pipeline import CONSENT_TAKEUP, consents_of, learn_consent
 from streams.pipeline.consents import consents_text, part_of, take_ups_of
-from streams.preparation import policies_of
 from streams.replay.inputs import inputs_of
+from streams.worker.bootstrap import policies_of
 from tests import build
 
 POLICY = build.policy()

@@ -10,13 +10,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams import agents, limits, metrics, topology
+from streams import limits, metrics, topology
 from streams.errors import InputError
 from streams.kafka import reader
 from streams.kafka.connection import let_go
 from streams.kafka.groups import Group, check_prefix, unformed_sentence
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look
+from streams.worker import agents
 from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_pauses import PausingCore

@@ -15,7 +15,6 @@ import faust
 from aiokafka import ConsumerRecord
 
 from streams import clock, files, limits, metrics, topology
-from streams.agents import build_app
 from streams.cycles import collect_cycles
 from streams.ends import End, end_process, end_with
 from streams.errors import InputError, MalformedError, SightlineError, UnavailableError, called_off, reason
@@ -26,6 +25,7 @@ from streams.kafka.standing import refuse_losses
 from streams.kafka.topics import declare
 from streams.kafka.transport import NOTHING_LOST
 from streams.waiting import saying
+from streams.worker.agents import build_app
 
 log = logging.getLogger(__name__)
 

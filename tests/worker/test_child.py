@@ -16,14 +16,14 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from streams.child import Child
 from streams.errors import UnavailableError
+from streams.worker.child import Child
 
 ROOT = Path(__file__).parent.parent
 #: A worker whose child has answered once and is busy again; it ends as its argument says.
 WORKER = """
 import asyncio, os, sys, time
-from streams.child import Child
+from streams.worker.child import Child
 
 async def main():
     child = Child()

@@ -109,6 +109,6 @@ def build_app(
                     f"Agent {agent_name} failed on {place}: {reason(error)}; {NOTHING_LOST}", error, End.FETCH
                 )
 
-    app.agent(source, name=f"streams.agents.{agent_name}", isolated_partitions=True)(work)
+    app.agent(source, name=f"streams.worker.agents.{agent_name}", isolated_partitions=True)(work)
     app.finalize()
     return app

@@ -6,9 +6,9 @@ The child has bounded time and memory; what ends it is that policy's refusal and
 from __future__ import annotations
 
 from streams import limits
-from streams.child import Child
 from streams.errors import InputError, MalformedError, UnavailableError, called_off
 from streams.policy.load import parse
+from streams.worker.child import Child
 
 #: A child can be ended by somebody else, who wants its memory: then it has another chance.
 _TRIES = 2

@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
-from streams.checking import Checker
-from streams.child import Child
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.known import Consents
 from streams.events.record import Core, Outgoing, Received
@@ -39,7 +37,9 @@ from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
 from streams.training.run import Fitted, Pair, fit_and_measure
 from streams.waiting import saying
-from streams.worker import TableFollower, WorkerContext
+from streams.worker.checking import Checker
+from streams.worker.child import Child
+from streams.worker.run import TableFollower, WorkerContext
 
 log = logging.getLogger(__name__)
 
