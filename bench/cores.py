@@ -9,15 +9,15 @@ import dataclasses
 from collections.abc import Mapping
 
 from bench.peers import ADDED
+from streams.consent.view import Known
+from streams.consent.words import NO_CONSENT, Consent
 from streams.events.batch import Context
-from streams.events.consent import NO_CONSENT, Consent
-from streams.events.known import Known
 from streams.events.record import Fetch, Outcome, Outgoing, WholeState
-from streams.events.step import Tagged
 from streams.limits import LABEL_BYTES
 from streams.pipeline import GlassesCore, PartitionState, Tables
 from streams.pipeline.emit import lineage_of, records_of
 from streams.policy.policy import Flow, Policy, Tag
+from streams.policy.step import Tagged
 from streams.policy.versions import Policies
 from streams.zones import stage as zones
 

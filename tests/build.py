@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import orjson
 
+from streams.consent.view import Consents, Known
+from streams.consent.words import GIVEN
 from streams.events.batch import Batch, Context
 from streams.events.codec import encode
-from streams.events.consent import GIVEN
 from streams.events.headers import envelope
 from streams.events.kinds import KINDS, text_form
-from streams.events.known import Consents, Known
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
 from streams.kafka.publish import publish_now

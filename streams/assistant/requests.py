@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from streams.events.step import Output, Parent, Tagged
+from streams.events.runs import Parent
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.step import Output, Tagged
 from streams.topology import ANSWERS
 
 KIND = "erasure_request"

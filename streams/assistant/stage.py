@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from streams.assistant import requests
+from streams.consent.view import Known
+from streams.consent.words import reference
 from streams.errors import operating
-from streams.events.consent import reference
 from streams.events.identity import derived_stream
-from streams.events.known import Known
+from streams.events.runs import Parent
 from streams.events.state import DeviceState, OpenAnswer
-from streams.events.step import Output, Parent, Step, Tagged
 from streams.models.version import SOURCE, STREAM, ModelVersion
 from streams.policy.flow import decide
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.step import Output, Step, Tagged
 from streams.processing.stage import Asked, admitted
 from streams.topology import ANSWERS, ASSISTANT, STORE
 

@@ -15,7 +15,7 @@ from streams.events.batch import Batch
 from streams.events.identity import format_id
 from streams.events.kinds import KINDS
 from streams.events.record import Headers
-from streams.events.step import Parent
+from streams.events.runs import Parent
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label", "sightline-parents"

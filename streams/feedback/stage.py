@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from streams.consent.view import Known
+from streams.consent.words import reference
 from streams.errors import MalformedError, operating
-from streams.events.consent import reference
 from streams.events.identity import EventId, derived_stream, incarnation_of
-from streams.events.known import Known
+from streams.events.runs import Parent
 from streams.events.state import DeviceState, OpenAnswer
-from streams.events.step import Output, Parent, Reject, Step, Tagged
 from streams.feedback import forms
 from streams.feedback.forms import Meaning
 from streams.limits import OPEN_ANSWERS_MAX
 from streams.models.version import SOURCE, STREAM, ModelVersion
 from streams.policy.flow import decide
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.step import Output, Reject, Step, Tagged
 from streams.processing.stage import admitted
 from streams.topology import EXAMPLES, FEEDBACK, STORE
 

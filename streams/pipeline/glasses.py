@@ -12,21 +12,21 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
+from streams.consent.record import own_fields, own_of, take_ups_of
+from streams.consent.view import Known, Own
 from streams.events.kinds import KINDS
-from streams.events.known import Known, Own
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState, Number
-from streams.events.step import Step
 from streams.feedback import stage as feedback
 from streams.lineage.record import Row, Rows
 from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.models.version import ModelVersion
-from streams.pipeline.consents import own_fields, own_of, take_ups_of
 from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.emit import consent_records, lineage_of, records_of
 from streams.pipeline.shadow import differences, with_gate
 from streams.pipeline.tables import Tables, input_row, policy_row, refusal_of, told
 from streams.policy.policy import Policy
+from streams.policy.step import Step
 from streams.processing import stage as processing
 from streams.zones import stage as zones
 

@@ -10,14 +10,13 @@ import orjson
 from msgspec import Struct, ValidationError, json
 
 from streams import metrics
+from streams.consent.record import take_ups_of
+from streams.consent.view import Known
 from streams.errors import MalformedError, UnavailableError, without_values
 from streams.events.identity import EventId, format_id
-from streams.events.known import Known
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
-from streams.events.refused import rejected, unread
 from streams.events.runs import consecutive
 from streams.events.state import Number
-from streams.events.step import Reject, Step
 from streams.limits import (
     ADMITTED_MAX,
     CANDIDATES_NAMED_MAX,
@@ -34,10 +33,11 @@ from streams.lineage.tables import (
 )
 from streams.models.version import SOURCE, STREAM, version_key
 from streams.pipeline.beginning import add_version
-from streams.pipeline.consents import take_ups_of
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.tables import Tables, input_row, policy_row, told
 from streams.policy.policy import Policy
+from streams.policy.refused import rejected, unread
+from streams.policy.step import Reject, Step
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from streams.consent.words import Consent
 from streams.events.batch import CONTEXT_VALUES, Context
-from streams.events.consent import Consent
 from streams.events.kinds import KINDS
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from streams.consent.words import EXPIRED, NO_CONSENT, WITHDRAWN, Consent
 from streams.events.batch import Context
-from streams.events.consent import EXPIRED, NO_CONSENT, WITHDRAWN, Consent
-from streams.events.step import Tagged, Verdict
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, LABEL_BYTES
 from streams.policy import label as lattice
 from streams.policy.attributes import Attributes, attributes_of
 from streams.policy.rules import Declassifier, Example, Requirement, Sink, Zone
+from streams.policy.step import Tagged, Verdict
 from streams.policy.vocabulary import LISTS, Vocabulary, translate
 
 UNCONFIGURED = "unconfigured"

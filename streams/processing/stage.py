@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from msgspec import Struct
 from msgspec.structs import replace
 
+from streams.consent.view import Known
+from streams.consent.words import reference
 from streams.errors import operating
 from streams.events.batch import Batch
-from streams.events.consent import reference
 from streams.events.identity import derived_stream, incarnation_of
-from streams.events.known import Known
-from streams.events.runs import Run
+from streams.events.runs import Parent, Run
 from streams.events.state import DeviceState, OpenWindow, Recent
-from streams.events.step import Output, Parent, Step, Tagged
 from streams.policy.flow import Stretch, decide
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.step import Output, Step, Tagged
 from streams.processing import situation
 from streams.processing.operators import OPERATORS, Operator
 from streams.processing.windows import ClosedWindow, Columns, Ended, roll

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from streams.events.identity import incarnation_of
 from streams.events.state import OpenWindow, Samples
-from streams.events.step import Tagged
+from streams.policy.step import Tagged
 
 #: Places that a device knows: (number, latitude, longitude in degrees).
 Anchors = tuple[tuple[int, float, float], ...]

@@ -11,10 +11,9 @@ import orjson
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from streams.events.consent import Consent
+from streams.consent.words import Consent
 from streams.events.identity import NAME_CHARACTERS_MAX
 from streams.events.kinds import KINDS
-from streams.events.step import NOT_ASKED, RejectOutcome
 from streams.limits import (
     ATTRIBUTE_COMBINATIONS_MAX,
     EVENTS_PER_BATCH_MAX,
@@ -39,6 +38,7 @@ from streams.lineage.tables import (
     TABLES,
 )
 from streams.policy.attributes import DOMAINS, Attributes
+from streams.policy.step import NOT_ASKED, RejectOutcome
 from streams.snapshots.poll import Mask, Poll
 from streams.topology import (
     AGENTS,

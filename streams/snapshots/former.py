@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streams.events.step import RejectOutcome
+from streams.policy.step import RejectOutcome
 
 VERSION = 1
 #: What became of a batch or record, by the rule of its row; of every other rule it is OUTCOME.

@@ -17,7 +17,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from streams.events.record import Received, stamp_ns
-from streams.events.step import RejectOutcome
+from streams.policy.step import RejectOutcome
 from streams.topology import LINEAGE
 
 Numbers: TypeAlias = "NDArray[np.int64]"

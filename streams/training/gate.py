@@ -11,20 +11,20 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from streams.consent.view import Known
+from streams.consent.words import reference
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import decode
-from streams.events.consent import reference
 from streams.events.headers import LABEL, SINCE, ZONE
 from streams.events.identity import derived_stream
 from streams.events.intents import INTENT
-from streams.events.known import Known
 from streams.events.record import Received, stamp_ns
-from streams.events.step import Decision, Tagged
 from streams.limits import LABEL_BYTES, NUMBER_MAX
 from streams.policy.flow import at_gate, decision_of
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.step import Decision, Tagged
 from streams.topology import RESERVED_SOURCES, TRAINING_RUN
 
 #: Stream of examples, without the incarnation of its device.

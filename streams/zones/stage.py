@@ -11,19 +11,20 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from streams.consent import change
+from streams.consent.view import Known
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import decode
 from streams.events.identity import incarnation_of
-from streams.events.known import Known
 from streams.events.record import Received, stamp_ns
-from streams.events.refused import rejected, unread
 from streams.events.state import DeviceState, Seen
-from streams.events.step import Step
 from streams.limits import STREAMS_PER_DEVICE_MAX
 from streams.policy.policy import Policy
-from streams.zones import consents, names
+from streams.policy.refused import rejected, unread
+from streams.policy.step import Step
+from streams.zones import names
 from streams.zones.track import Track
 
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
@@ -148,8 +149,8 @@ class _Reading:
                 if record.key != batch.source.encode():
                     raise MalformedError(_OTHER_KEY)  # noqa: TRY301
                 check_headers(record.headers, batch)
-                if batch.kind == consents.KIND:
-                    consents.check(batch, self._policy.vocabulary.purposes)
+                if batch.kind == change.KIND:
+                    change.check(batch, self._policy.vocabulary.purposes)
             except MalformedError as error:
                 rule = "poisoned" if offset in poisoned else "malformed"
                 step.rejects.append(unread(record, str(error), rule, "malformed", "zones", now_ns))

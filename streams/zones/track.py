@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streams.consent import change
+from streams.consent.view import Known
+from streams.consent.words import NO_CONSENT, Consent, Standing, reference
 from streams.events.batch import Batch, Context
 from streams.events.codec import digest, encode
-from streams.events.consent import NO_CONSENT, Consent, Standing, reference
-from streams.events.known import Known
 from streams.events.record import Received
-from streams.events.refused import rejected
 from streams.events.state import Seen
-from streams.events.step import Output, RejectOutcome, Step, Tagged
 from streams.policy.flow import Stretch, decide
 from streams.policy.policy import Policy, Tag
+from streams.policy.refused import rejected
+from streams.policy.step import Output, RejectOutcome, Step, Tagged
 from streams.topology import CONSENTS, STORE, ZONED
-from streams.zones import consents
 from streams.zones.seen import Memory, add, bounded, unseen
 
 _NONE = -1
@@ -133,7 +133,7 @@ class Track:
 
         As it is, or in parts where its context changes the zone or, of consent changes, one is refused.
         """
-        if batch.kind == consents.KIND and batch.run.count > 1:
+        if batch.kind == change.KIND and batch.run.count > 1:
             self._tag_changes(record, batch)
             return
         if batch.changes:
@@ -196,7 +196,7 @@ class Track:
         """Give a batch of one zone its tag, and let it pass or refuse it."""
         tagged = self._tagged(batch, batch.context)
         refused = self._stretch.refused(tagged)
-        if batch.kind == consents.KIND:
+        if batch.kind == change.KIND:
             refused = self._say(tagged, refused)
         if refused:
             self._step.rejects.append(
@@ -217,7 +217,7 @@ class Track:
 
         Of one that is refused only what takes something away has effect.
         """
-        batch, said = tagged.batch, consents.word(tagged.batch)
+        batch, said = tagged.batch, change.word(tagged.batch)
         words = self._known.words(batch.wearer_id, batch.position)
         refused = refused or words.refuses(said) or decide(tagged, (CONSENTS,), self._policy, self._step)
         if not refused or words.narrowed_by(said):

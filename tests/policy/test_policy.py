@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from streams.consent.words import CLAIMED_CONSENT, NO_CONSENT
 from streams.errors import InputError
-from streams.events.consent import CLAIMED_CONSENT, NO_CONSENT
-from streams.events.step import Step, Tagged
 from streams.policy import label as lattice
 from streams.policy.attributes import attributes_of
 from streams.policy.flow import decide
 from streams.policy.load import load, parse
+from streams.policy.step import Step, Tagged
 from tests import build
 
 POLICY = build.policy()

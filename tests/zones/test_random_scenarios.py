@@ -13,14 +13,14 @@ import orjson
 import pytest
 from msgspec import structs
 
+from streams.consent.view import Consents, Known
+from streams.consent.words import Pairing
 from streams.events.batch import Batch, Context, PeopleNear, Place
 from streams.events.codec import decode, encode
-from streams.events.consent import Pairing
-from streams.events.known import Consents, Known
 from streams.events.record import StoredRecord
 from streams.events.runs import Run
 from streams.events.state import DeviceState
-from streams.events.step import Reject
+from streams.policy.step import Reject
 from streams.zones.stage import run as zones
 from tests import build
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.consent.view import Known
 from streams.events.codec import decode, digest, encode
 from streams.events.headers import LABEL, ZONE
-from streams.events.known import Known
 from streams.events.record import Fetch, Received, StoredRecord
 from streams.events.state import DeviceState
-from streams.events.step import Step
 from streams.limits import REJECTED_BYTES_MAX, SEEN_RANGES_MAX
 from streams.policy.policy import Policy
+from streams.policy.step import Step
 from streams.topology import CAPTURED, REJECTED, ZONED
 from streams.zones.seen import add, bounded, unseen
 from streams.zones.stage import run

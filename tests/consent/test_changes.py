@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from streams.events.consent import Pairing, Word
-from streams.events.known import Consents
+from streams.consent.view import Consents
+from streams.consent.words import Pairing, Word
 from streams.pipeline import PartitionState
 from streams.topology import REJECTED
 from tests import build
-from tests.zones.test_consents import BOTH, SERVICE, change, core, rules_of, run, states
+from tests.consent.test_consents import BOTH, SERVICE, change, core, rules_of, run, states
 
 
 def test_many_changes_are_refused_by_name_and_a_withdrawal_is_not() -> None:

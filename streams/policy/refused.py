@@ -6,8 +6,8 @@ from streams.events.batch import Batch
 from streams.events.claims import claimed
 from streams.events.codec import digest
 from streams.events.record import Received
-from streams.events.step import Reject, RejectOutcome
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
+from streams.policy.step import Reject, RejectOutcome
 
 
 def unread(

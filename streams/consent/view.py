@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 
-from streams.events.consent import (
+from streams.consent.words import (
     NO_CONSENT,
     NOTHING_SAID,
     Consent,

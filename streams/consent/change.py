@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from streams.consent.words import GIVEN, WITHDRAWN, Word
 from streams.errors import MalformedError
 from streams.events.batch import Batch
-from streams.events.consent import GIVEN, WITHDRAWN, Word
 from streams.events.identity import incarnation_of
 from streams.limits import CONSENT_CHANGES_PER_HOUR_MAX, NUMBER_MAX
 

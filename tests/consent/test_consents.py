@@ -13,9 +13,9 @@ import orjson
 import pytest
 from msgspec import structs
 
+from streams.consent.view import Consents
+from streams.consent.words import Pairing, Word
 from streams.events.batch import Batch
-from streams.events.consent import Pairing, Word
-from streams.events.known import Consents
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.pipeline import GlassesCore, PartitionState, learn_consent
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, REJECTED, ZONED

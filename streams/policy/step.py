@@ -11,10 +11,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from streams.consent.words import NO_CONSENT, Consent, Word
 from streams.events.batch import Batch
-from streams.events.consent import NO_CONSENT, Consent, Word
 from streams.events.record import Headers
-from streams.events.runs import Run
+from streams.events.runs import Parent, Run
 
 Verdict = Literal["allow", "deny", "unconfigured"]
 #: Stands for the verdict where another policy never asked: an earlier refusal kept the events from coming so
@@ -24,23 +24,6 @@ NOT_ASKED = "not-asked"
 #: stored, other data under numbers that are taken, captured outside the policy's window of time, or after its
 #: place was given up.
 RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
-Directness = Literal["direct", "indirect"]
-
-
-class Parent(Struct, frozen=True):
-    """Parents of a derived run in one stream: child i comes from `first + i * step ... + width - 1`.
-
-    All are of one `revision`.
-    """
-
-    source: str
-    stream: str
-    first: int
-    step: int
-    width: int
-    directness: Directness = "direct"
-    declassifier: str = ""
-    revision: int = 0
 
 
 class Tagged(Struct, frozen=True):

@@ -11,13 +11,18 @@ from typing import Annotated, Any
 import orjson
 from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json, to_builtins
 
+from streams.consent.view import Consents, Own
+from streams.consent.words import STATUSES, WITHDRAWN, Pairing, Said, Word
 from streams.errors import MalformedError
-from streams.events.consent import STATUSES, WITHDRAWN, Pairing, Said, Word
 from streams.events.identity import EventId
-from streams.events.known import Consents, Own
 from streams.events.record import Outgoing, Received, stamp_ns
-from streams.limits import CONSENT_BYTES_MAX, CONSENT_TAKEUP_BYTES_MAX, NUMBER_MAX, TOKEN_CHARACTERS_MAX
-from streams.policy.label import CAPACITY
+from streams.limits import (
+    CONSENT_BYTES_MAX,
+    CONSENT_TAKEUP_BYTES_MAX,
+    NUMBER_MAX,
+    PURPOSES_MAX,
+    TOKEN_CHARACTERS_MAX,
+)
 from streams.topology import CONSENTS, OPERATOR_KEY, PAIRING_KEY
 
 _JSON = (("content-type", b"application/json"),)
@@ -30,7 +35,7 @@ _NOT_OURS = (
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Name = Annotated[str, Meta(max_length=TOKEN_CHARACTERS_MAX)]
-_Purposes = Annotated[tuple[_Name, ...], Meta(max_length=CAPACITY["purposes"])]
+_Purposes = Annotated[tuple[_Name, ...], Meta(max_length=PURPOSES_MAX)]
 
 
 class _Value(Struct, forbid_unknown_fields=True):
