@@ -16,7 +16,7 @@ from streams.consent.view import Known
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
-from streams.events.codec import decode
+from streams.events.codec import Codec
 from streams.events.identity import incarnation_of
 from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
@@ -48,6 +48,7 @@ class _Device:
 def run(
     records: Sequence[Received],
     devices: Mapping[str, DeviceState],
+    codec: Codec,
     policy: Policy,
     known: Known,
     poisoned: Mapping[int, str],
@@ -56,20 +57,20 @@ def run(
     """Tag one fetch; return the step, the states of the devices it touched, and the broker's time at its end.
 
     Outputs are in partition order. `now_ns` is the broker's time at the end of the fetch before. A record
-    that cannot be understood, is forged, or is named in `poisoned` is rejected with its bytes; a run that is
-    refused is rejected without them.
+    that `codec` cannot read, that is forged, or is named in `poisoned` is rejected with its bytes; a run that
+    is refused is rejected without them.
     """
-    step = Step()
+    step, derived = Step(), names.derived_streams(codec.kinds)
     # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this
     # loop.
     met: dict[str, _Device] = {}
-    reading = _Reading(records, policy, poisoned, step, now_ns)
+    reading = _Reading(records, codec, policy, poisoned, step, now_ns)
     for record, batch in reading:
         device = met.get(batch.source)
         if device is None:
             before = devices.get(batch.source) or DeviceState()
             device = met[batch.source] = _Device(before.incarnation, dict(before.seen))
-        track = device.tracks.get(batch.stream) or _track(record, batch, device, policy, known, step)
+        track = device.tracks.get(batch.stream) or _track(record, batch, device, derived, policy, known, step)
         if track is not None:
             track.take(record, batch)
     for device in met.values():
@@ -84,7 +85,13 @@ def run(
 
 
 def _track(
-    record: Received, batch: Batch, device: _Device, policy: Policy, known: Known, step: Step
+    record: Received,
+    batch: Batch,
+    device: _Device,
+    derived: tuple[str, ...],
+    policy: Policy,
+    known: Known,
+    step: Step,
 ) -> Track | None:
     """The track of a stream that has none yet in this fetch.
 
@@ -92,7 +99,7 @@ def _track(
     before.
     """
     incarnation = incarnation_of(batch.stream)
-    if collides := names.reserved(batch):
+    if collides := names.reserved(batch, derived):
         step.rejects.append(rejected("zones", record, batch, names.RULE, "refused", collides))
         return None
     if not known.bound(batch.source, batch.wearer_id):
@@ -129,11 +136,13 @@ class _Reading:
     def __init__(
         self,
         records: Sequence[Received],
+        codec: Codec,
         policy: Policy,
         poisoned: Mapping[int, str],
         step: Step,
         now_ns: int,
     ) -> None:
+        self._decode = codec.decode
         self._records, self._policy, self._poisoned, self._step = records, policy, poisoned, step
         self.now_ns = now_ns
 
@@ -145,7 +154,7 @@ class _Reading:
             try:
                 if offset in poisoned:
                     raise MalformedError(poisoned[offset])  # noqa: TRY301  one door for everything that is refused unread
-                batch = decode(record.value, offset, now_ns)
+                batch = self._decode(record.value, offset, now_ns)
                 if record.key != batch.source.encode():
                     raise MalformedError(_OTHER_KEY)  # noqa: TRY301
                 check_headers(record.headers, batch)

@@ -16,7 +16,7 @@ from msgspec import structs
 from streams.consent.view import Consents, Known
 from streams.consent.words import Pairing
 from streams.events.batch import Batch, Context, PeopleNear, Place
-from streams.events.codec import decode, encode
+from streams.events.codec import encode
 from streams.events.record import StoredRecord
 from streams.events.runs import Run
 from streams.events.state import DeviceState
@@ -195,7 +195,9 @@ def found(day: Day) -> dict[tuple[str, int], str]:
     known, at, now_ns = Known(bound, 1, {}), 0, 0
     while at < len(day.records):
         size = day.draw.randint(1, 12)
-        step, touched, now_ns = zones(day.records[at : at + size], devices, build.policy(), known, {}, now_ns)
+        step, touched, now_ns = zones(
+            day.records[at : at + size], devices, build.CODEC, build.policy(), known, {}, now_ns
+        )
         known, at = Known(bound, 1, known.own), at + size
         devices |= touched
         for output in step.outputs:
@@ -247,7 +249,9 @@ def test_the_batches_of_a_day_are_what_a_device_sends() -> None:
     cut = [
         made
         for made in (
-            decode(one.value, one.offset) for one in day.records if b'"context"' in (one.value or b"")
+            build.CODEC.decode(one.value, one.offset)
+            for one in day.records
+            if b'"context"' in (one.value or b"")
         )
         if made.changes
     ]
