@@ -15,9 +15,7 @@ from streams.assistant import stage as assistant
 from streams.consent.record import own_fields, own_of, take_ups_of
 from streams.consent.view import Known, Own
 from streams.events.codec import codec_of
-from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
-from streams.events.shipped import SHIPPED
 from streams.events.state import DeviceState, Number
 from streams.feedback import stage as feedback
 from streams.lineage.record import Row, Rows
@@ -31,6 +29,8 @@ from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.processing import stage as processing
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED
 from streams.topology import ZONED
 from streams.zones import stage as zones
 
@@ -84,10 +84,15 @@ class GlassesCore:
     knows_repeats = True
 
     def __init__(
-        self, tables: Tables, *, kinds: Kinds = SHIPPED, lineage: bool = True, shelf: Shelf | None = None
+        self,
+        tables: Tables,
+        *,
+        operators: Operators = SHIPPED,
+        lineage: bool = True,
+        shelf: Shelf | None = None,
     ) -> None:
         self.tables, self._lineage, self._shelf = tables, lineage, shelf
-        self._codec = codec_of(kinds)
+        self._operators, self._codec = operators, codec_of(operators.kinds)
 
     def empty(self, partition: int) -> PartitionState:
         """Nobody seen, nothing taken up."""
@@ -98,7 +103,7 @@ class GlassesCore:
         """State from checkpointed values."""
         del partition
         if _STATE not in entries:
-            return PartitionState(devices=Devices(_loaded(entries, ""), self._shelf))
+            return PartitionState(devices=Devices(self._loaded(entries, ""), self._shelf))
         taken = json.decode(entries[_STATE], type=_TakenUp)
         unsaid = taken.policy_version if taken.unsaid_policy is None else taken.unsaid_policy
         return PartitionState(
@@ -108,7 +113,7 @@ class GlassesCore:
             taken.now_ns or 0,
             # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
             own_of(taken.own) if taken.now_ns is not None else {},
-            Devices(_loaded(entries, unsaid), self._shelf),
+            Devices(self._loaded(entries, unsaid), self._shelf),
             unsaid_policy=unsaid,
             policies_read=taken.policies_read,
         )
@@ -119,7 +124,7 @@ class GlassesCore:
             if name == _STATE:
                 self.restore(0, {name: value})
             else:
-                DeviceState.load(value)
+                self._operators.load(value)
         except Exception:  # noqa: BLE001  bytes that nobody of ours may have written
             return False
         return True
@@ -213,7 +218,7 @@ class GlassesCore:
         crossing = Crossing(policy, known, step)
         states, now_ns = zones.run(records, met, self._codec, crossing, poisoned, begun.now_ns)
         tagged = [output.tagged for output in step.outputs]
-        states, asked = processing.run(tagged, states, crossing)
+        states, asked = processing.run(tagged, states, self._operators, crossing)
         states = assistant.run(tagged, asked, states, serving, crossing)
         states = feedback.run(tagged, states, serving, crossing)
         return step, {name: _under(state, policy.version) for name, state in states.items()}, now_ns
@@ -231,18 +236,13 @@ class GlassesCore:
         def label(text: str) -> str:
             return policy.adopted(bytes.fromhex(text), before).hex() if before is not None else ""
 
-        return replace(
-            state,
-            policy_version=policy.version,
-            windows={
-                stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()
-            },
-            recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
-            answers=tuple(
-                replace(one, label=label(one.label), query_label=label(one.query_label))
-                for one in state.answers
-            ),
-        )
+        return state.relabelled(policy.version, label)
+
+    def _loaded(self, entries: Mapping[str, bytes], unsaid_policy: str) -> Iterator[tuple[str, DeviceState]]:
+        for name, value in entries.items():
+            if name != _STATE:
+                state = self._operators.load(value)
+                yield name, _under(state, state.policy_version or unsaid_policy)
 
     def _serving(self, number: int, policy: Policy) -> ModelVersion:
         """The model version in force, with its label in the words of the policy in force."""
@@ -338,13 +338,6 @@ def _fields(state: PartitionState) -> dict[str, object]:
 def names_of(records: Sequence[Received]) -> list[str]:
     """Devices that records may be of: what their keys say, each once."""
     return [key.decode(errors="replace") for key in dict.fromkeys(record.key for record in records) if key]
-
-
-def _loaded(entries: Mapping[str, bytes], unsaid_policy: str) -> Iterator[tuple[str, DeviceState]]:
-    for name in entries:
-        if name != _STATE:
-            state = DeviceState.load(entries[name])
-            yield name, _under(state, state.policy_version or unsaid_policy)
 
 
 def _under(state: DeviceState, policy_version: str) -> DeviceState:
