@@ -141,9 +141,7 @@ def test_one_that_fails_for_ever_new_reasons_ends_in_a_sentence() -> None:
         build.run(compute(Fickle("out"), 0, fetch_of([b"x"]), silent=False))
 
 
-def test_a_batch_on_which_an_operator_fails_is_rejected_by_the_operators_name_and_the_stream_goes_on() -> (
-    None
-):
+def test_a_batch_on_which_an_operator_fails_is_rejected_by_its_name_and_the_stream_goes_on() -> None:
     """It fails on a window with a value that device g1 sends once; g2 sends the same numbers without it."""
 
     def failing(closed: Sequence[ClosedWindow]) -> list[dict[str, Any]]:
