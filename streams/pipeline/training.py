@@ -13,9 +13,12 @@ from streams import metrics
 from streams.consent.record import take_ups_of
 from streams.consent.view import Known
 from streams.errors import MalformedError, UnavailableError, without_values
+from streams.events.codec import codec_of
 from streams.events.identity import EventId, format_id
+from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
 from streams.events.runs import consecutive
+from streams.events.shipped import SHIPPED
 from streams.events.state import Number
 from streams.limits import (
     ADMITTED_MAX,
@@ -84,8 +87,15 @@ class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
     def __init__(
-        self, tables: Tables, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES
+        self,
+        tables: Tables,
+        history: History,
+        fit: Fit,
+        every: int = RETRAIN_EVERY_EXAMPLES,
+        *,
+        kinds: Kinds = SHIPPED,
     ) -> None:
+        self._codec = codec_of(kinds)
         self.tables, self.history, self.fit, self.every = tables, history, fit, every
         self.seed, self.evaluation = seed.seed(), seed.evaluation()
 
@@ -187,7 +197,7 @@ class TrainingCore(WholeState[TrainingState]):
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
-                candidate = gate.judge(record, policy, self._label, known, now_ns)
+                candidate = gate.judge(record, self._codec, policy, self._label, known, now_ns)
             except MalformedError as error:
                 step.rejects.append(
                     Reject.malformed(record, str(error), stage="training", now_ns=state.now_ns)
@@ -265,7 +275,7 @@ class TrainingCore(WholeState[TrainingState]):
         now_ns, candidates = state.now_ns, []
         for record in history:
             try:
-                candidates.append(gate.judge(record, policy, self._label, known, now_ns))
+                candidates.append(gate.judge(record, self._codec, policy, self._label, known, now_ns))
             except MalformedError:
                 continue
         step.decisions += [

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streams.consent.words import Consent
 from streams.events.identity import NAME_CHARACTERS_MAX
-from streams.events.kinds import KINDS
+from streams.events.kinds import Kinds
 from streams.limits import (
     ATTRIBUTE_COMBINATIONS_MAX,
     EVENTS_PER_BATCH_MAX,
@@ -45,7 +45,6 @@ from streams.topology import (
     CROSSINGS,
     POLICIES,
     POLICIES_READ,
-    RESERVED_STREAMS,
     STAGES,
     TOPICS,
     TRAINING_SOURCE,
@@ -71,6 +70,18 @@ class Word(Struct, frozen=True):
     words: tuple[str, ...]
 
 
+class KindName(Struct, frozen=True):
+    """A kind that the poll is about; with `making`, one of those that are derived, or training."""
+
+    making: bool = False
+
+    def words(self, kinds: Kinds) -> Word:
+        """The closed list."""
+        return Word(
+            (*(kind.name for kind in kinds.derived), TRAINING_SOURCE) if self.making else tuple(kinds)
+        )
+
+
 class Text(Struct, frozen=True):
     """Any text of at most so many bytes."""
 
@@ -87,7 +98,7 @@ class Flag(Struct, frozen=True):
     """True or false."""
 
 
-Rule: TypeAlias = Between | Form | Word | Text | Said | Flag
+Rule: TypeAlias = Between | Form | Word | KindName | Text | Said | Flag
 
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
@@ -99,9 +110,9 @@ def _attributes(text: str) -> bool:
         said = Attributes.parse(text)
     except ValueError:
         return False
-    return all(value in DOMAINS[name] for name, value in said._asdict().items() if name != "stream") and bool(
-        text.isascii()
-    )
+    return all(
+        value in DOMAINS[name] for name, value in said._asdict().items() if name not in {"kind", "stream"}
+    ) and bool(text.isascii())
 
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
@@ -136,13 +147,13 @@ _TAG: Mapping[str, Rule] = {"zone": _TEXT, "rule": _TEXT, "policy_version": _VER
 #: Columns in which nearly every row has another text, or a long one.
 MANY = frozenset({"digest", "split_from", "manifest_digest", "value", "text"})
 RULES: Mapping[str, Mapping[str, Rule]] = {
-    "streams": {"source": _SOURCE, "stream": _OF, "kind": Word(tuple(KINDS)), "captured": _FLAG},
+    "streams": {"source": _SOURCE, "stream": _OF, "kind": KindName(), "captured": _FLAG},
     "events": {
         **_RUN,
         **_TAG,
         "revision": _REVISION,
         "count": Between(1, EVENTS_PER_BATCH_MAX),
-        "kind": Word(tuple(KINDS)),
+        "kind": KindName(),
         "label": _LABEL,
         "wearer": _WEARER,
         "consent": _NUMBER,
@@ -171,7 +182,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "parent_first": _NUMBER,
         "parent_step": _NUMBER,
         "parent_width": Between(1, PARENTS_PER_CHILD_MAX),
-        "operator": Word((*RESERVED_STREAMS, TRAINING_SOURCE)),
+        "operator": KindName(making=True),
         "operator_version": _NUMBER,
         "directness": Word(("direct", "indirect")),
         "declassifier": _TEXT,
@@ -310,7 +321,8 @@ def unfit(poll: Poll, table: str, name: str) -> Mask | None:
         case Flag():
             return None
         case _:
-            words, fits = poll.words(table, name), _fits(rule)
+            words = poll.words(table, name)
+            fits = _fits(rule.words(poll.kinds) if isinstance(rule, KindName) else rule)
             found = [fits(value) for value in words.values]
             return None if all(found) else ~words.are(found)
 

@@ -17,7 +17,9 @@ import pyarrow as pa
 from msgspec import UNSET
 
 from streams.errors import MalformedError
+from streams.events.kinds import Kinds
 from streams.events.record import Received
+from streams.events.shipped import SHIPPED
 from streams.limits import DECODE_BYTES
 from streams.lineage.tables import TABLES, WRITTEN_BY, ColumnType
 from streams.snapshots import genuine
@@ -84,8 +86,10 @@ def _typed(table: str, name: str, values: Sequence[Any]) -> pa.Array:
         raise MalformedError(f"{table}.{name}: found a value that is not {kind}") from None
 
 
-def read(records: Mapping[int, Sequence[Received]]) -> Poll:
+def read(records: Mapping[int, Sequence[Received]], kinds: Kinds = SHIPPED) -> Poll:
     """Return what records of `glasses.lineage`, by partition, hold together, as far as each is well formed.
+
+    It is about events of `kinds`; a row about another kind is one that no agent writes.
 
     All records are converted at once; only when that fails is each looked at alone, so a bad record costs
     itself. A record without the key of an agent that writes to its partition, or with a table that this agent
@@ -100,6 +104,7 @@ def read(records: Mapping[int, Sequence[Received]]) -> Poll:
     wrong: dict[int, tuple[str, str]] = {}
     parts = [_converted(places, portion, wrong) for portion in _portions(places)]
     poll = Poll(
+        kinds,
         places,
         {
             table: pa.concat_tables([part[table][0] for part in parts if table in part])

@@ -7,12 +7,13 @@ since no agent wrote it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
 from streams.errors import InputError
-from streams.events.kinds import KINDS
+from streams.events.kinds import Kinds
 from streams.limits import EVENTS_PER_FETCH_MAX, LINEAGE_CHILDREN_MAX, NUMBER_MAX
 from streams.lineage.tables import FIRST_POLICY
 from streams.policy import label as lattice
@@ -33,6 +34,7 @@ from streams.snapshots.poll import (
 from streams.topology import (
     AGENTS,
     CAPTURED,
+    DERIVED,
     MODELS,
     POLICIES,
     POLICIES_READ,
@@ -44,13 +46,22 @@ from streams.topology import (
 )
 
 GLASSES, TRAINING = "glasses", "training"
-#: Topic that events of a kind are recorded with: those of a device, and what stages make of them.
-_TOPIC_OF: Mapping[str, str] = {
-    **{kind.name: CAPTURED for kind in KINDS.values() if kind.captured},
-    **{name: stage.writes[0] for stage in STAGES for name in stage.derives},
-}
+#: Topics that training records events of a kind with.
 _OF_TRAINING: Mapping[str, str] = {"model": MODELS, "example": ""}
 _TRAININGS_SINKS = (TRAINING_RUN, MODELS, STORE)
+
+
+@lru_cache(maxsize=16)
+def _topics(kinds: Kinds) -> Mapping[str, str]:
+    """Topic that events of a kind are recorded with: those of a device, and what stages make of them.
+
+    What no stage of the topology names is made by an operator.
+    """
+    return {
+        **{kind.name: CAPTURED for kind in kinds.captured},
+        **{kind.name: DERIVED for kind in kinds.derived},
+        **{name: stage.writes[0] for stage in STAGES for name in stage.derives},
+    }
 
 
 def check(poll: Poll) -> None:
@@ -106,7 +117,7 @@ def _streams(poll: Poll) -> None:
         "streams",
         ("stream", "kind", "captured", "source"),
         lambda stream, kind, captured, source: (
-            captured is KINDS[kind].captured
+            captured is poll.kinds[kind].captured
             and (captured or source == TRAINING_SOURCE or _named(stream, kind))
         ),
     )
@@ -123,19 +134,19 @@ def _events(poll: Poll) -> None:
     backwards = numbers(content, "t_first_ns") > numbers(content, "t_last_ns")
     poll.refuse("events", backwards, MALFORMED, ": found a batch that ends before it begins")
     kinds = poll.words("events", "kind")
-    made = ~kinds.are(KINDS[kind].captured for kind in kinds.values) & poll.by("events", GLASSES)
+    made = ~kinds.are(poll.kinds[kind].captured for kind in kinds.values) & poll.by("events", GLASSES)
     corrected = numbers(content, "revision") > 0
     poll.refuse("events", corrected & ~made, FORGED, ".revision: found one of an event that nobody corrects")
     elsewhere = numbers(content, "partition") != poll.partition_of("events")
     poll.refuse("events", elsewhere, FORGED, ".partition: found another one than the record's")
-    for agent, topics in ((GLASSES, _TOPIC_OF), (TRAINING, _OF_TRAINING)):
+    for agent, topics in ((GLASSES, _topics(poll.kinds)), (TRAINING, _OF_TRAINING)):
         wrong = _fits(
             poll,
             "events",
             ("kind", "topic", "stream"),
             lambda kind, topic, stream, topics=topics: (
                 topics.get(kind) == topic
-                and (topics is _OF_TRAINING or KINDS[kind].captured or _named(stream, kind))
+                and (topics is _OF_TRAINING or poll.kinds[kind].captured or _named(stream, kind))
             ),
         )
         poll.refuse(

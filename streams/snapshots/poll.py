@@ -16,6 +16,7 @@ import pyarrow as pa
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from streams.events.kinds import Kinds
 from streams.events.record import Received, stamp_ns
 from streams.policy.step import RejectOutcome
 from streams.topology import LINEAGE
@@ -55,15 +56,19 @@ class Words(Struct, frozen=True):
 
 
 class Poll:
-    """Rows of several records; `owners` says of each row which of `places` it came in."""
+    """Rows of several records about events of `kinds`.
+
+    `owners` says of each row which of `places` it came in.
+    """
 
     def __init__(
         self,
+        kinds: Kinds,
         places: Sequence[Place],
         tables: Mapping[str, pa.Table],
         owners: Mapping[str, Numbers],
     ) -> None:
-        self.places = places
+        self.kinds, self.places = kinds, places
         self.tables, self.owners = dict(tables), dict(owners)
         self.partitions = np.array([one.partition for one in places], np.int64)
         self._agents = np.array([one.agent for one in places], object)

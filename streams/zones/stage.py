@@ -15,7 +15,7 @@ from streams.consent import change
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
-from streams.events.codec import decode
+from streams.events.codec import Codec
 from streams.events.identity import incarnation_of
 from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
@@ -47,6 +47,7 @@ class _Device:
 def run(
     records: Sequence[Received],
     devices: Mapping[str, DeviceState],
+    codec: Codec,
     crossing: Crossing,
     poisoned: Mapping[int, str],
     now_ns: int,
@@ -54,19 +55,20 @@ def run(
     """Tag one fetch; return the states of the devices it touched, and the broker's time at its end.
 
     Outputs are in partition order. `now_ns` is the broker's time at the end of the fetch before. A record
-    that cannot be understood, is forged, or is named in `poisoned` is rejected with its bytes; a run that is
-    refused is rejected without them.
+    that `codec` cannot read, that is forged, or is named in `poisoned` is rejected with its bytes; a run that
+    is refused is rejected without them.
     """
     # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this
     # loop.
     met: dict[str, _Device] = {}
-    reading = _Reading(records, crossing, poisoned, now_ns)
+    derived = names.derived_streams(codec.kinds)
+    reading = _Reading(records, codec, crossing, poisoned, now_ns)
     for record, batch in reading:
         device = met.get(batch.source)
         if device is None:
             before = devices.get(batch.source) or DeviceState()
             device = met[batch.source] = _Device(before.incarnation, dict(before.seen))
-        track = device.tracks.get(batch.stream) or _track(record, batch, device, crossing)
+        track = device.tracks.get(batch.stream) or _track(record, batch, device, derived, crossing)
         if track is not None:
             track.take(record, batch)
     for device in met.values():
@@ -80,14 +82,16 @@ def run(
     return states, reading.now_ns
 
 
-def _track(record: Received, batch: Batch, device: _Device, crossing: Crossing) -> Track | None:
+def _track(
+    record: Received, batch: Batch, device: _Device, derived: tuple[str, ...], crossing: Crossing
+) -> Track | None:
     """The track of a stream that has none yet in this fetch.
 
     None, and the batch is rejected, where the device may not have it. A newer incarnation retires the one
     before.
     """
     incarnation, step = incarnation_of(batch.stream), crossing.step
-    if collides := names.reserved(batch):
+    if collides := names.reserved(batch, derived):
         step.rejects.append(rejected(record, batch, names.RULE, collides))
         return None
     if not crossing.consents.bound(batch.source, batch.wearer_id):
@@ -119,10 +123,12 @@ class _Reading:
     def __init__(
         self,
         records: Sequence[Received],
+        codec: Codec,
         crossing: Crossing,
         poisoned: Mapping[int, str],
         now_ns: int,
     ) -> None:
+        self._decode = codec.decode
         self._records, self._crossing, self._poisoned = records, crossing, poisoned
         self.now_ns = now_ns
 
@@ -135,7 +141,7 @@ class _Reading:
             try:
                 if offset in poisoned:
                     raise MalformedError(poisoned[offset])  # noqa: TRY301  one door for everything that is refused unread
-                batch = decode(record.value, offset, now_ns)
+                batch = self._decode(record.value, offset, now_ns)
                 if record.key != batch.source.encode():
                     raise MalformedError(_OTHER_KEY)  # noqa: TRY301
                 check_headers(record.headers, batch)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams.events.record import StoredRecord
+from streams.events.shipped import SHIPPED
 from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.stored import read_stored
 from streams.snapshots import columns, decode, genuine, overlap
@@ -105,6 +106,9 @@ def fits(table: str, name: str, value: Any) -> bool:
             return re.fullmatch(pattern, value) is not None
         case columns.Word(words):
             return value in words
+        case columns.KindName(making):
+            made = {kind.name for kind in SHIPPED.derived} | {"training"}
+            return value in (made if making else SHIPPED)
         case columns.Text(bytes_max):
             return len(value.encode()) <= bytes_max
         case columns.Said(said):
