@@ -109,6 +109,12 @@ def test_windows_that_hold_lists_of_numbers_are_taken_over() -> None:
     assert DeviceState.load(state.dump()) == state
 
 
+def test_places_of_a_device_without_open_windows_are_kept() -> None:
+    state = DeviceState.load(b'{"incarnation":1,"places":[[1,45.0,13.5]],"windows":{}}')
+    assert orjson.loads(state.memories["place"]) == [[1, 45.0, 13.5]]
+    assert DeviceState.load(b'{"incarnation":1,"places":[],"windows":{}}').memories == {}
+
+
 def batches_of_since() -> list[Batch]:
     """What came after the states in `state-windows-by-stream.json` were stored."""
 
