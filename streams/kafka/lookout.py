@@ -32,6 +32,8 @@ class Member(Protocol):
     group: str
     #: Since when it waits for partitions, monotonic seconds; None while it has an assignment.
     waiting_since_s: float | None
+    #: Whether the broker did not let it into the group when it asked last.
+    refused: bool
 
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
         """What is owned now, by partition."""
@@ -95,9 +97,8 @@ class Lookout:
         if waited_s < limits.WAIT_SAID_S:
             self._say(member.group, "")
         elif not self._said.get(member.group):
-            self._say(
-                member.group, unformed_sentence(member.agent, await described(admin, member.group), waited_s)
-            )
+            who = await described(admin, member.group)
+            self._say(member.group, unformed_sentence(member.agent, who, waited_s, refused=member.refused))
 
     async def _commits(self, admin: AIOKafkaAdminClient, member: Member) -> None:
         before = {place: one.next_offset for place, one in member.ownerships().items()}

@@ -14,6 +14,7 @@ from streams import clock, limits, metrics
 from streams.events.record import Core, Fetch, LogId, Outcome, Outgoing, stamp_ns
 from streams.kafka import budget, checkpoint
 from streams.kafka.compute import OUTSIDE, compute
+from streams.kafka.pace import Pace
 from streams.kafka.standing import telling
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
 
@@ -50,6 +51,7 @@ class Ownership(Generic[State]):
     #: Whether a checkpoint is wanted although the state is the saved one: the group knows no commit of it, or
     #: somebody else's.
     uncommitted: bool = False
+    pace: Pace = field(default_factory=Pace)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
     saved_s: float = field(default_factory=clock.monotonic_s)
@@ -162,7 +164,9 @@ class Ownership(Generic[State]):
             outputs += self._checkpoint(outcome.state, fetch.next_offset, seen_ms)
         await self.writer.write(telling(outputs, fetch.next_offset), fetch.next_offset)
         self.state, self.next_offset, self.seen_ms = outcome.state, fetch.next_offset, seen_ms
-        self._measure(fetch, outputs, now_s - began_s, clock.monotonic_s() - now_s)
+        ended_s = clock.monotonic_s()
+        self.pace.done(len(fetch.records), ended_s - began_s)
+        self._measure(fetch, outputs, now_s - began_s, ended_s - now_s)
         if save:
             self._saved(outcome.state, fetch.next_offset, now_s)
 

@@ -215,17 +215,18 @@ class PartitionOwner(Generic[State]):
     async def _fetch(self, ownership: Ownership[State]) -> tuple[list[Received], int]:
         """Wait for a record, then take what is there up to a bound.
 
-        A small fetch gets some time to fill with what comes. The bounds are records, bytes, and what the
-        worker's budget leaves. Also returns the bytes, which it has taken of the budget.
+        A small fetch gets some time to fill with what comes. The bounds are the records that the partition's
+        pace allows, bytes, and what the worker's budget leaves. Also returns the bytes, which it has taken of
+        the budget.
         """
         collected: list[Received] = []
-        size, deadline_s = 0, 0.0
-        while len(collected) < limits.FETCH_RECORDS_MAX and size < limits.FETCH_BYTES_MAX:
+        size, deadline_s, records_max = 0, 0.0, ownership.pace.records_max
+        while len(collected) < records_max and size < limits.FETCH_BYTES_MAX:
             left_s = deadline_s - clock.monotonic_s() if collected else _POLL_S
             room = await self._room(ownership, size)
             if left_s <= 0 or room <= 0:
                 break
-            most = min(max(room // self._value_bytes, 1), limits.FETCH_RECORDS_MAX - len(collected))
+            most = min(max(room // self._value_bytes, 1), records_max - len(collected))
             try:
                 await self._feed.flowing()
                 some, taken = await self._read(ownership, left_s, most)

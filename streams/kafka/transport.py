@@ -110,11 +110,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         async def joining(subscription: Any) -> bool:
             try:
-                return bool(await joined(subscription))
+                success = bool(await joined(subscription))
             except InconsistentGroupProtocolError:
                 # Fatal to the client, which would never ask again; the lookout says who is in the group.
+                self.consumer.refused = True
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 return False
+            self.consumer.refused = False
+            return success
 
         coordinator._do_rejoin_group = joining
 
@@ -144,6 +147,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._owners: dict[TopicPartition, asyncio.Task[None]] = {}
         self._owning: dict[TopicPartition, PartitionOwner[Any]] = {}
         self.waiting_since_s: float | None = clock.monotonic_s()
+        self.refused = False
         self._watch: asyncio.Task[None] | None = None
 
     def _new_consumer_thread(self) -> ConsumerThread:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streams import agents, limits, metrics, topology
@@ -17,6 +18,7 @@ from streams.kafka.connection import let_go
 from streams.kafka.groups import Group, check_prefix, unformed_sentence
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look
+from streams.kafka.transport import WatchfulAssignor
 from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_pauses import PausingCore
@@ -45,8 +47,14 @@ async def watched(room: Room, *members: Member) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def stranger(room: Room, *, commits: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer that took our group's name, with the settings that a client has by itself."""
+async def stranger(
+    room: Room, *, commits: bool = True, ours: bool = False
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that took our group's name, with the settings that a client has by itself.
+
+    `ours`: it assigns partitions as workers do.
+    """
+    how = WatchfulAssignor(PARTITIONS) if ours else RoundRobinPartitionAssignor
     consumer = AIOKafkaConsumer(
         room.source,
         bootstrap_servers=room.broker,
@@ -56,6 +64,7 @@ async def stranger(room: Room, *, commits: bool = True) -> AsyncIterator[AIOKafk
         auto_offset_reset="earliest",
         session_timeout_ms=2000,
         heartbeat_interval_ms=300,
+        partition_assignment_strategy=[how],
     )
     try:
         await consumer.start()
@@ -132,6 +141,7 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
         sentence = said(caplog, "Waiting for partitions of")[0]
         assert r"somebody\x1b[31m at " in sentence
         assert f"the group {room.agent}" in sentence
+        assert "reads nothing until they have left" in sentence
         await asyncio.wait_for(starting, 15)
         try:
             found = await room.wait_for(80)
@@ -143,6 +153,31 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
     assert values_by_partition(found) == dealt(0, 80)
     assert numbers_by_partition(found) == COUNTED
     assert not room.ended
+
+
+@pytest.mark.kafka
+@pytest.mark.usefixtures("hasty")
+async def test_workers_that_share_partitions_out_anew_are_not_taken_for_strangers(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    await room.produce(batch(0, 80))
+    app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
+    async with watched(room, app.consumer):
+        async with stranger(room, commits=False, ours=True) as dead:
+            await asyncio.wait_for(dead.getone(), 10)
+            coordinator = dead._coordinator
+            for task in (coordinator._heartbeat_task, coordinator._coordination_task):
+                task.cancel()
+            # It waits until the dead one's session is over.
+            await asyncio.wait_for(app.start(), 15)
+        try:
+            assert numbers_by_partition(await room.wait_for(80)) == COUNTED
+        finally:
+            await app.stop()
+    (sentence,) = said(caplog, "Waiting for partitions of")
+    assert "(state PreparingRebalance)" in sentence
+    assert "workers of this version and share the partitions out anew; that waits up to 6 s" in sentence
+    assert "left" not in sentence
 
 
 @pytest.mark.kafka
@@ -217,7 +252,7 @@ def test_who_is_in_a_group_is_said_in_bounded_words() -> None:
     assert "a connect group" in crowd
     assert "and 2 more" in crowd
     assert len(crowd) < 600
-    newer = unformed_sentence("glasses", Group("glasses", "Dead", "", "", ()), 5)
+    newer = unformed_sentence("glasses", Group("glasses", "Dead", "", "", ()), 5, refused=True)
     assert "KIP-848" in newer
-    empty = unformed_sentence("glasses", Group("glasses", "Empty", "consumer", "", ()), 5)
+    empty = unformed_sentence("glasses", Group("glasses", "Empty", "consumer", "", ()), 5, refused=False)
     assert "nobody is in the group glasses" in empty

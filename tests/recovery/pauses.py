@@ -28,6 +28,7 @@ from tests.recovery import checks
 from tests.recovery.drain import drained
 from tests.recovery.pipeline import Pipeline
 from tests.recovery.schedule import SNAPSHOTS, WORKERS
+from tests.recovery.watch import quiet_client
 
 ROOT = Path(__file__).parents[2]
 #: The commit whose workers may stand beside ours.
@@ -334,21 +335,22 @@ async def pauses(
     """Play one round in a directory, and judge what is left."""
     draw = random.Random(f"pauses/{seed}/details")
     pipeline = Pauses(directory, seed, DEVICES, say)
-    try:
-        await pipeline.start()
-        await pipeline.play()
-        for name, killed in steps:
-            say(f"seed {seed}: {name}{' after a kill' if killed else ''}")
-            await pipeline.sleep(killed=killed)
-            await STEPS[name][0](pipeline, draw)
-        # Later numbers of every stream show which ones before them are missing.
-        await pipeline.play(2 * PLAY_S)
-        if late := await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S):
-            pipeline.findings.append(late)
-        await pipeline.stop()
-        return await _judged(pipeline, directory, steps)
-    finally:
-        pipeline.sweep()
+    with quiet_client():
+        try:
+            await pipeline.start()
+            await pipeline.play()
+            for name, killed in steps:
+                say(f"seed {seed}: {name}{' after a kill' if killed else ''}")
+                await pipeline.sleep(killed=killed)
+                await STEPS[name][0](pipeline, draw)
+            # Later numbers of every stream show which ones before them are missing.
+            await pipeline.play(2 * PLAY_S)
+            if late := await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S):
+                pipeline.findings.append(late)
+            await pipeline.stop()
+            return await _judged(pipeline, directory, steps)
+        finally:
+            pipeline.sweep()
 
 
 async def _judged(pipeline: Pauses, directory: Path, steps: Sequence[tuple[str, bool]]) -> Round:
