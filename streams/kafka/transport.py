@@ -33,6 +33,7 @@ from streams.events.record import Core, Received
 from streams.kafka import budget
 from streams.kafka.connection import let_go
 from streams.kafka.groups import PROTOCOL
+from streams.kafka.last_will import LastWill
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.partition import PartitionOwner
 
@@ -48,6 +49,8 @@ REJOINS_MAX = 5
 #: Faust would acknowledge an event that failed and go on, or restart the agent with the next one; both are a
 #: loss. So the process ends, and another worker, or the next start, reads from the committed offset.
 NOTHING_LOST = "this worker ends now, nothing is lost: the next one goes on from the committed offset"
+#: Of this process, for all its agents.
+LAST_WILL = LastWill(limits.SESSION_TIMEOUT_S)
 
 
 class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
@@ -117,6 +120,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 return False
             self.consumer.refused = False
+            if success:
+                LAST_WILL.joined(self.consumer.broker, self.consumer.group, coordinator.member_id)
             return success
 
         coordinator._do_rejoin_group = joining
