@@ -132,24 +132,24 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
 ) -> None:
     await room.produce(batch(0, 80))
     app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
-    async with watched(room, app.consumer):
-        async with stranger(room, commits=False) as consumer:
-            await asyncio.wait_for(consumer.getone(), 10)
-            starting = asyncio.create_task(app.start())
-            await until(lambda: bool(said(caplog, "Waiting for partitions of")))
+    async with stranger(room, commits=False) as consumer:
+        await asyncio.wait_for(consumer.getone(), 30)
+        starting = asyncio.create_task(app.start())
+        async with watched(room, app.consumer):
+            await until(lambda: bool(said(caplog, "Waiting for partitions of")), 30)
             await asyncio.sleep(1.0)
+    try:
         sentence = said(caplog, "Waiting for partitions of")[0]
         assert r"somebody\x1b[31m at " in sentence
         assert f"the group {room.agent}" in sentence
         assert "reads nothing until they have left" in sentence
-        await asyncio.wait_for(starting, 15)
-        try:
-            found = await room.wait_for(80)
-            with pytest.raises(KafkaError, match="InconsistentGroupProtocol"):
-                async with stranger(room, commits=False) as consumer:
-                    await asyncio.wait_for(consumer.getone(), 10)
-        finally:
-            await app.stop()
+        await asyncio.wait_for(starting, 30)
+        found = await room.wait_for(80)
+        with pytest.raises(KafkaError, match="InconsistentGroupProtocol"):
+            async with stranger(room, commits=False) as consumer:
+                await asyncio.wait_for(consumer.getone(), 30)
+    finally:
+        await app.stop()
     assert values_by_partition(found) == dealt(0, 80)
     assert numbers_by_partition(found) == COUNTED
     assert not room.ended
@@ -162,15 +162,17 @@ async def test_workers_that_share_partitions_out_anew_are_not_taken_for_stranger
 ) -> None:
     await room.produce(batch(0, 80))
     app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
-    async with watched(room, app.consumer):
-        async with stranger(room, commits=False, ours=True) as dead:
-            await asyncio.wait_for(dead.getone(), 10)
-            coordinator = dead._coordinator
-            for task in (coordinator._heartbeat_task, coordinator._coordination_task):
-                task.cancel()
-            # It waits until the dead one's session is over.
-            await asyncio.wait_for(app.start(), 15)
+    async with stranger(room, commits=False, ours=True) as dead:
+        await asyncio.wait_for(dead.getone(), 30)
+        coordinator = dead._coordinator
+        for task in (coordinator._heartbeat_task, coordinator._coordination_task):
+            task.cancel()
+        # It waits until the dead one's session is over.
+        starting = asyncio.create_task(app.start())
         try:
+            async with watched(room, app.consumer):
+                await until(lambda: bool(said(caplog, "Waiting for partitions of")), 30)
+                await asyncio.wait_for(starting, 30)
             assert numbers_by_partition(await room.wait_for(80)) == COUNTED
         finally:
             await app.stop()

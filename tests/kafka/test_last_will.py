@@ -66,4 +66,5 @@ async def test_an_agent_says_who_it_is_in_its_group(room: Room, monkeypatch: pyt
 def test_a_broker_that_is_away_is_asked_again() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        assert not last_will._left(Member(*silent.getsockname(), "glasses", "somebody"))
+        host, port = silent.getsockname()
+        assert not last_will._left(Member(host, port, "glasses", "somebody"))
