@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from bench.cores import ForwardCore, ZonesCore, without_lineage
-from streams import preparation, settings, topology
+from streams import settings, topology
 from streams.cli.staying import stays
 from streams.events.record import Core
 from streams.readiness import Ready
 from streams.topology import CAPTURED, ZONED
-from streams.worker import WorkerContext, run_worker
+from streams.worker import bootstrap
+from streams.worker.run import WorkerContext, run_worker
 
 MODES = ("forward", "zones", "off", "on")
 
@@ -58,16 +59,12 @@ def main(
 
     def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
         cores = (
-            dict(preparation.make_cores(context))
-            if mode == "on"
-            else {"glasses": _core(mode, context, target)}
+            dict(bootstrap.make_cores(context)) if mode == "on" else {"glasses": _core(mode, context, target)}
         )
         return {agent: cores.pop("glasses"), **cores}
 
     with Ready(ready_fd, ready_file) as ready:
-        code = run_worker(
-            broker, settings.POLICY, make_cores, prepare=preparation.prepare, on_ready=ready.say
-        )
+        code = run_worker(broker, settings.POLICY, make_cores, prepare=bootstrap.prepare, on_ready=ready.say)
     raise SystemExit(code)
 
 

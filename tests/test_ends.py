@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from device_sim import files as device_files
 from device_sim import runner
 from device_sim.__main__ import main as device_sim
-from streams import ends, limits, logs, worker
+from streams import ends, limits, logs
 from streams.cli.main import main as sightline
 from streams.demo import Demo
 from streams.ends import Commands, End, TerminatedError
@@ -33,6 +33,7 @@ from streams.kafka import broker
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.transport import BatchConsumer
 from streams.snapshots.writer import Writer
+from streams.worker import run
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "operations.md"
@@ -350,11 +351,11 @@ async def test_a_worker_that_does_not_stop_in_time_says_so(
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(worker, "_serve", serve)
-    monkeypatch.setattr(worker, "STOP_TIMEOUT_S", 0.05)
-    context = worker.WorkerContext("127.0.0.1:1", "household", 4)
+    monkeypatch.setattr(run, "_serve", serve)
+    monkeypatch.setattr(run, "STOP_TIMEOUT_S", 0.05)
+    context = run.WorkerContext("127.0.0.1:1", "household", 4)
     with pytest.raises(Ended):
-        await worker._run(context, lambda _context: {}, worker._no_preparation, lambda: None)
+        await run._run(context, lambda _context: {}, run._no_preparation, lambda: None)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().remove_signal_handler(number)
     assert codes == [End.SLOW.code]

@@ -13,8 +13,8 @@ from streams.cli.output import emit_json, emit_table, json_option
 from streams.errors import InputError
 from streams.kafka.publish import publish_now
 from streams.pipeline import pairing_record
-from streams.preparation import consents_of_topic
 from streams.printing import say
+from streams.worker.bootstrap import consents_of_topic
 
 
 @click.command("pair")

@@ -12,10 +12,10 @@ from streams.cli.names import pair
 from streams.cli.staying import stays
 from streams.kafka.groups import check_prefix
 from streams.policy.load import load
-from streams.preparation import make_cores, prepare
 from streams.printing import say
 from streams.readiness import Ready
-from streams.worker import run_worker
+from streams.worker.bootstrap import make_cores, prepare
+from streams.worker.run import run_worker
 
 
 def _pairs(

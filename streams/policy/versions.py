@@ -25,7 +25,7 @@ CURRENT_KEY, NEXT_KEY = b"policy/current", b"policy/next"
 
 
 class Check(Protocol):
-    """Tries a policy's text out where it harms nobody (`streams.checking`)."""
+    """Tries a policy's text out where it harms nobody (`streams.worker.checking`)."""
 
     async def check(self, text: str) -> None:
         """MalformedError when it is no policy, UnavailableError when nobody could tell."""

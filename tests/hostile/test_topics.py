@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from device_sim.files import read_answer
+from streams.consent.view import Consents
 from streams.errors import MalformedError
-from streams.events.known import Consents
 from streams.events.record import Core, Fetch, Outgoing, Received, StoredRecord
 from streams.kafka import checkpoint, restore
 from streams.kafka.compute import compute
@@ -27,7 +27,6 @@ from streams.ledger.records import Records
 from streams.ledger.topics import Topics
 from streams.models.registry import Models
 from streams.pipeline import TrainingCore, first_records, learn_consent
-from streams.preparation import policies_of
 from streams.snapshots.writer import Writer
 from streams.topology import (
     ANSWERS,
@@ -44,6 +43,7 @@ from streams.topology import (
     ZONED,
 )
 from streams.training.check import can_serve
+from streams.worker.bootstrap import policies_of
 from tests import build
 from tests.hostile import litter
 from tests.hostile.test_cores import no_fit

@@ -19,10 +19,11 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams import agents, topology
+from streams import topology
 from streams.ends import End
 from streams.events.record import Core
 from streams.kafka import reader, topics, transport
+from streams.worker import agents
 
 PARTITIONS = 4
 _COUNTER = itertools.count()

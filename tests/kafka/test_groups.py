@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 
-from streams import agents, limits, metrics, topology
+from streams import limits, metrics, topology
 from streams.errors import InputError
 from streams.kafka import reader
 from streams.kafka.connection import let_go
@@ -19,6 +19,7 @@ from streams.kafka.groups import Group, check_prefix, unformed_sentence
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look
 from streams.kafka.transport import WatchfulAssignor
+from streams.worker import agents
 from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_pauses import PausingCore

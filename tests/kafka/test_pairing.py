@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 
 from streams import clock
 from streams.cli.main import main
-from streams.events.consent import Pairing, Word
+from streams.consent.words import Pairing, Word
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.kafka.topics import declare
-from streams.preparation import bind, consents_of_topic
 from streams.topology import CAPTURED, CONSENTS, STATE
+from streams.worker.bootstrap import bind, consents_of_topic
 from tests.kafka import world
 
 pytestmark = pytest.mark.kafka

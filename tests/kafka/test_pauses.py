@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import NewTopic
 
-from streams import agents, limits, topology
+from streams import limits, topology
 from streams.ends import End
 from streams.errors import InputError
 from streams.events.record import Fetch, Loss, Outcome, Outgoing
@@ -23,6 +23,7 @@ from streams.kafka import checkpoint, topics, transport
 from streams.kafka.reader import log_bounds
 from streams.kafka.standing import refuse_losses
 from streams.printing import say
+from streams.worker import agents
 from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, until
 from tests.kafka.toy import ToyCore

@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
-from streams import agents, limits, metrics
+from streams import limits, metrics
 from streams.errors import UnavailableError
 from streams.events.record import Fetch, Outcome
 from streams.kafka import checkpoint, partition, restore
@@ -22,6 +22,7 @@ from streams.kafka.groups import Commit
 from streams.kafka.ownership import Delivery
 from streams.kafka.partition import PartitionOwner
 from streams.kafka.transaction import TransactionWriter, _close, _counted, _new_producer, _PatientSender
+from streams.worker import agents
 from tests.kafka.conftest import Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_transport import batch, dealt
 from tests.kafka.toy import ToyCore

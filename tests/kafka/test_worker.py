@@ -16,7 +16,7 @@ import pytest
 from streams.kafka import reader
 from streams.kafka.connection import administering
 from streams.kafka.groups import described
-from streams.worker import TableFollower, WorkerContext
+from streams.worker.run import TableFollower, WorkerContext
 from tests.kafka.conftest import Room, create, numbers_by_partition, until, values_by_partition
 
 pytestmark = pytest.mark.kafka

@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from streams import topology
 from streams.errors import MalformedError
 from streams.events.record import Fetch, Outcome, Outgoing, WholeState
-from streams.worker import WorkerContext, run_worker
+from streams.worker.run import WorkerContext, run_worker
 
 
 class ToyCore(WholeState[int]):

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from streams.checking import Checker
 from streams.cli.main import main as sightline
 from streams.errors import InputError, MalformedError
 from streams.events.record import StoredRecord
 from streams.policy.load import load
 from streams.policy.source import POLICIES
 from streams.policy.versions import CURRENT_KEY, Policies, record_of
+from streams.worker.checking import Checker
 from tests import build
 
 HOUSEHOLD = (POLICIES / "household.toml").read_text(encoding="utf-8")

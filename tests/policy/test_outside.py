@@ -11,8 +11,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from streams import checking, limits, preparation
-from streams.checking import Checker
+from streams import limits
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Outgoing, StoredRecord
 from streams.pipeline import GlassesCore, PartitionState
@@ -21,9 +20,11 @@ from streams.policy.load import parse, version_of
 from streams.policy.policy import Policy
 from streams.policy.source import bundle, find
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
-from streams.preparation import policies_of
 from streams.topology import POLICIES, REJECTED
-from streams.worker import WorkerContext
+from streams.worker import bootstrap, checking
+from streams.worker.bootstrap import policies_of
+from streams.worker.checking import Checker
+from streams.worker.run import WorkerContext
 from tests import build
 
 HOUSEHOLD = bundle(find("household"))
@@ -260,13 +261,13 @@ async def test_a_start_does_not_write_another_policy_over_one_that_it_does_not_t
     async def read_all(_broker: str, _topic: str) -> list[StoredRecord]:
         return records
 
-    monkeypatch.setattr(preparation, "read_all", read_all)
+    monkeypatch.setattr(bootstrap, "read_all", read_all)
     context = WorkerContext("nowhere:9", "household", 1)
     with (
         context.closing,
         pytest.raises(UnavailableError, match=r"holds 1 policies that are not taken .* and none that is in"),
     ):
-        await preparation.prepare(context)
+        await bootstrap.prepare(context)
 
 
 async def test_none_in_force_while_one_could_not_be_checked_is_no_reason_to_write_another() -> None:

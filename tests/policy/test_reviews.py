@@ -12,15 +12,16 @@ from typing import cast
 import pytest
 from click.testing import CliRunner
 
-from streams import clock, metrics, preparation
+from streams import clock, metrics
 from streams.cli.main import main as sightline
 from streams.errors import InputError
 from streams.policy.load import load, parse
 from streams.policy.source import bundle, find, shipped_names
 from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
-from streams.preparation import say_overdue
 from streams.topology import POLICIES
-from streams.worker import OnRecord, WorkerContext
+from streams.worker import bootstrap
+from streams.worker.bootstrap import say_overdue
+from streams.worker.run import OnRecord, WorkerContext
 
 DUE = date(2027, 6, 30)
 DATES = [DUE, DUE + timedelta(days=1), date(2031, 1, 1)]
@@ -87,7 +88,7 @@ async def test_a_worker_starts_under_what_is_in_force_unless_that_stops(
     async def read_all(_broker: str, _topic: str) -> list[SimpleNamespace]:
         return records
 
-    monkeypatch.setattr(preparation, "read_all", read_all)
+    monkeypatch.setattr(bootstrap, "read_all", read_all)
 
     async def follow(_context: WorkerContext, topic: str, on_record: OnRecord) -> None:
         for record in records if topic == POLICIES else ():
@@ -103,9 +104,9 @@ async def test_a_worker_starts_under_what_is_in_force_unless_that_stops(
                     InputError,
                     match=r"^glasses\.policies on nowhere:9, line \d+: '2027-06-30' lies in the past",
                 ):
-                    await preparation.prepare(context)
+                    await bootstrap.prepare(context)
             else:
-                await preparation.prepare(context)
+                await bootstrap.prepare(context)
 
 
 @pytest.mark.parametrize(

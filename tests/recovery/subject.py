@@ -18,7 +18,7 @@ import faust
 
 from streams import topology
 from streams.events.record import Fetch, Outcome
-from streams.worker import WorkerContext, run_worker
+from streams.worker.run import WorkerContext, run_worker
 from tests.kafka.toy import ToyCore
 
 #: The record that the fault is about.

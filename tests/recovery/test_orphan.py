@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streams.worker import STOP_TIMEOUT_S
+from streams.worker.run import STOP_TIMEOUT_S
 
 ROOT = Path(__file__).parents[2]
 

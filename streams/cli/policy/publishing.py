@@ -9,7 +9,6 @@ import click
 
 from streams import clock, settings
 from streams.address import ADDRESS
-from streams.checking import Checker
 from streams.cli.output import emit_facts, emit_json, json_option
 from streams.errors import InputError
 from streams.events.record import Outgoing
@@ -18,9 +17,10 @@ from streams.kafka.reader import read_all
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
-from streams.preparation import policies_of
 from streams.printing import say
 from streams.topology import POLICIES
+from streams.worker.bootstrap import policies_of
+from streams.worker.checking import Checker
 
 
 @click.command("publish")

@@ -1,0 +1,127 @@
+"""From a Step to the records that its fetch writes.
+
+These are outputs, rejects and lineage, nothing else and nothing less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+from msgspec.structs import asdict
+
+from streams.events.codec import encode
+from streams.events.headers import PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
+from streams.events.record import Outgoing
+from streams.lineage import record
+from streams.lineage.record import Rows
+from streams.models.version import version_key
+from streams.policy.policy import Policy
+from streams.policy.step import Output, Reject, Step
+from streams.topology import CONSENTS, EXAMPLES, REJECTED, TOPICS
+
+_SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
+
+
+def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list[Outgoing], list[bytes]]:
+    """Outputs and rejects of one fetch that was read at `place`, and the bytes of every output of the step.
+
+    `place` is (topic, partition). Outputs go to the partition that was read, topics with one partition to
+    that one (docs/architecture.md, Wire).
+    """
+    topic, partition = place
+    values = [
+        output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs
+    ]
+    records = [
+        _output(output, value, policy, partition)
+        for output, value in zip(step.outputs, values, strict=True)
+        if output.topic
+    ]
+    return (
+        records
+        + [_reject(reject, topic, partition) for reject in step.rejects if reject.outcome != "repeated"],
+        values,
+    )
+
+
+def consent_records(step: Step) -> list[Outgoing]:
+    """What wearers said in a fetch, for `glasses.consents`.
+
+    Every word is under a key of its own, so that compaction keeps them all.
+    """
+    return [
+        Outgoing(
+            CONSENTS,
+            0,
+            f"{batch.wearer_id}/{batch.first_id}".encode(),
+            orjson.dumps({"v": 2, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(word)}),
+            [("content-type", b"application/json")],
+            batch.appended_ns // 1_000_000,
+        )
+        for batch, word in step.consents
+    ]
+
+
+def lineage_of(
+    step: Step,
+    values: Sequence[bytes],
+    policy: Policy,
+    place: tuple[str, int],
+    extra: Rows,
+    stamp: tuple[bytes, int],
+) -> list[Outgoing]:
+    """Lineage of one fetch.
+
+    `values` are the bytes of its outputs, `extra` rows beside the step's, `stamp` is key and time in ms.
+    These rows come first: a policy before what it decided.
+    """
+    tables = {table: record.blocks(table, rows) for table, rows in extra.items()}
+    return record.encode(
+        {**tables, **record.blocks_of(step, policy.version, *place, values)}, place[1], *stamp
+    )
+
+
+def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Outgoing:
+    tagged, headers = output.tagged, output.headers
+    batch = tagged.batch
+    tags = tag(tagged.zone, policy.header(tagged.label))
+    if not output.parents:
+        return Outgoing(
+            output.topic,
+            0 if output.topic in _SINGLE else partition,
+            batch.source.encode(),
+            value,
+            [*(headers or envelope(batch)), *tags],
+            batch.appended_ns // 1_000_000,
+        )
+    root = root_of(batch.source, output.parents)
+    since = ((SINCE, b"%d" % batch.oldest_ns),) if output.topic == EXAMPLES else ()
+    key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
+    return Outgoing(
+        output.topic,
+        0 if output.topic in _SINGLE else partition,
+        key,
+        value,
+        [*envelope(batch, root), *tags, (PARENTS, pack_parents(batch, output.parents)), *since],
+        batch.appended_ns // 1_000_000,
+    )
+
+
+def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
+    """Record for `glasses.rejected`: place, reason, rule and digest; bytes only of what nobody could read."""
+    headers = [
+        ("sightline-reason", reject.reason.encode()),
+        ("sightline-rule", reject.rule.encode()),
+        ("sightline-outcome", reject.outcome.encode()),
+        ("sightline-stage", reject.stage.encode()),
+        ("sightline-place", f"{reject.topic or topic} {partition} {reject.position}".encode()),
+        ("sightline-digest", reject.digest.encode()),
+        (ZONE, reject.zone.encode()),
+    ]
+    if reject.run is not None:
+        headers += [
+            ("ce_id", f"{reject.source}/{reject.stream}/{reject.run.first}".encode()),
+            (RUN, f"{reject.run.first} {reject.run.step} {reject.run.count}".encode()),
+        ]
+    return Outgoing(REJECTED, partition, reject.key, reject.value, headers, reject.appended_ns // 1_000_000)

@@ -1,0 +1,112 @@
+"""The two Faust apps, one agent each.
+
+Every fetch is one pure call and one transaction (`streams.kafka.transport`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from streams import limits, logs, topology
+from streams.ends import End, end_process
+from streams.errors import reason
+from streams.events.record import Core
+from streams.kafka.ownership import Delivery
+from streams.kafka.transport import NOTHING_LOST, batch_transport
+
+
+def build_app(
+    agent_name: str,
+    core: Core[Any],
+    broker: str,
+    datadir: Path,
+    loop: asyncio.AbstractEventLoop | None = None,
+    *,
+    prefix: str = "",
+    partitions: int = topology.PARTITIONS_DEFAULT,
+    accept_loss: bool = False,
+) -> faust.App:
+    """Build the Faust app of one agent of `topology.AGENTS`.
+
+    Delivery: exactly once from the agent's source topic to everything that `core` writes.
+
+    Parameters
+    ----------
+    agent_name
+        Name of the agent.
+    core
+        What the agent does with a fetch.
+    broker
+        `host:port`; its topics must be declared.
+    datadir
+        An empty directory for Faust, which writes nothing of worth there.
+    loop
+        Event loop that the app runs in; the running one when None.
+    prefix
+        What the names of consumer groups begin with.
+    partitions
+        Partition count of the topics that follow devices.
+    accept_loss
+        Records that were removed before they were read are put on record and left behind.
+    """
+    source_name = topology.AGENTS[agent_name]
+    app = faust.App(
+        topology.group(agent_name, prefix),
+        broker=f"kafka://{broker}",
+        loop=loop or asyncio.get_running_loop(),
+        datadir=str(datadir),
+        autodiscover=False,
+        broker_client_id=f"sightline-{agent_name}",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        broker_session_timeout=limits.SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=limits.HEARTBEAT_INTERVAL_S,
+        broker_rebalance_timeout=limits.REBALANCE_TIMEOUT_S,
+        broker_max_poll_records=limits.FETCH_RECORDS_MAX,
+        # Out of range is an error said aloud, and a partition that never committed is sought to its start by
+        # its owner.
+        consumer_auto_offset_reset="none",
+        consumer_max_fetch_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES,
+        stream_wait_empty=False,
+        worker_redirect_stdouts=False,
+    )
+    app.transport = batch_transport(
+        app,
+        broker,
+        agent_name,
+        core,
+        partitions=topology.partition_count(source_name, partitions),
+        accept_loss=accept_loss,
+    )
+    source = app.topic(
+        source_name,
+        key_serializer="raw",
+        value_serializer="raw",
+        value_type=bytes,
+        acks=False,
+    )
+
+    async def work(stream: Any) -> None:
+        async for event in stream.events():
+            delivery: Delivery = event.message.value
+            try:
+                with logs.at(agent_name, delivery.fetch.partition):
+                    await delivery.process()
+            except Exception as error:  # noqa: BLE001  Faust would acknowledge the event and take the next one
+                fetch = delivery.fetch
+                place = (
+                    f"{fetch.topic} partition {fetch.partition}, offsets {fetch.records[0].offset} to "
+                    f"{fetch.next_offset - 1}"
+                )
+                end_process(
+                    f"Agent {agent_name} failed on {place}: {reason(error)}; {NOTHING_LOST}", error, End.FETCH
+                )
+
+    app.agent(source, name=f"streams.worker.agents.{agent_name}", isolated_partitions=True)(work)
+    app.finalize()
+    return app
