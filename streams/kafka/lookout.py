@@ -32,8 +32,10 @@ class Member(Protocol):
     group: str
     #: Since when it waits for partitions, monotonic seconds; None while it has an assignment.
     waiting_since_s: float | None
-    #: Whether the broker did not let it into the group when it asked last.
-    refused: bool
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the broker has made it a member of its group."""
 
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
         """What is owned now, by partition."""
@@ -98,7 +100,7 @@ class Lookout:
             self._say(member.group, "")
         elif not self._said.get(member.group):
             who = await described(admin, member.group)
-            self._say(member.group, unformed_sentence(member.agent, who, waited_s, refused=member.refused))
+            self._say(member.group, unformed_sentence(member.agent, who, waited_s, let_in=member.let_in))
 
     async def _commits(self, admin: AIOKafkaAdminClient, member: Member) -> None:
         before = {place: one.next_offset for place, one in member.ownerships().items()}

@@ -116,10 +116,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 success = bool(await joined(subscription))
             except InconsistentGroupProtocolError:
                 # Fatal to the client, which would never ask again; the lookout says who is in the group.
-                self.consumer.refused = True
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 return False
-            self.consumer.refused = False
             if success:
                 LAST_WILL.joined(self.consumer.broker, self.consumer.group, coordinator.member_id)
             return success
@@ -152,7 +150,6 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._owners: dict[TopicPartition, asyncio.Task[None]] = {}
         self._owning: dict[TopicPartition, PartitionOwner[Any]] = {}
         self.waiting_since_s: float | None = clock.monotonic_s()
-        self.refused = False
         self._watch: asyncio.Task[None] | None = None
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -232,6 +229,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         if self._watch is not None:
             self._watch.cancel()
         await super().on_stop()
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the broker has made it a member; whoever assigns otherwise than the group gets no id."""
+        coordinator = getattr(self._thread._consumer, "_coordinator", None)
+        return bool(getattr(coordinator, "member_id", ""))
 
     # -- the owners ----------------------------------------------------------
 
