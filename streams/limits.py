@@ -88,8 +88,7 @@ CONSENT_SNAPSHOTS_MAX = 64  #: states of a wearer's words that lie ready, for pa
 
 # Transport
 FETCH_RECORDS_MAX = 5000
-FETCH_RECORDS_FIRST = 250  #: of a partition's first fetch, and of any where fetches take long
-FETCH_WORK_S = 0.75  #: a fetch that took longer is followed by smaller ones; a rebalance waits twice as long
+FETCH_RECORDS_FIRST = 250  #: of the first fetch after an assignment; full ones are followed by twice as much
 FETCH_WAIT_MS = 150
 FETCHES_IN_FLIGHT_MAX = 2  #: per partition
 FETCH_BYTES_MAX = 6 * 1024 * 1024  #: values of one fetch

@@ -215,12 +215,11 @@ class PartitionOwner(Generic[State]):
     async def _fetch(self, ownership: Ownership[State]) -> tuple[list[Received], int]:
         """Wait for a record, then take what is there up to a bound.
 
-        A small fetch gets some time to fill with what comes. The bounds are the records that the partition's
-        pace allows, bytes, and what the worker's budget leaves. Also returns the bytes, which it has taken of
-        the budget.
+        A small fetch gets some time to fill with what comes. The bounds are records, bytes, and what the
+        worker's budget leaves. Also returns the bytes, which it has taken of the budget.
         """
         collected: list[Received] = []
-        size, deadline_s, records_max = 0, 0.0, ownership.pace.records_max
+        size, deadline_s, records_max = 0, 0.0, ownership.records_max
         while len(collected) < records_max and size < limits.FETCH_BYTES_MAX:
             left_s = deadline_s - clock.monotonic_s() if collected else _POLL_S
             room = await self._room(ownership, size)

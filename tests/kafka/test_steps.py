@@ -166,7 +166,7 @@ async def test_an_outside_failure_is_tried_again_with_growing_pauses_and_nothing
 async def test_a_partition_has_two_fetches_in_flight_and_each_is_bounded(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "FETCH_RECORDS_MAX", 5)
+    monkeypatch.setattr(limits, "FETCH_RECORDS_FIRST", 5)
     handed: dict[int, int] = dict.fromkeys(range(4), 0)
     real = Delivery.__init__
 
