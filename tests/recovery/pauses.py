@@ -41,8 +41,8 @@ RATE, PLAY_S, DEVICES = 400.0, 4.0, 3
 _LOOK_S = 0.2
 #: What a worker says while workers of the last version run, which assign partitions in another way.
 _STANDS_BY = re.compile(
-    r"in the group glasses \(state Stable, assigned by roundrobin\) are sightline-glasses at 127\.0\.0\.1;"
-    r" glasses reads nothing until they have left"
+    r"in the group glasses \(state Stable, assigned by roundrobin\) are \S+ at 127\.0\.0\.1; "
+    r"glasses reads nothing until they have left: workers share a group with workers of this version alone"
 )
 
 
