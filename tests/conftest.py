@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from streams.kafka.broker import EmbeddedBroker, free_port
+from tests.soak import waits
 
 # A drawn example may take as long as the machine is busy: what is fast is proven in bench/, never here.
 settings.register_profile("sightline", deadline=None)
@@ -23,8 +25,22 @@ def _started(directory: Path) -> Iterator[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let tests run against a Kafka that is there, as `tests/docker` does."""
+    """Let tests run against a Kafka that is there, as `tests/docker` does; let a soak choose tests."""
     parser.addoption("--broker", default="", help="HOST:PORT of a Kafka for tests that share one")
+    parser.addoption("--soak", action="store_true", help="only tests that need a Kafka or wait by a clock")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Who asks for a broker is marked `kafka`, before `-m` chooses; `--soak` leaves the rest out."""
+    for item in items:
+        if {"broker", "own_broker"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+    if config.getoption("--soak"):
+        slow = functools.cache(waits)
+        chosen = [item for item in items if item.get_closest_marker("kafka") or slow(item.path)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+        items[:] = chosen
 
 
 @pytest.fixture(scope="session")
