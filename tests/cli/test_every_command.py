@@ -306,10 +306,10 @@ def test_the_page_of_the_topics_shows_a_whole_device(live: str, tmp_path: Path) 
     subprocess.run([sys.executable, str(program), live], check=True, timeout=WAIT_S)
     events = "SELECT stream, zone, sum(count) FROM events WHERE source = 'g7' GROUP BY ALL ORDER BY ALL"
     expected = [
-        ["activity-imu", "home-private", 1],
+        ["audio-level", "home-private", 100],
         ["consent-change", "rights", 1],
         ["device-state", "device", 1],
-        ["imu", "home-private", 100],
+        ["speech", "home-private", 2],
     ]
     found, store = None, {"broker": live, "store": tmp_path / "store"}
     for _ in range(int(WAIT_S)):
