@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def _started(directory: Path) -> Iterator[str]:
     node.start(directory, free_port())
     yield node.address
     node.stop()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: a shell that runs pytest in the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
