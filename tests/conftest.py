@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,10 @@ def _started(directory: Path) -> Iterator[str]:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start: a shell that runs pytest in the background has it ignored."""
+    """Let Ctrl-C reach what tests start, and brokers start at little cost."""
+    # Half of a short life went into code that only a long one repays.
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+    # A shell that runs pytest in the background has it ignored, and so would all that is started here.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -39,10 +43,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Who asks for a broker is marked `kafka`, before `-m` chooses; `--soak` leaves the rest out."""
+    """Who asks for a broker is marked `kafka`, before `-m` chooses; `--soak` leaves the rest out.
+
+    Files with such tests come first: they wait for long, and while they do, the others use the processors.
+    """
     for item in items:
         if {"broker", "own_broker"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+    waiting = {item.path for item in items if item.get_closest_marker("kafka")}
+    items.sort(key=lambda item: item.path not in waiting)
     if config.getoption("--soak"):
         slow = functools.cache(waits)
         chosen = [item for item in items if item.get_closest_marker("kafka") or slow(item.path)]

@@ -109,7 +109,7 @@ def busy(processes: int) -> Iterator[None]:
 
 def pytest_of(what: str, paths: Sequence[str], jobs: int) -> list[str]:
     """The command of one turn; a test without an end shows after a while where it stands."""
-    spread = ("--numprocesses", str(jobs), "--dist", "loadfile")
+    spread = ("--numprocesses", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder")
     shown = ("-q", "-rfE", "-o", f"faulthandler_timeout={STACKS_AFTER_S}")
     choice = ("--soak", *chosen(paths)) if what == CHOSEN else paths
     return [sys.executable, "-m", "pytest", *shown, *spread, *choice]
