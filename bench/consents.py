@@ -8,8 +8,8 @@ from __future__ import annotations
 import orjson
 
 from bench.load import DEVICES, devices
-from streams.events.consent import GIVEN
-from streams.events.known import Consents
+from streams.consent.view import Consents
+from streams.consent.words import GIVEN
 from streams.events.record import Outgoing, StoredRecord
 from streams.kafka.publish import publish_now
 from streams.pipeline import learn_consent, pairing_record

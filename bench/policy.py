@@ -19,16 +19,16 @@ import psutil
 from bench import consents
 from bench.load import AGE_NS, EVENTS_PER_BATCH, batches, span_ns
 from streams import clock
+from streams.consent.view import Known
+from streams.consent.words import CLAIMED_CONSENT, reference
 from streams.events.batch import Batch
-from streams.events.consent import CLAIMED_CONSENT, reference
-from streams.events.known import Known
-from streams.events.step import Step
-from streams.events.step import Tagged as Run
 from streams.policy.attributes import DOMAINS, Attributes, attributes_of
 from streams.policy.flow import Stretch
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.source import POLICIES
+from streams.policy.step import Step
+from streams.policy.step import Tagged as Run
 from streams.topology import STORE, ZONED
 
 SINKS = (ZONED, STORE)

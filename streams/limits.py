@@ -8,6 +8,7 @@ OUTPUT_HEADROOM_BYTES = 64 * 1024  #: outputs may outgrow their input by this mu
 MESSAGE_BYTES_MAX = 1024 * 1024
 HEADERS_MAX = 12
 LABEL_BYTES = 16  #: of a packed label
+PURPOSES_MAX = 16  #: words of a policy for purposes: bits of a label's mask
 FOREIGN_HEADERS_BYTES_MAX = 4096  #: names and values of headers that are not ours, forwarded as they are
 KEY_BYTES_MAX = 256  #: more of a malformed record's key is cut; a device's name has at most 63
 TEXT_CHARACTERS_MAX = 1000  #: what somebody said, or several words: one value of a column

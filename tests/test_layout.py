@@ -40,15 +40,17 @@ FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400
 #: What each room of `streams` may import of ours, besides itself and the leaves; None: anything.
 MAY_IMPORT: dict[str, set[str] | None] = {
     "events": set(),
-    "policy": {"events"},
+    "consent": {"events"},
+    "policy": {"events", "consent"},
     "models": {"events"},
-    **{stage: {"events", "policy", "models"} for stage in ("zones", "training")},
-    "processing": {"events", "policy", "models"},
-    "assistant": {"events", "policy", "models", "processing"},
-    "feedback": {"events", "policy", "models", "processing"},
-    "lineage": {"events", "policy"},
+    "zones": {"events", "consent", "policy"},
+    "processing": {"events", "policy"},
+    **{stage: {"events", "policy", "models"} for stage in ("assistant", "feedback")},
+    "training": {"events", "consent", "policy", "models"},
+    "lineage": {"events", "consent", "policy"},
     "pipeline": {
         "events",
+        "consent",
         "policy",
         "models",
         "lineage",
@@ -58,7 +60,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         "feedback",
         "training",
     },
-    "snapshots": {"events", "policy", "lineage"},
+    "snapshots": {"events", "consent", "policy", "lineage"},
     "queries": {"events", "policy", "lineage"},
     "ledger": {"kafka"},
     "kafka": {"events"},
@@ -69,6 +71,17 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "cycles": set(),
     **{leaf: set() for leaf in LEAVES},
     "__init__": set(),
+}
+#: What the rooms inside a room may import of their neighbours; modules beside them may import all of them.
+INSIDE: dict[str, dict[str, set[str]]] = {
+    "snapshots": {
+        "rows": set(),
+        "files": {"rows"},
+        "folds": {"rows", "files"},
+        "epochs": {"rows", "files", "folds"},
+        "intake": {"rows", "files", "epochs"},
+        "upgrade": {"rows", "files", "epochs", "intake"},
+    }
 }
 #: Packages that only some rooms may import.
 ONLY_IN = {
@@ -121,6 +134,12 @@ def test_imports_point_one_way(path: Path) -> None:
             assert allowed is None or target in allowed | LEAVES | {room}, (
                 f"{path} imports {name}: {room} may import {sorted(allowed)}"
             )
+            inside, within = INSIDE.get(room, {}), path.parent.name
+            if target == room and within in inside:
+                neighbour = rest.split(".")[1]
+                assert neighbour in inside[within] | {within}, (
+                    f"{path} imports {name}: {room}/{within} may import {sorted(inside[within])}"
+                )
         if room == "ledger" and name.startswith("streams.kafka"):
             assert name.startswith("streams.kafka.reader"), "the ledger shares the reader and nothing else"
         if head in ONLY_IN:

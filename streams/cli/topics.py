@@ -10,7 +10,7 @@ import click
 from streams import settings, topology
 from streams.address import ADDRESS
 from streams.cli.output import emit_json, emit_table, json_option
-from streams.events.consent import Word
+from streams.consent.words import Word
 from streams.kafka.topics import migrate, plan, uneven
 from streams.printing import say
 from streams.worker.bootstrap import consents_of_topic

@@ -9,6 +9,7 @@ An edge run says: child number `child.first + i * child.step` comes from parents
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from msgspec import Struct
 
@@ -102,3 +103,22 @@ def extends(earlier: EdgeRun, later: EdgeRun) -> EdgeRun | None:
     return EdgeRun(
         Run(a.child.first, child_step, a.child.count + b.child.count), a.parent_first, parent_step, a.width
     )
+
+
+Directness = Literal["direct", "indirect"]
+
+
+class Parent(Struct, frozen=True):
+    """Parents of a derived run in one stream: child i comes from `first + i * step ... + width - 1`.
+
+    All are of one `revision`.
+    """
+
+    source: str
+    stream: str
+    first: int
+    step: int
+    width: int
+    directness: Directness = "direct"
+    declassifier: str = ""
+    revision: int = 0

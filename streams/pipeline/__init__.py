@@ -6,6 +6,7 @@ the examples of all partitions reach training) is taken up between fetches, kept
 and recorded as an input.
 """
 
+from streams.consent.record import consents_of, learn_consent, pairing_record, withdrawal_record
 from streams.lineage.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
@@ -14,7 +15,6 @@ from streams.lineage.tables import (
     POLICY_TAKEUP,
 )
 from streams.pipeline.beginning import first_records
-from streams.pipeline.consents import consents_of, learn_consent, pairing_record, withdrawal_record
 from streams.pipeline.devices import Devices
 from streams.pipeline.glasses import GlassesCore, PartitionState
 from streams.pipeline.shelf import FileShelf, ShelvingCore

@@ -11,7 +11,6 @@ from streams.events.headers import pack_parents
 from streams.events.identity import EventId
 from streams.events.record import Outgoing
 from streams.events.runs import Run
-from streams.events.step import Output, Reject, Step, Tagged
 from streams.limits import MODEL_BYTES_MAX
 from streams.lineage.record import Rows, model_parents
 from streams.lineage.tables import FIRST_POLICY
@@ -19,6 +18,7 @@ from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelV
 from streams.pipeline.emit import lineage_of, records_of
 from streams.policy.flow import decide
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.step import Output, Reject, Step, Tagged
 from streams.policy.versions import CURRENT_KEY as POLICY_IN_FORCE
 from streams.policy.versions import pointer_to, record_of
 from streams.topology import EXAMPLES, MODELS, POLICIES, STORE, TRAINING_RUN

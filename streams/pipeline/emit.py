@@ -13,11 +13,11 @@ from msgspec.structs import asdict
 from streams.events.codec import encode
 from streams.events.headers import PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
 from streams.events.record import Outgoing
-from streams.events.step import Output, Reject, Step
 from streams.lineage import record
 from streams.lineage.record import Rows
 from streams.models.version import version_key
 from streams.policy.policy import Policy
+from streams.policy.step import Output, Reject, Step
 from streams.topology import CONSENTS, EXAMPLES, REJECTED, TOPICS
 
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)

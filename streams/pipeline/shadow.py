@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from streams.events.runs import consecutive
-from streams.events.step import NOT_ASKED, Decision, Step
 from streams.lineage.record import Row
 from streams.policy.flow import at_gate, decision_of
 from streams.policy.policy import Policy
+from streams.policy.step import NOT_ASKED, Decision, Step
 from streams.topology import EXAMPLES, TRAINING_RUN
 
 Key = tuple[str, str, str]

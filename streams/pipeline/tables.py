@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
+from streams.consent.view import Consents, Own
+from streams.consent.words import Said
 from streams.errors import UnavailableError
-from streams.events.consent import Said
-from streams.events.known import Consents, Own
 from streams.events.record import Fetch, Loss, Outgoing, stamp_ns
-from streams.events.step import Reject
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
 from streams.lineage.record import Row, blocks, encode
 from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.models.registry import Models
 from streams.policy.policy import Policy
+from streams.policy.step import Reject
 from streams.policy.versions import Policies, Refusal
 from streams.topology import CONSENTS, POLICIES, POLICIES_READ
 

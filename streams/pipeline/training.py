@@ -10,14 +10,16 @@ import orjson
 from msgspec import Struct, ValidationError, json
 
 from streams import metrics
+from streams.consent.record import take_ups_of
+from streams.consent.view import Known
 from streams.errors import MalformedError, UnavailableError, without_values
+from streams.events.codec import codec_of
 from streams.events.identity import EventId, format_id
-from streams.events.known import Known
+from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
-from streams.events.refused import rejected, unread
 from streams.events.runs import consecutive
+from streams.events.shipped import SHIPPED
 from streams.events.state import Number
-from streams.events.step import Reject, Step
 from streams.limits import (
     ADMITTED_MAX,
     CANDIDATES_NAMED_MAX,
@@ -34,10 +36,11 @@ from streams.lineage.tables import (
 )
 from streams.models.version import SOURCE, STREAM, version_key
 from streams.pipeline.beginning import add_version
-from streams.pipeline.consents import take_ups_of
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.tables import Tables, input_row, policy_row, told
 from streams.policy.policy import Policy
+from streams.policy.refused import rejected, unread
+from streams.policy.step import Reject, Step
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed
 
@@ -85,8 +88,15 @@ class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
     def __init__(
-        self, tables: Tables, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES
+        self,
+        tables: Tables,
+        history: History,
+        fit: Fit,
+        every: int = RETRAIN_EVERY_EXAMPLES,
+        *,
+        kinds: Kinds = SHIPPED,
     ) -> None:
+        self._codec = codec_of(kinds)
         self.tables, self.history, self.fit, self.every = tables, history, fit, every
         self.seed, self.evaluation = seed.seed(), seed.evaluation()
 
@@ -188,7 +198,7 @@ class TrainingCore(WholeState[TrainingState]):
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
-                candidate = gate.judge(record, policy, self._label, known, now_ns)
+                candidate = gate.judge(record, self._codec, policy, self._label, known, now_ns)
             except MalformedError as error:
                 step.rejects.append(
                     unread(record, str(error), "malformed", "malformed", "training", state.now_ns)
@@ -266,7 +276,7 @@ class TrainingCore(WholeState[TrainingState]):
         now_ns, candidates = state.now_ns, []
         for record in history:
             try:
-                candidates.append(gate.judge(record, policy, self._label, known, now_ns))
+                candidates.append(gate.judge(record, self._codec, policy, self._label, known, now_ns))
             except MalformedError:
                 continue
         step.decisions += [

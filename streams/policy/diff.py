@@ -11,12 +11,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from streams.events.consent import CLAIMED_CONSENT, NO_CONSENT
+from streams.consent.words import CLAIMED_CONSENT, NO_CONSENT
 from streams.events.runs import Run, consecutive
-from streams.events.step import NOT_ASKED
 from streams.limits import DIFF_RUNS_MAX
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
+from streams.policy.step import NOT_ASKED
 
 #: Source, stream and numbers of events.
 EventRun = tuple[str, str, Run]

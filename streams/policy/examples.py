@@ -10,12 +10,12 @@ from typing import Any, get_args
 
 from msgspec import Struct
 
-from streams.events.consent import CLAIMED, Consent
-from streams.events.step import Verdict
+from streams.consent.words import CLAIMED, Consent
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.rules import Example, Sink
 from streams.policy.source import Source
+from streams.policy.step import Verdict
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 #: What an example does not say about its event.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from streams.events.consent import Consent
+from streams.consent.words import Consent
 from streams.events.runs import Run
-from streams.events.step import Decision, Step, Tagged
 from streams.policy.policy import Flow, Policy
+from streams.policy.step import Decision, Step, Tagged
 from streams.topology import TRAINING_RUN
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, reduce
 from operator import and_, or_
 
-from streams.limits import LABEL_BYTES
+from streams.limits import LABEL_BYTES, PURPOSES_MAX
 
 #: Components, as they follow one another in the bytes: masks, then positions.
 _NAMES = ("categories", "purposes", "obligations", "subjects", "regions", "retention", "nature")
@@ -25,7 +25,7 @@ NATURES = ("provided", "observed", "derived", "inferred")
 #: How many words each closed vocabulary can hold.
 CAPACITY = {
     "categories": 64,
-    "purposes": 16,
+    "purposes": PURPOSES_MAX,
     "obligations": 16,
     "subjects": 8,
     "regions": 8,

@@ -11,15 +11,15 @@ from typing import Any
 
 from msgspec import Struct
 
+from streams.consent.words import Consent
 from streams.errors import InputError
 from streams.events.batch import Batch
-from streams.events.consent import Consent
 from streams.events.runs import Run
-from streams.events.step import Tagged
 from streams.limits import POLICIES_KEPT
 from streams.policy.attributes import Attributes
 from streams.policy.flow import at_gate, flow_of
 from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.step import Tagged
 from streams.policy.stored import read_stored
 from streams.topology import TRAINING_RUN
 

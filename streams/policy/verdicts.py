@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from streams.events.step import NOT_ASKED
 from streams.policy.attributes import Attributes
 from streams.policy.policy import Policy
 from streams.policy.recheck import again
 from streams.policy.rules import MODEL_TRAINING
+from streams.policy.step import NOT_ASKED
 from streams.topology import STORE, ZONED
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from streams.events.codec import column
 from streams.events.state import Samples
-from streams.events.step import Tagged
+from streams.policy.step import Tagged
 from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
 
 WINDOW_SAMPLES = 100

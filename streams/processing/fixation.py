@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from streams.events.batch import Batch
 from streams.events.codec import column
 from streams.events.state import SAMPLES, Samples
-from streams.events.step import Tagged
+from streams.policy.step import Tagged
 from streams.processing.windows import FRONT_SAMPLES_MAX, Anchors, ClosedWindow, Columns, by_batch
 
 Floats = NDArray[np.float64]

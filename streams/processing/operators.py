@@ -9,7 +9,7 @@ from functools import lru_cache
 from streams import limits
 from streams.events.identity import derived_stream
 from streams.events.state import SAMPLES, Samples
-from streams.events.step import Tagged
+from streams.policy.step import Tagged
 from streams.processing import activity, fixation, place, speech
 from streams.processing.windows import Breaks, Values
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from streams.events.codec import column
 from streams.events.state import SAMPLES, Samples
-from streams.events.step import Tagged
+from streams.policy.step import Tagged
 from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
 
 WINDOW_FIXES = 5

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from streams.events.codec import column
 from streams.events.state import Samples
-from streams.events.step import Tagged
+from streams.policy.step import Tagged
 from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
 
 WINDOW_BLOCKS = 50

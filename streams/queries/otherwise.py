@@ -14,11 +14,11 @@ import numpy as np
 from streams import limits
 from streams.events.identity import EventId
 from streams.events.runs import Run, consecutive
-from streams.events.step import NOT_ASKED
 from streams.lineage.tables import EXAMPLE_ORDER, NO_EXAMPLE
 from streams.policy.diff import Change, EventRun, Groups, add
 from streams.policy.policy import Policy
 from streams.policy.recheck import Policies
+from streams.policy.step import NOT_ASKED
 from streams.policy.verdicts import Said
 from streams.queries.decided import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
 from streams.queries.relabel import Relabelled

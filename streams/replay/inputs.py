@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.consent.record import part_of
 from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
 from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
-from streams.pipeline.consents import part_of
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.queries.store import Store

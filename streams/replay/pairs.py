@@ -11,9 +11,9 @@ from pathlib import Path
 import orjson
 from msgspec.structs import replace
 
+from streams.consent.view import Consents
+from streams.consent.words import Pairing, Word
 from streams.events import journal
-from streams.events.consent import Pairing, Word
-from streams.events.known import Consents
 
 #: The two names as our own encoder writes them, inside the text of a line.
 _NAMED = re.compile(rb'\\"device_id\\":\\"([a-z0-9-]+)\\",\\"wearer_id\\":\\"([a-z0-9-]+)\\"')

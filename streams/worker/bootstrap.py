@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
+from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, UnavailableError
-from streams.events.known import Consents
 from streams.events.record import Core, Outgoing, Received
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import end_offsets, read_all

@@ -13,8 +13,8 @@ import pytest
 from streams.events.claims import Claim, claimed
 from streams.events.headers import envelope
 from streams.events.record import StoredRecord
-from streams.events.refused import unread
 from streams.events.runs import Run
+from streams.policy.refused import unread
 from tests import build
 
 SECRET = "the-words-of-somebody"

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.events.headers import pack_parents, unpack_parents
-from streams.events.runs import EdgeRun, Run, consecutive, extends, longer_run
-from streams.events.step import Parent
+from streams.events.runs import EdgeRun, Parent, Run, consecutive, extends, longer_run
 from streams.limits import REVISION_MAX
 from tests import build
 

@@ -14,12 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams import limits
+from streams.consent.record import consents_text, part_of, take_ups_of
+from streams.consent.view import Consents
+from streams.consent.words import Said, Word
 from streams.errors import MalformedError
-from streams.events.consent import Said, Word
-from streams.events.known import Consents
 from streams.events.record import StoredRecord
 from streams.pipeline import CONSENT_TAKEUP, consents_of, learn_consent
-from streams.pipeline.consents import consents_text, part_of, take_ups_of
 from streams.replay.inputs import inputs_of
 from streams.worker.bootstrap import policies_of
 from tests import build

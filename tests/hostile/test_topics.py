@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from device_sim.files import read_answer
+from streams.consent.view import Consents
 from streams.errors import MalformedError
-from streams.events.known import Consents
 from streams.events.record import Core, Fetch, Outgoing, Received, StoredRecord
 from streams.kafka import checkpoint, restore
 from streams.kafka.compute import compute

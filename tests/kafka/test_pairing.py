@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from streams import clock
 from streams.cli.main import main
-from streams.events.consent import Pairing, Word
+from streams.consent.words import Pairing, Word
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.kafka.topics import declare

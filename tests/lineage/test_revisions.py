@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from streams.events.codec import digest
 from streams.events.record import Outgoing, StoredRecord
-from streams.events.runs import Run
-from streams.events.step import Output, Parent, Step, Tagged
+from streams.events.runs import Parent, Run
 from streams.lineage import record
+from streams.policy.step import Output, Step, Tagged
 from streams.queries import questions
 from streams.queries.store import Store
 from streams.queries.walk import walk

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from streams.consent.words import CLAIMED_CONSENT
 from streams.errors import UnavailableError
-from streams.events.consent import CLAIMED_CONSENT
 from streams.events.record import Fetch, Outgoing
 from streams.events.state import DeviceState
 from streams.pipeline import Devices, GlassesCore, PartitionState

@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from msgspec import ValidationError
 
 from streams.cli.main import main
+from streams.consent.view import Consents
+from streams.consent.words import Pairing, Reference, Word
 from streams.errors import InputError
-from streams.events.consent import Pairing, Reference, Word
-from streams.events.known import Consents
 from streams.events.record import StoredRecord
 from streams.events.state import DeviceState
 from streams.pipeline import GlassesCore, learn_consent
 from streams.snapshots.writer import Writer
 from tests import build
+from tests.consent.test_consents import rules_of, states, zones_of
 from tests.snapshots.build import event, store
-from tests.zones.test_consents import rules_of, states, zones_of
 
 _TEXT = Path(__file__).with_name("state-0.1.0.json").read_text(encoding="utf-8")
 #: The policy that was in force then is none of today's; that is not what this is about.

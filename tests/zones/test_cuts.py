@@ -12,7 +12,7 @@ from streams.events.record import Fetch, Outgoing
 from streams.pipeline import PartitionState
 from streams.topology import CAPTURED
 from tests import build
-from tests.zones.test_consents import BOTH, DAY_NS, SERVICE, T0_NS, change, core
+from tests.consent.test_consents import BOTH, DAY_NS, SERVICE, T0_NS, change, core
 
 journals = st.lists(
     st.tuples(

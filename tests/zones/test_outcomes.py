@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 
 from streams.events.record import Fetch, StoredRecord
-from streams.events.step import RejectOutcome
 from streams.limits import SEEN_RANGES_MAX
+from streams.policy.step import RejectOutcome
 from streams.topology import CAPTURED
 from streams.zones import stage
 from tests import build

@@ -17,7 +17,7 @@ from streams.limits import SEEN_MARKS_MAX, SEEN_RANGES_MAX, SEEN_RECENT_BATCHES
 from streams.topology import CAPTURED, REJECTED
 from streams.zones.seen import Memory
 from tests import build
-from tests.zones.test_consents import rules_of, zones_of
+from tests.consent.test_consents import rules_of, zones_of
 
 S_NS, DAY_NS = 10**9, 86_400 * 10**9
 #: Far more batches than are remembered byte for byte, one a second.

@@ -9,7 +9,7 @@ from streams.events.record import Fetch, StoredRecord
 from streams.pipeline import CONSENT_TAKEUP, PartitionState, learn_consent
 from streams.topology import CAPTURED, CONSENTS
 from tests import build
-from tests.zones.test_consents import BOTH, SERVICE, TRAINING, change, core, states, zones_of
+from tests.consent.test_consents import BOTH, SERVICE, TRAINING, change, core, states, zones_of
 
 
 def test_another_partition_hears_of_it_and_records_that_it_did() -> None:

@@ -1,0 +1,76 @@
+"""What a wearer says about the use of the own data.
+
+It is read from `consent_change` events, and in force from its place in the partition on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from streams.consent.words import GIVEN, WITHDRAWN, Word
+from streams.errors import MalformedError
+from streams.events.batch import Batch
+from streams.events.identity import incarnation_of
+from streams.limits import CONSENT_CHANGES_PER_HOUR_MAX, NUMBER_MAX
+
+KIND = "consent_change"
+#: Status of a consent record in DPV's words, and what it comes to. Refused, revoked and invalidated leave as
+#: little as withdrawn.
+STATUSES = {
+    "dpv:ConsentGiven": GIVEN,
+    "dpv:ConsentRenewed": GIVEN,
+    "dpv:ConsentWithdrawn": WITHDRAWN,
+    "dpv:ConsentRefused": WITHDRAWN,
+    "dpv:ConsentRevoked": WITHDRAWN,
+    "dpv:ConsentExpired": WITHDRAWN,
+    "dpv:ConsentInvalidated": WITHDRAWN,
+}
+
+
+def check(batch: Batch, purposes: Collection[str]) -> None:
+    """MalformedError when a change says what cannot be.
+
+    Another wearer's consent, an end before its beginning, an unknown word, more than an hour may hold.
+    """
+    if batch.run.count > CONSENT_CHANGES_PER_HOUR_MAX:
+        raise MalformedError(
+            f"n: found {batch.run.count} consent changes in one batch, expected at most"
+            f" {CONSENT_CHANGES_PER_HOUR_MAX}"
+        )
+    for index in range(batch.run.count):
+        said = {name: values[index] for name, values in batch.columns.items()}
+        number, expires_ns = said["consent"], said["expires_ns"]
+        if type(number) is not int or not 0 < number <= NUMBER_MAX:
+            raise MalformedError(
+                "consent: found no number of a consent record, expected 1 or more, counted by the device"
+            )
+        if said["status"] not in STATUSES:
+            raise MalformedError(f"status: found another one, expected one of {', '.join(STATUSES)}")
+        if said["principal"] not in {None, batch.wearer_id}:
+            raise MalformedError(
+                "principal: found another wearer, expected the one who wears the device: "
+                "nobody consents for another"
+            )
+        if expires_ns is not None and (type(expires_ns) is not int or expires_ns <= batch.time_ns(index)):
+            raise MalformedError(
+                "expires_ns: found a time that is past, "
+                "expected one after the consent was given, or null for no end"
+            )
+        if not set(said["purposes"].split()) <= set(purposes):
+            raise MalformedError(
+                f"purposes: found one that the policy does not know, expected some of {', '.join(purposes)}"
+            )
+
+
+def word(batch: Batch) -> Word:
+    """What the one event of a checked batch says."""
+    said = {name: values[0] for name, values in batch.columns.items()}
+    return Word(
+        batch.source,
+        incarnation_of(batch.stream),
+        said["consent"],
+        STATUSES[said["status"]],
+        tuple(sorted(set(said["purposes"].split()))),
+        said["expires_ns"] or 0,
+        batch.appended_ns,
+    )

@@ -1,0 +1,136 @@
+"""What a stage returns: outputs with their parents, decisions, rejects and counts (law 7).
+
+Stages do not write lineage; the pipeline records it from the `Step`, so no stage can forget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec import Struct
+
+from streams.consent.words import NO_CONSENT, Consent, Word
+from streams.events.batch import Batch
+from streams.events.record import Headers
+from streams.events.runs import Parent, Run
+
+Verdict = Literal["allow", "deny", "unconfigured"]
+#: Stands for the verdict where another policy never asked: an earlier refusal kept the events from coming so
+#: far.
+NOT_ASKED = "not-asked"
+#: What became of a batch or record that was not taken: refused by a rule, unreadable, dropped as one that is
+#: stored, other data under numbers that are taken, captured outside the policy's window of time, or after its
+#: place was given up.
+RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
+
+
+class Tagged(Struct, frozen=True):
+    """A batch with its zone and label (packed bytes); what the policy looked at is `attributes`.
+
+    `consent_number` is the consent record that it was captured under, `consent` how that stands now (None: no
+    one person's data).
+    """
+
+    batch: Batch
+    zone: str
+    label: bytes
+    rule: str
+    attributes: str = ""
+    consent_number: int = 0
+    consent: Consent | None = NO_CONSENT
+
+
+class Output(Struct, frozen=True):
+    """A tagged batch on its way to a topic. `parents` is empty for captured batches.
+
+    `value` and `headers` are given where a record is forwarded as it came; `source_digest` where a batch was
+    split. `topic` is empty for what is only recorded.
+    """
+
+    topic: str
+    tagged: Tagged
+    operator: str = ""
+    operator_version: int = 1
+    parents: tuple[Parent, ...] = ()
+    value: bytes | None = None
+    headers: Headers = ()
+    source_digest: str = ""
+
+
+class Decision(Struct, frozen=True):
+    """One verdict about one run of events at one crossing; `t_ns` is when the first was captured.
+
+    `appended_ns` is when the broker took it, `at_ns` the time that the decision looked at, 0 where it is that
+    same time. `consent_state` is empty where the data is no one person's.
+    """
+
+    source: str
+    stream: str
+    run: Run
+    t_ns: int
+    sink: str
+    purpose: str
+    verdict: Verdict
+    passed: bool
+    mode: str
+    zone: str
+    label: bytes
+    rule: str
+    attributes: str
+    consent: int
+    consent_state: str
+    wearer: str
+    appended_ns: int
+    at_ns: int
+
+
+class Reject(Struct, frozen=True):
+    """A batch, or a record that is none, on its way to `glasses.rejected`.
+
+    `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.
+    `topic` is given where it was not read with the fetch.
+    """
+
+    reason: str
+    rule: str
+    outcome: RejectOutcome
+    stage: str
+    position: int
+    key: bytes
+    value_bytes: int
+    digest: str
+    value: bytes | None = None
+    source: str = ""
+    stream: str = ""
+    run: Run | None = None
+    zone: str = ""
+    t_ns: int = 0
+    wearer: str = ""
+    appended_ns: int = 0
+    topic: str = ""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened in a fetch besides outputs, in events unless said otherwise."""
+
+    batches: int = 0
+    events: int = 0
+    repeated: int = 0
+    late: int = 0
+    too_late: int = 0
+    collided: int = 0
+
+
+@dataclass(slots=True)
+class Step:
+    """What one stage made of one fetch."""
+
+    outputs: list[Output] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    #: What wearers said about the use of their data: the event alone in a batch, and the record that it comes
+    #: to.
+    consents: list[tuple[Batch, Word]] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)

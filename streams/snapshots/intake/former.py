@@ -1,0 +1,55 @@
+"""Records of `glasses.lineage` of version 1, as workers wrote them before the columns of today: still taken.
+
+They lie on the topic for its retention after an upgrade, and a worker that is not upgraded yet writes them
+beside a writer that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streams.policy.step import RejectOutcome
+
+VERSION = 1
+#: What became of a batch or record, by the rule of its row; of every other rule it is OUTCOME.
+OUTCOMES: Mapping[str, RejectOutcome] = {
+    "repeat": "repeated",
+    "collision": "collision",
+    "clock": "clock",
+    "too-late": "late",
+    "malformed": "malformed",
+    "poisoned": "malformed",
+}
+OUTCOME: RejectOutcome = "refused"
+#: Columns of today that no record of then has, and what stands in each row.
+_ADDED: Mapping[str, Mapping[str, Any]] = {
+    "events": {"revision": 0, "consent": 0},
+    "edges": {"child_revision": 0, "parent_revision": 0},
+}
+
+
+def filled(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of a record of then as those of today.
+
+    What is no list of blocks, or no block, stays as it is for whoever looks at it next.
+    """
+    return {
+        table: [_block(table, block) for block in blocks] if type(blocks) is list else blocks
+        for table, blocks in tables.items()
+    }
+
+
+def _block(table: str, block: Any) -> Any:
+    said, each = (block.get("all"), block.get("each")) if type(block) is dict else (None, None)
+    if type(said) is not dict or type(each) is not dict:
+        return block
+    if table != "rejected":
+        return {"all": {**_ADDED.get(table, {}), **said}, "each": each}
+    if type(rules := each.get("rule")) is list:
+        return {"all": said, "each": {"outcome": [_outcome(rule) for rule in rules], **each}}
+    return {"all": {"outcome": _outcome(said.get("rule")), **said}, "each": each}
+
+
+def _outcome(rule: Any) -> RejectOutcome:
+    return OUTCOMES.get(rule, OUTCOME) if isinstance(rule, str) else OUTCOME
