@@ -28,6 +28,7 @@ from streams.kafka import topics
 from streams.kafka.connection import administering
 from tests import build
 from tests.device_sim.play import batches, options, under_consent_too_early
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
 
@@ -61,7 +62,7 @@ async def captured(consumer: AIOKafkaConsumer, devices: int) -> list[Any]:
     """Records until each device has ended its session, and then whatever still comes."""
     records: list[Any] = []
     ended = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while ended < devices:
             for some in (await consumer.getmany(timeout_ms=200)).values():
                 records += some
@@ -151,7 +152,7 @@ async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tm
     async with reading(ready) as consumer:
         process = await start("600")
         sent: list[Any] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not any(record.value.startswith(b'{"v":1,"kind":"imu"') for record in sent):
                 sent.append(await consumer.getone())
             process.send_signal(signal.SIGINT)
@@ -240,7 +241,7 @@ async def test_a_backlog_comes_at_full_speed_and_then_time_counts(ready: str, tm
         faults=False,
     )
     assert made.speed == 1
-    async with asyncio.timeout(30), reading(ready) as consumer:
+    async with asyncio.timeout(PATIENCE_S), reading(ready) as consumer:
         summary = await Run(made).run()
         records = await captured(consumer, 1)
     imu = [one for one in journal.sent(tmp_path / "g9.jsonl") if one.stream == "imu-right"]
