@@ -24,6 +24,7 @@ from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_pauses import PausingCore
 from tests.kafka.test_transport import batch, dealt
+from tests.patience import PATIENCE_S
 
 COUNTED = {partition: list(range(1, 21)) for partition in range(PARTITIONS)}
 
@@ -113,7 +114,7 @@ async def test_what_a_stranger_committed_while_nobody_ran_is_not_skipped(
     assert await ours(room) == dict.fromkeys(range(PARTITIONS), (20, False)), "it did not take our place"
     async with room.running(PausingCore(room)):
         found = await room.wait_for(80)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await ours(room) != dict.fromkeys(range(PARTITIONS), (20, True)):
                 await asyncio.sleep(0.1)
     assert values_by_partition(found) == dealt(0, 80)
@@ -194,7 +195,7 @@ async def test_an_offset_that_is_put_under_a_running_agent_is_written_over(
         await room.wait_for(40)
         await world.commit_in_transaction(room.broker, room.agent, room.source, {1: 3, 2: 10})
         await until(lambda: bool(said(caplog, "Somebody else commits")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await ours(room))[1] != (10, True):
                 await asyncio.sleep(0.1)
         await room.produce(batch(40, 40))

@@ -66,7 +66,7 @@ async def test_a_step_of_the_commit_that_fails_costs_nothing(
         await until(lambda: not failures)
         await room.wait_for(40)
         await room.produce(batch(40, 40))
-        found = await room.wait_for(80, timeout_s=25)
+        found = await room.wait_for(80)
     assert values_by_partition(found) == dealt(0, 80)
     assert numbers_by_partition(found) == {number: list(range(1, 21)) for number in range(4)}
     assert not room.ended
