@@ -17,9 +17,10 @@ from streams.events.record import StoredRecord
 from streams.events.shipped import SHIPPED
 from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.stored import read_stored
-from streams.snapshots import columns, decode, genuine, overlap
-from streams.snapshots.known import Known
-from streams.snapshots.poll import Poll
+from streams.snapshots.intake import decode, genuine, overlap
+from streams.snapshots.intake.known import Known
+from streams.snapshots.rows import columns
+from streams.snapshots.rows.poll import Poll
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, batch, derived, edge, row, stream, tagged
 
 Rows = Mapping[str, Sequence[Row]]
