@@ -80,9 +80,11 @@ def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understo
     narrow = lattice.unpack(served.label)
     narrow["obligations"] |= build.policy().vocabulary.mask("obligations", ("local:NoExport",))
     core = build.core()
-    core.tables.models.versions[served.version] = dataclasses.replace(
-        served, label=lattice.pack(**narrow), zone="health"
+    models, narrower = (
+        core.followed.models,
+        dataclasses.replace(served, label=lattice.pack(**narrow), zone="health"),
     )
+    models.now = dataclasses.replace(models.now, versions={served.version: narrower})
     found = {}
     for form, said in (
         ("spoken", {"text": sure_praise(served.model)}),
