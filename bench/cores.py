@@ -10,15 +10,19 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from bench.peers import ADDED
+from streams.events.codec import codec_of
 from streams.events.record import Fetch, Outcome, Outgoing, WholeState
+from streams.events.shipped import SHIPPED
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, LABEL_BYTES
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.followed import Followed
-from streams.pipeline.glasses import PartitionState, Stages
+from streams.pipeline.glasses import Stages
 from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Flow, Policy, Tag
-from streams.policy.step import Tagged
+from streams.policy.step import Step, Tagged
 from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.zones import stage as zones
 
@@ -82,9 +86,12 @@ class ZonesCore(LiveGlasses):
     ) -> Outcome[PartitionState]:
         """Run the zones stage."""
         del silent
-        policy = inputs.policies.version(inputs.policies.current)
+        policy, step = inputs.policies.version(inputs.policies.current), Step()
         known = inputs.consents.known(state.consents_taken, state.own)
-        step, devices, now_ns = zones.run(fetch.records, state.devices, policy, known, poisoned, state.now_ns)
+        crossing = Crossing(policy, known, step)
+        devices, now_ns = zones.run(
+            fetch.records, state.devices, codec_of(SHIPPED), crossing, poisoned, state.now_ns
+        )
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
         records, values = records_of(step, policy, place)
         records += lineage_of(step, values, policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))

@@ -31,8 +31,8 @@ from streams.events.runs import Run
 from streams.kafka.checkpoint import Entries
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load
 from streams.policy.versions import PolicyTable, PolicyVersions

@@ -15,11 +15,12 @@ from streams.consent.record import learn_consent
 from streams.consent.view import Consents, Known
 from streams.consent.words import GIVEN
 from streams.events.batch import Batch, Context
-from streams.events.codec import encode
+from streams.events.codec import codec_of, encode
 from streams.events.headers import envelope
-from streams.events.kinds import KINDS, text_form
+from streams.events.kinds import Kinds, text_form
 from streams.events.record import Fetch, LiveCore, Outcome, Outgoing, StoredRecord
 from streams.events.runs import Run
+from streams.events.shipped import SHIPPED
 from streams.kafka.compute import compute
 from streams.kafka.publish import publish_now
 from streams.kafka.topics import declare
@@ -27,8 +28,8 @@ from streams.models.registry import ModelTable
 from streams.models.version import ModelVersion
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyTable, PolicyVersions
@@ -37,6 +38,8 @@ from streams.training.check import can_serve
 
 T = TypeVar("T")
 State = TypeVar("State")
+#: What reads the values of the kinds that are shipped.
+CODEC = codec_of(SHIPPED)
 T0_NS = 1_790_000_000_000_000_000
 BOUND = [
     (device, f"w{wearer}")
@@ -78,14 +81,15 @@ def batch(
     t0_ns: int | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
     changes: Sequence[tuple[int, Context]] = (),
+    kinds: Kinds = SHIPPED,
     **around: Any,
 ) -> Batch:
-    """A captured batch.
+    """A captured batch of one of `kinds`.
 
     Columns that are not given are blank, time follows the number at 100 Hz unless given.
     """
     names = {"imu": "imu-right"}
-    filled = {name: [blank(wanted)] * count for name, wanted in KINDS[kind].columns.items()}
+    filled = {name: [blank(wanted)] * count for name, wanted in kinds[kind].columns.items()}
     if kind == "gaze":  # eyes that look straight ahead, and no blink
         filled |= {"yaw_rad": [0.0] * count, "pitch_rad": [0.0] * count}
     return Batch(
@@ -193,6 +197,13 @@ def _first_records(in_force: Policy) -> list[Outgoing]:
 def core(with_policy: Policy | None = None) -> LiveGlasses:
     """Stages 1-4 with the seed model."""
     return LiveGlasses(followed(with_policy))
+
+
+def serving(version: ModelVersion) -> LiveGlasses:
+    """The same with this model version in place of the seed's."""
+    made = followed()
+    made.models.now = replace(made.models.now, versions={version.version: version})
+    return LiveGlasses(made)
 
 
 def followed(with_policy: Policy | None = None) -> Followed:

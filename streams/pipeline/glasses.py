@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import replace as replace_state
-from typing import Any
 
-import orjson
-from msgspec import Struct, json
 from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
-from streams.consent.record import own_fields, own_of, take_ups_of
-from streams.consent.view import Known, Own
-from streams.events.kinds import KINDS
+from streams.consent.record import take_ups_of
+from streams.consent.view import Known
+from streams.events.codec import codec_of
+from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
-from streams.events.state import DeviceState, Number
+from streams.events.shipped import SHIPPED
+from streams.events.state import DeviceState
 from streams.feedback import stage as feedback
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
 from streams.lineage.record import Row, Rows
@@ -24,53 +23,19 @@ from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.emit import consent_records, lineage_of, records_of
+from streams.pipeline.partition import PARTITION, PartitionState, readable, restored, stored, under
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
 from streams.pipeline.shadow import differences, with_gate
 from streams.pipeline.side_inputs import SideInputs
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.processing import stage as processing
 from streams.processing.stage import Asked
+from streams.topology import ZONED
 from streams.zones import stage as zones
 
-_STATE = "@partition"
 _NEW = DeviceState()
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionState:
-    """State of one partition of `glasses.captured`.
-
-    Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, the
-    broker's time at the record that was read last (it never runs back), its own consent words that have not
-    come back from there yet, and what is remembered of each device. `policies_read`, of partition 0 alone, is
-    the offset of `glasses.policies` up to which what was refused of it stands on record. `shadow`
-    are the devices as the next policy, of that version, would have them: they begin with a copy, and are not
-    kept beyond the worker. `unsaid_policy` is the version in whose words the labels are of stored states that
-    do not say it, which is how versions before wrote them.
-    """
-
-    model_version: int = 0
-    policy_version: str = ""
-    consents_taken: int = 0
-    now_ns: int = 0
-    own: Own = field(default_factory=dict)
-    devices: Devices = field(default_factory=Devices)
-    shadow: tuple[str, Devices] = ("", Devices())
-    unsaid_policy: str = ""
-    policies_read: int = 0
-
-
-class _TakenUp(Struct):
-    """What stands on `glasses.state` of a partition itself; versions before did not say the last three."""
-
-    model_version: Number
-    policy_version: str
-    consents_taken: Number
-    own: dict[str, Any]
-    now_ns: Number | None = None
-    unsaid_policy: str | None = None
-    policies_read: Number = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +45,10 @@ class Stages:
     Others than these are given by whoever measures a part, or leaves one out to see what it costs.
     """
 
-    zones: Callable[..., tuple[Step, dict[str, DeviceState], int]] = zones.run
-    processing: Callable[..., tuple[Step, dict[str, DeviceState], list[Asked]]] = processing.run
-    assistant: Callable[..., tuple[Step, dict[str, DeviceState]]] = assistant.run
-    feedback: Callable[..., tuple[Step, dict[str, DeviceState]]] = feedback.run
+    zones: Callable[..., tuple[dict[str, DeviceState], int]] = zones.run
+    processing: Callable[..., tuple[dict[str, DeviceState], list[Asked]]] = processing.run
+    assistant: Callable[..., dict[str, DeviceState]] = assistant.run
+    feedback: Callable[..., dict[str, DeviceState]] = feedback.run
     records: Callable[..., tuple[list[Outgoing], list[bytes]]] = records_of
     lineage: Callable[..., list[Outgoing]] = lineage_of
 
@@ -93,8 +58,10 @@ class GlassesCore:
 
     knows_repeats = True
 
-    def __init__(self, *, stages: Stages | None = None, shelf: Shelf | None = None) -> None:
-        self._run, self._shelf = stages or Stages(), shelf
+    def __init__(
+        self, *, kinds: Kinds = SHIPPED, stages: Stages | None = None, shelf: Shelf | None = None
+    ) -> None:
+        self._codec, self._run, self._shelf = codec_of(kinds), stages or Stages(), shelf
 
     def empty(self, partition: int) -> PartitionState:
         """Nobody seen, nothing taken up."""
@@ -104,39 +71,18 @@ class GlassesCore:
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
         """State from checkpointed values."""
         del partition
-        if _STATE not in entries:
-            return PartitionState(devices=Devices(_loaded(entries, ""), self._shelf))
-        taken = json.decode(entries[_STATE], type=_TakenUp)
-        unsaid = taken.policy_version if taken.unsaid_policy is None else taken.unsaid_policy
-        return PartitionState(
-            taken.model_version,
-            taken.policy_version,
-            taken.consents_taken,
-            taken.now_ns or 0,
-            # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
-            own_of(taken.own) if taken.now_ns is not None else {},
-            Devices(_loaded(entries, unsaid), self._shelf),
-            unsaid_policy=unsaid,
-            policies_read=taken.policies_read,
-        )
+        return restored(entries, self._shelf)
 
     def readable(self, name: str, value: bytes) -> bool:
         """Whether `restore` can read an entry."""
-        try:
-            if name == _STATE:
-                self.restore(0, {name: value})
-            else:
-                DeviceState.load(value)
-        except Exception:  # noqa: BLE001  bytes that nobody of ours may have written
-            return False
-        return True
+        return readable(name, value)
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
         """Keys of the records from which devices' states are made again.
 
         What the partition has taken up is on no record: it is taken up anew, and recorded again.
         """
-        return frozenset(name.encode() for name in names if name != _STATE)
+        return frozenset(name.encode() for name in names if name != PARTITION)
 
     def mended(self, state: PartitionState, remade: PartitionState, names: frozenset[str]) -> PartitionState:
         """Return `state` with the devices `names` as they are in `remade`, their labels in its words."""
@@ -157,11 +103,7 @@ class GlassesCore:
 
     def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
         """Values of the devices that changed, and of what the partition has taken up."""
-        known = before.devices if before else Devices()
-        changed = {name: slot.read().dump() for name, slot in after.devices.fresh(known)}
-        if before is None or _fields(before) != _fields(after):
-            changed[_STATE] = orjson.dumps(_fields(after))
-        return changed
+        return stored(before, after)
 
     async def process(
         self,
@@ -209,14 +151,14 @@ class GlassesCore:
         inputs, begun, records = context.inputs, context.begun, context.records
         serving = _serving(inputs, begun.model_version, policy)
         met = {name: _adopted(devices[name], inputs, policy) for name in names_of(records) if name in devices}
-        run = self._run
-        step, states, now_ns = run.zones(records, met, policy, known, context.poisoned, begun.now_ns)
+        run, step = self._run, Step()
+        crossing = Crossing(policy, known, step)
+        states, now_ns = run.zones(records, met, self._codec, crossing, context.poisoned, begun.now_ns)
         tagged = [output.tagged for output in step.outputs]
-        processed, states, asked = run.processing(tagged, states, policy, known)
-        answered, states = run.assistant(tagged, asked, states, policy, known, serving)
-        learned, states = run.feedback(tagged, states, policy, known, serving)
-        step.extend((processed, answered, learned))
-        return step, {name: _under(state, policy.version) for name, state in states.items()}, now_ns
+        states, asked = run.processing(tagged, states, crossing)
+        states = run.assistant(tagged, asked, states, serving, crossing)
+        states = run.feedback(tagged, states, serving, crossing)
+        return step, {name: under(state, policy.version) for name, state in states.items()}, now_ns
 
     def _shadow_run(
         self,
@@ -340,32 +282,9 @@ def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) 
     return replace_state(state, devices=without(state.devices), shadow=(version, without(shadow)))
 
 
-def _fields(state: PartitionState) -> dict[str, object]:
-    return {
-        "model_version": state.model_version,
-        "policy_version": state.policy_version,
-        "consents_taken": state.consents_taken,
-        "now_ns": state.now_ns,
-        "own": own_fields(state.own),
-        "policies_read": state.policies_read,
-        "unsaid_policy": state.unsaid_policy,
-    }
-
-
 def names_of(records: Sequence[Received]) -> list[str]:
     """Devices that records may be of: what their keys say, each once."""
     return [key.decode(errors="replace") for key in dict.fromkeys(record.key for record in records) if key]
-
-
-def _loaded(entries: Mapping[str, bytes], unsaid_policy: str) -> Iterator[tuple[str, DeviceState]]:
-    for name in entries:
-        if name != _STATE:
-            state = DeviceState.load(entries[name])
-            yield name, _under(state, state.policy_version or unsaid_policy)
-
-
-def _under(state: DeviceState, policy_version: str) -> DeviceState:
-    return state if state.policy_version == policy_version else replace(state, policy_version=policy_version)
 
 
 def _with(devices: Devices, states: Mapping[str, DeviceState]) -> Devices:
@@ -382,12 +301,17 @@ def _with(devices: Devices, states: Mapping[str, DeviceState]) -> Devices:
 def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
     """Rows of streams that a device had not used before; marks them as known."""
     rows: list[Row] = []
-    used = {
-        (batch.source, batch.stream): batch.kind for batch in (output.tagged.batch for output in step.outputs)
-    }
-    for (source, stream), kind in used.items():
+    used = {(output.tagged.batch.source, output.tagged.batch.stream): output for output in step.outputs}
+    for (source, stream), output in used.items():
         known = devices[source].known_streams
         if stream not in known:
             devices[source] = replace(devices[source], known_streams=tuple(sorted((*known, stream))))
-            rows.append({"source": source, "stream": stream, "kind": kind, "captured": KINDS[kind].captured})
+            rows.append(
+                {
+                    "source": source,
+                    "stream": stream,
+                    "kind": output.tagged.batch.kind,
+                    "captured": output.topic == ZONED,
+                }
+            )
     return rows

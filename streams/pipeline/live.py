@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from streams import metrics
 from streams.errors import UnavailableError
+from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
+from streams.events.shipped import SHIPPED
 from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.pipeline.followed import Followed
-from streams.pipeline.glasses import GlassesCore, PartitionState, Stages, names_of
+from streams.pipeline.glasses import GlassesCore, Stages, names_of
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.shelf import FileShelf, parts
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import Fit, TrainingCore, TrainingState
@@ -33,9 +36,14 @@ class LiveGlasses(GlassesCore):
     """
 
     def __init__(
-        self, followed: Followed, shelf: FileShelf | None = None, *, stages: Stages | None = None
+        self,
+        followed: Followed,
+        shelf: FileShelf | None = None,
+        *,
+        kinds: Kinds = SHIPPED,
+        stages: Stages | None = None,
     ) -> None:
-        super().__init__(stages=stages, shelf=shelf)
+        super().__init__(kinds=kinds, stages=stages, shelf=shelf)
         self.followed, self._file = followed, shelf
 
     async def stands(self, state: PartitionState) -> bool:
@@ -82,9 +90,15 @@ class LiveTraining(TrainingCore):
     """Stage 5 in a worker (see `streams.events.record.LiveCore`); `history` reads `glasses.examples`."""
 
     def __init__(
-        self, followed: Followed, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES
+        self,
+        followed: Followed,
+        history: History,
+        fit: Fit,
+        every: int = RETRAIN_EVERY_EXAMPLES,
+        *,
+        kinds: Kinds = SHIPPED,
     ) -> None:
-        super().__init__(fit, every)
+        super().__init__(fit, every, kinds=kinds)
         self.followed, self._history = followed, history
 
     async def stands(self, state: TrainingState) -> bool:

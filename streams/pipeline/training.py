@@ -13,9 +13,12 @@ from streams import metrics
 from streams.consent.record import take_ups_of
 from streams.consent.view import Known
 from streams.errors import MalformedError, UnavailableError, without_values
+from streams.events.codec import codec_of
 from streams.events.identity import EventId, format_id
+from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
 from streams.events.runs import consecutive
+from streams.events.shipped import SHIPPED
 from streams.events.state import Number
 from streams.limits import (
     ADMITTED_MAX,
@@ -88,7 +91,8 @@ class _Stored(Struct):
 class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
-    def __init__(self, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES) -> None:
+    def __init__(self, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES, *, kinds: Kinds = SHIPPED) -> None:
+        self._codec = codec_of(kinds)
         self.fit, self.every = fit, every
         self.seed, self.evaluation = seed.seed(), seed.evaluation()
 
@@ -165,7 +169,7 @@ class TrainingCore(WholeState[TrainingState]):
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
             try:
-                candidate = gate.judge(record, policy, _adopting(side), known, now_ns)
+                candidate = gate.judge(record, self._codec, policy, _adopting(side), known, now_ns)
             except MalformedError:
                 continue
             except Exception:  # noqa: BLE001  on whatever this record fails, `process` fails too, and says so
@@ -203,7 +207,7 @@ class TrainingCore(WholeState[TrainingState]):
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
-                candidate = gate.judge(record, policy, _adopting(side), known, now_ns)
+                candidate = gate.judge(record, self._codec, policy, _adopting(side), known, now_ns)
             except MalformedError as error:
                 step.rejects.append(
                     unread(record, str(error), "malformed", "malformed", "training", state.now_ns)
@@ -254,7 +258,9 @@ class TrainingCore(WholeState[TrainingState]):
             if record.offset > trigger.offset:
                 break
             try:
-                candidates.append(gate.judge(record, policy, _adopting(inputs.side), known, now_ns))
+                candidates.append(
+                    gate.judge(record, self._codec, policy, _adopting(inputs.side), known, now_ns)
+                )
             except MalformedError:
                 continue
         step.decisions += [

@@ -22,7 +22,8 @@ from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
-from streams.pipeline.glasses import GlassesCore, PartitionState
+from streams.pipeline.glasses import GlassesCore
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import TrainingCore, TrainingState
 from streams.policy.policy import Policy

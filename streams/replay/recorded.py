@@ -21,7 +21,8 @@ from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.lineage.tables import CONSENT_TAKEUP, NO_EXAMPLE, POLICY_TAKEUP
 from streams.models.registry import ModelTable, ModelVersions
 from streams.pipeline.bootstrap import first_records
-from streams.pipeline.glasses import GlassesCore, PartitionState
+from streams.pipeline.glasses import GlassesCore
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import TrainingCore, TrainingState
 from streams.policy.versions import PolicyVersions

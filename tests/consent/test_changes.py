@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.consent.view import Consents
 from streams.consent.words import Pairing, Word
-from streams.pipeline.glasses import PartitionState
+from streams.pipeline.partition import PartitionState
 from streams.topology import REJECTED
 from tests import build
 from tests.consent.test_consents import BOTH, SERVICE, change, core, rules_of, run, states

@@ -18,8 +18,8 @@ from streams.consent.view import Consents
 from streams.consent.words import Pairing, Word
 from streams.events.batch import Batch
 from streams.events.record import Fetch, Outgoing, StoredRecord
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, REJECTED, ZONED
 from tests import build
 

@@ -19,10 +19,10 @@ from streams.events.identity import EventId
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.limits import KEY_BYTES_MAX
 from streams.models.intent import IntentModel
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.training import TrainingState
-from streams.snapshots import decode
+from streams.snapshots.intake import decode
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, REJECTED, ZONED
 from streams.training.run import Fitted, Pair
 from tests import build

@@ -17,8 +17,8 @@ from streams.errors import UnavailableError
 from streams.events.record import Fetch, Outgoing
 from streams.events.state import DeviceState
 from streams.pipeline.devices import Devices
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.policy.condition import Condition
 from streams.policy.load import parse
 from streams.policy.policy import Policy

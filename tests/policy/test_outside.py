@@ -14,8 +14,8 @@ import pytest_asyncio
 from streams import limits
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Outgoing, StoredRecord
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.policy import versions
 from streams.policy.load import parse, version_of
 from streams.policy.policy import Policy

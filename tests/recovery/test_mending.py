@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from streams.events.record import Fetch
-from streams.pipeline.glasses import PartitionState
+from streams.pipeline.partition import PartitionState
 from streams.topology import CAPTURED
 from tests import build
 from tests.recovery.test_state import CORE, Life, Owner, dumped, lives, serve

@@ -20,8 +20,8 @@ from streams.events.batch import Batch
 from streams.events.record import Fetch, Outgoing
 from streams.events.state import DeviceState
 from streams.pipeline.devices import Devices
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.shelf import FileShelf
 from streams.topology import LINEAGE
 from tests import build

@@ -24,8 +24,8 @@ from streams.limits import (
 )
 from streams.models.intent import IntentModel
 from streams.models.version import CURRENT_KEY
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.training import TrainingState
 from streams.topology import CAPTURED, EXAMPLES
 from tests import build

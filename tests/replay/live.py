@@ -13,8 +13,8 @@ from streams.consent.record import learn_consent
 from streams.events.record import Fetch, Loss, Outgoing, Received, StoredRecord
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
-from streams.pipeline.glasses import PartitionState
 from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.partition import PartitionState
 from streams.pipeline.training import TrainingState
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyTable, PolicyVersions

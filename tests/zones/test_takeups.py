@@ -8,7 +8,7 @@ import pytest
 from streams.consent.record import learn_consent
 from streams.events.record import Fetch, StoredRecord
 from streams.lineage.tables import CONSENT_TAKEUP
-from streams.pipeline.glasses import PartitionState
+from streams.pipeline.partition import PartitionState
 from streams.topology import CAPTURED, CONSENTS
 from tests import build
 from tests.consent.test_consents import BOTH, SERVICE, TRAINING, change, core, states, zones_of

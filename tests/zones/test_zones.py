@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.consent.view import Known
-from streams.events.codec import decode, digest, encode
+from streams.events.codec import digest, encode
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, Received, StoredRecord
 from streams.events.state import DeviceState
 from streams.limits import REJECTED_BYTES_MAX, SEEN_RANGES_MAX
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.topology import CAPTURED, REJECTED, ZONED
@@ -31,8 +32,9 @@ def zones(
     poisoned: Mapping[int, str],
 ) -> tuple[Step, dict[str, DeviceState]]:
     """Tag what stands at the beginning of a partition."""
-    step, states, _ = run(records, devices, policy, known, poisoned, 0)
-    return step, states
+    crossing = Crossing(policy, known, Step())
+    states, _ = run(records, devices, build.CODEC, crossing, poisoned, 0)
+    return crossing.step, states
 
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 10)), max_size=20)
@@ -70,7 +72,7 @@ def test_a_batch_is_split_where_the_zone_changes() -> None:
     ]
     assert {o.source_digest for o in step.outputs} == {digest(encode(made))}
     for output in step.outputs:
-        assert decode(output.value, 0).run == output.tagged.batch.run
+        assert build.CODEC.decode(output.value, 0).run == output.tagged.batch.run
 
 
 def test_a_name_that_collides_is_refused_by_name_and_takes_nothing_with_it() -> None:
