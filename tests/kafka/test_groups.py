@@ -123,7 +123,7 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
     room: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room.produce(batch(0, 80))
-    app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
+    app = agents.build_app(room.spec(PausingCore(room)), room.broker, room.directory / "waits")
     async with watched(room, app.consumer):
         async with stranger(room, commits=False) as consumer:
             await asyncio.wait_for(consumer.getone(), 10)
