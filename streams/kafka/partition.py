@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from streams import clock, limits, metrics, topology
 from streams.errors import InputError
-from streams.events.record import Core, Fetch, Received
+from streams.events.record import Fetch, LiveCore, Received
 from streams.kafka import budget
 from streams.kafka.compute import OUTSIDE
 from streams.kafka.connection import administering
@@ -62,7 +62,7 @@ class PartitionOwner(Generic[State]):
         self,
         broker: str,
         agent: str,
-        core: Core[State],
+        core: LiveCore[State],
         tp: TopicPartition,
         feed: Feed,
         *,

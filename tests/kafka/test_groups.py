@@ -133,7 +133,7 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
     room: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room.produce(batch(0, 80))
-    app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
+    app = agents.build_app(room.spec(PausingCore(room)), room.broker, room.directory / "waits")
     async with stranger(room, commits=False) as consumer:
         await asyncio.wait_for(consumer.getone(), 30)
         starting = asyncio.create_task(app.start())
@@ -163,7 +163,7 @@ async def test_workers_that_share_partitions_out_anew_are_not_taken_for_stranger
     room: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room.produce(batch(0, 80))
-    app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
+    app = agents.build_app(room.spec(PausingCore(room)), room.broker, room.directory / "waits")
     async with stranger(room, commits=False, ours=True) as dead:
         await asyncio.wait_for(dead.getone(), 30)
         coordinator = dead._coordinator
