@@ -111,4 +111,4 @@ class Exporting(Boundary):
             connection.execute(f"TRUNCATE kept.{table}")
             del self._loaded[table]
         for version, zone, _ in self._permitted:
-            self._sight.note(version, zone)
+            self._role_filter.note(version, zone)

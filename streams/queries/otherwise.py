@@ -20,7 +20,7 @@ from streams.policy.policy import Policy
 from streams.policy.recheck import Policies
 from streams.policy.step import NOT_ASKED
 from streams.policy.verdicts import Said
-from streams.queries.decided import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
+from streams.queries.decision_arrays import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
 from streams.queries.relabel import Relabelled
 from streams.queries.store import Store
 from streams.topology import ASSISTANT, CONSENTS, MODELS, PROCESSING, STORE, TRAINING_RUN, TRAINING_SOURCE

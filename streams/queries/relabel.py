@@ -11,7 +11,7 @@ import numpy as np
 from streams.policy.policy import Policy
 from streams.policy.recheck import Policies
 from streams.policy.verdicts import Verdicts
-from streams.queries.decided import CAPTURED, DERIVED, MODEL, Decided, Flags, Numbers, flags
+from streams.queries.decision_arrays import CAPTURED, DERIVED, MODEL, DecisionArrays, Flags, Numbers, flags
 from streams.queries.store import Store
 from streams.topology import ANSWERS, ASSISTANT, EXAMPLES, FEEDBACK, MODELS, PROCESSING, STORE
 from streams.topology import DERIVED as DERIVED_TOPIC
@@ -29,7 +29,7 @@ class Relabelled:
     row_said
         By row of decisions about captured events: number of the verdict (`Verdicts.said`).
     said
-        By decision about one derived event (`Decided.d_row`): the same; -1 where nothing can be said.
+        By decision about one derived event (`DecisionArrays.d_row`): the same; -1 where nothing can be said.
     code
         By node: number of its zone and label (`Verdicts.codes`), -1 where nothing is known.
     made, given
@@ -44,7 +44,7 @@ class Relabelled:
     """
 
     def __init__(self, store: Store, policy: Policy) -> None:
-        self.known, self.verdicts = Decided.read(store), Verdicts(policy)
+        self.known, self.verdicts = DecisionArrays.read(store), Verdicts(policy)
         self._policies = Policies(store.policies)
         nodes, classes = len(self.known.node_number), self.known.classes
         self.code = np.full(nodes, -1)

@@ -58,7 +58,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # One that comes late stands between two of another zone, whose run says nothing of the hole.
     around = [batch("g1", "gaze", number, 1, **tagged("gaze", "health")) for number in (300, 302)]
     made = store(
-        tmp_path_factory.mktemp("sight") / "s",
+        tmp_path_factory.mktemp("walks") / "s",
         {**epoch(0), "streams": streams, "policies": [POLICY]},
         {**epoch(1), "events": [*epoch(1)["events"], *around]},
         {

@@ -70,7 +70,7 @@ def distinct(stream: Numbers, number: Numbers) -> tuple[Numbers, Numbers, Number
 
 
 @dataclass
-class Decided:
+class DecisionArrays:
     """Decisions and edges of a store, as far as its role is shown them.
 
     `classes` are what decisions have in common, `of` says of which class each row is. Derived events are
@@ -86,7 +86,7 @@ class Decided:
     edges: dict[str, NDArray[Any]]
 
     @classmethod
-    def read(cls, store: Store) -> Decided:
+    def read(cls, store: Store) -> DecisionArrays:
         """Read a store, under its role. Memory: about 64 bytes a row of either table."""
         rows, edges = store.arrays(_DECISIONS), store.arrays(_EDGES)
         classes = {row["class"]: row for row in store.sql(_CLASSES, limits.NUMBER_MAX).dicts()}
