@@ -16,8 +16,9 @@ from streams.events.record import Fetch, Outcome, Outgoing, WholeState
 from streams.limits import LABEL_BYTES
 from streams.pipeline import GlassesCore, PartitionState, Tables
 from streams.pipeline.emit import lineage_of, records_of
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Flow, Policy, Tag
-from streams.policy.step import Tagged
+from streams.policy.step import Step, Tagged
 from streams.policy.versions import Policies
 from streams.zones import stage as zones
 
@@ -77,7 +78,9 @@ class ZonesCore(GlassesCore):
         del silent
         policy = self.tables.policies.version(self.tables.policies.current)
         known = Known(self.tables.consents, state.consents_taken, state.own)
-        step, devices, now_ns = zones.run(fetch.records, state.devices, policy, known, poisoned, state.now_ns)
+        step = Step()
+        crossing = Crossing(policy, known, step)
+        devices, now_ns = zones.run(fetch.records, state.devices, crossing, poisoned, state.now_ns)
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
         records, values = records_of(step, policy, place)
         records += lineage_of(step, values, policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))

@@ -7,23 +7,21 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from streams.consent.view import Known
-from streams.consent.words import reference
 from streams.errors import MalformedError, operating
+from streams.events.batch import Batch
 from streams.events.identity import EventId, derived_stream, incarnation_of
 from streams.events.runs import Parent
 from streams.events.state import DeviceState, OpenAnswer
 from streams.feedback import forms
 from streams.feedback.forms import Meaning
 from streams.limits import OPEN_ANSWERS_MAX
-from streams.models.version import SOURCE, STREAM, ModelVersion
-from streams.policy.flow import decide
-from streams.policy.policy import JOIN_RULE, Policy
-from streams.policy.step import Output, Reject, Step, Tagged
-from streams.processing.stage import admitted
-from streams.topology import EXAMPLES, FEEDBACK, STORE
+from streams.models.version import ModelVersion
+from streams.policy.crossing import Cited, Crossing, Maker
+from streams.policy.policy import Policy
+from streams.policy.step import Reject, Tagged
+from streams.topology import EXAMPLES, FEEDBACK
 
-OPERATOR, VERSION = "example", 1
+MAKER = Maker("example", 1)
 _UNLISTED = (
     "intent: it is none that the policy lists, so no model learns it; "
     "choose one that it lists, or add it to the policy's intents"
@@ -34,13 +32,9 @@ _ANOTHER = (
 
 
 def run(
-    tagged: Sequence[Tagged],
-    devices: Mapping[str, DeviceState],
-    policy: Policy,
-    known: Known,
-    serving: ModelVersion,
-) -> tuple[Step, dict[str, DeviceState]]:
-    """Make an example of each feedback that names or confirms an intent; return the step and the states.
+    tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], serving: ModelVersion, crossing: Crossing
+) -> dict[str, DeviceState]:
+    """Make an example of each feedback that names or confirms an intent; return the states.
 
     The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in
     one prediction. Feedback about an answer that nobody remembers, that cannot be read, or that confirms
@@ -48,16 +42,16 @@ def run(
     example with its rule (`feedback` where the event is at fault, `intent` where the policy does not list
     what was meant, else `another-wearer` or one of `streams.feedback.forms`), never silently.
     """
-    step, states = Step(), dict(devices)
+    states = dict(devices)
     given = [
         replace(item, batch=item.batch.part(index, index + 1, item.batch.context))
-        for item in admitted(tagged, ("feedback",), FEEDBACK, policy, step)
+        for item in crossing.admit(tagged, ("feedback",), FEEDBACK)
         for index in range(item.batch.run.count)
     ]
-    said = [forms.utterance(feedback.batch.columns) for feedback in given]
-    with operating(OPERATOR):
-        understood = iter(serving.model.predict([text for text in said if text is not None]))
-    for feedback, text in zip(given, said, strict=True):
+    spoken = [forms.utterance(feedback.batch.columns) for feedback in given]
+    with operating(MAKER.name):
+        understood = iter(serving.model.predict([text for text in spoken if text is not None]))
+    for feedback, text in zip(given, spoken, strict=True):
         batch, heard = feedback.batch, None if text is None else next(understood)
         answers = states[batch.source].answers
         remembered = answers[: bisect_left(answers, batch.position, key=_position)][-OPEN_ANSWERS_MAX:]
@@ -65,20 +59,26 @@ def run(
             answer = _answer_of(feedback, remembered)
             meant = forms.meaning(batch.columns, answer.intent, heard)
         except MalformedError as error:
-            step.rejects.append(_no_example(feedback, "feedback", str(error)))
-            continue
-        if answer.wearer_id != batch.wearer_id:
-            step.rejects.append(_no_example(feedback, "another-wearer", _ANOTHER))
-        elif meant.intent is None:
-            step.rejects.append(_no_example(feedback, meant.rule, meant.reason))
-        elif meant.intent not in policy.intents:
-            step.rejects.append(_no_example(feedback, "intent", _UNLISTED))
+            rule, reason = "feedback", str(error)
         else:
-            _example(feedback, answer, meant, policy, known, serving, step)
+            rule, reason = _objection(batch, answer, meant, crossing.policy)
+            if not rule:
+                _example(feedback, answer, meant, serving, crossing)
+        if rule:
+            crossing.step.rejects.append(_no_example(feedback, rule, reason))
     for source, state in states.items():
         if len(state.answers) > OPEN_ANSWERS_MAX:
             states[source] = replace(state, answers=state.answers[-OPEN_ANSWERS_MAX:])
-    return step, states
+    return states
+
+
+def _objection(batch: Batch, answer: OpenAnswer, meant: Meaning, policy: Policy) -> tuple[str, str]:
+    """(rule, reason) that keeps feedback about an answer from making an example; empty when none does."""
+    if answer.wearer_id != batch.wearer_id:
+        return "another-wearer", _ANOTHER
+    if meant.intent is None:
+        return meant.rule, meant.reason
+    return ("", "") if meant.intent in policy.intents else ("intent", _UNLISTED)
 
 
 def _position(answer: OpenAnswer) -> int:
@@ -105,57 +105,44 @@ def _answer_of(feedback: Tagged, remembered: Sequence[OpenAnswer]) -> OpenAnswer
 
 
 def _example(
-    feedback: Tagged,
-    answer: OpenAnswer,
-    meant: Meaning,
-    policy: Policy,
-    known: Known,
-    serving: ModelVersion,
-    step: Step,
+    feedback: Tagged, answer: OpenAnswer, meant: Meaning, serving: ModelVersion, crossing: Crossing
 ) -> None:
     """Make the example, if policy lets it through.
 
     A model version that understood the feedback is one more parent.
     """
     batch = feedback.batch
-    number = min(feedback.consent_number, answer.consent)
-    context = None if batch.context is None else replace(batch.context, consent=number)
     example = replace(
         batch,
         kind="example",
-        context=context,
-        stream=derived_stream(OPERATOR, batch.stream),
+        stream=derived_stream(MAKER.name, batch.stream),
         columns={
             "utterance": [answer.utterance],
             "intent": [meant.intent],
             "answered_intent": [answer.intent],
             "model_version": [answer.model_version],
         },
-        since_ns=min(batch.oldest_ns, answer.since_ns),
     )
-    under = reference(batch.source, batch.stream, number)
-    labels = [feedback.label, bytes.fromhex(answer.label), bytes.fromhex(answer.query_label)]
-    zones = [feedback.zone, answer.zone, answer.query_zone]
-    parents = [
-        Parent(batch.source, batch.stream, batch.run.first, 1, 1),
-        Parent(batch.source, answer.stream, answer.number, 1, 1),
-        Parent(batch.source, answer.query_stream, answer.number, 1, 1),
-    ]
+    parents = [Cited.of(feedback), *_remembered(batch.source, answer)]
     if meant.by_model:
-        labels.append(serving.label)
-        zones.append(serving.zone)
-        parents.append(Parent(SOURCE, STREAM, serving.version, 1, 1, "indirect"))
-    tagged = Tagged(
-        example,
-        policy.highest(zones),
-        policy.derive("example", tuple(labels)),
-        JOIN_RULE,
-        "",
-        number,
-        known.of(batch.wearer_id, under, example.since_ns, batch.position, batch.appended_ns),
+        parents.append(Cited.unowned(serving))
+    crossing.derive(example, MAKER, parents, EXAMPLES)
+
+
+def _remembered(source: str, answer: OpenAnswer) -> tuple[Cited, Cited]:
+    """The answer of device `source` that feedback is about, and its query, as parents.
+
+    Of the query the answer's consent and time are known, which are never younger or wider than its own.
+    """
+
+    def cited(stream: str, zone: str, label: str) -> Cited:
+        edge = Parent(source, stream, answer.number, 1, 1)
+        return Cited(edge, zone, bytes.fromhex(label), answer.consent, answer.since_ns)
+
+    return (
+        cited(answer.stream, answer.zone, answer.label),
+        cited(answer.query_stream, answer.query_zone, answer.query_label),
     )
-    if not decide(tagged, (EXAMPLES, STORE), policy, step):
-        step.outputs.append(Output(EXAMPLES, tagged, OPERATOR, VERSION, tuple(parents)))
 
 
 def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
@@ -171,7 +158,7 @@ def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
         "",
         None,
         batch.source,
-        derived_stream(OPERATOR, batch.stream),
+        derived_stream(MAKER.name, batch.stream),
         batch.run,
         feedback.zone,
         batch.t0_ns,

@@ -11,7 +11,7 @@ from msgspec import DecodeError, Meta, Struct, json
 
 from streams.errors import MalformedError
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.runs import Run
+from streams.events.runs import Parent, Run
 from streams.limits import NUMBER_MAX, TOKEN_CHARACTERS_MAX
 from streams.models.intent import IntentModel
 from streams.topology import TRAINING_SOURCE
@@ -90,6 +90,11 @@ class ModelVersion:
     trained_ns: int
     retrain_by_ns: int
     declassifier: str = ""
+
+    @property
+    def edge(self) -> Parent:
+        """How an event names it as a parent whose answer it used."""
+        return Parent(SOURCE, STREAM, self.version, 1, 1, "indirect")
 
     def dump(self) -> bytes:
         """Value of the record on `glasses.models`."""

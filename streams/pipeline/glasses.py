@@ -25,6 +25,7 @@ from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.emit import consent_records, lineage_of, records_of
 from streams.pipeline.shadow import differences, with_gate
 from streams.pipeline.tables import Tables, input_row, policy_row, refusal_of, told
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.processing import stage as processing
@@ -202,12 +203,13 @@ class GlassesCore:
     ) -> tuple[Step, dict[str, DeviceState], int]:
         serving = self._serving(begun.model_version, policy)
         met = {name: self._adopted(devices[name], policy) for name in names_of(records) if name in devices}
-        step, states, now_ns = zones.run(records, met, policy, known, poisoned, begun.now_ns)
+        step = Step()
+        crossing = Crossing(policy, known, step)
+        states, now_ns = zones.run(records, met, crossing, poisoned, begun.now_ns)
         tagged = [output.tagged for output in step.outputs]
-        processed, states, asked = processing.run(tagged, states, policy, known)
-        answered, states = assistant.run(tagged, asked, states, policy, known, serving)
-        learned, states = feedback.run(tagged, states, policy, known, serving)
-        step.extend((processed, answered, learned))
+        states, asked = processing.run(tagged, states, crossing)
+        states = assistant.run(tagged, asked, states, serving, crossing)
+        states = feedback.run(tagged, states, serving, crossing)
         return step, {name: _under(state, policy.version) for name, state in states.items()}, now_ns
 
     def _adopted(self, state: DeviceState, policy: Policy) -> DeviceState:

@@ -5,7 +5,6 @@ Stages do not write lineage; the pipeline records it from the `Step`, so no stag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -135,13 +134,3 @@ class Step:
     #: to.
     consents: list[tuple[Batch, Word]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
-
-    def extend(self, others: Iterable[Step]) -> None:
-        """Add what other stages made of the same fetch, in stage order."""
-        for other in others:
-            self.outputs += other.outputs
-            self.decisions += other.decisions
-            self.rejects += other.rejects
-            self.consents += other.consents
-            for name in Counts.__slots__:
-                setattr(self.counts, name, getattr(self.counts, name) + getattr(other.counts, name))

@@ -13,10 +13,12 @@ from typing import Any
 
 from streams.events.batch import Batch
 from streams.events.identity import incarnation_of
+from streams.events.runs import Parent
 from streams.events.state import Recent
 from streams.limits import RECENT_PER_KIND_MAX
+from streams.policy.crossing import Cited, Maker
 
-OPERATOR, VERSION = "situation", 1
+MAKER = Maker("situation", 1)
 CITED = ("activity", "place")
 
 
@@ -39,6 +41,17 @@ def cited(query: Batch, index: int, recents: Sequence[Recent]) -> dict[str, Rece
         if recent.kind not in found or recent.t_last_ns > found[recent.kind].t_last_ns:
             found[recent.kind] = recent
     return found
+
+
+def parent(source: str, recent: Recent) -> Cited:
+    """What a situation inherits of an event of device `source` that it cites: it was not asked about it."""
+    return Cited(
+        Parent(source, recent.stream, recent.number, 1, 1, "indirect"),
+        recent.zone,
+        bytes.fromhex(recent.label),
+        recent.consent,
+        recent.since_ns,
+    )
 
 
 def trim(recents: Sequence[Recent]) -> tuple[Recent, ...]:

@@ -2,95 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.consent.view import Known
-from streams.consent.words import reference
 from streams.errors import operating
 from streams.events.batch import Batch
 from streams.events.identity import derived_stream, incarnation_of
-from streams.events.runs import Parent, Run
+from streams.events.runs import Run
 from streams.events.state import DeviceState, OpenWindow, Recent
-from streams.policy.flow import Stretch, decide
-from streams.policy.policy import JOIN_RULE, Policy
-from streams.policy.step import Output, Step, Tagged
+from streams.policy.crossing import Cited, Crossing, Maker
+from streams.policy.step import Tagged
 from streams.processing import situation
 from streams.processing.operators import OPERATORS, Operator
 from streams.processing.windows import ClosedWindow, Columns, Ended, roll
-from streams.topology import DERIVED, PROCESSING, STORE
+from streams.topology import DERIVED, PROCESSING
 
 #: Kinds that the stage works on; the state of a device only tells it where sessions end.
 READ = frozenset({*OPERATORS, "voice_query", "device_state"})
 Stream = tuple[str, str]  #: (source, name)
 
 
-class Asked(Struct, frozen=True):
-    """A query of one event with its situation (None where policy kept it from being derived)."""
-
-    query: Tagged
-    situation: Tagged | None
+#: A query of one event, and its situation.
+Asked = tuple[Tagged, Tagged]
 
 
 def run(
-    tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], policy: Policy, known: Known
-) -> tuple[Step, dict[str, DeviceState], list[Asked]]:
+    tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], crossing: Crossing
+) -> tuple[dict[str, DeviceState], list[Asked]]:
     """Derive from one fetch's tagged batches.
 
-    Return the step, the new states, and the queries in partition order.
+    Return the new states, and the queries of which policy lets a situation be derived, in partition order.
     """
-    step, states, asked = Step(), dict(devices), list[Asked]()
-    tagged = admitted(tagged, READ, PROCESSING, policy, step)
-    queries = [item for item in tagged if item.batch.kind == "voice_query"]
-    times = {item.batch.position: item.batch.appended_ns for item in tagged}
-    recents = _windows(tagged, states, _Context(policy, known, step, times))
+    states, asked = dict(devices), list[Asked]()
+    admitted = crossing.admit(tagged, READ, PROCESSING)
+    queries = [item for item in admitted if item.batch.kind == "voice_query"]
+    times = {item.batch.position: item.batch.appended_ns for item in admitted}
+    recents = _windows(admitted, states, _Context(crossing, times))
     for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
-        found = sorted(
+        citable = sorted(
             (*states[source].recents, *recents.get(source, ())),
-            key=lambda one: (one.position, one.t_last_ns, one.kind),
+            key=lambda recent: (recent.position, recent.t_last_ns, recent.kind),
         )
         asked += [
-            _situation(item, index, found, policy, known, step)
+            answerable
             for item in queries
             if item.batch.source == source
             for index in range(item.batch.run.count)
+            if (answerable := _situation(item, index, citable, crossing)) is not None
         ]
-        states[source] = replace(states[source], recents=situation.trim(found))
-    asked.sort(key=lambda one: one.query.batch.position)
-    return step, states, asked
-
-
-def admitted(
-    tagged: Sequence[Tagged], kinds: Collection[str], sink: str, policy: Policy, step: Step
-) -> list[Tagged]:
-    """What of a fetch is of these kinds and may cross into a stage; the decisions are recorded in `step`."""
-    stretches: dict[Stream, Stretch] = {}
-    passed = []
-    for item in tagged:
-        batch = item.batch
-        if batch.kind not in kinds:
-            continue
-        name = (batch.source, batch.stream)
-        stretch = stretches.get(name)
-        if stretch is None:
-            stretch = stretches[name] = Stretch((sink,), policy, step)
-        if not stretch.refused(item):
-            passed.append(item)
-    for stretch in stretches.values():
-        stretch.close()
-    return passed
+        states[source] = replace(states[source], recents=situation.trim(citable))
+    asked.sort(key=lambda answerable: answerable[0].batch.position)
+    return states, asked
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
     """What deriving needs while a fetch lasts; `times` are the broker's by position."""
 
-    policy: Policy
-    known: Known
-    step: Step
+    crossing: Crossing
     times: Mapping[int, int]
 
 
@@ -174,15 +145,13 @@ def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, context:
 
     None where policy does not let it through, or no situation cites its kind.
     """
-    window, stream = closed.window, operator.stream(closed.stream)
-    policy, step, now_ns = context.policy, context.step, context.times[closed.position]
-    label = policy.derive(operator.name, (bytes.fromhex(window.label),))
-    batch = Batch(
+    window = closed.window
+    made = Batch(
         operator.name,
         closed.source,
         window.wearer_id,
         window.session_id,
-        stream,
+        operator.stream(closed.stream),
         Run(window.first, 1, 1),
         window.t_first_ns,
         0,
@@ -190,72 +159,49 @@ def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, context:
         None,
         {name: [value] for name, value in columns.items()},
         position=closed.position,
-        appended_ns=now_ns,
-        since_ns=window.since_ns,
+        appended_ns=context.times[closed.position],
     )
-    under = reference(closed.source, closed.stream, window.consent)
-    consent = context.known.of(window.wearer_id, under, window.since_ns, closed.position, now_ns)
-    tagged = Tagged(batch, window.zone, label, JOIN_RULE, "", window.consent, consent)
-    if decide(tagged, (DERIVED, STORE), policy, step):
-        return None
-    parent = Parent(closed.source, closed.stream, window.first, 1, closed.count)
-    step.outputs.append(Output(DERIVED, tagged, operator.name, operator.version, (parent,)))
-    if not operator.cites:
+    maker = Maker(operator.name, operator.version)
+    derived = context.crossing.derive(made, maker, (closed.cited(),), DERIVED)
+    if derived is None or not operator.cites:
         return None
     return Recent(
         operator.name,
-        stream,
+        made.stream,
         window.first,
         closed.position,
         window.t_last_ns,
         columns[operator.cites],
-        window.zone,
-        label.hex(),
+        derived.zone,
+        derived.label.hex(),
         window.wearer_id,
-        window.consent,
-        window.since_ns,
+        derived.consent_number,
+        derived.batch.since_ns,
     )
 
 
-def _situation(
-    query: Tagged, index: int, recents: Sequence[Recent], policy: Policy, known: Known, step: Step
-) -> Asked:
-    """Join one query with what was known of the wearer when it was asked."""
-    batch = query.batch
-    one = query if batch.run.count == 1 else replace(query, batch=batch.part(index, index + 1, batch.context))
-    with operating(situation.OPERATOR):
-        found = situation.cited(batch, index, recents)
-        columns = {name: [value] for name, value in situation.values(batch.time_ns(index), found).items()}
-    cited = list(found.values())
-    label = policy.derive(
-        situation.OPERATOR, (query.label, *(bytes.fromhex(recent.label) for recent in cited))
+def _situation(queries: Tagged, index: int, recents: Sequence[Recent], crossing: Crossing) -> Asked | None:
+    """Join the query at `index` of its batch with what was known of the wearer when it was asked.
+
+    None where policy does not let the situation be derived.
+    """
+    batch = queries.batch
+    query = (
+        queries
+        if batch.run.count == 1
+        else replace(queries, batch=batch.part(index, index + 1, batch.context))
     )
-    zone = policy.highest((query.zone, *(recent.zone for recent in cited)))
+    with operating(situation.MAKER.name):
+        cited = situation.cited(batch, index, recents)
+        columns = {name: [value] for name, value in situation.values(batch.time_ns(index), cited).items()}
     made = replace(
-        one.batch,
+        query.batch,
         kind="situation",
-        stream=derived_stream(situation.OPERATOR, batch.stream),
+        stream=derived_stream(situation.MAKER.name, batch.stream),
         context=None,
         columns=columns,
         changes=(),
-        since_ns=min((one.batch.oldest_ns, *(recent.since_ns for recent in cited))),
     )
-    number = min((query.consent_number, *(recent.consent for recent in cited)))
-    under = reference(batch.source, batch.stream, number)
-    tagged = Tagged(
-        made,
-        zone,
-        label,
-        JOIN_RULE,
-        "",
-        number,
-        known.of(batch.wearer_id, under, made.since_ns, batch.position, batch.appended_ns),
-    )
-    if decide(tagged, (DERIVED, STORE), policy, step):
-        return Asked(one, None)
-    parents = (
-        Parent(batch.source, batch.stream, one.batch.run.first, 1, 1),
-        *(Parent(batch.source, recent.stream, recent.number, 1, 1, "indirect") for recent in cited),
-    )
-    step.outputs.append(Output(DERIVED, tagged, situation.OPERATOR, situation.VERSION, parents))
-    return Asked(one, tagged)
+    parents = (Cited.of(query), *(situation.parent(batch.source, recent) for recent in cited.values()))
+    derived = crossing.derive(made, situation.MAKER, parents, DERIVED)
+    return None if derived is None else (query, derived)

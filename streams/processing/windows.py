@@ -17,7 +17,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streams.events.identity import incarnation_of
+from streams.events.runs import Parent
 from streams.events.state import OpenWindow, Samples
+from streams.policy.crossing import Cited
 from streams.policy.step import Tagged
 
 #: Places that a device knows: (number, latitude, longitude in degrees).
@@ -49,6 +51,17 @@ class ClosedWindow(Struct, frozen=True):
     def count(self) -> int:
         """How many samples it has."""
         return self.window.count
+
+    def cited(self) -> Cited:
+        """What the event that is made of it inherits: all its samples are one parent."""
+        window = self.window
+        return Cited(
+            Parent(self.source, self.stream, window.first, 1, window.count),
+            window.zone,
+            bytes.fromhex(window.label),
+            window.consent,
+            window.since_ns,
+        )
 
 
 def by_batch(samples: Samples, batches: Sequence[Tagged]) -> list[Samples]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from streams.consent import change
-from streams.consent.view import Known
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
@@ -21,9 +20,8 @@ from streams.events.identity import incarnation_of
 from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
 from streams.limits import STREAMS_PER_DEVICE_MAX
-from streams.policy.policy import Policy
+from streams.policy.crossing import Crossing
 from streams.policy.refused import rejected, unread
-from streams.policy.step import Step
 from streams.zones import names
 from streams.zones.track import Track
 
@@ -48,28 +46,26 @@ class _Device:
 def run(
     records: Sequence[Received],
     devices: Mapping[str, DeviceState],
-    policy: Policy,
-    known: Known,
+    crossing: Crossing,
     poisoned: Mapping[int, str],
     now_ns: int,
-) -> tuple[Step, dict[str, DeviceState], int]:
-    """Tag one fetch; return the step, the states of the devices it touched, and the broker's time at its end.
+) -> tuple[dict[str, DeviceState], int]:
+    """Tag one fetch; return the states of the devices it touched, and the broker's time at its end.
 
     Outputs are in partition order. `now_ns` is the broker's time at the end of the fetch before. A record
     that cannot be understood, is forged, or is named in `poisoned` is rejected with its bytes; a run that is
     refused is rejected without them.
     """
-    step = Step()
     # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this
     # loop.
     met: dict[str, _Device] = {}
-    reading = _Reading(records, policy, poisoned, step, now_ns)
+    reading = _Reading(records, crossing, poisoned, now_ns)
     for record, batch in reading:
         device = met.get(batch.source)
         if device is None:
             before = devices.get(batch.source) or DeviceState()
             device = met[batch.source] = _Device(before.incarnation, dict(before.seen))
-        track = device.tracks.get(batch.stream) or _track(record, batch, device, policy, known, step)
+        track = device.tracks.get(batch.stream) or _track(record, batch, device, crossing)
         if track is not None:
             track.take(record, batch)
     for device in met.values():
@@ -80,24 +76,22 @@ def run(
         )
         for source, device in met.items()
     }
-    return step, states, reading.now_ns
+    return states, reading.now_ns
 
 
-def _track(
-    record: Received, batch: Batch, device: _Device, policy: Policy, known: Known, step: Step
-) -> Track | None:
+def _track(record: Received, batch: Batch, device: _Device, crossing: Crossing) -> Track | None:
     """The track of a stream that has none yet in this fetch.
 
     None, and the batch is rejected, where the device may not have it. A newer incarnation retires the one
     before.
     """
-    incarnation = incarnation_of(batch.stream)
+    incarnation, step = incarnation_of(batch.stream), crossing.step
     if collides := names.reserved(batch):
         step.rejects.append(rejected("zones", record, batch, names.RULE, "refused", collides))
         return None
-    if not known.bound(batch.source, batch.wearer_id):
+    if not crossing.consents.bound(batch.source, batch.wearer_id):
         # Whoever is not bound changes nothing of what is known of the device that it names.
-        return Track(Seen(), policy, known, step)
+        return Track(Seen(), crossing)
     if incarnation < device.incarnation:
         step.rejects.append(rejected("zones", record, batch, "incarnation", "refused", _RETIRED))
         return None
@@ -116,7 +110,7 @@ def _track(
             )
         )
         return None
-    track = device.tracks[batch.stream] = Track(device.seen.get(batch.stream, Seen()), policy, known, step)
+    track = device.tracks[batch.stream] = Track(device.seen.get(batch.stream, Seen()), crossing)
     return track
 
 
@@ -129,16 +123,16 @@ class _Reading:
     def __init__(
         self,
         records: Sequence[Received],
-        policy: Policy,
+        crossing: Crossing,
         poisoned: Mapping[int, str],
-        step: Step,
         now_ns: int,
     ) -> None:
-        self._records, self._policy, self._poisoned, self._step = records, policy, poisoned, step
+        self._records, self._crossing, self._poisoned = records, crossing, poisoned
         self.now_ns = now_ns
 
     def __iter__(self) -> Iterator[tuple[Received, Batch]]:
-        step, poisoned = self._step, self._poisoned
+        step, poisoned = self._crossing.step, self._poisoned
+        purposes = self._crossing.policy.vocabulary.purposes
         for record in self._records:
             offset = record.offset
             now_ns = self.now_ns = max(self.now_ns, stamp_ns(record))
@@ -150,7 +144,7 @@ class _Reading:
                     raise MalformedError(_OTHER_KEY)  # noqa: TRY301
                 check_headers(record.headers, batch)
                 if batch.kind == change.KIND:
-                    change.check(batch, self._policy.vocabulary.purposes)
+                    change.check(batch, purposes)
             except MalformedError as error:
                 rule = "poisoned" if offset in poisoned else "malformed"
                 step.rejects.append(unread(record, str(error), rule, "malformed", "zones", now_ns))

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streams.consent import change
-from streams.consent.view import Known
 from streams.consent.words import NO_CONSENT, Consent, Standing, reference
 from streams.events.batch import Batch, Context
 from streams.events.codec import digest, encode
 from streams.events.record import Received
 from streams.events.state import Seen
-from streams.policy.flow import Stretch, decide
-from streams.policy.policy import Policy, Tag
+from streams.policy.crossing import Crossing
+from streams.policy.policy import Tag
 from streams.policy.refused import rejected
-from streams.policy.step import Output, RejectOutcome, Step, Tagged
+from streams.policy.step import Output, RejectOutcome, Tagged
 from streams.topology import CONSENTS, STORE, ZONED
 from streams.zones.seen import Memory, add, bounded, unseen
 
@@ -34,12 +33,13 @@ class Track:
     Which numbers have come, and the stretch of events that is decided as one.
     """
 
-    def __init__(self, seen: Seen, policy: Policy, known: Known, step: Step) -> None:
+    def __init__(self, seen: Seen, crossing: Crossing) -> None:
         self._ranges, self._floor, self._memory = seen.ranges, seen.floor, Memory(seen)
-        self._policy, self._known, self._step = policy, known, step
+        self._crossing = crossing
+        self._policy, self._known, self._step = crossing.policy, crossing.consents, crossing.step
         #: Numbers `_begun` ... `_next - 1` have come in this fetch, in order, and are not in `_ranges` yet.
         self._next = self._begun = self._ranges[-1][1] + 1 if self._ranges else _NONE
-        self._stretch = Stretch((ZONED, STORE), policy, step)
+        self._stretch = crossing.stretch(ZONED, STORE)
         # What the batch before looked at, so that the next one, which is nearly always like it, need not.
         self._wearer, self._number, self._version = "", _NONE, _NONE
         self._standing, self._asked_ns = Standing(NO_CONSENT), 0
@@ -219,7 +219,7 @@ class Track:
         """
         batch, said = tagged.batch, change.word(tagged.batch)
         words = self._known.words(batch.wearer_id, batch.position)
-        refused = refused or words.refuses(said) or decide(tagged, (CONSENTS,), self._policy, self._step)
+        refused = refused or words.refuses(said) or self._crossing.refused(tagged, CONSENTS)
         if not refused or words.narrowed_by(said):
             self._known.say(batch.wearer_id, batch.position, said)
         if not refused:

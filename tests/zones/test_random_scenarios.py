@@ -20,7 +20,8 @@ from streams.events.codec import decode, encode
 from streams.events.record import StoredRecord
 from streams.events.runs import Run
 from streams.events.state import DeviceState
-from streams.policy.step import Reject
+from streams.policy.crossing import Crossing
+from streams.policy.step import Reject, Step
 from streams.zones.stage import run as zones
 from tests import build
 
@@ -195,16 +196,17 @@ def found(day: Day) -> dict[tuple[str, int], str]:
     known, at, now_ns = Known(bound, 1, {}), 0, 0
     while at < len(day.records):
         size = day.draw.randint(1, 12)
-        step, touched, now_ns = zones(day.records[at : at + size], devices, build.policy(), known, {}, now_ns)
+        crossing = Crossing(build.policy(), known, Step())
+        touched, now_ns = zones(day.records[at : at + size], devices, crossing, {}, now_ns)
         known, at = Known(bound, 1, known.own), at + size
         devices |= touched
-        for output in step.outputs:
+        for output in crossing.step.outputs:
             for number in output.tagged.batch.run:
                 assert (
                     zone.setdefault((output.tagged.batch.stream, number), output.tagged.zone)
                     == output.tagged.zone
                 )
-        for reject in step.rejects:
+        for reject in crossing.step.rejects:
             note(zone, reject, day)
     return zone
 

@@ -13,6 +13,7 @@ from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, Received, StoredRecord
 from streams.events.state import DeviceState
 from streams.limits import REJECTED_BYTES_MAX, SEEN_RANGES_MAX
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.topology import CAPTURED, REJECTED, ZONED
@@ -31,8 +32,9 @@ def zones(
     poisoned: Mapping[int, str],
 ) -> tuple[Step, dict[str, DeviceState]]:
     """Tag what stands at the beginning of a partition."""
-    step, states, _ = run(records, devices, policy, known, poisoned, 0)
-    return step, states
+    crossing = Crossing(policy, known, Step())
+    states, _ = run(records, devices, crossing, poisoned, 0)
+    return crossing.step, states
 
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 10)), max_size=20)
