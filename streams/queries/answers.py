@@ -1,9 +1,9 @@
 """What the questions answer: a frozen value for each, and the rows in it.
 
 `to_dict` makes of each what the command prints with `--json`. Ids are `source/stream/number`; times are RFC
-3339 in UTC, those that end in `_ns` nanoseconds since the Unix epoch; labels are packed, as hexadecimal. A field
-that does not apply is UNSET, and `to_dict` leaves it out. Every answer names the epoch that it is about: what
-is not published yet is not in it.
+3339 in UTC, those that end in `_ns` nanoseconds since the Unix epoch; labels are packed, as hexadecimal. A
+field that does not apply is UNSET, and `to_dict` leaves it out. Every answer names the epoch that it is
+about: what is not published yet is not in it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, object]:
         """The answer in plain values, for JSON: rows are dicts, and beside `rows` stands `rows_more`."""
         plain: dict[str, object] = {}
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
+        for field, name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
+            value = getattr(self, field)
             if isinstance(value, Bounded):
                 plain |= {name: to_builtins(value.rows), f"{name}_more": value.more}
             elif value is not UNSET:
@@ -184,8 +184,8 @@ class RejectedRow(Struct, frozen=True):
         return RowClass(self.policy_version, self.zone, "", self.wearer)
 
 
-class Why(Answer, frozen=True, kw_only=True):
-    """What is said of an event, stored or rejected: `WhyStored` or `WhyRejected`."""
+class WhyEvent(Answer, frozen=True, kw_only=True):
+    """What is said of any event; `rejected` is what was refused of its number."""
 
     id: str
     epoch: int
@@ -196,7 +196,7 @@ class Why(Answer, frozen=True, kw_only=True):
     rejected: tuple[RejectedRow, ...]
 
 
-class WhyStored(Why, frozen=True, kw_only=True):
+class WhyStored(WhyEvent, frozen=True, kw_only=True):
     """Why a stored event is in its zone, what was decided about it, and its direct parents.
 
     `label_says` is the label in words, by part; empty where it cannot be read. `model` (None where the role
@@ -227,12 +227,15 @@ class WhyStored(Why, frozen=True, kw_only=True):
     situation: str | UnsetType | None = UNSET
 
 
-class WhyRejected(Why, frozen=True, kw_only=True):
+class WhyRejected(WhyEvent, frozen=True, kw_only=True):
     """Why an event is not stored; it `says` so in a sentence. What is not stored has no parents."""
 
     says: str
     decisions: Bounded[DecisionRow]
     parents: Bounded[ReachedRow]
+
+
+Why = WhyStored | WhyRejected
 
 
 class Genuine(Answer, frozen=True, kw_only=True):

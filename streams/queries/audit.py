@@ -1,4 +1,4 @@
-"""The record of reads: who was shown something of a restricted zone, when and by which question.
+"""The audit log of reads: who was shown something of a restricted zone, when and by which question.
 
 One JSON line a read in `reads.jsonl` in the store's directory, on disk before the answer is given.
 """
@@ -62,6 +62,6 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
             os.fsync(file.fileno())
     except (OSError, InputError) as error:
         raise UnavailableError(
-            f"{directory / AUDIT_LOG}: the read of restricted zones ({', '.join(named)}) cannot be recorded, and "
-            f"what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
+            f"{directory / AUDIT_LOG}: the read of restricted zones ({', '.join(named)}) cannot be recorded, "
+            f"and what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
         ) from None

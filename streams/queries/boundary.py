@@ -7,8 +7,8 @@ hidden to depend on, and there is no filter to get around. How rows lie in files
 neighbours: it shows in how long a statement takes, and in the order of rows where none was asked for, with
 what goes by it (approximate quantiles, sums of floating numbers).
 
-Which classes (policy version, zone, label) are shown is decided by `role.RoleFilter`. An edge is shown where no
-event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.
+Which classes (policy version, zone, label) are shown is decided by `role.RoleFilter`. An edge is shown where
+no event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The question what is missing: numbers that never came, data whose numbers others have, records nobody read."""
+"""The question what is missing: numbers that never came, data whose numbers others have, lost records."""
 
 from __future__ import annotations
 

@@ -109,6 +109,7 @@ def why(store: Store, identity: str) -> Why:
         rejected=tuple(rejections),
         says=refused_because(rejections[0]),
         decisions=Bounded.of(decisions_of(store, event)),
+        parents=Bounded(()),
     )
 
 

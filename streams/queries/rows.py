@@ -84,7 +84,7 @@ class CreepCell(ClassedRow, frozen=True, kw_only=True):
 
 
 class EpochRow(Struct, frozen=True, kw_only=True):
-    """An epoch, the offsets below which it holds all of `glasses.lineage`, and since when that log is read."""
+    """An epoch; it holds all of `glasses.lineage` below `offsets`, in a log that is read since an epoch."""
 
     epoch: int
     published_ns: int

@@ -329,8 +329,8 @@ class Store:
         if not unknown:
             return []
         return [
-            f"what {unknown:,} policies decided cannot be judged and is not shown: the store has no text that is "
-            "theirs; find out who wrote to glasses.lineage"
+            f"what {unknown:,} policies decided cannot be judged and is not shown: the store has no text "
+            "that is theirs; find out who wrote to glasses.lineage"
         ]
 
     @property

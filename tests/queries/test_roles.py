@@ -201,9 +201,9 @@ def test_a_walk_shows_the_same_and_says_what_it_hid(path: Path, role: str) -> No
             return
         answer = questions.ancestors(opened, "g1/answer/0")
         found = {
-            (step["source"], step["stream"], number)
-            for step in answer["ancestors"]
-            for number in range(step["first"], step["last"] + 1)
+            (step.source, step.stream, number)
+            for step in answer.ancestors
+            for number in range(step.first, step.last + 1)
         }
         everything = {
             ("g1", "voice-query", 0),
@@ -220,9 +220,7 @@ def test_a_walk_shows_the_same_and_says_what_it_hid(path: Path, role: str) -> No
 def test_a_walk_does_not_go_through_what_it_hides(path: Path) -> None:
     with Store.open(path, Role.of("analyst")) as opened:
         found = questions.ancestors(opened, "g1/voice-query/1")
-        assert [(step["first"], step["last"]) for step in found["ancestors"] if step["stream"] == "imu"] == [
-            (60, 99)
-        ]
+        assert [(step.first, step.last) for step in found.ancestors if step.stream == "imu"] == [(60, 99)]
         assert opened.role_filter is not None
         assert opened.role_filter.hidden == {"events": 10 + 1}, "ten of health and a pulse"
 
@@ -353,4 +351,4 @@ def test_a_real_day_shows_no_other_zone(home: Path, role: str, zones: set[str]) 
                 found = questions.ancestors(opened, answer)
             except InputError:
                 continue
-            assert {zone for step in found["ancestors"] for zone in step["zones"]} <= zones
+            assert {zone for step in found.ancestors for zone in step.zones} <= zones
