@@ -24,7 +24,8 @@ from streams.errors import InputError
 from streams.queries import instance
 from streams.queries.layout import Base, Class, Layout
 from streams.queries.role import SHOWN_TO, RoleFilter
-from streams.queries.statement import Statement, quoted
+from streams.queries.statement import Statement
+from streams.quoting import quoted
 
 #: Tables whose rows are judged one by one, and where their label stands; what is refused has none.
 _ZONED: Mapping[str, str] = {

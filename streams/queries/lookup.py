@@ -23,7 +23,7 @@ from streams.events.runs import EdgeRun, Run
 from streams.queries import intact
 from streams.queries.relation import Edge, How, Interval, Relation, Side, Stream, edges_in
 from streams.queries.role import RowClass
-from streams.queries.statement import quoted
+from streams.quoting import quoted
 
 Direction = Literal["parents", "children"]
 

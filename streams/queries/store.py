@@ -19,8 +19,9 @@ from streams.queries import audit, grants, intact
 from streams.queries.lookup import CATALOG, Lookup
 from streams.queries.role import ClassedT, Role, RoleFilter
 from streams.queries.rows import EpochRow, ModelRow
-from streams.queries.statement import Statement, first_line, quoted, read
+from streams.queries.statement import Statement, first_line, read
 from streams.queries.version import refuse_version
+from streams.quoting import quoted
 
 if TYPE_CHECKING:
     from streams.queries.boundary import Boundary
