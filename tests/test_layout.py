@@ -31,6 +31,7 @@ LEAVES = {
     "readiness",
     "cycles",
     "address",
+    "connection",
     "moving",
     "waiting",
 }
@@ -76,7 +77,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
 ONLY_IN = {
     "faust": {"kafka", "worker"},
     "mode": {"kafka", "worker"},
-    "aiokafka": {"kafka", "worker", "device_sim/kafka"},
+    "aiokafka": {"kafka", "worker", "device_sim/kafka", "connection"},
     "duckdb": {"snapshots", "queries", "ledger"},
     "sklearn": {"models"},
     "jgo": {"kafka"},

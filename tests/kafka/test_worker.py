@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.connection import administering
 from streams.kafka import reader
-from streams.kafka.connection import administering
 from streams.kafka.groups import described
 from streams.worker.run import TableFollower, WorkerContext
 from tests.kafka.conftest import Room, create, numbers_by_partition, until, values_by_partition
