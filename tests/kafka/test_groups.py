@@ -12,9 +12,9 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError
 
 from streams import limits, metrics, topology
+from streams.connection import let_go
 from streams.errors import InputError
 from streams.kafka import reader
-from streams.kafka.connection import let_go
 from streams.kafka.groups import Group, check_prefix, unformed_sentence
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look

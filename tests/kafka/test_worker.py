@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.connection import administering
 from streams.kafka import reader
-from streams.kafka.connection import administering
 from streams.kafka.groups import described
 from streams.worker.follower import TableFollower
 from streams.worker.run import WorkerContext, WorkerSettings
