@@ -25,8 +25,8 @@ from streams.events.codec import column
 from streams.events.kinds import Kind, Kinds
 from streams.events.record import Outgoing, StoredRecord
 from streams.events.state import DeviceState
-from streams.kafka.compute import compute
-from streams.pipeline import GlassesCore, PartitionState
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.policy.step import Tagged
@@ -100,8 +100,8 @@ def policy(named: str = NAMED, **replaced: str) -> Policy:
     return parse(text, "toy.toml", kinds=KINDS)
 
 
-def core_of(in_force: Policy | None = None, operators: Operators = OPERATORS) -> GlassesCore:
-    return GlassesCore(build.tables(in_force or POLICY), operators=operators)
+def core_of(in_force: Policy | None = None, operators: Operators = OPERATORS) -> LiveGlasses:
+    return LiveGlasses(build.followed(in_force or POLICY), operators=operators)
 
 
 POLICY = policy()
@@ -316,7 +316,7 @@ def test_an_operator_that_fails_costs_the_batch_it_fails_on_and_the_others_go_on
     state: PartitionState = build.begun()
     written = list[Outgoing]()
     for part in build.cut(batches, [7, 20, 3]):
-        outcome = build.run(compute(core, state, part, silent=False))
+        outcome = build.run(build.computed(core, state, part))
         state, written = outcome.state, [*written, *outcome.outputs]
     rejected = [dict(one.headers) for one in written if one.topic == REJECTED]
     assert rejected
