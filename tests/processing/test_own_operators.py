@@ -1,13 +1,9 @@
-"""Operators of others beside ours: a toy reads what `activity` reads, remembers, is cited, is refused, fails.
-
-`shake` counts jolts in windows of 50 samples and all of a device's together; `climate` makes one event of
-each batch, without anything left open.
-"""
+"""Operators of others beside ours (`toys.py`): both work, are cut anywhere, cited, refused, and fail."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
@@ -20,111 +16,38 @@ from hypothesis import strategies as st
 
 from streams.errors import InputError
 from streams.events import shipped as kinds
-from streams.events.batch import Batch
-from streams.events.codec import column
-from streams.events.kinds import Kind, Kinds
+from streams.events.kinds import Kind
 from streams.events.record import Outgoing, StoredRecord
 from streams.events.state import DeviceState
-from streams.pipeline.live import LiveGlasses
 from streams.pipeline.partition import PartitionState
 from streams.policy.load import parse
-from streams.policy.policy import Policy
-from streams.policy.step import Tagged
 from streams.processing.activity import ACTIVITY
 from streams.processing.operators import Memory, Operator, Operators
 from streams.processing.shipped import SHIPPED
-from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
+from streams.processing.windows import ClosedWindow, Columns
 from streams.snapshots.intake import decode
 from streams.topology import CAPTURED, DERIVED, LINEAGE, REJECTED
 from tests import build
+from tests.processing.toys import (
+    CLIMATE_NAMED,
+    CORE,
+    DAY,
+    JOLT_MPS2,
+    KINDS,
+    NAMED,
+    OPERATORS,
+    OTHER,
+    POLICY,
+    QUIET,
+    SHAKE,
+    Jolts,
+    core_of,
+    policy,
+    shake,
+)
 
-JOLT_MPS2 = 11.0
-Jolts = tuple[int, int]  #: (jolts, windows) of a device so far
 Firsts = tuple[int, ...]
 NONE_YET: Firsts = ()
-
-
-def _z(batches: Sequence[Tagged]) -> list[Samples]:
-    return by_batch(column((tagged.batch for tagged in batches), "accel_z_mps2"), batches)
-
-
-def _celsius(batches: Sequence[Tagged]) -> list[Samples]:
-    return by_batch(column((tagged.batch for tagged in batches), "temperature_c"), batches)
-
-
-def _shake(so_far: Jolts, window: ClosedWindow) -> tuple[Columns | None, Jolts]:
-    jolts = int((window.samples > JOLT_MPS2).sum())
-    now = (so_far[0] + jolts, so_far[1] + 1)
-    return ({"jolts": jolts, "total": now[0]} if jolts else None), now
-
-
-def _climate(closed: Sequence[ClosedWindow]) -> list[Columns]:
-    return [{"mean_c": round(float(window.samples.mean()), 2)} for window in closed]
-
-
-KINDS = Kinds.of(
-    *kinds.SHIPPED.values(),
-    Kind("shake", False, {"jolts": "number", "total": "number"}),
-    Kind("climate", False, {"mean_c": "number"}),
-)
-SHAKE = Operator(
-    name="shake",
-    version=3,
-    reads="imu",
-    primary="imu-right",
-    sample=np.dtype("<f8"),
-    samples=_z,
-    length=50,
-    makes=Memory(Jolts, (0, 0), 64, _shake),
-    cites="jolts",
-)
-CLIMATE = Operator(
-    name="climate",
-    version=1,
-    reads="env",
-    primary="env",
-    sample=np.dtype("<f8"),
-    samples=_celsius,
-    length=None,
-    makes=_climate,
-)
-OPERATORS = Operators.of(KINDS, *SHIPPED.values(), SHAKE, CLIMATE)
-_CLIMATE = 'climate = { categories = [], nature = "derived" }\n'
-NAMED = 'shake = { categories = ["local:Gait"], nature = "derived" }\n' + _CLIMATE
-
-
-def policy(named: str = NAMED, **replaced: str) -> Policy:
-    text = build.policy().text.replace("\n[kinds]\n", f"\n[kinds]\n{named}")
-    for before, after in replaced.items():
-        text = text.replace(before, after)
-    return parse(text, "toy.toml", kinds=KINDS)
-
-
-def core_of(in_force: Policy | None = None, operators: Operators = OPERATORS) -> LiveGlasses:
-    return LiveGlasses(build.followed(in_force or POLICY), operators=operators)
-
-
-POLICY = policy()
-CORE, OTHER = core_of(), core_of()
-QUIET = build.core()
-
-
-def day() -> list[Batch]:
-    """Two devices that shake now and then, in two zones, with a hole, a query and the end of a session."""
-    batches: list[Batch] = []
-    for number in range(18):
-        for source in ("g1", "g2"):
-            place = "street" if number in {7, 8, 9} else "home"
-            first = 20 * number + (20 if number > 12 else 0)
-            spread = 2.0 if (number + (source == "g2")) % 4 == 0 else 0.1
-            batches.append(build.imu(spread, first, 20, source=source, place=place))
-        warmth = [20.0 + number] * 4
-        batches.append(build.batch("env", None, 4 * number, 4, columns={"temperature_c": warmth}))
-    batches.append(build.query(0, "wake me up at seven am", build.T0_NS + 10**10))
-    return [*batches, build.ended(0, build.T0_NS + 2 * 10**10), build.ended(0, build.T0_NS, source="g2")]
-
-
-DAY = day()
 
 
 def derived(records: Iterable[Outgoing], *left_out: str) -> list[tuple[bytes | None, dict[str, Any]]]:
@@ -247,7 +170,7 @@ def test_a_situation_shows_what_the_operator_cites_and_has_it_for_a_parent() -> 
 
 
 def test_a_policy_that_does_not_name_the_kind_refuses_it_and_nothing_else() -> None:
-    silent = policy(_CLIMATE)
+    silent = policy(CLIMATE_NAMED)
     assert silent.unnamed(KINDS) == ["shake"]
     records, _ = build.process(core_of(silent), [build.fetch(DAY)])
     assert {value["kind"] for _, value in derived(records)} == {"activity", "climate", "situation"}
@@ -278,7 +201,7 @@ def test_a_policy_that_denies_what_the_kind_is_refuses_it_and_nothing_else() -> 
 def _fails(so_far: Jolts, window: ClosedWindow) -> tuple[Columns | None, Jolts]:
     if window.samples.max() > 1000:
         raise ZeroDivisionError("1e9 of a wearer")
-    return _shake(so_far, window)
+    return shake(so_far, window)
 
 
 def _forgets_nothing(so_far: tuple[int, ...], window: ClosedWindow) -> tuple[Columns | None, tuple[int, ...]]:
@@ -401,11 +324,11 @@ def test_what_an_operator_left_half_done_is_let_go_where_it_is_not_any_more() ->
             "operators: found windows that hold 256000000 bytes",
         ),
         (
-            (replace(SHAKE, makes=Memory(Jolts, (0, 0), 2, _shake)),),
+            (replace(SHAKE, makes=Memory(Jolts, (0, 0), 2, shake)),),
             "operator shake: found a memory that begins with more than 2 bytes",
         ),
         (
-            (replace(SHAKE, makes=Memory(Jolts, (0, 0), 10**6, _shake)),),
+            (replace(SHAKE, makes=Memory(Jolts, (0, 0), 10**6, shake)),),
             "operators: found 1000000 bytes that they may remember of a device",
         ),
     ],
