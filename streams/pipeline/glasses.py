@@ -227,7 +227,7 @@ def _put_on_record(state: PartitionState, inputs: SideInputs, step: Step) -> Par
 
     Only partition 0 of `glasses.captured` does that, so that each is put on record once.
     """
-    refused = [one for one in inputs.policies.refused if one.offset >= state.policies_read]
+    refused = [refusal for refusal in inputs.policies.refused if refusal.offset >= state.policies_read]
     refused = refused[:POLICY_REFUSALS_PER_FETCH_MAX]
     step.rejects += map(refusal_of, refused)
     return replace_state(state, policies_read=refused[-1].offset + 1) if refused else state
@@ -260,9 +260,10 @@ def _adopted(state: DeviceState, inputs: SideInputs, policy: Policy) -> DeviceSt
         windows={
             stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()
         },
-        recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
+        recents=tuple(replace(recent, label=label(recent.label)) for recent in state.recents),
         answers=tuple(
-            replace(one, label=label(one.label), query_label=label(one.query_label)) for one in state.answers
+            replace(answer, label=label(answer.label), query_label=label(answer.query_label))
+            for answer in state.answers
         ),
     )
 

@@ -26,20 +26,20 @@ def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
     }
 
 
-def refusal_of(one: Refusal) -> Reject:
+def refusal_of(refusal: Refusal) -> Reject:
     """A refused record of `glasses.policies` on its way to `glasses.rejected`, without its bytes."""
     return Reject(
-        one.reason,
+        refusal.reason,
         "malformed",
         "malformed",
         POLICIES_READ,
-        one.offset,
-        one.key,
-        one.value_bytes,
-        one.digest,
+        refusal.offset,
+        refusal.key,
+        refusal.value_bytes,
+        refusal.digest,
         zone="malformed",
-        t_ns=one.appended_ns,
-        appended_ns=one.appended_ns,
+        t_ns=refusal.appended_ns,
+        appended_ns=refusal.appended_ns,
         topic=POLICIES,
     )
 
