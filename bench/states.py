@@ -79,17 +79,17 @@ def _fat(number: int, start_ns: int) -> Iterator[Batch]:
         for stream in range(limits.STREAMS_PER_DEVICE_MAX):
             run = Run(0, 1, _SAMPLES)
             yield Batch(
-                "gaze",
-                name,
-                f"w{turn}",
-                "s1",
-                f"gaze-{stream}",
-                run,
-                start_ns,
-                1000,
-                "bench:1",
-                _CONTEXT,
-                columns,
+                kind="gaze",
+                source=name,
+                wearer_id=f"w{turn}",
+                session_id="s1",
+                stream=f"gaze-{stream}",
+                run=run,
+                t0_ns=start_ns,
+                dt_ns=1000,
+                origin="bench:1",
+                context=_CONTEXT,
+                columns=columns,
             )
 
 

@@ -93,17 +93,17 @@ def batch(
     if kind == "gaze":  # eyes that look straight ahead, and no blink
         filled |= {"yaw_rad": [0.0] * count, "pitch_rad": [0.0] * count}
     return Batch(
-        kind,
-        source,
-        "w1",
-        session,
-        stream or names.get(kind, kind.replace("_", "-")),
-        Run(first, 1, count),
-        T0_NS + first * 10_000_000 if t0_ns is None else t0_ns,
-        10_000_000,
-        "synthetic:1",
-        context(**around),
-        {**filled, **(columns or {})},
+        kind=kind,
+        source=source,
+        wearer_id="w1",
+        session_id=session,
+        stream=stream or names.get(kind, kind.replace("_", "-")),
+        run=Run(first, 1, count),
+        t0_ns=T0_NS + first * 10_000_000 if t0_ns is None else t0_ns,
+        dt_ns=10_000_000,
+        origin="synthetic:1",
+        context=context(**around),
+        columns={**filled, **(columns or {})},
         changes=tuple(changes),
     )
 

@@ -29,17 +29,17 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
     step = Step()
     batch = Batch(
-        "example",
-        seed.SOURCE,
-        "",
-        "",
-        seed.STREAM,
-        Run(0, 1, len(examples.pairs)),
-        now_ns,
-        0,
-        "package:streams/training/seed.csv",
-        None,
-        {},
+        kind="example",
+        source=seed.SOURCE,
+        wearer_id="",
+        session_id="",
+        stream=seed.STREAM,
+        run=Run(0, 1, len(examples.pairs)),
+        t0_ns=now_ns,
+        dt_ns=0,
+        origin="package:streams/training/seed.csv",
+        context=None,
+        columns={},
     )
     licensed = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
     step.outputs.append(Output("", licensed, value=examples.digest.encode()))

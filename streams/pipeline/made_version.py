@@ -36,17 +36,17 @@ def add_version(
     manifest: Manifest = made.manifest
     value = made.dump()
     batch = Batch(
-        "model",
-        SOURCE,
-        "",
-        "",
-        STREAM,
-        Run(made.version, 1, 1),
-        made.trained_ns,
-        0,
-        "training",
-        None,
-        {},
+        kind="model",
+        source=SOURCE,
+        wearer_id="",
+        session_id="",
+        stream=STREAM,
+        run=Run(made.version, 1, 1),
+        t0_ns=made.trained_ns,
+        dt_ns=0,
+        origin="training",
+        context=None,
+        columns={},
         position=position,
     )
     declassifier = made.declassifier
@@ -68,7 +68,12 @@ def add_version(
     )
     refused = decide(tagged, (MODELS, STORE), policy, step)
     if refused:
-        step.rejects.append(_refused(made, batch, value, refused))
+        key = version_key(made.version)
+        step.rejects.append(
+            Reject.refused(
+                batch, refused, f"policy: {refused}", stage="training", key=key, value=value, zone=made.zone
+            )
+        )
         return []
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
     extra["models"].append(
@@ -112,22 +117,3 @@ def add_version(
             made.trained_ns // 1_000_000,
         )
     ]
-
-
-def _refused(made: ModelVersion, batch: Batch, value: bytes, rule: str) -> Reject:
-    return Reject(
-        f"policy: {rule}",
-        rule,
-        "refused",
-        "training",
-        batch.position,
-        version_key(made.version),
-        len(value),
-        digest(value),
-        None,
-        SOURCE,
-        STREAM,
-        batch.run,
-        made.zone,
-        made.trained_ns,
-    )

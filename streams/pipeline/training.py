@@ -40,7 +40,6 @@ from streams.pipeline.made_version import add_version
 from streams.pipeline.rows import input_row, policy_row, told
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.policy.policy import Policy
-from streams.policy.refused import rejected, unread
 from streams.policy.step import Reject, Step
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed
@@ -210,7 +209,7 @@ class TrainingCore(WholeState[TrainingState]):
                 candidate = gate.judge(record, self._codec, policy, _adopting(side), known, now_ns)
             except MalformedError as error:
                 step.rejects.append(
-                    unread(record, str(error), "malformed", "malformed", "training", state.now_ns)
+                    Reject.malformed(record, str(error), stage="training", now_ns=state.now_ns)
                 )
                 order.append(NO_EXAMPLE)
                 continue
@@ -346,8 +345,15 @@ def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -
         return
     batch, zone = candidate.tagged.batch, candidate.tagged.zone
     step.rejects.append(
-        rejected(
-            "training", record, batch, gate.UNLISTED_RULE, "refused", _UNLISTED, zone, appended_ns=now_ns
+        Reject.refused(
+            batch,
+            gate.UNLISTED_RULE,
+            _UNLISTED,
+            stage="training",
+            key=record.key or b"",
+            value=record.value or b"",
+            zone=zone,
+            appended_ns=now_ns,
         )
     )
 
@@ -356,21 +362,19 @@ def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns
     """A version that was not made. It has no identity of its own: the number goes to the next one."""
     named = ", ".join(newest[:CANDIDATES_NAMED_MAX])
     more = len(newest) - CANDIDATES_NAMED_MAX
-    return Reject(
+    reason = (
         f"model version {version} was not made: {why}; left out from now on are the examples that came since "
-        f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}",
-        "run-failed",
-        "refused",
-        "training",
-        position,
-        version_key(version),
-        0,
-        "",
-        None,
-        SOURCE,
-        STREAM,
-        None,
-        "",
-        now_ns,
+        f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}"
+    )
+    return Reject(
+        reason=reason,
+        rule="run-failed",
+        outcome="refused",
+        stage="training",
+        position=position,
+        key=version_key(version),
+        source=SOURCE,
+        stream=STREAM,
+        t_ns=now_ns,
         appended_ns=now_ns,
     )

@@ -21,11 +21,12 @@ from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
 from streams.limits import STREAMS_PER_DEVICE_MAX
 from streams.policy.crossing import Crossing
-from streams.policy.refused import rejected, unread
+from streams.policy.step import MALFORMED, Reject
 from streams.zones import names
-from streams.zones.track import Track
+from streams.zones.track import STAGE, Track, rejected
 
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
+_STREAMS = f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams"
 _RETIRED = "incarnation: the device has begun a newer one; send with its number, counted from 0 again"
 
 
@@ -91,26 +92,21 @@ def _track(
     """
     incarnation, step = incarnation_of(batch.stream), crossing.step
     if collides := names.reserved(batch, derived):
-        step.rejects.append(rejected("zones", record, batch, names.RULE, "refused", collides))
+        step.rejects.append(rejected(record, batch, names.RULE, collides))
         return None
     if not crossing.consents.bound(batch.source, batch.wearer_id):
         # Whoever is not bound changes nothing of what is known of the device that it names.
         return Track(Seen(), crossing)
     if incarnation < device.incarnation:
-        step.rejects.append(rejected("zones", record, batch, "incarnation", "refused", _RETIRED))
+        step.rejects.append(rejected(record, batch, "incarnation", _RETIRED))
         return None
     if incarnation > device.incarnation:
         device.end()
         device.incarnation, device.seen = incarnation, {}
     if batch.stream not in device.seen and len({*device.seen, *device.tracks}) >= STREAMS_PER_DEVICE_MAX:
         step.rejects.append(
-            unread(
-                record,
-                f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams",
-                "limits",
-                "refused",
-                "zones",
-                batch.appended_ns,
+            Reject.malformed(
+                record, _STREAMS, stage=STAGE, now_ns=batch.appended_ns, rule="limits", outcome="refused"
             )
         )
         return None
@@ -152,8 +148,10 @@ class _Reading:
                 if batch.kind == change.KIND:
                     change.check(batch, purposes)
             except MalformedError as error:
-                rule = "poisoned" if offset in poisoned else "malformed"
-                step.rejects.append(unread(record, str(error), rule, "malformed", "zones", now_ns))
+                rule = "poisoned" if offset in poisoned else MALFORMED
+                step.rejects.append(
+                    Reject.malformed(record, str(error), stage=STAGE, now_ns=now_ns, rule=rule)
+                )
             else:
                 step.counts.batches += 1
                 yield record, batch
