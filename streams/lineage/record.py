@@ -13,7 +13,7 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Parent, Run, extends, longer_run
 from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
