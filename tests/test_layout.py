@@ -31,6 +31,7 @@ LEAVES = {
     "readiness",
     "cycles",
     "address",
+    "connection",
     "moving",
     "waiting",
     "quoting",
@@ -88,7 +89,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
 ONLY_IN = {
     "faust": {"kafka", "worker"},
     "mode": {"kafka", "worker"},
-    "aiokafka": {"kafka", "worker", "device_sim/kafka"},
+    "aiokafka": {"kafka", "worker", "device_sim/kafka", "connection"},
     "duckdb": {"snapshots", "queries", "ledger"},
     "sklearn": {"models"},
     "jgo": {"kafka"},

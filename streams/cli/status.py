@@ -265,7 +265,8 @@ async def _policies(broker: str) -> dict[str, str]:
 
     shipped = [bundle(find(name)) for name in shipped_names()]
     with contextlib.closing(Checker(*shipped)) as checker:
-        known = await policies_of(await read_all(broker, POLICIES, wait_s=limits.STATUS_WAIT_S), checker)
+        records = await read_all(broker, POLICIES, wait_s=limits.STATUS_WAIT_S)
+        known = (await policies_of(records, checker)).now
     return {
         what: _named(PolicyName(version, known.version(version).name))
         for what, version in (("in force", known.current), ("next", known.next))

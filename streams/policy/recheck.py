@@ -110,7 +110,20 @@ def tagged_of(policy: Policy, row: LookedAt) -> Tagged:
         attributes = Attributes.parse(row.attributes)
         tag = policy.tag(attributes)
         kind, zone, label, rule = attributes.kind, tag.zone, tag.label, tag.rule
-    batch = Batch(kind, "", "", "", "", Run(0, 1, 1), 0, 0, "", None, {}, appended_ns=row.appended_ns)
+    batch = Batch(
+        kind=kind,
+        source="",
+        wearer_id="",
+        session_id="",
+        stream="",
+        run=Run(0, 1, 1),
+        t0_ns=0,
+        dt_ns=0,
+        origin="",
+        context=None,
+        columns={},
+        appended_ns=row.appended_ns,
+    )
     return Tagged(batch, zone, label, rule, row.attributes, 0, consent)
 
 
