@@ -6,7 +6,7 @@ import orjson
 
 from streams.errors import MalformedError
 from streams.events.batch import Batch
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.headers import pack_parents
 from streams.events.identity import EventId
 from streams.events.record import Outgoing
