@@ -12,7 +12,9 @@ from bench.peers import ADDED
 from streams.consent.view import Known
 from streams.consent.words import NO_CONSENT, Consent
 from streams.events.batch import Context
+from streams.events.codec import codec_of
 from streams.events.record import Fetch, Outcome, Outgoing, WholeState
+from streams.events.shipped import SHIPPED
 from streams.limits import LABEL_BYTES
 from streams.pipeline import GlassesCore, PartitionState, Tables
 from streams.pipeline.emit import lineage_of, records_of
@@ -80,7 +82,9 @@ class ZonesCore(GlassesCore):
         known = Known(self.tables.consents, state.consents_taken, state.own)
         step = Step()
         crossing = Crossing(policy, known, step)
-        devices, now_ns = zones.run(fetch.records, state.devices, crossing, poisoned, state.now_ns)
+        devices, now_ns = zones.run(
+            fetch.records, state.devices, codec_of(SHIPPED), crossing, poisoned, state.now_ns
+        )
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
         records, values = records_of(step, policy, place)
         records += lineage_of(step, values, policy, place, {}, (f"glasses/{fetch.partition}".encode(), stamp))

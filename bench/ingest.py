@@ -35,7 +35,7 @@ from streams.policy.load import load
 from streams.queries import questions
 from streams.queries.role import Role
 from streams.queries.store import Store
-from streams.snapshots import decode
+from streams.snapshots.intake import decode
 from streams.snapshots.patience import PatientWriter
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer

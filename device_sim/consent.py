@@ -22,9 +22,10 @@ from streams import clock
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from streams.events.batch import Batch, Context
-from streams.events.codec import decode
+from streams.events.codec import codec_of
 from streams.events.identity import NAME_PATTERN
 from streams.events.runs import Run
+from streams.events.shipped import SHIPPED
 from streams.limits import TIME_NS_MAX
 
 GIVE, NARROW, WITHDRAW = "give", "narrow", "withdraw"
@@ -197,6 +198,6 @@ def _worn(change: Change) -> list[Path]:
     found = []
     for path in sorted(change.journal.glob("*.jsonl")):
         first = next(journal.sent(path), None)
-        if first is not None and decode(first.value, 0).wearer_id == change.wearer:
+        if first is not None and codec_of(SHIPPED).decode(first.value, 0).wearer_id == change.wearer:
             found.append(path)
     return found

@@ -14,6 +14,7 @@ from streams import files
 from streams.errors import InputError, UnavailableError
 from streams.events import codec, headers, journal
 from streams.events.identity import incarnation_of
+from streams.events.shipped import SHIPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,11 @@ def found_in(path: Path) -> Found:
     sessions = last_capture_ns = arrived = 0
     incarnation, context = 1, None
     said_by: dict[str, said.Said] = {}
+    decode = codec.codec_of(SHIPPED).decode
     unacknowledged: dict[str, journal.Sent] = {}
     try:
         for sent in journal.sent(path):
-            batch = codec.decode(sent.value, 0)
+            batch = decode(sent.value, 0)
             next_numbers[sent.stream] = sent.first + sent.count
             sessions = max(sessions, int(batch.session_id[1:]))
             last_capture_ns = max(last_capture_ns, batch.last_ns)

@@ -9,9 +9,10 @@ from device_sim.files import Journal
 from device_sim.held import Held
 from device_sim.link import Link
 from streams import clock
-from streams.events import codec
 from streams.events.batch import Batch
+from streams.events.codec import codec_of
 from streams.events.journal import Sent
+from streams.events.shipped import SHIPPED
 
 
 class Outbox:
@@ -53,7 +54,8 @@ class Outbox:
     def resend(self) -> list[Batch]:
         """Take what an earlier run left unacknowledged, in front of all that is new; return it decoded."""
         left = self.journal.found.unacknowledged
-        batches = [codec.decode(sent.value, 0) for sent in left]
+        decode = codec_of(SHIPPED).decode
+        batches = [decode(sent.value, 0) for sent in left]
         for sent, batch in zip(left, batches, strict=True):
             self._held.add(sent, batch)
         return batches

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from device_sim import recordings, sensors
 from device_sim.scenarios import Scenario, Stream, Turn
 from streams.errors import InputError
-from streams.events.kinds import KINDS
+from streams.events.shipped import SHIPPED
 
 Ints = NDArray[np.int64]
 Story = tuple[tuple[int, tuple[str, ...]], ...]
@@ -44,7 +44,7 @@ class Timeline:
         rows = self.rows[low:high]
         return self.t_ns[low:high].tolist(), {
             name: _values(self.columns[name], rows, nullable=wanted.endswith("?"))
-            for name, wanted in KINDS[self.kind].columns.items()
+            for name, wanted in SHIPPED[self.kind].columns.items()
         }
 
 

@@ -21,8 +21,9 @@ from docs.schema import schema, text, texts, unit
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES
 from streams.events.headers import PARENTS, rfc3339
-from streams.events.kinds import KINDS, Kind, text_form
+from streams.events.kinds import Kind, Kinds, text_form
 from streams.events.record import Headers, Outgoing
+from streams.events.shipped import SHIPPED
 from streams.limits import MAGNITUDE_MAX
 from streams.policy.load import load
 from streams.replay import Replay
@@ -43,7 +44,7 @@ _INTRODUCTION = """\
 # The topics
 
 For who reads the topics without Sightline. Made by `python -m docs.make` from \
-`streams/topology.py`, `streams/events/kinds.py` and a
+`streams/topology.py`, `streams/events/shipped.py` and a
 replay of the shipped recordings; a test makes it again and compares. Change `docs/texts.toml`, not this page.
 
 Every value is JSON, every header is text (one is packed, see below), compression is Kafka's own. \
@@ -92,22 +93,22 @@ def replayed(scenario: str, directory: Path) -> tuple[Path, list[Outgoing]]:
     return journal, records
 
 
-def kind_of(record: Outgoing) -> str | None:
-    """Kind of a record's events, by its header; None where it is no batch and no model."""
+def kind_of(record: Outgoing, kinds: Kinds) -> str | None:
+    """Which of `kinds` a record's events have, by its header; None where it is no batch and no model."""
     event_type = dict(record.headers).get("ce_type", b"").decode()
-    return next((kind.name for kind in KINDS.values() if kind.event_type == event_type), None)
+    return next((kind.name for kind in kinds.values() if kind.event_type == event_type), None)
 
 
-def shown(records: Sequence[Outgoing]) -> dict[str, Outgoing]:
-    """Return one record by kind; InputError when a kind is not among them."""
+def shown(records: Sequence[Outgoing], kinds: Kinds) -> dict[str, Outgoing]:
+    """Return one record for each of `kinds`; InputError when one is not among them."""
     chosen: dict[str, Outgoing] = {}
     for record in records:
-        kind = kind_of(record)
+        kind = kind_of(record, kinds)
         if kind is not None and (
             kind not in chosen or chosen[kind].timestamp_ms < _SETTLED_NS // 1_000_000 <= record.timestamp_ms
         ):
             chosen[kind] = record
-    missing = KINDS.keys() - chosen.keys() - NOT_PLAYED
+    missing = kinds.keys() - chosen.keys() - NOT_PLAYED
     if missing:
         raise InputError(
             f"kind {min(missing)}: found no record of it in {', '.join(SCENARIOS)}, expected one; add a"
@@ -116,8 +117,8 @@ def shown(records: Sequence[Outgoing]) -> dict[str, Outgoing]:
     return chosen
 
 
-def page(records: Mapping[str, Outgoing]) -> str:
-    """Text of topics.md."""
+def page(records: Mapping[str, Outgoing], kinds: Kinds) -> str:
+    """Text of topics.md, with a part for each of `kinds`."""
     parts = [
         _INTRODUCTION,
         *_topics(),
@@ -125,22 +126,22 @@ def page(records: Mapping[str, Outgoing]) -> str:
         *_device(),
         *_producers(),
         *_headers(records),
-        *_envelope(),
+        *_envelope(kinds),
         "## Kinds\n",
         *_types(),
     ]
-    for kind in KINDS.values():
+    for kind in kinds.values():
         parts += _kind(kind, records.get(kind.name))
     return "\n".join(parts)
 
 
-def files(records: Mapping[str, Outgoing]) -> dict[Path, str]:
+def files(records: Mapping[str, Outgoing], kinds: Kinds) -> dict[Path, str]:
     """Content of every generated file, by its path."""
     schemas = {
         HERE / "schemas" / f"{kind.name}.json": json.dumps(schema(kind), indent=2, ensure_ascii=False) + "\n"
-        for kind in KINDS.values()
+        for kind in kinds.values()
     }
-    return {HERE / "topics.md": page(records), **schemas}
+    return {HERE / "topics.md": page(records, kinds), **schemas}
 
 
 def _topics() -> Iterator[str]:
@@ -232,13 +233,13 @@ def _header(name: str, value: bytes) -> str:
     return value.hex(" ") if name == PARENTS else value.decode()
 
 
-def _envelope() -> Iterator[str]:
+def _envelope(kinds: Kinds) -> Iterator[str]:
     yield "## Envelope\n"
     yield (
         "The value of every batch is one JSON object with these fields. A value is at most 512 kB; every list"
         " has `n` values.\n"
     )
-    any_kind = schema(next(kind for kind in KINDS.values() if not kind.captured))["properties"]
+    any_kind = schema(kinds.derived[0])["properties"]
     yield from _table(
         ("field", "type", "says"),
         [(f"`{name}`", _type(form), text("envelope", name)) for name, form in any_kind.items()],
@@ -360,7 +361,7 @@ def main() -> None:
             for record in replayed(scenario, Path(directory))[1]
             if record.topic != LINEAGE
         ]
-    made = files(shown(records))
+    made = files(shown(records, SHIPPED), SHIPPED)
     for path in HERE.glob("schemas/*.json"):
         if path not in made:
             path.unlink()

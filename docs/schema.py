@@ -75,20 +75,25 @@ def unit(column: str) -> str:
     return UNITS.get(ending, "") if found else ""
 
 
-def schema(kind: Kind) -> Schema:
-    """Schema of the value of a record of `kind`."""
-    body = _model() if kind.name == "model" else _batch(kind)
+def schema(kind: Kind, says: Mapping[str, str] | None = None) -> Schema:
+    """Schema of the value of a record of `kind`.
+
+    `says` explains the kind (`about`) and each of its columns; what texts.toml says unless given.
+    """
+    if says is None:
+        says = {name: text("kinds", kind.name, name) for name in ("about", *kind.columns)}
+    body = _model() if kind.name == "model" else _batch(kind, says)
     return {
         "$schema": DRAFT,
         "$id": f"urn:sightline:{kind.event_type}",
         "title": kind.event_type,
-        "description": text("kinds", kind.name, "about"),
+        "description": says["about"],
         "type": "object",
         **body,
     }
 
 
-def _batch(kind: Kind) -> Schema:
+def _batch(kind: Kind, says: Mapping[str, str]) -> Schema:
     integer = {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX}
     name = {"type": "string", "pattern": f"^{NAME_PATTERN.pattern}$"}
     context = _context(required=True)
@@ -111,7 +116,7 @@ def _batch(kind: Kind) -> Schema:
         "context": context if kind.captured else {"anyOf": [{"const": {}}, context]},
         "context_changes": {"type": "array", "items": _changed()},
         "split_from": _HEX,
-        "columns": _columns(kind),
+        "columns": _columns(kind, says),
     }
     return {
         "$comment": "Every list in columns, and t_ns, has n values.",
@@ -136,11 +141,10 @@ def _batch(kind: Kind) -> Schema:
     }
 
 
-def _columns(kind: Kind) -> Schema:
+def _columns(kind: Kind, says: Mapping[str, str]) -> Schema:
     properties = {}
     for name, wanted in kind.columns.items():
-        said = text("kinds", kind.name, name)
-        described = f"{said} Unit: {unit(name)}." if unit(name) else said
+        described = f"{says[name]} Unit: {unit(name)}." if unit(name) else says[name]
         properties[name] = {"description": described, **_list({**_value(wanted), **_bounds(name)})}
     return {
         "type": "object",

@@ -14,11 +14,12 @@ import orjson
 from streams.consent.view import Consents, Known
 from streams.consent.words import GIVEN
 from streams.events.batch import Batch, Context
-from streams.events.codec import encode
+from streams.events.codec import codec_of, encode
 from streams.events.headers import envelope
-from streams.events.kinds import KINDS, text_form
+from streams.events.kinds import Kinds, text_form
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
+from streams.events.shipped import SHIPPED
 from streams.kafka.publish import publish_now
 from streams.kafka.topics import declare
 from streams.models.registry import Models
@@ -31,6 +32,8 @@ from streams.topology import CAPTURED, CONSENTS, LINEAGE, MODELS
 from streams.training.check import can_serve
 
 T = TypeVar("T")
+#: What reads the values of the kinds that are shipped.
+CODEC = codec_of(SHIPPED)
 T0_NS = 1_790_000_000_000_000_000
 BOUND = [
     (device, f"w{wearer}")
@@ -72,14 +75,15 @@ def batch(
     t0_ns: int | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
     changes: Sequence[tuple[int, Context]] = (),
+    kinds: Kinds = SHIPPED,
     **around: Any,
 ) -> Batch:
-    """A captured batch.
+    """A captured batch of one of `kinds`.
 
     Columns that are not given are blank, time follows the number at 100 Hz unless given.
     """
     names = {"imu": "imu-right"}
-    filled = {name: [blank(wanted)] * count for name, wanted in KINDS[kind].columns.items()}
+    filled = {name: [blank(wanted)] * count for name, wanted in kinds[kind].columns.items()}
     if kind == "gaze":  # eyes that look straight ahead, and no blink
         filled |= {"yaw_rad": [0.0] * count, "pitch_rad": [0.0] * count}
     return Batch(

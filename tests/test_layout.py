@@ -73,6 +73,17 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     **{leaf: set() for leaf in LEAVES},
     "__init__": set(),
 }
+#: What the rooms inside a room may import of their neighbours; modules beside them may import all of them.
+INSIDE: dict[str, dict[str, set[str]]] = {
+    "snapshots": {
+        "rows": set(),
+        "files": {"rows"},
+        "folds": {"rows", "files"},
+        "epochs": {"rows", "files", "folds"},
+        "intake": {"rows", "files", "epochs"},
+        "upgrade": {"rows", "files", "epochs", "intake"},
+    }
+}
 #: Packages that only some rooms may import.
 ONLY_IN = {
     "faust": {"kafka", "worker"},
@@ -124,6 +135,12 @@ def test_imports_point_one_way(path: Path) -> None:
             assert allowed is None or target in allowed | LEAVES | {room}, (
                 f"{path} imports {name}: {room} may import {sorted(allowed)}"
             )
+            inside, within = INSIDE.get(room, {}), path.parent.name
+            if target == room and within in inside:
+                neighbour = rest.split(".")[1]
+                assert neighbour in inside[within] | {within}, (
+                    f"{path} imports {name}: {room}/{within} may import {sorted(inside[within])}"
+                )
         if room == "ledger" and name.startswith("streams.kafka"):
             assert name.startswith("streams.kafka.reader"), "the ledger shares the reader and nothing else"
         if head in ONLY_IN:

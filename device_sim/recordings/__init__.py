@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import InputError
-from streams.events.kinds import KINDS, text_form
+from streams.events.kinds import text_form
+from streams.events.shipped import SHIPPED
 
 HERE = Path(__file__).parent
 
@@ -99,7 +100,7 @@ def named(name: str, kind: str) -> About:
 def samples(name: str) -> Samples:
     """Read the rows of a sensor's recording, once."""
     said = about()[name]
-    wanted = KINDS[said.kind].columns
+    wanted = SHIPPED[said.kind].columns
     with gzip.open(HERE / said.file, "rt", encoding="utf-8", newline="") as file:
         names = next(csv.reader(file))
         if any(map(text_form, wanted.values())):

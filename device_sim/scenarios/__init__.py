@@ -16,7 +16,7 @@ from device_sim.link import Faults
 from device_sim.said import KIND as CONSENT_CHANGE
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES, Context
-from streams.events.kinds import KINDS
+from streams.events.shipped import SHIPPED
 
 HERE = Path(__file__).parent
 PERIOD_NS = 200_000_000  #: a batch holds what one stream captured in this time, while the device is not warm
@@ -243,7 +243,7 @@ def _kinds(streams: Iterable[Stream], planned: Iterable[Planned]) -> set[str]:
 
 def _kind(table: Mapping[str, Any]) -> str:
     kind = str(table["kind"])
-    if kind not in KINDS or not KINDS[kind].captured:
+    if kind not in SHIPPED or not SHIPPED[kind].captured:
         raise ValueError(f"kind is {kind!r}, which no device captures")
     return kind
 
@@ -268,19 +268,19 @@ def _stream(table: Mapping[str, Any], duration_ns: int) -> Stream:
 
 def _planned(table: Mapping[str, Any]) -> Planned:
     kind, said = _kind(table), table["columns"]
-    optional = {column for column, wanted in KINDS[kind].columns.items() if wanted.endswith("?")}
+    optional = {column for column, wanted in SHIPPED[kind].columns.items() if wanted.endswith("?")}
     if (
-        not said.keys() <= KINDS[kind].columns.keys()
-        or not KINDS[kind].columns.keys() - optional <= said.keys()
+        not said.keys() <= SHIPPED[kind].columns.keys()
+        or not SHIPPED[kind].columns.keys() - optional <= said.keys()
     ):
         raise ValueError(
-            f"event at {table['at_s']} s: columns must be those of {kind}: {', '.join(KINDS[kind].columns)}"
+            f"event at {table['at_s']} s: columns must be those of {kind}: {', '.join(SHIPPED[kind].columns)}"
         )
     return Planned(
         _ns(table["at_s"]),
         kind.replace("_", "-"),
         kind,
-        {column: [said.get(column)] for column in KINDS[kind].columns},
+        {column: [said.get(column)] for column in SHIPPED[kind].columns},
         _sessions(table.get("sessions", "all")),
     )
 

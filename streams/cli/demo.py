@@ -28,7 +28,7 @@ from streams.moving import moving
 from streams.policy.load import load
 from streams.printing import say
 from streams.queries.store import Store
-from streams.snapshots.directory import claim
+from streams.snapshots.files.directory import claim
 
 STATUS_INTERVAL_S = 1.0
 DEVICES_MAX = 1000

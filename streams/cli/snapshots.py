@@ -25,8 +25,8 @@ from streams.kafka.reader import Follower
 from streams.printing import say
 from streams.queries.status import Status
 from streams.readiness import Ready
-from streams.snapshots import decode
-from streams.snapshots.directory import HOT
+from streams.snapshots.files.directory import HOT
+from streams.snapshots.intake import decode
 from streams.snapshots.patience import PatientWriter
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer

@@ -12,7 +12,7 @@ from functools import lru_cache
 from streams.errors import MalformedError
 from streams.events.batch import Batch
 from streams.events.headers import RESERVED, RUN, rfc3339
-from streams.events.kinds import KINDS
+from streams.events.kinds import event_type
 from streams.events.record import Headers
 from streams.limits import FOREIGN_HEADERS_BYTES_MAX, HEADERS_MAX
 
@@ -22,7 +22,6 @@ _OWN_PREFIXES = ("sightline-", "ce_")
 _FOREIGN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", RUN})
 _KNOWN = _REQUIRED | {"ce_time", "content-type", "traceparent"}
-_TYPES = {kind.name: kind.event_type.encode() for kind in KINDS.values()}
 _TRACEPARENT_BYTES = 55
 
 
@@ -44,7 +43,7 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
         and len(headers) == len(_KNOWN) == len(found)
         and found.get("ce_id") == batch.first_id.encode()
         and found.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
-        and found.get("ce_type") == _TYPES[batch.kind]
+        and found.get("ce_type") == event_type(batch.kind)
         and found.get("ce_source") == batch.source.encode()
         and found.get("ce_time") == _ce_time(batch.t0_ns // 1000)
         and found.get("ce_specversion") == b"1.0"
@@ -68,7 +67,7 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
         )
     _compare(found, "ce_id", batch.first_id.encode())
     _compare(found, "ce_source", batch.source.encode())
-    _compare(found, "ce_type", _TYPES[batch.kind])
+    _compare(found, "ce_type", event_type(batch.kind))
     _compare(found, RUN, b"%d %d %d" % (run.first, run.step, run.count))
     _compare(found, "ce_specversion", b"1.0")
     if "ce_time" in found:

@@ -20,7 +20,7 @@ from msgspec.structs import asdict
 from streams.errors import MalformedError
 from streams.events.batch import CONTEXT_VALUES, Batch, Change, Context
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.kinds import KINDS, RANGES, TOKEN, kind_named, text_form
+from streams.events.kinds import RANGES, TOKEN, Kind, Kinds, text_form
 from streams.events.runs import Run
 from streams.limits import (
     EVENTS_PER_BATCH_MAX,
@@ -35,8 +35,8 @@ VERSION = 1
 _TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "flag": frozenset((bool,))}
 
 
-def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured: bool) -> Batch:
-    """Read a batch, a captured one or a derived one.
+def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *, captured: bool) -> Batch:
+    """Read a batch of one of `kinds`, a captured one or a derived one.
 
     MalformedError with field, found (type or count) and expected.
     """
@@ -51,7 +51,7 @@ def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured
         raise MalformedError(f"value: found a JSON {type(fields).__name__}, expected an object")
     if type(fields.get("v")) is not int or fields["v"] != VERSION:
         raise MalformedError(f"v: found another version or none, expected {VERSION}")
-    kind = kind_named(fields.get("kind"), captured=captured)
+    kind = kinds.named(fields.get("kind"), captured=captured)
     count = _integer(fields, "n", 1, EVENTS_PER_BATCH_MAX)
     first = _integer(fields, "first", 0, NUMBER_MAX)
     step = _integer(fields, "step", 1, NUMBER_MAX) if "step" in fields else 1
@@ -64,7 +64,7 @@ def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured
     revision = _integer(fields, "revision", 0, REVISION_MAX) if "revision" in fields else 0
     if captured and revision:
         raise MalformedError("revision: only what is derived is corrected, remove the field")
-    columns = _columns(fields.get("columns"), kind.name, count)
+    columns = _columns(fields.get("columns"), kind, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
         t0_ns, dt_ns = _integer(fields, "t0_ns", 0, TIME_NS_MAX), _integer(fields, "dt_ns", 0, TIME_NS_MAX)
@@ -99,7 +99,7 @@ def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured
         revision=revision,
     )
     _check_keys(value, fields)
-    _check_types(batch)
+    _check_types(batch.columns, kind)
     return batch
 
 
@@ -145,11 +145,11 @@ def _stream(fields: Mapping[str, Any]) -> str:
     return value
 
 
-def _columns(columns: Any, kind: str, count: int) -> dict[str, list[Any]]:
-    expected = KINDS[kind].columns
+def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
+    expected = kind.columns
     if type(columns) is not dict or columns.keys() != expected.keys():
         raise MalformedError(
-            f"columns: found other names than the {len(expected)} of kind {kind}, expected "
+            f"columns: found other names than the {len(expected)} of kind {kind.name}, expected "
             f"{', '.join(expected)}"
         )
     for name, values in columns.items():
@@ -213,9 +213,9 @@ def _types(wanted: str) -> frozenset[type]:
     return types | {NoneType} if wanted.endswith("?") else types
 
 
-def _check_types(batch: Batch) -> None:
-    for name, wanted in KINDS[batch.kind].columns.items():
-        values = batch.columns[name]
+def _check_types(columns: Mapping[str, Sequence[Any]], kind: Kind) -> None:
+    for name, wanted in kind.columns.items():
+        values = columns[name]
         form = text_form(wanted)
         if not _types(wanted).issuperset(map(type, values)):
             raise MalformedError(

@@ -1,14 +1,15 @@
 """The value of a record: one JSON object, columnar (docs/architecture.md, Wire).
 
-A captured value is read by a compiled decoder that knows the fields and column types of every kind, so that a
-valid batch costs no work per event in Python. Whatever that decoder does not take is looked at again by
-`streams.events.check`, field by field, which accepts the rarer forms and says in a sentence what is wrong
-with the rest.
+A captured value is read by a compiled decoder that knows the fields and column types of every kind of a
+set, so that a valid batch costs no work per event in Python. Whatever that decoder does not take is looked
+at again by `streams.events.check`, field by field, which accepts the rarer forms and says in a sentence what
+is wrong with the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import chain
 from typing import Annotated, Any, Literal, Union
 
@@ -20,7 +21,7 @@ from msgspec.structs import asdict
 
 from streams.events import check
 from streams.events.batch import Batch, Context
-from streams.events.kinds import KINDS, RANGES, Kind, text_form
+from streams.events.kinds import RANGES, Kind, Kinds, text_form
 from streams.events.runs import Run
 from streams.limits import (
     EVENTS_PER_BATCH_MAX,
@@ -40,12 +41,8 @@ _Number = (
 _VALUES: Mapping[str, Any] = {"number": _Number, "flag": bool}
 #: Fields of every plain value: all that the envelope has, with one of `dt_ns` and `t_ns`.
 _FIELDS = 14
-#: How many keys a plain value of a kind has, and so how many colons outside its texts.
-_COLONS = {kind.name: _FIELDS + len(Context.__struct_fields__) + len(kind.columns) for kind in KINDS.values()}
 _Time = Annotated[int, msgspec.Meta(ge=0, le=TIME_NS_MAX)]
 Names = tuple[str, str, str, str, str, str]
-#: Names that were checked, by themselves: batches of one stream then share the very same strings.
-_names_known: dict[Names, Names] = {}
 
 
 def _column(name: str, wanted: str) -> Any:
@@ -97,9 +94,6 @@ def _wire(kind: Kind) -> type:
     )
 
 
-_decoder = msgspec.json.Decoder(Union[tuple(_wire(kind) for kind in KINDS.values() if kind.captured)])  # noqa: UP007
-
-
 def digest(value: bytes) -> str:
     """XXH3-128 of bytes, as hex: tells equal from different, not a signature."""
     return xxhash.xxh3_128_hexdigest(value)
@@ -136,60 +130,86 @@ def encode(batch: Batch, **extra: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def decode(value: bytes | None, position: int, appended_ns: int = 0, *, captured: bool = True) -> Batch:
-    """Read a batch, a captured one or a derived one, that stands at `position` since `appended_ns`.
+class Codec:
+    """Reads values of a set of kinds, by decoders that are compiled for their columns.
 
-    MalformedError with field, found (type or count) and expected.
+    Made by `codec_of`, once for all who read the same kinds: compiling takes some 15 ms.
     """
-    found = _decode_plain(value, position, appended_ns) if captured and value is not None else None
-    return found if found is not None else check.decode(value, position, appended_ns, captured=captured)
+
+    def __init__(self, kinds: Kinds) -> None:
+        self.kinds = kinds
+        self._decoder = msgspec.json.Decoder(Union[tuple(map(_wire, kinds.captured))])  # noqa: UP007
+        # How many keys a plain value of a kind has, and so how many colons outside its texts.
+        own = _FIELDS + len(Context.__struct_fields__)
+        self._colons = {kind.name: own + len(kind.columns) for kind in kinds.captured}
+
+    def decode(
+        self, value: bytes | None, position: int, appended_ns: int = 0, *, captured: bool = True
+    ) -> Batch:
+        """Read a batch, a captured one or a derived one, that stands at `position` since `appended_ns`.
+
+        MalformedError with field, found (type or count) and expected.
+        """
+        plain = self.decode_plain(value, position, appended_ns) if captured and value is not None else None
+        if plain is not None:
+            return plain
+        return check.decode(value, position, appended_ns, self.kinds, captured=captured)
+
+    def decode_plain(self, value: bytes, position: int, appended_ns: int) -> Batch | None:
+        """Batch of a captured value in the plain form; None for any other, right or wrong."""
+        # Escapes and other alphabets are rare, and in them two decoders may differ.
+        if len(value) > VALUE_BYTES_MAX or not value.isascii() or b"\\" in value:
+            return None
+        try:
+            wire = self._decoder.decode(value)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        kind = type(wire).__name__
+        if value.count(b":") != self._colons[kind] + wire.origin.count(":") + wire.clock.count(":"):
+            return None  # a key twice, which another parser would read otherwise; or a text with a colon
+        columns: dict[str, list[Any]] = asdict(wire.columns)
+        count, t0_ns, dt_ns, t_ns = wire.n, wire.t0_ns, wire.dt_ns, wire.t_ns
+        right = wire.first + count <= NUMBER_MAX
+        for values in columns.values():
+            right = right and len(values) == count
+        if t_ns is not None:
+            right = right and len(t_ns) == count
+            t0_ns, dt_ns = t_ns[0] if right else 0, 0
+        else:
+            right = right and dt_ns >= 0 and t0_ns + dt_ns * (count - 1) <= TIME_NS_MAX
+        names = (wire.device_id, wire.wearer_id, wire.session_id, wire.stream, wire.origin, wire.clock)
+        known = (_names_known.get(names) or _learn(names)) if right else None
+        if known is None:
+            return None
+        source, wearer, session, stream, origin, clock = known
+        return Batch(
+            kind,
+            source,
+            wearer,
+            session,
+            stream,
+            Run(wire.first, 1, count),
+            t0_ns,
+            dt_ns,
+            origin,
+            wire.context,
+            columns,
+            t_ns,
+            (),
+            position,
+            clock,
+            appended_ns,
+        )
 
 
-def _decode_plain(value: bytes, position: int, appended_ns: int) -> Batch | None:
-    """Batch of a captured value in the plain form; None for any other, right or wrong."""
-    # Escapes and other alphabets are rare, and in them two decoders may differ.
-    if len(value) > VALUE_BYTES_MAX or not value.isascii() or b"\\" in value:
-        return None
-    try:
-        wire = _decoder.decode(value)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    kind = type(wire).__name__
-    if value.count(b":") != _COLONS[kind] + wire.origin.count(":") + wire.clock.count(":"):
-        return None  # a key twice, which another parser would read otherwise; or a text with a colon
-    columns: dict[str, list[Any]] = asdict(wire.columns)
-    count, t0_ns, dt_ns, t_ns = wire.n, wire.t0_ns, wire.dt_ns, wire.t_ns
-    right = wire.first + count <= NUMBER_MAX
-    for values in columns.values():
-        right = right and len(values) == count
-    if t_ns is not None:
-        right = right and len(t_ns) == count
-        t0_ns, dt_ns = t_ns[0] if right else 0, 0
-    else:
-        right = right and dt_ns >= 0 and t0_ns + dt_ns * (count - 1) <= TIME_NS_MAX
-    names = (wire.device_id, wire.wearer_id, wire.session_id, wire.stream, wire.origin, wire.clock)
-    known = (_names_known.get(names) or _learn(names)) if right else None
-    if known is None:
-        return None
-    source, wearer, session, stream, origin, clock = known
-    return Batch(
-        kind,
-        source,
-        wearer,
-        session,
-        stream,
-        Run(wire.first, 1, count),
-        t0_ns,
-        dt_ns,
-        origin,
-        wire.context,
-        columns,
-        t_ns,
-        (),
-        position,
-        clock,
-        appended_ns,
-    )
+@lru_cache(maxsize=16)
+def codec_of(kinds: Kinds) -> Codec:
+    """The codec of a set of kinds, the same one for equal sets."""
+    return Codec(kinds)
+
+
+#: Names that were checked, by themselves: batches of one stream then share the very same strings.
+_names_known: dict[Names, Names] = {}
 
 
 def _learn(names: Names) -> Names | None:

@@ -13,7 +13,7 @@ import xxhash
 
 from streams.events.batch import Batch
 from streams.events.identity import format_id
-from streams.events.kinds import KINDS
+from streams.events.kinds import event_type
 from streams.events.record import Headers
 from streams.events.runs import Parent
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
@@ -52,7 +52,7 @@ def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]
         ("ce_specversion", b"1.0"),
         ("ce_id", own_id.encode()),
         ("ce_source", batch.source.encode()),
-        ("ce_type", KINDS[batch.kind].event_type_bytes),
+        ("ce_type", event_type(batch.kind)),
         ("ce_time", rfc3339(batch.t0_ns).encode()),
         ("content-type", b"application/json"),
         ("traceparent", traceparent(root_id or own_id, own_id)),

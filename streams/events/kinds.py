@@ -1,36 +1,26 @@
-"""The kinds of event and the columns of each, with units in the names.
+"""Kinds of event as values: what the columns of each hold, and which kinds there are together.
 
-Sources of units and rates: `device_sim/recordings/NOTICE` names the recordings; the names follow Project
-Aria's sensor metadata, Pupil Labs' Neon streams and the W3C Geolocation interface. Frames and sound are
-described, never carried.
+Nothing here is a list that others look things up in: whoever decodes, checks or documents events is handed
+the `Kinds` that it is for. `streams.events.shipped` has ours; whoever has kinds of their own makes them in
+the same way.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Literal
+from functools import cache, cached_property, lru_cache
+from typing import TypeAlias
 
-from streams.errors import MalformedError
-from streams.limits import TEXT_CHARACTERS_MAX, TOKEN_CHARACTERS_MAX
+from streams.errors import InputError, MalformedError
+from streams.limits import NAMES_KNOWN_MAX, TEXT_CHARACTERS_MAX, TOKEN_CHARACTERS_MAX
 
-#: `text` is what people say, `token` a word of a device or a program, `tokens` several of those with a space
-#: between two; a type with bars is closed: these words and no others. With a question mark: null where the
-#: device did not measure, or the form of the event has no such thing.
-ColumnType = Literal[
-    "number",
-    "number?",
-    "flag",
-    "text",
-    "text?",
-    "token",
-    "token?",
-    "tokens",
-    "started|resumed|running|ended",
-    "cool|normal|warm|hot",
-]
+#: What a column holds: `number`, `flag`, `text` (what people say), `token` (a word of a device or a program),
+#: `tokens` (several of those with a space between two), or words with bars between them, such as
+#: `cool|normal|hot`: those and no others. With a question mark: null where the device did not measure, or the
+#: form of the event has no such thing.
+ColumnType: TypeAlias = str
 #: Least and greatest value of numbers that cannot be greater than a circle, inclusive.
 RANGES: Mapping[str, tuple[float, float]] = {"latitude_deg": (-90, 90), "longitude_deg": (-180, 180)}
 _TOKEN = rf"[A-Za-z0-9][A-Za-z0-9:._/~+-]{{0,{TOKEN_CHARACTERS_MAX - 1}}}"
@@ -82,174 +72,115 @@ def text_form(wanted: str) -> TextForm | None:
     return _FORMS.get(wanted.rstrip("?"))
 
 
+_PLAIN_TYPES = frozenset({"number", "flag", *_FORMS})
+_NAME, _COLUMN = re.compile("[a-z][a-z0-9_]{0,31}"), re.compile("[a-z][a-z0-9_]{0,63}")
+#: What stages make has streams of its name, in which nothing but letters, digits and hyphens stands.
+_DERIVED_NAME = re.compile("[a-z][a-z0-9]{0,31}")
+
+
 @dataclass(frozen=True)
 class Kind:
-    """One kind of event: who makes it and what its columns hold (name to type, units in the name)."""
+    """One kind of event: its name, whether devices capture it, and its columns (name to type).
+
+    InputError where the name, or the name or type of a column, has another form.
+    """
 
     name: str
     captured: bool
     columns: Mapping[str, ColumnType]
 
+    def __post_init__(self) -> None:
+        if (_NAME if self.captured else _DERIVED_NAME).fullmatch(self.name) is None:
+            allowed = "letters, digits and underscores" if self.captured else "letters and digits"
+            raise InputError(
+                f"kind {self.name!r}: found a name of another form, expected at most 32 lower-case "
+                f"{allowed}, the first a letter"
+            )
+        for column, wanted in self.columns.items():
+            if _COLUMN.fullmatch(column) is None:
+                raise InputError(
+                    f"kind {self.name}: found a column called {column!r}, expected at most 64 lower-case "
+                    "letters, digits and underscores, the first a letter, with the unit at the end"
+                )
+            if not _is_type(wanted):
+                raise InputError(
+                    f"kind {self.name}, column {column}: found the type {wanted!r}, expected "
+                    f"{', '.join(sorted(_PLAIN_TYPES))}, or several words with bars between them; a question "
+                    "mark behind one of the former where a value may be missing"
+                )
+        # What was handed in may be changed by whoever did; what is built of a kind is built once.
+        object.__setattr__(self, "columns", dict(self.columns))
+
     @property
     def event_type(self) -> str:
         """CloudEvents `type`."""
-        return f"glasses.{self.name}.v1"
+        return event_type(self.name).decode()
+
+
+class Kinds(Mapping[str, Kind]):
+    """A set of kinds by name, in order; a value: equal sets are one to whoever remembers what it made of one.
+
+    `Codec`, the zones, the writer and the pages of docs are built from it. InputError where two kinds have
+    one name, or no device captures any of them.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self._by_name = kinds
+
+    @classmethod
+    def of(cls, *kinds: Kind) -> Kinds:
+        """Kinds from a list of them."""
+        by_name: dict[str, Kind] = {}
+        for kind in kinds:
+            if kind.name in by_name:
+                raise InputError(
+                    f"kind {kind.name}: found two of this name, expected one; give yours another name"
+                )
+            by_name[kind.name] = kind
+        if not any(kind.captured for kind in kinds):
+            raise InputError(
+                "kinds: found none that a device captures, expected at least one; nothing else could be sent"
+            )
+        return cls(by_name)
+
+    def __getitem__(self, name: str) -> Kind:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._by_name))
 
     @cached_property
-    def event_type_bytes(self) -> bytes:
-        """The same, as it stands in a header."""
-        return self.event_type.encode()
+    def captured(self) -> tuple[Kind, ...]:
+        """Those that devices capture."""
+        return tuple(kind for kind in self._by_name.values() if kind.captured)
+
+    @cached_property
+    def derived(self) -> tuple[Kind, ...]:
+        """Those that stages make batches of; a model, which has no columns, is no batch."""
+        return tuple(kind for kind in self._by_name.values() if not kind.captured and kind.columns)
+
+    def named(self, name: object, *, captured: bool) -> Kind:
+        """Return the captured (or derived) kind called `name`; MalformedError names those there are."""
+        kind = self._by_name.get(name) if isinstance(name, str) else None
+        if kind is None or kind.captured is not captured:
+            known = ", ".join(other.name for other in self._by_name.values() if other.captured is captured)
+            raise MalformedError(f"kind: found one that is not known here, expected one of {known}")
+        return kind
 
 
-def _numbers(*names: str) -> dict[str, ColumnType]:
-    return dict.fromkeys(names, "number")
+@lru_cache(maxsize=NAMES_KNOWN_MAX)
+def event_type(kind: str) -> bytes:
+    """CloudEvents `type` of a kind's events, as it stands in a header."""
+    return f"glasses.{kind}.v1".encode()
 
 
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind(
-            "imu",
-            True,
-            _numbers(
-                "accel_x_mps2", "accel_y_mps2", "accel_z_mps2", "gyro_x_radps", "gyro_y_radps", "gyro_z_radps"
-            ),
-        ),
-        Kind(
-            "gaze",
-            True,
-            {
-                "yaw_rad": "number?",
-                "pitch_rad": "number?",
-                "pupil_left_mm": "number?",
-                "pupil_right_mm": "number?",
-                "worn": "flag",
-            },
-        ),
-        Kind("audio_level", True, {"rms_dbfs": "number", "peak_dbfs": "number", "voiced": "flag"}),
-        Kind(
-            "voice_segment",
-            True,
-            {"speaker": "token", "duration_ms": "number", "words": "number", "confidence": "number"},
-        ),
-        Kind("voice_query", True, {"trigger": "token", "language": "token", "text": "text"}),
-        Kind(
-            "camera_frame",
-            True,
-            {
-                "frame_number": "number",
-                "width_px": "number",
-                "height_px": "number",
-                "codec": "token",
-                "size_bytes": "number",
-                "sha256": "token",
-                "exposure_s": "number",
-                "gain": "number",
-            },
-        ),
-        Kind("capture", True, {"media": "token", "action": "token", "trigger": "token", "indicator": "flag"}),
-        Kind("location", True, _numbers("latitude_deg", "longitude_deg", "altitude_m")),
-        Kind(
-            "radio_scan",
-            True,
-            {"radio": "token", "scan_ms": "number", "sightings": "number", "strongest_dbm": "number"},
-        ),
-        Kind("ppg", True, _numbers("raw", "led_ma", "integration_us")),
-        Kind("env", True, {"pressure_pa": "number", "temperature_c": "number?"}),
-        Kind(
-            "pose",
-            True,
-            _numbers(
-                "position_x_m",
-                "position_y_m",
-                "position_z_m",
-                "orientation_x",
-                "orientation_y",
-                "orientation_z",
-                "orientation_w",
-                "quality",
-            ),
-        ),
-        Kind(
-            "device_state",
-            True,
-            {
-                "session": "started|resumed|running|ended",
-                "battery_percent": "number",
-                "thermal": "cool|normal|warm|hot",
-            },
-        ),
-        Kind("gesture", True, {"gesture": "token", "side": "token"}),
-        Kind(
-            "feedback",
-            True,
-            {
-                "target": "token",
-                "form": "token",
-                "thumb": "number",
-                "chosen_intent": "token?",
-                "text": "text?",
-                "rating": "number?",
-                "second_rating": "number?",
-            },
-        ),
-        Kind(
-            "consent_change",
-            True,
-            {
-                "consent": "number",
-                "status": "token",
-                "purposes": "tokens",
-                "principal": "token?",
-                "expires_ns": "number?",
-            },
-        ),
-        Kind("erasure_request", True, {"reason": "token", "from_ns": "number?", "to_ns": "number?"}),
-        Kind("activity", False, {"activity": "token", "accel_norm_std_mps2": "number", "samples": "number"}),
-        Kind(
-            "fixation",
-            False,
-            _numbers("duration_ms", "centre_yaw_rad", "centre_pitch_rad", "dispersion_deg", "samples"),
-        ),
-        Kind(
-            "speech",
-            False,
-            {"speech": "token", "speech_share": "number", "level_dbfs": "number", "samples": "number"},
-        ),
-        Kind(
-            "place",
-            False,
-            {**_numbers("place_number", "distance_m"), "speed_mps": "number?", **_numbers("fixes")},
-        ),
-        Kind(
-            "situation",
-            False,
-            {
-                "activity": "token",
-                "activity_age_ms": "number",
-                "place_number": "number",
-                "place_age_ms": "number",
-            },
-        ),
-        Kind(
-            "answer",
-            False,
-            {"intent": "token", "confidence": "number", "model_version": "number", "text": "text?"},
-        ),
-        Kind(
-            "example",
-            False,
-            {"utterance": "text", "intent": "token", "answered_intent": "token", "model_version": "number"},
-        ),
-        Kind("model", False, {}),
-    )
-}
-
-
-def kind_named(name: object, *, captured: bool) -> Kind:
-    """Return the captured (or derived) kind called `name`; MalformedError names the ones that exist."""
-    kind = KINDS.get(name) if isinstance(name, str) else None
-    if kind is None or kind.captured is not captured:
-        known = ", ".join(k.name for k in KINDS.values() if k.captured is captured)
-        raise MalformedError(f"kind: found one that is not known here, expected one of {known}")
-    return kind
+def _is_type(wanted: str) -> bool:
+    if "|" in wanted:
+        return all(TOKEN.takes(word) for word in wanted.split("|"))
+    return wanted.removesuffix("?") in _PLAIN_TYPES

@@ -99,7 +99,7 @@ class Recent(Struct, frozen=True):
     since_ns: int
 
 
-class OpenAnswer(Struct, frozen=True):
+class OpenAnswer(Struct, frozen=True, kw_only=True):
     """An answer that feedback may still come for, with what an example needs of its query.
 
     Feedback is the wearer's who asked; `since_ns` is when the oldest of what it was made of was captured.

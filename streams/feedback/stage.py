@@ -147,21 +147,5 @@ def _remembered(source: str, answer: OpenAnswer) -> tuple[Cited, Cited]:
 
 def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
     batch = feedback.batch
-    return Reject(
-        reason,
-        rule,
-        "refused",
-        "feedback",
-        batch.position,
-        batch.source.encode(),
-        0,
-        "",
-        None,
-        batch.source,
-        derived_stream(MAKER.name, batch.stream),
-        batch.run,
-        feedback.zone,
-        batch.t0_ns,
-        batch.wearer_id,
-        batch.appended_ns,
-    )
+    example = replace(batch, stream=derived_stream(MAKER.name, batch.stream))
+    return Reject.refused(example, rule, reason, stage="feedback", zone=feedback.zone)

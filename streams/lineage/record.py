@@ -14,13 +14,12 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from streams.events.codec import digest
-from streams.events.kinds import KINDS
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Parent, Run, extends, longer_run
 from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
 from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.step import Decision, Output, Reject, Step
-from streams.topology import CAPTURED, LINEAGE
+from streams.topology import CAPTURED, LINEAGE, ZONED
 
 RECORD_BYTES_MAX = 768 * 1024
 Row = dict[str, Any]
@@ -206,7 +205,7 @@ def _events(
                     "wearer": wearer,
                     "consent": consent,
                     "session": session,
-                    "topic": CAPTURED if KINDS[kind].captured else topic,
+                    "topic": CAPTURED if topic == ZONED else topic,
                     "partition": partition,
                     "split_from": split_from,
                     "origin": origin,

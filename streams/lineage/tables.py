@@ -24,7 +24,7 @@ MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_R
     "lost-state",
 )
 #: Of a record of `glasses.lineage`: which tables and columns it has. Those of version 1 are taken as well
-#: (`streams.snapshots.former`).
+#: (`streams.snapshots.intake.former`).
 RECORD_VERSION = 2
 #: Stands in an example order for a record that is no example; no event has this id.
 NO_EXAMPLE = "-"

@@ -72,7 +72,12 @@ def add_version(
     )
     refused = decide(tagged, (MODELS, STORE), policy, step)
     if refused:
-        step.rejects.append(_refused(made, batch, value, refused))
+        key = version_key(made.version)
+        step.rejects.append(
+            Reject.refused(
+                batch, refused, f"policy: {refused}", stage="training", key=key, value=value, zone=made.zone
+            )
+        )
         return []
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
     extra["models"].append(
@@ -116,25 +121,6 @@ def add_version(
             made.trained_ns // 1_000_000,
         )
     ]
-
-
-def _refused(made: ModelVersion, batch: Batch, value: bytes, rule: str) -> Reject:
-    return Reject(
-        f"policy: {rule}",
-        rule,
-        "refused",
-        "training",
-        batch.position,
-        version_key(made.version),
-        len(value),
-        digest(value),
-        None,
-        SOURCE,
-        STREAM,
-        batch.run,
-        made.zone,
-        made.trained_ns,
-    )
 
 
 def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:

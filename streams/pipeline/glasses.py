@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from streams.assistant import stage as assistant
 from streams.consent.record import own_fields, own_of, take_ups_of
 from streams.consent.view import Known, Own
-from streams.events.kinds import KINDS
+from streams.events.codec import codec_of
+from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
+from streams.events.shipped import SHIPPED
 from streams.events.state import DeviceState, Number
 from streams.feedback import stage as feedback
 from streams.lineage.record import Row, Rows
@@ -29,6 +31,7 @@ from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.processing import stage as processing
+from streams.topology import ZONED
 from streams.zones import stage as zones
 
 _STATE = "@partition"
@@ -80,8 +83,11 @@ class GlassesCore:
 
     knows_repeats = True
 
-    def __init__(self, tables: Tables, *, lineage: bool = True, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self, tables: Tables, *, kinds: Kinds = SHIPPED, lineage: bool = True, shelf: Shelf | None = None
+    ) -> None:
         self.tables, self._lineage, self._shelf = tables, lineage, shelf
+        self._codec = codec_of(kinds)
 
     def empty(self, partition: int) -> PartitionState:
         """Nobody seen, nothing taken up."""
@@ -205,7 +211,7 @@ class GlassesCore:
         met = {name: self._adopted(devices[name], policy) for name in names_of(records) if name in devices}
         step = Step()
         crossing = Crossing(policy, known, step)
-        states, now_ns = zones.run(records, met, crossing, poisoned, begun.now_ns)
+        states, now_ns = zones.run(records, met, self._codec, crossing, poisoned, begun.now_ns)
         tagged = [output.tagged for output in step.outputs]
         states, asked = processing.run(tagged, states, crossing)
         states = assistant.run(tagged, asked, states, serving, crossing)
@@ -359,12 +365,17 @@ def _with(devices: Devices, states: Mapping[str, DeviceState]) -> Devices:
 def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
     """Rows of streams that a device had not used before; marks them as known."""
     rows: list[Row] = []
-    used = {
-        (batch.source, batch.stream): batch.kind for batch in (output.tagged.batch for output in step.outputs)
-    }
-    for (source, stream), kind in used.items():
+    used = {(output.tagged.batch.source, output.tagged.batch.stream): output for output in step.outputs}
+    for (source, stream), output in used.items():
         known = devices[source].known_streams
         if stream not in known:
             devices[source] = replace(devices[source], known_streams=tuple(sorted((*known, stream))))
-            rows.append({"source": source, "stream": stream, "kind": kind, "captured": KINDS[kind].captured})
+            rows.append(
+                {
+                    "source": source,
+                    "stream": stream,
+                    "kind": output.tagged.batch.kind,
+                    "captured": output.topic == ZONED,
+                }
+            )
     return rows

@@ -18,7 +18,7 @@ from streams.lineage.record import Row, blocks, encode
 from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.models.registry import Models
 from streams.policy.policy import Policy
-from streams.policy.step import Reject
+from streams.policy.step import MALFORMED, Reject
 from streams.policy.versions import Policies, Refusal
 from streams.topology import CONSENTS, POLICIES, POLICIES_READ
 
@@ -126,15 +126,15 @@ def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
 def refusal_of(one: Refusal) -> Reject:
     """A refused record of `glasses.policies` on its way to `glasses.rejected`, without its bytes."""
     return Reject(
-        one.reason,
-        "malformed",
-        "malformed",
-        POLICIES_READ,
-        one.offset,
-        one.key,
-        one.value_bytes,
-        one.digest,
-        zone="malformed",
+        reason=one.reason,
+        rule=MALFORMED,
+        outcome=MALFORMED,
+        stage=POLICIES_READ,
+        position=one.offset,
+        key=one.key,
+        value_bytes=one.value_bytes,
+        digest=one.digest,
+        zone=MALFORMED,
         t_ns=one.appended_ns,
         appended_ns=one.appended_ns,
         topic=POLICIES,

@@ -13,9 +13,12 @@ from streams import metrics
 from streams.consent.record import take_ups_of
 from streams.consent.view import Known
 from streams.errors import MalformedError, UnavailableError, without_values
+from streams.events.codec import codec_of
 from streams.events.identity import EventId, format_id
+from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
 from streams.events.runs import consecutive
+from streams.events.shipped import SHIPPED
 from streams.events.state import Number
 from streams.limits import (
     ADMITTED_MAX,
@@ -36,7 +39,6 @@ from streams.pipeline.beginning import add_version
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.tables import Tables, input_row, policy_row, told
 from streams.policy.policy import Policy
-from streams.policy.refused import rejected, unread
 from streams.policy.step import Reject, Step
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed
@@ -85,8 +87,15 @@ class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
     def __init__(
-        self, tables: Tables, history: History, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES
+        self,
+        tables: Tables,
+        history: History,
+        fit: Fit,
+        every: int = RETRAIN_EVERY_EXAMPLES,
+        *,
+        kinds: Kinds = SHIPPED,
     ) -> None:
+        self._codec = codec_of(kinds)
         self.tables, self.history, self.fit, self.every = tables, history, fit, every
         self.seed, self.evaluation = seed.seed(), seed.evaluation()
 
@@ -188,10 +197,10 @@ class TrainingCore(WholeState[TrainingState]):
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
-                candidate = gate.judge(record, policy, self._label, known, now_ns)
+                candidate = gate.judge(record, self._codec, policy, self._label, known, now_ns)
             except MalformedError as error:
                 step.rejects.append(
-                    unread(record, str(error), "malformed", "malformed", "training", state.now_ns)
+                    Reject.malformed(record, str(error), stage="training", now_ns=state.now_ns)
                 )
                 order.append(NO_EXAMPLE)
                 continue
@@ -266,7 +275,7 @@ class TrainingCore(WholeState[TrainingState]):
         now_ns, candidates = state.now_ns, []
         for record in history:
             try:
-                candidates.append(gate.judge(record, policy, self._label, known, now_ns))
+                candidates.append(gate.judge(record, self._codec, policy, self._label, known, now_ns))
             except MalformedError:
                 continue
         step.decisions += [
@@ -318,8 +327,15 @@ def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -
         return
     batch, zone = candidate.tagged.batch, candidate.tagged.zone
     step.rejects.append(
-        rejected(
-            "training", record, batch, gate.UNLISTED_RULE, "refused", _UNLISTED, zone, appended_ns=now_ns
+        Reject.refused(
+            batch,
+            gate.UNLISTED_RULE,
+            _UNLISTED,
+            stage="training",
+            key=record.key or b"",
+            value=record.value or b"",
+            zone=zone,
+            appended_ns=now_ns,
         )
     )
 
@@ -328,21 +344,19 @@ def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns
     """A version that was not made. It has no identity of its own: the number goes to the next one."""
     named = ", ".join(newest[:CANDIDATES_NAMED_MAX])
     more = len(newest) - CANDIDATES_NAMED_MAX
-    return Reject(
+    reason = (
         f"model version {version} was not made: {why}; left out from now on are the examples that came since "
-        f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}",
-        "run-failed",
-        "refused",
-        "training",
-        position,
-        version_key(version),
-        0,
-        "",
-        None,
-        SOURCE,
-        STREAM,
-        None,
-        "",
-        now_ns,
+        f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}"
+    )
+    return Reject(
+        reason=reason,
+        rule="run-failed",
+        outcome="refused",
+        stage="training",
+        position=position,
+        key=version_key(version),
+        source=SOURCE,
+        stream=STREAM,
+        t_ns=now_ns,
         appended_ns=now_ns,
     )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from streams.consent.words import Consent
 from streams.events.batch import CONTEXT_VALUES, Context
-from streams.events.kinds import KINDS
+from streams.events.shipped import SHIPPED
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 
@@ -53,7 +53,7 @@ class Attributes(NamedTuple):
 #: Every value that an attribute can have; of `stream`, which is the device's word, only that there are
 #: others.
 DOMAINS: Mapping[str, Sequence[Any]] = {
-    "kind": sorted(kind.name for kind in KINDS.values() if kind.captured),
+    "kind": sorted(kind.name for kind in SHIPPED.values() if kind.captured),
     "stream": ("another",),
     **{
         name: (False, True) if isinstance(allowed, type) else sorted(allowed)

@@ -74,14 +74,18 @@ class Cited(Struct, frozen=True):
         return cls(made.edge, made.zone, made.label, None, None)
 
 
-def joined(policy: Policy, kind: str, parents: Iterable[Cited]) -> tuple[str, bytes]:
-    """(zone, label) of an event of `kind` that is derived from `parents`.
+def joined(policy: Policy, kind: str, parents: Sequence[Cited]) -> tuple[str, bytes]:
+    """(zone, label) of an event of `kind` that is derived from `parents`; ValueError when there are none.
 
     The zone is the highest of theirs, `unconfigured` where the policy lacks one. The label is the join of
     theirs with what the policy says of the kind, empty where one cannot be read: it passes nowhere.
     """
-    zones, labels = zip(*((parent.zone, parent.label) for parent in parents), strict=True)
-    return policy.highest(zones), policy.derive(kind, labels)
+    if not parents:
+        raise ValueError(
+            f"{kind}: found no parent, expected at least one: what is derived inherits its label"
+        )
+    zones = [parent.zone for parent in parents]
+    return policy.highest(zones), policy.derive(kind, tuple([parent.label for parent in parents]))
 
 
 @dataclass(frozen=True, slots=True)

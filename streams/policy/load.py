@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from streams.events.kinds import Kinds
+from streams.events.shipped import SHIPPED
 from streams.limits import (
     POLICY_EXAMPLES_MAX,
     POLICY_REQUIREMENTS_MAX,
@@ -51,8 +53,8 @@ _MANY = {
 _VOCABULARY = {**dict.fromkeys(LISTS, list), "retention_days": dict, "local": dict}
 
 
-def load(name: str, today: date | None = None) -> Policy:
-    """Load a policy by path or shipped name; InputError where it is wrong.
+def load(name: str, today: date | None = None, kinds: Kinds = SHIPPED) -> Policy:
+    """Load a policy about `kinds` by path or shipped name; InputError where it is wrong.
 
     A name in other than plain letters and a text that does not print are wrong in a file only: what is in
     force or in a store was published before, and is read as it is. With `today`, a declassifier that stops
@@ -63,11 +65,21 @@ def load(name: str, today: date | None = None) -> Policy:
     text = bundle(path)
     for source in sources(text, str(path)):
         check_texts(source)
-    return parse(text, str(path), today)
+    return parse(text, str(path), today, kinds=kinds)
 
 
-def parse(text: str, origin: str, today: date | None = None, *, tried: bool = False) -> Policy:
+def parse(
+    text: str,
+    origin: str,
+    today: date | None = None,
+    *,
+    tried: bool = False,
+    kinds: Kinds | None = None,
+) -> Policy:
     """Build a policy from its text; `origin` is what errors call it.
+
+    It may name no other kinds than `kinds`; None: any, for a text that was published before, perhaps where
+    more kinds are known.
 
     What it costs is bounded before it is done, by the text
     (`streams.policy.bounds`) and by counts of its tables. `tried`: its conditions were tried out before, in
@@ -91,7 +103,7 @@ def parse(text: str, origin: str, today: date | None = None, *, tried: bool = Fa
     )
     if not tried:
         check_zones(zones, {fields["name"]: source for source, fields in _all(files, "zones")})
-    labels, derived = labels_of(files, (fields for _, fields in _all(files, "zones")), vocabulary)
+    labels, derived = labels_of(files, (fields for _, fields in _all(files, "zones")), vocabulary, kinds)
     sinks = {fields["name"]: sink_of(source, fields, vocabulary) for source, fields in _all(files, "sinks")}
     for crossing in CROSSINGS:
         if crossing not in sinks:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from streams.consent.words import EXPIRED, NO_CONSENT, WITHDRAWN, Consent
 from streams.events.batch import Context
+from streams.events.kinds import Kinds
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, LABEL_BYTES
 from streams.policy import label as lattice
 from streams.policy.attributes import Attributes, attributes_of
@@ -144,6 +145,11 @@ class Policy:
     def label_of(self, kind: str, zone: str) -> bytes | None:
         """Label of captured events of `kind` in `zone`; None when the policy says nothing about the kind."""
         return self.labels.get((kind, zone))
+
+    def unnamed(self, kinds: Kinds) -> list[str]:
+        """Which of `kinds` the policy says nothing about: what has no label passes nowhere."""
+        named = {*self.derived, *(kind for kind, _ in self.labels)}
+        return [kind for kind in kinds if kind not in named]
 
     def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
         """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4).

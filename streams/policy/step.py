@@ -12,8 +12,11 @@ from msgspec import Struct
 
 from streams.consent.words import NO_CONSENT, Consent, Word
 from streams.events.batch import Batch
-from streams.events.record import Headers
+from streams.events.claims import claimed
+from streams.events.codec import digest
+from streams.events.record import Headers, Received
 from streams.events.runs import Parent, Run
+from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
 
 Verdict = Literal["allow", "deny", "unconfigured"]
 #: Stands for the verdict where another policy never asked: an earlier refusal kept the events from coming so
@@ -23,6 +26,8 @@ NOT_ASKED = "not-asked"
 #: stored, other data under numbers that are taken, captured outside the policy's window of time, or after its
 #: place was given up.
 RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
+#: Rule, outcome and zone of what cannot be read.
+MALFORMED: Literal["malformed"] = "malformed"
 
 
 class Tagged(Struct, frozen=True):
@@ -58,7 +63,7 @@ class Output(Struct, frozen=True):
     source_digest: str = ""
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, kw_only=True):
     """One verdict about one run of events at one crossing; `t_ns` is when the first was captured.
 
     `appended_ns` is when the broker took it, `at_ns` the time that the decision looked at, 0 where it is that
@@ -85,11 +90,12 @@ class Decision(Struct, frozen=True):
     at_ns: int
 
 
-class Reject(Struct, frozen=True):
+class Reject(Struct, frozen=True, kw_only=True):
     """A batch, or a record that is none, on its way to `glasses.rejected`.
 
     `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.
-    `topic` is given where it was not read with the fetch.
+    `topic` is given where it was not read with the fetch. Times are the broker's or the device's, in ns since
+    the Unix epoch.
     """
 
     reason: str
@@ -98,8 +104,8 @@ class Reject(Struct, frozen=True):
     stage: str
     position: int
     key: bytes
-    value_bytes: int
-    digest: str
+    value_bytes: int = 0
+    digest: str = ""
     value: bytes | None = None
     source: str = ""
     stream: str = ""
@@ -109,6 +115,79 @@ class Reject(Struct, frozen=True):
     wearer: str = ""
     appended_ns: int = 0
     topic: str = ""
+
+    @classmethod
+    def malformed(
+        cls,
+        record: Received,
+        reason: str,
+        *,
+        stage: str,
+        now_ns: int,
+        rule: str = MALFORMED,
+        outcome: RejectOutcome = MALFORMED,
+    ) -> Reject:
+        """A record that cannot be read, or is refused unread, with its bytes up to a bound.
+
+        It names the events that it claims to hold, and no wearer: nobody has looked whose they are. `now_ns`
+        is the broker's time.
+        """
+        value = record.value or b""
+        source, stream, run = claimed(record)
+        return cls(
+            reason=reason,
+            rule=rule,
+            outcome=outcome,
+            stage=stage,
+            position=record.offset,
+            key=(record.key or b"")[:KEY_BYTES_MAX],
+            value_bytes=len(value),
+            digest=digest(value),
+            value=value[:REJECTED_BYTES_MAX],
+            source=source,
+            stream=stream,
+            run=run,
+            zone=MALFORMED,
+            t_ns=now_ns,
+            appended_ns=now_ns,
+        )
+
+    @classmethod
+    def refused(
+        cls,
+        batch: Batch,
+        rule: str,
+        reason: str,
+        *,
+        stage: str,
+        outcome: RejectOutcome = "refused",
+        key: bytes | None = None,
+        value: bytes = b"",
+        zone: str = "",
+        appended_ns: int | None = None,
+    ) -> Reject:
+        """A batch that a stage refuses, or that is not made, without its bytes.
+
+        `key` and `value` are those of its record, if it has one: of the value size and digest are kept. Key
+        and `appended_ns` are the batch's own unless given.
+        """
+        return cls(
+            reason=reason,
+            rule=rule,
+            outcome=outcome,
+            stage=stage,
+            position=batch.position,
+            key=batch.source.encode() if key is None else key,
+            value_bytes=len(value),
+            digest=digest(value) if value else "",
+            source=batch.source,
+            stream=batch.stream,
+            run=batch.run,
+            zone=zone,
+            t_ns=batch.t0_ns,
+            wearer=batch.wearer_id,
+            appended_ns=batch.appended_ns if appended_ns is None else appended_ns,
+        )
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from streams.errors import InputError
 from streams.events.intents import INTENT, SEED_INTENTS
-from streams.events.kinds import KINDS
+from streams.events.kinds import Kinds
+from streams.events.shipped import SHIPPED
 from streams.limits import (
     CLOCK_AHEAD_S_DEFAULT,
     CLOCK_AHEAD_S_MAX,
@@ -272,9 +273,16 @@ def intents_of(source: Source) -> tuple[str, ...]:
 
 
 def labels_of(
-    files: Sequence[Source], zone_tables: Iterable[Mapping[str, Any]], vocabulary: Vocabulary
+    files: Sequence[Source],
+    zone_tables: Iterable[Mapping[str, Any]],
+    vocabulary: Vocabulary,
+    kinds: Kinds | None,
 ) -> tuple[dict[tuple[str, str], bytes], dict[str, bytes]]:
-    """Labels of (captured kind, zone), and what each derived kind adds to the join of its parents."""
+    """Labels of (captured kind, zone), and what each derived kind adds to the join of its parents.
+
+    InputError where a kind is none of `kinds`. Without them any is taken, and one that is not shipped has a
+    label of either sort: nobody knows here whether devices capture it.
+    """
     classes = list(vocabulary.retention_days)
     every = {name: vocabulary.mask(name, getattr(vocabulary, name)) for name in ("purposes", "regions")}
     zones = [
@@ -288,7 +296,9 @@ def labels_of(
     labels, derived = {}, {}
     for source in files:
         for kind, content in source.fields.get("kinds", {}).items():
-            source.check([kind], KINDS, "is not a kind of event")
+            if kinds is not None:
+                source.check([kind], kinds, "is not a kind of event")
+            known = (SHIPPED if kinds is None else kinds).get(kind)
             source.table(content, {"categories": list, "nature": str}, f"kind {kind}")
             source.check(
                 content["categories"], vocabulary.categories, "is not in the vocabulary's categories"
@@ -296,11 +306,11 @@ def labels_of(
             source.check([content["nature"]], lattice.NATURES, "is not a nature of data")
             nature = lattice.NATURES.index(content["nature"])
             own = vocabulary.mask("categories", content["categories"])
-            if KINDS[kind].captured:
+            if known is None or known.captured:
                 for zone, retention, masks in zones:
                     whole = {**masks, "categories": masks["categories"] | own}
                     labels[kind, zone] = lattice.pack(**whole, retention=retention, nature=nature)
-            else:
+            if known is None or not known.captured:
                 derived[kind] = lattice.pack(
                     categories=own,
                     obligations=0,
@@ -309,8 +319,8 @@ def labels_of(
                     retention=len(classes) - 1,
                     nature=nature,
                 )
-    for kind in KINDS:
-        if not KINDS[kind].captured and kind not in derived:
+    for kind in SHIPPED:
+        if not SHIPPED[kind].captured and kind not in derived:
             raise InputError(
                 f"{files[-1].origin}: kinds lacks the derived kind {kind}: "
                 "what a stage makes must have a label"

@@ -12,7 +12,7 @@ import duckdb
 
 from streams.errors import UnavailableError
 from streams.events.record import Received
-from streams.snapshots.poll import Poll
+from streams.snapshots.rows.poll import Poll
 from streams.snapshots.writer import Writer
 
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 5.0

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from streams import clock
 from streams.snapshots.patience import PatientWriter
-from streams.snapshots.poll import Poll
+from streams.snapshots.rows.poll import Poll
 
 
 class Storing:

@@ -20,14 +20,17 @@ from streams import clock, limits
 from streams.errors import InputError, MalformedError
 from streams.events.record import LogId, Received
 from streams.lineage.tables import TABLES
-from streams.snapshots import catalog, decode, directory, fresh, genuine, migrations, overlap
-from streams.snapshots.folder import Folder
-from streams.snapshots.hot import PUBLISHED, RECORDED, Hot
-from streams.snapshots.known import Known
-from streams.snapshots.plan import plan
-from streams.snapshots.poll import Poll
-from streams.snapshots.retention import Retention
-from streams.snapshots.tiers import choose
+from streams.snapshots.epochs import catalog, fresh
+from streams.snapshots.epochs.hot import PUBLISHED, RECORDED, Hot
+from streams.snapshots.epochs.plan import plan
+from streams.snapshots.files import directory
+from streams.snapshots.files.retention import Retention
+from streams.snapshots.folds.folder import Folder
+from streams.snapshots.folds.tiers import choose
+from streams.snapshots.intake import decode, genuine, overlap
+from streams.snapshots.intake.known import Known
+from streams.snapshots.rows.poll import Poll
+from streams.snapshots.upgrade import migrations
 from streams.topology import LINEAGE
 
 STEPS = range(1, 10)

@@ -16,7 +16,7 @@ from streams.consent.words import reference
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
-from streams.events.codec import decode
+from streams.events.codec import Codec
 from streams.events.headers import LABEL, SINCE, ZONE
 from streams.events.identity import derived_stream
 from streams.events.intents import INTENT
@@ -62,12 +62,12 @@ class Candidate:
 Adopt = Callable[[bytes, str, Policy], bytes]
 
 
-def read(record: Received) -> tuple[Batch, str, str]:
+def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
     """(batch, zone, label header) of a record of `glasses.examples`.
 
     MalformedError when no feedback stage wrote it.
     """
-    batch = decode(record.value, record.offset, stamp_ns(record), captured=False)
+    batch = codec.decode(record.value, record.offset, stamp_ns(record), captured=False)
     if batch.context is None:
         raise MalformedError("context: found none, expected that of the feedback which made the example")
     if batch.kind != "example" or batch.run.count != 1:
@@ -95,14 +95,16 @@ def read(record: Received) -> tuple[Batch, str, str]:
         ) from None
 
 
-def judge(record: Received, policy: Policy, adopt: Adopt, known: Known, now_ns: int) -> Candidate:
+def judge(
+    record: Received, codec: Codec, policy: Policy, adopt: Adopt, known: Known, now_ns: int
+) -> Candidate:
     """Judge one example at `now_ns`, the broker's time.
 
     MalformedError when the record is no example.
 
     The consent is the wearer's as it stands then, of what the example was captured under.
     """
-    batch, zone, header = read(record)
+    batch, zone, header = read(record, codec)
     label, number = _label(header, policy, adopt), batch.consent
     under = reference(batch.source, batch.stream, number)
     consent = known.of(batch.wearer_id, under, batch.oldest_ns, record.offset, now_ns)

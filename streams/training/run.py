@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streams.events.runs import Run, consecutive
+from streams.events.runs import Parent, Run, consecutive
 from streams.limits import MANIFEST_BYTES_MAX
 from streams.models.intent import IntentModel, fit
 from streams.models.version import Manifest, ModelVersion
+from streams.policy.crossing import Cited, joined
 from streams.policy.policy import Policy
 from streams.policy.rules import MODEL_TRAINING
 from streams.training.gate import Candidate
-from streams.training.seed import Examples
+from streams.training.seed import SOURCE, STREAM, Examples
 
 _RUN_BYTES = 160  #: of a run in the manifest, among the parents and of its wearer, besides the names
 Pair = tuple[str, str]
@@ -143,10 +144,12 @@ def make_version(
     The declassifier loosens it in retention. The label is empty, and passes nowhere, where something that it
     was made of has none in this policy's words.
     """
-    used = [one.tagged for one in candidates if one.admitted]
-    joined = policy.derive("model", (seed_label(policy), *(tagged.label for tagged in used)))
-    label = policy.declassify(MODEL_TRAINING, joined, len(manifest.wearers)) if used else joined
-    zone = policy.highest((policy.seed_zone, *(tagged.zone for tagged in used)))
+    licensed = Parent(SOURCE, STREAM, 0, 1, manifest.seed_examples)
+    parents = [Cited(licensed, policy.seed_zone, seed_label(policy), None, None)]
+    parents += [Cited.of(candidate.tagged) for candidate in candidates if candidate.admitted]
+    zone, whole = joined(policy, "model", parents)
+    used = len(parents) > 1
+    label = policy.declassify(MODEL_TRAINING, whole, len(manifest.wearers)) if used else whole
     return ModelVersion(
         version,
         IntentModel.load(fitted.model),
@@ -157,5 +160,5 @@ def make_version(
         fitted.accuracy,
         now_ns,
         policy.expires_ns(label, now_ns) if label else now_ns,
-        MODEL_TRAINING if label != joined else "",
+        MODEL_TRAINING if label != whole else "",
     )

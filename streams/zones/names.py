@@ -9,21 +9,29 @@ from functools import lru_cache
 
 from streams.events.batch import Batch
 from streams.events.identity import NAME_CHARACTERS_MAX
+from streams.events.kinds import Kinds
 from streams.limits import NAMES_KNOWN_MAX
-from streams.topology import RESERVED_SOURCES, RESERVED_STREAMS, SINGLE_STREAMS
+from streams.topology import RESERVED_SOURCES, SINGLE_STREAMS
 
 RULE = "names"
-#: A stream that is derived may have the name of the one read behind its own, and is a name like any other.
-_STREAM_CHARACTERS_MAX = NAME_CHARACTERS_MAX - max(map(len, RESERVED_STREAMS)) - len("-")
 
 
-def reserved(batch: Batch) -> str:
-    """Sentence that says which name of a captured batch is reserved or collides; empty when none does."""
-    return _reserved(batch.source, batch.wearer_id, batch.stream, batch.kind)
+@lru_cache(maxsize=16)
+def derived_streams(kinds: Kinds) -> tuple[str, ...]:
+    """Names of streams that are made for a device, which none of its own may be called."""
+    return tuple(kind.name for kind in kinds.derived)
+
+
+def reserved(batch: Batch, derived: tuple[str, ...]) -> str:
+    """Sentence that says which name of a captured batch is reserved or collides; empty when none does.
+
+    `derived` are the names of `derived_streams`.
+    """
+    return _reserved(batch.source, batch.wearer_id, batch.stream, batch.kind, derived)
 
 
 @lru_cache(maxsize=NAMES_KNOWN_MAX)
-def _reserved(source: str, wearer: str, stream: str, kind: str) -> str:
+def _reserved(source: str, wearer: str, stream: str, kind: str, derived: tuple[str, ...]) -> str:
     for field, name in (("device_id", source), ("wearer_id", wearer)):
         if name in RESERVED_SOURCES:
             return (
@@ -31,19 +39,21 @@ def _reserved(source: str, wearer: str, stream: str, kind: str) -> str:
                 " give it a name of its own"
             )
     base = stream.partition("~")[0]
-    if any(base == name or base.startswith(f"{name}-") for name in RESERVED_STREAMS):
+    if any(base == name or base.startswith(f"{name}-") for name in derived):
         return (
             "stream: found the name of a derived stream, expected none that is one of"
-            f" {', '.join(RESERVED_STREAMS)}, or begins with one and a hyphen; give it the name of its sensor"
+            f" {', '.join(derived)}, or begins with one and a hyphen; give it the name of its sensor"
         )
     if base != SINGLE_STREAMS.get(kind, base):
         return (
             f"stream: found another name for kind {kind}, expected {SINGLE_STREAMS[kind]}: what is made of it"
             " has its numbers and not its name, and would collide"
         )
-    if len(base) > _STREAM_CHARACTERS_MAX:
+    # A stream that is derived may have the name of the one read behind its own, and is a name like any other.
+    characters_max = NAME_CHARACTERS_MAX - max(map(len, derived), default=0) - len("-")
+    if len(base) > characters_max:
         return (
-            f"stream: found a name of {len(base)} characters, expected at most {_STREAM_CHARACTERS_MAX}:"
+            f"stream: found a name of {len(base)} characters, expected at most {characters_max}:"
             " streams that are derived from it have it in their names"
         )
     return ""

@@ -15,17 +15,18 @@ from streams.consent import change
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
-from streams.events.codec import decode
+from streams.events.codec import Codec
 from streams.events.identity import incarnation_of
 from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
 from streams.limits import STREAMS_PER_DEVICE_MAX
 from streams.policy.crossing import Crossing
-from streams.policy.refused import rejected, unread
+from streams.policy.step import MALFORMED, Reject
 from streams.zones import names
-from streams.zones.track import Track
+from streams.zones.track import STAGE, Track, rejected
 
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
+_STREAMS = f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams"
 _RETIRED = "incarnation: the device has begun a newer one; send with its number, counted from 0 again"
 
 
@@ -46,6 +47,7 @@ class _Device:
 def run(
     records: Sequence[Received],
     devices: Mapping[str, DeviceState],
+    codec: Codec,
     crossing: Crossing,
     poisoned: Mapping[int, str],
     now_ns: int,
@@ -53,19 +55,20 @@ def run(
     """Tag one fetch; return the states of the devices it touched, and the broker's time at its end.
 
     Outputs are in partition order. `now_ns` is the broker's time at the end of the fetch before. A record
-    that cannot be understood, is forged, or is named in `poisoned` is rejected with its bytes; a run that is
-    refused is rejected without them.
+    that `codec` cannot read, that is forged, or is named in `poisoned` is rejected with its bytes; a run that
+    is refused is rejected without them.
     """
     # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this
     # loop.
     met: dict[str, _Device] = {}
-    reading = _Reading(records, crossing, poisoned, now_ns)
+    derived = names.derived_streams(codec.kinds)
+    reading = _Reading(records, codec, crossing, poisoned, now_ns)
     for record, batch in reading:
         device = met.get(batch.source)
         if device is None:
             before = devices.get(batch.source) or DeviceState()
             device = met[batch.source] = _Device(before.incarnation, dict(before.seen))
-        track = device.tracks.get(batch.stream) or _track(record, batch, device, crossing)
+        track = device.tracks.get(batch.stream) or _track(record, batch, device, derived, crossing)
         if track is not None:
             track.take(record, batch)
     for device in met.values():
@@ -79,34 +82,31 @@ def run(
     return states, reading.now_ns
 
 
-def _track(record: Received, batch: Batch, device: _Device, crossing: Crossing) -> Track | None:
+def _track(
+    record: Received, batch: Batch, device: _Device, derived: tuple[str, ...], crossing: Crossing
+) -> Track | None:
     """The track of a stream that has none yet in this fetch.
 
     None, and the batch is rejected, where the device may not have it. A newer incarnation retires the one
     before.
     """
     incarnation, step = incarnation_of(batch.stream), crossing.step
-    if collides := names.reserved(batch):
-        step.rejects.append(rejected("zones", record, batch, names.RULE, "refused", collides))
+    if collides := names.reserved(batch, derived):
+        step.rejects.append(rejected(record, batch, names.RULE, collides))
         return None
     if not crossing.consents.bound(batch.source, batch.wearer_id):
         # Whoever is not bound changes nothing of what is known of the device that it names.
         return Track(Seen(), crossing)
     if incarnation < device.incarnation:
-        step.rejects.append(rejected("zones", record, batch, "incarnation", "refused", _RETIRED))
+        step.rejects.append(rejected(record, batch, "incarnation", _RETIRED))
         return None
     if incarnation > device.incarnation:
         device.end()
         device.incarnation, device.seen = incarnation, {}
     if batch.stream not in device.seen and len({*device.seen, *device.tracks}) >= STREAMS_PER_DEVICE_MAX:
         step.rejects.append(
-            unread(
-                record,
-                f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams",
-                "limits",
-                "refused",
-                "zones",
-                batch.appended_ns,
+            Reject.malformed(
+                record, _STREAMS, stage=STAGE, now_ns=batch.appended_ns, rule="limits", outcome="refused"
             )
         )
         return None
@@ -123,10 +123,12 @@ class _Reading:
     def __init__(
         self,
         records: Sequence[Received],
+        codec: Codec,
         crossing: Crossing,
         poisoned: Mapping[int, str],
         now_ns: int,
     ) -> None:
+        self._decode = codec.decode
         self._records, self._crossing, self._poisoned = records, crossing, poisoned
         self.now_ns = now_ns
 
@@ -139,15 +141,17 @@ class _Reading:
             try:
                 if offset in poisoned:
                     raise MalformedError(poisoned[offset])  # noqa: TRY301  one door for everything that is refused unread
-                batch = decode(record.value, offset, now_ns)
+                batch = self._decode(record.value, offset, now_ns)
                 if record.key != batch.source.encode():
                     raise MalformedError(_OTHER_KEY)  # noqa: TRY301
                 check_headers(record.headers, batch)
                 if batch.kind == change.KIND:
                     change.check(batch, purposes)
             except MalformedError as error:
-                rule = "poisoned" if offset in poisoned else "malformed"
-                step.rejects.append(unread(record, str(error), rule, "malformed", "zones", now_ns))
+                rule = "poisoned" if offset in poisoned else MALFORMED
+                step.rejects.append(
+                    Reject.malformed(record, str(error), stage=STAGE, now_ns=now_ns, rule=rule)
+                )
             else:
                 step.counts.batches += 1
                 yield record, batch

@@ -12,11 +12,11 @@ from streams.events.record import Received
 from streams.events.state import Seen
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Tag
-from streams.policy.refused import rejected
-from streams.policy.step import Output, RejectOutcome, Tagged
+from streams.policy.step import Output, Reject, RejectOutcome, Tagged
 from streams.topology import CONSENTS, STORE, ZONED
 from streams.zones.seen import Memory, add, bounded, unseen
 
+STAGE = "zones"
 _NONE = -1
 _REPEAT = "arrived before; dropped"
 _NOT_BOUND = (
@@ -52,7 +52,7 @@ class Track:
         run = batch.run
         if batch.wearer_id != self._wearer:
             if not self._known.bound(batch.source, batch.wearer_id):
-                self._step.rejects.append(rejected("zones", record, batch, "pairing", "refused", _NOT_BOUND))
+                self._step.rejects.append(rejected(record, batch, "pairing", _NOT_BOUND))
                 return
             self._wearer, self._number = batch.wearer_id, _NONE
         if run.first == self._next:
@@ -71,7 +71,7 @@ class Track:
         if not self._in_time(batch):
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected("zones", record, part, "clock", "clock", _CLOCK))
+                self._step.rejects.append(rejected(record, part, "clock", _CLOCK, "clock"))
         elif parts == [(run.first, run.last)]:
             self._tag_whole(record, batch)
         else:
@@ -102,7 +102,7 @@ class Track:
         verdict = self._memory.verdict(batch, record.value or b"")
         if verdict == "collision":
             counts.collided += run.count
-            self._step.rejects.append(rejected("zones", record, batch, "collision", "collision", _COLLISION))
+            self._step.rejects.append(rejected(record, batch, "collision", _COLLISION, "collision"))
             return True
         outcome: RejectOutcome
         if verdict == "unknown" and run.first < self._floor:
@@ -112,11 +112,11 @@ class Track:
             counts.repeated += run.count - fresh
             rule, outcome, reason = "repeat", "repeated", _REPEAT
         if outcome == "repeated" and not fresh:
-            self._step.rejects.append(rejected("zones", record, batch, rule, outcome, reason))
+            self._step.rejects.append(rejected(record, batch, rule, reason, outcome))
         else:
             for low, high in _between(parts, run.first, run.last):
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected("zones", record, part, rule, outcome, reason))
+                self._step.rejects.append(rejected(record, part, rule, reason, outcome))
         counts.late += fresh
         return not fresh
 
@@ -200,7 +200,7 @@ class Track:
             refused = self._say(tagged, refused)
         if refused:
             self._step.rejects.append(
-                rejected("zones", record, batch, refused, "refused", f"policy: {refused}", tagged.zone)
+                rejected(record, batch, refused, f"policy: {refused}", zone=tagged.zone)
             )
             return
         value_out, headers = (
@@ -225,6 +225,19 @@ class Track:
         if not refused:
             self._step.consents.append((batch, said))
         return refused
+
+
+def rejected(
+    record: Received,
+    batch: Batch,
+    rule: str,
+    reason: str,
+    outcome: RejectOutcome = "refused",
+    zone: str = "",
+) -> Reject:
+    """A batch of a record, or a part of it, that the zones keep out."""
+    key, value = record.key or b"", record.value or b""
+    return Reject.refused(batch, rule, reason, stage=STAGE, outcome=outcome, key=key, value=value, zone=zone)
 
 
 def _between(parts: Sequence[tuple[int, int]], low: int, high: int) -> list[tuple[int, int]]:

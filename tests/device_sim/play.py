@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from device_sim.runner import Options, Run, Summary
-from streams.events import codec, journal
+from streams.events import journal
 from streams.events.batch import Batch
 from streams.events.journal import Sent
 from streams.events.record import StoredRecord
+from tests import build
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -49,7 +50,7 @@ def forget_acknowledgements(path: Path) -> None:
 
 
 def batches(path: Path) -> list[Batch]:
-    return [codec.decode(sent.value, position) for position, sent in enumerate(journal.sent(path))]
+    return [build.CODEC.decode(sent.value, position) for position, sent in enumerate(journal.sent(path))]
 
 
 def by_stream(found: list[Batch]) -> dict[str, list[Batch]]:

@@ -19,7 +19,8 @@ from device_sim.wearer import Queries, Wearer
 from streams import limits
 from streams.errors import InputError
 from streams.events import codec, journal
-from streams.events.kinds import KINDS
+from streams.events.shipped import SHIPPED
+from tests import build
 from tests.device_sim.play import START_NS, batches, by_stream, play, truth
 
 STREAMS = {"device-state", "imu-right", "location", "voice-query", "feedback", "consent-change"}
@@ -60,7 +61,7 @@ def test_numbers_have_no_hole_and_times_do_not_run_backwards(played: Path) -> No
 
 def test_values_decode_and_encode_to_the_same_bytes(played: Path) -> None:
     for sent in journal.sent(played / "g1.jsonl"):
-        batch = codec.decode(sent.value, 0)
+        batch = build.CODEC.decode(sent.value, 0)
         assert codec.encode(batch) == sent.value
 
 
@@ -68,7 +69,7 @@ def test_headers_name_the_batch_and_stay_few(played: Path) -> None:
     for sent in journal.sent(played / "g2.jsonl"):
         found = dict(sent.headers)
         assert len(sent.headers) == len(found) <= limits.HEADERS_MAX
-        batch = codec.decode(sent.value, 0)
+        batch = build.CODEC.decode(sent.value, 0)
         assert found["ce_id"].decode() == sent.id == batch.first_id == f"g2/{sent.stream}/{sent.first}"
         assert found["sightline-run"].decode() == f"{sent.first} 1 {sent.count}"
         assert found.keys().isdisjoint({"sightline-zone", "sightline-label", "sightline-parents"})
@@ -249,7 +250,7 @@ def test_whatever_is_answered_when_numbers_and_truth_stay_whole(
         assert times == sorted(times)
         assert times[0] > past.last_capture_ns
     for captured in out:
-        assert codec.decode(codec.encode(captured.batch), 0) == captured.batch
+        assert build.CODEC.decode(codec.encode(captured.batch), 0) == captured.batch
         assert [number for run, _ in captured.truth for number in run] == list(captured.batch.run)
         assert all(before != after for (_, before), (_, after) in pairwise(captured.truth))
 
@@ -295,9 +296,9 @@ def test_every_scenario_can_be_played_and_truth_covers_it() -> None:
         assert found | {"feedback"} == set(scenario.kinds)
         kinds |= found | {"feedback"}
         for captured in out:
-            assert codec.decode(codec.encode(captured.batch), 0) == captured.batch
+            assert build.CODEC.decode(codec.encode(captured.batch), 0) == captured.batch
             assert [number for run, _ in captured.truth for number in run] == list(captured.batch.run)
-    assert kinds == {kind.name for kind in KINDS.values() if kind.captured}
+    assert kinds == {kind.name for kind in SHIPPED.values() if kind.captured}
 
 
 def test_batches_are_longer_when_the_device_is_warm() -> None:

@@ -22,9 +22,10 @@ from device_sim.outbox import Outbox
 from device_sim.playback import timeline
 from device_sim.runner import Run
 from device_sim.wearer import Queries, Wearer
-from streams.events import codec, journal
+from streams.events import journal
 from streams.events.batch import Batch
 from streams.events.journal import Sent
+from tests import build
 from tests.device_sim.play import START_NS, Kafka, batches, options, under_consent_too_early
 
 SECOND_NS = 10**9
@@ -68,7 +69,7 @@ def test_no_batch_leaves_under_a_consent_that_kafka_has_not_and_all_leave(
     unacknowledged: list[Sent] = []
 
     def send(sent: Sent) -> None:
-        assert named(codec.decode(sent.value, 0)) <= on_record, sent.id
+        assert named(build.CODEC.decode(sent.value, 0)) <= on_record, sent.id
         left.append(sent)
         unacknowledged.append(sent)
 
@@ -77,7 +78,7 @@ def test_no_batch_leaves_under_a_consent_that_kafka_has_not_and_all_leave(
 
         def acknowledge() -> None:
             sent = unacknowledged.pop(0)
-            on_record.update(gives(codec.decode(sent.value, 0)))
+            on_record.update(gives(build.CODEC.decode(sent.value, 0)))
             outbox.acknowledged(sent, 0, 0, None)
 
         for _ in range(60):
@@ -108,7 +109,7 @@ def test_without_a_broker_the_change_arrives_first(faults: Faults, seed: int) ->
             outbox.forward(glasses.elapsed_ns, glasses.now_ns)
         outbox.drain()
         outbox.journal.close()
-        arrived = [codec.decode(one.value, 0) for _, one in journal.arrivals(outbox.journal.path)]
+        arrived = [build.CODEC.decode(one.value, 0) for _, one in journal.arrivals(outbox.journal.path)]
         assert {one.first_id for one in arrived} == {one.first_id for one in batches(outbox.journal.path)}
     assert outbox.waiting == 0
     change = next(at for at, batch in enumerate(arrived) if batch.kind == "consent_change")
@@ -189,7 +190,7 @@ async def test_a_restart_knows_which_consents_kafka_has(
     made = links(monkeypatch, lambda sent: False)
     await Run(options(tmp_path, devices=1, duration_s=0.6, speed=float("inf"), broker="nobody:1")).run()
     assert made[-1].sent
-    assert all(named(codec.decode(sent.value, 0)) == {1} for sent in made[-1].sent)
+    assert all(named(build.CODEC.decode(sent.value, 0)) == {1} for sent in made[-1].sent)
 
 
 async def test_devices_capture_nothing_more_until_there_is_room(

@@ -24,8 +24,9 @@ from device_sim.wearer import Queries
 from streams import clock, topology
 from streams.connection import administering
 from streams.errors import InputError, UnavailableError
-from streams.events import codec, journal
+from streams.events import journal
 from streams.kafka import topics
+from tests import build
 from tests.device_sim.play import batches, options, under_consent_too_early
 
 pytestmark = pytest.mark.kafka
@@ -76,7 +77,9 @@ async def answer_queries(broker: str, consumer: AIOKafkaConsumer, producer: AIOK
     while True:
         for place, records in (await consumer.getmany(timeout_ms=100)).items():
             for query in [
-                batch for record in records if (batch := codec.decode(record.value, 0)).kind == "voice_query"
+                batch
+                for record in records
+                if (batch := build.CODEC.decode(record.value, 0)).kind == "voice_query"
             ]:
                 number = query.run.first
                 intent = "wrong" if number % 2 else draws[query.source].query(number)[1]
@@ -117,7 +120,7 @@ async def test_everything_arrives_once_in_order_and_answers_come_back(ready: str
         thumbs = {
             batch.columns["target"][i]: batch.columns["thumb"][i]
             for s in sent
-            if (batch := codec.decode(s.value, 0)).kind == "feedback"
+            if (batch := build.CODEC.decode(s.value, 0)).kind == "feedback"
             for i in range(batch.run.count)
         }
         assert thumbs == {f"{name}/answer/{number}": -1 if number % 2 else 1 for number in range(5)}
@@ -156,17 +159,20 @@ async def test_a_signal_ends_the_session_and_the_next_run_goes_on(ready: str, tm
         assert summary["sessions"] >= 1
         assert summary["unacknowledged"] == 0
         records = await captured(consumer, 1)
-        assert codec.decode(records[-1].value, 0).columns["session"] == ["ended"]
+        assert build.CODEC.decode(records[-1].value, 0).columns["session"] == ["ended"]
         assert len(records) == summary["batches_sent"]
         # No answers come, but interrupted work waits for none; a run that ends by itself would wait 6 s.
         again = await start("0.4")
         await again.communicate()
         more = await captured(consumer, 1)
     numbers = [
-        n for record in [*records, *more] if (b := codec.decode(record.value, 0)).kind == "imu" for n in b.run
+        n
+        for record in [*records, *more]
+        if (b := build.CODEC.decode(record.value, 0)).kind == "imu"
+        for n in b.run
     ]
     assert numbers == list(range(len(numbers)))
-    assert codec.decode(more[0].value, 0).columns["session"] == ["resumed"]
+    assert build.CODEC.decode(more[0].value, 0).columns["session"] == ["resumed"]
 
 
 async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,4 +390,4 @@ async def test_a_change_of_consent_is_acknowledged_before_the_command_ends(
         record.partition,
         record.offset,
     )
-    assert codec.decode(record.value, 0).columns["status"] == ["dpv:ConsentWithdrawn"]
+    assert build.CODEC.decode(record.value, 0).columns["status"] == ["dpv:ConsentWithdrawn"]

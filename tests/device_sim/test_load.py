@@ -13,7 +13,8 @@ from device_sim import load, scenarios
 from device_sim.link import NONE, Faults, Link
 from device_sim.runner import Run
 from streams import clock
-from streams.events import codec, journal
+from streams.events import journal
+from tests import build
 from tests.device_sim import play
 from tests.device_sim.play import batches, by_stream
 
@@ -68,7 +69,7 @@ def test_clocks_jump_and_numbers_stay_whole(tmp_path: Path) -> None:
         await Run(replace(options, broker=None, wall_s=None, duration_s=130.0)).run()
 
     asyncio.run(run())
-    streams = by_stream([codec.decode(sent.value, 0) for sent in journal.sent(tmp_path / "g1.jsonl")])
+    streams = by_stream([build.CODEC.decode(sent.value, 0) for sent in journal.sent(tmp_path / "g1.jsonl")])
     found = sorted(streams["imu-right"], key=lambda batch: batch.run.first)
     assert [batch.run.first for batch in found] == [0, *(batch.run.last + 1 for batch in found)][:-1]
     steps = [after.t0_ns - before.t0_ns for before, after in pairwise(found)]

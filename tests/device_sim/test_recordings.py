@@ -19,7 +19,7 @@ from device_sim.recordings.make.utterances import FEEDBACK, TASKS, normalised
 from device_sim.recordings.make.writing import TRAINING
 from device_sim.wearer import Queries
 from streams.errors import InputError
-from streams.events.kinds import KINDS
+from streams.events.shipped import SHIPPED
 
 STANDARD_GRAVITY_MPS2 = 9.80665
 SENSED = [name for name, one in about().items() if one.length_s is not None]
@@ -62,7 +62,7 @@ def pairs(name: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("name", SENSED)
 def test_a_recording_is_what_the_index_says(name: str) -> None:
     said, found = about()[name], samples(name)
-    assert found.columns.keys() == KINDS[said.kind].columns.keys()
+    assert found.columns.keys() == SHIPPED[said.kind].columns.keys()
     assert {len(values) for values in (found.t_ns, *found.columns.values())} == {said.rows}
     assert found.t_ns[0] == 0
     assert (np.diff(found.t_ns) > 0).all()
@@ -72,7 +72,7 @@ def test_a_recording_is_what_the_index_says(name: str) -> None:
         low, high = BOUNDS.get(column.split("_")[0], (-np.inf, np.inf))
         if isinstance(values, np.ndarray) and values.dtype == np.float64:
             measured = values[np.isfinite(values)]
-            assert KINDS[said.kind].columns[column] == "number?" or len(measured) == said.rows
+            assert SHIPPED[said.kind].columns[column] == "number?" or len(measured) == said.rows
             assert not len(measured) or (low <= measured.min() and measured.max() <= high)
 
 

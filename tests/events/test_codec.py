@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streams.errors import MalformedError
-from streams.events import check, codec
+from streams.events import check
 from streams.events.batch import Batch
-from streams.events.codec import decode, encode
-from streams.events.kinds import KINDS, RANGES, TOKEN, text_form
+from streams.events.codec import encode
+from streams.events.kinds import RANGES, TOKEN, text_form
 from streams.events.runs import Run
+from streams.events.shipped import SHIPPED
 from streams.limits import REVISION_MAX
 from tests import build
 
@@ -42,7 +43,7 @@ def values(wanted: str, name: str = "") -> st.SearchStrategy[Any]:
 
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
-    kind = draw(st.sampled_from([kind for kind in KINDS.values() if kind.captured]))
+    kind = draw(st.sampled_from([kind for kind in SHIPPED.values() if kind.captured]))
     count = draw(st.integers(1, 8))
     columns = {
         name: draw(st.lists(values(wanted, name), min_size=count, max_size=count))
@@ -71,19 +72,19 @@ def batches(draw: st.DrawFn) -> Batch:
 @given(batches())
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_round_trip(made: Batch) -> None:
-    read = decode(encode(made), 7)
+    read = build.CODEC.decode(encode(made), 7)
     assert read == replace(made, position=7)
 
 
 @given(st.integers(0, REVISION_MAX))
 def test_a_derived_batch_says_its_revision_and_a_captured_one_has_none(revision: int) -> None:
     made = replace(build.batch("place", count=1), revision=revision)
-    assert decode(encode(made), 0, captured=False) == made
+    assert build.CODEC.decode(encode(made), 0, captured=False) == made
     assert (b"revision" in encode(made)) == (revision > 0)
     captured = encode(replace(build.batch(), revision=revision))
     if revision:
         with pytest.raises(MalformedError, match="revision: only what is derived is corrected"):
-            decode(captured, 0)
+            build.CODEC.decode(captured, 0)
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -92,10 +93,10 @@ def test_what_is_no_place_on_earth_is_refused(name: str, value: float) -> None:
     columns = {"latitude_deg": [45.0], "longitude_deg": [13.0], "altitude_m": [0.0], name: [value]}
     sent = encode(build.batch("location", None, 0, 1, columns=columns))
     if RANGES[name][0] <= value <= RANGES[name][1]:
-        assert decode(sent, 0).columns[name] == [value]
+        assert build.CODEC.decode(sent, 0).columns[name] == [value]
     else:
         with pytest.raises(MalformedError, match=rf"columns\.{name}: .*expected -[0-9]+ to [0-9]+"):
-            decode(sent, 0)
+            build.CODEC.decode(sent, 0)
 
 
 @given(batches(), st.data())
@@ -122,7 +123,7 @@ JSON = st.recursive(
 @given(st.binary(max_size=200) | JSON.map(orjson.dumps))
 def test_any_bytes_are_malformed_at_worst(value: bytes) -> None:
     with pytest.raises(MalformedError):
-        decode(value, 0)
+        build.CODEC.decode(value, 0)
 
 
 @given(
@@ -154,7 +155,7 @@ def test_any_wrong_field_is_malformed_or_still_a_batch(made: Batch, name: str, w
     fields = orjson.loads(encode(made))
     fields[name] = wrong
     try:
-        read = decode(orjson.dumps(fields), 0)
+        read = build.CODEC.decode(orjson.dumps(fields), 0)
     except MalformedError as error:
         assert str(error)
     else:
@@ -181,14 +182,14 @@ def test_message_names_field_found_expected(change: dict[str, Any], message: str
     fields = orjson.loads(encode(build.batch()))
     fields.update(change)
     with pytest.raises(MalformedError, match=message):
-        decode(orjson.dumps(fields), 0)
+        build.CODEC.decode(orjson.dumps(fields), 0)
 
 
 def test_context_word_that_is_not_known() -> None:
     fields = orjson.loads(encode(build.batch()))
     fields["context"]["place"] = "moon"
     with pytest.raises(MalformedError, match=r"context\.place: .*expected one of cafe, clinic, home"):
-        decode(orjson.dumps(fields), 0)
+        build.CODEC.decode(orjson.dumps(fields), 0)
 
 
 @pytest.mark.parametrize("wrong", ["1.0", None, [1.0], True, {"a": 1}])
@@ -196,12 +197,12 @@ def test_a_value_of_another_type_is_found(wrong: Any) -> None:
     with pytest.raises(
         MalformedError, match=r"columns\.gyro_x_radps: found a value of another type, expected number"
     ):
-        decode(encode(build.batch(first=20, columns={"gyro_x_radps": [0.0] * 19 + [wrong]})), 0)
+        build.CODEC.decode(encode(build.batch(first=20, columns={"gyro_x_radps": [0.0] * 19 + [wrong]})), 0)
 
 
 def test_text_where_number_stands_is_found() -> None:
     with pytest.raises(MalformedError, match=r"columns\.text: .*expected text"):
-        decode(encode(build.batch("voice_query", None, 1, 1, columns={"text": [3]})), 0)
+        build.CODEC.decode(encode(build.batch("voice_query", None, 1, 1, columns={"text": [3]})), 0)
 
 
 WRONG = (
@@ -269,9 +270,9 @@ def test_the_compiled_decoder_takes_nothing_that_the_explicit_one_refuses_or_rea
         value = orjson.dumps(fields, option=orjson.OPT_INDENT_2 if spaced else 0)
     except TypeError:  # a number of more than 64 bits
         value = json.dumps(fields).encode()
-    compiled = codec._decode_plain(value, 3, 0)
+    compiled = build.CODEC.decode_plain(value, 3, 0)
     if compiled is not None:
-        explicit = check.decode(value, 3, captured=True)
+        explicit = check.decode(value, 3, 0, SHIPPED, captured=True)
         assert explicit == compiled
         assert encode(explicit) == encode(compiled)
 
@@ -329,14 +330,14 @@ def test_json_that_readers_may_take_differently_is_read_as_the_explicit_reader_d
     value = encode(build.batch())
     assert before in value
     value = value.replace(before, after, 1)
-    compiled = codec._decode_plain(value, 0, 0)
-    assert compiled is None or compiled == check.decode(value, 0, captured=True)
+    compiled = build.CODEC.decode_plain(value, 0, 0)
+    assert compiled is None or compiled == check.decode(value, 0, 0, SHIPPED, captured=True)
 
 
 def test_a_run_or_a_time_beyond_64_bits_is_malformed() -> None:
     for wrong in ({"first": 2**62}, {"dt_ns": 2**61}):
         with pytest.raises(MalformedError, match="out of range"):
-            decode(orjson.dumps({**orjson.loads(encode(build.batch())), **wrong}), 0)
+            build.CODEC.decode(orjson.dumps({**orjson.loads(encode(build.batch())), **wrong}), 0)
 
 
 def test_messages_hold_no_values() -> None:
@@ -344,6 +345,6 @@ def test_messages_hold_no_values() -> None:
     for name in list(fields):
         for wrong in ("my secret words", ["my secret words"]):
             try:
-                decode(orjson.dumps({**fields, name: wrong}), 0)
+                build.CODEC.decode(orjson.dumps({**fields, name: wrong}), 0)
             except MalformedError as error:
                 assert "secret" not in str(error)

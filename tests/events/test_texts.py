@@ -11,18 +11,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.errors import MalformedError
-from streams.events import check, codec
+from streams.events import check
 from streams.events.batch import Batch
-from streams.events.codec import decode, encode
+from streams.events.codec import encode
 from streams.events.identity import EventId, incarnation_of
-from streams.events.kinds import KINDS, TOKEN, text_form
+from streams.events.kinds import TOKEN, text_form
+from streams.events.shipped import SHIPPED
 from streams.limits import TEXT_CHARACTERS_MAX, TOKEN_CHARACTERS_MAX
 from tests import build
 
 #: (kind, column) of every text that a device sends.
 COLUMNS = [
     (kind.name, name)
-    for kind in KINDS.values()
+    for kind in SHIPPED.values()
     if kind.captured
     for name, wanted in kind.columns.items()
     if text_form(wanted)
@@ -53,11 +54,11 @@ def read(fields: dict[str, Any]) -> tuple[Batch | None, Batch | None]:
     """What each reader makes of a value; None where it refuses."""
     whole = orjson.dumps(fields)
     try:
-        explicit = check.decode(whole, 0, captured=True)
+        explicit = check.decode(whole, 0, 0, SHIPPED, captured=True)
     except MalformedError as error:
         assert "\x1b" not in str(error)
         explicit = None
-    return codec._decode_plain(whole, 0, 0), explicit
+    return build.CODEC.decode_plain(whole, 0, 0), explicit
 
 
 def agree(fields: dict[str, Any], text: str, *, right: bool) -> None:
@@ -93,7 +94,7 @@ def test_origin_and_clock_are_tokens(field: str, text: str) -> None:
 @example("x" * (TEXT_CHARACTERS_MAX + 1))
 @example("")
 def test_every_text_of_a_device_has_its_form_before_both_readers(kind: str, column: str, text: str) -> None:
-    form = text_form(KINDS[kind].columns[column])
+    form = text_form(SHIPPED[kind].columns[column])
     assert form is not None
     agree(value(kind, **{column: text}), text, right=form.takes(text))
     if not text.isprintable() and not set(text) & set("\u2028\u202e\u200b") and text.isascii():
@@ -122,22 +123,22 @@ def test_closed_words_are_these_and_no_others(kind: str, column: str, words: lis
     ]:
         agree(value(kind, **{column: word}), word, right=False)
     with pytest.raises(MalformedError, match=rf"columns\.{column}: .*expected one of {', '.join(words)}$"):
-        decode(orjson.dumps(value(kind, **{column: "x"})), 0)
+        build.CODEC.decode(orjson.dumps(value(kind, **{column: "x"})), 0)
 
 
 def test_the_sentences_name_the_field_and_the_form() -> None:
     with pytest.raises(
         MalformedError, match=r"^origin: found a text of another form, expected a word of 1 to"
     ):
-        decode(orjson.dumps(value("imu", origin=ATTACK)), 0)
+        build.CODEC.decode(orjson.dumps(value("imu", origin=ATTACK)), 0)
     with pytest.raises(
         MalformedError, match=r"^columns\.codec: found a text of another form, expected a word"
     ):
-        decode(orjson.dumps(value("camera_frame", codec=ATTACK)), 0)
+        build.CODEC.decode(orjson.dumps(value("camera_frame", codec=ATTACK)), 0)
     with pytest.raises(
         MalformedError, match=r"^columns\.text: .*expected at most 1000 characters and no control"
     ):
-        decode(orjson.dumps(value("voice_query", text=ATTACK)), 0)
+        build.CODEC.decode(orjson.dumps(value("voice_query", text=ATTACK)), 0)
 
 
 @given(st.from_regex(TOKEN.pattern, fullmatch=True))

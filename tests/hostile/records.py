@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from streams.events.headers import LABEL, PARENTS, RUN, ZONE
-from streams.events.kinds import KINDS
 from streams.events.record import StoredRecord
+from streams.events.shipped import SHIPPED
 from streams.limits import (
     FOREIGN_HEADERS_BYTES_MAX,
     NUMBER_MAX,
@@ -80,7 +80,7 @@ def good(kind: str, number: int, *, source: str = "h1", count: int = 4) -> Store
             "status": ["dpv:ConsentGiven"] * count,
             "purposes": [PURPOSES] * count,
         }
-    columns = {name: values for name, values in texts.items() if name in KINDS[kind].columns}
+    columns = {name: values for name, values in texts.items() if name in SHIPPED[kind].columns}
     return build.record(build.batch(kind, None, number, count, source=source, columns=columns), 0)
 
 
@@ -289,7 +289,7 @@ EXAMPLES: Mapping[str, Spoil] = {
     "no label": spoil.disagrees(LABEL, st.sampled_from([b"\xff\xfe", None])),
     "a broken label": spoil.longer(LABEL, st.sampled_from([b"0", b"zz", b"00", b"\xff"])),
 }
-CAPTURED_KINDS = [kind.name for kind in KINDS.values() if kind.captured]
+CAPTURED_KINDS = [kind.name for kind in SHIPPED.values() if kind.captured]
 
 
 @st.composite

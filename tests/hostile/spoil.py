@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict
 
 from streams.events.headers import RUN
-from streams.events.kinds import KINDS
 from streams.events.record import StoredRecord
+from streams.events.shipped import SHIPPED
 from streams.limits import VALUE_BYTES_MAX
 from tests import build
 
@@ -55,7 +55,7 @@ def in_column(values: Mapping[str, Sequence[Any]]) -> Spoil:
     """One value of one column replaced by one that its type does not allow."""
 
     def change(draw: st.DrawFn, fields: dict[str, Any]) -> None:
-        columns = KINDS[fields["kind"]].columns
+        columns = SHIPPED[fields["kind"]].columns
         name = draw(st.sampled_from(sorted(columns)))
         column = fields["columns"][name]
         column[draw(st.integers(0, len(column) - 1))] = draw(
@@ -108,7 +108,7 @@ def deep(draw: st.DrawFn, record: StoredRecord) -> StoredRecord:
     opening, closing = draw(st.sampled_from([(b"[", b"]"), (b'{"a":', b"}")]))
     value = record.value or b""
     whole = opening * depth + b"1" + closing * depth
-    column = next(iter(KINDS[orjson.loads(value)["kind"]].columns)).encode()
+    column = next(iter(SHIPPED[orjson.loads(value)["kind"]].columns)).encode()
     where = draw(st.sampled_from([b'{"v"', b'"columns":', b'"%s":[' % column]))
     if where == b'{"v"':
         return replace(record, value=whole)

@@ -20,7 +20,7 @@ from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.limits import KEY_BYTES_MAX
 from streams.models.intent import IntentModel
 from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState
-from streams.snapshots import decode
+from streams.snapshots.intake import decode
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, REJECTED, ZONED
 from streams.training.run import Fitted, Pair
 from tests import build

@@ -8,6 +8,7 @@ import pytest
 
 from streams.consent.words import CLAIMED_CONSENT, NO_CONSENT
 from streams.errors import InputError
+from streams.events.shipped import SHIPPED
 from streams.policy import label as lattice
 from streams.policy.attributes import attributes_of
 from streams.policy.flow import decide
@@ -132,7 +133,7 @@ def test_derived_labels_tighten_and_the_declassifier_loosens_retention_only() ->
 def test_a_typo_is_named_with_the_nearest_right_word(right: str, wrong: str, message: str) -> None:
     assert right in POLICY.text
     with pytest.raises(InputError, match=r"mine\.toml.*" + message):
-        parse(POLICY.text.replace(right, wrong), "mine.toml")
+        parse(POLICY.text.replace(right, wrong), "mine.toml", kinds=SHIPPED)
 
 
 def test_policy_by_path_and_by_name(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from device_sim.__main__ import main as device_sim
 from streams.cli.main import main as sightline
-from streams.events.kinds import KINDS
+from streams.events.shipped import SHIPPED
 from streams.policy import examples
 from streams.policy import label as lattice
 from streams.policy.attributes import Attributes
@@ -64,7 +64,7 @@ def test_what_tells_of_the_body_of_strangers_or_of_children_stays_from_some_sink
     assert seen == OF_THE_BODY
     # What is derived from such data is kept from them as well: nothing that is joined takes a category away.
     some = lattice.join([policy.label_of("ppg", zone) or b"" for zone in kinds])
-    for kind in (kind for kind in KINDS if not KINDS[kind].captured):
+    for kind in (kind for kind in SHIPPED if not SHIPPED[kind].captured):
         for zone, labels in kinds.items():
             joined = policy.derive(kind, (some, *labels))
             assert {policy.flow(zone, joined, sink).verdict for sink in sinks} == {"deny"}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import duckdb
 
-from streams.snapshots import index
-from streams.snapshots.directory import catalog_name, point
-from streams.snapshots.segments import settled
+from streams.snapshots.files import index
+from streams.snapshots.files.directory import catalog_name, point
+from streams.snapshots.files.segments import settled
 
 
 def fold(path: Path, *groups: Sequence[int]) -> Path:

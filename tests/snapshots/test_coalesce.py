@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from streams import limits
 from streams.events.runs import EdgeRun, Run, extends
-from streams.snapshots import coalesce
-from streams.snapshots.columnar import combinations
-from streams.snapshots.poll import Numbers, numbers
-from streams.snapshots.retention import retained
-from streams.snapshots.segments import schema_of
-from streams.snapshots.zones import Zones
+from streams.snapshots.files import coalesce
+from streams.snapshots.files.columnar import combinations
+from streams.snapshots.files.retention import retained
+from streams.snapshots.files.segments import schema_of
+from streams.snapshots.files.zones import Zones
+from streams.snapshots.rows.poll import Numbers, numbers
 
 HOUR_NS = 3_600_000_000_000
 _EDGES = st.lists(

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.snapshots import comments
+from streams.snapshots.epochs import comments
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import T0_NS, edge, event, tables
 from tests.snapshots.test_directory import VIEWS

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams import clock, limits
-from streams.snapshots import chunks, index
-from streams.snapshots.fold import Fold, Folded
-from streams.snapshots.hot import Hot
+from streams.snapshots.epochs.hot import Hot
+from streams.snapshots.files import chunks, index
+from streams.snapshots.folds.fold import Fold, Folded
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, Row, batch, derived, edge, row, tables, tagged
 

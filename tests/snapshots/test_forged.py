@@ -19,8 +19,8 @@ from streams.queries import questions
 from streams.queries.creep import creep
 from streams.queries.role import Role
 from streams.queries.store import Store
-from streams.snapshots.decode import arrow_of
-from streams.snapshots.hot import Hot
+from streams.snapshots.epochs.hot import Hot
+from streams.snapshots.intake.decode import arrow_of
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import (
     HOUSEHOLD,

@@ -16,7 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from streams.events.runs import EdgeRun, Run
-from streams.snapshots import index
+from streams.snapshots.files import index
 
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 FAR = 2**33

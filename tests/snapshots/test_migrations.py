@@ -28,7 +28,9 @@ from streams.errors import InputError, UnavailableError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import TABLES
 from streams.queries.store import Store
-from streams.snapshots import chunks, coalesce, decode, former, migrations, output, segments
+from streams.snapshots.files import chunks, coalesce, output, segments
+from streams.snapshots.intake import decode, former
+from streams.snapshots.upgrade import migrations
 from streams.snapshots.writer import Writer
 from tests.snapshots import build
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from streams import clock, limits, metrics
-from streams.snapshots.fold import Fold, Folded
+from streams.snapshots.folds.fold import Fold, Folded
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, tables
 from tests.snapshots.test_folds import HOUR_NS, ZONES, Day, view

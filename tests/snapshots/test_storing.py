@@ -16,9 +16,9 @@ from streams.errors import UnavailableError
 from streams.events.record import StoredRecord
 from streams.kafka.reader import Follower
 from streams.queries.store import Store
-from streams.snapshots import decode
+from streams.snapshots.intake import decode
 from streams.snapshots.patience import PatientWriter
-from streams.snapshots.poll import Poll
+from streams.snapshots.rows.poll import Poll
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, batch, derived, edge, record

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from streams import limits
-from streams.snapshots.fold import Index
-from streams.snapshots.output import MIXED, UNZONED
-from streams.snapshots.tiers import Choice, Current, absorbed, choose, tier_of
+from streams.snapshots.files.output import MIXED, UNZONED
+from streams.snapshots.folds.fold import Index
+from streams.snapshots.folds.tiers import Choice, Current, absorbed, choose, tier_of
 
 TABLES = {"events": 600, "edges": 120, "decisions": 300, "zone_runs": 40, "rejected": 8, "inputs": 1}
 #: How rows of a zoned table fall on audiences.

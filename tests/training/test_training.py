@@ -138,6 +138,7 @@ def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:
 def judged(record: Received, now_ns: int = build.T0_NS + 10**10) -> gate.Candidate:
     return gate.judge(
         record,
+        build.CODEC,
         POLICY,
         lambda label, version, _: label if version == POLICY.version else b"",
         build.known(),
@@ -177,7 +178,7 @@ def test_the_gate_refuses_by_default() -> None:
 
 def remade(record: Received, **changes: Any) -> Received:
     """The example as somebody would forge it: headers and value agree on what changed."""
-    batch, _, _ = gate.read(record)
+    batch, _, _ = gate.read(record, build.CODEC)
     columns = {name: [changes.pop(name)] if name in changes else old for name, old in batch.columns.items()}
     batch = structs.replace(batch, columns=columns, **changes)
     tags = [pair for pair in record.headers if pair[0] in RESERVED]

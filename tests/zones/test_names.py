@@ -12,16 +12,21 @@ from msgspec.structs import replace
 from streams.assistant import requests
 from streams.events.batch import Batch
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN, derived_stream
-from streams.events.kinds import KINDS
+from streams.events.shipped import SHIPPED
 from streams.models import version
 from streams.processing.operators import OPERATORS
 from streams.topology import OPERATOR_KEY, PAIRING_KEY, RESERVED_SOURCES, RESERVED_STREAMS, SINGLE_STREAMS
 from streams.training import seed
-from streams.zones.names import reserved
+from streams.zones.names import derived_streams
+from streams.zones.names import reserved as reserved_among
 from tests import build
 
-CAPTURED = [kind.name for kind in KINDS.values() if kind.captured]
+CAPTURED = [kind.name for kind in SHIPPED.values() if kind.captured]
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
+
+
+def reserved(batch: Batch) -> str:
+    return reserved_among(batch, derived_streams(SHIPPED))
 
 
 def named(stream: str, kind: str = "device_state", source: str = "g1", wearer: str = "w1") -> Batch:
@@ -29,7 +34,7 @@ def named(stream: str, kind: str = "device_state", source: str = "g1", wearer: s
 
 
 def test_the_topology_names_every_stream_that_is_derived_and_every_source_that_is_no_device() -> None:
-    made = {kind.name for kind in KINDS.values() if not kind.captured and kind.name != "model"}
+    made = {kind.name for kind in SHIPPED.values() if not kind.captured and kind.name != "model"}
     assert set(RESERVED_STREAMS) == made == {name.replace("-", "_") for name in RESERVED_STREAMS}
     assert {operator.name for operator in OPERATORS.values()} < set(RESERVED_STREAMS)
     assert set(RESERVED_SOURCES) == {version.SOURCE, seed.SOURCE, PAIRING_KEY, OPERATOR_KEY}

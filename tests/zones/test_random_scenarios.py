@@ -16,7 +16,7 @@ from msgspec import structs
 from streams.consent.view import Consents, Known
 from streams.consent.words import Pairing
 from streams.events.batch import Batch, Context, PeopleNear, Place
-from streams.events.codec import decode, encode
+from streams.events.codec import encode
 from streams.events.record import StoredRecord
 from streams.events.runs import Run
 from streams.events.state import DeviceState
@@ -197,7 +197,7 @@ def found(day: Day) -> dict[tuple[str, int], str]:
     while at < len(day.records):
         size = day.draw.randint(1, 12)
         crossing = Crossing(build.policy(), known, Step())
-        touched, now_ns = zones(day.records[at : at + size], devices, crossing, {}, now_ns)
+        touched, now_ns = zones(day.records[at : at + size], devices, build.CODEC, crossing, {}, now_ns)
         known, at = Known(bound, 1, known.own), at + size
         devices |= touched
         for output in crossing.step.outputs:
@@ -249,7 +249,9 @@ def test_the_batches_of_a_day_are_what_a_device_sends() -> None:
     cut = [
         made
         for made in (
-            decode(one.value, one.offset) for one in day.records if b'"context"' in (one.value or b"")
+            build.CODEC.decode(one.value, one.offset)
+            for one in day.records
+            if b'"context"' in (one.value or b"")
         )
         if made.changes
     ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.consent.view import Known
-from streams.events.codec import decode, digest, encode
+from streams.events.codec import digest, encode
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, Received, StoredRecord
 from streams.events.state import DeviceState
@@ -33,7 +33,7 @@ def zones(
 ) -> tuple[Step, dict[str, DeviceState]]:
     """Tag what stands at the beginning of a partition."""
     crossing = Crossing(policy, known, Step())
-    states, _ = run(records, devices, crossing, poisoned, 0)
+    states, _ = run(records, devices, build.CODEC, crossing, poisoned, 0)
     return crossing.step, states
 
 
@@ -72,7 +72,7 @@ def test_a_batch_is_split_where_the_zone_changes() -> None:
     ]
     assert {o.source_digest for o in step.outputs} == {digest(encode(made))}
     for output in step.outputs:
-        assert decode(output.value, 0).run == output.tagged.batch.run
+        assert build.CODEC.decode(output.value, 0).run == output.tagged.batch.run
 
 
 def test_a_name_that_collides_is_refused_by_name_and_takes_nothing_with_it() -> None:

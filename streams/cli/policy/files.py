@@ -12,6 +12,7 @@ import click
 
 from streams import clock
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
+from streams.events.shipped import SHIPPED
 from streams.policy import examples
 from streams.policy.analysis import said
 from streams.policy.diff import every_combination
@@ -60,6 +61,7 @@ def _checked(policy: Policy) -> dict[str, Any]:
         "of them unconfigured": taken[UNCONFIGURED],
         "crossings with a sink": f"{sum(one in policy.sinks for one in CROSSINGS)} of {len(CROSSINGS)}",
         "examples": len(policy.examples),
+        "kinds that it does not name, so refused": ", ".join(policy.unnamed(SHIPPED)) or "none",
         "zones": [
             {
                 "rank": zone.rank,

@@ -1,0 +1,156 @@
+"""What the hot file keeps besides rows, and an empty one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from streams import limits
+from streams.lineage.tables import TABLES
+from streams.snapshots.files.directory import HOT, TEMPORARY, sync
+from streams.snapshots.files.segments import Segment, quoted, types_of
+
+#: Its tables are many and short.
+BLOCK_BYTES = 16_384
+SEGMENT_COLUMNS = pa.schema(
+    {
+        "file": pa.string(),
+        "table_name": pa.string(),
+        "first_epoch": pa.int64(),
+        "last_epoch": pa.int64(),
+        "rows": pa.int64(),
+        "bytes": pa.int64(),
+        "digest": pa.string(),
+        "classes": pa.list_(pa.int32()),
+        "fresh": pa.bool_(),
+        "audience": pa.int32(),
+        "listed": pa.bool_(),
+    }
+)
+SPAN_COLUMNS = pa.schema(
+    {
+        "file": pa.string(),
+        "table_name": pa.string(),
+        "role": pa.string(),
+        "source": pa.string(),
+        "stream": pa.string(),
+        "lowest": pa.int64(),
+        "highest": pa.int64(),
+    }
+)
+CLASS_COLUMNS = pa.schema(
+    {"class": pa.int32(), "policy_version": pa.string(), "zone": pa.string(), "label": pa.string()}
+)
+INDEX_COLUMNS = pa.schema(
+    {
+        "file": pa.string(),
+        "first_epoch": pa.int64(),
+        "last_epoch": pa.int64(),
+        "edges": pa.int64(),
+        "zone_runs": pa.int64(),
+        "bytes": pa.int64(),
+        "digest": pa.string(),
+    }
+)
+_BOOKS = (
+    'CREATE TABLE offsets (topic VARCHAR, "partition" INTEGER, next_offset BIGINT)',
+    "CREATE TABLE epochs (epoch BIGINT, state VARCHAR, published_ns BIGINT, offsets MAP(INTEGER, BIGINT), "
+    "rows BIGINT, cluster VARCHAR, topic VARCHAR)",
+    "CREATE TABLE segments (file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows "
+    "BIGINT, bytes BIGINT, digest VARCHAR, classes INTEGER[], fresh BOOLEAN, audience INTEGER, "
+    "listed BOOLEAN, superseded BIGINT)",
+    "CREATE TABLE spans (file VARCHAR, table_name VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, "
+    "lowest BIGINT, highest BIGINT)",
+    "CREATE TABLE indexes (file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs "
+    "BIGINT, bytes BIGINT, digest VARCHAR, superseded BIGINT)",
+    "CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR)",
+    "CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR)",
+    "CREATE TABLE migrations (name VARCHAR, done_ns BIGINT)",
+)
+"""What the file keeps besides rows: where reading goes on, the newest epochs, and the files of the store."""
+
+
+class Database:
+    """An open DuckDB file that is written in transactions."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    @contextmanager
+    def incoming(self, content: pa.Table) -> Iterator[None]:
+        """Let statements of the block read `content` under the name `incoming`."""
+        self.connection.register("incoming", content)
+        try:
+            yield
+        finally:
+            self.connection.unregister("incoming")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the block or nothing."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def one(self, statement: str) -> tuple[Any, ...]:
+        """Return the only row of a statement."""
+        [row] = self.connection.execute(statement).fetchall()
+        found: tuple[Any, ...] = row
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """An epoch on its way out: how far it has come, and the offsets below which it holds everything."""
+
+    number: int
+    state: str
+
+
+def row_of(one: Segment) -> tuple[Any, ...]:
+    """Row of SEGMENT_COLUMNS."""
+    return (
+        one.file,
+        one.table,
+        one.first_epoch,
+        one.last_epoch,
+        one.rows,
+        one.bytes,
+        one.digest,
+        one.classes,
+        one.fresh,
+        one.audience,
+        False,
+    )
+
+
+def create(directory: Path) -> None:
+    """Make an empty hot file: under another name first, so that one that exists is a whole one."""
+    temporary = directory / f"{HOT}{TEMPORARY}"
+    temporary.unlink(missing_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {quoted(str(temporary))} AS next (BLOCK_SIZE {BLOCK_BYTES})")
+        connection.execute("USE next")
+        for table in TABLES:
+            columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
+            connection.execute(f"CREATE TABLE {table} ({columns})")
+        for statement in _BOOKS:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO store VALUES (?, ?, '', '')", [secrets.token_hex(4), limits.STORE_VERSION]
+        )
+        connection.execute("USE memory")
+        connection.execute("DETACH next")
+    sync(temporary)
+    temporary.replace(directory / HOT)
+    sync(directory)

@@ -1,0 +1,396 @@
+"""The hot file: where reading goes on, and what each epoch consists of; and the rows that wait for an epoch.
+
+Those are in memory until the transaction that records the files of their epoch moves the offsets past them:
+who dies with them reads them again. Every method that writes is one DuckDB transaction: all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from streams import limits
+from streams.errors import InputError
+from streams.events.record import LogId
+from streams.lineage.tables import TABLES
+from streams.snapshots.epochs.books import (
+    BLOCK_BYTES,
+    CLASS_COLUMNS,
+    INDEX_COLUMNS,
+    SEGMENT_COLUMNS,
+    SPAN_COLUMNS,
+    Database,
+    Epoch,
+    create,
+    row_of,
+)
+from streams.snapshots.epochs.listing import Listing
+from streams.snapshots.epochs.waiting import Waiting
+from streams.snapshots.files.columnar import encoded
+from streams.snapshots.files.directory import HOT, TEMPORARY, catalog_name, pointed, sync
+from streams.snapshots.files.index import Span
+from streams.snapshots.files.segments import Segment, quoted, schema_of
+from streams.snapshots.folds.fold import Folded, Index
+
+RECORDED, PUBLISHED = "recorded", "published"
+#: (policy version, zone, label)
+Class = tuple[str, str, str]
+
+
+class Hot(Database):
+    """An open hot file. One process, one thread at a time; `directory.claim` must hold the lock."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._waiting = Waiting()
+        # What waits in the file itself, since a writer was closed.
+        self._put_by = False
+        self._offsets: dict[str, dict[int, int]] = {}
+        self._newest = Epoch(0, PUBLISHED)
+        path = directory / HOT
+        if not path.exists():
+            create(directory)
+        try:
+            self.open()
+            self._take_up()
+        except duckdb.Error as error:
+            raise InputError(
+                f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or "
+                "begin an empty directory"
+            ) from None
+
+    def open(self) -> None:
+        """Open the file that is there: at first, and again after DuckDB gave it up.
+
+        duckdb.Error when it cannot be opened.
+        """
+        path = self._directory / HOT
+        self.connection = duckdb.connect(
+            str(path), config={"memory_limit": f"{limits.HOT_MEMORY_MB}MB", "threads": 1}
+        )
+        self._waiting.opened_again()
+        self.store_id, version = self.one("SELECT id, version FROM store")
+        if version != limits.STORE_VERSION:
+            self.connection.close()
+            raise InputError(
+                f"{path}: found store version {version}, expected {limits.STORE_VERSION}; begin a new store,"
+                " and read this one with the sightline that wrote it"
+            )
+        self._bytes = path.stat().st_size
+        self.connection.execute(f"SET checkpoint_threshold = '{limits.HOT_LOG_BYTES_MAX}B'")
+        # Catalogs name their segments relative to the directory; their footers never change.
+        self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
+        self.connection.execute("SET parquet_metadata_cache = true")
+        # Of a writer of before that died within an epoch: the rows of it wait.
+        self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
+        number, offsets = self.connection.execute(
+            "SELECT epoch, offsets FROM epochs ORDER BY epoch DESC LIMIT 1"
+        ).fetchone() or (0, {})
+        if number > self._newest.number:
+            # A transaction of which nobody knew whether it was done, before the file was opened again.
+            self._waiting.clear(self.connection)
+            self._offsets.clear()
+        out = number == 0 or pointed(self._directory) == catalog_name(number)
+        self._newest, self._newest_offsets = Epoch(number, PUBLISHED if out else RECORDED), dict(offsets)
+        classes = self.connection.execute("FROM classes").fetchall()
+        self._classes: dict[Class, int] = {tuple(one): number for number, *one in classes}
+        self._classes_kept = len(self._classes)
+        self.files = Listing(self.connection)
+        self._at_hand, self._label_ns = self.one(
+            "SELECT count(*), coalesce(max(published_ns), 0) FROM epochs"
+        )
+        self._log_id = LogId(*self.one("SELECT cluster, topic FROM store"))
+        self._highest: dict[tuple[str, str], int] = {}
+
+    def _take_up(self) -> None:
+        """Let what a closed writer put by wait again."""
+        for table in TABLES:
+            found = self.connection.sql(f"SELECT * EXCLUDE (epoch) FROM {table}").to_arrow_table()  # noqa: S608 - names of ours
+            if len(found):
+                self._waiting.add({table: encoded(found)}, self.connection)
+                self._put_by = True
+
+    def put_by(self, topic: str) -> None:
+        """Write what waits into the file, and the offsets of `topic` past it, for the next writer."""
+        with self.transaction():
+            self._forget_put_by()
+            for table, rows in self.rows_of(self._newest.number + 1).items():
+                with self.incoming(rows):
+                    self.connection.execute(f"INSERT INTO {table} FROM incoming")
+            self._move(topic)
+
+    def _forget_put_by(self) -> None:
+        for table in TABLES if self._put_by else ():
+            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names from TABLES
+
+    def close(self) -> None:
+        """Close the file; what is committed stays."""
+        self.connection.close()
+
+    def offsets(self, topic: str) -> dict[int, int]:
+        """Next offset to read by partition of `topic`."""
+        if topic not in self._offsets:
+            self._offsets[topic] = dict(
+                self.connection.execute(
+                    'SELECT "partition", next_offset FROM offsets WHERE topic = ?', [topic]
+                ).fetchall()
+            )
+        return dict(self._offsets[topic])
+
+    def log_id(self) -> LogId:
+        """Return the log that the offsets belong to."""
+        return self._log_id
+
+    def keep_log(self, log_id: LogId) -> None:
+        """Let the offsets belong to a log from now on; they stay as they are."""
+        with self.transaction():
+            self._keep_log(log_id)
+        self._log_id = log_id
+
+    def change_log(self, log_id: LogId, topic: str) -> None:
+        """Let the offsets belong to another log from now on, and forget those of `topic`, together."""
+        with self.transaction():
+            self._keep_log(log_id)
+            self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
+        self._log_id = log_id
+        self._offsets.pop(topic, None)
+
+    def _keep_log(self, log_id: LogId) -> None:
+        self.connection.execute("UPDATE store SET cluster = ?, topic = ?", [log_id.cluster, log_id.topic])
+
+    def append(self, tables: Mapping[str, pa.Table], topic: str, offsets: Mapping[int, int]) -> None:
+        """Let rows wait for the next epoch, and reading of `topic` go on behind them."""
+        self._offsets[topic] = {**self.offsets(topic), **offsets}
+        self._waiting.add(tables, self.connection)
+
+    def rows(self) -> dict[str, int]:
+        """Rows by table that wait; tables without any are absent."""
+        return self._waiting.rows()
+
+    def rows_of(self, number: int) -> dict[str, pa.Table]:
+        """The rows that wait, by table, as those of epoch `number`; texts that recur as dictionaries."""
+        return self._waiting.of(number)
+
+    def waiting(self, table: str) -> str:
+        """Name by which a statement reads the rows of a table that wait."""
+        return self._waiting.shown(table, self.connection)
+
+    def newest(self) -> Epoch:
+        """Return the epoch with the highest number; number 0, published, in a new store."""
+        return self._newest
+
+    def newest_offsets(self) -> dict[int, int]:
+        """Offsets that the newest epoch says."""
+        return dict(self._newest_offsets)
+
+    def highest(self, streams: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Highest number of an event that epochs hold, of those streams that have one."""
+        if len(self._highest) > limits.STREAMS_KNOWN_MAX:
+            self._highest.clear()
+        if lacking := [stream for stream in streams if stream not in self._highest]:
+            source, stream = zip(*lacking, strict=True)
+            with self.incoming(pa.table({"source": source, "stream": stream})):
+                found = self.connection.execute(
+                    "SELECT source, stream, max(highest) FROM spans SEMI JOIN incoming "
+                    "USING (source, stream) WHERE table_name = 'events' GROUP BY ALL"
+                ).fetchall()
+            self._highest |= dict.fromkeys(lacking, -1)
+            self._highest |= {(source, stream): last for source, stream, last in found}
+        return {stream: self._highest[stream] for stream in streams}
+
+    def numbers_of(self, classes: Iterable[Class]) -> tuple[int, ...]:
+        """Numbers of some classes, sorted; new ones are kept with the epoch that is recorded next."""
+        return tuple(sorted({self._classes.setdefault(one, len(self._classes)) for one in classes}))
+
+    def record(
+        self,
+        number: int,
+        topic: str,
+        made: Sequence[Segment],
+        moved: int,
+        folded: Folded | None,
+        published_ns: int,
+    ) -> None:
+        """Record what an epoch consists of: from now on its rows wait no longer, and `topic` is read on.
+
+        Parameters
+        ----------
+        made
+            Its fresh segments.
+        moved
+            Epoch up to which history is in one of them; 0 if it is in none.
+        folded
+            Files that replace others from this epoch on.
+        published_ns
+            Its label; it is never before that of an earlier epoch.
+        """
+        offsets = self.offsets(topic)
+        said = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
+        every = [*made, *(folded.made if folded else ())]
+        # A clock that was set back does not take labels back: what is retained goes by them.
+        label_ns = max(published_ns, self._label_ns)
+        with self.transaction():
+            self.enter(every)
+            if folded is not None:
+                self._replace(number, folded)
+            self.connection.execute(
+                f"INSERT INTO epochs VALUES (?, ?, ?, MAP {{{said}}}, ?, ?, ?)",  # noqa: S608 - numbers
+                [
+                    number,
+                    RECORDED,
+                    label_ns,
+                    sum(self.rows().values()),
+                    self._log_id.cluster,
+                    self._log_id.topic,
+                ],
+            )
+            if moved:
+                self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
+            self._forget_put_by()
+            if offsets != self._newest_offsets:
+                self._move(topic)
+        self._at_hand, self._label_ns = (
+            self._at_hand + 1 - (limits.EPOCHS_AT_HAND_MAX // 2 if moved else 0),
+            label_ns,
+        )
+        self.files.add(every)
+        if folded is not None:
+            self.files.replace(number, folded)
+        self._newest, self._newest_offsets = Epoch(number, RECORDED), offsets
+        self._classes_kept, self._put_by = len(self._classes), False
+        self._waiting.clear(self.connection)
+        for each in made:
+            if each.table == "events":
+                for span in each.spans:
+                    key = (span.source, span.stream)
+                    if key in self._highest:
+                        self._highest[key] = max(self._highest[key], span.highest)
+
+    def enter(self, made: Sequence[Segment]) -> None:
+        """Enter segments and the classes of their rows, within a transaction."""
+        if made:
+            self._insert("segments", SEGMENT_COLUMNS, [row_of(segment) for segment in made])
+        if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
+            self._insert("spans", SPAN_COLUMNS, spans)
+        if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
+            self._insert("classes", CLASS_COLUMNS, new)
+
+    def _move(self, topic: str) -> None:
+        """Let the stored offsets of a topic be those behind the rows that wait."""
+        self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
+        if moved := [(topic, *one) for one in self.offsets(topic).items()]:
+            said = ", ".join(["(?, ?, ?)"] * len(moved))
+            self.connection.execute(f"INSERT INTO offsets VALUES {said}", [*chain(*moved)])  # noqa: S608 - marks
+
+    def published(self) -> None:
+        """Note that readers see the newest epoch."""
+        self._newest = Epoch(self._newest.number, PUBLISHED)
+
+    def _replace(self, number: int, folded: Folded) -> None:
+        self.connection.execute(
+            "UPDATE segments SET superseded = ? WHERE list_contains(?, file)", [number, folded.replaced]
+        )
+        self.connection.execute("DELETE FROM spans WHERE list_contains(?, file)", [folded.replaced])
+        self.connection.execute(
+            "UPDATE segments SET listed = true WHERE list_contains(?, file)", [folded.listed]
+        )
+        self.connection.execute(
+            "UPDATE indexes SET superseded = ? WHERE list_contains(?, file)", [number, folded.merged]
+        )
+        if folded.index is not None:
+            self._insert("indexes", INDEX_COLUMNS, [astuple(folded.index)])
+
+    def _insert(self, table: str, columns: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> None:
+        content = [
+            pa.array(values, kind)
+            for values, kind in zip(zip(*rows, strict=True), columns.types, strict=True)
+        ]
+        with self.incoming(pa.Table.from_arrays(content, schema=columns)):
+            self.connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
+
+    def history(self) -> pa.Table | None:
+        """Epochs that shall move out of the file, as rows of `epochs`; None while they are few."""
+        if self._at_hand < limits.EPOCHS_AT_HAND_MAX:
+            return None
+        oldest = self.connection.sql(
+            "SELECT published_ns, offsets, rows, cluster, topic, epoch FROM epochs ORDER BY epoch LIMIT ?",
+            params=[limits.EPOCHS_AT_HAND_MAX // 2],
+        )
+        return oldest.to_arrow_table().cast(schema_of("epochs"))
+
+    def indexes(self) -> list[Index]:
+        """Index files in force, oldest first."""
+        columns = ", ".join(INDEX_COLUMNS.names)
+        return [
+            Index(*row)
+            for row in self.connection.execute(
+                f"SELECT {columns} FROM indexes WHERE superseded IS NULL ORDER BY first_epoch"  # noqa: S608
+            ).fetchall()
+        ]
+
+    def unlisted(self) -> list[Span]:
+        """Spans of folded segments that no index lists yet."""
+        return self.connection.execute(
+            "SELECT file, table_name, role, source, stream, lowest, highest FROM spans SEMI JOIN "
+            "(FROM segments WHERE NOT fresh AND NOT listed AND superseded IS NULL) USING (file)"
+        ).fetchall()
+
+    def history_at_hand(self) -> list[tuple[int, int]]:
+        """(epoch, published_ns) of the epochs whose history is in the file."""
+        return self.connection.execute("SELECT epoch, published_ns FROM epochs ORDER BY epoch").fetchall()
+
+    @property
+    def classes(self) -> list[Class]:
+        """Classes by number."""
+        return list(self._classes)
+
+    def is_large(self) -> bool:
+        """Whether what left the file takes more of it than is worth keeping."""
+        size = sum(path.stat().st_size for path in self._directory.glob(f"{HOT}*"))
+        return size > max(limits.HOT_BYTES_MAX, limits.HOT_GROWTH_MAX * self._bytes)
+
+    def rebuild(self, after_step: Callable[[int], None]) -> None:
+        """Copy what the file holds into a new one that takes its place.
+
+        DuckDB keeps deleted texts in the file through DELETE, CHECKPOINT and VACUUM.
+        """
+        path, beside = self._directory / HOT, self._directory / f"{HOT}{TEMPORARY}"
+        beside.unlink(missing_ok=True)
+        (name,) = self.one("SELECT current_database()")
+        self.connection.execute(f"ATTACH {quoted(str(beside))} AS next (BLOCK_SIZE {BLOCK_BYTES})")
+        try:
+            self.connection.execute(f'COPY FROM DATABASE "{name}" TO next')
+        finally:
+            self.connection.execute("DETACH next")
+        sync(beside)
+        after_step(8)
+        # Closing puts the log into the file and takes it away: it must not meet the new one.
+        self.connection.execute("CHECKPOINT")
+        self.connection.close()
+        if not path.with_name(f"{HOT}.wal").exists():
+            beside.replace(path)
+            sync(self._directory)
+        after_step(9)
+        self.open()
+
+    def known_files(self) -> set[str]:
+        """Every segment and index that an epoch knows, superseded ones too."""
+        return {
+            file
+            for (file,) in self.connection.execute(
+                "SELECT file FROM segments UNION ALL SELECT file FROM indexes"
+            ).fetchall()
+        }
+
+    def forget(self, files: Sequence[str]) -> None:
+        """Forget files that are gone."""
+        with self.transaction():
+            for table in ("segments", "indexes"):
+                self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, file)", [files])  # noqa: S608 - names of ours
+        self.files.forget(files)

@@ -1,0 +1,63 @@
+"""Which files are in force, and which were replaced: at hand, since every epoch asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import duckdb
+
+from streams.snapshots.files.segments import Segment
+from streams.snapshots.folds.fold import Folded
+from streams.snapshots.folds.tiers import Current
+
+
+class Listing:
+    """What the tables `segments` and `indexes` of a hot file say; who changes those changes this after."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._current = {
+            file: Current(file, *others)
+            for file, *others in connection.execute(
+                "SELECT file, table_name, first_epoch, last_epoch, rows, fresh, audience FROM segments "
+                "WHERE superseded IS NULL"
+            ).fetchall()
+        }
+        self._superseded: dict[str, int] = dict(
+            connection.execute(
+                "SELECT file, superseded FROM segments WHERE superseded IS NOT NULL UNION ALL "
+                "SELECT file, superseded FROM indexes WHERE superseded IS NOT NULL"
+            ).fetchall()
+        )
+
+    def add(self, made: Iterable[Segment]) -> None:
+        """Note new segments."""
+        for one in made:
+            self._current[one.file] = Current(
+                one.file, one.table, one.first_epoch, one.last_epoch, one.rows, one.fresh, one.audience
+            )
+
+    def replace(self, number: int, folded: Folded) -> None:
+        """Note what a fold replaced, from epoch `number` on."""
+        for file in folded.replaced:
+            del self._current[file]
+        self._superseded |= dict.fromkeys([*folded.replaced, *folded.merged], number)
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Forget files that are gone."""
+        for file in files:
+            self._superseded.pop(file, None)
+
+    def current_files(self) -> dict[str, list[str]]:
+        """Segments that are in force, by table, oldest first."""
+        found: dict[str, list[str]] = {}
+        for one in sorted(self._current.values(), key=lambda one: (one.table, one.file)):
+            found.setdefault(one.table, []).append(one.file)
+        return found
+
+    def segments(self) -> Sequence[Current]:
+        """Segments in force as folds choose by them."""
+        return sorted(self._current.values(), key=lambda one: (one.last_epoch, one.table, one.file))
+
+    def superseded(self) -> dict[str, int]:
+        """Files that were replaced and still lie there, with the epoch that replaced them."""
+        return dict(self._superseded)

@@ -1,0 +1,35 @@
+"""What a fold needs to know of the hot file, which only the publishing thread may touch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streams.snapshots.epochs.hot import Hot
+from streams.snapshots.folds.fold import Plan
+from streams.snapshots.folds.tiers import Choice, absorbed
+
+
+def plan(hot: Hot, directory: Path, choice: Choice) -> Plan:
+    """Plan the fold of some files of the store in `directory`."""
+    inputs: dict[str, list[str]] = {}
+    for one in choice.files:
+        inputs.setdefault(one.table, []).append(one.file)
+    fresh = [one for one in choice.files if one.fresh]
+    rows = sum(one.rows for one in fresh if one.table in ("edges", "zone_runs"))
+    return Plan(
+        directory,
+        hot.store_id,
+        hot.newest().number,
+        inputs,
+        choice.group,
+        frozenset(one.file for one in fresh),
+        hot.files.current_files(),
+        (
+            min((one.first_epoch for one in fresh), default=0),
+            max((one.last_epoch for one in fresh), default=0),
+        ),
+        hot.history_at_hand(),
+        hot.classes,
+        absorbed(hot.indexes(), rows) if fresh else [],
+        hot.unlisted() if fresh else [],
+    )

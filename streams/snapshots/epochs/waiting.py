@@ -1,0 +1,63 @@
+"""Rows that no epoch holds yet: in memory, since whoever dies with them reads them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from streams.snapshots.files.columnar import compacted
+from streams.snapshots.files.segments import schema_of
+
+
+class Waiting:
+    """Rows by table, in the order in which they came; texts that recur are dictionaries."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, list[pa.Table]] = {}
+        self._shown = set[str]()
+
+    def add(self, tables: Mapping[str, pa.Table], connection: duckdb.DuckDBPyConnection) -> None:
+        """Let rows wait behind those that do; statements of `connection` see them."""
+        for table, rows in tables.items():
+            if len(rows):
+                self._held.setdefault(table, []).append(rows)
+                self._hide(table, connection)
+
+    def rows(self) -> dict[str, int]:
+        """How many wait, by table; tables without any are absent."""
+        return {table: sum(map(len, some)) for table, some in self._held.items()}
+
+    def of(self, number: int) -> dict[str, pa.Table]:
+        """Return what waits by table, as rows of epoch `number`."""
+        found = {}
+        for table, some in self._held.items():
+            rows = compacted(pa.concat_tables(some).unify_dictionaries())
+            found[table] = rows.append_column("epoch", pa.array(np.full(len(rows), number)))
+        return found
+
+    def shown(self, table: str, connection: duckdb.DuckDBPyConnection) -> str:
+        """Name by which a statement of `connection` reads the rows of a table that wait."""
+        name = f"waiting_{table}"
+        if table not in self._shown:
+            some = self._held.get(table) or [schema_of(table).empty_table().drop_columns(["epoch"])]
+            connection.register(name, pa.concat_tables(some).unify_dictionaries())
+            self._shown.add(table)
+        return name
+
+    def _hide(self, table: str, connection: duckdb.DuckDBPyConnection) -> None:
+        if table in self._shown:
+            connection.unregister(f"waiting_{table}")
+            self._shown.remove(table)
+
+    def clear(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Forget all rows: an epoch holds them."""
+        for table in [*self._shown]:
+            self._hide(table, connection)
+        self._held.clear()
+
+    def opened_again(self) -> None:
+        """Note that statements are those of a new connection, which nothing was shown to."""
+        self._shown.clear()

@@ -1,0 +1,204 @@
+"""Index files: edges and zones of folded segments, as questions look for them.
+
+An index is a native DuckDB file with slim rows: what edges have in common (streams, operator) stands once in
+`relations`, and an edge is a few integers that repeat from row to row. It is made of Parquet segments and of
+older indexes, never changed, and read by questions only; the segments hold the same and are read by SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from streams import files, limits
+from streams.snapshots.files.directory import STORAGE_VERSION
+from streams.snapshots.files.segments import quoted
+
+#: Which numbers of a stream a segment holds: file, table, role, source, stream, lowest, highest.
+Span = tuple[str, str, str, str, str, int, int]
+
+_NAMES = (
+    "child_source, child_stream, child_revision, parent_source, parent_stream, parent_revision, operator, "
+    "operator_version, directness, declassifier"
+)
+_CLASS = "policy_version, zone, label, wearer, consent"
+#: Numbers of an edge that are kept as what is beyond a base of their relation, in 32 bits, and how they are
+#: made: DuckDB packs those, where the numbers themselves would be twice as wide.
+_REACH = 2**31
+_PACKED = {
+    "child_first": "child_first",
+    "child_step": "child_step",
+    "parent_offset": "parent_first - child_first",
+    "step_offset": "parent_step - child_step",
+}
+_BASES = ", ".join(f"({made}) // {_REACH} * {_REACH} AS {name}_base" for name, made in _PACKED.items())
+#: Where rows come from: a Parquet segment, an older index. Steps of a run of one child mean nothing.
+_EDGES_IN_SEGMENTS = f"""
+SELECT {_NAMES}, child_first, if(child_count = 1, 1, child_step) AS child_step, child_count,
+    parent_first, if(child_count = 1, 1, parent_step) AS parent_step, parent_width, epoch
+FROM read_parquet({{files}})"""  # noqa: S608 - names are ours
+_EDGES_IN_INDEX = f"""
+SELECT {_NAMES}, child_first_base + child_first AS child_first, child_step_base + child_step AS child_step,
+    child_count, child_first_base + child_first + parent_offset_base + parent_offset AS parent_first,
+    child_step_base + child_step + step_offset_base + step_offset AS parent_step, parent_width, epoch
+FROM {{index}}.edges JOIN {{index}}.relations USING (relation)"""  # noqa: S608 - names are ours
+_ZONES_IN_SEGMENTS = f"SELECT source, stream, revision, low, high, {_CLASS} FROM read_parquet({{files}})"  # noqa: S608 - names are ours
+_ZONES_IN_INDEX = f"SELECT source, stream, revision, low, high, {_CLASS} FROM {{index}}.zone_runs"  # noqa: S608 - names are ours
+_TEXTS = (
+    *("source", "stream", "operator", "directness", "declassifier"),
+    *("policy_version", "zone", "label", "wearer"),
+)
+_COLUMNS = {
+    "edges_given": (
+        f"{_NAMES}, child_first, child_step, child_count, parent_first, parent_step, parent_width, epoch"
+    ),
+    "zones_given": f"source, stream, revision, low, high, {_CLASS}",
+}
+
+
+def _nothing(columns: str) -> str:
+    """No rows, of the types that there are: a fold need not have segments of both tables."""
+    typed = (
+        f"NULL::{'VARCHAR' if name.endswith(_TEXTS) else 'BIGINT'} AS {name}" for name in columns.split(", ")
+    )
+    return f"SELECT {', '.join(typed)} WHERE false"
+
+
+#: With bounds by which a walk tells which rows it needs: of the relation, and of one row of it.
+_RELATIONS = f"""
+CREATE TABLE made.relations AS
+SELECT (row_number() OVER (ORDER BY {_NAMES}, {", ".join(f"{name}_base" for name in _PACKED)}) - 1)::INTEGER
+    AS relation, * FROM (
+    SELECT {_NAMES}, {_BASES}, count(*) AS edges,
+        min(child_first) AS child_low, max(child_first + child_step * (child_count - 1)) AS child_high,
+        max(child_step * (child_count - 1)) AS child_extent,
+        min(parent_first) AS parent_low,
+        max(parent_first + parent_step * (child_count - 1) + parent_width - 1) AS parent_high,
+        max(parent_step * (child_count - 1) + parent_width - 1) AS parent_extent,
+        min(parent_first - child_first) AS offset_low, max(parent_first - child_first) AS offset_high
+    FROM temp.edges_given GROUP BY ALL)
+ORDER BY relation"""  # noqa: S608 - names are ours
+_EDGES = f"""
+CREATE TABLE made.edges AS
+SELECT relation, {", ".join(f"({made} - {name}_base)::INTEGER AS {name}" for name, made in _PACKED.items())},
+    child_count::INTEGER AS child_count, parent_width::INTEGER AS parent_width, epoch::INTEGER AS epoch
+FROM (SELECT *, {_BASES} FROM temp.edges_given)
+JOIN made.relations USING ({_NAMES}, {", ".join(f"{name}_base" for name in _PACKED)})
+ORDER BY relation, child_first, parent_offset"""  # noqa: S608 - names are ours
+#: Runs of one class that follow one another are one: a run says which class, not that a number exists.
+_ZONE_RUNS = f"""
+CREATE TABLE made.zone_runs AS
+SELECT source, stream, revision, min(low) AS low, max(high) AS high, {_CLASS} FROM (
+    SELECT *, count(*) FILTER (begins) OVER (PARTITION BY source, stream, revision
+        ORDER BY low, high, {_CLASS} ROWS UNBOUNDED PRECEDING) AS island FROM (
+        SELECT *, ({_CLASS}) IS DISTINCT FROM lag(({_CLASS})) OVER (
+            PARTITION BY source, stream, revision ORDER BY low, high, {_CLASS}) AS begins
+        FROM temp.zones_given))
+GROUP BY source, stream, revision, island, {_CLASS} ORDER BY source, stream, revision, low"""  # noqa: S608 - names are ours
+_SPANS = """
+CREATE TABLE made.spans AS FROM temp.spans_given WHERE file IN (SELECT unnest(?::VARCHAR[]))
+ORDER BY source, stream, table_name, role, lowest"""
+_SPAN = {
+    **dict.fromkeys(("file", "table_name", "role", "source", "stream"), pa.string()),
+    **dict.fromkeys(("lowest", "highest"), pa.int64()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows of an index."""
+
+    edges: int
+    zone_runs: int
+    spans: int
+
+
+def build(
+    connection: duckdb.DuckDBPyConnection,
+    target: Path,
+    *,
+    edges: Sequence[Path] = (),
+    zone_runs: Sequence[Path] = (),
+    spans: Sequence[Span] = (),
+    merged: Sequence[Path] = (),
+    current: Collection[str] = (),
+) -> Counts:
+    """Make one index of segments and older indexes, under a name that is free; the caller settles it.
+
+    What goes beyond the connection's memory is sorted in its `temp_directory`.
+
+    Parameters
+    ----------
+    edges, zone_runs
+        Parquet segments of these tables that no index covers yet.
+    spans
+        Numbers in the segments that the fold made.
+    merged
+        Indexes that this one replaces.
+    current
+        Names of all segments that will be current; spans of others are left out.
+
+    Raises
+    ------
+    duckdb.Error
+        It cannot be made: no space, too little memory, a part that is damaged. What there is of the file is
+        the caller's to remove.
+    """
+    with files.owner_only(), _attached(connection, target, merged) as older:
+        columns = zip(*spans, strict=True) if spans else [()] * len(_SPAN)
+        connection.register(
+            "spans_new",
+            pa.table(
+                [pa.array(column, kind) for column, kind in zip(columns, _SPAN.values(), strict=True)],
+                [*_SPAN],
+            ),
+        )
+        for view, given, here, there in (
+            ("edges_given", _EDGES_IN_SEGMENTS, edges, _EDGES_IN_INDEX),
+            ("zones_given", _ZONES_IN_SEGMENTS, zone_runs, _ZONES_IN_INDEX),
+        ):
+            listed = ", ".join(quoted(str(path)) for path in here)
+            parts = [_nothing(_COLUMNS[view]), *([given.format(files=f"[{listed}]")] if here else ())]
+            parts += [there.format(index=index) for index in older]
+            connection.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
+        of_spans = ["FROM spans_new", *(f"FROM {index}.spans" for index in older)]
+        connection.execute(f"CREATE TEMP VIEW spans_given AS {' UNION ALL '.join(of_spans)}")
+        connection.execute(_RELATIONS)
+        connection.execute(_EDGES)
+        connection.execute(_ZONE_RUNS)
+        connection.execute(_SPANS, [list(current)])
+        return Counts(*(_count(connection, table) for table in ("edges", "zone_runs", "spans")))
+
+
+@contextmanager
+def _attached(
+    connection: duckdb.DuckDBPyConnection, target: Path, merged: Sequence[Path]
+) -> Iterator[list[str]]:
+    """Attach the file that is made and those that go into it, by the names that come back; leave no trace."""
+    options = f"STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {limits.INDEX_BLOCK_BYTES}"
+    attached = {"made": f"{quoted(str(target))} AS made ({options})"}
+    older = [f"older_{number}" for number in range(len(merged))]
+    for name, path in zip(older, merged, strict=True):
+        attached[name] = f"{quoted(str(path))} AS {name} (READ_ONLY)"
+    done: list[str] = []
+    try:
+        for name, text in attached.items():
+            connection.execute(f"ATTACH {text}")
+            done.append(name)
+        yield older
+    finally:
+        for view in ("edges_given", "zones_given", "spans_given"):
+            connection.execute(f"DROP VIEW IF EXISTS temp.{view}")
+        connection.unregister("spans_new")
+        for name in done:
+            connection.execute(f"DETACH {name}")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM made.{table}").fetchone()  # noqa: S608 - a name of ours
+    return int(row[0]) if row else 0

@@ -1,0 +1,67 @@
+"""What readers may still need: superseded files for a grace, and of old catalogs the newest few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from streams import clock, limits
+from streams.snapshots.files.directory import catalog_name, epochs_of
+from streams.snapshots.rows.poll import Mask, Numbers
+
+_HOUR_NS = 3_600_000_000_000
+_DAY_NS = 24 * _HOUR_NS
+
+
+def retained(published_ns: Numbers) -> Mask:
+    """Which of some epochs, oldest first, can be asked about.
+
+    Those are all of the last hour before the newest, the last of each hour for a day, of each day after. What
+    is not retained never becomes so again as epochs go on.
+    """
+    kept = np.zeros(len(published_ns), bool)
+    if not len(kept):
+        return kept
+    age_ns = published_ns[-1] - published_ns
+    kept |= age_ns <= _HOUR_NS
+    for unit_ns, reach_ns in ((_HOUR_NS, _DAY_NS), (_DAY_NS, 2**62)):
+        unit = published_ns // unit_ns
+        kept |= np.append(unit[1:] != unit[:-1], True) & (age_ns <= reach_ns)
+    return kept
+
+
+class Retention:
+    """Which files of a store's directory may go, by a clock that never runs backwards.
+
+    A file that epoch N replaced may go once N has stood for SUPERSEDED_GRACE_S. What stood before this
+    process goes by the times of the files, as far as those can be true.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        now_s, wall_s = clock.monotonic_s(), clock.now_ns() / 1e9
+        #: Since when an epoch has stood; of those that are gone nobody has asked for a long time.
+        self._since_s: dict[int, float] = {}
+        for epoch in epochs_of(path):
+            age_s = wall_s - (path / catalog_name(epoch)).stat().st_ctime
+            self._since_s[epoch] = now_s - min(max(age_s, 0.0), limits.SUPERSEDED_GRACE_S)
+
+    def follows(self, epoch: int) -> None:
+        """Note that `epoch` is the newest from now on."""
+        self._since_s.setdefault(epoch, clock.monotonic_s())
+
+    def sweep(self, superseded: Mapping[str, int]) -> list[str]:
+        """Delete what may go and return it; `superseded` are files with the epochs that replaced them."""
+        due_s = clock.monotonic_s() - limits.SUPERSEDED_GRACE_S
+        stood = max((epoch for epoch, since_s in self._since_s.items() if since_s <= due_s), default=0)
+        gone = [file for file, epoch in superseded.items() if epoch <= stood]
+        for file in gone:
+            (self._path / file).unlink(missing_ok=True)
+        present = epochs_of(self._path)
+        for epoch in present[: -limits.CATALOGS_MAX]:
+            (self._path / catalog_name(epoch)).unlink(missing_ok=True)
+        for epoch in [epoch for epoch in self._since_s if epoch < stood]:
+            del self._since_s[epoch]
+        return gone

@@ -1,0 +1,155 @@
+"""Segments: immutable Parquet files, one table each, and what is known of each without opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import xxhash
+
+from streams.files import settle
+from streams.lineage.tables import STORED, TABLES
+from streams.snapshots.files.directory import SEGMENTS
+
+_SQL = {
+    "text": "VARCHAR",
+    "int": "BIGINT",
+    "float": "DOUBLE",
+    "flag": "BOOLEAN",
+    "offsets": "MAP(INTEGER, BIGINT)",
+}
+_ARROW = {
+    "text": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "flag": pa.bool_(),
+    "offsets": pa.map_(pa.int32(), pa.int64()),
+}
+_READ_BYTES = 1024 * 1024
+
+_RUN = {"own": ("source", "stream", '"first"', '"first" + step * ("count" - 1)')}
+#: Where a table's numbers are, by role: source, stream, lowest and highest number of a row.
+NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
+    "events": _RUN,
+    "decisions": _RUN,
+    "shadow": _RUN,
+    "rejected": {"own": ("source", "stream", '"first"', '"first" + greatest("count" - 1, 0)')},
+    "models": {"own": ("source", "stream", "version", "version")},
+    "zone_runs": {"own": ("source", "stream", "low", "high")},
+    "edges": {
+        "child": (
+            "child_source",
+            "child_stream",
+            "child_first",
+            "child_first + child_step * (child_count - 1)",
+        ),
+        "parent": (
+            "parent_source",
+            "parent_stream",
+            "parent_first",
+            "parent_first + parent_step * (child_count - 1) + parent_width - 1",
+        ),
+    },
+}
+#: A walk asks for the numbers of a stream: rows that lie together are read together.
+ORDER: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("events", "decisions", "shadow", "rejected"), ("source", "stream", "first", "epoch")),
+    "zone_runs": ("source", "stream", "revision", "low", "epoch"),
+    "streams": ("source", "stream", "epoch"),
+    "models": ("source", "stream", "version", "epoch"),
+    "edges": ("child_source", "child_stream", "child_first", "epoch"),
+    "training_runs": ("version", "epoch"),
+    "inputs": ("t_ns", "partition", "offset"),
+    "policies": ("version", "epoch"),
+    "epochs": ("epoch",),
+}
+#: Tables whose rows are of a class (policy version, zone, label), and where the label stands: what is refused
+#: has none. An edge's classes are those of the events on both of its sides.
+CLASSED: Mapping[str, str] = {
+    "events": "label",
+    "decisions": "label",
+    "models": "label",
+    "zone_runs": "label",
+    "rejected": "''",
+}
+
+
+class Span(NamedTuple):
+    """Lowest and highest number of a stream in a file; `role`: own, or of an edge's child or parent."""
+
+    role: str
+    source: str
+    stream: str
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One finished file.
+
+    `classes`: numbers of the classes of its rows, sorted; None where those are not known. `audience`: the
+    bits of who may see all of it (`policy.audience`), for folds; None where its rows are mixed.
+    """
+
+    file: str
+    table: str
+    first_epoch: int
+    last_epoch: int
+    rows: int
+    bytes: int
+    digest: str
+    classes: tuple[int, ...] | None
+    fresh: bool
+    audience: int | None
+    spans: Sequence[Span]
+
+
+def types_of(table: str) -> dict[str, str]:
+    """Types by quoted column of a table as the store holds it."""
+    columns = {**TABLES, **STORED}[table]
+    return {f'"{name}"': _SQL[kind] for name, kind in columns.items()} | {"epoch": "BIGINT"}
+
+
+@cache
+def schema_of(table: str) -> pa.Schema:
+    """The same for Arrow."""
+    columns = {**TABLES, **STORED}[table]
+    return pa.schema({**{name: _ARROW[kind] for name, kind in columns.items()}, "epoch": pa.int64()})
+
+
+def order(table: str) -> str:
+    """What rows of a table are sorted by, as SQL."""
+    return ", ".join(f'"{name}"' for name in ORDER[table])
+
+
+def settled(path: Path, directory: Path, name: str, store_id: str) -> tuple[str, int, str]:
+    """Give a finished file its name for good: (file, bytes, digest), the file relative to the store.
+
+    The name carries the store's id and the digest of the content, because a relative path is looked up in the
+    current directory first: a file of another store must never be taken for this one.
+    """
+    suffix = "duckdb" if name.startswith("index-") else "parquet"
+    digest = digest_of(path)
+    file = f"{SEGMENTS}/{name}-{store_id}-{digest[:16]}.{suffix}"
+    size = path.stat().st_size
+    settle(path, directory / file)
+    return file, size, digest
+
+
+def digest_of(path: Path) -> str:
+    """XXH3-128 of a file's bytes, in hexadecimal: it finds damage, it is no signature."""
+    state = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while piece := file.read(_READ_BYTES):
+            state.update(piece)
+    return state.hexdigest()
+
+
+def quoted(text: str) -> str:
+    """SQL literal."""
+    return "'" + text.replace("'", "''") + "'"

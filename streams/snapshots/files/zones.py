@@ -1,0 +1,104 @@
+"""What zone runs say of intervals of numbers: which classes they touch, and who may see all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from msgspec import Struct
+
+from streams.snapshots.files.coalesce import ALONE
+from streams.snapshots.rows.poll import Mask, Numbers, numbers
+
+#: (source, stream, revision)
+Stream = tuple[str, str, int]
+
+
+class Seen(Struct, frozen=True):
+    """Of each of some intervals: what covers it.
+
+    `known`: runs cover it whole. `one`: `own` of the only run that it touches, or ALONE. `audience`: bits of
+    who may see all classes that it touches; 0 where it is not known. `begin`, `end`: which runs it touches.
+    """
+
+    known: Mask
+    one: Numbers
+    audience: Numbers
+    begin: Numbers
+    end: Numbers
+
+
+class Zones:
+    """Zone runs of some streams, at hand.
+
+    Parameters
+    ----------
+    runs
+        source, stream, revision, low, high, `class` and `own`, sorted by stream and low; `own` is the same
+        for runs of one class, wearer and consent.
+    audiences
+        Bits by class.
+    """
+
+    def __init__(self, runs: pa.Table, audiences: Sequence[int]) -> None:
+        self._low, self._class, self._own = (numbers(runs, name) for name in ("low", "class", "own"))
+        self._audience = np.array([*audiences, 0], np.int64)[np.append(self._class, -1)]
+        self._reach = numbers(runs, "high").copy()
+        self._gaps = np.zeros(len(runs) + 1, np.int64)
+        self._where: dict[Stream, slice] = {}
+        for stream, rows in _streams(runs):
+            self._where[stream] = rows
+            # Where runs lie over one another, more of them count as touched than are: that shows less.
+            np.maximum.accumulate(self._reach[rows], out=self._reach[rows])
+        self._gaps[1 : len(runs)] = np.cumsum(self._low[1:] > self._reach[:-1] + 1)
+
+    def over(self, streams: Sequence[Stream], of: Numbers, low: Numbers, high: Numbers) -> Seen:
+        """What covers the intervals `low` to `high`; `of` is the place of each one's stream in `streams`."""
+        begin, end = np.zeros(len(of), np.int64), np.zeros(len(of), np.int64)
+        order = np.argsort(of, kind="stable")
+        bounds = np.searchsorted(of[order], np.arange(len(streams) + 1))
+        for place, stream in enumerate(streams):
+            if (rows := self._where.get(stream)) is not None:
+                here = order[bounds[place] : bounds[place + 1]]
+                begin[here] = rows.start + np.searchsorted(self._reach[rows], low[here], "left")
+                end[here] = rows.start + np.searchsorted(self._low[rows], high[here], "right")
+        touched = end > begin
+        begin[~touched], end[~touched] = 0, 0
+        known = touched.copy()
+        some = np.flatnonzero(touched)
+        first, last = begin[some], end[some] - 1
+        known[some] = (
+            (self._low[first] <= low[some])
+            & (self._reach[last] >= high[some])
+            & (self._gaps[first] == self._gaps[last])
+        )
+        one = np.full(len(of), ALONE, np.int64)
+        alone = some[first == last]
+        one[alone] = np.where(known[alone], self._own[begin[alone]], ALONE)
+        audience = np.zeros(len(of), np.int64)
+        if len(some):
+            pairs = np.stack((begin[some], end[some]), axis=1).ravel()
+            audience[some] = np.bitwise_and.reduceat(self._audience, pairs)[::2]
+        audience[~known] = 0
+        return Seen(known, one, audience, begin, end)
+
+    def classes(self, begin: Numbers, end: Numbers) -> set[int]:
+        """Classes of the runs from each of `begin` to before each of `end`."""
+        depth = np.zeros(len(self._class) + 1, np.int64)
+        np.add.at(depth, begin, 1)
+        np.add.at(depth, end, -1)
+        return set(np.unique(self._class[np.cumsum(depth)[:-1] > 0]).tolist())
+
+
+def _streams(runs: pa.Table) -> Iterator[tuple[Stream, slice]]:
+    """Each stream with the rows in which it stands."""
+    if not len(runs):
+        return
+    names = [runs.column(name).combine_chunks() for name in ("source", "stream", "revision")]
+    codes = [name.dictionary_encode().indices.to_numpy() for name in names]
+    changes = np.any([np.diff(code) != 0 for code in codes], axis=0)
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
+    for start, stop in zip(starts, [*starts[1:], len(runs)], strict=True):
+        source, stream, revision = (name[start].as_py() for name in names)
+        yield (source, stream, revision), slice(start, stop)

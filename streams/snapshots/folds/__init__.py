@@ -1,0 +1,1 @@
+"""Many files become few, beside the publishing."""

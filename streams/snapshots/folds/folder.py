@@ -1,0 +1,103 @@
+"""Runs folds beside the publishing, one at a time, and puts off what fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from streams import clock, limits, metrics
+from streams.snapshots.folds.fold import Fold, Folded, Plan
+
+_PAUSE_FIRST_S = 1.0
+
+
+class Folder:
+    """At most one fold at a time; every method is for the thread that publishes.
+
+    Parameters
+    ----------
+    inline
+        Folds run where they are started, not in a thread: for tests, and where nobody waits.
+    after_step
+        See `Writer`; called in the fold's thread.
+    say
+        Gets one sentence when folds begin to fail.
+    """
+
+    def __init__(
+        self, *, inline: bool, after_step: Callable[[int], None], say: Callable[[str], None]
+    ) -> None:
+        self._inline, self._after_step, self._say = inline, after_step, say
+        self._fold: Fold | None = None
+        self._thread: threading.Thread | None = None
+        self._done: Folded | None = None
+        self._error: Exception | None = None
+        self._failures, self._not_before_s = 0, 0.0
+
+    @property
+    def rows_max(self) -> int:
+        """How many rows the next fold may take in: fewer after each that failed."""
+        return limits.FOLD_ROWS_MAX >> min(self._failures, 16)
+
+    @property
+    def free(self) -> bool:
+        """Whether a fold may be started now."""
+        return self._fold is None and self._done is None and clock.monotonic_s() >= self._not_before_s
+
+    def start(self, plan: Plan) -> None:
+        """Begin a fold; nothing is under way."""
+        self._fold = Fold(plan, self._after_step)
+        if self._inline:
+            self._run(self._fold)
+            self.result()
+        else:
+            self._thread = threading.Thread(target=self._run, args=(self._fold,), name="fold")
+            self._thread.start()
+
+    def _run(self, fold: Fold) -> None:
+        try:
+            self._done = fold.run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, epochs go on
+            self._error = error
+
+    def result(self, wait_s: float | None = 0.0) -> Folded | None:
+        """What the last fold made, until `recorded`; None while there is nothing to record.
+
+        One that is under way is waited for so long, without an end if `wait_s` is None.
+        """
+        if self._thread is not None:
+            if wait_s != 0.0:
+                self._thread.join(wait_s)
+            if not self._thread.is_alive():
+                self._thread = None
+        if self._fold is not None and self._thread is None:
+            self._fold = None
+            if self._error is None:
+                self._failures = 0
+            else:
+                self._failed(self._error)
+                self._error = None
+        return self._done if self._fold is None else None
+
+    def _failed(self, error: Exception) -> None:
+        metrics.count("fold_failed_total")
+        if not self._failures:
+            # Its text can hold values of the store.
+            self._say(
+                f"segments could not be folded into fewer ({type(error).__name__}); epochs go on, and it is "
+                "tried again with less at a time. Is there room on the disk?"
+            )
+        self._failures += 1
+        pause_s = min(_PAUSE_FIRST_S * 2 ** (self._failures - 1), limits.FOLD_PAUSE_MAX_S)
+        self._not_before_s = clock.monotonic_s() + pause_s
+
+    def recorded(self) -> None:
+        """An epoch recorded the result."""
+        self._done = None
+
+    def abandon(self) -> None:
+        """End the fold that is under way, and forget what was made: no epoch will know it."""
+        if self._fold is not None and self._thread is not None:
+            self._fold.interrupt()
+            self._thread.join()
+        self._fold = self._thread = self._done = self._error = None

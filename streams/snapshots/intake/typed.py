@@ -1,0 +1,122 @@
+"""A record of `glasses.lineage` as the types of its tables say, parsed and judged by them in one go.
+
+What all rows of a block say is put together over blocks: most say what another one said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import orjson
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
+
+from streams.errors import MalformedError
+from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
+from streams.lineage.tables import RECORD_VERSION, TABLES, ColumnType
+from streams.snapshots.intake import former, refusals
+from streams.snapshots.rows.columns import MANY
+
+_ONE: Mapping[ColumnType, Any] = {"text": str, "int": int, "float": float, "flag": bool}
+_MANY: Mapping[ColumnType, Any] = {kind: list[one] for kind, one in _ONE.items()}  # type: ignore[valid-type]
+
+
+def _of_table(table: str) -> type[Struct]:
+    """Type of a block of a table: every column may stand in `all` or in `each`."""
+    said, each = (
+        msgspec.defstruct(
+            name,
+            [(column, types[kind] | UnsetType, UNSET) for column, kind in TABLES[table].items()],
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        for name, types in (("Said", _ONE), ("Each", _MANY))
+    )
+    return msgspec.defstruct("Block", [("all", said), ("each", each)], gc=False)
+
+
+_TABLES = msgspec.defstruct(
+    "Tables",
+    [(table, list[_of_table(table)] | UnsetType, UNSET) for table in TABLES],  # type: ignore[misc]
+    forbid_unknown_fields=True,
+    gc=False,
+)
+_RECORD = msgspec.defstruct("Record", [("v", Literal[RECORD_VERSION]), ("tables", _TABLES)], gc=False)
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_RECORD)
+
+
+class Said(Struct, frozen=True):
+    """What all rows of some blocks say: its place among what others say, and how to find the other columns.
+
+    `long` where it has a text that may not stand for many rows.
+    """
+
+    place: int
+    others: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    count: int
+    long: bool
+
+
+#: What blocks of a table say, as columns in order, UNSET where each row says its own.
+Sayings: TypeAlias = dict[tuple[Any, ...], Said]
+#: Rows of one block: how many, the place of what all of them say, and lists of what each says, by column.
+Block: TypeAlias = tuple[int, int, tuple[Any, ...]]
+
+
+def parse(value: bytes | None, sayings: Mapping[str, Sayings]) -> dict[str, list[Block]]:
+    """Return the blocks of a record by table; `sayings` gets what they say.
+
+    MalformedError when it is no record: the sentence holds nothing of it.
+    """
+    try:
+        tables = _DECODER.decode(value or b"").tables
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        tables = _former(value)
+    found: dict[str, list[Block]] = {}
+    room = LINEAGE_ROWS_MAX
+    for table, blocks in zip(TABLES, astuple(tables), strict=True):
+        if blocks is UNSET:
+            continue
+        some = found[table] = []
+        known = sayings[table]
+        for block in blocks:
+            said, each = astuple(block.all), astuple(block.each)
+            what = known.get(said) or known.setdefault(said, _said(table, said, len(known)))
+            try:
+                [count] = set(map(len, what.others(each)))
+            except (TypeError, ValueError):
+                raise MalformedError(refusals.sentence(value)) from None
+            if not count or what.long or each.count(UNSET) != len(each) - what.count:
+                raise MalformedError(refusals.sentence(value))
+            some.append((count, what.place, each))
+            room -= count
+    if not found or room < 0:
+        raise MalformedError(refusals.sentence(value))
+    return found
+
+
+def _former(value: bytes | None) -> Any:
+    """Tables of a record of a former version; MalformedError when it is none either."""
+    try:
+        content = orjson.loads(value or b"")
+        if type(content["v"]) is int and content["v"] == former.VERSION:
+            return msgspec.convert(former.filled(content["tables"]), _TABLES)
+    except (orjson.JSONDecodeError, msgspec.ValidationError, TypeError, LookupError, AttributeError):
+        pass
+    raise MalformedError(refusals.sentence(value))
+
+
+def _said(table: str, said: tuple[Any, ...], place: int) -> Said:
+    others = [at for at, value in enumerate(said) if value is UNSET]
+    long = any(
+        type(value) is str and len(value) > LINEAGE_TEXT_BYTES_MAX
+        for name, value in zip(TABLES[table], said, strict=True)
+        if name in MANY
+    )
+    # With one column alone an itemgetter returns no tuple; with none there is nothing to count.
+    found: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    found = itemgetter(*others) if len(others) > 1 else lambda each: tuple(each[at] for at in others)
+    return Said(place, found, len(others), long)

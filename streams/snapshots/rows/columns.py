@@ -1,0 +1,355 @@
+"""What each column of a lineage table may hold: its type, its range, its form or its closed list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import TypeAlias, get_args
+
+import orjson
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from streams.consent.words import Consent
+from streams.events.identity import NAME_CHARACTERS_MAX
+from streams.events.kinds import Kinds
+from streams.limits import (
+    ATTRIBUTE_COMBINATIONS_MAX,
+    EVENTS_PER_BATCH_MAX,
+    EVENTS_PER_FETCH_MAX,
+    LABEL_BYTES,
+    LINEAGE_TEXT_BYTES_MAX,
+    NAMES_KNOWN_MAX,
+    NUMBER_MAX,
+    PARENTS_PER_CHILD_MAX,
+    REVISION_MAX,
+    TIME_NS_MAX,
+)
+from streams.lineage.tables import (
+    CONSENT_TAKEUP,
+    EXAMPLE_ORDER,
+    FIRST_POLICY,
+    LOST_RECORDS,
+    LOST_STATE,
+    MODEL_TAKEUP,
+    NO_EXAMPLE,
+    POLICY_TAKEUP,
+    TABLES,
+)
+from streams.policy.attributes import DOMAINS, Attributes
+from streams.policy.step import NOT_ASKED, RejectOutcome
+from streams.snapshots.rows.poll import Mask, Poll
+from streams.topology import (
+    AGENTS,
+    CROSSINGS,
+    POLICIES,
+    POLICIES_READ,
+    STAGES,
+    TOPICS,
+    TRAINING_SOURCE,
+)
+
+
+class Between(Struct, frozen=True):
+    """A number from `low` to `high`."""
+
+    low: float
+    high: float
+
+
+class Form(Struct, frozen=True):
+    """A text that a regular expression describes whole."""
+
+    pattern: str
+
+
+class Word(Struct, frozen=True):
+    """A text of a closed list."""
+
+    words: tuple[str, ...]
+
+
+class KindName(Struct, frozen=True):
+    """A kind that the poll is about; with `making`, one of those that are derived, or training."""
+
+    making: bool = False
+
+    def words(self, kinds: Kinds) -> Word:
+        """The closed list."""
+        return Word(
+            (*(kind.name for kind in kinds.derived), TRAINING_SOURCE) if self.making else tuple(kinds)
+        )
+
+
+class Text(Struct, frozen=True):
+    """Any text of at most so many bytes."""
+
+    bytes_max: int = LINEAGE_TEXT_BYTES_MAX
+
+
+class Said(Struct, frozen=True):
+    """A text that a function takes for what it is; few different ones are expected."""
+
+    fits: Callable[[str], bool]
+
+
+class Flag(Struct, frozen=True):
+    """True or false."""
+
+
+Rule: TypeAlias = Between | Form | Word | KindName | Text | Said | Flag
+
+
+@lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
+def _attributes(text: str) -> bool:
+    """Whether a text is empty or names every attribute once, each with a value that it can have."""
+    if not text:
+        return True
+    try:
+        said = Attributes.parse(text)
+    except ValueError:
+        return False
+    return all(
+        value in DOMAINS[name] for name, value in said._asdict().items() if name not in {"kind", "stream"}
+    ) and bool(text.isascii())
+
+
+@lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
+def _consent(text: str) -> bool:
+    try:
+        return not text or Consent.parse(text).text() == text
+    except ValueError:
+        return False
+
+
+_NAME = rf"[a-z0-9][a-z0-9-]{{0,{NAME_CHARACTERS_MAX - 1}}}"
+_STREAM = rf"{_NAME}(~([2-9]|[1-9][0-9]{{1,5}}))?"
+_ID = rf"{_NAME}/{_STREAM}/(0|[1-9][0-9]{{0,18}})(\.[1-9][0-9]{{0,{len(str(REVISION_MAX)) - 1}}})?"
+_NUMBER, _TIME, _FLAG = Between(0, NUMBER_MAX), Between(0, TIME_NS_MAX), Flag()
+_REVISION = Between(0, REVISION_MAX)
+_STEP, _COUNT = Between(1, NUMBER_MAX), Between(1, EVENTS_PER_FETCH_MAX)
+_SOURCE, _OF, _WEARER = Form(_NAME), Form(_STREAM), Form(f"({_NAME})?")
+_LABEL, _ANY_LABEL = Form(f"[0-9a-f]{{{2 * LABEL_BYTES}}}"), Form(f"([0-9a-f]{{{2 * LABEL_BYTES}}})?")
+_VERSION, _DIGEST, _ANY_DIGEST = Form("[0-9a-f]{16}"), Form("[0-9a-f]{32}"), Form("([0-9a-f]{32})?")
+_TEXT, _BYTES, _SINK = Text(), Between(0, 2**31), Word(CROSSINGS)
+_VERDICT = ("allow", "deny", "unconfigured")
+_TOPIC = Word(tuple(topic.name for topic in TOPICS))
+_RUN: Mapping[str, Rule] = {
+    "source": _SOURCE,
+    "stream": _OF,
+    "first": _NUMBER,
+    "step": _STEP,
+    "count": _COUNT,
+}
+_TAG: Mapping[str, Rule] = {"zone": _TEXT, "rule": _TEXT, "policy_version": _VERSION}
+
+#: Columns in which nearly every row has another text, or a long one.
+MANY = frozenset({"digest", "split_from", "manifest_digest", "value", "text"})
+RULES: Mapping[str, Mapping[str, Rule]] = {
+    "streams": {"source": _SOURCE, "stream": _OF, "kind": KindName(), "captured": _FLAG},
+    "events": {
+        **_RUN,
+        **_TAG,
+        "revision": _REVISION,
+        "count": Between(1, EVENTS_PER_BATCH_MAX),
+        "kind": KindName(),
+        "label": _LABEL,
+        "wearer": _WEARER,
+        "consent": _NUMBER,
+        "session": _WEARER,
+        "t_first_ns": _TIME,
+        "t_last_ns": _TIME,
+        "appended_ns": _TIME,
+        "topic": Word(("", *_TOPIC.words)),
+        "partition": _NUMBER,
+        "offset": _NUMBER,
+        "bytes": _BYTES,
+        "digest": _DIGEST,
+        "split_from": _ANY_DIGEST,
+        "origin": _TEXT,
+    },
+    "edges": {
+        "child_source": _SOURCE,
+        "child_stream": _OF,
+        "child_revision": _REVISION,
+        "child_first": _NUMBER,
+        "child_step": _STEP,
+        "child_count": _COUNT,
+        "parent_source": _SOURCE,
+        "parent_stream": _OF,
+        "parent_revision": _REVISION,
+        "parent_first": _NUMBER,
+        "parent_step": _NUMBER,
+        "parent_width": Between(1, PARENTS_PER_CHILD_MAX),
+        "operator": KindName(making=True),
+        "operator_version": _NUMBER,
+        "directness": Word(("direct", "indirect")),
+        "declassifier": _TEXT,
+    },
+    "decisions": {
+        **_RUN,
+        **_TAG,
+        "t_ns": _TIME,
+        "sink": _SINK,
+        "purpose": _TEXT,
+        "verdict": Word(_VERDICT),
+        "passed": _FLAG,
+        "mode": Word(("enforcing", "logging")),
+        "label": _ANY_LABEL,
+        "attributes": Said(_attributes),
+        "consent": _NUMBER,
+        "consent_state": Said(_consent),
+        "wearer": _WEARER,
+        "appended_ns": _TIME,
+        "at_ns": _TIME,
+    },
+    "rejected": {
+        "source": _WEARER,
+        "stream": Form(f"({_STREAM})?"),
+        "first": _NUMBER,
+        "count": Between(0, EVENTS_PER_BATCH_MAX),
+        "stage": Word((*(stage.name for stage in STAGES if stage.agent), POLICIES_READ)),
+        "reason": _TEXT,
+        "rule": _TEXT,
+        "outcome": Word(get_args(RejectOutcome)),
+        "zone": _TEXT,
+        "policy_version": _VERSION,
+        "topic": _TOPIC,
+        "partition": _NUMBER,
+        "offset": _NUMBER,
+        "bytes": _BYTES,
+        "digest": _ANY_DIGEST,
+        "t_ns": _TIME,
+        "wearer": _WEARER,
+        "appended_ns": _TIME,
+    },
+    "shadow": {
+        **_RUN,
+        **_TAG,
+        "t_ns": _TIME,
+        "sink": _SINK,
+        "verdict": Word((*_VERDICT, NOT_ASKED)),
+        "next_version": _VERSION,
+        "next_zone": _TEXT,
+        "next_verdict": Word((*_VERDICT, NOT_ASKED)),
+        "next_rule": _TEXT,
+    },
+    "models": {
+        "source": _SOURCE,
+        "stream": _OF,
+        "version": _NUMBER,
+        "digest": _DIGEST,
+        "zone": _TEXT,
+        "label": _LABEL,
+        "policy_version": _VERSION,
+        "examples": _NUMBER,
+        "wearers": _NUMBER,
+        "accuracy": Between(0, 1),
+        "trained_ns": _TIME,
+        "retrain_by_ns": Between(0, 2**63 - 1),
+        "bytes": _BYTES,
+    },
+    "training_runs": {
+        "version": _NUMBER,
+        "policy_version": _VERSION,
+        "seed_examples": _NUMBER,
+        "admitted": _NUMBER,
+        "refused": _NUMBER,
+        "manifest_digest": _DIGEST,
+        "evaluation_examples": _NUMBER,
+        "accuracy": Between(0, 1),
+        "trigger": Form(f"seed|{_ID}"),
+        "t_ns": _TIME,
+    },
+    "inputs": {
+        "kind": Word(
+            (
+                FIRST_POLICY,
+                MODEL_TAKEUP,
+                POLICY_TAKEUP,
+                CONSENT_TAKEUP,
+                EXAMPLE_ORDER,
+                LOST_RECORDS,
+                LOST_STATE,
+            )
+        ),
+        "agent": Word(tuple(AGENTS)),
+        "topic": Word((*AGENTS.values(), POLICIES)),
+        "partition": _NUMBER,
+        "offset": _NUMBER,
+        "value": Text(NUMBER_MAX),
+        "t_ns": _TIME,
+    },
+    "policies": {
+        "version": _VERSION,
+        "name": _TEXT,
+        "text": Text(NUMBER_MAX),
+        "published_ns": _TIME,
+    },
+}
+if {table: set(rules) for table, rules in RULES.items()} != {
+    table: set(some) for table, some in TABLES.items()
+}:
+    raise AssertionError("every column of every table has a rule")
+_VALUES: Mapping[str, str] = {
+    FIRST_POLICY: "[0-9a-f]{16}",
+    POLICY_TAKEUP: "[0-9a-f]{16}",
+    MODEL_TAKEUP: "0|[1-9][0-9]{0,18}",
+    LOST_RECORDS: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})?",
+    LOST_STATE: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})",
+    EXAMPLE_ORDER: f"({NO_EXAMPLE}|{_ID})( ({NO_EXAMPLE}|{_ID}))*",
+}
+
+
+def unfit(poll: Poll, table: str, name: str) -> Mask | None:
+    """Rows of a column without missing values that hold what it cannot hold; None when there are none."""
+    column, rule = poll.tables[table].column(name), RULES[table][name]
+    match rule:
+        case Between(low, high):
+            values = column.to_numpy()
+            if not len(values) or (low <= values.min() and values.max() <= high):
+                return None
+            outside: Mask = ~((values >= low) & (values <= high))
+            return outside
+        case Text(bytes_max) if name in MANY:
+            outside = pc.greater(pc.binary_length(column), bytes_max).to_numpy()
+            return outside if outside.any() else None
+        case Form(pattern) if name in MANY:
+            outside = ~pc.match_substring_regex(column, f"^(?:{pattern})$").to_numpy()
+            return outside if outside.any() else None
+        case Flag():
+            return None
+        case _:
+            words = poll.words(table, name)
+            fits = _fits(rule.words(poll.kinds) if isinstance(rule, KindName) else rule)
+            found = [fits(value) for value in words.values]
+            return None if all(found) else ~words.are(found)
+
+
+def _fits(rule: Form | Word | Text | Said) -> Callable[[str], bool]:
+    """What says of a text whether a rule takes it."""
+    match rule:
+        case Form(pattern):
+            return partial(_matches, pattern)
+        case Word(words):
+            return words.__contains__
+        case Text(bytes_max):
+            return lambda text: len(text.encode()) <= bytes_max
+        case Said(fits):
+            return fits
+
+
+@lru_cache(maxsize=NAMES_KNOWN_MAX)
+def _matches(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text) is not None
+
+
+def unfit_value(kind: str, value: str) -> bool:
+    """Whether a recorded input of a kind cannot have a value."""
+    if kind == CONSENT_TAKEUP:
+        try:
+            return not isinstance(orjson.loads(value), list)
+        except orjson.JSONDecodeError:
+            return True
+    return re.fullmatch(_VALUES[kind], value) is None

@@ -1,0 +1,230 @@
+"""What one poll of `glasses.lineage` returned: rows by table, and of each row the record that it came in.
+
+Checks mark what is wrong by columns, never row by row: a record that holds what no agent writes is left out
+whole, a row that only stands where another stands already is left out alone. Either is said by one row of
+`rejected`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from streams.events.kinds import Kinds
+from streams.events.record import Received, stamp_ns
+from streams.policy.step import RejectOutcome
+from streams.topology import LINEAGE
+
+Numbers: TypeAlias = "NDArray[np.int64]"
+Mask: TypeAlias = "NDArray[np.bool_]"
+#: Rules of what is left out: what nobody could read, what no agent writes at that place, what is there twice,
+#: and what costs more than a record may.
+MALFORMED, FORGED, DUPLICATE, LIMITS = "malformed", "forged", "duplicate", "limits"
+#: Nobody knows whether what stands there twice is the same: it is refused, not a repeat.
+_OUTCOMES: Mapping[str, RejectOutcome] = {
+    MALFORMED: "malformed",
+    FORGED: "refused",
+    DUPLICATE: "refused",
+    LIMITS: "refused",
+}
+
+
+class Place(Struct, frozen=True):
+    """A record with its partition, and the agent whose key it bears."""
+
+    partition: int
+    record: Received
+    agent: str
+
+
+class Words(Struct, frozen=True):
+    """The different texts of a column, and which of them stands in each row."""
+
+    values: list[Any]
+    codes: Numbers
+
+    def are(self, fits: Iterable[bool]) -> Mask:
+        """Rows whose text `fits`, which says it of the different ones in order."""
+        found: Mask = np.fromiter(fits, bool, len(self.values))[self.codes]
+        return found
+
+
+class Poll:
+    """Rows of several records about events of `kinds`.
+
+    `owners` says of each row which of `places` it came in.
+    """
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        places: Sequence[Place],
+        tables: Mapping[str, pa.Table],
+        owners: Mapping[str, Numbers],
+    ) -> None:
+        self.kinds, self.places = kinds, places
+        self.tables, self.owners = dict(tables), dict(owners)
+        self.partitions = np.array([one.partition for one in places], np.int64)
+        self._agents = np.array([one.agent for one in places], object)
+        self._refused: dict[int, tuple[str, str]] = {}
+        self._left: dict[tuple[int, str, str], int] = {}
+        self._words: dict[str, dict[str, Words]] = {}
+
+    def by(self, table: str, agent: str) -> Mask:
+        """Rows of a table that came in records of an agent."""
+        found: Mask = (self._agents == agent)[self.owners[table]]
+        return found
+
+    def partition_of(self, table: str) -> Numbers:
+        """Partition of `glasses.lineage` that each row of a table came by."""
+        return self.partitions[self.owners[table]]
+
+    def words(self, table: str, name: str) -> Words:
+        """A column of texts, or of anything that has few different values; none is missing."""
+        known = self._words.setdefault(table, {})
+        if name not in known:
+            column = self.tables[table].column(name).combine_chunks()
+            encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+            codes = encoded.indices.to_numpy().astype(np.int64)
+            # Rows that were left out may have been the only ones with a text; nobody is asked about that.
+            used, codes = _ranks(codes, len(encoded.dictionary))
+            known[name] = Words(encoded.dictionary.take(pa.array(used)).to_pylist(), codes)
+        return known[name]
+
+    def is_in(self, table: str, name: str, *words: str) -> Mask:
+        """Rows whose text is one of `words`."""
+        column = self.words(table, name)
+        return column.are(value in words for value in column.values)
+
+    def distinct(self, table: str, *names: str) -> tuple[list[tuple[Any, ...]], Numbers]:
+        """The different combinations of some columns' values, and which of them stands in each row."""
+        return distinct([self.words(table, name) for name in names])
+
+    def refuse(self, table: str, wrong: Mask, rule: str, reason: str) -> None:
+        """Leave out the records that the rows in `wrong` came in; `drop` takes their rows away."""
+        if wrong.any():
+            for owner in np.unique(self.owners[table][wrong]).tolist():
+                self._refused.setdefault(owner, (rule, f"{table}{reason}"))
+
+    def refuse_record(self, owner: int, rule: str, reason: str) -> None:
+        """Leave out one record."""
+        self._refused.setdefault(owner, (rule, reason))
+
+    def pass_over(self, offsets: Mapping[int, int]) -> None:
+        """Leave out records below these offsets by partition, without a word: they are in the store."""
+        below = {
+            owner
+            for owner, place in enumerate(self.places)
+            if place.record.offset < offsets.get(place.partition, 0)
+        }
+        if below:
+            self._refused = {owner: why for owner, why in self._refused.items() if owner not in below}
+            self._left = {key: count for key, count in self._left.items() if key[0] not in below}
+            self._drop(below)
+
+    def drop(self) -> None:
+        """Take the rows of refused records away."""
+        if self._refused:
+            self._drop(self._refused)
+
+    def _drop(self, records: Collection[int]) -> None:
+        gone = np.fromiter(records, np.int64, len(records))
+        for table, owners in self.owners.items():
+            self._keep(table, ~np.isin(owners, gone))
+
+    def leave(self, table: str, wrong: Mask, rule: str, reason: str) -> None:
+        """Leave out rows of a table, and nothing else of their records."""
+        if wrong.any():
+            owners, counts = np.unique(self.owners[table][wrong], return_counts=True)
+            for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
+                key = (owner, rule, f"{table}{reason}")
+                self._left[key] = self._left.get(key, 0) + count
+            self._keep(table, ~wrong)
+
+    def _keep(self, table: str, kept: Mask) -> None:
+        if not kept.all():
+            self.tables[table] = self.tables[table].filter(pa.array(kept))
+            self.owners[table] = self.owners[table][kept]
+            self._words.pop(table, None)
+
+    def rejected(self) -> Iterator[dict[str, Any]]:
+        """Rows of `rejected` that say what was left out."""
+        for owner, (rule, reason) in sorted(self._refused.items()):
+            yield rejected(self.places[owner], rule, reason)
+        for (owner, rule, reason), count in sorted(self._left.items()):
+            if owner not in self._refused:
+                yield rejected(self.places[owner], rule, f"{reason}; {count} rows of the record are left out")
+
+
+def numbers(table: pa.Table, name: str) -> Numbers:
+    """A column of whole numbers."""
+    found: Numbers = table.column(name).to_numpy()
+    return found
+
+
+def joined(one: Words, other: Words) -> Words:
+    """Two columns as one, the rows of the second behind those of the first."""
+    places = {value: place for place, value in enumerate(dict.fromkeys((*one.values, *other.values)))}
+    codes = [
+        np.fromiter((places[value] for value in some.values), np.int64, len(some.values))[some.codes]
+        for some in (one, other)
+    ]
+    return Words(list(places), np.concatenate(codes))
+
+
+def distinct(columns: Sequence[Words]) -> tuple[list[tuple[Any, ...]], Numbers]:
+    """The different combinations of some columns' values, and which of them stands in each row."""
+    codes, different = np.zeros(len(columns[0].codes), np.int64), 1
+    for column in columns:
+        # A product of more than two could overflow.
+        codes = codes * max(len(column.values), 1) + column.codes
+        used, codes = _ranks(codes, different * max(len(column.values), 1))
+        different = len(used)
+    first = np.empty(different, np.int64)
+    first[codes] = np.arange(len(codes))
+    rows = first.tolist()
+    return [tuple(column.values[column.codes[row]] for column in columns) for row in rows], codes
+
+
+def _ranks(codes: Numbers, below: int) -> tuple[Numbers, Numbers]:
+    """The different ones of some codes from 0 to `below` (exclusive), in order, and the place of each there.
+
+    Counted where that is less work than sorting.
+    """
+    if below > 4 * len(codes) + 1024:
+        used, ranks = np.unique(codes, return_inverse=True)
+        return used, ranks
+    there = np.bincount(codes, minlength=below) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
+
+
+def rejected(place: Place, rule: str, reason: str) -> dict[str, Any]:
+    """Row of `rejected` about a record; `reason` holds nothing of it."""
+    record = place.record
+    value = record.value or b""
+    return {
+        "source": "",
+        "stream": "",
+        "first": 0,
+        "count": 0,
+        "stage": "snapshots",
+        "reason": reason,
+        "rule": rule,
+        "outcome": _OUTCOMES[rule],
+        "zone": "malformed",
+        "policy_version": "",
+        "topic": LINEAGE,
+        "partition": place.partition,
+        "offset": record.offset,
+        "bytes": len(value),
+        "digest": hashlib.sha256(value).hexdigest(),
+        "t_ns": stamp_ns(record),
+        "wearer": "",
+        "appended_ns": stamp_ns(record),
+    }

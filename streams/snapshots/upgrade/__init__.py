@@ -1,0 +1,1 @@
+"""A store of an earlier version becomes one of today's."""

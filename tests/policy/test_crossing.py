@@ -1,0 +1,121 @@
+"""Every edge of whole random days: a child inherits all of every parent that it has, and has every parent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from streams.events.headers import SINCE
+from streams.events.record import Outgoing, StoredRecord
+from streams.topology import ANSWERS, DERIVED, EXAMPLES
+from tests import build
+from tests.golden.test_golden import rows as golden_rows
+from tests.policy.days import NARROW_OBLIGATION, NARROW_ZONE, played
+from tests.policy.oracle import Event, Judge, Key, Prose
+
+SEED, DAYS, BATCHES = 20261128, 24, 80
+PROSE = Prose()
+MODEL: Key = ("training", "intent-model", 1)
+GOLDEN = Path(__file__).parent.parent / "golden" / "journal"
+
+
+def model(*, narrow: bool) -> Event:
+    """The first version: it is made of the licensed seed, which is in a zone of its own and nobody's."""
+    label = PROSE.derived("model", [PROSE.derived("example", [])])
+    if narrow:
+        label = replace(label, obligations=label.obligations | {NARROW_OBLIGATION})
+    zone = NARROW_ZONE if narrow else "public"
+    return Event("model", zone, label, 0, "", "", 0, MODEL[0], MODEL[1])
+
+
+def must_have(fields: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:
+    """Kinds of the parents that a derived record must have, by what it shows and is made of."""
+    columns, kind = fields["columns"], fields["kind"]
+    if kind == "situation":
+        cited = {
+            "activity": columns["activity"][0] != "unknown",
+            "place": columns["place_number"][0] > 0,
+        }
+        return sorted(["voice_query", *(name for name, shown in cited.items() if shown)])
+    if kind == "answer":
+        requested = columns["intent"][0] == "erasure_request"
+        return ["erasure_request"] if requested else ["model", "situation", "voice_query"]
+    if kind == "example":
+        understood = forms[f"{fields['device_id']}/{fields['stream']}/{fields['first']}"] == "spoken"
+        return sorted(["answer", "feedback", "voice_query", *(["model"] if understood else [])])
+    read, samples = {
+        "activity": ("imu", "samples"),
+        "fixation": ("gaze", "samples"),
+        "place": ("location", "fixes"),
+    }[kind]
+    return [read] * int(columns[samples][0])
+
+
+def forms_of(sent: Sequence[StoredRecord]) -> dict[str, str]:
+    """Form of the feedback behind every example, by the example's id."""
+    every = (orjson.loads(record.value or b"") for record in sent)
+    return {
+        f"{one['device_id']}/{one['stream'].replace('feedback', 'example')}/{one['first']}": one["columns"][
+            "form"
+        ][0]
+        for one in every
+        if one["kind"] == "feedback"
+    }
+
+
+def hold(judge: Judge, sent: Sequence[StoredRecord], written: Sequence[Outgoing]) -> None:
+    """Hold records against the lineage: parents by content, and since when an example has held anything."""
+    forms = forms_of(sent)
+    for record in written:
+        if record.topic not in {DERIVED, ANSWERS, EXAMPLES}:
+            continue
+        fields = orjson.loads(record.value or b"")
+        key = fields["device_id"], fields["stream"], fields["first"]
+        wanted = must_have(fields, forms)
+        assert judge.kinds_of_parents(key) == wanted, key
+        judge.counts[f"{fields['kind']} of {', '.join(dict.fromkeys(wanted))}"] += 1
+        if record.topic == EXAMPLES:
+            assert int(dict(record.headers)[SINCE]) == judge.events[key].oldest_ns, key
+            assert fields["context"]["consent"] == judge.events[key].consent, key
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_every_edge_of_random_days_hands_down_label_zone_consent_and_time(part: int) -> None:
+    print("seed", SEED)  # noqa: T201  shown when it fails: day `number` is drawn from SEED + number
+    counts = Counter[str]()
+    for number in range(part, DAYS, 2):
+        narrow = number % 4 < 2
+        sent, written = played(SEED + number, BATCHES, narrow=narrow)
+        lineage = build.lineage(written)
+        judge = Judge(PROSE, lineage, {MODEL: model(narrow=narrow)})
+        hold(judge, sent, written)
+        counts += judge.counts
+        counts["refused"] += sum(
+            row["verdict"] != "allow"
+            and row["stream"].partition("~")[0] in {"situation", "answer", "example"}
+            for row in lineage["decisions"]
+        )
+    print(dict(counts))  # noqa: T201
+    for met in (
+        "situation of activity, place, voice_query",
+        "situation of voice_query",
+        "answer of model, situation, voice_query",
+        "answer of erasure_request",
+        "example of answer, feedback, voice_query",
+        "example of answer, feedback, model, voice_query",
+    ):
+        assert counts[met] >= 20, met
+    for met in ("labels differ", "zones differ", "consents differ"):
+        assert counts[met] >= 100, met
+
+
+def test_every_edge_of_the_golden_journal_holds_models_and_all() -> None:
+    judge = Judge(PROSE, golden_rows(GOLDEN))
+    assert judge.counts["model"] == 2
+    assert judge.counts["declassified"] == 1
