@@ -21,9 +21,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from device_sim.__main__ import main as device_sim
-from streams import clock
+from streams import clock, connection
 from streams.cli.main import main as sightline
-from streams.kafka import connection
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.policy.load import load
 from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample

@@ -22,10 +22,10 @@ from device_sim.kafka import KafkaLink, partition_of
 from device_sim.runner import Run
 from device_sim.wearer import Queries
 from streams import clock, topology
+from streams.connection import administering
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from streams.kafka import topics
-from streams.kafka.connection import administering
 from tests import build
 from tests.device_sim.play import batches, options, under_consent_too_early
 from tests.patience import PATIENCE_S

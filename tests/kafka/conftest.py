@@ -19,9 +19,8 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams import topology
 from streams.ends import End
-from streams.events.record import Core
+from streams.events.record import AgentSpec, LiveCore
 from streams.kafka import reader, topics, transport
 from streams.worker import agents
 from tests.patience import PATIENCE_S
@@ -57,11 +56,15 @@ class Room:
         finally:
             await producer.stop()
 
+    def spec(self, core: LiveCore[Any]) -> AgentSpec:
+        """The agent of the room, with this core."""
+        return AgentSpec(self.agent, self.source, core)
+
     @asynccontextmanager
-    async def running(self, core: Core[Any], *, accept_loss: bool = False) -> AsyncIterator[Any]:
+    async def running(self, core: LiveCore[Any], *, accept_loss: bool = False) -> AsyncIterator[Any]:
         """Run the agent in this process; gives its Faust app."""
         directory = self.directory / f"run{next(self._runs)}"
-        app = agents.build_app(self.agent, core, self.broker, directory, accept_loss=accept_loss)
+        app = agents.build_app(self.spec(core), self.broker, directory, accept_loss=accept_loss)
         await app.start()
         try:
             yield app
@@ -122,7 +125,6 @@ async def room(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = Room(broker, f"agent-{suffix}", f"source-{suffix}", f"target-{suffix}", tmp_path)
     await topics.declare(broker)
     await create(broker, {made.source: {}, made.target: {}})
-    monkeypatch.setattr(topology, "AGENTS", {made.agent: made.source})
 
     def note(reason: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> None:
         made.ended.append(reason)

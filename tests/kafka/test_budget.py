@@ -162,9 +162,11 @@ class Standing(ToyCore):
         super().__init__(target)
         self.go = asyncio.Event()
 
-    async def process(self, state: int, fetch: Fetch, *, silent: bool, poisoned: object) -> Outcome[int]:
+    async def process(
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: object
+    ) -> Outcome[int]:
         await self.go.wait()
-        return await super().process(state, fetch, silent=silent, poisoned={})
+        return await super().process(state, fetch, inputs, silent=silent, poisoned={})
 
 
 @pytest.mark.kafka

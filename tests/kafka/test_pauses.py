@@ -45,9 +45,9 @@ class PausingCore(ToyCore):
         return Outgoing(topology.LINEAGE, partition, f"{self.agent}/{partition}".encode(), value)
 
     async def process(
-        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[int]:
-        made = await super().process(state, fetch, silent=silent, poisoned=poisoned)
+        made = await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
         return Outcome(made.state, [*made.outputs, self._lineage(fetch.partition, b"{}")])
 
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
@@ -204,7 +204,7 @@ class Play:
         surveyed, refused = "", list[str]()
         if case.refused:
             try:
-                await refuse_losses(room.broker, {room.agent: core})
+                await refuse_losses(room.broker, [room.spec(core)])
             except InputError as error:
                 surveyed = str(error)
             # What is said before anything is owned is said by owners too; one case shows that.
@@ -247,7 +247,6 @@ def played(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
                 made = [NewTopic(one, case.partitions, 1) for one in (room.source, room.target)]
                 await admin.create_topics(made)
             plays.append(Play(case, room, ended))
-        patch.setattr(topology, "AGENTS", {one.room.agent: one.room.source for one in plays})
         # Whoever fails waits for the others: their apps do not like to be cancelled.
         results = await asyncio.gather(*(one.run() for one in plays), return_exceptions=True)
         if failed := [one for one in results if isinstance(one, BaseException)]:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from streams.connection import administering
 from streams.kafka import reader
-from streams.kafka.connection import administering
 from streams.kafka.groups import described
-from streams.worker.run import TableFollower, WorkerContext
+from streams.worker.follower import TableFollower
+from streams.worker.run import WorkerContext, WorkerSettings
 from tests.kafka.conftest import Room, create, numbers_by_partition, until, values_by_partition
 from tests.patience import PATIENCE_S
 
@@ -127,7 +128,7 @@ async def test_follower_has_read_to_the_end_before_the_worker_starts(room: Room)
             raise ValueError(value)
         seen.append(value)
 
-    context = WorkerContext(room.broker, "household", 4)
+    context = WorkerContext(WorkerSettings(room.broker, "household"))
     follower: TableFollower = await context.follow(room.source, take)
     try:
         assert sorted(map(int, seen)) == list(range(20))
