@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from streams.consent.words import (
     NO_CONSENT,
@@ -16,7 +17,9 @@ from streams.consent.words import (
     Word,
     Words,
 )
+from streams.errors import UnavailableError
 from streams.limits import CONSENT_SNAPSHOTS_MAX
+from streams.topology import CONSENTS
 
 
 class Consents:
@@ -68,6 +71,10 @@ class Consents:
         at = bisect_left(places, below)
         return bool(at) and bound[at - 1]
 
+    def view(self) -> ConsentView:
+        """What stands here by now; what is learned later is not in it. Takes the same time always."""
+        return ConsentView(self, self.offset)
+
     @property
     def pairings(self) -> dict[tuple[str, str], bool]:
         """By (device, wearer) whether they are bound by now; of those that never were there is none."""
@@ -81,6 +88,43 @@ class Consents:
 
 #: A partition's own words by wearer, each with its position, in order.
 Own = Mapping[str, tuple[tuple[int, Word], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentView:
+    """What `glasses.consents` says below `offset`: a value that nobody changes.
+
+    It lies over a log to which others only append; nothing behind its offset is looked at.
+    """
+
+    _log: Consents
+    offset: int
+
+    def known(self, taken: int, own: Own) -> Known:
+        """What a partition knows that has taken up what stands below `taken`, and its own words.
+
+        UnavailableError where that has not been read here yet; no record is to blame for that.
+        """
+        if self.offset < taken:
+            raise UnavailableError(
+                f"{CONSENTS} is read up to offset {self.offset} here, not yet up to {taken}; tried again"
+            )
+        return Known(self._log, taken, own)
+
+    def fresh(self, taken: int, own: Own) -> tuple[list[Said], Own]:
+        """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
+        foreign: list[Said] = []
+        left = dict(own)
+        for _, wearer, said in self._log.between(taken, self.offset):
+            mine = left.get(wearer, ())
+            rest = tuple(word for word in mine if word[1] != said)
+            if len(rest) == len(mine):
+                foreign.append((wearer, said))
+            elif rest:
+                left[wearer] = rest
+            else:
+                del left[wearer]
+        return foreign, left
 
 
 class Known:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from streams import clock, limits, metrics
-from streams.events.record import Core, Fetch, LogId, Outcome, Outgoing, stamp_ns
+from streams.events.record import Fetch, LiveCore, LogId, Outcome, Outgoing, stamp_ns
 from streams.kafka import budget, checkpoint
 from streams.kafka.compute import OUTSIDE, compute
 from streams.kafka.standing import telling
@@ -36,7 +36,7 @@ class Ownership(Generic[State]):
     """
 
     agent: str
-    core: Core[State]
+    core: LiveCore[State]
     writer: TransactionWriter
     state: State
     next_offset: int
@@ -180,7 +180,8 @@ class Ownership(Generic[State]):
         pause_s = _OUTSIDE_PAUSE_FIRST_S
         while True:
             try:
-                return await compute(self.core, self.state, fetch, silent=False)
+                inputs = await self.core.inputs(self.state, fetch, silent=False)
+                return await compute(self.core, self.state, fetch, inputs, silent=False)
             except OUTSIDE as error:
                 metrics.count("fetch_retried_total", agent=self.agent)
                 log.warning(

@@ -12,11 +12,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from streams import clock, limits, metrics, topology
+from streams.connection import administering
 from streams.errors import InputError
-from streams.events.record import Core, Fetch, Received
+from streams.events.record import Fetch, LiveCore, Received
 from streams.kafka import budget
 from streams.kafka.compute import OUTSIDE
-from streams.kafka.connection import administering
 from streams.kafka.groups import say_foreign
 from streams.kafka.log_ids import log_ids
 from streams.kafka.ownership import Delivery, Ownership
@@ -62,7 +62,7 @@ class PartitionOwner(Generic[State]):
         self,
         broker: str,
         agent: str,
-        core: Core[State],
+        core: LiveCore[State],
         tp: TopicPartition,
         feed: Feed,
         *,

@@ -27,11 +27,11 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams import clock, limits, logs, metrics
+from streams.connection import let_go
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
-from streams.events.record import Core, Received
+from streams.events.record import LiveCore, Received
 from streams.kafka import budget
-from streams.kafka.connection import let_go
 from streams.kafka.groups import PROTOCOL
 from streams.kafka.last_will import LastWill
 from streams.kafka.ownership import Delivery, Ownership
@@ -138,7 +138,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     Delivery: exactly once. Offsets are committed by the transaction of each fetch, nowhere else.
     """
 
-    core: ClassVar[Core[Any]]
+    core: ClassVar[LiveCore[Any]]
     broker: ClassVar[str]
     agent: ClassVar[str]
     group: ClassVar[str]
@@ -372,7 +372,7 @@ def batch_transport(
     app: faust.App,
     broker: str,
     agent: str,
-    core: Core[Any],
+    core: LiveCore[Any],
     *,
     partitions: int,
     accept_loss: bool = False,

@@ -12,9 +12,9 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError
 
 from streams import limits, metrics, topology
+from streams.connection import let_go
 from streams.errors import InputError
 from streams.kafka import reader
-from streams.kafka.connection import let_go
 from streams.kafka.groups import Group, check_prefix, unformed_sentence
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look
@@ -24,6 +24,7 @@ from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_pauses import PausingCore
 from tests.kafka.test_transport import batch, dealt
+from tests.patience import PATIENCE_S
 
 COUNTED = {partition: list(range(1, 21)) for partition in range(PARTITIONS)}
 
@@ -113,7 +114,7 @@ async def test_what_a_stranger_committed_while_nobody_ran_is_not_skipped(
     assert await ours(room) == dict.fromkeys(range(PARTITIONS), (20, False)), "it did not take our place"
     async with room.running(PausingCore(room)):
         found = await room.wait_for(80)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await ours(room) != dict.fromkeys(range(PARTITIONS), (20, True)):
                 await asyncio.sleep(0.1)
     assert values_by_partition(found) == dealt(0, 80)
@@ -132,7 +133,7 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
     room: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room.produce(batch(0, 80))
-    app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
+    app = agents.build_app(room.spec(PausingCore(room)), room.broker, room.directory / "waits")
     async with stranger(room, commits=False) as consumer:
         await asyncio.wait_for(consumer.getone(), 30)
         starting = asyncio.create_task(app.start())
@@ -162,7 +163,7 @@ async def test_workers_that_share_partitions_out_anew_are_not_taken_for_stranger
     room: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room.produce(batch(0, 80))
-    app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
+    app = agents.build_app(room.spec(PausingCore(room)), room.broker, room.directory / "waits")
     async with stranger(room, commits=False, ours=True) as dead:
         await asyncio.wait_for(dead.getone(), 30)
         coordinator = dead._coordinator
@@ -194,7 +195,7 @@ async def test_an_offset_that_is_put_under_a_running_agent_is_written_over(
         await room.wait_for(40)
         await world.commit_in_transaction(room.broker, room.agent, room.source, {1: 3, 2: 10})
         await until(lambda: bool(said(caplog, "Somebody else commits")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await ours(room))[1] != (10, True):
                 await asyncio.sleep(0.1)
         await room.produce(batch(40, 40))

@@ -10,8 +10,8 @@ import sys
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from streams.connection import administering, let_go
 from streams.kafka import last_will
-from streams.kafka.connection import administering, let_go
 from streams.kafka.groups import described
 from streams.kafka.last_will import LastWill, Member
 from tests.kafka.conftest import Room
