@@ -143,12 +143,19 @@ class Crossing:
         number = min(parent.consent for parent in parents if parent.consent is not None)
         since_ns = min(parent.since_ns for parent in parents if parent.since_ns is not None)
         context = None if made.context is None else replace(made.context, consent=number)
-        under = reference(made.source, made.stream, number)
-        consent = self.consents.of(made.wearer_id, under, since_ns, made.position, made.appended_ns)
         batch = replace(made, context=context, since_ns=since_ns)
-        tagged = Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
+        tagged = self.tagged(batch, zone, label, number, made.appended_ns)
         if self.refused(tagged, to, STORE):
             return None
         edges = tuple(parent.edge for parent in parents)
         self.step.outputs.append(Output(to, tagged, maker.name, maker.version, edges))
         return tagged
+
+    def tagged(self, batch: Batch, zone: str, label: bytes, number: int, at_ns: int) -> Tagged:
+        """A derived batch with its tag; consent record `number` as it stands at its place, at `at_ns`.
+
+        `at_ns` is the broker's time.
+        """
+        under = reference(batch.source, batch.stream, number)
+        consent = self.consents.of(batch.wearer_id, under, batch.oldest_ns, batch.position, at_ns)
+        return Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
