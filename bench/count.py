@@ -13,8 +13,8 @@ from aiokafka.admin import NewTopic
 
 from bench.processes import cpu_s
 from streams import clock, limits
+from streams.connection import administering
 from streams.demo import Part
-from streams.kafka.connection import administering
 from streams.topology import PARTITIONS_DEFAULT, Topic
 
 #: Between two looks at the end of the output (one small request): records are read only when there are enough

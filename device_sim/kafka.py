@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams import clock, limits, topology
+from streams.connection import let_go, reach
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent
 from streams.waiting import saying
@@ -100,7 +101,7 @@ class KafkaLink:
         UnavailableError
             No broker, or not its topics, within 10 s.
         InputError
-            The topics have another partition count.
+            The topics have another partition count, or the broker's address is none.
         """
         deadline = clock.monotonic_s() + _START_WAIT_S
         self._producer = await self._reach(self._new_producer, deadline)
@@ -116,8 +117,10 @@ class KafkaLink:
         needed = (topology.CAPTURED, topology.ANSWERS)
         while True:
             metadata = await self._producer.client.fetch_all_metadata()
-            found = {one.name: len(metadata.partitions_for_topic(one.name) or ()) for one in topology.TOPICS}
-            absent = [name for name in needed if not found[name]]
+            sizes = {
+                topic.name: len(metadata.partitions_for_topic(topic.name) or ()) for topic in topology.TOPICS
+            }
+            absent = [name for name in needed if not sizes[name]]
             if not absent:
                 break
             if clock.monotonic_s() > deadline_s:
@@ -126,7 +129,7 @@ class KafkaLink:
                     "`sightline broker`, `demo` and `worker` declare the topics."
                 )
             await asyncio.sleep(_TOPICS_PAUSE_S)
-        if wrong := topology.uneven(self.broker, found, self.partitions):
+        if wrong := topology.uneven(self.broker, sizes, self.partitions):
             raise InputError(wrong)
 
     def send(self, sent: Sent) -> None:
@@ -233,24 +236,9 @@ class KafkaLink:
             raise
         return consumer
 
-    async def _reach(self, make: Callable[[], Awaitable[Any]], deadline_s: float) -> Any:
-        pause_s = 0.1
-        while True:
-            try:
-                return await make()
-            except KafkaError as error:
-                if clock.monotonic_s() + pause_s > deadline_s:
-                    raise UnavailableError(
-                        f"No Kafka answers at {self.broker} ({type(error).__name__}, "
-                        f"tried for {_START_WAIT_S:g} s). Start one with `sightline broker`, "
-                        "or name one with --broker HOST:PORT."
-                    ) from error
-            except ValueError as error:
-                raise InputError(
-                    f"--broker {self.broker!r} is not HOST:PORT; example: 127.0.0.1:9092."
-                ) from error
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
+    async def _reach(self, start: Callable[[], Awaitable[Any]], deadline_s: float) -> Any:
+        # The client stays silent: this link logs in its own words what the client would at every attempt.
+        return await reach(self.broker, start, deadline_s - clock.monotonic_s(), client_logs=False)
 
     async def _send_all(self) -> None:
         while True:
@@ -373,15 +361,9 @@ async def _started(client: Any) -> Any:
 
 
 async def _stop(client: Any) -> None:
-    # As a task of its own: without a broker the client's stop can end in the cancellation of one of its
-    # parts.
-    stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait((stopping,), timeout=_STOP_WAIT_S)
-    if not stopping.done():
-        stopping.cancel()
-        if isinstance(client, AIOKafkaProducer) and client._sender.sender_task is not None:
-            # Left alone it would go on sending, beside its successor, once the broker is back.
-            client._sender.sender_task.cancel()
-            await client.client.close()
-    elif not stopping.cancelled() and stopping.exception() is not None:
-        log.debug("a Kafka client did not stop in order: %r", stopping.exception())
+    await let_go(client, _STOP_WAIT_S)
+    sender = client._sender.sender_task if isinstance(client, AIOKafkaProducer) else None
+    if sender is not None and not sender.done():
+        # Left alone it would go on sending, beside its successor, once the broker is back.
+        sender.cancel()
+        await client.client.close()

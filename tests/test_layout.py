@@ -31,8 +31,10 @@ LEAVES = {
     "readiness",
     "cycles",
     "address",
+    "connection",
     "moving",
     "waiting",
+    "quoting",
 }
 #: Formatted lines: a call with many arguments takes one each, and tests list what they expect.
 FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400
@@ -87,7 +89,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
 ONLY_IN = {
     "faust": {"kafka", "worker"},
     "mode": {"kafka", "worker"},
-    "aiokafka": {"kafka", "worker", "device_sim/kafka"},
+    "aiokafka": {"kafka", "worker", "device_sim/kafka", "connection"},
     "duckdb": {"snapshots", "queries", "ledger"},
     "sklearn": {"models"},
     "jgo": {"kafka"},

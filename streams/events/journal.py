@@ -91,10 +91,16 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
     A torn last line (a crash while writing) is left out, any other is an InputError.
     """
+    return (fields for _, fields in lines_by_place(path))
+
+
+def lines_by_place(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (first byte, fields) of each line, as `lines` does."""
+    place = 0
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
             try:
-                yield orjson.loads(text)
+                yield place, orjson.loads(text)
             except orjson.JSONDecodeError:
                 if not text.endswith(b"\n"):
                     return
@@ -102,6 +108,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}, line {number}: found text that is not JSON, expected one JSON object a line; "
                     "is this a device's journal?"
                 ) from None
+            place += len(text)
 
 
 def sent(path: Path) -> Iterator[Sent]:
@@ -137,12 +144,12 @@ def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
     left = Counter(place[3] for place in places)
     held: dict[str, Sent] = {}
     at, now_ns = 0, 0
-    for one in sent(path):
-        if one.id not in left:
-            now_ns = max(now_ns, one.sent_ns)
-            yield now_ns, one
+    for batch in sent(path):
+        if batch.id not in left:
+            now_ns = max(now_ns, batch.sent_ns)
+            yield now_ns, batch
             continue
-        held[one.id] = one
+        held[batch.id] = batch
         while at < len(places) and places[at][3] in held:
             _, _, taken_ns, name = places[at]
             now_ns = max(now_ns, taken_ns)
@@ -151,15 +158,15 @@ def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
             if not left[name]:
                 del held[name]
             at += 1
-    yield from ((now_ns, one) for one in held.values())
+    yield from ((now_ns, batch) for batch in held.values())
 
 
 def files(path: Path) -> list[Path]:
     """Journal files below `path` (a file or a directory), in name order; InputError when there are none."""
-    found = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
-    if not found:
+    journals = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
+    if not journals:
         raise InputError(
             f"{path}: found no journal, expected a .jsonl file or a directory with some, as device-sim "
             "--journal writes them"
         )
-    return found
+    return journals

@@ -30,9 +30,9 @@ from aiokafka.protocol.types import (
 )
 
 from streams import clock
+from streams.connection import WAIT_S_DEFAULT, administering, reach
 from streams.errors import UnavailableError
 from streams.events.record import LogId
-from streams.kafka.connection import WAIT_S_DEFAULT, administering, reach
 
 log = logging.getLogger(__name__)
 

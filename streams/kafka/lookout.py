@@ -16,8 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams import clock, limits, logs, metrics, topology
+from streams.connection import administering
 from streams.errors import UnavailableError, reason
-from streams.kafka.connection import administering
 from streams.kafka.groups import commits, described, say_foreign, unformed_sentence
 from streams.kafka.log_ids import counts
 from streams.kafka.ownership import Ownership
@@ -32,6 +32,10 @@ class Member(Protocol):
     group: str
     #: Since when it waits for partitions, monotonic seconds; None while it has an assignment.
     waiting_since_s: float | None
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the broker has made it a member of its group."""
 
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
         """What is owned now, by partition."""
@@ -95,9 +99,8 @@ class Lookout:
         if waited_s < limits.WAIT_SAID_S:
             self._say(member.group, "")
         elif not self._said.get(member.group):
-            self._say(
-                member.group, unformed_sentence(member.agent, await described(admin, member.group), waited_s)
-            )
+            who = await described(admin, member.group)
+            self._say(member.group, unformed_sentence(member.agent, who, waited_s, let_in=member.let_in))
 
     async def _commits(self, admin: AIOKafkaAdminClient, member: Member) -> None:
         before = {place: one.next_offset for place, one in member.ownerships().items()}

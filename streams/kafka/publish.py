@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from streams import limits
+from streams.connection import let_go
 from streams.events.record import Outgoing, Received
-from streams.kafka.connection import let_go
 from streams.kafka.reader import read_all
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams import limits
+from streams.connection import WAIT_S_DEFAULT, administering, let_go, reach
 from streams.errors import InputError, UnavailableError
 from streams.events.record import LogId
-from streams.kafka.connection import WAIT_S_DEFAULT, administering, let_go, reach
 from streams.kafka.groups import Commit, commits
 from streams.kafka.log_ids import ask
 from streams.waiting import saying

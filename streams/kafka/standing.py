@@ -20,11 +20,11 @@ from aiokafka import TopicPartition
 from msgspec.structs import replace as replace_struct
 
 from streams import clock, topology
+from streams.connection import WAIT_S_DEFAULT
 from streams.errors import InputError
 from streams.events.record import AgentSpec, Core, LogId, Loss, Outgoing, Received
 from streams.kafka import checkpoint
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
-from streams.kafka.connection import WAIT_S_DEFAULT
 from streams.kafka.groups import Commit
 from streams.kafka.log_ids import log_ids
 from streams.kafka.reader import committed, log_bounds, read_through

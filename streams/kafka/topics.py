@@ -11,8 +11,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from streams import limits, topology
+from streams.connection import WAIT_S_DEFAULT, administering
 from streams.errors import InputError, UnavailableError
-from streams.kafka.connection import WAIT_S_DEFAULT, administering
 from streams.kafka.log_ids import counts
 
 log = logging.getLogger(__name__)

@@ -25,9 +25,9 @@ from aiokafka.producer.sender import Sender
 from aiokafka.structs import OffsetAndMetadata
 
 from streams import limits
+from streams.connection import reach
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
-from streams.kafka.connection import reach
 from streams.kafka.groups import MARK
 
 log = logging.getLogger(__name__)

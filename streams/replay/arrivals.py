@@ -133,7 +133,7 @@ class JournalArrivals:
         """(partition, offset, file, line, append time) of every acknowledged copy in one file."""
         ids, places = array("q"), array("q")
         acked, where = array("q"), array("q")
-        for place, fields in _lines(path):
+        for place, fields in journal.lines_by_place(path):
             if fields["line"] == "sent":
                 ids.append(_signed(fields["id"].encode()))
                 places.append(place)
@@ -271,20 +271,3 @@ def _fingerprint(key: bytes | None, value: bytes | None, headers: Headers) -> in
 
 def _signed(text: bytes) -> int:
     return int(xxhash.xxh3_64_intdigest(text)) - 2**63
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(first byte, content) of a journal's lines; a torn last line (a crash while writing) is left out."""
-    place = 0
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            try:
-                yield place, orjson.loads(text)
-            except orjson.JSONDecodeError:
-                if not text.endswith(b"\n"):
-                    return
-                raise InputError(
-                    f"{path}, line {number}: found text that is not JSON, expected one JSON object a line; "
-                    "is this a device's journal?"
-                ) from None
-            place += len(text)

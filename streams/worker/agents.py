@@ -18,8 +18,6 @@ from streams.events.record import AgentSpec
 from streams.kafka.ownership import Delivery
 from streams.kafka.transport import NOTHING_LOST, batch_transport
 
-REBALANCE_TIMEOUT_S = 30.0
-
 
 def build_app(
     spec: AgentSpec,
@@ -65,7 +63,7 @@ def build_app(
         topic_allow_declare=False,
         broker_session_timeout=limits.SESSION_TIMEOUT_S,
         broker_heartbeat_interval=limits.HEARTBEAT_INTERVAL_S,
-        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        broker_rebalance_timeout=limits.REBALANCE_TIMEOUT_S,
         broker_max_poll_records=limits.FETCH_RECORDS_MAX,
         # Out of range is an error said aloud, and a partition that never committed is sought to its start by
         # its owner.

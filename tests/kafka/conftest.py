@@ -23,6 +23,7 @@ from streams.ends import End
 from streams.events.record import AgentSpec, LiveCore
 from streams.kafka import reader, topics, transport
 from streams.worker import agents
+from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
 _COUNTER = itertools.count()
@@ -79,7 +80,7 @@ class Room:
         ]
 
     async def wait_for(
-        self, count: int, topic: str | None = None, timeout_s: float = 15.0
+        self, count: int, topic: str | None = None, timeout_s: float = PATIENCE_S
     ) -> list[ConsumerRecord]:
         """Return the outputs once there are `count`; fails after the timeout."""
         found: list[ConsumerRecord] = []
@@ -145,7 +146,7 @@ async def create(broker: str, configs: Mapping[str, Mapping[str, str]]) -> None:
         await admin.close()
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Wait for a condition, without a busy loop."""
     async with asyncio.timeout(timeout_s):
         while not condition():

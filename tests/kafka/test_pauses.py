@@ -27,6 +27,7 @@ from streams.worker import agents
 from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, until
 from tests.kafka.toy import ToyCore
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
 
@@ -210,13 +211,13 @@ class Play:
             refused = [surveyed] * bool(surveyed)
             if not surveyed or case.partitions > 1:
                 async with room.running(core):
-                    await until(lambda: bool(self.ended), 30)
+                    await until(lambda: bool(self.ended))
                 refused = self.ended
                 self._ended[:] = [said for said in self._ended if said not in refused]
         kept = unread[case.lost * case.partitions :]
         async with room.running(core, accept_loss=bool(case.refused)):
             kept += await self.produce(case.after)
-            await room.wait_for(len(read) + len(kept), timeout_s=30)
+            await room.wait_for(len(read) + len(kept))
             if case.behind:
                 await until(lambda: bool(core.told))
         written = await room.outputs()
@@ -296,7 +297,7 @@ async def test_a_rest_and_a_stop_leave_a_checkpoint_at_the_commit(
         await room.wait_for(40)
         await room.produce([b"y"] * 40)
         await room.wait_for(80)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await offsets() != [20] * PARTITIONS:
                 await asyncio.sleep(0.2)
         monkeypatch.setattr(limits, "CHECKPOINT_INTERVAL_S", 1e9)

@@ -67,7 +67,7 @@ async def test_a_step_of_the_commit_that_fails_costs_nothing(
         await until(lambda: not failures)
         await room.wait_for(40)
         await room.produce(batch(40, 40))
-        found = await room.wait_for(80, timeout_s=25)
+        found = await room.wait_for(80)
     assert values_by_partition(found) == dealt(0, 80)
     assert numbers_by_partition(found) == {number: list(range(1, 21)) for number in range(4)}
     assert not room.ended
@@ -167,7 +167,7 @@ async def test_an_outside_failure_is_tried_again_with_growing_pauses_and_nothing
 async def test_a_partition_has_two_fetches_in_flight_and_each_is_bounded(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "FETCH_RECORDS_MAX", 5)
+    monkeypatch.setattr(limits, "FETCH_RECORDS_FIRST", 5)
     handed: dict[int, int] = dict.fromkeys(range(4), 0)
     real = Delivery.__init__
 

@@ -241,7 +241,8 @@ async def test_nothing_grows_with_the_number_of_fetches(room: Room, monkeypatch:
         made.append(self)
 
     monkeypatch.setattr(transport.BatchConsumer, "__init__", noting)
-    monkeypatch.setattr(limits, "FETCH_RECORDS_MAX", 5)
+    for bound in ("FETCH_RECORDS_FIRST", "FETCH_RECORDS_MAX"):
+        monkeypatch.setattr(limits, bound, 5)
     await room.produce(batch(0, 400))
     async with room.running(ToyCore(room.target)):
         await room.wait_for(400)

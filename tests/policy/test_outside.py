@@ -27,6 +27,7 @@ from streams.worker.bootstrap import policies_of
 from streams.worker.checking import Checker
 from streams.worker.run import WorkerContext, WorkerSettings
 from tests import build
+from tests.patience import PATIENCE_S
 
 HOUSEHOLD = bundle(find("household"))
 BOMBS = {
@@ -136,7 +137,8 @@ async def test_a_text_that_this_process_loaded_itself_needs_no_child(monkeypatch
     await loaded.check(HOUSEHOLD)
 
 
-async def test_memory_of_the_child_is_bounded(checker: Checker) -> None:
+async def test_memory_of_the_child_is_bounded(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checker._child, "_wait_s", PATIENCE_S)
     with pytest.raises(MemoryError):
         await checker._child.run(greedy, "")
     await checker.check(HOUSEHOLD)

@@ -13,6 +13,7 @@ from streams.errors import MalformedError
 from streams.events.record import Received
 from streams.worker import follower as following
 from streams.worker.follower import TableFollower
+from tests.patience import PATIENCE_S
 
 
 class Record:
@@ -69,7 +70,7 @@ async def followed(
     monkeypatch.setattr(following, "_RETRY_PAUSE_S", 0.0)
     follower = TableFollower("nowhere:9", "glasses.toy", take)
     await follower.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await log.empty.wait()
     task = follower._task
     assert task is not None

@@ -1,12 +1,13 @@
-"""Reaching a broker with bounded patience.
+"""Connecting to a broker, for at most a given time.
 
-Every client here starts through `reach`, so an absent broker is one sentence.
+Every Kafka client of this repository starts through `reach`, so a broker that is absent is one sentence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams import clock, limits, logs
-from streams.errors import UnavailableError
+from streams.errors import InputError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -26,34 +27,48 @@ _BACKOFF_FIRST_S = 0.1
 T = TypeVar("T")
 
 
-async def reach(broker: str, start: Callable[[], Awaitable[T]], wait_s: float = WAIT_S_DEFAULT) -> T:
+async def reach(
+    broker: str,
+    start: Callable[[], Awaitable[T]],
+    wait_s: float = WAIT_S_DEFAULT,
+    *,
+    client_logs: bool = True,
+) -> T:
     """Call `start` until it reaches the broker, with pauses growing to 1 s, for at most `wait_s` seconds.
+
+    Infinite `wait_s`: whatever the broker answers, it is tried again. With `client_logs` the Kafka client's
+    own errors are logged from now on; a program that reports them in its own words leaves the client silent.
 
     Raises
     ------
     UnavailableError
-        `broker` did not answer in that time; the message names the address and what to do.
+        `broker` did not answer in that time, or with an error that does not pass; the message names the
+        address and what to do.
+    InputError
+        `broker` is not HOST:PORT.
     """
-    deadline = clock.monotonic_s() + wait_s
+    deadline_s = clock.monotonic_s() + wait_s
     pause_s = _BACKOFF_FIRST_S
     while True:
         try:
-            found = await start()
+            started = await start()
         except KafkaConnectionError as error:
-            if clock.monotonic_s() + pause_s > deadline:
+            if clock.monotonic_s() + pause_s > deadline_s:
                 raise UnavailableError(absent(broker, wait_s)) from error
         except KafkaError as error:
-            if not error.retriable or clock.monotonic_s() + pause_s > deadline:
+            final = not error.retriable and not math.isinf(wait_s)
+            if final or clock.monotonic_s() + pause_s > deadline_s:
                 raise UnavailableError(
                     f"The broker {broker} answered with an error: {error!r}. Look into its log."
                 ) from error
         except ValueError as error:
-            raise UnavailableError(
+            raise InputError(
                 f"The broker address {broker!r} is not HOST:PORT. Example: 127.0.0.1:9092."
             ) from error
         else:
-            logs.connected()
-            return found
+            if client_logs:
+                logs.connected()
+            return started
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
 
@@ -78,14 +93,14 @@ async def administering(broker: str, wait_s: float = WAIT_S_DEFAULT) -> AsyncIte
         await admin.close()
 
 
-async def let_go(client: Any) -> None:
-    """Stop a client within STOP_WAIT_S, whatever the broker does.
+async def let_go(client: Any, wait_s: float = STOP_WAIT_S) -> None:
+    """Stop a client within `wait_s` seconds, whatever the broker does.
 
     As a task of its own: without a broker aiokafka's `stop` can end in the cancellation of one of its parts,
     and that would end whoever waits for it.
     """
     stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait((stopping,), timeout=STOP_WAIT_S)
+    await asyncio.wait((stopping,), timeout=wait_s)
     if not stopping.done():
         stopping.cancel()
     elif not stopping.cancelled() and stopping.exception() is not None:
