@@ -168,8 +168,6 @@ TRAINING_SOURCE = "training"
 PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"
 #: What no device and no wearer may be called.
 RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY)
-#: Streams that are made for a device, which none of its own may be called.
-RESERVED_STREAMS: tuple[str, ...] = tuple(name for stage in STAGES for name in stage.derives)
 #: Kinds of which a device has one stream, of this name: what is made of it is not named after it.
 SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback"}
 

@@ -11,7 +11,6 @@ from streams import metrics
 from streams.errors import UnavailableError
 from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
-from streams.events.shipped import SHIPPED
 from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.pipeline.followed import Followed
 from streams.pipeline.glasses import GlassesCore, Stages, names_of
@@ -19,6 +18,8 @@ from streams.pipeline.partition import PartitionState
 from streams.pipeline.shelf import FileShelf, parts
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import Fit, TrainingCore, TrainingState
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
 
@@ -40,10 +41,10 @@ class LiveGlasses(GlassesCore):
         followed: Followed,
         shelf: FileShelf | None = None,
         *,
-        kinds: Kinds = SHIPPED,
+        operators: Operators = SHIPPED,
         stages: Stages | None = None,
     ) -> None:
-        super().__init__(kinds=kinds, stages=stages, shelf=shelf)
+        super().__init__(operators=operators, stages=stages, shelf=shelf)
         self.followed, self._file = followed, shelf
 
     async def stands(self, state: PartitionState) -> bool:
@@ -96,7 +97,7 @@ class LiveTraining(TrainingCore):
         fit: Fit,
         every: int = RETRAIN_EVERY_EXAMPLES,
         *,
-        kinds: Kinds = SHIPPED,
+        kinds: Kinds = SHIPPED.kinds,
     ) -> None:
         super().__init__(fit, every, kinds=kinds)
         self.followed, self._history = followed, history
