@@ -84,7 +84,7 @@ def joined(policy: Policy, kind: str, parents: Sequence[Cited]) -> tuple[str, by
         raise ValueError(
             f"{kind}: found no parent, expected at least one: what is derived inherits its label"
         )
-    zones = [parent.zone for parent in parents]
+    zones = frozenset([parent.zone for parent in parents])
     return policy.highest(zones), policy.derive(kind, tuple([parent.label for parent in parents]))
 
 
@@ -140,14 +140,15 @@ class Crossing:
         consent in force is the least of theirs, and is looked up as it stands at `made`'s place.
         """
         zone, label = joined(self.policy, made.kind, parents)
-        number = min(parent.consent for parent in parents if parent.consent is not None)
-        since_ns = min(parent.since_ns for parent in parents if parent.since_ns is not None)
-        context = None if made.context is None else replace(made.context, consent=number)
-        batch = replace(made, context=context, since_ns=since_ns)
+        number = min([parent.consent for parent in parents if parent.consent is not None])
+        since_ns = min([parent.since_ns for parent in parents if parent.since_ns is not None])
+        batch = replace(made, since_ns=since_ns)
+        if made.context is not None:
+            batch = replace(batch, context=replace(made.context, consent=number))
         tagged = self.tagged(batch, zone, label, number, made.appended_ns)
         if self.refused(tagged, to, STORE):
             return None
-        edges = tuple(parent.edge for parent in parents)
+        edges = tuple([parent.edge for parent in parents])
         self.step.outputs.append(Output(to, tagged, maker.name, maker.version, edges))
         return tagged
 
