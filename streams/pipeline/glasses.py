@@ -228,7 +228,7 @@ def _put_on_record(state: PartitionState, inputs: SideInputs, step: Step) -> Par
 
     Only partition 0 of `glasses.captured` does that, so that each is put on record once.
     """
-    refused = [one for one in inputs.policies.refused if one.offset >= state.policies_read]
+    refused = [refusal for refusal in inputs.policies.refused if refusal.offset >= state.policies_read]
     refused = refused[:POLICY_REFUSALS_PER_FETCH_MAX]
     step.rejects += map(refusal_of, refused)
     return replace_state(state, policies_read=refused[-1].offset + 1) if refused else state

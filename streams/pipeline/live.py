@@ -54,11 +54,11 @@ class LiveGlasses(GlassesCore):
     async def inputs(self, state: PartitionState, fetch: Fetch, *, silent: bool) -> SideInputs:
         """What is known now; a model version that the state names and that is not in memory is read again."""
         del fetch
-        found = self.followed.side_inputs()
-        if silent and state.policy_version and state.model_version not in found.models.versions:
+        side = self.followed.side_inputs()
+        if silent and state.policy_version and state.model_version not in side.models.versions:
             await self.followed.recall(state.model_version)
             return self.followed.side_inputs()
-        return found
+        return side
 
     async def process(
         self,
