@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from bench.peers import ADDED
-from streams.consent.view import Known
+from streams.consent.view import ConsentView
 from streams.consent.words import NO_CONSENT, Consent
 from streams.events.batch import Context
 from streams.events.codec import codec_of
@@ -79,7 +79,7 @@ class ZonesCore(GlassesCore):
         """Run the zones stage."""
         del silent
         policy = self.tables.policies.version(self.tables.policies.current)
-        known = Known(self.tables.consents, state.consents_taken, state.own)
+        known = ConsentView(self.tables.consents, state.consents_taken, state.own)
         step = Step()
         crossing = Crossing(policy, known, step)
         devices, now_ns = zones.run(

@@ -119,9 +119,9 @@ class Awaited:
         """Tell whether the child has said that it is ready; it stays so."""
         if self._open:
             with contextlib.suppress(BlockingIOError):
-                found = os.read(self._read, len(SAID) - len(self._said))
-                self._said += found
-                if not found or self._said == SAID:
+                received = os.read(self._read, len(SAID) - len(self._said))
+                self._said += received
+                if not received or self._said == SAID:
                     os.close(self._read)
                     self._open = False
         return self._said == SAID

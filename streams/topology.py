@@ -143,7 +143,7 @@ TOPICS: tuple[Topic, ...] = (
     ),
 )
 
-_SINGLES = frozenset(one.name for one in TOPICS if one.single)
+_SINGLES = frozenset(declared.name for declared in TOPICS if declared.single)
 
 STAGES: tuple[Stage, ...] = (
     Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS)),
@@ -228,28 +228,28 @@ def uneven(broker: str, counts: Mapping[str, int], partitions: int) -> str:
 
     `counts` are those that were found, by topic; topics that are not there are not looked at.
     """
-    found = {one.name: counts[one.name] for one in TOPICS if counts.get(one.name)}
-    if all(count == partition_count(name, partitions) for name, count in found.items()):
+    sizes = {declared.name: counts[declared.name] for declared in TOPICS if counts.get(declared.name)}
+    if all(count == partition_count(name, partitions) for name, count in sizes.items()):
         return ""
-    said = ", ".join(
+    differing = ", ".join(
         f"{count} on {' and '.join(names) if len(names) < 3 else ', '.join(names)}"
-        for count in sorted(set(found.values()), reverse=True)
-        for names in [[name for name, one in found.items() if one == count]]
+        for count in sorted(set(sizes.values()), reverse=True)
+        for names in [[name for name, size in sizes.items() if size == count]]
     )
-    following = {count for name, count in found.items() if not topic(name).single}
-    singles = {count for name, count in found.items() if topic(name).single}
+    following = {count for name, count in sizes.items() if not topic(name).single}
+    singles = {count for name, count in sizes.items() if topic(name).single}
     if len(following) == 1 and singles <= {1}:
         (whole,) = following
-        what = f"use --partitions {whole}"
+        remedy = f"use --partitions {whole}"
     else:
-        what = (
+        remedy = (
             "somebody raised some of them, and nothing can lower them again. What is written to partitions "
             "that were not declared is not read. Let a worker that runs read what was sent, then begin "
             "with new topics (docs/operations.md, Partitions)"
         )
     return (
-        f"Partitions on {broker}: found {said}; expected {partitions} on each that follows devices and 1 on "
-        f"the others, for the life of the topics: {what}"
+        f"Partitions on {broker}: found {differing}; expected {partitions} on each that follows devices and "
+        f"1 on the others, for the life of the topics: {remedy}"
     )
 
 

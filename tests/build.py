@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from streams.consent.view import Consents, Known
+from streams.consent.view import Consents, ConsentView
 from streams.consent.words import GIVEN
 from streams.events.batch import Batch, Context
 from streams.events.codec import codec_of, encode
@@ -242,10 +242,10 @@ def patient(directory: Path) -> str:
     return str(path)
 
 
-def known() -> Known:
+def known() -> ConsentView:
     """What stands before any batch of a test."""
     made = consents()
-    return Known(made, made.offset, {})
+    return ConsentView(made, made.offset, {})
 
 
 def begun() -> PartitionState:

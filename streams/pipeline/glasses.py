@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
 from streams.consent.record import own_fields, own_of, take_ups_of
-from streams.consent.view import Known, Own
+from streams.consent.view import ConsentView, Own
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
@@ -178,7 +178,7 @@ class GlassesCore:
         if begun.model_version not in self.tables.models.versions:
             await self.tables.recall(begun.model_version)
         policy = self.tables.policies.version(begun.policy_version)
-        known = Known(self.tables.consents, begun.consents_taken, begun.own)
+        known = ConsentView(self.tables.consents, begun.consents_taken, begun.own)
         step, devices, now_ns = self._stages(fetch.records, begun, begun.devices, policy, known, poisoned)
         if not silent and fetch.partition == 0:
             begun = self._put_on_record(begun, step)
@@ -204,7 +204,7 @@ class GlassesCore:
         begun: PartitionState,
         devices: Devices,
         policy: Policy,
-        known: Known,
+        known: ConsentView,
         poisoned: Mapping[int, str],
     ) -> tuple[Step, dict[str, DeviceState], int]:
         serving = self._serving(begun.model_version, policy)
@@ -300,7 +300,7 @@ class GlassesCore:
         if of != version:
             devices = begun.devices
             extra["policies"].append(policy_row(other, fetch, first=True))
-        known = Known(self.tables.consents, begun.consents_taken, begun.own)
+        known = ConsentView(self.tables.consents, begun.consents_taken, begun.own)
         beside, states, _ = self._stages(fetch.records, begun, devices, other, known, poisoned)
         extra["shadow"] = differences(
             with_gate(step, policy), with_gate(beside, other), policy.version, version

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from streams.consent.view import Consents, Own
-from streams.consent.words import Said
+from streams.consent.words import Statement
 from streams.errors import UnavailableError
 from streams.events.record import Fetch, Loss, Outgoing, stamp_ns
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
@@ -92,9 +92,9 @@ class Tables:
         found = (one for one in self.policies.refused if one.offset >= read)
         return list(islice(found, POLICY_REFUSALS_PER_FETCH_MAX))
 
-    def fresh(self, taken: int, own: Own) -> tuple[list[Said], Own]:
+    def fresh(self, taken: int, own: Own) -> tuple[list[Statement], Own]:
         """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
-        foreign: list[Said] = []
+        foreign: list[Statement] = []
         left = dict(own)
         for _, wearer, said in self.consents.between(taken, self.consents.offset):
             mine = left.get(wearer, ())

@@ -11,7 +11,7 @@ from msgspec import Struct, ValidationError, json
 
 from streams import metrics
 from streams.consent.record import take_ups_of
-from streams.consent.view import Known
+from streams.consent.view import ConsentView
 from streams.errors import MalformedError, UnavailableError, without_values
 from streams.events.codec import codec_of
 from streams.events.identity import EventId, format_id
@@ -191,7 +191,7 @@ class TrainingCore(WholeState[TrainingState]):
         ):
             await self.tables.refresh()
         policy = self.tables.policies.version(state.policy_version)
-        known = Known(self.tables.consents, state.consents_taken, {})
+        known = ConsentView(self.tables.consents, state.consents_taken, {})
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
             try:
@@ -253,7 +253,7 @@ class TrainingCore(WholeState[TrainingState]):
         state: TrainingState,
         trigger: Received,
         policy: Policy,
-        known: Known,
+        known: ConsentView,
         step: Step,
         extra: Rows,
         pointers: list[Outgoing],

@@ -23,7 +23,7 @@ def explain(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
     """
     zone = policy.zones_by_name.get(row["zone"])
     sink = policy.sinks.get(row["sink"])
-    said: dict[str, Any] = {
+    explained: dict[str, Any] = {
         "sink": row["sink"],
         "verdict": row["verdict"],
         "passed": row["passed"],
@@ -33,31 +33,32 @@ def explain(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
         "zone": row["zone"],
     }
     if zone is not None:
-        said |= {"condition": zone.condition.text, "because": zone.reason}
+        explained |= {"condition": zone.condition.text, "because": zone.reason}
     if row["attributes"]:
         attributes = Attributes.parse(row["attributes"])
         named = zone.condition.names if zone is not None else policy.named
-        said["matched"] = {name: getattr(attributes, name) for name in named}
+        explained["matched"] = {name: getattr(attributes, name) for name in named}
     else:
-        said["matched"] = (
+        explained["matched"] = (
             "nothing: a derived event has the highest zone of its parents, and the join of their labels"
         )
-    said["consent"] = row["consent_state"] or "no one person's data"
-    said["policy"] = f"{policy.name} {policy.version}"
-    said["sink_is"] = sink.about if sink is not None else "not declared"
+    explained["consent"] = row["consent_state"] or "no one person's data"
+    explained["policy"] = f"{policy.name} {policy.version}"
+    explained["sink_is"] = sink.about if sink is not None else "not declared"
     requirement = next(
-        (one for one in policy.requirements if row["rule"] == f"requirements.{one.name}"), None
+        (candidate for candidate in policy.requirements if row["rule"] == f"requirements.{candidate.name}"),
+        None,
     )
     if requirement is not None:
-        said["requirement"] = {
+        explained["requirement"] = {
             "about": requirement.about,
             "when": requirement.when.text if requirement.when else "always",
             "require": requirement.require.text,
         }
     label = bytes.fromhex(row["label"])
-    said["label"] = policy.describe(label) if label else {}
-    said["would_change_it"] = [*_other_attributes(policy, row), *_remedies(policy, row)]
-    return said
+    explained["label"] = policy.describe(label) if label else {}
+    explained["would_change_it"] = [*_other_attributes(policy, row), *_remedies(policy, row)]
+    return explained
 
 
 def _other_attributes(policy: Policy, row: Mapping[str, Any]) -> list[str]:

@@ -42,7 +42,7 @@ class Difference(Struct, frozen=True):
 _stored = lru_cache(maxsize=POLICIES_KEPT)(partial(read_stored, tried=True))
 
 
-class Policies:
+class StoredPolicies:
     """Policies by version, from the texts that the store keeps; each is read once."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
@@ -98,7 +98,7 @@ def again(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def recheck(rows: Iterable[Mapping[str, Any]], policies: Policies) -> Iterator[Difference]:
+def recheck(rows: Iterable[Mapping[str, Any]], policies: StoredPolicies) -> Iterator[Difference]:
     """Yield what comes out otherwise among stored decisions; rows have the columns `LOOKED_AT` and `SAID`."""
     for row in rows:
         try:

@@ -20,7 +20,7 @@ from streams.cli.output import (
 )
 from streams.errors import InputError
 from streams.policy.explain import explain as explained
-from streams.policy.recheck import LOOKED_AT, SAID, Difference, Policies
+from streams.policy.recheck import LOOKED_AT, SAID, Difference, StoredPolicies
 from streams.policy.recheck import recheck as rechecked
 from streams.policy.rules import Declassifier
 from streams.printing import say
@@ -55,9 +55,9 @@ AND parent_first < shadow."first" + shadow.step * shadow."count"
 AND parent_first + parent_width > shadow."first" """
 
 
-def policies_in(store: Store) -> Policies:
+def policies_in(store: Store) -> StoredPolicies:
     """All policies that the store keeps."""
-    return Policies(store.policies)
+    return StoredPolicies(store.policies)
 
 
 def distinct_decisions(store: Store) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ def _say(one: dict[str, Any]) -> None:
 
 
 def _declassified(
-    store: Store, policies: Policies, event: str, rows: list[dict[str, Any]]
+    store: Store, policies: StoredPolicies, event: str, rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """What loosened the label of the event, if anything did, and how often in all that the role is shown."""
     names = questions.declassifiers_of(store, event)

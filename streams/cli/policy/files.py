@@ -14,7 +14,7 @@ from streams import clock
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
 from streams.events.shipped import SHIPPED
 from streams.policy import examples
-from streams.policy.analysis import said
+from streams.policy.analysis import in_words
 from streams.policy.diff import every_combination
 from streams.policy.load import load
 from streams.policy.policy import UNCONFIGURED, Policy
@@ -147,7 +147,7 @@ def test(file: str, as_json: bool) -> None:
     differences = [
         {
             "line": outcome.example.line,
-            "event": said(outcome.example.attributes),
+            "event": in_words(outcome.example.attributes),
             "about": about,
             "expected": expected,
             "found": found,

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from streams import files, limits
 from streams.policy.audience import audience
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 from streams.snapshots.files import coalesce, index
 from streams.snapshots.files.chunks import chunks, scan
 from streams.snapshots.files.columnar import bounds, classes_of, combinations, dense, ordered
@@ -178,7 +178,7 @@ class Fold:
             if stored
             else []
         )
-        policies = Policies(dict(rows))
+        policies = StoredPolicies(dict(rows))
         return [audience(policies, *one) for one in self._plan.classes]
 
     def _read_history(self) -> None:
