@@ -12,11 +12,12 @@ COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit
 demo: $(STAMP)
 	$(BIN)/sightline demo
 
+# Three files at once, those with a broker first (`tests/conftest.py`): they wait more than they compute.
 test: $(STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # What takes minutes and has a short form in `make test`: a store that grows to 3 million rows at a small limit of memory.
 test-slow: $(STAMP)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import orjson
 
 from bench.load import DEVICES, devices
+from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.consent.words import GIVEN
 from streams.events.record import Outgoing, StoredRecord
 from streams.kafka.publish import publish_now
-from streams.pipeline import learn_consent, pairing_record
 from streams.policy.policy import Policy
 from streams.topology import CONSENTS
 

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import lru_cache
 
 from bench.peers import ADDED
-from streams.consent.view import ConsentView
-from streams.consent.words import NO_CONSENT, Consent
-from streams.events.batch import Context
 from streams.events.codec import codec_of
 from streams.events.record import Fetch, Outcome, Outgoing, WholeState
 from streams.events.shipped import SHIPPED
-from streams.limits import LABEL_BYTES
-from streams.pipeline import GlassesCore, PartitionState, Tables
+from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, LABEL_BYTES
 from streams.pipeline.emit import lineage_of, records_of
+from streams.pipeline.followed import Followed
+from streams.pipeline.glasses import Stages
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.side_inputs import SideInputs
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Flow, Policy, Tag
 from streams.policy.step import Step, Tagged
-from streams.policy.versions import Policies
+from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.zones import stage as zones
 
 _PASSES = Flow("allow", True, "bench", "enforcing", "")
@@ -45,10 +47,10 @@ class ForwardCore(WholeState[None]):
         return {}
 
     async def process(
-        self, state: None, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: None, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[None]:
         """Forward the fetch."""
-        del silent, poisoned
+        del inputs, silent, poisoned
         target, partition = self._target, fetch.partition
         return Outcome(
             state,
@@ -66,21 +68,26 @@ class ForwardCore(WholeState[None]):
         )
 
 
-class ZonesCore(GlassesCore):
+class ZonesCore(LiveGlasses):
     """The first stage alone: decode, check, tag, lineage."""
 
     def empty(self, partition: int) -> PartitionState:
         """Nobody seen; what was said before the worker began is taken up."""
-        return dataclasses.replace(super().empty(partition), consents_taken=self.tables.consents.offset)
+        return dataclasses.replace(super().empty(partition), consents_taken=self.followed.consents.offset)
 
     async def process(
-        self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self,
+        state: PartitionState,
+        fetch: Fetch,
+        inputs: SideInputs,
+        *,
+        silent: bool,
+        poisoned: Mapping[int, str],
     ) -> Outcome[PartitionState]:
         """Run the zones stage."""
         del silent
-        policy = self.tables.policies.version(self.tables.policies.current)
-        known = ConsentView(self.tables.consents, state.consents_taken, state.own)
-        step = Step()
+        policy, step = inputs.policies.version(inputs.policies.current), Step()
+        known = inputs.consents.of_partition(state.consents_taken, state.own)
         crossing = Crossing(policy, known, step)
         devices, now_ns = zones.run(
             fetch.records, state.devices, codec_of(SHIPPED), crossing, poisoned, state.now_ns
@@ -97,13 +104,12 @@ class ZonesCore(GlassesCore):
 class _OneZone(Policy):
     """A policy that looks at nothing: every event has the same tag, every flow passes."""
 
-    def _tag_of(self, kind: str, stream: str, context: Context | None, consent: Consent = NO_CONSENT) -> Tag:
-        del kind, stream, context, consent
-        return Tag(self.zones[0].name, "bench", bytes(LABEL_BYTES), "")
-
-    def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
-        del kind, labels
-        return bytes(LABEL_BYTES)
+    def __post_init__(self) -> None:
+        """Put constants where a policy looks its answers up."""
+        super().__post_init__()
+        tag, label = Tag(self.zones[0].name, "bench", bytes(LABEL_BYTES), ""), bytes(LABEL_BYTES)
+        self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(lambda *_: tag)
+        self.derive = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(lambda *_: label)
 
     def decision(self, tagged: Tagged, sink: str) -> Flow:
         """Let everything pass."""
@@ -111,10 +117,13 @@ class _OneZone(Policy):
         return _PASSES
 
 
-def without_lineage(tables: Tables) -> GlassesCore:
+def without_lineage(followed: Followed) -> LiveGlasses:
     """The pipeline with the same decoding, checks and outputs, but constant headers and no lineage."""
-    policy = tables.policies.version(tables.policies.current)
+    policies = followed.policies.now
+    policy = policies.version(policies.current)
     constant = _OneZone(
         **{field.name: getattr(policy, field.name) for field in dataclasses.fields(policy) if field.init}
     )
-    return GlassesCore(Tables(Policies(constant), tables.models, tables.consents), lineage=False)
+    table = PolicyTable(PolicyVersions.of(constant))
+    known = Followed(table, followed.models, followed.consents)
+    return LiveGlasses(known, stages=Stages(lineage=lambda *_: []))

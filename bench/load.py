@@ -68,17 +68,17 @@ def batches(first: int, number: int, start_ns: int, device_count: int = DEVICES)
         turn = at // device_count
         run = Run(turn * EVENTS_PER_BATCH, 1, EVENTS_PER_BATCH)
         yield Batch(
-            "imu",
-            names[at % device_count],
-            f"w{at % device_count}",
-            "s1",
-            "imu-right",
-            run,
-            start_ns + run.first * _SAMPLE_NS,
-            _SAMPLE_NS,
-            found.about.origin,
-            _CONTEXT,
-            cut[turn % rows],
+            kind="imu",
+            source=names[at % device_count],
+            wearer_id=f"w{at % device_count}",
+            session_id="s1",
+            stream="imu-right",
+            run=run,
+            t0_ns=start_ns + run.first * _SAMPLE_NS,
+            dt_ns=_SAMPLE_NS,
+            origin=found.about.origin,
+            context=_CONTEXT,
+            columns=cut[turn % rows],
         )
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from bench.consents import known
@@ -17,64 +17,60 @@ from streams import clock, settings
 from streams.events.codec import encode
 from streams.events.headers import envelope
 from streams.events.record import Fetch, StoredRecord
-from streams.pipeline import GlassesCore, Tables, first_records, glasses
+from streams.models.registry import ModelTable
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.glasses import GlassesCore, Stages
+from streams.pipeline.side_inputs import SideInputs
 from streams.policy.load import load
-from streams.policy.versions import Policies
+from streams.policy.versions import PolicyVersions
 from streams.topology import CAPTURED, MODELS
 
-#: What `GlassesCore` calls, by the name that it imports it under: a stage's `run`, or a function.
-STAGES = ("zones", "processing", "assistant", "feedback", "records_of", "lineage_of")
-_FUNCTIONS = {"records_of": "records", "lineage_of": "lineage"}
+#: What a fetch passes, as `streams.pipeline.glasses.Stages` names it.
+STAGES = tuple(field.name for field in fields(Stages))
 _FETCH, _DEVICES = 2500, 8
 Rows = list[dict[str, Any]]
 
 
-@contextmanager
-def _timed(spent_s: dict[str, float]) -> Iterator[None]:
-    """Add up the CPU time of this thread inside the stages while the block lasts.
+def _timed(spent_s: dict[str, float]) -> Stages:
+    """The stages, with a clock around each that adds up the CPU time of this thread.
 
     Only of this thread, since libraries let others of theirs spin.
     """
 
     def around(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **named: Any) -> Any:
+        def timed(*arguments: Any) -> Any:
             began_s = time.thread_time()
             try:
-                return call(*arguments, **named)
+                return call(*arguments)
             finally:
                 spent_s[name] += time.thread_time() - began_s
 
         return timed
 
-    places = [(glasses, name) if name in _FUNCTIONS else (getattr(glasses, name), "run") for name in STAGES]
-    before = [getattr(*place) for place in places]
-    for (owner, attribute), name, call in zip(places, STAGES, before, strict=True):
-        setattr(owner, attribute, around(name, call))
-    try:
-        yield
-    finally:
-        for (owner, attribute), call in zip(places, before, strict=True):
-            setattr(owner, attribute, call)
+    plain = Stages()
+    return Stages(**{name: around(name, getattr(plain, name)) for name in STAGES})
 
 
 def stages(number: int) -> dict[str, Rows]:
     """One table: µs of CPU a batch by stage, for `number` batches in fetches of 2,500."""
     policy = load(settings.POLICY)
-    tables = Tables(Policies(policy), consents=known(policy))
+    models = ModelTable()
     for outgoing in first_records(policy, clock.now_ns()):
         if outgoing.topic == MODELS:
-            tables.models.learn(outgoing.key, outgoing.value)
+            models.learn(outgoing.key, outgoing.value)
     records = [
         StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
         for at, batch in enumerate(batches(0, number, clock.now_ns() - AGE_NS - span_ns(number), _DEVICES))
     ]
+    inputs = SideInputs(PolicyVersions.of(policy), models.now, known(policy).view())
     spent_s = dict.fromkeys(STAGES, 0.0)
-    total_s = asyncio.run(_run(GlassesCore(tables), records, spent_s))
+    core = GlassesCore(stages=_timed(spent_s))
+    total_s = asyncio.run(_run(core, records, inputs, spent_s))
     rows = [*spent_s.items(), ("rest of the core", total_s - sum(spent_s.values())), ("all", total_s)]
     return {
         f"CPU by stage, {number:,} batches in fetches of {_FETCH:,}, no Kafka": [
             {
-                "stage": _FUNCTIONS.get(name, name),
+                "stage": name,
                 "CPU µs a batch": round(seconds / number * 1e6, 1),
                 "share": f"{seconds / total_s:.0%}",
             }
@@ -83,16 +79,16 @@ def stages(number: int) -> dict[str, Rows]:
     }
 
 
-async def _run(core: GlassesCore, records: Sequence[StoredRecord], spent_s: dict[str, float]) -> float:
+async def _run(
+    core: GlassesCore, records: Sequence[StoredRecord], inputs: SideInputs, spent_s: dict[str, float]
+) -> float:
     """Process all records, fetch by fetch; return the CPU seconds of all of it."""
     state = core.empty(0)
     # What a process does once (imports, tables of the policy) is no cost of a batch.
-    await core.process(state, Fetch(CAPTURED, 0, records[:_FETCH]), silent=False, poisoned={})
-    with _timed(spent_s):
-        began_s = time.thread_time()
-        for at in range(0, len(records), _FETCH):
-            outcome = await core.process(
-                state, Fetch(CAPTURED, 0, records[at : at + _FETCH]), silent=False, poisoned={}
-            )
-            state = outcome.state
-        return time.thread_time() - began_s
+    await core.process(state, Fetch(CAPTURED, 0, records[:_FETCH]), inputs, silent=False, poisoned={})
+    spent_s.update(dict.fromkeys(spent_s, 0.0))
+    began_s = time.thread_time()
+    for at in range(0, len(records), _FETCH):
+        fetch = Fetch(CAPTURED, 0, records[at : at + _FETCH])
+        state = (await core.process(state, fetch, inputs, silent=False, poisoned={})).state
+    return time.thread_time() - began_s

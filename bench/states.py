@@ -29,9 +29,13 @@ from streams.events.headers import envelope
 from streams.events.record import Fetch, StoredRecord
 from streams.events.runs import Run
 from streams.kafka.checkpoint import Entries
-from streams.pipeline import FileShelf, PartitionState, ShelvingCore, Tables, first_records
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.followed import Followed
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load
-from streams.policy.versions import Policies
+from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.topology import CAPTURED, MODELS, PARTITIONS_DEFAULT
 
 QUIET, FAT = 100_000, 80
@@ -75,17 +79,17 @@ def _fat(number: int, start_ns: int) -> Iterator[Batch]:
         for stream in range(limits.STREAMS_PER_DEVICE_MAX):
             run = Run(0, 1, _SAMPLES)
             yield Batch(
-                "gaze",
-                name,
-                f"w{turn}",
-                "s1",
-                f"gaze-{stream}",
-                run,
-                start_ns,
-                1000,
-                "bench:1",
-                _CONTEXT,
-                columns,
+                kind="gaze",
+                source=name,
+                wearer_id=f"w{turn}",
+                session_id="s1",
+                stream=f"gaze-{stream}",
+                run=run,
+                t0_ns=start_ns,
+                dt_ns=1000,
+                origin="bench:1",
+                context=_CONTEXT,
+                columns=columns,
             )
 
 
@@ -93,11 +97,11 @@ async def _measured(
     made: Callable[[int, int], Iterator[Batch]], number: int, shelf: FileShelf
 ) -> dict[str, Any]:
     policy = load(settings.POLICY)
-    tables = Tables(Policies(policy), consents=known(policy, number))
+    followed = Followed(PolicyTable(PolicyVersions.of(policy)), consents=known(policy, number))
     for outgoing in first_records(policy, clock.now_ns()):
         if outgoing.topic == MODELS:
-            tables.models.learn(outgoing.key, outgoing.value)
-    core, process = ShelvingCore(tables, shelf), psutil.Process()
+            followed.models.learn(outgoing.key, outgoing.value)
+    core, process = LiveGlasses(followed, shelf), psutil.Process()
     start_ns = clock.now_ns() - AGE_NS - span_ns(2 * number, number)
     now: list[PartitionState] = [core.empty(partition) for partition in range(PARTITIONS_DEFAULT)]
     stored, highest = [Entries() for _ in now], 0
@@ -122,9 +126,9 @@ async def _measured(
             ]
             if not records:
                 continue
-            outcome = await core.process(
-                now[partition], Fetch(CAPTURED, partition, records), silent=False, poisoned={}
-            )
+            fetch = Fetch(CAPTURED, partition, records)
+            inputs = await core.inputs(now[partition], fetch, silent=False)
+            outcome = await core.process(now[partition], fetch, inputs, silent=False, poisoned={})
             for name, value in core.save(now[partition], outcome.state).items():
                 stored[partition].learn(name, value, 1)
             now[partition] = outcome.state

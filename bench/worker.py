@@ -5,30 +5,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cores import ForwardCore, ZonesCore, without_lineage
-from streams import settings, topology
+from streams import settings
 from streams.cli.staying import stays
-from streams.events.record import Core
+from streams.events.record import AgentSpec, LiveCore
+from streams.pipeline.followed import Followed
 from streams.readiness import Ready
 from streams.topology import CAPTURED, ZONED
 from streams.worker import bootstrap
-from streams.worker.run import WorkerContext, run_worker
+from streams.worker.child import Child
+from streams.worker.run import WorkerContext, WorkerSettings, run_worker
 
 MODES = ("forward", "zones", "off", "on")
 
 
-def _core(mode: str, context: WorkerContext, target: str) -> Core[Any]:
+def _core(mode: str, followed: Followed, target: str) -> LiveCore[Any]:
     if mode == "forward":
         return ForwardCore(target)
     if mode == "zones":
-        return ZonesCore(context.kept["tables"])
-    return without_lineage(context.kept["tables"])
+        return ZonesCore(followed)
+    return without_lineage(followed)
 
 
 @click.command()
@@ -54,17 +56,19 @@ def main(
     ready_file: Path | None,
 ) -> None:
     """Run one worker until a signal."""
-    # Every run reads the same topic from its beginning: what remembers how far it came is the agent's name.
-    topology.AGENTS = {**topology.AGENTS, agent: source}
 
-    def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
-        cores = (
-            dict(bootstrap.make_cores(context)) if mode == "on" else {"glasses": _core(mode, context, target)}
-        )
-        return {agent: cores.pop("glasses"), **cores}
+    async def prepare(context: WorkerContext) -> list[AgentSpec]:
+        # Every run reads the same topic from its beginning: what remembers how far it came is the name.
+        if mode == "on":
+            glasses, training = await bootstrap.prepare(context)
+            return [replace(glasses, name=agent, topic=source), training]
+        child = Child("fits models")
+        context.closing.callback(child.close)
+        followed = await bootstrap.followed_topics(context, child)
+        return [AgentSpec(agent, source, _core(mode, followed, target))]
 
     with Ready(ready_fd, ready_file) as ready:
-        code = run_worker(broker, settings.POLICY, make_cores, prepare=bootstrap.prepare, on_ready=ready.say)
+        code = run_worker(WorkerSettings(broker, settings.POLICY), prepare, ready.say)
     raise SystemExit(code)
 
 

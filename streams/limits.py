@@ -88,6 +88,7 @@ CONSENT_SNAPSHOTS_MAX = 64  #: states of a wearer's words that lie ready, for pa
 
 # Transport
 FETCH_RECORDS_MAX = 5000
+FETCH_RECORDS_FIRST = 250  #: of the first fetch after an assignment; full ones are followed by twice as much
 FETCH_WAIT_MS = 150
 FETCHES_IN_FLIGHT_MAX = 2  #: per partition
 FETCH_BYTES_MAX = 6 * 1024 * 1024  #: values of one fetch
@@ -99,6 +100,7 @@ CHECKPOINT_RECORDS_MAX = (
     10_000  #: per partition; a new owner runs so many again silently, and output stands still meanwhile
 )
 SESSION_TIMEOUT_S = 6.0
+REBALANCE_TIMEOUT_S = 30.0  #: that a group waits for a member that lives and does not rejoin
 HEARTBEAT_INTERVAL_S = (
     0.3  #: how late a worker may learn that its group assigns anew; a stall can hold two of these
 )

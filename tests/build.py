@@ -11,27 +11,33 @@ from typing import Any, TypeVar
 
 import orjson
 
-from streams.consent.view import Consents, ConsentView
+from streams.consent.record import learn_consent
+from streams.consent.view import Consents, PartitionConsents
 from streams.consent.words import GIVEN
 from streams.events.batch import Batch, Context
 from streams.events.codec import codec_of, encode
 from streams.events.headers import envelope
 from streams.events.kinds import Kinds, text_form
-from streams.events.record import Fetch, Outgoing, StoredRecord
+from streams.events.record import Fetch, LiveCore, Outcome, Outgoing, StoredRecord
 from streams.events.runs import Run
 from streams.events.shipped import SHIPPED
+from streams.kafka.compute import compute
 from streams.kafka.publish import publish_now
 from streams.kafka.topics import declare
-from streams.models.registry import Models
+from streams.models.registry import ModelTable
 from streams.models.version import ModelVersion
-from streams.pipeline import GlassesCore, PartitionState, Tables, first_records, learn_consent
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.followed import Followed
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.policy.load import load
 from streams.policy.policy import Policy
-from streams.policy.versions import Policies
+from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.topology import CAPTURED, CONSENTS, LINEAGE, MODELS
 from streams.training.check import can_serve
 
 T = TypeVar("T")
+State = TypeVar("State")
 #: What reads the values of the kinds that are shipped.
 CODEC = codec_of(SHIPPED)
 T0_NS = 1_790_000_000_000_000_000
@@ -87,17 +93,17 @@ def batch(
     if kind == "gaze":  # eyes that look straight ahead, and no blink
         filled |= {"yaw_rad": [0.0] * count, "pitch_rad": [0.0] * count}
     return Batch(
-        kind,
-        source,
-        "w1",
-        session,
-        stream or names.get(kind, kind.replace("_", "-")),
-        Run(first, 1, count),
-        T0_NS + first * 10_000_000 if t0_ns is None else t0_ns,
-        10_000_000,
-        "synthetic:1",
-        context(**around),
-        {**filled, **(columns or {})},
+        kind=kind,
+        source=source,
+        wearer_id="w1",
+        session_id=session,
+        stream=stream or names.get(kind, kind.replace("_", "-")),
+        run=Run(first, 1, count),
+        t0_ns=T0_NS + first * 10_000_000 if t0_ns is None else t0_ns,
+        dt_ns=10_000_000,
+        origin="synthetic:1",
+        context=context(**around),
+        columns={**filled, **(columns or {})},
         changes=tuple(changes),
     )
 
@@ -188,17 +194,24 @@ def _first_records(in_force: Policy) -> list[Outgoing]:
     return first_records(in_force, T0_NS)
 
 
-def core(with_policy: Policy | None = None) -> GlassesCore:
+def core(with_policy: Policy | None = None) -> LiveGlasses:
     """Stages 1-4 with the seed model."""
-    return GlassesCore(tables(with_policy))
+    return LiveGlasses(followed(with_policy))
 
 
-def tables(with_policy: Policy | None = None) -> Tables:
+def serving(version: ModelVersion) -> LiveGlasses:
+    """The same with this model version in place of the seed's."""
+    made = followed()
+    made.models.now = replace(made.models.now, versions={version.version: version})
+    return LiveGlasses(made)
+
+
+def followed(with_policy: Policy | None = None) -> Followed:
     """What every worker reads whole, at the beginning."""
     in_force = with_policy or policy()
-    policies = Policies(in_force)
-    models = Models(lambda version: can_serve(version, policies.versions))
-    made = Tables(policies, models, consents())
+    policies = PolicyTable(PolicyVersions.of(in_force))
+    models = ModelTable(lambda version: can_serve(version, policies.now.versions))
+    made = Followed(policies, models, consents())
     for one in _first_records(in_force):
         if one.topic == MODELS:
             made.models.learn(one.key, one.value)
@@ -242,10 +255,10 @@ def patient(directory: Path) -> str:
     return str(path)
 
 
-def known() -> ConsentView:
+def known() -> PartitionConsents:
     """What stands before any batch of a test."""
     made = consents()
-    return ConsentView(made, made.offset, {})
+    return PartitionConsents(made, made.offset, {})
 
 
 def begun() -> PartitionState:
@@ -267,9 +280,9 @@ def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
     return tables
 
 
-def version(of: GlassesCore) -> ModelVersion:
+def version(of: LiveGlasses) -> ModelVersion:
     """The model version that a core serves."""
-    models = of.tables.models
+    models = of.followed.models.now
     return models.versions[models.current]
 
 
@@ -285,14 +298,44 @@ def run(awaitable: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
+def step(
+    of: LiveCore[State],
+    state: State,
+    one: Fetch,
+    *,
+    silent: bool = False,
+    poisoned: Mapping[int, str] | None = None,
+) -> Outcome[State]:
+    """What a core makes of one fetch, under what it knows now, as the transport calls it."""
+    return run(stepped(of, state, one, silent=silent, poisoned=poisoned))
+
+
+async def stepped(
+    of: LiveCore[State],
+    state: State,
+    one: Fetch,
+    *,
+    silent: bool = False,
+    poisoned: Mapping[int, str] | None = None,
+) -> Outcome[State]:
+    """The same in a loop that runs."""
+    inputs = await of.inputs(state, one, silent=silent)
+    return await of.process(state, one, inputs, silent=silent, poisoned=poisoned or {})
+
+
+async def computed(of: LiveCore[State], state: State, one: Fetch, *, silent: bool = False) -> Outcome[State]:
+    """The outcome of a fetch in which bad records are found and rejected, as the transport computes it."""
+    return await compute(of, state, one, await of.inputs(state, one, silent=silent), silent=silent)
+
+
 def process(
-    of: GlassesCore, cuts: Sequence[Fetch], state: PartitionState | None = None
+    of: LiveGlasses, cuts: Sequence[Fetch], state: PartitionState | None = None
 ) -> tuple[list[Outgoing], PartitionState]:
     """Feed fetches one after another; returns all records and the last state."""
     records: list[Outgoing] = []
     state = state or begun()
     for one in cuts:
-        outcome = run(of.process(state, one, silent=False, poisoned={}))
+        outcome = step(of, state, one)
         state = outcome.state
         records += outcome.outputs
     return records, state

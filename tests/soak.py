@@ -1,9 +1,10 @@
 """Repeat what could fail seldom, on a machine that is busy: `python -m tests.soak`, or `make soak`.
 
-Files with tests marked `kafka`, or with a clock, run TURNS times, the whole suite SUITES times, while every
-processor has something else to do. A run belongs to a commit and takes hours: each file that has run stands
-in the state, and the next call goes on behind it, on another day too. Exit code 1 when a complete run had
-failures, which are listed; 3 while it is not complete.
+Tests marked `kafka`, and those of files that wait by a clock, run TURNS times (pytest's `--soak`), the whole
+suite SUITES times, more files at once than there are processors. A run belongs to a commit and takes hours:
+each turn that has run stands in the state, and the next call goes on behind it, on another day too. What
+pytest wrote in a turn that failed is kept beside the state. Exit code 1 when a complete run had failures,
+which are listed; 3 while it is not complete.
 """
 
 from __future__ import annotations
@@ -13,149 +14,175 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from streams.printing import say
 
 ROOT = Path(__file__).parents[1]
-TURNS, SUITES, TIMEOUT_S, SUITE_TIMEOUT_S = 20, 3, 900.0, 7200.0
-SUITE = "tests"
-_CLOCK = re.compile(
-    r"mark\.kafka|\bsleep\(|\btimeout\(|wait_for\(|monotonic|perf_counter|\bbroker: str|own_broker"
-)
+TURNS, SUITES, TIMEOUT_S, STACKS_AFTER_S = 20, 3, 7200.0, 600
+JOBS = 2 * (os.cpu_count() or 1)
+#: What a turn runs: the chosen tests, or all of them.
+CHOSEN, SUITE = "chosen", "suite"
+#: Waits that pass by real time. A clock that a test puts in another's place is none, nor is `sleep(0)`.
+_WAITS = re.compile(r"\bsleep\((?!0[,)])|\btimeout\(|\bwait_for\(|\btime\.(?:monotonic|perf_counter)\(")
+#: What stands in a file with tests that need a broker; others need not be read by pytest.
+_BROKER = re.compile(r"\bmark\.kafka\b|\b(?:own_)?broker: str")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Done:
-    """One file, or the suite, run once: `turn` counts from 0, `failed` are tests, or how pytest ended."""
+class Turn:
+    """One turn that has run: `number` counts from 0, `failed` are tests, or how pytest ended."""
 
     run: str
     what: str
-    turn: int
+    number: int
     seconds: float
     failed: tuple[str, ...]
 
 
+def waits(path: Path) -> bool:
+    """Whether a file of tests waits by a clock, so that a busy machine could change its result."""
+    return _WAITS.search(path.read_text(encoding="utf-8")) is not None
+
+
 def chosen(paths: Iterable[str]) -> list[str]:
-    """Files with tests that need a broker or a clock, below some paths."""
+    """Files below some paths of which a turn needs tests."""
     files = {
         file
         for path in paths
         for file in ([ROOT / path] if path.endswith(".py") else (ROOT / path).rglob("test_*.py"))
     }
     return sorted(
-        str(file.relative_to(ROOT)) for file in files if _CLOCK.search(file.read_text(encoding="utf-8"))
+        str(file.relative_to(ROOT))
+        for file in files
+        if waits(file) or _BROKER.search(file.read_text(encoding="utf-8"))
     )
 
 
-def plan(files: Iterable[str], turns: int, suites: int) -> list[tuple[str, int]]:
-    """What a complete run consists of, in order: each file once, again and again, then the suites."""
-    every = list(files)
-    return [
-        *((file, turn) for turn in range(turns) for file in every),
-        *((SUITE, turn) for turn in range(suites)),
-    ]
+def plan(turns: int, suites: int) -> list[tuple[str, int]]:
+    """What a complete run consists of, in order."""
+    return [*((CHOSEN, number) for number in range(turns)), *((SUITE, number) for number in range(suites))]
 
 
-def read(state: Path) -> list[Done]:
-    """What has run; a line that was not written to its end is left out."""
-    found = []
+def read(state: Path) -> list[Turn]:
+    """Turns that have run; a line that was not written to its end is left out."""
+    turns = []
     for line in state.read_text(encoding="utf-8").splitlines() if state.exists() else ():
         with contextlib.suppress(json.JSONDecodeError):
-            said = json.loads(line)
-            found.append(Done(**{**said, "failed": tuple(said["failed"])}))
-    return found
+            fields = json.loads(line)
+            turns.append(Turn(**{**fields, "failed": tuple(fields["failed"])}))
+    return turns
 
 
-def run_of(commit: str, asked: Iterable[object]) -> str:
-    """Name of a run: another commit, or other files and counts, are another one."""
-    return " ".join(map(str, (commit, *asked)))
+def run_of(commit: str, choice: Iterable[object]) -> str:
+    """Name of a run: another commit, or other files and counts, are another run."""
+    return " ".join(map(str, (commit, *choice)))
 
 
-def failures(done: Iterable[Done], wanted: Iterable[tuple[str, int]], run: str) -> list[str] | None:
+def failures(turns: Iterable[Turn], wanted: Iterable[tuple[str, int]], run: str) -> list[str] | None:
     """Failed tests of a run with how often each failed; None while it is not complete."""
-    ran = {(one.what, one.turn): one for one in done if one.run == run}
+    ran = {(turn.what, turn.number): turn for turn in turns if turn.run == run}
     if any(place not in ran for place in wanted):
         return None
-    names = [name for one in ran.values() for name in one.failed]
+    names = [name for turn in ran.values() for name in turn.failed]
     return [f"{name} ({names.count(name)} times)" for name in sorted(set(names))]
 
 
 @contextlib.contextmanager
-def loaded() -> Iterator[None]:
-    """Keep every processor busy meanwhile."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+def busy(processes: int) -> Iterator[None]:
+    """Keep processors busy meanwhile."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
     finally:
-        for one in busy:
-            one.kill()
-            one.wait()
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
-def once(run: str, what: str, turn: int) -> Done:
-    """Run a file, or the suite, once."""
-    spread = ("--numprocesses", "2", "--dist", "loadfile") if what == SUITE else ()
-    began_s = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-rfE", *spread, what]
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SUITE_TIMEOUT_S if what == SUITE else TIMEOUT_S,
-        )
-        failed = tuple(_FAILED.findall(ended.stdout))
-        if ended.returncode not in (0, 5) and not failed:
-            failed = (f"{what}: pytest ended with code {ended.returncode}",)
-    except subprocess.TimeoutExpired as late:
-        failed = (f"{what}: no end after {late.timeout:.0f} s",)
-    return Done(run, what, turn, round(time.monotonic() - began_s, 1), failed)
+def pytest_of(what: str, paths: Sequence[str], jobs: int) -> list[str]:
+    """The command of one turn; a test without an end shows after a while where it stands."""
+    spread = ("--numprocesses", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder")
+    shown = ("-q", "-rfE", "-o", f"faulthandler_timeout={STACKS_AFTER_S}")
+    choice = ("--soak", *chosen(paths)) if what == CHOSEN else paths
+    return [sys.executable, "-m", "pytest", *shown, *spread, *choice]
+
+
+def once(command: Sequence[str], log: Path) -> tuple[str, ...]:
+    """Run pytest once; what failed. What it wrote stays in `log` if anything did."""
+    with log.open("w", encoding="utf-8") as output:
+        # A session of its own: brokers and workers of a turn that has no end go with it.
+        pytest = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+        try:
+            code = pytest.wait(TIMEOUT_S)
+        except BaseException as error:
+            os.killpg(pytest.pid, signal.SIGKILL)
+            pytest.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            return (f"no end after {TIMEOUT_S:.0f} s",)
+    failed = tuple(_FAILED.findall(log.read_text(encoding="utf-8")))
+    if code not in (0, 5) and not failed:
+        return (f"pytest ended with code {code}",)
+    if not failed:
+        log.unlink()
+    return failed
+
+
+def commit() -> str:
+    """The commit that is checked out; `-dirty` behind it if files were changed."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> int:
     """Go on with the run of this commit, for as long as asked."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("paths", nargs="*", default=[SUITE], help="Folders or files.  [default: tests]")
-    parser.add_argument("--state", type=Path, default=ROOT / ".soak.jsonl", help="What has run.")
+    parser.add_argument("paths", nargs="*", default=["tests"], help="Folders or files.  [default: tests]")
+    parser.add_argument("--state", type=Path, default=ROOT / ".soak", help="Folder of what has run.")
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--suites", type=int, default=SUITES)
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"Files at once.  [default: {JOBS}]")
+    parser.add_argument("--busy", type=int, default=0, help="Processes beside it that do nothing but work.")
     parser.add_argument("--hours", type=float, default=float("inf"), help="Stop after so long; call again.")
     asked = parser.parse_args()
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    wanted = plan(chosen(asked.paths), asked.turns, asked.suites)
-    run = run_of(commit, (asked.turns, asked.suites, *asked.paths))
+    head = commit()
+    if head.endswith("-dirty"):
+        say("a soak is of a commit, and files were changed here: commit them, or use a worktree")
+        return 2
+    wanted, run = plan(asked.turns, asked.suites), run_of(head, (asked.turns, asked.suites, *asked.paths))
     until_s = time.monotonic() + asked.hours * 3600
-    there = {(one.what, one.turn) for one in read(asked.state) if one.run == run}
-    left = [place for place in wanted if place not in there]
-    say(f"soak of {run}: {len(wanted) - len(left)} of {len(wanted)} have run")
-    with loaded(), asked.state.open("a", encoding="utf-8") as state:
-        for number, (what, turn) in enumerate(left, len(wanted) - len(left) + 1):
-            if time.monotonic() > until_s:
+    asked.state.mkdir(exist_ok=True)
+    turns = asked.state / "turns.jsonl"
+    ran = {(turn.what, turn.number) for turn in read(turns) if turn.run == run}
+    left = [place for place in wanted if place not in ran]
+    say(f"soak of {run}: {len(wanted) - len(left)} of {len(wanted)} turns have run")
+    with busy(asked.busy), turns.open("a", encoding="utf-8") as state:
+        for what, number in left:
+            if time.monotonic() > until_s or commit() != head:
                 break
-            done = once(run, what, turn)
-            state.write(json.dumps(asdict(done)) + "\n")
+            began_s = time.monotonic()
+            log = asked.state / f"{head}-{what}-{number + 1}.txt"
+            failed = once(pytest_of(what, asked.paths, asked.jobs), log)
+            turn = Turn(run, what, number, round(time.monotonic() - began_s, 1), failed)
+            state.write(json.dumps(asdict(turn)) + "\n")
             state.flush()
-            said = ", ".join(done.failed) or "passed"
-            say(f"{number} of {len(wanted)}: {what}, turn {turn + 1}, {done.seconds} s: {said}")
-    found = failures(read(asked.state), wanted, run)
-    if found is None:
+            say(f"{what}, turn {number + 1}, {turn.seconds:.0f} s: {', '.join(failed) or 'passed'}")
+    result = failures(read(turns), wanted, run)
+    if result is None:
         say("not complete: call it again, it goes on")
         return 3
-    say(f"complete; failures: {len(found)}")
-    for name in found:
-        say(f"  {name}")
-    return 1 if found else 0
+    say(f"complete; failures: {len(result)}")
+    for failure in result:
+        say(f"  {failure}")
+    return 1 if result else 0
 
 
 if __name__ == "__main__":

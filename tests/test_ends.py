@@ -29,6 +29,7 @@ from streams.cli.main import main as sightline
 from streams.demo import Demo
 from streams.ends import Commands, End, TerminatedError
 from streams.errors import InputError, SightlineError, UnavailableError
+from streams.events.record import AgentSpec
 from streams.kafka import broker
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.transport import BatchConsumer
@@ -353,9 +354,12 @@ async def test_a_worker_that_does_not_stop_in_time_says_so(
 
     monkeypatch.setattr(run, "_serve", serve)
     monkeypatch.setattr(run, "STOP_TIMEOUT_S", 0.05)
-    context = run.WorkerContext("127.0.0.1:1", "household", 4)
+
+    async def prepare(_context: object) -> list[AgentSpec]:
+        return []
+
     with pytest.raises(Ended):
-        await run._run(context, lambda _context: {}, run._no_preparation, lambda: None)
+        await run._run(run.WorkerSettings("127.0.0.1:1", "household"), prepare, lambda: None)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().remove_signal_handler(number)
     assert codes == [End.SLOW.code]

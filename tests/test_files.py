@@ -18,7 +18,7 @@ from streams import files, metrics
 from streams.cli.main import main as sightline
 from streams.errors import InputError
 from streams.kafka import broker
-from streams.queries import reads
+from streams.queries import audit
 from streams.replay.derived import DerivedLines
 from streams.snapshots.writer import Writer
 from tests.snapshots import build
@@ -39,7 +39,7 @@ def store(path: Path) -> None:
     """A store with an epoch, made as a command makes it."""
     with files.owner_only():
         build.store(path, {"events": [build.event("g1", "imu-right", 0, 20)]})
-    reads.record(path, "privacy-officer", "why", ["home"])
+    audit.record(path, "privacy-officer", "why", ["home"])
 
 
 def broker_directory(path: Path) -> None:

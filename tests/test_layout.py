@@ -34,6 +34,7 @@ LEAVES = {
     "connection",
     "moving",
     "waiting",
+    "quoting",
 }
 #: Formatted lines: a call with many arguments takes one each, and tests list what they expect.
 FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400

@@ -1,30 +1,96 @@
-"""The soak goes on where it stopped, and names what failed in a complete run only."""
+"""The soak goes on where it stopped, names what failed in a complete run only, and keeps how it failed."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.soak import SUITE, Done, chosen, failures, plan, read, run_of
+import pytest
+
+from tests.soak import CHOSEN, SUITE, Turn, chosen, failures, once, plan, read, run_of, waits
+
+pytest_plugins = "pytester"
 
 
-def test_what_has_a_broker_or_a_clock_is_chosen() -> None:
-    found = chosen(["tests"])
-    assert {"tests/kafka/test_groups.py", "tests/test_waiting.py", "tests/e2e/test_demo.py"} <= set(found)
-    assert "tests/policy/test_bounds.py" not in found
+def test_files_with_a_broker_or_a_clock_are_chosen() -> None:
+    files = set(chosen(["tests"]))
+    assert {"tests/kafka/test_groups.py", "tests/e2e/test_demo.py", "tests/queries/test_prompt.py"} <= files
+    # A clock that a test sets, and `sleep(0)`, pass no time.
+    assert not {"tests/policy/test_bounds.py", "tests/queries/test_scarcity.py", "tests/test_logs.py"} & files
+
+
+@pytest.mark.parametrize(
+    ("line", "waited"),
+    [
+        ("await asyncio.sleep(0.1)", True),
+        ("await sleep(wait_s)", True),
+        ("await asyncio.sleep(0)", False),
+        ("async with asyncio.timeout(5):", True),
+        ("began_s = time.monotonic()", True),
+        ('patch.setattr(clock, "monotonic_s", now)', False),
+    ],
+)
+def test_what_passes_real_time_is_a_wait(line: str, waited: bool, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(line, encoding="utf-8")
+    assert waits(tmp_path / "test_it.py") == waited
+
+
+def test_only_tests_that_ask_for_a_broker_or_wait_are_run(pytester: pytest.Pytester) -> None:
+    root = Path(__file__).parents[1]
+    pytester.makeini("[pytest]\nmarkers = kafka\n")
+    pytester.makeconftest(
+        "from tests.conftest import pytest_addoption, pytest_collection_modifyitems\nimport pytest\n"
+        "@pytest.fixture\ndef broker(): return 'nowhere'\n"
+    )
+    pytester.makepyfile(
+        test_of_both="def test_asks(broker): pass\ndef test_asks_for_nothing(): pass\n",
+        test_of_clocks="import time\ndef test_waits(): time.sleep(0.001)\n",
+    )
+    pytester.syspathinsert(root)
+    for arguments, passed, left in ((["--soak"], 2, 1), (["-m", "kafka"], 1, 2), ([], 3, 0)):
+        result = pytester.runpytest("-q", "-p", "no:asyncio", *arguments)
+        result.assert_outcomes(passed=passed, deselected=left)
 
 
 def test_a_run_is_complete_when_each_turn_has_run_and_belongs_to_a_commit(tmp_path: Path) -> None:
-    wanted = plan(["a.py", "b.py"], 2, 1)
-    assert wanted == [("a.py", 0), ("b.py", 0), ("a.py", 1), ("b.py", 1), (SUITE, 0)]
+    wanted = plan(2, 1)
+    assert wanted == [(CHOSEN, 0), (CHOSEN, 1), (SUITE, 0)]
     run, other = run_of("c1", (2, 1)), run_of("c2", (2, 1))
-    state = tmp_path / "state.jsonl"
-    done = [Done(run, what, turn, 1.0, ("a.py::t",) if what == "a.py" else ()) for what, turn in wanted]
-    lines = [json.dumps(asdict(one)) for one in done]
+    state = tmp_path / "turns.jsonl"
+    turns = [Turn(run, what, number, 1.0, ("a.py::t",) if what == CHOSEN else ()) for what, number in wanted]
+    lines = [json.dumps(asdict(turn)) for turn in turns]
     state.write_text("\n".join([*lines[:-1], lines[-1][:20]]), encoding="utf-8")
     assert failures(read(state), wanted, run) is None, "the last line was torn"
     state.write_text("\n".join(lines), encoding="utf-8")
     assert failures(read(state), wanted, run) == ["a.py::t (2 times)"]
     assert failures(read(state), wanted, other) is None
     assert read(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "failed"),
+    [
+        ("3 passed", 0, ()),
+        ("no tests ran", 5, ()),
+        ("FAILED a.py::t - KeyError\nERROR b.py::u", 1, ("a.py::t", "b.py::u")),
+        ("INTERNALERROR", 3, ("pytest ended with code 3",)),
+    ],
+)
+def test_what_a_failed_turn_wrote_is_kept(
+    written: str, code: int, failed: tuple[str, ...], tmp_path: Path
+) -> None:
+    log = tmp_path / "turn.txt"
+    assert once([sys.executable, "-c", f"print({written!r}); raise SystemExit({code})"], log) == failed
+    assert log.exists() == bool(failed)
+
+
+def test_a_turn_without_an_end_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.soak.TIMEOUT_S", 1.0)
+    log = tmp_path / "turn.txt"
+    assert once(["sh", "-c", "sleep 600 & echo $!; wait"], log) == ("no end after 1 s",)
+    status = Path(f"/proc/{log.read_text(encoding='utf-8').strip()}/stat")
+    assert not status.exists() or status.read_text(encoding="utf-8").split()[2] == "Z"

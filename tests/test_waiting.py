@@ -11,6 +11,7 @@ from streams import limits
 from streams.kafka.reader import read_all
 from streams.waiting import saying
 from tests.kafka import world
+from tests.patience import PATIENCE_S
 
 
 async def test_a_wait_is_said_once_and_a_short_one_is_not(
@@ -38,7 +39,7 @@ async def test_a_reader_behind_an_open_transaction_says_what_it_waits_for(
         await producer.begin_transaction()
         await producer.send_and_wait(topic, b"open")
         reading = asyncio.create_task(read_all(broker, topic))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not [
                 one for one in caplog.messages if "Waiting for records of waiting-for-a-stranger" in one
             ]:

@@ -74,7 +74,7 @@ class Pairs:
         """What our own answer names, as the peers know it."""
         answer = questions.ancestors(store, identity)
         return {
-            (self.streams[row["source"], row["stream"]] << _BITS) + number
-            for row in answer["ancestors"]
-            for number in range(row["first"], row["last"] + 1)
+            (self.streams[row.source, row.stream] << _BITS) + number
+            for row in answer.ancestors
+            for number in range(row.first, row.last + 1)
         }

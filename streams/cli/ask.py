@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import click
+from msgspec import Struct
 
 from streams.cli import graph
 from streams.cli.output import (
@@ -22,13 +23,16 @@ from streams.cli.output import (
 )
 from streams.printing import say
 from streams.queries import questions
-from streams.queries.creep import creep as crept
+from streams.queries.answers import Answer
+from streams.queries.creep import creep as creep_in
 from streams.queries.generations import generations
+from streams.queries.loop import loop as carried_by_loop
+from streams.queries.missing import missing as missing_in
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.queries.wearer import wearer as held_of
-from streams.queries.wearer import whose
 
+AnswerT = TypeVar("AnswerT", bound=Answer)
 Form = Literal["table", "json"]
 Drawn = Literal["table", "json", "dot", "mermaid"]
 _MODELS = ("id", "examples", "wearers", "whose", "accuracy", "zone", "trained")
@@ -79,29 +83,26 @@ def ancestors(
     """Say everything that event ID (such as g1/answer/17) was made of, hop by hop."""
     if every and not through_models:
         raise click.UsageError("--all says more of --through-models: name that as well")
-    summary = through_models and not every
-
-    def question(opened: Store) -> dict[str, Any]:
-        answer = (
-            generations(opened, identity)
-            if summary
-            else questions.ancestors(opened, identity, through_models=through_models)
+    if through_models and not every:
+        _say(
+            _asked(store, role, lambda opened: generations(opened, identity)),
+            form,
+            {"generations": ("id", "hop", *_MODELS[1:], "answers")},
+            graph.of_generations,
         )
-        return _with_wearers(opened, answer, "generations" if summary else "models")
-
-    tables: dict[str, Sequence[str]] = (
-        {"generations": ("id", "hop", *_MODELS[1:], "answers")}
-        if summary
-        else {
+        return
+    _say(
+        _asked(
+            store,
+            role,
+            lambda opened: questions.ancestors(opened, identity, through_models=through_models),
+        ),
+        form,
+        {
             "ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
             "models": _MODELS,
-        }
-    )
-    _say(
-        _asked(store, role, question),
-        form,
-        tables,
-        graph.of_generations if summary else graph.of_ancestors,
+        },
+        graph.of_ancestors,
     )
 
 
@@ -113,15 +114,8 @@ def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
 
     Of one that was refused: by which rule, why, where and when.
     """
-
-    def question(opened: Store) -> dict[str, Any]:
-        answer = questions.why(opened, identity)
-        if answer.get("model"):
-            _with_wearers(opened, {"models": [answer["model"]]}, "models")
-        return answer
-
     _say(
-        _asked(store, role, question),
+        _asked(store, role, lambda opened: questions.why(opened, identity)),
         form,
         {
             "rejected": ("stage", "outcome", "rule", "reason", "zone", "t"),
@@ -145,7 +139,7 @@ def genuine(context: click.Context, identity: str, digest: str, store: Path, rol
     """
     answer = _asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
     _say(answer, form, {})
-    context.exit(0 if answer["genuine"] else 1)
+    context.exit(0 if answer.answer.genuine else 1)
 
 
 @command.command()
@@ -154,11 +148,7 @@ def genuine(context: click.Context, identity: str, digest: str, store: Path, rol
 def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
     _say(
-        _asked(
-            store,
-            role,
-            lambda opened: _with_wearers(opened, questions.loop(opened, identity), "generations"),
-        ),
+        _asked(store, role, lambda opened: carried_by_loop(opened, identity)),
         form,
         {
             "generations": (
@@ -184,7 +174,7 @@ def missing(store: Path, role: Role, form: Form) -> None:
     Of missing numbers, how many came in a batch that nobody could read: `ask why` says what was wrong.
     """
     _say(
-        _asked(store, role, questions.missing),
+        _asked(store, role, missing_in),
         form,
         {
             "missing": ("source", "stream", "first", "count", "rejected"),
@@ -204,7 +194,7 @@ def creep(store: Path, role: Role, form: Form) -> None:
     It shows the distinct ones and the purposes they permit, by generation and hop.
     """
     _say(
-        _asked(store, role, crept),
+        _asked(store, role, creep_in),
         form,
         {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")},
     )
@@ -229,21 +219,15 @@ def wearer(name: str, store: Path, role: Role, form: Form) -> None:
     )
 
 
-def _with_wearers(store: Store, answer: dict[str, Any], name: str) -> dict[str, Any]:
-    """Say of each model version in a list of the answer whose examples it learned from."""
-    versions = [_version(row) for row in answer[name]]
-    found = whose(store, versions) if versions else {}
-    for row, version in zip(answer[name], versions, strict=True):
-        row["whose"] = found[version]
-    return answer
+class _Shown(Struct, Generic[AnswerT], frozen=True):
+    """An answer, the role that it is shown to, and in bands how much that role is not shown."""
+
+    answer: AnswerT
+    role: str
+    hidden: Mapping[str, str]
 
 
-def _version(row: Mapping[str, Any]) -> tuple[tuple[str, str], int]:
-    source, stream, _ = row["id"].split("/")
-    return (source, stream), row["version"]
-
-
-def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:
+def _asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> _Shown[AnswerT]:
     """Answer a question under a role.
 
     What it shows of restricted zones is recorded before anything is printed.
@@ -254,30 +238,29 @@ def _asked(store: Path, role: Role, question: Callable[[Store], dict[str, Any]])
         answer = question(opened)
         emit_left_out(opened.left_out)
         opened.record(f"ask {context.info_name} {about}".rstrip())
-        return {**answer, "role": str(role), "hidden": opened.hidden}
+        return _Shown(answer, str(role), opened.hidden)
 
 
 def _say(
-    answer: dict[str, Any],
+    shown: _Shown[AnswerT],
     form: Drawn,
     tables: dict[str, Sequence[str]],
-    draw: Callable[[Mapping[str, Any]], graph.Graph] | None = None,
+    draw: Callable[[AnswerT], graph.Graph] | None = None,
 ) -> None:
     """Print an answer: facts first, then what has facts of its own, then a table for each list.
 
     `tables` has the columns to show of each; `draw` makes a picture of it.
     """
+    plain = shown.answer.to_dict()
     if form == "json":
-        emit_json(answer)
+        emit_json({**plain, "role": shown.role, "hidden": shown.hidden})
         return
-    emit_hidden(answer["role"], answer["hidden"])
+    emit_hidden(shown.role, shown.hidden)
     if draw is not None and form != "table":
-        (graph.emit_dot if form == "dot" else graph.emit_mermaid)(draw(answer))
+        (graph.emit_dot if form == "dot" else graph.emit_mermaid)(draw(shown.answer))
         return
     facts = {
-        name: value
-        for name, value in answer.items()
-        if name not in {*tables, "role", "hidden"} and not name.endswith("_more")
+        name: value for name, value in plain.items() if name not in tables and not name.endswith("_more")
     }
     groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
     emit_facts({name: value for name, value in facts.items() if name not in groups})
@@ -287,9 +270,10 @@ def _say(
             say(name.replace("_", " "))
             emit_facts(group)
     for name, columns in tables.items():
-        if answer.get(name):
+        rows = plain.get(name)
+        if rows and isinstance(rows, Sequence):
             say()
             say(name.replace("_", " "))
-            emit_table(columns, [[row[column] for column in columns] for row in answer[name]])
-            if answer.get(f"{name}_more"):
-                say(f"and {answer[f'{name}_more']:,} more; `sightline sql` can list them")
+            emit_table(columns, [[row[column] for column in columns] for row in rows])
+            if more := plain.get(f"{name}_more"):
+                say(f"and {more:,} more; `sightline sql` can list them")

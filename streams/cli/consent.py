@@ -10,11 +10,11 @@ from streams import settings
 from streams.address import ADDRESS
 from streams.cli.names import name
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
+from streams.consent.record import withdrawal_record
 from streams.consent.words import Word
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.kafka.publish import publish_now
-from streams.pipeline import withdrawal_record
 from streams.printing import say
 from streams.worker.bootstrap import consents_of_topic
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from streams.printing import say
+from streams.queries.answers import Ancestors, Generations, Loop, ReachedRow, Why, WhyStored
 from streams.queries.walk import size, union
 
 
@@ -25,69 +25,71 @@ class Graph:
         """Add an arrow between two nodes; what several between the same two say is said once each."""
         for key in (before, after):
             self.nodes.setdefault(key, (key,))
-        said = self.arrows.setdefault((before, after), [])
-        if says and says not in said:
-            said.append(says)
+        words = self.arrows.setdefault((before, after), [])
+        if says and says not in words:
+            words.append(says)
 
 
-def of_ancestors(answer: Mapping[str, Any]) -> Graph:
+def of_ancestors(answer: Ancestors) -> Graph:
     """Streams that an event was made of, with how many of their events; arrows go from parent to child."""
     graph = Graph()
     events: dict[str, list[tuple[int, int]]] = {}
     zones: dict[str, set[str]] = {}
-    for row in answer["ancestors"]:
-        key = f"{row['source']}/{row['stream']}"
-        events.setdefault(key, []).append((row["first"], row["last"]))
-        zones.setdefault(key, set()).update(row["zones"])
-        graph.arrow(key, row["of"], row["operator"] + _loosened(row))
+    for row in answer.ancestors:
+        key = f"{row.source}/{row.stream}"
+        events.setdefault(key, []).append((row.first, row.last))
+        zones.setdefault(key, set()).update(row.zones)
+        graph.arrow(key, row.of, row.operator + _loosened(row))
     for key, numbers in events.items():
         graph.node(key, key, _counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
-    start = answer["id"].rpartition("/")[0]
-    graph.node(start, answer["id"], *graph.nodes.get(start, ())[1:])
+    start = answer.id.rpartition("/")[0]
+    graph.node(start, answer.id, *graph.nodes.get(start, ())[1:])
     return graph
 
 
-def of_generations(answer: Mapping[str, Any]) -> Graph:
+def of_generations(answer: Generations) -> Graph:
     """Generations that an event was made of, the oldest first."""
     graph = Graph()
     before = ""
-    for row in answer["generations"]:
-        graph.node(row["id"], row["id"], _counted(row["answers"], "answer"), f"{row['examples']:,} examples")
+    for row in answer.generations:
+        graph.node(row.id, row.id, _counted(row.answers, "answer"), f"{row.examples:,} examples")
         if before:
-            graph.arrow(before, row["id"])
-        before = row["id"]
-    graph.node(answer["id"], answer["id"])
+            graph.arrow(before, row.id)
+        before = row.id
+    graph.node(answer.id, answer.id)
     if before:
-        graph.arrow(before, answer["id"])
+        graph.arrow(before, answer.id)
     return graph
 
 
-def of_why(answer: Mapping[str, Any]) -> Graph:
+def of_why(answer: Why) -> Graph:
     """An event between its direct parents and the sinks that it was decided about."""
     graph = Graph()
-    own = answer["id"]
-    graph.node(own, own, answer.get("zone", "refused"), answer.get("rule", ""))
-    for row in answer["parents"]:
-        graph.node(row["id"], row["id"], _counted(row["events"], "event"), ", ".join(row["zones"]))
-        graph.arrow(row["id"], own, row["operator"] + _loosened(row))
-    for row in answer["decisions"]:
-        graph.arrow(own, row["sink"], row["verdict"])
+    own = answer.id
+    stands = (answer.zone, answer.rule) if isinstance(answer, WhyStored) else ("refused",)
+    graph.node(own, own, *stands)
+    for row in answer.parents:
+        graph.node(row.id, row.id, _counted(row.events, "event"), ", ".join(row.zones))
+        graph.arrow(row.id, own, row.operator + _loosened(row))
+    for decision in answer.decisions:
+        graph.arrow(own, decision.sink, decision.verdict)
     return graph
 
 
-def of_loop(answer: Mapping[str, Any]) -> Graph:
+def of_loop(answer: Loop) -> Graph:
     """Where the loop carried an event: answers and feedback, examples, models."""
     graph = Graph()
-    own = answer["id"]
+    own = answer.id
     graph.node(own, own)
-    carried = [name for name in ("answers", "feedback", "examples") if set(answer[name]) - {own}]
-    for name in carried:
-        count = len(answer[name])
+    every = {"answers": answer.answers, "feedback": answer.feedback, "examples": answer.examples}
+    carried = {name: ids for name, ids in every.items() if set(ids) - {own}}
+    for name, ids in carried.items():
+        count = len(ids)
         what = f"{count:,} feedback" if name == "feedback" else _counted(count, name.removesuffix("s"))
-        graph.node(name, what, answer[name][0] if count == 1 else f"from {answer[name][0]} on")
+        graph.node(name, what, ids[0] if count == 1 else f"from {ids[0]} on")
     before = own
     made_of = [name for name in carried if name != "examples"]
-    is_feedback = own in answer["feedback"]
+    is_feedback = own in answer.feedback
     for name in () if is_feedback else made_of:
         graph.arrow(own, name)
         before = name
@@ -95,12 +97,12 @@ def of_loop(answer: Mapping[str, Any]) -> Graph:
         for name in (*made_of, *((own,) if is_feedback or not made_of else ())):
             graph.arrow(name, "examples", "example")
         before = "examples"
-    for row in answer["generations"]:
-        if row["id"] != own:
-            graph.node(row["id"], row["id"], _counted(row["answers"], "answer"))
-            graph.arrow(before, row["id"], "learned" if row["learned_from_it"] else "")
-        if not row["learned_from_it"] or row["id"] == own:
-            before = row["id"]
+    for row in answer.generations:
+        if row.id != own:
+            graph.node(row.id, row.id, _counted(row.answers, "answer"))
+            graph.arrow(before, row.id, "learned" if row.learned_from_it else "")
+        if not row.learned_from_it or row.id == own:
+            before = row.id
     return graph
 
 
@@ -108,8 +110,8 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _loosened(row: Mapping[str, Any]) -> str:
-    return f", loosened by {row['declassifier']}" if row["declassifier"] else ""
+def _loosened(row: ReachedRow) -> str:
+    return f", loosened by {row.declassifier}" if row.declassifier else ""
 
 
 _DOT_LINE, _MERMAID_LINE = "\\n", "<br/>"
@@ -122,8 +124,8 @@ def emit_dot(graph: Graph) -> None:
     say("  rankdir=LR; node [shape=box];")
     for key, lines in graph.nodes.items():
         say(f"  {numbers[key]} [label={_text(lines, _DOT_LINE, _in_dot)}];")
-    for (before, after), said in graph.arrows.items():
-        label = f" [label={_text(said, _DOT_LINE, _in_dot)}]" if said else ""
+    for (before, after), words in graph.arrows.items():
+        label = f" [label={_text(words, _DOT_LINE, _in_dot)}]" if words else ""
         say(f"  {numbers[before]} -> {numbers[after]}{label};")
     say("}")
 
@@ -134,8 +136,8 @@ def emit_mermaid(graph: Graph) -> None:
     say("flowchart LR")
     for key, lines in graph.nodes.items():
         say(f"  {numbers[key]}[{_text(lines, _MERMAID_LINE, _in_mermaid)}]")
-    for (before, after), said in graph.arrows.items():
-        label = f"|{_text(said, _MERMAID_LINE, _in_mermaid)}|" if said else ""
+    for (before, after), words in graph.arrows.items():
+        label = f"|{_text(words, _MERMAID_LINE, _in_mermaid)}|" if words else ""
         say(f"  {numbers[before]} -->{label} {numbers[after]}")
 
 
@@ -149,4 +151,4 @@ def _in_dot(text: str) -> str:
 
 def _in_mermaid(text: str) -> str:
     """Text in which nothing is a sign of Mermaid's or HTML's."""
-    return "".join(one if one.isalnum() or one in " -_/.,:~" else f"#{ord(one)};" for one in text)
+    return "".join(sign if sign.isalnum() or sign in " -_/.,:~" else f"#{ord(sign)};" for sign in text)

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import orjson
+from msgspec import Struct, to_builtins
 
 from streams import settings
 from streams.printing import printable, say, say_json
@@ -103,6 +104,12 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         say("  ".join(shown).rstrip())
 
 
+def emit_structs(rows: Sequence[Struct]) -> None:
+    """Print rows of one type, of which there is at least one, as `emit_table` does."""
+    plain = [to_builtins(row) for row in rows]
+    emit_table(list(plain[0]), [list(row.values()) for row in plain])
+
+
 def emit_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as a Markdown table; numbers stand on the right."""
     body = [list(row) for row in rows]
@@ -123,7 +130,7 @@ def emit_facts(facts: Mapping[str, Any]) -> None:
     shown = {
         name.replace("_", " "): cell(value)
         for name, value in facts.items()
-        if value not in (None, "", [], {})
+        if value not in (None, "", [], (), {})
     }
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():

@@ -10,9 +10,9 @@ from streams import settings
 from streams.address import ADDRESS
 from streams.cli.names import pair
 from streams.cli.output import emit_json, emit_table, json_option
+from streams.consent.record import pairing_record
 from streams.errors import InputError
 from streams.kafka.publish import publish_now
-from streams.pipeline import pairing_record
 from streams.printing import say
 from streams.worker.bootstrap import consents_of_topic
 

@@ -26,7 +26,7 @@ from streams.printing import say
 from streams.replay import Replay
 from streams.replay.arrivals import BrokerArrivals, JournalArrivals
 from streams.replay.derived import DerivedLines
-from streams.replay.inputs import Inputs, read_inputs
+from streams.replay.inputs import RecordedInputs, read_inputs
 from streams.replay.pairs import pairs
 from streams.replay.recorded import RecordedReplay
 from streams.snapshots.writer import Writer
@@ -137,7 +137,7 @@ class _Job:
     broker: str
 
 
-def _replay(job: _Job, inputs: Inputs | None, policy: str) -> dict[str, Any]:
+def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> dict[str, Any]:
     """Run the replay into `job.store`; return the counts."""
     if job.store.exists() and any(job.store.iterdir()):
         raise InputError(
@@ -163,7 +163,7 @@ def _replay(job: _Job, inputs: Inputs | None, policy: str) -> dict[str, Any]:
     return {**made, "records": sink.written, "epoch": epoch}
 
 
-async def _recorded(job: _Job, inputs: Inputs, write: Write) -> dict[str, Any]:
+async def _recorded(job: _Job, inputs: RecordedInputs, write: Write) -> dict[str, Any]:
     bound = [] if inputs.paired else pairs(job.journal)
     if job.broker:
         async with BrokerArrivals(job.journal, job.broker) as arrivals:

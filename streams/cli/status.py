@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
+from msgspec import UNSET, Struct, UnsetType
 
 from streams import clock, limits, settings
 from streams.address import ADDRESS
@@ -28,6 +27,7 @@ from streams.errors import DamagedError, UnavailableError
 from streams.events.headers import rfc3339
 from streams.printing import say
 from streams.queries import grants
+from streams.queries.answers import Answer, ModelVersion, PolicyName, RuleRefusals
 from streams.queries.overview import overview
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -64,44 +64,146 @@ def command(context: click.Context, broker: str, store: Path, role: Role, *, as_
     both are there. What stands in the store is told as far as the role is shown it.
     """
     held = _held(store, role)
-    answer = {
-        **asyncio.run(_live(broker, held.get("offsets"))),
-        **held,
-        "roles": _roles(store),
-        "processes": list(_processes()),
-        "role": str(role),
-    }
-    if not answer["policies"]:
+    live = asyncio.run(_live(broker, None if held.offsets is UNSET else held.offsets))
+    policies = live.policies
+    if not policies and held.policy is not None:
         # The topic knows better what is in force; without it the store says what was.
-        answer["policies"] = {"decided last, by the store": _named(held["policy"])} if held["policy"] else {}
+        policies = {"decided last, by the store": _named(held.policy)}
+    answer = _Standing(
+        broker=live.broker,
+        lag=live.lag,
+        members=live.members,
+        policies=policies,
+        store=held.store,
+        offsets=held.offsets,
+        model=held.model,
+        policy=held.policy,
+        rejected=held.rejected,
+        hidden=held.hidden,
+        roles=_roles(store),
+        processes=tuple(_processes()),
+        role=str(role),
+    )
     if as_json:
-        emit_json(answer)
+        emit_json(answer.to_dict())
     else:
         _say(answer)
-    context.exit(0 if answer["broker"]["there"] and answer["store"]["there"] else End.UNAVAILABLE.code)
+    context.exit(0 if answer.broker.there and answer.store.there else End.UNAVAILABLE.code)
 
 
-def _held(directory: Path, role: Role) -> dict[str, Any]:
+class _BrokerState(Struct, frozen=True):
+    """Whether the broker is there; if not, it `says` why."""
+
+    there: bool
+    address: str
+    says: str | UnsetType = UNSET
+
+
+class _StoreState(Struct, frozen=True, kw_only=True):
+    """Whether the store is there; if not, it `says` why, else how old its newest epoch is."""
+
+    there: bool
+    directory: str
+    says: str | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
+    published: str | UnsetType = UNSET
+    age_s: float | UnsetType = UNSET
+
+
+class _LagRow(Struct, frozen=True):
+    """How far a reader of a partition is behind, in records, and since when in seconds."""
+
+    agent: str
+    topic: str
+    partition: int
+    next_offset: int
+    end_offset: int
+    records: int
+    seconds: float
+
+
+class _MemberRow(Struct, frozen=True):
+    """A client that reads for an agent."""
+
+    agent: str
+    client: str
+    host: str
+
+
+class _ProcessRow(Struct, frozen=True):
+    """A process of ours on this machine."""
+
+    pid: int
+    command: str
+    since: str
+    memory_mb: int
+
+
+class _Live(Struct, frozen=True, kw_only=True):
+    """What the broker says; `policies` are name and version by what they are."""
+
+    broker: _BrokerState
+    lag: tuple[_LagRow, ...] = ()
+    members: tuple[_MemberRow, ...] = ()
+    policies: Mapping[str, str] = {}
+
+
+class _Held(Struct, frozen=True, kw_only=True):
+    """What the newest epoch says, as far as the role is shown it; `offsets` are UNSET without one."""
+
+    store: _StoreState
+    offsets: Mapping[int, int] | UnsetType = UNSET
+    model: ModelVersion | None = None
+    policy: PolicyName | None = None
+    rejected: tuple[RuleRefusals, ...] = ()
+    hidden: Mapping[str, str] = {}
+
+
+class _Standing(Answer, frozen=True, kw_only=True):
+    """How everything stands."""
+
+    broker: _BrokerState
+    lag: tuple[_LagRow, ...]
+    members: tuple[_MemberRow, ...]
+    policies: Mapping[str, str]
+    store: _StoreState
+    offsets: Mapping[int, int] | UnsetType
+    model: ModelVersion | None
+    policy: PolicyName | None
+    rejected: tuple[RuleRefusals, ...]
+    hidden: Mapping[str, str]
+    roles: str
+    processes: tuple[_ProcessRow, ...]
+    role: str
+
+
+def _held(directory: Path, role: Role) -> _Held:
     """What the newest epoch says; InputError where the role is not granted."""
     try:
         with Store.open(directory, role) as opened:
-            found = overview(opened)
+            seen = overview(opened)
             emit_left_out(opened.left_out)
             opened.record("status")
             hidden = opened.hidden
     except (UnavailableError, DamagedError) as error:
-        there: dict[str, Any] = {"there": False, "directory": str(directory), "says": str(error)}
-        return {"store": there, "model": None, "policy": None, "rejected": [], "hidden": {}}
-    age_s = (clock.now_ns() - found.pop("published_ns")) / 1e9
-    about = {name: found.pop(name) for name in ("epoch", "published")}
-    return {
-        "store": {"there": True, "directory": str(directory), **about, "age_s": round(age_s, 3)},
-        **found,
-        "hidden": hidden,
-    }
+        return _Held(store=_StoreState(there=False, directory=str(directory), says=str(error)))
+    return _Held(
+        store=_StoreState(
+            there=True,
+            directory=str(directory),
+            epoch=seen.epoch,
+            published=seen.published,
+            age_s=round((clock.now_ns() - seen.published_ns) / 1e9, 3),
+        ),
+        offsets=seen.offsets,
+        model=seen.model,
+        policy=seen.policy,
+        rejected=seen.rejected,
+        hidden=hidden,
+    )
 
 
-async def _live(broker: str, stored: Mapping[int, int] | None) -> dict[str, Any]:
+async def _live(broker: str, stored: Mapping[int, int] | None) -> _Live:
     """What the broker says: how far agents and store are behind, who they are, which policies hold."""
     # Kafka's client is for this command alone.
     from streams.kafka.lag import members  # noqa: PLC0415
@@ -111,23 +213,24 @@ async def _live(broker: str, stored: Mapping[int, int] | None) -> dict[str, Any]
     if stored is not None:
         behind.insert(0, _behind(broker, _WRITER, LINEAGE, stored))
     try:
-        policies, there, *lag = await asyncio.gather(
-            _policies(broker), members(broker, groups, wait_s=limits.STATUS_WAIT_S), *behind
+        policies, reading, lag = await asyncio.gather(
+            _policies(broker),
+            members(broker, groups, wait_s=limits.STATUS_WAIT_S),
+            asyncio.gather(*behind),
         )
     except UnavailableError as error:
-        away = {"there": False, "address": broker, "says": str(error)}
-        return {"broker": away, "lag": [], "members": [], "policies": {}}
-    return {
-        "broker": {"there": True, "address": broker},
-        "lag": [row for rows in lag for row in rows],
-        "members": [{"agent": groups[one.group], "client": one.client, "host": one.host} for one in there],
-        "policies": policies,
-    }
+        return _Live(broker=_BrokerState(there=False, address=broker, says=str(error)))
+    return _Live(
+        broker=_BrokerState(there=True, address=broker),
+        lag=tuple(row for rows in lag for row in rows),
+        members=tuple(_MemberRow(groups[each.group], each.client, each.host) for each in reading),
+        policies=policies,
+    )
 
 
 async def _behind(
     broker: str, reader: str, topic: str, next_offsets: Mapping[int, int] | None
-) -> list[dict[str, Any]]:
+) -> list[_LagRow]:
     """How far a reader is behind by partition; without `next_offsets`, by what its group committed."""
     from streams.kafka.lag import lags  # noqa: PLC0415 - as above
     from streams.kafka.reader import committed_offsets  # noqa: PLC0415
@@ -139,13 +242,18 @@ async def _behind(
         )
         next_offsets = {partition: offset for (_, partition), offset in committed.items()}
     now_ms = clock.now_ns() / 1e6
-    rows = []
-    for one in await lags(broker, topic, next_offsets, wait_s=wait_s):
-        row = asdict(one)
-        oldest_ms = row.pop("oldest_ms")
-        seconds = 0.0 if oldest_ms is None else max(now_ms - oldest_ms, 0.0) / 1e3
-        rows.append({"agent": reader, "topic": topic, **row, "seconds": round(seconds, 3)})
-    return rows
+    return [
+        _LagRow(
+            reader,
+            topic,
+            lag.partition,
+            lag.next_offset,
+            lag.end_offset,
+            lag.records,
+            round(0.0 if lag.oldest_ms is None else max(now_ms - lag.oldest_ms, 0.0) / 1e3, 3),
+        )
+        for lag in await lags(broker, topic, next_offsets, wait_s=wait_s)
+    ]
 
 
 async def _policies(broker: str) -> dict[str, str]:
@@ -157,23 +265,24 @@ async def _policies(broker: str) -> dict[str, str]:
 
     shipped = [bundle(find(name)) for name in shipped_names()]
     with contextlib.closing(Checker(*shipped)) as checker:
-        known = await policies_of(await read_all(broker, POLICIES, wait_s=limits.STATUS_WAIT_S), checker)
+        records = await read_all(broker, POLICIES, wait_s=limits.STATUS_WAIT_S)
+        known = (await policies_of(records, checker)).now
     return {
-        what: _named({"name": known.version(version).name, "version": version})
+        what: _named(PolicyName(version, known.version(version).name))
         for what, version in (("in force", known.current), ("next", known.next))
         if version
     }
 
 
-def _named(policy: Mapping[str, str]) -> str:
-    return f"{policy['name']} {policy['version']}"
+def _named(policy: PolicyName) -> str:
+    return f"{policy.name} {policy.version}"
 
 
 def _roles(store: Path) -> str:
     return grants.described(store.resolve()) if store.is_dir() else "no store, so none"
 
 
-def _processes() -> Iterator[dict[str, Any]]:
+def _processes() -> Iterator[_ProcessRow]:
     """Processes of ours on this machine that stay, of whoever may be seen."""
     import psutil  # noqa: PLC0415 - questions do without it
 
@@ -182,12 +291,8 @@ def _processes() -> Iterator[dict[str, Any]]:
             command = _command_of(process.cmdline())
             if command:
                 since_ns = int(process.create_time() * 1e9)
-                yield {
-                    "pid": process.pid,
-                    "command": command,
-                    "since": rfc3339(since_ns),
-                    "memory_mb": process.memory_info().rss // 1_000_000,
-                }
+                memory_mb = process.memory_info().rss // 1_000_000
+                yield _ProcessRow(process.pid, command, rfc3339(since_ns), memory_mb)
 
 
 def _command_of(arguments: Sequence[str]) -> str:
@@ -202,23 +307,24 @@ def _command_of(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _say(answer: Mapping[str, Any]) -> None:
-    emit_hidden(answer["role"], answer["hidden"])
-    broker, store, model = answer["broker"], answer["store"], answer["model"]
+def _say(answer: _Standing) -> None:
+    emit_hidden(answer.role, answer.hidden)
+    broker, store, model = answer.broker, answer.store, answer.model
     emit_facts(
         {
-            "broker": broker["address"] if broker["there"] else broker["says"],
-            "store": store["directory"] if store["there"] else store["says"],
-            "epoch": f"{store['epoch']}, published {store['age_s']:,.1f} s ago" if store["there"] else "",
-            "roles": answer["roles"],
-            **{f"policy {what}": named for what, named in answer["policies"].items()},
+            "broker": broker.address if broker.there else broker.says,
+            "store": store.directory if store.there else store.says,
+            "epoch": f"{store.epoch}, published {store.age_s:,.1f} s ago" if store.there else "",
+            "roles": answer.roles,
+            **{f"policy {what}": named for what, named in answer.policies.items()},
             "newest model": ""
             if model is None
-            else f"{model['id']}, accuracy {model['accuracy']:.1%}, trained {model['trained']}",
+            else f"{model.id}, accuracy {model.accuracy:.1%}, trained {model.trained}",
         }
     )
     for name, columns in _TABLES.items():
-        if answer[name]:
+        rows = getattr(answer, name)
+        if rows:
             say()
             say(name)
-            emit_table(columns, [[row[column] for column in columns] for row in answer[name]])
+            emit_table(columns, [[getattr(row, column) for column in columns] for row in rows])

@@ -14,8 +14,8 @@ from streams.kafka.groups import check_prefix
 from streams.policy.load import load
 from streams.printing import say
 from streams.readiness import Ready
-from streams.worker.bootstrap import make_cores, prepare
-from streams.worker.run import run_worker
+from streams.worker.bootstrap import prepare
+from streams.worker.run import WorkerSettings, run_worker
 
 
 def _pairs(
@@ -101,16 +101,6 @@ def command(
             say(f"worker ready on {broker}")
             ready.say()
 
-        code = run_worker(
-            broker,
-            policy,
-            make_cores,
-            prepare=prepare,
-            partitions=partitions,
-            pairs=pairs,
-            accept_loss=accept_loss,
-            prefix=group_prefix,
-            on_ready=on_ready,
-            metrics_path=metrics,
-        )
+        told = WorkerSettings(broker, policy, partitions, pairs, accept_loss, group_prefix, metrics)
+        code = run_worker(told, prepare, on_ready)
     context.exit(code)

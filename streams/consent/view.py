@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from streams.consent.words import (
     NO_CONSENT,
@@ -16,7 +17,9 @@ from streams.consent.words import (
     Word,
     Words,
 )
+from streams.errors import UnavailableError
 from streams.limits import CONSENT_SNAPSHOTS_MAX
+from streams.topology import CONSENTS
 
 
 class Consents:
@@ -68,6 +71,10 @@ class Consents:
         at = bisect_left(places, below)
         return bool(at) and bound[at - 1]
 
+    def view(self) -> ConsentView:
+        """What stands here by now; what is learned later is not in it. Takes the same time always."""
+        return ConsentView(self, self.offset)
+
     @property
     def pairings(self) -> dict[tuple[str, str], bool]:
         """By (device, wearer) whether they are bound by now; of those that never were there is none."""
@@ -83,7 +90,44 @@ class Consents:
 Own = Mapping[str, tuple[tuple[int, Word], ...]]
 
 
+@dataclass(frozen=True, slots=True)
 class ConsentView:
+    """What `glasses.consents` says below `offset`: a value that nobody changes.
+
+    It lies over a log to which others only append; nothing behind its offset is looked at.
+    """
+
+    _log: Consents
+    offset: int
+
+    def of_partition(self, taken: int, own: Own) -> PartitionConsents:
+        """What a partition knows that has taken up what stands below `taken`, and its own words.
+
+        UnavailableError where that has not been read here yet; no record is to blame for that.
+        """
+        if self.offset < taken:
+            raise UnavailableError(
+                f"{CONSENTS} is read up to offset {self.offset} here, not yet up to {taken}; tried again"
+            )
+        return PartitionConsents(self._log, taken, own)
+
+    def fresh(self, taken: int, own: Own) -> tuple[list[Statement], Own]:
+        """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
+        foreign: list[Statement] = []
+        left = dict(own)
+        for _, wearer, statement in self._log.between(taken, self.offset):
+            mine = left.get(wearer, ())
+            rest = tuple(word for word in mine if word[1] != statement)
+            if len(rest) == len(mine):
+                foreign.append((wearer, statement))
+            elif rest:
+                left[wearer] = rest
+            else:
+                del left[wearer]
+        return foreign, left
+
+
+class PartitionConsents:
     """What one partition knows of consents while a fetch lasts.
 
     What `taken` up to an offset says, and its own words by position. Asked for a place in the partition it

@@ -43,7 +43,7 @@ CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
 }
 
 
-class Batch(Struct, frozen=True):
+class Batch(Struct, frozen=True, kw_only=True):
     """Consecutive events of one stream.
 
     Times are capture times in ns since the Unix epoch on the device's clock: `t0_ns + i * dt_ns`, or

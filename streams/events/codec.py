@@ -183,22 +183,21 @@ class Codec:
             return None
         source, wearer, session, stream, origin, clock = known
         return Batch(
-            kind,
-            source,
-            wearer,
-            session,
-            stream,
-            Run(wire.first, 1, count),
-            t0_ns,
-            dt_ns,
-            origin,
-            wire.context,
-            columns,
-            t_ns,
-            (),
-            position,
-            clock,
-            appended_ns,
+            kind=kind,
+            source=source,
+            wearer_id=wearer,
+            session_id=session,
+            stream=stream,
+            run=Run(wire.first, 1, count),
+            t0_ns=t0_ns,
+            dt_ns=dt_ns,
+            origin=origin,
+            context=wire.context,
+            columns=columns,
+            t_ns=t_ns,
+            position=position,
+            clock=clock,
+            appended_ns=appended_ns,
         )
 
 

@@ -1,15 +1,15 @@
 """What an agent's core receives from and gives back to its transport; knows nothing of Kafka clients.
 
-The transport owns delivery (one fetch is one transaction); the core owns meaning. `Core.process` must be a
-pure function of its arguments: on a retry or after a crash the same fetch with the same state gives the same
-outcome.
+The transport owns delivery (one fetch is one transaction); the core owns meaning. `Core.process` is a pure
+function of its arguments: on a retry or after a crash the same fetch with the same state and the same inputs
+gives the same outcome. What waits for a broker is `LiveCore.inputs`, before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -165,9 +165,13 @@ class WholeState(Generic[State]):
         return True
 
     async def stands(self, state: State) -> bool:
-        """See `Core`."""
+        """See `LiveCore`."""
         del state
         return True
+
+    async def inputs(self, state: State, fetch: Fetch, *, silent: bool) -> Any:
+        """See `LiveCore`: such a core reads nothing beside its fetch unless it says so."""
+        del state, fetch, silent
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
         """See `Core`."""
@@ -207,9 +211,6 @@ class Core(Protocol[State]):
     def readable(self, name: str, value: bytes) -> bool:
         """Whether `restore` can read an entry."""
 
-    async def stands(self, state: State) -> bool:
-        """Whether what a restored state has taken up can be had; no fetch could be processed else."""
-
     def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
         """Keys of the records that make entries again, none for those that none makes; None: all records."""
 
@@ -229,11 +230,36 @@ class Core(Protocol[State]):
         """
 
     async def process(
-        self, state: State, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: State, fetch: Fetch, inputs: Any, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[State]:
-        """Process one fetch.
+        """Process one fetch: a pure function of the arguments, which awaits nothing but computation.
+
+        `inputs` is all that the core reads beside state and fetch (policies, models, consents): a value that
+        nobody changes, taken once a fetch (see `LiveCore.inputs`); a replay makes its own.
 
         `silent`: a re-run between checkpoint and committed offset; outputs are dropped by the transport, and
         the core takes up no recorded input that its state does not already name. `poisoned`: offset to reason
         of records that made an earlier attempt fail: they are rejected without being looked into.
         """
+
+
+class LiveCore(Core[State], Protocol[State]):
+    """A core with the shell around it, which waits for what the core reads: what the transport drives."""
+
+    async def stands(self, state: State) -> bool:
+        """Whether what a restored state has taken up can be had; no fetch could be processed else."""
+
+    async def inputs(self, state: State, fetch: Fetch, *, silent: bool) -> Any:
+        """What `process` reads beside state and fetch, as it is now; awaited once a fetch, before it.
+
+        UnavailableError when it cannot be had yet; no record is to blame for that.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """One agent as a worker runs it: its name, the topic that it reads, and its core."""
+
+    name: str
+    topic: str
+    core: LiveCore[Any]

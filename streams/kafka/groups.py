@@ -135,21 +135,32 @@ async def say_foreign(
     )
 
 
-def unformed_sentence(agent: str, who: Group, since_s: float) -> str:
-    """Return the sentence about a group that gives its member no partitions."""
-    free = not who.members and who.state != "Dead"
-    what = (
-        "the broker assigns nothing; look into its log"
-        if free
-        else f"{agent} reads nothing until they have left: workers share a group with workers of this "
-        "version alone"
-    )
-    newer = (
-        "; consumers of the newer protocol (KIP-848) in a group are not shown here, "
-        "`kafka-consumer-groups --describe` names them"
-        if who.state == "Dead"
-        else ""
-    )
+def unformed_sentence(agent: str, who: Group, since_s: float, *, let_in: bool) -> str:
+    """Return the sentence about a group that gives its member no partitions.
+
+    `let_in`: the broker has made it a member. Then all the others are workers of ours too, which share the
+    partitions out anew; otherwise they assign in another way than ours, unless the group says that they do
+    not.
+    """
+    newer = ""
+    if who.members and (let_in or who.protocol == PROTOCOL):
+        what = (
+            "they are workers of this version and share the partitions out anew; that waits up to "
+            f"{limits.SESSION_TIMEOUT_S:g} s for one that has died, and up to "
+            f"{limits.REBALANCE_TIMEOUT_S:g} s for one that does not answer"
+        )
+    elif who.members or who.state == "Dead":
+        what = (
+            f"{agent} reads nothing until they have left: workers share a group with workers of this version "
+            "alone"
+        )
+        if not who.members:
+            newer = (
+                "; consumers of the newer protocol (KIP-848) in a group are not shown here, "
+                "`kafka-consumer-groups --describe` names them"
+            )
+    else:
+        what = "the broker assigns nothing; look into its log"
     return f"Waiting for partitions of {agent} (since {since_s:.0f} s): {who}{newer}; {what}"
 
 

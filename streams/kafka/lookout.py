@@ -33,6 +33,10 @@ class Member(Protocol):
     #: Since when it waits for partitions, monotonic seconds; None while it has an assignment.
     waiting_since_s: float | None
 
+    @property
+    def let_in(self) -> bool:
+        """Whether the broker has made it a member of its group."""
+
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
         """What is owned now, by partition."""
 
@@ -95,9 +99,8 @@ class Lookout:
         if waited_s < limits.WAIT_SAID_S:
             self._say(member.group, "")
         elif not self._said.get(member.group):
-            self._say(
-                member.group, unformed_sentence(member.agent, await described(admin, member.group), waited_s)
-            )
+            who = await described(admin, member.group)
+            self._say(member.group, unformed_sentence(member.agent, who, waited_s, let_in=member.let_in))
 
     async def _commits(self, admin: AIOKafkaAdminClient, member: Member) -> None:
         before = {place: one.next_offset for place, one in member.ownerships().items()}

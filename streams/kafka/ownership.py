@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from streams import clock, limits, metrics
-from streams.events.record import Core, Fetch, LogId, Outcome, Outgoing, stamp_ns
+from streams.events.record import Fetch, LiveCore, LogId, Outcome, Outgoing, stamp_ns
 from streams.kafka import budget, checkpoint
 from streams.kafka.compute import OUTSIDE, compute
 from streams.kafka.standing import telling
@@ -36,7 +36,7 @@ class Ownership(Generic[State]):
     """
 
     agent: str
-    core: Core[State]
+    core: LiveCore[State]
     writer: TransactionWriter
     state: State
     next_offset: int
@@ -50,6 +50,10 @@ class Ownership(Generic[State]):
     #: Whether a checkpoint is wanted although the state is the saved one: the group knows no commit of it, or
     #: somebody else's.
     uncommitted: bool = False
+    #: Of the next fetch. The first ones are small: what comes of a new owner comes soon, its neighbours and
+    #: those that are being restored get their turn, and little is done again if it loses the partition at
+    #: once, since whoever ends it waits for its fetch for STOP_WORK_S only.
+    records_max: int = field(default_factory=lambda: limits.FETCH_RECORDS_FIRST)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
     saved_s: float = field(default_factory=clock.monotonic_s)
@@ -162,6 +166,8 @@ class Ownership(Generic[State]):
             outputs += self._checkpoint(outcome.state, fetch.next_offset, seen_ms)
         await self.writer.write(telling(outputs, fetch.next_offset), fetch.next_offset)
         self.state, self.next_offset, self.seen_ms = outcome.state, fetch.next_offset, seen_ms
+        if 2 * len(fetch.records) >= self.records_max:
+            self.records_max = min(2 * self.records_max, limits.FETCH_RECORDS_MAX)
         self._measure(fetch, outputs, now_s - began_s, clock.monotonic_s() - now_s)
         if save:
             self._saved(outcome.state, fetch.next_offset, now_s)
@@ -174,7 +180,8 @@ class Ownership(Generic[State]):
         pause_s = _OUTSIDE_PAUSE_FIRST_S
         while True:
             try:
-                return await compute(self.core, self.state, fetch, silent=False)
+                inputs = await self.core.inputs(self.state, fetch, silent=False)
+                return await compute(self.core, self.state, fetch, inputs, silent=False)
             except OUTSIDE as error:
                 metrics.count("fetch_retried_total", agent=self.agent)
                 log.warning(

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from streams import clock, limits, metrics, topology
 from streams.connection import administering
 from streams.errors import InputError
-from streams.events.record import Core, Fetch, Received
+from streams.events.record import Fetch, LiveCore, Received
 from streams.kafka import budget
 from streams.kafka.compute import OUTSIDE
 from streams.kafka.groups import say_foreign
@@ -62,7 +62,7 @@ class PartitionOwner(Generic[State]):
         self,
         broker: str,
         agent: str,
-        core: Core[State],
+        core: LiveCore[State],
         tp: TopicPartition,
         feed: Feed,
         *,
@@ -219,13 +219,13 @@ class PartitionOwner(Generic[State]):
         worker's budget leaves. Also returns the bytes, which it has taken of the budget.
         """
         collected: list[Received] = []
-        size, deadline_s = 0, 0.0
-        while len(collected) < limits.FETCH_RECORDS_MAX and size < limits.FETCH_BYTES_MAX:
+        size, deadline_s, records_max = 0, 0.0, ownership.records_max
+        while len(collected) < records_max and size < limits.FETCH_BYTES_MAX:
             left_s = deadline_s - clock.monotonic_s() if collected else _POLL_S
             room = await self._room(ownership, size)
             if left_s <= 0 or room <= 0:
                 break
-            most = min(max(room // self._value_bytes, 1), limits.FETCH_RECORDS_MAX - len(collected))
+            most = min(max(room // self._value_bytes, 1), records_max - len(collected))
             try:
                 await self._feed.flowing()
                 some, taken = await self._read(ownership, left_s, most)

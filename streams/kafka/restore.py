@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 
 from streams import limits, metrics, topology
 from streams.errors import InputError
-from streams.events.record import Core, Fetch, LogId, Loss
+from streams.events.record import Core, Fetch, LiveCore, LogId, Loss
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.compute import compute
 from streams.kafka.reader import Follower, log_bounds
@@ -63,7 +63,7 @@ class _Read(Generic[State]):
 async def restored(
     broker: str,
     agent: str,
-    core: Core[State],
+    core: LiveCore[State],
     tp: TopicPartition,
     committed: int | None,
     wait_s: float,
@@ -123,7 +123,7 @@ async def restored(
     )
 
 
-async def _believed(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:
+async def _believed(core: LiveCore[State], partition: int, stored: Checkpoint) -> _Read[State]:
     """Read what was stored; what the core has for itself is left out where it names what cannot be had."""
     found = await _read(core, partition, stored)
     if found.state is None or await core.stands(found.state):
@@ -187,7 +187,7 @@ class _Rerun(Generic[State]):
     `begin` is where its log began, once all of it was run.
     """
 
-    def __init__(self, broker: str, core: Core[State], tp: TopicPartition, wait_s: float) -> None:
+    def __init__(self, broker: str, core: LiveCore[State], tp: TopicPartition, wait_s: float) -> None:
         self._broker, self._wait_s = broker, wait_s
         self.core, self.tp = core, tp
         self.begin: int | None = None
@@ -217,7 +217,8 @@ class _Rerun(Generic[State]):
                 ]
                 if records:
                     fetch = Fetch(self.tp.topic, partition, records)
-                    state = (await compute(self.core, state, fetch, silent=True)).state
+                    inputs = await self.core.inputs(state, fetch, silent=True)
+                    state = (await compute(self.core, state, fetch, inputs, silent=True)).state
                 at = (await follower.positions())[partition]
         return state
 

@@ -12,7 +12,7 @@ past it unless an operator accepts that, and then it is put on record.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from msgspec.structs import replace as replace_struct
 from streams import clock, topology
 from streams.connection import WAIT_S_DEFAULT
 from streams.errors import InputError
-from streams.events.record import Core, LogId, Loss, Outgoing, Received
+from streams.events.record import AgentSpec, Core, LogId, Loss, Outgoing, Received
 from streams.kafka import checkpoint
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.groups import Commit
@@ -310,7 +310,7 @@ def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
 
 
 async def refuse_losses(
-    broker: str, cores: Mapping[str, Core[Any]], prefix: str = "", *, wait_s: float = WAIT_S_DEFAULT
+    broker: str, agents: Iterable[AgentSpec], prefix: str = "", *, wait_s: float = WAIT_S_DEFAULT
 ) -> None:
     """Say in one sentence what of any partition is lost, before any of them is owned.
 
@@ -325,8 +325,8 @@ async def refuse_losses(
         The broker is absent.
     """
     lost: list[Loss] = []
-    for agent, core in cores.items():
-        topic = topology.AGENTS[agent]
+    for spec in agents:
+        agent, topic = spec.name, spec.topic
         every = await log_bounds(broker, topic, wait_s=wait_s)
         group = topology.group(agent, prefix)
         found = await committed(broker, group, [topic], wait_s=wait_s)
@@ -339,7 +339,7 @@ async def refuse_losses(
         doubtful = [number for number, own in owns.items() if (-1 if own is None else own) < every[number][0]]
         logs = await log_ids(broker, {topic, *topology.read_by(agent)}, wait_s=wait_s) if doubtful else {}
         for number in doubtful:
-            place = Place(broker, agent, core, TopicPartition(topic, number), logs, wait_s, group)
+            place = Place(broker, agent, spec.core, TopicPartition(topic, number), logs, wait_s, group)
             standing = await look(place, owns[number], every[number], accept_loss=False)
             lost += [standing.loss] if standing.loss is not None else []
     if lost:

@@ -30,9 +30,10 @@ from streams import clock, limits, logs, metrics
 from streams.connection import let_go
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
-from streams.events.record import Core, Received
+from streams.events.record import LiveCore, Received
 from streams.kafka import budget
 from streams.kafka.groups import PROTOCOL
+from streams.kafka.last_will import LastWill
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.partition import PartitionOwner
 
@@ -48,6 +49,8 @@ REJOINS_MAX = 5
 #: Faust would acknowledge an event that failed and go on, or restart the agent with the next one; both are a
 #: loss. So the process ends, and another worker, or the next start, reads from the committed offset.
 NOTHING_LOST = "this worker ends now, nothing is lost: the next one goes on from the committed offset"
+#: Of this process, for all its agents.
+LAST_WILL = LastWill(limits.SESSION_TIMEOUT_S)
 
 
 class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
@@ -110,11 +113,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         async def joining(subscription: Any) -> bool:
             try:
-                return bool(await joined(subscription))
+                success = bool(await joined(subscription))
             except InconsistentGroupProtocolError:
                 # Fatal to the client, which would never ask again; the lookout says who is in the group.
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 return False
+            if success:
+                LAST_WILL.joined(self.consumer.broker, self.consumer.group, coordinator.member_id)
+            return success
 
         coordinator._do_rejoin_group = joining
 
@@ -132,7 +138,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     Delivery: exactly once. Offsets are committed by the transaction of each fetch, nowhere else.
     """
 
-    core: ClassVar[Core[Any]]
+    core: ClassVar[LiveCore[Any]]
     broker: ClassVar[str]
     agent: ClassVar[str]
     group: ClassVar[str]
@@ -223,6 +229,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         if self._watch is not None:
             self._watch.cancel()
         await super().on_stop()
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the broker has made it a member; whoever assigns otherwise than the group gets no id."""
+        coordinator = getattr(self._thread._consumer, "_coordinator", None)
+        return bool(getattr(coordinator, "member_id", ""))
 
     # -- the owners ----------------------------------------------------------
 
@@ -360,7 +372,7 @@ def batch_transport(
     app: faust.App,
     broker: str,
     agent: str,
-    core: Core[Any],
+    core: LiveCore[Any],
     *,
     partitions: int,
     accept_loss: bool = False,

@@ -20,6 +20,7 @@ from streams.ledger.lost import lost
 from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, size
 from streams.ledger.sources import StoreReader, numbered
 from streams.ledger.topics import read_topics
+from streams.quoting import quoted
 
 
 def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns: int = 0) -> dict[str, Any]:
@@ -140,9 +141,9 @@ def _zones(journal: Journals, stored: ByStream, store: StoreReader, findings: li
     rejected = store.spread(JUDGED)
     checked, wrong = 0, dict[str, Intervals]()
     for zone, streams in journal.truth.items():
-        name = zone.replace("'", "''")
-        stored_here = store.spread(f"{RUNS} WHERE zone = '{name}'") if zone != "unconfigured" else {}
-        rejected_here = store.spread(f"{JUDGED} AND zone = '{name}'")
+        name = quoted(zone)
+        stored_here = store.spread(f"{RUNS} WHERE zone = {name}") if zone != "unconfigured" else {}
+        rejected_here = store.spread(f"{JUDGED} AND zone = {name}")
         for key, truth in streams.items():
             pieces, (true, sent, kept, gone, right, refused) = cover(
                 truth,

@@ -12,6 +12,7 @@ import numpy as np
 
 from streams.errors import DamagedError, UnavailableError
 from streams.ledger.runs import NONE, ByStream, Data, Ints, intervals, spread
+from streams.quoting import quoted
 
 #: A digest as two columns of 64 bits; what is none is zero, which is nobody's.
 HALVES = ", ".join(
@@ -39,11 +40,10 @@ class StoreReader:
                 f"{directory}: no epoch has been published; run `sightline snapshots` first"
             )
         self._connection, self._directory = duckdb.connect(), directory
-        quoted = str(catalog).replace("'", "''"), str(directory).replace("'", "''")
         with self._reading():
-            self._connection.execute(f"ATTACH '{quoted[0]}' AS store (READ_ONLY)")
+            self._connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
             self._connection.execute("USE store")
-            self._connection.execute(f"SET file_search_path = '{quoted[1]}'")
+            self._connection.execute(f"SET file_search_path = {quoted(str(directory))}")
 
     def close(self) -> None:
         """Let go of the store."""

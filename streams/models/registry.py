@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -22,20 +23,16 @@ def _any(_version: ModelVersion) -> bool:
     return True
 
 
-class Models:
-    """The model versions that a worker knows, and the current one; filled from `glasses.models`.
+@dataclass(frozen=True, slots=True)
+class ModelVersions:
+    """The model versions that are known at one moment, by number: a value that nobody changes.
 
-    `check` is asked about each version; one that waits for its policy is asked about again. The `kept_max`
-    newest stay in memory, and the current one.
+    `current` is the one that the pointer names and `highest` the newest that was read; 0: there is none.
     """
 
-    def __init__(self, check: Check = _any, kept_max: int = NUMBER_MAX) -> None:
-        self.versions: dict[int, ModelVersion] = {}
-        self.current = self.highest = 0
-        self._check, self._kept_max = check, kept_max
-        #: Two topics have no common order: the policy of a version may be read after it.
-        self._waiting: deque[ModelVersion] = deque(maxlen=MODELS_WAITING_MAX)
-        self._pointed = 0
+    versions: Mapping[int, ModelVersion] = field(default_factory=dict)
+    current: int = 0
+    highest: int = 0
 
     @property
     def serving(self) -> int:
@@ -57,6 +54,22 @@ class Models:
             )
         return self.versions[number]
 
+
+class ModelTable:
+    """`glasses.models` as it has been read so far; `now` is what that comes to.
+
+    Each record makes another `now`: whoever has taken one keeps it as it was. `check` is asked about each
+    version; one that waits for its policy is asked about again. The `kept_max` newest stay in memory, and the
+    current one.
+    """
+
+    def __init__(self, check: Check = _any, kept_max: int = NUMBER_MAX) -> None:
+        self.now = ModelVersions()
+        self._check, self._kept_max = check, kept_max
+        #: Two topics have no common order: the policy of a version may be read after it.
+        self._waiting: deque[ModelVersion] = deque(maxlen=MODELS_WAITING_MAX)
+        self._pointed = 0
+
     def learn(self, key: bytes | None, value: bytes | None) -> None:
         """Take in one record of `glasses.models`.
 
@@ -71,7 +84,7 @@ class Models:
             self._point(_pointed(value))
             return
         version = ModelVersion.load(value)
-        number, known = version.version, self.versions.get(version.version)
+        number, known = version.version, self.now.versions.get(version.version)
         if key != version_key(number) or len(version.label) != LABEL_BYTES:
             raise MalformedError(
                 "model version: its key or its label has another form, expected what training writes"
@@ -80,9 +93,10 @@ class Models:
             raise MalformedError(
                 "model version: found another one under a known number, expected a new number"
             )
-        if self.versions and number > self.highest + MODEL_NUMBERS_AHEAD_MAX:
+        highest = self.now.highest
+        if self.now.versions and number > highest + MODEL_NUMBERS_AHEAD_MAX:
             raise MalformedError(
-                f"model version: found a number more than {MODEL_NUMBERS_AHEAD_MAX} above {self.highest}, "
+                f"model version: found a number more than {MODEL_NUMBERS_AHEAD_MAX} above {highest}, "
                 "expected the next one"
             )
         if not self._check(version):
@@ -99,12 +113,12 @@ class Models:
             try:
                 if not self._check(version):
                     self._waiting.append(version)
-                elif version.version not in self.versions:
+                elif version.version not in self.now.versions:
                     self._keep(version)
             except MalformedError:
                 continue  # it was said and counted when it came
-        if self._pointed in self.versions:
-            self.current, self._pointed = self._pointed, 0
+        if self._pointed in self.now.versions:
+            self._point(self._pointed)
 
     def recall(self, number: int, records: Iterable[Received]) -> None:
         """Take a version that is no longer in memory from the records of the topic, where it is there."""
@@ -113,26 +127,27 @@ class Models:
                 try:
                     version = ModelVersion.load(record.value)
                     if self._check(version):
-                        self.versions.setdefault(number, version)
+                        if number not in self.now.versions:
+                            self.now = replace(self.now, versions={**self.now.versions, number: version})
                         return
                 except MalformedError:
                     continue  # it was said and counted when it came
 
     def _keep(self, version: ModelVersion) -> None:
-        self.versions[version.version] = version
-        self.highest = max(self.highest, version.version)
-        while len(self.versions) > self._kept_max + 1:
-            del self.versions[min(number for number in self.versions if number != self.current)]
-        metrics.gauge("model_versions_kept", len(self.versions))
+        versions = {**self.now.versions, version.version: version}
+        while len(versions) > self._kept_max + 1:
+            del versions[min(number for number in versions if number != self.now.current)]
+        self.now = replace(self.now, versions=versions, highest=max(self.now.highest, version.version))
+        metrics.gauge("model_versions_kept", len(versions))
 
     def _point(self, pointed: int) -> None:
-        if pointed not in self.versions:
+        if pointed not in self.now.versions:
             if any(version.version == pointed for version in self._waiting):
                 self._pointed = pointed
             raise MalformedError(
                 "model/current: points to a version that is not there, expected one written before"
             )
-        self.current, self._pointed = pointed, 0
+        self.now, self._pointed = replace(self.now, current=pointed), 0
 
 
 def _pointed(value: bytes | None) -> int:

@@ -81,7 +81,10 @@ def size_bytes(state: DeviceState) -> int:
 
 
 class Devices(Mapping[str, DeviceState]):
-    """States by device, immutable; only those that are decoded can be read (law 7: see `ShelvingCore`)."""
+    """States by device, immutable; only those that are decoded can be read.
+
+    The shell decodes those of a fetch before the core is called (law 7; `streams.pipeline.live`).
+    """
 
     __slots__ = ("_shelf", "_slots")
 

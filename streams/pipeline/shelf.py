@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from weakref import ref
@@ -18,11 +18,9 @@ from weakref import ref
 from msgspec import msgpack
 
 from streams import files, limits, metrics
-from streams.events.record import Fetch, Outcome, Outgoing
+from streams.events.record import Fetch
 from streams.events.state import DeviceState
 from streams.pipeline.devices import Devices, Slot
-from streams.pipeline.glasses import GlassesCore, PartitionState, names_of
-from streams.pipeline.tables import Tables
 
 #: A longer state is nearly all samples, which are hardly shorter when compressed and take long to.
 _COMPRESSED_BYTES_MAX = 64 * 1024
@@ -115,38 +113,7 @@ class FileShelf:
         return self._next
 
 
-class ShelvingCore(GlassesCore):
-    """`GlassesCore` whose devices' states lie on a shelf while they are not used.
-
-    It loads those of a fetch before the stages run, so that these read no file (law 7), and puts away what
-    is too much afterwards. A fetch of more devices than may be decoded at once is worked off in parts, which
-    changes nothing: no result depends on how fetches were cut.
-    """
-
-    def __init__(self, tables: Tables, shelf: FileShelf) -> None:
-        super().__init__(tables, shelf=shelf)
-        self._file = shelf
-
-    async def process(
-        self, state: PartitionState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
-    ) -> Outcome[PartitionState]:
-        """Load, run the stages, put away; see `GlassesCore.process`. OSError where the file fails."""
-        outputs: list[Outgoing] = []
-        due = False
-        for part in _parts(state.devices, fetch):
-            names = names_of(part.records)
-            for devices in (state.devices, state.shadow[1]):
-                for slot in filter(None, map(devices.slot, names)):
-                    slot.load()
-            outcome = await super().process(state, part, silent=silent, poisoned=poisoned)
-            state, due = outcome.state, due or outcome.checkpoint
-            outputs += outcome.outputs
-            self._file.settle()
-        metrics.gauge("devices_known", len(state.devices), partition=str(fetch.partition))
-        return Outcome(state, outputs, due)
-
-
-def _parts(devices: Devices, fetch: Fetch) -> Iterator[Fetch]:
+def parts(devices: Devices, fetch: Fetch) -> Iterator[Fetch]:
     """Cut a fetch where the states of its devices come to more than may be decoded at once."""
     names, size, start = set[bytes](), 0, 0
     for at, record in enumerate(fetch.records):

@@ -11,7 +11,7 @@ from msgspec import Struct, ValidationError, json
 
 from streams import metrics
 from streams.consent.record import take_ups_of
-from streams.consent.view import ConsentView
+from streams.consent.view import PartitionConsents
 from streams.errors import MalformedError, UnavailableError, without_values
 from streams.events.codec import codec_of
 from streams.events.identity import EventId, format_id
@@ -26,7 +26,7 @@ from streams.limits import (
     LEFT_OUT_MAX,
     RETRAIN_EVERY_EXAMPLES,
 )
-from streams.lineage.record import Rows
+from streams.lineage.record import Row, Rows
 from streams.lineage.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
@@ -35,9 +35,10 @@ from streams.lineage.tables import (
     POLICY_TAKEUP,
 )
 from streams.models.version import SOURCE, STREAM, version_key
-from streams.pipeline.beginning import add_version
 from streams.pipeline.emit import lineage_of, records_of
-from streams.pipeline.tables import Tables, input_row, policy_row, told
+from streams.pipeline.made_version import add_version
+from streams.pipeline.rows import input_row, policy_row, told
+from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.policy.policy import Policy
 from streams.policy.step import Reject, Step
 from streams.topology import EXAMPLES
@@ -47,8 +48,7 @@ log = logging.getLogger(__name__)
 
 _STATE = "@training"
 _UNLISTED = "intent: it is none that the policy in force lists, so no model learns it"
-#: Records of `glasses.examples` from the beginning up to and including an offset.
-History = Callable[[int], Awaitable[Sequence[Received]]]
+#: Fits a model to the first pairs and measures it on the others: computation, wherever it is done.
 Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair]], Awaitable[run.Fitted]]
 
 
@@ -70,6 +70,10 @@ class TrainingState:
     now_ns: int = 0
     left_out: tuple[str, ...] = ()
 
+    def after(self, version: int) -> TrainingState:
+        """Return this state where `version` is the one that was made last, the seed's at least."""
+        return replace(self, version=max(version, 1))
+
 
 class _Stored(Struct):
     """What stands on `glasses.state`; the examples as runs."""
@@ -86,17 +90,9 @@ class _Stored(Struct):
 class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
-    def __init__(
-        self,
-        tables: Tables,
-        history: History,
-        fit: Fit,
-        every: int = RETRAIN_EVERY_EXAMPLES,
-        *,
-        kinds: Kinds = SHIPPED,
-    ) -> None:
+    def __init__(self, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES, *, kinds: Kinds = SHIPPED) -> None:
         self._codec = codec_of(kinds)
-        self.tables, self.history, self.fit, self.every = tables, history, fit, every
+        self.fit, self.every = fit, every
         self.seed, self.evaluation = seed.seed(), seed.evaluation()
 
     def empty(self, partition: int) -> TrainingState:
@@ -127,19 +123,10 @@ class TrainingCore(WholeState[TrainingState]):
             stored.left_out,
         )
 
-    async def stands(self, state: TrainingState) -> bool:
-        """Whether the topics hold what the state has taken up."""
-        return await self.tables.hold(state.policy_version, 0, state.consents_taken)
-
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
         """No keys: a run that was made is not made again, so that no record makes the state again."""
         del names
         return frozenset()
-
-    def mended(self, state: TrainingState, remade: TrainingState, names: frozenset[str]) -> TrainingState:
-        """Go on after the newest version that stands; how many examples were admitted since is lost."""
-        del state, names
-        return replace(remade, version=max(self.tables.models.highest, 1))
 
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
         """Lineage of what was lost."""
@@ -171,33 +158,55 @@ class TrainingCore(WholeState[TrainingState]):
             )
         }
 
+    def completes(self, state: TrainingState, fetch: Fetch, side: SideInputs) -> bool:
+        """Whether a fetch that is not silent comes to a training run, which reads all examples so far."""
+        if state.admitted + len(fetch.records) < self.every:
+            return False
+        state, _ = _taken_up(state, fetch, side)
+        policy = side.policies.version(state.policy_version)
+        known = side.consents.of_partition(state.consents_taken, {})
+        for record in fetch.records:
+            now_ns = max(state.now_ns, stamp_ns(record))
+            try:
+                candidate = gate.judge(record, self._codec, policy, _adopting(side), known, now_ns)
+            except MalformedError:
+                continue
+            except Exception:  # noqa: BLE001  on whatever this record fails, `process` fails too, and says so
+                return True
+            state = _counted(replace(state, now_ns=now_ns), candidate)
+            if state.admitted >= self.every:
+                return True
+        return False
+
     async def process(
-        self, state: TrainingState, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self,
+        state: TrainingState,
+        fetch: Fetch,
+        inputs: TrainingInputs,
+        *,
+        silent: bool,
+        poisoned: Mapping[int, str],
     ) -> Outcome[TrainingState]:
         """Gate a fetch's examples; the run that the N-th admitted one triggers joins the fetch's transaction.
 
         Partitions commit their examples by chance in one order or another, and that decides which version
-        learns from which: the order is recorded as an input, never when `silent`.
+        learns from which: the order is recorded as an input, never when `silent`. UnavailableError where
+        `inputs` lack what the state has taken up, or the examples that a run reads.
         """
         step, pointers, order, ran = Step(), list[Outgoing](), list[str](), False
         extra: Rows = {"models": [], "training_runs": [], "streams": [], "inputs": [], "policies": []}
+        side = inputs.side
         if not silent:
-            state = self._take_up(state, fetch, extra)
-        if late := self.tables.behind(state.consents_taken):
-            raise late
-        if (
-            not {gate.labelled_under(record) for record in fetch.records}
-            <= self.tables.policies.versions.keys()
-        ):
-            await self.tables.refresh()
-        policy = self.tables.policies.version(state.policy_version)
-        known = ConsentView(self.tables.consents, state.consents_taken, {})
+            state, rows = _taken_up(state, fetch, side)
+            extra.update(rows)
+        policy = side.policies.version(state.policy_version)
+        known = side.consents.of_partition(state.consents_taken, {})
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
-                candidate = gate.judge(record, self._codec, policy, self._label, known, now_ns)
+                candidate = gate.judge(record, self._codec, policy, _adopting(side), known, now_ns)
             except MalformedError as error:
                 step.rejects.append(
                     Reject.malformed(record, str(error), stage="training", now_ns=state.now_ns)
@@ -212,7 +221,7 @@ class TrainingCore(WholeState[TrainingState]):
                 continue
             ran, state = True, replace(state, version=state.version + 1, admitted=0)
             if not silent:
-                state = await self._run(state, record, policy, known, step, extra, pointers)
+                state = await self._train(state, record, inputs, policy, known, step, extra, pointers)
         if not silent:
             extra["inputs"].append(input_row(EXAMPLE_ORDER, "training", fetch, " ".join(order)))
         place, stamp = (fetch.topic, 0), stamp_ns(fetch.records[-1]) // 1_000_000
@@ -225,35 +234,13 @@ class TrainingCore(WholeState[TrainingState]):
             checkpoint=len(extra["inputs"]) > 1 or ran,
         )
 
-    def _label(self, label: bytes, version: str, policy: Policy) -> bytes:
-        return self.tables.label(label, version, policy) if version in self.tables.policies.versions else b""
-
-    def _take_up(self, state: TrainingState, fetch: Fetch, extra: Rows) -> TrainingState:
-        """Take up what is new in the tables; each that changes results is an input that is recorded."""
-        tables, taken = self.tables, state
-        if tables.policies.current != taken.policy_version:
-            policy = tables.policies.version(tables.policies.current)
-            extra["policies"].append(policy_row(policy, fetch, first=not taken.policy_version))
-            taken = replace(taken, policy_version=tables.policies.current)
-            extra["inputs"].append(input_row(POLICY_TAKEUP, "training", fetch, taken.policy_version))
-        if tables.consents.offset > taken.consents_taken:
-            said, _ = tables.fresh(taken.consents_taken, {})
-            taken = replace(taken, consents_taken=tables.consents.offset)
-            extra["inputs"] += [
-                input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(said)
-            ]
-        if tables.models.highest > taken.version:
-            # Somebody else wrote versions: the next one gets a number that nobody has taken.
-            taken = replace(taken, version=tables.models.highest)
-            extra["inputs"].append(input_row(MODEL_TAKEUP, "training", fetch, str(taken.version)))
-        return taken
-
-    async def _run(
+    async def _train(
         self,
         state: TrainingState,
         trigger: Received,
+        inputs: TrainingInputs,
         policy: Policy,
-        known: ConsentView,
+        known: PartitionConsents,
         step: Step,
         extra: Rows,
         pointers: list[Outgoing],
@@ -263,19 +250,16 @@ class TrainingCore(WholeState[TrainingState]):
         What it judges otherwise than before gets a decision. A run that fails for a reason of its own uses
         no number up: it is said, and the next one goes on.
         """
-        try:
-            history = await self.history(trigger.offset)
-        except UnavailableError:
-            raise
-        except Exception as error:
-            # Whatever keeps the topic from being read, no example is to blame for it.
-            raise UnavailableError(
-                f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again"
-            ) from error
+        if inputs.history is None:
+            raise UnavailableError(f"{EXAMPLES} was not read for a training run; tried again")
         now_ns, candidates = state.now_ns, []
-        for record in history:
+        for record in inputs.history:
+            if record.offset > trigger.offset:
+                break
             try:
-                candidates.append(gate.judge(record, self._codec, policy, self._label, known, now_ns))
+                candidates.append(
+                    gate.judge(record, self._codec, policy, _adopting(inputs.side), known, now_ns)
+                )
             except MalformedError:
                 continue
         step.decisions += [
@@ -311,6 +295,38 @@ class TrainingCore(WholeState[TrainingState]):
             )
         metrics.gauge("training_left_out_examples", made.manifest.left_out)
         return state
+
+
+def _adopting(side: SideInputs) -> gate.Adopt:
+    """How labels are said in the words of the policy in force: empty where their policy is not known."""
+
+    def adopt(label: bytes, version: str, policy: Policy) -> bytes:
+        return side.label(label, version, policy) if version in side.policies.versions else b""
+
+    return adopt
+
+
+def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[TrainingState, Rows]:
+    """Take up what is new in `side`; each that changes results is an input that is recorded.
+
+    Return the state and the rows of it.
+    """
+    inputs: list[Row] = []
+    rows: Rows = {"inputs": inputs, "policies": []}
+    if side.policies.current != state.policy_version:
+        policy = side.policies.version(side.policies.current)
+        rows["policies"].append(policy_row(policy, fetch, first=not state.policy_version))
+        state = replace(state, policy_version=policy.version)
+        inputs.append(input_row(POLICY_TAKEUP, "training", fetch, policy.version))
+    if side.consents.offset > state.consents_taken:
+        said, _ = side.consents.fresh(state.consents_taken, {})
+        state = replace(state, consents_taken=side.consents.offset)
+        inputs += [input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(said)]
+    if side.models.highest > state.version:
+        # Somebody else wrote versions: the next one gets a number that nobody has taken.
+        state = state.after(side.models.highest)
+        inputs.append(input_row(MODEL_TAKEUP, "training", fetch, str(state.version)))
+    return state, rows
 
 
 def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:

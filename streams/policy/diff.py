@@ -5,9 +5,8 @@ It is asked on paper, over every combination of attributes, or over decisions th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import product
-from typing import Any
 
 from msgspec import Struct
 
@@ -50,6 +49,20 @@ class Group(Struct):
 Groups = dict[Change, Group]
 
 
+class DecidedRun(Struct, frozen=True):
+    """A decision about a run of events; fields are columns of table `decisions`."""
+
+    sink: str
+    source: str
+    stream: str
+    first: int
+    step: int
+    count: int
+    zone: str
+    verdict: str
+    rule: str
+
+
 def every_combination() -> Iterable[Attributes]:
     """Every combination of attributes; streams are named after their kinds."""
     names = [name for name in DOMAINS if name not in {"kind", "stream"}]
@@ -90,7 +103,7 @@ def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, st
     return flow.verdict, flow.rule
 
 
-def over_runs(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> tuple[int, Groups]:
+def over_runs(before: Iterable[DecidedRun], after: Iterable[DecidedRun]) -> tuple[int, Groups]:
     """(events decided, changes) between the decisions of two pipeline runs over one journal, by event."""
     mine, theirs = _by_event(before), _by_event(after)
     numbers: dict[tuple[Change, str, str], list[int]] = {}
@@ -107,15 +120,11 @@ def over_runs(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, 
     return len(mine), groups
 
 
-def _by_event(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, int], tuple[str, str, str]]:
+def _by_event(runs: Iterable[DecidedRun]) -> dict[tuple[str, str, str, int], tuple[str, str, str]]:
     return {
-        (row["sink"], row["source"], row["stream"], row["first"] + at * row["step"]): (
-            row["zone"],
-            row["verdict"],
-            row["rule"],
-        )
-        for row in rows
-        for at in range(row["count"])
+        (run.sink, run.source, run.stream, run.first + at * run.step): (run.zone, run.verdict, run.rule)
+        for run in runs
+        for at in range(run.count)
     }
 
 

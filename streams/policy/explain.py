@@ -6,69 +6,102 @@ It is said from the policy that decided, without the event's content.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import Policy
-from streams.policy.recheck import again
+from streams.policy.recheck import StoredDecision, again
 
 CHANGES_MAX = 6
 
 
-def explain(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Explain one row of table `decisions` by the policy that made it.
+class RequirementText(Struct, frozen=True):
+    """A requirement of the policy, in its own words."""
 
-    Returns the zone with its condition and reason, the attributes that the condition names, the label in
-    words, the requirement or sink that decided, and sentences that say what would change it.
+    about: str
+    when: str
+    require: str
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """Why a decision is what it is; fields that do not apply are UNSET.
+
+    `condition` and `because` are those of the zone, `matched` the attributes that the condition names (or a
+    sentence, of derived events), `label` is in words by part, `requirement` the one that decided, and
+    `would_change_it` are sentences.
     """
-    zone = policy.zones_by_name.get(row["zone"])
-    sink = policy.sinks.get(row["sink"])
-    explained: dict[str, Any] = {
-        "sink": row["sink"],
-        "verdict": row["verdict"],
-        "passed": row["passed"],
-        "mode": row["mode"],
-        "purpose": row["purpose"],
-        "rule": row["rule"],
-        "zone": row["zone"],
-    }
-    if zone is not None:
-        explained |= {"condition": zone.condition.text, "because": zone.reason}
-    if row["attributes"]:
-        attributes = Attributes.parse(row["attributes"])
-        named = zone.condition.names if zone is not None else policy.named
-        explained["matched"] = {name: getattr(attributes, name) for name in named}
-    else:
-        explained["matched"] = (
-            "nothing: a derived event has the highest zone of its parents, and the join of their labels"
-        )
-    explained["consent"] = row["consent_state"] or "no one person's data"
-    explained["policy"] = f"{policy.name} {policy.version}"
-    explained["sink_is"] = sink.about if sink is not None else "not declared"
-    requirement = next(
-        (candidate for candidate in policy.requirements if row["rule"] == f"requirements.{candidate.name}"),
-        None,
+
+    sink: str
+    verdict: str
+    passed: bool
+    mode: str
+    purpose: str
+    rule: str
+    zone: str
+    condition: str | UnsetType = UNSET
+    because: str | UnsetType = UNSET
+    matched: Mapping[str, str | bool] | str
+    consent: str
+    policy: str
+    sink_is: str
+    requirement: RequirementText | UnsetType = UNSET
+    label: Mapping[str, str]
+    would_change_it: tuple[str, ...]
+
+
+def explain(policy: Policy, row: StoredDecision) -> Explanation:
+    """Explain one stored decision by the policy that made it."""
+    zone = policy.zones_by_name.get(row.zone)
+    sink = policy.sinks.get(row.sink)
+    decisive = next((rule for rule in policy.requirements if row.rule == f"requirements.{rule.name}"), None)
+    label = bytes.fromhex(row.label)
+    return Explanation(
+        sink=row.sink,
+        verdict=row.verdict,
+        passed=row.passed,
+        mode=row.mode,
+        purpose=row.purpose,
+        rule=row.rule,
+        zone=row.zone,
+        condition=UNSET if zone is None else zone.condition.text,
+        because=UNSET if zone is None else zone.reason,
+        matched=_matched(policy, row),
+        consent=row.consent_state or "no one person's data",
+        policy=f"{policy.name} {policy.version}",
+        sink_is=sink.about if sink is not None else "not declared",
+        requirement=UNSET
+        if decisive is None
+        else RequirementText(
+            about=decisive.about,
+            when=decisive.when.text if decisive.when else "always",
+            require=decisive.require.text,
+        ),
+        label=policy.describe(label) if label else {},
+        would_change_it=(*_other_attributes(policy, row), *_remedies(policy, row)),
     )
-    if requirement is not None:
-        explained["requirement"] = {
-            "about": requirement.about,
-            "when": requirement.when.text if requirement.when else "always",
-            "require": requirement.require.text,
-        }
-    label = bytes.fromhex(row["label"])
-    explained["label"] = policy.describe(label) if label else {}
-    explained["would_change_it"] = [*_other_attributes(policy, row), *_remedies(policy, row)]
-    return explained
 
 
-def _other_attributes(policy: Policy, row: Mapping[str, Any]) -> list[str]:
+def _matched(policy: Policy, row: StoredDecision) -> Mapping[str, str | bool] | str:
+    """The attributes that the zone's condition names, or without such a zone any condition of the policy."""
+    if not row.attributes:
+        return "nothing: a derived event has the highest zone of its parents, and the join of their labels"
+    zone = policy.zones_by_name.get(row.zone)
+    attributes = Attributes.parse(row.attributes)
+    return {
+        name: getattr(attributes, name) for name in (policy.named if zone is None else zone.condition.names)
+    }
+
+
+def _other_attributes(policy: Policy, row: StoredDecision) -> list[str]:
     """What one other attribute would have led to; what changes the verdict comes first.
 
     Kind and stream are what the event is.
     """
-    if not row["attributes"]:
+    if not row.attributes:
         return []
-    attributes = Attributes.parse(row["attributes"])
+    attributes = Attributes.parse(row.attributes)
     verdicts, zones = [], []
     for name, domain in DOMAINS.items():
         if name in {"kind", "stream"}:
@@ -78,31 +111,29 @@ def _other_attributes(policy: Policy, row: Mapping[str, Any]) -> list[str]:
                 continue
             other = attributes._replace(**{name: value})
             # Who had given a consent by then would have had one that stands.
-            state = row["consent_state"] if name != "consent_given" else "claimed" if value else "none"
-            now = again(policy, {**row, "attributes": other.text(), "consent_state": state})
+            state = row.consent_state if name != "consent_given" else "claimed" if value else "none"
+            now = again(policy, replace(row, attributes=other.text(), consent_state=state))
             shown = str(value).lower() if isinstance(value, bool) else value
-            if now["verdict"] != row["verdict"]:
-                verdicts.append(
-                    f"with {name} = {shown}: {now['verdict']}, in zone {now['zone']} ({now['rule']})"
-                )
-            elif now["zone"] != row["zone"]:
-                zones.append(f"with {name} = {shown}: zone {now['zone']}, and {now['verdict']} all the same")
+            if now.verdict != row.verdict:
+                verdicts.append(f"with {name} = {shown}: {now.verdict}, in zone {now.zone} ({now.rule})")
+            elif now.zone != row.zone:
+                zones.append(f"with {name} = {shown}: zone {now.zone}, and {now.verdict} all the same")
     return (verdicts + zones)[:CHANGES_MAX]
 
 
-def _remedies(policy: Policy, row: Mapping[str, Any]) -> list[str]:
+def _remedies(policy: Policy, row: StoredDecision) -> list[str]:
     """The three remedies of a refused flow, in words that fit the rule; nothing where it is allowed."""
-    rule, sink = row["rule"], row["sink"]
-    if row["verdict"] == "allow":
+    rule, sink = row.rule, row.sink
+    if row.verdict == "allow":
         return []
-    if row["verdict"] == "unconfigured":
+    if row.verdict == "unconfigured":
         return [
             "label: a zone of the policy whose condition takes these attributes, "
             "a label for the kind, or a sink of this name"
         ]
     if rule.startswith("consent:"):
         return [
-            f"consent: the wearer agrees to {row['purpose']} under a new record; it counts for what is "
+            f"consent: the wearer agrees to {row.purpose} under a new record; it counts for what is "
             "captured from then on"
         ]
     if rule.startswith("retention:"):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
-from typing import Any
+from typing import Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from streams.consent.words import Consent
 from streams.errors import InputError
@@ -23,19 +24,56 @@ from streams.policy.step import Tagged
 from streams.policy.stored import read_stored
 from streams.topology import TRAINING_RUN
 
-#: What a decision looked at, and what it said: columns of table `decisions`.
-LOOKED_AT = ("policy_version", "attributes", "zone", "label", "sink", "consent_state", "appended_ns", "at_ns")
-SAID = ("zone", "label", "verdict", "passed", "mode", "rule", "purpose")
 
+class LookedAt(Struct, frozen=True, kw_only=True):
+    """What a decision looked at, as table `decisions` has it: labels are hexadecimal, times in nanoseconds.
 
-class Difference(Struct, frozen=True):
-    """A stored decision that comes out otherwise.
-
-    It has the row, and by column what it says now (or the reason why nothing can be said).
+    `zone` and `label` count for derived events; those of captured ones follow from their `attributes`.
     """
 
-    row: Mapping[str, Any]
-    now: Mapping[str, Any]
+    policy_version: str
+    attributes: str
+    zone: str
+    label: str
+    sink: str
+    consent_state: str
+    appended_ns: int
+    at_ns: int
+
+
+class StoredDecision(LookedAt, frozen=True, kw_only=True):
+    """A decision as the store keeps it: what it looked at, and what came of that."""
+
+    verdict: str
+    passed: bool
+    mode: str
+    rule: str
+    purpose: str
+
+
+class DecidedAgain(Struct, frozen=True, kw_only=True):
+    """What comes of a decision that is made again; fields are those of `StoredDecision`."""
+
+    zone: str
+    label: str
+    verdict: str
+    passed: bool
+    mode: str
+    rule: str
+    purpose: str
+
+
+DecisionT = TypeVar("DecisionT", bound=StoredDecision)
+
+
+class Difference(Struct, Generic[DecisionT], frozen=True):
+    """A stored decision that comes out otherwise.
+
+    `now` has by field what comes of it now, where that differs (or as its rule why nothing can be said).
+    """
+
+    row: DecisionT
+    now: Mapping[str, str | bool]
 
 
 #: A store is opened again and again, by who follows it.
@@ -61,51 +99,60 @@ class StoredPolicies:
         return self._read[version]
 
 
-def tagged_of(policy: Policy, row: Mapping[str, Any]) -> Tagged:
+def tagged_of(policy: Policy, row: LookedAt) -> Tagged:
     """What was decided about, as far as the decision looked at it.
 
     Captured events get their zone and label again from their attributes.
     """
-    text = row["consent_state"]
-    consent = Consent.parse(text) if text else None
-    kind, zone, label, rule = "", row["zone"], bytes.fromhex(row["label"]), JOIN_RULE
-    if row["attributes"]:
-        attributes = Attributes.parse(row["attributes"])
+    consent = Consent.parse(row.consent_state) if row.consent_state else None
+    kind, zone, label, rule = "", row.zone, bytes.fromhex(row.label), JOIN_RULE
+    if row.attributes:
+        attributes = Attributes.parse(row.attributes)
         tag = policy.tag(attributes)
         kind, zone, label, rule = attributes.kind, tag.zone, tag.label, tag.rule
-    batch = Batch(kind, "", "", "", "", Run(0, 1, 1), 0, 0, "", None, {}, appended_ns=row["appended_ns"])
-    return Tagged(batch, zone, label, rule, row["attributes"], 0, consent)
+    batch = Batch(
+        kind=kind,
+        source="",
+        wearer_id="",
+        session_id="",
+        stream="",
+        run=Run(0, 1, 1),
+        t0_ns=0,
+        dt_ns=0,
+        origin="",
+        context=None,
+        columns={},
+        appended_ns=row.appended_ns,
+    )
+    return Tagged(batch, zone, label, rule, row.attributes, 0, consent)
 
 
-def again(policy: Policy, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Decide a stored decision again under `policy`; values by the columns of `SAID`.
-
-    ValueError where the row is none of ours.
-    """
+def again(policy: Policy, row: LookedAt) -> DecidedAgain:
+    """Decide a stored decision again under `policy`. ValueError where the row is none of ours."""
     tagged = tagged_of(policy, row)
-    at_ns = row["at_ns"] or row["appended_ns"]
+    at_ns = row.at_ns or row.appended_ns
     # The licensed seed is no one person's, and has no consent to ask for.
-    decide = at_gate if row["sink"] == TRAINING_RUN and tagged.consent is not None else None
-    flow = decide(policy, tagged, at_ns) if decide else flow_of(policy, tagged, row["sink"], at_ns)
-    return {
-        "zone": tagged.zone,
-        "label": tagged.label.hex(),
-        "verdict": flow.verdict,
-        "passed": flow.passed,
-        "mode": flow.mode,
-        "rule": flow.rule,
-        "purpose": flow.purpose,
-    }
+    decide = at_gate if row.sink == TRAINING_RUN and tagged.consent is not None else None
+    flow = decide(policy, tagged, at_ns) if decide else flow_of(policy, tagged, row.sink, at_ns)
+    return DecidedAgain(
+        zone=tagged.zone,
+        label=tagged.label.hex(),
+        verdict=flow.verdict,
+        passed=flow.passed,
+        mode=flow.mode,
+        rule=flow.rule,
+        purpose=flow.purpose,
+    )
 
 
-def recheck(rows: Iterable[Mapping[str, Any]], policies: StoredPolicies) -> Iterator[Difference]:
-    """Yield what comes out otherwise among stored decisions; rows have the columns `LOOKED_AT` and `SAID`."""
+def recheck(rows: Iterable[DecisionT], policies: StoredPolicies) -> Iterator[Difference[DecisionT]]:
+    """Yield what comes out otherwise among stored decisions."""
     for row in rows:
         try:
-            now = again(policies.version(row["policy_version"]), row)
+            now = again(policies.version(row.policy_version), row)
         except (InputError, ValueError) as error:
             yield Difference(row, {"rule": str(error)})
             continue
-        changed = {name: value for name, value in now.items() if value != row[name]}
+        changed = {name: value for name, value in asdict(now).items() if value != getattr(row, name)}
         if changed:
             yield Difference(row, changed)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from streams.policy.attributes import Attributes
 from streams.policy.policy import Policy
-from streams.policy.recheck import again
+from streams.policy.recheck import LookedAt, again
 from streams.policy.rules import MODEL_TRAINING
 from streams.policy.step import NOT_ASKED
 from streams.topology import STORE, ZONED
@@ -65,16 +65,41 @@ class Verdicts:
         if key not in self._captured:
             before: Sequence[str] = () if sink == ZONED else (ZONED,) if sink == STORE else (STORE,)
             if all(self.captured(attributes, consent_state, earlier).passed for earlier in before):
-                row = {"attributes": attributes, "consent_state": consent_state, "zone": "", "label": ""}
-                self._captured[key] = self._again({**row, "sink": sink, "appended_ns": 0, "at_ns": 0})
+                self._captured[key] = self._again(
+                    LookedAt(
+                        policy_version=self.policy.version,
+                        attributes=attributes,
+                        zone="",
+                        label="",
+                        sink=sink,
+                        consent_state=consent_state,
+                        appended_ns=0,
+                        at_ns=0,
+                    )
+                )
             else:
                 self._captured[key] = UNASKED
         return self._captured[key]
 
-    def derived(self, code: int, row: Mapping[str, Any]) -> int:
-        """Number of what is said of derived events of a zone and label; `row` has sink, consent and times."""
+    def derived(
+        self, code: int, sink: str, consent_state: str = "", appended_ns: int = 0, at_ns: int = 0
+    ) -> int:
+        """Number of what is said at a sink of derived events of a zone and label, under a consent."""
         zone, label = self.codes[code]
-        return self.number(self._again({**row, "attributes": "", "zone": zone, "label": label.hex()}))
+        return self.number(
+            self._again(
+                LookedAt(
+                    policy_version=self.policy.version,
+                    attributes="",
+                    zone=zone,
+                    label=label.hex(),
+                    sink=sink,
+                    consent_state=consent_state,
+                    appended_ns=appended_ns,
+                    at_ns=at_ns,
+                )
+            )
+        )
 
     def joined(self, kind: str, codes: Sequence[int]) -> int:
         """Number of the zone and label of a derived event of a kind whose parents have these."""
@@ -99,6 +124,6 @@ class Verdicts:
         label = self.codes[code][1]
         return self.policy.expires_ns(label, 0) if label else 0
 
-    def _again(self, row: Mapping[str, Any]) -> Ruling:
+    def _again(self, row: LookedAt) -> Ruling:
         now = again(self.policy, row)
-        return Ruling(now["zone"], now["verdict"], now["passed"], now["rule"])
+        return Ruling(now.zone, now.verdict, now.passed, now.rule)

@@ -7,7 +7,8 @@ switches.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -45,22 +46,23 @@ class Refusal(NamedTuple):
     appended_ns: int
 
 
-class Policies:
-    """The policy versions a worker knows, the one in force and the next; filled from `glasses.policies`.
+@dataclass(frozen=True, slots=True)
+class PolicyVersions:
+    """The policy versions that are known at one moment, by version: a value that nobody changes.
 
-    `offset` is the next record that was not looked at yet. `refused` are the last POLICY_REFUSALS_MAX that
-    were refused. `turned_down` is how many texts under their own digest were: policies, of which one may be
-    in force.
+    `current` is the version in force and `next` the one that decides beside it; empty: there is none.
+    `refused` are the last POLICY_REFUSALS_MAX records of `glasses.policies` that were refused.
     """
 
-    def __init__(self, *known: Policy) -> None:
-        self.versions: dict[str, Policy] = {policy.version: policy for policy in known}
-        self.current = known[-1].version if known else ""
-        self.next = ""
-        self.offset = 0
-        self.refused: deque[Refusal] = deque(maxlen=limits.POLICY_REFUSALS_MAX)
-        self.turned_down = 0
-        self._turn = asyncio.Lock()
+    versions: Mapping[str, Policy] = field(default_factory=dict)
+    current: str = ""
+    next: str = ""
+    refused: tuple[Refusal, ...] = ()
+
+    @classmethod
+    def of(cls, *policies: Policy) -> PolicyVersions:
+        """These policies, of which the last is in force."""
+        return cls({policy.version: policy for policy in policies}, policies[-1].version if policies else "")
 
     def version(self, version: str) -> Policy:
         """Policy by version; UnavailableError when this worker has not read it.
@@ -73,6 +75,21 @@ class Policies:
                 "start the worker again, or look into what removed it"
             )
         return self.versions[version]
+
+
+class PolicyTable:
+    """`glasses.policies` as it has been read so far; `now` is what that comes to.
+
+    Each record makes another `now`: whoever has taken one keeps it as it was. `offset` is the next record
+    that was not looked at yet. `turned_down` is how many texts under their own digest were refused: policies,
+    of which one may be in force.
+    """
+
+    def __init__(self, now: PolicyVersions | None = None) -> None:
+        self.now = now or PolicyVersions()
+        self.offset = 0
+        self.turned_down = 0
+        self._turn = asyncio.Lock()
 
     async def learn(self, record: Received, checker: Check) -> None:
         """Take in one record of `glasses.policies`; one that was looked at before changes nothing.
@@ -93,24 +110,25 @@ class Policies:
                 self._refuse(
                     record, str(error) if ours else f"policy: reading it fails ({type(error).__name__})"
                 )
-                raise MalformedError(self.refused[-1].reason) from None
+                raise MalformedError(self.now.refused[-1].reason) from None
             self.offset = record.offset + 1
 
     async def _learn(self, key: bytes | None, value: bytes | None, checker: Check) -> None:
         if key == CURRENT_KEY:
-            self.current = self._pointed(value)
+            self.now = replace(self.now, current=self._pointed(value))
         elif key == NEXT_KEY:
-            self.next = self._pointed(value) if value else ""
+            self.now = replace(self.now, next=self._pointed(value) if value else "")
         else:
             version, text = _written(key, value)
-            known = self.versions.get(version)
+            known = self.now.versions.get(version)
             if known is None:
-                self.versions[version] = await self._admitted(text, checker)
+                policy = await self._admitted(text, checker)
+                self.now = replace(self.now, versions={**self.now.versions, version: policy})
             elif known.text != text:
                 raise MalformedError("policy: found another text under a version that is known")
 
     async def _admitted(self, text: str, checker: Check) -> Policy:
-        if len(self.versions) >= limits.POLICY_VERSIONS_MAX:
+        if len(self.now.versions) >= limits.POLICY_VERSIONS_MAX:
             raise MalformedError(
                 f"policy: found more than {limits.POLICY_VERSIONS_MAX} versions, which is all that a worker"
                 " knows; begin with other topics"
@@ -128,7 +146,7 @@ class Policies:
 
     def _pointed(self, value: bytes | None) -> str:
         version = _field(value, "version")
-        if version not in self.versions:
+        if version not in self.now.versions:
             raise MalformedError("pointer: found a version that is not there, expected one written before")
         return version
 
@@ -136,7 +154,8 @@ class Policies:
         value = record.value or b""
         key = (record.key or b"")[: limits.KEY_BYTES_MAX]
         self.offset = record.offset + 1
-        self.refused.append(Refusal(record.offset, key, len(value), digest(value), reason, stamp_ns(record)))
+        refusal = Refusal(record.offset, key, len(value), digest(value), reason, stamp_ns(record))
+        self.now = replace(self.now, refused=(*self.now.refused, refusal)[-limits.POLICY_REFUSALS_MAX :])
 
 
 def record_of(policy: Policy) -> tuple[bytes, bytes]:

@@ -147,17 +147,17 @@ def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, context:
     """
     window = closed.window
     made = Batch(
-        operator.name,
-        closed.source,
-        window.wearer_id,
-        window.session_id,
-        operator.stream(closed.stream),
-        Run(window.first, 1, 1),
-        window.t_first_ns,
-        0,
-        window.origin,
-        None,
-        {name: [value] for name, value in columns.items()},
+        kind=operator.name,
+        source=closed.source,
+        wearer_id=window.wearer_id,
+        session_id=window.session_id,
+        stream=operator.stream(closed.stream),
+        run=Run(window.first, 1, 1),
+        t0_ns=window.t_first_ns,
+        dt_ns=0,
+        origin=window.origin,
+        context=None,
+        columns={name: [value] for name, value in columns.items()},
         position=closed.position,
         appended_ns=context.times[closed.position],
     )

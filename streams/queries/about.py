@@ -1,20 +1,24 @@
-"""What the questions are made of: rows about one event or about a hop of a walk, lists of bounded length."""
+"""What the questions are made of: rows about one event or about a hop of a walk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from msgspec import Struct
 
 from streams import limits
 from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
 from streams.policy.stored import read_stored
+from streams.queries.answers import DecisionRow, ReachedRow, RejectedRow
 from streams.queries.relation import Interval, Stream
-from streams.queries.store import Store
-from streams.queries.walk import Step
+from streams.queries.rows import EventRow, StreamClass
+from streams.queries.store import Rows, Store
+from streams.queries.walk import Step, walk
 
-Answer = dict[str, Any]
+StructT = TypeVar("StructT", bound=Struct)
 #: Source and stream, whatever the revision.
 Named = tuple[str, str]
 
@@ -38,10 +42,10 @@ def parsed(identity: str) -> EventId:
 
 def unknown(store: Store, event: EventId) -> InputError:
     """Say that the store holds no such event; to a role, that or that it is not shown it, in one sentence."""
-    if store.sight is not None:
+    if store.role_filter is not None:
         return InputError(
-            f"{event}: the role {store.sight.role} is shown no such event: {_held(store)} has none, or the "
-            "policy does not show it to this role; who may see it asks with --role, and `sightline sql "
+            f"{event}: the role {store.role_filter.role} is shown no such event: {_held(store)} has none, or "
+            "the policy does not show it to this role; who may see it asks with --role, and `sightline sql "
             '"FROM streams"` lists the streams'
         )
     return InputError(
@@ -56,8 +60,8 @@ def unwritten(store: Store, event: EventId) -> str:
 
 
 def _held(store: Store) -> str:
-    newest = store.query("newest_epoch").dicts()[0]
-    below = ", ".join(f"{offset} of partition {partition}" for partition, offset in newest["offsets"].items())
+    offsets = store.newest.offsets
+    below = ", ".join(f"{offset} of partition {partition}" for partition, offset in offsets.items())
     return (
         f"epoch {store.epoch} of {store.directory}, which holds what was written below offset {below or 0} "
         "of glasses.lineage,"
@@ -81,13 +85,13 @@ def shows_absence(store: Store, event: EventId) -> bool:
 
 def _judged(store: Store) -> dict[tuple[str, str], tuple[bool, bool]]:
     """By stream whether the role is shown events of it, and whether anything of it is hidden."""
-    found: dict[tuple[str, str], tuple[bool, bool]] = {}
-    for row in store.query("sights").dicts():
-        seen = store.sight is None or store.sight.sees(row, row["table_name"])
-        shown, hidden = found.get((row["source"], row["stream"]), (False, False))
-        events = seen and row["table_name"] == "events"
-        found[row["source"], row["stream"]] = (shown or events, hidden or not seen)
-    return found
+    judged: dict[tuple[str, str], tuple[bool, bool]] = {}
+    for row in store.query("stream_classes").of(StreamClass):
+        seen = store.role_filter is None or store.role_filter.shows(row.row_class, row.table_name)
+        shown, hidden = judged.get((row.source, row.stream), (False, False))
+        events = seen and row.table_name == "events"
+        judged[row.source, row.stream] = (shown or events, hidden or not seen)
+    return judged
 
 
 def known(store: Store, identity: str) -> EventId:
@@ -103,106 +107,84 @@ def start_of(event: EventId) -> Stream:
     return event.source, event.stream, event.revision
 
 
-def in_sight(store: Store, event: EventId) -> bool:
+def may_be_shown(store: Store, event: EventId) -> bool:
     """Whether the store may have an event that its role is shown, by the zones of its number."""
-    if store.sight is None:
+    if store.role_filter is None:
         return True
     stream = start_of(event)
     runs = store.lookup.zones({stream: (event.number, event.number)})[stream]
-    rows = [dict(run.of) for run in runs]
-    return bool(rows) and len(store.sift(rows, "events", counted=False)) == len(rows)
+    return bool(runs) and len(store.sift(runs, "events", counted=False)) == len(runs)
 
 
-def event_row(store: Store, event: EventId) -> dict[str, Any] | None:
+def event_row(store: Store, event: EventId) -> EventRow | None:
     """Row of `events` that holds an event; None where there is none, or none that the role is shown."""
-    rows = _rows_with(store, "events", event)
+    rows = _rows_with(store, "events", event).of(EventRow)
     held = [
-        row
-        for row in rows
-        if row["revision"] == event.revision and (event.number - row["first"]) % row["step"] == 0
+        row for row in rows if row.revision == event.revision and (event.number - row.first) % row.step == 0
     ]
     return next(iter(store.sift(held[:1], "events", counted=False)), None)
 
 
-def rows_at(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
-    """Rows of `decisions` or `rejected` about an event's number that are shown: they do not say the revision.
+def decisions_of(store: Store, event: EventId) -> list[DecisionRow]:
+    """Decisions about an event's number that are shown: they do not say the revision."""
+    return store.sift(told(DecisionRow, _rows_with(store, "decisions", event)), "decisions", counted=False)
 
-    What was rejected has none.
-    """
-    if table == "rejected" and event.revision:
+
+def rejections_of(store: Store, event: EventId) -> list[RejectedRow]:
+    """What was rejected of an event's number and is shown; a corrected event never is."""
+    if event.revision:
         return []
-    return store.sift(_rows_with(store, table, event), table, counted=False)
+    return store.sift(told(RejectedRow, _rows_with(store, "rejected", event)), "rejected", counted=False)
 
 
-def _rows_with(store: Store, table: str, event: EventId) -> list[dict[str, Any]]:
+def _rows_with(store: Store, table: str, event: EventId) -> Rows:
     """Rows of a table whose runs may hold an event's number, of those segments that have it."""
     files = store.lookup.files(table, "own", event.source, event.stream, event.number, event.number)
     if not files:
-        return []
+        return Rows((), [], 0)
     at = {"source": event.source, "stream": event.stream, "number": event.number}
-    return store.query(f"{table}_at", at, files).dicts()
+    return store.query(f"{table}_at", at, files)
 
 
-def refused_because(row: Mapping[str, Any]) -> str:
-    """A sentence about a row of `rejected`: by which rule, why, where and when."""
-    unread = row["outcome"] == "malformed"
+def refused_because(row: RejectedRow) -> str:
+    """A sentence about what was rejected: by which rule, why, where and when."""
+    unread = row.outcome == "malformed"
     who = "nobody could read the batch that claims it, so it was" if unread else "it was"
     return (
-        f"{who} refused, because {row['reason'] or 'a rule of the policy says so'} (rule {row['rule']}, "
-        f"stage {row['stage']}, offset {row['offset']} of partition {row['partition']} of {row['topic']}, "
-        f"{rfc3339(row['t_ns'])})"
+        f"{who} refused, because {row.reason or 'a rule of the policy says so'} (rule {row.rule}, "
+        f"stage {row.stage}, offset {row.offset} of partition {row.partition} of {row.topic}, {row.t})"
     )
 
 
-def step_rows(step: Step) -> list[dict[str, Any]]:
+def step_rows(step: Step) -> list[ReachedRow]:
     """One row for each run of numbers that a hop found, with the zones of its events."""
     source, stream, revision = step.stream
     return [
-        {
-            "hop": step.hop,
-            "id": format_id(source, stream, first, revision),
-            "events": last - first + 1,
-            "source": source,
-            "stream": stream,
-            "revision": revision,
-            "first": first,
-            "last": last,
-            "zones": sorted({run.of["zone"] for run in step.zones if run.low <= last and run.high >= first}),
-            "of": "/".join(step.origin[:2]),
-            "operator": step.operator,
-            "operator_version": step.operator_version,
-            "directness": step.directness,
-            "declassifier": step.declassifier,
-        }
+        ReachedRow(
+            hop=step.hop,
+            id=format_id(source, stream, first, revision),
+            events=last - first + 1,
+            source=source,
+            stream=stream,
+            revision=revision,
+            first=first,
+            last=last,
+            zones=tuple(
+                sorted({run.row_class.zone for run in step.zones if run.low <= last and run.high >= first})
+            ),
+            of="/".join(step.origin[:2]),
+            operator=step.operator,
+            operator_version=step.operator_version,
+            directness=step.directness,
+            declassifier=step.declassifier,
+        )
         for first, last in step.numbers
     ]
 
 
-def models_met(store: Store, steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """Model versions that a walk met and that the store's role is shown, by stream and version."""
-    met = {
-        (step.stream[:2], number)
-        for step in steps
-        if step.stream[:2] in store.models
-        for low, high in step.numbers
-        for number in range(low, high + 1)
-    }
-    rows = [
-        store.models[stream][version] for stream, version in sorted(met) if version in store.models[stream]
-    ]
-    return [version_row(row) for row in store.sift(rows, "models")]
-
-
-def version_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A model version as an answer tells of it."""
-    told = {
-        name: value for name, value in row.items() if name not in ("source", "stream", "label", "trained_ns")
-    }
-    return {
-        "id": format_id(row["source"], row["stream"], row["version"]),
-        **told,
-        "trained": rfc3339(row["trained_ns"]),
-    }
+def direct_parents(store: Store, event: EventId) -> Iterator[Step]:
+    """What an event was made of in one step."""
+    return walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:
@@ -215,14 +197,16 @@ def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:
     return ids
 
 
-def timed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its time to be read by people."""
-    return {
-        ("t" if name == "t_ns" else name): rfc3339(value) if name == "t_ns" else value
-        for name, value in row.items()
-    }
-
-
-def bounded(name: str, rows: list[dict[str, Any]]) -> Answer:
-    """A list as an answer holds it, and how many more there are."""
-    return {name: rows[: limits.ANSWER_ROWS_MAX], f"{name}_more": max(len(rows) - limits.ANSWER_ROWS_MAX, 0)}
+def told(kind: type[StructT], rows: Rows) -> list[StructT]:
+    """Rows as an answer tells of them: where it has a field `t` for a column `t_ns`, that is RFC 3339."""
+    fields = kind.__struct_fields__
+    names = [name if name in fields else name.removesuffix("_ns") for name in rows.columns]
+    return [
+        kind(
+            **{
+                name: value if name == column else rfc3339(value)
+                for name, column, value in zip(names, rows.columns, row, strict=True)
+            }
+        )
+        for row in rows.rows
+    ]

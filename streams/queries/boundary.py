@@ -7,8 +7,8 @@ hidden to depend on, and there is no filter to get around. How rows lie in files
 neighbours: it shows in how long a statement takes, and in the order of rows where none was asked for, with
 what goes by it (approximate quantiles, sums of floating numbers).
 
-Which classes (policy version, zone, label) are shown is decided by `role.Sight`. An edge is shown where no
-event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.
+Which classes (policy version, zone, label) are shown is decided by `role.RoleFilter`. An edge is shown where
+no event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from streams import limits
 from streams.errors import InputError
 from streams.queries import instance
 from streams.queries.layout import Base, Class, Layout
-from streams.queries.role import SHOWN_TO, Sight
-from streams.queries.statement import Statement, quoted
+from streams.queries.role import SHOWN_TO, RoleFilter
+from streams.queries.statement import Statement
+from streams.quoting import quoted
 
 #: Tables whose rows are judged one by one, and where their label stands; what is refused has none.
 _ZONED: Mapping[str, str] = {
@@ -59,10 +60,15 @@ class Boundary:
         self,
         trusted: duckdb.DuckDBPyConnection,
         directory: Path,
-        sight: Sight,
+        role_filter: RoleFilter,
         check: Callable[[Mapping[str, str]], None],
     ) -> None:
-        self._trusted, self._directory, self._sight, self._check = trusted, directory, sight, check
+        self._trusted, self._directory, self._role_filter, self._check = (
+            trusted,
+            directory,
+            role_filter,
+            check,
+        )
         self._own: duckdb.DuckDBPyConnection | None = None
         self._permitted: set[Class] = set()
         #: Tables that were handed over, and the columns they were spared.
@@ -111,7 +117,7 @@ class Boundary:
         for name in sorted({base for view in named for base in layout.bases_of(view)}):
             self._load(connection, name, words)
             for version, zone in self._zones_of(connection, name):
-                self._sight.note(version, zone)
+                self._role_filter.note(version, zone)
         layout.make_views(connection, named)
 
     def _zones_of(self, connection: duckdb.DuckDBPyConnection, table: str) -> Iterable[tuple[str, str]]:
@@ -147,7 +153,7 @@ class Boundary:
         ).fetchall():
             base = self._layout.bases[table]
             # A file's classes do not say whose its rows are.
-            if classes is not None and self._sight.role.name != "wearer" and shown.issuperset(classes):
+            if classes is not None and self._role_filter.role.name != "wearer" and shown.issuperset(classes):
                 base.whole[file] = digest
                 base.classes.update(found[number] for number in classes)
             else:
@@ -166,7 +172,7 @@ class Boundary:
         return f"(SELECT {columns} WHERE false)"
 
     def _permit(self, classes: Iterable[Class]) -> None:
-        shown = {key for key in classes if self._sight.permits(*key)} - self._permitted
+        shown = {key for key in classes if self._role_filter.permits(*key)} - self._permitted
         if shown:
             # As text: binding so many values takes DuckDB ten times as long.
             rows = ", ".join(f"({', '.join(map(quoted, key))})" for key in sorted(shown))
@@ -198,7 +204,7 @@ class Boundary:
 
     def _shown(self, table: str) -> str:
         """Condition on rows of a table that stands in the store."""
-        role = self._sight.role
+        role = self._role_filter.role
         if table in SHOWN_TO and role.name not in SHOWN_TO[table]:
             return "false"
         if table in _ZONED:
@@ -270,7 +276,7 @@ class Boundary:
             # What earlier statements needed stays, as far as there is room: people ask alike things in turn.
             kept, spared = self._hand_over(connection, table, spared, known)
         if known is None and base.schema == "files":
-            self._sight.hide(table, base.mixed_rows - kept)
+            self._role_filter.hide(table, base.mixed_rows - kept)
         listed = ", ".join(f'"{column}"' for column in base.columns)
         sources = [f"kept_{table}"] if kept else []
         if base.whole:
@@ -301,7 +307,7 @@ class Boundary:
             if kept is not None:
                 return kept, left_out
         raise InputError(
-            f"sql: what the role {self._sight.role} is shown of {table} takes more than "
+            f"sql: what the role {self._role_filter.role} is shown of {table} takes more than "
             f"{limits.ROLE_ROWS_MB} MB to set apart, expected less; name the columns that you need, or ask "
             "about single events with `sightline ask`"
         )
@@ -309,4 +315,4 @@ class Boundary:
     def _is_spared(self, table: str, column: str, spared: frozenset[str]) -> bool:
         # How many rows an epoch added tells of those that are hidden.
         counts = table in ("epochs", "epoch_rows") and column == "rows"
-        return column in spared or (counts and self._sight.role.name != "privacy-officer")
+        return column in spared or (counts and self._role_filter.role.name != "privacy-officer")

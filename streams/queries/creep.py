@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from streams.policy.label import unpack
-from streams.queries.about import Answer, bounded
+from streams.queries.answers import Bounded, Creep, CreepRow
+from streams.queries.rows import CreepCell
 from streams.queries.store import Store
 
 #: Kinds of event round the loop, in its order.
 HOPS = ("model", "voice_query", "situation", "answer", "example")
 
 
-def creep(store: Store) -> Answer:
+def creep(store: Store) -> Creep:
     """Return how labels change round the loop.
 
     By generation and hop the distinct labels and how many purposes they permit on average.
@@ -18,33 +21,29 @@ def creep(store: Store) -> Answer:
     Label creep is that joins only tighten: without a declassifier every generation permits less, until
     nothing is permitted.
     """
-    found: dict[tuple[int, str], dict[str, int]] = {}
-    for row in store.shown("creep").dicts():
-        if row["kind"] in HOPS:
-            if store.sight is not None:
-                store.sight.note(row["policy_version"], row["zone"])
-            labels = found.setdefault((row["generation"], row["kind"]), {})
-            labels[row["label"]] = labels.get(row["label"], 0) + row["events"]
-    rows = []
-    for (generation, kind), labels in sorted(
-        found.items(), key=lambda one: (one[0][0], HOPS.index(one[0][1]))
-    ):
-        permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in labels}
-        events = sum(labels.values())
-        rows.append(
-            {
-                "generation": generation,
-                "hop": kind,
-                "events": events,
-                "distinct_labels": len(labels),
-                "mean_purposes": round(
-                    sum(permitted[label] * count for label, count in labels.items()) / events, 2
-                ),
-                "fewest_purposes": min(permitted.values()),
-            }
-        )
-    return {
-        "epoch": store.epoch,
-        "generations": len({generation for generation, _ in found}),
-        **bounded("creep", rows),
-    }
+    events_by: dict[tuple[int, str], Counter[str]] = {}
+    for cell in store.shown("creep").of(CreepCell):
+        if cell.kind in HOPS:
+            if store.role_filter is not None:
+                store.role_filter.note(cell.policy_version, cell.zone)
+            events_by.setdefault((cell.generation, cell.kind), Counter())[cell.label] += cell.events
+    in_order = sorted(events_by, key=lambda place: (place[0], HOPS.index(place[1])))
+    return Creep(
+        epoch=store.epoch,
+        generations=len({generation for generation, _ in events_by}),
+        creep=Bounded.of([_row(*place, events_by[place]) for place in in_order]),
+    )
+
+
+def _row(generation: int, hop: str, events_by: Counter[str]) -> CreepRow:
+    """What the labels permit of the events of one kind in a generation; `events_by` label."""
+    permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in events_by}
+    purposes = sum(permitted[label] * events for label, events in events_by.items())
+    return CreepRow(
+        generation=generation,
+        hop=hop,
+        events=events_by.total(),
+        distinct_labels=len(events_by),
+        mean_purposes=round(purposes / events_by.total(), 2),
+        fewest_purposes=min(permitted.values()),
+    )

@@ -18,7 +18,7 @@ from streams.errors import UnavailableError
 from streams.queries.boundary import Boundary
 from streams.queries.instance import ROWS_AT_ONCE
 from streams.queries.layout import listed
-from streams.queries.statement import quoted
+from streams.quoting import quoted
 
 #: Readers of this version and later can open it.
 _STORAGE_VERSION = "v1.5.0"
@@ -111,4 +111,4 @@ class Exporting(Boundary):
             connection.execute(f"TRUNCATE kept.{table}")
             del self._loaded[table]
         for version, zone, _ in self._permitted:
-            self._sight.note(version, zone)
+            self._role_filter.note(version, zone)

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
 
-from streams.queries.about import (
-    Answer,
-    Named,
-    bounded,
-    event_row,
-    in_sight,
-    parsed,
-    start_of,
-    unknown,
-    version_row,
-)
+from streams.queries.about import event_row, may_be_shown, parsed, start_of, unknown
+from streams.queries.answers import Bounded, Generation, Generations
+from streams.queries.models import Version, rows_of, told_version, version_of, whose
 from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
 from streams.queries.walk import size, subtract, union, walk
@@ -23,7 +15,7 @@ from streams.queries.walk import size, subtract, union, walk
 Reached = dict[Stream, list[Interval]]
 
 
-def generations(store: Store, identity: str) -> Answer:
+def generations(store: Store, identity: str) -> Generations:
     """Return the generations of the loop that an event was made of.
 
     A generation is a model version and the answers that it gave, as far as the event was made of them.
@@ -35,11 +27,11 @@ def generations(store: Store, identity: str) -> Answer:
         `identity` has another form, or the store does not hold the event.
     """
     event = parsed(identity)
-    if not in_sight(store, event):
+    if not may_be_shown(store, event):
         raise unknown(store, event)
     start, own = start_of(event), [(event.number, event.number)]
     reached: Reached = {}
-    hops: dict[tuple[Named, int], int] = {}
+    hops: dict[Version, int] = {}
     last_hop = 0
     for step in walk(store, "parents", start, event.number, lambda _: False):
         last_hop = step.hop
@@ -54,19 +46,19 @@ def generations(store: Store, identity: str) -> Answer:
     made: Counter[str] = Counter()
     for stream, numbers in reached.items():
         made[store.kinds.get(stream[:2], "unknown")] += size(numbers)
-    return {
-        "id": str(event),
-        "epoch": store.epoch,
-        "hops": last_hop,
-        "made_of": dict(sorted(made.items())),
-        **bounded("generations", _rows(store, hops, _given(store, answers))),
-    }
+    return Generations(
+        id=str(event),
+        epoch=store.epoch,
+        hops=last_hop,
+        made_of=dict(sorted(made.items())),
+        generations=_rows(store, hops, _given(store, answers)),
+    )
 
 
-def _given(store: Store, reached: Reached) -> Counter[tuple[Named, int]]:
+def _given(store: Store, reached: Reached) -> Counter[Version]:
     """How many of the answers among some events each model version gave."""
     wanted = {stream: numbers for stream, numbers in reached.items() if stream[:2] in store.models}
-    given: Counter[tuple[Named, int]] = Counter()
+    given: Counter[Version] = Counter()
     for edge in store.lookup.edges("children", wanted) if wanted else ():
         if store.kinds.get(edge.child[:2]) == "answer":
             there = reached.get(edge.child, ())
@@ -75,17 +67,19 @@ def _given(store: Store, reached: Reached) -> Counter[tuple[Named, int]]:
     return given
 
 
-def _rows(
-    store: Store, hops: dict[tuple[Named, int], int], given: Counter[tuple[Named, int]]
-) -> list[dict[str, Any]]:
-    rows = [
-        store.models[stream][version] for stream, version in sorted(hops) if version in store.models[stream]
-    ]
-    return [
-        {
-            **version_row(row),
-            "hop": hops[(row["source"], row["stream"]), row["version"]],
-            "answers": given[(row["source"], row["stream"]), row["version"]],
-        }
-        for row in store.sift(rows, "models")
-    ]
+def _rows(store: Store, hops: Mapping[Version, int], given: Counter[Version]) -> Bounded[Generation]:
+    rows = Bounded.of(rows_of(store, hops))
+    wearers = whose(store, map(version_of, rows))
+    return Bounded(
+        tuple(
+            told_version(
+                Generation,
+                row,
+                hop=hops[version_of(row)],
+                answers=given[version_of(row)],
+                whose=wearers[version_of(row)],
+            )
+            for row in rows
+        ),
+        rows.more,
+    )

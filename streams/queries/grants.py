@@ -19,7 +19,7 @@ from pathlib import Path
 from streams import files, settings
 from streams.errors import InputError
 from streams.limits import ROLES_BYTES_MAX
-from streams.queries.reads import who_asks
+from streams.queries.audit import who_asks
 from streams.queries.role import Role
 
 ROLES = "roles.toml"

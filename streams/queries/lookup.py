@@ -22,7 +22,8 @@ from streams.errors import DamagedError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import intact
 from streams.queries.relation import Edge, How, Interval, Relation, Side, Stream, edges_in
-from streams.queries.statement import quoted
+from streams.queries.role import RowClass
+from streams.quoting import quoted
 
 Direction = Literal["parents", "children"]
 
@@ -45,11 +46,11 @@ _Spans = dict[tuple[str, str, str], list[tuple[int, int, str]]]
 
 
 class ZoneRun(NamedTuple):
-    """Numbers of one stream that are of one class; `of` are the columns by which a role is judged."""
+    """Numbers of one stream that are of one class."""
 
     low: int
     high: int
-    of: Mapping[str, str]
+    row_class: RowClass
 
 
 class _Zones:
@@ -278,17 +279,16 @@ class Lookup:
             f"SELECT {_ZONE_RUN} FROM {origin} {condition}"  # noqa: S608 - names of ours
             for origin in origins
         )
-        classes: dict[tuple[str, ...], Mapping[str, str]] = {}
-        found = []
+        classes: dict[RowClass, RowClass] = {}
+        runs = []
         for *stream, low, high, version, zone, label, wearer in (
             self.rows(f"{statement} LIMIT {limit}", {"files": self.paths(fresh)} if fresh else None)
             if origins
             else ()
         ):
-            named = {"policy_version": version, "zone": zone, "label": label, "wearer": wearer}
-            of = classes.setdefault((version, zone, label, wearer), named)
-            found.append(((*stream,), ZoneRun(low, high, of)))
-        return found
+            of = RowClass(version, zone, label, wearer)
+            runs.append(((*stream,), ZoneRun(low, high, classes.setdefault(of, of))))
+        return runs
 
     def _load_listed(self, source: str) -> _Spans:
         """Numbers of a source in segments that the indexes list."""

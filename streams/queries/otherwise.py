@@ -20,7 +20,7 @@ from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies
 from streams.policy.step import NOT_ASKED
 from streams.policy.verdicts import Ruling
-from streams.queries.decided import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
+from streams.queries.decision_arrays import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
 from streams.queries.relabel import Relabelled
 from streams.queries.store import Store
 from streams.topology import ASSISTANT, CONSENTS, MODELS, PROCESSING, STORE, TRAINING_RUN, TRAINING_SOURCE
@@ -160,7 +160,7 @@ class Otherwise:
         nodes = self._examples[self._trained : read]
         gate = self._gate[nodes]
         admitted = (gate >= 0) & new.passed(np.append(new.said, -1)[gate])
-        before = np.append(flags(one["passed"] for one in known.classes)[known.of[known.d_row]], False)[gate]
+        before = np.append(flags(each.passed for each in known.classes)[known.of[known.d_row]], False)[gate]
         self._other = self._other or bool((admitted != before).any())
         learned = np.concatenate((self._learned, nodes[admitted]))
         for count in range(len(self._learned) + 1, len(learned) + 1):
@@ -174,8 +174,7 @@ class Otherwise:
         self._trained, self._learned = max(read, self._trained), learned
 
     def _model_said(self, code: int, sink: str) -> Ruling:
-        row = {"sink": sink, "consent_state": "", "appended_ns": 0, "at_ns": 0}
-        return self._new.verdicts.rulings[self._new.verdicts.derived(code, row)]
+        return self._new.verdicts.rulings[self._new.verdicts.derived(code, sink)]
 
     def _seed_and_models(self) -> None:
         """Decide about the licensed seed and the versions; what training would have made more is a change."""
@@ -236,9 +235,9 @@ class Otherwise:
             if other < 0:
                 continue
             was, now = known.classes[one], self._new.verdicts.rulings[other]
-            if (was["zone"], was["verdict"]) != (now.zone, now.verdict):
-                change = Change(was["sink"], was["zone"], now.zone, was["verdict"], now.verdict, now.rule)
-                kind = was["attributes"].partition(" ")[0].partition("=")[2]
+            if (was.zone, was.verdict) != (now.zone, now.verdict):
+                change = Change(was.sink, was.zone, now.zone, was.verdict, now.verdict, now.rule)
+                kind = was.attributes.partition(" ")[0].partition("=")[2]
                 yield change, kind, np.flatnonzero(which == at)
 
     def _run(self, row: int) -> EventRun:
@@ -248,7 +247,7 @@ class Otherwise:
 
     def _say_what_is_unjudged(self) -> None:
         known, new = self._known, self._new
-        passed = flags(one["passed"] for one in known.classes)
+        passed = flags(each.passed for each in known.classes)
         opened = ~passed[known.of] & new.passed(new.row_said) & known.is_captured
         denied = passed[known.of] & ~new.passed(new.row_said) & known.sinks(CONSENTS)[known.of]
         of = known.of[known.d_row]
@@ -285,8 +284,8 @@ class Otherwise:
         known, new = self._known, self._new
         windows = np.unique(known.edges["parent"][known.e_row[known.e_kind == CAPTURED]])
         of, stream = known.of[known.came], known.stream[known.came]
-        told = np.array([hash((one["zone"], one["label"])) for one in known.classes] or [0])[of]
-        consent = np.array([hash(one["consent_state"]) for one in known.classes] or [0])[of]
+        told = np.array([hash((each.zone, each.label)) for each in known.classes] or [0])[of]
+        consent = np.array([hash(each.consent_state) for each in known.classes] or [0])[of]
         follows = (stream[1:] == stream[:-1]) & (known.came_first[1:] == known.came_last[:-1] + 1)
         works = (new.takes[PROCESSING][of] & np.isin(stream, windows))[1:]
         one = (new.class_code[of][1:] == new.class_code[of][:-1]) & (consent[1:] == consent[:-1])
@@ -303,6 +302,6 @@ class Otherwise:
 
     def _same_intents(self) -> bool:
         policies = StoredPolicies(self._store.policies)
-        versions = {one["policy_version"] for one in self._known.classes}
+        versions = {each.policy_version for each in self._known.classes}
         mine = self._new.verdicts.policy.intents
         return all(policies.version(version).intents == mine for version in versions)

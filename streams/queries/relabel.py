@@ -11,7 +11,7 @@ import numpy as np
 from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies
 from streams.policy.verdicts import Verdicts
-from streams.queries.decided import CAPTURED, DERIVED, MODEL, Decided, Flags, Numbers, flags
+from streams.queries.decision_arrays import CAPTURED, DERIVED, MODEL, DecisionArrays, Flags, Numbers, flags
 from streams.queries.store import Store
 from streams.topology import ANSWERS, ASSISTANT, EXAMPLES, FEEDBACK, MODELS, PROCESSING, STORE
 from streams.topology import DERIVED as DERIVED_TOPIC
@@ -29,7 +29,7 @@ class Relabelled:
     row_said
         By row of decisions about captured events: number of the verdict (`Verdicts.rulings`).
     said
-        By decision about one derived event (`Decided.d_row`): the same; -1 where nothing can be said.
+        By decision about one derived event (`DecisionArrays.d_row`): the same; -1 where nothing can be said.
     code
         By node: number of its zone and label (`Verdicts.codes`), -1 where nothing is known.
     made, given
@@ -44,7 +44,7 @@ class Relabelled:
     """
 
     def __init__(self, store: Store, policy: Policy) -> None:
-        self.known, self.verdicts = Decided.read(store), Verdicts(policy)
+        self.known, self.verdicts = DecisionArrays.read(store), Verdicts(policy)
         self._policies = StoredPolicies(store.policies)
         nodes, classes = len(self.known.node_number), self.known.classes
         self.code = np.full(nodes, -1)
@@ -57,10 +57,10 @@ class Relabelled:
         self.takes = {sink: np.zeros(len(classes), dtype=np.bool_) for sink in _STAGES}
         said = np.full(len(classes), -1)
         for at, row in enumerate(classes):
-            if row["attributes"]:
-                asked = (row["attributes"], row["consent_state"])
-                said[at] = self.verdicts.number(self.verdicts.captured(*asked, row["sink"]))
-                self.class_code[at] = self.verdicts.tagged(row["attributes"])
+            if row.attributes:
+                asked = (row.attributes, row.consent_state)
+                said[at] = self.verdicts.number(self.verdicts.captured(*asked, row.sink))
+                self.class_code[at] = self.verdicts.tagged(row.attributes)
                 for sink in _STAGES:
                     self.takes[sink][at] = self.verdicts.captured(*asked, sink).passed
         self.row_said = said[self.known.of]
@@ -133,9 +133,9 @@ class Relabelled:
         for at in np.unique(self.known.node_class[nodes]).tolist():
             if at >= 0:
                 row = self.known.classes[at]
-                before = self._policies.version(row["policy_version"])
-                label = self.verdicts.policy.adopted(bytes.fromhex(row["label"]), before)
-                self.code[nodes[self.known.node_class[nodes] == at]] = self.verdicts.code(row["zone"], label)
+                before = self._policies.version(row.policy_version)
+                label = self.verdicts.policy.adopted(bytes.fromhex(row.label), before)
+                self.code[nodes[self.known.node_class[nodes] == at]] = self.verdicts.code(row.zone, label)
 
     def put_out(self, nodes: Flags) -> None:
         """Decide about nodes at their topics, then at the store; what passes both is given."""
@@ -162,15 +162,9 @@ class Relabelled:
         over = (at_ns != 0) & (at_ns - appended_ns >= kept_ns[code])
         keys = np.stack((code, known.of[row], over), axis=1)
         _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        classes = [known.classes[known.of[row[at]]] for at in first]
         said = [
-            verdicts.derived(
-                int(code[one]),
-                {
-                    **known.classes[known.of[row[one]]],
-                    "appended_ns": int(appended_ns[one]),
-                    "at_ns": int(at_ns[one]),
-                },
-            )
-            for one in first
+            verdicts.derived(int(code[at]), of.sink, of.consent_state, int(appended_ns[at]), int(at_ns[at]))
+            for at, of in zip(first, classes, strict=True)
         ]
         self.said[where] = np.array(said, dtype=np.int64)[which.reshape(-1)]

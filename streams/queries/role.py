@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import NamedTuple, Protocol, TypeVar, cast, get_args
 
 from streams.errors import InputError
 from streams.policy.audience import RoleName, permits
@@ -25,6 +25,29 @@ SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     **dict.fromkeys(("segments", "spans", "indexes", "classes"), frozenset({"privacy-officer"})),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
 }
+
+
+class RowClass(NamedTuple):
+    """By what a role is shown a row or not: the policy that tagged it, its zone, label and wearer.
+
+    The label is hexadecimal, and empty of what has none; the wearer is empty of what is about no one person.
+    """
+
+    policy_version: str
+    zone: str
+    label: str = ""
+    wearer: str = ""
+
+
+class Classed(Protocol):
+    """A row that knows its class."""
+
+    @property
+    def row_class(self) -> RowClass:
+        """By what a role is shown it or not."""
+
+
+ClassedT = TypeVar("ClassedT", bound=Classed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +76,7 @@ class Role:
 
 
 @dataclass(eq=False)
-class Sight:
+class RoleFilter:
     """What a role sees of one epoch; `policies` are the texts of all policy versions in it.
 
     `hidden` counts what was kept back, by what it is; `restricted` are the zones marked restricted of what
@@ -98,15 +121,13 @@ class Sight:
         """
         return self.role.name != "wearer" or wearer == self.role.wearer or (anybodys and not wearer)
 
-    def sees(self, row: Mapping[str, Any], table: str) -> bool:
-        """Whether a row (`policy_version, zone` and, where its table has them, `label, wearer`) is shown."""
-        return self.permits(row["policy_version"], row["zone"], row.get("label", "")) and self.owns(
-            row.get("wearer", ""), anybodys=table != "rejected"
+    def shows(self, of: RowClass, table: str) -> bool:
+        """Whether rows of a class are shown in a table."""
+        return self.permits(of.policy_version, of.zone, of.label) and self.owns(
+            of.wearer, anybodys=table != "rejected"
         )
 
-    def sift(
-        self, rows: Iterable[dict[str, Any]], table: str, *, counted: bool = True
-    ) -> list[dict[str, Any]]:
+    def sift(self, rows: Iterable[ClassedT], table: str, *, counted: bool = True) -> list[ClassedT]:
         """Return the rows that are shown.
 
         The others are `counted`, unless they are about the one thing that was asked for: a count would say
@@ -114,9 +135,9 @@ class Sight:
         """
         shown = []
         for row in rows:
-            if self.sees(row, table):
+            if self.shows(row.row_class, table):
                 shown.append(row)
-                self.note(row["policy_version"], row["zone"])
+                self.note(row.row_class.policy_version, row.row_class.zone)
             elif counted:
                 self.hide(table, 1)
         return shown

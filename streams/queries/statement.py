@@ -191,11 +191,6 @@ def first_line(error: duckdb.Error) -> str:
     return str(error).split("\n", 1)[0]
 
 
-def quoted(text: str) -> str:
-    """A text as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _refuse_function(function: dict[str, Any]) -> None:
     name = str(function.get("function_name", "")).lower()
     if name not in _TABLE_FUNCTIONS or function.get("schema") or function.get("catalog"):

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
-from streams.queries import grants, intact, reads
+from streams.queries import audit, grants, intact
 from streams.queries.lookup import CATALOG, Lookup
-from streams.queries.role import Role, Sight
-from streams.queries.statement import Statement, first_line, quoted, read
+from streams.queries.role import ClassedT, Role, RoleFilter
+from streams.queries.rows import EpochRow, ModelRow
+from streams.queries.statement import Statement, first_line, read
 from streams.queries.version import refuse_version
+from streams.quoting import quoted
 
 if TYPE_CHECKING:
     from streams.queries.boundary import Boundary
@@ -36,6 +38,7 @@ _ABOUT_THE_TEXT = (
 _WORD = re.compile(r"\w+")
 #: Where a view's rows come from, if not from the table of the same name.
 _TABLE_OF = {"event_records": "events", "edge_records": "edges"}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,10 @@ class Rows:
     def dicts(self) -> list[dict[str, Any]]:
         """Rows by column name."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def of(self, kind: Callable[..., T]) -> list[T]:
+        """Rows as values of a type that has the columns as its fields."""
+        return [kind(**row) for row in self.dicts()]
 
 
 class Store:
@@ -138,19 +145,21 @@ class Store:
         )
 
     @cached_property
-    def sight(self) -> Sight | None:
+    def role_filter(self) -> RoleFilter | None:
         """What the role is shown; None without one."""
-        return None if self._role is None else Sight(self._role, self.policies)
+        return None if self._role is None else RoleFilter(self._role, self.policies)
 
     @property
     def _boundary(self) -> Boundary | None:
         """Where the role's own statements run; None without a role."""
-        if self.sight is not None and self._bounded is None:
+        if self.role_filter is not None and self._bounded is None:
             # Questions do without it, and without Arrow.
             from streams.queries.boundary import Boundary  # noqa: PLC0415
 
             # What a role is shown is read beside the questions, whose answers it may not disturb.
-            self._bounded = Boundary(self._connection.cursor(), self.directory, self.sight, self.lookup.check)
+            self._bounded = Boundary(
+                self._connection.cursor(), self.directory, self.role_filter, self.lookup.check
+            )
         return self._bounded
 
     @cached_property
@@ -218,12 +227,12 @@ class Store:
         UnavailableError
             No room, a segment that is gone, or a read of restricted zones that cannot be recorded.
         """
-        if self.sight is None or not self.sight.role.exporting:
+        if self.role_filter is None or not self.role_filter.role.exporting:
             raise InputError(f"{path}: found a store that is open for asking, expected a role that exports")
         from streams.queries.export import Exporting  # noqa: PLC0415 - few export
 
         with closing(
-            Exporting(self._connection.cursor(), self.directory, self.sight, self.lookup.check)
+            Exporting(self._connection.cursor(), self.directory, self.role_filter, self.lookup.check)
         ) as whole:
             whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
 
@@ -293,47 +302,50 @@ class Store:
         self.lookup.paths(file for file, (table, _) in self.lookup.segments.items() if table in words)
 
     @cached_property
-    def models(self) -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
+    def models(self) -> dict[tuple[str, str], dict[int, ModelRow]]:
         """Rows of all model versions, by stream and version."""
-        found: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
-        for row in self.query("models").dicts():
-            found.setdefault((row["source"], row["stream"]), {})[row["version"]] = row
-        return found
+        models: dict[tuple[str, str], dict[int, ModelRow]] = {}
+        for row in self.query("models").of(ModelRow):
+            models.setdefault((row.source, row.stream), {})[row.version] = row
+        return models
+
+    @cached_property
+    def newest(self) -> EpochRow:
+        """The epoch that is open."""
+        return self.query("newest_epoch").of(EpochRow)[0]
 
     @cached_property
     def kinds(self) -> dict[tuple[str, str], str]:
         """Kind of every stream."""
         return {(source, stream): kind for source, stream, kind, _ in self.query("kinds").rows}
 
-    def sift(
-        self, rows: Iterable[dict[str, Any]], table: str, *, counted: bool = True
-    ) -> list[dict[str, Any]]:
+    def sift(self, rows: Iterable[ClassedT], table: str, *, counted: bool = True) -> list[ClassedT]:
         """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
-        return list(rows) if self.sight is None else self.sight.sift(rows, table, counted=counted)
+        return list(rows) if self.role_filter is None else self.role_filter.sift(rows, table, counted=counted)
 
     @property
     def left_out(self) -> list[str]:
         """Sentences about what no answer holds because it cannot be judged; none of most stores."""
-        said = []
-        if self.sight is not None and self.sight.unknown:
-            said.append(
-                f"what {len(self.sight.unknown):,} policies decided cannot be judged and is not shown: the "
-                "store has no text that is theirs; find out who wrote to glasses.lineage"
-            )
-        return said
+        unknown = 0 if self.role_filter is None else len(self.role_filter.unknown)
+        if not unknown:
+            return []
+        return [
+            f"what {unknown:,} policies decided cannot be judged and is not shown: the store has no text "
+            "that is theirs; find out who wrote to glasses.lineage"
+        ]
 
     @property
     def hidden(self) -> dict[str, str]:
         """How much was kept back from the role so far, in bands by what it is; empty without a role."""
-        return {} if self.sight is None else self.sight.bands
+        return {} if self.role_filter is None else self.role_filter.bands
 
     def record(self, question: str) -> None:
-        """Record that `question` shows the role something of the restricted zones that `sight` noted.
+        """Record that `question` shows the role something of the restricted zones that `role_filter` noted.
 
         UnavailableError if it cannot.
         """
-        if self.sight is not None:
-            reads.record(self.directory, str(self.sight.role), question, self.sight.restricted)
+        if self.role_filter is not None:
+            audit.record(self.directory, str(self.role_filter.role), question, self.role_filter.restricted)
 
 
 def _unsaid(error: duckdb.Error) -> InputError | UnavailableError:

@@ -97,10 +97,10 @@ def _one_hop(
             if shown
             else []
         )
-        if store.sight is not None:
-            store.sight.hide("events", size(every) - size(shown))
+        if store.role_filter is not None:
+            store.role_filter.hide("events", size(every) - size(shown))
             for run in near:
-                store.sight.note(run.of["policy_version"], run.of["zone"])
+                store.role_filter.note(run.row_class.policy_version, run.row_class.zone)
         if shown:
             yield Step(hop, origin, met, *how, tuple(shown), tuple(near))
 
@@ -110,11 +110,11 @@ def judged(store: Store, runs: Sequence[ZoneRun]) -> tuple[list[ZoneRun], list[I
 
     Where runs overlap, a number is of one of their classes: it is hidden unless all of them are shown.
     """
-    if store.sight is None:
+    if store.role_filter is None:
         return list(runs), []
     shown, hidden = [], []
     for run in runs:
-        if store.sight.sees(run.of, "events"):
+        if store.role_filter.shows(run.row_class, "events"):
             shown.append(run)
         else:
             hidden.append((run.low, run.high))

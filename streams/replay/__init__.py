@@ -15,20 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streams.consent.record import learn_consent
+from streams.consent.view import Consents
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
-from streams.pipeline import (
-    GlassesCore,
-    PartitionState,
-    Tables,
-    TrainingCore,
-    TrainingState,
-    first_records,
-    learn_consent,
-)
+from streams.models.registry import ModelTable
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.glasses import GlassesCore
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.side_inputs import SideInputs, TrainingInputs
+from streams.pipeline.training import TrainingCore, TrainingState
 from streams.policy.policy import Policy
-from streams.policy.versions import Policies
+from streams.policy.versions import PolicyVersions
 from streams.replay.pairs import bind, pairs
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from streams.training.run import Fitted, Pair, fit_and_measure
@@ -70,10 +69,11 @@ class Replay:
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
     examples: list[Received] = field(default_factory=list)
-    tables: Tables = field(init=False)
+    policies: PolicyVersions = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tables = Tables(Policies(self.policy))
+        self.policies = PolicyVersions.of(self.policy)
+        self._models, self._consents = ModelTable(), Consents()
 
     async def run(self, path: Path) -> int:
         """Process the journals below `path`; returns the number of fetches.
@@ -81,40 +81,38 @@ class Replay:
         InputError when there is no journal.
         """
         count = 0
-        bound = bind(self.tables.consents, pairs(path))
-        glasses = GlassesCore(self.tables)
-        training = TrainingCore(self.tables, self._history, fit_here, self.every)
+        bound = bind(self._consents, pairs(path))
+        glasses, training = GlassesCore(), TrainingCore(fit_here, self.every)
         seen, learned = PartitionState(consents_taken=bound), TrainingState(consents_taken=bound)
         for fetch in fetches(path):
             if not count:
                 self._deliver(first_records(self.policy, fetch.records[0].timestamp * 1_000_000))
             count += 1
-            outcome = await glasses.process(seen, fetch, silent=False, poisoned={})
+            outcome = await glasses.process(seen, fetch, self._side_inputs(), silent=False, poisoned={})
             seen = outcome.state
             fresh = self._deliver(outcome.outputs)
             if fresh:
+                inputs = TrainingInputs(self._side_inputs(), self.examples)
                 trained = await training.process(
-                    learned, Fetch(EXAMPLES, 0, fresh), silent=False, poisoned={}
+                    learned, Fetch(EXAMPLES, 0, fresh), inputs, silent=False, poisoned={}
                 )
                 learned = trained.state
                 self._deliver(trained.outputs)
         return count
 
-    async def _history(self, offset: int) -> Sequence[Received]:
-        return self.examples[: offset + 1]
+    def _side_inputs(self) -> SideInputs:
+        return SideInputs(self.policies, self._models.now, self._consents.view())
 
     def _deliver(self, records: Sequence[Outgoing]) -> list[Received]:
-        """Write records, feed what the cores themselves read back, and return the new examples."""
+        """Write records, keep what the cores are given back later, and return the new examples."""
         self.write(records)
         fresh: list[Received] = []
         for record in records:
             if record.topic == MODELS:
-                self.tables.models.learn(record.key, record.value)
+                self._models.learn(record.key, record.value)
             elif record.topic == CONSENTS:
-                offset = self.tables.consents.offset
-                learn_consent(
-                    self.tables.consents, StoredRecord(offset, record.timestamp_ms, record.key, record.value)
-                )
+                said = StoredRecord(self._consents.offset, record.timestamp_ms, record.key, record.value)
+                learn_consent(self._consents, said)
             elif record.topic == EXAMPLES:
                 fresh.append(
                     StoredRecord(

@@ -14,8 +14,14 @@ from streams.consent.record import part_of
 from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.limits import NUMBER_MAX
-from streams.lineage.tables import LOST_RECORDS, LOST_STATE
-from streams.pipeline import CONSENT_TAKEUP, EXAMPLE_ORDER, MODEL_TAKEUP, POLICY_TAKEUP
+from streams.lineage.tables import (
+    CONSENT_TAKEUP,
+    EXAMPLE_ORDER,
+    LOST_RECORDS,
+    LOST_STATE,
+    MODEL_TAKEUP,
+    POLICY_TAKEUP,
+)
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.queries.store import Store
@@ -69,7 +75,7 @@ class ExampleOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class RecordedInputs:
     """All recorded inputs of one store.
 
     The policy that it began with and when that was published (ns since the epoch), all policies that were in
@@ -92,7 +98,7 @@ class Inputs:
     paired: bool = True
 
 
-def read_inputs(directory: Path) -> Inputs:
+def read_inputs(directory: Path) -> RecordedInputs:
     """Read the recorded inputs from the newest published epoch of the store in `directory`.
 
     Raises
@@ -151,8 +157,10 @@ def _appended(directory: Path) -> dict[int, tuple[NDArray[np.int64], NDArray[np.
     }
 
 
-def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> Inputs:
-    """Inputs from a store's rows of `policies` and `inputs`.
+def inputs_of(
+    name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]
+) -> RecordedInputs:
+    """Recorded inputs from a store's rows of `policies` and `inputs`.
 
     Rows are (version, text, published_ns) and (kind, agent, partition, offset, value, t_ns).
     """
@@ -180,7 +188,7 @@ def inputs_of(name: str, policies: Iterable[tuple[Any, ...]], rows: Sequence[tup
         if kind == EXAMPLE_ORDER
     )
     take_ups = {partition: _taken(name, rows, "glasses", partition) for partition in partitions}
-    return Inputs(
+    return RecordedInputs(
         known[begun],
         texts[begun][1],
         tuple(known.values()),

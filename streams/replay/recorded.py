@@ -10,31 +10,56 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from streams.consent.record import consents_of
+from streams.consent.view import Consents
 from streams.errors import InputError
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.limits import RETRAIN_EVERY_EXAMPLES
-from streams.models.registry import Models
-from streams.pipeline import (
-    CONSENT_TAKEUP,
-    NO_EXAMPLE,
-    POLICY_TAKEUP,
-    GlassesCore,
-    PartitionState,
-    Tables,
-    TrainingCore,
-    TrainingState,
-    consents_of,
-    first_records,
-)
-from streams.policy.versions import Policies
+from streams.lineage.tables import CONSENT_TAKEUP, NO_EXAMPLE, POLICY_TAKEUP
+from streams.models.registry import ModelTable, ModelVersions
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.glasses import GlassesCore
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.side_inputs import SideInputs, TrainingInputs
+from streams.pipeline.training import TrainingCore, TrainingState
+from streams.policy.versions import PolicyVersions
 from streams.replay import fit_here
 from streams.replay.arrivals import Arrivals
-from streams.replay.inputs import Behind, ExampleOrder, Inputs, TakeUp
+from streams.replay.inputs import Behind, ExampleOrder, RecordedInputs, TakeUp
 from streams.replay.pairs import bind, on_device
 from streams.topology import CAPTURED, EXAMPLES, MODELS
+
+
+class _TakenUp:
+    """What an agent has taken up so far of recorded inputs, as side inputs of its core.
+
+    The versions that were made are everybody's, which of them is in force is the agent's own. What was said
+    gets places of its own.
+    """
+
+    def __init__(self, policies: PolicyVersions, pairs: list[tuple[str, str]]) -> None:
+        self._policies, self._pairs, self.model = policies, pairs, 0
+        self._consents = Consents()
+        #: Offset behind the pairings that stand before everything.
+        self.bound = bind(self._consents, pairs)
+
+    def take(self, taken: TakeUp) -> None:
+        """Take up one recorded input."""
+        if taken.kind == CONSENT_TAKEUP:
+            for wearer, said in consents_of(taken.value):
+                self._consents.learn(self._consents.offset, wearer, on_device(wearer, said, self._pairs))
+        elif taken.kind == POLICY_TAKEUP:
+            self._policies = replace(self._policies, current=taken.value)
+        else:
+            self.model = int(taken.value)
+
+    def side_inputs(self, made: ModelVersions) -> SideInputs:
+        """Everything that is in force by now, of the versions `made`."""
+        models = ModelVersions(made.versions, self.model, self.model)
+        return SideInputs(self._policies, models, self._consents.view())
 
 
 @dataclass
@@ -45,8 +70,7 @@ class _Partition:
     """
 
     number: int
-    core: GlassesCore
-    tables: Tables
+    taken_up: _TakenUp
     take_ups: deque[TakeUp]
     state: PartitionState
     ahead: Sequence[Received] = ()
@@ -76,7 +100,7 @@ class RecordedReplay:
         (device, wearer) that count as bound, for inputs that do not say who was.
     """
 
-    inputs: Inputs
+    inputs: RecordedInputs
     arrivals: Arrivals
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
@@ -88,14 +112,16 @@ class RecordedReplay:
     made: dict[str, Received] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._models = Models()
+        self._models = ModelTable()
         self._orders = deque(self.inputs.orders)
         self._examples: list[Received] = []
         self._taken: list[Received] = []
-        self._tables = Tables(self._policies())
-        self._taken_up = deque(self.inputs.training)
-        self._training = TrainingCore(self._tables, self._history, fit_here, self.every)
-        self._learned = TrainingState(consents_taken=bind(self._tables.consents, self.pairs))
+        policies = {policy.version: policy for policy in self.inputs.policies}
+        self._policies = PolicyVersions(policies, self.inputs.policy.version)
+        self._taken_up = _TakenUp(self._policies, self.pairs)
+        self._take_ups = deque(self.inputs.training)
+        self._glasses, self._training = GlassesCore(), TrainingCore(fit_here, self.every)
+        self._learned = TrainingState(consents_taken=self._taken_up.bound)
 
     async def run(self) -> None:
         """Process everything that arrived.
@@ -118,23 +144,14 @@ class RecordedReplay:
                 raise InputError(self._stuck(partitions))
 
     def _partition(self, number: int) -> _Partition:
-        tables = Tables(self._policies())
-        # The versions are everybody's, which of them is in force is the partition's own.
-        tables.models.versions = self._models.versions
-        state = PartitionState(consents_taken=bind(tables.consents, self.pairs))
+        taken_up = _TakenUp(self._policies, self.pairs)
         return _Partition(
             number,
-            GlassesCore(tables),
-            tables,
+            taken_up,
             deque(self.inputs.take_ups.get(number, ())),
-            state,
+            PartitionState(consents_taken=taken_up.bound),
             behind=deque(self.inputs.behind.get(number, ())),
         )
-
-    def _policies(self) -> Policies:
-        policies = Policies(*self.inputs.policies)
-        policies.current = self.inputs.policy.version
-        return policies
 
     async def _advance(self, partition: _Partition) -> bool:
         """Process the next records of a partition up to a take-up.
@@ -150,10 +167,10 @@ class RecordedReplay:
         take_ups, first = partition.take_ups, partition.ahead[0].offset
         await self._fall_behind(partition, first)
         while take_ups and take_ups[0].offset <= first:
-            if take_ups[0].version is not None and take_ups[0].version not in self._models.versions:
+            if take_ups[0].version is not None and take_ups[0].version not in self._models.now.versions:
                 return False
-            self._take_up(partition.tables, take_ups.popleft())
-        if not partition.tables.models.current:
+            partition.taken_up.take(take_ups.popleft())
+        if not partition.taken_up.model:
             raise InputError(
                 f"{CAPTURED} partition {partition.number}, offset {first}: no recorded input says which "
                 "model served, expected a model-takeup there or before; was the store complete when it was "
@@ -165,7 +182,8 @@ class RecordedReplay:
         if partition.left is not None:
             last = partition.behind[0].last
             partition.since += [record for record in fetch.records if record.offset > last]
-        outcome = await compute(partition.core, partition.state, fetch, silent=False)
+        inputs = partition.taken_up.side_inputs(self._models.now)
+        outcome = await compute(self._glasses, partition.state, fetch, inputs, silent=False)
         partition.state = outcome.state
         self._deliver(outcome.outputs)
         self.fetches += 1
@@ -184,10 +202,11 @@ class RecordedReplay:
         """Go on with the state that the live pipeline went on with, where that had not seen everything."""
         if partition.left is not None and first >= partition.behind[0].offset:
             partition.behind.popleft()
-            partition.state, partition.left = partition.core.behind(partition.left), None
+            partition.state, partition.left = self._glasses.behind(partition.left), None
             if partition.since:
                 again = Fetch(CAPTURED, partition.number, partition.since)
-                outcome = await compute(partition.core, partition.state, again, silent=True)
+                inputs = partition.taken_up.side_inputs(self._models.now)
+                outcome = await compute(self._glasses, partition.state, again, inputs, silent=True)
                 partition.state, partition.since = outcome.state, []
         if partition.behind and partition.left is None and first >= partition.behind[0].first:
             partition.left = partition.state
@@ -206,8 +225,8 @@ class RecordedReplay:
         if not self._orders or (self._awaited(self._orders[0]) is not None and not self._taken):
             return False
         order = self._orders.popleft()
-        while self._taken_up and self._taken_up[0].offset <= order.offset:
-            self._take_up(self._tables, self._taken_up.popleft())
+        while self._take_ups and self._take_ups[0].offset <= order.offset:
+            self._taken_up.take(self._take_ups.popleft())
         found = self._taken or (await self._on_topic(order) if NO_EXAMPLE in order.ids else [])
         self._taken = []
         made = [self.made.pop(name, None) for name in order.ids]
@@ -215,7 +234,9 @@ class RecordedReplay:
         nothing = StoredRecord(0, order.timestamp_ms, None, None)
         records = found or [_moved(one or nothing, order.offset + at) for at, one in enumerate(made)]
         self._examples += records
-        outcome = await compute(self._training, self._learned, Fetch(EXAMPLES, 0, records), silent=False)
+        inputs = TrainingInputs(self._taken_up.side_inputs(self._models.now), self._examples)
+        fetch = Fetch(EXAMPLES, 0, records)
+        outcome = await compute(self._training, self._learned, fetch, inputs, silent=False)
         self._learned = outcome.state
         self._deliver(outcome.outputs)
         return True
@@ -271,24 +292,8 @@ class RecordedReplay:
             "broker, with --broker)."
         )
 
-    def _take_up(self, tables: Tables, taken: TakeUp) -> None:
-        """Bring what an agent took up into the tables of its replay.
-
-        What was said gets places of its own there.
-        """
-        if taken.kind == CONSENT_TAKEUP:
-            for wearer, said in consents_of(taken.value):
-                tables.consents.learn(tables.consents.offset, wearer, on_device(wearer, said, self.pairs))
-        elif taken.kind == POLICY_TAKEUP:
-            tables.policies.current = taken.value
-        else:
-            tables.models.current = tables.models.highest = int(taken.value)
-
-    async def _history(self, offset: int) -> Sequence[Received]:
-        return [record for record in self._examples if record.offset <= offset]
-
     def _deliver(self, records: Sequence[Outgoing]) -> None:
-        """Write records, and feed what the cores themselves read back."""
+        """Write records, and keep what the cores are given back later."""
         self.write(records)
         for record in records:
             if record.topic == MODELS:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from streams.consent.view import ConsentView
+from streams.consent.view import PartitionConsents
 from streams.consent.words import reference
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
@@ -96,7 +96,7 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
 
 
 def judge(
-    record: Received, codec: Codec, policy: Policy, adopt: Adopt, known: ConsentView, now_ns: int
+    record: Received, codec: Codec, policy: Policy, adopt: Adopt, known: PartitionConsents, now_ns: int
 ) -> Candidate:
     """Judge one example at `now_ns`, the broker's time.
 

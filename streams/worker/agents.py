@@ -14,16 +14,13 @@ import faust
 from streams import limits, logs, topology
 from streams.ends import End, end_process
 from streams.errors import reason
-from streams.events.record import Core
+from streams.events.record import AgentSpec
 from streams.kafka.ownership import Delivery
 from streams.kafka.transport import NOTHING_LOST, batch_transport
 
-REBALANCE_TIMEOUT_S = 30.0
-
 
 def build_app(
-    agent_name: str,
-    core: Core[Any],
+    spec: AgentSpec,
     broker: str,
     datadir: Path,
     loop: asyncio.AbstractEventLoop | None = None,
@@ -32,16 +29,14 @@ def build_app(
     partitions: int = topology.PARTITIONS_DEFAULT,
     accept_loss: bool = False,
 ) -> faust.App:
-    """Build the Faust app of one agent of `topology.AGENTS`.
+    """Build the Faust app of one agent.
 
-    Delivery: exactly once from the agent's source topic to everything that `core` writes.
+    Delivery: exactly once from the agent's source topic to everything that its core writes.
 
     Parameters
     ----------
-    agent_name
-        Name of the agent.
-    core
-        What the agent does with a fetch.
+    spec
+        The agent: its name, the topic that it reads, and what it does with a fetch.
     broker
         `host:port`; its topics must be declared.
     datadir
@@ -55,7 +50,7 @@ def build_app(
     accept_loss
         Records that were removed before they were read are put on record and left behind.
     """
-    source_name = topology.AGENTS[agent_name]
+    agent_name, source_name = spec.name, spec.topic
     app = faust.App(
         topology.group(agent_name, prefix),
         broker=f"kafka://{broker}",
@@ -68,7 +63,7 @@ def build_app(
         topic_allow_declare=False,
         broker_session_timeout=limits.SESSION_TIMEOUT_S,
         broker_heartbeat_interval=limits.HEARTBEAT_INTERVAL_S,
-        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        broker_rebalance_timeout=limits.REBALANCE_TIMEOUT_S,
         broker_max_poll_records=limits.FETCH_RECORDS_MAX,
         # Out of range is an error said aloud, and a partition that never committed is sought to its start by
         # its owner.
@@ -81,7 +76,7 @@ def build_app(
         app,
         broker,
         agent_name,
-        core,
+        spec.core,
         partitions=topology.partition_count(source_name, partitions),
         accept_loss=accept_loss,
     )

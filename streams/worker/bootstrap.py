@@ -1,6 +1,6 @@
 """What a worker reads whole and, on empty topics, publishes once before its agents start.
 
-Also the cores that are made from it.
+Also the agents that are made with it.
 """
 
 from __future__ import annotations
@@ -13,41 +13,51 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
+from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, UnavailableError
-from streams.events.record import Core, Outgoing, Received
+from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import end_offsets, read_all
 from streams.limits import MODELS_KEPT_MAX
-from streams.models.registry import Models
-from streams.pipeline import (
-    FileShelf,
-    GlassesCore,
-    ShelvingCore,
-    Tables,
-    TrainingCore,
-    first_records,
-    learn_consent,
-    pairing_record,
-)
+from streams.models.registry import ModelTable
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.followed import Followed
+from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
-from streams.policy.versions import Check, Policies
-from streams.topology import CONSENTS, EXAMPLES, MODELS, POLICIES
+from streams.policy.versions import Check, PolicyTable, PolicyVersions
+from streams.topology import AGENTS, CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
 from streams.training.run import Fitted, Pair, fit_and_measure
 from streams.waiting import saying
 from streams.worker.checking import Checker
 from streams.worker.child import Child
-from streams.worker.run import TableFollower, WorkerContext
+from streams.worker.follower import TableFollower
+from streams.worker.run import WorkerContext, WorkerSettings
 
 log = logging.getLogger(__name__)
 
 
-async def prepare(context: WorkerContext) -> None:
+async def prepare(context: WorkerContext) -> list[AgentSpec]:
+    """Return the agents of a worker, once all that they read beside their topics is there.
+
+    Raises
+    ------
+    InputError, UnavailableError
+        See `followed_topics`.
+    """
+    child = Child("fits models")
+    context.closing.callback(child.close)
+    return agents(context, await followed_topics(context, child), child)
+
+
+async def followed_topics(context: WorkerContext, child: Child) -> Followed:
     """Publish policy and seed model where there are none, then read what every worker knows.
 
-    Policies, consents and model versions are read whole, and followed from then on.
+    Policies, consents and model versions are read whole, and followed from then on. The first model is fitted
+    in `child`.
 
     Raises
     ------
@@ -57,41 +67,57 @@ async def prepare(context: WorkerContext) -> None:
     UnavailableError
         The broker is not there.
     """
-    today = clock.date_today()
-    given, child = load(context.policy, today), Child("fits models")
+    settings, today = context.settings, clock.date_today()
+    broker, given = settings.broker, load(settings.policy, today)
     checker = Checker(given.text)
-    context.closing.callback(child.close)
     context.closing.callback(checker.close)
+    await _publish_first(settings, checker, child)
+    await bind(broker, settings.pairs)
+    followed = Followed(PolicyTable())
+    policies = await context.follow(POLICIES, partial(followed.policies.learn, checker=checker))
+    _check_policy(settings, given, followed.policies.now, today)
+    followed.models = ModelTable(
+        lambda version: can_serve(version, followed.policies.now.versions), MODELS_KEPT_MAX
+    )
+    _let_ask(broker, followed, policies)
+    await context.follow(CONSENTS, lambda record: learn_consent(followed.consents, record))
+    await context.follow(MODELS, lambda record: followed.models.learn(record.key, record.value))
+    return followed
+
+
+async def _publish_first(settings: WorkerSettings, checker: Check, child: Child) -> None:
+    """Publish the first policy and model, unless a policy is in force there."""
 
     async def in_force_on(records: Sequence[Received]) -> bool:
-        found = await policies_of(records, checker)
-        if found.turned_down and not found.current:
+        table = await policies_of(records, checker)
+        if table.turned_down and not table.now.current:
             # One of them may be in force, for an older Sightline or on a faster machine: another one that is
             # written now would switch policies, and nobody would have said so.
             raise UnavailableError(
-                f"{POLICIES} on {context.broker} holds {found.turned_down} policies that are not taken"
-                f" ({found.refused[-1].reason}) and none that is in force; start again where it could not be"
-                " checked in time, or publish one that is taken with the Sightline that wrote these topics"
+                f"{POLICIES} on {settings.broker} holds {table.turned_down} policies that are not taken"
+                f" ({table.now.refused[-1].reason}) and none that is in force; start again where it could not"
+                " be checked in time, or publish one that is taken with the Sightline that wrote these topics"
             )
-        return bool(found.current)
+        return bool(table.now.current)
 
-    if not await in_force_on(await read_all(context.broker, POLICIES)):
+    if not await in_force_on(await read_all(settings.broker, POLICIES)):
         async with saying("the first policy and model, which are made and written once"):
-            first = await child.run(_first_records, context.policy, clock.now_ns())
-            await publish_once(context.broker, POLICIES, first, in_force_on)
-    await bind(context.broker, context.pairs)
-    tables = Tables(Policies())
-    follower = await context.follow(POLICIES, partial(tables.policies.learn, checker=checker))
-    if not tables.policies.current:
+            first = await child.run(_first_records, settings.policy, clock.now_ns())
+            await publish_once(settings.broker, POLICIES, first, in_force_on)
+
+
+def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions, today: date) -> None:
+    """Hold the policy of the command line against those that are on the topics; say which is in force."""
+    if not known.current:
         raise UnavailableError(
-            f"{POLICIES} on {context.broker} holds no policy in force although one was just written; start "
+            f"{POLICIES} on {settings.broker} holds no policy in force although one was just written; start "
             "again"
         )
-    in_force = tables.policies.version(tables.policies.current)
-    if given.version not in tables.policies.versions:
+    in_force = known.version(known.current)
+    if given.version not in known.versions:
         raise InputError(
-            f"policy {context.policy}: found version {given.version}, but the topics on {context.broker} are "
-            f"under {in_force.name} {in_force.version}; "
+            f"policy {settings.policy}: found version {given.version}, but the topics on {settings.broker} "
+            f"are under {in_force.name} {in_force.version}; "
             "switch with `sightline policy publish`, or use other topics"
         )
     if given.version != in_force.version:
@@ -102,30 +128,24 @@ async def prepare(context: WorkerContext) -> None:
             in_force.name,
             in_force.version,
         )
-    parse(in_force.text, f"{POLICIES} on {context.broker}", today, tried=True)
+    parse(in_force.text, f"{POLICIES} on {settings.broker}", today, tried=True)
     say_overdue(in_force, today)
-    tables.models = Models(lambda version: can_serve(version, tables.policies.versions), MODELS_KEPT_MAX)
-
-    _ask(context.broker, tables, follower)
-    await context.follow(CONSENTS, lambda record: learn_consent(tables.consents, record))
-    await context.follow(MODELS, lambda record: tables.models.learn(record.key, record.value))
-    context.kept.update(tables=tables, fitting=child)
 
 
-def _ask(broker: str, tables: Tables, policies: TableFollower) -> None:
-    """Let the tables ask the broker for what they have not read, or no longer know."""
+def _let_ask(broker: str, followed: Followed, policies: TableFollower) -> None:
+    """Let the broker be asked for what was not read, or is no longer known."""
 
     async def refresh() -> None:
         for record in await read_all(broker, POLICIES):
             await policies.take(record)
 
     async def recall(number: int) -> None:
-        tables.models.recall(number, await read_all(broker, MODELS))
+        followed.models.recall(number, await read_all(broker, MODELS))
 
     async def consents_end() -> int:
         return (await end_offsets(broker, [CONSENTS]))[CONSENTS, 0]
 
-    tables.refresh, tables.recall, tables.consents_end = refresh, recall, consents_end
+    followed.refresh, followed.recall, followed.consents_end = refresh, recall, consents_end
 
 
 async def consents_of_topic(broker: str) -> Consents:
@@ -176,39 +196,38 @@ def say_overdue(policy: Policy, today: date) -> None:
             )
 
 
-async def policies_of(records: Sequence[Received], checker: Check) -> Policies:
+async def policies_of(records: Sequence[Received], checker: Check) -> PolicyTable:
     """The policy versions among the records of `glasses.policies`, and the one in force.
 
     A record that is neither a policy nor a pointer to one before it is passed over: it is in `refused`.
     """
-    policies = Policies()
+    policies = PolicyTable()
     for record in records:
         with contextlib.suppress(MalformedError):
             await policies.learn(record, checker)
     return policies
 
 
-def make_cores(context: WorkerContext) -> Mapping[str, Core[Any]]:
-    """The core of each agent; training fits in a child process of its own."""
-    tables: Tables = context.kept["tables"]
-    child: Child = context.kept["fitting"]
+def agents(context: WorkerContext, followed: Followed, child: Child) -> list[AgentSpec]:
+    """The agents of `topology.AGENTS` with their cores; training fits in `child`."""
+    broker = context.settings.broker
 
     async def history(offset: int) -> Sequence[Received]:
-        return [record for record in await read_all(context.broker, EXAMPLES, 0) if record.offset <= offset]
+        return [record for record in await read_all(broker, EXAMPLES, 0) if record.offset <= offset]
 
     async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
         async with saying(f"a model that is fitted to {len(pairs)} examples"):
             return await child.run(fit_and_measure, pairs, evaluation)
 
-    return {"glasses": _glasses(context, tables), "training": TrainingCore(tables, history, fit)}
-
-
-def _glasses(context: WorkerContext, tables: Tables) -> GlassesCore:
-    if context.directory is None:
-        return GlassesCore(tables)
-    shelf = FileShelf(context.directory / "device-states")
-    context.closing.callback(shelf.close)
-    return ShelvingCore(tables, shelf)
+    shelf = None
+    if context.directory is not None:
+        shelf = FileShelf(context.directory / "device-states")
+        context.closing.callback(shelf.close)
+    cores: Mapping[str, LiveCore[Any]] = {
+        "glasses": LiveGlasses(followed, shelf),
+        "training": LiveTraining(followed, history, fit),
+    }
+    return [AgentSpec(name, topic, cores[name]) for name, topic in AGENTS.items()]
 
 
 def _first_records(policy: str, now_ns: int) -> list[Outgoing]:

@@ -48,8 +48,8 @@ class Memory:
     """What is known of the batches of one stream, while a fetch lasts."""
 
     def __init__(self, seen: Seen) -> None:
-        self._recent = [_Recent(*one) for one in np.frombuffer(seen.recent, _RECENT).tolist()]
-        self._marks = [_Mark(*one) for one in np.frombuffer(seen.marks, _MARK).tolist()]
+        self._recent = [_Recent(*row) for row in np.frombuffer(seen.recent, _RECENT).tolist()]
+        self._marks = [_Mark(*row) for row in np.frombuffer(seen.marks, _MARK).tolist()]
         self._stride = seen.stride
         self._fresh: list[tuple[Batch, bytes]] = []
         #: A batch that begins there or further on leaves a mark.
@@ -69,13 +69,13 @@ class Memory:
         session, low, high = _hash(batch.session_id), batch.run.first, batch.run.last
         recent = self._latest()
         known: Verdict = "unknown"
-        for one in reversed(recent):
-            if one.first > high or one.first + one.events <= low:
+        for before in reversed(recent):
+            if before.first > high or before.first + before.events <= low:
                 continue
-            if (one.first, one.events) == (low, batch.run.count):
-                return "repeat" if one.digest == xxhash.xxh3_64_intdigest(value) else "collision"
-            at = max(low, one.first)
-            if one.session != session or abs(batch.time_ns(at - low) - one.t_ns) > CLOCK_SLACK_NS:
+            if (before.first, before.events) == (low, batch.run.count):
+                return "repeat" if before.digest == xxhash.xxh3_64_intdigest(value) else "collision"
+            at = max(low, before.first)
+            if before.session != session or abs(batch.time_ns(at - low) - before.t_ns) > CLOCK_SLACK_NS:
                 return "collision"
             known = "repeat"
         if known == "unknown" and self._contradicts(batch, session, recent):

@@ -217,13 +217,13 @@ class Track:
 
         Of one that is refused only what takes something away has effect.
         """
-        batch, said = tagged.batch, change.word(tagged.batch)
+        batch, word = tagged.batch, change.word(tagged.batch)
         words = self._known.words(batch.wearer_id, batch.position)
-        refused = refused or words.refuses(said) or self._crossing.refused(tagged, CONSENTS)
-        if not refused or words.narrowed_by(said):
-            self._known.say(batch.wearer_id, batch.position, said)
+        refused = refused or words.refuses(word) or self._crossing.refused(tagged, CONSENTS)
+        if not refused or words.narrowed_by(word):
+            self._known.say(batch.wearer_id, batch.position, word)
         if not refused:
-            self._step.consents.append((batch, said))
+            self._step.consents.append((batch, word))
         return refused
 
 

@@ -26,10 +26,10 @@ from streams.cli.main import main as sightline
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.policy.load import load
 from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample
+from tests.patience import PATIENCE_S
 
 PROGRAMS: dict[str, click.Group] = {"sightline": sightline, "device-sim": device_sim}
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
 OFFICER = "--role privacy-officer"
 
 
@@ -261,7 +261,7 @@ def staying(line: str, tmp: Path, **made: object) -> Iterator[None]:
             yield
             assert (tmp / "ready-file").exists()
             process.send_signal(signal.SIGINT)
-            assert process.wait(WAIT_S) == 0, (tmp / f"{words[1]}.log").read_text(encoding="utf-8")
+            assert process.wait(PATIENCE_S) == 0, (tmp / f"{words[1]}.log").read_text(encoding="utf-8")
             assert not (tmp / "ready-file").exists()
         finally:
             if process.poll() is None:
@@ -302,16 +302,16 @@ def test_the_page_of_the_topics_shows_a_whole_device(live: str, tmp_path: Path) 
     """What `docs/examples/send_as_glasses.py` sends to a worker is in the store, and nothing is refused."""
     run(Sample("sightline pair --device g7 --wearer w7 --broker {broker}"), broker=live)
     program = ROOT / "docs" / "examples" / "send_as_glasses.py"
-    subprocess.run([sys.executable, str(program), live], check=True, timeout=WAIT_S)
+    subprocess.run([sys.executable, str(program), live], check=True, timeout=PATIENCE_S)
     events = "SELECT stream, zone, sum(count) FROM events WHERE source = 'g7' GROUP BY ALL ORDER BY ALL"
     expected = [
-        ["activity-imu", "home-private", 1],
+        ["audio-level", "home-private", 100],
         ["consent-change", "rights", 1],
         ["device-state", "device", 1],
-        ["imu", "home-private", 100],
+        ["speech", "home-private", 2],
     ]
     found, store = None, {"broker": live, "store": tmp_path / "store"}
-    for _ in range(int(WAIT_S)):
+    for _ in range(int(PATIENCE_S)):
         run(Sample("sightline snapshots --broker {broker} --store {store} --until-end"), **store)
         asked = Sample(f'sightline sql "{{said}}" --store {{store}} {OFFICER} --json')
         found = orjson.loads(run(asked, **store, said=events).stdout)["rows"]

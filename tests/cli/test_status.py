@@ -92,7 +92,7 @@ def test_without_anything_it_says_so(tmp_path: Path, away: str) -> None:
 
 
 def test_who_may_take_which_role_is_told(path: Path, tmp_path: Path, away: str) -> None:
-    from streams.queries.reads import who_asks  # noqa: PLC0415
+    from streams.queries.audit import who_asks  # noqa: PLC0415
 
     roles = path / "roles.toml"
     roles.write_text(f'[roles]\nprivacy-officer = ["{who_asks()}"]\n', encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.consent.view import Consents
 from streams.consent.words import Pairing, Word
-from streams.pipeline import PartitionState
+from streams.pipeline.partition import PartitionState
 from streams.topology import REJECTED
 from tests import build
 from tests.consent.test_consents import BOTH, SERVICE, change, core, rules_of, run, states
@@ -62,7 +62,7 @@ def test_what_a_fetch_costs_does_not_grow_with_what_was_said() -> None:
     assert len(words.kept) <= 64
     assert len(words.folded) == 1
     of = core()
-    of.tables.consents = consents
+    of.followed.consents = consents
     state = PartitionState(consents_taken=consents.offset)
     records, _ = build.process(of, [build.fetch([build.batch(first=0, consent=2000)])], state)
     assert states(records) == [f"given for {SERVICE}"]

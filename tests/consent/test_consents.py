@@ -13,11 +13,13 @@ import orjson
 import pytest
 from msgspec import structs
 
+from streams.consent.record import learn_consent
 from streams.consent.view import Consents
 from streams.consent.words import Pairing, Word
 from streams.events.batch import Batch
 from streams.events.record import Fetch, Outgoing, StoredRecord
-from streams.pipeline import GlassesCore, PartitionState, learn_consent
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, REJECTED, ZONED
 from tests import build
 
@@ -53,17 +55,17 @@ def change(
     return structs.replace(made, wearer_id=wearer)
 
 
-def core(*bound: tuple[str, str]) -> GlassesCore:
+def core(*bound: tuple[str, str]) -> LiveGlasses:
     """A core where nobody has said anything, and only these pairs are bound."""
     made = build.core()
-    made.tables.consents = Consents()
+    made.followed.consents = Consents()
     for device, wearer in bound or (("g1", "w1"), ("g2", "w1"), ("g2", "w2"), ("g1", "w2")):
-        made.tables.consents.learn(made.tables.consents.offset, wearer, Pairing(device, True, 0))
+        made.followed.consents.learn(made.followed.consents.offset, wearer, Pairing(device, True, 0))
     return made
 
 
 def run(
-    batches: Sequence[Batch], of: GlassesCore | None = None, cut: int = 100, at_ns: Sequence[int] = ()
+    batches: Sequence[Batch], of: LiveGlasses | None = None, cut: int = 100, at_ns: Sequence[int] = ()
 ) -> list[Outgoing]:
     """Records that come of batches in fetches of `cut`, taken at `at_ns` (none: when captured)."""
     records = [
@@ -263,7 +265,7 @@ def test_the_end_of_a_pairing_holds_from_where_it_is_taken_up() -> None:
     first = [change(1, "Given", SERVICE), build.batch(first=0)]
     records, state = build.process(of, [build.fetch(first)], PartitionState())
     assert "g1/imu-right/0" in zones_of(records)
-    of.tables.consents.learn(of.tables.consents.offset, "w1", Pairing("g1", False, 0))
+    of.followed.consents.learn(of.followed.consents.offset, "w1", Pairing("g1", False, 0))
     records, _ = build.process(of, [build.fetch([build.batch(first=20)], 2)], state)
     assert rules_of(records) == {"g1/imu-right/20": "pairing"}
 
@@ -272,12 +274,12 @@ def test_an_operator_withdraws_for_a_wearer_and_gives_nothing_back() -> None:
     of = core(("g1", "w1"))
     said, state = build.process(of, [build.fetch([change(1, "Given", SERVICE)])], PartitionState())
     (back,) = [one for one in said if one.topic == CONSENTS]
-    learn_consent(of.tables.consents, StoredRecord(1, 0, back.key, back.value))
-    of.tables.consents.learn(of.tables.consents.offset, "w1", Word("", 0, 0, "withdrawn", (), 0, T0_NS))
+    learn_consent(of.followed.consents, StoredRecord(1, 0, back.key, back.value))
+    of.followed.consents.learn(of.followed.consents.offset, "w1", Word("", 0, 0, "withdrawn", (), 0, T0_NS))
     records, state = build.process(of, [build.fetch([build.batch(first=0)], 1)], state)
     assert states(records) == ["withdrawn"]
-    of.tables.consents.learn(
-        of.tables.consents.offset, "w1", Word("", 0, 0, "given", (SERVICE,), 0, T0_NS + 1)
+    of.followed.consents.learn(
+        of.followed.consents.offset, "w1", Word("", 0, 0, "given", (SERVICE,), 0, T0_NS + 1)
     )
     records, _ = build.process(of, [build.fetch([build.batch(first=20)], 2)], state)
     assert states(records) == ["withdrawn"]

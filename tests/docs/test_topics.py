@@ -85,7 +85,7 @@ def test_every_header_is_explained(played: tuple[list[journal.Sent], list[Outgoi
 
 
 def test_the_page_tells_our_records_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, _ = make.replayed(make.SCENARIOS[0], tmp_path)
+    path, records = make.replayed(make.SCENARIOS[0], tmp_path)
     arguments = ["replay", str(path), "--store", str(tmp_path / "s")]
     subprocess.run([sys.executable, "-m", "streams.cli", *arguments], check=True, capture_output=True)
     page = (make.HERE / "topics.md").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def test_the_page_tells_our_records_from_others(tmp_path: Path, monkeypatch: pyt
     exec(page.partition("```python\n")[2].partition("```")[0], said)
     monkeypatch.chdir(tmp_path / "s")
     seen = set()
-    for record in make.replayed(make.SCENARIOS[0], tmp_path / "again")[1]:
+    for record in records:
         headers = {name: value.decode(errors="replace") for name, value in record.headers}
         of = (record.topic, headers.get("ce_type"))
         if record.topic in {ZONED, DERIVED, ANSWERS, EXAMPLES} and of not in seen:

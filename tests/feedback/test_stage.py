@@ -79,10 +79,7 @@ def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understo
     served = build.version(CORE)
     narrow = lattice.unpack(served.label)
     narrow["obligations"] |= build.policy().vocabulary.mask("obligations", ("local:NoExport",))
-    core = build.core()
-    core.tables.models.versions[served.version] = dataclasses.replace(
-        served, label=lattice.pack(**narrow), zone="health"
-    )
+    core = build.serving(dataclasses.replace(served, label=lattice.pack(**narrow), zone="health"))
     found = {}
     for form, said in (
         ("spoken", {"text": sure_praise(served.model)}),

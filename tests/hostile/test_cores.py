@@ -19,7 +19,9 @@ from streams.events.identity import EventId
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.limits import KEY_BYTES_MAX
 from streams.models.intent import IntentModel
-from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState
+from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.training import TrainingState
 from streams.snapshots.intake import decode
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, REJECTED, ZONED
 from streams.training.run import Fitted, Pair
@@ -82,7 +84,7 @@ def run_captured(mixed: Sequence[Hostile | StoredRecord], state: PartitionState)
     records = [
         arrived(one.record if isinstance(one, Hostile) else one, offset) for offset, one in enumerate(mixed)
     ]
-    outcome = build.run(CORE.process(state, Fetch(CAPTURED, 0, records), silent=False, poisoned={}))
+    outcome = build.step(CORE, state, Fetch(CAPTURED, 0, records))
     check(
         outcome.outputs,
         {offset: one for offset, one in enumerate(mixed) if isinstance(one, Hostile)},
@@ -142,7 +144,7 @@ async def no_fit(_pairs: Sequence[Pair], _evaluation: Sequence[Pair]) -> Fitted:
 
 def example_records(count: int) -> list[StoredRecord]:
     """Good records of `glasses.examples`, as the feedback stage writes them."""
-    core: GlassesCore = build.core()
+    core: LiveGlasses = build.core()
     said = [
         one
         for i in range(count)
@@ -173,10 +175,10 @@ def run_examples(bad: Sequence[Hostile], every: int = 4) -> list[Outgoing]:
     async def history(offset: int) -> Sequence[StoredRecord]:
         return log[: offset + 1]
 
-    core = TrainingCore(build.tables(), history, no_fit, every)
+    core = LiveTraining(build.followed(), history, no_fit, every)
     state, written = TrainingState(), list[Outgoing]()
     for part in (log[: len(log) // 2], log[len(log) // 2 :]):
-        outcome = build.run(core.process(state, Fetch(EXAMPLES, 0, part), silent=False, poisoned={}))
+        outcome = build.step(core, state, Fetch(EXAMPLES, 0, part))
         state, written = outcome.state, [*written, *outcome.outputs]
     check(written, {offset: one for offset, one in enumerate(mixed) if isinstance(one, Hostile)}, EXAMPLES)
     assert (state.version, state.admitted) == (1 + len(GOOD_EXAMPLES) // every, len(GOOD_EXAMPLES) % every)
@@ -207,7 +209,7 @@ def test_reasons_quote_nothing() -> None:
     secret = "zebra-crossing"
     for case in hostile.drawn(hostile.goods(secret), hostile.CAPTURED, 500, SEED):
         fetch = Fetch(CAPTURED, 0, [arrived(case.record, 0)])
-        for record in build.run(CORE.process(build.begun(), fetch, silent=False, poisoned={})).outputs:
+        for record in build.step(CORE, build.begun(), fetch).outputs:
             if record.topic == REJECTED:
                 headers = dict(record.headers)
                 # What it claims to be is told, where that has the form of an id, and under its own key alone.

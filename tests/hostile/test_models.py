@@ -19,9 +19,9 @@ from streams.events.record import StoredRecord
 from streams.events.runs import Run
 from streams.limits import INTENTS_MAX, MODEL_FEATURES, MODEL_NUMBERS_AHEAD_MAX, MODELS_WAITING_MAX
 from streams.models.intent import IntentModel
-from streams.models.registry import Models
+from streams.models.registry import ModelTable
 from streams.models.version import CURRENT_KEY, ModelVersion
-from streams.pipeline import first_records
+from streams.pipeline.bootstrap import first_records
 from streams.policy import label as lattice
 from streams.policy.load import load
 from streams.policy.policy import Policy
@@ -55,8 +55,8 @@ def loosened(**changes: int) -> bytes:
     return lattice.pack(**{**lattice.unpack(FIRST.label), **changes})
 
 
-def models() -> Models:
-    made = Models(lambda version: can_serve(version, {POLICY.version: POLICY}))
+def models() -> ModelTable:
+    made = ModelTable(lambda version: can_serve(version, {POLICY.version: POLICY}))
     made.learn(b"model/1", FIRST.dump())
     made.learn(CURRENT_KEY, b'{"version":1}')
     return made
@@ -115,7 +115,7 @@ def test_a_bad_record_of_models_is_refused_and_changes_nothing(
     made = models()
     with pytest.raises(MalformedError):
         made.learn(key, value)
-    assert (made.current, set(made.versions), made.versions[1].dump()) == (1, {1}, FIRST.dump())
+    assert (made.now.current, set(made.now.versions), made.now.versions[1].dump()) == (1, {1}, FIRST.dump())
 
 
 INTENTS = FIRST.model.intents
@@ -168,7 +168,7 @@ def test_a_version_that_training_cannot_have_made_is_refused_and_the_last_good_s
     assert "zz_payment" not in str(error.value)
     with pytest.raises(MalformedError, match="not there"):
         made.learn(CURRENT_KEY, b'{"version":2}')
-    assert (made.current, set(made.versions)) == (1, {1})
+    assert (made.now.current, set(made.now.versions)) == (1, {1})
 
 
 def test_what_is_refused_is_not_in_the_way_of_the_version_that_training_makes() -> None:
@@ -178,12 +178,12 @@ def test_what_is_refused_is_not_in_the_way_of_the_version_that_training_makes() 
             made.learn(b"model/2", value)
     made.learn(b"model/2", forged())
     made.learn(CURRENT_KEY, b'{"version":2}')
-    assert made.current == 2
+    assert made.now.current == 2
 
 
 def test_a_version_waits_for_its_policy_and_no_longer_than_a_few_others() -> None:
     policies = {POLICY.version: POLICY}
-    made = Models(lambda version: can_serve(version, policies))
+    made = ModelTable(lambda version: can_serve(version, policies))
     made.learn(b"model/1", FIRST.dump())
     made.learn(CURRENT_KEY, b'{"version":1}')
     later = load("enterprise")
@@ -193,10 +193,10 @@ def test_a_version_waits_for_its_policy_and_no_longer_than_a_few_others() -> Non
         with pytest.raises(MalformedError):
             made.learn(key, value)
     made.settle()
-    assert made.current == 1
+    assert made.now.current == 1
     policies[later.version] = later
     made.settle()
-    assert (made.current, made.highest) == (2, 2)
+    assert (made.now.current, made.now.highest) == (2, 2)
     for number in range(3, 3 + 2 * MODELS_WAITING_MAX):
         with pytest.raises(MalformedError, match="not known"):
             made.learn(b"model/%d" % number, replace(second, version=number, policy_version="x").dump())
@@ -215,7 +215,7 @@ def test_no_partition_stands_still_for_a_model_that_misleads() -> None:
     for value in (forged(policy_version="deadbeefdeadbeef"), forged(label=bytes(16), zone="rights")):
         for key, one in ((b"model/2", value), (CURRENT_KEY, b'{"version":2}')):
             with pytest.raises(MalformedError):
-                core.tables.models.learn(key, one)
+                core.followed.models.learn(key, one)
     records, state = build.process(core, [build.fetch([build.query(0, "wake me at seven", build.T0_NS)])])
     assert state.model_version == 1
     assert [one.topic for one in records].count(ANSWERS) == 1
@@ -236,7 +236,7 @@ def test_no_partition_stands_still_for_a_model_that_misleads() -> None:
 )
 def test_what_compaction_left_of_a_littered_topic_serves(left: list[tuple[bytes, bytes]]) -> None:
     core = build.core()
-    core.tables.models = made = Models(lambda version: can_serve(version, {POLICY.version: POLICY}))
+    core.followed.models = made = ModelTable(lambda version: can_serve(version, {POLICY.version: POLICY}))
     for pair in left:
         with contextlib.suppress(MalformedError):
             made.learn(*pair)
@@ -244,13 +244,13 @@ def test_what_compaction_left_of_a_littered_topic_serves(left: list[tuple[bytes,
     assert state.model_version == 2
     made.learn(b"model/3", replace(FIRST, version=3).dump())
     made.learn(CURRENT_KEY, b'{"version":3}')
-    assert made.serving == 3
+    assert made.now.serving == 3
 
 
 def test_a_flood_of_versions_costs_bounded_memory_and_a_state_still_finds_its_own() -> None:
     core = build.core()
-    tables = core.tables
-    tables.models = made = Models(lambda version: can_serve(version, {POLICY.version: POLICY}), 4)
+    followed = core.followed
+    followed.models = made = ModelTable(lambda version: can_serve(version, {POLICY.version: POLICY}), 4)
     log = [
         StoredRecord(i, 0, b"model/%d" % (i + 1), replace(FIRST, version=i + 1).dump()) for i in range(100)
     ]
@@ -261,32 +261,32 @@ def test_a_flood_of_versions_costs_bounded_memory_and_a_state_still_finds_its_ow
         read.append(number)
         made.recall(number, log)
 
-    tables.recall = recall
+    followed.recall = recall
     for one in log:
         with contextlib.suppress(MalformedError):
             made.learn(one.key, one.value)
         if one.key == b"model/1":
             made.learn(CURRENT_KEY, b'{"version":1}')
-    assert set(made.versions) == {1, *range(97, 101)}
+    assert set(made.now.versions) == {1, *range(97, 101)}
     assert metrics.read("model_versions_kept") == 5
     asked = build.fetch([build.query(0, "wake me at seven", build.T0_NS)])
     state = replace(build.begun(), model_version=2, policy_version=POLICY.version)
-    outcome = build.run(core.process(state, asked, silent=True, poisoned={}))
+    outcome = build.step(core, state, asked, silent=True)
     assert ANSWERS in {one.topic for one in outcome.outputs}
     assert read == [2]
     made.learn(b"model/101", replace(FIRST, version=101).dump())
-    assert len(made.versions) == 5
+    assert len(made.now.versions) == 5
 
 
 def test_a_version_that_comes_again_is_welcome() -> None:
     made = models()
     made.learn(b"model/1", FIRST.dump())
-    assert made.current == 1
+    assert made.now.current == 1
 
 
 def test_a_pointer_that_waited_for_its_policy_is_not_heard_after_a_later_one() -> None:
     known: dict[str, Policy] = {}
-    made = Models(lambda version: version.version == 1 or can_serve(version, known))
+    made = ModelTable(lambda version: version.version == 1 or can_serve(version, known))
     made.learn(b"model/1", FIRST.dump())
     for key, value in (
         (b"model/2", replace(other_model(), version=2).dump()),
@@ -297,7 +297,7 @@ def test_a_pointer_that_waited_for_its_policy_is_not_heard_after_a_later_one() -
     made.learn(CURRENT_KEY, b'{"version":1}')
     known[POLICY.version] = POLICY
     made.settle()
-    assert (made.current, set(made.versions)) == (1, {1, 2})
+    assert (made.now.current, set(made.now.versions)) == (1, {1, 2})
 
 
 def test_the_pointer_goes_where_it_is_moved_also_back() -> None:
@@ -305,5 +305,5 @@ def test_the_pointer_goes_where_it_is_moved_also_back() -> None:
     made.learn(b"model/2", replace(other_model(), version=2).dump())
     for number in (2, 1, 2):
         made.learn(CURRENT_KEY, b'{"version":%d}' % number)
-        assert made.version(made.current).version == number
-    assert made.version(2).model.digest == other_model().model.digest
+        assert made.now.version(made.now.current).version == number
+    assert made.now.version(2).model.digest == other_model().model.digest

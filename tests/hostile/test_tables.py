@@ -14,12 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams import limits
-from streams.consent.record import consents_text, part_of, take_ups_of
+from streams.consent.record import consents_of, consents_text, learn_consent, part_of, take_ups_of
 from streams.consent.view import Consents
 from streams.consent.words import Statement, Word
 from streams.errors import MalformedError
 from streams.events.record import StoredRecord
-from streams.pipeline import CONSENT_TAKEUP, consents_of, learn_consent
+from streams.lineage.tables import CONSENT_TAKEUP
 from streams.replay.inputs import inputs_of
 from streams.worker.bootstrap import policies_of
 from tests import build
@@ -72,14 +72,14 @@ async def test_bad_records_of_policies_are_passed_over_and_kept_for_the_record()
         *(replace(one, offset=one.offset + 20) for one in GOOD),
         *(record(30 + i, *pair) for i, pair in enumerate(BAD)),
     ]
-    found = await policies_of(mixed, Checker())
+    found = (await policies_of(mixed, Checker())).now
     assert found.current == POLICY.version
     assert [one.offset for one in found.refused] == [*range(10, 10 + len(BAD)), *range(30, 30 + len(BAD))]
     assert not any("name = " in one.reason or "nobody" in one.reason for one in found.refused)
 
 
 async def test_a_topic_of_bad_records_holds_no_policy() -> None:
-    found = await policies_of([record(i, *pair) for i, pair in enumerate(BAD)], Checker())
+    found = (await policies_of([record(i, *pair) for i, pair in enumerate(BAD)], Checker())).now
     assert not found.current
 
 
@@ -137,7 +137,7 @@ def test_however_much_is_said_at_once_each_input_fits_its_row() -> None:
     assert take_ups_of(said[:1]) == [consents_text(said[:1])]
     of, before = build.core(), build.begun().consents_taken
     for at, (wearer, one) in enumerate(said, before):
-        of.tables.consents.learn(at, wearer, one)
+        of.followed.consents.learn(at, wearer, one)
     records, state = build.process(of, [build.fetch([build.batch()])])
     assert max(len(one.value or b"") for one in records) < limits.MESSAGE_BYTES_MAX
     assert state.consents_taken == before + len(said)

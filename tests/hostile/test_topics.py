@@ -18,15 +18,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from device_sim.files import read_answer
+from streams.consent.record import learn_consent
 from streams.consent.view import Consents
 from streams.errors import MalformedError
-from streams.events.record import Core, Fetch, Outgoing, Received, StoredRecord
+from streams.events.record import Fetch, LiveCore, Outgoing, Received, StoredRecord
 from streams.kafka import checkpoint, restore
-from streams.kafka.compute import compute
 from streams.ledger.records import Records
 from streams.ledger.topics import Topics
-from streams.models.registry import Models
-from streams.pipeline import TrainingCore, first_records, learn_consent
+from streams.models.registry import ModelTable
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.live import LiveTraining
 from streams.snapshots.writer import Writer
 from streams.topology import (
     ANSWERS,
@@ -85,7 +86,7 @@ def goods() -> Mapping[str, Sequence[StoredRecord]]:
     captured = [build.record(one, offset) for offset, one in enumerate(said)]
     spoiled = [*captured, StoredRecord(len(captured), NOW_MS, b"g1", b"no JSON")]
     core = build.core()
-    outcome = build.run(core.process(build.begun(), Fetch(CAPTURED, 0, spoiled), silent=False, poisoned={}))
+    outcome = build.step(core, build.begun(), Fetch(CAPTURED, 0, spoiled))
     by_topic: dict[str, list[Outgoing]] = {}
     for one in [*outcome.outputs, *first_records(build.policy(), build.T0_NS)]:
         by_topic.setdefault(one.topic, []).append(one)
@@ -94,13 +95,13 @@ def goods() -> Mapping[str, Sequence[StoredRecord]]:
     return {**found, CAPTURED: captured, CONSENTS: [*build.consent_records()[:4], *found[CONSENTS]]}
 
 
-def through(core: Core[State], state: State, topic: str, littered: Sequence[StoredRecord]) -> State:
+def through(core: LiveCore[State], state: State, topic: str, littered: Sequence[StoredRecord]) -> State:
     """A fetch of litter through a core: each record is taken, dropped as a repeat, or rejected in place."""
     records = [
         replace(one, offset=offset, timestamp=min(max(one.timestamp, 0), 2**61))
         for offset, one in enumerate(littered)
     ]
-    outcome = build.run(compute(core, state, Fetch(topic, 0, records), silent=False))
+    outcome = build.run(build.computed(core, state, Fetch(topic, 0, records)))
     rejected = Counter(
         int(dict(one.headers)["sightline-place"].split()[2])
         for one in outcome.outputs
@@ -128,13 +129,13 @@ def survive_examples(littered: Sequence[StoredRecord], _path: Path) -> None:
     async def history(offset: int) -> Sequence[Received]:
         return [one for one in littered if one.offset <= offset]
 
-    core = TrainingCore(build.tables(), history, no_fit, 3)
+    core = LiveTraining(build.followed(), history, no_fit, 3)
     through(core, core.empty(0), EXAMPLES, littered)
 
 
 def survive_models(littered: Sequence[StoredRecord], _path: Path) -> None:
-    known = build.tables().models
-    made = Models(lambda version: can_serve(version, {build.policy().version: build.policy()}))
+    known = build.followed().models.now
+    made = ModelTable(lambda version: can_serve(version, {build.policy().version: build.policy()}))
     for one in goods()[MODELS]:
         made.learn(one.key, one.value)
     for one in littered:
@@ -142,18 +143,20 @@ def survive_models(littered: Sequence[StoredRecord], _path: Path) -> None:
             made.learn(one.key, one.value)
         except MalformedError as error:
             assert 10 < len(str(error)) < 1000
-    assert made.current in made.versions
-    assert made.versions[1].dump() == known.versions[1].dump()
-    assert len(made.version(made.current).model.predict(["wake me at seven"])) == 1
+    now = made.now
+    assert now.current in now.versions
+    assert now.versions[1].dump() == known.versions[1].dump()
+    assert len(now.version(now.current).model.predict(["wake me at seven"])) == 1
 
 
 def survive_policies(littered: Sequence[StoredRecord], _path: Path) -> None:
     good = goods()[POLICIES]
     mixed = [replace(one, offset=offset) for offset, one in enumerate([*good, *littered])]
-    found = build.run(policies_of(mixed, Checker()))
+    table = build.run(policies_of(mixed, Checker()))
+    found = table.now
     assert found.version(build.policy().version).text == build.policy().text
     assert found.version(found.current).zones
-    assert found.offset == len(mixed)
+    assert table.offset == len(mixed)
     assert {one.offset for one in found.refused} <= set(range(len(good), len(mixed)))
     assert all(10 < len(one.reason) < 1000 for one in found.refused)
 

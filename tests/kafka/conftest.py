@@ -19,11 +19,11 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams import topology
 from streams.ends import End
-from streams.events.record import Core
+from streams.events.record import AgentSpec, LiveCore
 from streams.kafka import reader, topics, transport
 from streams.worker import agents
+from tests.patience import PATIENCE_S
 
 PARTITIONS = 4
 _COUNTER = itertools.count()
@@ -56,11 +56,15 @@ class Room:
         finally:
             await producer.stop()
 
+    def spec(self, core: LiveCore[Any]) -> AgentSpec:
+        """The agent of the room, with this core."""
+        return AgentSpec(self.agent, self.source, core)
+
     @asynccontextmanager
-    async def running(self, core: Core[Any], *, accept_loss: bool = False) -> AsyncIterator[Any]:
+    async def running(self, core: LiveCore[Any], *, accept_loss: bool = False) -> AsyncIterator[Any]:
         """Run the agent in this process; gives its Faust app."""
         directory = self.directory / f"run{next(self._runs)}"
-        app = agents.build_app(self.agent, core, self.broker, directory, accept_loss=accept_loss)
+        app = agents.build_app(self.spec(core), self.broker, directory, accept_loss=accept_loss)
         await app.start()
         try:
             yield app
@@ -76,7 +80,7 @@ class Room:
         ]
 
     async def wait_for(
-        self, count: int, topic: str | None = None, timeout_s: float = 15.0
+        self, count: int, topic: str | None = None, timeout_s: float = PATIENCE_S
     ) -> list[ConsumerRecord]:
         """Return the outputs once there are `count`; fails after the timeout."""
         found: list[ConsumerRecord] = []
@@ -121,7 +125,6 @@ async def room(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = Room(broker, f"agent-{suffix}", f"source-{suffix}", f"target-{suffix}", tmp_path)
     await topics.declare(broker)
     await create(broker, {made.source: {}, made.target: {}})
-    monkeypatch.setattr(topology, "AGENTS", {made.agent: made.source})
 
     def note(reason: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> None:
         made.ended.append(reason)
@@ -143,7 +146,7 @@ async def create(broker: str, configs: Mapping[str, Mapping[str, str]]) -> None:
         await admin.close()
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Wait for a condition, without a busy loop."""
     async with asyncio.timeout(timeout_s):
         while not condition():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -71,7 +76,7 @@ def test_port_out_of_range_is_a_sentence(tmp_path: Path, port: int) -> None:
 
 
 async def test_data_survives_a_kill_and_is_its_owners_alone(tmp_path: Path) -> None:
-    node, umask = EmbeddedBroker(), os.umask(0)
+    node, umask, before = EmbeddedBroker(), os.umask(0), psutil.Process().children()
     try:
         node.start(tmp_path, free_port())
         await topics.declare(node.address, 2)
@@ -91,6 +96,7 @@ async def test_data_survives_a_kill_and_is_its_owners_alone(tmp_path: Path) -> N
     finally:
         os.umask(umask)
         node.stop()
+    assert psutil.Process().children() == before, "no watchdog outlives its node"
 
 
 def test_a_second_node_on_a_directory_is_refused_and_the_first_lives_on(tmp_path: Path) -> None:
@@ -104,6 +110,41 @@ def test_a_second_node_on_a_directory_is_refused_and_the_first_lives_on(tmp_path
         first.stop()
     second.start(tmp_path, free_port())
     second.stop()
+
+
+_STARTER = """
+import sys, time
+from pathlib import Path
+from streams.kafka.broker import EmbeddedBroker, free_port
+node = EmbeddedBroker()
+node.start(Path(sys.argv[1]), free_port())
+print(node.pid, flush=True)
+time.sleep(3600)
+"""
+
+
+def test_a_node_ends_in_order_when_who_started_it_is_killed(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _STARTER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        node = psutil.Process(int(starter.stdout.readline()))
+        (watchdog,) = [one for one in psutil.Process(starter.pid).children() if one != node]
+        # It must hear of it even so.
+        node.suspend()
+        starter.kill()
+    until_s = time.monotonic() + 30
+    while not (ended(node) and ended(watchdog)):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+    assert (tmp_path / "log" / ".kafka_cleanshutdown").exists()
+
+
+def ended(process: psutil.Process) -> bool:
+    """Whether it has; where nobody takes note of that, its number stays."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    return True
 
 
 def split(address: str) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from streams.kafka.ownership import Ownership
 from streams.kafka.partition import Feed, PartitionOwner
 from tests.kafka.conftest import Room, until
 from tests.kafka.toy import ToyCore
+from tests.patience import PATIENCE_S
 
 
 @given(st.integers(1, 64), st.data())
@@ -161,9 +162,11 @@ class Standing(ToyCore):
         super().__init__(target)
         self.go = asyncio.Event()
 
-    async def process(self, state: int, fetch: Fetch, *, silent: bool, poisoned: object) -> Outcome[int]:
+    async def process(
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: object
+    ) -> Outcome[int]:
         await self.go.wait()
-        return await super().process(state, fetch, silent=silent, poisoned={})
+        return await super().process(state, fetch, inputs, silent=silent, poisoned={})
 
 
 @pytest.mark.kafka
@@ -189,7 +192,7 @@ async def test_a_worker_that_is_slower_than_the_stream_holds_no_more_than_its_bu
         held = [budget.WORKER.held_bytes]
         assert metrics.read("fetch_in_flight_bytes") == held[0]
         core.go.set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while len(await room.outputs()) < len(values):
                 held.append(budget.WORKER.held_bytes)
         # To within one value for each partition, where even one is more than there is room for.

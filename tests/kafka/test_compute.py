@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.events.record import Fetch, Outcome, Outgoing, StoredRecord
-from streams.kafka.compute import OUTPUT_BYTES_MAX, CoreFailedError, compute
+from streams.kafka.compute import OUTPUT_BYTES_MAX, CoreFailedError
 from streams.processing import stage
 from streams.processing.operators import OPERATORS
 from streams.processing.windows import Anchors, ClosedWindow
@@ -44,13 +44,13 @@ class Counting(ToyCore):
         self.bad, self.passes = bad, Counter[int]()
 
     async def process(
-        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[int]:
         self.passes.update(record.offset for record in fetch.records)
         for record in fetch.records:
             if record.offset in self.bad and record.offset not in poisoned:
                 raise self.bad[record.offset](record.value)
-        return await super().process(state, fetch, silent=silent, poisoned=poisoned)
+        return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
 
 
 def passes_max(records: int) -> int:
@@ -68,7 +68,7 @@ def test_each_bad_record_is_rejected_alone_and_no_record_passes_often(
     count: int, bad: dict[int, type[BaseException]]
 ) -> None:
     core, fetch = Counting(bad), fetch_of([b"%d" % i for i in range(count)])
-    outcome = build.run(compute(core, 0, fetch, silent=False))
+    outcome = build.run(build.computed(core, 0, fetch))
     expected = [REJECTED if i in bad else "out" for i in range(count)]
     assert [output.topic for output in outcome.outputs] == expected
     numbers = [dict(one.headers)["number"] for one in outcome.outputs if one.topic == "out"]
@@ -91,7 +91,7 @@ def test_others_get_their_turn_while_a_thousand_bad_records_in_a_row_are_found(
     async def both() -> Outcome[int]:
         beside = asyncio.create_task(neighbour())
         try:
-            return await compute(core, 0, fetch_of([b"x"] * 5000), silent=False)
+            return await build.computed(core, 0, fetch_of([b"x"] * 5000))
         finally:
             beside.cancel()
 
@@ -109,34 +109,34 @@ def test_others_get_their_turn_while_a_thousand_bad_records_in_a_row_are_found(
 def test_a_fetch_that_makes_too_large_an_output_is_cut_and_nobody_is_rejected() -> None:
     class Joined(ToyCore):
         async def process(
-            self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+            self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
         ) -> Outcome[int]:
-            outcome = await super().process(state, fetch, silent=silent, poisoned=poisoned)
+            outcome = await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
             [first, *_] = outcome.outputs
             value = b"".join(output.value or b"" for output in outcome.outputs)
             return Outcome(outcome.state, [msgspec.structs.replace(first, value=value)])
 
     fetch = fetch_of([b"x" * (OUTPUT_BYTES_MAX // 3)] * 8)
-    outcome = build.run(compute(Joined("out"), 0, fetch, silent=False))
+    outcome = build.run(build.computed(Joined("out"), 0, fetch))
     assert {output.topic for output in outcome.outputs} == {"out"}
     assert sum(len(output.value or b"") for output in outcome.outputs) == 8 * (OUTPUT_BYTES_MAX // 3)
 
 
 def test_what_ends_a_task_is_no_failure_of_a_record() -> None:
     with pytest.raises(asyncio.CancelledError):
-        build.run(compute(Counting({0: asyncio.CancelledError}), 0, fetch_of([b"x"]), silent=False))
+        build.run(build.computed(Counting({0: asyncio.CancelledError}), 0, fetch_of([b"x"])))
 
 
 def test_one_that_fails_for_ever_new_reasons_ends_in_a_sentence() -> None:
     class Fickle(ToyCore):
         async def process(
-            self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+            self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
         ) -> Outcome[int]:
             self.calls.append((0, 0, silent))
             raise type(f"Error{len(self.calls)}", (ValueError,), {})
 
     with pytest.raises(CoreFailedError, match="another reason each time"):
-        build.run(compute(Fickle("out"), 0, fetch_of([b"x"]), silent=False))
+        build.run(build.computed(Fickle("out"), 0, fetch_of([b"x"])))
 
 
 def test_a_batch_on_which_an_operator_fails_is_rejected_by_the_operators_name_and_the_stream_goes_on(
@@ -158,7 +158,7 @@ def test_a_batch_on_which_an_operator_fails_is_rejected_by_the_operators_name_an
             batches.append(build.imu(spread, number * 20, 20, source=source))
     state, written = build.begun(), list[Outgoing]()
     for part in build.cut(batches, [7, 20, 13]):
-        outcome = build.run(compute(CORE, state, part, silent=False))
+        outcome = build.run(build.computed(CORE, state, part))
         state, written = outcome.state, [*written, *outcome.outputs]
     rejected = [dict(one.headers) for one in written if one.topic == REJECTED]
     reasons = [one["sightline-reason"].decode() for one in rejected]

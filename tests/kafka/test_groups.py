@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from streams import limits, metrics, topology
@@ -17,11 +18,13 @@ from streams.kafka import reader
 from streams.kafka.groups import Group, check_prefix, unformed_sentence
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look
+from streams.kafka.transport import WatchfulAssignor
 from streams.worker import agents
 from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_pauses import PausingCore
 from tests.kafka.test_transport import batch, dealt
+from tests.patience import PATIENCE_S
 
 COUNTED = {partition: list(range(1, 21)) for partition in range(PARTITIONS)}
 
@@ -46,8 +49,14 @@ async def watched(room: Room, *members: Member) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def stranger(room: Room, *, commits: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer that took our group's name, with the settings that a client has by itself."""
+async def stranger(
+    room: Room, *, commits: bool = True, ours: bool = False
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that took our group's name, with the settings that a client has by itself.
+
+    `ours`: it assigns partitions as workers do.
+    """
+    how = WatchfulAssignor(PARTITIONS) if ours else RoundRobinPartitionAssignor
     consumer = AIOKafkaConsumer(
         room.source,
         bootstrap_servers=room.broker,
@@ -55,8 +64,9 @@ async def stranger(room: Room, *, commits: bool = True) -> AsyncIterator[AIOKafk
         client_id="somebody\x1b[31m",
         enable_auto_commit=commits,
         auto_offset_reset="earliest",
-        session_timeout_ms=2000,
+        session_timeout_ms=5000 if ours else 2000,
         heartbeat_interval_ms=300,
+        partition_assignment_strategy=[how],
     )
     try:
         await consumer.start()
@@ -104,7 +114,7 @@ async def test_what_a_stranger_committed_while_nobody_ran_is_not_skipped(
     assert await ours(room) == dict.fromkeys(range(PARTITIONS), (20, False)), "it did not take our place"
     async with room.running(PausingCore(room)):
         found = await room.wait_for(80)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await ours(room) != dict.fromkeys(range(PARTITIONS), (20, True)):
                 await asyncio.sleep(0.1)
     assert values_by_partition(found) == dealt(0, 80)
@@ -123,27 +133,56 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
     room: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room.produce(batch(0, 80))
-    app = agents.build_app(room.agent, PausingCore(room), room.broker, room.directory / "waits")
-    async with watched(room, app.consumer):
-        async with stranger(room, commits=False) as consumer:
-            await asyncio.wait_for(consumer.getone(), 10)
-            starting = asyncio.create_task(app.start())
-            await until(lambda: bool(said(caplog, "Waiting for partitions of")))
+    app = agents.build_app(room.spec(PausingCore(room)), room.broker, room.directory / "waits")
+    async with stranger(room, commits=False) as consumer:
+        await asyncio.wait_for(consumer.getone(), 30)
+        starting = asyncio.create_task(app.start())
+        async with watched(room, app.consumer):
+            await until(lambda: bool(said(caplog, "Waiting for partitions of")), 30)
             await asyncio.sleep(1.0)
+    try:
         sentence = said(caplog, "Waiting for partitions of")[0]
         assert r"somebody\x1b[31m at " in sentence
         assert f"the group {room.agent}" in sentence
-        await asyncio.wait_for(starting, 15)
-        try:
-            found = await room.wait_for(80)
-            with pytest.raises(KafkaError, match="InconsistentGroupProtocol"):
-                async with stranger(room, commits=False) as consumer:
-                    await asyncio.wait_for(consumer.getone(), 10)
-        finally:
-            await app.stop()
+        assert "reads nothing until they have left" in sentence
+        await asyncio.wait_for(starting, 30)
+        found = await room.wait_for(80)
+        with pytest.raises(KafkaError, match="InconsistentGroupProtocol"):
+            async with stranger(room, commits=False) as consumer:
+                await asyncio.wait_for(consumer.getone(), 30)
+    finally:
+        await app.stop()
     assert values_by_partition(found) == dealt(0, 80)
     assert numbers_by_partition(found) == COUNTED
     assert not room.ended
+
+
+@pytest.mark.kafka
+@pytest.mark.usefixtures("hasty")
+async def test_workers_that_share_partitions_out_anew_are_not_taken_for_strangers(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    await room.produce(batch(0, 80))
+    app = agents.build_app(room.spec(PausingCore(room)), room.broker, room.directory / "waits")
+    async with stranger(room, commits=False, ours=True) as dead:
+        await asyncio.wait_for(dead.getone(), 30)
+        coordinator = dead._coordinator
+        for task in (coordinator._heartbeat_task, coordinator._coordination_task):
+            task.cancel()
+        # It waits until the dead one's session is over.
+        starting = asyncio.create_task(app.start())
+        try:
+            await until(lambda: bool(app.consumer.let_in), 30)
+            async with watched(room, app.consumer):
+                await until(lambda: bool(said(caplog, "Waiting for partitions of")), 30)
+                await asyncio.wait_for(starting, 30)
+            assert numbers_by_partition(await room.wait_for(80)) == COUNTED
+        finally:
+            await app.stop()
+    (sentence,) = said(caplog, "Waiting for partitions of")
+    assert "(state PreparingRebalance)" in sentence
+    assert "workers of this version and share the partitions out anew; that waits up to 6 s" in sentence
+    assert "left" not in sentence
 
 
 @pytest.mark.kafka
@@ -156,7 +195,7 @@ async def test_an_offset_that_is_put_under_a_running_agent_is_written_over(
         await room.wait_for(40)
         await world.commit_in_transaction(room.broker, room.agent, room.source, {1: 3, 2: 10})
         await until(lambda: bool(said(caplog, "Somebody else commits")))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await ours(room))[1] != (10, True):
                 await asyncio.sleep(0.1)
         await room.produce(batch(40, 40))
@@ -218,7 +257,7 @@ def test_who_is_in_a_group_is_said_in_bounded_words() -> None:
     assert "a connect group" in crowd
     assert "and 2 more" in crowd
     assert len(crowd) < 600
-    newer = unformed_sentence("glasses", Group("glasses", "Dead", "", "", ()), 5)
+    newer = unformed_sentence("glasses", Group("glasses", "Dead", "", "", ()), 5, let_in=False)
     assert "KIP-848" in newer
-    empty = unformed_sentence("glasses", Group("glasses", "Empty", "consumer", "", ()), 5)
+    empty = unformed_sentence("glasses", Group("glasses", "Empty", "consumer", "", ()), 5, let_in=False)
     assert "nobody is in the group glasses" in empty

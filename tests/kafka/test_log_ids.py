@@ -20,7 +20,8 @@ from streams.kafka import checkpoint, log_ids
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import Follower
 from streams.kafka.topics import declare
-from streams.queries.questions import missing
+from streams.queries.answers import LogRow
+from streams.queries.missing import missing
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
@@ -116,9 +117,10 @@ def test_a_store_takes_no_other_log_for_its_own(
     assert len(logs_of(store)) == 3
     with Store.open(store) as opened:
         answer = missing(opened)
-    assert answer["offsets"] == {"0": 3}
-    assert answer["log"]["cluster"] == logs_of(store)[-1].cluster
-    assert answer["missing_events"] == 0
+    assert answer.offsets == {"0": 3}
+    assert isinstance(answer.log, LogRow)
+    assert answer.log.cluster == logs_of(store)[-1].cluster
+    assert answer.missing_events == 0
 
 
 async def kafkas_own(broker: str) -> str:

@@ -58,3 +58,27 @@ async def test_an_agent_that_is_cancelled_itself_says_so_and_its_transaction_goe
     assert owner.work is not None
     assert not owner.work.done()
     await owner.end()
+
+
+class Committing(Stuck):
+    """A writer that writes to nobody, at once."""
+
+    async def write(self, _outputs: object, _next_offset: int) -> None:
+        """Committed."""
+
+
+async def test_fetches_of_a_new_owner_begin_small_and_grow_while_they_are_full() -> None:
+    core = ToyCore("target")
+    owner: Ownership[Any] = Ownership(
+        "agent", core, cast("TransactionWriter", Committing()), core.empty(0), 0, None
+    )
+    bounds = list[int]()
+    for share in (1.0, 1.0, 0.4, 1.0, 0.5, 1.0, 1.0, 1.0):
+        bounds.append(owner.records_max)
+        count = int(owner.records_max * share)
+        offsets = range(owner.next_offset, owner.next_offset + count)
+        fetch = Fetch("source", 0, [StoredRecord(offset, 0, b"k", b"0") for offset in offsets])
+        await owner.slots.acquire()
+        await owner.process(fetch, 1)
+        assert owner.next_offset == offsets.stop
+    assert bounds == [250, 500, 1000, 1000, 2000, 4000, 5000, 5000]

@@ -27,6 +27,7 @@ from streams.worker import agents
 from tests.kafka import world
 from tests.kafka.conftest import PARTITIONS, Room, until
 from tests.kafka.toy import ToyCore
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
 
@@ -44,9 +45,9 @@ class PausingCore(ToyCore):
         return Outgoing(topology.LINEAGE, partition, f"{self.agent}/{partition}".encode(), value)
 
     async def process(
-        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[int]:
-        made = await super().process(state, fetch, silent=silent, poisoned=poisoned)
+        made = await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
         return Outcome(made.state, [*made.outputs, self._lineage(fetch.partition, b"{}")])
 
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
@@ -203,20 +204,20 @@ class Play:
         surveyed, refused = "", list[str]()
         if case.refused:
             try:
-                await refuse_losses(room.broker, {room.agent: core})
+                await refuse_losses(room.broker, [room.spec(core)])
             except InputError as error:
                 surveyed = str(error)
             # What is said before anything is owned is said by owners too; one case shows that.
             refused = [surveyed] * bool(surveyed)
             if not surveyed or case.partitions > 1:
                 async with room.running(core):
-                    await until(lambda: bool(self.ended), 30)
+                    await until(lambda: bool(self.ended))
                 refused = self.ended
                 self._ended[:] = [said for said in self._ended if said not in refused]
         kept = unread[case.lost * case.partitions :]
         async with room.running(core, accept_loss=bool(case.refused)):
             kept += await self.produce(case.after)
-            await room.wait_for(len(read) + len(kept), timeout_s=30)
+            await room.wait_for(len(read) + len(kept))
             if case.behind:
                 await until(lambda: bool(core.told))
         written = await room.outputs()
@@ -246,7 +247,6 @@ def played(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
                 made = [NewTopic(one, case.partitions, 1) for one in (room.source, room.target)]
                 await admin.create_topics(made)
             plays.append(Play(case, room, ended))
-        patch.setattr(topology, "AGENTS", {one.room.agent: one.room.source for one in plays})
         # Whoever fails waits for the others: their apps do not like to be cancelled.
         results = await asyncio.gather(*(one.run() for one in plays), return_exceptions=True)
         if failed := [one for one in results if isinstance(one, BaseException)]:
@@ -297,7 +297,7 @@ async def test_a_rest_and_a_stop_leave_a_checkpoint_at_the_commit(
         await room.wait_for(40)
         await room.produce([b"y"] * 40)
         await room.wait_for(80)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await offsets() != [20] * PARTITIONS:
                 await asyncio.sleep(0.2)
         monkeypatch.setattr(limits, "CHECKPOINT_INTERVAL_S", 1e9)

@@ -16,12 +16,13 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from streams import limits, metrics
 from streams.errors import UnavailableError
-from streams.events.record import Fetch, Outcome
+from streams.events.record import AgentSpec, Fetch, Outcome
 from streams.kafka import checkpoint, partition, restore
 from streams.kafka.groups import Commit
 from streams.kafka.ownership import Delivery
 from streams.kafka.partition import PartitionOwner
 from streams.kafka.transaction import TransactionWriter, _close, _counted, _new_producer, _PatientSender
+from streams.topology import CAPTURED
 from streams.worker import agents
 from tests.kafka.conftest import Room, numbers_by_partition, until, values_by_partition
 from tests.kafka.test_transport import batch, dealt
@@ -66,7 +67,7 @@ async def test_a_step_of_the_commit_that_fails_costs_nothing(
         await until(lambda: not failures)
         await room.wait_for(40)
         await room.produce(batch(40, 40))
-        found = await room.wait_for(80, timeout_s=25)
+        found = await room.wait_for(80)
     assert values_by_partition(found) == dealt(0, 80)
     assert numbers_by_partition(found) == {number: list(range(1, 21)) for number in range(4)}
     assert not room.ended
@@ -129,13 +130,13 @@ class Away(ToyCore):
         self.error, self.attempts = error, list[float]()
 
     async def process(
-        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[int]:
         if fetch.partition == 0 and len(self.attempts) < 4:
             self.attempts.append(asyncio.get_running_loop().time())
             if len(self.attempts) < 4:
                 raise self.error
-        return await super().process(state, fetch, silent=silent, poisoned=poisoned)
+        return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
 
 
 @pytest.mark.kafka
@@ -166,7 +167,7 @@ async def test_an_outside_failure_is_tried_again_with_growing_pauses_and_nothing
 async def test_a_partition_has_two_fetches_in_flight_and_each_is_bounded(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "FETCH_RECORDS_MAX", 5)
+    monkeypatch.setattr(limits, "FETCH_RECORDS_FIRST", 5)
     handed: dict[int, int] = dict.fromkeys(range(4), 0)
     real = Delivery.__init__
 
@@ -248,7 +249,7 @@ async def test_a_producer_that_was_fenced_goes_without_a_traceback(caplog: pytes
 
 
 async def test_what_must_be_set_is_set(tmp_path: Path) -> None:
-    app = agents.build_app("glasses", ToyCore("x"), "127.0.0.1:1", tmp_path)
+    app = agents.build_app(AgentSpec("glasses", CAPTURED, ToyCore("x")), "127.0.0.1:1", tmp_path)
     found = app.conf
     assert (found.broker_session_timeout, found.broker_heartbeat_interval) == (6.0, 0.3)
     assert (found.web_enabled, found.topic_allow_declare, found.stream_wait_empty) == (False, False, False)

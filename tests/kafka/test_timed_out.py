@@ -73,7 +73,7 @@ async def test_records_of_a_transaction_that_timed_out_come_once_in_the_next_one
     await room.produce(batch(0, 40))
     with caplog.at_level(logging.WARNING):
         async with room.running(ToyCore(room.target)):
-            await room.wait_for(40, timeout_s=25)
+            await room.wait_for(40)
             assert (closed, made[0]._closed, len(made)) == (made[:1], True, 2), (
                 "the lost producer is closed, and there is another one"
             )

@@ -206,7 +206,7 @@ async def test_output_that_no_topic_takes_is_rejected(room: Room) -> None:
 async def test_core_that_fails_on_what_is_rejected_ends_the_process(room: Room) -> None:
     class Hopeless(ToyCore):
         async def process(
-            self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+            self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
         ) -> Outcome[int]:
             raise ValueError("always")
 
@@ -220,10 +220,10 @@ async def test_core_that_fails_on_what_is_rejected_ends_the_process(room: Room) 
 async def test_full_partition_does_not_hold_up_another(room: Room) -> None:
     class Slow(ToyCore):
         async def process(
-            self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+            self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
         ) -> Outcome[int]:
             self.pause_s = 30.0 if fetch.partition == 0 else 0.0
-            return await super().process(state, fetch, silent=silent, poisoned=poisoned)
+            return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
 
     async with room.running(Slow(room.target)):
         for start in range(0, 40, 8):
@@ -241,7 +241,8 @@ async def test_nothing_grows_with_the_number_of_fetches(room: Room, monkeypatch:
         made.append(self)
 
     monkeypatch.setattr(transport.BatchConsumer, "__init__", noting)
-    monkeypatch.setattr(limits, "FETCH_RECORDS_MAX", 5)
+    for bound in ("FETCH_RECORDS_FIRST", "FETCH_RECORDS_MAX"):
+        monkeypatch.setattr(limits, bound, 5)
     await room.produce(batch(0, 400))
     async with room.running(ToyCore(room.target)):
         await room.wait_for(400)

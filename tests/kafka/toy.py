@@ -16,8 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams import topology
 from streams.errors import MalformedError
-from streams.events.record import Fetch, Outcome, Outgoing, WholeState
-from streams.worker.run import WorkerContext, run_worker
+from streams.events.record import AgentSpec, Fetch, Outcome, Outgoing, WholeState
+from streams.worker.run import WorkerContext, WorkerSettings, run_worker
 
 
 class ToyCore(WholeState[int]):
@@ -40,7 +40,7 @@ class ToyCore(WholeState[int]):
         return {} if before == after else {"seen": b"%d" % after}
 
     async def process(
-        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[int]:
         self.calls.append((fetch.partition, len(fetch.records), silent))
         if self.note is not None:
@@ -84,16 +84,14 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     broker, agent, source, target, note, pause_s = sys.argv[1:]
     # A room of its own on a broker that other tests use too.
-    topology.AGENTS = {agent: source, f"{agent}-2": f"{source}-2"}
+    first = AgentSpec(agent, source, ToyCore(target, Path(note), float(pause_s)))
+    second = AgentSpec(f"{agent}-2", f"{source}-2", ToyCore(f"{target}-2"))
 
-    def cores(context: WorkerContext) -> Mapping[str, ToyCore]:
-        made = {agent: ToyCore(target, Path(note), float(pause_s)), f"{agent}-2": ToyCore(f"{target}-2")}
-        return {name: core for name, core in made.items() if topology.AGENTS[name] in context.kept["topics"]}
+    async def prepare(context: WorkerContext) -> list[AgentSpec]:
+        there = await topic_names(context.settings.broker)
+        return [spec for spec in (first, second) if spec.topic in there]
 
-    async def prepare(context: WorkerContext) -> None:
-        context.kept["topics"] = await topic_names(context.broker)
-
-    sys.exit(run_worker(broker, "household", cores, prepare=prepare, on_ready=Path(f"{note}.ready").touch))
+    sys.exit(run_worker(WorkerSettings(broker, "household"), prepare, Path(f"{note}.ready").touch))
 
 
 async def topic_names(broker: str) -> set[str]:

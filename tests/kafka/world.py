@@ -14,8 +14,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from streams import topology
 from streams.kafka.standing import NEXT
 from streams.kafka.topics import declare
-
-_PATIENCE_S = 15.0
+from tests.patience import PATIENCE_S
 
 
 @asynccontextmanager
@@ -39,7 +38,7 @@ async def retention(broker: str, topic: str, before: Mapping[int, int]) -> None:
 
 async def expire(broker: str, *groups: str) -> None:
     """What `offsets.retention.minutes` does to groups that are empty: they are forgotten."""
-    async with administering(broker) as admin, asyncio.timeout(_PATIENCE_S):
+    async with administering(broker) as admin, asyncio.timeout(PATIENCE_S):
         for group in groups:
             while True:
                 node = await admin.find_coordinator(group)
@@ -67,7 +66,7 @@ async def commit(broker: str, group: str, topic: str, offsets: Mapping[int, int]
 
 async def remade(broker: str, topic: str, partitions: int) -> None:
     """Somebody deletes a topic, and it is made again."""
-    async with administering(broker) as admin, asyncio.timeout(_PATIENCE_S):
+    async with administering(broker) as admin, asyncio.timeout(PATIENCE_S):
         await admin.delete_topics([topic])
         while topic in await admin.list_topics():
             await asyncio.sleep(0.05)
@@ -111,7 +110,7 @@ async def write_state(broker: str, agent: str, partition: int, entries: Mapping[
 
 async def raised(broker: str, topic: str, partitions: int) -> None:
     """Somebody adds partitions to a topic."""
-    async with administering(broker) as admin, asyncio.timeout(_PATIENCE_S):
+    async with administering(broker) as admin, asyncio.timeout(PATIENCE_S):
         await admin.create_partitions({topic: NewPartitions(partitions)})
         while len((await admin.describe_topics([topic]))[0]["partitions"]) < partitions:
             await asyncio.sleep(0.05)

@@ -19,6 +19,7 @@ from streams.events.runs import Parent, Run
 from streams.lineage import record
 from streams.policy.step import Output, Step, Tagged
 from streams.queries import questions
+from streams.queries.answers import WhyStored
 from streams.queries.store import Store
 from streams.queries.walk import walk
 from streams.snapshots.writer import Writer
@@ -153,9 +154,9 @@ def test_ids_with_revisions_are_the_same_from_the_step_to_the_answers(graph: Gra
             )
             for node in sorted(graph)[::3]:
                 assert {
-                    str(Node(row["stream"], number, row["revision"]))
-                    for row in questions.ancestors(store, str(node))["ancestors"]
-                    for number in range(row["first"], row["last"] + 1)
+                    str(Node(row.stream, number, row.revision))
+                    for row in questions.ancestors(store, str(node)).ancestors
+                    for number in range(row.first, row.last + 1)
                 } == {str(one) for one in closure(graph, node)}
                 assert {
                     Node(step.stream[1], number, step.stream[2])
@@ -166,9 +167,10 @@ def test_ids_with_revisions_are_the_same_from_the_step_to_the_answers(graph: Gra
                     for number in range(low, high + 1)
                 } == closure(children, node)
                 why = questions.why(store, str(node))
-                assert (why["digest"], why["consent"]) == (digest(value_of(node)), 3 + node.revision)
-                assert {row["id"] for row in why["parents"]} <= {str(one) for one in graph[node]}
-                assert questions.genuine(store, str(node), digest(value_of(node)))["genuine"]
+                assert isinstance(why, WhyStored)
+                assert (why.digest, why.consent) == (digest(value_of(node)), 3 + node.revision)
+                assert {row.id for row in why.parents} <= {str(one) for one in graph[node]}
+                assert questions.genuine(store, str(node), digest(value_of(node))).genuine
 
 
 def test_the_edges_of_two_revisions_are_never_one_run() -> None:

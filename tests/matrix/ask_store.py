@@ -23,8 +23,8 @@ def asked(directory: Path, ids: list[str]) -> dict[str, Any]:
     with Store.open(directory, Role("analyst")) as store:
         met = {}
         for identity in ids:
-            rows = questions.ancestors(store, identity)["ancestors"]
-            met[identity] = [(row["hop"], row["id"], row["events"], row["zones"]) for row in rows]
+            rows = questions.ancestors(store, identity).ancestors
+            met[identity] = [(row.hop, row.id, row.events, row.zones) for row in rows]
         counted = store.sql("SELECT zone, sum(count) FROM events GROUP BY zone ORDER BY zone").rows
     return {"version": duckdb.__version__, "ancestors": met, "counted": counted}
 

@@ -171,9 +171,7 @@ def played(seed: int, batches: int, *, narrow: bool) -> tuple[Sequence[StoredRec
     if narrow:
         said = lattice.unpack(served.label)
         said["obligations"] |= build.policy().vocabulary.mask("obligations", (NARROW_OBLIGATION,))
-        core.tables.models.versions[served.version] = dataclasses.replace(
-            served, label=lattice.pack(**said), zone=NARROW_ZONE
-        )
+        core = build.serving(dataclasses.replace(served, label=lattice.pack(**said), zone=NARROW_ZONE))
     day = Day(seed, praise(served.model))
     for _ in range(batches):
         day.add()

@@ -15,7 +15,7 @@ from streams.errors import InputError, MalformedError
 from streams.events.record import StoredRecord
 from streams.policy.load import load
 from streams.policy.source import POLICIES
-from streams.policy.versions import CURRENT_KEY, Policies, record_of
+from streams.policy.versions import CURRENT_KEY, PolicyTable, PolicyVersions, record_of
 from streams.worker.checking import Checker
 from tests import build
 
@@ -151,8 +151,8 @@ def test_files_that_import_one_another_are_named_in_order(tmp_path: Path) -> Non
 
 
 async def test_a_wrong_policy_on_the_topic_leaves_what_is_in_force() -> None:
-    policies = Policies(build.policy())
-    in_force = policies.current
+    policies = PolicyTable(PolicyVersions.of(build.policy()))
+    in_force = policies.now.current
     key, value = record_of(build.policy())
     for at, bad in enumerate(
         (
@@ -163,4 +163,4 @@ async def test_a_wrong_policy_on_the_topic_leaves_what_is_in_force() -> None:
     ):
         with pytest.raises(MalformedError):
             await policies.learn(StoredRecord(at, 0, *bad), Checker())
-        assert (policies.current, set(policies.versions)) == (in_force, {in_force})
+        assert (policies.now.current, set(policies.now.versions)) == (in_force, {in_force})

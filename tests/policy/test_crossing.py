@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,9 +11,15 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import structs
 
+import streams
+from streams.events.batch import Batch
 from streams.events.headers import SINCE
 from streams.events.record import Outgoing, StoredRecord
+from streams.events.runs import Parent
+from streams.policy.crossing import Cited, Crossing, Maker
+from streams.policy.step import Step
 from streams.topology import ANSWERS, DERIVED, EXAMPLES
 from tests import build
 from tests.golden.test_golden import rows as golden_rows
@@ -119,3 +126,57 @@ def test_every_edge_of_the_golden_journal_holds_models_and_all() -> None:
     judge = Judge(PROSE, golden_rows(GOLDEN))
     assert judge.counts["model"] == 2
     assert judge.counts["declassified"] == 1
+
+
+def crossing() -> Crossing:
+    return Crossing(build.policy(), build.known(), Step())
+
+
+def cited(**changes: Any) -> Cited:
+    """A query at home as a parent, with changes."""
+    label = build.policy().label_of("voice_query", "voice-assistant") or b""
+    edge = Parent("g1", "voice-query", 0, 1, 1)
+    return structs.replace(Cited(edge, "voice-assistant", label, 1, build.T0_NS), **changes)
+
+
+def answer() -> Batch:
+    made = build.query(0, "wake me at seven", build.T0_NS)
+    return structs.replace(made, kind="answer", stream="answer", context=None, appended_ns=build.T0_NS)
+
+
+def test_what_is_derived_of_nothing_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="answer: found no parent, expected at least one"):
+        crossing().derive(answer(), Maker("answer", 1), (), ANSWERS)
+
+
+@pytest.mark.parametrize(
+    ("parent", "verdict", "rule"),
+    [
+        (cited(label=b""), "unconfigured", "label: a parent's cannot be said in this policy's words"),
+        (cited(zone="none of the policy's"), "unconfigured", "zones: a parent's is none of this policy's"),
+        (cited(consent=7), "deny", "consent: none is known"),
+    ],
+)
+def test_what_policy_refuses_leaves_its_decision_and_nothing_else(
+    parent: Cited, verdict: str, rule: str
+) -> None:
+    door = crossing()
+    assert door.derive(answer(), Maker("answer", 1), (cited(consent=9), parent), ANSWERS) is None
+    assert [(one.sink, one.verdict, one.rule) for one in door.step.decisions] == [(ANSWERS, verdict, rule)]
+    assert door.step.outputs == []
+
+
+#: What a stage would need to work out by itself what it derives.
+DOORS_OWN = {"decide", "JOIN_RULE", "Output", "reference", "Stretch"}
+
+
+@pytest.mark.parametrize("room", ["processing", "assistant", "feedback"])
+def test_stages_have_no_way_past_the_door(room: str) -> None:
+    for path in (Path(streams.__file__).parent / room).rglob("*.py"):
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        assert not names & DOORS_OWN, f"{path} decides or labels by itself; streams/policy/crossing.py does"

@@ -13,13 +13,14 @@ from typing import Any
 import orjson
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from device_sim.__main__ import main as device_sim
 from streams.cli.main import main as sightline
-from streams.cli.policy.decided import distinct_decisions, policies_in
+from streams.cli.policy.decided import distinct_decisions
 from streams.policy.diff import on_paper
 from streams.policy.load import load, parse
-from streams.policy.recheck import recheck
+from streams.policy.recheck import StoredPolicies, recheck
 from streams.queries.store import Store
 from streams.topology import CROSSINGS, EXPORT
 from tests import build
@@ -99,18 +100,16 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("column", CHANGES)
 def test_a_decision_that_was_touched_is_found(store: Path, column: str) -> None:
     with Store.open(store) as opened:
-        policies = policies_in(opened)
+        policies = StoredPolicies(opened.policies)
         rows = distinct_decisions(opened)
     row = next(
         row
         for row in rows
-        if row["zone"] == "home-private"
-        and row["attributes"].startswith("kind=imu")
-        and row["sink"] == "store"
+        if row.zone == "home-private" and row.attributes.startswith("kind=imu") and row.sink == "store"
     )
     assert not list(recheck([row], policies))
-    assert row[column] != CHANGES[column]
-    (difference,) = recheck([{**row, column: CHANGES[column]}], policies)
+    assert getattr(row, column) != CHANGES[column]
+    (difference,) = recheck([replace(row, **{column: CHANGES[column]})], policies)
     assert difference.now
 
 

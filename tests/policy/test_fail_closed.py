@@ -16,12 +16,14 @@ from streams.consent.words import CLAIMED_CONSENT
 from streams.errors import UnavailableError
 from streams.events.record import Fetch, Outgoing
 from streams.events.state import DeviceState
-from streams.pipeline import Devices, GlassesCore, PartitionState
+from streams.pipeline.devices import Devices
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.policy.condition import Condition
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.policy.rules import Requirement
-from streams.policy.versions import Policies
+from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.policy.vocabulary import translate
 from streams.topology import ANSWERS, CAPTURED, DERIVED, REJECTED, STORE, ZONED
 from tests import build
@@ -37,7 +39,7 @@ def in_mode(mode: str) -> Policy:
 def run(policy: Policy, state: PartitionState | None = None, **around: Any) -> list[Outgoing]:
     """What the pipeline writes of a window of IMU samples and a query."""
     core = build.core()
-    core.tables.policies = Policies(build.policy(), policy)
+    core.followed.policies = PolicyTable(PolicyVersions.of(build.policy(), policy))
     said = [
         build.imu(0.2, 0, 100, **around),
         build.query(0, "wake me at seven", build.T0_NS + 2 * 10**9, **around),
@@ -139,17 +141,13 @@ def test_a_word_that_another_policy_lacks_makes_a_label_that_passes_nowhere() ->
 
 
 def test_a_policy_version_that_the_worker_has_not_read_stops_it() -> None:
-    tables = build.tables()
+    followed = build.followed()
     state = PartitionState(1, "0" * 16)
-    core = GlassesCore(replace(tables, policies=Policies()))
+    core = LiveGlasses(replace(followed, policies=PolicyTable()))
     with pytest.raises(
         UnavailableError, match=r"policy version 0000000000000000 is not on glasses\.policies"
     ):
-        build.run(
-            core.process(
-                state, Fetch(CAPTURED, 0, build.fetch([build.batch()]).records), silent=True, poisoned={}
-            )
-        )
+        build.step(core, state, Fetch(CAPTURED, 0, build.fetch([build.batch()]).records), silent=True)
 
 
 @pytest.mark.parametrize("mode", MODES)

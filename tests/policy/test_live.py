@@ -28,6 +28,7 @@ from streams.policy.versions import CURRENT_KEY
 from streams.readiness import Awaited
 from streams.topology import CAPTURED, LINEAGE, POLICIES, REJECTED, ZONED
 from tests import build
+from tests.patience import PATIENCE_S
 from tests.policy.test_outside import BOMBS, published
 
 pytestmark = pytest.mark.kafka
@@ -60,7 +61,7 @@ def worker(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 pass_fds=ready.descriptors,
             )
         try:
-            for _ in range(300):
+            for _ in range(int(10 * PATIENCE_S)):
                 if ready.is_ready():
                     break
                 assert child.poll() is None, log.read_text(encoding="utf-8")
@@ -68,7 +69,7 @@ def worker(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield own_broker
         finally:
             child.terminate()
-            child.wait(10)
+            child.wait(PATIENCE_S)
 
 
 class Glasses:
@@ -120,9 +121,9 @@ async def glasses(broker: str) -> AsyncIterator[tuple[Glasses, AIOKafkaConsumer]
         yield Glasses(producer), consumer
 
 
-async def until(consumer: AIOKafkaConsumer, wanted: Any, send: Any = None, timeout_s: float = 20.0) -> Any:
+async def until(consumer: AIOKafkaConsumer, wanted: Any, send: Any = None) -> Any:
     """Wait for the first record that `wanted` says something of; meanwhile `send` is called repeatedly."""
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             if send is not None:
                 await send()
@@ -188,12 +189,16 @@ async def test_a_policy_decides_beside_the_one_in_force_and_is_switched_to(
 ) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(load("household").text.replace("people_near", "people_nere"), encoding="utf-8")
+    at_work: dict[str, Any] = {"place": "work"}
     async with glasses(worker) as (sent, consumer):
+        # Behind it nothing of the tests before is on its way.
+        await until(
+            consumer, lambda record: zone_of("g2")(record) == "public", lambda: sent.send("g2", **at_work)
+        )
         result = await asyncio.to_thread(policy, "publish", str(wrong), "--broker", worker)
         assert (result.exit_code, "did you mean 'people_near'" in result.stderr) == (2, True)
         result = await asyncio.to_thread(policy, "publish", "enterprise", "--next", "--broker", worker)
         assert (result.exit_code, "decides beside it" in result.stdout) == (0, True), result.output
-        at_work: dict[str, Any] = {"place": "work"}
         shadow = await until(consumer, rows("shadow"), lambda: sent.send("g2", **at_work))
         assert {(row["zone"], row["next_zone"], row["verdict"], row["next_verdict"]) for row in shadow} == {
             ("public", "work", "allow", "allow")
@@ -257,7 +262,7 @@ async def test_a_worker_that_starts_with_the_first_policy_goes_on_under_the_one_
             pass_fds=ready.descriptors,
         )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not ready.is_ready():
                 await asyncio.sleep(0.1)
     finally:

@@ -14,18 +14,20 @@ import pytest_asyncio
 from streams import limits
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Outgoing, StoredRecord
-from streams.pipeline import GlassesCore, PartitionState
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
 from streams.policy import versions
 from streams.policy.load import parse, version_of
 from streams.policy.policy import Policy
 from streams.policy.source import bundle, find
-from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
+from streams.policy.versions import CURRENT_KEY, NEXT_KEY, PolicyTable, PolicyVersions, pointer_to, record_of
 from streams.topology import POLICIES, REJECTED
 from streams.worker import bootstrap, checking
 from streams.worker.bootstrap import policies_of
 from streams.worker.checking import Checker
-from streams.worker.run import WorkerContext
+from streams.worker.run import WorkerContext, WorkerSettings
 from tests import build
+from tests.patience import PATIENCE_S
 
 HOUSEHOLD = bundle(find("household"))
 BOMBS = {
@@ -81,14 +83,14 @@ async def test_bombs_are_refused_and_what_is_in_force_stays(checker: Checker) ->
             published(bomb, at),
             StoredRecord(at + 1, 0, CURRENT_KEY, b'{"version":"%s"}' % version_of(bomb).encode()),
         ]
-    found = await policies_of(records, checker)
+    found = (await policies_of(records, checker)).now
     assert (found.current, set(found.versions)) == (good.version, {good.version})
     assert [one.offset for one in found.refused] == list(range(2, len(records)))
     assert not any("categories" in one.reason or "((" in one.reason for one in found.refused)
     # A restart with the bombs on the topic, and a policy after them, works.
     other = parse(HOUSEHOLD + "# changed\n", "x")
     records += [published(other.text, 100), pointing(other, 101), pointing(good, 102, NEXT_KEY)]
-    again = await policies_of(records, checker)
+    again = (await policies_of(records, checker)).now
     assert (again.current, again.next, set(again.versions)) == (
         other.version,
         good.version,
@@ -100,8 +102,8 @@ async def test_bombs_are_refused_and_what_is_in_force_stays(checker: Checker) ->
 async def test_a_child_that_ends_over_a_policy_is_its_refusal(
     ends: object, checker: Checker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policies = Policies(parse(HOUSEHOLD, "x"))
-    in_force = policies.current
+    policies = PolicyTable(PolicyVersions.of(parse(HOUSEHOLD, "x")))
+    in_force = policies.now.current
     monkeypatch.setattr(checking, "against", ends)
     monkeypatch.setattr(checker._child, "_wait_s", 1.0)
     waited = 0
@@ -117,7 +119,7 @@ async def test_a_child_that_ends_over_a_policy_is_its_refusal(
         await policies.learn(published(HOUSEHOLD + "# changed\n", 7), checker)
     others.cancel()
     assert waited > 5
-    assert (policies.current, policies.turned_down, [one.offset for one in policies.refused]) == (
+    assert (policies.now.current, policies.turned_down, [one.offset for one in policies.now.refused]) == (
         in_force,
         1,
         [7],
@@ -126,7 +128,7 @@ async def test_a_child_that_ends_over_a_policy_is_its_refusal(
     with pytest.raises(MalformedError):
         await policies.learn(published("x = 1", 8), checker)
     await policies.learn(published(HOUSEHOLD + "# again\n", 9), checker)
-    assert len(policies.versions) == 2
+    assert len(policies.now.versions) == 2
 
 
 async def test_a_text_that_this_process_loaded_itself_needs_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +137,8 @@ async def test_a_text_that_this_process_loaded_itself_needs_no_child(monkeypatch
     await loaded.check(HOUSEHOLD)
 
 
-async def test_memory_of_the_child_is_bounded(checker: Checker) -> None:
+async def test_memory_of_the_child_is_bounded(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checker._child, "_wait_s", PATIENCE_S)
     with pytest.raises(MemoryError):
         await checker._child.run(greedy, "")
     await checker.check(HOUSEHOLD)
@@ -152,33 +155,33 @@ class Nobody:
 
 
 async def test_a_record_is_looked_at_once() -> None:
-    policies, nobody = Policies(), Nobody()
+    policies, nobody = PolicyTable(), Nobody()
     for record in [published(HOUSEHOLD, 3), published(HOUSEHOLD, 3), published(HOUSEHOLD, 4)]:
         await policies.learn(record, nobody)
     bad = StoredRecord(5, 0, CURRENT_KEY, b"{}")
     with pytest.raises(MalformedError):
         await policies.learn(bad, nobody)
     await policies.learn(bad, nobody)
-    assert (nobody.asked, policies.offset, len(policies.refused)) == (1, 6, 1)
+    assert (nobody.asked, policies.offset, len(policies.now.refused)) == (1, 6, 1)
 
 
 async def test_another_text_under_a_known_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """64 bits of a digest can be met on purpose."""
-    policies = Policies()
+    policies = PolicyTable()
     await policies.learn(published(HOUSEHOLD, 0), Nobody())
-    (version,) = policies.versions
+    (version,) = policies.now.versions
     monkeypatch.setattr(versions, "version_of", lambda _text: version)
     forged = StoredRecord(
         1, 0, f"policy/{version}".encode(), published(HOUSEHOLD + "#", 1, version=version).value
     )
     with pytest.raises(MalformedError, match="another text under a version that is known"):
         await policies.learn(forged, Nobody())
-    assert policies.versions[version].text == HOUSEHOLD
+    assert policies.now.versions[version].text == HOUSEHOLD
 
 
 async def test_versions_that_a_worker_knows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "POLICY_VERSIONS_MAX", 2)
-    found = await policies_of([published(HOUSEHOLD + "#" * at, at) for at in range(4)], Nobody())
+    found = (await policies_of([published(HOUSEHOLD + "#" * at, at) for at in range(4)], Nobody())).now
     assert (len(found.versions), [one.offset for one in found.refused]) == (2, [2, 3])
     assert "found more than 2 versions" in found.refused[0].reason
 
@@ -188,12 +191,12 @@ async def test_who_is_called_off_has_not_looked_at_it() -> None:
         async def check(self, _text: str) -> None:
             await asyncio.sleep(600)
 
-    policies = Policies()
+    policies = PolicyTable()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(policies.learn(published(HOUSEHOLD, 0), Forever()), 0.05)
-    assert (policies.offset, len(policies.refused)) == (0, 0)
+    assert (policies.offset, len(policies.now.refused)) == (0, 0)
     await policies.learn(published(HOUSEHOLD, 0), Nobody())
-    assert policies.versions
+    assert policies.now.versions
 
 
 def on_record(records: list[Outgoing]) -> tuple[list[int], list[int]]:
@@ -205,31 +208,29 @@ def on_record(records: list[Outgoing]) -> tuple[list[int], list[int]]:
     return rows, [int(offset) for topic, _, offset in places if topic == POLICIES]
 
 
-async def refused_by(of: GlassesCore, count: int, begin: int) -> None:
+async def refused_by(of: LiveGlasses, count: int, begin: int) -> None:
     for at in range(begin, begin + count):
         with pytest.raises(MalformedError):
-            await of.tables.policies.learn(StoredRecord(at, 5, b"policy/x", b"{}"), Nobody())
+            await of.followed.policies.learn(StoredRecord(at, 5, b"policy/x", b"{}"), Nobody())
 
 
 async def test_what_is_refused_is_put_on_record_once_by_partition_0() -> None:
     of = build.core()
     await refused_by(of, 2, 10)
-    other = await of.process(
-        build.begun(), build.fetch([build.batch(source="g2")], 0, 1), silent=False, poisoned={}
-    )
+    other = await build.stepped(of, build.begun(), build.fetch([build.batch(source="g2")], 0, 1))
     assert on_record(list(other.outputs)) == ([], [])
-    first = await of.process(build.begun(), build.fetch([build.batch()]), silent=False, poisoned={})
+    first = await build.stepped(of, build.begun(), build.fetch([build.batch()]))
     assert on_record(list(first.outputs)) == ([10, 11], [10, 11])
     assert first.checkpoint
     state = of.restore(0, of.save(None, first.state))
     assert state == first.state
     assert isinstance(state, PartitionState)
     await refused_by(of, 1, 12)
-    again = await of.process(state, build.fetch([build.batch(first=20)], 1), silent=True, poisoned={})
+    again = await build.stepped(of, state, build.fetch([build.batch(first=20)], 1), silent=True)
     assert on_record(list(again.outputs)) == ([], [])
-    second = await of.process(state, build.fetch([build.batch(first=20)], 1), silent=False, poisoned={})
+    second = await build.stepped(of, state, build.fetch([build.batch(first=20)], 1))
     assert on_record(list(second.outputs)) == ([12], [12])
-    third = await of.process(second.state, build.fetch([build.batch(first=40)], 2), silent=False, poisoned={})
+    third = await build.stepped(of, second.state, build.fetch([build.batch(first=40)], 2))
     assert (on_record(list(third.outputs)), third.checkpoint) == (([], []), False)
 
 
@@ -237,15 +238,13 @@ async def test_a_flood_of_them_is_put_on_record_fetch_by_fetch(monkeypatch: pyte
     of, state, offsets = build.core(), build.begun(), list[int]()
     await refused_by(of, 150, 0)
     for at in range(3):
-        made = await of.process(
-            state, build.fetch([build.batch(first=20 * at)], at), silent=False, poisoned={}
-        )
+        made = await build.stepped(of, state, build.fetch([build.batch(first=20 * at)], at))
         state, rows = made.state, on_record(list(made.outputs))[0]
         assert len(rows) <= limits.POLICY_REFUSALS_PER_FETCH_MAX
         offsets += rows
     assert offsets == list(range(150))
     await refused_by(of, limits.POLICY_REFUSALS_MAX + 7, 150)
-    assert len(of.tables.policies.refused) == limits.POLICY_REFUSALS_MAX
+    assert len(of.followed.policies.now.refused) == limits.POLICY_REFUSALS_MAX
 
 
 async def test_a_start_does_not_write_another_policy_over_one_that_it_does_not_take(
@@ -262,7 +261,7 @@ async def test_a_start_does_not_write_another_policy_over_one_that_it_does_not_t
         return records
 
     monkeypatch.setattr(bootstrap, "read_all", read_all)
-    context = WorkerContext("nowhere:9", "household", 1)
+    context = WorkerContext(WorkerSettings("nowhere:9", "household"))
     with (
         context.closing,
         pytest.raises(UnavailableError, match=r"holds 1 policies that are not taken .* and none that is in"),
@@ -275,8 +274,8 @@ async def test_none_in_force_while_one_could_not_be_checked_is_no_reason_to_writ
         async def check(self, _text: str) -> None:
             raise UnavailableError("the child process that checks policies ended")
 
-    found = await policies_of([published(HOUSEHOLD, 0), pointing(parse(HOUSEHOLD, "x"), 1)], Down())
-    assert (found.current, found.turned_down) == ("", 1)
+    table = await policies_of([published(HOUSEHOLD, 0), pointing(parse(HOUSEHOLD, "x"), 1)], Down())
+    assert (table.now.current, table.turned_down) == ("", 1)
 
 
 def test_a_record_of_ours_is_one() -> None:

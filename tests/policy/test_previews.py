@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,8 @@ def test_the_live_shadow_asks_the_training_gate(played: Path, tmp_path: Path) ->
 
 def _beside(policy: Policy, take: Any) -> Replay:
     replay = Replay(load("household"), take)
-    replay.tables.policies.versions[policy.version] = policy
-    replay.tables.policies.next = policy.version
+    versions = {**replay.policies.versions, policy.version: policy}
+    replay.policies = replace(replay.policies, versions=versions, next=policy.version)
     return replay
 
 

@@ -21,7 +21,8 @@ from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
 from streams.topology import POLICIES
 from streams.worker import bootstrap
 from streams.worker.bootstrap import say_overdue
-from streams.worker.run import OnRecord, WorkerContext
+from streams.worker.follower import OnRecord
+from streams.worker.run import WorkerContext, WorkerSettings
 
 DUE = date(2027, 6, 30)
 DATES = [DUE, DUE + timedelta(days=1), date(2031, 1, 1)]
@@ -97,7 +98,7 @@ async def test_a_worker_starts_under_what_is_in_force_unless_that_stops(
     monkeypatch.setattr(WorkerContext, "follow", follow)
     for today in DATES:
         monkeypatch.setattr(clock, "date_today", lambda today=today: today)
-        context = WorkerContext("nowhere:9", "household", 1)
+        context = WorkerContext(WorkerSettings("nowhere:9", "household"))
         with context.closing:
             if today > DUE:
                 with pytest.raises(

@@ -115,7 +115,7 @@ def test_a_checkpoint_and_a_silent_run_restore_the_state(batches: list[Batch], a
     _, undisturbed = build.process(CORE, fetches)
     restored = CORE.restore(0, CORE.save(None, before))
     for fetch in fetches[at + 1 :]:
-        restored = build.run(CORE.process(restored, fetch, silent=True, poisoned={})).state
+        restored = build.step(CORE, restored, fetch, silent=True).state
     assert restored == undisturbed
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from streams import limits
 from streams.errors import InputError
 from streams.policy.vocabulary import LISTS
-from streams.queries.reads import READS
+from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -187,7 +187,7 @@ def opened(pair: tuple[Path, Path]) -> Iterator[dict[str, tuple[Store, Store]]]:
 
 def said(opened: Store, text: str) -> tuple[Any, list[Any], dict[str, str]]:
     """What a statement says: rows or a sentence; what was recorded of it; what is hidden."""
-    log = opened.directory / READS
+    log = opened.directory / AUDIT_LOG
     log.unlink(missing_ok=True)
     answer: Any
     try:

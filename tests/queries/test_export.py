@@ -21,8 +21,8 @@ from streams.cli import export as command
 from streams.cli.main import main
 from streams.errors import UnavailableError
 from streams.files import working_directory
+from streams.queries.audit import AUDIT_LOG
 from streams.queries.export import EXPORTED
-from streams.queries.reads import READS
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.readiness import Ready
@@ -170,7 +170,7 @@ def test_what_may_leave_is_judged_by_the_export_sink_and_recorded_before(tmp_pat
         row[0] for row in duckdb.connect(str(out), read_only=True).sql("SELECT zone FROM events").fetchall()
     } == {"public"}
     assert stat.S_IMODE(out.stat().st_mode) == 0o400
-    assert not (ours / READS).exists()
+    assert not (ours / AUDIT_LOG).exists()
 
 
 def test_a_read_that_cannot_be_recorded_leaves_no_file(

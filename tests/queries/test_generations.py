@@ -37,15 +37,15 @@ def test_a_generation_is_a_model_and_its_answers_on_the_way(looped: Path) -> Non
             "AND parent_stream = 'intent-model' GROUP BY ALL ORDER BY ALL"
         ).rows
     numbers: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    for row in every["ancestors"]:
-        kind = kinds.get((row["source"], row["stream"]), "unknown")
-        numbers[kind] |= {(row["stream"], number) for number in range(row["first"], row["last"] + 1)}
-    assert summary["made_of"] == {kind: len(found) for kind, found in sorted(numbers.items())}
+    for row in every.ancestors:
+        kind = kinds.get((row.source, row.stream), "unknown")
+        numbers[kind] |= {(row.stream, number) for number in range(row.first, row.last + 1)}
+    assert summary.made_of == {kind: len(found) for kind, found in sorted(numbers.items())}
     there = {f"g1/answer/{number}" for _, number in numbers["answer"]} | {ASKED}
-    assert [(one["version"], one["answers"]) for one in summary["generations"]] == [
+    assert [(one.version, one.answers) for one in summary.generations] == [
         (version, len(there & set(ids))) for version, ids in given
     ]
-    assert (summary["hops"], summary["id"]) == (every["hops"], ASKED)
+    assert (summary.hops, summary.id) == (every.hops, ASKED)
 
 
 def test_the_command_says_a_line_a_generation_unless_all_is_asked_for(looped: Path) -> None:

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.queries import questions
+from streams.queries.answers import CollisionRun
+from streams.queries.missing import missing
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.snapshots.build import POLICY, Row, event, row, store, stream, tagged
@@ -78,8 +80,8 @@ def test_a_record_that_an_agent_wrote_is_ours(path: Path) -> None:
 def test_a_record_that_no_agent_wrote_is_not(path: Path, identity: str, digest: str, says: str) -> None:
     with Store.open(path) as opened:
         found = questions.genuine(opened, identity, digest)
-    assert not found["genuine"]
-    assert says in found["says"]
+    assert not found.genuine
+    assert says in found.says
 
 
 def test_what_was_rejected_has_no_record(path: Path) -> None:
@@ -116,11 +118,10 @@ def test_why_says_that_no_agent_wrote_an_id_and_how_far_it_knows(path: Path) -> 
 
 def test_data_whose_numbers_others_have_are_missing(path: Path) -> None:
     with Store.open(path) as opened:
-        answer = questions.missing(opened)
-    collision = {"source": "g1", "stream": "imu", "count": 20}
-    assert answer["collisions"] == [collision | {"first": first} for first in (20, 20, 40)]
-    assert [(run["first"], run["count"]) for run in answer["missing"]] == [(40, 20), (80, 10)]
-    assert answer["missing_events"] == 90
+        answer = missing(opened)
+    assert answer.collisions.rows == tuple(CollisionRun("g1", "imu", first, 20) for first in (20, 20, 40))
+    assert [(run.first, run.count) for run in answer.missing] == [(40, 20), (80, 10)]
+    assert answer.missing_events == 90
     # One refusal that no policy explains is shown to nobody, and so the stream to nobody whole.
     for role in ("analyst", "privacy-officer"):
         said = ask(path, "missing", "--role", role)
@@ -131,13 +132,13 @@ def test_data_whose_numbers_others_have_are_missing(path: Path) -> None:
 
 def test_collisions_are_shown_to_whom_the_stream_is(path: Path) -> None:
     with Store.open(path, Role.of("wearer:nobody")) as opened:
-        answer = questions.missing(opened)
-    assert (answer["collisions"], answer["missing_events"]) == ([], 0)
+        answer = missing(opened)
+    assert (answer.collisions.rows, answer.missing_events) == ((), 0)
 
 
 def test_collisions_of_a_stream_of_which_nothing_is_stored_are_the_officers_to_see(tmp_path: Path) -> None:
     only = store(tmp_path / "only", {"rejected": [rejected("collision", 20, digest=OTHER)]})
     with Store.open(only, Role.of("privacy-officer")) as opened:
-        assert questions.missing(opened)["missing_events"] == 20
+        assert missing(opened).missing_events == 20
     with Store.open(only, Role.of("analyst")) as opened:
-        assert questions.missing(opened)["missing_events"] == 0
+        assert missing(opened).missing_events == 0

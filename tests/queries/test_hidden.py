@@ -13,7 +13,10 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.queries import questions
+from streams.queries.answers import CapturedStream, Missing, MissingRun, StreamInPart
 from streams.queries.generations import generations
+from streams.queries.loop import loop
+from streams.queries.missing import missing
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -27,10 +30,10 @@ QUESTIONS: dict[str, Callable[[Store, str], object]] = {
     ),
     "generations": generations,
     "why": questions.why,
-    "loop": questions.loop,
+    "loop": loop,
     "genuine": lambda store, identity: questions.genuine(store, identity, "d" * 32),
     "genuine of another value": lambda store, identity: questions.genuine(store, identity, "0" * 32),
-    "decided": questions.decided,
+    "decided": questions.decisions,
 }
 #: Of hidden streams, of hidden runs in a stream that is shown in part, beside them, of a device nobody knows.
 IDS = ("g1/imu/120", "g1/imu/9999", "g2/imu/100", "g2/ppg/17", "g2/ppg/9999", "g2/odd/5000", "g9/imu/1")
@@ -87,24 +90,24 @@ def test_commands_say_it_in_one_sentence(pair: tuple[Path, Path]) -> None:
 def test_missing_names_no_number_of_a_stream_that_is_shown_in_part(
     pair: tuple[Path, Path], role: str
 ) -> None:
-    answers = []
+    answers: list[Missing] = []
+    hidden: list[dict[str, str]] = []
     for path in pair:
         with Store.open(path, Role.of(role)) as opened:
-            answers.append(questions.missing(opened) | {"hidden": opened.hidden})
+            answers.append(missing(opened))
+            hidden.append(opened.hidden)
     hiding, without = answers
-    one = {"source": "g1", "stream": "imu", "kind": "imu"}
-    assert (hiding["not_shown_whole"], without["not_shown_whole"]) == ([one], [])
-    assert one not in [{name: row[name] for name in one} for row in hiding["streams"]]
-    assert one | {"highest": 304, "stored": 155, "rejected": 0} in without["streams"]
-    assert without["missing"] == [
-        {"source": "g1", "stream": "imu", "first": 100, "count": 50, "rejected": 0},
-        {"source": "g1", "stream": "imu", "first": 200, "count": 100, "rejected": 0},
-    ]
-    assert (hiding["missing"], hiding["missing_events"]) == ([], 0)
-    assert (hiding["hidden"], without["hidden"]) == ({"streams": "1-9"}, {})
-    assert [hiding[name] for name in ("collisions", "offsets")] == [
-        without[name] for name in ("collisions", "offsets")
-    ]
+    assert hiding.not_shown_whole.rows == (StreamInPart("g1", "imu", "imu"),)
+    assert without.not_shown_whole.rows == ()
+    assert ("g1", "imu") not in [(row.source, row.stream) for row in hiding.streams]
+    assert CapturedStream("g1", "imu", "imu", highest=304, stored=155, rejected=0) in without.streams.rows
+    assert without.missing.rows == (
+        MissingRun("g1", "imu", first=100, count=50, rejected=0),
+        MissingRun("g1", "imu", first=200, count=100, rejected=0),
+    )
+    assert (hiding.missing.rows, hiding.missing_events) == ((), 0)
+    assert hidden == [{"streams": "1-9"}, {}]
+    assert (hiding.collisions, hiding.offsets) == (without.collisions, without.offsets)
 
 
 def test_a_record_is_not_ours_where_its_whole_stream_is_shown(
@@ -112,7 +115,7 @@ def test_a_record_is_not_ours_where_its_whole_stream_is_shown(
 ) -> None:
     for number in (0, 1):
         assert "no agent wrote it" in said(opened[number, "analyst"], "genuine", "g1/voice-query/77")
-    assert "'genuine': True" in said(opened[0, "privacy-officer"], "genuine", "g1/imu/100")
+    assert "genuine=True" in said(opened[0, "privacy-officer"], "genuine", "g1/imu/100")
 
 
 def test_what_a_model_answered_in_hidden_zones_is_not_counted(tmp_path: Path) -> None:

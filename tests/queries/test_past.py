@@ -9,7 +9,7 @@ import pytest
 
 from streams.errors import InputError
 from streams.queries import layout
-from streams.queries.reads import READS
+from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -26,7 +26,7 @@ PAST = (
     "FROM store.main.events",
     "FROM store.events",
     "FROM memory.files.edges",
-    "FROM sight.hidden",
+    "FROM role_filter.hidden",
     "FROM read_parquet('segments/*.parquet')",
     "FROM 'segments/x.parquet'",
     "FROM query('FROM store.events')",
@@ -120,15 +120,15 @@ def test_the_catalog_tells_of_views_and_columns_alone(path: Path) -> None:
 def test_a_long_comment_hides_no_statement_from_the_record(path: Path) -> None:
     """What is recorded is recorded whole; what would be too long for that is not run."""
     statement = "SELECT count(*) FROM events WHERE zone = 'health'"
-    (path / READS).unlink(missing_ok=True)
+    (path / AUDIT_LOG).unlink(missing_ok=True)
     with Store.open(path, Role.of("privacy-officer")) as opened:
         for text in (f"/* {'x' * 100_000} */ {statement}", f"{statement} -- {'x' * 100_000}"):
             with pytest.raises(InputError, match="of more than 65,536 bytes"):
                 opened.sql(text)
-        assert not (path / READS).exists()
+        assert not (path / AUDIT_LOG).exists()
         text = f"/* {'x' * 60_000} */ {statement}"
         opened.sql(text)
-    (line,) = (path / READS).read_bytes().splitlines()
+    (line,) = (path / AUDIT_LOG).read_bytes().splitlines()
     read = orjson.loads(line)
     assert (read["question"], read["bytes"]) == (text, len(text))
     assert "health" in read["zones"]

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from streams.errors import InputError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import questions, relation
+from streams.queries.answers import Bounded, MetModel, WhyStored
 from streams.queries.lookup import Direction
+from streams.queries.loop import loop
+from streams.queries.missing import missing
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.queries.walk import walk
@@ -144,16 +148,16 @@ def test_lost_records_are_told_by_number_or_to_others_by_their_order(tmp_path: P
     ]
     directory = store(tmp_path / "s", {"inputs": rows, "events": [event("g1", "imu", 0)]})
     with Store.open(directory) as opened:
-        answer = questions.missing(opened)
-    assert answer["lost_records"] == 122
-    runs = [(one["partition"], one["first"], one["last"]) for one in answer["lost"]]
-    assert runs == [(1, 40, 161), (2, 7, None)]
-    assert answer["lost"][0]["since"] == "2023-11-14T22:13:20.000000Z"
+        answer = missing(opened)
+    assert answer.lost_records == 122
+    assert isinstance(answer.lost, Bounded)
+    assert [(run.partition, run.first, run.last) for run in answer.lost] == [(1, 40, 161), (2, 7, None)]
+    assert answer.lost.rows[0].since == "2023-11-14T22:13:20.000000Z"
     with Store.open(directory, role=Role("analyst")) as opened:
-        answer = questions.missing(opened)
-    assert (answer["lost_records"], "lost" in answer) == ("100+", False)
+        answer = missing(opened)
+    assert (answer.lost_records, answer.lost) == ("100+", UNSET)
     with Store.open(store(tmp_path / "none", {"events": [event("g1", "imu", 0)]})) as opened:
-        assert "lost_records" not in questions.missing(opened)
+        assert "lost_records" not in missing(opened).to_dict()
 
 
 @settings(max_examples=3, deadline=None, phases=WITHOUT_SHRINKING)
@@ -178,18 +182,16 @@ def test_missing_is_what_is_neither_stored_nor_rejected(streams: Any) -> None:
             for first, count in runs
         ]
     with tempfile.TemporaryDirectory() as name, Store.open(store(Path(name) / "s", rows)) as opened:
-        answer = questions.missing(opened)
+        answer = missing(opened)
     expected = set()
     for i, (stored, rejected, _) in enumerate(streams):
         there = {number for first, count in (*stored, *rejected) for number in range(first, first + count)}
         expected |= {(f"g{i}", number) for number in set(range(max(there) + 1)) - there}
     found = {
-        (run["source"], number)
-        for run in answer["missing"]
-        for number in range(run["first"], run["first"] + run["count"])
+        (run.source, number) for run in answer.missing for number in range(run.first, run.first + run.count)
     }
     assert found == expected
-    assert answer["missing_events"] == len(expected)
+    assert answer.missing_events == len(expected)
 
 
 MODEL = ("training", "intent-model")
@@ -306,20 +308,18 @@ def test_ancestors_stop_at_a_model_and_name_its_version(looped: Path) -> None:
     with Store.open(looped) as opened:
         answer = questions.ancestors(opened, "g1/answer/1")
         through = questions.ancestors(opened, "g1/answer/1", through_models=True)
-    assert {(found["id"], found["events"]) for found in answer["ancestors"]} == {
+    assert {(found.id, found.events) for found in answer.ancestors} == {
         ("g1/situation/1", 1),
         ("g1/voice/1", 1),
         ("training/intent-model/2", 1),
         ("g1/activity/0", 1),
         ("g1/imu/0", 100),
     }
-    assert [found["zones"] for found in answer["ancestors"] if found["id"] == "g1/imu/0"] == [
-        ["home-private"]
-    ]
-    assert [model["id"] for model in answer["models"]] == ["training/intent-model/2"]
-    assert answer["hops"] == 3
+    assert [found.zones for found in answer.ancestors if found.id == "g1/imu/0"] == [("home-private",)]
+    assert [model.id for model in answer.models] == ["training/intent-model/2"]
+    assert answer.hops == 3
     assert {"g1/example/0", "g1/feedback/0", "training/seed/0", "training/intent-model/1"} <= {
-        found["id"] for found in through["ancestors"]
+        found.id for found in through.ancestors
     }
 
 
@@ -328,31 +328,32 @@ def test_why_says_rule_decisions_model_and_situation(looped: Path) -> None:
         answer = questions.why(opened, "g1/answer/1")
         model = questions.why(opened, "training/intent-model/2")
         refused = questions.why(opened, "g1/imu/105")
-    assert (answer["zone"], answer["rule"], answer["situation"], answer["model"]["version"]) == (
+    assert isinstance(answer, WhyStored)
+    assert isinstance(model, WhyStored)
+    assert isinstance(answer.model, MetModel)
+    assert (answer.zone, answer.rule, answer.situation, answer.model.version) == (
         "public",
         "highest parent",
         "g1/situation/1",
         2,
     )
-    assert [decision["sink"] for decision in answer["decisions"]] == ["glasses.answers"]
-    assert {parent["declassifier"] for parent in model["parents"]} == {"", "model-training"}
-    assert [rejection["zone"] for rejection in refused["rejected"]] == ["unconfigured"]
+    assert [decision.sink for decision in answer.decisions] == ["glasses.answers"]
+    assert {parent.declassifier for parent in model.parents} == {"", "model-training"}
+    assert [rejection.zone for rejection in refused.rejected] == ["unconfigured"]
 
 
 def test_loop_follows_an_answer_into_the_answers_after_it(looped: Path) -> None:
     with Store.open(looped) as opened:
-        answer = questions.loop(opened, "g1/answer/0")
-        model = questions.loop(opened, "training/intent-model/1")
-    assert (answer["feedback"], answer["examples"]) == (["g1/feedback/0"], ["g1/example/0"])
-    assert [(one["version"], one["answers"], one["learned_from_it"]) for one in answer["generations"]] == [
-        (2, 1, True)
-    ]
-    assert [(one["version"], one["answers"]) for one in model["generations"]] == [(1, 1), (2, 1)]
+        answer = loop(opened, "g1/answer/0")
+        model = loop(opened, "training/intent-model/1")
+    assert (answer.feedback, answer.examples) == (("g1/feedback/0",), ("g1/example/0",))
+    assert [(one.version, one.answers, one.learned_from_it) for one in answer.generations] == [(2, 1, True)]
+    assert [(one.version, one.answers) for one in model.generations] == [(1, 1), (2, 1)]
 
 
 @pytest.mark.parametrize("identity", ["nonsense", "g1/imu/100000", "g9/imu/0", "g1/imu/-1"])
 def test_an_unknown_event_is_a_sentence(looped: Path, identity: str) -> None:
     with Store.open(looped) as opened:
-        for question in (questions.ancestors, questions.why, questions.loop):
+        for question in (questions.ancestors, questions.why, loop):
             with pytest.raises(InputError, match="event"):
                 question(opened, identity)

@@ -20,7 +20,7 @@ from streams.cli.main import main
 from streams.errors import InputError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import questions
-from streams.queries.reads import READS
+from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, edge, event, row, store, stream, tagged
@@ -201,9 +201,9 @@ def test_a_walk_shows_the_same_and_says_what_it_hid(path: Path, role: str) -> No
             return
         answer = questions.ancestors(opened, "g1/answer/0")
         found = {
-            (step["source"], step["stream"], number)
-            for step in answer["ancestors"]
-            for number in range(step["first"], step["last"] + 1)
+            (step.source, step.stream, number)
+            for step in answer.ancestors
+            for number in range(step.first, step.last + 1)
         }
         everything = {
             ("g1", "voice-query", 0),
@@ -213,18 +213,16 @@ def test_a_walk_shows_the_same_and_says_what_it_hid(path: Path, role: str) -> No
             *(("g1", "imu", number) for number in range(90)),
         }
         assert found == {one for one in everything if one in visible(role) or one[0] == "g9"}
-        assert opened.sight is not None
-        assert opened.sight.hidden.get("events", 0) == len(everything - found)
+        assert opened.role_filter is not None
+        assert opened.role_filter.hidden.get("events", 0) == len(everything - found)
 
 
 def test_a_walk_does_not_go_through_what_it_hides(path: Path) -> None:
     with Store.open(path, Role.of("analyst")) as opened:
         found = questions.ancestors(opened, "g1/voice-query/1")
-        assert [(step["first"], step["last"]) for step in found["ancestors"] if step["stream"] == "imu"] == [
-            (60, 99)
-        ]
-        assert opened.sight is not None
-        assert opened.sight.hidden == {"events": 10 + 1}, "ten of health and a pulse"
+        assert [(step.first, step.last) for step in found.ancestors if step.stream == "imu"] == [(60, 99)]
+        assert opened.role_filter is not None
+        assert opened.role_filter.hidden == {"events": 10 + 1}, "ten of health and a pulse"
 
 
 def test_tables_of_anybodys_events_are_the_officers(path: Path) -> None:
@@ -241,8 +239,8 @@ def test_tables_of_anybodys_events_are_the_officers(path: Path) -> None:
 def test_hidden_rows_are_counted_and_commented_views_are_there(path: Path) -> None:
     with Store.open(path, Role.of("analyst")) as opened:
         opened.sql("SELECT count(*) FROM event_records")
-        assert opened.sight is not None
-        assert opened.sight.hidden == {"events": sum(not seen(one, "analyst") for one in EVENTS)}
+        assert opened.role_filter is not None
+        assert opened.role_filter.hidden == {"events": sum(not seen(one, "analyst") for one in EVENTS)}
         assert opened.hidden == {"events": "1-9"}
         assert all(
             comment
@@ -258,7 +256,7 @@ def ask(path: Path, *arguments: str) -> Result:
 
 
 def test_a_read_of_a_restricted_zone_is_recorded_first(path: Path) -> None:
-    log = path / READS
+    log = path / AUDIT_LOG
     log.unlink(missing_ok=True)
     assert ask(path, "ask", "why", "g1/voice-query/0", "--role", "analyst").exit_code == 0
     assert ask(path, "sql", "SELECT count(*) FROM events", "--role", "analyst").exit_code == 0
@@ -353,4 +351,4 @@ def test_a_real_day_shows_no_other_zone(home: Path, role: str, zones: set[str]) 
                 found = questions.ancestors(opened, answer)
             except InputError:
                 continue
-            assert {zone for step in found["ancestors"] for zone in step["zones"]} <= zones
+            assert {zone for step in found.ancestors for zone in step.zones} <= zones

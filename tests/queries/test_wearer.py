@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from streams.cli.main import main
+from streams.queries.models import whose
 from streams.queries.role import Role
 from streams.queries.store import Store
-from streams.queries.wearer import whose
 from tests.queries.golden import asked, imu_batches, sent
 from tests.snapshots.build import POLICY, edge, event, row, store, stream, tagged
 
@@ -96,9 +96,9 @@ def test_whose_examples_a_model_learned_from_is_told_to_who_may_see_them(learned
             assert opened.hidden == {}
         found[role] = [names[MODEL, version] for version in (1, 2)]
     assert found == {
-        "privacy-officer": [["w1"], ["w1", "w2"]],
-        "analyst": [["w1"], ["w1"]],
-        "wearer:w2": [[], ["w2"]],
+        "privacy-officer": [("w1",), ("w1", "w2")],
+        "analyst": [("w1",), ("w1",)],
+        "wearer:w2": [(), ("w2",)],
     }
     generations = asked(learned, "ask", "loop", "training/intent-model/1")["generations"]
     assert [(one["wearers"], one["whose"]) for one in generations] == [(1, ["w1"]), (2, ["w1", "w2"])]

@@ -6,7 +6,6 @@ Exit codes: 0 every round is clean, 1 one is not, 2 wrong arguments, 3 it could 
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import signal
 import sys
@@ -143,8 +142,6 @@ def _rounds(seeds: range, options: Options, directory: Path | None, *, as_json: 
 def _pause(seeds: range, steps: int, directory: Path | None, *, plan: bool, as_json: bool) -> NoReturn:
     """Rounds of pauses, or what they would be."""
     clean = True
-    # The client logs every attempt to connect, and here the broker is away often.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for seed in seeds:
         named = sequence(seed, steps)
         if plan:

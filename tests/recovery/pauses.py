@@ -11,13 +11,12 @@ import contextlib
 import io
 import os
 import random
+import re
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from streams import clock, topology
 from streams.kafka.broker import EmbeddedBroker
@@ -27,7 +26,10 @@ from tests.kafka import world
 from tests.recovery import checks
 from tests.recovery.drain import drained
 from tests.recovery.pipeline import Pipeline
+from tests.recovery.processes import Child
+from tests.recovery.report import Account, Round
 from tests.recovery.schedule import SNAPSHOTS, WORKERS
+from tests.recovery.watch import quiet_client
 
 ROOT = Path(__file__).parents[2]
 #: The commit whose workers may stand beside ours.
@@ -37,15 +39,11 @@ DRAIN_WAIT_S, READY_WAIT_S, ENDED_WAIT_S = 120.0, 60.0, 40.0
 #: Batches a second, seconds of one play, devices.
 RATE, PLAY_S, DEVICES = 400.0, 4.0, 3
 _LOOK_S = 0.2
-
-
-@dataclass
-class Account:
-    """What is to be found in the end, as far as the harness has seen to it itself."""
-
-    lost_records: int = 0
-    remade: bool = False
-    sentences: list[str] = field(default_factory=list)
+#: What a worker says while workers of the last version run, which assign partitions in another way.
+_STANDS_BY = re.compile(
+    r"in the group glasses \(state Stable, assigned by roundrobin\) are \S+ at 127\.0\.0\.1; "
+    r"glasses reads nothing until they have left: workers share a group with workers of this version alone"
+)
 
 
 class Pauses(Pipeline):
@@ -98,6 +96,17 @@ class Pauses(Pipeline):
             self.findings.append(f"{name} ended with {child.code}, expected {code} and {words}: {said}")
         self.account.sentences.append(said)
         return said
+
+    async def stands_by(self, child: Child) -> None:
+        """Wait until a worker has said that it waits, and for whom: one of the last version runs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDED_WAIT_S):
+                while not child.times_said(_STANDS_BY):
+                    await asyncio.sleep(_LOOK_S)
+        said = child.last_line()
+        self.account.sentences.append(said)
+        if child.ready or not child.times_said(_STANDS_BY):
+            self.findings.append(f"{child.name} does not stand by beside the last version: {said}")
 
     async def unread(self) -> dict[int, tuple[int, int]]:
         """By partition of glasses.captured: what is read next, and the end."""
@@ -229,6 +238,7 @@ async def rolling(pipeline: Pauses, _draw: random.Random) -> None:
     await pipeline.play(2.0)
     ours.start()
     await pipeline.play(2.0)
+    await pipeline.stands_by(ours)
     await pipeline._stopped(other)
     other.directory, other.environment = None, kept
     await pipeline.wake()
@@ -272,83 +282,28 @@ def sequence(seed: int, count: int) -> list[tuple[str, bool]]:
     return steps
 
 
-@dataclass
-class Round:
-    """What a round showed; it is clean when nothing was found."""
-
-    seed: int
-    steps: Sequence[tuple[str, bool]]
-    account: Account
-    ledger: dict[str, Any]
-    missing: dict[str, Any]
-    replay: str
-    findings: list[str]
-
-    @property
-    def clean(self) -> bool:
-        """Whether everybody named the same."""
-        return not self.findings
-
-    def summary(self) -> str:
-        """One line of the table."""
-        lost = f"{self.ledger.get('records_lost', 0):,} records lost"
-        missing = f"{self.ledger.get('events_missing', -1):,} events missing"
-        replay = self.replay if self.replay == "equal" else "says why not"
-        return f"{lost}, {missing}, replay {replay}: {'clean' if self.clean else 'not clean'}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "seed": self.seed,
-            "steps": [f"{name}{' after a kill' if killed else ''}" for name, killed in self.steps],
-            "lost_records": self.account.lost_records,
-            "ledger": self.ledger,
-            "missing": self.missing,
-            "replay": self.replay,
-            "clean": self.clean,
-            "findings": self.findings,
-        }
-
-    def lines(self) -> list[str]:
-        """For people."""
-        ledger, missing = self.ledger, self.missing
-        return [
-            f"seed      {self.seed}",
-            *(f"          {name}{' after a kill' if killed else ''}" for name, killed in self.steps),
-            f"sent      {ledger.get('events_sent', 0):,} events in {ledger.get('batches_sent', 0):,} batches",
-            f"lost      {self.account.lost_records:,} records by the harness, "
-            f"{ledger.get('records_lost', 0):,} by the ledger, "
-            f"{missing.get('lost_records', 0):,} by ask missing",
-            f"missing   {ledger.get('events_missing', -1):,} events by the ledger, "
-            f"{missing.get('missing_events', -1):,} by ask missing",
-            f"twice     {ledger.get('events_twice', -1):,}",
-            f"replay    {self.replay}",
-            *(f"FOUND     {finding}" for finding in self.findings),
-            "clean" if self.clean else "not clean",
-        ]
-
-
 async def pauses(
     directory: Path, seed: int, steps: Sequence[tuple[str, bool]], say: Callable[[str], None]
 ) -> Round:
     """Play one round in a directory, and judge what is left."""
     draw = random.Random(f"pauses/{seed}/details")
     pipeline = Pauses(directory, seed, DEVICES, say)
-    try:
-        await pipeline.start()
-        await pipeline.play()
-        for name, killed in steps:
-            say(f"seed {seed}: {name}{' after a kill' if killed else ''}")
-            await pipeline.sleep(killed=killed)
-            await STEPS[name][0](pipeline, draw)
-        # Later numbers of every stream show which ones before them are missing.
-        await pipeline.play(2 * PLAY_S)
-        if late := await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S):
-            pipeline.findings.append(late)
-        await pipeline.stop()
-        return await _judged(pipeline, directory, steps)
-    finally:
-        pipeline.sweep()
+    with quiet_client():
+        try:
+            await pipeline.start()
+            await pipeline.play()
+            for name, killed in steps:
+                say(f"seed {seed}: {name}{' after a kill' if killed else ''}")
+                await pipeline.sleep(killed=killed)
+                await STEPS[name][0](pipeline, draw)
+            # Later numbers of every stream show which ones before them are missing.
+            await pipeline.play(2 * PLAY_S)
+            if late := await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S):
+                pipeline.findings.append(late)
+            await pipeline.stop()
+            return await _judged(pipeline, directory, steps)
+        finally:
+            pipeline.sweep()
 
 
 async def _judged(pipeline: Pauses, directory: Path, steps: Sequence[tuple[str, bool]]) -> Round:

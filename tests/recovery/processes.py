@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -62,9 +63,10 @@ class Child:
         """Whether the last start has said that it is ready."""
         return self._awaited is not None and self._awaited.is_ready()
 
-    def times_said(self, words: str) -> int:
+    def times_said(self, words: str | re.Pattern[str]) -> int:
         """How often its log has these words."""
-        return self.log.read_text(encoding="utf-8").count(words) if self.log.exists() else 0
+        said = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+        return said.count(words) if isinstance(words, str) else len(words.findall(said))
 
     def start(self) -> None:
         """Start it, unless it runs."""

@@ -135,3 +135,68 @@ def _said(stalls: Sequence[Stall]) -> str:
     among = [one.stall_s for one in stalls if not one.alone]
     said = f"{max(alone):.1f} s at most in {len(alone)}" if alone else "none alone"
     return said + (f" ({max(among):.1f} s in {len(among)} that met other faults)" if among else "")
+
+
+@dataclass
+class Account:
+    """What is to be found in the end, as far as the harness has seen to it itself."""
+
+    lost_records: int = 0
+    remade: bool = False
+    sentences: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Round:
+    """What a round of pauses showed; it is clean when nothing was found."""
+
+    seed: int
+    steps: Sequence[tuple[str, bool]]
+    account: Account
+    ledger: dict[str, Any]
+    missing: dict[str, Any]
+    replay: str
+    findings: list[str]
+
+    @property
+    def clean(self) -> bool:
+        """Whether everybody named the same."""
+        return not self.findings
+
+    def summary(self) -> str:
+        """One line of the table."""
+        lost = f"{self.ledger.get('records_lost', 0):,} records lost"
+        missing = f"{self.ledger.get('events_missing', -1):,} events missing"
+        replay = self.replay if self.replay == "equal" else "says why not"
+        return f"{lost}, {missing}, replay {replay}: {'clean' if self.clean else 'not clean'}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "seed": self.seed,
+            "steps": [f"{name}{' after a kill' if killed else ''}" for name, killed in self.steps],
+            "lost_records": self.account.lost_records,
+            "ledger": self.ledger,
+            "missing": self.missing,
+            "replay": self.replay,
+            "clean": self.clean,
+            "findings": self.findings,
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        ledger, missing = self.ledger, self.missing
+        return [
+            f"seed      {self.seed}",
+            *(f"          {name}{' after a kill' if killed else ''}" for name, killed in self.steps),
+            f"sent      {ledger.get('events_sent', 0):,} events in {ledger.get('batches_sent', 0):,} batches",
+            f"lost      {self.account.lost_records:,} records by the harness, "
+            f"{ledger.get('records_lost', 0):,} by the ledger, "
+            f"{missing.get('lost_records', 0):,} by ask missing",
+            f"missing   {ledger.get('events_missing', -1):,} events by the ledger, "
+            f"{missing.get('missing_events', -1):,} by ask missing",
+            f"twice     {ledger.get('events_twice', -1):,}",
+            f"replay    {self.replay}",
+            *(f"FOUND     {finding}" for finding in self.findings),
+            "clean" if self.clean else "not clean",
+        ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from tests.recovery.drain import drained
 from tests.recovery.pipeline import RETURNED, Pipeline
 from tests.recovery.report import Result
 from tests.recovery.schedule import KINDS, PACE_S, Fault, schedule
-from tests.recovery.watch import Watch, stalls
+from tests.recovery.watch import Watch, quiet_client, stalls
 
 DRAIN_WAIT_S = 300.0
 _SENT_SHARE = 0.4
@@ -42,21 +41,20 @@ async def _running(
     directory: Path, seed: int, devices: int, say: Callable[[str], None]
 ) -> AsyncIterator[tuple[Pipeline, Watch]]:
     """A pipeline and a watch on it; whatever happens inside, no process is left."""
-    # The client logs every attempt to connect, and here the broker is away often.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     pipeline = Pipeline(directory, seed, devices, say)
     watching: asyncio.Task[None] | None = None
-    try:
-        await pipeline.start()
-        watch = Watch(pipeline.address)
-        watching = asyncio.create_task(watch.run())
-        yield pipeline, watch
-    finally:
-        if watching is not None:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-        pipeline.sweep()
+    with quiet_client():
+        try:
+            await pipeline.start()
+            watch = Watch(pipeline.address, say=lambda sentence: say(f"seed {seed}: {sentence}"))
+            watching = asyncio.create_task(watch.run())
+            yield pipeline, watch
+        finally:
+            if watching is not None:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+            pipeline.sweep()
 
 
 async def chaos(

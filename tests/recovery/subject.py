@@ -16,9 +16,8 @@ from typing import Any
 
 import faust
 
-from streams import topology
-from streams.events.record import Fetch, Outcome
-from streams.worker.run import WorkerContext, run_worker
+from streams.events.record import AgentSpec, Fetch, Outcome
+from streams.worker.run import WorkerContext, WorkerSettings, run_worker
 from tests.kafka.toy import ToyCore
 
 #: The record that the fault is about.
@@ -97,7 +96,7 @@ class FaultyCore(ToyCore):
         self.way, self.directory = way, directory
 
     async def process(
-        self, state: int, fetch: Fetch, *, silent: bool, poisoned: Mapping[int, str]
+        self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]
     ) -> Outcome[int]:
         if any(record.value == STRUCK for record in fetch.records):
             if self.way in {"raise", "take"}:
@@ -105,17 +104,16 @@ class FaultyCore(ToyCore):
             elif (self.directory / "fault").exists():
                 (self.directory / "struck").touch()
                 await asyncio.sleep(FOR_EVER_S)
-        return await super().process(state, fetch, silent=silent, poisoned=poisoned)
+        return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
 
 
 def ours(way: str, broker: str, name: str, directory: Path) -> None:
     """A worker with one agent that reads the topic of its own name and writes `NAME-out`."""
-    topology.AGENTS = {name: name}
 
-    def cores(_context: WorkerContext) -> Mapping[str, FaultyCore]:
-        return {name: FaultyCore(way, f"{name}-out", directory)}
+    async def prepare(_context: WorkerContext) -> list[AgentSpec]:
+        return [AgentSpec(name, name, FaultyCore(way, f"{name}-out", directory))]
 
-    sys.exit(run_worker(broker, "household", cores))
+    sys.exit(run_worker(WorkerSettings(broker, "household"), prepare))
 
 
 def main() -> None:

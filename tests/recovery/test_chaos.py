@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.recovery.rounds import Options, chaos
 from tests.recovery.schedule import BROKER, SNAPSHOTS, Fault
 
@@ -65,7 +66,7 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, start_new_session=True, cwd=Path(__file__).parents[2]
     ) as harness:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while (
             not any("streams.cli worker" in line for line in _below(harness.pid))
             and time.monotonic() < deadline
@@ -74,7 +75,7 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
         assert any("streams.cli worker" in line for line in _below(harness.pid)), "it never started a worker"
         started = [child.pid for child in psutil.Process(harness.pid).children(recursive=True)]
         os.kill(harness.pid, signal.SIGINT)
-        harness.communicate(timeout=30)
+        harness.communicate(timeout=PATIENCE_S)
     assert not [pid for pid in started if psutil.pid_exists(pid)]
 
 

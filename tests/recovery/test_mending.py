@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from streams.events.record import Fetch
-from streams.pipeline import PartitionState
+from streams.pipeline.partition import PartitionState
 from streams.topology import CAPTURED
 from tests import build
-from tests.recovery.test_state import CORE, Life, Owner, dumped, lives
+from tests.recovery.test_state import CORE, Life, Owner, dumped, lives, serve
 
 STATE = "@partition"
 
 
 def live(life: Life) -> tuple[Owner, dict[str, bytes]]:
     """An owner at the end of a life that never saw a take-up but the first, and its state as stored."""
-    CORE.tables.models.current = 1
+    serve(1)
     owner = Owner(build.begun(), None, {}, 0)
     for fetch in life.fetches:
-        outcome = build.run(CORE.process(owner.state, fetch, silent=False, poisoned={}))
+        outcome = build.step(CORE, owner.state, fetch)
         owner.state = outcome.state
     return owner, dumped(owner.state)
 
@@ -34,7 +34,7 @@ def again(life: Life, state: PartitionState, keys: frozenset[bytes] | None = Non
     records = [one for fetch in life.fetches for one in fetch.records if keys is None or one.key in keys]
     for at in range(0, len(records), life.recut):
         fetch = Fetch(CAPTURED, 0, records[at : at + life.recut])
-        state = build.run(CORE.process(state, fetch, silent=True, poisoned={})).state
+        state = build.step(CORE, state, fetch, silent=True).state
     return state
 
 
@@ -59,8 +59,8 @@ def test_whatever_cannot_be_read_of_a_state_it_is_made_again(life: Life) -> None
     assert devices(dumped(lost)) == devices(entries)
     position = life.fetches[-1].next_offset
     then = build.fetch([build.query(10**6, "wake me at seven", build.T0_NS + 10**11)], position)
-    expected = build.run(CORE.process(owner.state, then, silent=False, poisoned={}))
-    found = build.run(CORE.process(lost, then, silent=False, poisoned={}))
+    expected = build.step(CORE, owner.state, then)
+    found = build.step(CORE, lost, then)
     assert devices(dumped(found.state)) == devices(dumped(expected.state))
     assert {row["kind"] for row in build.lineage(found.outputs)["inputs"]} >= {
         "model-takeup",

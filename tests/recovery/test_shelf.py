@@ -19,7 +19,10 @@ from streams import limits, metrics
 from streams.events.batch import Batch
 from streams.events.record import Fetch, Outgoing
 from streams.events.state import DeviceState
-from streams.pipeline import Devices, FileShelf, PartitionState, ShelvingCore
+from streams.pipeline.devices import Devices
+from streams.pipeline.live import LiveGlasses
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.shelf import FileShelf
 from streams.topology import LINEAGE
 from tests import build
 from tests.processing.test_windows import lives
@@ -30,20 +33,20 @@ FAT = [device for device, wearer in build.BOUND if wearer == "w1"]
 
 
 @contextmanager
-def shelving(states_bytes_max: int) -> Iterator[tuple[ShelvingCore, FileShelf, Path]]:
+def shelving(states_bytes_max: int) -> Iterator[tuple[LiveGlasses, FileShelf, Path]]:
     """A core over a shelf that leaves so much decoded."""
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "STATES_BYTES_MAX", states_bytes_max)
         path = Path(directory) / "device-states"
         shelf = FileShelf(path)
         try:
-            yield ShelvingCore(PLAIN.tables, shelf), shelf, path
+            yield LiveGlasses(PLAIN.followed, shelf), shelf, path
         finally:
             shelf.close()
 
 
-def begun(core: ShelvingCore) -> PartitionState:
-    return replace(core.empty(0), consents_taken=core.tables.consents.offset)
+def begun(core: LiveGlasses) -> PartitionState:
+    return replace(core.empty(0), consents_taken=core.followed.consents.offset)
 
 
 def still(source: str, stream: str, first: int = 0, count: int = GAZE) -> Batch:
@@ -80,9 +83,9 @@ def test_a_worker_that_keeps_nothing_decoded_writes_the_same(
         entries: dict[str, bytes] = {}
         records: list[Outgoing] = []
         for fetch in fetches:
-            outcome = build.run(core.process(now, fetch, silent=False, poisoned={}))
+            outcome = build.step(core, now, fetch)
             # A fetch that is tried again gives the same, wherever the states of before lie by now.
-            assert build.run(core.process(now, fetch, silent=False, poisoned={})).outputs == outcome.outputs
+            assert build.step(core, now, fetch).outputs == outcome.outputs
             now, records = outcome.state, [*records, *outcome.outputs]
             written = core.save(saved, now)
             entries, saved = {**entries, **written}, now
@@ -100,7 +103,7 @@ def test_what_fat_devices_leave_half_open_is_bounded_by_bytes() -> None:
         state = begun(core)
         for device in FAT:
             fetch = build.fetch([still(device, f"gaze-{number}") for number in range(32)])
-            state = build.run(core.process(state, fetch, silent=False, poisoned={})).state
+            state = build.step(core, state, fetch).state
             assert shelf.held_bytes <= budget
         sizes = [slot.size_bytes for slot in map(state.devices.slot, FAT) if slot is not None]
         assert len(sizes) == len(FAT)
@@ -110,14 +113,12 @@ def test_what_fat_devices_leave_half_open_is_bounded_by_bytes() -> None:
         # One record of each in one fetch: worked off in parts, none of which decodes more than the bound.
         fetch = build.fetch([still(device, "gaze-0", GAZE, 1) for device in FAT])
         loaded = metrics.read("device_states_loaded_total")
-        outcome = build.run(core.process(state, fetch, silent=False, poisoned={}))
+        outcome = build.step(core, state, fetch)
         assert metrics.read("device_states_loaded_total") - loaded <= len(FAT)
         assert shelf.held_bytes <= budget
         plain = PLAIN.restore(0, PLAIN.save(None, PartitionState(devices=Devices(decoded(state).items()))))
         plain = replace(plain, consents_taken=state.consents_taken)
-        assert made_of(outcome.outputs) == made_of(
-            build.run(PLAIN.process(plain, fetch, silent=False, poisoned={})).outputs
-        )
+        assert made_of(outcome.outputs) == made_of(build.step(PLAIN, plain, fetch).outputs)
 
 
 def decoded(state: PartitionState) -> dict[str, DeviceState]:
@@ -129,7 +130,7 @@ def test_states_that_nobody_holds_any_more_leave_the_file() -> None:
         state = begun(core)
         for turn in range(5):
             fetch = build.fetch([build.imu(0.1, 20 * turn, 20)])
-            state = build.run(core.process(state, fetch, silent=False, poisoned={})).state
+            state = build.step(core, state, fetch).state
             assert shelf.kept == 1
         del state
         assert shelf.kept == 0
@@ -143,9 +144,7 @@ def test_nothing_is_remembered_of_a_device_that_is_bound_to_nobody() -> None:
 
 def test_a_state_that_was_not_loaded_is_no_silent_gap() -> None:
     with shelving(0) as (core, _, _path):
-        state = build.run(
-            core.process(begun(core), build.fetch([build.imu(0.1, 0, 20)]), silent=False, poisoned={})
-        ).state
+        state = build.step(core, begun(core), build.fetch([build.imu(0.1, 0, 20)])).state
         with pytest.raises(AssertionError, match="must be loaded"):
             state.devices["g1"]
 
@@ -155,4 +154,4 @@ def test_a_file_that_cannot_be_written_is_no_records_fault() -> None:
         shelf.close()
         fetch = Fetch("glasses.captured", 0, build.fetch([build.imu(0.1, 0, 20)]).records)
         with pytest.raises(OSError, match="file of devices' states"):
-            build.run(core.process(begun(core), fetch, silent=False, poisoned={}))
+            build.step(core, begun(core), fetch)

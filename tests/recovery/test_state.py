@@ -23,7 +23,10 @@ from streams.limits import (
     TEXT_CHARACTERS_MAX,
 )
 from streams.models.intent import IntentModel
-from streams.pipeline import GlassesCore, PartitionState, TrainingCore, TrainingState
+from streams.models.version import CURRENT_KEY
+from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.training import TrainingState
 from streams.topology import CAPTURED, EXAMPLES
 from tests import build
 from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
@@ -40,7 +43,7 @@ FORMS = [
 ]
 
 
-def core_of_three() -> GlassesCore:
+def core_of_three() -> LiveGlasses:
     """A core that knows three model versions, which answer differently."""
     made = build.core()
     first = build.version(made)
@@ -48,11 +51,16 @@ def core_of_three() -> GlassesCore:
         model = first.model
         turned = IntentModel(model.intents, model.weights, np.roll(model.bias, number) * 5)
         later = replace(first, version=number, model=turned)
-        made.tables.models.learn(f"model/{number}".encode(), later.dump())
+        made.followed.models.learn(f"model/{number}".encode(), later.dump())
     return made
 
 
 CORE = core_of_three()
+
+
+def serve(number: int) -> None:
+    """Point the core to one of its versions."""
+    CORE.followed.models.learn(CURRENT_KEY, b'{"version":%d}' % number)
 
 
 @dataclass
@@ -188,8 +196,8 @@ class Owner:
     def take(self, life: Life, at: int) -> Sequence[Outgoing]:
         """Process fetch number `at` for good."""
         fetch = life.fetches[at]
-        CORE.tables.models.current = life.current[at]
-        outcome = build.run(CORE.process(self.state, fetch, silent=False, poisoned={}))
+        serve(life.current[at])
+        outcome = build.step(CORE, self.state, fetch)
         self.state = outcome.state
         if outcome.checkpoint or at in life.due or self.saved is None:
             self.stored |= CORE.save(self.saved, self.state)
@@ -209,11 +217,9 @@ def succeed(before: Owner, life: Life, committed: int) -> Owner:
         for record in fetch.records
         if before.offset <= record.offset < committed
     ]
-    CORE.tables.models.current = VERSIONS[-1]
+    serve(VERSIONS[-1])
     for at in range(0, len(missed), life.recut):
-        state = build.run(
-            CORE.process(state, Fetch(CAPTURED, 0, missed[at : at + life.recut]), silent=True, poisoned={})
-        ).state
+        state = build.step(CORE, state, Fetch(CAPTURED, 0, missed[at : at + life.recut]), silent=True).state
     restored = CORE.restore(0, before.stored) if before.offset else None
     return Owner(state, restored, dict(before.stored), before.offset)
 
@@ -300,7 +306,7 @@ def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: i
     async def history(offset: int) -> Sequence[Any]:
         return GOOD_EXAMPLES[: offset + 1]
 
-    core = TrainingCore(build.tables(), history, no_fit, every)
+    core = LiveTraining(build.followed(), history, no_fit, every)
     ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
     fetches = [Fetch(EXAMPLES, 0, GOOD_EXAMPLES[a:b]) for a, b in pairwise(ends) if GOOD_EXAMPLES[a:b]]
     states, outputs = (
@@ -308,15 +314,15 @@ def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: i
         [],
     )
     for fetch in fetches:
-        outcome = build.run(core.process(states[-1], fetch, silent=False, poisoned={}))
+        outcome = build.step(core, states[-1], fetch)
         states.append(outcome.state)
         outputs.append(outcome.outputs)
     for checkpoint in range(len(fetches)):
         state = core.restore(0, core.save(None, states[checkpoint]))
         for killed in range(checkpoint, len(fetches)):
-            outcome = build.run(core.process(state, fetches[killed], silent=False, poisoned={}))
+            outcome = build.step(core, state, fetches[killed])
             assert (outcome.state, outcome.outputs) == (states[killed + 1], outputs[killed])
-            state = build.run(core.process(state, fetches[killed], silent=True, poisoned={})).state
+            state = build.step(core, state, fetches[killed], silent=True).state
 
 
 def test_the_state_of_a_device_is_bounded() -> None:
@@ -350,7 +356,7 @@ def test_the_state_of_a_device_is_bounded() -> None:
         if turn < 2 * STREAMS_PER_DEVICE_MAX:
             made += [build.batch("gaze", f"gaze-{turn}", 0, 1990, columns=still)]
         made += [build.batch("imu", f"imu-{turn % 8}", 100 * turn + 3, 5)]
-        outcome = build.run(CORE.process(state, build.fetch(made, position), silent=False, poisoned={}))
+        outcome = build.step(CORE, state, build.fetch(made, position))
         state, position = outcome.state, position + len(made)
     size = len(CORE.save(None, state)["g1"])
     print(f"the largest state of a device: {size:,} bytes")  # noqa: T201

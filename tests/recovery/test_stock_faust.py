@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.kafka import reader, topics
+from tests.patience import PATIENCE_S
 from tests.recovery.subject import STRUCK
 
 pytestmark = pytest.mark.kafka
@@ -44,7 +45,7 @@ def running(*arguments: str) -> Iterator[None]:
         child.wait()
 
 
-async def until(condition: Condition, what: str, timeout_s: float = 45.0) -> None:
+async def until(condition: Condition, what: str, timeout_s: float = PATIENCE_S) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             while not await condition():

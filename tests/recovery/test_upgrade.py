@@ -16,12 +16,13 @@ from click.testing import CliRunner
 from msgspec import ValidationError
 
 from streams.cli.main import main
+from streams.consent.record import learn_consent
 from streams.consent.view import Consents
 from streams.consent.words import Pairing, Reference, Word
 from streams.errors import InputError
 from streams.events.record import StoredRecord
 from streams.events.state import DeviceState
-from streams.pipeline import GlassesCore, learn_consent
+from streams.pipeline.live import LiveGlasses
 from streams.snapshots.writer import Writer
 from tests import build
 from tests.consent.test_consents import rules_of, states, zones_of
@@ -33,10 +34,10 @@ LEFT: dict[str, Any] = orjson.loads(_TEXT.replace("8da6b76285b97bda", build.poli
 T_NS = build.T0_NS + 2 * 10**9
 
 
-def core(*, paired: bool) -> GlassesCore:
+def core(*, paired: bool) -> LiveGlasses:
     """A core over the topics that 0.1.0 left, with the devices bound since or not."""
     made = build.core()
-    consents = made.tables.consents = Consents()
+    consents = made.followed.consents = Consents()
     for key, value, timestamp_ms in LEFT["consents"]:
         learn_consent(consents, StoredRecord(consents.offset, timestamp_ms, key.encode(), value.encode()))
     for device in ("g1", "g2") if paired else ():
@@ -45,7 +46,7 @@ def core(*, paired: bool) -> GlassesCore:
 
 
 def test_a_word_of_before_is_that_of_the_device_that_said_it() -> None:
-    consents = core(paired=False).tables.consents
+    consents = core(paired=False).followed.consents
     ((_, wearer, word),) = consents.between(0, consents.offset)
     assert wearer == "w1"
     assert isinstance(word, Word)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,6 +26,22 @@ AFTER_S = 10.0
 _ASK_WAIT_S = 2.0
 
 
+@contextmanager
+def quiet_client() -> Iterator[None]:
+    """Let the Kafka client of this process say nothing in the block.
+
+    It logs every attempt to connect, and here the broker is away often; whoever waits for it says so once.
+    """
+    logger, nobody = logging.getLogger("aiokafka"), logging.NullHandler()
+    logger.addHandler(nobody)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = True
+        logger.removeHandler(nobody)
+
+
 @dataclass
 class Watch:
     """Times at which each partition of glasses.captured moved on, or had nothing left to do.
@@ -34,16 +51,18 @@ class Watch:
 
     broker: str
     partitions: int = topology.PARTITIONS_DEFAULT
+    say: Callable[[str], None] = lambda _sentence: None
     moved: dict[int, list[float]] = field(default_factory=dict)
     samples: list[tuple[float, int, int]] = field(default_factory=list)
     """Time, batches committed, batches captured."""
 
     def __post_init__(self) -> None:
         self._before: dict[int, int] = {}
+        self._away = False
         self._tps = [TopicPartition(topology.CAPTURED, number) for number in range(self.partitions)]
 
     async def run(self) -> None:
-        """Sample until cancelled; a broker that is away or frozen gives no samples."""
+        """Sample until cancelled; a broker that is away or frozen gives no samples, which is said."""
         while True:
             with contextlib.suppress(Exception):
                 async with self._clients() as (admin, consumer):
@@ -51,6 +70,7 @@ class Watch:
                         async with asyncio.timeout(_ASK_WAIT_S):
                             listed = await admin.list_consumer_group_offsets(AGENT, partitions=self._tps)
                             ends = await consumer.end_offsets(self._tps)
+                        self._note_broker(away=False)
                         committed = {
                             tp.partition: max(0, listed[tp].offset) for tp in self._tps if tp in listed
                         }
@@ -58,7 +78,13 @@ class Watch:
                             clock.monotonic_s(), committed, {tp.partition: end for tp, end in ends.items()}
                         )
                         await asyncio.sleep(EVERY_S)
+            self._note_broker(away=True)
             await asyncio.sleep(EVERY_S)
+
+    def _note_broker(self, *, away: bool) -> None:
+        if away != self._away:
+            self.say(f"the broker at {self.broker} {'does not answer' if away else 'answers again'}")
+        self._away = away
 
     def note(self, at_s: float, committed: dict[int, int], ends: dict[int, int]) -> None:
         """Take in one sample."""

@@ -6,21 +6,18 @@ With take-ups, cuts and crashes wherever a test wants them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from streams.consent.record import learn_consent
 from streams.events.record import Fetch, Loss, Outgoing, Received, StoredRecord
-from streams.pipeline import (
-    GlassesCore,
-    PartitionState,
-    Tables,
-    TrainingCore,
-    TrainingState,
-    first_records,
-    learn_consent,
-)
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.followed import Followed
+from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.partition import PartitionState
+from streams.pipeline.training import TrainingState
 from streams.policy.policy import Policy
-from streams.policy.versions import Policies
+from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.replay import fit_here
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from tests import build
@@ -58,12 +55,13 @@ class Live:
     def __post_init__(self) -> None:
         policy = self.policies[0]
         self._commit(first_records(policy, build.T0_NS))
-        self.known = {number: Tables(Policies(policy)) for number in (*self.captured, -1)}
+        policies = PolicyVersions.of(policy)
+        self.known = {number: Followed(PolicyTable(policies)) for number in (*self.captured, -1)}
         for number in self.known:
             self.learn(number)
-        self.cores = {number: GlassesCore(self.known[number]) for number in self.captured}
+        self.cores = {number: LiveGlasses(self.known[number]) for number in self.captured}
         self.known[-1].refresh = self._refresh
-        self.training = TrainingCore(self.known[-1], self._history, fit_here, EXAMPLES_PER_RUN)
+        self.training = LiveTraining(self.known[-1], self._history, fit_here, EXAMPLES_PER_RUN)
         self.places = {number: Place() for number in (*self.captured, -1)}
         self.states: dict[int, PartitionState] = {number: PartitionState() for number in self.captured}
         self.saved: dict[int, PartitionState] = dict(self.states)
@@ -77,9 +75,7 @@ class Live:
         -1 is the worker of the training agent.
         """
         tables = self.known[number]
-        for policy in self.policies:
-            tables.policies.versions[policy.version] = policy
-            tables.policies.current = policy.version
+        tables.policies.now = PolicyVersions.of(*self.policies)
         for record in self.models[self.read.get(number, 0) :]:
             tables.models.learn(record.key, record.value)
         self.read[number] = len(self.models)
@@ -93,11 +89,7 @@ class Live:
         records = self.captured[number][place.committed : place.committed + count]
         if not records:
             return
-        outcome = build.run(
-            self.cores[number].process(
-                self.states[number], Fetch(CAPTURED, number, records), silent=False, poisoned={}
-            )
-        )
+        outcome = build.step(self.cores[number], self.states[number], Fetch(CAPTURED, number, records))
         self._commit(outcome.outputs)
         self.states[number] = outcome.state
         place.committed += len(records)
@@ -110,9 +102,7 @@ class Live:
         records = self.examples[place.committed : place.committed + count]
         if not records:
             return
-        outcome = build.run(
-            self.training.process(self.learned, Fetch(EXAMPLES, 0, records), silent=False, poisoned={})
-        )
+        outcome = build.step(self.training, self.learned, Fetch(EXAMPLES, 0, records))
         self._commit(outcome.outputs)
         self.learned = outcome.state
         place.committed += len(records)
@@ -128,7 +118,7 @@ class Live:
         state = core.restore(number, core.save(None, self.saved[number]))
         for at in range(place.checkpoint, place.committed, count):
             fetch = Fetch(CAPTURED, number, self.captured[number][at : min(at + count, place.committed)])
-            state = build.run(core.process(state, fetch, silent=True, poisoned={})).state
+            state = build.step(core, state, fetch, silent=True).state
         self.states[number] = state
 
     def pause(self, number: int, gone: int) -> None:
@@ -150,7 +140,7 @@ class Live:
         again = log[max(place.checkpoint, known) : place.committed]
         if again:
             fetch = Fetch(CAPTURED, number, again)
-            state = build.run(core.process(state, fetch, silent=True, poisoned={})).state
+            state = build.step(core, state, fetch, silent=True).state
         self._commit([record for loss in losses for record in core.tell(loss)])
         self.states[number] = self.saved[number] = state
         place.committed = place.checkpoint = at
@@ -164,7 +154,7 @@ class Live:
         state = self.training.restore(0, self.training.save(None, self.saved_learned))
         for at in range(place.checkpoint, place.committed, count):
             fetch = Fetch(EXAMPLES, 0, self.examples[at : min(at + count, place.committed)])
-            outcome = build.run(self.training.process(state, fetch, silent=True, poisoned={}))
+            outcome = build.step(self.training, state, fetch, silent=True)
             assert "inputs" not in build.lineage(outcome.outputs), "a silent run records an input again"
             state = outcome.state
         self.learned = state
@@ -187,8 +177,8 @@ class Live:
             self.train(4, checkpoint=False)
 
     async def _refresh(self) -> None:
-        for policy in self.policies:
-            self.known[-1].policies.versions[policy.version] = policy
+        table = self.known[-1].policies
+        table.now = replace(table.now, versions=PolicyVersions.of(*self.policies).versions)
 
     def _left(self) -> bool:
         return any(

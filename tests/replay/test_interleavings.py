@@ -18,7 +18,7 @@ from streams.events.record import Outgoing, Received, StoredRecord
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.replay import recorded
-from streams.replay.inputs import Inputs, TakeUp, inputs_of
+from streams.replay.inputs import RecordedInputs, TakeUp, inputs_of
 from streams.replay.recorded import RecordedReplay
 from streams.topology import EXAMPLES
 from streams.training.run import Fitted, Pair, fit_and_measure
@@ -102,7 +102,7 @@ def partition(sources: Sequence[str], turns: int, refused: Sequence[int]) -> lis
     return [replace(record, offset=at + at // 5) for at, record in enumerate(records)]  # type: ignore[type-var]
 
 
-def inputs(outputs: Sequence[Outgoing]) -> Inputs:
+def inputs(outputs: Sequence[Outgoing]) -> RecordedInputs:
     tables = build.lineage(outputs)
     return inputs_of(
         "the test",
@@ -115,7 +115,7 @@ def inputs(outputs: Sequence[Outgoing]) -> Inputs:
 
 
 def replayed(
-    live: Live, taken: Inputs, *, topic: bool = True, size: int = 1000, slow: int = -1
+    live: Live, taken: RecordedInputs, *, topic: bool = True, size: int = 1000, slow: int = -1
 ) -> list[Outgoing]:
     written: list[Outgoing] = []
     replay = RecordedReplay(taken, InMemory(live, topic, size, slow), written.extend, EXAMPLES_PER_RUN)

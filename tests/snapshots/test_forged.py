@@ -16,7 +16,10 @@ from streams.errors import InputError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import RECORD_VERSION, TABLES, WRITTEN_BY
 from streams.queries import questions
+from streams.queries.answers import WhyStored
 from streams.queries.creep import creep
+from streams.queries.loop import loop
+from streams.queries.missing import missing
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.snapshots.epochs.hot import Hot
@@ -286,7 +289,7 @@ def test_whatever_rows_say_the_writer_and_its_readers_live(
     filled(path, [record(0, HONEST), *some, record(end, {"events": [batch("far", "gaze", 0, 10)]})])
     with Store.open(path) as store:
         assert store.sql("SELECT sum(\"count\") FROM events WHERE source IN ('mal', 'far')").rows[0][0] >= 30
-        questions.missing(store)
+        missing(store)
         store.sql("SELECT (SELECT count(*) FROM event_records), (SELECT count(*) FROM edge_records)")
     with Store.open(path, Role.of("analyst")) as store:
         assert store.sql("SELECT count(*) FROM events WHERE zone = 'health'").rows == [(0,)]
@@ -322,16 +325,18 @@ def _arrow(table: str, rows: Sequence[Row]) -> Any:
 
 def answers(path: Path, role: str) -> tuple[list[Any], list[str]]:
     with Store.open(path, Role.of(role)) as store:
+        explained = questions.why(store, "good/imu-right/0")
+        assert isinstance(explained, WhyStored)
         found = [
             store.sql("SELECT count(*), sum(\"count\") FROM events WHERE source IN ('good', 'mal')").rows,
             store.sql("SELECT count(*) FROM event_records WHERE source IN ('good', 'mal')").rows,
             store.sql("SELECT count(*) FROM edge_records").rows,
             store.sql("SELECT count(t_first) FROM events WHERE source <> 'z'").rows,
-            [one for one in questions.missing(store)["streams"] if one["source"] != "z"],
-            questions.ancestors(store, "good/activity/0")["ancestors"],
-            questions.why(store, "good/imu-right/0")["label_says"],
-            creep(store)["creep"],
-            questions.loop(store, "good/imu-right/0"),
+            [one for one in missing(store).streams if one.source != "z"],
+            questions.ancestors(store, "good/activity/0").ancestors,
+            explained.label_says,
+            creep(store).creep,
+            loop(store, "good/imu-right/0"),
         ]
         return found, store.left_out
 
@@ -375,4 +380,4 @@ def test_a_walk_that_falls_into_too_many_parts_says_so(
     old_store(tmp_path, {"edges": [children]})
     monkeypatch.setattr(limits, "WALK_PARTS_MAX", 20)
     with Store.open(tmp_path) as store, pytest.raises(InputError, match="more than 20"):
-        questions.loop(store, "good/imu-right/0")
+        loop(store, "good/imu-right/0")

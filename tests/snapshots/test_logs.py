@@ -9,7 +9,8 @@ import pytest
 from streams import limits
 from streams.errors import InputError
 from streams.events.record import LogId
-from streams.queries.questions import missing
+from streams.queries.answers import LogRow
+from streams.queries.missing import missing
 from streams.queries.store import Store
 from streams.replay.inputs import read_inputs
 from streams.snapshots.writer import Writer
@@ -71,8 +72,8 @@ def test_adopted_it_is_read_from_its_beginning_and_epochs_and_answers_say_so(fil
     )
     with Store.open(filled) as store:
         answer = missing(store)
-    assert answer["log"] == {"cluster": "c2", "topic": "t3", "since_epoch": 3}
-    assert (answer["offsets"], answer["missing_events"]) == ({"0": 1}, 0)
+    assert answer.log == LogRow("c2", "t3", 3)
+    assert (answer.offsets, answer.missing_events) == ({"0": 1}, 0)
     with pytest.raises(InputError, match=r"offsets of 2 brokers \(another one was adopted in epoch 3\)"):
         read_inputs(filled)
 

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
+from streams.consent.record import learn_consent
 from streams.events.batch import Batch
 from streams.events.headers import LABEL
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.models.version import ModelVersion
-from streams.pipeline import GlassesCore, TrainingCore, TrainingState, learn_consent
+from streams.pipeline.live import LiveGlasses, LiveTraining
+from streams.pipeline.training import TrainingState
 from streams.policy import label as lattice
 from streams.replay import fit_here
 from streams.topology import ANSWERS, CAPTURED, CONSENTS, EXAMPLES, MODELS
@@ -40,9 +42,9 @@ class Loop:
     """Both agents with everything between them, fetch after fetch."""
 
     def __init__(self) -> None:
-        self.tables = build.tables()
-        self.glasses, self.examples = GlassesCore(self.tables), list[Received]()
-        self.training = TrainingCore(self.tables, self._history, fit_here, GOOD)
+        self.followed = build.followed()
+        self.glasses, self.examples = LiveGlasses(self.followed), list[Received]()
+        self.training = LiveTraining(self.followed, self._history, fit_here, GOOD)
         self.state, self.learned, self.offset = build.begun(), TrainingState(), 0
         self.written: list[Outgoing] = []
 
@@ -53,16 +55,14 @@ class Loop:
         """Process one fetch; returns the examples that came of it."""
         records = [build.record(batch, self.offset + at) for at, batch in enumerate(batches)]
         self.offset += len(records)
-        outcome = build.run(
-            self.glasses.process(self.state, Fetch(CAPTURED, 0, records), silent=False, poisoned={})
-        )
+        outcome = build.step(self.glasses, self.state, Fetch(CAPTURED, 0, records))
         self.state = outcome.state
         self.written += outcome.outputs
         for one in outcome.outputs:
             if one.topic == CONSENTS:
-                offset = self.tables.consents.offset
+                offset = self.followed.consents.offset
                 learn_consent(
-                    self.tables.consents, StoredRecord(offset, one.timestamp_ms, one.key, one.value)
+                    self.followed.consents, StoredRecord(offset, one.timestamp_ms, one.key, one.value)
                 )
         return [one for one in outcome.outputs if one.topic == EXAMPLES]
 
@@ -73,14 +73,12 @@ class Loop:
             for at, one in enumerate(examples)
         ]
         self.examples += records
-        outcome = build.run(
-            self.training.process(self.learned, Fetch(EXAMPLES, 0, records), silent=False, poisoned={})
-        )
+        outcome = build.step(self.training, self.learned, Fetch(EXAMPLES, 0, records))
         self.learned = outcome.state
         self.written += outcome.outputs
         for one in outcome.outputs:
             if one.topic == MODELS:
-                self.tables.models.learn(one.key, one.value)
+                self.followed.models.learn(one.key, one.value)
 
 
 def turn(number: int, source: str, t_ns: int, **around: object) -> list[Batch]:

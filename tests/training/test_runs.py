@@ -16,11 +16,13 @@ from streams.events.headers import pack_parents
 from streams.events.intents import SEED_INTENTS
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.events.runs import Run
-from streams.kafka.compute import compute
 from streams.lineage.record import model_parents
+from streams.lineage.tables import MODEL_TAKEUP
 from streams.models.intent import IntentModel
 from streams.models.version import ModelVersion
-from streams.pipeline import MODEL_TAKEUP, Tables, TrainingCore, TrainingState
+from streams.pipeline.followed import Followed
+from streams.pipeline.live import LiveTraining
+from streams.pipeline.training import TrainingState
 from streams.topology import EXAMPLES, MODELS, REJECTED
 from streams.training import gate, run, seed
 from streams.training.run import Fitted, Pair
@@ -36,13 +38,15 @@ async def history(offset: int) -> Sequence[Received]:
     return GOOD_EXAMPLES[: offset + 1]
 
 
-def train(fit: object, every: int = 4, tables: Tables | None = None) -> tuple[list[Outgoing], TrainingState]:
+def train(
+    fit: object, every: int = 4, followed: Followed | None = None
+) -> tuple[list[Outgoing], TrainingState]:
     """All good examples through the core as the transport calls it, four in a fetch."""
-    core = TrainingCore(tables or build.tables(), history, fit, every)  # type: ignore[arg-type]
+    core = LiveTraining(followed or build.followed(), history, fit, every)  # type: ignore[arg-type]
     state, written = core.empty(0), list[Outgoing]()
     for at in range(0, len(GOOD_EXAMPLES), 4):
         fetch = Fetch(EXAMPLES, 0, GOOD_EXAMPLES[at : at + 4])
-        outcome = build.run(compute(core, state, fetch, silent=False))
+        outcome = build.run(build.computed(core, state, fetch))
         assert outcome.checkpoint, "a silent run could not say how the run ended"
         state = core.restore(0, core.save(None, outcome.state))
         written += outcome.outputs
@@ -68,7 +72,7 @@ def test_a_run_that_fails_is_said_once_and_the_next_goes_on_without_its_examples
     fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     called: list[int] = []
-    monkeypatch.setattr("streams.pipeline.beginning.MODEL_BYTES_MAX", 300_000)
+    monkeypatch.setattr("streams.pipeline.made_version.MODEL_BYTES_MAX", 300_000)
 
     async def fails_first(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
         called.append(len(pairs))
@@ -109,24 +113,20 @@ def test_what_is_left_out_is_bounded() -> None:
     async def fails(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
         raise RuntimeError
 
-    core = TrainingCore(build.tables(), history, fails, 4)
+    core = LiveTraining(build.followed(), history, fails, 4)
     many = tuple(f"g9/example/{i}" for i in range(limits.LEFT_OUT_MAX))
-    outcome = build.run(
-        core.process(
-            TrainingState(left_out=many), Fetch(EXAMPLES, 0, GOOD_EXAMPLES[:4]), silent=False, poisoned={}
-        )
-    )
+    outcome = build.step(core, TrainingState(left_out=many), Fetch(EXAMPLES, 0, GOOD_EXAMPLES[:4]))
     assert outcome.state.left_out == (*many[4:], *(f"g1/example/{i}" for i in range(4)))
 
 
 def test_numbers_that_somebody_else_took_are_stepped_over_and_that_is_an_input() -> None:
-    tables = build.tables()
+    followed = build.followed()
     for number in (2, 7):
         weights = np.roll(FIRST.model.weights, number)
         model = IntentModel(FIRST.model.intents, weights, FIRST.model.bias)
         forged = ModelVersion(**{**vars(FIRST), "version": number, "model": model})
-        tables.models.learn(b"model/%d" % number, forged.dump())
-    written, _ = train(no_fit, tables=tables)
+        followed.models.learn(b"model/%d" % number, forged.dump())
+    written, _ = train(no_fit, followed=followed)
     assert [one.version for one in versions(written)] == [8, 9, 10]
     inputs = [row for row in build.lineage(written)["inputs"] if row["kind"] == MODEL_TAKEUP]
     assert [(row["agent"], row["offset"], row["value"]) for row in inputs] == [("training", 0, "7")]
@@ -202,8 +202,8 @@ def test_the_gate_refuses_an_intent_that_the_policy_does_not_list() -> None:
         learned.append({intent for _, intent in pairs})
         return await no_fit(pairs, evaluation)
 
-    core = TrainingCore(build.tables(), read, fit, 8)
-    outcome = build.run(core.process(core.empty(0), Fetch(EXAMPLES, 0, records), silent=False, poisoned={}))
+    core = LiveTraining(build.followed(), read, fit, 8)
+    outcome = build.step(core, core.empty(0), Fetch(EXAMPLES, 0, records))
     rejects = [one for one in outcome.outputs if one.topic == REJECTED]
     assert [dict(one.headers)["sightline-rule"] for one in rejects] == [b"intent"] * 4
     assert all(one.value is None for one in rejects), "what somebody said goes nowhere"

@@ -19,11 +19,11 @@ from streams.errors import MalformedError, UnavailableError
 from streams.events.codec import encode
 from streams.events.headers import LABEL, RESERVED, ZONE, envelope
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
-from streams.kafka.compute import compute
 from streams.models import intent
 from streams.models.intent import IntentModel, fit
 from streams.models.version import ModelVersion, version_key
-from streams.pipeline import TrainingCore, TrainingState
+from streams.pipeline.live import LiveTraining
+from streams.pipeline.training import TrainingState
 from streams.policy import label as lattice
 from streams.replay import fit_here
 from streams.topology import EXAMPLES, MODELS, REJECTED
@@ -68,12 +68,10 @@ def train(records: Sequence[Received], cut: int = 5, every: int = 6) -> tuple[li
     async def history(offset: int) -> Sequence[Received]:
         return records[: offset + 1]
 
-    core = TrainingCore(build.tables(), history, fit_here, every)
+    core = LiveTraining(build.followed(), history, fit_here, every)
     state, written = core.empty(0), list[Outgoing]()
     for at in range(0, len(records), cut):
-        outcome = build.run(
-            core.process(state, Fetch(EXAMPLES, 0, records[at : at + cut]), silent=False, poisoned={})
-        )
+        outcome = build.step(core, state, Fetch(EXAMPLES, 0, records[at : at + cut]))
         state = outcome.state
         written += outcome.outputs
     return written, state
@@ -241,13 +239,13 @@ def test_no_example_is_to_blame_when_the_topic_cannot_be_read() -> None:
     async def history(offset: int) -> Sequence[Received]:
         raise TimeoutError
 
-    core = TrainingCore(build.tables(), history, fit_here, 1)
+    core = LiveTraining(build.followed(), history, fit_here, 1)
     with pytest.raises(UnavailableError, match="could not be read for a training run"):
-        build.run(compute(core, core.empty(0), Fetch(EXAMPLES, 0, examples(utterances(1, 7))), silent=False))
+        build.run(build.computed(core, core.empty(0), Fetch(EXAMPLES, 0, examples(utterances(1, 7)))))
 
 
 def test_state_survives_a_checkpoint() -> None:
-    core = TrainingCore(build.tables(), None, fit_here)  # type: ignore[arg-type]
+    core = LiveTraining(build.followed(), None, fit_here)  # type: ignore[arg-type]
     state = TrainingState(
         4, 7, POLICY.version, 3, frozenset({"g1/example/5", "g1/example/6", "g2/example~2/9"})
     )

@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from streams.errors import UnavailableError
 from streams.worker.child import Child
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 #: A worker whose child has answered once and is busy again; it ends as its argument says.
@@ -110,7 +111,7 @@ async def test_signals_to_the_group_of_the_worker_are_left_to_the_worker(child: 
 async def test_a_child_with_nothing_to_do_ends() -> None:
     child = Child(idle_s=0.1)
     process = await child.run(os.getpid)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while psutil.pid_exists(process):
             await asyncio.sleep(0.05)
     assert await child.run(os.getpid) != process

@@ -11,8 +11,9 @@ import pytest
 from streams import limits, metrics
 from streams.errors import MalformedError
 from streams.events.record import Received
-from streams.worker import run
-from streams.worker.run import TableFollower
+from streams.worker import follower as following
+from streams.worker.follower import TableFollower
+from tests.patience import PATIENCE_S
 
 
 class Record:
@@ -65,11 +66,11 @@ async def followed(
 ) -> TableFollower:
     """Follow the log to its end."""
     monkeypatch.setattr(metrics, "_values", {})
-    monkeypatch.setattr(run, "Follower", log)
-    monkeypatch.setattr(run, "_RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr(following, "Follower", log)
+    monkeypatch.setattr(following, "_RETRY_PAUSE_S", 0.0)
     follower = TableFollower("nowhere:9", "glasses.toy", take)
     await follower.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await log.empty.wait()
     task = follower._task
     assert task is not None
@@ -114,7 +115,7 @@ async def test_one_that_waits_lets_the_others_go_on(monkeypatch: pytest.MonkeyPa
         begun.set()
         await let_go.wait()
 
-    monkeypatch.setattr(run, "Follower", Log([Record(0)]))
+    monkeypatch.setattr(following, "Follower", Log([Record(0)]))
     slow = TableFollower("nowhere:9", "glasses.slow", wait)
     await slow.start()
     await begun.wait()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.events.record import Fetch, Outgoing
-from streams.pipeline import PartitionState
+from streams.pipeline.partition import PartitionState
 from streams.topology import CAPTURED
 from tests import build
 from tests.consent.test_consents import BOTH, DAY_NS, SERVICE, T0_NS, change, core

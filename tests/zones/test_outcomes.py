@@ -50,7 +50,7 @@ def test_every_rule_of_the_zones_stage_says_one_outcome(monkeypatch: pytest.Monk
     bad = [StoredRecord(len(records) + at, 0, b"g1", b"{") for at in range(2)]
     said = {bad[0].offset: "KeyError twice"}
     fetch = Fetch(CAPTURED, 0, [*records, *bad])
-    outcome = build.run(build.core().process(build.begun(), fetch, silent=False, poisoned=said))
+    outcome = build.step(build.core(), build.begun(), fetch, poisoned=said)
     rows = build.lineage(outcome.outputs)["rejected"]
     assert {row["rule"]: row["outcome"] for row in rows} == OUTCOMES
     assert set(OUTCOMES.values()) == set(get_args(RejectOutcome))

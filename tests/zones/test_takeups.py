@@ -5,8 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from streams.consent.record import learn_consent
 from streams.events.record import Fetch, StoredRecord
-from streams.pipeline import CONSENT_TAKEUP, PartitionState, learn_consent
+from streams.lineage.tables import CONSENT_TAKEUP
+from streams.pipeline.partition import PartitionState
 from streams.topology import CAPTURED, CONSENTS
 from tests import build
 from tests.consent.test_consents import BOTH, SERVICE, TRAINING, change, core, states, zones_of
@@ -19,7 +21,7 @@ def test_another_partition_hears_of_it_and_records_that_it_did() -> None:
     begun = state.consents_taken
     for at, one in enumerate(record for record in said if record.topic == CONSENTS):
         learn_consent(
-            listener.tables.consents, StoredRecord(begun + at, one.timestamp_ms, one.key, one.value)
+            listener.followed.consents, StoredRecord(begun + at, one.timestamp_ms, one.key, one.value)
         )
     records, state = build.process(listener, [build.fetch([build.batch(first=20, source="g2")], 1, 1)], state)
     assert not zones_of(records)
@@ -36,7 +38,7 @@ def test_ones_own_word_comes_back_without_being_an_input() -> None:
     assert state.own
     assert of.restore(0, of.save(None, state)) == state
     (back,) = [one for one in records if one.topic == CONSENTS]
-    learn_consent(of.tables.consents, StoredRecord(1, 0, back.key, back.value))
+    learn_consent(of.followed.consents, StoredRecord(1, 0, back.key, back.value))
     again, after = build.process(of, [build.fetch([build.batch()], 1)], state)
     assert (after.own, after.consents_taken) == ({}, 2)
     assert "inputs" not in build.lineage(again)
@@ -47,8 +49,4 @@ def test_a_state_that_has_taken_more_than_the_worker_has_read_waits() -> None:
     of = core(("g1", "w1"))
     state = PartitionState(1, build.policy().version, 3)
     with pytest.raises(Exception, match="is read up to offset 1 here, not yet up to 3"):
-        build.run(
-            of.process(
-                state, Fetch(CAPTURED, 0, build.fetch([build.batch()]).records), silent=True, poisoned={}
-            )
-        )
+        build.step(of, state, Fetch(CAPTURED, 0, build.fetch([build.batch()]).records), silent=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.consent.view import ConsentView
+from streams.consent.view import PartitionConsents
 from streams.events.codec import digest, encode
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, Received, StoredRecord
@@ -28,7 +28,7 @@ def zones(
     records: Sequence[Received],
     devices: Mapping[str, DeviceState],
     policy: Policy,
-    known: ConsentView,
+    known: PartitionConsents,
     poisoned: Mapping[int, str],
 ) -> tuple[Step, dict[str, DeviceState]]:
     """Tag what stands at the beginning of a partition."""

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
+from msgspec import UNSET, Struct, UnsetType, field, to_builtins
 
 from streams import clock, limits
 from streams.cli.output import (
     emit_facts,
     emit_hidden,
     emit_json,
-    emit_table,
+    emit_structs,
     json_option,
     role_option,
     store_option,
 )
 from streams.errors import InputError
+from streams.policy.explain import Explanation
 from streams.policy.explain import explain as explained
-from streams.policy.recheck import LOOKED_AT, SAID, Difference, StoredPolicies
+from streams.policy.policy import Policy
+from streams.policy.recheck import Difference, StoredDecision, StoredPolicies
 from streams.policy.recheck import recheck as rechecked
 from streams.policy.rules import Declassifier
 from streams.printing import say
 from streams.queries import questions
+from streams.queries.answers import Answer
 from streams.queries.role import Role
 from streams.queries.store import Store
 
 DIFFERENCES_SHOWN = 20
-_COLUMNS = tuple(dict.fromkeys((*LOOKED_AT, *SAID)))
+_COLUMNS = StoredDecision.__struct_fields__
 #: What was decided alike is decided again once. When the broker took it matters only where the decision
 #: looked at another time.
 _CHOSEN = ", ".join(f"any_value({name}) AS {name}" if name == "appended_ns" else name for name in _COLUMNS)
@@ -55,14 +59,92 @@ AND parent_first < shadow."first" + shadow.step * shadow."count"
 AND parent_first + parent_width > shadow."first" """
 
 
-def policies_in(store: Store) -> StoredPolicies:
-    """All policies that the store keeps."""
-    return StoredPolicies(store.policies)
+class DistinctDecision(StoredDecision, frozen=True, kw_only=True):
+    """Decisions that are alike: the id of one of them, how many rows and how many events they are."""
+
+    id: str
+    runs: int
+    events: int
 
 
-def distinct_decisions(store: Store) -> list[dict[str, Any]]:
-    """Decisions of the store, one row for those that are alike; `runs` and `events` say how many they are."""
-    return store.sql(_DISTINCT, limits.NUMBER_MAX).dicts()
+class Declassified(Struct, frozen=True, kw_only=True):
+    """What loosened a label, how often, and what the policy says of it."""
+
+    declassifier: str
+    used: str = field(name="used in what is shown")
+    owner: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    evidence: str | UnsetType = UNSET
+    sets_retention: str | UnsetType = field(name="sets retention", default=UNSET)
+    review_by: str | UnsetType = field(name="review by", default=UNSET)
+    overdue: str | UnsetType = UNSET
+
+
+class Explained(Answer, frozen=True, kw_only=True):
+    """Why the decisions about an event are what they are."""
+
+    id: str
+    epoch: int
+    decisions: tuple[Explanation, ...]
+    declassified: tuple[Declassified, ...]
+    role: str
+    hidden: Mapping[str, str]
+
+
+class DifferenceRow(Struct, frozen=True):
+    """Decisions that come out otherwise: what the store says of them, and what comes of them now."""
+
+    first: str
+    runs: int
+    sink: str
+    stored: Mapping[str, str | bool]
+    now: Mapping[str, str | bool]
+
+
+class Rechecked(Answer, frozen=True, kw_only=True):
+    """How many decisions were made again, and which came out otherwise; `policies` are versions."""
+
+    epoch: int
+    decisions: int
+    events: int
+    distinct: int
+    policies: tuple[str, ...]
+    differences: int
+    left_out: tuple[str, ...] = field(name="left out")
+    role: str
+    hidden: Mapping[str, str]
+    differing: tuple[DifferenceRow, ...]
+
+
+class ShadowRow(Struct, frozen=True):
+    """What the policy that may come next decides otherwise in one way."""
+
+    sink: str
+    zone: str
+    verdict: str
+    next_zone: str
+    next_verdict: str
+    next_rule: str
+    events: int
+    devices: int
+
+
+class Shadowed(Answer, frozen=True, kw_only=True):
+    """What the policy that may come next would decide otherwise, in events."""
+
+    epoch: int
+    next: tuple[str, ...]
+    decided: int = field(name="decisions about events since")
+    otherwise: int = field(name="of them otherwise")
+    not_judged: tuple[str, ...] = field(name="not judged")
+    role: str
+    hidden: Mapping[str, str]
+    differing: tuple[ShadowRow, ...]
+
+
+def distinct_decisions(store: Store) -> list[DistinctDecision]:
+    """Decisions of the store, each distinct one once."""
+    return store.sql(_DISTINCT, limits.NUMBER_MAX).of(DistinctDecision)
 
 
 @click.command("explain")
@@ -77,84 +159,73 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
     """
     event, _, sink = identity.partition("@")
     with Store.open(store, role) as opened:
-        policies = policies_in(opened)
-        about = questions.decided(opened, event)
-        rows = [row for row in about if not sink or row["sink"] == sink]
+        policies = StoredPolicies(opened.policies)
+        about = questions.decisions(opened, event)
+        rows = [row for row in about if not sink or row.sink == sink]
         if not rows:
-            known = ", ".join(dict.fromkeys(row["sink"] for row in about)) or "none"
+            known = ", ".join(dict.fromkeys(row.sink for row in about)) or "none"
             raise InputError(
                 f"{identity}: the role {role} is shown no such decision in epoch {opened.epoch}; "
                 f"those that it is shown about {event} are at: {known}"
             )
-        answer: dict[str, Any] = {
-            "id": event,
-            "epoch": opened.epoch,
-            "decisions": [explained(policies.version(row["policy_version"]), row) for row in rows],
-            "declassified": _declassified(opened, policies, event, rows),
-            "role": str(role),
-            "hidden": opened.hidden,
-        }
+        answer = Explained(
+            id=event,
+            epoch=opened.epoch,
+            decisions=tuple(explained(policies.version(row.policy_version), row.stored) for row in rows),
+            declassified=_declassified(opened, event, policies.version(rows[0].policy_version)),
+            role=str(role),
+            hidden=opened.hidden,
+        )
         opened.record(f"policy explain {identity}")
     if as_json:
-        emit_json(answer)
+        emit_json(answer.to_dict())
         return
-    emit_hidden(answer["role"], answer["hidden"])
-    emit_facts({"id": event, "epoch": answer["epoch"]})
-    for one in answer["decisions"]:
-        _say(one)
-    for one in answer["declassified"]:
+    emit_hidden(answer.role, answer.hidden)
+    emit_facts({"id": event, "epoch": answer.epoch})
+    for decision in answer.decisions:
+        _say(decision)
+    for declassified in answer.declassified:
         say()
         say("declassified")
-        emit_facts(one)
+        emit_facts(to_builtins(declassified))
 
 
-def _say(one: dict[str, Any]) -> None:
-    passed = "" if one["verdict"] == "allow" or not one["passed"] else ", recorded and let pass"
+def _say(decision: Explanation) -> None:
+    passed = "" if decision.verdict == "allow" or not decision.passed else ", recorded and let pass"
     say()
-    say(f"{one['sink']}: {one['verdict']}{passed}")
-    emit_facts(
-        {
-            name: value
-            for name, value in one.items()
-            if name not in {"sink", "verdict", "label", "would_change_it", "requirement"}
-        }
-    )
-    if "requirement" in one:
-        emit_facts({f"requirement {name}": value for name, value in one["requirement"].items()})
-    emit_facts({f"label {name}": value for name, value in one["label"].items()})
-    for sentence in one["would_change_it"]:
+    say(f"{decision.sink}: {decision.verdict}{passed}")
+    apart = {"sink", "verdict", "label", "would_change_it", "requirement"}
+    emit_facts({name: value for name, value in to_builtins(decision).items() if name not in apart})
+    if decision.requirement is not UNSET:
+        emit_facts(
+            {f"requirement {name}": value for name, value in to_builtins(decision.requirement).items()}
+        )
+    emit_facts({f"label {name}": value for name, value in decision.label.items()})
+    for sentence in decision.would_change_it:
         say(f"to change it  {sentence}")
 
 
-def _declassified(
-    store: Store, policies: StoredPolicies, event: str, rows: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _declassified(store: Store, event: str, policy: Policy) -> tuple[Declassified, ...]:
     """What loosened the label of the event, if anything did, and how often in all that the role is shown."""
-    names = questions.declassifiers_of(store, event)
-    found = []
-    for name, uses in names.items():
-        declassifier = policies.version(rows[0]["policy_version"]).declassifiers.get(name)
-        found.append(
-            {"declassifier": name, "used in what is shown": f"{uses} times"}
-            | (
-                {}
-                if declassifier is None
-                else {
-                    "owner": declassifier.owner,
-                    "reason": declassifier.reason,
-                    "evidence": declassifier.evidence,
-                    "sets retention": declassifier.retention,
-                    "review by": declassifier.review_by.isoformat(),
-                    **_overdue(declassifier),
-                }
-            )
-        )
-    return found
+    uses = questions.declassifiers_of(store, event)
+    return tuple(_loosened(policy.declassifiers.get(name), name, count) for name, count in uses.items())
 
 
-def _overdue(declassifier: Declassifier) -> dict[str, str]:
+def _loosened(declassifier: Declassifier | None, name: str, uses: int) -> Declassified:
+    used = f"{uses} times"
+    if declassifier is None:
+        return Declassified(declassifier=name, used=used)
     today = clock.date_today()
-    return {"overdue": declassifier.review(today)} if declassifier.overdue(today) else {}
+    return Declassified(
+        declassifier=name,
+        used=used,
+        owner=declassifier.owner,
+        reason=declassifier.reason,
+        evidence=declassifier.evidence,
+        sets_retention=declassifier.retention,
+        review_by=declassifier.review_by.isoformat(),
+        overdue=declassifier.review(today) if declassifier.overdue(today) else UNSET,
+    )
 
 
 @click.command("recheck")
@@ -169,29 +240,28 @@ def recheck(store: Path, role: Role, as_json: bool) -> None:
     """
     with Store.open(store, role) as opened:
         rows = distinct_decisions(opened)
-        differences = list(rechecked(rows, policies_in(opened)))
-        versions = sorted({row["policy_version"] for row in rows})
-        answer = {
-            "epoch": opened.epoch,
-            "decisions": sum(row["runs"] for row in rows),
-            "events": sum(row["events"] for row in rows),
-            "distinct": len(rows),
-            "policies": versions,
-            "differences": sum(one.row["runs"] for one in differences),
-            "left out": opened.left_out,
-            "role": str(role),
-            "hidden": opened.hidden,
-        }
-    shown = [_difference(one) for one in differences[:DIFFERENCES_SHOWN]]
+        differences = list(rechecked(rows, StoredPolicies(opened.policies)))
+        answer = Rechecked(
+            epoch=opened.epoch,
+            decisions=sum(row.runs for row in rows),
+            events=sum(row.events for row in rows),
+            distinct=len(rows),
+            policies=tuple(sorted({row.policy_version for row in rows})),
+            differences=sum(difference.row.runs for difference in differences),
+            left_out=tuple(opened.left_out),
+            role=str(role),
+            hidden=opened.hidden,
+            differing=tuple(map(_difference, differences[:DIFFERENCES_SHOWN])),
+        )
     if as_json:
-        emit_json({**answer, "differing": shown})
+        emit_json(answer.to_dict())
     else:
-        _say_answer(answer)
-        if shown:
+        _say_facts(answer)
+        if answer.differing:
             say()
             say("differing")
-            emit_table(list(shown[0]), [list(row.values()) for row in shown])
-    sys.exit(1 if differences or answer["left out"] else 0)
+            emit_structs(answer.differing)
+    sys.exit(1 if differences or answer.left_out else 0)
 
 
 def _not_judged(beside: bool, models: int, taught: int) -> list[str]:
@@ -210,23 +280,17 @@ def _not_judged(beside: bool, models: int, taught: int) -> list[str]:
     ]
 
 
-def _say_answer(answer: dict[str, Any]) -> None:
-    emit_hidden(answer["role"], answer["hidden"])
-    emit_facts(
-        {name: value for name, value in answer.items() if name not in {"role", "hidden", "not judged"}}
-    )
-    for sentence in answer.get("not judged", ()):
-        say(f"not judged  {sentence}")
+def _say_facts(answer: Rechecked | Shadowed) -> None:
+    """Print what stands beside the rows of an answer."""
+    emit_hidden(answer.role, answer.hidden)
+    beside = {"role", "hidden", "not judged", "differing"}
+    emit_facts({name: value for name, value in answer.to_dict().items() if name not in beside})
 
 
-def _difference(one: Difference) -> dict[str, Any]:
-    return {
-        "first": one.row["id"],
-        "runs": one.row["runs"],
-        "sink": one.row["sink"],
-        "stored": {name: one.row[name] for name in one.now},
-        "now": dict(one.now),
-    }
+def _difference(difference: Difference[DistinctDecision]) -> DifferenceRow:
+    row = difference.row
+    stored = {name: getattr(row, name) for name in difference.now}
+    return DifferenceRow(row.id, row.runs, row.sink, stored, difference.now)
 
 
 @click.command("shadow")
@@ -240,25 +304,28 @@ def shadow(store: Path, role: Role, as_json: bool) -> None:
     no model versions beside: how many were not judged is said.
     """
     with Store.open(store, role) as opened:
-        rows = opened.sql(_SHADOW, limits.NUMBER_MAX).dicts()
+        rows = opened.sql(_SHADOW, limits.NUMBER_MAX).of(ShadowRow)
         beside = opened.sql(_BESIDE, limits.POLICY_VERSIONS_MAX).rows
         since = min((epoch for _, _, epoch in beside), default=limits.NUMBER_MAX)
         decided, models = opened.sql(_SINCE.format(epoch=since)).rows[0]
         taught = opened.sql(_TAUGHT).rows[0][0]
-        answer = {
-            "epoch": opened.epoch,
-            "next": [f"{name} {version}" for name, version, _ in beside],
-            "decisions about events since": decided,
-            "of them otherwise": sum(row["events"] for row in rows),
-            "not judged": _not_judged(bool(beside), models, taught),
-            "role": str(role),
-            "hidden": opened.hidden,
-        }
+        answer = Shadowed(
+            epoch=opened.epoch,
+            next=tuple(f"{name} {version}" for name, version, _ in beside),
+            decided=decided,
+            otherwise=sum(row.events for row in rows),
+            not_judged=tuple(_not_judged(bool(beside), models, taught)),
+            role=str(role),
+            hidden=opened.hidden,
+            differing=tuple(rows),
+        )
     if as_json:
-        emit_json({**answer, "differing": rows})
+        emit_json(answer.to_dict())
         return
-    _say_answer(answer)
+    _say_facts(answer)
+    for sentence in answer.not_judged:
+        say(f"not judged  {sentence}")
     if rows:
         say()
         say("differing")
-        emit_table(list(rows[0]), [list(row.values()) for row in rows[: limits.ANSWER_ROWS_MAX]])
+        emit_structs(rows[: limits.ANSWER_ROWS_MAX])

@@ -16,7 +16,7 @@ from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
 from streams.policy.load import load
 from streams.policy.policy import Policy
-from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Policies, pointer_to, record_of
+from streams.policy.versions import CURRENT_KEY, NEXT_KEY, PolicyVersions, pointer_to, record_of
 from streams.printing import say
 from streams.topology import POLICIES
 from streams.worker.bootstrap import policies_of
@@ -55,7 +55,7 @@ def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as
 
 async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dict[str, str]:
     with contextlib.closing(Checker()) as checker:
-        known = await policies_of(await read_all(broker, POLICIES), checker)
+        known = (await policies_of(await read_all(broker, POLICIES), checker)).now
     if not known.current:
         raise InputError(
             f"{POLICIES} on {broker} holds no policy in force; `sightline worker --policy` publishes the "
@@ -71,7 +71,7 @@ async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dic
     return _said(known, policy, beside=beside)
 
 
-def _said(known: Policies, policy: Policy | None, *, beside: bool) -> dict[str, str]:
+def _said(known: PolicyVersions, policy: Policy | None, *, beside: bool) -> dict[str, str]:
     before = known.version(known.current)
     in_force = before if policy is None or beside else policy
     said = {

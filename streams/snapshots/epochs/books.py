@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from streams import limits
 from streams.lineage.tables import TABLES
+from streams.quoting import quoted
 from streams.snapshots.files.directory import HOT, TEMPORARY, sync
-from streams.snapshots.files.segments import Segment, quoted, types_of
+from streams.snapshots.files.segments import Segment, types_of
 
 #: Its tables are many and short.
 BLOCK_BYTES = 16_384

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from streams import files
 from streams.lineage.tables import STORED, TABLES
+from streams.quoting import quoted
 from streams.snapshots.epochs import comments
 from streams.snapshots.epochs.hot import Hot
 from streams.snapshots.files.directory import CATALOG, STORAGE_VERSION, TEMPORARY, catalog_name, sync
-from streams.snapshots.files.segments import quoted, types_of
+from streams.snapshots.files.segments import types_of
 
 _VIEWS = Path(__file__).with_name("views.sql")
 #: What a catalog holds, out of the hot file; none of it grows with history.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from streams.quoting import quoted
+
 #: One text a view or table.
 VIEWS: Mapping[str, str] = {
     "streams": "One row a stream: a sequence of events of one source.",
@@ -323,11 +325,7 @@ def statements(views: Iterable[tuple[str, str]], columns: Iterable[tuple[str, st
     KeyError names what has no text.
     """
     for name, what in views:
-        yield f"COMMENT ON {what} {name} IS {_literal(VIEWS[name])}"
+        yield f"COMMENT ON {what} {name} IS {quoted(VIEWS[name])}"
     for view, column in columns:
         text = SPECIAL.get(f"{view}.{column}") or COLUMNS[column]
-        yield f'COMMENT ON COLUMN {view}."{column}" IS {_literal(text)}'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        yield f'COMMENT ON COLUMN {view}."{column}" IS {quoted(text)}'

@@ -19,6 +19,7 @@ from streams import limits
 from streams.errors import InputError
 from streams.events.record import LogId
 from streams.lineage.tables import TABLES
+from streams.quoting import quoted
 from streams.snapshots.epochs.books import (
     BLOCK_BYTES,
     CLASS_COLUMNS,
@@ -35,7 +36,7 @@ from streams.snapshots.epochs.waiting import Waiting
 from streams.snapshots.files.columnar import encoded
 from streams.snapshots.files.directory import HOT, TEMPORARY, catalog_name, pointed, sync
 from streams.snapshots.files.index import Span
-from streams.snapshots.files.segments import Segment, quoted, schema_of
+from streams.snapshots.files.segments import Segment, schema_of
 from streams.snapshots.folds.fold import Folded, Index
 
 RECORDED, PUBLISHED = "recorded", "published"

@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from streams.snapshots.files.segments import NUMBERS, order, quoted, types_of
+from streams.quoting import quoted
+from streams.snapshots.files.segments import NUMBERS, order, types_of
 
 
 def scan(paths: Iterable[Path | str]) -> str:

@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 
 from streams import files, limits
+from streams.quoting import quoted
 from streams.snapshots.files.directory import STORAGE_VERSION
-from streams.snapshots.files.segments import quoted
 
 #: Which numbers of a stream a segment holds: file, table, role, source, stream, lowest, highest.
 Span = tuple[str, str, str, str, str, int, int]

@@ -148,8 +148,3 @@ def digest_of(path: Path) -> str:
         while piece := file.read(_READ_BYTES):
             state.update(piece)
     return state.hexdigest()
-
-
-def quoted(text: str) -> str:
-    """SQL literal."""
-    return "'" + text.replace("'", "''") + "'"

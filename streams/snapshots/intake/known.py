@@ -13,8 +13,8 @@ from streams.policy.label import NATURES
 from streams.policy.policy import Policy
 from streams.policy.stored import read_stored
 from streams.policy.vocabulary import LISTS
+from streams.quoting import quoted
 from streams.snapshots.epochs.hot import Hot
-from streams.snapshots.files.segments import quoted
 from streams.snapshots.rows.poll import Mask, Numbers
 
 Stream = tuple[str, str]

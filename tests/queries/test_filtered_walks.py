@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.queries import questions
+from streams.queries.answers import Ancestors
+from streams.queries.loop import loop
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.folded import fold
@@ -58,7 +59,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # One that comes late stands between two of another zone, whose run says nothing of the hole.
     around = [batch("g1", "gaze", number, 1, **tagged("gaze", "health")) for number in (300, 302)]
     made = store(
-        tmp_path_factory.mktemp("sight") / "s",
+        tmp_path_factory.mktemp("walks") / "s",
         {**epoch(0), "streams": streams, "policies": [POLICY]},
         {**epoch(1), "events": [*epoch(1)["events"], *around]},
         {
@@ -74,14 +75,14 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return fold(made, *groups) if groups else made
 
 
-def numbers(answer: dict[str, Any]) -> set[tuple[str, int]]:
+def numbers(answer: Ancestors) -> set[tuple[str, int]]:
     return {
         (
-            run["id"].rpartition("/")[0] + ("." + run["id"].partition(".")[2] if "." in run["id"] else ""),
+            run.id.rpartition("/")[0] + ("." + run.id.partition(".")[2] if "." in run.id else ""),
             number,
         )
-        for run in answer["ancestors"]
-        for number in range(run["first"], run["last"] + 1)
+        for run in answer.ancestors
+        for number in range(run.first, run.last + 1)
     }
 
 
@@ -114,10 +115,10 @@ def test_a_hidden_event_and_one_that_is_not_there_have_no_ancestors(path: Path) 
 def test_an_edge_to_one_revision_does_not_lead_to_the_other(path: Path) -> None:
     with Store.open(path) as opened:
         corrected = numbers(questions.ancestors(opened, "g1/activity/200.1"))
-        children = questions.loop(opened, "g1/activity/200")
+        children = loop(opened, "g1/activity/200")
     first = {("g1/imu", number) for number in range(150, 250)}
     assert corrected == {("g1/activity", 200)} | first
-    assert children["id"] == "g1/activity/200"
+    assert children.id == "g1/activity/200"
     with Store.open(path) as opened, pytest.raises(InputError):
         questions.ancestors(opened, "g1/activity/200.2")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,21 @@ from streams.topology import TRAINING_SOURCE, ZONED
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_CLASS = "sink, verdict, passed, zone, label, policy_version, attributes, consent_state"
+
+class DecisionClass(NamedTuple):
+    """What many decisions have in common; fields are columns of `decisions`."""
+
+    sink: str
+    verdict: str
+    passed: bool
+    zone: str
+    label: str
+    policy_version: str
+    attributes: str
+    consent_state: str
+
+
+_CLASS = ", ".join(DecisionClass._fields)
 _DECISIONS = f"""SELECT hash(source, stream) AS stream, "first", step, "count", hash({_CLASS}) AS class,
     hash(wearer) AS wearer, appended_ns, at_ns FROM decisions"""  # noqa: S608
 _CLASSES = f"SELECT DISTINCT hash({_CLASS}) AS class, {_CLASS} FROM decisions"  # noqa: S608
@@ -54,8 +68,8 @@ def matched(stream: Numbers, number: Numbers, wanted: tuple[Numbers, Numbers]) -
     _, _, which = distinct(np.concatenate((stream, wanted[0])), np.concatenate((number, wanted[1])))
     place = np.full(len(which), -1)
     place[which[: len(stream)]] = np.arange(len(stream))
-    found: Numbers = place[which[len(stream) :]]
-    return found
+    places: Numbers = place[which[len(stream) :]]
+    return places
 
 
 def distinct(stream: Numbers, number: Numbers) -> tuple[Numbers, Numbers, Numbers]:
@@ -70,7 +84,7 @@ def distinct(stream: Numbers, number: Numbers) -> tuple[Numbers, Numbers, Number
 
 
 @dataclass
-class Decided:
+class DecisionArrays:
     """Decisions and edges of a store, as far as its role is shown them.
 
     `classes` are what decisions have in common, `of` says of which class each row is. Derived events are
@@ -78,7 +92,7 @@ class Decided:
     """
 
     streams: list[tuple[str, str]]
-    classes: list[dict[str, Any]]
+    classes: list[DecisionClass]
     operators: list[str]
     rows: dict[str, NDArray[Any]]
     of: Numbers
@@ -86,10 +100,10 @@ class Decided:
     edges: dict[str, NDArray[Any]]
 
     @classmethod
-    def read(cls, store: Store) -> Decided:
+    def read(cls, store: Store) -> DecisionArrays:
         """Read a store, under its role. Memory: about 64 bytes a row of either table."""
         rows, edges = store.arrays(_DECISIONS), store.arrays(_EDGES)
-        classes = {row["class"]: row for row in store.sql(_CLASSES, limits.NUMBER_MAX).dicts()}
+        classes = {key: DecisionClass(*row) for key, *row in store.sql(_CLASSES, limits.NUMBER_MAX).rows}
         streams = {key: (source, name) for key, source, name in store.sql(_STREAMS, limits.NUMBER_MAX).rows}
         operators = dict(store.sql(_OPERATORS, limits.NUMBER_MAX).rows)
         ids = np.array(sorted(streams), dtype=np.uint64)
@@ -111,17 +125,17 @@ class Decided:
         )
 
     def __post_init__(self) -> None:
-        self.is_captured = flags(bool(one["attributes"]) for one in self.classes)[self.of]
+        self.is_captured = flags(bool(each.attributes) for each in self.classes)[self.of]
         self._index_derived()
         self._index_captured()
 
     def sinks(self, *names: str) -> Flags:
         """By class: whether it is about one of these sinks."""
-        return flags(one["sink"] in names for one in self.classes)
+        return flags(each.sink in names for each in self.classes)
 
     def kind_is(self, kind: str) -> Flags:
         """By class: whether it is about captured events of a kind."""
-        return flags(one["attributes"].startswith(f"kind={kind} ") for one in self.classes)
+        return flags(each.attributes.startswith(f"kind={kind} ") for each in self.classes)
 
     def _index_derived(self) -> None:
         """Number the derived events, and find them in decisions (`d_*`) and edges (`e_*`), one an event."""
@@ -156,8 +170,8 @@ class Decided:
         kinds[self.stream[~self.is_captured]] = DERIVED
         kinds[self.stream[self.is_captured]] = CAPTURED
         kinds[[at for at, (source, _) in enumerate(self.streams) if source == TRAINING_SOURCE]] = MODEL
-        found: Numbers = kinds[self.edges["parent"]]
-        return found
+        parents: Numbers = kinds[self.edges["parent"]]
+        return parents
 
     def _index_captured(self) -> None:
         """Order what was said of captured events when they came in: runs that touch no other's numbers."""
@@ -179,8 +193,8 @@ class Decided:
             high[mine] = begin + np.searchsorted(
                 self.came_first[begin:end], self.e_high[edges[mine]], side="right"
             )
-        row, _, found = spread(low, np.ones_like(low), np.maximum(high - low, 0))
-        return row, self.came[found]
+        row, _, place = spread(low, np.ones_like(low), np.maximum(high - low, 0))
+        return row, self.came[place]
 
     def of_operator(self, *names: str) -> Numbers:
         """Places of the edges, one an event, that these operators made."""
@@ -190,6 +204,6 @@ class Decided:
     def named(self, ids: Sequence[EventId]) -> Numbers:
         """Nodes of derived events by their ids, -1 for those that are not there."""
         places = {name: at for at, name in enumerate(self.streams)}
-        stream = np.array([places.get((one.source, one.stream), -1) for one in ids], dtype=np.int64)
-        number = np.array([one.number for one in ids], dtype=np.int64)
+        stream = np.array([places.get((event.source, event.stream), -1) for event in ids], dtype=np.int64)
+        number = np.array([event.number for event in ids], dtype=np.int64)
         return matched(self.node_stream, self.node_number, (stream, number))

@@ -1,10 +1,10 @@
-"""A model version on its way out, and what an empty set of topics begins with."""
+"""A model version on its way out, with the lineage of what it was made of."""
 
 from __future__ import annotations
 
 import orjson
 
-from streams.errors import InputError, MalformedError
+from streams.errors import MalformedError
 from streams.events.batch import Batch
 from streams.events.codec import digest
 from streams.events.headers import pack_parents
@@ -13,16 +13,12 @@ from streams.events.record import Outgoing
 from streams.events.runs import Run
 from streams.limits import MODEL_BYTES_MAX
 from streams.lineage.record import Rows, model_parents
-from streams.lineage.tables import FIRST_POLICY
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
-from streams.pipeline.emit import lineage_of, records_of
 from streams.policy.flow import decide
 from streams.policy.policy import JOIN_RULE, Policy
 from streams.policy.step import Output, Reject, Step, Tagged
-from streams.policy.versions import CURRENT_KEY as POLICY_IN_FORCE
-from streams.policy.versions import pointer_to, record_of
-from streams.topology import EXAMPLES, MODELS, POLICIES, STORE, TRAINING_RUN
-from streams.training import run, seed
+from streams.topology import MODELS, STORE
+from streams.training import seed
 
 
 def add_version(
@@ -40,17 +36,17 @@ def add_version(
     manifest: Manifest = made.manifest
     value = made.dump()
     batch = Batch(
-        "model",
-        SOURCE,
-        "",
-        "",
-        STREAM,
-        Run(made.version, 1, 1),
-        made.trained_ns,
-        0,
-        "training",
-        None,
-        {},
+        kind="model",
+        source=SOURCE,
+        wearer_id="",
+        session_id="",
+        stream=STREAM,
+        run=Run(made.version, 1, 1),
+        t0_ns=made.trained_ns,
+        dt_ns=0,
+        origin="training",
+        context=None,
+        columns={},
         position=position,
     )
     declassifier = made.declassifier
@@ -120,69 +116,4 @@ def add_version(
             (("content-type", b"application/json"),),
             made.trained_ns // 1_000_000,
         )
-    ]
-
-
-def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
-    """What an empty set of topics begins with: the policy, the seed model (version 1), and their lineage.
-
-    InputError when the policy does not let a model be made of the licensed seed.
-    """
-    examples = seed.seed()
-    fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)
-    made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
-    step = Step()
-    batch = Batch(
-        "example",
-        seed.SOURCE,
-        "",
-        "",
-        seed.STREAM,
-        Run(0, 1, len(examples.pairs)),
-        now_ns,
-        0,
-        "package:streams/training/seed.csv",
-        None,
-        {},
-    )
-    licensed = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
-    step.outputs.append(Output("", licensed, value=examples.digest.encode()))
-    refused = decide(licensed, (TRAINING_RUN, STORE), policy, step)
-    extra: Rows = {
-        "streams": [
-            {"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},
-            {"source": SOURCE, "stream": STREAM, "kind": "model", "captured": False},
-        ],
-        "models": [],
-        "training_runs": [],
-        "policies": [
-            {"version": policy.version, "name": policy.name, "text": policy.text, "published_ns": now_ns}
-        ],
-        "inputs": [
-            {
-                "kind": FIRST_POLICY,
-                "agent": "glasses",
-                "topic": POLICIES,
-                "partition": 0,
-                "offset": 0,
-                "value": policy.version,
-                "t_ns": now_ns,
-            }
-        ],
-    }
-    pointer = [] if refused else add_version(made, policy, step, extra, None, 0)
-    if not pointer:
-        raise InputError(
-            f"policy {policy.name}: {refused or step.rejects[-1].rule}: the licensed utterances that the "
-            "first model is made of must be allowed to train and to be stored; "
-            "change its sinks or seed_zone"
-        )
-    records, values = records_of(step, policy, (EXAMPLES, 0))
-    records += lineage_of(step, values, policy, (EXAMPLES, 0), extra, (b"training/0", now_ns // 1_000_000))
-    stamp = now_ns // 1_000_000
-    return [
-        Outgoing(POLICIES, 0, *record_of(policy), (), stamp),
-        Outgoing(POLICIES, 0, POLICY_IN_FORCE, pointer_to(policy), (), stamp),
-        *records,
-        *pointer,
     ]

@@ -1,4 +1,4 @@
-"""The record of reads: who was shown something of a restricted zone, when and by which question.
+"""The audit log of reads: who was shown something of a restricted zone, when and by which question.
 
 One JSON line a read in `reads.jsonl` in the store's directory, on disk before the answer is given.
 """
@@ -17,7 +17,7 @@ from streams import clock, files
 from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
 
-READS = "reads.jsonl"
+AUDIT_LOG = "reads.jsonl"
 
 
 def who_asks() -> str:
@@ -57,11 +57,11 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
         option=orjson.OPT_APPEND_NEWLINE,
     )
     try:
-        with files.append(directory / READS) as file:
+        with files.append(directory / AUDIT_LOG) as file:
             file.write(line)
             os.fsync(file.fileno())
     except (OSError, InputError) as error:
         raise UnavailableError(
-            f"{directory / READS}: the read of restricted zones ({', '.join(named)}) cannot be recorded, and "
-            f"what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
+            f"{directory / AUDIT_LOG}: the read of restricted zones ({', '.join(named)}) cannot be recorded, "
+            f"and what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
         ) from None

@@ -1,0 +1,84 @@
+"""What an empty set of topics begins with: a policy, the seed model, and their lineage."""
+
+from __future__ import annotations
+
+from streams.errors import InputError
+from streams.events.batch import Batch
+from streams.events.record import Outgoing
+from streams.events.runs import Run
+from streams.lineage.record import Rows
+from streams.lineage.tables import FIRST_POLICY
+from streams.models.version import SOURCE, STREAM
+from streams.pipeline.emit import lineage_of, records_of
+from streams.pipeline.made_version import add_version
+from streams.policy.flow import decide
+from streams.policy.policy import Policy
+from streams.policy.step import Output, Step, Tagged
+from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
+from streams.topology import EXAMPLES, POLICIES, STORE, TRAINING_RUN
+from streams.training import run, seed
+
+
+def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
+    """What an empty set of topics begins with: the policy, the seed model (version 1), and their lineage.
+
+    InputError when the policy does not let a model be made of the licensed seed.
+    """
+    examples = seed.seed()
+    fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)
+    made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
+    step = Step()
+    batch = Batch(
+        kind="example",
+        source=seed.SOURCE,
+        wearer_id="",
+        session_id="",
+        stream=seed.STREAM,
+        run=Run(0, 1, len(examples.pairs)),
+        t0_ns=now_ns,
+        dt_ns=0,
+        origin="package:streams/training/seed.csv",
+        context=None,
+        columns={},
+    )
+    licensed = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
+    step.outputs.append(Output("", licensed, value=examples.digest.encode()))
+    refused = decide(licensed, (TRAINING_RUN, STORE), policy, step)
+    extra: Rows = {
+        "streams": [
+            {"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},
+            {"source": SOURCE, "stream": STREAM, "kind": "model", "captured": False},
+        ],
+        "models": [],
+        "training_runs": [],
+        "policies": [
+            {"version": policy.version, "name": policy.name, "text": policy.text, "published_ns": now_ns}
+        ],
+        "inputs": [
+            {
+                "kind": FIRST_POLICY,
+                "agent": "glasses",
+                "topic": POLICIES,
+                "partition": 0,
+                "offset": 0,
+                "value": policy.version,
+                "t_ns": now_ns,
+            }
+        ],
+    }
+    pointer = [] if refused else add_version(made, policy, step, extra, None, 0)
+    if not pointer:
+        raise InputError(
+            f"policy {policy.name}: {refused or step.rejects[-1].rule}: the licensed utterances that the "
+            "first model is made of must be allowed to train and to be stored; "
+            "change its sinks or seed_zone"
+        )
+    records, values = records_of(step, policy, (EXAMPLES, 0))
+    records += lineage_of(step, values, policy, (EXAMPLES, 0), extra, (b"training/0", now_ns // 1_000_000))
+    stamp = now_ns // 1_000_000
+    return [
+        Outgoing(POLICIES, 0, *record_of(policy), (), stamp),
+        Outgoing(POLICIES, 0, CURRENT_KEY, pointer_to(policy), (), stamp),
+        *records,
+        *pointer,
+    ]

@@ -1,0 +1,104 @@
+"""The question where the loop carried an event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set
+
+from msgspec import UNSET
+
+from streams import limits
+from streams.events.identity import EventId
+from streams.queries.about import Named, direct_parents, ids_of, known, start_of
+from streams.queries.answers import Bounded, LaterGeneration, Loop
+from streams.queries.models import Version, answers_given, rows_of, told_version, version_of, whose
+from streams.queries.relation import Interval
+from streams.queries.store import Store
+from streams.queries.walk import size, union, walk
+
+_NOWHERE = "the loop did not carry it anywhere: no answer, feedback or example was made of it"
+
+
+def loop(store: Store, identity: str) -> Loop:
+    """Return where the loop carried an event.
+
+    That is feedback, examples, model versions, and the answers that those gave since; `made_of_it` are counts
+    of events by kind, and `says` that the loop carried it nowhere.
+
+    For a model, the generations are those of its stream from that version on. InputError when the store does
+    not hold the event.
+    """
+    event = known(store, identity)
+    models, kinds = store.models, store.kinds
+    start = (event.source, event.stream)
+    carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
+    reached: dict[Named, list[Interval]] = {}
+    learned: set[Version] = set()
+    if start in models:
+        learned.add((start, event.number))
+    else:
+        if kinds.get(start) in carried:
+            carried[kinds[start]].append(str(event))
+        for step in walk(
+            store, "children", start_of(event), event.number, lambda stream: stream[:2] in models
+        ):
+            kind = kinds.get(step.stream[:2])
+            numbers = union([*reached.get(step.stream[:2], ()), *step.numbers])
+            reached[step.stream[:2]] = numbers
+            if step.stream[:2] in models:
+                learned |= {
+                    (step.stream[:2], number) for low, high in step.numbers for number in range(low, high + 1)
+                }
+            elif kind in carried:
+                carried[kind] += ids_of(step.stream, step.numbers)
+        # Feedback is an event of the device, tied to its answer by the example that both became.
+        for example in carried["example"]:
+            for step in direct_parents(store, EventId.parse(example)):
+                kind = kinds.get(step.stream[:2])
+                if kind in {"answer", "feedback"}:
+                    carried[kind] += ids_of(step.stream, step.numbers)
+    generations = _generations(store, learned)
+    made: Counter[str] = Counter()
+    for stream, numbers in reached.items():
+        made[kinds.get(stream, "unknown")] += size(numbers)
+    answers, feedback, examples = (
+        tuple(dict.fromkeys(ids))[: limits.ANSWER_ROWS_MAX]
+        for ids in (carried["answer"], carried["feedback"], carried["example"])
+    )
+    return Loop(
+        id=str(event),
+        epoch=store.epoch,
+        says=UNSET if generations or answers or feedback or examples else _NOWHERE,
+        made_of_it=dict(sorted(made.items())),
+        answers=answers,
+        feedback=feedback,
+        examples=examples,
+        generations=generations,
+    )
+
+
+def _generations(store: Store, learned: Set[Version]) -> Bounded[LaterGeneration]:
+    """Model versions from the first of a stream that is among `learned` on."""
+    first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
+    given = answers_given(store, first)
+    later = [
+        (stream, version)
+        for stream, since in first.items()
+        for version in store.models[stream]
+        if version >= since
+    ]
+    rows = Bounded.of(rows_of(store, later))
+    wearers = whose(store, map(version_of, rows))
+    return Bounded(
+        tuple(
+            told_version(
+                LaterGeneration,
+                row,
+                answers=given[version_of(row)],
+                learned_from_it=version_of(row) in learned,
+                whose=wearers[version_of(row)],
+            )
+            for row in rows
+        ),
+        rows.more,
+    )

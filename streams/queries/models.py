@@ -1,0 +1,122 @@
+"""Model versions as answers tell of them: what they learned from, whose that was, which answers they gave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from streams import limits
+from streams.events.headers import rfc3339
+from streams.events.identity import format_id
+from streams.queries.about import Named
+from streams.queries.answers import MetModel, ModelVersion
+from streams.queries.relation import Interval, Stream
+from streams.queries.rows import ModelRow
+from streams.queries.store import Store
+from streams.queries.walk import Step, judged, parents_of, subtract, union
+
+VersionT = TypeVar("VersionT", bound=ModelVersion)
+#: A model version: its stream and number.
+Version = tuple[Named, int]
+
+
+def version_of(row: ModelRow) -> Version:
+    """Stream and number of a model version."""
+    return (row.source, row.stream), row.version
+
+
+def told_version(kind: Callable[..., VersionT], row: ModelRow, **more: object) -> VersionT:
+    """A model version as an answer tells of it, with what that answer says `more` of it."""
+    return kind(
+        id=format_id(row.source, row.stream, row.version),
+        version=row.version,
+        examples=row.examples,
+        wearers=row.wearers,
+        accuracy=row.accuracy,
+        zone=row.zone,
+        policy_version=row.policy_version,
+        trained=rfc3339(row.trained_ns),
+        **more,
+    )
+
+
+def rows_of(store: Store, versions: Iterable[Version]) -> list[ModelRow]:
+    """Rows of model versions that the role is shown, by stream and version."""
+    rows = [
+        store.models[stream][number] for stream, number in sorted(versions) if number in store.models[stream]
+    ]
+    return store.sift(rows, "models")
+
+
+def models_met(store: Store, steps: Iterable[Step]) -> tuple[MetModel, ...]:
+    """Model versions that a walk met and that the role is shown, by stream and version."""
+    met = {
+        (step.stream[:2], number)
+        for step in steps
+        if step.stream[:2] in store.models
+        for low, high in step.numbers
+        for number in range(low, high + 1)
+    }
+    rows = rows_of(store, met)
+    wearers = whose(store, map(version_of, rows))
+    return tuple(told_version(MetModel, row, whose=wearers[version_of(row)]) for row in rows)
+
+
+def answers_given(store: Store, since: Mapping[Named, int]) -> Counter[Version]:
+    """How many answers, of those that the store's role is shown, each model version gave.
+
+    `since` are the first versions that are asked for, by stream.
+    """
+    wanted = {(*stream, 0): [(first, limits.NUMBER_MAX)] for stream, first in since.items()}
+    edges = [
+        edge for edge in store.lookup.edges("children", wanted) if store.kinds.get(edge.child[:2]) == "answer"
+    ]
+    hidden: dict[Stream, list[Interval]] = {}
+    if store.role_filter is not None:
+        reached = {edge.child: (0, limits.NUMBER_MAX) for edge in edges}
+        for stream, runs in store.lookup.zones(reached).items():
+            shown, hidden[stream] = judged(store, runs)
+            for run in shown:
+                store.role_filter.note(run.row_class.policy_version, run.row_class.zone)
+    return Counter(
+        (edge.parent[:2], version)
+        for edge in edges
+        for number, version in edge.run.pairs()
+        if subtract([(number, number)], hidden.get(edge.child, ()))
+    )
+
+
+def whose(store: Store, versions: Iterable[Version]) -> dict[Version, tuple[str, ...]]:
+    """Wearers whose examples model versions learned from, of those events that the role is shown."""
+    asked: dict[Stream, list[Interval]] = {}
+    for (source, stream), number in versions:
+        asked.setdefault((source, stream, 0), []).append((number, number))
+    wanted = {stream: union(numbers) for stream, numbers in asked.items()}
+    parents: dict[Version, dict[Stream, list[Interval]]] = {
+        (stream[:2], number): {} for stream, numbers in asked.items() for number, _ in numbers
+    }
+    reached: dict[Stream, Interval] = {}
+    for edge in store.lookup.edges("parents", wanted):
+        for number in edge.run.child:
+            met = parents.get((edge.child[:2], number))
+            if met is None or edge.child[2]:
+                continue
+            numbers = parents_of(edge.run, [(number, number)])
+            met.setdefault(edge.parent, []).extend(numbers)
+            low, high = reached.get(edge.parent, numbers[0])
+            reached[edge.parent] = min(low, numbers[0][0]), max(high, numbers[-1][1])
+    zones = {stream: judged(store, runs) for stream, runs in store.lookup.zones(reached).items()}
+    wearers: dict[Version, tuple[str, ...]] = {}
+    for version, streams in parents.items():
+        names = set()
+        for parent, numbers in streams.items():
+            runs, hidden = zones[parent]
+            shown = subtract(union(numbers), hidden)
+            for run in runs:
+                if run.row_class.wearer and any(low <= run.high and high >= run.low for low, high in shown):
+                    names.add(run.row_class.wearer)
+                    if store.role_filter is not None:
+                        store.role_filter.note(run.row_class.policy_version, run.row_class.zone)
+        wearers[version] = tuple(sorted(names))
+    return wearers

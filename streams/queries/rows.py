@@ -1,0 +1,95 @@
+"""Rows of the statements in `sql/` that questions work with; fields are named as the columns are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from streams.queries.role import RowClass
+
+
+class ClassedRow(Struct, frozen=True, kw_only=True):
+    """A row of which a role is shown all or nothing; `label` and `wearer` are empty where it has none."""
+
+    policy_version: str
+    zone: str
+    label: str = ""
+    wearer: str = ""
+
+    @property
+    def row_class(self) -> RowClass:
+        """By what a role is shown it or not."""
+        return RowClass(self.policy_version, self.zone, self.label, self.wearer)
+
+
+class EventRow(ClassedRow, frozen=True, kw_only=True):
+    """A run of events: a row of `events`."""
+
+    revision: int
+    first: int
+    step: int
+    count: int
+    kind: str
+    rule: str
+    consent: int
+    session: str
+    t_first_ns: int
+    t_last_ns: int
+    topic: str
+    partition: int
+    offset: int
+    bytes: int
+    digest: str
+    split_from: str
+    origin: str
+    epoch: int
+
+
+class ModelRow(ClassedRow, frozen=True, kw_only=True):
+    """A model version: a row of `models`."""
+
+    source: str
+    stream: str
+    version: int
+    examples: int
+    wearers: int
+    accuracy: float
+    trained_ns: int
+
+
+class ClaimedRun(ClassedRow, frozen=True, kw_only=True):
+    """Numbers of a stream that something refused had, or said it had."""
+
+    source: str
+    stream: str
+    first: int
+    count: int
+
+
+class StreamClass(ClassedRow, frozen=True, kw_only=True):
+    """That a stream has events, or something refused, of a class."""
+
+    table_name: str
+    source: str
+    stream: str
+
+
+class CreepCell(ClassedRow, frozen=True, kw_only=True):
+    """How many events of a kind in a generation have one label."""
+
+    generation: int
+    kind: str
+    events: int
+
+
+class EpochRow(Struct, frozen=True, kw_only=True):
+    """An epoch; it holds all of `glasses.lineage` below `offsets`, in a log that is read since an epoch."""
+
+    epoch: int
+    published_ns: int
+    offsets: Mapping[int, int]
+    rows: int
+    cluster: str
+    topic: str
+    since_epoch: int
