@@ -143,7 +143,7 @@ TOPICS: tuple[Topic, ...] = (
     ),
 )
 
-_SINGLES = frozenset(declared.name for declared in TOPICS if declared.single)
+_SINGLES = frozenset(topic.name for topic in TOPICS if topic.single)
 
 STAGES: tuple[Stage, ...] = (
     Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS)),
@@ -168,8 +168,6 @@ TRAINING_SOURCE = "training"
 PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"
 #: What no device and no wearer may be called.
 RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY)
-#: Streams that are made for a device, which none of its own may be called.
-RESERVED_STREAMS: tuple[str, ...] = tuple(name for stage in STAGES for name in stage.derives)
 #: Kinds of which a device has one stream, of this name: what is made of it is not named after it.
 SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback"}
 
@@ -228,16 +226,16 @@ def uneven(broker: str, counts: Mapping[str, int], partitions: int) -> str:
 
     `counts` are those that were found, by topic; topics that are not there are not looked at.
     """
-    sizes = {declared.name: counts[declared.name] for declared in TOPICS if counts.get(declared.name)}
-    if all(count == partition_count(name, partitions) for name, count in sizes.items()):
+    actual = {topic.name: counts[topic.name] for topic in TOPICS if counts.get(topic.name)}
+    if all(count == partition_count(name, partitions) for name, count in actual.items()):
         return ""
-    differing = ", ".join(
+    counted = ", ".join(
         f"{count} on {' and '.join(names) if len(names) < 3 else ', '.join(names)}"
-        for count in sorted(set(sizes.values()), reverse=True)
-        for names in [[name for name, size in sizes.items() if size == count]]
+        for count in sorted(set(actual.values()), reverse=True)
+        for names in [[name for name, number in actual.items() if number == count]]
     )
-    following = {count for name, count in sizes.items() if not topic(name).single}
-    singles = {count for name, count in sizes.items() if topic(name).single}
+    following = {count for name, count in actual.items() if not topic(name).single}
+    singles = {count for name, count in actual.items() if topic(name).single}
     if len(following) == 1 and singles <= {1}:
         (whole,) = following
         remedy = f"use --partitions {whole}"
@@ -248,8 +246,8 @@ def uneven(broker: str, counts: Mapping[str, int], partitions: int) -> str:
             "with new topics (docs/operations.md, Partitions)"
         )
     return (
-        f"Partitions on {broker}: found {differing}; expected {partitions} on each that follows devices and "
-        f"1 on the others, for the life of the topics: {remedy}"
+        f"Partitions on {broker}: found {counted}; expected {partitions} on each that follows devices and 1 "
+        f"on the others, for the life of the topics: {remedy}"
     )
 
 
