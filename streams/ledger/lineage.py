@@ -165,17 +165,7 @@ _RUNS: Mapping[str, _Runs] = {
     ),
 }
 #: In this order they are told.
-COMPARED = (
-    "events",
-    "edges",
-    "decisions",
-    "rejected",
-    "models",
-    "training_runs",
-    "streams",
-    "policies",
-    "inputs",
-)
+COMPARED = ("events", *_RUNS, *(table for table in _ROWS if table != "events"))
 
 
 def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> dict[str, Any]:
