@@ -78,8 +78,8 @@ class Part:
 
     def last_line(self) -> str:
         """What the process said last."""
-        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return said[-1] if said else "it said nothing"
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def stop(self) -> None:
         """Ask it to stop as Ctrl-C would; kill it when it does not within STOP_WAIT_S."""
@@ -282,8 +282,8 @@ class Demo:
         return asyncio.run(self._agent_at_end(agent, topic))
 
     async def _agent_at_end(self, agent: str, topic: str) -> bool:
-        found = await committed_offsets(self.broker, group(agent, settings.GROUP_PREFIX), [topic])
-        committed = {partition: offset for (_, partition), offset in found.items()}
+        offsets = await committed_offsets(self.broker, group(agent, settings.GROUP_PREFIX), [topic])
+        committed = {partition: offset for (_, partition), offset in offsets.items()}
         # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is
         # left does.
         return not await read_all(self.broker, topic, from_offsets=committed)
@@ -291,10 +291,10 @@ class Demo:
     def _store_at(self, ends: dict[int, int]) -> bool:
         try:
             with Store.open(self.store) as store:
-                found = store.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0]
+                stored = store.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0]
         except (UnavailableError, IndexError):
             return False
-        offsets: dict[int, int] = dict(found)
+        offsets: dict[int, int] = dict(stored)
         return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
 
     def stop(self) -> None:

@@ -29,7 +29,7 @@ from streams.queries.status import Status
 from streams.readiness import Ready
 from streams.snapshots.files.directory import HOT
 from streams.snapshots.intake import decode
-from streams.snapshots.patience import PatientWriter
+from streams.snapshots.retrying import RetryingWriter
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
@@ -89,7 +89,7 @@ def command(
         return
     stop = threading.Event()
     writer = Writer.open(store, say=log.warning)
-    patient = PatientWriter(writer, log.warning, stop.wait)
+    patient = RetryingWriter(writer, log.warning, stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
@@ -126,7 +126,7 @@ command.add_command(export.command)
 class _Following:
     """What is followed where, and into which writer; `status` tells of it, `until_end` ends it."""
 
-    writer: PatientWriter
+    writer: RetryingWriter
     broker: str
     log_id: LogId
     status: Status | None

@@ -17,9 +17,9 @@ from streams.events.runs import Run, consecutive
 from streams.lineage.tables import EXAMPLE_ORDER, NO_EXAMPLE
 from streams.policy.diff import Change, EventRun, Groups, add
 from streams.policy.policy import Policy
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 from streams.policy.step import NOT_ASKED
-from streams.policy.verdicts import Said
+from streams.policy.verdicts import Ruling
 from streams.queries.decision_arrays import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
 from streams.queries.relabel import Relabelled
 from streams.queries.store import Store
@@ -173,8 +173,8 @@ class Otherwise:
                     self._served = made
         self._trained, self._learned = max(read, self._trained), learned
 
-    def _model_said(self, code: int, sink: str) -> Said:
-        return self._new.verdicts.said[self._new.verdicts.derived(code, sink)]
+    def _model_said(self, code: int, sink: str) -> Ruling:
+        return self._new.verdicts.rulings[self._new.verdicts.derived(code, sink)]
 
     def _seed_and_models(self) -> None:
         """Decide about the licensed seed and the versions; what training would have made more is a change."""
@@ -234,7 +234,7 @@ class Otherwise:
         for at, (of_class, other) in enumerate(zip(classes.tolist(), verdicts.tolist(), strict=True)):
             if other < 0:
                 continue
-            was, now = known.classes[of_class], self._new.verdicts.said[other]
+            was, now = known.classes[of_class], self._new.verdicts.rulings[other]
             if (was.zone, was.verdict) != (now.zone, now.verdict):
                 change = Change(was.sink, was.zone, now.zone, was.verdict, now.verdict, now.rule)
                 kind = was.attributes.partition(" ")[0].partition("=")[2]
@@ -301,7 +301,7 @@ class Otherwise:
         return heard + int(self._store.sql(_NOT_TAUGHT).rows[0][0])
 
     def _same_intents(self) -> bool:
-        policies = Policies(self._store.policies)
+        policies = StoredPolicies(self._store.policies)
         versions = {each.policy_version for each in self._known.classes}
         mine = self._new.verdicts.policy.intents
         return all(policies.version(version).intents == mine for version in versions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from streams.policy.policy import Policy
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 from streams.policy.verdicts import Verdicts
 from streams.queries.decision_arrays import CAPTURED, DERIVED, MODEL, DecisionArrays, Flags, Numbers, flags
 from streams.queries.store import Store
@@ -27,7 +27,7 @@ class Relabelled:
     Attributes
     ----------
     row_said
-        By row of decisions about captured events: number of the verdict (`Verdicts.said`).
+        By row of decisions about captured events: number of the verdict (`Verdicts.rulings`).
     said
         By decision about one derived event (`DecisionArrays.d_row`): the same; -1 where nothing can be said.
     code
@@ -45,7 +45,7 @@ class Relabelled:
 
     def __init__(self, store: Store, policy: Policy) -> None:
         self.known, self.verdicts = DecisionArrays.read(store), Verdicts(policy)
-        self._policies = Policies(store.policies)
+        self._policies = StoredPolicies(store.policies)
         nodes, classes = len(self.known.node_number), self.known.classes
         self.code = np.full(nodes, -1)
         self.said = np.full(len(self.known.d_row), -1)
@@ -67,7 +67,7 @@ class Relabelled:
 
     def passed(self, said: Numbers) -> Flags:
         """Whether verdicts let pass; one that nobody can say does not."""
-        passed = flags([*(said.passed for said in self.verdicts.said), False])
+        passed = flags([*(said.passed for said in self.verdicts.rulings), False])
         passes: Flags = passed[said]
         return passes
 
