@@ -160,8 +160,6 @@ def live(how):
             del task
         asyncio.run(work())
     else:
-        # Whoever starts tests in the background may have had it ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.kill(os.getpid(), getattr(signal, how))
         time.sleep(600)
 main()
