@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 import pytest
@@ -90,6 +91,12 @@ def test_what_no_core_wrote_is_not_read(name: str, value: bytes) -> None:
     assert not CORE.readable(name, value)
 
 
+def by_stream(fields: dict[str, Any], part: str) -> dict[str, Any]:
+    """A part of a stored state by stream; windows are those of the operator `activity`."""
+    parts: dict[str, Any] = fields[part]["activity"] if part == "windows" else fields[part]
+    return parts
+
+
 @pytest.mark.parametrize(
     ("part", "change"),
     [
@@ -106,11 +113,11 @@ def test_what_no_core_wrote_is_not_read(name: str, value: bytes) -> None:
 def test_what_a_stage_would_stumble_over_is_not_read(part: str, change: dict[str, object]) -> None:
     _, state = build.process(CORE, [build.fetch([build.imu(0.1, 0, 20)])])
     fields = orjson.loads(state.devices["g1"].dump())
-    parts = fields[part]["activity"] if part == "windows" else fields[part]
-    parts["imu-right"] |= change
+    by_stream(fields, part)["imu-right"] |= change
     assert not CORE.readable("g1", json.encode(fields))
     fields = orjson.loads(state.devices["g1"].dump())
-    fields[part]["no~stream"] = fields[part].pop("imu-right")
+    parts = by_stream(fields, part)
+    parts["no~stream"] = parts.pop("imu-right")
     assert not CORE.readable("g1", orjson.dumps(fields))
 
 
