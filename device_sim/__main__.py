@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
 from device_sim import consent as consents
-from device_sim import load as loading
-from device_sim import recordings, scenarios
-from device_sim.runner import Options, Run, Summary
-from streams import logs, settings, topology
-from streams.address import ADDRESS
+from device_sim import options, recordings, scenarios
+from device_sim.load import Load
+from device_sim.runner import Options, Simulation, Summary
+from streams import logs
 from streams.ends import Commands
 from streams.moving import Show, moving
 from streams.printing import say, say_json
 
-DEVICES_MAX = 1000
-PARTITIONS_MAX = 1024
 SHOWN_INTERVAL_S = 0.25
 
 
@@ -42,37 +38,13 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--scenario", default="smoke", show_default=True, help=f"One of: {', '.join(scenarios.names())}."
-)
-@click.option(
-    "--devices", type=click.IntRange(1, DEVICES_MAX), default=2, show_default=True, help="Named g1, g2, ..."
-)
-@click.option(
-    "--speed",
-    type=click.Choice(["1", "10", "20"]),
-    default="1",
-    show_default=True,
-    help="Scenario time against wall time.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="Draws the order of the queries, the forms of feedback and the faults of the link.",
-)
-@click.option(
-    "--duration-s",
-    type=click.FloatRange(0, min_open=True),
-    default=None,
-    help="Scenario time; at --speed 10, 60 s pass in 6.  [default: the scenario once]",
-)
-@click.option(
-    "--faults/--no-faults",
-    default=True,
-    show_default=True,
-    help="Whether the link repeats, delays and swaps batches and goes away for a while, and clocks are off.",
+@options.scenario("smoke", f"One of: {', '.join(scenarios.names())}.")
+@options.devices(2, "Named g1, g2, ...")
+@options.speed(1)
+@options.seed("Draws the order of the queries, the forms of feedback and the faults of the link.")
+@options.duration_s(None, "Scenario time; at --speed 10, 60 s pass in 6.  [default: the scenario once]")
+@options.faults(
+    "Whether the link repeats, delays and swaps batches and goes away for a while, and clocks are off."
 )
 @click.option(
     "--to",
@@ -82,19 +54,9 @@ def main() -> None:
     show_default=True,
     help="file: the journal only, as fast as possible.",
 )
-@click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT.")
-@click.option(
-    "--journal",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory; a run goes on where its journals end.",
-)
-@click.option(
-    "--partitions",
-    type=click.IntRange(1, PARTITIONS_MAX),
-    default=topology.PARTITIONS_DEFAULT,
-    show_default=True,
-)
+@options.broker()
+@options.journal("Directory; a run goes on where its journals end.")
+@options.partitions()
 @click.option(
     "--start-ns",
     type=click.IntRange(0),
@@ -108,42 +70,14 @@ def main() -> None:
     help="Under which policy the journal says the true zones; unknown where the scenario does not.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
-def run(
-    *,
-    scenario: str,
-    devices: int,
-    speed: str,
-    seed: int,
-    duration_s: float | None,
-    faults: bool,
-    target: str,
-    broker: str,
-    journal: Path,
-    partitions: int,
-    start_ns: int | None,
-    policy: str,
-    as_json: bool,
-) -> None:
+def run(*, target: str, broker: str, as_json: bool, **asked: Any) -> None:
     """Play a scenario, session after session, until the duration ends."""
-    options = Options(
-        scenario,
-        devices,
-        int(speed),
-        seed,
-        duration_s,
-        journal,
-        partitions,
-        broker if target == "kafka" else None,
-        start_ns,
-        faults,
-        policy=policy,
-    )
-    _play(options, as_json=as_json)
+    _play(Options(**asked, broker=broker if target == "kafka" else None), as_json=as_json)
 
 
-def _play(options: Options, *, as_json: bool) -> None:
+def _play(asked: Options, *, as_json: bool) -> None:
     async def run() -> Summary:
-        playing = Run(options)
+        playing = Simulation(asked)
         with moving(playing.progress) as show:
             showing = asyncio.create_task(_show(playing, show))
             try:
@@ -158,20 +92,14 @@ def _play(options: Options, *, as_json: bool) -> None:
         say(", ".join(f"{name} {value}" for name, value in summary.items()))
 
 
-async def _show(playing: Run, show: Show) -> None:
+async def _show(playing: Simulation, show: Show) -> None:
     while True:
         show(playing.progress)
         await asyncio.sleep(SHOWN_INTERVAL_S)
 
 
 @main.command()
-@click.option(
-    "--devices",
-    type=click.IntRange(1, DEVICES_MAX),
-    default=24,
-    show_default=True,
-    help="Named g1, g2, ... from --first on.",
-)
+@options.devices(24, "Named g1, g2, ... from --first on.")
 @click.option(
     "--first", type=click.IntRange(1), default=1, show_default=True, help="Number of the first device."
 )
@@ -182,13 +110,7 @@ async def _show(playing: Run, show: Show) -> None:
     show_default=True,
     help="Batches a second of all devices together; 0: as fast as the broker takes them.",
 )
-@click.option(
-    "--duration-s",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    help="Wall time.",
-)
+@options.duration_s(60.0, "Wall time.")
 @click.option(
     "--backlog-s",
     type=click.FloatRange(0),
@@ -199,66 +121,16 @@ async def _show(playing: Run, show: Show) -> None:
         " at full speed."
     ),
 )
-@click.option(
-    "--scenario", default="load", show_default=True, help=f"One of: {', '.join(scenarios.names())}."
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="Draws queries, feedback and the faults of the link.",
-)
-@click.option(
-    "--faults/--no-faults",
-    default=True,
-    show_default=True,
-    help="Whether the link and the clocks have the scenario's faults.",
-)
-@click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT.")
-@click.option(
-    "--journal",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Directory; a run goes on where its journals end.",
-)
-@click.option(
-    "--partitions",
-    type=click.IntRange(1, PARTITIONS_MAX),
-    default=topology.PARTITIONS_DEFAULT,
-    show_default=True,
-)
+@options.scenario("load", f"One of: {', '.join(scenarios.names())}.")
+@options.seed("Draws queries, feedback and the faults of the link.")
+@options.faults("Whether the link and the clocks have the scenario's faults.")
+@options.broker()
+@options.journal("Directory; a run goes on where its journals end.")
+@options.partitions()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
-def load(
-    *,
-    devices: int,
-    first: int,
-    rate: float,
-    duration_s: float,
-    backlog_s: float,
-    scenario: str,
-    seed: int,
-    faults: bool,
-    broker: str,
-    journal: Path,
-    partitions: int,
-    as_json: bool,
-) -> None:
+def load(*, as_json: bool, **asked: Any) -> None:
     """Send a given number of batches a second, journalled as every run is."""
-    made = loading.options(
-        scenario,
-        devices,
-        rate,
-        seed,
-        duration_s,
-        journal,
-        partitions,
-        broker,
-        first=first,
-        backlog_s=backlog_s,
-        faults=faults,
-    )
-    _play(made, as_json=as_json)
+    _play(Load(**asked).options(), as_json=as_json)
 
 
 @main.group()
@@ -269,19 +141,9 @@ def consent() -> None:
 _SHARED = (
     click.option("--wearer", required=True, help="Pseudonym of who says it, such as w1."),
     click.option("--device", default=None, help="On which device.  [default: the one that the wearer wears]"),
-    click.option(
-        "--journal",
-        type=click.Path(file_okay=False, path_type=Path),
-        required=True,
-        help="Directory with the device's journal; no other device-sim may be writing it.",
-    ),
-    click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT."),
-    click.option(
-        "--partitions",
-        type=click.IntRange(1, PARTITIONS_MAX),
-        default=topology.PARTITIONS_DEFAULT,
-        show_default=True,
-    ),
+    options.journal("Directory with the device's journal; no other device-sim may be writing it."),
+    options.broker(),
+    options.partitions(),
     click.option("--json", "as_json", is_flag=True, help="One JSON object."),
 )
 _EXPIRES = click.option(
@@ -325,13 +187,13 @@ def _say(act: str, purposes: str, expires: str | None, *, as_json: bool, **asked
         expires_ns=None if expires is None else consents.expiry_ns(expires),
         **asked,
     )
-    said = asyncio.run(consents.say(change))
-    row = {"event": said.first_id, "wearer": said.wearer_id}
-    row |= {name: values[0] for name, values in said.columns.items() if name != "principal"}
+    batch = asyncio.run(consents.say(change))
+    row = {"event": batch.first_id, "wearer": batch.wearer_id}
+    row |= {name: values[0] for name, values in batch.columns.items() if name != "principal"}
     say(
         orjson.dumps(row).decode()
         if as_json
-        else f"{said.first_id}: consent {row['consent']}, {row['status']} {row['purposes']}".rstrip()
+        else f"{batch.first_id}: consent {row['consent']}, {row['status']} {row['purposes']}".rstrip()
     )
 
 

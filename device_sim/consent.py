@@ -11,13 +11,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from device_sim.device import Captured, Past
-from device_sim.files import Journal, found_in, path_of
+from device_sim.files import Journal, path_of, read_journal
 from device_sim.incarnations import named, next_incarnations
 from device_sim.kafka import KafkaLink
 from device_sim.link import NONE, Link
 from device_sim.outbox import Outbox
+from device_sim.own_consent import GIVEN, KIND, WITHDRAWN, OwnConsent
 from device_sim.runner import FLUSH_WAIT_S
-from device_sim.said import GIVEN, KIND, WITHDRAWN, Said
 from streams import clock
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
@@ -54,14 +54,14 @@ class Change:
 def expiry_ns(text: str) -> int:
     """Read a time with its zone, ns since the epoch; InputError when it is none."""
     try:
-        found = datetime.fromisoformat(text)
+        expiry = datetime.fromisoformat(text)
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+        expiry = None
+    if expiry is None or expiry.tzinfo is None:
         raise InputError(
             f"--expires: found {text!r}; expected a time with its zone, such as 2027-01-31T12:00:00Z."
         )
-    return min((found - _EPOCH) // timedelta(microseconds=1) * 1000, TIME_NS_MAX)
+    return min((expiry - _EPOCH) // timedelta(microseconds=1) * 1000, TIME_NS_MAX)
 
 
 async def say(change: Change) -> Batch:
@@ -89,8 +89,8 @@ async def say(change: Change) -> Batch:
 
 
 async def _send(change: Change, device: str, written: Journal) -> Batch:
-    past = written.found.past
-    _check_against(change, past.said.get(change.wearer, Said()))
+    past = written.earlier.past
+    _check_against(change, past.consents.get(change.wearer, OwnConsent()))
 
     def acknowledged(sent: journal.Sent, partition: int, offset: int, appended_ns: int | None) -> None:
         outbox.acknowledged(sent, partition, offset, appended_ns)
@@ -117,14 +117,14 @@ async def _send(change: Change, device: str, written: Journal) -> Batch:
 
 
 def _batch(change: Change, device: str, past: Past, stream: str) -> Batch:
-    said = past.said.get(change.wearer, Said())
+    own = past.consents.get(change.wearer, OwnConsent())
     t_ns = max(clock.now_ns(), past.last_capture_ns + 1_000_000)
     if change.expires_ns is not None and change.expires_ns <= t_ns:
         raise InputError(
             "--expires: found a time that is past for the device; expected one after the consent is given."
         )
     columns: dict[str, list[Any]] = {
-        "consent": [said.number + 1],
+        "consent": [own.number + 1],
         "status": [WITHDRAWN if change.act == WITHDRAW else GIVEN],
         "purposes": [" ".join(change.purposes)],
         "principal": [None],
@@ -140,7 +140,7 @@ def _batch(change: Change, device: str, past: Past, stream: str) -> Batch:
         t0_ns=t_ns,
         dt_ns=0,
         origin="live",
-        context=replace(past.context or _QUIET_HOME, consent=said.named),
+        context=replace(past.context or _QUIET_HOME, consent=own.named),
         columns=columns,
     )
 
@@ -161,9 +161,9 @@ def _check(change: Change) -> None:
         )
 
 
-def _check_against(change: Change, said: Said) -> None:
+def _check_against(change: Change, own: OwnConsent) -> None:
     """Refuse what is no change of its kind, after what the wearer said here or else on another device."""
-    now = said if said.number else _said_elsewhere(change)
+    now = own if own.number else _consent_elsewhere(change)
     # With a device that is named a wearer withdraws whatever was said on another, which may be lost.
     if not now.purposes and (change.act == NARROW or (change.act == WITHDRAW and change.device is None)):
         raise InputError(
@@ -187,17 +187,17 @@ def _worn_by(change: Change) -> str:
     return devices[0]
 
 
-def _said_elsewhere(change: Change) -> Said:
+def _consent_elsewhere(change: Change) -> OwnConsent:
     """What the wearer said on another device of the directory, the widest of it."""
-    elsewhere = (found_in(path).past.said.get(change.wearer, Said()) for path in _worn(change))
-    return max(elsewhere, key=lambda said: len(said.purposes), default=Said())
+    elsewhere = (read_journal(path).past.consents.get(change.wearer, OwnConsent()) for path in _worn(change))
+    return max(elsewhere, key=lambda consent: len(consent.purposes), default=OwnConsent())
 
 
 def _worn(change: Change) -> list[Path]:
     """Journals of the devices that the wearer wears: a device's first batch says whose it is."""
-    found = []
+    worn = []
     for path in sorted(change.journal.glob("*.jsonl")):
         first = next(journal.sent(path), None)
         if first is not None and codec_of(SHIPPED).decode(first.value, 0).wearer_id == change.wearer:
-            found.append(path)
-    return found
+            worn.append(path)
+    return worn

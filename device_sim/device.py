@@ -13,9 +13,9 @@ from typing import Any
 from msgspec import structs
 
 from device_sim.incarnations import named
+from device_sim.own_consent import KIND as CONSENT_CHANGE
+from device_sim.own_consent import OwnConsent
 from device_sim.playback import Timeline
-from device_sim.said import KIND as CONSENT_CHANGE
-from device_sim.said import Said
 from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Planned, Scenario, Segment, Stream
 from device_sim.wearer import Wearer
 from streams.events.batch import Batch, Change, Context
@@ -30,15 +30,15 @@ STATE_STREAM, QUERY_STREAM, FEEDBACK_STREAM = "device-state", "voice-query", "fe
 class Past:
     """What a device knows of its life so far.
 
-    Next number of each stream, sessions begun, latest capture time in ns, its incarnation; what each wearer
-    has said, and the surroundings as it last told them.
+    Next number of each stream, sessions begun, latest capture time in ns, its incarnation; the consent of
+    each wearer, and the surroundings as it last told them.
     """
 
     next_numbers: Mapping[str, int] = field(default_factory=dict)
     sessions: int = 0
     last_capture_ns: int = 0
     incarnation: int = 1
-    said: Mapping[str, Said] = field(default_factory=dict)
+    consents: Mapping[str, OwnConsent] = field(default_factory=dict)
     context: Context | None = None
 
 
@@ -109,7 +109,7 @@ class Device:
     ) -> None:
         self.name, self.pseudonym, self.scenario, self.wearer = name, pseudonym, scenario, wearer
         self.sessions = past.sessions
-        self.said = past.said.get(pseudonym, Said())
+        self.consent = past.consents.get(pseudonym, OwnConsent())
         self.elapsed_ns = 0
         self.begin_incarnation(past.incarnation)
         self._sampled = sampled
@@ -145,7 +145,7 @@ class Device:
             self._session_from_ns = self.elapsed_ns
             self._captured_to_ns = 0
             self.sessions += 1
-            self._first = not self.said.number if self.scenario.asks_for_consent else self.sessions == 1
+            self._first = not self.consent.number if self.scenario.asks_for_consent else self.sessions == 1
             self._timelines = [
                 (stream, self._sampled(stream, self.sessions)) for stream in self.scenario.streams
             ]
@@ -177,14 +177,14 @@ class Device:
         self.elapsed_ns += PERIOD_NS
         groups = [
             (origin, list(due))
-            for origin, due in groupby(self.wearer.due(self.elapsed_ns), key=lambda one: one.origin)
+            for origin, due in groupby(self.wearer.due(self.elapsed_ns), key=lambda reaction: reaction.origin)
         ]
         return [
             self._capture(
                 "feedback",
                 FEEDBACK_STREAM,
-                [one.due_ns for one in due],
-                {name: [one.columns[name] for one in due] for name in due[0].columns},
+                [reaction.due_ns for reaction in due],
+                {name: [reaction.columns[name] for reaction in due] for name in due[0].columns},
                 origin,
             )
             for origin, due in groups
@@ -212,7 +212,7 @@ class Device:
     def _interaction(self, planned: Planned) -> Captured:
         columns = planned.columns
         if planned.kind == CONSENT_CHANGE:
-            columns = {**columns, "consent": [self.said.number + 1]}
+            columns = {**columns, "consent": [self.consent.number + 1]}
         captured = self._capture(
             planned.kind,
             planned.stream,
@@ -221,13 +221,13 @@ class Device:
             self._synthetic,
         )
         if planned.kind == CONSENT_CHANGE:
-            self.said = self.said.after(captured.batch)
+            self.consent = self.consent.after(captured.batch)
         return captured
 
     def _query(self, t_ns: int) -> Captured:
         utterance, origin = self.wearer.ask(self._next.get(named(QUERY_STREAM, self._incarnation), 0), t_ns)
-        said = {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]}
-        return self._capture("voice_query", QUERY_STREAM, [t_ns], said, origin)
+        columns = {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]}
+        return self._capture("voice_query", QUERY_STREAM, [t_ns], columns, origin)
 
     def _state(self, session: str, t_ns: int) -> Captured:
         battery = max(_BATTERY_LOW_PERCENT, _BATTERY_FULL_PERCENT - t_ns // (_BATTERY_STEP_S * _SECOND_NS))
@@ -288,12 +288,14 @@ class Device:
         """What the device says about a segment: under the consent that it has, where the scenario has one."""
         told = segment.context
         return (
-            told if told.consent in {0, self.said.named} else structs.replace(told, consent=self.said.named)
+            told
+            if told.consent in {0, self.consent.named}
+            else structs.replace(told, consent=self.consent.named)
         )
 
     def _truth(self, segment: Segment, kind: str) -> str:
         """Zone of a kind in a segment; unknown where the scenario has a consent and the wearer has none."""
-        return segment.truth[kind] if self.said.named or not segment.context.consent else ""
+        return segment.truth[kind] if self.consent.named or not segment.context.consent else ""
 
     def _segments(self, times_ns: Sequence[int]) -> list[tuple[int, Segment]]:
         """Return (index, segment) where a batch begins and wherever the context or the truth changes.
@@ -304,12 +306,12 @@ class Device:
             self.scenario.segment(self._in_session(t_ns), first=self._first)
             for t_ns in (times_ns[0], times_ns[-1])
         )
-        found: list[tuple[int, Segment]] = [(0, begins)]
+        begins_at: list[tuple[int, Segment]] = [(0, begins)]
         for i, t_ns in enumerate(times_ns if ends is not begins else ()):
             segment = self.scenario.segment(self._in_session(t_ns), first=self._first)
-            if segment is not found[-1][1]:
-                found.append((i, segment))
-        return found
+            if segment is not begins_at[-1][1]:
+                begins_at.append((i, segment))
+        return begins_at
 
     def _in_session(self, t_ns: int) -> int:
         # What comes after the scenario's end (late feedback, the end itself) happens where the wearer was

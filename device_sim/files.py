@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from device_sim import said
+from device_sim import own_consent
 from device_sim.device import Captured, Past
 from streams import files
 from streams.errors import InputError, UnavailableError
@@ -18,7 +18,7 @@ from streams.events.shipped import SHIPPED
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EarlierRun:
     """What an earlier run left: the device's life so far, and in order what no broker acknowledged."""
 
     past: Past
@@ -31,12 +31,12 @@ def path_of(directory: Path, device: str) -> Path:
     return directory / f"{device}.jsonl"
 
 
-def found_in(path: Path) -> Found:
+def read_journal(path: Path) -> EarlierRun:
     """Read a journal; InputError when the file is none."""
     next_numbers: dict[str, int] = {}
     sessions = last_capture_ns = arrived = 0
     incarnation, context = 1, None
-    said_by: dict[str, said.Said] = {}
+    consents: dict[str, own_consent.OwnConsent] = {}
     decode = codec.codec_of(SHIPPED).decode
     unacknowledged: dict[str, journal.Sent] = {}
     try:
@@ -47,8 +47,9 @@ def found_in(path: Path) -> Found:
             last_capture_ns = max(last_capture_ns, batch.last_ns)
             incarnation = max(incarnation, incarnation_of(sent.stream))
             context = batch.changes[-1][1] if batch.changes else batch.context
-            if batch.kind == said.KIND:
-                said_by[batch.wearer_id] = said_by.get(batch.wearer_id, said.Said()).after(batch)
+            if batch.kind == own_consent.KIND:
+                before = consents.get(batch.wearer_id, own_consent.OwnConsent())
+                consents[batch.wearer_id] = before.after(batch)
             unacknowledged[sent.id] = sent
         for line in journal.lines(path):
             if line["line"] == "ack":
@@ -58,8 +59,8 @@ def found_in(path: Path) -> Found:
         raise InputError(
             f"{path}: found a line that is no device's journal line ({error}); name another --journal."
         ) from error
-    past = Past(next_numbers, sessions, last_capture_ns, incarnation, said_by, context)
-    return Found(past, tuple(unacknowledged.values()), arrived)
+    past = Past(next_numbers, sessions, last_capture_ns, incarnation, consents, context)
+    return EarlierRun(past, tuple(unacknowledged.values()), arrived)
 
 
 class Journal:
@@ -84,8 +85,8 @@ class Journal:
         try:
             self._claim()
             self._cut()
-            self.found = found_in(self.path)
-            self._arrived = self.found.arrived
+            self.earlier = read_journal(self.path)
+            self._arrived = self.earlier.arrived
         except BaseException:
             self.close()
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Set as AbstractSet
 
-from device_sim.said import KIND
+from device_sim.own_consent import KIND
 from streams.events.batch import Batch
 from streams.events.journal import Sent
 

@@ -60,22 +60,22 @@ class Incarnations:
 
         InputError when there is none left.
         """
-        found = self._highest[device] + 1
-        if found > INCARNATION_MAX:
+        following = self._highest[device] + 1
+        if following > INCARNATION_MAX:
             raise InputError(
                 f"--journal: found none of {device}, whose incarnations on the broker have reached"
                 f" {INCARNATION_MAX}, the last there is; name the journal that it wrote, or another broker."
             )
-        return found
+        return following
 
     def _learn(self, device: str, *ids: bytes) -> None:
         for text in ids:
             try:
-                found = EventId.parse(text.decode("utf-8", "replace"))
+                event = EventId.parse(text.decode("utf-8", "replace"))
             except MalformedError:
                 continue
-            if found.source == device:
-                self._highest[device] = max(self._highest[device], incarnation_of(found.stream))
+            if event.source == device:
+                self._highest[device] = max(self._highest[device], incarnation_of(event.stream))
 
 
 async def next_incarnations(link: KafkaLink, devices: Iterable[str]) -> dict[str, int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 from device_sim import scenarios
 from device_sim.device import Clock, Device, Past
+from device_sim.own_consent import OwnConsent
 from device_sim.playback import timeline
 from device_sim.runner import Options
-from device_sim.said import Said
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
 
@@ -33,7 +34,7 @@ def batches_per_s(scenario_name: str) -> float:
         scenario,
         partial(timeline, scenario, 0, 1),
         wearer,
-        past=Past(sessions=1, said={"w1": Said(1, ("ai:ModelTraining",))}),
+        past=Past(sessions=1, consents={"w1": OwnConsent(1, ("ai:ModelTraining",))}),
         clock=Clock(0),
         seed=1,
     )
@@ -41,40 +42,44 @@ def batches_per_s(scenario_name: str) -> float:
     return sent / (scenario.duration_ns / _NS_PER_S)
 
 
-def options(
-    scenario: str,
-    devices: int,
-    rate: float,
-    seed: int,
-    duration_s: float,
-    journal: Path,
-    partitions: int,
-    broker: str,
-    *,
-    first: int = 1,
-    backlog_s: float = 0.0,
-    faults: bool = True,
-) -> Options:
-    """Options of a run that sends `rate` batches/s for `duration_s` of wall time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What `device-sim load` was asked for.
 
-    A rate of 0 is as fast as the broker takes them.
-
-    The pace of the scenario follows from the rate: with more devices, each lives more slowly.
+    `devices` of a scenario together send `rate` batches/s for `duration_s` of wall time, at 0 as many as the
+    broker takes; `first` is the number of the first device. Before that they send what they captured in
+    `backlog_s` of scenario time. `faults` False: the link and the clocks are perfect.
     """
-    speed = rate / (devices * batches_per_s(scenario)) if rate else math.inf
-    scenario_s = 1e9 if math.isinf(speed) else duration_s * speed + backlog_s
-    return Options(
-        scenario,
-        devices,
-        speed,
-        seed,
-        scenario_s,
-        journal,
-        partitions,
-        broker,
-        None,
-        faults,
-        first,
-        duration_s,
-        backlog_s,
-    )
+
+    scenario: str
+    devices: int
+    rate: float
+    seed: int
+    duration_s: float
+    journal: Path
+    partitions: int
+    broker: str
+    first: int = 1
+    backlog_s: float = 0.0
+    faults: bool = True
+
+    def options(self) -> Options:
+        """Options of the run: the pace of the scenario follows from the rate.
+
+        With more devices, each lives more slowly.
+        """
+        speed = self.rate / (self.devices * batches_per_s(self.scenario)) if self.rate else math.inf
+        return Options(
+            scenario=self.scenario,
+            devices=self.devices,
+            speed=speed,
+            seed=self.seed,
+            duration_s=1e9 if math.isinf(speed) else self.duration_s * speed + self.backlog_s,
+            journal=self.journal,
+            partitions=self.partitions,
+            broker=self.broker,
+            faults=self.faults,
+            first=self.first,
+            wall_s=self.duration_s,
+            backlog_s=self.backlog_s,
+        )

@@ -53,7 +53,7 @@ class Outbox:
 
     def resend(self) -> list[Batch]:
         """Take what an earlier run left unacknowledged, in front of all that is new; return it decoded."""
-        left = self.journal.found.unacknowledged
+        left = self.journal.earlier.unacknowledged
         decode = codec_of(SHIPPED).decode
         batches = [decode(sent.value, 0) for sent in left]
         for sent, batch in zip(left, batches, strict=True):

@@ -92,8 +92,8 @@ def _played(name: str, kind: str, story: Story, duration_ns: int, session: int) 
     for piece, start_ns, end_ns in parts:
         first, count = piece
         t_ns = samples.t_ns[first : first + count] - samples.t_ns[first]
-        found, index = _repeated(t_ns, offset[piece], offset[piece] + end_ns - start_ns)
-        times.append(found - offset[piece] + start_ns)
+        repeated, index = _repeated(t_ns, offset[piece], offset[piece] + end_ns - start_ns)
+        times.append(repeated - offset[piece] + start_ns)
         rows.append(index + first)
         offset[piece] += end_ns - start_ns
     return Timeline(about.origin, np.concatenate(times), np.concatenate(rows), _whole(samples.columns), kind)

@@ -36,9 +36,9 @@ BEGINS_BEFORE_MAX_NS = 20 * 86_400_000_000_000
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `device-sim run` was asked for.
+    """What a run of the glasses was asked for.
 
     `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults`
     False: the link and the clocks are perfect. `speed` is scenario time against wall time, infinite: as fast
@@ -80,7 +80,7 @@ class Summary:
         return asdict(self)
 
 
-class Run:
+class Simulation:
     """One run of `device-sim`.
 
     Guarantees: a batch is in the journal before it is sent; batches of a device reach its radio in the order
@@ -150,7 +150,7 @@ class Run:
                 scenario,
                 sampled,
                 wearer,
-                past=journal.found.past,
+                past=journal.earlier.past,
                 clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm, link.clock_shift_ns),
                 seed=options.seed,
             )
@@ -167,7 +167,7 @@ class Run:
                     or await self._stopped_in(self._begin_incarnations(self._link))
                 ):
                     self.summary.unacknowledged = sum(
-                        len(outbox.journal.found.unacknowledged) for outbox in self._outboxes.values()
+                        len(outbox.journal.earlier.unacknowledged) for outbox in self._outboxes.values()
                     )
                     return self.summary
                 self._resend()
@@ -196,7 +196,9 @@ class Run:
             outbox.journal.close()
 
     async def _begin_incarnations(self, link: KafkaLink) -> None:
-        new = [name for name, outbox in self._outboxes.items() if not outbox.journal.found.past.next_numbers]
+        new = [
+            name for name, outbox in self._outboxes.items() if not outbox.journal.earlier.past.next_numbers
+        ]
         if new:
             for name, incarnation in (await next_incarnations(link, new)).items():
                 self.devices[name].begin_incarnation(incarnation)

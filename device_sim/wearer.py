@@ -52,10 +52,10 @@ class Queries:
 
 
 def _by_intent(name: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    utterances: dict[str, list[str]] = {}
     for row in recordings.rows(name):
-        found.setdefault(row["intent"], []).append(row["utterance"])
-    return found
+        utterances.setdefault(row["intent"], []).append(row["utterance"])
+    return utterances
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,10 @@ class Wearer:
         form = draw.choices(list(self._talk.forms), list(self._talk.forms.values()))[0]
         due_ns = heard_ns + self._talk.feedback_delay_ns
         if form == "spoken":
-            said = "general_praise" if right else draw.choices(list(_DENIALS), list(_DENIALS.values()))[0]
-            self._react(due_ns, number, self._spoken_origin, form=form, text=draw.choice(self._spoken[said]))
+            meaning = "general_praise" if right else draw.choices(list(_DENIALS), list(_DENIALS.values()))[0]
+            self._react(
+                due_ns, number, self._spoken_origin, form=form, text=draw.choice(self._spoken[meaning])
+            )
         elif form == "rating":
             first, second = draw.choice(self._rated[right])
             self._react(due_ns, number, self._rating_origin, form=form, rating=first, second_rating=second)
@@ -163,8 +165,11 @@ class Wearer:
 
     def due(self, before_ns: int) -> Sequence[Reaction]:
         """Reactions that are due before `before_ns`, in order; they are given away."""
-        due = sorted((one for one in self._reactions if one.due_ns < before_ns), key=lambda one: one.due_ns)
-        self._reactions = [one for one in self._reactions if one.due_ns >= before_ns]
+        due = sorted(
+            (reaction for reaction in self._reactions if reaction.due_ns < before_ns),
+            key=lambda reaction: reaction.due_ns,
+        )
+        self._reactions = [reaction for reaction in self._reactions if reaction.due_ns >= before_ns]
         return due
 
     def _expect(self, number: int, intent: str) -> None:
@@ -172,7 +177,7 @@ class Wearer:
         if len(self._open) > OPEN_QUERIES_MAX:
             del self._open[next(iter(self._open))]
 
-    def _react(self, due_ns: int, number: int, origin: str, **said: Any) -> None:
+    def _react(self, due_ns: int, number: int, origin: str, **given: Any) -> None:
         columns = {
             "target": format_id(self._device, self.answers, number),
             "form": "",
@@ -181,6 +186,6 @@ class Wearer:
             "text": None,
             "rating": None,
             "second_rating": None,
-            **said,
+            **given,
         }
         self._reactions.append(Reaction(due_ns, origin, columns))

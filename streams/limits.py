@@ -52,12 +52,13 @@ POLICY_REFUSALS_PER_FETCH_MAX = 100  #: put on record with one fetch
 
 # A device's state
 SEEN_RANGES_MAX = 64  #: per stream; more holes than this and the oldest are declared missing
-RECENT_PER_KIND_MAX = 8  #: activity and place events kept for the situation of a query
+RECENT_PER_KIND_MAX = 8  #: events kept of each kind that the situation of a query shows
 OPEN_ANSWERS_MAX = 64  #: answers that still wait for feedback
 STREAMS_PER_DEVICE_MAX = 32
 OPEN_WINDOWS_BYTES_MAX = (
-    1600 * 1024
-)  #: packed samples of a device's open windows: what its streams and their lengths come to
+    1700 * 1024
+)  #: packed samples of a device's open windows: what its streams and all operators' lengths come to
+MEMORIES_BYTES_MAX = 16 * 1024  #: JSON of what a device's operators remember, together
 DEVICE_STATE_BYTES_MAX = (
     3 * 1024 * 1024
 )  #: what the limits of its parts come to, as it is stored; nearly all of it gaze that stands still

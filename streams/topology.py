@@ -143,7 +143,7 @@ TOPICS: tuple[Topic, ...] = (
     ),
 )
 
-_SINGLES = frozenset(one.name for one in TOPICS if one.single)
+_SINGLES = frozenset(topic.name for topic in TOPICS if topic.single)
 
 STAGES: tuple[Stage, ...] = (
     Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS)),
@@ -168,8 +168,6 @@ TRAINING_SOURCE = "training"
 PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"
 #: What no device and no wearer may be called.
 RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY)
-#: Streams that are made for a device, which none of its own may be called.
-RESERVED_STREAMS: tuple[str, ...] = tuple(name for stage in STAGES for name in stage.derives)
 #: Kinds of which a device has one stream, of this name: what is made of it is not named after it.
 SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback"}
 
@@ -228,28 +226,28 @@ def uneven(broker: str, counts: Mapping[str, int], partitions: int) -> str:
 
     `counts` are those that were found, by topic; topics that are not there are not looked at.
     """
-    found = {one.name: counts[one.name] for one in TOPICS if counts.get(one.name)}
-    if all(count == partition_count(name, partitions) for name, count in found.items()):
+    actual = {topic.name: counts[topic.name] for topic in TOPICS if counts.get(topic.name)}
+    if all(count == partition_count(name, partitions) for name, count in actual.items()):
         return ""
-    said = ", ".join(
+    counted = ", ".join(
         f"{count} on {' and '.join(names) if len(names) < 3 else ', '.join(names)}"
-        for count in sorted(set(found.values()), reverse=True)
-        for names in [[name for name, one in found.items() if one == count]]
+        for count in sorted(set(actual.values()), reverse=True)
+        for names in [[name for name, number in actual.items() if number == count]]
     )
-    following = {count for name, count in found.items() if not topic(name).single}
-    singles = {count for name, count in found.items() if topic(name).single}
+    following = {count for name, count in actual.items() if not topic(name).single}
+    singles = {count for name, count in actual.items() if topic(name).single}
     if len(following) == 1 and singles <= {1}:
         (whole,) = following
-        what = f"use --partitions {whole}"
+        remedy = f"use --partitions {whole}"
     else:
-        what = (
+        remedy = (
             "somebody raised some of them, and nothing can lower them again. What is written to partitions "
             "that were not declared is not read. Let a worker that runs read what was sent, then begin "
             "with new topics (docs/operations.md, Partitions)"
         )
     return (
-        f"Partitions on {broker}: found {said}; expected {partitions} on each that follows devices and 1 on "
-        f"the others, for the life of the topics: {what}"
+        f"Partitions on {broker}: found {counted}; expected {partitions} on each that follows devices and 1 "
+        f"on the others, for the life of the topics: {remedy}"
     )
 
 

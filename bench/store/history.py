@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 
@@ -28,17 +30,14 @@ def synthesise(store: Path, epochs: int) -> None:
     others in segments. It would have moved them in small portions as they came; here it does in a few.
     """
     _insert(store, epochs, clock.now_ns())
-    at_hand, writer = limits.EPOCHS_AT_HAND_MAX, Writer.open(store)
-    try:
+    with contextlib.closing(Writer.open(store)) as writer:
+        at_hand = limits.EPOCHS_AT_HAND_MAX
         while epochs >= at_hand:
-            limits.EPOCHS_AT_HAND_MAX = epochs
-            writer.ingest_tables({"streams": _STREAM}, time.monotonic_ns())
-            writer.publish(clock.now_ns())
+            with patch.object(limits, "EPOCHS_AT_HAND_MAX", epochs):
+                writer.ingest_tables({"streams": _STREAM}, time.monotonic_ns())
+                writer.publish(clock.now_ns())
             epochs -= epochs // 2 - 1
         writer.settle(clock.now_ns())
-    finally:
-        limits.EPOCHS_AT_HAND_MAX = at_hand
-        writer.close()
 
 
 def _insert(store: Path, epochs: int, now_ns: int) -> None:

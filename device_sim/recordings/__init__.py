@@ -70,38 +70,38 @@ class Samples:
 def about() -> Mapping[str, About]:
     """All recordings by name."""
     index = json.loads((HERE / "index.json").read_text("utf-8"))
-    found = {}
-    for name, said in tomllib.loads((HERE / "recordings.toml").read_text("utf-8")).items():
+    recordings = {}
+    for name, table in tomllib.loads((HERE / "recordings.toml").read_text("utf-8")).items():
         pieces = {piece: (first, rows) for piece, (first, rows) in index[name].pop("pieces").items()}
-        found[name] = About(
+        recordings[name] = About(
             name,
-            said["kind"],
-            licence=said["licence"],
-            source=said["source"],
-            wearer=said["wearer"],
-            file=said["file"],
-            truth=said.get("truth", ""),
+            table["kind"],
+            licence=table["licence"],
+            source=table["source"],
+            wearer=table["wearer"],
+            file=table["file"],
+            truth=table.get("truth", ""),
             pieces=pieces,
             **index[name],
         )
-    return found
+    return recordings
 
 
 def named(name: str, kind: str) -> About:
     """Return the recording called `name`; InputError names those of `kind` when it is not one of them."""
-    found = about().get(name)
-    if found is None or found.kind != kind:
-        known = ", ".join(one.name for one in about().values() if one.kind == kind)
+    recording = about().get(name)
+    if recording is None or recording.kind != kind:
+        known = ", ".join(each.name for each in about().values() if each.kind == kind)
         raise InputError(f"Recording {name!r} is none of kind {kind}; expected one of: {known}.")
-    return found
+    return recording
 
 
 @cache
 def samples(name: str) -> Samples:
     """Read the rows of a sensor's recording, once."""
-    said = about()[name]
-    wanted = SHIPPED[said.kind].columns
-    with gzip.open(HERE / said.file, "rt", encoding="utf-8", newline="") as file:
+    recording = about()[name]
+    wanted = SHIPPED[recording.kind].columns
+    with gzip.open(HERE / recording.file, "rt", encoding="utf-8", newline="") as file:
         names = next(csv.reader(file))
         if any(map(text_form, wanted.values())):
             table: Any = np.array(list(csv.reader(file)), dtype=object)
@@ -124,12 +124,12 @@ def samples(name: str) -> Samples:
         else given[column].astype(float)
         for column, kind in wanted.items()
     }
-    t_ns = given["t_ns"].astype(np.int64) if "t_ns" in given else _regular(said)
-    return Samples(said, t_ns, columns)
+    t_ns = given["t_ns"].astype(np.int64) if "t_ns" in given else _regular(recording)
+    return Samples(recording, t_ns, columns)
 
 
-def _regular(said: About) -> NDArray[np.int64]:
-    return np.round(np.arange(said.rows) * (1e9 / (said.rate_hz or 1.0))).astype(np.int64)
+def _regular(recording: About) -> NDArray[np.int64]:
+    return np.round(np.arange(recording.rows) * (1e9 / (recording.rate_hz or 1.0))).astype(np.int64)
 
 
 @cache

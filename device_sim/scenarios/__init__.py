@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from device_sim.link import Faults
-from device_sim.said import KIND as CONSENT_CHANGE
+from device_sim.own_consent import KIND as CONSENT_CHANGE
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES, Context
 from streams.events.shipped import SHIPPED
@@ -122,15 +122,16 @@ class Scenario:
     def planned_in(self, start_ns: int, end_ns: int, *, first: bool) -> Iterable[Planned]:
         """Interactions of a first session, or of a later one, in [start, end)."""
         return (
-            one
-            for one in self.planned
-            if start_ns <= one.at_ns < end_ns and one.sessions in {"all", "first" if first else "later"}
+            interaction
+            for interaction in self.planned
+            if start_ns <= interaction.at_ns < end_ns
+            and interaction.sessions in {"all", "first" if first else "later"}
         )
 
     @property
     def asks_for_consent(self) -> bool:
         """Whether the wearer says in it how the own data may be used."""
-        return any(one.kind == CONSENT_CHANGE for one in self.planned)
+        return any(interaction.kind == CONSENT_CHANGE for interaction in self.planned)
 
     @property
     def kinds(self) -> list[str]:
@@ -237,7 +238,7 @@ def _kinds(streams: Iterable[Stream], planned: Iterable[Planned]) -> set[str]:
         "feedback",
         "device_state",
         *(stream.kind for stream in streams),
-        *(one.kind for one in planned),
+        *(interaction.kind for interaction in planned),
     }
 
 
@@ -267,11 +268,11 @@ def _stream(table: Mapping[str, Any], duration_ns: int) -> Stream:
 
 
 def _planned(table: Mapping[str, Any]) -> Planned:
-    kind, said = _kind(table), table["columns"]
+    kind, columns = _kind(table), table["columns"]
     optional = {column for column, wanted in SHIPPED[kind].columns.items() if wanted.endswith("?")}
     if (
-        not said.keys() <= SHIPPED[kind].columns.keys()
-        or not SHIPPED[kind].columns.keys() - optional <= said.keys()
+        not columns.keys() <= SHIPPED[kind].columns.keys()
+        or not SHIPPED[kind].columns.keys() - optional <= columns.keys()
     ):
         raise ValueError(
             f"event at {table['at_s']} s: columns must be those of {kind}: {', '.join(SHIPPED[kind].columns)}"
@@ -280,7 +281,7 @@ def _planned(table: Mapping[str, Any]) -> Planned:
         _ns(table["at_s"]),
         kind.replace("_", "-"),
         kind,
-        {column: [said.get(column)] for column in SHIPPED[kind].columns},
+        {column: [columns.get(column)] for column in SHIPPED[kind].columns},
         _sessions(table.get("sessions", "all")),
     )
 
@@ -339,7 +340,7 @@ def _segments(data: Mapping[str, Any], kinds: set[str], session: str, policy: st
     Under another policy than `household` zone and own truth are those of its `under.<policy>`, and unknown
     without.
     """
-    found = []
+    segments = []
     everywhere = data.get("truth", {})
     for table in data["segment"]:
         if table["context"].keys() != CONTEXT_VALUES.keys():
@@ -350,16 +351,16 @@ def _segments(data: Mapping[str, Any], kinds: set[str], session: str, policy: st
                 raise ValueError(
                     f"segment.context.{field} is {value!r}, which is not a value that a device may say"
                 )
-        said = table if policy == POLICY else table.get("under", {}).get(policy)
-        own = {} if said is None else said.get("truth", {})
+        zoned = table if policy == POLICY else table.get("under", {}).get(policy)
+        own = {} if zoned is None else zoned.get("truth", {})
         if not (everywhere.keys() | own.keys()) <= kinds:
             raise ValueError(
                 f"truth names a kind that the scenario has not, expected some of {', '.join(sorted(kinds))}"
             )
         if _sessions(table["sessions"]) in {session, "all"}:
             truth = {
-                kind: "" if said is None else own.get(kind) or everywhere.get(kind) or said["zone"]
+                kind: "" if zoned is None else own.get(kind) or everywhere.get(kind) or zoned["zone"]
                 for kind in kinds
             }
-            found.append(Segment(_ns(table["from_s"]), Context(**table["context"]), truth))
-    return tuple(found)
+            segments.append(Segment(_ns(table["from_s"]), Context(**table["context"]), truth))
+    return tuple(segments)

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from device_sim import scenarios
+from device_sim import options, scenarios
 from device_sim.files import Journal, path_of
 from streams import clock, settings
 from streams.address import ADDRESS
@@ -31,7 +31,6 @@ from streams.queries.store import Store
 from streams.snapshots.files.directory import claim
 
 STATUS_INTERVAL_S = 1.0
-DEVICES_MAX = 1000
 #: An answer that was learned from, so that every question has something to say.
 _ANSWER = """
 SELECT example.parent_source || '/' || example.parent_stream || '/' || example.parent_first AS id
@@ -46,45 +45,12 @@ WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
 
 
 @click.command("demo")
-@click.option(
-    "--scenario",
-    default="commute",
-    show_default=True,
-    help="What the glasses live through; `device-sim list` names them.",
-)
-@click.option(
-    "--speed",
-    type=click.Choice(["1", "10", "20"]),
-    default="10",
-    show_default=True,
-    help="Scenario time against wall time.",
-)
-@click.option(
-    "--duration-s",
-    type=click.FloatRange(0, min_open=True),
-    default=None,
-    help="Scenario time.  [default: the scenario once]",
-)
-@click.option(
-    "--devices",
-    type=click.IntRange(1, DEVICES_MAX),
-    default=2,
-    show_default=True,
-    help="How many glasses.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="Draws queries, forms of feedback and faults of the link.",
-)
-@click.option(
-    "--faults/--no-faults",
-    default=True,
-    show_default=True,
-    help="Whether the glasses' link and clocks have faults.",
-)
+@options.scenario("commute", "What the glasses live through; `device-sim list` names them.")
+@options.speed(10)
+@options.duration_s(None, "Scenario time.  [default: the scenario once]")
+@options.devices(2, "How many glasses.")
+@options.seed("Draws queries, forms of feedback and faults of the link.")
+@options.faults("Whether the glasses' link and clocks have faults.")
 @click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
 @click.option(
     "--broker",
@@ -103,7 +69,7 @@ WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
 def command(
     context: click.Context,
     scenario: str,
-    speed: str,
+    speed: int,
     duration_s: float | None,
     devices: int,
     seed: int,
@@ -133,7 +99,7 @@ def command(
                     "--scenario",
                     scenario,
                     "--speed",
-                    speed,
+                    str(speed),
                     "--devices",
                     str(devices),
                     "--seed",

@@ -104,8 +104,8 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         say("  ".join(shown).rstrip())
 
 
-def emit_structs(rows: Sequence[Struct]) -> None:
-    """Print rows of one type, of which there is at least one, as `emit_table` does."""
+def emit_rows(rows: Sequence[Struct | Mapping[str, object]]) -> None:
+    """Print rows of one kind, of which there is at least one, as `emit_table` does."""
     plain = [to_builtins(row) for row in rows]
     emit_table(list(plain[0]), [list(row.values()) for row in plain])
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from streams import clock, files, settings
 from streams.address import ADDRESS
@@ -23,6 +25,7 @@ from streams.events.record import Outgoing, Received, StoredRecord
 from streams.ledger import lineage
 from streams.policy.load import load
 from streams.printing import say
+from streams.queries.answers import Answer
 from streams.replay import Replay
 from streams.replay.arrivals import BrokerArrivals, JournalArrivals
 from streams.replay.derived import DerivedLines
@@ -116,15 +119,15 @@ def command(
         if compare and store is None:
             kept = stack.enter_context(files.working_directory("replay")) / "store"
         made = _replay(_Job(journal, kept, out, broker or ""), inputs, policy or settings.POLICY)
-        result: dict[str, Any] = {**made, "store": None if compare and store is None else str(kept)}
+        result = replace(made, store=None if compare and store is None else str(kept))
         if recorded is not None and compare:
-            result["lineage"] = _compared(recorded, kept, made, candidates=bool(broker))
+            result = replace(result, lineage=_compared(recorded, kept, made, candidates=bool(broker)))
     if as_json:
-        emit_json(result)
+        emit_json(result.to_dict())
     else:
-        for said in _told(result):
-            say(said)
-    context.exit(0 if result.get("lineage", {"equal": True})["equal"] else 1)
+        for sentence in _told(result):
+            say(sentence)
+    context.exit(0 if result.lineage is UNSET or result.lineage["equal"] else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,27 @@ class _Job:
     broker: str
 
 
-def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> dict[str, Any]:
-    """Run the replay into `job.store`; return the counts."""
+class Replayed(Answer, frozen=True, kw_only=True):
+    """What a replay made; `lineage` is how it compares with the live store's.
+
+    `unplaced` batches have no acknowledgement, `foreign` records are no batch of the journals, `lost` ones
+    the live pipeline never read, and `unread` are ids of examples that it never trained with. `store` is None
+    where none is kept, `epoch` where nothing was published.
+    """
+
+    fetches: int
+    foreign: int | UnsetType = UNSET
+    unplaced: int | UnsetType = UNSET
+    lost: int | UnsetType = UNSET
+    unread: tuple[str, ...] | UnsetType = UNSET
+    records: int = 0
+    epoch: int | None = None
+    store: str | None = None
+    lineage: Mapping[str, Any] | UnsetType = UNSET
+
+
+def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> Replayed:
+    """Run the replay into `job.store`."""
     if job.store.exists() and any(job.store.iterdir()):
         raise InputError(
             f"{job.store}: found a directory that is not empty, expected a new one: a replay must not mix "
@@ -155,38 +177,35 @@ def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> dict[str, 
                 derived.write(records)
 
         if inputs is None:
-            made: dict[str, Any] = {"fetches": asyncio.run(Replay(given, write).run(job.journal))}
+            made = Replayed(fetches=asyncio.run(Replay(given, write).run(job.journal)))
         else:
             made = asyncio.run(_recorded(job, inputs, write))
         sink.flush()
         epoch = sink.writer.settle(clock.now_ns())
-    return {**made, "records": sink.written, "epoch": epoch}
+    return replace(made, records=sink.written, epoch=epoch)
 
 
-async def _recorded(job: _Job, inputs: RecordedInputs, write: Write) -> dict[str, Any]:
+async def _recorded(job: _Job, inputs: RecordedInputs, write: Write) -> Replayed:
     bound = [] if inputs.paired else pairs(job.journal)
     if job.broker:
         async with BrokerArrivals(job.journal, job.broker) as arrivals:
             replay = RecordedReplay(inputs, arrivals, write, pairs=bound)
             await replay.run()
-        places = {"foreign": arrivals.foreign}
-    else:
-        acknowledged = JournalArrivals(job.journal, inputs.appended)
-        replay = RecordedReplay(inputs, acknowledged, write, pairs=bound)
-        await replay.run()
-        places = {"unplaced": acknowledged.unplaced}
-    return {
-        "fetches": replay.fetches,
-        **places,
-        "lost": replay.lost,
-        "unread": sorted(replay.made),
-    }
+        return replace(_counted(replay), foreign=arrivals.foreign)
+    acknowledged = JournalArrivals(job.journal, inputs.appended)
+    replay = RecordedReplay(inputs, acknowledged, write, pairs=bound)
+    await replay.run()
+    return replace(_counted(replay), unplaced=acknowledged.unplaced)
 
 
-def _compared(live: Path, replayed: Path, made: dict[str, Any], *, candidates: bool) -> dict[str, Any]:
+def _counted(replay: RecordedReplay) -> Replayed:
+    return Replayed(fetches=replay.fetches, lost=replay.lost, unread=tuple(sorted(replay.made)))
+
+
+def _compared(live: Path, replayed: Path, made: Replayed, *, candidates: bool) -> dict[str, Any]:
     """Compare the stores; an example that no recorded input names is a difference too."""
     result = lineage.compare(live, replayed, candidates=candidates)
-    unread: list[str] = made["unread"]
+    unread = () if made.unread is UNSET else made.unread
     if unread:
         result["equal"] = False
         result["differences"].append(
@@ -196,23 +215,23 @@ def _compared(live: Path, replayed: Path, made: dict[str, Any], *, candidates: b
     return result
 
 
-def _told(result: dict[str, Any]) -> Iterator[str]:
-    kept = f"; their lineage is epoch {result['epoch']} of {result['store']}" if result["store"] else ""
-    yield f"{result['fetches']} fetches became {result['records']} records{kept}"
-    if result.get("unplaced"):
+def _told(result: Replayed) -> Iterator[str]:
+    kept = f"; their lineage is epoch {result.epoch} of {result.store}" if result.store else ""
+    yield f"{result.fetches} fetches became {result.records} records{kept}"
+    if result.unplaced:
         yield (
-            f"places    {result['unplaced']:,} batches have no acknowledgement and were left out; if Kafka "
+            f"places    {result.unplaced:,} batches have no acknowledgement and were left out; if Kafka "
             "holds them, take the places from there with --broker"
         )
-    if result.get("foreign"):
+    if result.foreign:
         yield (
-            f"places    {result['foreign']:,} records on glasses.captured are no batch of these journals; "
+            f"places    {result.foreign:,} records on glasses.captured are no batch of these journals; "
             "they were taken as they are"
         )
-    if result.get("lost"):
-        yield f"lost      {result['lost']:,} records that the live pipeline never read were left out"
-    if "lineage" in result:
-        yield from lineage.lines(result["lineage"])
+    if result.lost:
+        yield f"lost      {result.lost:,} records that the live pipeline never read were left out"
+    if result.lineage is not UNSET:
+        yield from lineage.lines(result.lineage)
 
 
 @contextlib.contextmanager

@@ -103,6 +103,11 @@ def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *
     return batch
 
 
+def check_columns(columns: Mapping[str, Any], kind: Kind, count: int) -> None:
+    """Check columns of `count` events of `kind`; MalformedError names what is wrong, and no value."""
+    _check_types(_columns(columns, kind, count), kind)
+
+
 def right_names(source: str, wearer: str, session: str, stream: str, origin: str, clock: str) -> bool:
     """Whether the names of a captured batch have the right form."""
     return (

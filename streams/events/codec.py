@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 import numpy as np
 import orjson
-import xxhash
 from msgspec.structs import asdict
 
 from streams.events import check
@@ -92,11 +91,6 @@ def _wire(kind: Kind) -> type:
         forbid_unknown_fields=True,
         gc=False,
     )
-
-
-def digest(value: bytes) -> str:
-    """XXH3-128 of bytes, as hex: tells equal from different, not a signature."""
-    return xxhash.xxh3_128_hexdigest(value)
 
 
 def encode(batch: Batch, **extra: Any) -> bytes:

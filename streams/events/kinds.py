@@ -75,7 +75,7 @@ def text_form(wanted: str) -> TextForm | None:
 _PLAIN_TYPES = frozenset({"number", "flag", *_FORMS})
 _NAME, _COLUMN = re.compile("[a-z][a-z0-9_]{0,31}"), re.compile("[a-z][a-z0-9_]{0,63}")
 #: What stages make has streams of its name, in which nothing but letters, digits and hyphens stands.
-_DERIVED_NAME = re.compile("[a-z][a-z0-9]{0,31}")
+DERIVED_NAME_PATTERN = re.compile("[a-z][a-z0-9]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Kind:
     columns: Mapping[str, ColumnType]
 
     def __post_init__(self) -> None:
-        if (_NAME if self.captured else _DERIVED_NAME).fullmatch(self.name) is None:
+        if (_NAME if self.captured else DERIVED_NAME_PATTERN).fullmatch(self.name) is None:
             allowed = "letters, digits and underscores" if self.captured else "letters and digits"
             raise InputError(
                 f"kind {self.name!r}: found a name of another form, expected at most 32 lower-case "
@@ -164,6 +164,10 @@ class Kinds(Mapping[str, Kind]):
     def derived(self) -> tuple[Kind, ...]:
         """Those that stages make batches of; a model, which has no columns, is no batch."""
         return tuple(kind for kind in self._by_name.values() if not kind.captured and kind.columns)
+
+    def with_kind(self, kind: Kind) -> Kinds:
+        """The same with `kind` in the place of the one of its name."""
+        return Kinds.of(*{**self._by_name, kind.name: kind}.values())
 
     def named(self, name: object, *, captured: bool) -> Kind:
         """Return the captured (or derived) kind called `name`; MalformedError names those there are."""

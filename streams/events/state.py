@@ -2,19 +2,21 @@
 
 States are values: a stage returns a new one and never changes the old, so a failed transaction needs no
 undoing and a checkpoint can compare two of them. On `glasses.state` they are JSON; labels as hex, samples of
-open windows as base64.
+open windows and what operators remember as base64. What the samples and memories mean is the operators'
+affair (`streams.processing.operators`), who look at them before anything is made of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct, ValidationError, convert, json
-from numpy.typing import NDArray
+from msgspec.structs import replace
 
 from streams.events.identity import STREAM_PATTERN
+from streams.events.kinds import DERIVED_NAME_PATTERN
 from streams.limits import NUMBER_MAX
 
 # `glasses.state` is not believed: what a stage would stumble over is no state.
@@ -26,14 +28,17 @@ Label = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{2})*\Z")]
 Intervals = tuple[tuple[Number, Number], ...]
 #: Bytes of one batch in `Seen.recent`, and of one mark in `Seen.marks`.
 RECENT_BYTES, MARK_BYTES = 32, 20
-#: Samples of one window as their operator keeps them, shape (n,).
-Samples = NDArray[Any]
-#: One sample of an open window, by the kind of the stream: little-endian and packed, on every machine alike.
-SAMPLES: Mapping[str, np.dtype[Any]] = {
-    "imu": np.dtype("<f8"),
-    "audio_level": np.dtype("<f8"),
-    "location": np.dtype([("latitude_deg", "<f8"), ("longitude_deg", "<f8")]),
-    "gaze": np.dtype([("t_ns", "<i8"), ("yaw_rad", "<f8"), ("pitch_rad", "<f8"), ("counts", "?")]),
+#: Name of an operator, which is that of the kind that it makes.
+OperatorName = Annotated[str, Meta(pattern=rf"\A(?:{DERIVED_NAME_PATTERN.pattern})\Z")]
+#: Of states that did not name operators: who had the windows of a kind, and what a sample was.
+_FORMER: Mapping[str, tuple[str, np.dtype[Any]]] = {
+    "imu": ("activity", np.dtype("<f8")),
+    "audio_level": ("speech", np.dtype("<f8")),
+    "location": ("place", np.dtype([("latitude_deg", "<f8"), ("longitude_deg", "<f8")])),
+    "gaze": (
+        "fixation",
+        np.dtype([("t_ns", "<i8"), ("yaw_rad", "<f8"), ("pitch_rad", "<f8"), ("counts", "?")]),
+    ),
 }
 
 
@@ -54,10 +59,9 @@ class Seen(Struct, frozen=True):
 class OpenWindow(Struct, frozen=True):
     """Samples of a window that has not closed: consecutive numbers from `first`, all in one zone and session.
 
-    `since_ns` is when the oldest was captured, as in a batch. `samples` are packed, each as `SAMPLES` says.
+    `since_ns` is when the oldest was captured, as in a batch. `samples` are packed as the operator says.
     """
 
-    kind: str
     first: Number
     t_first_ns: TimeNs
     t_last_ns: TimeNs
@@ -70,15 +74,6 @@ class OpenWindow(Struct, frozen=True):
     since_ns: int
     samples: bytes
 
-    @property
-    def count(self) -> int:
-        """How many samples it has."""
-        return len(self.samples) // SAMPLES[self.kind].itemsize
-
-    def array(self) -> Samples:
-        """Its samples, shape (count,); not to be written to."""
-        return np.frombuffer(self.samples, SAMPLES[self.kind])
-
 
 class Recent(Struct, frozen=True):
     """A derived event that a later query's situation may cite.
@@ -86,12 +81,12 @@ class Recent(Struct, frozen=True):
     `position` is where in the partition it became known, `since_ns` when the oldest of it was captured.
     """
 
-    kind: Annotated[str, Meta(pattern=r"\A(?:activity|place)\Z")]
+    kind: OperatorName
     stream: Stream
     number: Number
     position: int
     t_last_ns: TimeNs
-    value: str | int
+    value: str | int | float
     zone: str
     label: Label
     wearer_id: str
@@ -121,8 +116,15 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     since_ns: int
 
 
-class DeviceState(Struct, frozen=True):
-    """All that is remembered of one device. `places` are anchors (number, latitude, longitude) in degrees.
+#: Open windows by the operator that they are of, and by stream; no operator is named that has none.
+Windows = Mapping[OperatorName, Mapping[Stream, OpenWindow]]
+
+
+class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is remembered of one device.
+
+    `memories` are the operators' own states, each the JSON of its operator's type; who remembers nothing has
+    none.
 
     `seen` holds the streams of its newest incarnation only: that one retires those before it. `worked` is the
     newest of which anything was processed. `policy_version` is that in whose words its labels are.
@@ -132,8 +134,8 @@ class DeviceState(Struct, frozen=True):
     worked: int = 1
     seen: Mapping[Stream, Seen] = {}
     known_streams: tuple[str, ...] = ()
-    windows: Mapping[Stream, OpenWindow] = {}
-    places: tuple[tuple[int, float, float], ...] = ()
+    windows: Windows = {}
+    memories: Mapping[OperatorName, bytes] = {}
     recents: tuple[Recent, ...] = ()
     answers: tuple[OpenAnswer, ...] = ()
     policy_version: str = ""
@@ -152,22 +154,57 @@ class DeviceState(Struct, frozen=True):
             state = json.decode(value, type=cls)
         except ValidationError:
             state = _taken_over(value)
-        for window in state.windows.values():
-            one = SAMPLES.get(window.kind)
-            if one is None or not window.samples or len(window.samples) % one.itemsize:
-                raise ValidationError("a device's state: found a window that holds no samples of its kind")
+        if any(not window.samples for of in state.windows.values() for window in of.values()):
+            raise ValidationError("a device's state: found a window that holds no samples")
         if any(len(one.recent) % RECENT_BYTES or len(one.marks) % MARK_BYTES for one in state.seen.values()):
             raise ValidationError("a device's state: found half a batch among those that were seen")
         if any(one.marks and not one.recent for one in state.seen.values()):
             raise ValidationError("a device's state: found a stream with marks and without its last batches")
         return state
 
+    def after(self, operator: str, windows: Mapping[str, OpenWindow], memory: bytes | None) -> DeviceState:
+        """The same with what an operator has open now and what it remembers (None: as before)."""
+        opened = {name: of for name, of in self.windows.items() if name != operator}
+        if windows:
+            opened[operator] = windows
+        memories = self.memories if memory is None else {**self.memories, operator: memory}
+        return replace(self, windows=opened, memories=memories)
+
+    def of_operators(self, names: frozenset[str]) -> DeviceState:
+        """The same without what is half done, remembered or citable of operators that are none of `names`."""
+        if names.issuperset((*self.windows, *self.memories, *(recent.kind for recent in self.recents))):
+            return self
+        return replace(
+            self,
+            windows={name: windows for name, windows in self.windows.items() if name in names},
+            memories={name: memory for name, memory in self.memories.items() if name in names},
+            recents=tuple(recent for recent in self.recents if recent.kind in names),
+        )
+
+    def relabelled(self, policy_version: str, label: Callable[[str], str]) -> DeviceState:
+        """The same in the words of another policy; `label` says each label (as hex) in them."""
+        return replace(
+            self,
+            policy_version=policy_version,
+            windows={
+                operator: {
+                    stream: replace(window, label=label(window.label)) for stream, window in of.items()
+                }
+                for operator, of in self.windows.items()
+            },
+            recents=tuple(replace(recent, label=label(recent.label)) for recent in self.recents),
+            answers=tuple(
+                replace(answer, label=label(answer.label), query_label=label(answer.query_label))
+                for answer in self.answers
+            ),
+        )
+
 
 def _taken_over(value: bytes) -> DeviceState:
-    """Migration of a state whose windows hold lists of numbers.
+    """Migration of a state that did not name operators: its windows were by stream, its places a field.
 
-    That of 0.1.0 did not say of what is half done since when it held anything, so that counts as ever since;
-    nor whose answers wait, so feedback on those makes no example.
+    That of 0.1.0 held lists of numbers for samples. It did not say of what is half done since when it held
+    anything, so that counts as ever since; nor whose answers wait, so feedback on those makes no example.
     """
     fields = json.decode(value)
     if not isinstance(fields, dict):
@@ -175,19 +212,27 @@ def _taken_over(value: bytes) -> DeviceState:
     if "incarnation" not in fields:
         fields["seen"] = {stream: {"ranges": ranges} for stream, ranges in fields.get("seen", {}).items()}
         ever: dict[str, Any] = {"since_ns": 1}
-        fields["windows"] = {stream: {**one, **ever} for stream, one in fields.get("windows", {}).items()}
-        fields["recents"] = [{**one, **ever} for one in fields.get("recents", ())]
-        fields["answers"] = [{**one, **ever, "wearer_id": ""} for one in fields.get("answers", ())]
-    fields["windows"] = {
-        stream: {**one, "samples": _packed(one["kind"], one["samples"])}
-        for stream, one in fields.get("windows", {}).items()
-    }
+        fields["windows"] = {
+            stream: {**window, **ever} for stream, window in fields.get("windows", {}).items()
+        }
+        fields["recents"] = [{**recent, **ever} for recent in fields.get("recents", ())]
+        fields["answers"] = [{**answer, **ever, "wearer_id": ""} for answer in fields.get("answers", ())]
+    windows: dict[str, dict[str, Any]] = {}
+    for stream, window in fields.get("windows", {}).items():
+        kind = window.pop("kind", None)
+        if kind not in _FORMER:
+            raise ValidationError("a device's state: found a window of a kind that had none")
+        operator, sample = _FORMER[kind]
+        if isinstance(window["samples"], list):
+            window["samples"] = _packed(window["samples"], sample)
+        windows.setdefault(operator, {})[stream] = window
+    fields["windows"] = windows
+    if places := fields.pop("places", None):
+        fields["memories"] = {"place": json.encode(convert(places, tuple[tuple[int, float, float], ...]))}
     return convert(fields, DeviceState)
 
 
-def _packed(kind: str, samples: Any) -> bytes:
-    """Samples as a state held them before: a list of numbers, or of lists of those that belong together."""
-    if kind not in SAMPLES or not isinstance(samples, list):
-        raise ValidationError("a device's state: found a window that holds no samples of its kind")
-    rows = [tuple(one) if isinstance(one, list) else one for one in samples]
-    return np.array(rows, SAMPLES[kind]).tobytes()
+def _packed(samples: list[Any], sample: np.dtype[Any]) -> bytes:
+    """Samples of a list of numbers, or of lists of those that belong together."""
+    rows = [tuple(row) if isinstance(row, list) else row for row in samples]
+    return np.array(rows, sample).tobytes()

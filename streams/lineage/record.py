@@ -7,16 +7,17 @@ its place and digest are its own. Rows travel in blocks: what all rows of a bloc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import astuple, replace
 
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Parent, Run, extends, longer_run
 from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
+from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
 from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.step import Decision, Output, Reject, Step
 from streams.topology import CAPTURED, LINEAGE, ZONED
@@ -47,21 +48,30 @@ def blocks_of(step: Step, policy_version: str, topic: str, partition: int, value
     """Rows of one fetch of `topic`/`partition`; `values` are the outputs' bytes, in the step's order."""
     return {
         "events": _events(step.outputs, policy_version, partition, values),
-        "edges": blocks("edges", _edges(step.outputs)),
-        "decisions": blocks(
-            "decisions", [_decision(decision, policy_version) for decision in _merged(step.decisions)]
+        "edges": _blocks_of_rows(_edges(step.outputs)),
+        "decisions": _blocks_of_rows(
+            [_decision(decision, policy_version) for decision in _merged(step.decisions)]
         ),
-        "rejected": blocks(
-            "rejected", [_rejected(reject, policy_version, topic, partition) for reject in step.rejects]
+        "rejected": _blocks_of_rows(
+            [_rejected(reject, policy_version, topic, partition) for reject in step.rejects]
         ),
     }
 
 
 def blocks(table: str, rows: Sequence[Row]) -> list[Block]:
     """Any rows of a table as blocks: columns that say the same of all of them say it once."""
+    return _blocks({name: [row[name] for row in rows] for name in TABLES[table]}) if rows else []
+
+
+def _blocks_of_rows(rows: Sequence[EdgeRow] | Sequence[DecisionRow] | Sequence[RejectedRow]) -> list[Block]:
+    """Rows of one type as blocks."""
     if not rows:
         return []
-    columns = {name: [row[name] for row in rows] for name in TABLES[table]}
+    columns = map(list, zip(*map(astuple, rows), strict=True))
+    return _blocks(dict(zip(rows[0].__struct_fields__, columns, strict=True)))
+
+
+def _blocks(columns: dict[str, list[Any]]) -> list[Block]:
     # One column is left for `each`: it says how many rows there are.
     once = [name for name, values in columns.items() if _said_once(values)][: len(columns) - 1]
     return [
@@ -172,7 +182,7 @@ def _events(
             groups[key] = [(output, value)]
         else:
             group.append((output, value))
-    found = []
+    written = []
     for (
         source,
         stream,
@@ -190,7 +200,7 @@ def _events(
         split_from,
     ), members in groups.items():
         batches = [output.tagged.batch for output, _ in members]
-        found.append(
+        written.append(
             Block(
                 {
                     "source": source,
@@ -222,16 +232,31 @@ def _events(
                 },
             )
         )
-    return found
+    return written
 
 
-def _edges(outputs: Sequence[Output]) -> list[Row]:
+class _Link(NamedTuple):
+    """What edges that can be one run have in common."""
+
+    child_source: str
+    child_stream: str
+    child_revision: int
+    parent_source: str
+    parent_stream: str
+    parent_revision: int
+    operator: str
+    operator_version: int
+    directness: str
+    declassifier: str
+
+
+def _edges(outputs: Sequence[Output]) -> list[EdgeRow]:
     """Edge rows; runs of one (child stream, parent stream, operator) that continue one another are merged."""
-    merged: dict[tuple[Any, ...], list[EdgeRun]] = {}
+    merged: dict[_Link, list[EdgeRun]] = {}
     for output in outputs:
         batch = output.tagged.batch
         for parent in output.parents:
-            key = (
+            link = _Link(
                 batch.source,
                 batch.stream,
                 batch.revision,
@@ -243,7 +268,7 @@ def _edges(outputs: Sequence[Output]) -> list[Row]:
                 parent.directness,
                 parent.declassifier,
             )
-            runs = merged.setdefault(key, [])
+            runs = merged.setdefault(link, [])
             run = EdgeRun(
                 Run(batch.run.first, batch.run.step, batch.run.count), parent.first, parent.step, parent.width
             )
@@ -252,40 +277,28 @@ def _edges(outputs: Sequence[Output]) -> list[Row]:
                 runs.append(run)
             else:
                 runs[-1] = longer
-    return [_edge(key, run) for key, runs in merged.items() for run in runs]
+    return [_edge(link, run) for link, runs in merged.items() for run in runs]
 
 
-def _edge(key: tuple[Any, ...], run: EdgeRun) -> Row:
-    (
-        child_source,
-        child_stream,
-        child_revision,
-        parent_source,
-        parent_stream,
-        parent_revision,
-        operator,
-        version,
-        directness,
-        declassifier,
-    ) = key
-    return {
-        "child_source": child_source,
-        "child_stream": child_stream,
-        "child_revision": child_revision,
-        "child_first": run.child.first,
-        "child_step": run.child.step,
-        "child_count": run.child.count,
-        "parent_source": parent_source,
-        "parent_stream": parent_stream,
-        "parent_revision": parent_revision,
-        "parent_first": run.parent_first,
-        "parent_step": run.parent_step,
-        "parent_width": run.width,
-        "operator": operator,
-        "operator_version": version,
-        "directness": directness,
-        "declassifier": declassifier,
-    }
+def _edge(link: _Link, run: EdgeRun) -> EdgeRow:
+    return EdgeRow(
+        child_source=link.child_source,
+        child_stream=link.child_stream,
+        child_revision=link.child_revision,
+        child_first=run.child.first,
+        child_step=run.child.step,
+        child_count=run.child.count,
+        parent_source=link.parent_source,
+        parent_stream=link.parent_stream,
+        parent_revision=link.parent_revision,
+        parent_first=run.parent_first,
+        parent_step=run.parent_step,
+        parent_width=run.width,
+        operator=link.operator,
+        operator_version=link.operator_version,
+        directness=link.directness,
+        declassifier=link.declassifier,
+    )
 
 
 def _merged(decisions: Iterable[Decision]) -> list[Decision]:
@@ -307,51 +320,63 @@ def _merged(decisions: Iterable[Decision]) -> list[Decision]:
             decision.wearer,
             decision.at_ns,
         )
-        said = merged.setdefault(key, [])
-        longer = longer_run(runs[said[-1]][1], decision.run) if said else None
+        alike = merged.setdefault(key, [])
+        longer = longer_run(runs[alike[-1]][1], decision.run) if alike else None
         if longer is None:
-            said.append(len(runs))
+            alike.append(len(runs))
             runs.append((decision, decision.run))
         else:
-            runs[said[-1]] = (runs[said[-1]][0], longer)
+            runs[alike[-1]] = (runs[alike[-1]][0], longer)
     return [decision if run is decision.run else replace(decision, run=run) for decision, run in runs]
 
 
-def _run(run: Run) -> Row:
-    return {"first": run.first, "step": run.step, "count": run.count}
+def _decision(decision: Decision, policy_version: str) -> DecisionRow:
+    return DecisionRow(
+        source=decision.source,
+        stream=decision.stream,
+        first=decision.run.first,
+        step=decision.run.step,
+        count=decision.run.count,
+        t_ns=decision.t_ns,
+        sink=decision.sink,
+        purpose=decision.purpose,
+        verdict=decision.verdict,
+        passed=decision.passed,
+        mode=decision.mode,
+        zone=decision.zone,
+        label=decision.label.hex(),
+        rule=decision.rule,
+        policy_version=policy_version,
+        attributes=decision.attributes,
+        consent=decision.consent,
+        consent_state=decision.consent_state,
+        wearer=decision.wearer,
+        appended_ns=decision.appended_ns,
+        at_ns=decision.at_ns,
+    )
 
 
-def _decision(decision: Decision, policy_version: str) -> Row:
-    return {
-        **asdict(decision),
-        **_run(decision.run),
-        "label": decision.label.hex(),
-        "policy_version": policy_version,
-    }
-
-
-def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -> Row:
-    run = reject.run
-    return {
-        "source": reject.source,
-        "stream": reject.stream,
-        "first": run.first if run else 0,
-        "count": run.count if run else 0,
-        "stage": reject.stage,
-        "reason": reject.reason,
-        "rule": reject.rule,
-        "outcome": reject.outcome,
-        "zone": reject.zone,
-        "policy_version": policy_version,
-        "topic": reject.topic or topic,
-        "partition": partition,
-        "offset": reject.position,
-        "bytes": reject.value_bytes,
-        "digest": reject.digest,
-        "t_ns": reject.t_ns,
-        "wearer": reject.wearer,
-        "appended_ns": reject.appended_ns,
-    }
+def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -> RejectedRow:
+    return RejectedRow(
+        source=reject.source,
+        stream=reject.stream,
+        first=reject.run.first if reject.run else 0,
+        count=reject.run.count if reject.run else 0,
+        stage=reject.stage,
+        reason=reject.reason,
+        rule=reject.rule,
+        outcome=reject.outcome,
+        zone=reject.zone,
+        policy_version=policy_version,
+        topic=reject.topic or topic,
+        partition=partition,
+        offset=reject.position,
+        bytes=reject.value_bytes,
+        digest=reject.digest,
+        t_ns=reject.t_ns,
+        wearer=reject.wearer,
+        appended_ns=reject.appended_ns,
+    )
 
 
 def model_parents(

@@ -8,7 +8,11 @@ sensor value, a word or a picture; `attributes` are the coarse, enumerated ones 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_type_hints
+
+from msgspec import Struct
+
+from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
 
 ColumnType = Literal["text", "int", "float", "flag"]
 
@@ -28,6 +32,13 @@ MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_R
 RECORD_VERSION = 2
 #: Stands in an example order for a record that is no example; no event has this id.
 NO_EXAMPLE = "-"
+
+
+def _columns(row: type[Struct]) -> Mapping[str, ColumnType]:
+    """Columns of a table by the fields of its rows."""
+    kinds: Mapping[object, ColumnType] = {str: "text", int: "int", bool: "flag"}
+    return {name: kinds[kind] for name, kind in get_type_hints(row).items()}
+
 
 TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     "streams": {"source": "text", "stream": "text", "kind": "text", "captured": "flag"},
@@ -57,67 +68,9 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "split_from": "text",
         "origin": "text",
     },
-    "edges": {
-        "child_source": "text",
-        "child_stream": "text",
-        "child_revision": "int",
-        "child_first": "int",
-        "child_step": "int",
-        "child_count": "int",
-        "parent_source": "text",
-        "parent_stream": "text",
-        "parent_revision": "int",
-        "parent_first": "int",
-        "parent_step": "int",
-        "parent_width": "int",
-        "operator": "text",
-        "operator_version": "int",
-        "directness": "text",
-        "declassifier": "text",
-    },
-    "decisions": {
-        "source": "text",
-        "stream": "text",
-        "first": "int",
-        "step": "int",
-        "count": "int",
-        "t_ns": "int",
-        "sink": "text",
-        "purpose": "text",
-        "verdict": "text",
-        "passed": "flag",
-        "mode": "text",
-        "zone": "text",
-        "label": "text",
-        "rule": "text",
-        "policy_version": "text",
-        "attributes": "text",
-        "consent": "int",
-        "consent_state": "text",
-        "wearer": "text",
-        "appended_ns": "int",
-        "at_ns": "int",
-    },
-    "rejected": {
-        "source": "text",
-        "stream": "text",
-        "first": "int",
-        "count": "int",
-        "stage": "text",
-        "reason": "text",
-        "rule": "text",
-        "outcome": "text",
-        "zone": "text",
-        "policy_version": "text",
-        "topic": "text",
-        "partition": "int",
-        "offset": "int",
-        "bytes": "int",
-        "digest": "text",
-        "t_ns": "int",
-        "wearer": "text",
-        "appended_ns": "int",
-    },
+    "edges": _columns(EdgeRow),
+    "decisions": _columns(DecisionRow),
+    "rejected": _columns(RejectedRow),
     "shadow": {
         "source": "text",
         "stream": "text",

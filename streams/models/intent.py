@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from streams.errors import MalformedError
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.intents import INTENT
 from streams.limits import INTENTS_MAX, MODEL_FEATURES
 

@@ -68,13 +68,13 @@ _EMPTY_BYTES, _ENTRY_BYTES = 1500, 600
 
 def size_bytes(state: DeviceState) -> int:
     """About how many bytes a decoded state takes."""
-    entries = (
-        len(state.seen) + len(state.windows) + len(state.recents) + len(state.answers) + len(state.places)
-    )
+    windows = [window for of in state.windows.values() for window in of.values()]
+    entries = len(state.seen) + len(windows) + len(state.recents) + len(state.answers) + len(state.memories)
     return (
         _EMPTY_BYTES
         + _ENTRY_BYTES * entries
-        + sum(len(window.samples) for window in state.windows.values())
+        + sum(len(window.samples) for window in windows)
+        + sum(map(len, state.memories.values()))
         + sum(4 * len(answer.utterance) for answer in state.answers)
         + sum(len(seen.recent) + len(seen.marks) + 100 * len(seen.ranges) for seen in state.seen.values())
     )

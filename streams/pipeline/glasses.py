@@ -12,9 +12,7 @@ from streams.assistant import stage as assistant
 from streams.consent.record import take_ups_of
 from streams.consent.view import Known
 from streams.events.codec import codec_of
-from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
-from streams.events.shipped import SHIPPED
 from streams.events.state import DeviceState
 from streams.feedback import stage as feedback
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
@@ -31,6 +29,8 @@ from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.processing import stage as processing
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED
 from streams.processing.stage import Asked
 from streams.topology import ZONED
 from streams.zones import stage as zones
@@ -59,9 +59,10 @@ class GlassesCore:
     knows_repeats = True
 
     def __init__(
-        self, *, kinds: Kinds = SHIPPED, stages: Stages | None = None, shelf: Shelf | None = None
+        self, *, operators: Operators = SHIPPED, stages: Stages | None = None, shelf: Shelf | None = None
     ) -> None:
-        self._codec, self._run, self._shelf = codec_of(kinds), stages or Stages(), shelf
+        self._operators, self._codec = operators, codec_of(operators.kinds)
+        self._run, self._shelf = stages or Stages(), shelf
 
     def empty(self, partition: int) -> PartitionState:
         """Nobody seen, nothing taken up."""
@@ -71,11 +72,11 @@ class GlassesCore:
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
         """State from checkpointed values."""
         del partition
-        return restored(entries, self._shelf)
+        return restored(entries, self._operators, self._shelf)
 
     def readable(self, name: str, value: bytes) -> bool:
         """Whether `restore` can read an entry."""
-        return readable(name, value)
+        return readable(name, value, self._operators)
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
         """Keys of the records from which devices' states are made again.
@@ -155,7 +156,7 @@ class GlassesCore:
         crossing = Crossing(policy, known, step)
         states, now_ns = run.zones(records, met, self._codec, crossing, context.poisoned, begun.now_ns)
         tagged = [output.tagged for output in step.outputs]
-        states, asked = run.processing(tagged, states, crossing)
+        states, asked = run.processing(tagged, states, self._operators, crossing)
         states = run.assistant(tagged, asked, states, serving, crossing)
         states = run.feedback(tagged, states, serving, crossing)
         return step, {name: under(state, policy.version) for name, state in states.items()}, now_ns
@@ -227,7 +228,7 @@ def _put_on_record(state: PartitionState, inputs: SideInputs, step: Step) -> Par
 
     Only partition 0 of `glasses.captured` does that, so that each is put on record once.
     """
-    refused = [one for one in inputs.policies.refused if one.offset >= state.policies_read]
+    refused = [refusal for refusal in inputs.policies.refused if refusal.offset >= state.policies_read]
     refused = refused[:POLICY_REFUSALS_PER_FETCH_MAX]
     step.rejects += map(refusal_of, refused)
     return replace_state(state, policies_read=refused[-1].offset + 1) if refused else state
@@ -254,17 +255,7 @@ def _adopted(state: DeviceState, inputs: SideInputs, policy: Policy) -> DeviceSt
     def label(text: str) -> str:
         return policy.adopted(bytes.fromhex(text), before).hex() if before is not None else ""
 
-    return replace(
-        state,
-        policy_version=policy.version,
-        windows={
-            stream: replace(window, label=label(window.label)) for stream, window in state.windows.items()
-        },
-        recents=tuple(replace(one, label=label(one.label)) for one in state.recents),
-        answers=tuple(
-            replace(one, label=label(one.label), query_label=label(one.query_label)) for one in state.answers
-        ),
-    )
+    return state.relabelled(policy.version, label)
 
 
 def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) -> PartitionState:

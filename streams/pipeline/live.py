@@ -11,7 +11,6 @@ from streams import metrics
 from streams.errors import UnavailableError
 from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
-from streams.events.shipped import SHIPPED
 from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.pipeline.followed import Followed
 from streams.pipeline.glasses import GlassesCore, Stages, names_of
@@ -19,6 +18,8 @@ from streams.pipeline.partition import PartitionState
 from streams.pipeline.shelf import FileShelf, parts
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import Fit, TrainingCore, TrainingState
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
 
@@ -40,10 +41,10 @@ class LiveGlasses(GlassesCore):
         followed: Followed,
         shelf: FileShelf | None = None,
         *,
-        kinds: Kinds = SHIPPED,
+        operators: Operators = SHIPPED,
         stages: Stages | None = None,
     ) -> None:
-        super().__init__(kinds=kinds, stages=stages, shelf=shelf)
+        super().__init__(operators=operators, stages=stages, shelf=shelf)
         self.followed, self._file = followed, shelf
 
     async def stands(self, state: PartitionState) -> bool:
@@ -53,11 +54,11 @@ class LiveGlasses(GlassesCore):
     async def inputs(self, state: PartitionState, fetch: Fetch, *, silent: bool) -> SideInputs:
         """What is known now; a model version that the state names and that is not in memory is read again."""
         del fetch
-        found = self.followed.side_inputs()
-        if silent and state.policy_version and state.model_version not in found.models.versions:
+        side = self.followed.side_inputs()
+        if silent and state.policy_version and state.model_version not in side.models.versions:
             await self.followed.recall(state.model_version)
             return self.followed.side_inputs()
-        return found
+        return side
 
     async def process(
         self,
@@ -96,7 +97,7 @@ class LiveTraining(TrainingCore):
         fit: Fit,
         every: int = RETRAIN_EVERY_EXAMPLES,
         *,
-        kinds: Kinds = SHIPPED,
+        kinds: Kinds = SHIPPED.kinds,
     ) -> None:
         super().__init__(fit, every, kinds=kinds)
         self.followed, self._history = followed, history

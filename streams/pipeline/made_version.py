@@ -6,7 +6,7 @@ import orjson
 
 from streams.errors import MalformedError
 from streams.events.batch import Batch
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.headers import pack_parents
 from streams.events.identity import EventId
 from streams.events.record import Outgoing
@@ -98,8 +98,8 @@ def add_version(
             "version": made.version,
             "policy_version": made.policy_version,
             "seed_examples": manifest.seed_examples,
-            "admitted": sum(one.count for _, _, one in manifest.admitted),
-            "refused": sum(one.count for _, _, one, _ in manifest.refused),
+            "admitted": sum(run.count for _, _, run in manifest.admitted),
+            "refused": sum(run.count for _, _, run, _ in manifest.refused),
             "manifest_digest": digest(orjson.dumps(orjson.loads(value)["manifest"])),
             "evaluation_examples": len(seed.evaluation().pairs),
             "accuracy": made.accuracy,

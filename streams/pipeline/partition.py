@@ -14,6 +14,7 @@ from streams.consent.record import own_fields, own_of
 from streams.consent.view import Own
 from streams.events.state import DeviceState, Number
 from streams.pipeline.devices import Devices, Shelf
+from streams.processing.operators import Operators
 
 #: Name of the entry of the partition itself, beside those of its devices.
 PARTITION = "@partition"
@@ -55,10 +56,10 @@ class _TakenUp(Struct):
     policies_read: Number = 0
 
 
-def restored(entries: Mapping[str, bytes], shelf: Shelf | None) -> PartitionState:
-    """State from checkpointed values, with its devices on `shelf`."""
+def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | None) -> PartitionState:
+    """State from checkpointed values, with its devices on `shelf`; of operators, what is of `operators`."""
     if PARTITION not in entries:
-        return PartitionState(devices=Devices(_loaded(entries, ""), shelf))
+        return PartitionState(devices=Devices(_loaded(entries, operators, ""), shelf))
     taken = json.decode(entries[PARTITION], type=_TakenUp)
     unsaid = taken.policy_version if taken.unsaid_policy is None else taken.unsaid_policy
     return PartitionState(
@@ -68,19 +69,19 @@ def restored(entries: Mapping[str, bytes], shelf: Shelf | None) -> PartitionStat
         taken.now_ns or 0,
         # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
         own_of(taken.own) if taken.now_ns is not None else {},
-        Devices(_loaded(entries, unsaid), shelf),
+        Devices(_loaded(entries, operators, unsaid), shelf),
         unsaid_policy=unsaid,
         policies_read=taken.policies_read,
     )
 
 
-def readable(name: str, value: bytes) -> bool:
+def readable(name: str, value: bytes, operators: Operators) -> bool:
     """Whether `restored` can read an entry."""
     try:
         if name == PARTITION:
-            restored({name: value}, None)
+            restored({name: value}, operators, None)
         else:
-            DeviceState.load(value)
+            operators.load(value)
     except Exception:  # noqa: BLE001  bytes that nobody of ours may have written
         return False
     return True
@@ -107,10 +108,12 @@ def _fields(state: PartitionState) -> dict[str, object]:
     }
 
 
-def _loaded(entries: Mapping[str, bytes], unsaid_policy: str) -> Iterator[tuple[str, DeviceState]]:
+def _loaded(
+    entries: Mapping[str, bytes], operators: Operators, unsaid_policy: str
+) -> Iterator[tuple[str, DeviceState]]:
     for name in entries:
         if name != PARTITION:
-            state = DeviceState.load(entries[name])
+            state = operators.load(entries[name])
             yield name, under(state, state.policy_version or unsaid_policy)
 
 

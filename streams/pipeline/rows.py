@@ -26,20 +26,20 @@ def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
     }
 
 
-def refusal_of(one: Refusal) -> Reject:
+def refusal_of(refusal: Refusal) -> Reject:
     """A refused record of `glasses.policies` on its way to `glasses.rejected`, without its bytes."""
     return Reject(
-        reason=one.reason,
+        reason=refusal.reason,
         rule=MALFORMED,
         outcome=MALFORMED,
         stage=POLICIES_READ,
-        position=one.offset,
-        key=one.key,
-        value_bytes=one.value_bytes,
-        digest=one.digest,
+        position=refusal.offset,
+        key=refusal.key,
+        value_bytes=refusal.value_bytes,
+        digest=refusal.digest,
         zone=MALFORMED,
-        t_ns=one.appended_ns,
-        appended_ns=one.appended_ns,
+        t_ns=refusal.appended_ns,
+        appended_ns=refusal.appended_ns,
         topic=POLICIES,
     )
 

@@ -23,19 +23,19 @@ def differences(
     verdict and in zones of one name, are no difference.
     """
     mine, theirs = _by_event(_unlike(decided, beside)), _by_event(_unlike(beside, decided))
-    found: dict[tuple[object, ...], list[int]] = {}
+    differing: dict[tuple[object, ...], list[int]] = {}
     times: dict[tuple[object, ...], int] = {}
-    for (key, number), one in _all(mine, theirs):
-        here, there = mine.get(key, {}).get(number), theirs.get(key, {}).get(number)
+    for (key, number), decision in _all(mine, theirs):
+        ours, next_decision = mine.get(key, {}).get(number), theirs.get(key, {}).get(number)
         if (
-            here is not None
-            and there is not None
-            and (here.verdict, here.zone) == (there.verdict, there.zone)
+            ours is not None
+            and next_decision is not None
+            and (ours.verdict, ours.zone) == (next_decision.verdict, next_decision.zone)
         ):
             continue
-        how = (*key, *_said(here), *_said(there))
-        found.setdefault(how, []).append(number)
-        times.setdefault(how, one.t_ns)
+        how = (*key, *_said(ours), *_said(next_decision))
+        differing.setdefault(how, []).append(number)
+        times.setdefault(how, decision.t_ns)
     return [
         {
             "source": source,
@@ -54,7 +54,7 @@ def differences(
             "next_verdict": next_verdict,
             "next_rule": next_rule,
         }
-        for how, numbers in found.items()
+        for how, numbers in differing.items()
         for source, stream, sink, zone, verdict, rule, next_zone, next_verdict, next_rule in [how]
         for run in consecutive(sorted(numbers))
     ]
@@ -68,8 +68,13 @@ def with_gate(step: Step, policy: Policy) -> list[Decision]:
     """
     learned = [output.tagged for output in step.outputs if output.topic == EXAMPLES]
     return step.decisions + [
-        decision_of(one, TRAINING_RUN, at_gate(policy, one, one.batch.appended_ns), one.batch.appended_ns)
-        for one in learned
+        decision_of(
+            example,
+            TRAINING_RUN,
+            at_gate(policy, example, example.batch.appended_ns),
+            example.batch.appended_ns,
+        )
+        for example in learned
     ]
 
 
@@ -78,19 +83,25 @@ def _unlike(some: Sequence[Decision], others: Sequence[Decision]) -> list[Decisi
 
     The rest need not be looked at event by event.
     """
-    same = {(one.source, one.stream, one.sink, one.run, one.zone, one.verdict) for one in others}
+    same = {
+        (decision.source, decision.stream, decision.sink, decision.run, decision.zone, decision.verdict)
+        for decision in others
+    }
     return [
-        one for one in some if (one.source, one.stream, one.sink, one.run, one.zone, one.verdict) not in same
+        decision
+        for decision in some
+        if (decision.source, decision.stream, decision.sink, decision.run, decision.zone, decision.verdict)
+        not in same
     ]
 
 
 def _by_event(decisions: Iterable[Decision]) -> dict[Key, dict[int, Decision]]:
-    found: dict[Key, dict[int, Decision]] = {}
+    by_event: dict[Key, dict[int, Decision]] = {}
     for decision in decisions:
-        found.setdefault((decision.source, decision.stream, decision.sink), {}).update(
+        by_event.setdefault((decision.source, decision.stream, decision.sink), {}).update(
             dict.fromkeys(decision.run, decision)
         )
-    return found
+    return by_event
 
 
 def _all(*sides: dict[Key, dict[int, Decision]]) -> Iterator[tuple[tuple[Key, int], Decision]]:

@@ -38,8 +38,8 @@ class FileShelf:
         # Made here with its mode: sqlite would make it readable by everybody for a moment.
         files.create(path).close()
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for said in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
-            self._file.execute(f"PRAGMA {said}")
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+            self._file.execute(f"PRAGMA {pragma}")
         self._file.execute(f"PRAGMA cache_size = {-limits.SHELF_CACHE_BYTES // 1024}")
         self._file.execute("CREATE TABLE states (number INTEGER PRIMARY KEY, value BLOB NOT NULL)")
         # One transaction that nobody ends: a commit for each state would write its pages each time.

@@ -140,9 +140,9 @@ class TrainingCore(WholeState[TrainingState]):
         for example in map(EventId.parse, after.examples):
             numbers.setdefault((example.source, example.stream), []).append(example.number)
         runs = [
-            [*stream, one.first, one.count]
+            [*stream, run.first, run.count]
             for stream, some in sorted(numbers.items())
-            for one in consecutive(sorted(some))
+            for run in consecutive(sorted(some))
         ]
         return {
             _STATE: orjson.dumps(
@@ -263,13 +263,15 @@ class TrainingCore(WholeState[TrainingState]):
             except MalformedError:
                 continue
         step.decisions += [
-            one.decision
-            for one in candidates
-            if one.listed and one.admitted is not (one.id in state.examples)
+            candidate.decision
+            for candidate in candidates
+            if candidate.listed and candidate.admitted is not (candidate.id in state.examples)
         ]
-        state = replace(state, examples=frozenset(one.id for one in candidates if one.admitted))
+        state = replace(
+            state, examples=frozenset(candidate.id for candidate in candidates if candidate.admitted)
+        )
         failed = set(state.left_out)
-        used = run.within([one for one in candidates if one.id not in failed])
+        used = run.within([candidate for candidate in candidates if candidate.id not in failed])
         try:
             fitted = await self.fit(run.pairs_of(self.seed, used), self.evaluation.pairs)
             made = run.make_version(
@@ -286,7 +288,7 @@ class TrainingCore(WholeState[TrainingState]):
         except (UnavailableError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  whatever a run fails for, the examples of others go on
-            newest = [one.id for one in used if one.admitted][-self.every :]
+            newest = [candidate.id for candidate in used if candidate.admitted][-self.every :]
             step.rejects.append(_failed(state.version, without_values(error), newest, trigger.offset, now_ns))
             log.error("%s", step.rejects[-1].reason)  # noqa: TRY400  a traceback quotes what was said
             metrics.count("training_failed_total")
@@ -319,9 +321,9 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         state = replace(state, policy_version=policy.version)
         inputs.append(input_row(POLICY_TAKEUP, "training", fetch, policy.version))
     if side.consents.offset > state.consents_taken:
-        said, _ = side.consents.fresh(state.consents_taken, {})
+        words, _ = side.consents.fresh(state.consents_taken, {})
         state = replace(state, consents_taken=side.consents.offset)
-        inputs += [input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(said)]
+        inputs += [input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(words)]
     if side.models.highest > state.version:
         # Somebody else wrote versions: the next one gets a number that nobody has taken.
         state = state.after(side.models.highest)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from streams.consent.words import NO_CONSENT, Consent, Word
 from streams.events.batch import Batch
 from streams.events.claims import claimed
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.record import Headers, Received
 from streams.events.runs import Parent, Run
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX

@@ -15,7 +15,7 @@ import orjson
 
 from streams import limits
 from streams.errors import InputError, MalformedError, UnavailableError, called_off
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.record import Received, stamp_ns
 from streams.policy.bounds import check_toml
 from streams.policy.load import parse, version_of

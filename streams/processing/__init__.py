@@ -1,1 +1,1 @@
-"""STAGE 2: operators that make something of the sensors; `operators.py` lists them."""
+"""STAGE 2: operators that make something of the sensors; `shipped.py` lists ours."""

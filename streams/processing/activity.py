@@ -8,14 +8,14 @@ portable data processing unit for the assessment of daily physical activity", IE
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from streams.events.codec import column
-from streams.events.state import Samples
 from streams.policy.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
+from streams.processing.operators import Operator
+from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
 
 WINDOW_SAMPLES = 100
 STANDARD_GRAVITY_MPS2 = 9.80665
@@ -40,23 +40,34 @@ def classify(spread_mps2: float) -> str:
     return next((name for bound, name in BOUNDS if spread_mps2 < bound), FASTEST)
 
 
-def values(
-    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
-) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
-    """Columns of the activity event that each window makes; places stay as they are.
+def values(closed: Sequence[ClosedWindow]) -> list[Columns]:
+    """Columns of the activity event that each window makes.
 
     Windows of one length are one array, whose rows numpy sums alike however many there are: a fetch's cut
     changes nothing.
     """
     spreads = [0.0] * len(closed)
     by_count: dict[int, list[int]] = {}
-    for index, one in enumerate(closed):
-        by_count.setdefault(one.count, []).append(index)
+    for index, window in enumerate(closed):
+        by_count.setdefault(window.count, []).append(index)
     for indices in by_count.values():
-        rows = np.array([closed[index].window.array() for index in indices])
+        rows = np.array([closed[index].samples for index in indices])
         for index, spread in zip(indices, rows.std(axis=1).round(6).tolist(), strict=True):
             spreads[index] = spread
     return [
-        {"activity": classify(spread), "accel_norm_std_mps2": spread, "samples": one.count}
-        for one, spread in zip(closed, spreads, strict=True)
-    ], places
+        {"activity": classify(spread), "accel_norm_std_mps2": spread, "samples": window.count}
+        for window, spread in zip(closed, spreads, strict=True)
+    ]
+
+
+ACTIVITY = Operator(
+    name="activity",
+    version=1,
+    reads="imu",
+    primary="imu-right",
+    sample=np.dtype("<f8"),
+    samples=samples,
+    length=WINDOW_SAMPLES,
+    makes=values,
+    cites="activity",
+)

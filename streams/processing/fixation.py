@@ -10,7 +10,7 @@ alone is faster than a slow saccade.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from streams.events.batch import Batch
 from streams.events.codec import column
-from streams.events.state import SAMPLES, Samples
 from streams.policy.step import Tagged
-from streams.processing.windows import FRONT_SAMPLES_MAX, Anchors, ClosedWindow, Columns, by_batch
+from streams.processing.operators import Operator
+from streams.processing.windows import FRONT_SAMPLES_MAX, ClosedWindow, Columns, Samples, by_batch
 
+#: One sample: packed and little-endian, so that a state is the same on every machine.
+GAZE = np.dtype([("t_ns", "<i8"), ("yaw_rad", "<f8"), ("pitch_rad", "<f8"), ("counts", "?")])
 Floats = NDArray[np.float64]
 WINDOW_SAMPLES = (
     2000  #: a longer fixation is cut where numbers are a multiple of this, so that the state stays bounded
@@ -35,7 +37,7 @@ _ANGLE_MAX_RAD = 2 * math.pi  #: what is no angle is no gaze
 def samples(batches: Sequence[Tagged]) -> list[Samples]:
     """Every event's time, direction and whether it counts, one array a batch."""
     plain = [tagged.batch for tagged in batches]
-    gaze = np.empty(sum(batch.run.count for batch in plain), SAMPLES["gaze"])
+    gaze = np.empty(sum(batch.run.count for batch in plain), GAZE)
     gaze["t_ns"] = np.fromiter(chain.from_iterable(map(_times_ns, plain)), np.int64, len(gaze))
     # In a blink there is no direction: null, which is no number and within no bound.
     yaw, pitch = column(plain, "yaw_rad"), column(plain, "pitch_rad")
@@ -85,11 +87,9 @@ def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
     return [False] * min(lag, len(t_ns)) + [bool(one) for one in moved.tolist()]
 
 
-def values(
-    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
-) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
-    """Columns of the fixation that each run makes, None where it is none; places stay as they are."""
-    return [_fixation(one.window.array()) for one in closed], places
+def values(closed: Sequence[ClosedWindow]) -> list[Columns | None]:
+    """Columns of the fixation that each run makes, None where it is none."""
+    return [_fixation(window.samples) for window in closed]
 
 
 def _fixation(run: Samples) -> Columns | None:
@@ -107,3 +107,16 @@ def _fixation(run: Samples) -> Columns | None:
         "dispersion_deg": round(math.degrees(float(np.sqrt((apart**2).mean()))), 3),
         "samples": len(run),
     }
+
+
+FIXATION = Operator(
+    name="fixation",
+    version=1,
+    reads="gaze",
+    primary="gaze",
+    sample=GAZE,
+    samples=samples,
+    length=WINDOW_SAMPLES,
+    makes=values,
+    breaks=breaks,
+)

@@ -1,36 +1,110 @@
-"""The windowed operators, as data: what each reads, how long its windows are, what it makes of one."""
+"""Operators as values: what each reads, how it cuts it into windows, what it makes of one and remembers.
+
+`Operators` is a set of them with the kinds that they are about. The shipped ones stand one a file beside this
+one, with their registration; `shipped.py` lists them. A stranger's are made in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Any, Generic, TypeVar
 
-from streams import limits
-from streams.events.identity import derived_stream
-from streams.events.state import SAMPLES, Samples
+import msgspec
+import numpy as np
+from msgspec import ValidationError
+
+from streams.errors import InputError, MalformedError
+from streams.events.check import check_columns
+from streams.events.identity import NAME_PATTERN, derived_stream
+from streams.events.kinds import Kind, Kinds
+from streams.events.state import DeviceState, OpenWindow
+from streams.limits import MEMORIES_BYTES_MAX, OPEN_WINDOWS_BYTES_MAX, STREAMS_PER_DEVICE_MAX
 from streams.policy.step import Tagged
-from streams.processing import activity, fixation, place, speech
-from streams.processing.windows import Breaks, Values
+from streams.processing import situation
+from streams.processing.situation import Citable
+from streams.processing.windows import Breaks, ClosedWindow, Columns, Samples
+from streams.topology import PROCESSING, STAGES
+
+S = TypeVar("S")
+#: Closed windows of many devices, in order -> columns of the event that each makes, None for none.
+Values = Callable[[Sequence[ClosedWindow]], Sequence[Columns | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Memory(Generic[S]):
+    """What an operator remembers of each device from window to window.
+
+    `type` is what msgspec can write as JSON and read again, `start` what stands where nothing is remembered,
+    and `bytes_max` bounds that JSON. `step` makes of what is remembered and the next closed window of a
+    device the columns of an event (None: of none) and what is remembered then.
+    """
+
+    type: Any
+    start: S
+    bytes_max: int
+    step: Callable[[S, ClosedWindow], tuple[Columns | None, S]]
+
+    def load(self, value: bytes | None) -> S:
+        """What is remembered, from its JSON; ValidationError or DecodeError of msgspec where it is none."""
+        if value is None:
+            return self.start
+        remembered: S = msgspec.json.decode(value, type=self.type)
+        return remembered
+
+    def run(
+        self, closed: Sequence[ClosedWindow], memories: Mapping[str, bytes]
+    ) -> tuple[list[Columns | None], dict[str, bytes]]:
+        """Columns of the event that each window makes, and what is remembered then of their devices.
+
+        MalformedError where that is more than `bytes_max`.
+        """
+        remembered: dict[str, S] = {}
+        columns: list[Columns | None] = []
+        for window in closed:
+            source = window.source
+            if source not in remembered:
+                remembered[source] = self.load(memories.get(source))
+            made, remembered[source] = self.step(remembered[source], window)
+            columns.append(made)
+        written = {source: msgspec.json.encode(state) for source, state in remembered.items()}
+        if any(len(value) > self.bytes_max for value in written.values()):
+            raise MalformedError(f"memory: found more than the {self.bytes_max} bytes that it may have")
+        return columns, written
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One windowed operator.
+    """Makes events of kind `name` from the windows of every stream of kind `reads`.
 
-    `reads` is the kind it takes and `primary` the stream whose name the derived stream does not repeat;
-    `length` is in events; `samples` gives one array of samples a batch; `values` turns closed windows and the
-    devices' places into columns (None: a window makes no event) and places; `cites` names the column that a
-    situation shows, if any; `breaks` says where windows end besides (see `windows.roll`).
+    Parameters
+    ----------
+    name, version
+        What its edges say. A derived stream is called after the operator, and after the stream that it reads
+        unless that is `primary`.
+    samples
+        One array of shape (n,) and type `sample` for each batch, of n events.
+    sample
+        What is kept of an event until its window closes: a packed NumPy type without objects.
+    length
+        How many events a window has at most; None: it has what comes in one batch, and is never left open.
+    makes
+        Columns of what windows make: of several at once, or one by one with a `Memory` of the device.
+    cites
+        The column that a situation shows, if any.
+    breaks
+        Says where windows end besides (see `windows.roll`).
     """
 
     name: str
     version: int
     reads: str
     primary: str
-    length: int
+    sample: np.dtype[Any]
     samples: Callable[[Sequence[Tagged]], Sequence[Samples]]
-    values: Values
+    length: int | None
+    makes: Values | Memory[Any]
     cites: str = ""
     breaks: Breaks | None = None
 
@@ -38,55 +112,166 @@ class Operator:
         """Name of the stream that it derives from the stream `read` (law 1)."""
         return _stream(self.name, self.primary, read)
 
+    def sampled(self, batches: Sequence[Tagged]) -> Sequence[Samples]:
+        """Samples of every batch; MalformedError where they are not one of its type for each event."""
+        sampled = self.samples(batches)
+        if [len(samples) for samples in sampled] != [tagged.batch.run.count for tagged in batches]:
+            raise MalformedError("samples: found another number of them, expected one for each event")
+        if any(samples.dtype != self.sample for samples in sampled):
+            raise MalformedError(f"samples: found another type, expected {self.sample}")
+        return sampled
 
-OPERATORS: Mapping[str, Operator] = {
-    operator.reads: operator
-    for operator in (
-        Operator(
-            "activity",
-            1,
-            "imu",
-            "imu-right",
-            activity.WINDOW_SAMPLES,
-            activity.samples,
-            activity.values,
-            "activity",
-        ),
-        Operator(
-            "fixation",
-            1,
-            "gaze",
-            "gaze",
-            fixation.WINDOW_SAMPLES,
-            fixation.samples,
-            fixation.values,
-            breaks=fixation.breaks,
-        ),
-        Operator(
-            "speech", 1, "audio_level", "audio-level", speech.WINDOW_BLOCKS, speech.samples, speech.values
-        ),
-        Operator(
-            "place",
-            1,
-            "location",
-            "location",
-            place.WINDOW_FIXES,
-            place.samples,
-            place.values,
-            "place_number",
-        ),
-    )
-}
+    def values(
+        self, closed: Sequence[ClosedWindow], memories: Mapping[str, bytes], kind: Kind
+    ) -> tuple[Sequence[Columns | None], Mapping[str, bytes]]:
+        """Columns of the event of `kind` that each window makes, None for none, and what is remembered then.
 
-if (
-    max(one.length * SAMPLES[kind].itemsize for kind, one in OPERATORS.items())
-    * limits.STREAMS_PER_DEVICE_MAX
-    > limits.OPEN_WINDOWS_BYTES_MAX
-):
-    raise AssertionError("a device's open windows must not outgrow their bound on any of its streams")
+        MalformedError where columns are not those of the kind.
+        """
+        if isinstance(self.makes, Memory):
+            made, written = self.makes.run(closed, memories)
+        else:
+            made, written = list(self.makes(closed)), {}
+        for columns in made:
+            if columns is not None:
+                check_columns({name: [value] for name, value in columns.items()}, kind, 1)
+        return made, written
+
+    def can_leave(self, window: OpenWindow) -> bool:
+        """Whether a window that it leaves open can hold the samples of this one."""
+        size = len(window.samples)
+        return size % self.sample.itemsize == 0 and size <= self.open_bytes_max
+
+    @property
+    def open_bytes_max(self) -> int:
+        """Bytes of the samples of one open window."""
+        return 0 if self.length is None else self.length * self.sample.itemsize
 
 
 @lru_cache(maxsize=1024)
 def _stream(name: str, primary: str, read: str) -> str:
     base = read.partition("~")[0]
     return derived_stream(name if base == primary else f"{name}-{base}", read)
+
+
+class Operators(Mapping[str, Operator]):
+    """A set of operators by name, in order, and the kinds that they are about.
+
+    `kinds` are those given, where the kind of a situation has the columns that these operators' `cites` come
+    to. `by_read` are the operators by the kind that they read.
+    """
+
+    def __init__(self, kinds: Kinds, operators: Mapping[str, Operator]) -> None:
+        self._by_name = operators
+        self.citable = tuple(_citable(operator, kinds) for operator in operators.values() if operator.cites)
+        self.kinds = kinds.with_kind(Kind(situation.MAKER.name, False, situation.columns(self.citable)))
+
+    @classmethod
+    def of(cls, kinds: Kinds, *operators: Operator) -> Operators:
+        """A set over `kinds`; InputError where they do not go together, or come to more than a device may."""
+        by_name: dict[str, Operator] = {}
+        for operator in operators:
+            if operator.name in by_name:
+                raise InputError(
+                    f"operator {operator.name}: found two of this name, expected one; give yours another name"
+                )
+            _check(operator, kinds)
+            by_name[operator.name] = operator
+        open_bytes = STREAMS_PER_DEVICE_MAX * sum(operator.open_bytes_max for operator in operators)
+        if open_bytes > OPEN_WINDOWS_BYTES_MAX:
+            raise InputError(
+                f"operators: found windows that hold {open_bytes} bytes of a device with "
+                f"{STREAMS_PER_DEVICE_MAX} streams, expected at most {OPEN_WINDOWS_BYTES_MAX}; make windows "
+                "shorter or samples smaller"
+            )
+        memory_bytes = sum(one.makes.bytes_max for one in operators if isinstance(one.makes, Memory))
+        if memory_bytes > MEMORIES_BYTES_MAX:
+            raise InputError(
+                f"operators: found {memory_bytes} bytes that they may remember of a device, expected at most "
+                f"{MEMORIES_BYTES_MAX}; remember less"
+            )
+        return cls(kinds, by_name)
+
+    def __getitem__(self, name: str) -> Operator:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @cached_property
+    def by_read(self) -> Mapping[str, Sequence[Operator]]:
+        """Operators by the kind that they read."""
+        reads = dict.fromkeys(operator.reads for operator in self.values())
+        return {kind: [one for one in self.values() if one.reads == kind] for kind in reads}
+
+    def load(self, value: bytes) -> DeviceState:
+        """State of a device from `DeviceState.dump`'s bytes, as far as it is of these operators.
+
+        What others left half done or remembered is let go. ValueError, TypeError or AttributeError where the
+        bytes are no state, or hold windows or memories that are none of their operator's.
+        """
+        state = DeviceState.load(value)
+        for name, windows in state.windows.items():
+            operator = self._by_name.get(name)
+            if operator is not None and not all(map(operator.can_leave, windows.values())):
+                raise ValidationError(
+                    "a device's state: found a window that holds no samples of its operator"
+                )
+        for name, memory in state.memories.items():
+            operator = self._by_name.get(name)
+            if operator is not None:
+                if not isinstance(operator.makes, Memory) or len(memory) > operator.makes.bytes_max:
+                    raise ValidationError("a device's state: found a memory that its operator does not have")
+                operator.makes.load(memory)
+        return state.of_operators(frozenset(self._by_name))
+
+
+#: What other stages make: an operator of such a name would make events of the same ids.
+_TAKEN = frozenset(
+    (situation.MAKER.name, *(name for one in STAGES if one.takes != PROCESSING for name in one.derives))
+)
+
+
+def _check(operator: Operator, kinds: Kinds) -> None:
+    """InputError where an operator does not go with the kinds, or with itself."""
+    of = f"operator {operator.name}"
+    kind, read = kinds.get(operator.name), kinds.get(operator.reads)
+    if operator.name in _TAKEN:
+        raise InputError(f"{of}: found the name of what another stage makes; give it another name")
+    if kind is None or kind.captured or not kind.columns:
+        derived = ", ".join(one.name for one in kinds.derived)
+        raise InputError(
+            f"{of}: found no derived kind of its name, expected one with the columns that it makes, beside "
+            f"{derived}"
+        )
+    if read is None or not read.captured:
+        captured = ", ".join(one.name for one in kinds.captured)
+        raise InputError(f"{of}: reads {operator.reads}, expected a kind that is captured: one of {captured}")
+    if NAME_PATTERN.fullmatch(operator.primary) is None:
+        raise InputError(
+            f"{of}: found a primary stream of another form, expected lower-case letters, digits and hyphens"
+        )
+    if operator.version < 1 or (operator.length is not None and operator.length < 1):
+        raise InputError(f"{of}: found a version or a length below 1, expected 1 or more")
+    if operator.sample.hasobject or not operator.sample.itemsize:
+        raise InputError(f"{of}: found samples of type {operator.sample}, expected one of fixed size")
+    if operator.cites and kind.columns.get(operator.cites) not in {"number", "token"}:
+        raise InputError(
+            f"{of}: cites {operator.cites}, expected a column of kind {kind.name} that holds numbers or "
+            f"tokens and is never null, of {', '.join(kind.columns)}"
+        )
+    if isinstance(operator.makes, Memory):
+        start = msgspec.json.encode(operator.makes.start)
+        if len(start) > operator.makes.bytes_max or operator.makes.load(start) != operator.makes.start:
+            raise InputError(
+                f"{of}: found a memory that begins with more than {operator.makes.bytes_max} bytes, or with "
+                "something else than it reads again, expected a start that is of its type"
+            )
+
+
+def _citable(operator: Operator, kinds: Kinds) -> Citable:
+    numeric = kinds[operator.name].columns[operator.cites] == "number"
+    return Citable(operator.name, operator.cites, 0 if numeric else "unknown")

@@ -9,28 +9,33 @@ the lineage.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
 import numpy as np
 
 from streams.events.codec import column
-from streams.events.state import SAMPLES, Samples
 from streams.policy.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
+from streams.processing.operators import Memory, Operator
+from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
 
+#: Places that a device knows: (number, latitude, longitude in degrees).
+Anchors = tuple[tuple[int, float, float], ...]
+#: One sample: packed and little-endian, so that a state is the same on every machine.
+FIX = np.dtype([("latitude_deg", "<f8"), ("longitude_deg", "<f8")])
 WINDOW_FIXES = 5
 ROAMING_DISTANCE_M = 150.0
 PLACES_MAX = 64
+PLACES_BYTES_MAX = 8 * 1024  #: as JSON, of which each takes some 64 bytes
 EARTH_RADIUS_M = 6_371_008.8
 
 
 def samples(batches: Sequence[Tagged]) -> list[Samples]:
     """Latitude and longitude in degrees of every fix, one array a batch."""
     plain = [tagged.batch for tagged in batches]
-    fixes = np.empty(sum(batch.run.count for batch in plain), SAMPLES["location"])
-    for name in SAMPLES["location"].names or ():
+    fixes = np.empty(sum(batch.run.count for batch in plain), FIX)
+    for name in FIX.names or ():
         fixes[name] = column(plain, name)
     return by_batch(fixes, batches)
 
@@ -45,20 +50,6 @@ def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
     return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))
 
 
-def values(
-    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
-) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
-    """Columns of the place event that each window makes, and the devices' places.
-
-    The places have new ones where no known place is near.
-    """
-    known, columns = dict(places), list[Columns | None]()
-    for one in closed:
-        made, known[one.source] = _place(one, known.get(one.source, ()))
-        columns.append(made)
-    return columns, known
-
-
 def _centre(fixes: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Median latitude and longitude in degrees.
 
@@ -71,8 +62,12 @@ def _centre(fixes: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return median(lat for lat, _ in fixes), longitude
 
 
-def _place(closed: ClosedWindow, anchors: Anchors) -> tuple[Columns, Anchors]:
-    fixes: list[tuple[float, float]] = closed.window.array().tolist()
+def place(anchors: Anchors, closed: ClosedWindow) -> tuple[Columns, Anchors]:
+    """Columns of the place event that a window makes, and the places that are known then.
+
+    There is a new one where no known place is near.
+    """
+    fixes: list[tuple[float, float]] = closed.samples.tolist()
     centre = _centre(fixes)
     near = min(
         ((distance_m(centre, (lat, lon)), number) for number, lat, lon in anchors), default=(math.inf, 0)
@@ -89,3 +84,16 @@ def _place(closed: ClosedWindow, anchors: Anchors) -> tuple[Columns, Anchors]:
         "speed_mps": round(travelled / seconds, 2) if seconds > 0 else None,
         "fixes": len(fixes),
     }, anchors
+
+
+PLACE = Operator(
+    name="place",
+    version=1,
+    reads="location",
+    primary="location",
+    sample=FIX,
+    samples=samples,
+    length=WINDOW_FIXES,
+    makes=Memory(Anchors, (), PLACES_BYTES_MAX, place),
+    cites="place_number",
+)

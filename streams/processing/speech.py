@@ -7,12 +7,14 @@ section III. The background is that of the Aria recording, about -60 dBFS; a blo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from streams.events.codec import column
-from streams.events.state import Samples
 from streams.policy.step import Tagged
-from streams.processing.windows import Anchors, ClosedWindow, Columns, by_batch
+from streams.processing.operators import Operator
+from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
 
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
@@ -24,11 +26,9 @@ def samples(batches: Sequence[Tagged]) -> list[Samples]:
     return by_batch(column((tagged.batch for tagged in batches), "rms_dbfs"), batches)
 
 
-def values(
-    closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]
-) -> tuple[list[Columns | None], Mapping[str, Anchors]]:
-    """Columns of the speech event that each window makes; places stay as they are."""
-    return [_speech(one.window.array().tolist()) for one in closed], places
+def values(closed: Sequence[ClosedWindow]) -> list[Columns]:
+    """Columns of the speech event that each window makes."""
+    return [_speech(window.samples.tolist()) for window in closed]
 
 
 def _speech(levels: Sequence[float]) -> Columns:
@@ -39,3 +39,15 @@ def _speech(levels: Sequence[float]) -> Columns:
         "level_dbfs": round(sum(levels) / len(levels), 2),
         "samples": len(levels),
     }
+
+
+SPEECH = Operator(
+    name="speech",
+    version=1,
+    reads="audio_level",
+    primary="audio-level",
+    sample=np.dtype("<f8"),
+    samples=samples,
+    length=WINDOW_BLOCKS,
+    makes=values,
+)

@@ -15,12 +15,12 @@ from streams.events.state import DeviceState, OpenWindow, Recent
 from streams.policy.crossing import Cited, Crossing, Maker
 from streams.policy.step import Tagged
 from streams.processing import situation
-from streams.processing.operators import OPERATORS, Operator
+from streams.processing.operators import Operator, Operators
 from streams.processing.windows import ClosedWindow, Columns, Ended, roll
 from streams.topology import DERIVED, PROCESSING
 
-#: Kinds that the stage works on; the state of a device only tells it where sessions end.
-READ = frozenset({*OPERATORS, "voice_query", "device_state"})
+#: Kinds that the stage works on besides those that operators read; of `SESSIONS` it only takes the ends.
+QUERIES, SESSIONS = "voice_query", "device_state"
 Stream = tuple[str, str]  #: (source, name)
 
 
@@ -29,17 +29,20 @@ Asked = tuple[Tagged, Tagged]
 
 
 def run(
-    tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], crossing: Crossing
+    tagged: Sequence[Tagged],
+    devices: Mapping[str, DeviceState],
+    operators: Operators,
+    crossing: Crossing,
 ) -> tuple[dict[str, DeviceState], list[Asked]]:
-    """Derive from one fetch's tagged batches.
+    """Derive from one fetch's tagged batches by `operators`.
 
     Return the new states, and the queries of which policy lets a situation be derived, in partition order.
     """
     states, asked = dict(devices), list[Asked]()
-    admitted = crossing.admit(tagged, READ, PROCESSING)
-    queries = [item for item in admitted if item.batch.kind == "voice_query"]
+    admitted = crossing.admit(tagged, {*operators.by_read, QUERIES, SESSIONS}, PROCESSING)
+    queries = [item for item in admitted if item.batch.kind == QUERIES]
     times = {item.batch.position: item.batch.appended_ns for item in admitted}
-    recents = _windows(admitted, states, _Context(crossing, times))
+    recents = _windows(admitted, states, _Context(operators, crossing, times))
     for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
         citable = sorted(
             (*states[source].recents, *recents.get(source, ())),
@@ -50,9 +53,9 @@ def run(
             for item in queries
             if item.batch.source == source
             for index in range(item.batch.run.count)
-            if (answerable := _situation(item, index, citable, crossing)) is not None
+            if (answerable := _situation(item, index, citable, operators, crossing)) is not None
         ]
-        states[source] = replace(states[source], recents=situation.trim(citable))
+        states[source] = replace(states[source], recents=situation.trim(citable, operators.citable))
     asked.sort(key=lambda answerable: answerable[0].batch.position)
     return states, asked
 
@@ -61,6 +64,7 @@ def run(
 class _Context:
     """What deriving needs while a fetch lasts; `times` are the broker's by position."""
 
+    operators: Operators
     crossing: Crossing
     times: Mapping[int, int]
 
@@ -72,7 +76,7 @@ def _windows(
 
     Return by device what situations may cite.
     """
-    reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in OPERATORS}
+    reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in context.operators.by_read}
     ended: dict[str, list[Ended]] = {}
     newest: dict[str, int] = {}
     for item in tagged:
@@ -80,7 +84,7 @@ def _windows(
         streams = reads.get(batch.kind)
         if streams is not None:
             streams.setdefault((batch.source, batch.stream), []).append(item)
-        elif batch.kind == "device_state" and "ended" in batch.columns["session"]:
+        if batch.kind == SESSIONS and "ended" in batch.columns["session"]:
             ended.setdefault(batch.source, []).append((batch.position, batch.session_id, 0))
         newer = incarnation_of(batch.stream)
         if newer > newest.get(batch.source, states[batch.source].worked):
@@ -88,13 +92,14 @@ def _windows(
             ended.setdefault(batch.source, []).append((batch.position, None, newer))
     for source, newer in newest.items():
         states[source] = replace(states[source], worked=newer)
-    for source in ended:
-        for stream, window in states[source].windows.items():
-            reads[window.kind].setdefault((source, stream), [])
     recents: dict[str, list[Recent]] = {}
-    for kind, streams in reads.items():
+    for operator in context.operators.values():
+        streams = dict(reads[operator.reads])
+        for source in ended:
+            for stream in states[source].windows.get(operator.name, ()):
+                streams.setdefault((source, stream), [])
         if streams:
-            _operate(OPERATORS[kind], streams, ended, states, recents, context)
+            _operate(operator, streams, ended, states, recents, context)
     return recents
 
 
@@ -113,31 +118,37 @@ def _operate(
     closed: list[ClosedWindow] = []
     windows: dict[str, dict[str, OpenWindow]] = {}
     with operating(operator.name):
-        samples = iter(operator.samples([item for items in streams.values() for item in items]))
+        samples = iter(operator.sampled([item for items in streams.values() for item in items]))
         for name, items in streams.items():
             source, stream = name
-            opened = windows.setdefault(source, dict(states[source].windows))
-            found, left = roll(
+            opened = windows.setdefault(source, dict(states[source].windows.get(operator.name, {})))
+            finished, left = roll(
                 name,
                 opened.pop(stream, None),
                 [(item, next(samples)) for item in items],
+                operator.sample,
                 operator.length,
                 ended.get(source, ()),
                 operator.breaks,
             )
-            closed += found
+            closed += finished
             if left is not None:
                 opened[stream] = left
         # In the order in which they became known, whatever the order of streams in a fetch or in a state:
-        # places are numbered in it.
-        closed.sort(key=lambda one: (one.position, one.stream, one.window.first))
-        made, places = operator.values(closed, {source: states[source].places for source in windows})
-    for source, left_open in windows.items():
-        states[source] = replace(states[source], windows=left_open, places=places[source])
-    for one, columns in zip(closed, made, strict=True):
-        recent = _derive(operator, one, columns, context) if columns is not None else None
+        # an operator that remembers is told of them in it.
+        closed.sort(key=lambda window: (window.position, window.stream, window.window.first))
+        memories = {
+            source: memory
+            for source in windows
+            if (memory := states[source].memories.get(operator.name)) is not None
+        }
+        made, remembered = operator.values(closed, memories, context.operators.kinds[operator.name])
+    for source, opened in windows.items():
+        states[source] = states[source].after(operator.name, opened, remembered.get(source))
+    for window, columns in zip(closed, made, strict=True):
+        recent = _derive(operator, window, columns, context) if columns is not None else None
         if recent is not None:
-            recents.setdefault(one.source, []).append(recent)
+            recents.setdefault(window.source, []).append(recent)
 
 
 def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Recent | None:
@@ -180,7 +191,9 @@ def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, context:
     )
 
 
-def _situation(queries: Tagged, index: int, recents: Sequence[Recent], crossing: Crossing) -> Asked | None:
+def _situation(
+    queries: Tagged, index: int, recents: Sequence[Recent], operators: Operators, crossing: Crossing
+) -> Asked | None:
     """Join the query at `index` of its batch with what was known of the wearer when it was asked.
 
     None where policy does not let the situation be derived.
@@ -192,14 +205,14 @@ def _situation(queries: Tagged, index: int, recents: Sequence[Recent], crossing:
         else replace(queries, batch=batch.part(index, index + 1, batch.context))
     )
     with operating(situation.MAKER.name):
-        cited = situation.cited(batch, index, recents)
-        columns = {name: [value] for name, value in situation.values(batch.time_ns(index), cited).items()}
+        cited = situation.cited(batch, index, recents, operators.citable)
+        shown = situation.values(batch.time_ns(index), cited, operators.citable)
     made = replace(
         query.batch,
         kind="situation",
         stream=derived_stream(situation.MAKER.name, batch.stream),
         context=None,
-        columns=columns,
+        columns={name: [value] for name, value in shown.items()},
         changes=(),
     )
     parents = (Cited.of(query), *(situation.parent(batch.source, recent) for recent in cited.values()))

@@ -9,30 +9,26 @@ makes windows of its own: every event is in exactly one, so no two have the same
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from streams.events.identity import incarnation_of
 from streams.events.runs import Parent
-from streams.events.state import OpenWindow, Samples
+from streams.events.state import OpenWindow
 from streams.policy.crossing import Cited
 from streams.policy.step import Tagged
 
-#: Places that a device knows: (number, latitude, longitude in degrees).
-Anchors = tuple[tuple[int, float, float], ...]
+#: Samples of events as their operator keeps them until a window closes, shape (n,).
+Samples = NDArray[Any]
 Columns = dict[str, Any]
 #: (position in the partition, session that ended there; None: all of incarnations before `incarnation`,
 #: `incarnation`).
 Ended = tuple[int, str | None, int]
-#: (closed windows of many devices in order, places by device) -> columns of the event that each makes, None
-#: for none, and places.
-Values = Callable[
-    [Sequence["ClosedWindow"], Mapping[str, Anchors]], tuple[Sequence[Columns | None], Mapping[str, Anchors]]
-]
 #: (the last samples in front that are in the same window, FRONT_SAMPLES_MAX at most; samples of a batch) ->
 #: indices at which another window begins.
 Breaks = Callable[[Samples, Samples], Sequence[int]]
@@ -40,23 +36,27 @@ FRONT_SAMPLES_MAX = 4
 
 
 class ClosedWindow(Struct, frozen=True):
-    """A finished window of a device's stream and the place in the partition where it became known."""
+    """A finished window of a device's stream and the place in the partition where it became known.
+
+    `samples` has shape (count,) and is not to be written to.
+    """
 
     source: str
     stream: str
     window: OpenWindow
     position: int
+    samples: Samples
 
     @property
     def count(self) -> int:
         """How many samples it has."""
-        return self.window.count
+        return len(self.samples)
 
     def cited(self) -> Cited:
         """What the event that is made of it inherits: all its samples are one parent."""
         window = self.window
         return Cited(
-            Parent(self.source, self.stream, window.first, 1, window.count),
+            Parent(self.source, self.stream, window.first, 1, self.count),
             window.zone,
             bytes.fromhex(window.label),
             window.consent,
@@ -77,17 +77,19 @@ def roll(
     name: tuple[str, str],
     opened: OpenWindow | None,
     batches: Sequence[tuple[Tagged, Samples]],
-    length: int,
+    sample: np.dtype[Any],
+    length: int | None,
     ended: Sequence[Ended],
     breaks: Breaks | None = None,
 ) -> tuple[list[ClosedWindow], OpenWindow | None]:
     """Put the samples of one stream's batches (in partition order) into windows.
 
-    `name` is the stream as (source, stream); `batches` come with one sample per event; `ended` are the
-    session ends in this fetch; `breaks` finds where windows end besides. Returns the closed windows in order
-    and the one that stays open.
+    `name` is the stream as (source, stream); `batches` come with one sample of type `sample` per event;
+    `length` is how many events a window has at most, None: what it has of one batch; `ended` are the session
+    ends in this fetch; `breaks` finds where windows end besides. Returns the closed windows in order and the
+    one that stays open.
     """
-    rolling = _Rolling(name, opened)
+    rolling = _Rolling(name, opened, sample)
     known_to = -1
     for tagged, samples in batches:
         batch = tagged.batch
@@ -95,9 +97,11 @@ def roll(
         end = rolling.end_between(ended, known_to, batch.position)
         if end is not None or not rolling.continued_by(tagged):
             rolling.close(batch.position if end is None else end)
-        ends: Sequence[int] = range(length - first % length, count + 1, length)
+        ends: Sequence[int] = (
+            (count,) if length is None else range(length - first % length, count + 1, length)
+        )
         if breaks is not None:
-            ends = sorted({*ends, *breaks(rolling.front(samples.dtype), samples)})
+            ends = sorted({*ends, *breaks(rolling.front(), samples)})
         start, packed = 0, samples.tobytes()
         for end in ends:
             rolling.grow(tagged, packed, start, end)
@@ -117,12 +121,13 @@ class _Rolling:
     `head` is what it began with, None when there is none.
     """
 
-    def __init__(self, name: tuple[str, str], opened: OpenWindow | None) -> None:
+    def __init__(self, name: tuple[str, str], opened: OpenWindow | None, sample: np.dtype[Any]) -> None:
         self.closed: list[ClosedWindow] = []
         self.head = opened
         # Grows in place while the fetch lasts: a batch costs its own samples, not those of the window.
         self._samples = bytearray(opened.samples if opened is not None else b"")
-        self._next = opened.first + opened.count if opened is not None else -1
+        self._sample = sample
+        self._next = opened.first + len(self._samples) // sample.itemsize if opened is not None else -1
         self._label = bytes.fromhex(opened.label) if opened is not None else b""
         self._t_last_ns = opened.t_last_ns if opened is not None else 0
         self._name, self._incarnation = name, incarnation_of(name[1])
@@ -162,9 +167,10 @@ class _Rolling:
             default=None,
         )
 
-    def front(self, dtype: np.dtype[Any]) -> Samples:
+    def front(self) -> Samples:
         """Its last samples, FRONT_SAMPLES_MAX at most."""
-        return np.frombuffer(bytes(self._samples[-FRONT_SAMPLES_MAX * dtype.itemsize :]), dtype)
+        size = self._sample.itemsize
+        return np.frombuffer(bytes(self._samples[-FRONT_SAMPLES_MAX * size :]), self._sample)
 
     def grow(self, tagged: Tagged, packed: bytes, start: int, end: int) -> None:
         """Add samples `start` to `end` (exclusive) of a batch, whose samples are `packed`."""
@@ -175,7 +181,6 @@ class _Rolling:
         if self.head is None:
             self._label = tagged.label
             self.head = OpenWindow(
-                batch.kind,
                 batch.run.first + start,
                 batch.time_ns(start),
                 0,
@@ -188,7 +193,7 @@ class _Rolling:
                 min(batch.time_ns(start), batch.appended_ns),
                 b"",
             )
-        size = len(packed) // count
+        size = self._sample.itemsize
         self._samples += packed if end - start == count else packed[start * size : end * size]
         self._next = batch.run.first + end
         self._t_last_ns = batch.time_ns(end - 1)
@@ -197,7 +202,8 @@ class _Rolling:
         """Finish the window, if there is one, as known at `position`."""
         window = self.left()
         if window is not None:
-            self.closed.append(ClosedWindow(*self._name, window, position))
+            samples = np.frombuffer(window.samples, self._sample)
+            self.closed.append(ClosedWindow(*self._name, window, position, samples))
             self.head, self._samples = None, bytearray()
 
     def left(self) -> OpenWindow | None:

@@ -12,7 +12,7 @@ from streams.errors import InputError, MalformedError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
 from streams.policy.stored import read_stored
-from streams.queries.answers import DecisionRow, ReachedRow, RejectedRow
+from streams.queries.answers import ReachedRow, ToldDecision, ToldRejection
 from streams.queries.relation import Interval, Stream
 from streams.queries.rows import EventRow, StreamClass
 from streams.queries.store import Rows, Store
@@ -125,16 +125,16 @@ def event_row(store: Store, event: EventId) -> EventRow | None:
     return next(iter(store.sift(held[:1], "events", counted=False)), None)
 
 
-def decisions_of(store: Store, event: EventId) -> list[DecisionRow]:
+def decisions_of(store: Store, event: EventId) -> list[ToldDecision]:
     """Decisions about an event's number that are shown: they do not say the revision."""
-    return store.sift(told(DecisionRow, _rows_with(store, "decisions", event)), "decisions", counted=False)
+    return store.sift(told(ToldDecision, _rows_with(store, "decisions", event)), "decisions", counted=False)
 
 
-def rejections_of(store: Store, event: EventId) -> list[RejectedRow]:
+def rejections_of(store: Store, event: EventId) -> list[ToldRejection]:
     """What was rejected of an event's number and is shown; a corrected event never is."""
     if event.revision:
         return []
-    return store.sift(told(RejectedRow, _rows_with(store, "rejected", event)), "rejected", counted=False)
+    return store.sift(told(ToldRejection, _rows_with(store, "rejected", event)), "rejected", counted=False)
 
 
 def _rows_with(store: Store, table: str, event: EventId) -> Rows:
@@ -146,7 +146,7 @@ def _rows_with(store: Store, table: str, event: EventId) -> Rows:
     return store.query(f"{table}_at", at, files)
 
 
-def refused_because(row: RejectedRow) -> str:
+def refused_because(row: ToldRejection) -> str:
     """A sentence about what was rejected: by which rule, why, where and when."""
     unread = row.outcome == "malformed"
     who = "nobody could read the batch that claims it, so it was" if unread else "it was"

@@ -130,7 +130,7 @@ class Generations(Answer, frozen=True, kw_only=True):
     generations: Bounded[Generation]
 
 
-class DecisionRow(Struct, frozen=True):
+class ToldDecision(Struct, frozen=True):
     """A decision about an event at one sink, with all that it looked at."""
 
     sink: str
@@ -161,7 +161,7 @@ class DecisionRow(Struct, frozen=True):
         return StoredDecision(**{name: getattr(self, name) for name in StoredDecision.__struct_fields__})
 
 
-class RejectedRow(Struct, frozen=True):
+class ToldRejection(Struct, frozen=True):
     """Why an event was rejected, and where the batch that held it stands."""
 
     stage: str
@@ -193,7 +193,7 @@ class WhyEvent(Answer, frozen=True, kw_only=True):
     stream: str
     number: int
     revision: int
-    rejected: tuple[RejectedRow, ...]
+    rejected: tuple[ToldRejection, ...]
 
 
 class WhyStored(WhyEvent, frozen=True, kw_only=True):
@@ -221,7 +221,7 @@ class WhyStored(WhyEvent, frozen=True, kw_only=True):
     t_first: str
     t_last: str
     published_in_epoch: int
-    decisions: Bounded[DecisionRow]
+    decisions: Bounded[ToldDecision]
     parents: Bounded[ReachedRow]
     model: MetModel | UnsetType | None = UNSET
     situation: str | UnsetType | None = UNSET
@@ -231,7 +231,7 @@ class WhyRejected(WhyEvent, frozen=True, kw_only=True):
     """Why an event is not stored; it `says` so in a sentence. What is not stored has no parents."""
 
     says: str
-    decisions: Bounded[DecisionRow]
+    decisions: Bounded[ToldDecision]
     parents: Bounded[ReachedRow]
 
 

@@ -28,9 +28,9 @@ from streams.queries.about import (
 from streams.queries.answers import (
     Ancestors,
     Bounded,
-    DecisionRow,
     Genuine,
-    RejectedRow,
+    ToldDecision,
+    ToldRejection,
     Why,
     WhyRejected,
     WhyStored,
@@ -113,7 +113,7 @@ def why(store: Store, identity: str) -> Why:
     )
 
 
-def _why_stored(store: Store, event: EventId, row: EventRow, rejections: list[RejectedRow]) -> WhyStored:
+def _why_stored(store: Store, event: EventId, row: EventRow, rejections: list[ToldRejection]) -> WhyStored:
     decisions = decisions_of(store, event)
     steps = list(direct_parents(store, event))
     answer = WhyStored(
@@ -209,7 +209,7 @@ def genuine(store: Store, identity: str, digest: str) -> Genuine:
     )
 
 
-def decisions(store: Store, identity: str) -> list[DecisionRow]:
+def decisions(store: Store, identity: str) -> list[ToldDecision]:
     """Decisions about an event, stored or refused. InputError when it is no id."""
     return decisions_of(store, parsed(identity))
 

@@ -111,8 +111,8 @@ class Replay:
             if record.topic == MODELS:
                 self._models.learn(record.key, record.value)
             elif record.topic == CONSENTS:
-                said = StoredRecord(self._consents.offset, record.timestamp_ms, record.key, record.value)
-                learn_consent(self._consents, said)
+                stored = StoredRecord(self._consents.offset, record.timestamp_ms, record.key, record.value)
+                learn_consent(self._consents, stored)
             elif record.topic == EXAMPLES:
                 fresh.append(
                     StoredRecord(

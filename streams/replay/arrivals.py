@@ -90,9 +90,9 @@ class JournalArrivals:
     def __init__(self, path: Path, appended: Appended | None = None) -> None:
         self._files, self._appended = journal.files(path), appended or {}
         self.unplaced = 0
-        found = [self._scan(number, file) for number, file in enumerate(self._files)]
+        scanned = [self._scan(number, file) for number, file in enumerate(self._files)]
         partitions, offsets, files, lines, appended_ns = (
-            np.concatenate(columns) for columns in zip(*found, strict=True)
+            np.concatenate(columns) for columns in zip(*scanned, strict=True)
         )
         self._places = {
             int(partition): self._ordered(
@@ -233,8 +233,8 @@ class BrokerArrivals:
         if not self._known.size:
             return np.zeros(prints.size, np.bool_)
         at = np.minimum(np.searchsorted(self._known, prints), self._known.size - 1)
-        found: NDArray[np.bool_] = self._known[at] == prints
-        return found
+        known: NDArray[np.bool_] = self._known[at] == prints
+        return known
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
         """Committed records of `glasses.examples`, which is read whole once."""

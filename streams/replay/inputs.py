@@ -118,8 +118,8 @@ def read_inputs(directory: Path) -> RecordedInputs:
         ).rows
         # The reader below looks at no digest.
         store.check("events, rejected")
-    found = inputs_of(str(directory), policies, rows)
-    return replace(found, appended=_appended(directory) if paired else {}, paired=paired)
+    recorded = inputs_of(str(directory), policies, rows)
+    return replace(recorded, appended=_appended(directory) if paired else {}, paired=paired)
 
 
 def _refuse_several_brokers(directory: Path, store: Store) -> None:
@@ -139,7 +139,7 @@ def _appended(directory: Path) -> dict[int, tuple[NDArray[np.int64], NDArray[np.
     """When the broker took each record that was read, by partition."""
     reader = StoreReader(directory)
     try:
-        found = reader.columns(
+        columns = reader.columns(
             'SELECT "partition", "offset", min(appended_ns) AS appended_ns'  # noqa: S608 - a name of ours
             ' FROM (SELECT topic, "partition", "offset", appended_ns FROM events'
             ' UNION ALL SELECT topic, "partition", "offset", appended_ns FROM rejected)'
@@ -149,11 +149,11 @@ def _appended(directory: Path) -> dict[int, tuple[NDArray[np.int64], NDArray[np.
         reader.close()
     return {
         int(partition): (
-            found["offset"][here].astype(np.int64),
-            found["appended_ns"][here].astype(np.int64),
+            columns["offset"][here].astype(np.int64),
+            columns["appended_ns"][here].astype(np.int64),
         )
-        for partition in np.unique(found["partition"])
-        for here in [found["partition"] == partition]
+        for partition in np.unique(columns["partition"])
+        for here in [columns["partition"] == partition]
     }
 
 
@@ -201,12 +201,14 @@ def inputs_of(
 
 
 def _behind(rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[Behind, ...]]:
-    found: dict[int, list[Behind]] = {}
+    losses: dict[int, list[Behind]] = {}
     for kind, agent, partition, offset, value, _ in rows:
         if kind == LOST_STATE and agent == "glasses":
             first, _, last = value.partition("-")
-            found.setdefault(partition, []).append(Behind(offset, int(first), int(last)))
-    return {partition: tuple(sorted(some, key=lambda one: one.offset)) for partition, some in found.items()}
+            losses.setdefault(partition, []).append(Behind(offset, int(first), int(last)))
+    return {
+        partition: tuple(sorted(some, key=lambda loss: loss.offset)) for partition, some in losses.items()
+    }
 
 
 def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[int, int], ...]]:
@@ -234,16 +236,16 @@ def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: in
 
     What was said there can be in several parts.
     """
-    found: dict[tuple[int, str, int], str] = {}
+    values: dict[tuple[int, str, int], str] = {}
     for kind, by, at, offset, value, _ in rows:
         if (
             kind in _TAKEUPS
             and (by, at) == (agent, partition)
-            and found.setdefault((offset, kind, part_of(value) if kind == CONSENT_TAKEUP else 0), value)
+            and values.setdefault((offset, kind, part_of(value) if kind == CONSENT_TAKEUP else 0), value)
             != value
         ):
             raise InputError(
                 f"{name}: found two values of {kind} at offset {offset} of partition {partition}, expected "
                 "one; two pipelines wrote into this store"
             )
-    return tuple(TakeUp(offset, kind, value) for (offset, kind, _), value in sorted(found.items()))
+    return tuple(TakeUp(offset, kind, value) for (offset, kind, _), value in sorted(values.items()))

@@ -21,16 +21,16 @@ _NAMED = re.compile(rb'\\"device_id\\":\\"([a-z0-9-]+)\\",\\"wearer_id\\":\\"([a
 
 def pairs(path: Path) -> list[tuple[str, str]]:
     """(device, wearer) of every batch in the journals below `path`, each once, in order."""
-    found: set[tuple[str, str]] = set()
+    named_pairs: set[tuple[str, str]] = set()
     for file in journal.files(path):
         with file.open("rb") as lines:
             for line in lines:
                 named = _NAMED.search(line)
                 if named is not None:
-                    found.add((named[1].decode(), named[2].decode()))
+                    named_pairs.add((named[1].decode(), named[2].decode()))
                 elif line.startswith(b'{"line":"sent"') and line.endswith(b"\n"):
-                    found |= _read(line)
-    return sorted(found)
+                    named_pairs |= _read(line)
+    return sorted(named_pairs)
 
 
 def bind(consents: Consents, bound: list[tuple[str, str]]) -> int:
@@ -40,12 +40,12 @@ def bind(consents: Consents, bound: list[tuple[str, str]]) -> int:
     return consents.offset
 
 
-def on_device(wearer: str, said: Word | Pairing, bound: list[tuple[str, str]]) -> Word | Pairing:
+def on_device(wearer: str, word: Word | Pairing, bound: list[tuple[str, str]]) -> Word | Pairing:
     """What was said with its device, where older inputs do not name it and the wearer has only one."""
     devices = [device for device, of in bound if of == wearer]
-    if isinstance(said, Word) and not said.device and said.number and len(devices) == 1:
-        return replace(said, device=devices[0], incarnation=1)
-    return said
+    if isinstance(word, Word) and not word.device and word.number and len(devices) == 1:
+        return replace(word, device=devices[0], incarnation=1)
+    return word
 
 
 def _read(line: bytes) -> set[tuple[str, str]]:

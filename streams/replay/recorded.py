@@ -49,8 +49,8 @@ class _TakenUp:
     def take(self, taken: TakeUp) -> None:
         """Take up one recorded input."""
         if taken.kind == CONSENT_TAKEUP:
-            for wearer, said in consents_of(taken.value):
-                self._consents.learn(self._consents.offset, wearer, on_device(wearer, said, self._pairs))
+            for wearer, word in consents_of(taken.value):
+                self._consents.learn(self._consents.offset, wearer, on_device(wearer, word, self._pairs))
         elif taken.kind == POLICY_TAKEUP:
             self._policies = replace(self._policies, current=taken.value)
         else:
@@ -192,7 +192,7 @@ class RecordedReplay:
     def _cut(self, partition: _Partition, first: int) -> int:
         """How many of the records ahead are one fetch: then something is taken up, or the state changes."""
         stops = [taken.offset for taken in (*partition.take_ups,)[:1]]
-        stops += [offset for one in (*partition.behind,)[:1] for offset in (one.first, one.offset)]
+        stops += [offset for loss in (*partition.behind,)[:1] for offset in (loss.first, loss.offset)]
         for at, record in enumerate(partition.ahead):
             if any(first < stop <= record.offset for stop in stops):
                 return at
@@ -227,12 +227,12 @@ class RecordedReplay:
         order = self._orders.popleft()
         while self._take_ups and self._take_ups[0].offset <= order.offset:
             self._taken_up.take(self._take_ups.popleft())
-        found = self._taken or (await self._on_topic(order) if NO_EXAMPLE in order.ids else [])
+        taken = self._taken or (await self._on_topic(order) if NO_EXAMPLE in order.ids else [])
         self._taken = []
         made = [self.made.pop(name, None) for name in order.ids]
         # What is no example has no bytes here unless the topic is at hand; it takes its place without them.
         nothing = StoredRecord(0, order.timestamp_ms, None, None)
-        records = found or [_moved(one or nothing, order.offset + at) for at, one in enumerate(made)]
+        records = taken or [_moved(example or nothing, order.offset + at) for at, example in enumerate(made)]
         self._examples += records
         inputs = TrainingInputs(self._taken_up.side_inputs(self._models.now), self._examples)
         fetch = Fetch(EXAMPLES, 0, records)
@@ -264,14 +264,14 @@ class RecordedReplay:
         Empty where nobody can say.
         """
         after = next((later.offset for later in self._orders if later.offset > order.offset), None)
-        found = await self.arrivals.examples(order.offset, after)
-        if found and len(found) < len(order.ids):
+        on_topic = await self.arrivals.examples(order.offset, after)
+        if on_topic and len(on_topic) < len(order.ids):
             raise InputError(
-                f"{EXAMPLES} offset {order.offset}: found {len(found)} records, expected the {len(order.ids)}"
-                " of a recorded input; is this the broker that the store was written from, "
+                f"{EXAMPLES} offset {order.offset}: found {len(on_topic)} records, expected the"
+                f" {len(order.ids)} of a recorded input; is this the broker that the store was written from, "
                 "and has it kept all of them?"
             )
-        return [_moved(record, order.offset + at) for at, record in enumerate(found[: len(order.ids)])]
+        return [_moved(record, order.offset + at) for at, record in enumerate(on_topic[: len(order.ids)])]
 
     def _stuck(self, partitions: Sequence[_Partition]) -> str:
         waits = [

@@ -9,7 +9,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.topology import TRAINING_SOURCE
 
 SOURCE, STREAM = TRAINING_SOURCE, "seed"

@@ -182,17 +182,17 @@ async def bind(broker: str, pairs: Sequence[tuple[str, str]]) -> int:
 
 def say_overdue(policy: Policy, today: date) -> None:
     """Warn of each declassifier of the policy whose review is overdue, and count it."""
-    for one in policy.declassifiers.values():
-        if one.overdue(today):
-            metrics.count("declassifiers_overdue_total", declassifier=one.name)
+    for declassifier in policy.declassifiers.values():
+        if declassifier.overdue(today):
+            metrics.count("declassifiers_overdue_total", declassifier=declassifier.name)
             log.warning(
                 "The declassifier %s of policy %s %s: %s; it goes on until its owner %s publishes a policy"
                 " with the next date",
-                one.name,
+                declassifier.name,
                 policy.name,
                 policy.version,
-                one.review(today),
-                one.owner,
+                declassifier.review(today),
+                declassifier.owner,
             )
 
 

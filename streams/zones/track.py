@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from streams.consent import change
 from streams.consent.words import NO_CONSENT, Consent, Standing, reference
 from streams.events.batch import Batch, Context
-from streams.events.codec import digest, encode
+from streams.events.codec import encode
+from streams.events.digest import digest
 from streams.events.record import Received
 from streams.events.state import Seen
 from streams.policy.crossing import Crossing

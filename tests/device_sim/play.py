@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from device_sim.runner import Options, Run, Summary
+from device_sim.runner import Options, Simulation, Summary
 from streams.events import journal
 from streams.events.batch import Batch
 from streams.events.journal import Sent
@@ -36,7 +36,7 @@ def options(directory: Path, **changes: Any) -> Options:
 
 def play(directory: Path, **changes: Any) -> Summary:
     async def run() -> Summary:
-        return await Run(options(directory, **changes)).run()
+        return await Simulation(options(directory, **changes)).run()
 
     return asyncio.run(run())
 

@@ -81,7 +81,7 @@ def test_a_wearer_narrows_withdraws_and_gives_again(tmp_path: Path, links: list[
     assert last(tmp_path).columns["purposes"] == [" ".join(consent.PURPOSES)]
     opened = Journal(tmp_path, "g1")
     opened.close()
-    assert opened.found.unacknowledged == (), "acknowledged before the command ends"
+    assert opened.earlier.unacknowledged == (), "acknowledged before the command ends"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from device_sim import scenarios
 from device_sim.device import Captured, Clock, Device, Past
+from device_sim.own_consent import OwnConsent
 from device_sim.playback import timeline
-from device_sim.said import Said
 from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import limits
@@ -355,14 +355,14 @@ def test_a_consent_is_named_only_after_the_change_that_records_it() -> None:
 @pytest.mark.parametrize(
     ("said", "named", "zones"),
     [
-        (Said(3, ("ai:ModelTraining",)), 3, {"device", "home-private"}),
-        (Said(3), 0, {""}),
+        (OwnConsent(3, ("ai:ModelTraining",)), 3, {"device", "home-private"}),
+        (OwnConsent(3), 0, {""}),
     ],
 )
 def test_a_device_names_what_was_given_last_and_nothing_after_a_withdrawal(
-    said: Said, named: int, zones: set[str]
+    said: OwnConsent, named: int, zones: set[str]
 ) -> None:
-    device = make_device(Past(sessions=1, said={"w1": said, "w2": Said(9, ("ai:ModelTraining",))}))
+    device = make_device(Past(sessions=1, consents={"w1": said, "w2": OwnConsent(9, ("ai:ModelTraining",))}))
     out = run_periods(device, 12)
     assert {one.batch.consent for one in out} == {named}
     assert "consent_change" not in {one.batch.kind for one in out}, "it was said before"

@@ -20,7 +20,7 @@ from device_sim.held import Held
 from device_sim.link import NONE, Faults, Link
 from device_sim.outbox import Outbox
 from device_sim.playback import timeline
-from device_sim.runner import Run
+from device_sim.runner import Simulation
 from device_sim.wearer import Queries, Wearer
 from streams.events import journal
 from streams.events.batch import Batch
@@ -168,16 +168,16 @@ async def test_what_was_held_when_a_run_ended_is_sent_by_the_next(
     inf = float("inf")
     links(monkeypatch, lambda sent: sent.stream != "consent-change")
     asked = options(tmp_path, devices=1, duration_s=4.0, speed=inf, broker="nobody:1", faults=faults)
-    summary = await Run(asked).run()
+    summary = await Simulation(asked).run()
     found = batches(tmp_path / "g1.jsonl")
     under = [batch for batch in found if named(batch)]
     left = Journal(tmp_path, "g1")
     left.close()
-    unacknowledged = [sent.id for sent in left.found.unacknowledged]
+    unacknowledged = [sent.id for sent in left.earlier.unacknowledged]
     assert summary.unacknowledged == len(unacknowledged) > len(under)
     assert {batch.first_id for batch in under} < set(unacknowledged)
     made = links(monkeypatch)
-    summary = await Run(asked).run()
+    summary = await Simulation(asked).run()
     assert summary.unacknowledged == 0
     assert {sent.id for sent in made[-1].sent} >= set(unacknowledged)
     assert under_consent_too_early(tmp_path / "g1.jsonl") == []
@@ -186,9 +186,11 @@ async def test_what_was_held_when_a_run_ended_is_sent_by_the_next(
 async def test_a_restart_knows_which_consents_kafka_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await Run(options(tmp_path, devices=1, duration_s=4.0)).run()
+    await Simulation(options(tmp_path, devices=1, duration_s=4.0)).run()
     made = links(monkeypatch, lambda sent: False)
-    await Run(options(tmp_path, devices=1, duration_s=0.6, speed=float("inf"), broker="nobody:1")).run()
+    await Simulation(
+        options(tmp_path, devices=1, duration_s=0.6, speed=float("inf"), broker="nobody:1")
+    ).run()
     assert made[-1].sent
     assert all(named(build.CODEC.decode(sent.value, 0)) == {1} for sent in made[-1].sent)
 
@@ -199,7 +201,7 @@ async def test_devices_capture_nothing_more_until_there_is_room(
     monkeypatch.setattr(runner, "BUFFER_BATCHES_MAX", 10)
     made = links(monkeypatch)
     asked = options(tmp_path, devices=1, duration_s=20.0, speed=float("inf"), broker="nobody:1")
-    summary = await Run(asked).run()
+    summary = await Simulation(asked).run()
     assert (summary.unacknowledged, summary.batches_sent) == (0, len(made[-1].sent))
     assert 10 <= made[-1].most < 20
 

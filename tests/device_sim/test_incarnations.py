@@ -10,7 +10,7 @@ import pytest
 
 from device_sim import incarnations, runner
 from device_sim.incarnations import INCARNATION_MAX, Incarnations, next_incarnations
-from device_sim.runner import Run
+from device_sim.runner import Simulation
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from streams.events.record import StoredRecord
@@ -75,13 +75,13 @@ async def test_another_journal_begins_another_incarnation_and_goes_on_in_it(
     monkeypatch.setattr(runner, "KafkaLink", link)
     monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.0)
     asked = options(tmp_path, duration_s=4.0, speed=float("inf"), broker="nobody:1")
-    await Run(asked).run()
+    await Simulation(asked).run()
     assert links[-1].looked == [CONSENTS, CAPTURED]
     found = batches(tmp_path / "g1.jsonl")
     assert {batch.stream.partition("~")[2] for batch in found} == {"3"}
     assert [batch.columns["consent"] for batch in found if batch.kind == "consent_change"] == [[1]]
     assert {batch.stream.partition("~")[2] for batch in batches(tmp_path / "g2.jsonl")} == {""}
-    await Run(asked).run()
+    await Simulation(asked).run()
     assert links[-1].looked == [], "the journals know"
     for stream in {sent.stream for sent in journal.sent(tmp_path / "g1.jsonl")}:
         numbers = [n for batch in batches(tmp_path / "g1.jsonl") if batch.stream == stream for n in batch.run]
@@ -113,7 +113,7 @@ async def test_too_little_time_is_said(
 
 @pytest.mark.parametrize(("stream", "heard"), [("answer", False), ("answer~2", True), ("answer~3", False)])
 def test_a_device_hears_the_answers_to_its_own_queries_only(tmp_path: Path, stream: str, heard: bool) -> None:
-    run = Run(options(tmp_path, devices=1, broker="nobody:1"))
+    run = Simulation(options(tmp_path, devices=1, broker="nobody:1"))
     device = run.devices["g1"]
     device.begin_incarnation(2)
     while not device.wearer.waits:

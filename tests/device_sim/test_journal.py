@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from device_sim import runner, scenarios
 from device_sim.device import Past
 from device_sim.files import Journal, read_answer
-from device_sim.runner import Run
+from device_sim.runner import Simulation
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from tests.device_sim.play import (
@@ -96,14 +96,14 @@ def test_what_was_not_acknowledged_is_found_in_order(tmp_path: Path) -> None:
     forget_acknowledgements(tmp_path / "g1.jsonl")
     sent = list(journal.sent(tmp_path / "g1.jsonl"))
     opened = Journal(tmp_path, "g1")
-    assert list(opened.found.unacknowledged) == sent
+    assert list(opened.earlier.unacknowledged) == sent
     for each in sent[:3]:
         opened.acknowledged(each.id, 0, 5, START_NS, START_NS, START_NS)
     opened.close()
     again = Journal(tmp_path, "g1")
     again.close()
-    assert list(again.found.unacknowledged) == sent[3:]
-    assert again.found.past == Past(
+    assert list(again.earlier.unacknowledged) == sent[3:]
+    assert again.earlier.past == Past(
         {"device-state": 2, "imu-right": 100, "location": 1},
         1,
         START_NS + 10**9,
@@ -121,13 +121,13 @@ async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(
         return links[-1]
 
     monkeypatch.setattr(runner, "KafkaLink", link)
-    await Run(options(tmp_path, devices=1, duration_s=4.0)).run()
+    await Simulation(options(tmp_path, devices=1, duration_s=4.0)).run()
     forget_acknowledgements(tmp_path / "g1.jsonl")
     journaled = list(journal.sent(tmp_path / "g1.jsonl"))
     opened = Journal(tmp_path, "g1")
     opened.acknowledged(journaled[0].id, 0, 0, START_NS, START_NS, START_NS)
     opened.close()
-    run = Run(options(tmp_path, devices=1, duration_s=0.6, speed=10, broker="nobody:1"))
+    run = Simulation(options(tmp_path, devices=1, duration_s=0.6, speed=10, broker="nobody:1"))
     monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.2)
     summary = await run.run()
     assert links[-1].sent[: len(journaled) - 1] == journaled[1:]

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from device_sim import kafka, load, runner
 from device_sim.kafka import KafkaLink, partition_of
-from device_sim.runner import Run
+from device_sim.runner import Simulation
 from device_sim.wearer import Queries
 from streams import clock, topology
 from streams.connection import administering
@@ -101,7 +101,9 @@ async def test_everything_arrives_once_in_order_and_answers_come_back(ready: str
         await producer.start()
         answering = asyncio.ensure_future(answer_queries(ready, asked, producer))
         try:
-            summary = await Run(options(tmp_path, first=21, duration_s=12.0, speed=10, broker=ready)).run()
+            summary = await Simulation(
+                options(tmp_path, first=21, duration_s=12.0, speed=10, broker=ready)
+            ).run()
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
@@ -197,7 +199,7 @@ async def test_a_failed_send_is_repeated(ready: str, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(KafkaLink, "_send_block", failing)
     async with reading(ready) as consumer:
-        summary = await Run(
+        summary = await Simulation(
             options(tmp_path, first=23, devices=1, duration_s=2.0, speed=10, broker=ready)
         ).run()
         records = await captured(consumer, 1)
@@ -213,7 +215,7 @@ async def test_blocks_that_are_full_keep_order_and_places(
     # Two or three batches fill a block, and the largest does not fit one at all.
     monkeypatch.setattr(kafka, "BLOCK_BYTES_MAX", 4000)
     async with reading(ready) as consumer:
-        await Run(options(tmp_path, first=24, duration_s=4.0, speed=float("inf"), broker=ready)).run()
+        await Simulation(options(tmp_path, first=24, duration_s=4.0, speed=float("inf"), broker=ready)).run()
         records = await captured(consumer, 2)
     for name in ("g24", "g25"):
         sent = list(journal.sent(tmp_path / f"{name}.jsonl"))
@@ -227,22 +229,22 @@ async def test_blocks_that_are_full_keep_order_and_places(
 
 
 async def test_a_backlog_comes_at_full_speed_and_then_time_counts(ready: str, tmp_path: Path) -> None:
-    made = load.options(
-        "hike",
-        1,
-        load.batches_per_s("hike"),
-        1,
-        1.0,
-        tmp_path,
-        4,
-        ready,
+    made = load.Load(
+        scenario="hike",
+        devices=1,
+        rate=load.batches_per_s("hike"),
+        seed=1,
+        duration_s=1.0,
+        journal=tmp_path,
+        partitions=4,
+        broker=ready,
         first=9,
         backlog_s=120.0,
         faults=False,
-    )
+    ).options()
     assert made.speed == 1
     async with asyncio.timeout(PATIENCE_S), reading(ready) as consumer:
-        summary = await Run(made).run()
+        summary = await Simulation(made).run()
         records = await captured(consumer, 1)
     imu = [one for one in journal.sent(tmp_path / "g9.jsonl") if one.stream == "imu-right"]
     assert 120 * 5 <= len(imu) <= 135 * 5, "two minutes that were past, and then about a second"
@@ -290,12 +292,12 @@ async def test_no_broker_and_another_partition_count_are_sentences(
     with pytest.raises(
         InputError, match=r"found 4 on glasses\.captured, .* expected 3 .* use --partitions 4"
     ):
-        await Run(options(tmp_path, broker=ready, partitions=3)).run()
+        await Simulation(options(tmp_path, broker=ready, partitions=3)).run()
     monkeypatch.setattr(kafka, "_START_WAIT_S", 0.2)
     with pytest.raises(UnavailableError, match=r"No Kafka answers at 127\.0\.0\.1:1 "):
-        await Run(options(tmp_path, broker="127.0.0.1:1")).run()
+        await Simulation(options(tmp_path, broker="127.0.0.1:1")).run()
     with pytest.raises(InputError, match=r"'127\.0\.0\.1:kafka' is not HOST:PORT"):
-        await Run(options(tmp_path, broker="127.0.0.1:kafka")).run()
+        await Simulation(options(tmp_path, broker="127.0.0.1:kafka")).run()
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ async def test_nothing_leaves_under_a_consent_that_kafka_has_not(
         start_ns=None,
         broker=ready,
     )
-    summary = await Run(asked).run()
+    summary = await Simulation(asked).run()
     assert summary.unacknowledged == 0
     for path in sorted(tmp_path.glob("*.jsonl")):
         assert under_consent_too_early(path) == []
@@ -332,7 +334,7 @@ async def test_another_journal_of_a_device_begins_a_new_incarnation(
 
     async def incarnation(directory: str, device: int) -> set[str]:
         asked = options(tmp_path / directory, first=device, devices=1, duration_s=4.0, speed=20, broker=ready)
-        await Run(asked).run()
+        await Simulation(asked).run()
         return {
             batch.stream.partition("~")[2] for batch in batches(tmp_path / directory / f"g{device}.jsonl")
         }
@@ -360,7 +362,7 @@ async def test_another_journal_of_a_device_begins_a_new_incarnation(
 async def test_a_look_sees_a_whole_partition_or_says_what_it_did_not(
     ready: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await Run(options(tmp_path, first=44, devices=1, duration_s=4.0, speed=20, broker=ready)).run()
+    await Simulation(options(tmp_path, first=44, devices=1, duration_s=4.0, speed=20, broker=ready)).run()
     acks = [line["offset"] for line in journal.lines(tmp_path / "g44.jsonl") if line["line"] == "ack"]
     assert len(acks) > 20
     # Nine portions, whatever the tests before have left there.
@@ -378,7 +380,7 @@ async def test_a_look_sees_a_whole_partition_or_says_what_it_did_not(
 async def test_a_change_of_consent_is_acknowledged_before_the_command_ends(
     ready: str, tmp_path: Path
 ) -> None:
-    await Run(options(tmp_path, first=43, devices=1, duration_s=4.0, speed=20)).run()
+    await Simulation(options(tmp_path, first=43, devices=1, duration_s=4.0, speed=20)).run()
     command = [sys.executable, "-m", "device_sim", "consent", "withdraw", "--wearer", "w43", "--json"]
     async with reading(ready) as consumer:
         process = await asyncio.create_subprocess_exec(

@@ -11,7 +11,7 @@ import pytest
 
 from device_sim import load, scenarios
 from device_sim.link import NONE, Faults, Link
-from device_sim.runner import Run
+from device_sim.runner import Simulation
 from streams import clock
 from streams.events import journal
 from tests import build
@@ -23,13 +23,23 @@ SECOND_NS = 1_000_000_000
 
 def played(directory: Path, **changes: object) -> list[Path]:
     """Journals of a load run without a broker, where no time passes."""
-    options = load.options(
-        "hike", 2, 20.0, 3, 30.0, directory, 4, "nobody:1", first=5, backlog_s=100.0, faults=False
+    asked = load.Load(
+        scenario="hike",
+        devices=2,
+        rate=20.0,
+        seed=3,
+        duration_s=30.0,
+        journal=directory,
+        partitions=4,
+        broker="nobody:1",
+        first=5,
+        backlog_s=100.0,
+        faults=False,
     )
-    options = replace(options, broker=None, **changes)  # type: ignore[arg-type]
+    options = replace(asked.options(), broker=None, **changes)  # type: ignore[arg-type]
 
     async def run() -> None:
-        await Run(options).run()
+        await Simulation(options).run()
 
     asyncio.run(run())
     return sorted(directory.glob("*.jsonl"))
@@ -37,7 +47,16 @@ def played(directory: Path, **changes: object) -> list[Path]:
 
 @pytest.mark.parametrize(("scenario", "devices", "rate"), [("load", 24, 2000.0), ("hike", 3, 30.0)])
 def test_the_pace_follows_from_the_rate(scenario: str, devices: int, rate: float) -> None:
-    options = load.options(scenario, devices, rate, 1, 60.0, Path("journal"), 4, "nobody:1")
+    options = load.Load(
+        scenario=scenario,
+        devices=devices,
+        rate=rate,
+        seed=1,
+        duration_s=60.0,
+        journal=Path("journal"),
+        partitions=4,
+        broker="nobody:1",
+    ).options()
     assert devices * options.speed * load.batches_per_s(scenario) == pytest.approx(rate)
     assert options.wall_s == 60.0
     assert options.duration_s == pytest.approx(60.0 * options.speed)
@@ -63,10 +82,19 @@ def test_a_backlog_was_captured_before_the_start(tmp_path: Path) -> None:
 
 def test_clocks_jump_and_numbers_stay_whole(tmp_path: Path) -> None:
     assert scenarios.load("load").faults.clock_jump_every_ns > 0
-    options = load.options("load", 1, 20.0, 3, 200.0, tmp_path, 4, "nobody:1")
+    options = load.Load(
+        scenario="load",
+        devices=1,
+        rate=20.0,
+        seed=3,
+        duration_s=200.0,
+        journal=tmp_path,
+        partitions=4,
+        broker="nobody:1",
+    ).options()
 
     async def run() -> None:
-        await Run(replace(options, broker=None, wall_s=None, duration_s=130.0)).run()
+        await Simulation(replace(options, broker=None, wall_s=None, duration_s=130.0)).run()
 
     asyncio.run(run())
     streams = by_stream([build.CODEC.decode(sent.value, 0) for sent in journal.sent(tmp_path / "g1.jsonl")])
@@ -124,7 +152,7 @@ def test_a_run_that_is_faster_than_time_began_earlier(
         asked = replace(asked, wall_s=0.2)
 
     async def run() -> None:
-        await Run(asked).run()
+        await Simulation(asked).run()
 
     asyncio.run(run())
     first_ns, last_ns = first_and_last_ns(tmp_path)

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 
 from streams.events.record import Fetch, Outcome, Outgoing, StoredRecord
 from streams.kafka.compute import OUTPUT_BYTES_MAX, CoreFailedError
-from streams.processing import stage
-from streams.processing.operators import OPERATORS
-from streams.processing.windows import Anchors, ClosedWindow
+from streams.pipeline.live import LiveGlasses
+from streams.processing import activity
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED
+from streams.processing.windows import ClosedWindow
 from streams.topology import DERIVED, REJECTED
 from tests import build
 from tests.kafka.toy import ToyCore
@@ -139,18 +141,17 @@ def test_one_that_fails_for_ever_new_reasons_ends_in_a_sentence() -> None:
         build.run(build.computed(Fickle("out"), 0, fetch_of([b"x"])))
 
 
-def test_a_batch_on_which_an_operator_fails_is_rejected_by_the_operators_name_and_the_stream_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_batch_on_which_an_operator_fails_is_rejected_by_its_name_and_the_stream_goes_on() -> None:
     """It fails on a window with a value that device g1 sends once; g2 sends the same numbers without it."""
-    real = OPERATORS["imu"]
 
-    def failing(closed: Sequence[ClosedWindow], places: Mapping[str, Anchors]) -> Any:
-        if any(one.window.array().max() > 1000 for one in closed):
+    def failing(closed: Sequence[ClosedWindow]) -> list[dict[str, Any]]:
+        if any(window.samples.max() > 1000 for window in closed):
             raise ZeroDivisionError("1e9 of a wearer")
-        return real.values(closed, places)
+        return activity.values(closed)
 
-    monkeypatch.setattr(stage, "OPERATORS", {**OPERATORS, "imu": replace(real, values=failing)})
+    others = [operator for operator in SHIPPED.values() if operator.name != "activity"]
+    operators = Operators.of(SHIPPED.kinds, replace(activity.ACTIVITY, makes=failing), *others)
+    core = LiveGlasses(CORE.followed, operators=operators)
     batches = []
     for number in range(20):
         for source in ("g1", "g2"):
@@ -158,7 +159,7 @@ def test_a_batch_on_which_an_operator_fails_is_rejected_by_the_operators_name_an
             batches.append(build.imu(spread, number * 20, 20, source=source))
     state, written = build.begun(), list[Outgoing]()
     for part in build.cut(batches, [7, 20, 13]):
-        outcome = build.run(build.computed(CORE, state, part))
+        outcome = build.run(build.computed(core, state, part))
         state, written = outcome.state, [*written, *outcome.outputs]
     rejected = [dict(one.headers) for one in written if one.topic == REJECTED]
     reasons = [one["sightline-reason"].decode() for one in rejected]

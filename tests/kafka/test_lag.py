@@ -12,13 +12,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from click.testing import CliRunner
 
 from streams import clock
-from streams.cli import status
 from streams.cli.main import main
+from streams.kafka.topics import declare
+from streams.topology import AGENTS
 from tests.kafka.conftest import PARTITIONS, Room
 from tests.snapshots.build import store
 
 pytestmark = pytest.mark.kafka
-AT = 1
+AGENT, AT = "glasses", 1
 
 
 async def write(room: Room, count: int) -> None:
@@ -52,34 +53,27 @@ async def told(room: Room, path: Path) -> dict[tuple[str, int], dict[str, Any]]:
     return {(one["agent"], one["partition"]): one for one in answer["lag"]}
 
 
-async def test_lag_is_told_in_records_and_seconds(
-    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(status, "AGENTS", {room.agent: room.source})
+async def test_lag_is_told_in_records_and_seconds(own_broker: str, tmp_path: Path) -> None:
+    await declare(own_broker)
+    room = Room(own_broker, AGENT, AGENTS[AGENT], "", tmp_path)
     path = store(tmp_path / "s")
     began_s = clock.now_ns() / 1e9
     await write(room, 5)
     never = await told(room, path)
     # A record and the mark of its transaction take a place each; the last record was taken back.
     await commit(room, 6)
-    some = (await told(room, path))[room.agent, AT]
+    some = (await told(room, path))[AGENT, AT]
     await commit(room, 10)
-    rest = (await told(room, path))[room.agent, AT]
+    rest = (await told(room, path))[AGENT, AT]
     lasted_s = clock.now_ns() / 1e9 - began_s
-    assert (never[room.agent, AT]["records"], some["records"], rest["records"]) == (12, 6, 0)
+    assert (never[AGENT, AT]["records"], some["records"], rest["records"]) == (12, 6, 0)
     assert (some["next_offset"], some["end_offset"], rest["seconds"]) == (6, 12, 0)
-    assert 0 < never[room.agent, AT]["seconds"] <= lasted_s
+    assert 0 < never[AGENT, AT]["seconds"] <= lasted_s
     assert 0 < some["seconds"] <= lasted_s
-    others = [one for key, one in never.items() if key[0] == room.agent and key != (room.agent, AT)]
+    others = [one for key, one in never.items() if key[0] == AGENT and key != (AGENT, AT)]
     assert [(one["records"], one["seconds"]) for one in others] == [(0, 0)] * (PARTITIONS - 1)
-    assert {reader for reader, _ in never} == {room.agent, "snapshots"}
-
-
-async def test_an_offset_that_is_gone_lags_by_what_is_there(
-    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(status, "AGENTS", {room.agent: room.source})
-    await write(room, 2)
+    assert {reader for reader, _ in never} == {*AGENTS, "snapshots"}
+    # An offset that is gone lags by what is there.
     await commit(room, 600)
-    lag = (await told(room, store(tmp_path / "s")))[room.agent, AT]
-    assert (lag["next_offset"], lag["end_offset"], lag["records"], lag["seconds"] > 0) == (600, 6, 6, True)
+    lag = (await told(room, path))[AGENT, AT]
+    assert (lag["next_offset"], lag["end_offset"], lag["records"], lag["seconds"] > 0) == (600, 12, 12, True)

@@ -13,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from streams.events.codec import digest
+from streams.events.digest import digest
 from streams.events.record import Outgoing, StoredRecord
 from streams.events.runs import Parent, Run
 from streams.lineage import record

@@ -156,7 +156,7 @@ def test_a_policy_version_that_the_worker_has_not_read_stops_it() -> None:
     [
         ({"label": ""}, "label: a parent's cannot be said in this policy's words"),
         ({"label": "00ff"}, "label: a parent's cannot be said in this policy's words"),
-        ({"zone": "nowhere"}, "no zone nowhere"),
+        ({"zone": "nowhere"}, "zones: a parent's is none of this policy's"),
     ],
 )
 def test_a_state_that_lost_a_label_or_a_zone_derives_nothing(
@@ -165,7 +165,10 @@ def test_a_state_that_lost_a_label_or_a_zone_derives_nothing(
     core = build.core(in_mode(mode))
     _, state = build.process(core, [build.fetch([build.imu(0.2, 0, 60)])])
     device = state.devices["g1"]
-    windows = {stream: structs.replace(window, **change) for stream, window in device.windows.items()}
+    windows = {
+        operator: {stream: structs.replace(window, **change) for stream, window in opened.items()}
+        for operator, opened in device.windows.items()
+    }
     touched = replace(state, devices=Devices([("g1", structs.replace(device, windows=windows))]))
     records, _ = build.process(core, [build.fetch([build.ended(0, build.T0_NS + 10**9)], 1)], touched)
     assert rule in rules(records)

@@ -18,6 +18,7 @@ from device_sim.recordings import about, samples
 from streams.events.state import OpenWindow, Recent
 from streams.processing import activity, place, situation
 from streams.processing.activity import classify
+from streams.processing.shipped import SHIPPED
 from streams.processing.windows import ClosedWindow
 from streams.topology import ANSWERS, DERIVED
 from tests import build
@@ -131,18 +132,16 @@ def test_the_spread_of_a_window_is_that_of_its_samples_alone(norms: list[list[fl
         ClosedWindow(
             "g1",
             "imu-right",
-            OpenWindow(
-                "imu", i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", 0, np.array(one, "<f8").tobytes()
-            ),
+            OpenWindow(i * 200, 0, 0, "public", "00", "s1", "w1", 1, "x", 0, np.array(one, "<f8").tobytes()),
             i,
+            np.array(one, "<f8"),
         )
         for i, one in enumerate(norms)
     ]
-    together, _ = activity.values(windows, {})
-    apart = [*activity.values(windows[:at], {})[0], *activity.values(windows[at:], {})[0]]
+    together = activity.values(windows)
+    apart = [*activity.values(windows[:at]), *activity.values(windows[at:])]
     assert together == apart
     for made, one in zip(together, norms, strict=True):
-        assert made is not None
         assert made["accel_norm_std_mps2"] == pytest.approx(pstdev(one), abs=2e-6)
 
 
@@ -159,7 +158,7 @@ def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> Non
         recent("activity", 3, 40, 1001),
         recent("activity", 4, 60, 950),
     ]
-    found = situation.cited(asked, 0, recents)
+    found = situation.cited(asked, 0, recents, SHIPPED.citable)
     assert {kind: one.number for kind, one in found.items()} == {"activity": 2, "place": 5}
 
 

@@ -273,7 +273,7 @@ def test_the_lives_come_past_everything_that_a_state_holds() -> None:
         )
         seen.update("take-up" for row in build.lineage(written).get("inputs", ()) if row["value"] != "1")
         for state in owner.state.devices.values():
-            seen.update(f"window {window.kind}" for window in state.windows.values())
+            seen.update(f"window of {operator}" for operator in state.windows)
             seen.update({"hole"} if any(len(one.ranges) > 1 for one in state.seen.values()) else ())
             seen.update({"open answer"} if state.answers else ())
 
@@ -290,10 +290,10 @@ def test_the_lives_come_past_everything_that_a_state_holds() -> None:
         "take-up",
         "hole",
         "open answer",
-        "window imu",
-        "window gaze",
-        "window location",
-        "window audio_level",
+        "window of activity",
+        "window of fixation",
+        "window of place",
+        "window of speech",
     }
     assert seen & {"negated", "asked-again", "stopped", "not-understood", "understood"}, (
         "spoken feedback reaches the model"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from streams import logs
 from tests.recovery.checks import Lineage
 from tests.recovery.pipeline import Struck
 from tests.recovery.report import Result, block
 from tests.recovery.schedule import Fault
-from tests.recovery.watch import Stall, Watch, stalls
+from tests.recovery.watch import Stall, Watch, quiet_client, stalls
 
 KILL, RESTART = "worker SIGKILL", "broker SIGKILL"
 
@@ -132,3 +137,47 @@ def test_a_stall_among_other_faults_is_told_and_is_no_finding() -> None:
     found = result(worker_stalls=[Stall(struck(KILL, 20.0, 21.0), 40.0, alone=False)])
     assert found.clean
     assert any("none alone (40.0 s in 1 that met other faults)" in line for line in block(found))
+
+
+async def test_a_broker_that_is_away_is_said_once_and_so_is_its_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said, asked, enough = list[str](), list[bool](), asyncio.Event()
+    there = [False, False, True, True, False, False]
+
+    class Clients:
+        async def list_consumer_group_offsets(self, *_arguments: object, **_named: object) -> dict[Any, Any]:
+            asked.append(there[len(asked)])
+            if len(asked) == len(there):
+                enough.set()
+            if not asked[-1]:
+                raise OSError
+            return {}
+
+        async def end_offsets(self, _tps: object) -> dict[Any, Any]:
+            return {}
+
+    @asynccontextmanager
+    async def clients(_watch: Watch) -> AsyncIterator[tuple[Clients, Clients]]:
+        yield Clients(), Clients()
+
+    monkeypatch.setattr(Watch, "_clients", clients)
+    monkeypatch.setattr("tests.recovery.watch.EVERY_S", 0.0)
+    watching = asyncio.create_task(Watch("nobody:1", say=said.append).run())
+    await asyncio.wait_for(enough.wait(), 10)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    away, back = "the broker at nobody:1 does not answer", "the broker at nobody:1 answers again"
+    assert said == [away, back, away]
+
+
+def test_the_client_is_quiet_also_after_a_broker_has_answered(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = logging.getLogger("aiokafka")
+    with quiet_client():
+        logs.connected()
+        client.error("Unable connect")
+    assert (caplog.records, capfd.readouterr().err) == ([], "")
+    client.error("heard again")
+    assert len(caplog.records) == 1

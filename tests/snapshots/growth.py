@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import xxhash
@@ -23,8 +24,13 @@ STREAMS, EVENTS, ZONES = 40, 20, ("public", "home-private", "health")
 
 def main() -> None:
     store, (rows, epochs, memory_mb, chunk_rows) = Path(sys.argv[1]), map(int, sys.argv[2:])
-    limits.FOLD_MEMORY_MB, limits.FOLD_CHUNK_ROWS = memory_mb, chunk_rows
-    limits.FOLD_ROWS_MAX = 2 * chunk_rows
+    with patch.multiple(
+        limits, FOLD_MEMORY_MB=memory_mb, FOLD_CHUNK_ROWS=chunk_rows, FOLD_ROWS_MAX=2 * chunk_rows
+    ):
+        grow(store, rows, epochs)
+
+
+def grow(store: Path, rows: int, epochs: int) -> None:
     peaks_mb = []
     writer = Writer.open(store, fold="inline")
     writer.ingest_tables(tables({"policies": [POLICY]}), 0)

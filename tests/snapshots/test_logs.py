@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,21 @@ def test_a_topic_made_again_leaves_the_places_of_inputs_as_they_were(filled: Pat
     writer.publish(build.T0_NS)
     writer.close()
     assert read_inputs(filled).policy.version == build.HOUSEHOLD.version
+
+
+@pytest.mark.parametrize("refused", [True, False], ids=["another log", "no broker"])
+def test_a_writer_that_ends_before_it_reads_leaves_the_offsets_as_they_are(
+    filled: Path, refused: bool
+) -> None:
+    with contextlib.closing(Writer.open(filled)) as writer:
+        before = writer.offsets()
+    assert before
+    with contextlib.closing(Writer.open(filled)) as writer:
+        if refused:
+            with pytest.raises(InputError, match="another log"):
+                writer.follow(OTHER)
+    with contextlib.closing(Writer.open(filled)) as writer:
+        assert writer.offsets() == before
 
 
 def test_a_store_that_never_knew_learns_it_and_says_so(tmp_path: Path) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTimestampError
 
-from streams import clock, topology
+from streams import clock
 from streams.errors import InputError
-from streams.kafka.topics import declare, migrate
+from streams.kafka.topics import _config, declare, migrate
 from streams.limits import EXAMPLES_AHEAD_MS_MAX
 from streams.topology import AHEAD_MS, EXAMPLES, topic
+from tests.kafka.world import configure
 
 pytestmark = pytest.mark.kafka
 
@@ -28,14 +27,11 @@ async def test_the_broker_takes_no_example_of_a_time_far_ahead(own_broker: str) 
         await sender.send_and_wait(EXAMPLES, b"", key=b"late", timestamp_ms=1)
 
 
-async def test_a_topic_without_that_bound_is_refused_until_it_is_migrated(
-    own_broker: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_topic_without_that_bound_is_refused_until_it_is_migrated(own_broker: str) -> None:
     await declare(own_broker)
-    later = {**topic(EXAMPLES).config, AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX + 1)}
-    topics = [replace(one, config=later) if one.name == EXAMPLES else one for one in topology.TOPICS]
-    monkeypatch.setattr(topology, "TOPICS", tuple(topics))
-    with pytest.raises(InputError, match=f"{AHEAD_MS} {EXAMPLES_AHEAD_MS_MAX} on {EXAMPLES}"):
+    later = {**_config(topic(EXAMPLES)), AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX + 1)}
+    await configure(own_broker, EXAMPLES, later)
+    with pytest.raises(InputError, match=f"{AHEAD_MS} {EXAMPLES_AHEAD_MS_MAX + 1} on {EXAMPLES}"):
         await declare(own_broker)
-    monkeypatch.undo()
-    assert await migrate(own_broker) == []
+    assert [(one.topic, one.setting) for one in await migrate(own_broker)] == [(EXAMPLES, AHEAD_MS)]
+    await declare(own_broker)

@@ -14,14 +14,15 @@ from streams.events.batch import Batch
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN, derived_stream
 from streams.events.shipped import SHIPPED
 from streams.models import version
-from streams.processing.operators import OPERATORS
-from streams.topology import OPERATOR_KEY, PAIRING_KEY, RESERVED_SOURCES, RESERVED_STREAMS, SINGLE_STREAMS
+from streams.processing import shipped as operators
+from streams.topology import OPERATOR_KEY, PAIRING_KEY, RESERVED_SOURCES, SINGLE_STREAMS, STAGES
 from streams.training import seed
 from streams.zones.names import derived_streams
 from streams.zones.names import reserved as reserved_among
 from tests import build
 
 CAPTURED = [kind.name for kind in SHIPPED.values() if kind.captured]
+RESERVED_STREAMS = derived_streams(SHIPPED)
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 
 
@@ -35,8 +36,9 @@ def named(stream: str, kind: str = "device_state", source: str = "g1", wearer: s
 
 def test_the_topology_names_every_stream_that_is_derived_and_every_source_that_is_no_device() -> None:
     made = {kind.name for kind in SHIPPED.values() if not kind.captured and kind.name != "model"}
+    assert {name for stage in STAGES for name in stage.derives} == set(RESERVED_STREAMS)
     assert set(RESERVED_STREAMS) == made == {name.replace("-", "_") for name in RESERVED_STREAMS}
-    assert {operator.name for operator in OPERATORS.values()} < set(RESERVED_STREAMS)
+    assert {operator.name for operator in operators.SHIPPED.values()} < set(RESERVED_STREAMS)
     assert set(RESERVED_SOURCES) == {version.SOURCE, seed.SOURCE, PAIRING_KEY, OPERATOR_KEY}
 
 
@@ -68,7 +70,7 @@ def test_what_is_derived_from_a_stream_that_is_taken_has_a_name_that_no_stream_m
     source: str, wearer: str, stream: str, kind: str
 ) -> None:
     taken = reserved(named(stream, kind, source, wearer)) == ""
-    derived = {requests.stream(stream), *(operator.stream(stream) for operator in OPERATORS.values())}
+    derived = {requests.stream(stream), *(operator.stream(stream) for operator in operators.SHIPPED.values())}
     derived |= {derived_stream(name, stream) for name in RESERVED_STREAMS}
     for name in derived:
         assert not taken or STREAM_PATTERN.fullmatch(name), "a name that no identity can have"

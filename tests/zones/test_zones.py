@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.consent.view import Known
-from streams.events.codec import digest, encode
+from streams.events.codec import encode
+from streams.events.digest import digest
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Fetch, Received, StoredRecord
 from streams.events.state import DeviceState

@@ -20,7 +20,7 @@ from device_sim.recordings.make.writing import HERE, Written
 
 def main(data: Path) -> None:
     """Write every recording from the folders below `data`, and the index of what they hold."""
-    written = [one for source in (classyglass, neon, gps, aria) for one in source.write(data)]
+    written = [recording for source in (classyglass, neon, gps, aria) for recording in source.write(data)]
     utterances.write(data)
     ratings.write(data)
     timeless = {
@@ -32,10 +32,10 @@ def main(data: Path) -> None:
         with (HERE / file).open(encoding="utf-8", newline="") as rows:
             written.append(Written(name, sum(1 for _ in csv.DictReader(rows))))
     # One line a recording: a change shows where it is.
-    lines = [
-        f"  {json.dumps(one.name)}: {json.dumps({k: v for k, v in asdict(one).items() if k != 'name'})}"
-        for one in written
-    ]
+    lines = []
+    for recording in written:
+        fields = {field: value for field, value in asdict(recording).items() if field != "name"}
+        lines.append(f"  {json.dumps(recording.name)}: {json.dumps(fields)}")
     (HERE / "index.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 

@@ -74,20 +74,22 @@ def write(data: Path) -> list[Written]:
     A piece is a session, or the cleanest part of one that stories play.
     """
     folder = data / "classyglass"
-    found: dict[str, list[tuple[int, str, str]]] = {}
+    by_wearer: dict[str, list[tuple[int, str, str]]] = {}
     with (folder / "sessions.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["sensor"] == "accelerometer":
                 name = row["file"].removesuffix("_accelerometer.csv.gz")
-                found.setdefault(name.split("_")[0], []).append(
+                by_wearer.setdefault(name.split("_")[0], []).append(
                     (int(row["first_epoch_ms"]), name, row["activity"])
                 )
     copy_licence(folder / "LICENSE-CC-BY-4.0.txt", "LICENSE-classyglass-CC-BY-4.0.txt")
     # In the order of time: the numbers of two experiments run against it.
     return [
-        one
-        for wearer, sessions in sorted(found.items())
-        for one in _wearer(wearer, [_session(folder / name, label) for _, name, label in sorted(sessions)])
+        recording
+        for wearer, sessions in sorted(by_wearer.items())
+        for recording in _wearer(
+            wearer, [_session(folder / name, label) for _, name, label in sorted(sessions)]
+        )
     ]
 
 
@@ -115,26 +117,26 @@ def _wearer(wearer: str, sessions: Sequence[_Session]) -> Iterator[Written]:
     pieces: Pieces = {}
     air_pieces: Pieces = {}
     first = air_first = 0
-    for one in sessions:
-        activity = ACTIVITIES.get(one.label)
-        whole = f"{one.label}_session" if activity == one.label else one.label
-        pieces[whole], air_pieces[whole] = (first, len(one.motion)), (air_first, len(one.air))
+    for session in sessions:
+        activity = ACTIVITIES.get(session.label)
+        whole = f"{session.label}_session" if activity == session.label else session.label
+        pieces[whole], air_pieces[whole] = (first, len(session.motion)), (air_first, len(session.air))
         if activity is not None:
             from_s, to_s = CLEAN_S[wearer, activity]
-            pieces[activity] = (first + from_s * IMU_HZ - one.skipped, (to_s - from_s) * IMU_HZ)
+            pieces[activity] = (first + from_s * IMU_HZ - session.skipped, (to_s - from_s) * IMU_HZ)
             air_pieces[activity] = (
                 air_first + round(from_s * PRESSURE_HZ),
                 round((to_s - from_s) * PRESSURE_HZ),
             )
-        first, air_first = first + len(one.motion), air_first + len(one.air)
+        first, air_first = first + len(session.motion), air_first + len(session.air)
     moved = (
         [*(f"{v:.3f}" for v in row[:3]), *(f"{v:.4f}" for v in row[3:])]
-        for one in sessions
-        for row in one.motion.tolist()
+        for session in sessions
+        for row in session.motion.tolist()
     )
     write_packed(HERE / f"classyglass-{wearer}.csv.gz", IMU_COLUMNS, moved)
     yield Written(f"classyglass-{wearer}", first, float(IMU_HZ), first / IMU_HZ, pieces)
-    pressures = ((f"{row[0]:.1f}", "") for one in sessions for row in one.air.tolist())
+    pressures = ((f"{row[0]:.1f}", "") for session in sessions for row in session.air.tolist())
     write_packed(HERE / f"classyglass-{wearer}-pressure.csv.gz", ("pressure_pa", "temperature_c"), pressures)
     yield Written(
         f"classyglass-{wearer}-pressure",

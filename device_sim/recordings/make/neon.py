@@ -85,7 +85,7 @@ def _motion(name: str, where: Path, parts: tuple[int, ...]) -> Written:
 
 
 def _truth(name: str, where: Path, parts: tuple[int, ...], begin_ns: int) -> None:
-    found = []
+    events = []
     for part in parts:
         for file, size in (("fixations", _FIXATION_BYTES), ("blinks", _BLINK_BYTES)):
             form = np.dtype(
@@ -97,9 +97,9 @@ def _truth(name: str, where: Path, parts: tuple[int, ...], begin_ns: int) -> Non
                 }
             )
             for event, start_ns, end_ns in np.fromfile(where / f"{file} ps{part}.raw", form).tolist():
-                found.append((start_ns - begin_ns, EVENTS[event], end_ns - begin_ns))
+                events.append((start_ns - begin_ns, EVENTS[event], end_ns - begin_ns))
     write_text(
         HERE / f"{name}-truth.csv",
         ("event", "start_s", "end_s"),
-        ((event, f"{start / 1e9:.6f}", f"{end / 1e9:.6f}") for start, event, end in sorted(found)),
+        ((event, f"{start / 1e9:.6f}", f"{end / 1e9:.6f}") for start, event, end in sorted(events)),
     )

@@ -85,8 +85,8 @@ def _by_intent(path: Path) -> dict[str, list[str]]:
             if intent in (*TASKS, *FEEDBACK) and text and not _NAMED.search(text) and not _RUDE.search(text):
                 by_key.setdefault(re.sub(r"[^a-z0-9]", "", text), set()).add((text, intent))
     by_intent: dict[str, list[str]] = {intent: [] for intent in (*TASKS, *FEEDBACK)}
-    for _, found in sorted(by_key.items()):
-        if len({intent for _, intent in found}) == 1:
-            text, intent = min(found)
+    for _, alike in sorted(by_key.items()):
+        if len({intent for _, intent in alike}) == 1:
+            text, intent = min(alike)
             by_intent[intent].append(text)
     return by_intent

@@ -14,7 +14,7 @@ from streams.cli.output import (
     emit_facts,
     emit_hidden,
     emit_json,
-    emit_structs,
+    emit_rows,
     json_option,
     role_option,
     store_option,
@@ -260,7 +260,7 @@ def recheck(store: Path, role: Role, as_json: bool) -> None:
         if answer.differing:
             say()
             say("differing")
-            emit_structs(answer.differing)
+            emit_rows(answer.differing)
     sys.exit(1 if differences or answer.left_out else 0)
 
 
@@ -328,4 +328,4 @@ def shadow(store: Path, role: Role, as_json: bool) -> None:
     if rows:
         say()
         say("differing")
-        emit_structs(rows[: limits.ANSWER_ROWS_MAX])
+        emit_rows(rows[: limits.ANSWER_ROWS_MAX])

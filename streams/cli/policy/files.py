@@ -6,24 +6,27 @@ They tell what a policy file says, and whether it does what its own examples say
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import click
+from msgspec import Struct, field
 
 from streams import clock
-from streams.cli.output import emit_facts, emit_json, emit_table, json_option
+from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
 from streams.events.shipped import SHIPPED
 from streams.policy import examples
 from streams.policy.analysis import said
 from streams.policy.diff import every_combination
 from streams.policy.load import load
 from streams.policy.policy import UNCONFIGURED, Policy
-from streams.policy.rules import Sink
+from streams.policy.rules import Declassifier, Sink, Zone
 from streams.policy.vocabulary import Vocabulary
 from streams.printing import say, say_exactly
+from streams.queries.answers import Answer
 from streams.topology import CROSSINGS
 
 UNTAKEN_SHOWN = 5
+_AS_IT_SAYS = "each comes out as the file says"
 
 
 @click.command("check")
@@ -33,92 +36,176 @@ def check(file: str, as_json: bool) -> None:
     """Read the policy FILE (a path, or the name of one that is shipped) and say what it declares."""
     answer = _checked(load(file, clock.date_today()))
     if as_json:
-        emit_json(answer)
+        emit_json(answer.to_dict())
         return
     tables = ("zones", "sinks", "requirements", "declassifiers", "untaken")
-    emit_facts({name: value for name, value in answer.items() if name not in tables})
+    emit_facts({name: value for name, value in answer.to_dict().items() if name not in tables})
     for name in tables:
-        if answer[name]:
-            title = "no zone takes, so refused (some)" if name == "untaken" else name
+        if rows := getattr(answer, name):
             say()
-            say(title)
-            emit_table(list(answer[name][0]), [list(row.values()) for row in answer[name]])
+            say("no zone takes, so refused (some)" if name == "untaken" else name)
+            emit_rows(rows)
 
 
-def _checked(policy: Policy) -> dict[str, Any]:
+class ZoneRow(Struct, frozen=True, kw_only=True):
+    """A zone; it takes so many combinations of attributes."""
+
+    rank: int
+    zone: str
+    mode: str
+    takes: int
+    keeps: str
+    consent: str
+    reads: str
+    when: str
+
+
+class SinkRow(Struct, frozen=True, kw_only=True):
+    """A sink: what it may receive, or what it may not where that is shorter to say."""
+
+    sink: str
+    purpose: str
+    region: str
+    risk: str
+    run_by: str = field(name="run by")
+    trained_on: str = field(name="trained on")
+    subjects: Sequence[str]
+    honours: Sequence[str]
+    receives: Sequence[str] | str
+    but_not: Sequence[str] = field(name="but not")
+
+
+class RequirementRow(Struct, frozen=True):
+    """A requirement, in the words of the policy."""
+
+    requirement: str
+    when: str
+    require: str
+    about: str
+
+
+class DeclassifierRow(Struct, frozen=True, kw_only=True):
+    """A declassifier, who owns it and when its owner has to look at it again."""
+
+    declassifier: str
+    owner: str
+    sets: str
+    wearers: int
+    review_by: str = field(name="review by")
+    days_left: int = field(name="days left")
+    overdue: str
+    when_overdue: str = field(name="when overdue")
+
+
+class Checked(Answer, frozen=True, kw_only=True):
+    """What a policy declares; `untaken` are some combinations of attributes that no zone takes."""
+
+    policy: str
+    version: str
+    combinations: int = field(name="combinations of attributes")
+    unconfigured: int = field(name="of them unconfigured")
+    crossings: str = field(name="crossings with a sink")
+    examples: int
+    unnamed: str = field(name="kinds that it does not name, so refused")
+    zones: tuple[ZoneRow, ...]
+    sinks: tuple[SinkRow, ...]
+    requirements: tuple[RequirementRow, ...]
+    declassifiers: tuple[DeclassifierRow, ...]
+    untaken: tuple[Mapping[str, str | bool], ...]
+
+
+class ExampleDifference(Struct, frozen=True):
+    """An example of a policy that comes out otherwise than it says, and in which line it stands."""
+
+    line: int
+    event: str
+    about: str
+    expected: str
+    found: str
+
+
+class Tested(Answer, frozen=True, kw_only=True):
+    """How many examples a policy gives of itself, and which come out otherwise."""
+
+    policy: str
+    version: str
+    examples: int
+    differences: tuple[ExampleDifference, ...]
+
+
+def _checked(policy: Policy) -> Checked:
     taken = dict.fromkeys([*(zone.name for zone in policy.zones), UNCONFIGURED], 0)
-    untaken: list[dict[str, Any]] = []
+    untaken: list[Mapping[str, str | bool]] = []
     for attributes in every_combination():
         zone = policy.tag(attributes).zone
         taken[zone] += 1
         if zone == UNCONFIGURED and attributes.consent_given and len(untaken) < UNTAKEN_SHOWN:
             untaken.append({name: value for name, value in attributes._asdict().items() if name != "stream"})
+    with_sink = sum(crossing in policy.sinks for crossing in CROSSINGS)
+    return Checked(
+        policy=policy.name,
+        version=policy.version,
+        combinations=sum(taken.values()),
+        unconfigured=taken[UNCONFIGURED],
+        crossings=f"{with_sink} of {len(CROSSINGS)}",
+        examples=len(policy.examples),
+        unnamed=", ".join(policy.unnamed(SHIPPED)) or "none",
+        zones=tuple(_zone(zone, taken[zone.name]) for zone in policy.zones),
+        sinks=tuple(_sink(policy.vocabulary, sink) for sink in policy.sinks.values()),
+        requirements=tuple(
+            RequirementRow(
+                rule.name, rule.when.text if rule.when else "always", rule.require.text, rule.about
+            )
+            for rule in policy.requirements
+        ),
+        declassifiers=tuple(map(_declassifier, policy.declassifiers.values())),
+        untaken=tuple(untaken),
+    )
+
+
+def _zone(zone: Zone, taken: int) -> ZoneRow:
+    return ZoneRow(
+        rank=zone.rank,
+        zone=zone.name,
+        mode=zone.mode,
+        takes=taken,
+        keeps=zone.retention,
+        consent="not needed" if zone.without_consent else "needed",
+        reads="recorded" if zone.restricted else "",
+        when=zone.condition.text,
+    )
+
+
+def _declassifier(declassifier: Declassifier) -> DeclassifierRow:
     today = clock.date_today()
-    return {
-        "policy": policy.name,
-        "version": policy.version,
-        "combinations of attributes": sum(taken.values()),
-        "of them unconfigured": taken[UNCONFIGURED],
-        "crossings with a sink": f"{sum(one in policy.sinks for one in CROSSINGS)} of {len(CROSSINGS)}",
-        "examples": len(policy.examples),
-        "kinds that it does not name, so refused": ", ".join(policy.unnamed(SHIPPED)) or "none",
-        "zones": [
-            {
-                "rank": zone.rank,
-                "zone": zone.name,
-                "mode": zone.mode,
-                "takes": taken[zone.name],
-                "keeps": zone.retention,
-                "consent": "not needed" if zone.without_consent else "needed",
-                "reads": "recorded" if zone.restricted else "",
-                "when": zone.condition.text,
-            }
-            for zone in policy.zones
-        ],
-        "sinks": [_sink(policy.vocabulary, sink) for sink in policy.sinks.values()],
-        "requirements": [
-            {
-                "requirement": one.name,
-                "when": one.when.text if one.when else "always",
-                "require": one.require.text,
-                "about": one.about,
-            }
-            for one in policy.requirements
-        ],
-        "declassifiers": [
-            {
-                "declassifier": one.name,
-                "owner": one.owner,
-                "sets": one.retention,
-                "wearers": one.wearers_min,
-                "review by": one.review_by.isoformat(),
-                "days left": (one.review_by - today).days,
-                "overdue": one.review(today) if one.overdue(today) else "",
-                "when overdue": one.when_overdue,
-            }
-            for one in policy.declassifiers.values()
-        ],
-        "untaken": untaken,
-    }
+    return DeclassifierRow(
+        declassifier=declassifier.name,
+        owner=declassifier.owner,
+        sets=declassifier.retention,
+        wearers=declassifier.wearers_min,
+        review_by=declassifier.review_by.isoformat(),
+        days_left=(declassifier.review_by - today).days,
+        overdue=declassifier.review(today) if declassifier.overdue(today) else "",
+        when_overdue=declassifier.when_overdue,
+    )
 
 
-def _sink(vocabulary: Vocabulary, sink: Sink) -> dict[str, Any]:
-    """A sink as `check` shows it: what it may receive, or what it may not where that is shorter to say."""
+def _sink(vocabulary: Vocabulary, sink: Sink) -> SinkRow:
     words = vocabulary.words
     but_not = vocabulary.mask("categories", vocabulary.categories) & ~sink.receives
     few = but_not.bit_count() < sink.receives.bit_count()
-    return {
-        "sink": sink.name,
-        "purpose": sink.purpose,
-        "region": sink.region,
-        "risk": sink.risk,
-        "run by": sink.run_by,
-        "trained on": sink.trained_on,
-        "subjects": words("subjects", sink.subjects),
-        "honours": words("obligations", sink.honours),
-        "receives": "everything" if few else words("categories", sink.receives),
-        "but not": words("categories", but_not) if few else (),
-    }
+    return SinkRow(
+        sink=sink.name,
+        purpose=sink.purpose,
+        region=sink.region,
+        risk=sink.risk,
+        run_by=sink.run_by,
+        trained_on=sink.trained_on,
+        subjects=words("subjects", sink.subjects),
+        honours=words("obligations", sink.honours),
+        receives="everything" if few else words("categories", sink.receives),
+        but_not=words("categories", but_not) if few else (),
+    )
 
 
 @click.command("show")
@@ -144,36 +231,19 @@ def test(file: str, as_json: bool) -> None:
     """Decide the examples that the policy FILE gives of itself; exit code 1 if one comes out otherwise."""
     policy = load(file, clock.date_today())
     outcomes = examples.run(policy)
-    differences = [
-        {
-            "line": outcome.example.line,
-            "event": said(outcome.example.attributes),
-            "about": about,
-            "expected": expected,
-            "found": found,
-        }
+    differences = tuple(
+        ExampleDifference(outcome.example.line, said(outcome.example.attributes), about, expected, found)
         for outcome in outcomes
         for about, expected, found in outcome.differences
-    ]
+    )
     if as_json:
-        emit_json(
-            {
-                "policy": policy.name,
-                "version": policy.version,
-                "examples": len(outcomes),
-                "differences": differences,
-            }
+        answer = Tested(
+            policy=policy.name, version=policy.version, examples=len(outcomes), differences=differences
         )
+        emit_json(answer.to_dict())
     else:
-        begin = f"{policy.name} {policy.version}: {len(outcomes)} examples, "
-        say(
-            begin
-            + (
-                "each comes out as the file says"
-                if not differences
-                else f"{len(differences)} verdicts come out otherwise"
-            )
-        )
+        outcome = f"{len(differences)} verdicts come out otherwise" if differences else _AS_IT_SAYS
+        say(f"{policy.name} {policy.version}: {len(outcomes)} examples, {outcome}")
         if differences:
-            emit_table(list(differences[0]), [list(row.values()) for row in differences])
+            emit_rows(differences)
     sys.exit(1 if differences else 0)

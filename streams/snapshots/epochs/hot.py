@@ -284,8 +284,10 @@ class Hot(Database):
 
     def _move(self, topic: str) -> None:
         """Let the stored offsets of a topic be those behind the rows that wait."""
+        # Known before they are deleted: whoever is closed at once has not asked for them yet.
+        moved = [(topic, *one) for one in self.offsets(topic).items()]
         self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
-        if moved := [(topic, *one) for one in self.offsets(topic).items()]:
+        if moved:
             said = ", ".join(["(?, ?, ?)"] * len(moved))
             self.connection.execute(f"INSERT INTO offsets VALUES {said}", [*chain(*moved)])  # noqa: S608 - marks
 

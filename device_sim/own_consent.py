@@ -1,4 +1,4 @@
-"""What a wearer has said on a device about the use of the own data, and which record is named for it."""
+"""A wearer's own consent as the device knows it, and which record its events name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GIVES = {GIVEN, "dpv:ConsentRenewed"}
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class OwnConsent:
     """The newest record: its number (0: none yet) and the purposes that it gives (none: withdrawn)."""
 
     number: int = 0
@@ -23,8 +23,8 @@ class Said:
         """Number that the device's events name, 0 for none."""
         return self.number if self.purposes else 0
 
-    def after(self, batch: Batch) -> Said:
-        """What stands after the changes in `batch`."""
+    def after(self, batch: Batch) -> OwnConsent:
+        """The consent after the changes in `batch`."""
         number = max(self.number, *batch.columns["consent"])
         gives = batch.columns["status"][-1] in _GIVES
-        return Said(number, tuple(batch.columns["purposes"][-1].split()) if gives else ())
+        return OwnConsent(number, tuple(batch.columns["purposes"][-1].split()) if gives else ())

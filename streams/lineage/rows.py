@@ -1,0 +1,79 @@
+"""Rows of lineage that stages cause, a type for each table: its fields are the table's columns, in order.
+
+Rows of table `events` have no type: those of a block share nearly all columns, so they are written column by
+column (`record`).
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class EdgeRow(Struct, frozen=True, kw_only=True):
+    """Edges of one run: children of one stream, with the parents of the first and how those move on."""
+
+    child_source: str
+    child_stream: str
+    child_revision: int
+    child_first: int
+    child_step: int
+    child_count: int
+    parent_source: str
+    parent_stream: str
+    parent_revision: int
+    parent_first: int
+    parent_step: int
+    parent_width: int
+    operator: str
+    operator_version: int
+    directness: str
+    declassifier: str
+
+
+class DecisionRow(Struct, frozen=True, kw_only=True):
+    """Decisions about one run of events at one sink; the label is hexadecimal."""
+
+    source: str
+    stream: str
+    first: int
+    step: int
+    count: int
+    t_ns: int
+    sink: str
+    purpose: str
+    verdict: str
+    passed: bool
+    mode: str
+    zone: str
+    label: str
+    rule: str
+    policy_version: str
+    attributes: str
+    consent: int
+    consent_state: str
+    wearer: str
+    appended_ns: int
+    at_ns: int
+
+
+class RejectedRow(Struct, frozen=True, kw_only=True):
+    """A batch or record that was refused, at its place; of one without numbers `count` is 0."""
+
+    source: str
+    stream: str
+    first: int
+    count: int
+    stage: str
+    reason: str
+    rule: str
+    outcome: str
+    zone: str
+    policy_version: str
+    topic: str
+    partition: int
+    offset: int
+    bytes: int
+    digest: str
+    t_ns: int
+    wearer: str
+    appended_ns: int

@@ -1,0 +1,12 @@
+"""The operators that are shipped, in the order in which they work."""
+
+from __future__ import annotations
+
+from streams.events import shipped
+from streams.processing.activity import ACTIVITY
+from streams.processing.fixation import FIXATION
+from streams.processing.operators import Operators
+from streams.processing.place import PLACE
+from streams.processing.speech import SPEECH
+
+SHIPPED = Operators.of(shipped.SHIPPED, ACTIVITY, FIXATION, SPEECH, PLACE)
