@@ -6,7 +6,7 @@ attributes, a flow once per zone, label, sink and consent. All of it is memoised
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -91,6 +91,7 @@ class Policy:
         self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._tag_of)
         self.flow = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._flow)
         self.derive = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._derive)
+        self.highest = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._highest)
         self.adopted = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._adopted)
         self.header = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._header)
 
@@ -160,15 +161,15 @@ class Policy:
         every = [*labels, self.derived.get(kind, b"")]
         return lattice.join(every) if all(len(label) == LABEL_BYTES for label in every) else b""
 
-    def highest(self, zones: Iterable[str]) -> str:
+    def _highest(self, zones: frozenset[str]) -> str:
         """Return the highest-ranked of some zones: a derived event's zone.
 
         It is unconfigured where the policy lacks one of them.
         """
-        found = [self.zones_by_name.get(name) for name in zones]
-        if None in found:
+        owners = [self.zones_by_name.get(name) for name in zones]
+        if None in owners:
             return UNCONFIGURED
-        return max((zone for zone in found if zone is not None), key=lambda zone: zone.rank).name
+        return max((zone for zone in owners if zone is not None), key=lambda zone: zone.rank).name
 
     def _flow(self, zone: str, packed: bytes, sink: str, consent: Consent | None = None) -> Flow:
         """Decide whether data of `zone` with label `packed` may cross into `sink`.
@@ -176,23 +177,23 @@ class Policy:
         `consent` is how the wearer's stands; None where the data is no one person's (a model, a licensed
         seed).
         """
-        found, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
-        purpose = found.purpose if found is not None else ""
-        if found is None or owner is None:
+        declared, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
+        purpose = declared.purpose if declared is not None else ""
+        if declared is None or owner is None:
             return Flow(
                 "unconfigured",
                 False,
-                f"no sink {sink}" if found is None else f"no zone {zone}",
+                f"no sink {sink}" if declared is None else f"no zone {zone}",
                 "enforcing",
                 purpose,
             )
         if len(packed) != LABEL_BYTES:
             return Flow("unconfigured", False, "no label that this policy can read", "enforcing", purpose)
-        mode = "enforcing" if found.always_enforced else owner.mode
+        mode = "enforcing" if declared.always_enforced else owner.mode
         rule = (
-            self._against(found, packed)
-            or self._consent(owner, found, consent)
-            or self._required(zone, packed, found)
+            self._against(declared, packed)
+            or self._consent(owner, declared, consent)
+            or self._required(zone, packed, declared)
         )
         if rule:
             return Flow("deny", mode == "logging", rule, mode, purpose)
@@ -229,7 +230,7 @@ class Policy:
         if not self.requirements:
             return ""
         facts = self.facts(zone, packed, sink)
-        return next((f"requirements.{one.name}" for one in self.requirements if one.broken(facts)), "")
+        return next((f"requirements.{each.name}" for each in self.requirements if each.broken(facts)), "")
 
     def facts(self, zone: str, packed: bytes, sink: Sink) -> dict[str, Any]:
         """What a requirement's conditions may look at (`streams.policy.rules.FLOW_FACTS`)."""
