@@ -118,6 +118,7 @@ class Resting(str):
     """Stands for an ownership of its name, which has nothing to save."""
 
     __slots__ = ()
+    records_max = limits.FETCH_RECORDS_MAX
 
     async def rest(self) -> None:
         """There is nothing to save."""
