@@ -87,7 +87,7 @@ def command(
         return
     stop = threading.Event()
     writer = Writer.open(store, say=log.warning)
-    patient = RetryingWriter(writer, log.warning, stop.wait)
+    retrying = RetryingWriter(writer, log.warning, stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
@@ -97,7 +97,7 @@ def command(
                 log.warning("%s: goes on with %s, from its beginning", store, log_id)
             elif said := writer.follow(log_id):
                 log.warning(said)
-            following = _follow(writer, patient, stop, broker, log_id, status, ready, until_end=until_end)
+            following = _follow(writer, retrying, stop, broker, log_id, status, ready, until_end=until_end)
             epoch, rows = asyncio.run(following)
     finally:
         writer.close()
@@ -122,7 +122,7 @@ command.add_command(export.command)
 
 async def _follow(
     writer: Writer,
-    patient: RetryingWriter,
+    retrying: RetryingWriter,
     stop: threading.Event,
     broker: str,
     log_id: LogId,
@@ -140,7 +140,7 @@ async def _follow(
     """
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    storing, told_s = Storing(patient), clock.monotonic_s()
+    storing, told_s = Storing(retrying), clock.monotonic_s()
     collecting = asyncio.create_task(collect_cycles())
     try:
         async with (
@@ -173,7 +173,7 @@ async def _follow(
         # Nobody may close the store while a thread works on it.
         await storing.settled()
     storing.result()
-    return await asyncio.to_thread(patient.settle, clock.now_ns()) or storing.epoch, storing.rows
+    return await asyncio.to_thread(retrying.settle, clock.now_ns()) or storing.epoch, storing.rows
 
 
 async def _gathered(follower: Follower, stop: threading.Event) -> tuple[int, dict[int, list[Received]]]:
