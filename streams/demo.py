@@ -10,7 +10,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -108,6 +108,27 @@ def _rss_bytes(pid: int) -> int:
         return 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoStatus:
+    """Counts of the newest epoch, in events; `zones` and `verdicts` are counts by name.
+
+    `age_s` is that of the epoch in seconds, `lag` the batches that the broker holds and the epoch does not.
+    """
+
+    events: int
+    derived: int
+    answers: int
+    examples: int
+    rejected: int
+    zones: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    model: int
+    accuracy: float
+    epoch: int
+    age_s: float
+    lag: int
+
+
 @dataclass
 class Demo:
     """One demo on one store. What it leaves beside the store, in `<store>-run`, lets the next one go on.
@@ -202,29 +223,28 @@ class Demo:
                 )
             self.broker_rss_bytes_max = max(self.broker_rss_bytes_max, _rss_bytes(self.embedded.pid))
 
-    def status(self) -> dict[str, Any]:
-        """What the newest epoch shows, and how far behind the broker it is; empty before the first epoch.
-
-        `events`, `derived`, `answers`, `examples`, `rejected` are counts; `zones` and `verdicts` are counts
-        by name; `age_s` is that of the epoch in seconds, `lag` the batches that the broker holds and the
-        epoch does not.
-        """
+    def status(self) -> DemoStatus | None:
+        """What the newest epoch shows, and how far behind the broker it is; None before the first epoch."""
         with contextlib.suppress(UnavailableError):
             self.held.read()
         held = self.held
         if not held.epoch:
-            return {}
+            return None
         ends = asyncio.run(end_offsets(self.broker, [CAPTURED]))
-        return {
-            **{name: held.totals[name] for name in ("events", "derived", "answers", "examples", "rejected")},
-            "zones": dict(sorted(held.zones.items())),
-            "verdicts": dict(sorted(held.verdicts.items())),
-            "model": held.model,
-            "accuracy": held.accuracy,
-            "epoch": held.epoch,
-            "age_s": (clock.now_ns() - held.published_ns) / 1e9,
-            "lag": sum(end - held.seen.get(partition, 0) for (_, partition), end in ends.items()),
-        }
+        return DemoStatus(
+            events=held.totals["events"],
+            derived=held.totals["derived"],
+            answers=held.totals["answers"],
+            examples=held.totals["examples"],
+            rejected=held.totals["rejected"],
+            zones=dict(sorted(held.zones.items())),
+            verdicts=dict(sorted(held.verdicts.items())),
+            model=held.model,
+            accuracy=held.accuracy,
+            epoch=held.epoch,
+            age_s=(clock.now_ns() - held.published_ns) / 1e9,
+            lag=sum(end - held.seen.get(partition, 0) for (_, partition), end in ends.items()),
+        )
 
     def drain(self) -> None:
         """Wait until agents and store hold everything that was sent.

@@ -30,8 +30,10 @@ from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveGlasses
 from streams.pipeline.partition import PartitionState
+from streams.policy.crossing import Crossing
 from streams.policy.load import load
 from streams.policy.policy import Policy
+from streams.policy.step import Step
 from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.topology import CAPTURED, CONSENTS, LINEAGE, MODELS
 from streams.training.check import can_serve
@@ -259,6 +261,11 @@ def known() -> PartitionConsents:
     """What stands before any batch of a test."""
     made = consents()
     return PartitionConsents(made, made.offset, {})
+
+
+def crossing() -> Crossing:
+    """The door under the policy of the demo, with nothing recorded yet."""
+    return Crossing(policy(), known(), Step())
 
 
 def begun() -> PartitionState:

@@ -14,6 +14,7 @@ import pytest
 from streams import settings
 from streams.errors import InputError
 from streams.readiness import READY, Awaited, Ready
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 CHILD = """
@@ -41,7 +42,7 @@ def test_a_child_is_ready_when_it_says_so_and_not_before() -> None:
     child.stdin.flush()
     os.set_blocking(awaited._read, True)
     assert awaited.is_ready()
-    child.communicate(b"\n", timeout=10)
+    child.communicate(b"\n", timeout=PATIENCE_S)
     assert (child.returncode, awaited.is_ready()) == (0, True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streams.consent.view import Consents, PartitionConsents
 from streams.errors import InputError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing
@@ -11,7 +12,7 @@ from streams.lineage.tables import FIRST_POLICY
 from streams.models.version import SOURCE, STREAM
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.made_version import add_version
-from streams.policy.flow import decide
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Output, Step, Tagged
 from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
@@ -28,6 +29,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)
     made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
     step = Step()
+    crossing = Crossing(policy, PartitionConsents(Consents(), 0, {}), step)
     batch = Batch(
         kind="example",
         source=seed.SOURCE,
@@ -43,7 +45,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     )
     licensed = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
     step.outputs.append(Output("", licensed, value=examples.digest.encode()))
-    refused = decide(licensed, (TRAINING_RUN, STORE), policy, step)
+    refused = crossing.refused(licensed, TRAINING_RUN, STORE)
     extra: Rows = {
         "streams": [
             {"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},
@@ -66,7 +68,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
             }
         ],
     }
-    pointer = [] if refused else add_version(made, policy, step, extra, None, 0)
+    pointer = [] if refused else add_version(made, crossing, extra, None, 0)
     if not pointer:
         raise InputError(
             f"policy {policy.name}: {refused or step.rejects[-1].rule}: the licensed utterances that the "

@@ -14,15 +14,15 @@ from streams.events.runs import Run
 from streams.limits import MODEL_BYTES_MAX
 from streams.lineage.record import Rows, model_parents
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
-from streams.policy.flow import decide
-from streams.policy.policy import JOIN_RULE, Policy
-from streams.policy.step import Output, Reject, Step, Tagged
+from streams.policy.crossing import Crossing
+from streams.policy.policy import JOIN_RULE
+from streams.policy.step import Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
 
 
 def add_version(
-    made: ModelVersion, policy: Policy, step: Step, extra: Rows, trigger: EventId | None, position: int
+    made: ModelVersion, crossing: Crossing, extra: Rows, trigger: EventId | None, position: int
 ) -> list[Outgoing]:
     """Add a version's output and rows to its fetch.
 
@@ -66,7 +66,7 @@ def add_version(
         f"declassifier {declassifier}" if declassifier else JOIN_RULE,
         consent=None,
     )
-    refused = decide(tagged, (MODELS, STORE), policy, step)
+    step, refused = crossing.step, crossing.refused(tagged, MODELS, STORE)
     if refused:
         key = version_key(made.version)
         step.rejects.append(

@@ -11,7 +11,6 @@ from msgspec import Struct, ValidationError, json
 
 from streams import metrics
 from streams.consent.record import take_ups_of
-from streams.consent.view import PartitionConsents
 from streams.errors import MalformedError, UnavailableError, without_values
 from streams.events.codec import codec_of
 from streams.events.identity import EventId, format_id
@@ -39,6 +38,7 @@ from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.made_version import add_version
 from streams.pipeline.rows import input_row, policy_row, told
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
+from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Reject, Step
 from streams.topology import EXAMPLES
@@ -163,12 +163,11 @@ class TrainingCore(WholeState[TrainingState]):
         if state.admitted + len(fetch.records) < self.every:
             return False
         state, _ = _taken_up(state, fetch, side)
-        policy = side.policies.version(state.policy_version)
-        known = side.consents.of_partition(state.consents_taken, {})
+        crossing = _crossing(state, side)
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
             try:
-                candidate = gate.judge(record, self._codec, policy, _adopting(side), known, now_ns)
+                candidate = gate.judge(record, self._codec, crossing, _adopting(side), now_ns)
             except MalformedError:
                 continue
             except Exception:  # noqa: BLE001  on whatever this record fails, `process` fails too, and says so
@@ -193,20 +192,20 @@ class TrainingCore(WholeState[TrainingState]):
         learns from which: the order is recorded as an input, never when `silent`. UnavailableError where
         `inputs` lack what the state has taken up, or the examples that a run reads.
         """
-        step, pointers, order, ran = Step(), list[Outgoing](), list[str](), False
+        pointers, order, ran = list[Outgoing](), list[str](), False
         extra: Rows = {"models": [], "training_runs": [], "streams": [], "inputs": [], "policies": []}
         side = inputs.side
         if not silent:
             state, rows = _taken_up(state, fetch, side)
             extra.update(rows)
-        policy = side.policies.version(state.policy_version)
-        known = side.consents.of_partition(state.consents_taken, {})
+        crossing = _crossing(state, side)
+        policy, step = crossing.policy, crossing.step
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
-                candidate = gate.judge(record, self._codec, policy, _adopting(side), known, now_ns)
+                candidate = gate.judge(record, self._codec, crossing, _adopting(side), now_ns)
             except MalformedError as error:
                 step.rejects.append(
                     Reject.malformed(record, str(error), stage="training", now_ns=state.now_ns)
@@ -221,7 +220,7 @@ class TrainingCore(WholeState[TrainingState]):
                 continue
             ran, state = True, replace(state, version=state.version + 1, admitted=0)
             if not silent:
-                state = await self._train(state, record, inputs, policy, known, step, extra, pointers)
+                state = await self._train(state, record, inputs, crossing, extra, pointers)
         if not silent:
             extra["inputs"].append(input_row(EXAMPLE_ORDER, "training", fetch, " ".join(order)))
         place, stamp = (fetch.topic, 0), stamp_ns(fetch.records[-1]) // 1_000_000
@@ -239,9 +238,7 @@ class TrainingCore(WholeState[TrainingState]):
         state: TrainingState,
         trigger: Received,
         inputs: TrainingInputs,
-        policy: Policy,
-        known: PartitionConsents,
-        step: Step,
+        crossing: Crossing,
         extra: Rows,
         pointers: list[Outgoing],
     ) -> TrainingState:
@@ -252,14 +249,12 @@ class TrainingCore(WholeState[TrainingState]):
         """
         if inputs.history is None:
             raise UnavailableError(f"{EXAMPLES} was not read for a training run; tried again")
-        now_ns, candidates = state.now_ns, []
+        now_ns, candidates, step = state.now_ns, [], crossing.step
         for record in inputs.history:
             if record.offset > trigger.offset:
                 break
             try:
-                candidates.append(
-                    gate.judge(record, self._codec, policy, _adopting(inputs.side), known, now_ns)
-                )
+                candidates.append(gate.judge(record, self._codec, crossing, _adopting(inputs.side), now_ns))
             except MalformedError:
                 continue
         step.decisions += [
@@ -279,12 +274,10 @@ class TrainingCore(WholeState[TrainingState]):
                 fitted,
                 run.manifest_of(self.seed, used, len(candidates) - len(used)),
                 used,
-                policy,
+                crossing.policy,
                 now_ns,
             )
-            pointers += add_version(
-                made, policy, step, extra, EventId.parse(candidates[-1].id), trigger.offset
-            )
+            pointers += add_version(made, crossing, extra, EventId.parse(candidates[-1].id), trigger.offset)
         except (UnavailableError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  whatever a run fails for, the examples of others go on
@@ -297,6 +290,12 @@ class TrainingCore(WholeState[TrainingState]):
             )
         metrics.gauge("training_left_out_examples", made.manifest.left_out)
         return state
+
+
+def _crossing(state: TrainingState, side: SideInputs) -> Crossing:
+    """The door for a fetch, under what the state has taken up."""
+    policy = side.policies.version(state.policy_version)
+    return Crossing(policy, side.consents.of_partition(state.consents_taken, {}), Step())
 
 
 def _adopting(side: SideInputs) -> gate.Adopt:

@@ -84,7 +84,7 @@ def joined(policy: Policy, kind: str, parents: Sequence[Cited]) -> tuple[str, by
         raise ValueError(
             f"{kind}: found no parent, expected at least one: what is derived inherits its label"
         )
-    zones = [parent.zone for parent in parents]
+    zones = frozenset([parent.zone for parent in parents])
     return policy.highest(zones), policy.derive(kind, tuple([parent.label for parent in parents]))
 
 
@@ -140,15 +140,23 @@ class Crossing:
         consent in force is the least of theirs, and is looked up as it stands at `made`'s place.
         """
         zone, label = joined(self.policy, made.kind, parents)
-        number = min(parent.consent for parent in parents if parent.consent is not None)
-        since_ns = min(parent.since_ns for parent in parents if parent.since_ns is not None)
-        context = None if made.context is None else replace(made.context, consent=number)
-        under = reference(made.source, made.stream, number)
-        consent = self.consents.of(made.wearer_id, under, since_ns, made.position, made.appended_ns)
-        batch = replace(made, context=context, since_ns=since_ns)
-        tagged = Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
+        number = min([parent.consent for parent in parents if parent.consent is not None])
+        since_ns = min([parent.since_ns for parent in parents if parent.since_ns is not None])
+        batch = replace(made, since_ns=since_ns)
+        if made.context is not None:
+            batch = replace(batch, context=replace(made.context, consent=number))
+        tagged = self.tagged(batch, zone, label, number, made.appended_ns)
         if self.refused(tagged, to, STORE):
             return None
-        edges = tuple(parent.edge for parent in parents)
+        edges = tuple([parent.edge for parent in parents])
         self.step.outputs.append(Output(to, tagged, maker.name, maker.version, edges))
         return tagged
+
+    def tagged(self, batch: Batch, zone: str, label: bytes, number: int, at_ns: int) -> Tagged:
+        """A derived batch with its tag; consent record `number` as it stands at its place, at `at_ns`.
+
+        `at_ns` is the broker's time.
+        """
+        under = reference(batch.source, batch.stream, number)
+        consent = self.consents.of(batch.wearer_id, under, batch.oldest_ns, batch.position, at_ns)
+        return Tagged(batch, zone, label, JOIN_RULE, "", number, consent)

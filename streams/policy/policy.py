@@ -6,7 +6,7 @@ attributes, a flow once per zone, label, sink and consent. All of it is memoised
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -91,6 +91,7 @@ class Policy:
         self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._tag_of)
         self.flow = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._flow)
         self.derive = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._derive)
+        self.highest = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._highest)
         self.adopted = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._adopted)
         self.header = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._header)
 
@@ -160,7 +161,7 @@ class Policy:
         every = [*labels, self.derived.get(kind, b"")]
         return lattice.join(every) if all(len(label) == LABEL_BYTES for label in every) else b""
 
-    def highest(self, zones: Iterable[str]) -> str:
+    def _highest(self, zones: frozenset[str]) -> str:
         """Return the highest-ranked of some zones: a derived event's zone.
 
         It is unconfigured where the policy lacks one of them.

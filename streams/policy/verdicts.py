@@ -105,7 +105,7 @@ class Verdicts:
         """Number of the zone and label of a derived event of a kind whose parents have these."""
         parents = [self.codes[code] for code in codes]
         label = self.policy.derive(kind, tuple(sorted({label for _, label in parents})))
-        return self.code(self.policy.highest(zone for zone, _ in parents), label)
+        return self.code(self.policy.highest(frozenset(zone for zone, _ in parents)), label)
 
     def seed(self) -> int:
         """Number of the zone and label of the licensed utterances that every model learns from."""

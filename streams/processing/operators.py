@@ -48,9 +48,8 @@ class Memory(Generic[S]):
 
     def load(self, value: bytes | None) -> S:
         """What is remembered, from its JSON; ValidationError or DecodeError of msgspec where it is none."""
-        if value is None:
-            return self.start
-        remembered: S = msgspec.json.decode(value, type=self.type)
+        # What begins is read as well: who changes it in place changes it for one device and one fetch.
+        remembered: S = msgspec.json.decode(value or msgspec.json.encode(self.start), type=self.type)
         return remembered
 
     def run(
@@ -126,12 +125,14 @@ class Operator:
     ) -> tuple[Sequence[Columns | None], Mapping[str, bytes]]:
         """Columns of the event of `kind` that each window makes, None for none, and what is remembered then.
 
-        MalformedError where columns are not those of the kind.
+        MalformedError where there are more or fewer, or columns are not those of the kind.
         """
         if isinstance(self.makes, Memory):
             made, written = self.makes.run(closed, memories)
         else:
             made, written = list(self.makes(closed)), {}
+        if len(made) != len(closed):
+            raise MalformedError("values: found another number of them, expected one for each window")
         for columns in made:
             if columns is not None:
                 check_columns({name: [value] for name, value in columns.items()}, kind, 1)

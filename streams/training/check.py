@@ -30,7 +30,7 @@ def can_serve(version: ModelVersion, policies: Mapping[str, Policy]) -> bool:
     if not set(version.model.intents) <= set(policy.intents):
         raise MalformedError("model version: found an intent that its policy does not list")
     zone = version.zone
-    if zone not in policy.zones_by_name or policy.highest((policy.seed_zone, zone)) != zone:
+    if zone not in policy.zones_by_name or policy.highest(frozenset((policy.seed_zone, zone))) != zone:
         raise MalformedError(
             "model version: its zone is none of its policy's, or one below that of the seed, expected the "
             "highest of what it was made of"

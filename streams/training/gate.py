@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from streams.consent.view import PartitionConsents
-from streams.consent.words import reference
 from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
@@ -22,8 +20,9 @@ from streams.events.identity import derived_stream
 from streams.events.intents import INTENT
 from streams.events.record import Received, stamp_ns
 from streams.limits import LABEL_BYTES, NUMBER_MAX
+from streams.policy.crossing import Crossing
 from streams.policy.flow import at_gate, decision_of
-from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.policy import Policy
 from streams.policy.step import Decision, Tagged
 from streams.topology import RESERVED_SOURCES, TRAINING_RUN
 
@@ -95,20 +94,16 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
         ) from None
 
 
-def judge(
-    record: Received, codec: Codec, policy: Policy, adopt: Adopt, known: PartitionConsents, now_ns: int
-) -> Candidate:
-    """Judge one example at `now_ns`, the broker's time.
+def judge(record: Received, codec: Codec, crossing: Crossing, adopt: Adopt, now_ns: int) -> Candidate:
+    """Judge one example at `now_ns`, the broker's time; the step is left as it is.
 
     MalformedError when the record is no example.
 
     The consent is the wearer's as it stands then, of what the example was captured under.
     """
     batch, zone, header = read(record, codec)
-    label, number = _label(header, policy, adopt), batch.consent
-    under = reference(batch.source, batch.stream, number)
-    consent = known.of(batch.wearer_id, under, batch.oldest_ns, record.offset, now_ns)
-    tagged = Tagged(batch, zone, label, JOIN_RULE, "", number, consent)
+    policy = crossing.policy
+    tagged = crossing.tagged(batch, zone, _label(header, policy, adopt), batch.consent, now_ns)
     decision = decision_of(tagged, TRAINING_RUN, at_gate(policy, tagged, now_ns), now_ns)
     return Candidate(tagged, decision, batch.columns["intent"][0] in policy.intents)
 

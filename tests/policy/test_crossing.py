@@ -18,8 +18,7 @@ from streams.events.batch import Batch
 from streams.events.headers import SINCE
 from streams.events.record import Outgoing, StoredRecord
 from streams.events.runs import Parent
-from streams.policy.crossing import Cited, Crossing, Maker
-from streams.policy.step import Step
+from streams.policy.crossing import Cited, Maker
 from streams.topology import ANSWERS, DERIVED, EXAMPLES
 from tests import build
 from tests.golden.test_golden import rows as golden_rows
@@ -128,10 +127,6 @@ def test_every_edge_of_the_golden_journal_holds_models_and_all() -> None:
     assert judge.counts["declassified"] == 1
 
 
-def crossing() -> Crossing:
-    return Crossing(build.policy(), build.known(), Step())
-
-
 def cited(**changes: Any) -> Cited:
     """A query at home as a parent, with changes."""
     label = build.policy().label_of("voice_query", "voice-assistant") or b""
@@ -146,7 +141,7 @@ def answer() -> Batch:
 
 def test_what_is_derived_of_nothing_is_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="answer: found no parent, expected at least one"):
-        crossing().derive(answer(), Maker("answer", 1), (), ANSWERS)
+        build.crossing().derive(answer(), Maker("answer", 1), (), ANSWERS)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +155,7 @@ def test_what_is_derived_of_nothing_is_refused_in_a_sentence() -> None:
 def test_what_policy_refuses_leaves_its_decision_and_nothing_else(
     parent: Cited, verdict: str, rule: str
 ) -> None:
-    door = crossing()
+    door = build.crossing()
     assert door.derive(answer(), Maker("answer", 1), (cited(consent=9), parent), ANSWERS) is None
     assert [(one.sink, one.verdict, one.rule) for one in door.step.decisions] == [(ANSWERS, verdict, rule)]
     assert door.step.outputs == []
@@ -170,7 +165,7 @@ def test_what_policy_refuses_leaves_its_decision_and_nothing_else(
 DOORS_OWN = {"decide", "JOIN_RULE", "Output", "reference", "Stretch"}
 
 
-@pytest.mark.parametrize("room", ["processing", "assistant", "feedback"])
+@pytest.mark.parametrize("room", ["processing", "assistant", "feedback", "training"])
 def test_stages_have_no_way_past_the_door(room: str) -> None:
     for path in (Path(streams.__file__).parent / room).rglob("*.py"):
         names = {

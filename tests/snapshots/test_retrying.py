@@ -16,6 +16,7 @@ from streams.errors import UnavailableError
 from streams.queries.store import Store
 from streams.snapshots.retrying import PAUSE_MAX_S, RetryingWriter
 from streams.snapshots.writer import STEPS, Writer
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import T0_NS
 from tests.snapshots.test_writer import batch
 
@@ -66,7 +67,7 @@ def test_a_full_disk_is_waited_out_and_nothing_is_skipped(tmp_path: Path) -> Non
         text=True,
         check=False,
         cwd=Path(__file__).parents[2],
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     found = orjson.loads(done.stdout)

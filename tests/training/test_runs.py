@@ -134,9 +134,7 @@ def test_numbers_that_somebody_else_took_are_stepped_over_and_that_is_an_input()
 
 def candidates(counts: Sequence[tuple[str, int]], step: int = 2) -> list[gate.Candidate]:
     """Admitted examples by device, in turns; with `step` 2 no two numbers make a run."""
-    good = gate.judge(
-        GOOD_EXAMPLES[0], build.CODEC, POLICY, lambda label, *_: label, build.known(), build.T0_NS
-    )
+    good = gate.judge(GOOD_EXAMPLES[0], build.CODEC, build.crossing(), lambda label, *_: label, build.T0_NS)
     made = []
     for number in range(max(count for _, count in counts)):
         for source, count in counts:

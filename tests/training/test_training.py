@@ -137,9 +137,8 @@ def judged(record: Received, now_ns: int = build.T0_NS + 10**10) -> gate.Candida
     return gate.judge(
         record,
         build.CODEC,
-        POLICY,
+        build.crossing(),
         lambda label, version, _: label if version == POLICY.version else b"",
-        build.known(),
         now_ns,
     )
 
