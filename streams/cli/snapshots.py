@@ -89,7 +89,7 @@ def command(
         return
     stop = threading.Event()
     writer = Writer.open(store, say=log.warning)
-    patient = RetryingWriter(writer, log.warning, stop.wait)
+    retrying = RetryingWriter(writer, log.warning, stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
@@ -99,7 +99,7 @@ def command(
                 log.warning("%s: goes on with %s, from its beginning", store, log_id)
             elif changed := writer.follow(log_id):
                 log.warning(changed)
-            following = _Following(patient, broker, log_id, status, until_end)
+            following = _Following(retrying, broker, log_id, status, until_end)
             epoch, rows = asyncio.run(_follow(following, writer.offsets(), stop, ready))
     finally:
         writer.close()

@@ -20,8 +20,8 @@ class Storing:
     Delivery: that of `Writer`. `epoch` is the last one published here, `rows` how many were taken in.
     """
 
-    def __init__(self, patient: RetryingWriter) -> None:
-        self._patient = patient
+    def __init__(self, retrying: RetryingWriter) -> None:
+        self._retrying = retrying
         # Always the same thread: each one keeps memory of its own for what it allocates.
         self._thread = ThreadPoolExecutor(1, "storing")
         self._task: asyncio.Future[None] | None = None
@@ -48,5 +48,5 @@ class Storing:
 
     def _store(self, poll: Poll | None, positions: Mapping[int, int], arrived_ns: int) -> None:
         if poll is not None:
-            self.rows += self._patient.take_in(poll, positions, arrived_ns)
-        self.epoch = self._patient.publish_due(clock.monotonic_ns()) or self.epoch
+            self.rows += self._retrying.take_in(poll, positions, arrived_ns)
+        self.epoch = self._retrying.publish_due(clock.monotonic_ns()) or self.epoch
