@@ -132,9 +132,7 @@ class Operator:
         else:
             made, written = list(self.makes(closed)), {}
         if len(made) != len(closed):
-            raise MalformedError(
-                "values: found another number of them, expected columns or None for each window"
-            )
+            raise MalformedError("values: found another number of them, expected one for each window")
         for columns in made:
             if columns is not None:
                 check_columns({name: [value] for name, value in columns.items()}, kind, 1)

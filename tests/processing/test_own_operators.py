@@ -271,9 +271,9 @@ def test_an_operator_that_fails_costs_the_batch_it_fails_on_and_the_others_go_on
     assert places <= {f"{CAPTURED} 0 {2 * number}".encode() for number in range(15)}, "those of g1 alone"
     activities = Counter(key for key, value in derived(written) if value["kind"] == "activity")
     assert activities[b"g2"] == 3
-    assert (activities[b"g1"] > 0) == (isinstance(makes, Memory) and makes.step is not _misspells), (
-        "what is given up is the device's"
-    )
+    # What is given up with a batch are all windows of its device: who always fails leaves it none.
+    always = not isinstance(makes, Memory) or makes.step is _misspells
+    assert (activities[b"g1"] > 0) != always
 
 
 def test_the_writer_takes_what_the_operator_made_where_it_knows_the_kinds() -> None:
