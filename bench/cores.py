@@ -87,7 +87,7 @@ class ZonesCore(LiveGlasses):
         """Run the zones stage."""
         del silent
         policy, step = inputs.policies.version(inputs.policies.current), Step()
-        known = inputs.consents.known(state.consents_taken, state.own)
+        known = inputs.consents.of_partition(state.consents_taken, state.own)
         crossing = Crossing(policy, known, step)
         devices, now_ns = zones.run(
             fetch.records, state.devices, codec_of(SHIPPED), crossing, poisoned, state.now_ns

@@ -36,7 +36,7 @@ from streams.queries import questions
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.snapshots.intake import decode
-from streams.snapshots.patience import PatientWriter
+from streams.snapshots.retrying import RetryingWriter
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
@@ -179,7 +179,7 @@ def _asked(store: Path, readers: int, meanwhile: Callable[[], Any]) -> dict[str,
 async def _take_in(store: Path, load_file: Path, polls_max: int) -> dict[str, Any]:
     """Take in the polls of a file that the store has not; figures about all of them."""
     writer = Writer.open(store)
-    storing = Storing(PatientWriter(writer, partial(click.echo, err=True), lambda _s: True))
+    storing = Storing(RetryingWriter(writer, partial(click.echo, err=True), lambda _s: True))
     collecting = asyncio.create_task(collect_cycles())
     begin = writer.offsets().get(0, 0)
     began_s, cpu_s = clock.monotonic_s(), time.process_time()

@@ -19,7 +19,7 @@ import psutil
 from bench import consents
 from bench.load import AGE_NS, EVENTS_PER_BATCH, batches, span_ns
 from streams import clock
-from streams.consent.view import Known
+from streams.consent.view import PartitionConsents
 from streams.consent.words import CLAIMED_CONSENT, reference
 from streams.events.batch import Batch
 from streams.policy.attributes import DOMAINS, Attributes, attributes_of
@@ -92,7 +92,7 @@ def _timed(decide: Decide, some: Sequence[Batch]) -> float:
 def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
     """As the zones stage does it, stream by stream."""
     step, said = Step(), consents.known(made)
-    known = Known(said, said.offset, {})
+    known = PartitionConsents(said, said.offset, {})
     stretches: dict[str, Stretch] = {}
     passed = []
     for batch in some:

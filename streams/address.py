@@ -9,7 +9,7 @@ import click
 from streams.errors import InputError
 
 PORT_MAX = 65_535
-_ONE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+):(\d{1,5})")
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+):(\d{1,5})")
 
 
 class Address(click.ParamType):
@@ -20,8 +20,8 @@ class Address(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The address as it was given; InputError where it is none."""
         del ctx
-        found = [_ONE.fullmatch(one) for one in value.split(",")]
-        if not all(one and 0 < int(one[2]) <= PORT_MAX for one in found):
+        addresses = [_HOST_PORT.fullmatch(part) for part in value.split(",")]
+        if not all(address and 0 < int(address[2]) <= PORT_MAX for address in addresses):
             named = param.opts[0] if param is not None else "--broker"
             raise InputError(
                 f"{named} {value!r}: found no address of a Kafka, expected HOST:PORT, such as 127.0.0.1:9092"

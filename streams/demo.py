@@ -10,7 +10,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,8 +78,8 @@ class Part:
 
     def last_line(self) -> str:
         """What the process said last."""
-        said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return said[-1] if said else "it said nothing"
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def stop(self) -> None:
         """Ask it to stop as Ctrl-C would; kill it when it does not within STOP_WAIT_S."""
@@ -106,6 +106,27 @@ def _rss_bytes(pid: int) -> int:
         )
     except psutil.NoSuchProcess:
         return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoStatus:
+    """Counts of the newest epoch, in events; `zones` and `verdicts` are counts by name.
+
+    `age_s` is that of the epoch in seconds, `lag` the batches that the broker holds and the epoch does not.
+    """
+
+    events: int
+    derived: int
+    answers: int
+    examples: int
+    rejected: int
+    zones: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    model: int
+    accuracy: float
+    epoch: int
+    age_s: float
+    lag: int
 
 
 @dataclass
@@ -202,29 +223,28 @@ class Demo:
                 )
             self.broker_rss_bytes_max = max(self.broker_rss_bytes_max, _rss_bytes(self.embedded.pid))
 
-    def status(self) -> dict[str, Any]:
-        """What the newest epoch shows, and how far behind the broker it is; empty before the first epoch.
-
-        `events`, `derived`, `answers`, `examples`, `rejected` are counts; `zones` and `verdicts` are counts
-        by name; `age_s` is that of the epoch in seconds, `lag` the batches that the broker holds and the
-        epoch does not.
-        """
+    def status(self) -> DemoStatus | None:
+        """What the newest epoch shows, and how far behind the broker it is; None before the first epoch."""
         with contextlib.suppress(UnavailableError):
             self.held.read()
         held = self.held
         if not held.epoch:
-            return {}
+            return None
         ends = asyncio.run(end_offsets(self.broker, [CAPTURED]))
-        return {
-            **{name: held.totals[name] for name in ("events", "derived", "answers", "examples", "rejected")},
-            "zones": dict(sorted(held.zones.items())),
-            "verdicts": dict(sorted(held.verdicts.items())),
-            "model": held.model,
-            "accuracy": held.accuracy,
-            "epoch": held.epoch,
-            "age_s": (clock.now_ns() - held.published_ns) / 1e9,
-            "lag": sum(end - held.seen.get(partition, 0) for (_, partition), end in ends.items()),
-        }
+        return DemoStatus(
+            events=held.totals["events"],
+            derived=held.totals["derived"],
+            answers=held.totals["answers"],
+            examples=held.totals["examples"],
+            rejected=held.totals["rejected"],
+            zones=dict(sorted(held.zones.items())),
+            verdicts=dict(sorted(held.verdicts.items())),
+            model=held.model,
+            accuracy=held.accuracy,
+            epoch=held.epoch,
+            age_s=(clock.now_ns() - held.published_ns) / 1e9,
+            lag=sum(end - held.seen.get(partition, 0) for (_, partition), end in ends.items()),
+        )
 
     def drain(self) -> None:
         """Wait until agents and store hold everything that was sent.
@@ -262,8 +282,8 @@ class Demo:
         return asyncio.run(self._agent_at_end(agent, topic))
 
     async def _agent_at_end(self, agent: str, topic: str) -> bool:
-        found = await committed_offsets(self.broker, group(agent, settings.GROUP_PREFIX), [topic])
-        committed = {partition: offset for (_, partition), offset in found.items()}
+        offsets = await committed_offsets(self.broker, group(agent, settings.GROUP_PREFIX), [topic])
+        committed = {partition: offset for (_, partition), offset in offsets.items()}
         # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is
         # left does.
         return not await read_all(self.broker, topic, from_offsets=committed)
@@ -271,10 +291,10 @@ class Demo:
     def _store_at(self, ends: dict[int, int]) -> bool:
         try:
             with Store.open(self.store) as store:
-                found = store.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0]
+                stored = store.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0]
         except (UnavailableError, IndexError):
             return False
-        offsets: dict[int, int] = dict(found)
+        offsets: dict[int, int] = dict(stored)
         return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
 
     def stop(self) -> None:

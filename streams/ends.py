@@ -118,14 +118,14 @@ class TerminatedError(BaseException):
     """SIGTERM came; past every handler of errors, as Ctrl-C is."""
 
 
-def end_process(said: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> NoReturn:
+def end_process(why: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> NoReturn:
     """Say why, and end the process at once: no handler of foreign code can go on after it."""
     # Of two threads that end it, the first is heard; the other waits for what it wanted anyway.
     with _ending, contextlib.suppress(Exception):
         moving.leave()
         if logs.form() is None:
             logs.to_stderr("sightline")
-        log.critical(said, exc_info=error)
+        log.critical(why, exc_info=error)
         os._exit(end.code)
     os._exit(end.code)
 
@@ -213,10 +213,10 @@ def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     raise TerminatedError
 
 
-def _thread_ended(found: threading.ExceptHookArgs) -> None:
-    if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
-        name = found.thread.name if found.thread is not None else "without a name"
-        end_process(f"The thread {name} ended: {end_of(found.exc_value)[1]}", found.exc_value)
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None and not isinstance(ended.exc_value, SystemExit):
+        name = ended.thread.name if ended.thread is not None else "without a name"
+        end_process(f"The thread {name} ended: {end_of(ended.exc_value)[1]}", ended.exc_value)
 
 
 def _place(error: BaseException) -> str:

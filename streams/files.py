@@ -55,17 +55,17 @@ def make_directory(path: Path) -> None:
                 absent.mkdir(DIRECTORY_MODE)
                 if absent.parent.stat().st_mode & stat.S_ISGID:
                     absent.chmod(_SHARED_MODE)
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise InputError(
             f"{path}: cannot be made a directory ({_said(error)}); name one that can be written"
         ) from None
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path}: found a file, expected a directory; name another one")
-    if not _ours(found):
+    if not _ours(status):
         raise InputError(
-            f"{path}: found a directory of user {found.st_uid}, expected one of the user {os.geteuid()} that "
-            "runs this; name another one, or let it be given to this user"
+            f"{path}: found a directory of user {status.st_uid}, expected one of the user {os.geteuid()} "
+            "that runs this; name another one, or let it be given to this user"
         )
 
 
@@ -123,42 +123,42 @@ def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            content = file.read(bytes_max + 1) if stat.S_ISREG(found.st_mode) else b""
+            status = os.fstat(descriptor)
+            content = file.read(bytes_max + 1) if stat.S_ISREG(status.st_mode) else b""
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({_said(error)}), expected a plain file") from None
-    what = (
+    kind = (
         "no plain file"
-        if not stat.S_ISREG(found.st_mode)
-        else f"a file of user {found.st_uid}"
-        if found.st_uid not in (owner, 0)
-        else f"a file of mode {stat.S_IMODE(found.st_mode):04o}"
-        if found.st_mode & 0o022
+        if not stat.S_ISREG(status.st_mode)
+        else f"a file of user {status.st_uid}"
+        if status.st_uid not in (owner, 0)
+        else f"a file of mode {stat.S_IMODE(status.st_mode):04o}"
+        if status.st_mode & 0o022
         else f"more than {bytes_max:,} bytes"
         if len(content) > bytes_max
         else ""
     )
-    if what:
+    if kind:
         raise InputError(
-            f"{path}: found {what}, expected a plain file of at most {bytes_max:,} bytes that nobody but "
+            f"{path}: found {kind}, expected a plain file of at most {bytes_max:,} bytes that nobody but "
             f"user {owner} and root can write: `chown` and `chmod go-w` make it one"
         )
     return content
 
 
-def refuse_planted(path: Path, found: os.stat_result) -> None:
-    """Raise InputError unless `found` is a plain file of ours that has no second name."""
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and _ours(found):
+def refuse_planted(path: Path, status: os.stat_result) -> None:
+    """Raise InputError unless `status` is that of a plain file of ours that has no second name."""
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and _ours(status):
         return
-    what = (
-        f"a file of user {found.st_uid}"
-        if not _ours(found)
-        else f"a file with {found.st_nlink} names"
-        if stat.S_ISREG(found.st_mode)
+    kind = (
+        f"a file of user {status.st_uid}"
+        if not _ours(status)
+        else f"a file with {status.st_nlink} names"
+        if stat.S_ISREG(status.st_mode)
         else "a link or a device"
     )
     raise InputError(
-        f"{path}: found {what}, expected a plain file of the user {os.geteuid()} that runs this; take it "
+        f"{path}: found {kind}, expected a plain file of the user {os.geteuid()} that runs this; take it "
         "away, or name another place"
     )
 
@@ -257,8 +257,8 @@ def _sweep(name: str) -> None:
                 os.close(descriptor)
 
 
-def _ours(found: os.stat_result) -> bool:
-    return found.st_uid == os.geteuid()
+def _ours(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid()
 
 
 def _said(error: OSError) -> str:

@@ -107,10 +107,10 @@ class _Formatter(logging.Formatter):
         self._program, self.form = program, form
 
     def format(self, record: logging.LogRecord) -> str:
-        said = record.getMessage() if _ours(record) else _without_values(record)
+        message = record.getMessage() if _ours(record) else _without_values(record)
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and (why := reason(error)) not in said:
-            said += f" ({why})"
+        if error is not None and (why := reason(error)) not in message:
+            message += f" ({why})"
         agent, partition = _place.get()
         if self.form == "json":
             line: dict[str, object] = {
@@ -119,7 +119,7 @@ class _Formatter(logging.Formatter):
                 "agent": None if agent == "-" else agent,
                 "partition": partition,
                 "logger": record.name,
-                "message": said,
+                "message": message,
             }
             if error is not None and settings.DEBUG:
                 line["traceback"] = "".join(traceback.format_exception(error))
@@ -130,7 +130,7 @@ class _Formatter(logging.Formatter):
             if self.form == "sentence"
             else f"{_time(record)} {record.levelname} {agent} {where}"
         )
-        lines = [printable(f"{head} {said}")]
+        lines = [printable(f"{head} {message}")]
         if error is not None and settings.DEBUG:
             lines += map(printable, "".join(traceback.format_exception(error)).rstrip().split("\n"))
         return "\n".join(lines)
@@ -149,11 +149,11 @@ def _without_values(record: logging.LogRecord) -> str:
 
     A text that was put together before it came here is not shown at all: nobody can tell what it quotes.
     """
-    said = ""
+    quoted = ""
     if isinstance(record.args, tuple) and record.args:
         with contextlib.suppress(TypeError, ValueError):
-            said = f": {record.msg % tuple(map(_shown, record.args))}"
-    return f"{record.name} line {record.lineno}{said or ' reports an error'}"
+            quoted = f": {record.msg % tuple(map(_shown, record.args))}"
+    return f"{record.name} line {record.lineno}{quoted or ' reports an error'}"
 
 
 def _shown(value: object) -> object:

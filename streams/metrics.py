@@ -120,7 +120,7 @@ def text() -> str:
         if name in _values:
             lines += [f"# HELP sightline_{name} {says}", f"# TYPE sightline_{name} {kind}"]
             for labels, value in _values[name].items():
-                shown = ",".join(f'{label}="{said}"' for label, said in labels)
+                shown = ",".join(f'{label}="{content}"' for label, content in labels)
                 lines.append(
                     f"sightline_{name}{{{shown}}} {value:.15g}"
                     if labels

@@ -16,14 +16,14 @@ Show = Callable[[str], None]
 _shown: list[Progress] = []
 
 
-def nothing(said: str) -> None:
+def nothing(text: str) -> None:
     """Take what is said where nobody looks."""
-    del said
+    del text
 
 
 @contextlib.contextmanager
-def moving(said: str = "") -> Iterator[Show]:
-    """Show `said`, and what the block shows later, with the time that it takes; on standard error.
+def moving(first: str = "") -> Iterator[Show]:
+    """Show `first`, and what the block shows later, with the time that it takes; on standard error.
 
     At the end of the block, however it ends, the line is gone and the cursor is back.
     """
@@ -39,7 +39,7 @@ def moving(said: str = "") -> Iterator[Show]:
     _shown.append(progress)
     try:
         with progress:
-            task = progress.add_task(printable(said), total=None)
+            task = progress.add_task(printable(first), total=None)
             yield lambda text: progress.update(task, description=printable(text))
     finally:
         _shown.remove(progress)

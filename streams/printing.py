@@ -28,7 +28,7 @@ def printable_json(text: str) -> str:
     """Return one line of JSON that means the same and has no control or invisible character in it."""
     if text.isprintable():
         return text
-    return "".join(json.dumps(one)[1:-1] if unicodedata.category(one) in _HIDDEN else one for one in text)
+    return "".join(json.dumps(each)[1:-1] if unicodedata.category(each) in _HIDDEN else each for each in text)
 
 
 def say(line: str = "", *, err: bool = False) -> None:

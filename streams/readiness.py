@@ -14,7 +14,7 @@ from pathlib import Path
 from streams import files, settings
 from streams.errors import InputError
 
-SAID = b"READY=1\n"
+READY = b"READY=1\n"
 
 
 class Ready:
@@ -60,16 +60,16 @@ class Ready:
         """Say it everywhere. Whoever waited at the descriptor and has gone is not waited for."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
-                os.write(self._descriptor, SAID)
+                os.write(self._descriptor, READY)
         self._close()
         if settings.NOTIFY_SOCKET:
             # A name that begins with @ is an abstract one, which begins with a zero byte.
             address = settings.NOTIFY_SOCKET.replace("@", "\0", 1)
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-                manager.sendto(SAID, address)
+                manager.sendto(READY, address)
         if self._file is not None:
             with files.written(self._file) as file:
-                file.write(SAID)
+                file.write(READY)
 
     def _close(self) -> None:
         if self._descriptor is not None:
@@ -119,9 +119,9 @@ class Awaited:
         """Tell whether the child has said that it is ready; it stays so."""
         if self._open:
             with contextlib.suppress(BlockingIOError):
-                found = os.read(self._read, len(SAID) - len(self._said))
-                self._said += found
-                if not found or self._said == SAID:
+                received = os.read(self._read, len(READY) - len(self._said))
+                self._said += received
+                if not received or self._said == READY:
                     os.close(self._read)
                     self._open = False
-        return self._said == SAID
+        return self._said == READY

@@ -13,12 +13,12 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def saying(what: str) -> AsyncIterator[None]:
+async def saying(awaited: str) -> AsyncIterator[None]:
     """Say once what is waited for, if the block lasts longer than WAIT_SAID_S."""
-    said = asyncio.get_running_loop().call_later(
-        limits.WAIT_SAID_S, log.warning, "Waiting for %s (since %g s)", what, limits.WAIT_SAID_S
+    warning = asyncio.get_running_loop().call_later(
+        limits.WAIT_SAID_S, log.warning, "Waiting for %s (since %g s)", awaited, limits.WAIT_SAID_S
     )
     try:
         yield
     finally:
-        said.cancel()
+        warning.cancel()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 from streams.consent.record import learn_consent
-from streams.consent.view import Consents, Known
+from streams.consent.view import Consents, PartitionConsents
 from streams.consent.words import GIVEN
 from streams.events.batch import Batch, Context
 from streams.events.codec import codec_of, encode
@@ -257,10 +257,10 @@ def patient(directory: Path) -> str:
     return str(path)
 
 
-def known() -> Known:
+def known() -> PartitionConsents:
     """What stands before any batch of a test."""
     made = consents()
-    return Known(made, made.offset, {})
+    return PartitionConsents(made, made.offset, {})
 
 
 def crossing() -> Crossing:

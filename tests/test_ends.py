@@ -35,6 +35,7 @@ from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.transport import BatchConsumer
 from streams.snapshots.writer import Writer
 from streams.worker import run
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "operations.md"
@@ -147,7 +148,7 @@ def live(how):
         end_process("The owner of a partition failed")
     if how == "thread":
         threading.Thread(target=lambda: {}["turn the light on"], name="reader").start()
-        time.sleep(30)
+        time.sleep(600)
     if how == "pipe":
         for _ in range(10_000): click.echo("x" * 80)
     if how == "task":
@@ -159,10 +160,8 @@ def live(how):
             del task
         asyncio.run(work())
     else:
-        # Whoever starts tests in the background may have had it ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.kill(os.getpid(), getattr(signal, how))
-        time.sleep(30)
+        time.sleep(600)
 main()
 """
 
@@ -187,7 +186,7 @@ def test_a_real_process_ends_with_one_sentence(how: str, code: int, said: str) -
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
     )
     os.close(write)
@@ -201,7 +200,12 @@ def test_a_real_process_ends_with_one_sentence(how: str, code: int, said: str) -
 def test_an_end_before_anything_is_set_up_is_said_too() -> None:
     command = "from streams.ends import end_process; end_process('The child has lost its worker')"
     done = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=20, check=False
+        [sys.executable, "-c", command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (4, "sightline: The child has lost its worker\n")
 

@@ -13,7 +13,8 @@ import pytest
 
 from streams import settings
 from streams.errors import InputError
-from streams.readiness import SAID, Awaited, Ready
+from streams.readiness import READY, Awaited, Ready
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 CHILD = """
@@ -41,7 +42,7 @@ def test_a_child_is_ready_when_it_says_so_and_not_before() -> None:
     child.stdin.flush()
     os.set_blocking(awaited._read, True)
     assert awaited.is_ready()
-    child.communicate(b"\n", timeout=10)
+    child.communicate(b"\n", timeout=PATIENCE_S)
     assert (child.returncode, awaited.is_ready()) == (0, True)
 
 
@@ -58,7 +59,7 @@ def test_the_descriptor_is_closed_once_it_is_said_and_is_not_the_childrens() -> 
     with Ready(write) as ready:
         assert not os.get_inheritable(write)
         ready.say()
-        assert os.read(read, 100) == SAID
+        assert os.read(read, 100) == READY
         assert os.read(read, 100) == b""
         ready.say()
     os.close(read)
@@ -96,4 +97,4 @@ def test_a_service_manager_hears_it(abstract: bool, tmp_path: Path, monkeypatch:
         manager.bind(name.replace("@", "\0", 1))
         with Ready() as ready:
             ready.say()
-        assert manager.recv(100) == SAID
+        assert manager.recv(100) == READY

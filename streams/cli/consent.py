@@ -39,10 +39,10 @@ def withdraw(*, wearer: str, broker: str, as_json: bool) -> None:
 
     It holds for all that was captured before, and for what follows until a device bound to her gives again.
     """
-    said = _words(broker, name("wearer", wearer))
-    if not said:
+    words = _words(broker, name("wearer", wearer))
+    if not words:
         raise InputError(f"wearer {wearer}: found nothing that was ever said, expected a consent to withdraw")
-    number = sum(not word.device for word in said)
+    number = sum(not word.device for word in words)
     asyncio.run(publish_now(broker, [withdrawal_record(wearer, number)]))
     if as_json:
         emit_json({"wearer": wearer, "withdrawn": True, "said_by": "operator", "number": number})
@@ -57,9 +57,9 @@ def withdraw(*, wearer: str, broker: str, as_json: bool) -> None:
 def show(*, wearer: str, broker: str, as_json: bool) -> None:
     """List what a wearer has said, in order, and which devices may speak for her."""
     consents = asyncio.run(consents_of_topic(broker))
-    said = [word for _, by, word in consents.between(0, consents.offset) if by == wearer]
+    records = [word for _, by, word in consents.between(0, consents.offset) if by == wearer]
     devices = [device for (device, of), bound in consents.pairings.items() if of == wearer and bound]
-    rows = [_row(word) for word in said if isinstance(word, Word)]
+    rows = [_row(word) for word in records if isinstance(word, Word)]
     if as_json:
         words = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
         emit_json({"wearer": wearer, "devices": devices, "said": words})
@@ -72,8 +72,8 @@ def show(*, wearer: str, broker: str, as_json: bool) -> None:
 
 def _words(broker: str, wearer: str) -> list[Word]:
     consents = asyncio.run(consents_of_topic(broker))
-    said = consents.between(0, consents.offset)
-    return [word for _, by, word in said if by == wearer and isinstance(word, Word)]
+    records = consents.between(0, consents.offset)
+    return [word for _, by, word in records if by == wearer and isinstance(word, Word)]
 
 
 def _row(word: Word) -> tuple[str, int, str, str, str, str]:

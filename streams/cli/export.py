@@ -67,7 +67,7 @@ def _follow(
 
     What keeps an epoch from being exported is said once, and the file of the one before stays.
     """
-    written, said = None, ""
+    written, complaint = None, ""
     while not stop.is_set():
         began_s = clock.monotonic_s()
         newest = (store / "catalog.duckdb").resolve()
@@ -76,11 +76,11 @@ def _follow(
                 _export(store, role, path, as_json=as_json)
                 if written is None:
                     ready.say()
-                written, said = newest, ""
+                written, complaint = newest, ""
             except (UnavailableError, DamagedError) as error:
-                if str(error) != said:
-                    said = str(error)
-                    say(f"{said}; trying again", err=True)
+                if str(error) != complaint:
+                    complaint = str(error)
+                    say(f"{complaint}; trying again", err=True)
         taken_s = clock.monotonic_s() - began_s
         stop.wait(max(limits.EXPORT_INTERVAL_S, limits.EXPORT_REST * taken_s))
 

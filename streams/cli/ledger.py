@@ -32,6 +32,6 @@ def command(context: click.Context, journal: Path, broker: str | None, store: Pa
     if as_json:
         emit_json(result)
     else:
-        for said in lines(result):
-            say(said)
+        for line in lines(result):
+            say(line)
     context.exit(0 if result["clean"] else 1)

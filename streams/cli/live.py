@@ -5,14 +5,13 @@ It shows the stages, what passes between them each second, and what the newest e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streams.demo import DemoStatus
 from streams.printing import printable
 from streams.topology import STAGES
 
@@ -36,53 +35,48 @@ class View:
 
     scenario: str
     elapsed_s: float = 0.0
-    status: Mapping[str, Any] = field(default_factory=dict)
-    before: Mapping[str, Any] = field(default_factory=dict)
+    status: DemoStatus | None = None
+    before: DemoStatus | None = None
     interval_s: float = 1.0
 
-    def update(self, elapsed_s: float, status: Mapping[str, Any]) -> None:
+    def update(self, elapsed_s: float, status: DemoStatus | None) -> None:
         """Show `status`, read `elapsed_s` after the start."""
         self.before, self.status = self.status or status, status
         self.interval_s, self.elapsed_s = max(elapsed_s - self.elapsed_s, 0.1), elapsed_s
 
     def line(self) -> str:
         """The same in one line, for where there is no terminal."""
-        if not self.status:
+        if self.status is None:
             return f"{self.elapsed_s:4.0f} s  no epoch yet"
         shown = self.status
         return (
-            f"{self.elapsed_s:4.0f} s  epoch {shown['epoch']:<3} {int(shown['events']):>7,} events  "
-            f"{int(shown['rejected']):>4,} rejected  {shown['answers']:>3} answers  {shown['examples']:>3} "
-            f"examples  model {shown['model']}"
+            f"{self.elapsed_s:4.0f} s  epoch {shown.epoch:<3} {shown.events:>7,} events  "
+            f"{shown.rejected:>4,} rejected  {shown.answers:>3} answers  {shown.examples:>3} "
+            f"examples  model {shown.model}"
         )
 
     def __rich__(self) -> RenderableType:
         """The view; with ten zones it fits a terminal of 80 by 24."""
-        if not self.status:
-            return Text(f"{printable(self.scenario)}  {self.elapsed_s:.0f} s  no epoch yet", style="bold")
-        return Group(self._head(), Text(""), self._stages(), Text(""), self._zones(), Text(""), self._foot())
-
-    def _head(self) -> Text:
         shown = self.status
+        if shown is None:
+            return Text(f"{printable(self.scenario)}  {self.elapsed_s:.0f} s  no epoch yet", style="bold")
+        parts = (self._head(shown), Text(""), self._stages(shown), Text(""), self._zones(shown), Text(""))
+        return Group(*parts, _foot(shown))
+
+    def _head(self, shown: DemoStatus) -> Text:
         return Text.assemble(
             (f"Sightline · {printable(self.scenario)}", "bold"),
-            f"   {self.elapsed_s:.0f} s   epoch {shown['epoch']}, "
-            f"published {shown['age_s']:.1f} s ago   lag {shown['lag']} batches",
+            f"   {self.elapsed_s:.0f} s   epoch {shown.epoch}, "
+            f"published {shown.age_s:.1f} s ago   lag {shown.lag} batches",
         )
 
-    def _stages(self) -> Table:
+    def _stages(self, shown: DemoStatus) -> Table:
         table = Table(box=None, show_header=False, padding=(0, 1))
         for stage in STAGES:
             if stage.name not in _WRITTEN:
                 continue
-            name = _WRITTEN[stage.name]
             source = _short(stage.reads[0]) if stage.name in {"zones", "training"} else ""
-            count = (
-                f"v{self.status['model']}  {self.status['accuracy']:.1%}"
-                if name == "model"
-                else f"{int(self.status[name]):,}"
-            )
-            rate = "" if name == "model" else f"{self._rate(self.status, self.before, name):,.1f}/s"
+            count, rate = self._written(shown, _WRITTEN[stage.name])
             table.add_row(
                 source,
                 "──►" if source else "   ",
@@ -94,27 +88,31 @@ class View:
             )
         return table
 
-    def _zones(self) -> Table:
+    def _written(self, shown: DemoStatus, name: str) -> tuple[str, str]:
+        """How much a stage wrote, by the name of its count, and how much of it in a second."""
+        if name == "model":
+            return f"v{shown.model}  {shown.accuracy:.1%}", ""
+        now = getattr(shown, name)
+        before = 0 if self.before is None else getattr(self.before, name)
+        return f"{now:,}", f"{self._rate(now, before):,.1f}/s"
+
+    def _zones(self, shown: DemoStatus) -> Table:
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for column in ("zone", "events/s", "events"):
             table.add_column(column, justify="left" if column == "zone" else "right")
-        before = self.before.get("zones", {})
-        for zone, count in self.status["zones"].items():
-            table.add_row(
-                Text(printable(zone)),
-                f"{self._rate(self.status['zones'], before, zone):,.1f}",
-                f"{int(count):,}",
-            )
+        before = {} if self.before is None else self.before.zones
+        for zone, count in shown.zones.items():
+            rate = self._rate(count, before.get(zone, 0))
+            table.add_row(Text(printable(zone)), f"{rate:,.1f}", f"{count:,}")
         return table
 
-    def _foot(self) -> Text:
-        decided = "  ".join(
-            f"{printable(verdict)} {int(count):,}" for verdict, count in self.status["verdicts"].items()
-        )
-        return Text(
-            f"decisions  {decided}\nrejected   {int(self.status['rejected']):,} events   "
-            "Ctrl-C ends the session and prints the ledger"
-        )
+    def _rate(self, now: int, before: int) -> float:
+        return max(0.0, (now - before) / self.interval_s)
 
-    def _rate(self, now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> float:
-        return max(0.0, (float(now[name]) - float(before.get(name, 0))) / self.interval_s)
+
+def _foot(shown: DemoStatus) -> Text:
+    decided = "  ".join(f"{printable(verdict)} {count:,}" for verdict, count in shown.verdicts.items())
+    return Text(
+        f"decisions  {decided}\nrejected   {shown.rejected:,} events   "
+        "Ctrl-C ends the session and prints the ledger"
+    )

@@ -8,6 +8,8 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -27,7 +29,7 @@ from streams.queries.status import Status
 from streams.readiness import Ready
 from streams.snapshots.files.directory import HOT
 from streams.snapshots.intake import decode
-from streams.snapshots.patience import PatientWriter
+from streams.snapshots.retrying import RetryingWriter
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
@@ -87,7 +89,7 @@ def command(
         return
     stop = threading.Event()
     writer = Writer.open(store, say=log.warning)
-    patient = PatientWriter(writer, log.warning, stop.wait)
+    patient = RetryingWriter(writer, log.warning, stop.wait)
     # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
@@ -95,10 +97,10 @@ def command(
             log_id = asyncio.run(log_ids(broker, [LINEAGE]))[LINEAGE]
             if adopt and writer.adopt(log_id, clock.now_ns()):
                 log.warning("%s: goes on with %s, from its beginning", store, log_id)
-            elif said := writer.follow(log_id):
-                log.warning(said)
-            following = _follow(writer, patient, stop, broker, log_id, status, ready, until_end=until_end)
-            epoch, rows = asyncio.run(following)
+            elif changed := writer.follow(log_id):
+                log.warning(changed)
+            following = _Following(patient, broker, log_id, status, until_end)
+            epoch, rows = asyncio.run(_follow(following, writer.offsets(), stop, ready))
     finally:
         writer.close()
     say(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
@@ -120,18 +122,21 @@ def _migrate(store: Path) -> None:
 command.add_command(export.command)
 
 
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """What is followed where, and into which writer; `status` tells of it, `until_end` ends it."""
+
+    writer: RetryingWriter
+    broker: str
+    log_id: LogId
+    status: Status | None
+    until_end: bool
+
+
 async def _follow(
-    writer: Writer,
-    patient: PatientWriter,
-    stop: threading.Event,
-    broker: str,
-    log_id: LogId,
-    status: Status | None,
-    ready: Ready,
-    *,
-    until_end: bool,
+    following: _Following, offsets: Mapping[int, int], stop: threading.Event, ready: Ready
 ) -> tuple[int | None, int]:
-    """Follow the topic until a signal, or its end.
+    """Follow the topic from `offsets` on until a signal, or its end.
 
     Return the last epoch published here and the number of rows.
 
@@ -140,17 +145,17 @@ async def _follow(
     """
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    storing, told_s = Storing(patient), clock.monotonic_s()
+    storing, told_s = Storing(following.writer), clock.monotonic_s()
     collecting = asyncio.create_task(collect_cycles())
     try:
         async with (
             contextlib.AsyncExitStack() as waits,
-            Follower(broker, LINEAGE, writer.offsets(), log_id=log_id) as follower,
+            Follower(following.broker, LINEAGE, offsets, log_id=following.log_id) as follower,
         ):
-            end = await follower.end_offsets() if until_end else {}
-            known = writer.offsets()
+            end = await follower.end_offsets() if following.until_end else {}
+            known = offsets
             ready.say()
-            if until_end:
+            if following.until_end:
                 await waits.enter_async_context(saying(f"what {LINEAGE} holds now to be published"))
             while not stop.is_set():
                 arrived_ns, records = await _gathered(follower, stop)
@@ -158,22 +163,24 @@ async def _follow(
                 poll = await asyncio.to_thread(decode.read, records) if positions != known else None
                 await storing.next(poll, positions, arrived_ns)
                 known = positions
-                if until_end and all(positions[partition] >= offset for partition, offset in end.items()):
+                if following.until_end and all(
+                    positions[partition] >= offset for partition, offset in end.items()
+                ):
                     break
                 if (
-                    status is not None
+                    following.status is not None
                     and storing.epoch
                     and clock.monotonic_s() - told_s >= _STATUS_INTERVAL_S
                 ):
                     told_s = clock.monotonic_s()
-                    if line := await asyncio.to_thread(told, status):
+                    if line := await asyncio.to_thread(told, following.status):
                         say(line)
     finally:
         collecting.cancel()
         # Nobody may close the store while a thread works on it.
         await storing.settled()
     storing.result()
-    return await asyncio.to_thread(patient.settle, clock.now_ns()) or storing.epoch, storing.rows
+    return await asyncio.to_thread(following.writer.settle, clock.now_ns()) or storing.epoch, storing.rows
 
 
 async def _gathered(follower: Follower, stop: threading.Event) -> tuple[int, dict[int, list[Received]]]:

@@ -98,20 +98,20 @@ def _written(path: Path) -> Iterator[None]:
 
 def _from_stdin(session: Session) -> None:
     """Run what stdin holds, in order; the first error ends it."""
-    waiting, found = "", False
+    waiting, ran = "", False
     for line in sys.stdin:
         if not waiting.strip() and line.startswith("."):
             if not session.order(line):
                 return
-            found = True
+            ran = True
             continue
         statements, waiting = split(waiting + line)
         for text in statements:
             session.run(text)
-        found = found or bool(statements)
+        ran = ran or bool(statements)
     if waiting.strip():
         session.run(waiting)
-    elif not found:
+    elif not ran:
         raise InputError(
             "sql: found no statement on stdin, expected one or more that only read, each ended by a "
             "semicolon; or name one as an argument"
@@ -124,22 +124,22 @@ def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
     The newest epoch is opened for each, since old ones are swept away.
     """
     with Store.open(store, role) as opened:
-        found = opened.sql(text, rows)
+        answered = opened.sql(text, rows)
         epoch, hidden, left_out = opened.epoch, opened.hidden, opened.left_out
     emit_left_out(left_out)
     if mode == "json":
         emit_json(
             {
                 "epoch": epoch,
-                "columns": found.columns,
-                "rows": found.rows,
-                "more": found.more,
+                "columns": answered.columns,
+                "rows": answered.rows,
+                "more": answered.more,
                 "role": str(role),
                 "hidden": hidden,
             }
         )
         return
     emit_hidden(str(role), hidden)
-    {"csv": emit_csv, "markdown": emit_markdown, "table": emit_table}[mode](found.columns, found.rows)
-    if found.more:
-        say(f"{found.more:,} more rows; --rows shows more", err=True)
+    {"csv": emit_csv, "markdown": emit_markdown, "table": emit_table}[mode](answered.columns, answered.rows)
+    if answered.more:
+        say(f"{answered.more:,} more rows; --rows shows more", err=True)

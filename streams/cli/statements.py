@@ -46,7 +46,7 @@ def split(text: str) -> tuple[list[str], str]:
             statements.append(text[begin:at].strip())
             begin = at
     rest = text[begin:]
-    return [one for one in statements if not _BLANK.fullmatch(one[:-1])], (
+    return [statement for statement in statements if not _BLANK.fullmatch(statement[:-1])], (
         "" if _BLANK.fullmatch(rest) else rest
     )
 

@@ -27,8 +27,8 @@ from streams.errors import DamagedError, UnavailableError
 from streams.events.headers import rfc3339
 from streams.printing import say
 from streams.queries import grants
-from streams.queries.answers import Answer, ModelVersion, PolicyName, RuleRefusals
-from streams.queries.overview import overview
+from streams.queries.answers import Answer, ModelVersion
+from streams.queries.overview import PolicyName, RuleRefusals, overview
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.topology import AGENTS, LINEAGE, POLICIES, group

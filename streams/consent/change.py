@@ -38,15 +38,15 @@ def check(batch: Batch, purposes: Collection[str]) -> None:
             f" {CONSENT_CHANGES_PER_HOUR_MAX}"
         )
     for index in range(batch.run.count):
-        said = {name: values[index] for name, values in batch.columns.items()}
-        number, expires_ns = said["consent"], said["expires_ns"]
+        fields = {name: values[index] for name, values in batch.columns.items()}
+        number, expires_ns = fields["consent"], fields["expires_ns"]
         if type(number) is not int or not 0 < number <= NUMBER_MAX:
             raise MalformedError(
                 "consent: found no number of a consent record, expected 1 or more, counted by the device"
             )
-        if said["status"] not in STATUSES:
+        if fields["status"] not in STATUSES:
             raise MalformedError(f"status: found another one, expected one of {', '.join(STATUSES)}")
-        if said["principal"] not in {None, batch.wearer_id}:
+        if fields["principal"] not in {None, batch.wearer_id}:
             raise MalformedError(
                 "principal: found another wearer, expected the one who wears the device: "
                 "nobody consents for another"
@@ -56,7 +56,7 @@ def check(batch: Batch, purposes: Collection[str]) -> None:
                 "expires_ns: found a time that is past, "
                 "expected one after the consent was given, or null for no end"
             )
-        if not set(said["purposes"].split()) <= set(purposes):
+        if not set(fields["purposes"].split()) <= set(purposes):
             raise MalformedError(
                 f"purposes: found one that the policy does not know, expected some of {', '.join(purposes)}"
             )
@@ -64,13 +64,13 @@ def check(batch: Batch, purposes: Collection[str]) -> None:
 
 def word(batch: Batch) -> Word:
     """What the one event of a checked batch says."""
-    said = {name: values[0] for name, values in batch.columns.items()}
+    fields = {name: values[0] for name, values in batch.columns.items()}
     return Word(
         batch.source,
         incarnation_of(batch.stream),
-        said["consent"],
-        STATUSES[said["status"]],
-        tuple(sorted(set(said["purposes"].split()))),
-        said["expires_ns"] or 0,
+        fields["consent"],
+        STATUSES[fields["status"]],
+        tuple(sorted(set(fields["purposes"].split()))),
+        fields["expires_ns"] or 0,
         batch.appended_ns,
     )

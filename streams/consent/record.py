@@ -12,7 +12,7 @@ import orjson
 from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json, to_builtins
 
 from streams.consent.view import Consents, Own
-from streams.consent.words import STATUSES, WITHDRAWN, Pairing, Said, Word
+from streams.consent.words import STATUSES, WITHDRAWN, Pairing, Statement, Word
 from streams.errors import MalformedError
 from streams.events.identity import EventId
 from streams.events.record import Outgoing, Received, stamp_ns
@@ -80,23 +80,23 @@ def learn_consent(consents: Consents, record: Received) -> None:
         raise MalformedError(f"consent: found more than {CONSENT_BYTES_MAX} bytes, expected fewer")
     try:
         if (record.key or b"").count(b"/") == 2 and (record.key or b"").startswith(b"pairing/"):
-            wearer, said = _pairing(record)
+            wearer, statement = _pairing(record)
         else:
-            wearer, said = _word(record)
+            wearer, statement = _word(record)
     except (DecodeError, UnicodeDecodeError):
         raise MalformedError("consent: found something else, expected what the zones stage writes") from None
-    consents.learn(record.offset, wearer, said)
+    consents.learn(record.offset, wearer, statement)
 
 
-def _pairing(record: Received) -> Said:
+def _pairing(record: Received) -> Statement:
     value = json.decode(record.value or b"", type=_Pairing)
-    one = value.pairing
-    if value.v != 2 or record.key != f"{PAIRING_KEY}/{one.device}/{one.wearer}".encode():
+    bound = value.pairing
+    if value.v != 2 or record.key != f"{PAIRING_KEY}/{bound.device}/{bound.wearer}".encode():
         raise MalformedError(_NOT_OURS)
-    return one.wearer, Pairing(one.device, one.bound, one.at_ns or stamp_ns(record))
+    return bound.wearer, Pairing(bound.device, bound.bound, bound.at_ns or stamp_ns(record))
 
 
-def _word(record: Received) -> Said:
+def _word(record: Received) -> Statement:
     value = json.decode(record.value or b"", type=_Value)
     if (
         value.v not in {1, 2}
@@ -121,9 +121,9 @@ def _word(record: Received) -> Said:
 
 def pairing_record(device: str, wearer: str, *, bound: bool) -> Outgoing:
     """An operator's word for `glasses.consents`: from here on a device is bound to a wearer, or no longer."""
-    said = {"device": device, "wearer": wearer, "bound": bound, "at_ns": 0}
+    fields = {"device": device, "wearer": wearer, "bound": bound, "at_ns": 0}
     key = f"{PAIRING_KEY}/{device}/{wearer}".encode()
-    return Outgoing(CONSENTS, 0, key, orjson.dumps({"v": 2, "pairing": said}), _JSON)
+    return Outgoing(CONSENTS, 0, key, orjson.dumps({"v": 2, "pairing": fields}), _JSON)
 
 
 def withdrawal_record(wearer: str, number: int) -> Outgoing:
@@ -137,24 +137,24 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
     return Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), _JSON)
 
 
-def consents_text(said: Iterable[Said]) -> str:
+def consents_text(statements: Iterable[Statement]) -> str:
     """Value of a consent take-up: what was said, in order."""
-    return orjson.dumps([[wearer, to_builtins(one)] for wearer, one in said]).decode()
+    return orjson.dumps([[wearer, to_builtins(statement)] for wearer, statement in statements]).decode()
 
 
-def take_ups_of(said: Iterable[Said]) -> list[str]:
+def take_ups_of(statements: Iterable[Statement]) -> list[str]:
     """Values of consent take-ups at one place: what was said, in order, in parts of bounded length.
 
     A part after the first begins with its number: however much was said at once, each fits its row.
     """
-    parts: list[list[Said]] = [[]]
+    parts: list[list[Statement]] = [[]]
     size = 0
-    for one in said:
-        length = len(consents_text([one]))
+    for statement in statements:
+        length = len(consents_text([statement]))
         if parts[-1] and size + length > CONSENT_TAKEUP_BYTES_MAX:
             parts.append([])
             size = 0
-        parts[-1].append(one)
+        parts[-1].append(statement)
         size += length
     first, *others = map(consents_text, parts)
     return [first, *(f"[{number},{text[1:]}" for number, text in enumerate(others, 1))]
@@ -166,29 +166,29 @@ def part_of(text: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def consents_of(text: str | bytes) -> list[Said]:
+def consents_of(text: str | bytes) -> list[Statement]:
     """Inverse of `consents_text`, and of each part of `take_ups_of`; MalformedError when it is none.
 
     Take-ups of Sightline 0.1.0 before devices were bound name neither device nor time: those are all of
     device "", of which nothing stands on record.
     """
     try:
-        said = orjson.loads(text)
-        return [_said(one) for one in (said[1:] if said and type(said[0]) is int else said)]
+        rows = orjson.loads(text)
+        return [_statement(row) for row in (rows[1:] if rows and type(rows[0]) is int else rows)]
     except (ValidationError, LookupError, TypeError, ValueError):
         raise MalformedError("consents: found something else, expected a list of what was said") from None
 
 
-def _said(one: Any) -> Said:
-    wearer, what = str(one[0]), one[1]
-    if isinstance(what, dict) and "bound" in what:
-        return wearer, convert(what, Pairing)
-    if isinstance(what, dict):
-        word = convert(what, Word)
+def _statement(row: Any) -> Statement:
+    wearer, content = str(row[0]), row[1]
+    if isinstance(content, dict) and "bound" in content:
+        return wearer, convert(content, Pairing)
+    if isinstance(content, dict):
+        word = convert(content, Word)
     else:
-        number, status, expires_ns, *purposes = one[1:]
-        said = {"number": number, "status": status, "purposes": purposes, "expires_ns": expires_ns}
-        word = convert({"device": "", "incarnation": 0, **said, "at_ns": 0}, Word)
+        number, status, expires_ns, *purposes = row[1:]
+        fields = {"number": number, "status": status, "purposes": purposes, "expires_ns": expires_ns}
+        word = convert({"device": "", "incarnation": 0, **fields, "at_ns": 0}, Word)
     if word.status not in STATUSES:
         raise ValueError
     return wearer, word
@@ -196,19 +196,19 @@ def _said(one: Any) -> Said:
 
 def own_of(fields: Mapping[str, object]) -> dict[str, tuple[tuple[int, Word], ...]]:
     """A partition's own words from what `own_fields` made of them."""
-    found: dict[str, tuple[tuple[int, Word], ...]] = {}
+    own: dict[str, tuple[tuple[int, Word], ...]] = {}
     for position, text in fields.items():
         for wearer, word in consents_of(str(text)):
             if isinstance(word, Word):
-                found[wearer] = (*found.get(wearer, ()), (int(position.partition(".")[0]), word))
-    return found
+                own[wearer] = (*own.get(wearer, ()), (int(position.partition(".")[0]), word))
+    return own
 
 
 def own_fields(own: Own) -> dict[str, str]:
     """A partition's own words as a JSON-able mapping, in the order of their positions."""
     listed = sorted(
-        ((position, wearer, word) for wearer, said in own.items() for position, word in said),
-        key=lambda one: one[:2],
+        ((position, wearer, word) for wearer, words in own.items() for position, word in words),
+        key=lambda row: row[:2],
     )
     return {
         f"{position}.{at}": consents_text([(wearer, word)])

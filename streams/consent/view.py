@@ -10,10 +10,10 @@ from streams.consent.words import (
     NO_CONSENT,
     NOTHING_SAID,
     Consent,
+    EffectiveConsent,
     Pairing,
     Reference,
-    Said,
-    Standing,
+    Statement,
     Word,
     Words,
 )
@@ -32,22 +32,22 @@ class Consents:
     def __init__(self) -> None:
         self.offset = 0  #: next one to read
         self._places: list[int] = []
-        self._log: list[Said] = []
+        self._log: list[Statement] = []
         self._words: dict[str, tuple[list[int], list[Words]]] = {}
         self._pairings: dict[tuple[str, str], tuple[list[int], list[bool]]] = {}
 
-    def learn(self, offset: int, wearer: str, said: Word | Pairing) -> None:
+    def learn(self, offset: int, wearer: str, statement: Word | Pairing) -> None:
         """Take what stands at `offset`, behind all that were taken before."""
         self._places.append(offset)
-        self._log.append((wearer, said))
+        self._log.append((wearer, statement))
         self.offset = max(self.offset, offset + 1)
-        if isinstance(said, Pairing):
-            places, bound = self._pairings.setdefault((said.device, wearer), ([], []))
+        if isinstance(statement, Pairing):
+            places, bound = self._pairings.setdefault((statement.device, wearer), ([], []))
             places.append(offset)
-            bound.append(said.bound)
+            bound.append(statement.bound)
             return
         places, words = self._words.setdefault(wearer, ([], []))
-        words.append((words[-1] if words else NOTHING_SAID).said(said))
+        words.append((words[-1] if words else NOTHING_SAID).after(statement))
         places.append(offset)
         if len(places) > 2 * CONSENT_SNAPSHOTS_MAX:
             del places[:-CONSENT_SNAPSHOTS_MAX], words[:-CONSENT_SNAPSHOTS_MAX]
@@ -59,11 +59,11 @@ class Consents:
         if at or not places or len(places) < CONSENT_SNAPSHOTS_MAX:
             return words[at - 1] if at else NOTHING_SAID
         # So far back nothing is kept ready: a state that was away while its wearer said very much.
-        found = NOTHING_SAID
-        for _, by, said in self.between(0, below):
-            if by == wearer and isinstance(said, Word):
-                found = found.said(said)
-        return found
+        replayed = NOTHING_SAID
+        for _, by, statement in self.between(0, below):
+            if by == wearer and isinstance(statement, Word):
+                replayed = replayed.after(statement)
+        return replayed
 
     def bound(self, device: str, wearer: str, below: int) -> bool:
         """Whether a device was bound to a wearer below an offset."""
@@ -100,7 +100,7 @@ class ConsentView:
     _log: Consents
     offset: int
 
-    def known(self, taken: int, own: Own) -> Known:
+    def of_partition(self, taken: int, own: Own) -> PartitionConsents:
         """What a partition knows that has taken up what stands below `taken`, and its own words.
 
         UnavailableError where that has not been read here yet; no record is to blame for that.
@@ -109,17 +109,17 @@ class ConsentView:
             raise UnavailableError(
                 f"{CONSENTS} is read up to offset {self.offset} here, not yet up to {taken}; tried again"
             )
-        return Known(self._log, taken, own)
+        return PartitionConsents(self._log, taken, own)
 
-    def fresh(self, taken: int, own: Own) -> tuple[list[Said], Own]:
+    def fresh(self, taken: int, own: Own) -> tuple[list[Statement], Own]:
         """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
-        foreign: list[Said] = []
+        foreign: list[Statement] = []
         left = dict(own)
-        for _, wearer, said in self._log.between(taken, self.offset):
+        for _, wearer, statement in self._log.between(taken, self.offset):
             mine = left.get(wearer, ())
-            rest = tuple(word for word in mine if word[1] != said)
+            rest = tuple(word for word in mine if word[1] != statement)
             if len(rest) == len(mine):
-                foreign.append((wearer, said))
+                foreign.append((wearer, statement))
             elif rest:
                 left[wearer] = rest
             else:
@@ -127,7 +127,7 @@ class ConsentView:
         return foreign, left
 
 
-class Known:
+class PartitionConsents:
     """What one partition knows of consents while a fetch lasts.
 
     What `taken` up to an offset says, and its own words by position. Asked for a place in the partition it
@@ -138,7 +138,7 @@ class Known:
         self._consents, self._taken, self.own = consents, taken, dict(own)
         self.version = 0  #: counts the words that were said
         self._by_wearer: dict[str, tuple[list[int], list[Words]]] = {}
-        self._memo: dict[tuple[str, Reference], tuple[int, int, Standing]] = {}
+        self._memo: dict[tuple[str, Reference], tuple[int, int, EffectiveConsent]] = {}
 
     def words(self, wearer: str, position: int) -> Words:
         """What `wearer` had said at a position of this partition."""
@@ -149,7 +149,7 @@ class Known:
         """Take a word that stands at `position` of this partition, behind all that were taken before."""
         places, words = self._by_wearer.get(wearer) or self._begin(wearer)
         places.append(position)
-        words.append(words[-1].said(word))
+        words.append(words[-1].after(word))
         self.own[wearer] = (*self.own.get(wearer, ()), (position, word))
         self._memo.clear()
         self.version += 1
@@ -173,14 +173,14 @@ class Known:
             and known[2].since_ns <= since_ns < known[2].before_ns
         ):
             return known[2].consent
-        found = self.words(wearer, position).standing(under, since_ns, at_ns)
+        effective = self.words(wearer, position).effective(under, since_ns, at_ns)
         if position >= self._by_wearer[wearer][0][-1]:
-            self._memo[wearer, under] = (position, at_ns, found)
-        return found.consent
+            self._memo[wearer, under] = (position, at_ns, effective)
+        return effective.consent
 
     def _begin(self, wearer: str) -> tuple[list[int], list[Words]]:
         places, words = [-1], [self._consents.words(wearer, self._taken)]
         for position, word in self.own.get(wearer, ()):
             places.append(position)
-            words.append(words[-1].said(word))
+            words.append(words[-1].after(word))
         return self._by_wearer.setdefault(wearer, (places, words))

@@ -65,7 +65,7 @@ class Pairing(Struct, frozen=True):
 
 
 #: A wearer, and what was said by or about her.
-Said = tuple[str, Word | Pairing]
+Statement = tuple[str, Word | Pairing]
 
 
 class Reference(NamedTuple):
@@ -117,8 +117,8 @@ _PLAIN: Mapping[str, Consent] = {
 NO_CONSENT, CLAIMED_CONSENT = _PLAIN[NONE], _PLAIN[CLAIMED]
 
 
-class Standing(NamedTuple):
-    """How a reference stands, and for which times that holds.
+class EffectiveConsent(NamedTuple):
+    """The consent in force for what was captured under a record, and for which times that holds.
 
     For what was captured from `since_ns` to below `before_ns`, as long as it is not `until_ns`.
     """
@@ -150,7 +150,7 @@ class Words(Struct, frozen=True):
     waiting: tuple[Word, ...] = ()
     folded: tuple[Word, ...] = ()
 
-    def said(self, word: Word) -> Words:
+    def after(self, word: Word) -> Words:
         """These words and one more."""
         reached, number = self.reached.get(word.device, (0, 0))
         if word.incarnation > reached:
@@ -163,31 +163,32 @@ class Words(Struct, frozen=True):
         if word.number > number + 1:
             waiting = (*self.waiting, word)[-CONSENTS_WAITING_MAX:]
             return Words(self._with(word, record=False).kept, self.reached, waiting, self.folded)
-        found = self._with(word, record=True)
-        for one in self.waiting:
-            if (one.device, one.incarnation, one.number) == (word.device, word.incarnation, word.number + 1):
-                return found.said(one)
-        return found
+        longer = self._with(word, record=True)
+        following = (word.device, word.incarnation, word.number + 1)
+        for later in self.waiting:
+            if (later.device, later.incarnation, later.number) == following:
+                return longer.after(later)
+        return longer
 
-    def standing(self, under: Reference, since_ns: int, at_ns: int) -> Standing:
-        """How data captured at `since_ns` under a record stands at `at_ns`, the broker's time."""
+    def effective(self, under: Reference, since_ns: int, at_ns: int) -> EffectiveConsent:
+        """The consent in force at `at_ns`, the broker's time, for data captured at `since_ns` under it."""
         reached, number = self.reached.get(under.device, (0, 0))
         at = self._record(under)
         if not under.number or (at < 0 and (under.incarnation != reached or under.number > number)):
-            return Standing(NO_CONSENT)
+            return EffectiveConsent(NO_CONSENT)
         low_ns, high_ns, opened = 0, _NEVER_NS, -1
-        for index, one in enumerate(self.kept):
-            if one.record and one.word.status == GIVEN:
-                if one.word.at_ns > since_ns:
-                    high_ns = min(high_ns, one.word.at_ns)
+        for index, kept in enumerate(self.kept):
+            if kept.record and kept.word.status == GIVEN:
+                if kept.word.at_ns > since_ns:
+                    high_ns = min(high_ns, kept.word.at_ns)
                 else:
-                    opened, low_ns = index, one.word.at_ns
+                    opened, low_ns = index, kept.word.at_ns
         begin = max(at, opened) if at >= 0 else 0
         binding = [*(self.folded if at < 0 else ()), *([self.kept[at].word] if at >= 0 else ())]
-        for one in self.kept[begin:]:
-            binding += (one.word, *one.also)
+        for kept in self.kept[begin:]:
+            binding += (kept.word, *kept.also)
         consent, until_ns = _met(binding, at_ns)
-        return Standing(consent, low_ns, high_ns, until_ns)
+        return EffectiveConsent(consent, low_ns, high_ns, until_ns)
 
     def refuses(self, word: Word) -> str:
         """Why a word cannot be taken, empty when it can.
@@ -198,7 +199,7 @@ class Words(Struct, frozen=True):
         if self.narrowed_by(word):
             return ""
         begun_ns = word.at_ns - _HOUR_NS
-        if sum(one.word.at_ns > begun_ns for one in self.kept) >= CONSENT_CHANGES_PER_HOUR_MAX:
+        if sum(kept.word.at_ns > begun_ns for kept in self.kept) >= CONSENT_CHANGES_PER_HOUR_MAX:
             return f"consent: more than {CONSENT_CHANGES_PER_HOUR_MAX} changes of one wearer in an hour"
         reached, number = self.reached.get(word.device, (0, 0))
         number = number if word.incarnation == reached else 0
@@ -213,13 +214,13 @@ class Words(Struct, frozen=True):
     def narrowed_by(self, word: Word) -> bool:
         """Whether a word takes something away from what the wearer now permits."""
         opened = max(
-            (at for at, one in enumerate(self.kept) if one.record and one.word.status == GIVEN), default=-1
+            (at for at, kept in enumerate(self.kept) if kept.record and kept.word.status == GIVEN), default=-1
         )
         if opened < 0:
             return word.status == WITHDRAWN and not any(
-                one.word.status == WITHDRAWN for one in self.kept[-CONSENT_CHANGES_PER_HOUR_MAX:]
+                kept.word.status == WITHDRAWN for kept in self.kept[-CONSENT_CHANGES_PER_HOUR_MAX:]
             )
-        left, _ = _met([one.word for one in self.kept[opened:]], 0)
+        left, _ = _met([kept.word for kept in self.kept[opened:]], 0)
         if left.state == WITHDRAWN:
             return False
         return word.status == WITHDRAWN or not set(left.purposes or ()) <= set(word.purposes)
@@ -227,12 +228,12 @@ class Words(Struct, frozen=True):
     def _record(self, under: Reference) -> int:
         """Index of a record among what is kept, -1 when it is not there."""
         for at in range(len(self.kept) - 1, -1, -1):
-            one = self.kept[at]
+            kept = self.kept[at]
             if (
-                one.record
-                and one.word.number == under.number
-                and one.word.device == under.device
-                and one.word.incarnation == under.incarnation
+                kept.record
+                and kept.word.number == under.number
+                and kept.word.device == under.device
+                and kept.word.incarnation == under.incarnation
             ):
                 return at
         return -1
@@ -243,10 +244,10 @@ class Words(Struct, frozen=True):
         if record:
             reached = {**reached, word.device: (word.incarnation, word.number)}
             waiting = tuple(
-                one
-                for one in waiting
-                if one.device != word.device
-                or (one.incarnation, one.number) > (word.incarnation, word.number)
+                early
+                for early in waiting
+                if early.device != word.device
+                or (early.incarnation, early.number) > (word.incarnation, word.number)
             )
         if len(kept) > CONSENTS_PER_WEARER_MAX:
             kept, folded = _folded(kept, reached, folded)
@@ -260,35 +261,36 @@ def _folded(
     kept: tuple[_Kept, ...], reached: Mapping[str, tuple[int, int]], folded: tuple[Word, ...]
 ) -> tuple[tuple[_Kept, ...], tuple[Word, ...]]:
     """Fold the oldest word that is no device's newest record into the one before it."""
-    for at, one in enumerate(kept):
-        if not one.record or reached.get(one.word.device) != (one.word.incarnation, one.word.number):
-            binding = (one.word, *one.also)
+    for at, oldest in enumerate(kept):
+        word = oldest.word
+        if not oldest.record or reached.get(word.device) != (word.incarnation, word.number):
+            binding = (word, *oldest.also)
             shorter = [*kept[:at], *kept[at + 1 :]]
             if at:
                 before = shorter[at - 1]
-                shorter[at - 1] = _Kept(before.word, before.record, _one((*before.also, *binding)))
-            return tuple(shorter), _one((*folded, *binding))
+                shorter[at - 1] = _Kept(before.word, before.record, _combined((*before.also, *binding)))
+            return tuple(shorter), _combined((*folded, *binding))
     return kept, folded
 
 
-def _one(words: Sequence[Word]) -> tuple[Word, ...]:
+def _combined(words: Sequence[Word]) -> tuple[Word, ...]:
     """One word that permits what all of them do."""
-    status = WITHDRAWN if any(one.status == WITHDRAWN for one in words) else GIVEN
-    purposes = set(words[0].purposes).intersection(*(one.purposes for one in words))
-    expires_ns = min((one.expires_ns for one in words if one.expires_ns), default=0)
+    status = WITHDRAWN if any(word.status == WITHDRAWN for word in words) else GIVEN
+    purposes = set(words[0].purposes).intersection(*(word.purposes for word in words))
+    expires_ns = min((word.expires_ns for word in words if word.expires_ns), default=0)
     last = words[-1]
     return (Word("", 0, 0, status, tuple(sorted(purposes)), expires_ns, last.at_ns),)
 
 
 def _met(words: Sequence[Word], at_ns: int) -> tuple[Consent, int]:
     """What some words leave together at `at_ns`, and until when."""
-    if any(one.status == WITHDRAWN for one in words):
+    if any(word.status == WITHDRAWN for word in words):
         return _PLAIN[WITHDRAWN], _NEVER_NS
-    expires_ns = min((one.expires_ns for one in words if one.expires_ns), default=_NEVER_NS)
+    expires_ns = min((word.expires_ns for word in words if word.expires_ns), default=_NEVER_NS)
     if at_ns >= expires_ns:
         return _PLAIN[EXPIRED], _NEVER_NS
-    first, *others = (one.purposes for one in words)
-    left = tuple(one for one in first if all(one in purposes for purposes in others))
+    first, *others = (word.purposes for word in words)
+    left = tuple(purpose for purpose in first if all(purpose in purposes for purposes in others))
     return Consent(GIVEN, left), expires_ns
 
 

@@ -53,7 +53,6 @@ class LastWill:
 
     def joined(self, broker: str, group: str, member: str) -> None:
         """Note that this process is `member` of `group` on the broker HOST:PORT, in place of what it was."""
-        host, _, port = broker.rpartition(":")
         with self._lock:
             if self._process is None:
                 self._process = subprocess.Popen(
@@ -64,11 +63,20 @@ class LastWill:
                     # Who ends all processes of a session ends the worker with it.
                     start_new_session=True,
                 )
-            if self._process.stdin is not None:
-                # Without it all goes on; a dead worker is then missed later.
-                with contextlib.suppress(OSError):
-                    self._process.stdin.write("\t".join((host, port, group, member)).encode() + b"\n")
-                    self._process.stdin.flush()
+            self._write(broker, group, member)
+
+    def left(self, broker: str, group: str) -> None:
+        """Note that this process has left `group` itself: nobody is to be told."""
+        with self._lock:
+            self._write(broker, group, "")
+
+    def _write(self, broker: str, group: str, member: str) -> None:
+        host, _, port = broker.rpartition(":")
+        if self._process is not None and self._process.stdin is not None:
+            # Without it all goes on; a dead worker is then missed later.
+            with contextlib.suppress(OSError):
+                self._process.stdin.write("\t".join((host, port, group, member)).encode() + b"\n")
+                self._process.stdin.flush()
 
 
 def main() -> None:
@@ -80,7 +88,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         host, port, group, member = line.decode().rstrip("\n").split("\t")
         members[host, port, group] = Member(host, int(port), group, member)
-    staying = list(members.values())
+    staying = [each for each in members.values() if each.member]
     for _ in range(int(sys.argv[1])):
         staying = [each for each in staying if not _left(each)]
         if not staying:

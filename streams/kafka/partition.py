@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from streams import clock, limits, metrics, topology
 from streams.connection import administering
-from streams.errors import InputError
+from streams.errors import InputError, reason
 from streams.events.record import Fetch, LiveCore, Received
 from streams.kafka import budget
 from streams.kafka.compute import OUTSIDE
@@ -91,7 +91,8 @@ class PartitionOwner(Generic[State]):
             began_s = clock.monotonic_s()
             try:
                 await self._own()
-            except (ProducerLostError, *OUTSIDE) as error:
+            except (ProducerLostError, AssertionError, *OUTSIDE) as error:
+                # With an assertion the client says that a rebalance took from it what it was asked about.
                 # One that went well for a while starts again at the shortest pause.
                 pause_s = (
                     FENCED_PAUSE_S / 4
@@ -104,7 +105,7 @@ class PartitionOwner(Generic[State]):
                     self._tp.topic,
                     self._tp.partition,
                     pause_s,
-                    error,
+                    reason(error),
                 )
             await asyncio.sleep(pause_s)
 

@@ -130,6 +130,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
         if self._consumer is not None:
             await let_go(self._consumer)
+            LAST_WILL.left(self.consumer.broker, self.consumer.group)
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]

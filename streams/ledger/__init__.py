@@ -15,7 +15,7 @@ import numpy as np
 from streams.ledger.accounts import JUDGED, RUNS, accounts
 from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
-from streams.ledger.journal import Batches, Journal, read_journal
+from streams.ledger.journal import Batches, Journals, read_journals
 from streams.ledger.lost import lost
 from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, size
 from streams.ledger.sources import StoreReader, numbered
@@ -47,7 +47,7 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
     UnavailableError
         The broker is absent, or the store has no epoch.
     """
-    journal = read_journal(journal_dir)
+    journal = read_journals(journal_dir)
     topics = read_topics(broker) if broker is not None else None
     store = StoreReader(store_dir)
     try:
@@ -73,7 +73,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     """Say the result of `run_ledger` for people."""
     visible = result["sent_to_visible_ms"]
     models = ", ".join(f"{m['version']}: {m['accuracy']:.1%} of {m['examples']}" for m in result["models"])
-    said = [
+    text = [
         f"sent      {result['events_sent']:,} events in {result['batches_sent']:,} batches",
         (
             f"stored    {result['events_stored']:,} events, each once"
@@ -109,7 +109,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     ]
     if "topics" in result:
         topics = result["topics"]
-        said.append(
+        text.append(
             "topics    "
             + ", ".join(f"{name} {count:,}" for name, count in topics["batches"].items())
             + f" batches; {topics['events_missing']:,} events missing, {topics['events_twice']:,} twice, "
@@ -117,10 +117,10 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         )
         if topics["begin_later"]:
             names = ", ".join(topics["begin_later"])
-            said.append(f"retention {names}: what they held before is gone, and was not compared")
-        said.append(f"link      {topics['repeated']:,} batches came again, {topics['late']:,} late")
+            text.append(f"retention {names}: what they held before is gone, and was not compared")
+        text.append(f"link      {topics['repeated']:,} batches came again, {topics['late']:,} late")
     return [
-        *said,
+        *text,
         *(f"FOUND     {finding}" for finding in result["findings"]),
         "clean" if result["clean"] else "not clean",
     ]
@@ -133,7 +133,7 @@ def _by_rule(batches: Mapping[str, int]) -> str:
     return ": " + ", ".join(f"{count:,} by {rule}" for rule, count in batches.items())
 
 
-def _zones(journal: Journal, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def _zones(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
     """Every stored or rejected event whose zone the scenario knows is in that zone.
 
     `unconfigured` ones are rejected. What was refused before its zone was looked at says nothing about it.
@@ -145,7 +145,7 @@ def _zones(journal: Journal, stored: ByStream, store: StoreReader, findings: lis
         stored_here = store.spread(f"{RUNS} WHERE zone = {name}") if zone != "unconfigured" else {}
         rejected_here = store.spread(f"{JUDGED} AND zone = {name}")
         for key, truth in streams.items():
-            pieces, (true, sent, there, gone, right, refused) = cover(
+            pieces, (true, sent, kept, gone, right, refused) = cover(
                 truth,
                 journal.sent.get(key, NONE),
                 stored.get(key, NONE),
@@ -153,7 +153,7 @@ def _zones(journal: Journal, stored: ByStream, store: StoreReader, findings: lis
                 stored_here.get(key, NONE),
                 rejected_here.get(key, NONE),
             )
-            known = (true > 0) & (sent > 0) & (there + gone > 0)
+            known = (true > 0) & (sent > 0) & (kept + gone > 0)
             checked += size(pieces[known])
             bad = pieces[known & (right + refused == 0)]
             wrong[key] = np.concatenate((wrong.get(key, NONE), bad))
@@ -167,7 +167,7 @@ def _zones(journal: Journal, stored: ByStream, store: StoreReader, findings: lis
 def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[str, Any]:
     """What was made of the events, and whether every parent that an edge names exists."""
     kinds = dict(store.rows('SELECT kind, sum("count")::BIGINT FROM events GROUP BY kind'))
-    captured = store.one(
+    captured = store.scalar(
         'SELECT coalesce(sum("count"), 0)::BIGINT FROM events JOIN streams USING (source, '
         "stream) WHERE captured"
     )
@@ -177,8 +177,8 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
         f"SELECT {numbered('parent_')}, parent_first, parent_step, child_count, parent_width FROM edges"  # noqa: S608
     )
     for key, named_parents in parents.items():
-        pieces, (wanted, there, model) = cover(named_parents, stored.get(key, NONE), models.get(key, NONE))
-        orphans[key] = pieces[(wanted > 0) & (there + model == 0)]
+        pieces, (wanted, event, model) = cover(named_parents, stored.get(key, NONE), models.get(key, NONE))
+        orphans[key] = pieces[(wanted > 0) & (event + model == 0)]
     find(findings, orphans, "are named as parents and are not in the store")
     versions = store.rows("SELECT version, examples, accuracy FROM models ORDER BY version")
     first = store.rows("SELECT epoch, published_ns FROM epochs WHERE rows > 0 ORDER BY epoch LIMIT 1")
@@ -186,18 +186,18 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
         "derived": sum(kinds.values()) - captured,
         "answers": kinds.get("answer", 0),
         "feedback": kinds.get("feedback", 0),
-        "examples": store.one(
+        "examples": store.scalar(
             "SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM events WHERE kind = 'example' AND source <> "
             "'training'"
         ),
         # What was understood by a model version has that version among its parents.
-        "examples_spoken": store.one(
+        "examples_spoken": store.scalar(
             "SELECT coalesce(sum(child_count), 0)::BIGINT FROM edges WHERE operator = 'example' "
             "AND parent_stream = 'intent-model'"
         ),
         "kinds": sorted(kinds),
         "zones": sorted(str(zone) for (zone,) in store.rows("SELECT DISTINCT zone FROM events")),
-        "examples_refused": store.one(
+        "examples_refused": store.scalar(
             'SELECT coalesce(sum("count"), 0)::BIGINT FROM (SELECT DISTINCT source, stream, "first", '
             '"count" '
             "FROM decisions WHERE sink = 'training-run' AND NOT passed)"
@@ -206,15 +206,15 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
             {"version": version, "examples": examples, "accuracy": accuracy}
             for version, examples, accuracy in versions
         ],
-        "edges": store.one("SELECT coalesce(sum(child_count * parent_width), 0)::BIGINT FROM edges"),
+        "edges": store.scalar("SELECT coalesce(sum(child_count * parent_width), 0)::BIGINT FROM edges"),
         "orphan_parents": sum(size(pieces) for pieces in orphans.values()),
-        "epochs": store.one("SELECT count(*) FROM epochs"),
+        "epochs": store.scalar("SELECT count(*) FROM epochs"),
         "first_epoch": first[0][0] if first else None,
         "first_epoch_published_ns": first[0][1] if first else None,
     }
 
 
-def _sent_to_visible_ms(journal: Journal, store: StoreReader, since_ns: int) -> dict[str, float | None]:
+def _sent_to_visible_ms(journal: Journals, store: StoreReader, since_ns: int) -> dict[str, float | None]:
     """Time from the send of a batch to the publication of the epoch that made its last event visible.
 
     Only acknowledged batches count.
@@ -228,12 +228,12 @@ def _sent_to_visible_ms(journal: Journal, store: StoreReader, since_ns: int) -> 
         for key, (first, after, published_ns) in visible.items()
         if key in journal.batches
     ]
-    found = np.concatenate(waited) if waited else np.empty(0, np.int64)
-    if not found.size:
+    all_waited_ns = np.concatenate(waited) if waited else np.empty(0, np.int64)
+    if not all_waited_ns.size:
         return {"p50": None, "p99": None}
     return {
         name: round(float(value) / 1e6, 1)
-        for name, value in zip(("p50", "p99"), np.percentile(found, (50, 99)), strict=True)
+        for name, value in zip(("p50", "p99"), np.percentile(all_waited_ns, (50, 99)), strict=True)
     }
 
 
@@ -242,6 +242,6 @@ def _waited_ns(batches: Batches, first: Ints, after: Ints, published_ns: Ints, s
     begin, count, sent_ns = column(batches.first), column(batches.count), column(batches.sent_ns)
     acked = np.frombuffer(batches.acked, np.int8).astype(bool)
     index = first.searchsorted(begin + count - 1, "right") - 1
-    there = acked & (sent_ns >= since_ns) & (index >= 0) & (after[index] >= begin + count)
-    waited: Ints = published_ns[index[there]] - sent_ns[there]
+    visible = acked & (sent_ns >= since_ns) & (index >= 0) & (after[index] >= begin + count)
+    waited: Ints = published_ns[index[visible]] - sent_ns[visible]
     return waited

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streams.ledger.findings import find
-from streams.ledger.journal import Journal
+from streams.ledger.journal import Journals
 from streams.ledger.runs import (
     NO_DATA,
     NONE,
@@ -62,7 +62,7 @@ _RULES = f"""
     FROM rejected WHERE {_OF_ZONES} GROUP BY said ORDER BY batches DESC, said"""  # noqa: S608
 
 
-def accounts(journal: Journal, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
     """Every event sent is stored or rejected, once, as it was sent; nothing is stored that was not sent."""
     missing, taken = dict[str, Intervals](), dict[str, Intervals]()
     twice, unsent = dict[str, Intervals](), dict[str, Intervals]()
@@ -74,17 +74,17 @@ def accounts(journal: Journal, stored: ByStream, store: StoreReader, findings: l
     sent_events = rejected_events = 0
     for key in journal.sent.keys() | stored_data.keys() | collided.keys():
         sent = journal.data(key) if key in journal.sent else NO_DATA
-        there = stored_data.get(key, NO_DATA)
+        known = stored_data.get(key, NO_DATA)
         refused = joined(rejected_data.get(key, NO_DATA), sent.only(unread))
-        said = joined(sent, collided.get(key, NO_DATA))
-        sent_events += size(unaccounted(said, NO_DATA))
-        missing[key], taken[key] = _lost(said, joined(there, refused))
-        unsent[key] = unaccounted(there, sent)
+        claimed = joined(sent, collided.get(key, NO_DATA))
+        sent_events += size(unaccounted(claimed, NO_DATA))
+        missing[key], taken[key] = _lost(claimed, joined(known, refused))
+        unsent[key] = unaccounted(known, sent)
         pieces, (is_stored, is_rejected) = cover(stored.get(key, NONE), once.get(key, NONE))
         if key in journal.sent:
             twice[key] = pieces[is_stored + is_rejected > 1]
             # A copy of what is stored can be rejected; what was sent is counted once.
-            rejected_events += size(unaccounted(refused, there))
+            rejected_events += size(unaccounted(refused, known))
     find(findings, missing, "were sent and are neither stored nor rejected")
     find(findings, taken, "were sent under numbers that other data have, so they are missing")
     find(findings, twice, "are in the store more than once")
@@ -109,5 +109,5 @@ def _lost(sent: Data, known: Data) -> tuple[Intervals, Intervals]:
     lost = unaccounted(sent, known)
     pieces, (is_lost, is_known) = cover(lost, known.runs)
     each = np.repeat(pieces, is_lost, axis=0)
-    there = np.repeat(is_known > 0, is_lost)
-    return each[~there], each[there]
+    replaced = np.repeat(is_known > 0, is_lost)
+    return each[~replaced], each[replaced]

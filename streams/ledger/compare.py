@@ -9,7 +9,7 @@ import numpy as np
 from streams import topology
 from streams.ledger.findings import find
 from streams.ledger.forged import Judged, judged
-from streams.ledger.journal import Journal
+from streams.ledger.journal import Journals
 from streams.ledger.records import Records
 from streams.ledger.runs import NONE, Intervals, column, cover, halves
 from streams.ledger.sources import StoreReader
@@ -23,7 +23,7 @@ _REFUSALS = (
 
 
 def topic_counts(
-    journal: Journal, topics: Topics, store: StoreReader, findings: list[str], *, remade: bool = False
+    journal: Journals, topics: Topics, store: StoreReader, findings: list[str], *, remade: bool = False
 ) -> dict[str, Any]:
     """Count batches on every topic; find what is missing, twice, in another order, or of no agent on one.
 
@@ -77,29 +77,29 @@ def topic_counts(
     }
 
 
-def _forged(records: Records, found: Judged) -> int:
-    return records.unreadable + found.strange.size + found.other.size
+def _forged(records: Records, verdicts: Judged) -> int:
+    return records.unreadable + verdicts.strange.size + verdicts.other.size
 
 
-def _forwarded(journal: Journal, topics: Topics, found: Judged, findings: list[str]) -> tuple[int, int]:
+def _forwarded(journal: Journals, topics: Topics, verdicts: Judged, findings: list[str]) -> tuple[int, int]:
     """Every event sent is on glasses.zoned or glasses.rejected, once, and nothing else is on glasses.zoned.
 
     Returns (missing, twice).
     """
     missing, twice, unsent = dict[str, Intervals](), dict[str, Intervals](), dict[str, Intervals]()
-    zoned, ours = topics.zoned.by_stream(), topics.zoned.by_stream(found.ours)
+    zoned, ours = topics.zoned.by_stream(), topics.zoned.by_stream(verdicts.ours)
     rejected, early = topics.rejected.by_stream(), topics.early.by_stream()
     unread = halves(topics.unread)
     for key in journal.sent.keys() | zoned.keys():
         nameless = journal.data(key).only(unread).runs if key in journal.sent else NONE
-        pieces, (sent, all_zoned, there, gone, refused) = cover(
+        pieces, (sent, all_zoned, kept, gone, refused) = cover(
             journal.sent.get(key, NONE),
             zoned.get(key, NONE),
             ours.get(key, NONE),
             rejected.get(key, NONE),
             np.concatenate((early.get(key, NONE), nameless)),
         )
-        missing[key] = pieces[(sent > 0) & (there + gone + refused == 0)]
+        missing[key] = pieces[(sent > 0) & (kept + gone + refused == 0)]
         twice[key] = pieces[all_zoned + gone > 1]
         unsent[key] = pieces[(sent == 0) & (all_zoned > 0)]
     find(findings, unsent, "are on glasses.zoned and no journal knows them")
@@ -112,7 +112,7 @@ def _forwarded(journal: Journal, topics: Topics, found: Judged, findings: list[s
 
 
 def _derived(
-    topic: str, topics: Topics, found: Judged, store: StoreReader, findings: list[str]
+    topic: str, topics: Topics, verdicts: Judged, store: StoreReader, findings: list[str]
 ) -> tuple[int, int]:
     """Every derived event that the store says went to `topic` is there, once.
 
@@ -120,21 +120,21 @@ def _derived(
     """
     records, missing = topics.derived[topic], dict[str, Intervals]()
     if topic in topics.begin_later:
-        return 0, int(column(records.count)[found.again].sum())
-    there = records.by_stream(found.ours)
+        return 0, int(column(records.count)[verdicts.again].sum())
+    on_topic = records.by_stream(verdicts.ours)
     stored = store.spread(
         f"SELECT source || '/' || stream, \"first\", step, \"count\", 1 FROM events WHERE topic = '{topic}'"  # noqa: S608
     )
     for key, known in stored.items():
-        pieces, (is_stored, is_there) = cover(known, there.get(key, NONE))
+        pieces, (is_stored, is_there) = cover(known, on_topic.get(key, NONE))
         missing[key] = pieces[(is_stored > 0) & (is_there == 0)]
     return (
         find(findings, missing, f"are in the store and not on {topic}"),
-        int(column(records.count)[found.again].sum()),
+        int(column(records.count)[verdicts.again].sum()),
     )
 
 
-def order_of_derived(topic: str, records: Records, found: Judged, store: StoreReader) -> int:
+def order_of_derived(topic: str, records: Records, verdicts: Judged, store: StoreReader) -> int:
     """Count records of `topic` that stand before one of their stream which was completed earlier.
 
     Completed by a batch of glasses.captured: those have an order.
@@ -144,7 +144,7 @@ def order_of_derived(topic: str, records: Records, found: Judged, store: StoreRe
         'ORDER BY "first"'
     )
     faults, firsts = 0, column(records.first)
-    for key, rows in found.ours.items():
+    for key, rows in verdicts.ours.items():
         if rows.size:
             known, offsets = places[key]
             faults += int((np.diff(offsets[known.searchsorted(firsts[rows])]) < 0).sum())

@@ -7,11 +7,11 @@ from streams.ledger.runs import ByStream, named, size
 _NAMED_MAX = 5
 
 
-def find(findings: list[str], found: ByStream, what: str) -> int:
+def find(findings: list[str], events: ByStream, fault: str) -> int:
     """Add a sentence about the events in `found`, if there are any; return how many there are."""
-    count = sum(size(pieces) for pieces in found.values())
+    count = sum(size(pieces) for pieces in events.values())
     if count:
-        names = named(found, _NAMED_MAX + 1)
+        names = named(events, _NAMED_MAX + 1)
         more = " …" if len(names) > _NAMED_MAX else ""
-        findings.append(f"{count:,} events {what}: {', '.join(names[:_NAMED_MAX])}{more}")
+        findings.append(f"{count:,} events {fault}: {', '.join(names[:_NAMED_MAX])}{more}")
     return count

@@ -47,34 +47,34 @@ def judge(records: Records, stored: Mapping[str, list[Ints]]) -> Judged:
         if name not in stored:
             continue
         *known, home = stored[name]
-        found = [*(numbers[rows] for numbers in columns), values[rows, 0], values[rows, 1]]
-        group, one = groups([np.concatenate(pair) for pair in zip(known, found, strict=True)])
+        given = [*(numbers[rows] for numbers in columns), values[rows, 0], values[rows, 1]]
+        group, representatives = groups([np.concatenate(pair) for pair in zip(known, given, strict=True)])
         theirs, mine = group[: home.size], group[home.size :]
-        written = np.zeros(one.size, np.bool_)
+        written = np.zeros(representatives.size, np.bool_)
         written[theirs] = True
-        at_home = np.zeros(one.size, np.int64)
+        at_home = np.zeros(representatives.size, np.int64)
         at_home[theirs] = home
         # Of several copies, one where the agent writes is its own rather than one elsewhere, and the first.
         order = np.lexsort((offset[rows], partition[rows] != at_home[mine], mine))
         copy = np.zeros(rows.size, np.bool_)
         copy[order[1:]] = mine[order[1:]] == mine[order[:-1]]
-        strange = np.where(np.isin(found[0], known[0]), _OTHER, _STRANGE)
+        strange = np.where(np.isin(given[0], known[0]), _OTHER, _STRANGE)
         verdict[rows] = np.where(written[mine], np.where(copy, _AGAIN, _OURS), strange)
     ours = {name: rows[verdict[rows] == _OURS] for name, rows in streams.items()}
-    again, other, strange = (np.flatnonzero(verdict == one) for one in (_AGAIN, _OTHER, _STRANGE))
+    again, other, strange = (np.flatnonzero(verdict == outcome) for outcome in (_AGAIN, _OTHER, _STRANGE))
     return Judged(ours, again, other, strange)
 
 
 def judged(topic: str, records: Records, where: str, store: StoreReader, findings: list[str]) -> Judged:
     """Judge the records of a topic by the rows of `events` that hold `where`, and say what no agent wrote."""
-    found = judge(records, store.grouped(f"{ROWS} {where}"))
-    for rows, what in (
-        (found.strange, "were written by no agent"),
-        (found.other, "hold something else than an agent wrote under their ids"),
-        (found.again, "are copies of records that an agent wrote once"),
+    verdicts = judge(records, store.grouped(f"{ROWS} {where}"))
+    for rows, fault in (
+        (verdicts.strange, "were written by no agent"),
+        (verdicts.other, "hold something else than an agent wrote under their ids"),
+        (verdicts.again, "are copies of records that an agent wrote once"),
     ):
         if rows.size:
-            findings.append(f"{rows.size:,} records of {topic} {what}: {records.named(rows)}")
+            findings.append(f"{rows.size:,} records of {topic} {fault}: {records.named(rows)}")
     if records.unreadable:
         places = ", ".join(f"partition {partition}, offset {offset}" for partition, offset in records.unread)
         more = " …" if records.unreadable > len(records.unread) else ""
@@ -82,4 +82,4 @@ def judged(topic: str, records: Records, where: str, store: StoreReader, finding
             f"{records.unreadable:,} records of {topic} do not say which events they hold, as an agent's do:"
             f" {places}{more}"
         )
-    return found
+    return verdicts

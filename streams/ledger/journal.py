@@ -67,7 +67,7 @@ class Batches:
 
 
 @dataclass(slots=True)
-class Journal:
+class Journals:
     """All journals of a directory. `truth` is by zone, then by stream."""
 
     batches: dict[str, Batches] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Journal:
         return sum(len(batches.acked) - sum(batches.acked) for batches in self.batches.values())
 
 
-def read_journal(path: Path) -> Journal:
+def read_journals(path: Path) -> Journals:
     """Read a journal file, or all in a directory; InputError when there is none or a line is no JSON.
 
     A line that a crash cut off is left out: its batch was not sent.
@@ -100,20 +100,20 @@ def read_journal(path: Path) -> Journal:
         raise InputError(
             f"{path}: found no journal (*.jsonl); name the directory that device-sim --journal wrote to"
         )
-    journal = Journal()
+    journals = Journals()
     truths: _Truths = {}
     for file in files:
-        _read_file(file, journal, truths)
-    journal.sent = {
+        _read_file(file, journals, truths)
+    journals.sent = {
         key: intervals(column(batches.first), column(batches.count))
-        for key, batches in journal.batches.items()
+        for key, batches in journals.batches.items()
     }
     for (zone, key), (first, count) in truths.items():
-        journal.truth.setdefault(zone, {})[key] = intervals(column(first), column(count))
-    return journal
+        journals.truth.setdefault(zone, {})[key] = intervals(column(first), column(count))
+    return journals
 
 
-def _read_file(file: Path, journal: Journal, truths: _Truths) -> None:
+def _read_file(file: Path, journals: Journals, truths: _Truths) -> None:
     with file.open("rb") as text:
         for number, line in enumerate(text, 1):
             try:
@@ -133,11 +133,11 @@ def _read_file(file: Path, journal: Journal, truths: _Truths) -> None:
                 continue
             key, _, first = fields["id"].rpartition("/")
             if fields["line"] == "sent":
-                journal.batches.setdefault(key, Batches()).sent(
+                journals.batches.setdefault(key, Batches()).sent(
                     fields["first"],
                     fields["n"],
                     fields["sent_ns"],
                     xxhash.xxh3_128_digest(fields["value"].encode()),
                 )
-            elif fields["line"] == "ack" and key in journal.batches:
-                journal.batches[key].acknowledged(int(first), fields["sent_ns"])
+            elif fields["line"] == "ack" and key in journals.batches:
+                journals.batches[key].acknowledged(int(first), fields["sent_ns"])

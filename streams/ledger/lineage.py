@@ -165,17 +165,7 @@ _RUNS: Mapping[str, _Runs] = {
     ),
 }
 #: In this order they are told.
-TABLES = (
-    "events",
-    "edges",
-    "decisions",
-    "rejected",
-    "models",
-    "training_runs",
-    "streams",
-    "policies",
-    "inputs",
-)
+COMPARED = ("events", *_RUNS, *(table for table in _ROWS if table != "events"))
 
 
 def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> dict[str, Any]:
@@ -198,32 +188,33 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> di
     """
     readers = StoreReader(store_dir), StoreReader(replay_dir)
     try:
-        found = {
+        by_table = {
             table: _rows(readers, table, candidates=candidates) if table in _ROWS else _runs(readers, table)
-            for table in TABLES
+            for table in COMPARED
         }
     finally:
         for reader in readers:
             reader.close()
-    sentences = [sentence for _, _, said in found.values() for sentence in said]
+    sentences = [sentence for _, _, of_table in by_table.values() for sentence in of_table]
     return {
         "tables": {
-            table: {"compared": compared, "differ": differ} for table, (compared, differ, _) in found.items()
+            table: {"compared": compared, "differ": differ}
+            for table, (compared, differ, _) in by_table.items()
         },
         "differences": sentences,
-        "equal": not any(differ for _, differ, _ in found.values()),
+        "equal": not any(differ for _, differ, _ in by_table.values()),
     }
 
 
 def lines(result: Mapping[str, Any]) -> list[str]:
     """Say the result of `compare` for people."""
     counts = ", ".join(
-        f"{table.replace('_', ' ')} {found['differ']:,} differ of {found['compared']:,}"
-        for table, found in result["tables"].items()
+        f"{table.replace('_', ' ')} {counted['differ']:,} differ of {counted['compared']:,}"
+        for table, counted in result["tables"].items()
     )
     return [
         f"lineage   {counts}; {'equal' if result['equal'] else 'not equal'}",
-        *(f"FOUND     {said}" for said in result["differences"]),
+        *(f"FOUND     {difference}" for difference in result["differences"]),
     ]
 
 
@@ -268,16 +259,16 @@ def _rows(
         f"SELECT {', '.join(every)} FROM {table} WHERE {where} AND {_mark(_quoted(spec.key))} "  # noqa: S608
         f"IN ({', '.join(map(str, chosen))})"
     )
-    said = _sentences(table, spec, *(reader.rows(statement) for reader in readers))
-    return compared, sum(max(events) for events in differing.values()), said[:NAMED_MAX]
+    sentences = _sentences(table, spec, *(reader.rows(statement) for reader in readers))
+    return compared, sum(max(events) for events in differing.values()), sentences[:NAMED_MAX]
 
 
 def _uneven(a: Marks, b: Marks) -> Marks:
     """Marks that one side has more often than the other."""
     marks, index = np.unique(np.concatenate((a, b)), return_inverse=True)
     times = [np.bincount(part, minlength=marks.size) for part in (index[: a.size], index[a.size :])]
-    found: Marks = marks[times[0] != times[1]]
-    return found
+    uneven: Marks = marks[times[0] != times[1]]
+    return uneven
 
 
 def _sentences(
@@ -285,13 +276,13 @@ def _sentences(
 ) -> list[str]:
     only = Counter(live) - Counter(replayed), Counter(replayed) - Counter(live)
     sides = [_by_key(some.elements(), len(spec.key)) for some in only]
-    said = []
+    sentences = []
     for key in sorted(sides[0].keys() | sides[1].keys(), key=str):
         name = f"{table}: {'/'.join(str(part) for part in key)}"
-        here, there = sides[0].get(key, []), sides[1].get(key, [])
-        for a, b in zip(here, there, strict=False):
+        original, replica = sides[0].get(key, []), sides[1].get(key, [])
+        for a, b in zip(original, replica, strict=False):
             pairs = zip(spec.columns, a[len(spec.key) :], b[len(spec.key) :], strict=True)
-            said.append(
+            sentences.append(
                 f"{name} differs in "
                 + ", ".join(
                     f"{column} ({_shown(x)} in the store, {_shown(y)} in the replay)"
@@ -299,16 +290,16 @@ def _sentences(
                     if x != y
                 )
             )
-        said += [f"{name} is in the store and not in the replay"] * (len(here) > len(there))
-        said += [f"{name} is in the replay and not in the store"] * (len(there) > len(here))
-    return said
+        sentences += [f"{name} is in the store and not in the replay"] * (len(original) > len(replica))
+        sentences += [f"{name} is in the replay and not in the store"] * (len(replica) > len(original))
+    return sentences
 
 
 def _by_key(rows: Iterable[tuple[Any, ...]], width: int) -> dict[tuple[Any, ...], list[tuple[Any, ...]]]:
-    found: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    by_key: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for row in sorted(rows, key=str):
-        found.setdefault(row[:width], []).append(row)
-    return found
+        by_key.setdefault(row[:width], []).append(row)
+    return by_key
 
 
 def _shown(value: object) -> str:
@@ -334,11 +325,11 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
     ]
     compared = int((sides[0].count * sides[0].width).sum())
     differ, named = differences(sides[0], sides[1], NAMED_MAX)
-    said = [_sentence(readers, table, one) for one in named]
+    sentences = [_sentence(readers, table, difference) for difference in named]
     if table == "decisions":
         moved, more = _times(readers)
-        differ, said = differ + moved, said + more
-    return compared, differ, said[:NAMED_MAX]
+        differ, sentences = differ + moved, sentences + more
+    return compared, differ, sentences[:NAMED_MAX]
 
 
 def _known(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[str, ...]:
@@ -353,17 +344,21 @@ def _corrected(about: Mapping[str, Any], side: str) -> str:
     return f".{revision}" if revision else ""
 
 
-def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Difference) -> str:
+def _sentence(readers: tuple[StoreReader, StoreReader], table: str, difference: Difference) -> str:
     key = _known(readers, table)
-    statement = f"SELECT {', '.join(key)} FROM {table} WHERE {_mark(key)} = {found.key} LIMIT 1"  # noqa: S608
+    statement = f"SELECT {', '.join(key)} FROM {table} WHERE {_mark(key)} = {difference.key} LIMIT 1"  # noqa: S608
     about = dict(zip(key, next(row for reader in readers for row in reader.rows(statement)), strict=True))
-    times = f"{abs(found.surplus)} more in the {'store' if found.surplus > 0 else 'replay'}"
+    times = f"{abs(difference.surplus)} more in the {'store' if difference.surplus > 0 else 'replay'}"
     if table == "edges":
         loosened = f"{', declassified by ' * bool(about['declassifier'])}{about['declassifier']}"
-        parents = str(found.low) if found.high - found.low == 1 else f"{found.low}-{found.high - 1}"
+        parents = (
+            str(difference.low)
+            if difference.high - difference.low == 1
+            else f"{difference.low}-{difference.high - 1}"
+        )
         child, parent = _corrected(about, "child"), _corrected(about, "parent")
         return (
-            f"edges: {about['child_source']}/{about['child_stream']}/{found.child}{child} from "
+            f"edges: {about['child_source']}/{about['child_stream']}/{difference.child}{child} from "
             f"{about['parent_source']}/{about['parent_stream']}/{parents}{parent} by {about['operator']} "
             f"{about['operator_version']}, {about['directness']}{loosened}: {times}"
         )
@@ -373,7 +368,7 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, found: Diffe
         if name not in ("source", "stream", "sink", "verdict")
     )
     return (
-        f"decisions: {about['verdict']} of {about['source']}/{about['stream']}/{found.child} to "
+        f"decisions: {about['verdict']} of {about['source']}/{about['stream']}/{difference.child} to "
         f"{about['sink']} ({more}): {times}"
     )
 
@@ -384,16 +379,16 @@ def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
     times = sorted({"t_ns", "appended_ns"} & readers[0].names("decisions") & readers[1].names("decisions"))
     sides = []
     for reader in readers:
-        found = reader.columns(
+        columns = reader.columns(
             f"SELECT {key} AS key, min({_mark(times)}) AS times FROM decisions GROUP BY 1 ORDER BY 1"  # noqa: S608
         )
-        sides.append((found["key"], found["times"]))
-    _, at, there = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
-    other = np.flatnonzero(sides[0][1][at] != sides[1][1][there])
-    said = []
+        sides.append((columns["key"], columns["times"]))
+    _, at, at_replayed = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
+    other = np.flatnonzero(sides[0][1][at] != sides[1][1][at_replayed])
+    sentences = []
     for mark in sides[0][0][at][other][:NAMED_MAX].tolist():
         source, stream, first, sink = readers[0].rows(
             f'SELECT source, stream, "first", sink FROM decisions WHERE {key} = {mark}'  # noqa: S608
         )[0]
-        said.append(f"decisions: that of {source}/{stream}/{first} to {sink} differs in its time")
-    return other.size, said
+        sentences.append(f"decisions: that of {source}/{stream}/{first} to {sink} differs in its time")
+    return other.size, sentences

@@ -141,11 +141,11 @@ def union_size(sets: ByStream) -> int:
     return total
 
 
-def named(found: Mapping[str, Intervals], most: int) -> list[str]:
+def named(by_stream: Mapping[str, Intervals], most: int) -> list[str]:
     """Runs as text (`g1/imu-right/40-59`), at most `most` of them; a revision stands behind the numbers."""
     texts = [
         f"{stream}/{low}{dot}{revision}" if high - low == 1 else f"{stream}/{low}-{high - 1}{dot}{revision}"
-        for key, pieces in sorted(found.items())
+        for key, pieces in sorted(by_stream.items())
         for stream, dot, revision in [key.partition(".")]
         for low, high in _joined(pieces)
     ]

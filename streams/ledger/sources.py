@@ -69,15 +69,15 @@ class StoreReader:
         """Columns of a table."""
         return {str(name) for name, *_ in self.rows(f"DESCRIBE {table}")}
 
-    def one(self, statement: str) -> Any:
+    def scalar(self, statement: str) -> Any:
         """First column of the first row."""
         return self.rows(statement)[0][0]
 
     def columns(self, statement: str) -> dict[str, Any]:
         """All rows of a statement as numpy columns; of one without NULL."""
         with self._reading():
-            found = self._connection.execute(statement).fetchnumpy()
-        return {name: np.asarray(column) for name, column in found.items()}
+            columns = self._connection.execute(statement).fetchnumpy()
+        return {name: np.asarray(column) for name, column in columns.items()}
 
     def grouped(self, statement: str) -> dict[str, list[Ints]]:
         """Number columns by the text in the first column, in the statement's order within each."""

@@ -87,14 +87,14 @@ def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
         )
         low = np.concatenate((child_a.parent, child_b.parent))
         high = low + np.concatenate((child_a.width, child_b.width))
-        found, begin, end, times = _uneven(group, low, high, len(child_a.key))
+        uneven, begin, end, times = _uneven(group, low, high, len(child_a.key))
         total += int(((end - begin) * np.abs(times[0] - times[1])).sum())
         keys, children = (
             np.concatenate((child_a.key, child_b.key)),
             np.concatenate((child_a.first, child_b.first)),
         )
-        for at in range(min(most - len(named), found.size)):
-            row = first[found[at]]
+        for at in range(min(most - len(named), uneven.size)):
+            row = first[uneven[at]]
             surplus = int(times[0][at] - times[1][at])
             named.append(
                 Difference(int(keys[row]), int(children[row]), int(begin[at]), int(end[at]), surplus)
@@ -180,15 +180,15 @@ def _expanded(spans: Spans) -> Spans:
     """One run a child."""
     row = np.repeat(np.arange(spans.count.size), spans.count)
     index = np.arange(row.size) - np.repeat(np.cumsum(spans.count) - spans.count, spans.count)
-    one, each = spans[row], np.ones(row.size, np.int64)
+    parts, ones = spans[row], np.ones(row.size, np.int64)
     return Spans(
-        one.key,
-        one.first + index * one.step,
-        each,
-        each,
-        one.parent + index * one.parent_step,
-        each,
-        one.width,
+        parts.key,
+        parts.first + index * parts.step,
+        ones,
+        ones,
+        parts.parent + index * parts.parent_step,
+        ones,
+        parts.width,
     )
 
 

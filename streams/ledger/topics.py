@@ -67,8 +67,8 @@ class Topics:
         if headers.get("sightline-stage") != b"zones":
             return self.refused
         if "ce_id" not in headers or headers.get("sightline-rule") in _UNREAD:
-            said = _DIGEST.fullmatch(headers.get("sightline-digest") or b"")
-            self.unread += bytes.fromhex(said[0].decode()) if said else b""
+            digest = _DIGEST.fullmatch(headers.get("sightline-digest") or b"")
+            self.unread += bytes.fromhex(digest[0].decode()) if digest else b""
             return self.refused
         rule = (headers.get("sightline-rule") or b"").decode(errors="replace")
         return self.early if rule in EARLY else self.collided if rule == COLLISION else self.rejected
@@ -116,10 +116,10 @@ async def _records(broker: str, topic: str) -> AsyncIterator[Any]:
                 yield record
 
 
-async def _read(broker: str, topic: str, found: Records) -> Records:
+async def _read(broker: str, topic: str, records: Records) -> Records:
     async for record in _records(broker, topic):
-        found.take(dict(record.headers), record.value, record.partition, record.offset)
-    return found
+        records.take(dict(record.headers), record.value, record.partition, record.offset)
+    return records
 
 
 def other_data(captured: Records) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.consent.view import Consents, Known
+from streams.consent.view import Consents, PartitionConsents
 from streams.errors import InputError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing
@@ -29,7 +29,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)
     made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
     step = Step()
-    crossing = Crossing(policy, Known(Consents(), 0, {}), step)
+    crossing = Crossing(policy, PartitionConsents(Consents(), 0, {}), step)
     batch = Batch(
         kind="example",
         source=seed.SOURCE,

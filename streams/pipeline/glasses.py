@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
 from streams.consent.record import take_ups_of
-from streams.consent.view import Known
+from streams.consent.view import PartitionConsents
 from streams.events.codec import codec_of
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState
@@ -126,7 +126,7 @@ class GlassesCore:
         named = bool(state.policy_version)
         begun = state if silent and named else _take_up(state, fetch, inputs, extra)
         policy = inputs.policies.version(begun.policy_version)
-        known = inputs.consents.known(begun.consents_taken, begun.own)
+        known = inputs.consents.of_partition(begun.consents_taken, begun.own)
         context = _Context(inputs, begun, fetch.records, poisoned)
         step, devices, now_ns = self._stages(context, begun.devices, policy, known)
         if not silent and fetch.partition == 0:
@@ -147,7 +147,7 @@ class GlassesCore:
         return Outcome(after, records, checkpoint=recorded or bool(extra["inputs"]))
 
     def _stages(
-        self, context: _Context, devices: Devices, policy: Policy, known: Known
+        self, context: _Context, devices: Devices, policy: Policy, known: PartitionConsents
     ) -> tuple[Step, dict[str, DeviceState], int]:
         inputs, begun, records = context.inputs, context.begun, context.records
         serving = _serving(inputs, begun.model_version, policy)
@@ -183,7 +183,7 @@ class GlassesCore:
         if of != version:
             devices = begun.devices
             extra["policies"].append(policy_row(other, fetch, first=True))
-        known = inputs.consents.known(begun.consents_taken, begun.own)
+        known = inputs.consents.of_partition(begun.consents_taken, begun.own)
         shadow, states, _ = self._stages(context, devices, other, known)
         extra["shadow"] = differences(
             with_gate(step, policy), with_gate(shadow, other), policy.version, version

@@ -295,7 +295,7 @@ class TrainingCore(WholeState[TrainingState]):
 def _crossing(state: TrainingState, side: SideInputs) -> Crossing:
     """The door for a fetch, under what the state has taken up."""
     policy = side.policies.version(state.policy_version)
-    return Crossing(policy, side.consents.known(state.consents_taken, {}), Step())
+    return Crossing(policy, side.consents.of_partition(state.consents_taken, {}), Step())
 
 
 def _adopting(side: SideInputs) -> gate.Adopt:

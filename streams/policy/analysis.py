@@ -87,15 +87,17 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
                 f"can never hold, so nothing comes into the zone {zone.name}; change it or take the zone out",
             )
     for _, equals in groupby(zones, key=lambda zone: zone.rank):
-        for one, other in combinations(equals, 2):
-            names = tuple(dict.fromkeys(one.condition.names + other.condition.names))
-            for facts in combinations_of([one.condition, other.condition], names):
-                source = sources[other.name]
-                if tried.holds(one.condition, facts, source) and tried.holds(other.condition, facts, source):
+        for first, second in combinations(equals, 2):
+            names = tuple(dict.fromkeys(first.condition.names + second.condition.names))
+            for facts in combinations_of([first.condition, second.condition], names):
+                source = sources[second.name]
+                if tried.holds(first.condition, facts, source) and tried.holds(
+                    second.condition, facts, source
+                ):
                     raise source.wrong(
-                        other.name,
-                        f"has rank {one.rank} like the zone '{one.name}', and both take an event with "
-                        f"{said(facts)}; give one of them a rank of its own",
+                        second.name,
+                        f"has rank {first.rank} like the zone '{first.name}', and both take an event with "
+                        f"{in_words(facts)}; give one of them a rank of its own",
                     )
     for at, zone in enumerate(zones):
         if not _ever_takes(zone, zones[:at], tried, sources[zone.name]):
@@ -163,16 +165,16 @@ def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> lis
     Of a list it asks only whether the words that it names are in it.
     """
     if not condition.by_membership:
-        return [dict(one) for one in facts]
+        return [dict(each) for each in facts]
     words = set(condition.literals)
-    found = (
+    told_apart = (
         tuple(
             tuple(word for word in value if word in words) if isinstance(value, tuple) else value
-            for value in one.values()
+            for value in each.values()
         )
-        for one in facts
+        for each in facts
     )
-    return [dict(zip(condition.names, values, strict=True)) for values in dict.fromkeys(found)]
+    return [dict(zip(condition.names, values, strict=True)) for values in dict.fromkeys(told_apart)]
 
 
 def _label_facts(policy: Policy) -> list[dict[str, Any]]:
@@ -182,7 +184,7 @@ def _label_facts(policy: Policy) -> list[dict[str, Any]]:
     """
     singles = dict.fromkeys(policy.labels.values())
     pairs = (
-        lattice.join((one, other)) for (_, one), (_, other) in combinations(_zone_labels(policy).items(), 2)
+        lattice.join((left, right)) for (_, left), (_, right) in combinations(_zone_labels(policy).items(), 2)
     )
     labels = dict.fromkeys([*singles, *pairs, lattice.join([*singles, *policy.derived.values()])])
     sink = next(iter(policy.sinks.values()))
@@ -194,10 +196,10 @@ def _label_facts(policy: Policy) -> list[dict[str, Any]]:
 
 def _zone_labels(policy: Policy) -> dict[str, bytes]:
     """One label a zone: the join of all its kinds."""
-    found: dict[str, list[bytes]] = {}
+    by_zone: dict[str, list[bytes]] = {}
     for (_, zone), packed in policy.labels.items():
-        found.setdefault(zone, []).append(packed)
-    return {zone: lattice.join(labels) for zone, labels in found.items()}
+        by_zone.setdefault(zone, []).append(packed)
+    return {zone: lattice.join(labels) for zone, labels in by_zone.items()}
 
 
 def _sink_facts(policy: Policy) -> list[dict[str, Any]]:
@@ -216,11 +218,11 @@ def _distinct(
     theirs = [name for name in names if name in _OF_SINK]
     left = dict.fromkeys(tuple(facts[name] for name in own) for facts in label_facts)
     right = dict.fromkeys(tuple(facts[name] for name in theirs) for facts in sink_facts)
-    both = (dict(zip((*own, *theirs), (*one, *other), strict=True)) for one in left for other in right)
+    both = (dict(zip((*own, *theirs), (*mine, *other), strict=True)) for mine in left for other in right)
     return [{name: facts[name] for name in names} for facts in both]
 
 
-def said(facts: Mapping[str, Any]) -> str:
+def in_words(facts: Mapping[str, Any]) -> str:
     """A combination for a person."""
     return ", ".join(
         f"{name} = {str(value).lower() if isinstance(value, bool) else value}"

@@ -41,11 +41,11 @@ class Attributes(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Attributes:
         """Inverse of `text`; ValueError when it is none."""
-        said = dict(pair.partition("=")[::2] for pair in text.split())
-        if tuple(said) != cls._fields:
+        texts = dict(pair.partition("=")[::2] for pair in text.split())
+        if tuple(texts) != cls._fields:
             raise ValueError(f"attributes: found others, expected {', '.join(cls._fields)}")
         values: dict[str, Any] = {
-            name: _TRUTH.get(value, value) if name in _FLAGS else value for name, value in said.items()
+            name: _TRUTH.get(value, value) if name in _FLAGS else value for name, value in texts.items()
         }
         return cls(**values)
 

@@ -14,7 +14,7 @@ from typing import Literal
 from streams.errors import InputError
 from streams.limits import LABEL_BYTES
 from streams.policy import label as lattice
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 from streams.topology import EXPORT
 
 RoleName = Literal["analyst", "privacy-officer", "wearer"]
@@ -32,7 +32,7 @@ _LABEL = re.compile(f"[0-9a-f]{{{2 * LABEL_BYTES}}}")
 
 
 def permits(
-    policies: Policies, role: RoleName, version: str, zone: str, label: str, *, exporting: bool = False
+    policies: StoredPolicies, role: RoleName, version: str, zone: str, label: str, *, exporting: bool = False
 ) -> bool:
     """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to a role.
 
@@ -51,14 +51,14 @@ def permits(
     if label and not _LABEL.fullmatch(label):
         return False
     packed = bytes.fromhex(label) or reduce(
-        lambda one, other: lattice.join([one, other]),
+        lambda left, right: lattice.join([left, right]),
         (packed for (_, owner), packed in policy.labels.items() if owner == zone),
     )
     sinks = (f"ask:{role}", *((EXPORT,) if exporting else ()))
     return all(policy.flow(zone, packed, sink).verdict == "allow" for sink in sinks)
 
 
-def audience(policies: Policies, version: str, zone: str, label: str) -> int:
+def audience(policies: StoredPolicies, version: str, zone: str, label: str) -> int:
     """Who is shown what is of this class: a bit for each of `AUDIENCES`, the first the lowest.
 
     Of a policy that cannot be read nothing is shown to anybody: 0.

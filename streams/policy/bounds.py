@@ -56,10 +56,10 @@ def check_toml(text: str) -> None:
     """
     line, at, tokens, depth, dots = 1, 0, 0, 0, 0
     while at < len(text):
-        found = _TOML.match(text, at)
-        if found is None:
+        token = _TOML.match(text, at)
+        if token is None:
             raise MalformedError(f"line {line}: found a text without its end, expected its closing quotes")
-        at, kind = found.end(), found.lastgroup
+        at, kind = token.end(), token.lastgroup
         if kind == "blank":
             continue
         tokens += kind != "line"
@@ -82,7 +82,7 @@ def check_toml(text: str) -> None:
                 f"line {line}: found more than {limits.POLICY_TOKENS_MAX} words, texts and signs up to here,"
                 " expected a shorter policy; take apart what is in it"
             )
-        line += found[0].count("\n")
+        line += token[0].count("\n")
 
 
 def steps_of(condition: str) -> int:
@@ -104,14 +104,14 @@ def steps_of(condition: str) -> int:
         elif kind == "comma" and within:
             within[-1] = (within[-1][0], within[-1][1] + 1)
         before = kind, word
-        for many, what, most in (
+        for many, named, most in (
             (tokens, "words, texts and signs", limits.CONDITION_TOKENS_MAX),
             (len(within), "brackets within one another", limits.CONDITION_DEPTH_MAX),
             (within[-1][1] if within else 0, "members in a list", limits.CONDITION_LIST_MAX),
             (steps, "steps for one event, what is looped over counted again", limits.CONDITION_STEPS_MAX),
         ):
             if many > most:
-                raise MalformedError(f"it has more than {most} {what}")
+                raise MalformedError(f"it has more than {most} {named}")
     return steps
 
 
@@ -123,15 +123,15 @@ def _tokens(condition: str) -> Iterator[tuple[str, str]]:
         )
     at = 0
     while at < len(condition):
-        found = _CONDITION.match(condition, at)
-        if found is None:
+        token = _CONDITION.match(condition, at)
+        if token is None:
             raise MalformedError(
                 f"character {at + 1} begins what conditions do not hold, expected names, texts without"
                 " escapes, numbers, comparisons, &&, ||, !, in, ?:, lists and brackets"
             )
-        if found.lastgroup != "blank":
-            yield str(found.lastgroup), found[0]
-        at = found.end()
+        if token.lastgroup != "blank":
+            yield str(token.lastgroup), token[0]
+        at = token.end()
 
 
 def _looks(before: tuple[str, str]) -> int:

@@ -31,12 +31,12 @@ def _library() -> Any:
     name = "cel.cel"
     if name not in sys.modules:
         package = find_spec("cel")
-        found = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
-        if found is None or found.loader is None:
+        spec = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
+        if spec is None or spec.loader is None:
             raise ImportError("cel: found no such library")
         # By its name, so that whoever imports the package gets this one: it cannot be loaded twice.
-        sys.modules[name] = module_from_spec(found)
-        found.loader.exec_module(sys.modules[name])
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]
 
 
@@ -74,14 +74,14 @@ class Condition:
 
     def _evaluate(self, *values: Any) -> bool:
         try:
-            found = self._program.execute(dict(zip(self.names, values, strict=True)))
+            outcome = self._program.execute(dict(zip(self.names, values, strict=True)))
         except called_off():
             raise
         except BaseException as error:  # noqa: BLE001  whatever CEL raises, the condition says nothing of these facts
             raise TypeError(str(error).split(": ", 1)[-1].split(". ", 1)[0]) from None
-        if found is not True and found is not False:
-            raise TypeError(f"gives {type(found).__name__}, expected true or false")
-        return bool(found)
+        if outcome is not True and outcome is not False:
+            raise TypeError(f"gives {type(outcome).__name__}, expected true or false")
+        return bool(outcome)
 
 
 def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -> list[Any]:

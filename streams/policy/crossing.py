@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.consent.view import Known
+from streams.consent.view import PartitionConsents
 from streams.consent.words import reference
 from streams.events.batch import Batch
 from streams.events.runs import Parent
@@ -96,7 +96,7 @@ class Crossing:
     """
 
     policy: Policy
-    consents: Known
+    consents: PartitionConsents
     step: Step
 
     def admit(self, items: Iterable[Tagged], kinds: Collection[str], sink: str) -> list[Tagged]:

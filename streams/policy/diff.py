@@ -87,9 +87,10 @@ def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
         if before.zone != after.zone:
             _on_paper(zones, Change("", before.zone, after.zone, "", "", after.rule), attributes.kind)
         for sink in dict.fromkeys((*old.sinks, *new.sinks)):
-            said, rule = _verdict(old, attributes, sink), _verdict(new, attributes, sink)
-            if said[0] != rule[0]:
-                change = Change(sink, before.zone, after.zone, said[0], rule[0], rule[1])
+            verdict, _ = _verdict(old, attributes, sink)
+            new_verdict, rule = _verdict(new, attributes, sink)
+            if verdict != new_verdict:
+                change = Change(sink, before.zone, after.zone, verdict, new_verdict, rule)
                 _on_paper(flows, change, attributes.kind)
     return count, zones, flows
 
@@ -131,10 +132,10 @@ def add(groups: Groups, change: Change, kind: str, runs: Iterable[EventRun]) -> 
     """Note that runs of events of a kind change in one way."""
     group = groups.setdefault(change, Group(0, set(), []))
     group.kinds.add(kind)
-    for one in runs:
-        group.count += one[2].count
+    for run in runs:
+        group.count += run[2].count
         if len(group.runs) < DIFF_RUNS_MAX:
-            group.runs.append(one)
+            group.runs.append(run)
 
 
 def _on_paper(groups: Groups, change: Change, kind: str) -> None:

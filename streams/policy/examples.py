@@ -28,7 +28,7 @@ _OTHERWISE: Mapping[str, Any] = {
 }
 
 
-class Outcome(Struct, frozen=True):
+class ExampleOutcome(Struct, frozen=True):
     """What became of one example: by subject what was `expected` and what was `found`.
 
     A subject is `zone`, or the name of a sink.
@@ -65,7 +65,7 @@ def _example(
     for name, value in event.items():
         if name != "stream" and value not in DOMAINS[name]:
             raise source.wrong(
-                str(value), f"is not a value that {name} can have", [str(one) for one in DOMAINS[name]]
+                str(value), f"is not a value that {name} can have", list(map(str, DOMAINS[name]))
             )
     if "kind" not in event:
         raise source.wrong("event", f"of test {number + 1} lacks its kind")
@@ -80,22 +80,22 @@ def _example(
     return Example(attributes, consent.text(), fields["zone"], verdicts, source.nth_line("[[tests]]", number))
 
 
-def run(policy: Policy) -> list[Outcome]:
+def run(policy: Policy) -> list[ExampleOutcome]:
     """Decide every example of a policy; one without differences is as its file says."""
     return [_run(policy, example) for example in policy.examples]
 
 
-def _run(policy: Policy, example: Example) -> Outcome:
+def _run(policy: Policy, example: Example) -> ExampleOutcome:
     consent = Consent.parse(example.consent)
     tag = policy.tag(Attributes(**example.attributes, consent_given=consent.given))
-    found = [("zone", example.zone, tag.zone)]
+    compared = [("zone", example.zone, tag.zone)]
     for sink, verdict in example.verdicts.items():
         unconfigured = tag.zone == UNCONFIGURED or not tag.label
-        found.append(
+        compared.append(
             (
                 sink,
                 verdict,
                 UNCONFIGURED if unconfigured else policy.flow(tag.zone, tag.label, sink, consent).verdict,
             )
         )
-    return Outcome(example, tuple(one for one in found if one[1] != one[2]))
+    return ExampleOutcome(example, tuple(row for row in compared if row[1] != row[2]))

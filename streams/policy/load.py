@@ -153,8 +153,10 @@ def version_of(text: str) -> str:
 def _check_steps(policy: Policy, main: Source) -> None:
     """InputError where all conditions together look at more than is done for one event."""
     conditions = [zone.condition for zone in policy.zones]
-    for one in policy.requirements:
-        conditions += [one.require] if one.when is None else [one.when, one.require]
+    for requirement in policy.requirements:
+        conditions += (
+            [requirement.require] if requirement.when is None else [requirement.when, requirement.require]
+        )
     steps = sum(condition.steps for condition in conditions)
     if steps > POLICY_STEPS_MAX:
         raise main.wrong(
@@ -166,7 +168,7 @@ def _check_steps(policy: Policy, main: Source) -> None:
 
 def _all(files: Iterable[Source], name: str) -> list[tuple[Source, Mapping[str, Any]]]:
     """The tables of a list in all files; InputError when one is none, has no name, or has that of another."""
-    found: list[tuple[Source, Mapping[str, Any]]] = []
+    tables: list[tuple[Source, Mapping[str, Any]]] = []
     names: set[str] = set()
     for source in files:
         for fields in source.fields.get(name, ()):
@@ -178,22 +180,22 @@ def _all(files: Iterable[Source], name: str) -> list[tuple[Source, Mapping[str, 
             if name != "tests" and own in names:
                 raise source.wrong(str(own), f"stands twice in {name}", (), str(own))
             names.add(str(own))
-            found.append((source, fields))
-            if len(found) > _MANY.get(name, len(found)):
+            tables.append((source, fields))
+            if len(tables) > _MANY.get(name, len(tables)):
                 raise source.wrong(name, f"holds more than {_MANY[name]}, expected fewer; take some out")
-    return found
+    return tables
 
 
 def _vocabulary(files: Sequence[Source]) -> Vocabulary:
     words: dict[str, list[str]] = {name: [] for name in LISTS}
     days: dict[str, int] = {}
     local: dict[str, str] = {}
-    said = [source for source in files if "vocabulary" in source.fields]
-    if not said:
+    declaring = [source for source in files if "vocabulary" in source.fields]
+    if not declaring:
         raise files[-1].wrong(
             "vocabulary", "is missing, expected the closed lists of words, here or in a file that is imported"
         )
-    for source in said:
+    for source in declaring:
         fields = source.fields["vocabulary"]
         source.table(fields, _VOCABULARY, "the vocabulary", optional=_VOCABULARY)
         local |= fields.get("local", {})
@@ -202,13 +204,13 @@ def _vocabulary(files: Sequence[Source]) -> Vocabulary:
             for word in fields.get(name, ()):
                 _check_word(source, name, str(word), words[name], local)
                 words[name].append(str(word))
-    source = said[-1]
+    source = declaring[-1]
     for name in LISTS:
         if not 0 < len(words[name]) <= lattice.CAPACITY[name]:
             raise source.wrong(name, f"has {len(words[name])} words, expected 1 to {lattice.CAPACITY[name]}")
     if (
         not days
-        or any(type(one) is not int or one < 1 for one in days.values())
+        or any(type(count) is not int or count < 1 for count in days.values())
         or list(days.values()) != sorted(days.values())
     ):
         raise source.wrong("retention_days", "is not ordered, expected whole days, the shortest class first")
@@ -217,7 +219,7 @@ def _vocabulary(files: Sequence[Source]) -> Vocabulary:
 
 def _check_word(source: Source, name: str, word: str, known: Sequence[str], local: Mapping[str, str]) -> None:
     if name in CURIES and (":" not in word or word.partition(":")[0] not in PREFIXES):
-        raise source.wrong(word, "is no CURIE of DPV or of this policy", [f"{one}:" for one in PREFIXES])
+        raise source.wrong(word, "is no CURIE of DPV or of this policy", [f"{each}:" for each in PREFIXES])
     if word in known:
         raise source.wrong(word, f"stands twice in {name}")
     if word.startswith("local:") and word not in local:

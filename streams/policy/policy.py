@@ -166,10 +166,10 @@ class Policy:
 
         It is unconfigured where the policy lacks one of them.
         """
-        found = [self.zones_by_name.get(name) for name in zones]
-        if None in found:
+        owners = [self.zones_by_name.get(name) for name in zones]
+        if None in owners:
             return UNCONFIGURED
-        return max((zone for zone in found if zone is not None), key=lambda zone: zone.rank).name
+        return max((zone for zone in owners if zone is not None), key=lambda zone: zone.rank).name
 
     def _flow(self, zone: str, packed: bytes, sink: str, consent: Consent | None = None) -> Flow:
         """Decide whether data of `zone` with label `packed` may cross into `sink`.
@@ -177,23 +177,23 @@ class Policy:
         `consent` is how the wearer's stands; None where the data is no one person's (a model, a licensed
         seed).
         """
-        found, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
-        purpose = found.purpose if found is not None else ""
-        if found is None or owner is None:
+        declared, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
+        purpose = declared.purpose if declared is not None else ""
+        if declared is None or owner is None:
             return Flow(
                 "unconfigured",
                 False,
-                f"no sink {sink}" if found is None else f"no zone {zone}",
+                f"no sink {sink}" if declared is None else f"no zone {zone}",
                 "enforcing",
                 purpose,
             )
         if len(packed) != LABEL_BYTES:
             return Flow("unconfigured", False, "no label that this policy can read", "enforcing", purpose)
-        mode = "enforcing" if found.always_enforced else owner.mode
+        mode = "enforcing" if declared.always_enforced else owner.mode
         rule = (
-            self._against(found, packed)
-            or self._consent(owner, found, consent)
-            or self._required(zone, packed, found)
+            self._against(declared, packed)
+            or self._consent(owner, declared, consent)
+            or self._required(zone, packed, declared)
         )
         if rule:
             return Flow("deny", mode == "logging", rule, mode, purpose)
@@ -230,7 +230,7 @@ class Policy:
         if not self.requirements:
             return ""
         facts = self.facts(zone, packed, sink)
-        return next((f"requirements.{one.name}" for one in self.requirements if one.broken(facts)), "")
+        return next((f"requirements.{each.name}" for each in self.requirements if each.broken(facts)), "")
 
     def facts(self, zone: str, packed: bytes, sink: Sink) -> dict[str, Any]:
         """What a requirement's conditions may look at (`streams.policy.rules.FLOW_FACTS`)."""

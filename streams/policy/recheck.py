@@ -80,7 +80,7 @@ class Difference(Struct, Generic[DecisionT], frozen=True):
 _stored = lru_cache(maxsize=POLICIES_KEPT)(partial(read_stored, tried=True))
 
 
-class Policies:
+class StoredPolicies:
     """Policies by version, from the texts that the store keeps; each is read once."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
@@ -145,7 +145,7 @@ def again(policy: Policy, row: LookedAt) -> DecidedAgain:
     )
 
 
-def recheck(rows: Iterable[DecisionT], policies: Policies) -> Iterator[Difference[DecisionT]]:
+def recheck(rows: Iterable[DecisionT], policies: StoredPolicies) -> Iterator[Difference[DecisionT]]:
     """Yield what comes out otherwise among stored decisions."""
     for row in rows:
         try:

@@ -61,8 +61,8 @@ class Source:
         lines = [n for n, content in enumerate(self.text.split("\n"), 1) if content.startswith(term)]
         return lines[number] if number < len(lines) else 0
 
-    def wrong(self, term: str, what: str, known: Collection[str] = (), table: str = "") -> InputError:
-        """Error that `term` is wrong as `what` says, with its line and the nearest of the right words.
+    def wrong(self, term: str, fault: str, known: Collection[str] = (), table: str = "") -> InputError:
+        """Error that `term` is wrong as `fault` says, with its line and the nearest of the right words.
 
         `table` is the name of the table that it stands in.
         """
@@ -80,13 +80,13 @@ class Source:
         # A word that would look like another one, or move the cursor, is shown as what it is.
         brief = term if len(term) <= _SHOWN_CHARACTERS_MAX else f"{term[:_SHOWN_CHARACTERS_MAX]}..."
         shown = f"'{brief}'" if term.isascii() and term.isprintable() else ascii(brief)
-        return InputError(f"{where}: {shown} {what}{hint}")
+        return InputError(f"{where}: {shown} {fault}{hint}")
 
-    def check(self, words: Iterable[str], known: Collection[str], what: str, table: str = "") -> None:
+    def check(self, words: Iterable[str], known: Collection[str], fault: str, table: str = "") -> None:
         """InputError when one of `words` (in the table of that name) is not among `known`."""
         for word in words:
             if word not in known:
-                raise self.wrong(str(word), what, known, table)
+                raise self.wrong(str(word), fault, known, table)
 
     def table(
         self, fields: Mapping[str, Any], known: Mapping[str, type], where: str, optional: Collection[str] = ()
@@ -110,7 +110,7 @@ class Source:
 
 def _unescaped(line: str) -> str:
     """A line of TOML with the characters that its escapes stand for."""
-    return _ESCAPE.sub(lambda found: chr(min(int(found[1] or found[2], 16), sys.maxunicode)), line)
+    return _ESCAPE.sub(lambda escape: chr(min(int(escape[1] or escape[2], 16), sys.maxunicode)), line)
 
 
 def find(name: str) -> Path:
@@ -162,12 +162,10 @@ def _collect(path: Path, name: str, files: dict[str, str], chain: tuple[str, ...
     text = read(path)
     source = Source(str(path), text)
     for imported in _imports(source):
-        found = next(
-            (place for place in (path.parent / imported, POLICIES / imported) if place.is_file()), None
-        )
-        if found is None:
+        place = next((file for file in (path.parent / imported, POLICIES / imported) if file.is_file()), None)
+        if place is None:
             raise source.wrong(imported, f"is no file beside it or in {POLICIES.name}/")
-        _collect(found, imported, files, (*chain, name))
+        _collect(place, imported, files, (*chain, name))
     files[name] = text
 
 
@@ -183,7 +181,7 @@ def read(path: Path) -> str:
 
 def _imports(source: Source) -> Sequence[str]:
     imports = source.fields.get("imports", [])
-    if not isinstance(imports, list) or not all(isinstance(one, str) for one in imports):
+    if not isinstance(imports, list) or not all(isinstance(name, str) for name in imports):
         raise source.wrong("imports", "is no list of file names")
     return imports
 
@@ -201,12 +199,12 @@ def sources(text: str, origin: str) -> list[Source]:
             " shorter policy; take apart what is in it"
         )
     if not text.startswith(_MARK):
-        found = [Source(origin, text)]
+        files = [Source(origin, text)]
         names = {""}
     else:
         parts = _SPLIT.split(text)[1:]
         names = set(parts[::2])
-        found = [
+        files = [
             Source(
                 f"{origin}: {name if name.isprintable() else ascii(name)}"
                 if at < len(parts) // 2 - 1
@@ -215,10 +213,10 @@ def sources(text: str, origin: str) -> list[Source]:
             )
             for at, (name, content) in enumerate(zip(parts[::2], parts[1::2], strict=True))
         ]
-    for source in found:
+    for source in files:
         source.check(
             _imports(source),
             sorted(names - {""}),
             "is imported but not in this text, expected the whole policy",
         )
-    return found
+    return files

@@ -148,12 +148,12 @@ def sink_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -
             at,
         )
         masks[name] = vocabulary.mask(known, getattr(vocabulary, known) if EVERY in words else words)
-    said = {
+    answers = {
         name: fields.get(name, otherwise)
         for name, otherwise in (("risk", "low"), ("run_by", "company"), ("trained_on", "nothing"))
     }
     for name, allowed in (("risk", RISKS), ("run_by", RUN_BY), ("trained_on", TRAINED_ON)):
-        source.check([said[name]], allowed, f"is not a {name} that a sink can have", at)
+        source.check([answers[name]], allowed, f"is not a {name} that a sink can have", at)
     return Sink(
         fields["name"],
         fields["purpose"],
@@ -162,9 +162,9 @@ def sink_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -
         masks["subjects"],
         masks["honours"],
         fields.get("always_enforced", False),
-        said["risk"],
-        said["run_by"],
-        said["trained_on"],
+        answers["risk"],
+        answers["run_by"],
+        answers["trained_on"],
         fields.get("about", ""),
     )
 
@@ -211,15 +211,15 @@ def declassifier_of(
     source.check(
         [fields["retention"]], vocabulary.retention_days, "is not a retention class of the vocabulary", at
     )
-    found = Declassifier(**{"when_overdue": "warn", **fields})
-    source.check([found.when_overdue], WHEN_OVERDUE, "is not what an overdue review can do", at)
-    if today is not None and found.when_overdue == "stop" and found.overdue(today):
+    declassifier = Declassifier(**{"when_overdue": "warn", **fields})
+    source.check([declassifier.when_overdue], WHEN_OVERDUE, "is not what an overdue review can do", at)
+    if today is not None and declassifier.when_overdue == "stop" and declassifier.overdue(today):
         raise source.wrong(
-            found.review_by.isoformat(),
-            f"lies in the past, and the declassifier {at} stops then: its owner {found.owner} reviews it and"
-            " sets the next date",
+            declassifier.review_by.isoformat(),
+            f"lies in the past, and the declassifier {at} stops then: its owner {declassifier.owner} reviews"
+            " it and sets the next date",
         )
-    return found
+    return declassifier
 
 
 def clock_of(files: Sequence[Source]) -> tuple[int, int]:
@@ -227,13 +227,13 @@ def clock_of(files: Sequence[Source]) -> tuple[int, int]:
 
     InputError where `[clock]` is wrong, or two files have one.
     """
-    said = [source for source in files if "clock" in source.fields]
-    if len(said) > 1:
-        raise said[-1].wrong(
-            "[clock]", f"stands in {said[0].origin} too, expected it in one of the files of a policy"
+    declaring = [source for source in files if "clock" in source.fields]
+    if len(declaring) > 1:
+        raise declaring[-1].wrong(
+            "[clock]", f"stands in {declaring[0].origin} too, expected it in one of the files of a policy"
         )
     values = {"ahead_s": CLOCK_AHEAD_S_DEFAULT, "old_days": CLOCK_OLD_DAYS_DEFAULT}
-    for source in said:
+    for source in declaring:
         source.table(source.fields["clock"], _CLOCK, "the table clock", optional=_CLOCK)
         values |= source.fields["clock"]
         for name, least, most in (

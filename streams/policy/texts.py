@@ -26,7 +26,7 @@ def check_texts(source: Source) -> None:
                 )
             continue
         plain = field in _CONDITIONS
-        odd = next((one for one in text if not one.isprintable() or (plain and not one.isascii())), "")
+        odd = next((sign for sign in text if not sign.isprintable() or (plain and not sign.isascii())), "")
         if odd:
             raise source.wrong(
                 field,
@@ -42,8 +42,8 @@ def _texts(value: Any, table: str, field: str) -> Iterator[tuple[str, str, str]]
     if isinstance(value, str):
         yield table, field, value
     elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one, table, field)
+        for member in value:
+            yield from _texts(member, table, field)
     elif isinstance(value, dict):
         own = value.get("name", table)
         for key, content in value.items():

@@ -13,7 +13,7 @@ from streams.policy.step import NOT_ASKED
 from streams.topology import STORE, ZONED
 
 
-class Said(NamedTuple):
+class Ruling(NamedTuple):
     """One verdict, and whether it lets pass; the zone is that under the policy which says so."""
 
     zone: str
@@ -22,11 +22,11 @@ class Said(NamedTuple):
     rule: str
 
 
-UNASKED = Said("", NOT_ASKED, False, "")
+UNASKED = Ruling("", NOT_ASKED, False, "")
 
 
 class Verdicts:
-    """What one policy says, by numbers: of zone and label together (`code`), and of each verdict (`said`).
+    """What one policy says, by numbers: of zone and label together (`code`), and of each verdict (`rulings`).
 
     Numbers stay; both lists only grow.
     """
@@ -34,37 +34,37 @@ class Verdicts:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.codes: list[tuple[str, bytes]] = []
-        self.said: list[Said] = []
+        self.rulings: list[Ruling] = []
         self._code_of: dict[tuple[str, bytes], int] = {}
-        self._said_of: dict[Said, int] = {}
-        self._captured: dict[tuple[str, str, str], Said] = {}
+        self._number_of: dict[Ruling, int] = {}
+        self._captured: dict[tuple[str, str, str], Ruling] = {}
         self.unasked = self.number(UNASKED)
 
     def code(self, zone: str, label: bytes) -> int:
         """Number of a zone with a label."""
-        found = self._code_of.setdefault((zone, label), len(self.codes))
-        if found == len(self.codes):
+        number = self._code_of.setdefault((zone, label), len(self.codes))
+        if number == len(self.codes):
             self.codes.append((zone, label))
-        return found
+        return number
 
-    def number(self, said: Said) -> int:
+    def number(self, ruling: Ruling) -> int:
         """Number of a verdict."""
-        found = self._said_of.setdefault(said, len(self.said))
-        if found == len(self.said):
-            self.said.append(said)
-        return found
+        number = self._number_of.setdefault(ruling, len(self.rulings))
+        if number == len(self.rulings):
+            self.rulings.append(ruling)
+        return number
 
     def tagged(self, attributes: str) -> int:
         """Number of the zone and label of captured events."""
         tag = self.policy.tag(Attributes.parse(attributes))
         return self.code(tag.zone, tag.label)
 
-    def captured(self, attributes: str, consent_state: str, sink: str) -> Said:
+    def captured(self, attributes: str, consent_state: str, sink: str) -> Ruling:
         """What is said of captured events at a sink, if those that come before it let them pass."""
         key = (attributes, consent_state, sink)
         if key not in self._captured:
             before: Sequence[str] = () if sink == ZONED else (ZONED,) if sink == STORE else (STORE,)
-            if all(self.captured(attributes, consent_state, one).passed for one in before):
+            if all(self.captured(attributes, consent_state, earlier).passed for earlier in before):
                 self._captured[key] = self._again(
                     LookedAt(
                         policy_version=self.policy.version,
@@ -124,6 +124,6 @@ class Verdicts:
         label = self.codes[code][1]
         return self.policy.expires_ns(label, 0) if label else 0
 
-    def _again(self, row: LookedAt) -> Said:
+    def _again(self, row: LookedAt) -> Ruling:
         now = again(self.policy, row)
-        return Said(now.zone, now.verdict, now.passed, now.rule)
+        return Ruling(now.zone, now.verdict, now.passed, now.rule)

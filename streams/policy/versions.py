@@ -190,9 +190,9 @@ def _check_bounds(text: str) -> None:
 
 def _field(value: bytes | None, name: str) -> str:
     try:
-        found = orjson.loads(value or b"")[name]
+        text = orjson.loads(value or b"")[name]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        found = None
-    if type(found) is not str:
+        text = None
+    if type(text) is not str:
         raise MalformedError(f"{name}: found none, expected a JSON object with this text")
-    return found
+    return text

@@ -75,5 +75,5 @@ def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
         for name in LISTS
     }
     days = before.retention_days[before.retention(packed)]
-    shorter = [position for position, one in enumerate(after.retention_days.values()) if one <= days]
+    shorter = [position for position, kept in enumerate(after.retention_days.values()) if kept <= days]
     return lattice.pack(**kept, retention=shorter[-1], nature=value["nature"]) if shorter else b""

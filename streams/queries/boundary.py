@@ -129,24 +129,24 @@ class Boundary:
         if table not in _ZONED:
             return ()
         base = self._layout.bases[table]
-        found = {(version, zone) for version, zone, _ in base.classes}
+        zones = {(version, zone) for version, zone, _ in base.classes}
         if base.mixed:
-            found.update(
+            zones.update(
                 connection.execute(f"SELECT DISTINCT policy_version, zone FROM kept_{table}").fetchall()  # noqa: S608 - a name of ours
             )
-        return found
+        return zones
 
     def _judge(self) -> None:
         """Decide which classes the role is shown, and so which files it may open."""
-        found = {
+        classes_by_number = {
             number: (version, zone, label)
             for number, version, zone, label in self._trusted.execute("FROM store.main.classes").fetchall()
         }
         self._trusted.execute(
             "CREATE TEMP TABLE permitted (policy_version VARCHAR, zone VARCHAR, label VARCHAR)"
         )
-        self._permit(found.values())
-        shown = {number for number, key in found.items() if key in self._permitted}
+        self._permit(classes_by_number.values())
+        shown = {number for number, key in classes_by_number.items() if key in self._permitted}
         for file, digest, table, rows, classes in self._trusted.execute(
             "SELECT file, digest, table_name, rows, classes FROM store.main.segments "
             "ORDER BY first_epoch, file"
@@ -155,7 +155,7 @@ class Boundary:
             # A file's classes do not say whose its rows are.
             if classes is not None and self._role_filter.role.name != "wearer" and shown.issuperset(classes):
                 base.whole[file] = digest
-                base.classes.update(found[number] for number in classes)
+                base.classes.update(classes_by_number[number] for number in classes)
             else:
                 base.mixed[file] = digest
                 base.mixed_rows += rows

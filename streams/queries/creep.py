@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 
+from msgspec import Struct
+
 from streams.policy.label import unpack
-from streams.queries.answers import Bounded, Creep, CreepRow
+from streams.queries.answers import Answer, Bounded
 from streams.queries.rows import CreepCell
 from streams.queries.store import Store
 
 #: Kinds of event round the loop, in its order.
 HOPS = ("model", "voice_query", "situation", "answer", "example")
+
+
+class CreepRow(Struct, frozen=True):
+    """The labels of one kind of events in one generation, and how many purposes those permit."""
+
+    generation: int
+    hop: str
+    events: int
+    distinct_labels: int
+    mean_purposes: float
+    fewest_purposes: int
+
+
+class Creep(Answer, frozen=True, kw_only=True):
+    """How labels change round the loop, by generation and hop."""
+
+    epoch: int
+    generations: int
+    creep: Bounded[CreepRow]
 
 
 def creep(store: Store) -> Creep:

@@ -48,12 +48,12 @@ def described(directory: Path) -> str:
 
     InputError as `require` raises it.
     """
-    found = []
+    lines = []
     for path in _paths(directory):
         granted = _granted(path, directory)
         users = {user for some in granted.values() for user in some}
-        found.append(f"{path}: {len(granted)} roles are granted to {len(users)} users")
-    return "; ".join(found) or f"no {ROLES}: whoever can read the store's files takes any role"
+        lines.append(f"{path}: {len(granted)} roles are granted to {len(users)} users")
+    return "; ".join(lines) or f"no {ROLES}: whoever can read the store's files takes any role"
 
 
 def _paths(directory: Path) -> list[Path]:

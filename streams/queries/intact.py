@@ -48,10 +48,10 @@ def check(directory: Path, digests: Mapping[str, str]) -> None:
                 raise damaged(path, "found a link or a directory, expected a plain file")
             if _known.get((str(path), digest)) == now:
                 continue
-            found = _digest(path)
+            actual = _digest(path)
         except OSError as error:
             raise damaged(path, f"found no file that can be read ({reason(error)})") from None
-        if found != digest:
+        if actual != digest:
             raise damaged(path, f"found a file with another digest, expected {digest}")
         _known[str(path), digest] = now
 
@@ -63,10 +63,10 @@ def damaged(path: Path, found: str) -> DamagedError:
 
 def _state(path: Path) -> tuple[int, int, int, int] | None:
     """What changes when a file is written to or replaced; None of what is no plain file."""
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
+    state = path.lstat()
+    if not stat.S_ISREG(state.st_mode):
         return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
+    return state.st_dev, state.st_ino, state.st_ctime_ns, state.st_size
 
 
 def _digest(path: Path) -> str:

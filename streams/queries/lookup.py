@@ -98,8 +98,8 @@ class Lookup:
     @cached_property
     def segments(self) -> dict[str, tuple[str, str]]:
         """Table and digest of each current segment, by its name."""
-        found = self.rows("SELECT file, table_name, digest FROM store.main.segments")
-        return {file: (table, digest) for file, table, digest in found}
+        segments = self.rows("SELECT file, table_name, digest FROM store.main.segments")
+        return {file: (table, digest) for file, table, digest in segments}
 
     @cached_property
     def indexes(self) -> dict[str, str]:
@@ -170,22 +170,22 @@ class Lookup:
         sources = list(dict.fromkeys(source for source, _, _ in wanted))
         # What a walk meets again is kept; what lies in many sources, or is much, is read as far as asked.
         kept = {source: self._zones(source) for source in sources} if len(sources) <= _SOURCES_AT_ONCE else {}
-        found: dict[Stream, list[ZoneRun]] = {stream: [] for stream in wanted}
+        runs_by_stream: dict[Stream, list[ZoneRun]] = {stream: [] for stream in wanted}
         others = []
         for stream, (low, high) in wanted.items():
             of_source = kept.get(stream[0])
             if of_source is None:
                 others.append(f"({quoted(stream[0])}, {quoted(stream[1])}, {stream[2]}, {low}, {high})")
             elif stream in of_source:
-                found[stream] = list(of_source[stream].at(low, high))
+                runs_by_stream[stream] = list(of_source[stream].at(low, high))
         if others:
             asked = f"(VALUES {', '.join(others)}) asked (source, stream, revision, lowest, highest)"
             for stream, run in self._zone_runs(
                 self._unlisted_files,
                 f"JOIN {asked} USING (source, stream, revision) WHERE low <= highest AND high >= lowest",
             ):
-                found[stream].append(run)
-        return found
+                runs_by_stream[stream].append(run)
+        return runs_by_stream
 
     def edges(self, direction: Direction, wanted: Mapping[Stream, Sequence[Interval]]) -> list[Edge]:
         """Edges that may lead from the numbers `wanted` of some streams; a walk looks at each run exactly."""
@@ -198,15 +198,15 @@ class Lookup:
         known: dict[tuple[str, int], Relation] = {}
         for source in {source for source, _, _ in bounds}:
             for stream, relations in self._relations(side, source).items():
-                for one in relations:
-                    known[one.file, one.number] = one
-                    rows = one.rows_for(side, *bounds[stream]) if stream in bounds else None
+                for kept in relations:
+                    known[kept.file, kept.number] = kept
+                    rows = kept.rows_for(side, *bounds[stream]) if stream in bounds else None
                     if rows is not None:
-                        asked[one.file, one.number] = (one, rows)
+                        asked[kept.file, kept.number] = (kept, rows)
         if not asked:
             return
         statement = " UNION ALL ".join(
-            edges_in(index, [one for (at, _), one in asked.items() if at == index], known)
+            edges_in(index, [relation for (at, _), relation in asked.items() if at == index], known)
             for index in {index: None for index, _ in asked}
         )
         for index, number, first, *numbers in self.rows(statement):
@@ -245,22 +245,22 @@ class Lookup:
             f"SELECT '{index}', * FROM {index}.relations WHERE {ours}"  # noqa: S608
             for index in self._attached
         )
-        found: dict[Stream, list[Relation]] = {}
+        relations: dict[Stream, list[Relation]] = {}
         for row in self.rows(statement) if statement else ():
             relation = Relation(*row)
-            found.setdefault(relation.child if side == "child" else relation.parent, []).append(relation)
-        return found
+            relations.setdefault(relation.child if side == "child" else relation.parent, []).append(relation)
+        return relations
 
     def _load_zones(self, source: str) -> dict[Stream, _Zones] | None:
         """Runs by stream of a source; None where there are so many that they are looked up each time."""
-        found: dict[Stream, list[ZoneRun]] = {}
+        runs_by_stream: dict[Stream, list[ZoneRun]] = {}
         files = {file for spans in self._unlisted(source).values() for _, _, file in spans}
         runs = self._zone_runs(files, f"WHERE source = {quoted(source)}", limits.ZONE_RUNS_KEPT + 1)
         if len(runs) > limits.ZONE_RUNS_KEPT:
             return None
         for stream, run in runs:
-            found.setdefault(stream, []).append(run)
-        return {stream: _Zones(some) for stream, some in found.items()}
+            runs_by_stream.setdefault(stream, []).append(run)
+        return {stream: _Zones(some) for stream, some in runs_by_stream.items()}
 
     @cached_property
     def _unlisted_files(self) -> set[str]:
@@ -305,10 +305,10 @@ class Lookup:
 
     def _spans_in(self, statements: Iterable[str]) -> _Spans:
         statement = " UNION ALL ".join(statements)
-        found: _Spans = {}
+        spans: _Spans = {}
         for file, role, stream, lowest, highest in self.rows(statement) if statement else ():
             # An index may be older than a fold that put segments together.
             if file in self.segments:
                 key = self.segments[file][0], role, stream
-                found.setdefault(key, []).append((lowest, highest, file))
-        return found
+                spans.setdefault(key, []).append((lowest, highest, file))
+        return spans

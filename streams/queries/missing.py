@@ -2,29 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from streams.events.headers import rfc3339
 from streams.queries.about import Named, streams_seen
-from streams.queries.answers import (
-    Bounded,
-    CapturedStream,
-    CollisionRun,
-    LogRow,
-    LostRun,
-    Missing,
-    MissingRun,
-    StreamInPart,
-)
+from streams.queries.answers import Answer, Bounded
 from streams.queries.relation import Interval
 from streams.queries.role import SHOWN_TO, band
 from streams.queries.rows import ClaimedRun
 from streams.queries.store import Store
 from streams.queries.walk import size, subtract, union
+
+
+class LogRow(Struct, frozen=True):
+    """A log of `glasses.lineage`, by the ids of its cluster and topic, and since which epoch it is read."""
+
+    cluster: str
+    topic: str
+    since_epoch: int
+
+
+class LostRun(Struct, frozen=True):
+    """Records that nobody read, from offset `first` to `last`; None where nobody can say how many.
+
+    `since` is when the one before them was appended, empty where there was none.
+    """
+
+    topic: str
+    partition: int
+    first: int
+    last: int | None
+    since: str
+
+
+class MissingRun(Struct, frozen=True):
+    """Missing numbers of a stream; `rejected` of them came in batches that nobody could read."""
+
+    source: str
+    stream: str
+    first: int
+    count: int
+    rejected: int
+
+
+class CollisionRun(Struct, frozen=True):
+    """Data that are missing because other data have their numbers."""
+
+    source: str
+    stream: str
+    first: int
+    count: int
+
+
+class CapturedStream(Struct, frozen=True):
+    """How far a captured stream is known: its highest number, how many are stored, how many refused."""
+
+    source: str
+    stream: str
+    kind: str
+    highest: int
+    stored: int
+    rejected: int
+
+
+class StreamInPart(Struct, frozen=True):
+    """A captured stream of which the role is not shown all, so no number of it is told."""
+
+    source: str
+    stream: str
+    kind: str
+
+
+class Missing(Answer, frozen=True, kw_only=True):
+    """Numbers and data that are missing, below `offsets` of `glasses.lineage` (by partition).
+
+    Counts are in events, `lost_records` in records (a band as text, or `unknown`).
+    """
+
+    epoch: int
+    published: str
+    offsets: Mapping[str, int]
+    log: LogRow | UnsetType = UNSET
+    missing_events: int
+    lost_records: int | str | UnsetType = UNSET
+    lost: Bounded[LostRun] | UnsetType = UNSET
+    rejected_events: int
+    missing: Bounded[MissingRun]
+    collisions: Bounded[CollisionRun]
+    streams: Bounded[CapturedStream]
+    not_shown_whole: Bounded[StreamInPart]
 
 
 def missing(store: Store) -> Missing:

@@ -17,9 +17,9 @@ from streams.events.runs import Run, consecutive
 from streams.lineage.tables import EXAMPLE_ORDER, NO_EXAMPLE
 from streams.policy.diff import Change, EventRun, Groups, add
 from streams.policy.policy import Policy
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 from streams.policy.step import NOT_ASKED
-from streams.policy.verdicts import Said
+from streams.policy.verdicts import Ruling
 from streams.queries.decision_arrays import CAPTURED, MODEL, Flags, Numbers, distinct, flags, matched, spread
 from streams.queries.relabel import Relabelled
 from streams.queries.store import Store
@@ -54,7 +54,7 @@ class Otherwise:
         self.events = int(known.rows["count"].sum())
         self.groups: Groups = {}
         self.unjudged: list[tuple[int, str]] = []
-        windows = [one for one in known.operators if one not in (_SITUATION, _ANSWER, _EXAMPLE)]
+        windows = [name for name in known.operators if name not in (_SITUATION, _ANSWER, _EXAMPLE)]
         for name in (*windows, _SITUATION):
             self._new.resolve(known.of_operator(name), name)
             self._new.put_out(self._made_by(name))
@@ -81,13 +81,13 @@ class Otherwise:
         self._queries = np.flatnonzero(about)
         of, _, number = spread(*(known.rows[name][self._queries] for name in ("first", "step", "count")))
         self._query_row, self._query_number = self._queries[of], number
-        found = matched(
+        place = matched(
             known.edges["parent"][known.e_row[edges]],
             known.e_low[edges],
             (known.stream[self._query_row], number),
         )
-        situation = np.append(known.e_child[edges], -1)[found]
-        kept = (found >= 0) & ~np.append(new.given, True)[situation]
+        situation = np.append(known.e_child[edges], -1)[place]
+        kept = (place >= 0) & ~np.append(new.given, True)[situation]
         self._query_said = np.where(kept, new.verdicts.unasked, new.row_said[self._query_row])
         where = np.flatnonzero(known.sinks(ASSISTANT)[known.of[known.d_row]])
         node = known.d_node[where]
@@ -122,13 +122,13 @@ class Otherwise:
     def _generation(self) -> Numbers:
         """By node: the model version that it came after; 0 where none had to do with it."""
         known = self._known
-        found = np.zeros(len(self._new.code), dtype=np.int64)
+        after = np.zeros(len(self._new.code), dtype=np.int64)
         cites = known.e_kind == MODEL
-        np.maximum.at(found, known.e_child[cites], known.e_low[cites])
+        np.maximum.at(after, known.e_child[cites], known.e_low[cites])
         edges = known.of_operator(_EXAMPLE)
         edges = edges[known.e_parent[edges] >= 0]
-        np.maximum.at(found, known.e_child[edges], found[known.e_parent[edges]])
-        return found
+        np.maximum.at(after, known.e_child[edges], after[known.e_parent[edges]])
+        return after
 
     def _order(self) -> dict[int, int]:
         """By stored model version: how many examples training had read when it was triggered."""
@@ -173,15 +173,15 @@ class Otherwise:
                     self._served = made
         self._trained, self._learned = max(read, self._trained), learned
 
-    def _model_said(self, code: int, sink: str) -> Said:
-        return self._new.verdicts.said[self._new.verdicts.derived(code, sink)]
+    def _model_said(self, code: int, sink: str) -> Ruling:
+        return self._new.verdicts.rulings[self._new.verdicts.derived(code, sink)]
 
     def _seed_and_models(self) -> None:
         """Decide about the licensed seed and the versions; what training would have made more is a change."""
         known, new = self._known, self._new
         self._model_stream = self._store.sql(_MODEL).rows[0][0] or ""
         ours = flags(source == TRAINING_SOURCE for source, _ in known.streams)[known.node_stream]
-        models = ours & flags(one[1] == self._model_stream for one in known.streams)[known.node_stream]
+        models = ours & flags(name == self._model_stream for _, name in known.streams)[known.node_stream]
         seed, versions = np.flatnonzero(ours & ~models), np.flatnonzero(models)
         new.code[seed], new.made[seed] = new.verdicts.seed(), True
         where = np.flatnonzero((ours & ~models)[known.d_node])
@@ -201,10 +201,10 @@ class Otherwise:
         for version in range(int(number.max(initial=0)) + 1, len(self._versions) + 1 if len(number) else 0):
             run = (TRAINING_SOURCE, self._model_stream, Run(version, 1, 1))
             for sink in (MODELS, STORE):
-                said = self._model_said(self._versions[version - 1], sink)
-                change = Change(sink, "", said.zone, NOT_ASKED, said.verdict, said.rule)
+                verdict = self._model_said(self._versions[version - 1], sink)
+                change = Change(sink, "", verdict.zone, NOT_ASKED, verdict.verdict, verdict.rule)
                 add(self.groups, change, self._model_stream, [run])
-                if not said.passed:
+                if not verdict.passed:
                     break
 
     # --- the answer ------------------------------------------------------------------------------------
@@ -219,22 +219,22 @@ class Otherwise:
             add(self.groups, change, kind, (self._run(row) for row in rows[mine].tolist()))
         row = np.concatenate((self._query_row, known.d_row))
         number = np.concatenate((self._query_number, known.node_number[known.d_node]))
-        said = np.concatenate((self._query_said, new.said))
-        for change, kind, mine in self._changes(known.of[row], said):
+        numbers = np.concatenate((self._query_said, new.said))
+        for change, kind, mine in self._changes(known.of[row], numbers):
             for stream in np.unique(known.stream[row[mine]]).tolist():
                 source, name = known.streams[stream]
                 some = np.unique(number[mine[known.stream[row[mine]] == stream]]).tolist()
                 events = [(source, name, run) for run in consecutive(some)]
                 add(self.groups, change, kind or name.partition("~")[0], events)
 
-    def _changes(self, of: Numbers, said: Numbers) -> Iterator[tuple[Change, str, Numbers]]:
+    def _changes(self, of: Numbers, numbers: Numbers) -> Iterator[tuple[Change, str, Numbers]]:
         """(change, kind of captured events, places) of what differs, by class and verdict."""
         known = self._known
-        classes, verdicts, which = distinct(of, said)
-        for at, (one, other) in enumerate(zip(classes.tolist(), verdicts.tolist(), strict=True)):
+        classes, verdicts, which = distinct(of, numbers)
+        for at, (of_class, other) in enumerate(zip(classes.tolist(), verdicts.tolist(), strict=True)):
             if other < 0:
                 continue
-            was, now = known.classes[one], self._new.verdicts.said[other]
+            was, now = known.classes[of_class], self._new.verdicts.rulings[other]
             if (was.zone, was.verdict) != (now.zone, now.verdict):
                 change = Change(was.sink, was.zone, now.zone, was.verdict, now.verdict, now.rule)
                 kind = was.attributes.partition(" ")[0].partition("=")[2]
@@ -288,8 +288,8 @@ class Otherwise:
         consent = np.array([hash(each.consent_state) for each in known.classes] or [0])[of]
         follows = (stream[1:] == stream[:-1]) & (known.came_first[1:] == known.came_last[:-1] + 1)
         works = (new.takes[PROCESSING][of] & np.isin(stream, windows))[1:]
-        one = (new.class_code[of][1:] == new.class_code[of][:-1]) & (consent[1:] == consent[:-1])
-        return int((follows & works & one & (told[1:] != told[:-1])).sum())
+        alike = (new.class_code[of][1:] == new.class_code[of][:-1]) & (consent[1:] == consent[:-1])
+        return int((follows & works & alike & (told[1:] != told[:-1])).sum())
 
     def _heard_otherwise(self) -> int:
         """Reactions that a model had to understand after the first version that would be another."""
@@ -301,7 +301,7 @@ class Otherwise:
         return heard + int(self._store.sql(_NOT_TAUGHT).rows[0][0])
 
     def _same_intents(self) -> bool:
-        policies = Policies(self._store.policies)
+        policies = StoredPolicies(self._store.policies)
         versions = {each.policy_version for each in self._known.classes}
         mine = self._new.verdicts.policy.intents
         return all(policies.version(version).intents == mine for version in versions)

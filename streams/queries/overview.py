@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from msgspec import Struct
+
 from streams import limits
 from streams.events.headers import rfc3339
-from streams.queries.answers import ModelVersion, Overview, PolicyName, RuleRefusals
+from streams.queries.answers import Answer, ModelVersion
 from streams.queries.models import told_version
 from streams.queries.store import Store
+
+
+class PolicyName(Struct, frozen=True):
+    """A policy by its version and name."""
+
+    version: str
+    name: str
+
+
+class RuleRefusals(Struct, frozen=True):
+    """What one rule of a stage refused."""
+
+    stage: str
+    outcome: str
+    rule: str
+    batches: int
+    events: int
+
+
+class Overview(Answer, frozen=True, kw_only=True):
+    """How the newest epoch stands; `model` and `policy` are None where the role is shown none."""
+
+    epoch: int
+    published: str
+    published_ns: int
+    offsets: Mapping[int, int]
+    model: ModelVersion | None
+    policy: PolicyName | None
+    rejected: tuple[RuleRefusals, ...]
 
 
 def overview(store: Store) -> Overview:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from streams.policy.policy import Policy
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 from streams.policy.verdicts import Verdicts
 from streams.queries.decision_arrays import CAPTURED, DERIVED, MODEL, DecisionArrays, Flags, Numbers, flags
 from streams.queries.store import Store
@@ -27,7 +27,7 @@ class Relabelled:
     Attributes
     ----------
     row_said
-        By row of decisions about captured events: number of the verdict (`Verdicts.said`).
+        By row of decisions about captured events: number of the verdict (`Verdicts.rulings`).
     said
         By decision about one derived event (`DecisionArrays.d_row`): the same; -1 where nothing can be said.
     code
@@ -45,7 +45,7 @@ class Relabelled:
 
     def __init__(self, store: Store, policy: Policy) -> None:
         self.known, self.verdicts = DecisionArrays.read(store), Verdicts(policy)
-        self._policies = Policies(store.policies)
+        self._policies = StoredPolicies(store.policies)
         nodes, classes = len(self.known.node_number), self.known.classes
         self.code = np.full(nodes, -1)
         self.said = np.full(len(self.known.d_row), -1)
@@ -55,21 +55,21 @@ class Relabelled:
         self.serving: dict[int, int] = {}
         self.class_code = np.full(len(classes), -1)
         self.takes = {sink: np.zeros(len(classes), dtype=np.bool_) for sink in _STAGES}
-        said = np.full(len(classes), -1)
+        numbers = np.full(len(classes), -1)
         for at, row in enumerate(classes):
             if row.attributes:
                 asked = (row.attributes, row.consent_state)
-                said[at] = self.verdicts.number(self.verdicts.captured(*asked, row.sink))
+                numbers[at] = self.verdicts.number(self.verdicts.captured(*asked, row.sink))
                 self.class_code[at] = self.verdicts.tagged(row.attributes)
                 for sink in _STAGES:
                     self.takes[sink][at] = self.verdicts.captured(*asked, sink).passed
-        self.row_said = said[self.known.of]
+        self.row_said = numbers[self.known.of]
 
     def passed(self, said: Numbers) -> Flags:
         """Whether verdicts let pass; one that nobody can say does not."""
-        passed = flags([*(one.passed for one in self.verdicts.said), False])
-        found: Flags = passed[said]
-        return found
+        passed = flags([*(said.passed for said in self.verdicts.rulings), False])
+        passes: Flags = passed[said]
+        return passes
 
     def resolve(self, edges: Numbers, kind: str) -> None:
         """Join the labels of the events of a kind that `edges` made, of parents that are known by now.
@@ -97,7 +97,7 @@ class Relabelled:
         """(place in `edges`, code, whether it arrives) of every parent of which the store says something."""
         known = self.known
         which = known.e_kind[edges]
-        captured, derived, model = (np.flatnonzero(which == one) for one in (CAPTURED, DERIVED, MODEL))
+        captured, derived, model = (np.flatnonzero(which == origin) for origin in (CAPTURED, DERIVED, MODEL))
         place, row = known.within(edges[captured])
         of, feedback = known.of[row], known.kind_is("feedback")
         takes = self.takes[ASSISTANT if kind in ("answer", "example") else PROCESSING]
@@ -125,7 +125,9 @@ class Relabelled:
         row = np.repeat(np.arange(len(nodes)), count)
         sets[row, np.arange(len(both)) - begin[row]] = both[:, 1]
         alike, which = np.unique(sets, axis=0, return_inverse=True)
-        joined = [self.verdicts.joined(kind, [one for one in some if one >= 0]) for some in alike.tolist()]
+        joined = [
+            self.verdicts.joined(kind, [other for other in some if other >= 0]) for some in alike.tolist()
+        ]
         self.code[nodes] = np.array(joined, dtype=np.int64)[which.reshape(-1)]
 
     def keep(self, nodes: Numbers) -> None:
@@ -158,7 +160,7 @@ class Relabelled:
             return
         row, code = known.d_row[where], self.code[known.d_node[where]]
         at_ns, appended_ns = known.rows["at_ns"][row], known.rows["appended_ns"][row]
-        kept_ns = np.array([verdicts.kept_ns(one) for one in range(len(verdicts.codes))], dtype=np.int64)
+        kept_ns = np.array([verdicts.kept_ns(at) for at in range(len(verdicts.codes))], dtype=np.int64)
         over = (at_ns != 0) & (at_ns - appended_ns >= kept_ns[code])
         keys = np.stack((code, known.of[row], over), axis=1)
         _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)

@@ -138,11 +138,16 @@ def edges_in(
         f"AND child_first BETWEEN {min(lows)} AND {max(highs)}"
     )
     among = [known.get((index, number)) for number in range(min(numbers), max(numbers) + 1)[: _FEW_MAX + 1]]
-    if sum(_FEW_MAX if one is None else one.crowd(min(lows), max(highs)) + 1 for one in among) <= _FEW_MAX:
+    if (
+        sum(_FEW_MAX if relation is None else relation.crowd(min(lows), max(highs)) + 1 for relation in among)
+        <= _FEW_MAX
+    ):
         return f"{columns} FROM {index}.edges WHERE {bounds}"
     # DuckDB leaves out what lies outside of the outer bounds; alternatives (OR) take it longer to plan.
     each = [
-        "CASE relation " + " ".join(f"WHEN {one[0]} THEN {one[at]}" for one in wanted) + " END"
+        "CASE relation "
+        + " ".join(f"WHEN {bounds_of[0]} THEN {bounds_of[at]}" for bounds_of in wanted)
+        + " END"
         for at in (1, 2)
     ]
     return f"{columns} FROM {index}.edges WHERE {bounds} AND child_first BETWEEN {each[0]} AND {each[1]}"

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar, cast, get_args
 from streams.errors import InputError
 from streams.policy.audience import RoleName, permits
 from streams.policy.policy import Policy
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 
 #: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables
 #: without zones are for all.
@@ -88,11 +88,11 @@ class RoleFilter:
     hidden: dict[str, int] = field(default_factory=dict)
     restricted: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
-    _read: Policies = field(init=False)
+    _read: StoredPolicies = field(init=False)
     _permitted: dict[tuple[str, str, str], bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._read = Policies(self.policies)
+        self._read = StoredPolicies(self.policies)
 
     def permits(self, version: str, zone: str, label: str) -> bool:
         """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to the role.

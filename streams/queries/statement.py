@@ -134,7 +134,7 @@ class Statement:
                 f"sql: found the function {beyond[0]!r}, expected one that works on values; a role reads the "
                 "store's views and nothing about files, settings or definitions"
             )
-        found: set[str] = set()
+        read_views: set[str] = set()
         for item in self.items:
             kind = item.get("type")
             if kind == "TABLE_FUNCTION":
@@ -147,7 +147,7 @@ class Statement:
                         f"sql: found the table {item.get('table_name')!r}, expected one of the store's views "
                         "(`SHOW TABLES` lists them); a role reads nothing else"
                     )
-                found |= {name} & views
+                read_views |= {name} & views
             elif (
                 kind == "SHOW_REF"
                 and item.get("show_type") not in ("DESCRIBE", "SUMMARY")
@@ -157,7 +157,7 @@ class Statement:
                     "sql: found a SHOW of something else, expected `SHOW TABLES`; a role is told of the "
                     "store's views and nothing else"
                 )
-        return found
+        return read_views
 
 
 def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
@@ -175,8 +175,8 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
     except duckdb.Error as error:
         raise InputError(f"sql: {first_line(error)}") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        found = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
-        raise InputError(f"sql: found {found}, but {_SELECT_ONLY}")
+        kinds = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
+        raise InputError(f"sql: found {kinds}, but {_SELECT_ONLY}")
     row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
     tree: dict[str, Any] = orjson.loads(row[0]) if row else {"error": True}
     statement = Statement(text, tree)

@@ -73,7 +73,7 @@ def _one_hop(
 
     What it is not shown is not gone through either.
     """
-    found: dict[tuple[Stream, Stream, How], list[Interval]] = {}
+    numbers_met: dict[tuple[Stream, Stream, How], list[Interval]] = {}
     for edge in store.lookup.edges(direction, frontier):
         if direction == "parents":
             origin, met = edge.child, edge.parent
@@ -82,13 +82,13 @@ def _one_hop(
             origin, met = edge.parent, edge.child
             numbers = children_of(edge.run, frontier[origin])
         if numbers:
-            found.setdefault((origin, met, edge.how), []).extend(numbers)
+            numbers_met.setdefault((origin, met, edge.how), []).extend(numbers)
     reached: dict[Stream, Interval] = {}
-    for (_, met, _), numbers in found.items():
+    for (_, met, _), numbers in numbers_met.items():
         low, high = reached.get(met, numbers[0])
         reached[met] = (min(low, *(each[0] for each in numbers)), max(high, *(each[1] for each in numbers)))
     zones = {stream: judged(store, runs) for stream, runs in store.lookup.zones(reached).items()}
-    for (origin, met, how), numbers in sorted(found.items()):
+    for (origin, met, how), numbers in sorted(numbers_met.items()):
         shown_runs, hidden = zones[met]
         every = union(numbers)
         shown = subtract(every, hidden)

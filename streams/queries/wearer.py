@@ -2,20 +2,85 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from streams.errors import InputError
 from streams.events.identity import NAME_PATTERN
 from streams.queries.about import told
-from streams.queries.answers import (
-    Bounded,
-    Wearer,
-    WearerAnswers,
-    WearerExamples,
-    WearerRefusal,
-    WearerSink,
-    WearerStream,
-    WearerZone,
-)
+from streams.queries.answers import Answer, Bounded
 from streams.queries.store import Rows, Store
+
+
+class WearerStream(Struct, frozen=True):
+    """A stream with events of a wearer, captured from `since` to `until`."""
+
+    source: str
+    stream: str
+    kind: str
+    events: int
+    since: str
+    until: str
+
+
+class WearerZone(Struct, frozen=True):
+    """A zone with events of a wearer, of so many kinds, captured from `since` to `until`."""
+
+    zone: str
+    events: int
+    kinds: int
+    since: str
+    until: str
+
+
+class WearerSink(Struct, frozen=True):
+    """Where events of a wearer went, or were kept from going."""
+
+    sink: str
+    purpose: str
+    verdict: str
+    passed: bool
+    events: int
+
+
+class WearerAnswers(Struct, frozen=True):
+    """How many answers of a model version a wearer got."""
+
+    model: str
+    answers: int
+
+
+class WearerExamples(Struct, frozen=True):
+    """How many examples of a wearer a model version learned from."""
+
+    model: str
+    examples: int
+
+
+class WearerRefusal(Struct, frozen=True):
+    """What of a wearer was refused, by one rule."""
+
+    stage: str
+    outcome: str
+    rule: str
+    zone: str
+    batches: int
+    events: int
+
+
+class Wearer(Answer, frozen=True, kw_only=True):
+    """What is held of a wearer; counts are in events."""
+
+    wearer: str
+    epoch: int
+    events: int
+    answers_given: int
+    examples: int
+    streams: Bounded[WearerStream]
+    zones: Bounded[WearerZone]
+    sinks: Bounded[WearerSink]
+    answers: Bounded[WearerAnswers]
+    models: Bounded[WearerExamples]
+    refusals: Bounded[WearerRefusal]
 
 
 def wearer(store: Store, name: str) -> Wearer:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from streams import clock
-from streams.snapshots.patience import PatientWriter
+from streams.snapshots.retrying import RetryingWriter
 from streams.snapshots.rows.poll import Poll
 
 
@@ -20,7 +20,7 @@ class Storing:
     Delivery: that of `Writer`. `epoch` is the last one published here, `rows` how many were taken in.
     """
 
-    def __init__(self, patient: PatientWriter) -> None:
+    def __init__(self, patient: RetryingWriter) -> None:
         self._patient = patient
         # Always the same thread: each one keeps memory of its own for what it allocates.
         self._thread = ThreadPoolExecutor(1, "storing")

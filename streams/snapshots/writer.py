@@ -28,7 +28,7 @@ from streams.snapshots.files.retention import Retention
 from streams.snapshots.folds.folder import Folder
 from streams.snapshots.folds.tiers import choose
 from streams.snapshots.intake import decode, genuine, overlap
-from streams.snapshots.intake.known import Known
+from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.rows.poll import Poll
 from streams.snapshots.upgrade import migrations
 from streams.topology import LINEAGE
@@ -70,7 +70,7 @@ class Writer:
         self.path, self._lock, self._after_step = path, lock, after_step
         self._hot = Hot(path)
         self._folder = folder
-        self._known = Known(self._hot)
+        self._known = Lookup(self._hot)
         self._retention = Retention(path)
         #: Current files, at least roughly: the number is known when a fold is chosen.
         self._files = 0
@@ -310,13 +310,13 @@ class Writer:
         overlap.check(poll, self._known)
         tables = {name: content for name, content in poll.tables.items() if content.num_rows}
         if refused := list(poll.rejected()):
-            said = decode.arrow_of(
+            rejected = decode.arrow_of(
                 "rejected", {name: [row[name] for row in refused] for name in TABLES["rejected"]}
             )
             tables["rejected"] = (
-                pa.concat_tables([tables["rejected"], said]).unify_dictionaries()
+                pa.concat_tables([tables["rejected"], rejected]).unify_dictionaries()
                 if "rejected" in tables
-                else said
+                else rejected
             )
         return tables
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 
 from streams import files, limits, metrics, topology
 from streams.cycles import collect_cycles
@@ -167,7 +168,7 @@ async def _serve(
                 helpers.append(asyncio.create_task(lookout.run(), name="lookout"))
                 helpers[0].add_done_callback(end_with)
                 for app in apps:
-                    await app.start()
+                    await _started(app, settings.broker)
                 helpers.append(asyncio.create_task(collect_cycles()))
                 on_ready()
                 await _until_stopped(apps, stop)
@@ -188,6 +189,16 @@ def _app(settings: WorkerSettings, spec: AgentSpec, directory: Path) -> faust.Ap
         partitions=settings.partitions,
         accept_loss=settings.accept_loss,
     )
+
+
+async def _started(app: faust.App, broker: str) -> None:
+    """Start an app and wait for its first assignment; UnavailableError when the broker goes meanwhile."""
+    try:
+        await app.start()
+    except KafkaConnectionError as error:
+        raise UnavailableError(
+            f"The broker {broker} went away while the agent {app.conf.id} started. Start the worker again."
+        ) from error
 
 
 async def _prepared(

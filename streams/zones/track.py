@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streams.consent import change
-from streams.consent.words import NO_CONSENT, Consent, Standing, reference
+from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, reference
 from streams.events.batch import Batch, Context
 from streams.events.codec import encode
 from streams.events.digest import digest
@@ -43,7 +43,7 @@ class Track:
         self._stretch = crossing.stretch(ZONED, STORE)
         # What the batch before looked at, so that the next one, which is nearly always like it, need not.
         self._wearer, self._number, self._version = "", _NONE, _NONE
-        self._standing, self._asked_ns = Standing(NO_CONSENT), 0
+        self._standing, self._asked_ns = EffectiveConsent(NO_CONSENT), 0
         self._kind = ""
         self._context: Context | None = None
         self._consent, self._tag = NO_CONSENT, Tag("", "", b"", "")
@@ -188,7 +188,7 @@ class Track:
         ):
             under = reference(batch.source, batch.stream, number)
             words = known.words(batch.wearer_id, batch.position)
-            standing = words.standing(under, oldest_ns, batch.appended_ns)
+            standing = words.effective(under, oldest_ns, batch.appended_ns)
             self._standing, self._number, self._version = standing, number, known.version
             self._asked_ns = batch.appended_ns
         return standing.consent

@@ -24,6 +24,7 @@ from device_sim.kafka import partition_of
 from streams.demo import Part
 from streams.policy.load import load, parse
 from streams.topology import PARTITIONS_DEFAULT
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 #: Those that need nothing beside our own dependencies and show every way of starting and of counting one.
@@ -165,6 +166,12 @@ async def test_a_subject_that_ended_is_not_waited_for(tmp_path: Path) -> None:
 
     part = Part.spawn("nobody", ["this"], tmp_path / "log")
     part.process.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(TimeoutError):
-            await count(Nothing("nobody:1", "glasses.zoned"), {b"g1/imu-right/0"}, [part], os.getpid(), 60)
+            await count(
+                Nothing("nobody:1", "glasses.zoned"),
+                {b"g1/imu-right/0"},
+                [part],
+                os.getpid(),
+                10 * PATIENCE_S,
+            )

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from streams.cli.live import View
+from streams.demo import DemoStatus
 
-BEFORE = {
-    "epoch": 80,
-    "age_s": 0.4,
-    "lag": 12,
-    "events": 1_000_000,
-    "derived": 30_000,
-    "answers": 4_000,
-    "examples": 3_900,
-    "rejected": 420,
-    "model": 41,
-    "accuracy": 0.7183,
-    "verdicts": {"allow": 1_234_567, "deny": 8, "unconfigured": 420},
-    "zones": {
+BEFORE = DemoStatus(
+    epoch=80,
+    age_s=0.4,
+    lag=12,
+    events=1_000_000,
+    derived=30_000,
+    answers=4_000,
+    examples=3_900,
+    rejected=420,
+    model=41,
+    accuracy=0.7183,
+    verdicts={"allow": 1_234_567, "deny": 8, "unconfigured": 420},
+    zones={
         "bystander-present": 41_000,
         "device": 16,
         "home-private": 700_000,
@@ -29,8 +31,8 @@ BEFORE = {
         "voice-assistant": 9_000,
         **{f"zone-{i}": i for i in range(5)},
     },
-}
-NOW = {**BEFORE, "epoch": 82, "events": 1_000_240, "zones": {**BEFORE["zones"], "home-private": 700_220}}  # type: ignore[dict-item]
+)
+NOW = replace(BEFORE, epoch=82, events=1_000_240, zones={**BEFORE.zones, "home-private": 700_220})
 
 
 def rendered(view: View, width: int) -> list[str]:
@@ -78,7 +80,7 @@ def test_rates_are_per_second(view: View) -> None:
 
 def test_before_the_first_epoch() -> None:
     empty = View("smoke")
-    empty.update(3.0, {})
+    empty.update(3.0, None)
     assert rendered(empty, 80) == ["smoke  3 s  no epoch yet"]
     assert empty.line() == "   3 s  no epoch yet"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -90,7 +91,7 @@ def test_the_name_of_a_file_is_printed_like_any_other_text(tmp_path: Path) -> No
 
 def test_the_live_view_shows_a_zone_and_a_scenario_as_they_are_spelt() -> None:
     view = View("smoke\x1b[2J")
-    view.update(1.0, {**NOW, "zones": {"[red]a\x1b[2J": 1, "b\u202e": 2}, "verdicts": {"allow\x1b[2J": 3}})
+    view.update(1.0, replace(NOW, zones={"[red]a\x1b[2J": 1, "b\u202e": 2}, verdicts={"allow\x1b[2J": 3}))
     shown = "\n".join(rendered(view, 100))
     assert "\x1b" not in shown
     assert all(one in shown for one in (r"smoke\x1b[2J", r"[red]a\x1b[2J", r"b\u202e", r"allow\x1b[2J 3"))

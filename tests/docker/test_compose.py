@@ -27,7 +27,8 @@ pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
 #: The first is longer than anybody waits: it ends by `down`.
 FIRST_PLAY, SECOND_PLAY = "--speed 10 --duration-s 3000", "--speed 10 --duration-s 150 --json"
-UP_TIMEOUT_S, WAIT_S, DRAIN_S = 600.0, 200.0, 60.0
+#: Guards against what hangs, long enough for a machine with ten times its work.
+UP_TIMEOUT_S, WAIT_S, DRAIN_S = 600.0, 600.0, 300.0
 
 
 def _run(

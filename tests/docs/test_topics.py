@@ -30,6 +30,7 @@ from streams.policy.versions import record_of
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, ZONED
 from tests import build
 from tests.docs.check import faults
+from tests.patience import PATIENCE_S
 
 TOPIC = "docs-zoned"
 
@@ -226,7 +227,7 @@ def test_the_example_reads_one_zone_by_its_header_and_continues_the_trace(broker
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=True,
     )
     (line,) = said.stdout.splitlines()

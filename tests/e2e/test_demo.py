@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from streams.cli.main import COMMANDS, main
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS
 from tests.cli.samples import COMMUTE, SMOKE
+from tests.patience import PATIENCE_S
 
 LITTERED = (CAPTURED, EXAMPLES, LINEAGE, MODELS)
 
@@ -52,7 +53,7 @@ def sightline(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "streams.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"},
     )
@@ -260,7 +261,7 @@ def test_errors_are_sentences(arguments: list[str], code: int, sentence: str, tm
         [sys.executable, "-m", "streams.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         cwd=tmp_path,
     )

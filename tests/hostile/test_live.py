@@ -44,6 +44,7 @@ from tests import build
 from tests.hostile import records as hostile
 from tests.hostile.records import Hostile
 from tests.hostile.test_cores import GOOD_EXAMPLES
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
@@ -287,7 +288,7 @@ def check_store(broker: str, store: Path, lines: int, refused: int) -> None:
         str(store),
         "--until-end",
     ]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=PATIENCE_S, capture_output=True)
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{store / 'catalog.duckdb'}' AS s (READ_ONLY)")
         connection.execute("USE s")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from streams import limits
 from streams.consent.record import consents_of, consents_text, learn_consent, part_of, take_ups_of
 from streams.consent.view import Consents
-from streams.consent.words import Said, Word
+from streams.consent.words import Statement, Word
 from streams.errors import MalformedError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import CONSENT_TAKEUP
@@ -129,7 +129,7 @@ def test_a_word_that_is_taken_in_can_be_recorded_as_an_input(other: dict[str, ob
 def test_however_much_is_said_at_once_each_input_fits_its_row() -> None:
     """6,000 words in a second were a row that no record holds: no partition came past it."""
     word = Word("g1", 1, 1, "given", tuple(f"local:{'x' * 90}{number}" for number in range(16)), 0, 7)
-    said: list[Said] = [(f"w{at}", word) for at in range(6000)]
+    said: list[Statement] = [(f"w{at}", word) for at in range(6000)]
     parts = take_ups_of(said)
     assert max(map(len, parts)) <= limits.CONSENT_TAKEUP_BYTES_MAX + limits.CONSENT_BYTES_MAX
     assert [part_of(part) for part in parts] == list(range(len(parts)))

@@ -145,7 +145,7 @@ async def test_a_group_that_is_taken_says_by_whom_and_goes_on_when_it_is_free(
         assert r"somebody\x1b[31m at " in sentence
         assert f"the group {room.agent}" in sentence
         assert "reads nothing until they have left" in sentence
-        await asyncio.wait_for(starting, 30)
+        await asyncio.wait_for(starting, PATIENCE_S)
         found = await room.wait_for(80)
         with pytest.raises(KafkaError, match="InconsistentGroupProtocol"):
             async with stranger(room, commits=False) as consumer:
@@ -175,7 +175,7 @@ async def test_workers_that_share_partitions_out_anew_are_not_taken_for_stranger
             await until(lambda: bool(app.consumer.let_in), 30)
             async with watched(room, app.consumer):
                 await until(lambda: bool(said(caplog, "Waiting for partitions of")), 30)
-                await asyncio.wait_for(starting, 30)
+                await asyncio.wait_for(starting, PATIENCE_S)
             assert numbers_by_partition(await room.wait_for(80)) == COUNTED
         finally:
             await app.stop()

@@ -56,11 +56,13 @@ async def test_who_is_killed_has_left_its_group(room: Room) -> None:
 
 @pytest.mark.kafka
 async def test_an_agent_says_who_it_is_in_its_group(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str, str]] = []
+    told: list[tuple[str, ...]] = []
     monkeypatch.setattr(LastWill, "joined", lambda _self, *words: told.append(words))
+    monkeypatch.setattr(LastWill, "left", lambda _self, *words: told.append(words))
     async with room.running(ToyCore(room.target)) as app:
         member = app.consumer._thread._ensure_consumer()._coordinator.member_id
         assert told == [(room.broker, room.agent, member)]
+    assert told[1:] == [(room.broker, room.agent)]
 
 
 def test_a_broker_that_is_away_is_asked_again() -> None:

@@ -20,8 +20,7 @@ from streams.kafka import checkpoint, log_ids
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import Follower
 from streams.kafka.topics import declare
-from streams.queries.answers import LogRow
-from streams.queries.missing import missing
+from streams.queries.missing import LogRow, missing
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE

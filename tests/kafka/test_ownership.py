@@ -12,6 +12,7 @@ from streams.kafka import ownership
 from streams.kafka.ownership import Ownership
 from streams.kafka.transaction import TransactionWriter
 from tests.kafka.toy import ToyCore
+from tests.patience import PATIENCE_S
 
 FETCH = Fetch("source", 0, [StoredRecord(0, 0, b"k", b"0")])
 
@@ -44,7 +45,7 @@ async def owned(monkeypatch: pytest.MonkeyPatch) -> tuple[Ownership[Any], asynci
 async def test_an_agent_outlives_a_fetch_that_a_revocation_gave_up(monkeypatch: pytest.MonkeyPatch) -> None:
     owner, agent = await owned(monkeypatch)
     await owner.end()
-    await asyncio.wait_for(agent, 5)
+    await asyncio.wait_for(agent, PATIENCE_S)
     assert owner.next_offset == 0, "what was given up is not done"
 
 

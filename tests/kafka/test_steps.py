@@ -122,6 +122,26 @@ async def test_the_assignment_order(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+async def test_an_assertion_of_the_client_is_no_end_of_an_owner(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = list[bool]()
+
+    async def asserting(_self: object) -> None:
+        tries.append(True)
+        if len(tries) == 1:
+            raise AssertionError
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(PartitionOwner, "_own", asserting)
+    owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), Noted([]))  # type: ignore[arg-type]
+    running = asyncio.create_task(owner.run())
+    await until(lambda: len(tries) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert "a t partition 0 goes through assignment again in 0.1 s: AssertionError" in caplog.text
+
+
 class Away(ToyCore):
     """Something that it needs is away for the first three attempts."""
 

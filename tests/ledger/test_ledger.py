@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent, ack_line, sent_line, truth_line
 from streams.ledger import _sent_to_visible_ms, lines, run_ledger
-from streams.ledger.journal import read_journal
+from streams.ledger.journal import read_journals
 from streams.ledger.runs import cover, intervals, named, size, spread
 from streams.ledger.sources import StoreReader
 from streams.ledger.topics import order_faults
@@ -137,7 +137,7 @@ def test_nothing_is_found_where_nothing_is_wrong(tmp_path: Path) -> None:
     assert result["sent_to_visible_ms"] == {"p50": None, "p99": None}, (
         "nothing was sent where there is no broker"
     )
-    visible = _sent_to_visible_ms(read_journal(tmp_path / "journal"), StoreReader(tmp_path / "store"), 0)
+    visible = _sent_to_visible_ms(read_journals(tmp_path / "journal"), StoreReader(tmp_path / "store"), 0)
     assert 400 <= (visible["p50"] or 0) <= (visible["p99"] or 0)
     assert lines(result)[-1] == "clean"
 

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from streams.kafka.reader import end_offsets
 from streams.kafka.topics import declare
 from streams.ledger.compare import topic_counts
-from streams.ledger.journal import read_journal
+from streams.ledger.journal import read_journals
 from streams.ledger.records import Records
 from streams.ledger.sources import StoreReader
 from streams.ledger.topics import Topics, link_faults, order_faults, other_data, read_topics
@@ -115,7 +115,7 @@ def found(
     findings: list[str] = []
     reader = StoreReader(stored(tmp_path))
     try:
-        return topic_counts(read_journal(journal(tmp_path / "journal")), topics, reader, findings), findings
+        return topic_counts(read_journals(journal(tmp_path / "journal")), topics, reader, findings), findings
     finally:
         reader.close()
 
@@ -203,7 +203,7 @@ def test_one_record_removed_repeated_or_swapped_is_found(
 def test_an_epoch_that_ends_before_the_topic_is_found(tmp_path: Path) -> None:
     findings: list[str] = []
     reader = StoreReader(stored(tmp_path))
-    topic_counts(read_journal(journal(tmp_path / "journal")), Topics(lineage_ends={2: 5}), reader, findings)
+    topic_counts(read_journals(journal(tmp_path / "journal")), Topics(lineage_ends={2: 5}), reader, findings)
     reader.close()
     assert "the newest epoch ends at offset 0 of glasses.lineage partition 2, which goes on to 5" in findings
 

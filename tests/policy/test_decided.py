@@ -20,7 +20,7 @@ from streams.cli.main import main as sightline
 from streams.cli.policy.decided import distinct_decisions
 from streams.policy.diff import on_paper
 from streams.policy.load import load, parse
-from streams.policy.recheck import Policies, recheck
+from streams.policy.recheck import StoredPolicies, recheck
 from streams.queries.store import Store
 from streams.topology import CROSSINGS, EXPORT
 from tests import build
@@ -100,7 +100,7 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("column", CHANGES)
 def test_a_decision_that_was_touched_is_found(store: Path, column: str) -> None:
     with Store.open(store) as opened:
-        policies = Policies(opened.policies)
+        policies = StoredPolicies(opened.policies)
         rows = distinct_decisions(opened)
     row = next(
         row

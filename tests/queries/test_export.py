@@ -27,6 +27,7 @@ from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.readiness import Ready
 from streams.snapshots.writer import Writer
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import (
     HOUSEHOLD,
     POLICY,
@@ -266,7 +267,7 @@ def test_ctrl_c_ends_following_cleanly(tmp_path: Path) -> None:
     with os.fdopen(reading, "rb") as ready:
         assert ready.read() == b"READY=1\n"
     process.send_signal(signal.SIGINT)
-    said, complained = process.communicate(timeout=30)
+    said, complained = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, complained
     assert json.loads(said)["file"] == str(out / EXPORTED)
     assert [path.name for path in out.iterdir()] == [EXPORTED]

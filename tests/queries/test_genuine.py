@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.queries import questions
-from streams.queries.answers import CollisionRun
-from streams.queries.missing import missing
+from streams.queries.missing import CollisionRun, missing
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.snapshots.build import POLICY, Row, event, row, store, stream, tagged

@@ -13,10 +13,9 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.queries import questions
-from streams.queries.answers import CapturedStream, Missing, MissingRun, StreamInPart
 from streams.queries.generations import generations
 from streams.queries.loop import loop
-from streams.queries.missing import missing
+from streams.queries.missing import CapturedStream, Missing, MissingRun, StreamInPart, missing
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 #: The commit whose workers may stand beside ours.
 LAST_VERSION = "665a5ae"
 SHIFTED = Path(__file__).with_name("shifted")
-DRAIN_WAIT_S, READY_WAIT_S, ENDED_WAIT_S = 120.0, 60.0, 40.0
+DRAIN_WAIT_S, READY_WAIT_S, ENDED_WAIT_S = 180.0, 120.0, 120.0
 #: Batches a second, seconds of one play, devices.
 RATE, PLAY_S, DEVICES = 400.0, 4.0, 3
 _LOOK_S = 0.2
@@ -70,11 +70,10 @@ class Pauses(Pipeline):
         await self._stopped(self.children[SNAPSHOTS])
 
     async def wake(self, *arguments: str) -> None:
-        """Start a worker and snapshots, and wait until they are ready."""
+        """Start a worker, this time with some arguments more, and snapshots; wait until they are ready."""
         first = WORKERS[0]
-        self.children[first].add(*arguments)
         self.keep(SNAPSHOTS)
-        self.children[first].start()
+        self.children[first].start(*arguments)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_WAIT_S):
                 while not (self.children[first].ready and self.children[SNAPSHOTS].ready):

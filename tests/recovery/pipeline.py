@@ -18,7 +18,7 @@ from streams.kafka.topics import declare
 from tests.recovery.processes import Child, quiet_port
 from tests.recovery.schedule import BACKLOG_S, JOINER, RECOVERY_S, SNAPSHOTS, WORKERS, Fault
 
-READY_WAIT_S = 90.0
+READY_WAIT_S = 180.0
 _LOOK_S = 0.2
 #: What a writer says whose disk is full, and how much longer than it should a disk is full until it does.
 _DISK_FULL, _DISK_FULL_MORE_S = "cannot be written", 10.0

@@ -68,15 +68,15 @@ class Child:
         said = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
         return said.count(words) if isinstance(words, str) else len(words.findall(said))
 
-    def start(self) -> None:
-        """Start it, unless it runs."""
+    def start(self, *arguments: str) -> None:
+        """Start it, unless it runs; this time with some arguments more."""
         if self.pid is not None:
             return
         awaited = Awaited() if self._says_ready else None
         with awaited.given() if awaited else contextlib.nullcontext():
             # A session of its own: Ctrl-C reaches the harness alone, and its group can be ended as a whole.
             self._process = subprocess.Popen(
-                [*self._arguments, *(awaited.arguments if awaited else ())],
+                [*self._arguments, *arguments, *(awaited.arguments if awaited else ())],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -56,7 +56,7 @@ def test_a_word_of_before_is_that_of_the_device_that_said_it() -> None:
     assert wearer == "w1"
     assert isinstance(word, Word)
     assert (word.device, word.incarnation, word.number, word.status) == ("g1", 1, 1, "given")
-    found = consents.words("w1", consents.offset).standing(Reference("g1", 1, 1), T_NS, T_NS)
+    found = consents.words("w1", consents.offset).effective(Reference("g1", 1, 1), T_NS, T_NS)
     assert found.consent.text() == "given for ai:ModelTraining dpv:RequestedServiceProvision"
 
 

@@ -16,6 +16,7 @@ from streams.kafka.topics import declare
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import POLICY, batch, record
 
 pytestmark = pytest.mark.kafka
@@ -74,7 +75,7 @@ async def test_the_writer_takes_every_committed_record_once(broker: str, tmp_pat
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert first.returncode == 0, first.stderr
     assert stored(tmp_path / "s") == [(number, "public") for number in range(4)]
@@ -84,7 +85,7 @@ async def test_the_writer_takes_every_committed_record_once(broker: str, tmp_pat
         while len(stored(tmp_path / "s")) < 7 and time.monotonic() < deadline:
             time.sleep(0.2)
         running.send_signal(signal.SIGTERM)
-        said, _ = running.communicate(timeout=30)
+        said, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 0
     assert "the last epoch is" in said
     assert stored(tmp_path / "s") == [(number, "public") for number in range(7)]
@@ -92,7 +93,11 @@ async def test_the_writer_takes_every_committed_record_once(broker: str, tmp_pat
 
 def test_no_broker_is_exit_3_and_no_store_is_spoilt(tmp_path: Path) -> None:
     result = subprocess.run(
-        command("127.0.0.1:9", tmp_path / "s"), check=False, capture_output=True, text=True, timeout=60
+        command("127.0.0.1:9", tmp_path / "s"),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert result.returncode == UnavailableError.exit_code
     assert "Traceback" not in result.stderr

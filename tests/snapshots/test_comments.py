@@ -11,6 +11,7 @@ import pytest
 
 from streams.snapshots.epochs import comments
 from streams.snapshots.writer import Writer
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import T0_NS, edge, event, tables
 from tests.snapshots.test_directory import VIEWS
 
@@ -43,7 +44,10 @@ def test_nothing_that_a_reader_sees_lacks_a_comment(tmp_path: Path, epochs: int)
         writer.publish(T0_NS)
     # The writer stays open: the reader is another process, as in life.
     said = subprocess.run(
-        [sys.executable, "-c", READER, str(tmp_path / "store")], check=True, capture_output=True, timeout=60
+        [sys.executable, "-c", READER, str(tmp_path / "store")],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
     )
     writer.close()
     found = orjson.loads(said.stdout)
@@ -58,7 +62,10 @@ def test_no_comment_is_about_something_that_is_gone(tmp_path: Path) -> None:
     writer = Writer.open(tmp_path / "store")
     writer.publish(T0_NS)
     said = subprocess.run(
-        [sys.executable, "-c", READER, str(tmp_path / "store")], check=True, capture_output=True, timeout=60
+        [sys.executable, "-c", READER, str(tmp_path / "store")],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
     )
     writer.close()
     found = orjson.loads(said.stdout)

@@ -18,7 +18,7 @@ from streams.events.shipped import SHIPPED
 from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.stored import read_stored
 from streams.snapshots.intake import decode, genuine, overlap
-from streams.snapshots.intake.known import Known
+from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.rows import columns
 from streams.snapshots.rows.poll import Poll
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, batch, derived, edge, row, stream, tagged
@@ -28,7 +28,7 @@ Rows = Mapping[str, Sequence[Row]]
 Verdicts = tuple[dict[int, str], dict[tuple[int, str], int]]
 
 
-class Nothing(Known):
+class Nothing(Lookup):
     """What an empty store knows."""
 
     def __init__(self) -> None:
@@ -105,14 +105,14 @@ def fits(table: str, name: str, value: Any) -> bool:
             return bool(low <= value <= high)
         case columns.Form(pattern):
             return re.fullmatch(pattern, value) is not None
-        case columns.Word(words):
+        case columns.OneOf(words):
             return value in words
         case columns.KindName(making):
             made = {kind.name for kind in SHIPPED.derived} | {"training"}
             return value in (made if making else SHIPPED)
         case columns.Text(bytes_max):
             return len(value.encode()) <= bytes_max
-        case columns.Said(said):
+        case columns.Checked(said):
             return said(value)
         case columns.Flag():
             return True
@@ -279,7 +279,7 @@ def test_many_records_at_once_are_judged_as_each_row_is_alone(
                 alone[offset] = "malformed"
         # One row a block, nothing said once, no other record beside it; only the policy is known.
         poll = decode.read({0: [record(offset, rows)]})
-        genuine.check_tags(poll, cast("Known", _Household()))
+        genuine.check_tags(poll, cast("Lookup", _Household()))
         found = verdicts(poll)[0]
         assert (found.get(offset) == "malformed") >= (offset in alone)
         alone |= found
@@ -303,7 +303,7 @@ def test_each_column_takes_what_it_can_have_and_nothing_else(
     some = [record(at, written(table, **{name: value})) for at, (table, name, value) in enumerate(cases)]
     some += [record(len(some) + at, written(table)) for at, table in enumerate(WRITTEN)]
     poll = decode.read({0: some})
-    genuine.check_tags(poll, cast("Known", _Household()))
+    genuine.check_tags(poll, cast("Lookup", _Household()))
     refused = verdicts(poll)[0]
     assert [offset for offset in refused if offset >= len(cases)] == []
     wrong = {offset for offset, case in enumerate(cases) if not fits(*case)}

@@ -11,6 +11,7 @@ import pytest
 
 from streams.errors import InputError, UnavailableError
 from streams.snapshots.writer import Writer
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import event, store
 from tests.snapshots.test_writer import ask
 
@@ -46,7 +47,7 @@ def test_a_second_writer_is_refused_also_through_a_link(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
     assert "UnavailableError" in other.stderr
     writer.close()

@@ -10,8 +10,7 @@ import pytest
 from streams import limits
 from streams.errors import InputError
 from streams.events.record import LogId
-from streams.queries.answers import LogRow
-from streams.queries.missing import missing
+from streams.queries.missing import LogRow, missing
 from streams.queries.store import Store
 from streams.replay.inputs import read_inputs
 from streams.snapshots.writer import Writer

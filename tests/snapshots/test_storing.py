@@ -17,7 +17,7 @@ from streams.events.record import StoredRecord
 from streams.kafka.reader import Follower
 from streams.queries.store import Store
 from streams.snapshots.intake import decode
-from streams.snapshots.patience import PatientWriter
+from streams.snapshots.retrying import RetryingWriter
 from streams.snapshots.rows.poll import Poll
 from streams.snapshots.storing import Storing
 from streams.snapshots.writer import Writer
@@ -141,7 +141,7 @@ class Slow:
 def test_one_is_stored_while_the_next_is_read_and_an_error_comes_out() -> None:
     async def run() -> None:
         slow = Slow()
-        storing = Storing(cast("PatientWriter", slow))
+        storing = Storing(cast("RetryingWriter", slow))
         await storing.next(decode.read(records(0)), {0: 1}, 0)
         # What was given is being stored; who gives the next waits for it.
         waiting = asyncio.create_task(storing.next(decode.read(records(1)), {0: 13}, 0))
@@ -168,7 +168,7 @@ def test_what_was_stored_before_an_error_is_not_stored_again(tmp_path: Path) -> 
             raise OSError(28, "No space left on device")
 
     writer = Writer.open(tmp_path, after_step=fail)
-    patient = PatientWriter(writer, lambda _: None, lambda _: False)
+    patient = RetryingWriter(writer, lambda _: None, lambda _: False)
     some = records(0)
     some[1].append(StoredRecord(1, 0, b"glasses/1", b"no JSON"))
     poll = decode.read(some)

@@ -15,6 +15,7 @@ from streams.events.record import StoredRecord
 from streams.queries.store import Store
 from streams.snapshots.folds import fold
 from streams.snapshots.writer import STEPS, Writer
+from tests.patience import PATIENCE_S
 from tests.snapshots import build
 from tests.snapshots.build import POLICY, T0_NS, event, record, store, stream
 
@@ -112,7 +113,7 @@ drive(writer, 6)
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
 def test_a_killed_process_loses_and_repeats_nothing(tmp_path: Path, step: int) -> None:
     died = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(tmp_path / "store"), str(step)], check=False, timeout=30
+        [sys.executable, "-c", _CHILD, str(tmp_path / "store"), str(step)], check=False, timeout=PATIENCE_S
     )
     assert died.returncode == 9
     writer = Writer.open(tmp_path / "store")

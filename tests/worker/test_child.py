@@ -134,7 +134,7 @@ def test_however_a_worker_ends_its_child_ends_and_nobody_complains(tmp_path: Pat
             worker.kill()
         # Everybody who inherited the pipes has ended when they end: the child, and the tracker that complains
         # of what was leaked.
-        _, said = worker.communicate(timeout=10)
+        _, said = worker.communicate(timeout=PATIENCE_S)
         gone = "sightline: The worker is gone; its child process ends\n"
         assert said.decode() == (gone if end in {"at once", "killed"} else "")
         assert worker.returncode == (-signal.SIGKILL if end == "killed" else 0)

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from msgspec import structs
 
-from streams.consent.view import Consents, Known
+from streams.consent.view import Consents, PartitionConsents
 from streams.consent.words import Pairing
 from streams.events.batch import Batch, Context, PeopleNear, Place
 from streams.events.codec import encode
@@ -193,12 +193,12 @@ def found(day: Day) -> dict[tuple[str, int], str]:
     devices: dict[str, DeviceState] = {}
     bound = Consents()
     bound.learn(0, "w1", Pairing("g1", True, 0))
-    known, at, now_ns = Known(bound, 1, {}), 0, 0
+    known, at, now_ns = PartitionConsents(bound, 1, {}), 0, 0
     while at < len(day.records):
         size = day.draw.randint(1, 12)
         crossing = Crossing(build.policy(), known, Step())
         touched, now_ns = zones(day.records[at : at + size], devices, build.CODEC, crossing, {}, now_ns)
-        known, at = Known(bound, 1, known.own), at + size
+        known, at = PartitionConsents(bound, 1, known.own), at + size
         devices |= touched
         for output in crossing.step.outputs:
             for number in output.tagged.batch.run:

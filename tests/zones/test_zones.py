@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.consent.view import Known
+from streams.consent.view import PartitionConsents
 from streams.events.codec import encode
 from streams.events.digest import digest
 from streams.events.headers import LABEL, ZONE
@@ -29,7 +29,7 @@ def zones(
     records: Sequence[Received],
     devices: Mapping[str, DeviceState],
     policy: Policy,
-    known: Known,
+    known: PartitionConsents,
     poisoned: Mapping[int, str],
 ) -> tuple[Step, dict[str, DeviceState]]:
     """Tag what stands at the beginning of a partition."""

@@ -23,7 +23,7 @@ from streams.errors import InputError
 from streams.policy.explain import Explanation
 from streams.policy.explain import explain as explained
 from streams.policy.policy import Policy
-from streams.policy.recheck import Difference, Policies, StoredDecision
+from streams.policy.recheck import Difference, StoredDecision, StoredPolicies
 from streams.policy.recheck import recheck as rechecked
 from streams.policy.rules import Declassifier
 from streams.printing import say
@@ -159,7 +159,7 @@ def explain(identity: str, store: Path, role: Role, as_json: bool) -> None:
     """
     event, _, sink = identity.partition("@")
     with Store.open(store, role) as opened:
-        policies = Policies(opened.policies)
+        policies = StoredPolicies(opened.policies)
         about = questions.decisions(opened, event)
         rows = [row for row in about if not sink or row.sink == sink]
         if not rows:
@@ -240,7 +240,7 @@ def recheck(store: Path, role: Role, as_json: bool) -> None:
     """
     with Store.open(store, role) as opened:
         rows = distinct_decisions(opened)
-        differences = list(rechecked(rows, Policies(opened.policies)))
+        differences = list(rechecked(rows, StoredPolicies(opened.policies)))
         answer = Rechecked(
             epoch=opened.epoch,
             decisions=sum(row.runs for row in rows),

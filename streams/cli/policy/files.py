@@ -15,7 +15,7 @@ from streams import clock
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
 from streams.events.shipped import SHIPPED
 from streams.policy import examples
-from streams.policy.analysis import said
+from streams.policy.analysis import in_words
 from streams.policy.diff import every_combination
 from streams.policy.load import load
 from streams.policy.policy import UNCONFIGURED, Policy
@@ -232,7 +232,7 @@ def test(file: str, as_json: bool) -> None:
     policy = load(file, clock.date_today())
     outcomes = examples.run(policy)
     differences = tuple(
-        ExampleDifference(outcome.example.line, said(outcome.example.attributes), about, expected, found)
+        ExampleDifference(outcome.example.line, in_words(outcome.example.attributes), about, expected, found)
         for outcome in outcomes
         for about, expected, found in outcome.differences
     )

@@ -103,11 +103,11 @@ class Database:
             raise
         self.connection.execute("COMMIT")
 
-    def one(self, statement: str) -> tuple[Any, ...]:
+    def only_row(self, statement: str) -> tuple[Any, ...]:
         """Return the only row of a statement."""
         [row] = self.connection.execute(statement).fetchall()
-        found: tuple[Any, ...] = row
-        return found
+        only: tuple[Any, ...] = row
+        return only
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +118,19 @@ class Epoch:
     state: str
 
 
-def row_of(one: Segment) -> tuple[Any, ...]:
+def row_of(segment: Segment) -> tuple[Any, ...]:
     """Row of SEGMENT_COLUMNS."""
     return (
-        one.file,
-        one.table,
-        one.first_epoch,
-        one.last_epoch,
-        one.rows,
-        one.bytes,
-        one.digest,
-        one.classes,
-        one.fresh,
-        one.audience,
+        segment.file,
+        segment.table,
+        segment.first_epoch,
+        segment.last_epoch,
+        segment.rows,
+        segment.bytes,
+        segment.digest,
+        segment.classes,
+        segment.fresh,
+        segment.audience,
         False,
     )
 

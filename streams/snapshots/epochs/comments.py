@@ -324,8 +324,8 @@ def statements(views: Iterable[tuple[str, str]], columns: Iterable[tuple[str, st
 
     KeyError names what has no text.
     """
-    for name, what in views:
-        yield f"COMMENT ON {what} {name} IS {quoted(VIEWS[name])}"
+    for name, comment in views:
+        yield f"COMMENT ON {comment} {name} IS {quoted(VIEWS[name])}"
     for view, column in columns:
         text = SPECIAL.get(f"{view}.{column}") or COLUMNS[column]
         yield f'COMMENT ON COLUMN {view}."{column}" IS {quoted(text)}'

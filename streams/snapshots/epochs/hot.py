@@ -32,7 +32,7 @@ from streams.snapshots.epochs.books import (
     row_of,
 )
 from streams.snapshots.epochs.listing import Listing
-from streams.snapshots.epochs.waiting import Waiting
+from streams.snapshots.epochs.unpublished import Unpublished
 from streams.snapshots.files.columnar import encoded
 from streams.snapshots.files.directory import HOT, TEMPORARY, catalog_name, pointed, sync
 from streams.snapshots.files.index import Span
@@ -49,7 +49,7 @@ class Hot(Database):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._waiting = Waiting()
+        self._unpublished = Unpublished()
         # What waits in the file itself, since a writer was closed.
         self._put_by = False
         self._offsets: dict[str, dict[int, int]] = {}
@@ -59,7 +59,7 @@ class Hot(Database):
             create(directory)
         try:
             self.open()
-            self._take_up()
+            self._resume()
         except duckdb.Error as error:
             raise InputError(
                 f"{path}: cannot be opened as a store's hot file ({type(error).__name__}); restore it, or "
@@ -75,8 +75,8 @@ class Hot(Database):
         self.connection = duckdb.connect(
             str(path), config={"memory_limit": f"{limits.HOT_MEMORY_MB}MB", "threads": 1}
         )
-        self._waiting.opened_again()
-        self.store_id, version = self.one("SELECT id, version FROM store")
+        self._unpublished.opened_again()
+        self.store_id, version = self.only_row("SELECT id, version FROM store")
         if version != limits.STORE_VERSION:
             self.connection.close()
             raise InputError(
@@ -95,26 +95,26 @@ class Hot(Database):
         ).fetchone() or (0, {})
         if number > self._newest.number:
             # A transaction of which nobody knew whether it was done, before the file was opened again.
-            self._waiting.clear(self.connection)
+            self._unpublished.clear(self.connection)
             self._offsets.clear()
         out = number == 0 or pointed(self._directory) == catalog_name(number)
         self._newest, self._newest_offsets = Epoch(number, PUBLISHED if out else RECORDED), dict(offsets)
         classes = self.connection.execute("FROM classes").fetchall()
-        self._classes: dict[Class, int] = {tuple(one): number for number, *one in classes}
+        self._classes: dict[Class, int] = {tuple(texts): number for number, *texts in classes}
         self._classes_kept = len(self._classes)
         self.files = Listing(self.connection)
-        self._at_hand, self._label_ns = self.one(
+        self._at_hand, self._label_ns = self.only_row(
             "SELECT count(*), coalesce(max(published_ns), 0) FROM epochs"
         )
-        self._log_id = LogId(*self.one("SELECT cluster, topic FROM store"))
+        self._log_id = LogId(*self.only_row("SELECT cluster, topic FROM store"))
         self._highest: dict[tuple[str, str], int] = {}
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         """Let what a closed writer put by wait again."""
         for table in TABLES:
-            found = self.connection.sql(f"SELECT * EXCLUDE (epoch) FROM {table}").to_arrow_table()  # noqa: S608 - names of ours
-            if len(found):
-                self._waiting.add({table: encoded(found)}, self.connection)
+            rows = self.connection.sql(f"SELECT * EXCLUDE (epoch) FROM {table}").to_arrow_table()  # noqa: S608 - names of ours
+            if len(rows):
+                self._unpublished.add({table: encoded(rows)}, self.connection)
                 self._put_by = True
 
     def put_by(self, topic: str) -> None:
@@ -168,19 +168,19 @@ class Hot(Database):
     def append(self, tables: Mapping[str, pa.Table], topic: str, offsets: Mapping[int, int]) -> None:
         """Let rows wait for the next epoch, and reading of `topic` go on behind them."""
         self._offsets[topic] = {**self.offsets(topic), **offsets}
-        self._waiting.add(tables, self.connection)
+        self._unpublished.add(tables, self.connection)
 
     def rows(self) -> dict[str, int]:
         """Rows by table that wait; tables without any are absent."""
-        return self._waiting.rows()
+        return self._unpublished.rows()
 
     def rows_of(self, number: int) -> dict[str, pa.Table]:
         """The rows that wait, by table, as those of epoch `number`; texts that recur as dictionaries."""
-        return self._waiting.of(number)
+        return self._unpublished.of(number)
 
     def waiting(self, table: str) -> str:
         """Name by which a statement reads the rows of a table that wait."""
-        return self._waiting.shown(table, self.connection)
+        return self._unpublished.shown(table, self.connection)
 
     def newest(self) -> Epoch:
         """Return the epoch with the highest number; number 0, published, in a new store."""
@@ -197,17 +197,17 @@ class Hot(Database):
         if lacking := [stream for stream in streams if stream not in self._highest]:
             source, stream = zip(*lacking, strict=True)
             with self.incoming(pa.table({"source": source, "stream": stream})):
-                found = self.connection.execute(
+                rows = self.connection.execute(
                     "SELECT source, stream, max(highest) FROM spans SEMI JOIN incoming "
                     "USING (source, stream) WHERE table_name = 'events' GROUP BY ALL"
                 ).fetchall()
             self._highest |= dict.fromkeys(lacking, -1)
-            self._highest |= {(source, stream): last for source, stream, last in found}
+            self._highest |= {(source, stream): last for source, stream, last in rows}
         return {stream: self._highest[stream] for stream in streams}
 
     def numbers_of(self, classes: Iterable[Class]) -> tuple[int, ...]:
         """Numbers of some classes, sorted; new ones are kept with the epoch that is recorded next."""
-        return tuple(sorted({self._classes.setdefault(one, len(self._classes)) for one in classes}))
+        return tuple(sorted({self._classes.setdefault(each, len(self._classes)) for each in classes}))
 
     def record(
         self,
@@ -232,7 +232,7 @@ class Hot(Database):
             Its label; it is never before that of an earlier epoch.
         """
         offsets = self.offsets(topic)
-        said = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
+        ends = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
         every = [*made, *(folded.made if folded else ())]
         # A clock that was set back does not take labels back: what is retained goes by them.
         label_ns = max(published_ns, self._label_ns)
@@ -241,7 +241,7 @@ class Hot(Database):
             if folded is not None:
                 self._replace(number, folded)
             self.connection.execute(
-                f"INSERT INTO epochs VALUES (?, ?, ?, MAP {{{said}}}, ?, ?, ?)",  # noqa: S608 - numbers
+                f"INSERT INTO epochs VALUES (?, ?, ?, MAP {{{ends}}}, ?, ?, ?)",  # noqa: S608 - numbers
                 [
                     number,
                     RECORDED,
@@ -265,7 +265,7 @@ class Hot(Database):
             self.files.replace(number, folded)
         self._newest, self._newest_offsets = Epoch(number, RECORDED), offsets
         self._classes_kept, self._put_by = len(self._classes), False
-        self._waiting.clear(self.connection)
+        self._unpublished.clear(self.connection)
         for each in made:
             if each.table == "events":
                 for span in each.spans:
@@ -279,17 +279,17 @@ class Hot(Database):
             self._insert("segments", SEGMENT_COLUMNS, [row_of(segment) for segment in made])
         if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
             self._insert("spans", SPAN_COLUMNS, spans)
-        if new := [(n, *one) for one, n in self._classes.items() if n >= self._classes_kept]:
+        if new := [(n, *content) for content, n in self._classes.items() if n >= self._classes_kept]:
             self._insert("classes", CLASS_COLUMNS, new)
 
     def _move(self, topic: str) -> None:
         """Let the stored offsets of a topic be those behind the rows that wait."""
         # Known before they are deleted: whoever is closed at once has not asked for them yet.
-        moved = [(topic, *one) for one in self.offsets(topic).items()]
+        moved = [(topic, *place) for place in self.offsets(topic).items()]
         self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
         if moved:
-            said = ", ".join(["(?, ?, ?)"] * len(moved))
-            self.connection.execute(f"INSERT INTO offsets VALUES {said}", [*chain(*moved)])  # noqa: S608 - marks
+            marks = ", ".join(["(?, ?, ?)"] * len(moved))
+            self.connection.execute(f"INSERT INTO offsets VALUES {marks}", [*chain(*moved)])  # noqa: S608 - marks
 
     def published(self) -> None:
         """Note that readers see the newest epoch."""
@@ -365,7 +365,7 @@ class Hot(Database):
         """
         path, beside = self._directory / HOT, self._directory / f"{HOT}{TEMPORARY}"
         beside.unlink(missing_ok=True)
-        (name,) = self.one("SELECT current_database()")
+        (name,) = self.only_row("SELECT current_database()")
         self.connection.execute(f"ATTACH {quoted(str(beside))} AS next (BLOCK_SIZE {BLOCK_BYTES})")
         try:
             self.connection.execute(f'COPY FROM DATABASE "{name}" TO next')

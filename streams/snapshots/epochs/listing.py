@@ -31,9 +31,15 @@ class Listing:
 
     def add(self, made: Iterable[Segment]) -> None:
         """Note new segments."""
-        for one in made:
-            self._current[one.file] = Current(
-                one.file, one.table, one.first_epoch, one.last_epoch, one.rows, one.fresh, one.audience
+        for segment in made:
+            self._current[segment.file] = Current(
+                segment.file,
+                segment.table,
+                segment.first_epoch,
+                segment.last_epoch,
+                segment.rows,
+                segment.fresh,
+                segment.audience,
             )
 
     def replace(self, number: int, folded: Folded) -> None:
@@ -49,14 +55,16 @@ class Listing:
 
     def current_files(self) -> dict[str, list[str]]:
         """Segments that are in force, by table, oldest first."""
-        found: dict[str, list[str]] = {}
-        for one in sorted(self._current.values(), key=lambda one: (one.table, one.file)):
-            found.setdefault(one.table, []).append(one.file)
-        return found
+        by_table: dict[str, list[str]] = {}
+        for segment in sorted(self._current.values(), key=lambda segment: (segment.table, segment.file)):
+            by_table.setdefault(segment.table, []).append(segment.file)
+        return by_table
 
     def segments(self) -> Sequence[Current]:
         """Segments in force as folds choose by them."""
-        return sorted(self._current.values(), key=lambda one: (one.last_epoch, one.table, one.file))
+        return sorted(
+            self._current.values(), key=lambda segment: (segment.last_epoch, segment.table, segment.file)
+        )
 
     def superseded(self) -> dict[str, int]:
         """Files that were replaced and still lie there, with the epoch that replaced them."""

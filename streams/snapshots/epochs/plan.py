@@ -12,21 +12,21 @@ from streams.snapshots.folds.tiers import Choice, absorbed
 def plan(hot: Hot, directory: Path, choice: Choice) -> Plan:
     """Plan the fold of some files of the store in `directory`."""
     inputs: dict[str, list[str]] = {}
-    for one in choice.files:
-        inputs.setdefault(one.table, []).append(one.file)
-    fresh = [one for one in choice.files if one.fresh]
-    rows = sum(one.rows for one in fresh if one.table in ("edges", "zone_runs"))
+    for segment in choice.files:
+        inputs.setdefault(segment.table, []).append(segment.file)
+    fresh = [segment for segment in choice.files if segment.fresh]
+    rows = sum(segment.rows for segment in fresh if segment.table in ("edges", "zone_runs"))
     return Plan(
         directory,
         hot.store_id,
         hot.newest().number,
         inputs,
         choice.group,
-        frozenset(one.file for one in fresh),
+        frozenset(segment.file for segment in fresh),
         hot.files.current_files(),
         (
-            min((one.first_epoch for one in fresh), default=0),
-            max((one.last_epoch for one in fresh), default=0),
+            min((segment.first_epoch for segment in fresh), default=0),
+            max((segment.last_epoch for segment in fresh), default=0),
         ),
         hot.history_at_hand(),
         hot.classes,

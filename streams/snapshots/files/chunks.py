@@ -73,6 +73,6 @@ def _cuts(
 ) -> Iterator[tuple[int, int]]:
     """Yield half-open ranges of numbers with about as many rows each."""
     shares = ", ".join(str(part / parts) for part in range(1, parts))
-    found = connection.execute(f"SELECT quantile_disc({number}, [{shares}]) FROM {rows}").fetchall()  # noqa: S608
-    cuts = sorted({int(cut) for cut in found[0][0]})
+    quantiles = connection.execute(f"SELECT quantile_disc({number}, [{shares}]) FROM {rows}").fetchall()  # noqa: S608
+    cuts = sorted({int(cut) for cut in quantiles[0][0]})
     yield from zip([-1, *cuts], [*cuts, 2**63 - 1], strict=True)

@@ -109,16 +109,16 @@ def zones_of(
     order = np.lexsort((low, stream))
     low, high, stream, own = low[order], high[order], stream[order], own[order]
     when = np.zeros(len(order), np.int64) if bucket is None else bucket[order]
-    behind = high < np.array([highest.get(one[:2], -1) for one in streams], np.int64)[stream]
+    behind = high < np.array([highest.get(name[:2], -1) for name in streams], np.int64)[stream]
     goes_on = (stream[1:] == stream[:-1]) & (own[1:] == own[:-1]) & (low[1:] > high[:-1])
     goes_on &= when[1:] == when[:-1]
     goes_on &= ~behind[:-1] | (low[1:] == high[:-1] + 1)
     begins = np.flatnonzero(np.concatenate(([True], ~goes_on)))
-    found = events.select(["source", "stream", "revision", *OWN]).take(pa.array(order[begins]))
+    runs = events.select(["source", "stream", "revision", *OWN]).take(pa.array(order[begins]))
     last = np.maximum.reduceat(numbers(events, "epoch")[order], begins)
-    found = found.append_column("epoch", pa.array(last)).append_column("low", pa.array(low[begins]))
-    found = found.append_column("high", pa.array(np.maximum.reduceat(high, begins)))
-    return ordered(found.select(schema_of("zone_runs").names), "zone_runs")
+    runs = runs.append_column("epoch", pa.array(last)).append_column("low", pa.array(low[begins]))
+    runs = runs.append_column("high", pa.array(np.maximum.reduceat(high, begins)))
+    return ordered(runs.select(schema_of("zone_runs").names), "zone_runs")
 
 
 def zone_runs(rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, others: Mask) -> pa.Table:
@@ -156,9 +156,9 @@ def _reached(stream: Numbers, high: Numbers) -> Mask:
     ranks = np.unique(high, return_inverse=True)[1].astype(np.int64)
     place = stream * np.int64(len(high) + 1) + ranks
     reach = np.maximum.accumulate(place)
-    found = np.zeros(len(high), bool)
-    found[1:] = reach[:-1] > place[:-1]
-    return found
+    reached = np.zeros(len(high), bool)
+    reached[1:] = reach[:-1] > place[:-1]
+    return reached
 
 
 def _cut(
@@ -167,9 +167,9 @@ def _cut(
     """Rows cut where a later one of another class speaks of the same numbers; hardly any ever are."""
     low, high, epoch = (numbers(rows, name) for name in ("low", "high", "epoch"))
     cuts: dict[int, list[tuple[int, int]]] = {}
-    for one, other in _overlapping(stream, low, high):
-        if key[one] != key[other] and epoch[one] != epoch[other]:
-            earlier, later = (one, other) if epoch[one] < epoch[other] else (other, one)
+    for row, other in _overlapping(stream, low, high):
+        if key[row] != key[other] and epoch[row] != epoch[other]:
+            earlier, later = (row, other) if epoch[row] < epoch[other] else (other, row)
             if not others[earlier]:
                 cuts.setdefault(earlier, []).append((int(low[later]), int(high[later])))
     if not cuts:

@@ -48,8 +48,8 @@ def combinations(rows: pa.Table, names: Sequence[str]) -> tuple[list[tuple[Any, 
 
 def _words(column: pa.ChunkedArray) -> Words:
     """A column's different values, and which of them stands in each row."""
-    found = column.combine_chunks().dictionary_encode()
-    return Words(found.dictionary.to_pylist(), found.indices.to_numpy().astype(np.int64))
+    dictionary = column.combine_chunks().dictionary_encode()
+    return Words(dictionary.dictionary.to_pylist(), dictionary.indices.to_numpy().astype(np.int64))
 
 
 def encoded(rows: pa.Table) -> pa.Table:
@@ -62,11 +62,11 @@ def encoded(rows: pa.Table) -> pa.Table:
 
 def dense(*codes: Numbers) -> Numbers:
     """The same small number for the same combination."""
-    found = codes[0]
+    combined = codes[0]
     for code in codes[1:]:
         shifted = code - code.min(initial=0)
-        found = np.unique(found * (shifted.max(initial=0) + 1) + shifted, return_inverse=True)[1]
-    return found.astype(np.int64)
+        combined = np.unique(combined * (shifted.max(initial=0) + 1) + shifted, return_inverse=True)[1]
+    return combined.astype(np.int64)
 
 
 def ordered(rows: pa.Table, table: str) -> pa.Table:
@@ -78,8 +78,8 @@ def ordered(rows: pa.Table, table: str) -> pa.Table:
 def _ranks(column: pa.ChunkedArray) -> Numbers:
     """Numbers in the order of a column's values."""
     if pa.types.is_integer(column.type):
-        found: Numbers = column.to_numpy()
-        return found
+        values: Numbers = column.to_numpy()
+        return values
     words = _words(column)
     ranks = np.empty(len(words.values), np.int64)
     ranks[sorted(range(len(ranks)), key=words.values.__getitem__)] = np.arange(len(ranks))
@@ -90,5 +90,5 @@ def classes_of(rows: pa.Table, table: str) -> tuple[list[tuple[str, str, str]], 
     """The different classes (policy version, zone, label) of a table, and which of them each row is of."""
     if CLASSED[table] == "label":
         return combinations(rows, ("policy_version", "zone", "label"))
-    found, of = combinations(rows, ("policy_version", "zone"))
-    return [(version, zone, "") for version, zone in found], of
+    pairs, of = combinations(rows, ("policy_version", "zone"))
+    return [(version, zone, "") for version, zone in pairs], of

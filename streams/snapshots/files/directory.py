@@ -33,7 +33,7 @@ def catalog_name(epoch: int) -> str:
 def epochs_of(directory: Path) -> list[int]:
     """Epochs that have a catalog in the directory, sorted."""
     return sorted(
-        int(found[1]) for path in directory.iterdir() if (found := _CATALOG.fullmatch(path.name)) is not None
+        int(name[1]) for path in directory.iterdir() if (name := _CATALOG.fullmatch(path.name)) is not None
     )
 
 

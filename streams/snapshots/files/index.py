@@ -158,13 +158,16 @@ def build(
                 [*_SPAN],
             ),
         )
-        for view, given, here, there in (
+        for view, from_segments, paths, from_index in (
             ("edges_given", _EDGES_IN_SEGMENTS, edges, _EDGES_IN_INDEX),
             ("zones_given", _ZONES_IN_SEGMENTS, zone_runs, _ZONES_IN_INDEX),
         ):
-            listed = ", ".join(quoted(str(path)) for path in here)
-            parts = [_nothing(_COLUMNS[view]), *([given.format(files=f"[{listed}]")] if here else ())]
-            parts += [there.format(index=index) for index in older]
+            listed = ", ".join(quoted(str(path)) for path in paths)
+            parts = [
+                _nothing(_COLUMNS[view]),
+                *([from_segments.format(files=f"[{listed}]")] if paths else ()),
+            ]
+            parts += [from_index.format(index=index) for index in older]
             connection.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
         of_spans = ["FROM spans_new", *(f"FROM {index}.spans" for index in older)]
         connection.execute(f"CREATE TEMP VIEW spans_given AS {' UNION ALL '.join(of_spans)}")

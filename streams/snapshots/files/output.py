@@ -166,7 +166,7 @@ class Output:
         rows = pa.concat_tables(part.held)
         part.held.clear()
         if part.writer is None:
-            number = len([one for one in self._parts.values() if one.path is not None])
+            number = sum(other.path is not None for other in self._parts.values())
             part.path = (
                 self._directory
                 / SEGMENTS

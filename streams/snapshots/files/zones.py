@@ -15,15 +15,15 @@ from streams.snapshots.rows.poll import Mask, Numbers, numbers
 Stream = tuple[str, str, int]
 
 
-class Seen(Struct, frozen=True):
+class Coverage(Struct, frozen=True):
     """Of each of some intervals: what covers it.
 
-    `known`: runs cover it whole. `one`: `own` of the only run that it touches, or ALONE. `audience`: bits of
+    `known`: runs cover it whole. `own`: that of the only run that it touches, or ALONE. `audience`: bits of
     who may see all classes that it touches; 0 where it is not known. `begin`, `end`: which runs it touches.
     """
 
     known: Mask
-    one: Numbers
+    own: Numbers
     audience: Numbers
     begin: Numbers
     end: Numbers
@@ -53,7 +53,7 @@ class Zones:
             np.maximum.accumulate(self._reach[rows], out=self._reach[rows])
         self._gaps[1 : len(runs)] = np.cumsum(self._low[1:] > self._reach[:-1] + 1)
 
-    def over(self, streams: Sequence[Stream], of: Numbers, low: Numbers, high: Numbers) -> Seen:
+    def over(self, streams: Sequence[Stream], of: Numbers, low: Numbers, high: Numbers) -> Coverage:
         """What covers the intervals `low` to `high`; `of` is the place of each one's stream in `streams`."""
         begin, end = np.zeros(len(of), np.int64), np.zeros(len(of), np.int64)
         order = np.argsort(of, kind="stable")
@@ -73,15 +73,15 @@ class Zones:
             & (self._reach[last] >= high[some])
             & (self._gaps[first] == self._gaps[last])
         )
-        one = np.full(len(of), ALONE, np.int64)
+        own = np.full(len(of), ALONE, np.int64)
         alone = some[first == last]
-        one[alone] = np.where(known[alone], self._own[begin[alone]], ALONE)
+        own[alone] = np.where(known[alone], self._own[begin[alone]], ALONE)
         audience = np.zeros(len(of), np.int64)
         if len(some):
             pairs = np.stack((begin[some], end[some]), axis=1).ravel()
             audience[some] = np.bitwise_and.reduceat(self._audience, pairs)[::2]
         audience[~known] = 0
-        return Seen(known, one, audience, begin, end)
+        return Coverage(known, own, audience, begin, end)
 
     def classes(self, begin: Numbers, end: Numbers) -> set[int]:
         """Classes of the runs from each of `begin` to before each of `end`."""

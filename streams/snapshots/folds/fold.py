@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from streams import files, limits
 from streams.policy.audience import audience
-from streams.policy.recheck import Policies
+from streams.policy.recheck import StoredPolicies
 from streams.quoting import quoted
 from streams.snapshots.files import coalesce, index
 from streams.snapshots.files.chunks import chunks, scan
@@ -28,7 +28,7 @@ from streams.snapshots.files.directory import FOLDING, SEGMENTS, TEMPORARY, sync
 from streams.snapshots.files.output import UNZONED, Output, parquet
 from streams.snapshots.files.retention import retained
 from streams.snapshots.files.segments import CLASSED, NUMBERS, Segment, schema_of, settled, types_of
-from streams.snapshots.files.zones import Seen, Stream, Zones
+from streams.snapshots.files.zones import Coverage, Stream, Zones
 from streams.snapshots.rows.poll import Mask, Numbers, numbers
 
 STEPS = (10, 11)
@@ -140,7 +140,7 @@ class Fold:
                     made += self._table(table, names)
                 sync(self._plan.directory / SEGMENTS)
                 self._after_step(10)
-                found = self._index(made) if self._plan.fresh else None
+                made_index = self._index(made) if self._plan.fresh else None
                 self._after_step(11)
             except Exception:
                 for segment in made:
@@ -150,9 +150,9 @@ class Fold:
         return Folded(
             made,
             [name for names in self._plan.inputs.values() for name in names],
-            found,
-            [one.file for one in self._plan.indexes] if found else [],
-            listed if found else [],
+            made_index,
+            [merged.file for merged in self._plan.indexes] if made_index else [],
+            listed if made_index else [],
         )
 
     @contextmanager
@@ -179,8 +179,8 @@ class Fold:
             if stored
             else []
         )
-        policies = Policies(dict(rows))
-        return [audience(policies, *one) for one in self._plan.classes]
+        policies = StoredPolicies(dict(rows))
+        return [audience(policies, *each) for each in self._plan.classes]
 
     def _read_history(self) -> None:
         """Find which epochs can be asked about, and which stay listed: a few more, until they are thinned."""
@@ -243,14 +243,14 @@ class Fold:
             return
         number = self._numbered(*classes_of(rows, table))
         who = np.array(self._audiences, np.int64)[number]
-        for one in np.unique(who).tolist():
-            some = who == one
-            output.add(rows.filter(pa.array(some)), one, np.unique(number[some]).tolist())
+        for seen_by in np.unique(who).tolist():
+            some = who == seen_by
+            output.add(rows.filter(pa.array(some)), seen_by, np.unique(number[some]).tolist())
 
     def _numbered(self, classes: Sequence[tuple[Any, ...]], of: Numbers) -> Numbers:
         """Number of the class of each row; `of` is its place in `classes`."""
-        known = {one: number for number, one in enumerate(self._plan.classes)}
-        return np.array([known[one] for one in classes], np.int64)[of]
+        known = {each: number for number, each in enumerate(self._plan.classes)}
+        return np.array([known[each] for each in classes], np.int64)[of]
 
     def _thinned(self, rows: pa.Table) -> pa.Table:
         """Rows of `epochs` without those that nobody can ask about; what they added, those after them did."""
@@ -264,30 +264,30 @@ class Fold:
         """Add edges by who may see both of their sides, those that continue one another as one."""
         seen = self._sides(rows)
         relation = combinations(rows, _RELATION)[1]
-        key = dense(relation, *(side.one for _, side in seen), self._bucket(rows))
-        alone = np.any([side.one == coalesce.ALONE for _, side in seen], axis=0)
+        key = dense(relation, *(side.own for _, side in seen), self._bucket(rows))
+        alone = np.any([side.own == coalesce.ALONE for _, side in seen], axis=0)
         key[alone] = coalesce.ALONE
         who = seen[0][1].audience & seen[1][1].audience
         known = seen[0][1].known & seen[1][1].known
-        for one in np.unique(who).tolist():
-            some = who == one
+        for seen_by in np.unique(who).tolist():
+            some = who == seen_by
             classes = (
                 set().union(*(zones.classes(side.begin[some], side.end[some]) for zones, side in seen))
                 if known[some].all()
                 else None
             )
             merged = coalesce.edges(rows.filter(pa.array(some)), key[some])
-            output.add(ordered(merged, "edges"), one, classes)
+            output.add(ordered(merged, "edges"), seen_by, classes)
 
-    def _sides(self, rows: pa.Table) -> list[tuple[Zones, Seen]]:
+    def _sides(self, rows: pa.Table) -> list[tuple[Zones, Coverage]]:
         """What covers children and parents of edges."""
-        found = []
+        sides = []
         for role in ("child", "parent"):
             streams, of = combinations(rows, [f"{role}_{name}" for name in _STREAM])
             low, high = bounds(rows, "edges", role)
             zones = self._zones(streams, int(low.min()), int(high.max()))
-            found.append((zones, zones.over(streams, of, low, high)))
-        return found
+            sides.append((zones, zones.over(streams, of, low, high)))
+        return sides
 
     def _zones(self, streams: Sequence[Stream], low: int, high: int) -> Zones:
         rows = self._runs_of(streams, low, high, self._plan.current.get("zone_runs", ()))
@@ -337,7 +337,12 @@ class Fold:
         plan, target = self._plan, self._plan.directory / SEGMENTS / f"fold-index{TEMPORARY}"
         spans = [
             *plan.spans,
-            *((one.file, one.table, *span) for one in made if one.table in LISTED for span in one.spans),
+            *(
+                (segment.file, segment.table, *span)
+                for segment in made
+                if segment.table in LISTED
+                for span in segment.spans
+            ),
         ]
         current = {name for names in plan.current.values() for name in names}
         current -= {name for names in plan.inputs.values() for name in names}
@@ -349,16 +354,16 @@ class Fold:
                 zone_runs=self._fresh("zone_runs")
                 or [self._written("zone_runs", [schema_of("zone_runs").empty_table()])],
                 spans=spans,
-                merged=self._paths([one.file for one in plan.indexes]),
-                current=[*current, *(one.file for one in made)],
+                merged=self._paths([older.file for older in plan.indexes]),
+                current=[*current, *(segment.file for segment in made)],
             )
             file, size, digest = settled(target, plan.directory, f"index-{plan.epoch:08d}", plan.store_id)
         finally:
             for left in (target, target.with_name(f"{target.name}.wal")):
                 left.unlink(missing_ok=True)
         sync(plan.directory / SEGMENTS)
-        first = min([plan.reach[0], *(one.first_epoch for one in plan.indexes)])
-        last = max([plan.reach[1], *(one.last_epoch for one in plan.indexes)])
+        first = min([plan.reach[0], *(older.first_epoch for older in plan.indexes)])
+        last = max([plan.reach[1], *(older.last_epoch for older in plan.indexes)])
         return Index(file, first, last, counts.edges, counts.zone_runs, size, digest)
 
     def _fresh(self, table: str) -> list[Path]:

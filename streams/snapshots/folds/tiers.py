@@ -43,64 +43,64 @@ def choose(current: Sequence[Current], rows_max: int, *, all_fresh: bool = False
     all_fresh
         Fold what is fresh however little it is, and nothing else: for the end.
     """
-    fresh = [one for one in current if one.fresh]
-    epochs = {one.last_epoch for one in fresh}
+    fresh = [file for file in current if file.fresh]
+    epochs = {file.last_epoch for file in fresh}
     if len(epochs) >= (1 if all_fresh else limits.FOLD_EPOCHS_MIN) or len(fresh) > limits.FOLD_FILES_MIN:
         return Choice(_oldest(current, fresh, rows_max), MIXED)
     if all_fresh:
         return None
     groups: dict[tuple[str, int], list[Current]] = {}
     totals: dict[str, int] = {}
-    for one in current:
-        totals[one.table] = totals.get(one.table, 0) + one.rows
-    for one in current:
-        whole = max(limits.TIER_ROWS_MAX, totals[one.table] // limits.TIER_SHARE_MIN)
-        if not one.fresh and one.audience is not MIXED and one.rows <= whole:
-            groups.setdefault((one.table, one.audience), []).append(one)
-    found = _tier(groups) or (_crowd(groups) if len(current) > limits.TIER_FILES_MAX else None)
-    return None if found is None else Choice(found, found[0].audience)
+    for file in current:
+        totals[file.table] = totals.get(file.table, 0) + file.rows
+    for file in current:
+        whole = max(limits.TIER_ROWS_MAX, totals[file.table] // limits.TIER_SHARE_MIN)
+        if not file.fresh and file.audience is not MIXED and file.rows <= whole:
+            groups.setdefault((file.table, file.audience), []).append(file)
+    chosen = _tier(groups) or (_crowd(groups) if len(current) > limits.TIER_FILES_MAX else None)
+    return None if chosen is None else Choice(chosen, chosen[0].audience)
 
 
 def _oldest(current: Sequence[Current], fresh: Sequence[Current], rows_max: int) -> list[Current]:
     """The oldest fresh epochs, and those mixed files of their tables that are not much larger."""
     chosen: list[Current] = []
     rows = 0
-    for epoch in sorted({one.last_epoch for one in fresh}):
-        some = [one for one in fresh if one.last_epoch == epoch]
-        rows += sum(one.rows for one in some)
+    for epoch in sorted({file.last_epoch for file in fresh}):
+        some = [file for file in fresh if file.last_epoch == epoch]
+        rows += sum(file.rows for file in some)
         if chosen and rows > rows_max:
             break
         chosen += some
     mixed: dict[str, list[Current]] = {}
-    for one in current:
-        if not one.fresh and one.audience is MIXED:
-            mixed.setdefault(one.table, []).append(one)
-    for table in {one.table for one in chosen} & mixed.keys():
-        taken = sum(one.rows for one in chosen if one.table == table)
-        for one in sorted(mixed[table], key=lambda one: one.rows):
-            if one.rows >= limits.TIER_FACTOR * taken:
+    for file in current:
+        if not file.fresh and file.audience is MIXED:
+            mixed.setdefault(file.table, []).append(file)
+    for table in {file.table for file in chosen} & mixed.keys():
+        taken = sum(file.rows for file in chosen if file.table == table)
+        for file in sorted(mixed[table], key=lambda file: file.rows):
+            if file.rows >= limits.TIER_FACTOR * taken:
                 break
-            taken += one.rows
-            chosen.append(one)
+            taken += file.rows
+            chosen.append(file)
     return chosen
 
 
 def _tier(groups: Mapping[tuple[str, int], Sequence[Current]]) -> list[Current] | None:
     """As many files of one group and tier as make a file of the next; the lowest tier first."""
-    found: dict[tuple[int, str, int], list[Current]] = {}
+    by_tier: dict[tuple[int, str, int], list[Current]] = {}
     for (table, audience), some in groups.items():
-        for one in some:
-            found.setdefault((tier_of(one.rows), table, audience), []).append(one)
-    for key in sorted(found):
-        if len(found[key]) >= limits.TIER_FACTOR:
-            return found[key]
+        for file in some:
+            by_tier.setdefault((tier_of(file.rows), table, audience), []).append(file)
+    for key in sorted(by_tier):
+        if len(by_tier[key]) >= limits.TIER_FACTOR:
+            return by_tier[key]
     return None
 
 
 def _crowd(groups: Mapping[tuple[str, int], Sequence[Current]]) -> list[Current] | None:
     """The smallest files of the group that has most."""
     some = max(groups.values(), key=len, default=())
-    return sorted(some, key=lambda one: one.rows)[: limits.TIER_FACTOR] if len(some) > 1 else None
+    return sorted(some, key=lambda file: file.rows)[: limits.TIER_FACTOR] if len(some) > 1 else None
 
 
 def tier_of(rows: int) -> int:
@@ -119,10 +119,10 @@ def absorbed(indexes: Sequence[Index], rows: int) -> list[Index]:
     """
     rows = max(rows, limits.INDEX_ROWS_MIN)
     taken: list[Index] = []
-    for one in reversed(indexes):
-        size = one.edges + one.zone_runs
+    for index in reversed(indexes):
+        size = index.edges + index.zone_runs
         if size >= limits.TIER_FACTOR * rows:
             break
         rows += size
-        taken.insert(0, one)
+        taken.insert(0, index)
     return taken

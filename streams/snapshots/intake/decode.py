@@ -207,16 +207,16 @@ def _table(
     counts, places = (
         np.fromiter(some, np.int64, len(blocks)) for some in list(zip(*blocks, strict=True))[:2]
     )
-    said = list(zip(*sayings, strict=True))
+    shared = list(zip(*sayings, strict=True))
     rows: dict[bytes, pa.Array] = {}
     arrays = []
     for at, (name, kind) in enumerate(TABLES[table].items()):
-        once = np.fromiter((value is not UNSET for value in said[at]), bool, len(said[at]))[places]
+        once = np.fromiter((value is not UNSET for value in shared[at]), bool, len(shared[at]))[places]
         each = [values[at] for _, _, values in blocks if values[at] is not UNSET]
         if not once.any():
             arrays.append(_typed(table, name, [*chain.from_iterable(each)]))
             continue
-        values = [_NOTHING[kind] if value is UNSET else value for value in said[at]]
+        values = [_NOTHING[kind] if value is UNSET else value for value in shared[at]]
         if (shape := once.tobytes()) not in rows:
             rows[shape] = _standing(once, counts, places, len(values))
         arrays.append(_typed(table, name, [*values, *chain.from_iterable(each)]).take(rows[shape]))
@@ -228,6 +228,6 @@ def _standing(once: Mask, counts: Numbers, places: Numbers, behind: int) -> pa.A
 
     Those stand at `places`, and `behind` them what each row says, in order.
     """
-    found, own = np.repeat(places, counts), np.repeat(~once, counts)
-    found[own] = np.arange(behind, behind + np.count_nonzero(own))
-    return pa.array(found)
+    positions, own = np.repeat(places, counts), np.repeat(~once, counts)
+    positions[own] = np.arange(behind, behind + np.count_nonzero(own))
+    return pa.array(positions)

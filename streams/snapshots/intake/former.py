@@ -41,14 +41,14 @@ def filled(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _block(table: str, block: Any) -> Any:
-    said, each = (block.get("all"), block.get("each")) if type(block) is dict else (None, None)
-    if type(said) is not dict or type(each) is not dict:
+    shared, each = (block.get("all"), block.get("each")) if type(block) is dict else (None, None)
+    if type(shared) is not dict or type(each) is not dict:
         return block
     if table != "rejected":
-        return {"all": {**_ADDED.get(table, {}), **said}, "each": each}
+        return {"all": {**_ADDED.get(table, {}), **shared}, "each": each}
     if type(rules := each.get("rule")) is list:
-        return {"all": said, "each": {"outcome": [_outcome(rule) for rule in rules], **each}}
-    return {"all": {"outcome": _outcome(said.get("rule")), **said}, "each": each}
+        return {"all": shared, "each": {"outcome": [_outcome(rule) for rule in rules], **each}}
+    return {"all": {"outcome": _outcome(shared.get("rule")), **shared}, "each": each}
 
 
 def _outcome(rule: Any) -> RejectOutcome:

@@ -20,7 +20,7 @@ from streams.policy import label as lattice
 from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.stored import read_stored
 from streams.policy.vocabulary import LISTS
-from streams.snapshots.intake.known import Known
+from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.rows.columns import unfit_value
 from streams.snapshots.rows.poll import (
     FORGED,
@@ -310,7 +310,7 @@ _TAGGED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def check_tags(poll: Poll, known: Known) -> None:
+def check_tags(poll: Poll, known: Lookup) -> None:
     """Refuse records that name a policy that nobody knows, or say of it what it does not say."""
     texts: dict[str, str] = {}
     if "policies" in poll.tables:
@@ -334,14 +334,14 @@ def check_tags(poll: Poll, known: Known) -> None:
             unknown = ~poll.is_in(table, version, *policies)
             poll.refuse(table, unknown, FORGED, f".{version}: found a policy that no row says the text of")
         if len(names) > 1:
-            wrong = _fits(poll, table, names, lambda version, *said: _said(policies.get(version), *said))
+            wrong = _fits(poll, table, names, lambda version, *tag: _can_say(policies.get(version), *tag))
             poll.refuse(
                 table, wrong, FORGED, ": found a zone, label or purpose that its policy does not have"
             )
     poll.drop()
 
 
-def _said(policy: Policy | None, zone: str, label: str, purpose: str = "", verdict: str = "") -> bool:
+def _can_say(policy: Policy | None, zone: str, label: str, purpose: str = "", verdict: str = "") -> bool:
     """Whether a policy has a zone, a label and a purpose; of what it did not know it only says so."""
     return (
         policy is not None

@@ -13,7 +13,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from streams.limits import LINEAGE_CHILDREN_MAX
-from streams.snapshots.intake.known import Known
+from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.rows.poll import (
     DUPLICATE,
     FORGED,
@@ -31,7 +31,7 @@ from streams.topology import AGENTS, TRAINING_SOURCE
 _NUMBERED = ("source", "stream", "revision")
 
 
-def check(poll: Poll, known: Known) -> None:
+def check(poll: Poll, known: Lookup) -> None:
     """Leave out the rows of a poll that are in the store or in the poll already, and edges of no events."""
     if "events" in poll.tables:
         _events(poll, known)
@@ -47,7 +47,7 @@ def check(poll: Poll, known: Known) -> None:
             poll.leave(table, again, DUPLICATE, ".version: stands already")
 
 
-def _streams(poll: Poll, known: Known) -> None:
+def _streams(poll: Poll, known: Lookup) -> None:
     """A stream keeps the kind that was said of it first."""
     content = poll.tables["streams"]
     streams = list(
@@ -65,7 +65,7 @@ def _streams(poll: Poll, known: Known) -> None:
     poll.leave("streams", wrong, DUPLICATE, ".kind: stands already, as another one")
 
 
-def _events(poll: Poll, known: Known) -> None:
+def _events(poll: Poll, known: Lookup) -> None:
     content = poll.tables["events"]
     if not len(content):
         return
@@ -76,8 +76,8 @@ def _events(poll: Poll, known: Known) -> None:
     highest = known.highest(stream[:2] for stream in streams)
     old = ~taken & (low <= np.array([highest[stream[:2]] for stream in streams])[of])
     if old.any():
-        behind, there = np.unique(of[old], return_inverse=True)
-        taken[old] = known.taken([streams[at] for at in behind.tolist()], there, low[old], high[old])
+        behind, position = np.unique(of[old], return_inverse=True)
+        taken[old] = known.taken([streams[at] for at in behind.tolist()], position, low[old], high[old])
     reached = np.full(len(streams), -1, np.int64)
     np.maximum.at(reached, of[~taken], high[~taken])
     known.reached((stream[:2], last) for stream, last in zip(streams, reached.tolist(), strict=True))
@@ -127,7 +127,7 @@ def _clashing(of: Numbers, low: Numbers, high: Numbers) -> Mask:
     return clashing
 
 
-def _edges(poll: Poll, known: Known) -> None:
+def _edges(poll: Poll, known: Lookup) -> None:
     """Leave out edges whose child no record of the same partition brought, or whose parents are none."""
     if not len(poll.tables["edges"]):
         return
@@ -168,7 +168,7 @@ def _children(edges: pa.Table) -> _Children:
     )
 
 
-def _unwritten(poll: Poll, known: Known) -> None:
+def _unwritten(poll: Poll, known: Lookup) -> None:
     edges, children = poll.tables["edges"], _children(poll.tables["edges"])
     lacking = np.unique(children.row[~_brought(poll, children)])
     absent = np.zeros(len(edges), bool)
@@ -199,8 +199,8 @@ def _unwritten(poll: Poll, known: Known) -> None:
 def _keys(group: Numbers, number: Numbers) -> Numbers:
     """The same small number for the same number of the same group."""
     ranks = np.unique(number, return_inverse=True)[1]
-    found: Numbers = np.unique(group * np.int64(len(ranks) + 1) + ranks, return_inverse=True)[1]
-    return found
+    keys: Numbers = np.unique(group * np.int64(len(ranks) + 1) + ranks, return_inverse=True)[1]
+    return keys
 
 
 def _brought(poll: Poll, children: _Children) -> Mask:
@@ -212,19 +212,19 @@ def _brought(poll: Poll, children: _Children) -> Mask:
     _, of = distinct(
         [*columns, Words(np.unique(partitions).tolist(), np.unique(partitions, return_inverse=True)[1])]
     )
-    asked, there = of[: len(poll.tables["edges"])], of[len(poll.tables["edges"]) :]
+    asked, events_of = of[: len(poll.tables["edges"])], of[len(poll.tables["edges"]) :]
     wanted = np.zeros(int(of.max()) + 1, bool)
     wanted[asked] = True
-    near = wanted[there]
+    near = wanted[events_of]
     keys = _keys(
-        np.concatenate((asked[children.row], there[near])),
+        np.concatenate((asked[children.row], events_of[near])),
         np.concatenate((children.number, numbers(poll.tables["events"], "first")[near])),
     )
-    found: Mask = np.isin(keys[: len(children.row)], keys[len(children.row) :])
-    return found
+    brought: Mask = np.isin(keys[: len(children.row)], keys[len(children.row) :])
+    return brought
 
 
-def _written(poll: Poll, known: Known, children: _Children) -> Mask:
+def _written(poll: Poll, known: Lookup, children: _Children) -> Mask:
     """Which children came in an earlier poll, by the same partition, and lack those parents."""
     edges, at = poll.tables["edges"], pa.array(children.row)
     return known.written(

@@ -57,20 +57,21 @@ def _faults(value: bytes | None) -> Iterator[str]:
 
 
 def _of_block(table: str, block: Any) -> Iterator[str]:
-    said, each = (block.get("all"), block.get("each")) if type(block) is dict else (None, None)
-    if type(said) is not dict or type(each) is not dict:
+    shared, each = (block.get("all"), block.get("each")) if type(block) is dict else (None, None)
+    if type(shared) is not dict or type(each) is not dict:
         yield f"{table}: expected blocks with `all` and `each`, columns by name"
         return
-    if fault := _of_names(table, (*said, *each)):
+    if fault := _of_names(table, (*shared, *each)):
         yield fault
     lists = each.values()
     if set(map(type, lists)) != {list} or len(counts := set(map(len, lists))) != 1 or 0 in counts:
         yield f"{table}: expected lists of one length, with one value a row at least"
     if any(
-        type(said[name]) is str and len(said[name]) > LINEAGE_TEXT_BYTES_MAX for name in MANY & said.keys()
+        type(shared[name]) is str and len(shared[name]) > LINEAGE_TEXT_BYTES_MAX
+        for name in MANY & shared.keys()
     ):
         yield f"{table}: found a long text that stands once for many rows"
-    for name, values in {**{name: [one] for name, one in said.items()}, **each}.items():
+    for name, values in {**{name: [value] for name, value in shared.items()}, **each}.items():
         yield from _of_values(table, name, values)
 
 

@@ -20,22 +20,22 @@ from streams.lineage.tables import RECORD_VERSION, TABLES, ColumnType
 from streams.snapshots.intake import former, refusals
 from streams.snapshots.rows.columns import MANY
 
-_ONE: Mapping[ColumnType, Any] = {"text": str, "int": int, "float": float, "flag": bool}
-_MANY: Mapping[ColumnType, Any] = {kind: list[one] for kind, one in _ONE.items()}  # type: ignore[valid-type]
+_SINGLE: Mapping[ColumnType, Any] = {"text": str, "int": int, "float": float, "flag": bool}
+_MANY: Mapping[ColumnType, Any] = {kind: list[each] for kind, each in _SINGLE.items()}  # type: ignore[valid-type]
 
 
 def _of_table(table: str) -> type[Struct]:
     """Type of a block of a table: every column may stand in `all` or in `each`."""
-    said, each = (
+    shared, each = (
         msgspec.defstruct(
             name,
             [(column, types[kind] | UnsetType, UNSET) for column, kind in TABLES[table].items()],
             forbid_unknown_fields=True,
             gc=False,
         )
-        for name, types in (("Said", _ONE), ("Each", _MANY))
+        for name, types in (("Shared", _SINGLE), ("Each", _MANY))
     )
-    return msgspec.defstruct("Block", [("all", said), ("each", each)], gc=False)
+    return msgspec.defstruct("Block", [("all", shared), ("each", each)], gc=False)
 
 
 _TABLES = msgspec.defstruct(
@@ -48,7 +48,7 @@ _RECORD = msgspec.defstruct("Record", [("v", Literal[RECORD_VERSION]), ("tables"
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_RECORD)
 
 
-class Said(Struct, frozen=True):
+class Shared(Struct, frozen=True):
     """What all rows of some blocks say: its place among what others say, and how to find the other columns.
 
     `long` where it has a text that may not stand for many rows.
@@ -61,7 +61,7 @@ class Said(Struct, frozen=True):
 
 
 #: What blocks of a table say, as columns in order, UNSET where each row says its own.
-Sayings: TypeAlias = dict[tuple[Any, ...], Said]
+Sayings: TypeAlias = dict[tuple[Any, ...], Shared]
 #: Rows of one block: how many, the place of what all of them say, and lists of what each says, by column.
 Block: TypeAlias = tuple[int, int, tuple[Any, ...]]
 
@@ -75,27 +75,27 @@ def parse(value: bytes | None, sayings: Mapping[str, Sayings]) -> dict[str, list
         tables = _DECODER.decode(value or b"").tables
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         tables = _former(value)
-    found: dict[str, list[Block]] = {}
+    by_table: dict[str, list[Block]] = {}
     room = LINEAGE_ROWS_MAX
     for table, blocks in zip(TABLES, astuple(tables), strict=True):
         if blocks is UNSET:
             continue
-        some = found[table] = []
+        some = by_table[table] = []
         known = sayings[table]
         for block in blocks:
-            said, each = astuple(block.all), astuple(block.each)
-            what = known.get(said) or known.setdefault(said, _said(table, said, len(known)))
+            values, each = astuple(block.all), astuple(block.each)
+            shared = known.get(values) or known.setdefault(values, _shared(table, values, len(known)))
             try:
-                [count] = set(map(len, what.others(each)))
+                [count] = set(map(len, shared.others(each)))
             except (TypeError, ValueError):
                 raise MalformedError(refusals.sentence(value)) from None
-            if not count or what.long or each.count(UNSET) != len(each) - what.count:
+            if not count or shared.long or each.count(UNSET) != len(each) - shared.count:
                 raise MalformedError(refusals.sentence(value))
-            some.append((count, what.place, each))
+            some.append((count, shared.place, each))
             room -= count
-    if not found or room < 0:
+    if not by_table or room < 0:
         raise MalformedError(refusals.sentence(value))
-    return found
+    return by_table
 
 
 def _former(value: bytes | None) -> Any:
@@ -109,14 +109,14 @@ def _former(value: bytes | None) -> Any:
     raise MalformedError(refusals.sentence(value))
 
 
-def _said(table: str, said: tuple[Any, ...], place: int) -> Said:
-    others = [at for at, value in enumerate(said) if value is UNSET]
+def _shared(table: str, values: tuple[Any, ...], place: int) -> Shared:
+    others = [at for at, value in enumerate(values) if value is UNSET]
     long = any(
         type(value) is str and len(value) > LINEAGE_TEXT_BYTES_MAX
-        for name, value in zip(TABLES[table], said, strict=True)
+        for name, value in zip(TABLES[table], values, strict=True)
         if name in MANY
     )
     # With one column alone an itemgetter returns no tuple; with none there is nothing to count.
-    found: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    found = itemgetter(*others) if len(others) > 1 else lambda each: tuple(each[at] for at in others)
-    return Said(place, found, len(others), long)
+    pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    pick = itemgetter(*others) if len(others) > 1 else lambda each: tuple(each[at] for at in others)
+    return Shared(place, pick, len(others), long)

@@ -64,7 +64,7 @@ class Form(Struct, frozen=True):
     pattern: str
 
 
-class Word(Struct, frozen=True):
+class OneOf(Struct, frozen=True):
     """A text of a closed list."""
 
     words: tuple[str, ...]
@@ -75,9 +75,9 @@ class KindName(Struct, frozen=True):
 
     making: bool = False
 
-    def words(self, kinds: Kinds) -> Word:
+    def words(self, kinds: Kinds) -> OneOf:
         """The closed list."""
-        return Word(
+        return OneOf(
             (*(kind.name for kind in kinds.derived), TRAINING_SOURCE) if self.making else tuple(kinds)
         )
 
@@ -88,7 +88,7 @@ class Text(Struct, frozen=True):
     bytes_max: int = LINEAGE_TEXT_BYTES_MAX
 
 
-class Said(Struct, frozen=True):
+class Checked(Struct, frozen=True):
     """A text that a function takes for what it is; few different ones are expected."""
 
     fits: Callable[[str], bool]
@@ -98,7 +98,7 @@ class Flag(Struct, frozen=True):
     """True or false."""
 
 
-Rule: TypeAlias = Between | Form | Word | KindName | Text | Said | Flag
+Rule: TypeAlias = Between | Form | OneOf | KindName | Text | Checked | Flag
 
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
@@ -107,11 +107,13 @@ def _attributes(text: str) -> bool:
     if not text:
         return True
     try:
-        said = Attributes.parse(text)
+        attributes = Attributes.parse(text)
     except ValueError:
         return False
     return all(
-        value in DOMAINS[name] for name, value in said._asdict().items() if name not in {"kind", "stream"}
+        value in DOMAINS[name]
+        for name, value in attributes._asdict().items()
+        if name not in {"kind", "stream"}
     ) and bool(text.isascii())
 
 
@@ -132,9 +134,9 @@ _STEP, _COUNT = Between(1, NUMBER_MAX), Between(1, EVENTS_PER_FETCH_MAX)
 _SOURCE, _OF, _WEARER = Form(_NAME), Form(_STREAM), Form(f"({_NAME})?")
 _LABEL, _ANY_LABEL = Form(f"[0-9a-f]{{{2 * LABEL_BYTES}}}"), Form(f"([0-9a-f]{{{2 * LABEL_BYTES}}})?")
 _VERSION, _DIGEST, _ANY_DIGEST = Form("[0-9a-f]{16}"), Form("[0-9a-f]{32}"), Form("([0-9a-f]{32})?")
-_TEXT, _BYTES, _SINK = Text(), Between(0, 2**31), Word(CROSSINGS)
+_TEXT, _BYTES, _SINK = Text(), Between(0, 2**31), OneOf(CROSSINGS)
 _VERDICT = ("allow", "deny", "unconfigured")
-_TOPIC = Word(tuple(topic.name for topic in TOPICS))
+_TOPIC = OneOf(tuple(topic.name for topic in TOPICS))
 _RUN: Mapping[str, Rule] = {
     "source": _SOURCE,
     "stream": _OF,
@@ -161,7 +163,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "t_first_ns": _TIME,
         "t_last_ns": _TIME,
         "appended_ns": _TIME,
-        "topic": Word(("", *_TOPIC.words)),
+        "topic": OneOf(("", *_TOPIC.words)),
         "partition": _NUMBER,
         "offset": _NUMBER,
         "bytes": _BYTES,
@@ -184,7 +186,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "parent_width": Between(1, PARENTS_PER_CHILD_MAX),
         "operator": KindName(making=True),
         "operator_version": _NUMBER,
-        "directness": Word(("direct", "indirect")),
+        "directness": OneOf(("direct", "indirect")),
         "declassifier": _TEXT,
     },
     "decisions": {
@@ -193,13 +195,13 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "t_ns": _TIME,
         "sink": _SINK,
         "purpose": _TEXT,
-        "verdict": Word(_VERDICT),
+        "verdict": OneOf(_VERDICT),
         "passed": _FLAG,
-        "mode": Word(("enforcing", "logging")),
+        "mode": OneOf(("enforcing", "logging")),
         "label": _ANY_LABEL,
-        "attributes": Said(_attributes),
+        "attributes": Checked(_attributes),
         "consent": _NUMBER,
-        "consent_state": Said(_consent),
+        "consent_state": Checked(_consent),
         "wearer": _WEARER,
         "appended_ns": _TIME,
         "at_ns": _TIME,
@@ -209,10 +211,10 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "stream": Form(f"({_STREAM})?"),
         "first": _NUMBER,
         "count": Between(0, EVENTS_PER_BATCH_MAX),
-        "stage": Word((*(stage.name for stage in STAGES if stage.agent), POLICIES_READ)),
+        "stage": OneOf((*(stage.name for stage in STAGES if stage.agent), POLICIES_READ)),
         "reason": _TEXT,
         "rule": _TEXT,
-        "outcome": Word(get_args(RejectOutcome)),
+        "outcome": OneOf(get_args(RejectOutcome)),
         "zone": _TEXT,
         "policy_version": _VERSION,
         "topic": _TOPIC,
@@ -229,10 +231,10 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         **_TAG,
         "t_ns": _TIME,
         "sink": _SINK,
-        "verdict": Word((*_VERDICT, NOT_ASKED)),
+        "verdict": OneOf((*_VERDICT, NOT_ASKED)),
         "next_version": _VERSION,
         "next_zone": _TEXT,
-        "next_verdict": Word((*_VERDICT, NOT_ASKED)),
+        "next_verdict": OneOf((*_VERDICT, NOT_ASKED)),
         "next_rule": _TEXT,
     },
     "models": {
@@ -263,7 +265,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "t_ns": _TIME,
     },
     "inputs": {
-        "kind": Word(
+        "kind": OneOf(
             (
                 FIRST_POLICY,
                 MODEL_TAKEUP,
@@ -274,8 +276,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
                 LOST_STATE,
             )
         ),
-        "agent": Word(tuple(AGENTS)),
-        "topic": Word((*AGENTS.values(), POLICIES)),
+        "agent": OneOf(tuple(AGENTS)),
+        "topic": OneOf((*AGENTS.values(), POLICIES)),
         "partition": _NUMBER,
         "offset": _NUMBER,
         "value": Text(NUMBER_MAX),
@@ -323,20 +325,20 @@ def unfit(poll: Poll, table: str, name: str) -> Mask | None:
         case _:
             words = poll.words(table, name)
             fits = _fits(rule.words(poll.kinds) if isinstance(rule, KindName) else rule)
-            found = [fits(value) for value in words.values]
-            return None if all(found) else ~words.are(found)
+            fitting = [fits(value) for value in words.values]
+            return None if all(fitting) else ~words.are(fitting)
 
 
-def _fits(rule: Form | Word | Text | Said) -> Callable[[str], bool]:
+def _fits(rule: Form | OneOf | Text | Checked) -> Callable[[str], bool]:
     """What says of a text whether a rule takes it."""
     match rule:
         case Form(pattern):
             return partial(_matches, pattern)
-        case Word(words):
+        case OneOf(words):
             return words.__contains__
         case Text(bytes_max):
             return lambda text: len(text.encode()) <= bytes_max
-        case Said(fits):
+        case Checked(fits):
             return fits
 
 

@@ -51,8 +51,8 @@ class Words(Struct, frozen=True):
 
     def are(self, fits: Iterable[bool]) -> Mask:
         """Rows whose text `fits`, which says it of the different ones in order."""
-        found: Mask = np.fromiter(fits, bool, len(self.values))[self.codes]
-        return found
+        rows: Mask = np.fromiter(fits, bool, len(self.values))[self.codes]
+        return rows
 
 
 class Poll:
@@ -70,16 +70,16 @@ class Poll:
     ) -> None:
         self.kinds, self.places = kinds, places
         self.tables, self.owners = dict(tables), dict(owners)
-        self.partitions = np.array([one.partition for one in places], np.int64)
-        self._agents = np.array([one.agent for one in places], object)
+        self.partitions = np.array([place.partition for place in places], np.int64)
+        self._agents = np.array([place.agent for place in places], object)
         self._refused: dict[int, tuple[str, str]] = {}
         self._left: dict[tuple[int, str, str], int] = {}
         self._words: dict[str, dict[str, Words]] = {}
 
     def by(self, table: str, agent: str) -> Mask:
         """Rows of a table that came in records of an agent."""
-        found: Mask = (self._agents == agent)[self.owners[table]]
-        return found
+        rows: Mask = (self._agents == agent)[self.owners[table]]
+        return rows
 
     def partition_of(self, table: str) -> Numbers:
         """Partition of `glasses.lineage` that each row of a table came by."""
@@ -164,16 +164,16 @@ class Poll:
 
 def numbers(table: pa.Table, name: str) -> Numbers:
     """A column of whole numbers."""
-    found: Numbers = table.column(name).to_numpy()
-    return found
+    values: Numbers = table.column(name).to_numpy()
+    return values
 
 
-def joined(one: Words, other: Words) -> Words:
+def joined(first: Words, second: Words) -> Words:
     """Two columns as one, the rows of the second behind those of the first."""
-    places = {value: place for place, value in enumerate(dict.fromkeys((*one.values, *other.values)))}
+    places = {value: place for place, value in enumerate(dict.fromkeys((*first.values, *second.values)))}
     codes = [
         np.fromiter((places[value] for value in some.values), np.int64, len(some.values))[some.codes]
-        for some in (one, other)
+        for some in (first, second)
     ]
     return Words(list(places), np.concatenate(codes))
 
@@ -200,8 +200,8 @@ def _ranks(codes: Numbers, below: int) -> tuple[Numbers, Numbers]:
     if below > 4 * len(codes) + 1024:
         used, ranks = np.unique(codes, return_inverse=True)
         return used, ranks
-    there = np.bincount(codes, minlength=below) > 0
-    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
+    occurs = np.bincount(codes, minlength=below) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
 
 
 def rejected(place: Place, rule: str, reason: str) -> dict[str, Any]:

@@ -93,14 +93,14 @@ def take_over(path: Path, *, after_step: Callable[[int], None] = lambda _: None)
         return False
     chosen = [each for each in MIGRATIONS if each.version >= version]
     if not chosen or chosen[0].version != version:
-        what = (
+        remedy = (
             "use the sightline that wrote it, or a newer one"
             if version > limits.STORE_VERSION
             else "begin a new store, and read this one with the sightline that wrote it"
         )
         raise InputError(
             f"{path}: found store version {version}, expected {limits.STORE_VERSION}; it cannot be taken "
-            f"over: {what}"
+            f"over: {remedy}"
         )
     log.warning("%s: a store of version %d is taken over as version %d", path, version, limits.STORE_VERSION)
     known = {str(file) for (file,) in _asked(path, "SELECT DISTINCT file FROM segments")}

@@ -147,8 +147,8 @@ class Takeover:
     def _segments(self, hot: Hot, old: Old) -> Iterator[Segment]:
         """Today's segments, with the rows of some old ones each."""
         done, every = 0, sum(rows for some in old.files.values() for _, rows in some)
-        for table, found in old.files.items():
-            for some, rows in _portions(found):
+        for table, old_files in old.files.items():
+            for some, rows in _portions(old_files):
                 with Output(
                     self._path, hot.store_id, old.epoch + 1, table, together=UNZONED, fresh=True
                 ) as output:
@@ -163,8 +163,8 @@ class Takeover:
 
     def _zone_runs(self, hot: Hot, old: Old, made: Sequence[Segment]) -> Iterator[Segment]:
         """Which numbers are of one class, out of all events: nothing of another class can lie in a hole."""
-        events = scan(one.file for one in made if one.table == "events")
-        if not any(one.table == "events" for one in made):
+        events = scan(segment.file for segment in made if segment.table == "events")
+        if not any(segment.table == "events" for segment in made):
             return
         epochs = hot.connection.sql("SELECT epoch, published_ns FROM epochs ORDER BY epoch").to_arrow_table()
         labels = np.append(numbers(epochs, "published_ns"), clock.now_ns())
@@ -206,7 +206,8 @@ class Takeover:
         number, connection = old.epoch + 1, hot.connection
         connection.execute("INSERT INTO offsets FROM old.offsets")
         lost = {
-            table: sum(rows for _, rows in some) - sum(one.rows for one in made if one.table == table)
+            table: sum(rows for _, rows in some)
+            - sum(segment.rows for segment in made if segment.table == table)
             for table, some in old.files.items()
         }
         for table in TABLES:
@@ -246,11 +247,11 @@ class Takeover:
                 [*row.values(), epoch],
             )
 
-    def _say(self, what: str) -> None:
+    def _say(self, step: str) -> None:
         """Say how far it is, now and then."""
         if clock.monotonic_s() - self._said_s >= limits.MIGRATION_SAID_S:
             self._said_s = clock.monotonic_s()
-            log.warning("%s: taking over, %s", self._path, what)
+            log.warning("%s: taking over, %s", self._path, step)
 
 
 def _add(hot: Hot, output: Output, table: str, rows: pa.Table) -> None:

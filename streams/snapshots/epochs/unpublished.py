@@ -12,7 +12,7 @@ from streams.snapshots.files.columnar import compacted
 from streams.snapshots.files.segments import schema_of
 
 
-class Waiting:
+class Unpublished:
     """Rows by table, in the order in which they came; texts that recur are dictionaries."""
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Waiting:
 
     def of(self, number: int) -> dict[str, pa.Table]:
         """Return what waits by table, as rows of epoch `number`."""
-        found = {}
+        by_table = {}
         for table, some in self._held.items():
             rows = compacted(pa.concat_tables(some).unify_dictionaries())
-            found[table] = rows.append_column("epoch", pa.array(np.full(len(rows), number)))
-        return found
+            by_table[table] = rows.append_column("epoch", pa.array(np.full(len(rows), number)))
+        return by_table
 
     def shown(self, table: str, connection: duckdb.DuckDBPyConnection) -> str:
         """Name by which a statement of `connection` reads the rows of a table that wait."""

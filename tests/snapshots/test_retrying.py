@@ -14,8 +14,9 @@ import pytest
 
 from streams.errors import UnavailableError
 from streams.queries.store import Store
-from streams.snapshots.patience import PAUSE_MAX_S, PatientWriter
+from streams.snapshots.retrying import PAUSE_MAX_S, RetryingWriter
 from streams.snapshots.writer import STEPS, Writer
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import T0_NS
 from tests.snapshots.test_writer import batch
 
@@ -25,7 +26,7 @@ _FILLED = """
     import resource, sys
     from pathlib import Path
     import orjson
-    from streams.snapshots.patience import PatientWriter
+    from streams.snapshots.retrying import RetryingWriter
     from streams.snapshots.writer import Writer
     from tests.snapshots.build import T0_NS
     from tests.snapshots.test_writer import batch
@@ -41,7 +42,7 @@ _FILLED = """
     def fill(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    patient = PatientWriter(Writer.open(Path(sys.argv[1])), said.append, wait)
+    patient = RetryingWriter(Writer.open(Path(sys.argv[1])), said.append, wait)
     patient.ingest({0: [batch(0), batch(1)]}, {0: 2}, T0_NS)
     patient.publish(T0_NS)
     fill(20_000)
@@ -66,7 +67,7 @@ def test_a_full_disk_is_waited_out_and_nothing_is_skipped(tmp_path: Path) -> Non
         text=True,
         check=False,
         cwd=Path(__file__).parents[2],
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     found = orjson.loads(done.stdout)
@@ -93,7 +94,7 @@ def test_a_failure_after_any_step_is_repaired_without_a_restart(tmp_path: Path, 
         pauses.append(pause_s)
         return False
 
-    patient = PatientWriter(writer, lambda _: None, wait)
+    patient = RetryingWriter(writer, lambda _: None, wait)
     try:
         for number in range(4):
             patient.ingest({0: [batch(number)]}, {0: number + 1}, T0_NS)
@@ -125,7 +126,7 @@ def test_pauses_grow_to_a_bound_and_a_stop_ends_them_with_a_sentence() -> None:
         return len(pauses) == 8
 
     with pytest.raises(UnavailableError, match=r"No space left on device.*goes on where it stopped"):
-        PatientWriter(cast("Writer", FullStore()), said.append, wait).publish(T0_NS)
+        RetryingWriter(cast("Writer", FullStore()), said.append, wait).publish(T0_NS)
     assert pauses == [0.5, 1, 2, 4, *[PAUSE_MAX_S] * 4]
     assert len(said) == len(pauses)
     assert {sentence.partition("; ")[0] for sentence in said} == {
@@ -154,5 +155,5 @@ def test_a_file_that_duckdb_gave_up_is_opened_again() -> None:
         pauses.append(pause_s)
         return len(pauses) > 3
 
-    assert PatientWriter(cast("Writer", LostStore()), lambda _: None, wait).publish(T0_NS) == 7
+    assert RetryingWriter(cast("Writer", LostStore()), lambda _: None, wait).publish(T0_NS) == 7
     assert pauses == [0.5]

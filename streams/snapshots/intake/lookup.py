@@ -38,7 +38,7 @@ _EDGE = (
 )
 
 
-class Known:
+class Lookup:
     """Looks into what waits and into segments. What was looked up often is kept at hand, bounded."""
 
     def __init__(self, hot: Hot) -> None:
@@ -58,17 +58,17 @@ class Known:
         if len(self._policies) + len(wanted) > _POLICIES_KEPT_MAX:
             self._policies.clear()
         lacking = [version for version in wanted if version not in self._policies]
-        found = {version: texts[version] for version in lacking if version in texts}
-        asked = [version for version in lacking if version not in found]
+        known_texts = {version: texts[version] for version in lacking if version in texts}
+        asked = [version for version in lacking if version not in known_texts]
         if asked:
-            found |= dict(
+            known_texts |= dict(
                 self._hot.connection.execute(
                     f"SELECT DISTINCT version, text FROM ({self._stored('policies', 'version, text')}) "  # noqa: S608
                     "WHERE list_contains(?, version) AND left(sha256(text), 16) = version",
                     [asked],
                 ).fetchall()
             )
-        for version, text in found.items():
+        for version, text in known_texts.items():
             try:
                 self._policies[version] = read_stored(version, text)
             except InputError:
@@ -83,7 +83,7 @@ class Known:
         lacking = {version for version, _, _ in self._hot.classes} - self._words.keys()
         for version, policy in (self.policies(lacking, {}) if lacking else {}).items():
             words = policy.vocabulary
-            days = [min(one, limits.RETENTION_DAYS_TOLD_MAX) for one in words.retention_days.values()]
+            days = [min(kept, limits.RETENTION_DAYS_TOLD_MAX) for kept in words.retention_days.values()]
             self._words[version] = {
                 "policy_version": version,
                 **{name: getattr(words, name) for name in LISTS},
@@ -125,7 +125,7 @@ class Known:
 
         `of` is the position of each one's stream in `streams`; intervals of one do not overlap.
         """
-        found = np.zeros(len(of), bool)
+        is_taken = np.zeros(len(of), bool)
         order = np.lexsort((low, of))
         of, low, high = of[order], low[order], high[order]
         ends = np.searchsorted(of, np.arange(len(streams) + 1))
@@ -147,16 +147,16 @@ class Known:
             ).to_arrow_reader(_BATCH_ROWS)
             for batch in batches:
                 position, first, last = (batch.column(at).to_numpy() for at in range(3))
-                for one in np.unique(position).tolist():
-                    here, rows = slice(ends[one], ends[one + 1]), position == one
+                for place in np.unique(position).tolist():
+                    here, rows = slice(ends[place], ends[place + 1]), position == place
                     begin = np.searchsorted(high[here], first[rows], "left")
                     end = np.searchsorted(low[here], last[rows], "right")
-                    covered = np.zeros(ends[one + 1] - ends[one] + 1, np.int64)
+                    covered = np.zeros(ends[place + 1] - ends[place] + 1, np.int64)
                     np.add.at(covered, begin[begin < end], 1)
                     np.add.at(covered, end[begin < end], -1)
-                    found[here] |= np.cumsum(covered)[:-1] > 0
+                    is_taken[here] |= np.cumsum(covered)[:-1] > 0
         result = np.zeros(len(order), bool)
-        result[order] = found
+        result[order] = is_taken
         return result
 
     def written(self, children: pa.Table) -> Mask:
@@ -187,9 +187,9 @@ class Known:
                 "+ s.parent_width - 1 "
                 "AND a.high >= s.parent_first + s.parent_step * ((a.number - s.child_first) // s.child_step)"
             ).fetchnumpy()["row"]
-        found = np.zeros(len(children), bool)
-        found[rows.astype(np.int64)] = True
-        return found
+        mask = np.zeros(len(children), bool)
+        mask[rows.astype(np.int64)] = True
+        return mask
 
     def kinds(self, streams: Iterable[Stream]) -> dict[Stream, str]:
         """Kind of each stream that the store has a row about."""

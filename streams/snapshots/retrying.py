@@ -20,7 +20,7 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 5.0
 T = TypeVar("T")
 
 
-class PatientWriter:
+class RetryingWriter:
     """Wraps an open `Writer`; what fails outside is tried again until it is done, never skipped.
 
     What fails outside is a full disk, or a lost one.
@@ -44,25 +44,25 @@ class PatientWriter:
         self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], monotonic_ns: int
     ) -> int:
         """See `Writer.ingest`."""
-        return self._insist(lambda: self._writer.ingest(records, next_offsets, monotonic_ns))
+        return self._retried(lambda: self._writer.ingest(records, next_offsets, monotonic_ns))
 
     def take_in(self, poll: Poll, next_offsets: Mapping[int, int], monotonic_ns: int) -> int:
         """See `Writer.take_in`."""
-        return self._insist(lambda: self._writer.take_in(poll, next_offsets, monotonic_ns))
+        return self._retried(lambda: self._writer.take_in(poll, next_offsets, monotonic_ns))
 
     def publish_due(self, monotonic_ns: int) -> int | None:
         """See `Writer.publish_due`."""
-        return self._insist(lambda: self._writer.publish_due(monotonic_ns))
+        return self._retried(lambda: self._writer.publish_due(monotonic_ns))
 
     def publish(self, now_ns: int) -> int | None:
         """See `Writer.publish`."""
-        return self._insist(lambda: self._writer.publish(now_ns))
+        return self._retried(lambda: self._writer.publish(now_ns))
 
     def settle(self, now_ns: int) -> int | None:
         """See `Writer.settle`."""
-        return self._insist(lambda: self._writer.settle(now_ns))
+        return self._retried(lambda: self._writer.settle(now_ns))
 
-    def _insist(self, work: Callable[[], T]) -> T:
+    def _retried(self, work: Callable[[], T]) -> T:
         """Return what `work` does once it succeeds.
 
         Raises
@@ -79,11 +79,11 @@ class PatientWriter:
             except (OSError, duckdb.Error) as error:
                 # Of a refused write DuckDB's message holds the file and the system's reason, nothing of a
                 # row.
-                what = f"the store {self._writer.path} cannot be written ({_reason(error)})"
-                self._say(f"{what}; nothing is lost, tried again in {pause_s:g} s")
+                failure = f"the store {self._writer.path} cannot be written ({_reason(error)})"
+                self._say(f"{failure}; nothing is lost, tried again in {pause_s:g} s")
                 if self._wait(pause_s):
                     raise UnavailableError(
-                        f"{what}. Make room and start again: it goes on where it stopped"
+                        f"{failure}. Make room and start again: it goes on where it stopped"
                     ) from error
             pause_s, reopen = min(pause_s * 2, PAUSE_MAX_S), True
 
