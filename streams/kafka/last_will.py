@@ -48,12 +48,15 @@ class LastWill:
     def __init__(self, wait_s: float) -> None:
         self._tries = round(wait_s / PAUSE_S)
         self._process: subprocess.Popen[bytes] | None = None
+        self._told: dict[tuple[str, str], str] = {}
         # Each agent's consumer has a thread of its own.
         self._lock = threading.Lock()
 
     def joined(self, broker: str, group: str, member: str) -> None:
         """Note that this process is `member` of `group` on the broker HOST:PORT, in place of what it was."""
         with self._lock:
+            if self._told.get((broker, group)) == member:
+                return
             if self._process is None:
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-S", str(Path(__file__)), str(self._tries)],
@@ -71,6 +74,7 @@ class LastWill:
             self._write(broker, group, "")
 
     def _write(self, broker: str, group: str, member: str) -> None:
+        self._told[broker, group] = member
         host, _, port = broker.rpartition(":")
         if self._process is not None and self._process.stdin is not None:
             # Without it all goes on; a dead worker is then missed later.

@@ -109,20 +109,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Connect; a group that somebody else has taken is asked for again, until it is free."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
-        joined = coordinator._do_rejoin_group
+        joined, send = coordinator._do_rejoin_group, coordinator._send_req
 
         async def joining(subscription: Any) -> bool:
             try:
-                success = bool(await joined(subscription))
+                return bool(await joined(subscription))
             except InconsistentGroupProtocolError:
                 # Fatal to the client, which would never ask again; the lookout says who is in the group.
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 return False
-            if success:
-                LAST_WILL.joined(self.consumer.broker, self.consumer.group, coordinator.member_id)
-            return success
 
-        coordinator._do_rejoin_group = joining
+        async def sending(request: Any) -> Any:
+            # From its first request under an id on: one that dies while it joins is waited for as well.
+            if coordinator.member_id:
+                LAST_WILL.joined(self.consumer.broker, self.consumer.group, coordinator.member_id)
+            return await send(request)
+
+        coordinator._do_rejoin_group, coordinator._send_req = joining, sending
 
     async def on_thread_stop(self) -> None:
         """Leave the group and disconnect; a broker that is away does not end the thread in an error."""
@@ -234,8 +237,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     @property
     def let_in(self) -> bool:
         """Whether the broker has made it a member; whoever assigns otherwise than the group gets no id."""
-        coordinator = getattr(self._thread._consumer, "_coordinator", None)
-        return bool(getattr(coordinator, "member_id", ""))
+        return bool(getattr(getattr(self._thread._consumer, "_coordinator", None), "member_id", ""))
 
     # -- the owners ----------------------------------------------------------
 

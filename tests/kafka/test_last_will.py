@@ -61,8 +61,8 @@ async def test_an_agent_says_who_it_is_in_its_group(room: Room, monkeypatch: pyt
     monkeypatch.setattr(LastWill, "left", lambda _self, *words: told.append(words))
     async with room.running(ToyCore(room.target)) as app:
         member = app.consumer._thread._ensure_consumer()._coordinator.member_id
-        assert told == [(room.broker, room.agent, member)]
-    assert told[1:] == [(room.broker, room.agent)]
+        assert set(told) == {(room.broker, room.agent, member)}
+    assert told[-1] == (room.broker, room.agent)
 
 
 def test_a_broker_that_is_away_is_asked_again() -> None:
