@@ -103,9 +103,11 @@ def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *
     return batch
 
 
-def check_columns(columns: Mapping[str, Any], kind: Kind, count: int) -> None:
-    """Check columns of `count` events of `kind`; MalformedError names what is wrong, and no value."""
-    _check_types(_columns(columns, kind, count), kind)
+def check_events(events: Sequence[Mapping[str, Any]], kind: Kind) -> None:
+    """Check values by column of events of `kind`; MalformedError names what is wrong, and no value."""
+    if any(event.keys() != kind.columns.keys() for event in events):
+        raise _other_names(kind)
+    _check_types({name: [event[name] for event in events] for name in kind.columns}, kind)
 
 
 def right_names(source: str, wearer: str, session: str, stream: str, origin: str, clock: str) -> bool:
@@ -153,15 +155,19 @@ def _stream(fields: Mapping[str, Any]) -> str:
 def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
     expected = kind.columns
     if type(columns) is not dict or columns.keys() != expected.keys():
-        raise MalformedError(
-            f"columns: found other names than the {len(expected)} of kind {kind.name}, expected "
-            f"{', '.join(expected)}"
-        )
+        raise _other_names(kind)
     for name, values in columns.items():
         if type(values) is not list or len(values) != count:
             found = f"{len(values)} values" if type(values) is list else type(values).__name__
             raise MalformedError(f"columns.{name}: found {found}, expected a list of n = {count}")
     return columns
+
+
+def _other_names(kind: Kind) -> MalformedError:
+    return MalformedError(
+        f"columns: found other names than the {len(kind.columns)} of kind {kind.name}, expected "
+        f"{', '.join(kind.columns)}"
+    )
 
 
 def _check_times(t_ns: Any, count: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import ValidationError
 
 from streams.errors import InputError, MalformedError
-from streams.events.check import check_columns
+from streams.events.check import check_events
 from streams.events.identity import NAME_PATTERN, derived_stream
 from streams.events.kinds import Kind, Kinds
 from streams.events.state import DeviceState, OpenWindow
@@ -133,9 +133,7 @@ class Operator:
             made, written = list(self.makes(closed)), {}
         if len(made) != len(closed):
             raise MalformedError("values: found another number of them, expected one for each window")
-        for columns in made:
-            if columns is not None:
-                check_columns({name: [value] for name, value in columns.items()}, kind, 1)
+        check_events([columns for columns in made if columns is not None], kind)
         return made, written
 
     def can_leave(self, window: OpenWindow) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from streams.queries.about import event_row, may_be_shown, parsed, start_of, unknown
 from streams.queries.answers import Bounded, Generation, Generations
-from streams.queries.models import Version, rows_of, told_version, version_of, whose
+from streams.queries.models import Version, rows_of, told_versions
 from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
 from streams.queries.walk import size, subtract, union, walk
@@ -69,17 +69,5 @@ def _given(store: Store, reached: Reached) -> Counter[Version]:
 
 def _rows(store: Store, hops: Mapping[Version, int], given: Counter[Version]) -> Bounded[Generation]:
     rows = Bounded.of(rows_of(store, hops))
-    wearers = whose(store, map(version_of, rows))
-    return Bounded(
-        tuple(
-            told_version(
-                Generation,
-                row,
-                hop=hops[version_of(row)],
-                answers=given[version_of(row)],
-                whose=wearers[version_of(row)],
-            )
-            for row in rows
-        ),
-        rows.more,
-    )
+    told = told_versions(Generation, store, rows, lambda of: {"hop": hops[of], "answers": given[of]})
+    return Bounded(told, rows.more)

@@ -11,7 +11,7 @@ from streams import limits
 from streams.events.identity import EventId
 from streams.queries.about import Named, direct_parents, ids_of, known, start_of
 from streams.queries.answers import Bounded, LaterGeneration, Loop
-from streams.queries.models import Version, answers_given, rows_of, told_version, version_of, whose
+from streams.queries.models import Version, answers_given, rows_of, told_versions
 from streams.queries.relation import Interval
 from streams.queries.store import Store
 from streams.queries.walk import size, union, walk
@@ -88,17 +88,7 @@ def _generations(store: Store, learned: Set[Version]) -> Bounded[LaterGeneration
         if version >= since
     ]
     rows = Bounded.of(rows_of(store, later))
-    wearers = whose(store, map(version_of, rows))
-    return Bounded(
-        tuple(
-            told_version(
-                LaterGeneration,
-                row,
-                answers=given[version_of(row)],
-                learned_from_it=version_of(row) in learned,
-                whose=wearers[version_of(row)],
-            )
-            for row in rows
-        ),
-        rows.more,
+    told = told_versions(
+        LaterGeneration, store, rows, lambda of: {"answers": given[of], "learned_from_it": of in learned}
     )
+    return Bounded(told, rows.more)

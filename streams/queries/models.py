@@ -49,6 +49,18 @@ def rows_of(store: Store, versions: Iterable[Version]) -> list[ModelRow]:
     return store.sift(rows, "models")
 
 
+def told_versions(
+    kind: Callable[..., VersionT],
+    store: Store,
+    rows: Iterable[ModelRow],
+    more: Callable[[Version], Mapping[str, object]],
+) -> tuple[VersionT, ...]:
+    """Model versions with whose examples they learned from, and what an answer says `more` of each."""
+    listed = [(version_of(row), row) for row in rows]
+    wearers = whose(store, (version for version, _ in listed))
+    return tuple(told_version(kind, row, whose=wearers[of], **more(of)) for of, row in listed)
+
+
 def models_met(store: Store, steps: Iterable[Step]) -> tuple[MetModel, ...]:
     """Model versions that a walk met and that the role is shown, by stream and version."""
     met = {
@@ -58,9 +70,7 @@ def models_met(store: Store, steps: Iterable[Step]) -> tuple[MetModel, ...]:
         for low, high in step.numbers
         for number in range(low, high + 1)
     }
-    rows = rows_of(store, met)
-    wearers = whose(store, map(version_of, rows))
-    return tuple(told_version(MetModel, row, whose=wearers[version_of(row)]) for row in rows)
+    return told_versions(MetModel, store, rows_of(store, met), lambda _: {})
 
 
 def answers_given(store: Store, since: Mapping[Named, int]) -> Counter[Version]:
