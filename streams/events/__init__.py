@@ -1,1 +1,1 @@
-"""LIBRARY: what travels: records, batches, kinds, identity, runs, codec, journal, Step."""
+"""LIBRARY: what travels: records, batches, kinds, identity, runs, codec, journal."""

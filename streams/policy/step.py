@@ -1,4 +1,4 @@
-"""What a stage returns: outputs with their parents, decisions, rejects and counts (law 7).
+"""What the stages make of a fetch: outputs with their parents, decisions, rejects and counts (law 7).
 
 Stages do not write lineage; the pipeline records it from the `Step`, so no stage can forget.
 """
@@ -204,7 +204,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Step:
-    """What one stage made of one fetch."""
+    """What the stages made of one fetch, in their order."""
 
     outputs: list[Output] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
