@@ -302,13 +302,15 @@ def test_the_writer_takes_what_the_operator_made_where_it_knows_the_kinds() -> N
 )
 def test_a_state_with_what_an_operator_cannot_have_left_is_refused(change: dict[str, dict[str, Any]]) -> None:
     _, state = build.process(CORE, [build.fetch([build.imu(0.1, 0, 60)])])
-    fields = orjson.loads(state.devices["g1"].dump())
-    assert CORE.readable("g1", orjson.dumps(fields))
+    form, fields = orjson.loads(state.devices["g1"].dump())
+    assert CORE.readable("g1", orjson.dumps([form, fields]))
+    assert CORE.readable("g1", orjson.dumps(fields))  # as it was before forms had numbers
+    assert not CORE.readable("g1", orjson.dumps([form + 1, fields]))
     window = fields["windows"]["shake"]["imu-right"]
     for name, value in change.get("windows", {}).items():
         fields["windows"][name] = {stream: {**window, **parts} for stream, parts in value.items()}
     fields["memories"] |= change.get("memories", {})
-    assert not CORE.readable("g1", orjson.dumps(fields))
+    assert not CORE.readable("g1", orjson.dumps([form, fields]))
 
 
 def test_what_an_operator_left_half_done_is_let_go_where_it_is_not_any_more() -> None:
