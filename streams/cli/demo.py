@@ -209,8 +209,8 @@ def _first_epoch_s(store: Path, began_ns: int) -> float:
     """Seconds from the start of the command to its first epoch."""
     with Store.open(store) as opened:
         later = f"SELECT min(published_ns) FROM epochs WHERE published_ns >= {began_ns:d}"  # noqa: S608 - a number
-        found = opened.sql(later).rows[0][0]
-    return round((found - began_ns) / 1e9, 2) if found else -1.0
+        published_ns = opened.sql(later).rows[0][0]
+    return round((published_ns - began_ns) / 1e9, 2) if published_ns else -1.0
 
 
 def _report(store: Path, result: dict[str, Any], *, as_json: bool) -> None:
@@ -218,8 +218,8 @@ def _report(store: Path, result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit_json(result)
         return
-    for said in lines(result):
-        say(said)
+    for line in lines(result):
+        say(line)
     memory = ", ".join(f"{name} {size} MB" for name, size in result["rss_mb"].items())
     say(f"memory    {memory}; first epoch after {result['first_epoch_s']} s")
     with Store.open(store) as opened:

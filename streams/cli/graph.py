@@ -85,8 +85,8 @@ def of_loop(answer: Loop) -> Graph:
     carried = {name: ids for name, ids in every.items() if set(ids) - {own}}
     for name, ids in carried.items():
         count = len(ids)
-        what = f"{count:,} feedback" if name == "feedback" else _counted(count, name.removesuffix("s"))
-        graph.node(name, what, ids[0] if count == 1 else f"from {ids[0]} on")
+        title = f"{count:,} feedback" if name == "feedback" else _counted(count, name.removesuffix("s"))
+        graph.node(name, title, ids[0] if count == 1 else f"from {ids[0]} on")
     before = own
     made_of = [name for name in carried if name != "examples"]
     is_feedback = own in answer.feedback
@@ -106,8 +106,8 @@ def of_loop(answer: Loop) -> Graph:
     return graph
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _loosened(row: ReachedRow) -> str:

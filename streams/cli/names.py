@@ -7,13 +7,13 @@ from streams.events.identity import NAME_PATTERN
 from streams.topology import RESERVED_SOURCES
 
 
-def name(what: str, text: str) -> str:
+def name(option: str, text: str) -> str:
     """A name of a device or a wearer; InputError when it is none, or one of ours."""
     if text in RESERVED_SOURCES:
-        raise InputError(f"{what}: found {text}, expected another name than {', '.join(RESERVED_SOURCES)}")
+        raise InputError(f"{option}: found {text}, expected another name than {', '.join(RESERVED_SOURCES)}")
     if NAME_PATTERN.fullmatch(text) is None:
         raise InputError(
-            f"{what}: found {text!a}, expected lower-case letters, digits and hyphens, at most 63"
+            f"{option}: found {text!a}, expected lower-case letters, digits and hyphens, at most 63"
         )
     return text
 

@@ -49,7 +49,7 @@ role_option = click.option(
 def emit_hidden(role: str, hidden: Mapping[str, str]) -> None:
     """Say beside the answer how much, about, of what it is about the role is not shown."""
     if hidden:
-        counts = ", ".join(f"{band} {what.replace('_', ' ')}" for what, band in hidden.items())
+        counts = ", ".join(f"{band} {name.replace('_', ' ')}" for name, band in hidden.items())
         say(f"not shown to {role}: {counts}", err=True)
 
 

@@ -88,13 +88,13 @@ def command(context: click.Context, broker: str, store: Path, role: Role, *, as_
         emit_json(answer.to_dict())
     else:
         _say(answer)
-    context.exit(0 if answer.broker.there and answer.store.there else End.UNAVAILABLE.code)
+    context.exit(0 if answer.broker.present and answer.store.present else End.UNAVAILABLE.code)
 
 
 class _BrokerState(Struct, frozen=True):
     """Whether the broker is there; if not, it `says` why."""
 
-    there: bool
+    present: bool
     address: str
     says: str | UnsetType = UNSET
 
@@ -102,7 +102,7 @@ class _BrokerState(Struct, frozen=True):
 class _StoreState(Struct, frozen=True, kw_only=True):
     """Whether the store is there; if not, it `says` why, else how old its newest epoch is."""
 
-    there: bool
+    present: bool
     directory: str
     says: str | UnsetType = UNSET
     epoch: int | UnsetType = UNSET
@@ -186,10 +186,10 @@ def _held(directory: Path, role: Role) -> _Held:
             opened.record("status")
             hidden = opened.hidden
     except (UnavailableError, DamagedError) as error:
-        return _Held(store=_StoreState(there=False, directory=str(directory), says=str(error)))
+        return _Held(store=_StoreState(present=False, directory=str(directory), says=str(error)))
     return _Held(
         store=_StoreState(
-            there=True,
+            present=True,
             directory=str(directory),
             epoch=seen.epoch,
             published=seen.published,
@@ -219,9 +219,9 @@ async def _live(broker: str, stored: Mapping[int, int] | None) -> _Live:
             asyncio.gather(*behind),
         )
     except UnavailableError as error:
-        return _Live(broker=_BrokerState(there=False, address=broker, says=str(error)))
+        return _Live(broker=_BrokerState(present=False, address=broker, says=str(error)))
     return _Live(
-        broker=_BrokerState(there=True, address=broker),
+        broker=_BrokerState(present=True, address=broker),
         lag=tuple(row for rows in lag for row in rows),
         members=tuple(_MemberRow(groups[each.group], each.client, each.host) for each in reading),
         policies=policies,
@@ -268,8 +268,8 @@ async def _policies(broker: str) -> dict[str, str]:
         records = await read_all(broker, POLICIES, wait_s=limits.STATUS_WAIT_S)
         known = (await policies_of(records, checker)).now
     return {
-        what: _named(PolicyName(version, known.version(version).name))
-        for what, version in (("in force", known.current), ("next", known.next))
+        name: _named(PolicyName(version, known.version(version).name))
+        for name, version in (("in force", known.current), ("next", known.next))
         if version
     }
 
@@ -312,11 +312,11 @@ def _say(answer: _Standing) -> None:
     broker, store, model = answer.broker, answer.store, answer.model
     emit_facts(
         {
-            "broker": broker.address if broker.there else broker.says,
-            "store": store.directory if store.there else store.says,
-            "epoch": f"{store.epoch}, published {store.age_s:,.1f} s ago" if store.there else "",
+            "broker": broker.address if broker.present else broker.says,
+            "store": store.directory if store.present else store.says,
+            "epoch": f"{store.epoch}, published {store.age_s:,.1f} s ago" if store.present else "",
             "roles": answer.roles,
-            **{f"policy {what}": named for what, named in answer.policies.items()},
+            **{f"policy {name}": named for name, named in answer.policies.items()},
             "newest model": ""
             if model is None
             else f"{model.id}, accuracy {model.accuracy:.1%}, trained {model.trained}",

@@ -38,14 +38,14 @@ def command(
     """
     if planned and migrating:
         raise click.UsageError("--plan and --migrate exclude each other")
-    found = asyncio.run(migrate(broker, partitions) if migrating else plan(broker, partitions))
-    unbound = asyncio.run(_unbound(broker)) if migrating or not _absent(found) else []
+    differing = asyncio.run(migrate(broker, partitions) if migrating else plan(broker, partitions))
+    unbound = asyncio.run(_unbound(broker)) if migrating or not _absent(differing) else []
     if as_json:
         pairs = [{"device": device, "wearer": wearer} for device, wearer in unbound]
-        emit_json({"differs": [asdict(one) for one in found], "changed": migrating, "unbound": pairs})
+        emit_json({"differs": [asdict(each) for each in differing], "changed": migrating, "unbound": pairs})
     else:
-        if found:
-            rows = [(one.topic, one.setting, one.found or "absent", one.wanted) for one in found]
+        if differing:
+            rows = [(each.topic, each.setting, each.actual or "absent", each.wanted) for each in differing]
             emit_table(("topic", "setting", "found", "changed to" if migrating else "expected"), rows)
             if wrong := asyncio.run(uneven(broker, partitions)):
                 say(wrong)
@@ -53,11 +53,13 @@ def command(
             say("every topic is as declared")
         for device, wearer in unbound:
             say(f"{device} has spoken for {wearer}: sightline pair --device {device} --wearer {wearer}")
-    context.exit(1 if found and not migrating else 0)
+    context.exit(1 if differing and not migrating else 0)
 
 
-def _absent(found: object) -> bool:
-    return isinstance(found, list) and any(one.topic == topology.CONSENTS and not one.found for one in found)
+def _absent(differing: object) -> bool:
+    return isinstance(differing, list) and any(
+        each.topic == topology.CONSENTS and not each.actual for each in differing
+    )
 
 
 async def _unbound(broker: str) -> list[tuple[str, str]]:

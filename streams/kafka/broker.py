@@ -295,10 +295,10 @@ def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> N
         umask=files.UMASK,
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-400:]
+        message = (done.stderr or done.stdout).strip()[-400:]
         raise InputError(
-            f"The broker's directory {root} could not be prepared: {said}. Name an empty directory, or one "
-            "of an earlier broker."
+            f"The broker's directory {root} could not be prepared: {message}. Name an empty directory, or "
+            "one of an earlier broker."
         )
 
 

@@ -46,7 +46,7 @@ class FetchBudget:
         own = max(share - self._held[owner] - self._expected[owner], 0)
         if not common:
             return own
-        pooled = sum(max(held + self._expected[one] - share, 0) for one, held in self._held.items())
+        pooled = sum(max(held + self._expected[each] - share, 0) for each, held in self._held.items())
         return own + max(self._total_bytes // 2 - pooled, 0)
 
     async def wait_for_room(self, owner: Hashable) -> None:

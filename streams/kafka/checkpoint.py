@@ -79,7 +79,7 @@ class Entries(Mapping[str, bytes]):
         if _PART_MARK in name:
             raise KeyError(name)
         names = (name, *(f"{name}{_PART_MARK}{number}" for number in self._later(name)))
-        return b"".join(zlib.decompress(self._values[one]) for one in names)
+        return b"".join(zlib.decompress(self._values[part]) for part in names)
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._values if _PART_MARK not in name)
@@ -103,8 +103,8 @@ def outputs(
     They are to be written in the transaction that commits it in `group`. `logs` are those that the agent
     reads.
     """
-    said = {topic: [one.cluster, one.topic] for topic, one in (logs or {}).items()}
-    checkpoint = orjson.dumps({"offset": next_offset, "logs": said, "group": group})
+    ids = {topic: [log_id.cluster, log_id.topic] for topic, log_id in (logs or {}).items()}
+    checkpoint = orjson.dumps({"offset": next_offset, "logs": ids, "group": group})
     metrics.count("state_entries_total", len(entries), agent=agent)
     metrics.count("state_written_bytes_total", sum(map(len, entries.values())), agent=agent)
     metrics.highest("state_bytes_max", max(map(len, entries.values()), default=0), agent=agent)
@@ -167,18 +167,18 @@ async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Che
     offset, logs, group = None, dict[str, LogId](), ""
     if CHECKPOINT_NAME in entries and CHECKPOINT_NAME not in lost:
         try:
-            said = msgspec.json.decode(entries[CHECKPOINT_NAME], type=_Said)
+            checkpoint = msgspec.json.decode(entries[CHECKPOINT_NAME], type=_Stored)
         except msgspec.MsgspecError:
             lost.add(CHECKPOINT_NAME)
         else:
-            offset, group = said.offset, said.group
-            logs = {topic: LogId(*ids) for topic, ids in said.logs.items()}
+            offset, group = checkpoint.offset, checkpoint.group
+            logs = {topic: LogId(*ids) for topic, ids in checkpoint.logs.items()}
     for name in {*lost, CHECKPOINT_NAME}:
         entries.learn(name, None, 1)
     return Checkpoint(entries, offset, frozenset(lost), logs, 0 if offset is None else times["ms"], group)
 
 
-class _Said(Struct, frozen=True):
+class _Stored(Struct, frozen=True):
     """What a checkpoint holds; one of before names no logs, or no group."""
 
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -187,5 +187,5 @@ class _Said(Struct, frozen=True):
 
 
 def _count(record: Received) -> int:
-    found = dict(record.headers).get(PARTS, b"1")
-    return int(found) if found is not None and found.isdigit() and len(found) < 4 else 1
+    parts = dict(record.headers).get(PARTS, b"1")
+    return int(parts) if parts is not None and parts.isdigit() and len(parts) < 4 else 1

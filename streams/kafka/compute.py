@@ -146,6 +146,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _check_size(output: Outgoing, value: bytes) -> None:
-    size = len(value) + len(output.key) + sum(len(name) + len(said) for name, said in output.headers)
+    size = len(value) + len(output.key) + sum(len(name) + len(value) for name, value in output.headers)
     if size > OUTPUT_BYTES_MAX:
         raise OversizeError(f"an output to {output.topic} has {size} bytes; at most {OUTPUT_BYTES_MAX} fit")

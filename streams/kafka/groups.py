@@ -94,7 +94,9 @@ async def commits(
         # look at its code.
         raise CoordinatorLoadInProgressError(f"no offsets of group {group} yet")
     return {
-        tp: Commit(found.offset, found.metadata == MARK) for tp, found in listed.items() if found.offset >= 0
+        tp: Commit(commit.offset, commit.metadata == MARK)
+        for tp, commit in listed.items()
+        if commit.offset >= 0
     }
 
 
@@ -116,7 +118,7 @@ async def described(admin: AIOKafkaAdminClient, group: str) -> Group:
 
 
 async def say_foreign(
-    admin: AIOKafkaAdminClient, agent: str, group: str, place: TopicPartition, found: int, expected: int
+    admin: AIOKafkaAdminClient, agent: str, group: str, place: TopicPartition, offset: int, expected: int
 ) -> None:
     """Say and count that somebody else has committed an offset, and who is in the group now."""
     metrics.count("foreign_commit_total", agent=agent, partition=str(place.partition))
@@ -125,7 +127,7 @@ async def say_foreign(
         "agent committed last; %s. It is not followed: %s goes on at %d, nothing is skipped or repeated. "
         "Give that consumer a group of its own",
         group,
-        found,
+        offset,
         place.topic,
         place.partition,
         expected,
@@ -144,13 +146,13 @@ def unformed_sentence(agent: str, who: Group, since_s: float, *, let_in: bool) -
     """
     newer = ""
     if who.members and (let_in or who.protocol == PROTOCOL):
-        what = (
+        consequence = (
             "they are workers of this version and share the partitions out anew; that waits up to "
             f"{limits.SESSION_TIMEOUT_S:g} s for one that has died, and up to "
             f"{limits.REBALANCE_TIMEOUT_S:g} s for one that does not answer"
         )
     elif who.members or who.state == "Dead":
-        what = (
+        consequence = (
             f"{agent} reads nothing until they have left: workers share a group with workers of this version "
             "alone"
         )
@@ -160,8 +162,8 @@ def unformed_sentence(agent: str, who: Group, since_s: float, *, let_in: bool) -
                 "`kafka-consumer-groups --describe` names them"
             )
     else:
-        what = "the broker assigns nothing; look into its log"
-    return f"Waiting for partitions of {agent} (since {since_s:.0f} s): {who}{newer}; {what}"
+        consequence = "the broker assigns nothing; look into its log"
+    return f"Waiting for partitions of {agent} (since {since_s:.0f} s): {who}{newer}; {consequence}"
 
 
 def _short(text: str) -> str:

@@ -69,10 +69,10 @@ def ensure_jars(on_progress: Progress, directory: Path | None = None) -> list[Pa
 
 
 def _verify(jar: Path, expected: str) -> None:
-    found = hashlib.sha256(jar.read_bytes()).hexdigest()
-    if found != expected:
+    digest = hashlib.sha256(jar.read_bytes()).hexdigest()
+    if digest != expected:
         raise InputError(
-            f"The jar {jar} has SHA-256 {found}, but broker.lock expects {expected}. It is not started. "
+            f"The jar {jar} has SHA-256 {digest}, but broker.lock expects {expected}. It is not started. "
             f"Delete {jar.parent} and start again to fetch it anew; "
             "if it differs again, do not trust the source."
         )
@@ -82,16 +82,16 @@ def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None
     work = kept.with_name(f"{kept.name}.resolving-{os.getpid()}")
     files.make_directory(work)
     try:
-        found = {jar.name: jar for jar in _run_resolver(work, len(lock), on_progress)}
-        if found.keys() != lock.keys():
-            odd = ", ".join(sorted(found.keys() ^ lock.keys()))
+        resolved = {jar.name: jar for jar in _run_resolver(work, len(lock), on_progress)}
+        if resolved.keys() != lock.keys():
+            odd = ", ".join(sorted(resolved.keys() ^ lock.keys()))
             raise InputError(
                 f"Maven Central resolved {ENDPOINT} to another set of jars than broker.lock lists (they "
                 f"differ in: {odd}). Nothing is started; install the pinned jgo version, or renew "
                 "broker.lock after looking at the difference."
             )
         files.make_directory(kept)
-        for name, jar in found.items():
+        for name, jar in resolved.items():
             _verify(jar, lock[name])
             # Rename is atomic: a start that is interrupted here never leaves half a jar under its final name.
             shutil.copyfile(jar, work / name)
@@ -126,8 +126,8 @@ def _run_resolver(work: Path, expected: int, on_progress: Progress) -> list[Path
                 passed = clock.monotonic_s() - started
                 if passed > RESOLVE_TIMEOUT_S:
                     raise UnavailableError(_no_network(f"no end after {RESOLVE_TIMEOUT_S:.0f} s")) from None
-                there = len({jar.name for jar in (work / "repository").rglob("*.jar")})
-                on_progress(f"{min(there, expected)} of {expected} jars, {passed:.0f} s")
+                fetched = len({jar.name for jar in (work / "repository").rglob("*.jar")})
+                on_progress(f"{min(fetched, expected)} of {expected} jars, {passed:.0f} s")
     finally:
         if child.poll() is None:
             child.kill()

@@ -85,16 +85,16 @@ async def _first(
     """Offset and time of the first record from `at` on; None where only marks are left."""
     begin = {} if at is None else {partition: at}
     async with Follower(broker, topic, begin, partitions=[partition], wait_s=wait_s) as follower:
-        found = (await follower.poll(_POLL_MS, 1)).get(partition)
-    return (found[0].offset, found[0].timestamp) if found else None
+        records = (await follower.poll(_POLL_MS, 1)).get(partition)
+    return (records[0].offset, records[0].timestamp) if records else None
 
 
 async def members(broker: str, groups: Iterable[str], *, wait_s: float) -> list[Member]:
     """Return who is in some consumer groups; UnavailableError when the broker is absent."""
-    found = []
+    clients = []
     async with administering(broker, wait_s) as admin:
         for name in groups:
             # A broker that just started says for a moment that it has no coordinator.
             group = await reach(broker, partial(described, admin, name), wait_s)
-            found += [Member(name, client, host.removeprefix("/")) for client, host in group.members]
-    return found
+            clients += [Member(name, client, host.removeprefix("/")) for client, host in group.members]
+    return clients

@@ -103,11 +103,11 @@ def main() -> None:
 def _left(member: Member) -> bool:
     """Say that a member has left; False where nobody could hear it now."""
     try:
-        found = _asked((member.host, member.port), _FIND_COORDINATOR, _text(member.group))
-        code, _node, size = struct.unpack_from(">hih", found)
+        coordinator = _asked((member.host, member.port), _FIND_COORDINATOR, _text(member.group))
+        code, _node, size = struct.unpack_from(">hih", coordinator)
         if code:
             return code not in _PASSING
-        host, (port,) = found[8 : 8 + size].decode(), struct.unpack_from(">i", found, 8 + size)
+        host, (port,) = coordinator[8 : 8 + size].decode(), struct.unpack_from(">i", coordinator, 8 + size)
         body = _text(member.group) + _text(member.member)
         (code,) = struct.unpack_from(">h", _asked((host, port), _LEAVE_GROUP, body))
     except (OSError, struct.error):

@@ -150,19 +150,19 @@ async def log_ids(broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_
     names = list(topics)
     async with administering(broker, wait_s) as admin:
         deadline_s = clock.monotonic_s() + _NEW_TOPIC_WAIT_S
-        found = await reach(broker, lambda: ask(admin._client, names), wait_s)
-        while found.keys() != set(names) and clock.monotonic_s() < deadline_s:
+        ids = await reach(broker, lambda: ask(admin._client, names), wait_s)
+        while ids.keys() != set(names) and clock.monotonic_s() < deadline_s:
             await asyncio.sleep(_NEW_TOPIC_WAIT_S / 20)
-            found = await reach(broker, lambda: ask(admin._client, names), wait_s)
-    absent = [name for name in names if name not in found]
+            ids = await reach(broker, lambda: ask(admin._client, names), wait_s)
+    absent = [name for name in names if name not in ids]
     if absent:
         raise UnavailableError(
             f"There is no topic {absent[0]} on {broker}. "
             "`sightline worker` or `sightline broker` declares the topics."
         )
-    if not all(one.cluster and one.topic for one in found.values()):
+    if not all(log_id.cluster and log_id.topic for log_id in ids.values()):
         _say_unknown(broker)
-    return found
+    return ids
 
 
 async def ask(client: AIOKafkaClient, topics: list[str]) -> dict[str, LogId]:

@@ -79,8 +79,8 @@ class Lookout:
 
     async def _topics(self, admin: AIOKafkaAdminClient) -> None:
         names = [topic.name for topic in topology.TOPICS]
-        found = await counts(admin._client, names)
-        gone = [name for name in names if name not in found]
+        partitions = await counts(admin._client, names)
+        gone = [name for name in names if name not in partitions]
         self._say(
             "deleted",
             f"Deleted on {self._broker} under this worker: {', '.join(gone)}. Nothing is processed without "
@@ -89,8 +89,10 @@ class Lookout:
             if gone
             else "",
         )
-        self._say("partitions", topology.uneven(self._broker, found, self._partitions))
-        more = {name: found[name] - topology.partition_count(name, self._partitions) for name in found}
+        self._say("partitions", topology.uneven(self._broker, partitions, self._partitions))
+        more = {
+            name: partitions[name] - topology.partition_count(name, self._partitions) for name in partitions
+        }
         metrics.gauge("unread_partitions", sum(max(count, 0) for count in more.values()))
 
     async def _group(self, admin: AIOKafkaAdminClient, member: Member) -> None:
@@ -103,12 +105,12 @@ class Lookout:
             self._say(member.group, unformed_sentence(member.agent, who, waited_s, let_in=member.let_in))
 
     async def _commits(self, admin: AIOKafkaAdminClient, member: Member) -> None:
-        before = {place: one.next_offset for place, one in member.ownerships().items()}
+        before = {place: ownership.next_offset for place, ownership in member.ownerships().items()}
         if not before:
             return
-        found = await commits(admin, member.group, before)
+        committed = await commits(admin, member.group, before)
         for place, ownership in member.ownerships().items():
-            commit = found.get(place)
+            commit = committed.get(place)
             # A commit of the version before stands until the first of ours; it is where the owner began.
             if (
                 commit is None

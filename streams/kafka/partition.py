@@ -144,8 +144,8 @@ class PartitionOwner(Generic[State]):
 
         The consumer's `committed()` may be answered by a request that left before the predecessor's commit.
         """
-        found = await committed(self._broker, self._group, [self._tp.topic], wait_s=WAIT_BROKER_S)
-        commit = found.get((self._tp.topic, self._tp.partition))
+        commits = await committed(self._broker, self._group, [self._tp.topic], wait_s=WAIT_BROKER_S)
+        commit = commits.get((self._tp.topic, self._tp.partition))
         own = await own_offset(self._broker, self._agent, self._tp, commit, WAIT_BROKER_S)
         if commit is None or own is None or commit.offset == own:
             return own, False
@@ -159,7 +159,7 @@ class PartitionOwner(Generic[State]):
         logs = await log_ids(
             self._broker, {self._tp.topic, *topology.read_by(self._agent)}, wait_s=WAIT_BROKER_S
         )
-        found = await restored(
+        restoration = await restored(
             self._broker,
             self._agent,
             self._core,
@@ -174,18 +174,18 @@ class PartitionOwner(Generic[State]):
             self._agent,
             self._core,
             writer,
-            found.state,
-            found.next_offset,
-            found.saved,
-            found.lost,
+            restoration.state,
+            restoration.next_offset,
+            restoration.saved,
+            restoration.lost,
             logs,
-            found.seen_ms,
-            found.uncommitted or foreign,
+            restoration.seen_ms,
+            restoration.uncommitted or foreign,
         )
-        if found.losses:
+        if restoration.losses:
             # On record with the commit that goes past them, or neither is.
-            await ownership.save([one for loss in found.losses for one in self._core.tell(loss)])
-        if unread := [loss for loss in found.losses if not loss.state]:
+            await ownership.save([record for loss in restoration.losses for record in self._core.tell(loss)])
+        if unread := [loss for loss in restoration.losses if not loss.state]:
             log.error("%s. Accepted: gone on behind them", refusal(self._broker, unread))
         return ownership
 

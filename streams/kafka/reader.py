@@ -284,15 +284,15 @@ class Follower:
         An id never comes back: one that is the same after a read was the same before it.
         """
         try:
-            found = await ask(consumer._client, [self._topic])
+            ids = await ask(consumer._client, [self._topic])
         except KafkaError:
             return False
-        if self._topic not in found:
+        if self._topic not in ids:
             return False
-        if found[self._topic].other_than(log_id):
+        if ids[self._topic].other_than(log_id):
             raise InputError(
                 f"{self._topic} on {self._broker} was deleted and made again while it was read: found "
-                f"{found[self._topic]}, expected {log_id}. Nothing was taken of the new one. Start again: "
+                f"{ids[self._topic]}, expected {log_id}. Nothing was taken of the new one. Start again: "
                 "what to do with it is said then"
             )
         return True
@@ -350,8 +350,8 @@ async def committed_offsets(
 
     Partitions that it never committed are absent.
     """
-    found = await committed(broker, group, topics, wait_s=wait_s)
-    return {place: commit.offset for place, commit in found.items()}
+    commits = await committed(broker, group, topics, wait_s=wait_s)
+    return {place: commit.offset for place, commit in commits.items()}
 
 
 async def committed(
@@ -365,7 +365,7 @@ async def committed(
             for topic in described
             for place in topic["partitions"]
         ]
-        return {(tp.topic, tp.partition): one for tp, one in (await commits(admin, group, tps)).items()}
+        return {(tp.topic, tp.partition): commit for tp, commit in (await commits(admin, group, tps)).items()}
 
     async with administering(broker, wait_s) as admin:
         described = await admin.describe_topics(list(topics))

@@ -93,8 +93,8 @@ async def restored(
     if loss is not None and not accept_loss:
         raise InputError(refusal(broker, [loss]))
     until = loss.first if loss is not None and loss.last is not None else standing.next_offset
-    found = await _believed(core, tp.partition, stored)
-    read, lost, run = found.state, stored.lost | found.lost, _Rerun(broker, core, tp, wait_s)
+    believed = await _believed(core, tp.partition, stored)
+    read, lost, run = believed.state, stored.lost | believed.lost, _Rerun(broker, core, tp, wait_s)
     state: State
     start: int | None
     saved: State | None
@@ -125,13 +125,13 @@ async def restored(
 
 async def _believed(core: LiveCore[State], partition: int, stored: Checkpoint) -> _Read[State]:
     """Read what was stored; what the core has for itself is left out where it names what cannot be had."""
-    found = await _read(core, partition, stored)
-    if found.state is None or await core.stands(found.state):
-        return found
+    readable = await _read(core, partition, stored)
+    if readable.state is None or await core.stands(readable.state):
+        return readable
     own = frozenset(name for name in stored.entries if name.startswith("@"))
     others = {name: value for name, value in stored.entries.items() if name not in own}
-    found = await _read(core, partition, Checkpoint(others, stored.offset))
-    return _Read(found.state, found.lost | own)
+    readable = await _read(core, partition, Checkpoint(others, stored.offset))
+    return _Read(readable.state, readable.lost | own)
 
 
 async def _read(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:
@@ -235,11 +235,11 @@ def _say_behind(gone: Loss) -> None:
 
 
 def _say(agent: str, tp: TopicPartition, count: int, begin: int | None) -> None:
-    said = "what they held is lost, nothing else is"
+    outcome = "what they held is lost, nothing else is"
     if begin is not None:
-        said = f"they were made again from the records of {tp.topic} from offset {begin} on"
+        outcome = f"they were made again from the records of {tp.topic} from offset {begin} on"
         if begin:
-            said += ", and what they held of before is lost"
+            outcome += ", and what they held of before is lost"
     log.error(
         "%d entries of agent %s, partition %d, on %s cannot be read; %s. Something else wrote to this topic, "
         "or another version did: find out which",
@@ -247,5 +247,5 @@ def _say(agent: str, tp: TopicPartition, count: int, begin: int | None) -> None:
         agent,
         tp.partition,
         topology.STATE,
-        said,
+        outcome,
     )

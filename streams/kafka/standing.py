@@ -283,11 +283,11 @@ async def _told(broker: str, agent: str, partition: int, wait_s: float) -> _Told
 
     def learn(record: Received) -> None:
         if record.key == key:
-            said = dict(record.headers).get(NEXT) or b""
-            told.written, told.newest = True, said.isdigit() and len(said) < 19
+            offset = dict(record.headers).get(NEXT) or b""
+            told.written, told.newest = True, offset.isdigit() and len(offset) < 19
             if told.newest:
                 # The last one counts: those before it may be of a log that was deleted since.
-                told.offset = int(said)
+                told.offset = int(offset)
 
     begin, end = (await log_bounds(broker, topology.LINEAGE, wait_s=wait_s))[partition]
     back, low = _LOOK_BACK_FIRST, end
@@ -329,10 +329,10 @@ async def refuse_losses(
         agent, topic = spec.name, spec.topic
         every = await log_bounds(broker, topic, wait_s=wait_s)
         group = topology.group(agent, prefix)
-        found = await committed(broker, group, [topic], wait_s=wait_s)
+        commits = await committed(broker, group, [topic], wait_s=wait_s)
         owns = {
             number: await own_offset(
-                broker, agent, TopicPartition(topic, number), found.get((topic, number)), wait_s
+                broker, agent, TopicPartition(topic, number), commits.get((topic, number)), wait_s
             )
             for number in every
         }
@@ -348,10 +348,10 @@ async def refuse_losses(
 
 def refusal(broker: str, lost: Sequence[Loss]) -> str:
     """The sentence about records that are lost."""
-    known = sum(one.records or 0 for one in lost)
+    known = sum(loss.records or 0 for loss in lost)
     counts = [f"{known:,} records"] * bool(known)
-    counts += ["an unknown number of records"] * any(one.records is None for one in lost)
-    parts = "; ".join(_said(one) for one in lost)
+    counts += ["an unknown number of records"] * any(loss.records is None for loss in lost)
+    parts = "; ".join(_said(loss) for loss in lost)
     return (
         f"{broker}: {' and '.join(counts)} were removed before they were read ({parts}). Nothing was skipped,"
         f" and what was read before stands. If they cannot be had back, {ACCEPT} goes on behind them and"

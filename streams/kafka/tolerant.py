@@ -22,8 +22,8 @@ class _Text(bytearray):
     """A buffer whose slices decode whatever they hold."""
 
     def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(key)
-        return _Text(found) if isinstance(key, slice) else found
+        piece = super().__getitem__(key)
+        return _Text(piece) if isinstance(key, slice) else piece
 
     def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
         """Text of the bytes, what is no UTF-8 as backslash escapes."""

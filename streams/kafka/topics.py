@@ -34,11 +34,11 @@ _SET_ON_THE_TOPIC = 1  #: source of a configuration entry, as DescribeConfigs gi
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """Where a topic is not as declared; `found` is empty where it is absent."""
+    """Where a topic is not as declared; `actual` is empty where it is absent."""
 
     topic: str
     setting: str
-    found: str
+    actual: str
     wanted: str
 
 
@@ -75,34 +75,34 @@ async def declare(
         await _refuse_uneven(admin, broker, partitions)
         differing = [*await _settings(admin, existing), *await _in_sync(admin, existing)]
         for setting, why in _REFUSED.items():
-            _refuse(broker, [one for one in differing if one.setting == setting], why)
-        for one in differing:
+            _refuse(broker, [each for each in differing if each.setting == setting], why)
+        for each in differing:
             log.warning(
                 "%s on %s: found %s %s, expected %s; `sightline topics --migrate` changes it",
-                one.topic,
+                each.topic,
                 broker,
-                one.setting,
-                one.found,
-                one.wanted,
+                each.setting,
+                each.actual,
+                each.wanted,
             )
 
 
-def _refuse(broker: str, found: list[Differing], why: str) -> None:
+def _refuse(broker: str, differing: list[Differing], why: str) -> None:
     """InputError that names every topic with the same fault; nothing where there is none."""
     # What a broker rules about times is declared of some topics only; the others bound nothing by it.
     times = {topology.TIMESTAMPS, topology.AHEAD_MS}
-    found = [
-        one
-        for one in found
-        if one.setting not in times or one.setting in topology.topic(one.topic).config
-        if one.setting != _BYTES or int(one.found) < int(one.wanted)
+    differing = [
+        each
+        for each in differing
+        if each.setting not in times or each.setting in topology.topic(each.topic).config
+        if each.setting != _BYTES or int(each.actual) < int(each.wanted)
     ]
-    if not found:
+    if not differing:
         return
-    first = found[0]
-    names = [one.topic for one in found if (one.found, one.wanted) == (first.found, first.wanted)]
+    first = differing[0]
+    names = [each.topic for each in differing if (each.actual, each.wanted) == (first.actual, first.wanted)]
     raise InputError(
-        f"{broker}: found {first.setting} {first.found} on {' and '.join(names)}, expected {first.wanted},"
+        f"{broker}: found {first.setting} {first.actual} on {' and '.join(names)}, expected {first.wanted},"
         f" since {why}; look with `sightline topics --plan`, change it with `sightline topics --migrate`."
     )
 
@@ -124,13 +124,13 @@ async def migrate(
     written before keep the time that they have.
     """
     async with administering(broker, wait_s) as admin:
-        found = await _differing(admin, partitions)
-        if any(one.setting == "partitions" and one.found for one in found):
+        differing = await _differing(admin, partitions)
+        if any(each.setting == "partitions" and each.actual for each in differing):
             await _refuse_uneven(admin, broker, partitions)
-        absent = {one.topic for one in found if not one.found}
-        await _created(admin, broker, [one for one in topology.TOPICS if one.name in absent], partitions)
-        await _set(admin, broker, [one for one in found if one.topic not in absent])
-        return found
+        absent = {each.topic for each in differing if not each.actual}
+        await _created(admin, broker, [each for each in topology.TOPICS if each.name in absent], partitions)
+        await _set(admin, broker, [each for each in differing if each.topic not in absent])
+        return differing
 
 
 async def _refuse_uneven(admin: AIOKafkaAdminClient, broker: str, partitions: int) -> None:
@@ -140,8 +140,8 @@ async def _refuse_uneven(admin: AIOKafkaAdminClient, broker: str, partitions: in
 
 
 async def _uneven(admin: AIOKafkaAdminClient, broker: str, partitions: int) -> str:
-    found = await counts(admin._client, [topic.name for topic in topology.TOPICS])
-    return topology.uneven(broker, found, partitions)
+    actual = await counts(admin._client, [topic.name for topic in topology.TOPICS])
+    return topology.uneven(broker, actual, partitions)
 
 
 async def uneven(
@@ -153,14 +153,14 @@ async def uneven(
 
 
 async def _differing(admin: AIOKafkaAdminClient, partitions: int) -> list[Differing]:
-    there = set(await admin.list_topics())
+    listed = set(await admin.list_topics())
     names = [topic.name for topic in topology.TOPICS]
     absent = [
         Differing(name, "partitions", "", str(topology.partition_count(name, partitions)))
         for name in names
-        if name not in there
+        if name not in listed
     ]
-    existing = [name for name in names if name in there]
+    existing = [name for name in names if name in listed]
     return [
         *absent,
         *await _counts(admin, existing, partitions),
@@ -188,22 +188,22 @@ async def _created(
 
 
 async def _counts(admin: AIOKafkaAdminClient, names: list[str], partitions: int) -> list[Differing]:
-    found = await counts(admin._client, names) if names else {}
+    actual = await counts(admin._client, names) if names else {}
     wanted = {name: topology.partition_count(name, partitions) for name in names}
     return [
-        Differing(name, "partitions", str(found[name]), str(wanted[name]))
+        Differing(name, "partitions", str(actual[name]), str(wanted[name]))
         for name in names
-        if found.get(name) and found[name] != wanted[name]
+        if actual.get(name) and actual[name] != wanted[name]
     ]
 
 
 async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differing]:
-    found = await _configs(admin, names)
+    actual = await _configs(admin, names)
     return [
-        Differing(name, setting, found[name].get(setting, ("", 0))[0], value)
+        Differing(name, setting, actual[name].get(setting, ("", 0))[0], value)
         for name in names
         for setting, value in _config(topology.topic(name)).items()
-        if found[name].get(setting, ("", 0))[0] != value
+        if actual[name].get(setting, ("", 0))[0] != value
     ]
 
 
@@ -211,13 +211,13 @@ async def _in_sync(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differi
     """Topics of which fewer replicas need to have a record than all but one, before it counts as written."""
     described = await admin.describe_topics(names) if names else []
     replicas = {
-        one["topic"]: min((len(place["replicas"]) for place in one["partitions"]), default=1)
-        for one in described
+        topic["topic"]: min((len(place["replicas"]) for place in topic["partitions"]), default=1)
+        for topic in described
     }
-    found = await _configs(admin, [name for name, count in replicas.items() if count > 2])
+    described_settings = await _configs(admin, [name for name, count in replicas.items() if count > 2])
     return [
         Differing(name, _ISR, settings[_ISR][0], str(replicas[name] - 1))
-        for name, settings in found.items()
+        for name, settings in described_settings.items()
         if _ISR in settings and int(settings[_ISR][0]) < replicas[name] - 1
     ]
 
@@ -238,14 +238,14 @@ async def _configs(
 
 async def _set(admin: AIOKafkaAdminClient, broker: str, changes: list[Differing]) -> None:
     """Set what differs, and again what those topics had of their own, which a request would reset."""
-    names = sorted({one.topic for one in changes})
-    found = await _configs(admin, names)
+    names = sorted({change.topic for change in changes})
+    actual = await _configs(admin, names)
     wanted = {
-        name: {setting: value for setting, (value, of) in found[name].items() if of == _SET_ON_THE_TOPIC}
+        name: {setting: value for setting, (value, of) in actual[name].items() if of == _SET_ON_THE_TOPIC}
         for name in names
     }
-    for one in changes:
-        wanted[one.topic][one.setting] = one.wanted
+    for change in changes:
+        wanted[change.topic][change.setting] = change.wanted
     if not wanted:
         return
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name, configs in wanted.items()]

@@ -90,8 +90,8 @@ class _Declared:
         self._cluster, self._partitions = cluster, partitions
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
-        found = self._cluster.partitions_for_topic(topic)
-        return None if found is None else {number for number in found if number < self._partitions}
+        numbers = self._cluster.partitions_for_topic(topic)
+        return None if numbers is None else {number for number in numbers if number < self._partitions}
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -243,7 +243,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
         """What is owned now, by partition."""
-        return {tp: one.ownership for tp, one in self._owning.items() if one.ownership is not None}
+        return {tp: owner.ownership for tp, owner in self._owning.items() if owner.ownership is not None}
 
     async def _end_owners(self) -> None:
         owners = list(self._owners.values())
@@ -355,10 +355,10 @@ async def _fetched(
 ) -> Mapping[TopicPartition, Sequence[Received]]:
     if not isinstance(fetcher._records, _AsRead):
         fetcher._records = _AsRead(fetcher._records)
-    found: Mapping[TopicPartition, Sequence[Received]] = await fetcher.fetched_records(
+    records: Mapping[TopicPartition, Sequence[Received]] = await fetcher.fetched_records(
         [tp], timeout=timeout_s, max_records=max_records
     )
-    return found
+    return records
 
 
 async def _assign_again(consumer: aiokafka.AIOKafkaConsumer) -> None:

@@ -87,14 +87,14 @@ class Exporting(Boundary):
             yield f"CREATE TABLE {base.schema}.{table} ({listed(base)})"
         yield from filter(None, self._layout.views.values())
         ours = "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
-        for what, comment in self._trusted.execute(
+        for target, comment in self._trusted.execute(
             f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
             f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
             "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
             f"FROM duckdb_columns() {ours}"
         ).fetchall():
             if comment:
-                yield f"COMMENT ON {what} IS {quoted(comment)}"
+                yield f"COMMENT ON {target} IS {quoted(comment)}"
 
     def _everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
         """All that the role is shown: each table's place, and its rows, to be read at once."""

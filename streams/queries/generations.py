@@ -61,9 +61,9 @@ def _given(store: Store, reached: Reached) -> Counter[Version]:
     given: Counter[Version] = Counter()
     for edge in store.lookup.edges("children", wanted) if wanted else ():
         if store.kinds.get(edge.child[:2]) == "answer":
-            there = reached.get(edge.child, ())
+            carried = reached.get(edge.child, ())
             for number, version in edge.run.pairs():
-                given[edge.parent[:2], version] += not subtract([(number, number)], there)
+                given[edge.parent[:2], version] += not subtract([(number, number)], carried)
     return given
 
 

@@ -56,9 +56,9 @@ def check(directory: Path, digests: Mapping[str, str]) -> None:
         _known[str(path), digest] = now
 
 
-def damaged(path: Path, found: str) -> DamagedError:
+def damaged(path: Path, fault: str) -> DamagedError:
     """The sentence about a file of a store that is not as its writer left it."""
-    return DamagedError(f"{path}: {found}; the store is damaged. To go on, {REMEDY}")
+    return DamagedError(f"{path}: {fault}; the store is damaged. To go on, {REMEDY}")
 
 
 def _state(path: Path) -> tuple[int, int, int, int] | None:

@@ -88,11 +88,11 @@ class Otherwise:
         )
         situation = np.append(known.e_child[edges], -1)[place]
         kept = (place >= 0) & ~np.append(new.given, True)[situation]
-        self._query_said = np.where(kept, new.verdicts.unasked, new.row_said[self._query_row])
+        self._query_ruled = np.where(kept, new.verdicts.unasked, new.row_ruled[self._query_row])
         where = np.flatnonzero(known.sinks(ASSISTANT)[known.of[known.d_row]])
         node = known.d_node[where]
         new.decide(where, new.given[node] & asks[node])
-        new.taken[node] = new.given[node] & new.passed(new.said[where])
+        new.taken[node] = new.given[node] & new.passed(new.ruled[where])
 
     # --- round the loop --------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Otherwise:
         known, new = self._known, self._new
         nodes = self._examples[self._trained : read]
         gate = self._gate[nodes]
-        admitted = (gate >= 0) & new.passed(np.append(new.said, -1)[gate])
+        admitted = (gate >= 0) & new.passed(np.append(new.ruled, -1)[gate])
         before = np.append(flags(each.passed for each in known.classes)[known.of[known.d_row]], False)[gate]
         self._other = self._other or bool((admitted != before).any())
         learned = np.concatenate((self._learned, nodes[admitted]))
@@ -187,7 +187,7 @@ class Otherwise:
         where = np.flatnonzero((ours & ~models)[known.d_node])
         runs = known.sinks(TRAINING_RUN)[known.of[known.d_row[where]]]
         new.decide(where[runs], np.ones(int(runs.sum()), dtype=np.bool_))
-        passes = bool(new.passed(new.said[where[runs]]).all())
+        passes = bool(new.passed(new.ruled[where[runs]]).all())
         new.decide(where[~runs], np.full(int((~runs).sum()), passes))
         number = known.node_number[versions]
         if self._ordered:
@@ -215,11 +215,11 @@ class Otherwise:
         whole = known.is_captured.copy()
         whole[self._queries] = False
         rows = np.flatnonzero(whole)
-        for change, kind, mine in self._changes(known.of[rows], new.row_said[rows]):
+        for change, kind, mine in self._changes(known.of[rows], new.row_ruled[rows]):
             add(self.groups, change, kind, (self._run(row) for row in rows[mine].tolist()))
         row = np.concatenate((self._query_row, known.d_row))
         number = np.concatenate((self._query_number, known.node_number[known.d_node]))
-        numbers = np.concatenate((self._query_said, new.said))
+        numbers = np.concatenate((self._query_ruled, new.ruled))
         for change, kind, mine in self._changes(known.of[row], numbers):
             for stream in np.unique(known.stream[row[mine]]).tolist():
                 source, name = known.streams[stream]
@@ -248,10 +248,10 @@ class Otherwise:
     def _say_what_is_unjudged(self) -> None:
         known, new = self._known, self._new
         passed = flags(each.passed for each in known.classes)
-        opened = ~passed[known.of] & new.passed(new.row_said) & known.is_captured
-        denied = passed[known.of] & ~new.passed(new.row_said) & known.sinks(CONSENTS)[known.of]
+        opened = ~passed[known.of] & new.passed(new.row_ruled) & known.is_captured
+        denied = passed[known.of] & ~new.passed(new.row_ruled) & known.sinks(CONSENTS)[known.of]
         of = known.of[known.d_row]
-        later = ~passed[of] & new.passed(new.said) & ~known.sinks(TRAINING_RUN)[of]
+        later = ~passed[of] & new.passed(new.ruled) & ~known.sinks(TRAINING_RUN)[of]
         counts = {
             "events were refused and would pass: what would be made of them is not in the store": int(
                 known.rows["count"][opened].sum() + later.sum()
@@ -277,7 +277,7 @@ class Otherwise:
                 0 if self._ordered else len(self._new.serving) or int(self._gate.max() >= 0)
             ),
         }
-        self.unjudged = [(count, what) for what, count in counts.items() if count]
+        self.unjudged = [(count, reason) for reason, count in counts.items() if count]
 
     def _merged(self) -> int:
         """How many windows ended only because zone or label changed where they would not any more."""

@@ -26,9 +26,9 @@ class Relabelled:
 
     Attributes
     ----------
-    row_said
+    row_ruled
         By row of decisions about captured events: number of the verdict (`Verdicts.rulings`).
-    said
+    ruled
         By decision about one derived event (`DecisionArrays.d_row`): the same; -1 where nothing can be said.
     code
         By node: number of its zone and label (`Verdicts.codes`), -1 where nothing is known.
@@ -48,7 +48,7 @@ class Relabelled:
         self._policies = StoredPolicies(store.policies)
         nodes, classes = len(self.known.node_number), self.known.classes
         self.code = np.full(nodes, -1)
-        self.said = np.full(len(self.known.d_row), -1)
+        self.ruled = np.full(len(self.known.d_row), -1)
         self.made, self.given, self.taken, self.cut, self.blind = (
             np.zeros(nodes, dtype=np.bool_) for _ in range(5)
         )
@@ -63,12 +63,12 @@ class Relabelled:
                 self.class_code[at] = self.verdicts.tagged(row.attributes)
                 for sink in _STAGES:
                     self.takes[sink][at] = self.verdicts.captured(*asked, sink).passed
-        self.row_said = numbers[self.known.of]
+        self.row_ruled = numbers[self.known.of]
 
-    def passed(self, said: Numbers) -> Flags:
+    def passed(self, numbers: Numbers) -> Flags:
         """Whether verdicts let pass; one that nobody can say does not."""
-        passed = flags([*(said.passed for said in self.verdicts.rulings), False])
-        passes: Flags = passed[said]
+        passed = flags([*(ruling.passed for ruling in self.verdicts.rulings), False])
+        passes: Flags = passed[numbers]
         return passes
 
     def resolve(self, edges: Numbers, kind: str) -> None:
@@ -148,13 +148,13 @@ class Relabelled:
         for sinks in (OUTPUTS, (STORE,)):
             mine = where[known.sinks(*sinks)[of]]
             self.decide(mine, self.given[known.d_node[mine]])
-            self.given[known.d_node[mine[~self.passed(self.said[mine])]]] = False
+            self.given[known.d_node[mine[~self.passed(self.ruled[mine])]]] = False
         self.taken |= nodes & self.given
 
     def decide(self, where: Numbers, asked: Flags) -> None:
         """Make decisions about derived events again, those alike once; `asked`: whether they come so far."""
         known, verdicts = self.known, self.verdicts
-        self.said[where[~asked]] = verdicts.unasked
+        self.ruled[where[~asked]] = verdicts.unasked
         where = where[asked & (self.code[known.d_node[where]] >= 0)]
         if not len(where):
             return
@@ -165,8 +165,8 @@ class Relabelled:
         keys = np.stack((code, known.of[row], over), axis=1)
         _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         classes = [known.classes[known.of[row[at]]] for at in first]
-        said = [
+        numbers = [
             verdicts.derived(int(code[at]), of.sink, of.consent_state, int(appended_ns[at]), int(at_ns[at]))
             for at, of in zip(first, classes, strict=True)
         ]
-        self.said[where] = np.array(said, dtype=np.int64)[which.reshape(-1)]
+        self.ruled[where] = np.array(numbers, dtype=np.int64)[which.reshape(-1)]

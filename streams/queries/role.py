@@ -147,15 +147,15 @@ class RoleFilter:
         if self.is_restricted(version, zone):
             self.restricted.add(zone)
 
-    def hide(self, what: str, count: int) -> None:
+    def hide(self, name: str, count: int) -> None:
         """Count what is kept back."""
         if count:
-            self.hidden[what] = self.hidden.get(what, 0) + count
+            self.hidden[name] = self.hidden.get(name, 0) + count
 
     @property
     def bands(self) -> dict[str, str]:
         """What was kept back, as far as a role is told: only of what order it is."""
-        return {what: band(count) for what, count in sorted(self.hidden.items())}
+        return {name: band(count) for name, count in sorted(self.hidden.items())}
 
     def _policy(self, version: str) -> Policy | None:
         """Policy by version; None for one that is not known, or whose text is not its own or no policy."""

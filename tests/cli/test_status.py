@@ -62,7 +62,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_without_a_broker_the_store_is_told_of(path: Path, away: str) -> None:
     code, answer = status(path, away)
-    assert (code, answer["broker"]["there"], answer["store"]["there"]) == (3, False, True)
+    assert (code, answer["broker"]["present"], answer["store"]["present"]) == (3, False, True)
     assert f"No Kafka answers at {away}" in answer["broker"]["says"]
     assert (answer["store"]["epoch"], answer["store"]["age_s"] > 0) == (1, True)
     assert (answer["model"]["version"], answer["policies"]) == (
@@ -86,7 +86,7 @@ def test_a_role_is_told_what_it_may_see(path: Path, away: str) -> None:
 
 def test_without_anything_it_says_so(tmp_path: Path, away: str) -> None:
     code, answer = status(tmp_path / "nosuch", away)
-    assert (code, answer["store"]["there"], answer["lag"], answer["model"]) == (3, False, [], None)
+    assert (code, answer["store"]["present"], answer["lag"], answer["model"]) == (3, False, [], None)
     assert "there is no store" in answer["store"]["says"]
     assert not (tmp_path / "nosuch").exists()
 

@@ -15,5 +15,5 @@ def command() -> None:
     """Say what a policy means, try it, ask why it decided so, and put another one in force."""
 
 
-for one in (check, show, test, explain, diff, recheck, shadow, publish):
-    command.add_command(one)
+for subcommand in (check, show, test, explain, diff, recheck, shadow, publish):
+    command.add_command(subcommand)

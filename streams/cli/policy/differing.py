@@ -60,7 +60,7 @@ class Unjudged(Struct, frozen=True):
     """How many of what could not be judged, in a sentence."""
 
     count: int
-    what: str
+    reason: str
 
 
 class Differing(Answer, frozen=True, kw_only=True):
@@ -160,7 +160,7 @@ def _over_store(over: Path, role: Role, before: Policy, after: Policy) -> OverSt
             epoch=store.epoch,
             decided_by=tuple(f"{name} {version}" for name, version in decided),
             decided=judged.events,
-            not_judged=tuple(Unjudged(count, what) for count, what in judged.unjudged),
+            not_judged=tuple(Unjudged(count, reason) for count, reason in judged.unjudged),
             flows=_ways(judged.groups),
             role=str(role),
             hidden=store.hidden,
@@ -226,7 +226,7 @@ def _say(answer: OnPaper | OverStore | OverJournals) -> None:
     beside = {"zones", "flows", "role", "hidden", "not judged"}
     emit_facts({name: value for name, value in plain.items() if name not in beside})
     for unjudged in answer.not_judged if isinstance(answer, OverStore) else ():
-        say(f"not judged  {unjudged.count:,} {unjudged.what}")
+        say(f"not judged  {unjudged.count:,} {unjudged.reason}")
     if isinstance(answer, OnPaper):
         _say_ways("zones", answer.zones, {"sink", "verdict", "new verdict", "events"})
     _say_ways("flows", answer.flows, {"events"})

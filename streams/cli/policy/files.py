@@ -121,7 +121,7 @@ class ExampleDifference(Struct, frozen=True):
     event: str
     about: str
     expected: str
-    found: str
+    actual: str
 
 
 class Tested(Answer, frozen=True, kw_only=True):
@@ -232,9 +232,9 @@ def test(file: str, as_json: bool) -> None:
     policy = load(file, clock.date_today())
     outcomes = examples.run(policy)
     differences = tuple(
-        ExampleDifference(outcome.example.line, in_words(outcome.example.attributes), about, expected, found)
+        ExampleDifference(outcome.example.line, in_words(outcome.example.attributes), about, expected, actual)
         for outcome in outcomes
-        for about, expected, found in outcome.differences
+        for about, expected, actual in outcome.differences
     )
     if as_json:
         answer = Tested(

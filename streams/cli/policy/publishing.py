@@ -43,9 +43,10 @@ def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as
         raise InputError("publish: expected a policy FILE (perhaps with --next), or --withdraw-next alone")
     today = clock.date_today()
     policy = None if file is None else load(file, today)
-    for one in () if policy is None else policy.declassifiers.values():
-        if one.overdue(today):
-            say(f"declassifier {one.name}: {one.review(today)}, its owner is {one.owner}", err=True)
+    for declassifier in () if policy is None else policy.declassifiers.values():
+        if declassifier.overdue(today):
+            review = declassifier.review(today)
+            say(f"declassifier {declassifier.name}: {review}, its owner is {declassifier.owner}", err=True)
     answer = asyncio.run(_published(broker, policy, beside=beside))
     if as_json:
         emit_json(answer)
@@ -74,12 +75,12 @@ async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dic
 def _said(known: PolicyVersions, policy: Policy | None, *, beside: bool) -> dict[str, str]:
     before = known.version(known.current)
     in_force = before if policy is None or beside else policy
-    said = {
+    facts = {
         "in force before": f"{before.name} {before.version}",
         "in force": f"{in_force.name} {in_force.version}",
     }
     if beside and policy is not None:
-        said["decides beside it"] = f"{policy.name} {policy.version}"
+        facts["decides beside it"] = f"{policy.name} {policy.version}"
     elif known.next and policy is None:
-        said["decided beside it"] = known.next
-    return said
+        facts["decided beside it"] = known.next
+    return facts
