@@ -177,7 +177,7 @@ def missing(store: Path, role: Role, form: Form) -> None:
         _asked(store, role, missing_in),
         form,
         {
-            "missing": ("source", "stream", "first", "count", "rejected"),
+            "missing": ("source", "stream", "first", "count", "malformed"),
             "collisions": ("source", "stream", "first", "count"),
             "lost": ("topic", "partition", "first", "last", "since"),
             "streams": ("source", "stream", "kind", "highest", "stored", "rejected"),

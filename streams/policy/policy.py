@@ -136,7 +136,7 @@ class Policy:
             return Flow("unconfigured", False, rule, "enforcing", "")
         if not tagged.label:
             rule = (
-                "label: a parent's cannot be said in this policy's words"
+                "label: none, since this policy says nothing about the kind or cannot say a parent's label"
                 if tagged.rule == JOIN_RULE
                 else (f"kinds: the policy says nothing about {tagged.batch.kind}")
             )

@@ -58,7 +58,10 @@ def creep(store: Store) -> Creep:
 
 def _row(generation: int, hop: str, events_by: Counter[str]) -> CreepRow:
     """What the labels permit of the events of one kind in a generation; `events_by` label."""
-    permitted = {label: unpack(bytes.fromhex(label))["purposes"].bit_count() for label in events_by}
+    # An empty label passes nowhere, so it permits no purpose.
+    permitted = {
+        label: unpack(bytes.fromhex(label))["purposes"].bit_count() if label else 0 for label in events_by
+    }
     purposes = sum(permitted[label] * events for label, events in events_by.items())
     return CreepRow(
         generation=generation,

@@ -40,13 +40,13 @@ class LostRun(Struct, frozen=True):
 
 
 class MissingRun(Struct, frozen=True):
-    """Missing numbers of a stream; `rejected` of them came in batches that nobody could read."""
+    """Missing numbers of a stream; `malformed` of them came in batches that nobody could read."""
 
     source: str
     stream: str
     first: int
     count: int
-    rejected: int
+    malformed: int
 
 
 class CollisionRun(Struct, frozen=True):
@@ -90,7 +90,7 @@ class Missing(Answer, frozen=True, kw_only=True):
     missing_events: int
     lost_records: int | str | UnsetType = UNSET
     lost: Bounded[LostRun] | UnsetType = UNSET
-    rejected_events: int
+    malformed_events: int
     missing: Bounded[MissingRun]
     collisions: Bounded[CollisionRun]
     streams: Bounded[CapturedStream]
@@ -102,7 +102,7 @@ def missing(store: Store) -> Missing:
 
     Numbers are `missing` between 0 and the highest known if they are neither stored nor rejected. Data are if
     other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all. How
-    many of the missing ones came in a batch that nobody could read is `rejected`, as far as the role is shown
+    many of the missing ones came in a batch that nobody could read is `malformed`, as far as the role is shown
     that: `why` says of each what was wrong. `rejected` of a stream is how many up to its highest were
     refused.
 
@@ -146,7 +146,7 @@ def missing(store: Store) -> Missing:
         missing_events=sum(run.count for run in runs) + sum(run.count for run in collisions),
         lost_records=lost_records,
         lost=lost,
-        rejected_events=sum(run.rejected for run in runs),
+        malformed_events=sum(run.malformed for run in runs),
         missing=Bounded.of(runs),
         collisions=Bounded.of(
             [CollisionRun(row.source, row.stream, row.first, row.count) for row in collisions]

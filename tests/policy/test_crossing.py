@@ -27,6 +27,7 @@ from tests.policy.oracle import Event, Judge, Key, Prose
 
 SEED, DAYS, BATCHES = 20261128, 24, 80
 PROSE = Prose()
+NO_LABEL = "label: none, since this policy says nothing about the kind or cannot say a parent's label"
 MODEL: Key = ("training", "intent-model", 1)
 GOLDEN = Path(__file__).parent.parent / "golden" / "journal"
 
@@ -147,7 +148,7 @@ def test_what_is_derived_of_nothing_is_refused_in_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("parent", "verdict", "rule"),
     [
-        (cited(label=b""), "unconfigured", "label: a parent's cannot be said in this policy's words"),
+        (cited(label=b""), "unconfigured", NO_LABEL),
         (cited(zone="none of the policy's"), "unconfigured", "zones: a parent's is none of this policy's"),
         (cited(consent=7), "deny", "consent: none is known"),
     ],
@@ -158,7 +159,16 @@ def test_what_policy_refuses_leaves_its_decision_and_nothing_else(
     door = build.crossing()
     assert door.derive(answer(), Maker("answer", 1), (cited(consent=9), parent), ANSWERS) is None
     assert [(one.sink, one.verdict, one.rule) for one in door.step.decisions] == [(ANSWERS, verdict, rule)]
-    assert door.step.outputs == []
+    assert (door.step.outputs, door.step.rejects) == ([], [])
+
+
+def test_a_kind_that_the_policy_does_not_name_is_said_to_be_a_cause() -> None:
+    door = build.crossing()
+    made = structs.replace(answer(), kind="unheard_of")
+    assert door.derive(made, Maker("unheard-of", 1), (cited(),), ANSWERS) is None
+    assert [(one.sink, one.verdict, one.rule) for one in door.step.decisions] == [
+        (ANSWERS, "unconfigured", NO_LABEL)
+    ]
 
 
 #: What a stage would need to work out by itself what it derives.

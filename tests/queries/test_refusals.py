@@ -35,10 +35,10 @@ def test_missing_numbers_that_were_refused_unread_are_told_from_lost_ones(spoilt
     batches = imu_batches()
     answer = asked(spoilt, "ask", "missing")
     expected = sum(count for *_, count in batches)
-    assert [(row["stream"], row["first"], row["count"], row["rejected"]) for row in answer["missing"]] == [
+    assert [(row["stream"], row["first"], row["count"], row["malformed"]) for row in answer["missing"]] == [
         (batches[0][0], batches[0][1], expected, expected)
     ]
-    assert (answer["missing_events"], answer["rejected_events"]) == (expected, expected)
+    assert (answer["missing_events"], answer["malformed_events"]) == (expected, expected)
     # Numbers are stored, refused by a rule, or missing, and nothing else.
     with Store.open(spoilt, Role.of("privacy-officer")) as opened:
         for one in answer["streams"]:
@@ -73,9 +73,9 @@ def test_who_may_not_see_the_refusal_is_told_as_of_an_absent_id(spoilt: Path, ro
     assert said[0] == said[1]
     # What nobody could read hides no stream of hers: its numbers are missing, and why is not said.
     answer = asked(spoilt, "ask", "missing", role=role)
-    runs = [(run["first"], run["count"], run["rejected"]) for run in answer["missing"]]
+    runs = [(run["first"], run["count"], run["malformed"]) for run in answer["missing"]]
     assert runs == ([] if role == "analyst" else [(first, sum(count for *_, count in imu_batches()), 0)])
-    assert answer["rejected_events"] == 0
+    assert answer["malformed_events"] == 0
 
 
 def test_a_claim_takes_no_place_of_what_is_stored(tmp_path: Path) -> None:
@@ -93,6 +93,6 @@ def test_a_claim_takes_no_place_of_what_is_stored(tmp_path: Path) -> None:
     )
     for role in ("privacy-officer", "analyst"):
         answer = asked(path, "ask", "missing", role=role)
-        assert [(run["first"], run["count"], run["rejected"]) for run in answer["missing"]] == [(20, 20, 0)]
+        assert [(run["first"], run["count"], run["malformed"]) for run in answer["missing"]] == [(20, 20, 0)]
     why = asked(path, "ask", "why", "g1/imu-right/7")
     assert (why["zone"], "says" in why, len(why["rejected"])) == ("public", False, 1)
