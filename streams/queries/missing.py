@@ -59,7 +59,10 @@ class CollisionRun(Struct, frozen=True):
 
 
 class CapturedStream(Struct, frozen=True):
-    """How far a captured stream is known: its highest number, how many are stored, how many refused."""
+    """How far a captured stream is known: its highest number, how many are stored, how many rejected.
+
+    What nobody could read is not counted as rejected here, since its numbers are missing.
+    """
 
     source: str
     stream: str
@@ -101,10 +104,10 @@ def missing(store: Store) -> Missing:
     """Return the numbers of captured streams that are missing, and the data that are.
 
     Numbers are `missing` between 0 and the highest known if they are neither stored nor rejected. Data are if
-    other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all. How
-    many of the missing ones came in a batch that nobody could read is `malformed`, as far as the role is shown
-    that: `why` says of each what was wrong. `rejected` of a stream is how many up to its highest were
-    refused.
+    other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all.
+    `malformed` is how many of the missing ones came in a batch that nobody could read, as far as the role is
+    shown that: `why` says of each what was wrong. `rejected` of a stream is how many up to its highest were
+    rejected otherwise.
 
     The answer is complete for what lies below `offsets` of `glasses.lineage`, in the `log` of it that the
     store follows since an epoch: what is still on its way counts as missing until the epoch that holds it.
