@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from aiokafka.errors import KafkaError, RequestTimedOutError, TopicAuthorizationFailedError
 
 from streams import connection, logs
+from streams.connection import let_go
 from streams.errors import InputError, UnavailableError
 
 BROKER = "127.0.0.1:9"
@@ -67,3 +69,41 @@ async def test_a_client_stays_silent_for_a_program_that_reports_by_itself(client
 async def test_an_address_that_is_none_is_wrong_input() -> None:
     with pytest.raises(InputError, match=r"'127\.0\.0\.1:9' is not HOST:PORT"):
         await connection.reach(BROKER, Client(ValueError()).start)
+
+
+class Stopping:
+    """A client whose `stop` ends as it is told, and whose connections are closed apart, as aiokafka's are."""
+
+    def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
+        self._stop, self._client, self.closed = stop, self, 0
+
+    async def stop(self) -> None:
+        await self._stop()
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def _cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+async def _failed() -> None:
+    raise KafkaError
+
+
+async def _endless() -> None:
+    await asyncio.sleep(3600)
+
+
+async def _in_order() -> None:
+    pass
+
+
+@pytest.mark.parametrize(("stop", "closed"), [(_cancelled, 1), (_failed, 1), (_endless, 1), (_in_order, 0)])
+async def test_connections_are_closed_where_a_stop_does_not_come_that_far(
+    stop: Callable[[], Awaitable[None]], closed: int
+) -> None:
+    client = Stopping(stop)
+    await let_go(client, 0.05)
+    assert client.closed == closed
