@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Masked: TypeAlias = "tuple[bytes, bytes]"
 #: A column as it travels: bytes, bytes under a mask, or texts.
 Raw: TypeAlias = "bytes | Masked | Sequence[str | None]"
-_FLAG = np.dtype("?")
+_FLAG, _SHORT_BYTES = np.dtype("?"), 4
 
 
 class Layout:
@@ -42,13 +42,15 @@ class Layout:
                 self.types[name] = np.dtype(f"<{kind.wire[name]}") if plain == "number" else _FLAG
                 if wanted != plain:
                     self.nullable.add(name)
+        self._sizes = tuple((name, held.itemsize) for name, held in self.types.items())
         self._flags = tuple(name for name, held in self.types.items() if held == _FLAG)
-        #: Columns of floats that have the wide bounds alone, by type: one look at all of them is enough.
-        self._floats = {
-            held: tuple(name for name, other in self.types.items() if other == held and name not in RANGES)
-            for held in {held for held in self.types.values() if held.kind == "f"}
-        }
         self._ranged = tuple(name for name in self.types if name in RANGES)
+        #: Columns of floats that have the wide bounds alone, by type: one look at all of them is enough.
+        self._floats = tuple(
+            (held, names)
+            for held in dict.fromkeys(held for held in self.types.values() if held.kind == "f")
+            if (names := [name for name in self.types if self.types[name] == held and name not in RANGES])
+        )
 
     def pack(self, columns: Mapping[str, Sequence[Any]], count: int) -> Packed:
         """Pack columns of Python values; numbers of type `f4` are rounded here.
@@ -85,26 +87,25 @@ class Layout:
     def right(self, raw: Mapping[str, Any], count: int) -> bool:
         """Whether the packed columns of `count` events have the form and the bounds that they must have.
 
-        False may mean a number so large that only a closer look tells; `check` has it.
+        `check` says what is wrong with the form of others, `streams.events.check` what with the bounds.
         """
-        plain: dict[str, bytes] = {}
-        for name, held in self.types.items():
+        plain = {}
+        for name, size in self._sizes:
             data = raw[name]
             if name in self.nullable:
                 mask, data = data
-                if mask != _full(count) and not _masked_right(mask, data, held, count):
+                if mask != _full(count) and not _masked_right(mask, data, size, count):
                     return False
-            if len(data) != count * held.itemsize:
+            if len(data) != count * size:
                 return False
             plain[name] = data
-        return (
-            all(not plain[name].strip(b"\0\1") for name in self._flags)
-            and all(
-                _small(np.frombuffer(b"".join([plain[name] for name in names]), held))
-                for held, names in self._floats.items()
-            )
-            and all(_within(np.frombuffer(plain[name], self.types[name]), name) for name in self._ranged)
-        )
+        for name in self._flags:
+            if plain[name].strip(b"\0\1"):
+                return False
+        for held, names in self._floats:
+            if not _bounded(np.frombuffer(b"".join([plain[name] for name in names]), held)):
+                return False
+        return all(_within(np.frombuffer(plain[name], self.types[name]), name) for name in self._ranged)
 
     def check(self, raw: Mapping[str, Any], count: int) -> None:
         """MalformedError names the first packed column of `count` events whose form is wrong."""
@@ -126,7 +127,7 @@ class Layout:
                     f"{path}: found {len(data)} bytes, expected {count * held.itemsize}, {held.itemsize} for "
                     f"each of n = {count}"
                 )
-            if name in self.nullable and not _masked_right(mask, data, held, count):
+            if name in self.nullable and not _masked_right(mask, data, held.itemsize, count):
                 raise MalformedError(
                     f"{path}: found a mask that disagrees with its values, expected zeros where it has no "
                     "bit, and no bit behind the last event"
@@ -225,22 +226,21 @@ def _bits(mask: bytes, count: int) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(mask, np.uint8), count=count, bitorder="little").astype(np.bool_)
 
 
-def _masked_right(mask: bytes, data: bytes, held: np.dtype[Any], count: int) -> bool:
+def _masked_right(mask: bytes, data: bytes, size: int, count: int) -> bool:
     """Whether a mask has a bit an event and no other, and what lies under no bit is zero, byte for byte."""
-    if len(mask) != len(_full(count)) or len(data) != count * held.itemsize:
+    if len(mask) != len(_full(count)) or len(data) != count * size:
         return False
-    rows = np.frombuffer(data, np.uint8).reshape(count, held.itemsize)
+    rows = np.frombuffer(data, np.uint8).reshape(count, size)
     beyond = mask[-1] >> (count - 1) % 8 + 1
     return not beyond and not rows[~_bits(mask, count)].any()
 
 
-def _small(values: NDArray[Any]) -> bool:
-    """Whether the sum of the squares is so small that every value is a number, and within the bounds.
-
-    Such a sum is one pass without a copy. NaN and infinity make it neither small nor a number.
-    """
-    with np.errstate(all="ignore"):
-        return bool(np.dot(values, values) <= MAGNITUDE_MAX)
+def _bounded(values: NDArray[Any]) -> bool:
+    """Whether every value is a number within the bounds of all numbers."""
+    # A search through bytes takes a third of the time that NumPy's `all` takes of as few values as these.
+    finite = 0 not in np.isfinite(values).tobytes()
+    # No float of 4 bytes that is finite is out of them.
+    return finite and (values.itemsize == _SHORT_BYTES or bool(np.abs(values).max() <= MAGNITUDE_MAX))
 
 
 def _within(values: NDArray[Any], name: str) -> bool:
