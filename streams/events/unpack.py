@@ -123,7 +123,7 @@ def envelope(value: bytes) -> dict[str, Any]:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     scalars = {}
-    for name in ("device_id", "stream", "first", "n"):
+    for name in ("device_id", "wearer_id", "stream", "first", "n"):
         try:
             scalars[name] = msgpack.decode(fields.get(name, b""), type=_Scalar)
         except (msgspec.MsgspecError, UnicodeDecodeError):
