@@ -72,7 +72,7 @@ def encoding() -> Option:
         default="json",
         show_default=True,
         help=(
-            "What sensors sample: JSON, or binary columns in MessagePack; mixed: binary from every second one."
+            "What sensors sample: JSON, or binary columns (MessagePack); mixed: every second device binary."
             " What wearers do is JSON."
         ),
     )

@@ -1,7 +1,7 @@
 """The device's own file: every batch as sent, with send time, acknowledgement and truth.
 
-It has one JSON object a line. A value that is JSON stands there as its text, `value`, to be read along; one of
-MessagePack as `value_base64`.
+It has one JSON object a line. A value that is JSON stands there as its text, `value`, to be read along; one
+of MessagePack as `value_base64`.
 
 `sent` lines come before the send, so that a number that was ever used is on disk; `ack` lines carry the place
 and the time that the broker gave. `truth` says the zone of each run from the scenario's own timeline, never

@@ -67,7 +67,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         devices=2,
         speed=20,
         seed=1,
-        duration_s=45,
+        duration_s=24,
         journal=home / "sent",
         partitions=1,
         broker=None,
@@ -88,7 +88,7 @@ def derived(played: Mapping[str, Path]) -> Mapping[str, list[Outgoing]]:
 
 def replayed(path: Path) -> list[Outgoing]:
     written: list[Outgoing] = []
-    build.run(Replay(build.policy(), written.extend, every=5).run(path))
+    build.run(Replay(build.policy(), written.extend, every=3).run(path))
     return written
 
 
