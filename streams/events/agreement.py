@@ -45,7 +45,7 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
         and found.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
         and found.get("ce_type") == event_type(batch.kind)
         and found.get("ce_source") == batch.source.encode()
-        and found.get("ce_time") == _ce_time(batch.t0_ns // 1000)
+        and found.get("ce_time") == _ce_time(batch.t0_ns)
         and found.get("ce_specversion") == b"1.0"
         and found.get(CONTENT_TYPE) == batch.content_type
         and len(found.get("traceparent") or b"") == _TRACEPARENT_BYTES
