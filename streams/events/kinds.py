@@ -37,7 +37,7 @@ class TextForm:
 
     pattern: re.Pattern[str]
     characters_max: int
-    said: str
+    description: str
     words: tuple[str, ...] = ()
 
     def takes(self, text: str) -> bool:

