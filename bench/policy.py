@@ -22,8 +22,8 @@ from streams import clock
 from streams.consent.view import PartitionConsents
 from streams.consent.words import CLAIMED_CONSENT, reference
 from streams.events.batch import Batch
+from streams.policy import flow
 from streams.policy.attributes import DOMAINS, Attributes, attributes_of
-from streams.policy.flow import decide, refusal
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.source import POLICIES
@@ -104,13 +104,13 @@ def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
         stretch = stretches.get(batch.source)
         if stretch is None or not stretch.continued_by(run):
             if stretch is not None:
-                decide(stretch.whole, SINKS, made, step)
+                flow.decide(stretch.whole, SINKS, made, step)
             stretch = stretches[batch.source] = Stretch(run)
-            refused[batch.source] = refusal(run, SINKS, made)
+            refused[batch.source] = flow.rule_against(run, SINKS, made)
         stretch.batches.append(batch)
         passed.append(not refused[batch.source])
     for stretch in stretches.values():
-        decide(stretch.whole, SINKS, made, step)
+        flow.decide(stretch.whole, SINKS, made, step)
     return passed
 
 

@@ -90,7 +90,7 @@ def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_
     return ""
 
 
-def refusal(tagged: Tagged, sinks: Sequence[str], policy: Policy) -> str:
+def rule_against(tagged: Tagged, sinks: Sequence[str], policy: Policy) -> str:
     """The rule that keeps a tagged run out of one of `sinks`, empty when none does; nothing is recorded.
 
     What comes behind the run and is like it is recorded with it, by `decide`, when that is known.
