@@ -17,9 +17,9 @@ from streams.consent.view import PartitionConsents
 from streams.consent.words import reference
 from streams.events.batch import Batch
 from streams.events.runs import Parent
-from streams.policy.flow import Stretch, decide
+from streams.policy.flow import decide
 from streams.policy.policy import JOIN_RULE, Policy
-from streams.policy.step import Output, Step, Tagged
+from streams.policy.step import Output, Step, Stretch, Tagged
 from streams.topology import STORE
 
 
@@ -99,30 +99,13 @@ class Crossing:
     consents: PartitionConsents
     step: Step
 
-    def admit(self, items: Iterable[Tagged], kinds: Collection[str], sink: str) -> list[Tagged]:
-        """What of a fetch is of `kinds` and may cross into the stage `sink`; the decisions are recorded.
-
-        Consecutive runs of a stream that are alike before the policy are decided and recorded as one.
-        """
-        stretches: dict[tuple[str, str], Stretch] = {}
-        passed = []
-        for item in items:
-            batch = item.batch
-            if batch.kind not in kinds:
-                continue
-            name = (batch.source, batch.stream)
-            stretch = stretches.get(name)
-            if stretch is None:
-                stretch = stretches[name] = self.stretch(sink)
-            if not stretch.refusing_rule(item):
-                passed.append(item)
-        for stretch in stretches.values():
-            stretch.close()
-        return passed
-
-    def stretch(self, *sinks: str) -> Stretch:
-        """Decide about one stream's consecutive runs, each into all of `sinks` in order."""
-        return Stretch(sinks, self.policy, self.step)
+    def admit(self, stretches: Iterable[Stretch], kinds: Collection[str], sink: str) -> list[Stretch]:
+        """What of a fetch is of `kinds` and may cross into the stage `sink`; a decision each is recorded."""
+        return [
+            stretch
+            for stretch in stretches
+            if stretch.kind in kinds and not self.refusing_rule(stretch.whole, sink)
+        ]
 
     def refusing_rule(self, tagged: Tagged, *sinks: str) -> str:
         """Decide whether a tagged run may cross into all of `sinks`, in order, and record that.

@@ -172,7 +172,7 @@ def test_a_kind_that_the_policy_does_not_name_is_said_to_be_a_cause() -> None:
 
 
 #: What a stage would need to work out by itself what it derives.
-DOORS_OWN = {"decide", "JOIN_RULE", "Output", "reference", "Stretch"}
+DOORS_OWN = {"decide", "JOIN_RULE", "Output", "reference", "rule_against"}
 
 
 @pytest.mark.parametrize("room", ["processing", "assistant", "feedback", "training"])
