@@ -9,33 +9,51 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 
-from bench import policy, stages
+from bench import consents, policy, stages
+from bench.bars import FIGURES, Bar
 from bench.count import Output, count, rate
 from bench.faults import _first_s, _longest_s
-from bench.load import EVENTS_PER_BATCH, batches, devices
-from bench.race import part_of, ratios
-from bench.subjects import BARS, SUBJECTS
+from bench.load import DEVICES
+from bench.peers.tagging import Tagging
+from bench.race import bars, part_of
+from bench.races import RACES, Ratio
+from bench.report import bar_lines
+from bench.subjects import SUBJECTS
+from bench.traffic import GLASSES, IMU_20, IMU_160, Traffic, devices, span_ns
 from device_sim.kafka import partition_of
+from streams import settings
 from streams.demo import Part
+from streams.errors import MalformedError
+from streams.events.batch import Batch
+from streams.events.codec import encode
+from streams.events.headers import envelope
+from streams.events.record import Fetch, StoredRecord
+from streams.models.registry import ModelTable
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.glasses import GlassesCore
+from streams.pipeline.side_inputs import SideInputs
 from streams.policy.load import load, parse
-from streams.topology import PARTITIONS_DEFAULT
+from streams.policy.versions import PolicyVersions
+from streams.topology import CAPTURED, MODELS, PARTITIONS_DEFAULT, ZONED
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 #: Those that need nothing beside our own dependencies and show every way of starting and of counting one.
-RACED = ("transport", "faust", "sightline")
+RACED = ("transport", "faust", "sightline", "aiokafka-tags")
 
 
 @pytest.mark.kafka
 def test_subjects_do_the_same_work_and_it_is_counted() -> None:
     only = itertools.chain.from_iterable(("--only", name) for name in RACED)
     result = subprocess.run(
-        [sys.executable, "-m", "bench", "--tiny", "--json", *only],
+        [sys.executable, "-m", "bench", "--tiny", "--json", "--race", "imu-20-json", *only],
         capture_output=True,
         text=True,
         timeout=240,
@@ -44,14 +62,16 @@ def test_subjects_do_the_same_work_and_it_is_counted() -> None:
     )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert found["subjects"].keys() == set(RACED)
-    for name, one in found["subjects"].items():
-        assert one["batches"] == [40 if name == "faust" else 240 if name == "sightline" else 400], (
+    race = found["races"]["imu-20-json"]
+    assert race["subjects"].keys() == set(RACED)
+    for name, one in race["subjects"].items():
+        assert one["batches"] == [{"faust": 40, "sightline": 240, "aiokafka-tags": 160}.get(name, 400)], (
             "ids missing, or counted twice"
         )
         assert one["repeated"] == 0
-    assert all(len(one["first_output_s"]) == 1 for one in found["subjects"].values())
-    assert {(one["subject"], one["over"]) for one in found["ratios"]} == {("transport", "faust")}
+    assert all(len(one["first_output_s"]) == 1 for one in race["subjects"].values())
+    measured = [held["bar"] for held in found["bars"] if "median" in held]
+    assert measured == ["imu-20-json: transport / faust"]
     assert {"kafka", "faust-streaming", "aiokafka", "duckdb"} <= found["versions"].keys()
     assert {"date", "commit", "changed", "load", "python", "cores", "memory_gb", "versions"} <= found.keys()
     for name, reason in found["skipped"].items():
@@ -59,7 +79,13 @@ def test_subjects_do_the_same_work_and_it_is_counted() -> None:
 
 
 def test_every_peer_that_a_bar_names_is_raced_and_pinned() -> None:
-    assert {bar.over for bar in BARS} | {bar.subject for bar in BARS} <= set(SUBJECTS)
+    for race in RACES:
+        for asked in race.asked:
+            named = {asked.subject, asked.over} if isinstance(asked, Ratio) else {asked.subject}
+            assert named <= set(race.subjects), f"{race.bar(asked).name} is never measured"
+    assert {subject for race in RACES for subject in race.subjects} == set(SUBJECTS)
+    every = [bar.name for race in RACES for bar in race.bars] + [bar.name for bar in FIGURES]
+    assert len(set(every)) == len(every), "two bars of one name: one would hide the other in the report"
     lock = (ROOT / "requirements-bench.lock").read_text(encoding="utf-8")
     assert "://" not in lock, "an address in a lock file"
     assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z0-9])", lock.strip()))
@@ -71,7 +97,7 @@ def test_every_peer_that_a_bar_names_is_raced_and_pinned() -> None:
 
 def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
     found = policy.policy(100)
-    (decided, grown) = found.values()
+    (decided, grown) = found.tables.values()
     assert [row["subject"] for row in decided][:3] == ["sightline", "CEL, every batch", "CEL, every event"]
     assert all(row["µs a batch"] > 0 for row in decided)
     assert {row["what"] for row in grown} >= {"load", "memory beyond the small one"}
@@ -80,18 +106,89 @@ def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
         policy.RULES + len(load("household").requirements),
         policy.ZONES,
     )
-    asked = list(batches(0, 40, 10**18))
+    asked = list(IMU_20.batches(0, 40, 10**18, DEVICES))
     strict = load("clinic")
     assert policy.pipeline(made, asked) == policy.by_cel(made, 1)(asked) == [True] * 40
     assert policy.pipeline(strict, asked) == policy.by_cel(strict, 1)(asked) == [False] * 40
 
 
-def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
-    found: dict[str, list[int]] = {}
-    for batch in [*batches(0, 100, 0), *batches(100, 60, 0)]:
-        found.setdefault(batch.source, []).extend(batch.run)
-        assert batch.run.count == EVENTS_PER_BATCH == len(batch.columns["accel_x_mps2"])
-    assert all(numbers == list(range(len(numbers))) for numbers in found.values())
+@pytest.mark.parametrize("traffic", [IMU_20, IMU_160, GLASSES], ids=lambda traffic: traffic.name)
+def test_a_traffic_has_consecutive_numbers_and_times_a_stream(traffic: Traffic) -> None:
+    # More than two sessions of each device of `glasses`, in two calls as a sender takes them.
+    number = 2 * 2 * 650
+    sent = [*traffic.batches(0, 1000, 10**18, 2), *traffic.batches(1000, number - 1000, 10**18, 2)]
+    streams: dict[tuple[str, str], list[Batch]] = {}
+    for batch in sent:
+        assert all(len(values) == batch.run.count for values in batch.columns.values())
+        streams.setdefault((batch.source, batch.stream), []).append(batch)
+    for some in streams.values():
+        assert [event for batch in some for event in batch.run] == list(
+            range(some[0].run.first, some[-1].run.last + 1)
+        )
+        assert all(before.last_ns < after.t0_ns for before, after in itertools.pairwise(some))
+    assert len(sent) == number
+    assert sum(batch.run.count for batch in sent) / number == pytest.approx(
+        traffic.events_per_batch, rel=0.02
+    )
+    assert max(batch.last_ns for batch in sent) <= 10**18 + span_ns(traffic, number, 2)
+
+
+def test_glasses_have_the_rates_of_real_ones_and_people_who_ask() -> None:
+    minute = list(GLASSES.batches(0, round(60 * GLASSES.batches_per_s), 0, 1))
+    events = Counter[str]()
+    for batch in minute:
+        events[batch.kind] += batch.run.count
+    assert events["imu"] == 800 * 60
+    assert events["gaze"] == pytest.approx(200 * 60, rel=0.05), "recorded with its own drop-outs"
+    assert events["voice_query"] == 10
+    assert events["feedback"] >= 5
+    targets = [
+        batch.columns["target"][0] for batch in GLASSES.batches(0, 2000, 0, 1) if batch.kind == "feedback"
+    ]
+    assert len(set(targets)) == len(targets), "each answer gets its feedback once, in whichever session"
+
+
+async def test_all_of_a_traffic_passes_the_zones_and_whoever_tags_records_says_the_same() -> None:
+    """Equal work: the zones stage, of a fetch, and a peer, of single records, say the same to the byte."""
+    tagging, policy_now, models = Tagging(), load(settings.POLICY), ModelTable()
+    for outgoing in first_records(policy_now, 10**18):
+        if outgoing.topic == MODELS:
+            models.learn(outgoing.key, outgoing.value)
+    inputs = SideInputs(PolicyVersions.of(policy_now), models.now, consents.known(policy_now).view())
+    for traffic in (IMU_20, GLASSES):
+        sent = list(traffic.batches(0, 300, 10**18, DEVICES))
+        records = [
+            StoredRecord(at, 10**12 + 1000, batch.source.encode(), encode(batch), envelope(batch))
+            for at, batch in enumerate(sent)
+        ]
+        core = GlassesCore()
+        outcome = await core.process(
+            core.empty(0), Fetch(CAPTURED, 0, records), inputs, silent=False, poisoned={}
+        )
+        zoned = [one for one in outcome.outputs if one.topic == ZONED]
+        assert [(one.key, one.value) for one in zoned] == [(one.key, one.value) for one in records]
+        for record, made in zip(records, zoned, strict=True):
+            added = tagging.headers(record.key or b"", record.value or b"", record.headers, record.timestamp)
+            assert list(made.headers) == [*record.headers, *added]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda key, value, headers: (b"other", value, headers), "key"),
+        (lambda key, value, headers: (key, value[:-9], headers), "JSON"),
+        (lambda key, value, headers: (key, value.replace(b'"n":20', b'"n":21'), headers), "n"),
+        (lambda key, value, headers: (key, value.replace(b'"home"', b'"moon"'), headers), "context"),
+        (lambda key, value, headers: (key, value.replace(b'"w0"', b'"w1"'), headers), "pairing"),
+        (lambda key, value, headers: (key, value, headers[1:]), "headers"),
+        (lambda key, value, headers: (key, value, [*headers, ("sightline-zone", b"public")]), "headers"),
+    ],
+)
+def test_a_peer_refuses_what_the_zones_refuse(broken: Any, message: str) -> None:
+    [batch] = IMU_20.batches(0, 1, 10**18, DEVICES)
+    key, value, headers = broken(batch.source.encode(), encode(batch), envelope(batch))
+    with pytest.raises(MalformedError, match=message):
+        Tagging().headers(key, value, headers, 10**12 + 1000)
 
 
 @pytest.mark.parametrize("number", [1, 8, 10, 1000])
@@ -118,19 +215,45 @@ def test_the_rate_does_not_depend_on_where_transactions_are_cut() -> None:
     assert rate([7] * 100) == 0
 
 
-def test_a_ratio_is_the_median_over_rounds_and_is_held_against_its_bar() -> None:
+@pytest.mark.parametrize(
+    ("figures", "quartiles", "missed"),
+    [
+        ([1.2, 1.3, 1.4, 1.6, 1.7], (1.3, 1.4, 1.6), False),
+        ([1.2, 1.3, 1.4, 1.45, 9.0], (1.3, 1.4, 1.45), True),
+        ([1.6, 1.7, 1.8, 1.9, 0.1], (1.6, 1.7, 1.8), False),
+        ([1.49], (1.49, 1.49, 1.49), True),
+        ([1.5], (1.5, 1.5, 1.5), False),
+    ],
+)
+def test_a_bar_is_missed_when_its_whole_interval_lies_below(
+    figures: list[float], quartiles: tuple[float, float, float], missed: bool
+) -> None:
+    held = Bar("zones / quix", least=1.5, unit=" x").held(figures)
+    assert (held["low"], held["median"], held["high"]) == quartiles
+    assert held["missed"] is missed
+    # The same figures as costs, which are to lie below the same number.
+    costs = Bar("seconds", most=-1.5).held([-figure for figure in figures])
+    assert costs["missed"] is missed
+
+
+def test_a_ratio_is_that_of_two_rates_within_a_round() -> None:
     class Found:
         def __init__(self, per_s: float) -> None:
             self.batches_per_s = per_s
 
     counted = {"transport": [Found(30), Found(60), Found(10)], "bytewax": [Found(10), Found(50), Found(10)]}
-    [found] = ratios(counted)  # type: ignore[arg-type]
-    assert (found["subject"], found["over"], found["ratio"], found["reached"]) == (
-        "transport",
-        "bytewax",
-        1.2,
-        False,
-    )
+    [held] = bars(next(race for race in RACES if race.name == "imu-20-json"), counted)  # type: ignore[arg-type]
+    assert held["bar"] == "imu-20-json: transport / bytewax"
+    assert held["rounds"] == [3, 1.2, 1]
+    assert (held["median"], held["missed"]) == (1.2, False)
+
+
+def test_a_bar_has_a_line_whether_it_is_reached_missed_or_not_measured() -> None:
+    bar = Bar("zones / quix", least=1.5, unit=" x")
+    lines = bar_lines([bar.held([1.0, 1.1, 1.2]), bar.held([2.0]), {"bar": bar.name, "asked": bar.asked}])
+    assert [line["asked"] for line in lines] == ["≥ 1.5 x"] * 3
+    assert [line["measured"] for line in lines] == ["1.1 [1.05 … 1.15]", "2", "not measured in this run"]
+    assert [line[""] for line in lines] == ["MISSED", "", ""]
 
 
 def test_a_stall_is_the_longest_pause_of_any_partition() -> None:
@@ -144,7 +267,7 @@ def test_a_stall_is_the_longest_pause_of_any_partition() -> None:
 
 
 def test_stages_of_the_pipeline_are_all_timed() -> None:
-    [(_, rows)] = stages.stages(80).items()
+    rows = next(iter(stages.stages(80).tables.values()))
     spent_us = {row["stage"]: row["CPU µs a batch"] for row in rows}
     assert list(spent_us) == [
         "zones",
