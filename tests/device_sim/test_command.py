@@ -83,7 +83,7 @@ def test_list_says_length_rate_licence_and_origin() -> None:
         (
             ["--scenario", "party"],
             (
-                "device-sim: Scenario 'party' does not exist; expected one of: commute, family, hike, load,"
+                "device-sim: Scenario 'party' does not exist; expected one of: commute, family, glasses, hike, load,"
                 " office, smoke."
             ),
         ),
