@@ -1,15 +1,17 @@
 """What a partition remembers between fetches: one immutable `DeviceState` a device, all of it bounded.
 
 States are values: a stage returns a new one and never changes the old, so a failed transaction needs no
-undoing and a checkpoint can compare two of them. On `glasses.state` they are JSON; labels as hex, samples of
-open windows and what operators remember as base64. What the samples and memories mean is the operators'
-affair (`streams.processing.operators`), who look at them before anything is made of them.
+undoing and a checkpoint can compare two of them. On `glasses.state` they are JSON, `[form, state]`: versions
+before the form had a number read an object, and so refuse these instead of overlooking what they do not know.
+Labels are hex there, samples of open windows and what operators remember base64. What the samples and
+memories mean is the operators' affair (`streams.processing.operators`), who look at them before anything is
+made of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta, Struct, ValidationError, convert, json
@@ -26,6 +28,8 @@ Stream = Annotated[str, Meta(pattern=rf"\A{STREAM_PATTERN.pattern}\Z")]
 #: A packed label as hex; empty where it could not be said in the words of a policy.
 Label = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{2})*\Z")]
 Intervals = tuple[tuple[Number, Number], ...]
+#: Number of the form on `glasses.state`; another one changes with what a state before cannot say.
+FORM = 3
 #: Bytes of one batch in `Seen.recent`, and of one mark in `Seen.marks`.
 RECENT_BYTES, MARK_BYTES = 32, 20
 #: Name of an operator, which is that of the kind that it makes.
@@ -142,7 +146,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
 
     def dump(self) -> bytes:
         """JSON bytes; equal states have equal bytes."""
-        return json.encode(self, order="sorted")
+        return json.encode((FORM, self), order="sorted")
 
     @classmethod
     def load(cls, value: bytes) -> DeviceState:
@@ -151,14 +155,17 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.ValidationError, or another ValueError, TypeError or AttributeError, when they are none.
         """
         try:
-            state = json.decode(value, type=cls)
+            _, state = _DECODER.decode(value)
         except ValidationError:
             state = _taken_over(value)
         if any(not window.samples for of in state.windows.values() for window in of.values()):
             raise ValidationError("a device's state: found a window that holds no samples")
-        if any(len(one.recent) % RECENT_BYTES or len(one.marks) % MARK_BYTES for one in state.seen.values()):
+        if any(
+            len(stream.recent) % RECENT_BYTES or len(stream.marks) % MARK_BYTES
+            for stream in state.seen.values()
+        ):
             raise ValidationError("a device's state: found half a batch among those that were seen")
-        if any(one.marks and not one.recent for one in state.seen.values()):
+        if any(stream.marks and not stream.recent for stream in state.seen.values()):
             raise ValidationError("a device's state: found a stream with marks and without its last batches")
         return state
 
@@ -200,8 +207,11 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+_DECODER: json.Decoder[tuple[int, DeviceState]] = json.Decoder(tuple[Literal[3], DeviceState])
+
+
 def _taken_over(value: bytes) -> DeviceState:
-    """Migration of a state that did not name operators: its windows were by stream, its places a field.
+    """Migration of a state without a form: once windows were by stream, and places a field.
 
     That of 0.1.0 held lists of numbers for samples. It did not say of what is half done since when it held
     anything, so that counts as ever since; nor whose answers wait, so feedback on those makes no example.
@@ -209,6 +219,8 @@ def _taken_over(value: bytes) -> DeviceState:
     fields = json.decode(value)
     if not isinstance(fields, dict):
         raise ValidationError("a device's state: found another form, expected one of this version or before")
+    if "memories" in fields:
+        return convert(fields, DeviceState)
     if "incarnation" not in fields:
         fields["seen"] = {stream: {"ranges": ranges} for stream, ranges in fields.get("seen", {}).items()}
         ever: dict[str, Any] = {"since_ns": 1}

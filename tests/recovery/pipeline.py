@@ -69,16 +69,20 @@ class Pipeline:
         await _in_thread(self.broker.start, self.directory / "kafka", quiet_port(), self.say)
         self.address = self.broker.address
         await declare(self.address)
-        # The one that comes back is one more.
-        pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 2)]
-        for name in (*WORKERS, JOINER):
-            self._add(name, "streams.cli", "worker", "--broker", self.address, *pairs)
-        self._add(SNAPSHOTS, "streams.cli", "snapshots", "--broker", self.address, "--store", str(self.store))
+        self.add_children()
         self.keep(*WORKERS, SNAPSHOTS)
         self._keeper = asyncio.create_task(self._keep())
         async with asyncio.timeout(READY_WAIT_S):
             while not all(self.children[name].ready for name in (*WORKERS, SNAPSHOTS)):
                 await asyncio.sleep(_LOOK_S)
+
+    def add_children(self) -> None:
+        """Make workers and snapshots, which are started later."""
+        # The one that comes back is one more.
+        pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 2)]
+        for name in (*WORKERS, JOINER):
+            self._add(name, "streams.cli", "worker", "--broker", self.address, *pairs)
+        self._add(SNAPSHOTS, "streams.cli", "snapshots", "--broker", self.address, "--store", str(self.store))
 
     def keep(self, *names: str) -> None:
         """Start these and start them again whenever they end."""

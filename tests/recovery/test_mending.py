@@ -112,13 +112,14 @@ def by_stream(fields: dict[str, Any], part: str) -> dict[str, Any]:
 )
 def test_what_a_stage_would_stumble_over_is_not_read(part: str, change: dict[str, object]) -> None:
     _, state = build.process(CORE, [build.fetch([build.imu(0.1, 0, 20)])])
-    fields = orjson.loads(state.devices["g1"].dump())
+    form, fields = orjson.loads(state.devices["g1"].dump())
+    assert CORE.readable("g1", json.encode([form, fields]))
     by_stream(fields, part)["imu-right"] |= change
-    assert not CORE.readable("g1", json.encode(fields))
-    fields = orjson.loads(state.devices["g1"].dump())
+    assert not CORE.readable("g1", json.encode([form, fields]))
+    form, fields = orjson.loads(state.devices["g1"].dump())
     parts = by_stream(fields, part)
     parts["no~stream"] = parts.pop("imu-right")
-    assert not CORE.readable("g1", orjson.dumps(fields))
+    assert not CORE.readable("g1", orjson.dumps([form, fields]))
 
 
 @given(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from streams.printing import say
-from tests.recovery.pauses import STEPS, pauses, sequence
+from tests.recovery.pauses import OPENING, STEPS, pauses, sequence
 
 DRILL = os.environ.get("SIGHTLINE_DRILL") == "1"
 
@@ -20,8 +20,9 @@ DRILL = os.environ.get("SIGHTLINE_DRILL") == "1"
 def test_one_seed_gives_one_sequence_and_every_step_comes_up() -> None:
     assert sequence(1, 40) == sequence(1, 40) != sequence(2, 40)
     deck = sum(share for _, share in STEPS.values())
-    assert {name for name, _ in sequence(3, deck)} == STEPS.keys()
+    assert {name for name, _ in sequence(3, deck)} == STEPS.keys() - {OPENING}
     assert {killed for _, killed in sequence(3, deck)} == {False, True}
+    assert [name for name, _ in sequence(4, deck + 1)].index(OPENING) == 0
 
 
 @pytest.mark.kafka

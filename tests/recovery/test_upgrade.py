@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner
-from msgspec import ValidationError
+from msgspec import ValidationError, defstruct, json
 
 from streams.cli.main import main
 from streams.consent.record import learn_consent
@@ -26,7 +26,7 @@ from streams.events.batch import Batch
 from streams.events.record import StoredRecord
 from streams.events.state import DeviceState
 from streams.pipeline.live import LiveGlasses
-from streams.processing.shipped import SHIPPED as OPERATORS
+from streams.processing.shipped import SHIPPED_OPERATORS as OPERATORS
 from streams.snapshots.writer import Writer
 from streams.topology import ANSWERS, DERIVED
 from tests import build
@@ -180,10 +180,18 @@ def test_windows_by_stream_and_places_go_on_as_those_of_their_operators() -> Non
 )
 def test_a_window_without_samples_of_its_operator_is_an_error(change: dict[str, Any]) -> None:
     _, state = build.process(build.core(), [build.fetch([build.imu(0.1, 0, 20)])])
-    fields = orjson.loads(state.devices["g1"].dump())
+    form, fields = orjson.loads(state.devices["g1"].dump())
+    assert OPERATORS.load(orjson.dumps([form, fields])) == state.devices["g1"]
     fields["windows"]["activity"]["imu-right"] |= change
     with pytest.raises((ValueError, TypeError)):
-        OPERATORS.load(orjson.dumps(fields))
+        OPERATORS.load(orjson.dumps([form, fields]))
+
+
+def test_a_version_before_refuses_our_states_instead_of_overlooking_what_they_hold() -> None:
+    """Its decoder took every object: fields that it did not know were left out without a word."""
+    before = defstruct("before", [("places", tuple[tuple[int, float, float], ...], ())])
+    with pytest.raises(ValidationError, match="Expected `object`, got `array`"):
+        json.decode(DeviceState(memories={"place": b"[[1,45.0,13.5]]"}).dump(), type=before)
 
 
 @pytest.mark.parametrize("value", [b"[]", b"{}x", b'{"incarnation":"x"}', b'{"seen":{"a":"b"}}'])
