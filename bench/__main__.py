@@ -26,6 +26,7 @@ from bench.latency import latency, memory
 from bench.policy import policy
 from bench.races import RACES, Race
 from bench.scale import scale
+from bench.sizes import sizes
 from bench.stages import stages
 from bench.subjects import SUBJECTS
 
@@ -37,6 +38,7 @@ _RACES = "races"
 def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
     """What is measured beside the races, by name; each gets a directory that is not there yet."""
     return {
+        "sizes": lambda _directory: sizes(STAGE_BATCHES),
         "policy": lambda _directory: policy(STAGE_BATCHES),
         "stages": lambda _directory: stages(STAGE_BATCHES),
         "scale": lambda directory: asyncio.run(scale(directory, SCALE_BATCHES, _say)),
@@ -81,7 +83,7 @@ def main(
 ) -> None:
     """Measure the PARTs that are named, each on an embedded broker of its own; without any, the races.
 
-    A part is one of races, policy, stages, scale, latency, memory, rest and stalls.
+    A part is one of races, sizes, policy, stages, scale, latency, memory, rest and stalls.
     """
     began_s = time.perf_counter()
     # Asked to end otherwise than by Ctrl-C it must not leave a broker behind either.

@@ -25,7 +25,7 @@ class Bar:
     def asked(self) -> str:
         """The bounds as they are printed."""
         bounds = [
-            f"{sign} {bound:,g}{self.unit}"
+            f"{sign} {shown(bound)}{self.unit}"
             for sign, bound in (("≥", self.least), ("≤", self.most))
             if bound is not None
         ]
@@ -60,6 +60,11 @@ def quartiles(figures: Sequence[float]) -> tuple[float, float, float]:
 
 def _short(figure: float) -> float:
     return round(figure, 3 if abs(figure) < 10 else 1 if abs(figure) < 1000 else None)
+
+
+def shown(figure: float) -> str:
+    """A figure as text: of large ones no fraction, and none written with an exponent."""
+    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:g}"
 
 
 BYTES_20 = Bar("bytes of a binary value against JSON's, 20 samples", most=0.68, unit=" x")

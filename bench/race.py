@@ -46,7 +46,7 @@ def run(asked: Race, directory: Path, rounds: int, say: Say, *, batches: int, ti
         broker.stop()
     return {
         "about": asked.traffic.about,
-        "encoding": asked.encoding,
+        "encoding": asked.traffic.encoding,
         "events_per_batch": round(asked.traffic.events_per_batch, 1),
         "batches": batches,
         "subjects": {

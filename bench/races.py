@@ -22,9 +22,8 @@ from bench.subjects import (
     ZONES,
     Subject,
 )
-from bench.traffic import GLASSES, IMU_20, Traffic
+from bench.traffic import GLASSES, GLASSES_BINARY, IMU_20, IMU_20_BINARY, IMU_160_BINARY, Traffic
 
-JSON = "json"
 #: The topic holds as many bytes of values more than anybody works off: clients read ahead up to 64 MB, and
 #: who may live from that looks faster than it is.
 READ_AHEAD_BYTES = 76_000_000
@@ -55,15 +54,14 @@ class Race:
     """
 
     traffic: Traffic
-    encoding: str
     batches: int
     subjects: tuple[Subject, ...]
     asked: tuple[Ratio | Aim, ...]
 
     @property
     def name(self) -> str:
-        """Traffic and encoding."""
-        return f"{self.traffic.name}-{self.encoding}"
+        """That of its traffic."""
+        return self.traffic.name
 
     def bar(self, asked: Ratio | Aim) -> Bar:
         """The bar of a ratio or an aim, as it is reported."""
@@ -87,9 +85,13 @@ _FORWARDED = (
     Ratio(SIGHTLINE, OFF, 0.9),
 )
 _JSON = (*_EQUAL, Ratio(SIGHTLINE, AIOKAFKA, 0.32))
+_BINARY = (*_EQUAL, Ratio(SIGHTLINE, AIOKAFKA, 0.45))
 _EACH = (*TAGGING, *WHOLE)
 
 RACES = (
-    Race(IMU_20, JSON, 140_000, (*_EACH, *FORWARDING), (*_JSON, *_FORWARDED)),
-    Race(GLASSES, JSON, 40_000, _EACH, _JSON),
+    Race(IMU_20, 140_000, (*_EACH, *FORWARDING), (*_JSON, *_FORWARDED)),
+    Race(IMU_20_BINARY, 140_000, _EACH, (*_BINARY, Aim(SIGHTLINE, 800_000))),
+    Race(GLASSES, 40_000, _EACH, _JSON),
+    Race(GLASSES_BINARY, 60_000, _EACH, _BINARY),
+    Race(IMU_160_BINARY, 60_000, WHOLE, (Ratio(SIGHTLINE, AIOKAFKA, 0.45), Aim(SIGHTLINE, 3_000_000))),
 )

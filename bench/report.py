@@ -15,7 +15,7 @@ import click
 import orjson
 import psutil
 
-from bench.bars import NOT_MEASURED
+from bench.bars import NOT_MEASURED, shown
 from bench.load import DEVICES
 from bench.subjects import SUBJECTS
 from streams import clock
@@ -165,7 +165,7 @@ def bar_lines(bars: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 def _measured(held: Mapping[str, Any]) -> str:
     if "median" not in held:
         return NOT_MEASURED
-    low, middle, high = (f"{held[name]:,g}" for name in ("low", "median", "high"))
+    low, middle, high = (shown(held[name]) for name in ("low", "median", "high"))
     return middle if len(held["rounds"]) == 1 else f"{middle} [{low} … {high}]"
 
 

@@ -19,10 +19,13 @@ from device_sim.recordings import samples
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
 from streams.events.batch import Batch, Context
+from streams.events.codec import codec_of
 from streams.events.identity import format_id
 from streams.events.runs import Run
+from streams.events.shipped import SHIPPED
 from streams.topology import PARTITIONS_DEFAULT
 
+JSON, BINARY = "json", "binary"
 RECORDING, SCENARIO = "classyglass-user17", "glasses"
 _CONTEXT = Context(
     place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1
@@ -30,6 +33,8 @@ _CONTEXT = Context(
 #: Recordings and questions differ between so many devices of the scenario; further ones play the same again.
 _LIVES = 6
 _SEED = 1
+#: What an encoding is a choice for; what people do is JSON.
+_SAMPLED = frozenset({"imu", "gaze"})
 _NS_PER_S = 1_000_000_000
 
 
@@ -55,6 +60,10 @@ class Traffic(Protocol):
         """What it consists of."""
 
     @property
+    def encoding(self) -> str:
+        """How what sensors sample is sent: `json` or `binary`."""
+
+    @property
     def batches_per_s(self) -> float:
         """Batches of one device in a second of its time."""
 
@@ -77,11 +86,12 @@ class Motion:
 
     events_per_batch: int
     rate_hz: int
+    encoding: str = JSON
 
     @property
     def name(self) -> str:
-        """Says how many samples a batch has."""
-        return f"imu-{self.events_per_batch}"
+        """Says how many samples a batch has, and how they are sent."""
+        return f"imu-{self.events_per_batch}-{self.encoding}"
 
     @property
     def about(self) -> str:
@@ -95,48 +105,65 @@ class Motion:
 
     def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
         """Each the next rows; all devices move alike."""
-        names, cut, origin = (
-            devices(device_count),
-            _cut(self.events_per_batch),
-            samples(RECORDING).about.origin,
-        )
+        names, cut = devices(device_count), _cut(self.events_per_batch, self.encoding)
         dt_ns = _NS_PER_S // self.rate_hz
         for at in range(first, first + number):
             turn = at // device_count
             run = Run(turn * self.events_per_batch, 1, self.events_per_batch)
-            yield Batch(
-                kind="imu",
+            yield replace(
+                cut[turn % len(cut)],
                 source=names[at % device_count],
                 wearer_id=f"w{at % device_count}",
-                session_id="s1",
-                stream="imu-right",
                 run=run,
                 t0_ns=start_ns + run.first * dt_ns,
                 dt_ns=dt_ns,
-                origin=origin,
-                context=_CONTEXT,
-                columns=cut[turn % len(cut)],
             )
 
 
 @cache
-def _cut(events_per_batch: int) -> Sequence[Mapping[str, Sequence[Any]]]:
-    """Columns of the recording's batches."""
+def _cut(events_per_batch: int, encoding: str) -> Sequence[Batch]:
+    """The recording's batches, as a device that has no name yet would send them."""
     played = samples(RECORDING)
-    return [
-        {name: values[at : at + events_per_batch].tolist() for name, values in played.columns.items()}
+    cut = [
+        Batch(
+            kind="imu",
+            source="",
+            wearer_id="",
+            session_id="s1",
+            stream="imu-right",
+            run=Run(at, 1, events_per_batch),
+            t0_ns=0,
+            dt_ns=0,
+            origin=played.about.origin,
+            context=_CONTEXT,
+            columns={
+                name: values[at : at + events_per_batch].tolist() for name, values in played.columns.items()
+            },
+        )
         for at in range(0, played.about.rows - events_per_batch + 1, events_per_batch)
     ]
+    return [_encoded(batch, encoding) for batch in cut]
+
+
+def _encoded(batch: Batch, encoding: str) -> Batch:
+    """Packed where that is asked for and a sensor sampled it: packing costs a sender more than sending."""
+    sampled = encoding == BINARY and batch.kind in _SAMPLED
+    return codec_of(SHIPPED).packed(batch) if sampled else batch
 
 
 @dataclass(frozen=True, slots=True)
 class Glasses:
     """Scenario `glasses` again and again: motion at 800 Hz, gaze at 200 Hz, questions, feedback, states."""
 
-    name: str = SCENARIO
+    encoding: str = JSON
     about: str = (
         "motion at 800 Hz, gaze at 200 Hz, questions, feedback and states of the device, 0.2 s a batch"
     )
+
+    @property
+    def name(self) -> str:
+        """Says how it is sent."""
+        return f"{SCENARIO}-{self.encoding}"
 
     @property
     def batches_per_s(self) -> float:
@@ -151,7 +178,7 @@ class Glasses:
     def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
         """Each device's next batch of its life, which begins anew with each session."""
         names, session_ns = devices(device_count), scenarios.load(SCENARIO).duration_ns
-        lives = [_life(turn % _LIVES) for turn in range(device_count)]
+        lives = [_sent(turn % _LIVES, self.encoding) for turn in range(device_count)]
         lengths = [_lengths(turn % _LIVES) for turn in range(device_count)]
         for at in range(first, first + number):
             turn = at % device_count
@@ -188,6 +215,12 @@ def _life(turn: int) -> Sequence[Batch]:
 
 
 @cache
+def _sent(turn: int, encoding: str) -> Sequence[Batch]:
+    """The same as it is sent."""
+    return [_encoded(batch, encoding) for batch in _life(turn)]
+
+
+@cache
 def _lengths(turn: int) -> Mapping[str, int]:
     """Events of a session by stream."""
     lengths: dict[str, int] = {}
@@ -219,3 +252,5 @@ def _again(
 
 
 IMU_20, IMU_160, GLASSES = Motion(20, 100), Motion(160, 800), Glasses()
+IMU_20_BINARY, IMU_160_BINARY = Motion(20, 100, BINARY), Motion(160, 800, BINARY)
+GLASSES_BINARY = Glasses(BINARY)

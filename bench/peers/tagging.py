@@ -20,7 +20,7 @@ from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Context
 from streams.events.codec import codec_of
-from streams.events.headers import tag
+from streams.events.headers import content_type_of, tag
 from streams.events.record import Headers
 from streams.events.shipped import SHIPPED
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
@@ -54,7 +54,7 @@ class Tagging:
 
     def headers(self, key: bytes, value: bytes, headers: Headers, appended_ms: int) -> Headers:
         """Zone and label of a record; MalformedError when it is wrong, or policy refuses it."""
-        batch = self._decode(value, 0, appended_ms * 1_000_000)
+        batch = self._decode(value, 0, appended_ms * 1_000_000, content_type=content_type_of(headers))
         if key != batch.source.encode():
             raise MalformedError("key: found another one than device_id, expected the key to be the device")
         check_headers(headers, batch)

@@ -26,12 +26,21 @@ from bench.race import bars, part_of
 from bench.races import RACES, Ratio
 from bench.report import bar_lines
 from bench.subjects import SUBJECTS
-from bench.traffic import GLASSES, IMU_20, IMU_160, Traffic, devices, span_ns
+from bench.traffic import (
+    GLASSES,
+    GLASSES_BINARY,
+    IMU_20,
+    IMU_20_BINARY,
+    IMU_160_BINARY,
+    Traffic,
+    devices,
+    span_ns,
+)
 from device_sim.kafka import partition_of
 from streams import settings
 from streams.demo import Part
 from streams.errors import MalformedError
-from streams.events.batch import Batch
+from streams.events.batch import MESSAGEPACK, Batch
 from streams.events.codec import encode
 from streams.events.headers import envelope
 from streams.events.record import Fetch, StoredRecord
@@ -112,7 +121,9 @@ def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
     assert policy.pipeline(strict, asked) == policy.by_cel(strict, 1)(asked) == [False] * 40
 
 
-@pytest.mark.parametrize("traffic", [IMU_20, IMU_160, GLASSES], ids=lambda traffic: traffic.name)
+@pytest.mark.parametrize(
+    "traffic", [IMU_20, IMU_160_BINARY, GLASSES, GLASSES_BINARY], ids=lambda traffic: traffic.name
+)
 def test_a_traffic_has_consecutive_numbers_and_times_a_stream(traffic: Traffic) -> None:
     # More than two sessions of each device of `glasses`, in two calls as a sender takes them.
     number = 2 * 2 * 650
@@ -131,6 +142,27 @@ def test_a_traffic_has_consecutive_numbers_and_times_a_stream(traffic: Traffic) 
         traffic.events_per_batch, rel=0.02
     )
     assert max(batch.last_ns for batch in sent) <= 10**18 + span_ns(traffic, number, 2)
+
+
+def test_both_encodings_say_the_same_of_the_same_events() -> None:
+    for plain, packed in ((IMU_20, IMU_20_BINARY), (GLASSES, GLASSES_BINARY)):
+        types = Counter[tuple[str, bytes]]()
+        both = zip(plain.batches(0, 200, 0, 2), packed.batches(0, 200, 0, 2), strict=True)
+        for of_json, of_bytes in both:
+            assert (of_json.first_id, of_json.run, of_json.t0_ns) == (
+                of_bytes.first_id,
+                of_bytes.run,
+                of_bytes.t0_ns,
+            )
+            assert len(encode(of_bytes)) < len(encode(of_json)) or of_json.kind not in {"imu", "gaze"}
+            if of_bytes.content_type == MESSAGEPACK:
+                for name, values in of_json.columns.items():
+                    assert of_bytes.columns[name] == pytest.approx(values, rel=1e-6)
+            else:
+                assert of_bytes.columns == of_json.columns
+            types[of_bytes.kind, of_bytes.content_type] += 1
+        assert {kind for kind, content_type in types if content_type == MESSAGEPACK} <= {"imu", "gaze"}
+        assert types["imu", MESSAGEPACK] > 0
 
 
 def test_glasses_have_the_rates_of_real_ones_and_people_who_ask() -> None:
@@ -155,7 +187,7 @@ async def test_all_of_a_traffic_passes_the_zones_and_whoever_tags_records_says_t
         if outgoing.topic == MODELS:
             models.learn(outgoing.key, outgoing.value)
     inputs = SideInputs(PolicyVersions.of(policy_now), models.now, consents.known(policy_now).view())
-    for traffic in (IMU_20, GLASSES):
+    for traffic in (IMU_20, IMU_20_BINARY, GLASSES, GLASSES_BINARY):
         sent = list(traffic.batches(0, 300, 10**18, DEVICES))
         records = [
             StoredRecord(at, 10**12 + 1000, batch.source.encode(), encode(batch), envelope(batch))
@@ -242,7 +274,7 @@ def test_a_ratio_is_that_of_two_rates_within_a_round() -> None:
             self.batches_per_s = per_s
 
     counted = {"transport": [Found(30), Found(60), Found(10)], "bytewax": [Found(10), Found(50), Found(10)]}
-    [held] = bars(next(race for race in RACES if race.name == "imu-20-json"), counted)  # type: ignore[arg-type]
+    [held] = bars(next(race for race in RACES if race.traffic is IMU_20), counted)  # type: ignore[arg-type]
     assert held["bar"] == "imu-20-json: transport / bytewax"
     assert held["rounds"] == [3, 1.2, 1]
     assert (held["median"], held["missed"]) == (1.2, False)

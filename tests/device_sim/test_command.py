@@ -83,8 +83,8 @@ def test_list_says_length_rate_licence_and_origin() -> None:
         (
             ["--scenario", "party"],
             (
-                "device-sim: Scenario 'party' does not exist; expected one of: commute, family, glasses, hike, load,"
-                " office, smoke."
+                "device-sim: Scenario 'party' does not exist; expected one of: commute, family, glasses,"
+                " hike, load, office, smoke."
             ),
         ),
         (["--speed", "3"], "'3' is not one of '1', '10'"),
