@@ -108,8 +108,20 @@ async def race(
 async def _one(
     subject: Subject, broker: EmbeddedBroker, directory: Path, wanted: frozenset[bytes], number: int
 ) -> Counted:
-    if subject.own_target:
-        await create(broker.address, [subject.target(number)])
+    target = subject.target(number)
+    if not subject.own_target:
+        return await _counted(subject, broker, directory, wanted, number)
+    await create(broker.address, [target])
+    try:
+        return await _counted(subject, broker, directory, wanted, number)
+    finally:
+        # Nobody reads it any more: a client asks again and again for a topic that has gone.
+        await remove(broker.address, target)
+
+
+async def _counted(
+    subject: Subject, broker: EmbeddedBroker, directory: Path, wanted: frozenset[bytes], number: int
+) -> Counted:
     async with Output(broker.address, subject.target(number)) as output:
         part = subject.start(broker.address, number, directory)
         try:
@@ -123,8 +135,6 @@ async def _one(
             ) from None
         finally:
             await asyncio.to_thread(part.stop)
-            if subject.own_target:
-                await remove(broker.address, subject.target(number))
 
 
 def _summary(subject: Subject, asked: Race, counted: Sequence[Counted]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from bench.bars import FIGURES, Bar
 from bench.count import Output, count, rate
 from bench.faults import _first_s, _longest_s
 from bench.load import DEVICES
+from bench.page import BEGIN, END, PAGE, newest, written
 from bench.peers.tagging import Tagging
 from bench.race import bars, part_of
 from bench.races import RACES, Ratio
@@ -286,6 +287,58 @@ def test_a_bar_has_a_line_whether_it_is_reached_missed_or_not_measured() -> None
     assert [line["asked"] for line in lines] == ["≥ 1.5 x"] * 3
     assert [line["measured"] for line in lines] == ["1.1 [1.05 … 1.15]", "2", "not measured in this run"]
     assert [line[""] for line in lines] == ["MISSED", "", ""]
+
+
+def test_the_page_has_the_newest_figures_of_each_race_and_bar(tmp_path: Path) -> None:
+    def result(date: str, per_s: float, ratio: float, **changes: Any) -> dict[str, Any]:
+        subject = {
+            "does": "tags",
+            "delivery": "once",
+            "batches_per_s": per_s,
+            "events_per_s": 20,
+            "cpu_us": 3.4,
+        }
+        held = next(bar for bar in RACES[0].bars if "quix-tags" in bar.name).held([ratio])
+        found = {
+            "date": date,
+            "races": {"imu-20-json": {"subjects": {"zones": subject, "transport": subject}}},
+            "bars": [held, {"bar": FIGURES[0].name, "asked": FIGURES[0].asked}],
+        }
+        machine = dict.fromkeys(("commit", "rounds", "cores", "memory_gb", "load", "python", "took_s"), 1)
+        return {**machine, "changed": False, **found, **changes}
+
+    assert newest(tmp_path) is None
+    for found in (
+        result("2026-11-29T0100Z", 1000, 1.0),
+        result("2026-11-29T0200Z", 2000, 1.2),
+        result("2026-11-29T0300Z", 1, 1, races={}, bars=[FIGURES[0].held([0.6])]),
+    ):
+        (tmp_path / f"{found['date']}.json").write_text(json.dumps(found))
+    (tmp_path / "store-2026-11-29T0400Z.json").write_text("{}")
+    made = newest(tmp_path)
+    assert made is not None
+    page = written(f"before\n{BEGIN}old\n{END}after\n", made)
+    assert written(page, made) == page
+    assert page.startswith(f"before\n{BEGIN}")
+    assert page.endswith(f"{END}after\n")
+    lines = page.splitlines()
+    assert [line for line in lines if "zones | tags" in line] == [
+        "| imu-20-json | zones | tags | once | 2,000 | 20 | 3 |"
+    ]
+    assert lines.index("Beside it forwarding alone, and the whole pipeline:") < lines.index(
+        "| imu-20-json | transport | tags | once | 2,000 | 20 | 3 |"
+    )
+    assert "| imu-20-json: zones / quix-tags | ≥ 1.5 x | 1.2 | MISSED |" in lines
+    assert f"| {FIGURES[0].name} | ≤ 0.68 x | 0.6 |  |" in lines
+    assert "old" not in page
+    assert "T0100Z" not in page, "a run of which no figure is left"
+
+
+def test_the_page_of_the_docs_is_what_the_kept_results_say() -> None:
+    page = PAGE.read_text("utf-8")
+    assert page.count(BEGIN) == page.count(END) == 1
+    made = newest()
+    assert made is None or written(page, made) == page, "run python -m bench.page"
 
 
 def test_a_stall_is_the_longest_pause_of_any_partition() -> None:
