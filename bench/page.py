@@ -1,4 +1,4 @@
-"""Writes the figures of `docs/performance.md` out of the newest results that are kept: `python -m bench.page`.
+"""Writes the figures of `docs/performance.md` from the newest kept results: `python -m bench.page`.
 
 What stands between its marks is made here, and a test makes it again; the rest is written by hand.
 """
@@ -67,8 +67,8 @@ def figures(result: Result) -> str:
             _table(equal),
             "Beside it forwarding alone, and the whole pipeline:\n",
             _table(other),
-            "What was asked for: median of the ratios or figures of each round, their quartiles; MISSED where "
-            "the whole interval lies beyond.\n",
+            "What was asked for: median of the ratios or figures of each round, their quartiles; MISSED "
+            "where the whole interval lies beyond.\n",
             _table(bar_lines(bars)),
             "Measured by `make bench`, `make bench-full` and `make bench-memory`:\n",
             "".join(f"- {run}\n" for run in result["runs"]),
