@@ -45,7 +45,7 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
         and by_name.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
         and by_name.get("ce_type") == event_type(batch.kind)
         and by_name.get("ce_source") == batch.source.encode()
-        and by_name.get("ce_time") == _ce_time(batch.t0_ns // 1000)
+        and by_name.get("ce_time") == _ce_time(batch.t0_ns)
         and by_name.get("ce_specversion") == b"1.0"
         and by_name.get(CONTENT_TYPE) == batch.content_type
         and len(by_name.get("traceparent") or b"") == _TRACEPARENT_BYTES

@@ -22,18 +22,19 @@ from streams.events.kinds import Kind, Kinds
 from streams.events.packed import Layout, Masked, Packed, Raw
 from streams.limits import TIME_NS_MAX, VALUE_BYTES_MAX
 
-_Scalar = None | bool | int | float | str | bytes
+_Scalar = None | bool | int | float | str
 _Map = dict[str, _Scalar]
-#: Fields that hold more than one scalar, and what each is; every other one is a scalar.
+#: Fields that hold no scalar, and what each is.
 _FORMS: Mapping[str, tuple[Any, str]] = {
     "columns": (dict[str, msgspec.Raw], "a map of columns"),
     "context": (_Map, "a map"),
-    "context_changes": (list[_Map], "an array of maps"),
+    "context_changes": (list[_Map] | None, "an array of maps"),
+    "t_ns": (bytes | None, "bytes"),
 }
 _FIELDS = frozenset(
     {
         *("v", "kind", "device_id", "wearer_id", "session_id", "stream", "first", "n", "step", "revision"),
-        *("t0_ns", "dt_ns", "t_ns", "clock", "origin", "split_from", *_FORMS),
+        *("t0_ns", "dt_ns", "clock", "origin", "split_from", *_FORMS),
     }
 )
 _TIME_BYTES = 8
@@ -123,7 +124,7 @@ def envelope(value: bytes) -> dict[str, Any]:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     scalars = {}
-    for name in ("device_id", "stream", "first", "n"):
+    for name in ("device_id", "wearer_id", "stream", "first", "n"):
         try:
             scalars[name] = msgpack.decode(fields.get(name, b""), type=_Scalar)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -156,7 +157,7 @@ def _fields(value: bytes) -> dict[str, Any]:
         raise MalformedError(f"value: found a field of another name, expected {', '.join(sorted(_FIELDS))}")
     fields = {}
     for name, content in written.items():
-        form, said = _FORMS.get(name, (_Scalar, "a number, a text or bytes"))
+        form, said = _FORMS.get(name, (_Scalar, "a number or a text"))
         fields[name] = _read(content, form, name, said)
     split_from = fields.get("split_from", "")
     if type(split_from) is not str or (split_from and NAME_PATTERN.fullmatch(split_from) is None):
