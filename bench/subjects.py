@@ -95,14 +95,11 @@ def _peer(
 _QUIX, _BYTEWAX, _AIOKAFKA = "bench.peers.quix", "bench.peers.bytewax_flow", "bench.peers.plain_aiokafka"
 FAUST = Subject("faust", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.stock_faust", *_PEER), share=0.1)
 QUIX = _peer("quix", _QUIX, FORWARD, package="quixstreams", share=0.6)
-QUIX_ZSTD = _peer("quix-zstd", _QUIX, FORWARD, "at-least-once", "zstd", package="quixstreams", share=0.6)
 QUIX_ONCE = _peer(
     "quix-once", _QUIX, FORWARD, "exactly-once", package="quixstreams", share=0.6, delivery=ONCE
 )
 BYTEWAX = _peer("bytewax", _BYTEWAX, FORWARD, package="bytewax")
-BYTEWAX_ZSTD = _peer("bytewax-zstd", _BYTEWAX, FORWARD, "zstd", package="bytewax")
 AIOKAFKA = _peer("aiokafka", _AIOKAFKA, FORWARD)
-AIOKAFKA_ZSTD = _peer("aiokafka-zstd", _AIOKAFKA, FORWARD, "zstd")
 QUIX_TAGS = _peer("quix-tags", _QUIX, TAG, package="quixstreams", share=0.4)
 BYTEWAX_TAGS = _peer("bytewax-tags", _BYTEWAX, TAG, package="bytewax", share=0.4)
 AIOKAFKA_TAGS = _peer("aiokafka-tags", _AIOKAFKA, TAG, share=0.4)
@@ -112,11 +109,8 @@ TAGGING = (ZONES, AIOKAFKA_TAGS, BYTEWAX_TAGS, QUIX_TAGS)
 WHOLE = (SIGHTLINE, AIOKAFKA)
 FORWARDING = (
     TRANSPORT,
-    AIOKAFKA_ZSTD,
     BYTEWAX,
-    BYTEWAX_ZSTD,
     QUIX,
-    QUIX_ZSTD,
     QUIX_ONCE,
     FAUST,
     OFF,

@@ -15,7 +15,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
 from confluent_kafka import OFFSET_BEGINNING
 
-from bench.peers import LINGER_MS, NO_COMPRESSION
+from bench.peers import LINGER_MS
 from bench.peers.tagging import FORWARD, Adding, adding_of
 from streams.errors import MalformedError
 
@@ -36,14 +36,7 @@ def _forwarded(messages: list[Any], adding: Adding) -> list[Any]:
     return sent
 
 
-def main(
-    broker: str,
-    source: str,
-    target: str,
-    _group: str,
-    work: str = FORWARD,
-    compression: str = NO_COMPRESSION,
-) -> None:
+def main(broker: str, source: str, target: str, _group: str, work: str = FORWARD) -> None:
     """Work until a signal."""
     flow = Dataflow("forward")
     read = op.input(
@@ -53,9 +46,7 @@ def main(
     op.output(
         "out",
         forwarded,
-        KafkaSink(
-            [broker], target, add_config={"linger.ms": str(LINGER_MS), "compression.type": compression}
-        ),
+        KafkaSink([broker], target, add_config={"linger.ms": str(LINGER_MS)}),
     )
     run_main(flow)
 

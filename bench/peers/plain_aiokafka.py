@@ -10,7 +10,7 @@ import sys
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.peers import LINGER_MS, NO_COMPRESSION
+from bench.peers import LINGER_MS
 from bench.peers.tagging import FORWARD, adding_of
 from streams.errors import MalformedError
 
@@ -18,14 +18,7 @@ _RECORDS_MAX = 5000
 _BYTES = 1 << 20
 
 
-async def main(
-    broker: str,
-    source: str,
-    target: str,
-    group: str,
-    work: str = FORWARD,
-    compression: str = NO_COMPRESSION,
-) -> None:
+async def main(broker: str, source: str, target: str, group: str, work: str = FORWARD) -> None:
     """Work until a signal; offsets are committed by the client every 5 s."""
     consumer = AIOKafkaConsumer(
         source,
@@ -40,7 +33,6 @@ async def main(
         max_batch_size=_BYTES,
         acks="all",
         enable_idempotence=True,
-        compression_type=None if compression == NO_COMPRESSION else compression,
     )
     adding = adding_of(work)
     async with consumer, producer:

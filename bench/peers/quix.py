@@ -1,4 +1,4 @@
-"""Quix Streams at its defaults; further arguments name another `processing_guarantee` and compression."""
+"""Quix Streams at its defaults; further arguments name another `processing_guarantee`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from typing import Any
 
 from quixstreams import Application
 
-from bench.peers import LINGER_MS, NO_COMPRESSION
+from bench.peers import LINGER_MS
 from bench.peers.tagging import FORWARD, adding_of
 from streams.errors import MalformedError
 
 
 def main(
-    broker: str,
-    source: str,
-    target: str,
-    group: str,
-    work: str = FORWARD,
-    guarantee: Any = "at-least-once",
-    compression: str = NO_COMPRESSION,
+    broker: str, source: str, target: str, group: str, work: str = FORWARD, guarantee: Any = "at-least-once"
 ) -> None:
     """Work until a signal."""
     adding = adding_of(work)
@@ -37,7 +31,7 @@ def main(
         use_changelog_topics=False,
         auto_create_topics=False,
         state_dir="quix-state",
-        producer_extra_config={"linger.ms": LINGER_MS, "compression.type": compression},
+        producer_extra_config={"linger.ms": LINGER_MS},
         # A record that is refused is passed over; anything else ends the program.
         on_processing_error=lambda error, _row, _logger: isinstance(error, MalformedError),
     )

@@ -51,7 +51,7 @@ from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.load import load, parse
 from streams.policy.versions import PolicyVersions
-from streams.topology import CAPTURED, MODELS, PARTITIONS_DEFAULT, ZONED
+from streams.topology import CAPTURED, EXAMPLES, MODELS, PARTITIONS_DEFAULT, ZONED
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -198,6 +198,7 @@ async def test_all_of_a_traffic_passes_the_zones_and_whoever_tags_records_says_t
         outcome = await core.process(
             core.empty(0), Fetch(CAPTURED, 0, records), inputs, silent=False, poisoned={}
         )
+        assert EXAMPLES not in {one.topic for one in outcome.outputs}, "nobody agrees to training here"
         zoned = [one for one in outcome.outputs if one.topic == ZONED]
         assert [(one.key, one.value) for one in zoned] == [(one.key, one.value) for one in records]
         for record, made in zip(records, zoned, strict=True):
