@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import chain
+from struct import Struct
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
@@ -136,6 +137,12 @@ class Codec:
         # How many keys a plain value of a kind has, and so how many colons outside its texts.
         own = _FIELDS + len(Context.__struct_fields__)
         self._colons = {kind.name: own + len(kind.columns) for kind in kinds.captured}
+        #: Kinds that have nothing but numbers, never null.
+        self._plain = {
+            kind.name: tuple(kind.columns)
+            for kind in kinds.captured
+            if set(kind.columns.values()) == {"number"}
+        }
 
     def decode(
         self, value: bytes | None, position: int, appended_ns: int = 0, *, captured: bool = True
@@ -194,6 +201,24 @@ class Codec:
             appended_ns=appended_ns,
         )
 
+    def pack(self, batch: Batch) -> None:
+        """Hold the columns of a batch as packed floats from here on, if its kind has nothing but numbers.
+
+        So they take a quarter of the memory, and `column` joins those of a fetch at once. Not for a batch
+        that is still to be written: a whole number would be written as a float.
+        """
+        names = self._plain.get(batch.kind)
+        columns = batch.columns
+        if names is not None and isinstance(columns, dict):
+            pack = _floats(batch.run.count).pack
+            for name in names:
+                columns[name] = memoryview(pack(*columns[name])).cast("d")
+
+
+@lru_cache(maxsize=EVENTS_PER_BATCH_MAX)
+def _floats(count: int) -> Struct:
+    return Struct(f"{count}d")
+
 
 @lru_cache(maxsize=16)
 def codec_of(kinds: Kinds) -> Codec:
@@ -217,6 +242,8 @@ def _learn(names: Names) -> Names | None:
 def column(batches: Iterable[Batch], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """One column of numbers of many batches, end to end; NaN where the device did not measure."""
     values = [batch.columns[name] for batch in batches]
+    if all(type(packed) is memoryview for packed in values):
+        return np.frombuffer(b"".join(values))  # type: ignore[arg-type]
     try:
         return np.fromiter(chain.from_iterable(values), dtype=np.float64)
     except TypeError:  # a null, which only the slower way takes

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from streams.consent import change
 from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, reference
 from streams.events.batch import Batch, Context
-from streams.events.codec import encode
+from streams.events.codec import Codec, encode
 from streams.events.digest import digest
 from streams.events.record import Headers, Received
 from streams.events.state import Seen
@@ -56,9 +56,9 @@ class Track:
     Which numbers have come, and the stretch of batches that is decided as one.
     """
 
-    def __init__(self, seen: Seen, crossing: Crossing) -> None:
+    def __init__(self, seen: Seen, crossing: Crossing, codec: Codec) -> None:
         self._ranges, self._floor, self._memory = seen.ranges, seen.floor, Memory(seen)
-        self._crossing = crossing
+        self._crossing, self._codec = crossing, codec
         self._policy, self._known, self._step = crossing.policy, crossing.consents, crossing.step
         #: Numbers `_begun` ... `_next - 1` have come in this fetch, in order, and are not in `_ranges` yet.
         self._next = self._begun = self._ranges[-1][1] + 1 if self._ranges else _NONE
@@ -276,6 +276,8 @@ class Track:
         stretch = self._stretch
         if stretch is None:
             raise AssertionError("a batch is added to the stretch that has begun")
+        # Written, where it had to be, and not written again: what is left to do with numbers is arithmetic.
+        self._codec.pack(batch)
         stretch.batches.append(batch)
         self._end = batch.run.first + batch.run.count
         if self._refused:
