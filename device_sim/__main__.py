@@ -46,6 +46,7 @@ def main() -> None:
 @options.faults(
     "Whether the link repeats, delays and swaps batches and goes away for a while, and clocks are off."
 )
+@options.encoding()
 @click.option(
     "--to",
     "target",
@@ -124,6 +125,7 @@ async def _show(playing: Simulation, show: Show) -> None:
 @options.scenario("load", f"One of: {', '.join(scenarios.names())}.")
 @options.seed("Draws queries, feedback and the faults of the link.")
 @options.faults("Whether the link and the clocks have the scenario's faults.")
+@options.encoding()
 @options.broker()
 @options.journal("Directory; a run goes on where its journals end.")
 @options.partitions()

@@ -23,6 +23,7 @@ from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from streams.events.batch import Batch, Context
 from streams.events.codec import codec_of
+from streams.events.headers import content_type_of
 from streams.events.identity import NAME_PATTERN
 from streams.events.runs import Run
 from streams.events.shipped import SHIPPED
@@ -198,6 +199,9 @@ def _worn(change: Change) -> list[Path]:
     worn = []
     for path in sorted(change.journal.glob("*.jsonl")):
         first = next(journal.sent(path), None)
-        if first is not None and codec_of(SHIPPED).decode(first.value, 0).wearer_id == change.wearer:
+        if first is None:
+            continue
+        batch = codec_of(SHIPPED).decode(first.value, 0, content_type=content_type_of(first.headers))
+        if batch.wearer_id == change.wearer:
             worn.append(path)
     return worn

@@ -19,7 +19,9 @@ from device_sim.playback import Timeline
 from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Planned, Scenario, Segment, Stream
 from device_sim.wearer import Wearer
 from streams.events.batch import Batch, Change, Context
+from streams.events.codec import codec_of
 from streams.events.runs import Run
+from streams.events.shipped import SHIPPED
 
 _SECOND_NS = 1_000_000_000
 _BATTERY_FULL_PERCENT, _BATTERY_LOW_PERCENT, _BATTERY_STEP_S = 96, 20, 60
@@ -93,6 +95,8 @@ class Device:
         Capture times begin at its start, or right after the latest of `past`.
     seed
         Named in the origin of what is not played but made.
+    packs
+        Whether what the sensors sample leaves packed, as MessagePack; what a wearer does is JSON.
     """
 
     def __init__(
@@ -106,13 +110,14 @@ class Device:
         past: Past,
         clock: Clock,
         seed: int,
+        packs: bool = False,
     ) -> None:
         self.name, self.pseudonym, self.scenario, self.wearer = name, pseudonym, scenario, wearer
         self.sessions = past.sessions
         self.consent = past.consents.get(pseudonym, OwnConsent())
         self.elapsed_ns = 0
         self.begin_incarnation(past.incarnation)
-        self._sampled = sampled
+        self._sampled, self._packs = sampled, packs
         self._next = dict(past.next_numbers)
         self._clock = replace(clock, start_ns=max(clock.start_ns, past.last_capture_ns + 1_000_000))
         self._synthetic = f"synthetic:{seed}"
@@ -206,7 +211,10 @@ class Device:
             times, columns = timeline.between(start_ns, end_ns)
             if times:
                 since_start = [t + (self._session_from_ns or 0) for t in times]
-                out.append(self._capture(stream.kind, stream.name, since_start, columns, timeline.origin))
+                sampled = self._capture(stream.kind, stream.name, since_start, columns, timeline.origin)
+                if self._packs:
+                    sampled = replace(sampled, batch=codec_of(SHIPPED).packed(sampled.batch))
+                out.append(sampled)
         return out
 
     def _interaction(self, planned: Planned) -> Captured:

@@ -41,7 +41,7 @@ def read_journal(path: Path) -> EarlierRun:
     unacknowledged: dict[str, journal.Sent] = {}
     try:
         for sent in journal.sent(path):
-            batch = decode(sent.value, 0)
+            batch = decode(sent.value, 0, content_type=headers.content_type_of(sent.headers))
             next_numbers[sent.stream] = sent.first + sent.count
             sessions = max(sessions, int(batch.session_id[1:]))
             last_capture_ns = max(last_capture_ns, batch.last_ns)

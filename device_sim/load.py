@@ -62,6 +62,7 @@ class Load:
     first: int = 1
     backlog_s: float = 0.0
     faults: bool = True
+    encoding: str = "json"
 
     def options(self) -> Options:
         """Options of the run: the pace of the scenario follows from the rate.
@@ -82,4 +83,5 @@ class Load:
             first=self.first,
             wall_s=self.duration_s,
             backlog_s=self.backlog_s,
+            encoding=self.encoding,
         )

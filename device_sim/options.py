@@ -12,6 +12,8 @@ from streams import settings, topology
 from streams.address import ADDRESS
 
 DEVICES_MAX = 1000
+#: How what sensors sample is sent: as JSON, as MessagePack, or the one by odd and the other by even devices.
+ENCODINGS = ("json", "binary", "mixed")
 PARTITIONS_MAX = 1024
 SPEEDS = (1, 10, 20)  #: scenario time against wall time
 
@@ -60,6 +62,20 @@ def seed(help_text: str) -> Option:
 def faults(help_text: str) -> Option:
     """`--faults/--no-faults`: whether links and clocks are bad."""
     return click.option("--faults/--no-faults", default=True, show_default=True, help=help_text)
+
+
+def encoding() -> Option:
+    """`--encoding`: how what sensors sample is sent."""
+    return click.option(
+        "--encoding",
+        type=click.Choice(ENCODINGS),
+        default="json",
+        show_default=True,
+        help=(
+            "What sensors sample: JSON, or binary columns (MessagePack); mixed: every second device binary."
+            " What wearers do is JSON."
+        ),
+    )
 
 
 def duration_s(default: float | None, help_text: str) -> Option:

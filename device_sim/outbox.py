@@ -11,6 +11,7 @@ from device_sim.link import Link
 from streams import clock
 from streams.events.batch import Batch
 from streams.events.codec import codec_of
+from streams.events.headers import content_type_of
 from streams.events.journal import Sent
 from streams.events.shipped import SHIPPED
 
@@ -55,7 +56,7 @@ class Outbox:
         """Take what an earlier run left unacknowledged, in front of all that is new; return it decoded."""
         left = self.journal.earlier.unacknowledged
         decode = codec_of(SHIPPED).decode
-        batches = [decode(sent.value, 0) for sent in left]
+        batches = [decode(sent.value, 0, content_type=content_type_of(sent.headers)) for sent in left]
         for sent, batch in zip(left, batches, strict=True):
             self._held.add(sent, batch)
         return batches

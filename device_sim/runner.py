@@ -45,7 +45,8 @@ class Options:
     as the link takes. Without `start_ns` capture ends now, or begins now where time passes no faster than on
     the clock. `first` is the number of the first device. `wall_s` ends the run after that much wall
     time. With `backlog_s` the devices first send what they captured in that much scenario time up to the
-    start, at full speed. The truth in the journals is that under `policy`.
+    start, at full speed. The truth in the journals is that under `policy`. `encoding` is one of
+    `options.ENCODINGS`.
     """
 
     scenario: str
@@ -62,6 +63,7 @@ class Options:
     wall_s: float | None = None
     backlog_s: float = 0.0
     policy: str = scenarios.POLICY
+    encoding: str = "json"
 
 
 @dataclass(slots=True)
@@ -153,6 +155,7 @@ class Simulation:
                 past=journal.earlier.past,
                 clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm, link.clock_shift_ns),
                 seed=options.seed,
+                packs=options.encoding == "binary" or (options.encoding == "mixed" and i % 2 == 1),
             )
 
     async def run(self) -> Summary:

@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 
 from streams.errors import MalformedError
-from streams.events.batch import Batch
-from streams.events.headers import RESERVED, RUN, rfc3339
+from streams.events.batch import JSON, Batch
+from streams.events.headers import CONTENT_TYPE, RESERVED, RUN, rfc3339
 from streams.events.kinds import event_type
 from streams.events.record import Headers
 from streams.limits import FOREIGN_HEADERS_BYTES_MAX, HEADERS_MAX
@@ -21,7 +21,7 @@ CAPTURED_HEADERS_MAX = HEADERS_MAX - 2
 _OWN_PREFIXES = ("sightline-", "ce_")
 _FOREIGN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", RUN})
-_KNOWN = _REQUIRED | {"ce_time", "content-type", "traceparent"}
+_KNOWN = _REQUIRED | {"ce_time", CONTENT_TYPE, "traceparent"}
 _TRACEPARENT_BYTES = 55
 
 
@@ -45,9 +45,9 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
         and by_name.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
         and by_name.get("ce_type") == event_type(batch.kind)
         and by_name.get("ce_source") == batch.source.encode()
-        and by_name.get("ce_time") == _ce_time(batch.t0_ns // 1000)
+        and by_name.get("ce_time") == _ce_time(batch.t0_ns)
         and by_name.get("ce_specversion") == b"1.0"
-        and by_name.get("content-type") == b"application/json"
+        and by_name.get(CONTENT_TYPE) == batch.content_type
         and len(by_name.get("traceparent") or b"") == _TRACEPARENT_BYTES
     ):
         return
@@ -72,8 +72,11 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
     _compare(by_name, "ce_specversion", b"1.0")
     if "ce_time" in by_name:
         _compare(by_name, "ce_time", _ce_time(batch.t0_ns))
-    if "content-type" in by_name:
-        _compare(by_name, "content-type", b"application/json")
+    # Left out it means JSON, and a value that is none was read as JSON before it came here.
+    if by_name.get(CONTENT_TYPE, JSON) != batch.content_type:
+        raise MalformedError(
+            f"headers: {CONTENT_TYPE} disagrees with the value, expected {batch.content_type.decode()}"
+        )
     if "traceparent" in by_name and len(by_name["traceparent"] or b"") != _TRACEPARENT_BYTES:
         raise MalformedError(
             f"headers: traceparent is no W3C trace context, expected {_TRACEPARENT_BYTES} characters"

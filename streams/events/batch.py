@@ -9,11 +9,14 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from streams.events.identity import format_id
+from streams.events.packed import Packed, sliced
 from streams.events.runs import Run
 from streams.limits import NUMBER_MAX
 
 Place = Literal["home", "work", "street", "cafe", "clinic", "unknown"]
 PeopleNear = Literal["nobody", "household", "strangers"]
+#: What a value can be, as the header `content-type` says it.
+JSON, MESSAGEPACK = b"application/json", b"application/vnd.msgpack"
 
 
 class Context(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -47,9 +50,10 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Consecutive events of one stream.
 
     Times are capture times in ns since the Unix epoch on the device's clock: `t0_ns + i * dt_ns`, or
-    `t_ns[i]`. `columns` hold one list per field, each of `run.count` values. `changes` say from which event
-    on the context is another one (index in the batch, full context); `position` is the offset in
-    `glasses.captured`, which is the order. A derived batch that no feedback is about has no context.
+    `t_ns[i]`. `columns` hold one list per field, each of `run.count` values; they are `Packed` where the
+    batch travels as MessagePack. `changes` say from which event on the context is another one (index in the
+    batch, full context); `position` is the offset in `glasses.captured`, which is the order. A derived batch
+    that no feedback is about has no context.
 
     `appended_ns` is the broker's time at that place (never before that of an earlier place): what anybody but
     the device can say of when. `since_ns` of a derived batch is when the oldest of what it holds was
@@ -79,6 +83,11 @@ class Batch(Struct, frozen=True, kw_only=True):
     def first_id(self) -> str:
         """Identity of the first event: the batch's CloudEvents id."""
         return format_id(self.source, self.stream, self.run.first, self.revision)
+
+    @property
+    def content_type(self) -> bytes:
+        """How it travels: JSON or MESSAGEPACK."""
+        return MESSAGEPACK if isinstance(self.columns, Packed) else JSON
 
     def time_ns(self, index: int) -> int:
         """Capture time of the event at `index`."""
@@ -118,5 +127,5 @@ class Batch(Struct, frozen=True, kw_only=True):
             context=context,
             changes=(),
             t_ns=None if self.t_ns is None else self.t_ns[start:end],
-            columns={name: values[start:end] for name, values in self.columns.items()},
+            columns=sliced(self.columns, start, end),
         )

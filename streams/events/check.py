@@ -8,7 +8,7 @@ counts and never a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from types import NoneType
@@ -49,6 +49,28 @@ def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *
         raise MalformedError("value: found bytes that are not JSON, expected one JSON object") from None
     if type(fields) is not dict:
         raise MalformedError(f"value: found a JSON {type(fields).__name__}, expected an object")
+    batch = batch_of(
+        fields, kinds, (position, appended_ns), captured=captured, columns=_columns, times=_check_times
+    )
+    _check_keys(value, fields)
+    check_types(batch.columns, kinds[batch.kind])
+    return batch
+
+
+def batch_of(
+    fields: Mapping[str, Any],
+    kinds: Kinds,
+    at: tuple[int, int],
+    *,
+    captured: bool,
+    columns: Callable[[Any, Kind, int], Mapping[str, Sequence[Any]]],
+    times: Callable[[Any, int], Sequence[int]],
+) -> Batch:
+    """Batch that the fields of a value say, at (position, append time in ns).
+
+    `columns` and `times` read what the encodings write otherwise. The types of what is in columns are left to
+    `check_types`. MalformedError names a field that is wrong.
+    """
     if type(fields.get("v")) is not int or fields["v"] != VERSION:
         raise MalformedError(f"v: found another version or none, expected {VERSION}")
     kind = kinds.named(fields.get("kind"), captured=captured)
@@ -64,7 +86,7 @@ def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *
     revision = _integer(fields, "revision", 0, REVISION_MAX) if "revision" in fields else 0
     if captured and revision:
         raise MalformedError("revision: only what is derived is corrected, remove the field")
-    columns = _columns(fields.get("columns"), kind, count)
+    read_columns = columns(fields.get("columns"), kind, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
         t0_ns, dt_ns = _integer(fields, "t0_ns", 0, TIME_NS_MAX), _integer(fields, "dt_ns", 0, TIME_NS_MAX)
@@ -73,13 +95,14 @@ def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *
                 f"dt_ns: found one that puts the last event out of range, expected times up to {TIME_NS_MAX}"
             )
     else:
-        t0_ns, dt_ns = _check_times(t_ns, count), 0
+        t_ns = times(t_ns, count)
+        t0_ns, dt_ns = t_ns[0], 0
     context = (
         None
         if not captured and fields.get("context") == {}
         else _check_context(fields.get("context"), "context")
     )
-    batch = Batch(
+    return Batch(
         kind=kind.name,
         source=_name(fields, "device_id"),
         wearer_id=_name(fields, "wearer_id"),
@@ -90,24 +113,21 @@ def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *
         dt_ns=dt_ns,
         origin=_text(fields, "origin"),
         context=context,
-        columns=columns,
+        columns=read_columns,
         t_ns=t_ns,
         changes=_changes(fields.get("context_changes"), context, count),
-        position=position,
+        position=at[0],
         clock=_text(fields, "clock"),
-        appended_ns=appended_ns,
+        appended_ns=at[1],
         revision=revision,
     )
-    _check_keys(value, fields)
-    _check_types(batch.columns, kind)
-    return batch
 
 
 def check_events(events: Sequence[Mapping[str, Any]], kind: Kind) -> None:
     """Check values by column of events of `kind`; MalformedError names what is wrong, and no value."""
     if any(event.keys() != kind.columns.keys() for event in events):
-        raise _other_names(kind)
-    _check_types({name: [event[name] for event in events] for name in kind.columns}, kind)
+        raise other_names(kind)
+    check_types({name: [event[name] for event in events] for name in kind.columns}, kind)
 
 
 def right_names(source: str, wearer: str, session: str, stream: str, origin: str, clock: str) -> bool:
@@ -155,7 +175,7 @@ def _stream(fields: Mapping[str, Any]) -> str:
 def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
     expected = kind.columns
     if type(columns) is not dict or columns.keys() != expected.keys():
-        raise _other_names(kind)
+        raise other_names(kind)
     for name, values in columns.items():
         if type(values) is not list or len(values) != count:
             actual = f"{len(values)} values" if type(values) is list else type(values).__name__
@@ -163,21 +183,22 @@ def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
     return columns
 
 
-def _other_names(kind: Kind) -> MalformedError:
+def other_names(kind: Kind) -> MalformedError:
+    """Error that says which columns `kind` has."""
     return MalformedError(
         f"columns: found other names than the {len(kind.columns)} of kind {kind.name}, expected "
         f"{', '.join(kind.columns)}"
     )
 
 
-def _check_times(t_ns: Any, count: int) -> int:
+def _check_times(t_ns: Any, count: int) -> Sequence[int]:
     if type(t_ns) is not list or len(t_ns) != count:
         raise MalformedError(f"t_ns: found another length or type, expected a list of n = {count} integers")
     if any(type(t) is not int or not 0 <= t <= TIME_NS_MAX for t in t_ns):
         raise MalformedError(
             "t_ns: found a value that is no time, expected integers, nanoseconds since the epoch"
         )
-    return int(t_ns[0])
+    return list(t_ns)
 
 
 def _check_context(context: Any, path: str) -> Context:
@@ -224,7 +245,8 @@ def _types(wanted: str) -> frozenset[type]:
     return types | {NoneType} if wanted.endswith("?") else types
 
 
-def _check_types(columns: Mapping[str, Sequence[Any]], kind: Kind) -> None:
+def check_types(columns: Mapping[str, Sequence[Any]], kind: Kind) -> None:
+    """MalformedError when a value in `columns` is not what `kind` says; names the column."""
     for name, wanted in kind.columns.items():
         values = columns[name]
         form = text_form(wanted)

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from streams.errors import MalformedError
-from streams.events.headers import RUN
+from streams.events import unpack
+from streams.events.batch import MESSAGEPACK
+from streams.events.headers import CONTENT_TYPE, RUN
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN, EventId
 from streams.events.record import Received
 from streams.events.runs import Run
@@ -35,14 +37,15 @@ def claimed(record: Received) -> Claim:
     key = (record.key or b"").decode("ascii", "replace")
     if NAME_PATTERN.fullmatch(key) is None:
         return Claim()
-    return _of_value(record.value, key) or _of_headers(dict(record.headers), key) or Claim(key)
+    headers = dict(record.headers)
+    return _of_value(record.value, headers, key) or _of_headers(headers, key) or Claim(key)
 
 
-def _of_value(value: bytes | None, key: str) -> Claim | None:
+def _of_value(value: bytes | None, headers: dict[str, Any], key: str) -> Claim | None:
     if value is None or len(value) > VALUE_BYTES_MAX:
         return None
     try:
-        fields = orjson.loads(value)
+        fields = unpack.envelope(value) if headers.get(CONTENT_TYPE) == MESSAGEPACK else orjson.loads(value)
     except orjson.JSONDecodeError:
         return None
     if type(fields) is not dict or fields.get("device_id") != key:

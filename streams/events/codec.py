@@ -1,4 +1,4 @@
-"""The value of a record: one JSON object, columnar (docs/architecture.md, Wire).
+"""The value of a record, columnar: one JSON object, or a map of MessagePack (docs/architecture.md, Wire).
 
 A captured value is read by a compiled decoder that knows the fields and column types of every kind of a
 set, so that a valid batch costs no work per event in Python. Whatever that decoder does not take is looked
@@ -8,29 +8,23 @@ is wrong with the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, groupby
 from struct import Struct
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Union, cast
 
 import msgspec
 import numpy as np
 import orjson
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from streams.events import check
-from streams.events.batch import Batch, Context
-from streams.events.kinds import RANGES, Kind, Kinds, text_form
-from streams.events.runs import Run
-from streams.limits import (
-    EVENTS_PER_BATCH_MAX,
-    MAGNITUDE_MAX,
-    NAMES_KNOWN_MAX,
-    NUMBER_MAX,
-    TIME_NS_MAX,
-    VALUE_BYTES_MAX,
-)
+from streams.events import check, wire
+from streams.events.batch import JSON, MESSAGEPACK, Batch, Context
+from streams.events.kinds import RANGES, Kind, Kinds
+from streams.events.packed import Floats, Packed, arrays
+from streams.events.unpack import Unpacker
+from streams.limits import EVENTS_PER_BATCH_MAX, MAGNITUDE_MAX, VALUE_BYTES_MAX
 
 VERSION = check.VERSION
 #: Beyond 64 bits the two decoders differ (int or float), so those numbers are left to `check`.
@@ -39,63 +33,28 @@ _Number = (
     | Annotated[float, msgspec.Meta(ge=-MAGNITUDE_MAX, le=MAGNITUDE_MAX)]
 )
 _VALUES: Mapping[str, Any] = {"number": _Number, "flag": bool}
-#: Fields of every plain value: all that the envelope has, with one of `dt_ns` and `t_ns`.
-_FIELDS = 14
-_Time = Annotated[int, msgspec.Meta(ge=0, le=TIME_NS_MAX)]
-Names = tuple[str, str, str, str, str, str]
 
 
 def _column(name: str, wanted: str) -> Any:
     """Type of the column `name`: a list of values of type `wanted`."""
-    form = text_form(wanted)
-    value = _VALUES.get(wanted.rstrip("?"))
+    value = wire.text_type(wanted) or _VALUES[wanted.rstrip("?")]
     if name in RANGES:
         bounds = msgspec.Meta(ge=RANGES[name][0], le=RANGES[name][1])
         value = Annotated[int, bounds] | Annotated[float, bounds]
-    if form is not None and form.words:
-        value = Literal[form.words]
-    elif form is not None:
-        # msgspec searches: what it finds must be the whole text, and `$` would let a newline stand behind it.
-        pattern = rf"\A(?:{form.pattern.pattern})\Z"
-        value = Annotated[str, msgspec.Meta(max_length=form.characters_max, pattern=pattern)]
     return list[value | None] if wanted.endswith("?") else list[value]  # type: ignore[valid-type]
 
 
-def _wire(kind: Kind) -> type:
-    """Form of a captured value of `kind` without its rarer fields."""
-    columns = msgspec.defstruct(
-        f"{kind.name}_columns",
-        [(name, _column(name, wanted)) for name, wanted in kind.columns.items()],
-        forbid_unknown_fields=True,
-        gc=False,
-    )
-    return msgspec.defstruct(
-        kind.name,
-        [
-            ("v", Literal[1]),
-            ("device_id", str),
-            ("wearer_id", str),
-            ("session_id", str),
-            ("stream", str),
-            ("first", Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]),
-            ("n", Annotated[int, msgspec.Meta(ge=1, le=EVENTS_PER_BATCH_MAX)]),
-            ("clock", str),
-            ("origin", str),
-            ("context", Context),
-            ("columns", columns),
-            ("t0_ns", _Time),
-            ("dt_ns", _Time, -1),
-            ("t_ns", list[_Time] | None, None),
-        ],
-        tag_field="kind",
-        tag=kind.name,
-        forbid_unknown_fields=True,
-        gc=False,
-    )
+def _form(kind: Kind) -> type:
+    columns = {name: _column(name, wanted) for name, wanted in kind.columns.items()}
+    return wire.struct(kind, columns, list[wire.Time])
 
 
 def encode(batch: Batch, **extra: Any) -> bytes:
-    """JSON bytes of a batch; `extra` are further envelope fields, such as a split batch's source digest."""
+    """Bytes of a batch, MessagePack where its columns are packed and JSON where they are lists.
+
+    `extra` are further envelope fields, such as a split batch's source digest.
+    """
+    columns = batch.columns
     value: dict[str, Any] = {
         "v": VERSION,
         "kind": batch.kind,
@@ -111,7 +70,7 @@ def encode(batch: Batch, **extra: Any) -> bytes:
         "origin": batch.origin,
         "context": {} if batch.context is None else asdict(batch.context),
         **extra,
-        "columns": batch.columns,
+        "columns": columns.raw if isinstance(columns, Packed) else columns,
     }
     if batch.run.step != 1:
         value["step"] = batch.run.step
@@ -119,10 +78,10 @@ def encode(batch: Batch, **extra: Any) -> bytes:
         value["revision"] = batch.revision
     if batch.t_ns is not None:
         del value["dt_ns"]
-        value["t_ns"] = batch.t_ns
+        value["t_ns"] = np.array(batch.t_ns, "<i8").tobytes() if isinstance(columns, Packed) else batch.t_ns
     if batch.changes:
         value["context_changes"] = [{"at": at, **asdict(context)} for at, context in batch.changes]
-    return orjson.dumps(value)
+    return msgspec.msgpack.encode(value) if isinstance(columns, Packed) else orjson.dumps(value)
 
 
 class Codec:
@@ -133,24 +92,34 @@ class Codec:
 
     def __init__(self, kinds: Kinds) -> None:
         self.kinds = kinds
-        self._decoder = msgspec.json.Decoder(Union[tuple(map(_wire, kinds.captured))])  # noqa: UP007
+        self._decoder = msgspec.json.Decoder(Union[tuple(map(_form, kinds.captured))])  # noqa: UP007
+        self._packed = Unpacker(kinds)
         # How many keys a plain value of a kind has, and so how many colons outside its texts.
-        own = _FIELDS + len(Context.__struct_fields__)
+        own = wire.FIELDS + len(Context.__struct_fields__)
         self._colons = {kind.name: own + len(kind.columns) for kind in kinds.captured}
         #: Kinds that have nothing but numbers, never null.
-        self._plain = {
+        self._numeric = {
             kind.name: tuple(kind.columns)
             for kind in kinds.captured
             if set(kind.columns.values()) == {"number"}
         }
 
     def decode(
-        self, value: bytes | None, position: int, appended_ns: int = 0, *, captured: bool = True
+        self,
+        value: bytes | None,
+        position: int,
+        appended_ns: int = 0,
+        *,
+        content_type: bytes = JSON,
+        captured: bool = True,
     ) -> Batch:
         """Read a batch, a captured one or a derived one, that stands at `position` since `appended_ns`.
 
-        MalformedError with field, found (type or count) and expected.
+        `content_type` is what its header says of the value: one that is not that is refused. What is derived
+        is JSON. MalformedError with field, found (type or count) and expected.
         """
+        if content_type == MESSAGEPACK and captured:
+            return self._packed.decode(value, position, appended_ns)
         plain = self.decode_plain(value, position, appended_ns) if captured and value is not None else None
         if plain is not None:
             return plain
@@ -162,52 +131,37 @@ class Codec:
         if len(value) > VALUE_BYTES_MAX or not value.isascii() or b"\\" in value:
             return None
         try:
-            wire = self._decoder.decode(value)
+            read = self._decoder.decode(value)
         except (msgspec.MsgspecError, RecursionError):
             return None
-        kind = type(wire).__name__
-        if value.count(b":") != self._colons[kind] + wire.origin.count(":") + wire.clock.count(":"):
+        if value.count(b":") != self._colons[type(read).__name__] + read.origin.count(":") + read.clock.count(
+            ":"
+        ):
             return None  # a key twice, which another parser would read otherwise; or a text with a colon
-        columns: dict[str, list[Any]] = asdict(wire.columns)
-        count, t0_ns, dt_ns, t_ns = wire.n, wire.t0_ns, wire.dt_ns, wire.t_ns
-        right = wire.first + count <= NUMBER_MAX
+        columns: dict[str, list[Any]] = asdict(read.columns)
+        count, t_ns = read.n, read.t_ns
         for values in columns.values():
-            right = right and len(values) == count
-        if t_ns is not None:
-            right = right and len(t_ns) == count
-            t0_ns, dt_ns = t_ns[0] if right else 0, 0
-        else:
-            right = right and dt_ns >= 0 and t0_ns + dt_ns * (count - 1) <= TIME_NS_MAX
-        names = (wire.device_id, wire.wearer_id, wire.session_id, wire.stream, wire.origin, wire.clock)
-        known = (_names_known.get(names) or _learn(names)) if right else None
-        if known is None:
+            if len(values) != count:
+                return None
+        if t_ns is not None and len(t_ns) != count:
             return None
-        source, wearer, session, stream, origin, clock = known
-        return Batch(
-            kind=kind,
-            source=source,
-            wearer_id=wearer,
-            session_id=session,
-            stream=stream,
-            run=Run(wire.first, 1, count),
-            t0_ns=t0_ns,
-            dt_ns=dt_ns,
-            origin=origin,
-            context=wire.context,
-            columns=columns,
-            t_ns=t_ns,
-            position=position,
-            clock=clock,
-            appended_ns=appended_ns,
-        )
+        return wire.batch_of(read, columns, t_ns, position, appended_ns)
 
-    def pack(self, batch: Batch) -> None:
+    def packed(self, batch: Batch) -> Batch:
+        """A captured batch as it travels as MessagePack: its columns packed, and rounded to their types.
+
+        InputError where a number does not fit the type of its column.
+        """
+        layout = self._packed.layouts[batch.kind]
+        return replace(batch, columns=layout.pack(batch.columns, batch.run.count))
+
+    def hold_floats(self, batch: Batch) -> None:
         """Hold the columns of a batch as packed floats from here on, if its kind has nothing but numbers.
 
         So they take a quarter of the memory, and `column` joins those of a fetch at once. Not for a batch
         that is still to be written: a whole number would be written as a float.
         """
-        names = self._plain.get(batch.kind)
+        names = self._numeric.get(batch.kind)
         columns = batch.columns
         if names is not None and isinstance(columns, dict):
             pack = _floats(batch.run.count).pack
@@ -226,24 +180,18 @@ def codec_of(kinds: Kinds) -> Codec:
     return Codec(kinds)
 
 
-#: Names that were checked, by themselves: batches of one stream then share the very same strings.
-_names_known: dict[Names, Names] = {}
+def column(batches: Iterable[Batch], name: str) -> Floats:
+    """One column of numbers or flags of many batches, end to end; NaN where the device did not measure."""
+    parts = [
+        arrays(cast("Iterable[Packed]", some), name) if held is Packed else _listed([of[name] for of in some])
+        for held, some in groupby((batch.columns for batch in batches), type)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
 
-def _learn(names: Names) -> Names | None:
-    """Remember names that are right; None for wrong ones."""
-    if not check.right_names(*names):
-        return None
-    if len(_names_known) >= NAMES_KNOWN_MAX:
-        _names_known.clear()
-    return _names_known.setdefault(names, names)
-
-
-def column(batches: Iterable[Batch], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """One column of numbers of many batches, end to end; NaN where the device did not measure."""
-    values = [batch.columns[name] for batch in batches]
-    if all(type(packed) is memoryview for packed in values):
-        return np.frombuffer(b"".join(values))  # type: ignore[arg-type]
+def _listed(values: Sequence[Sequence[Any]]) -> Floats:
+    if all(type(held) is memoryview for held in values):
+        return np.frombuffer(b"".join(values))  # type: ignore[arg-type]  # memoryviews, of floats
     try:
         return np.fromiter(chain.from_iterable(values), dtype=np.float64)
     except TypeError:  # a null, which only the slower way takes

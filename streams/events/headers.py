@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import xxhash
 
-from streams.events.batch import Batch
+from streams.events.batch import JSON, Batch
 from streams.events.identity import format_id
 from streams.events.kinds import event_type
 from streams.events.record import Headers
@@ -19,10 +19,16 @@ from streams.events.runs import Parent
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label", "sightline-parents"
+CONTENT_TYPE = "content-type"
 #: When the oldest of what an example holds was captured: its consent depends on it.
 SINCE = "sightline-since"
 #: A device that sends one of these pretends to be the zones stage.
 RESERVED = frozenset({ZONE, LABEL, PARENTS, SINCE})
+
+
+def content_type_of(headers: Headers) -> bytes:
+    """What the headers say that the value is; JSON where they say nothing."""
+    return dict(headers).get(CONTENT_TYPE, JSON)
 
 
 def rfc3339(t_ns: int) -> str:
@@ -54,7 +60,7 @@ def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]
         ("ce_source", batch.source.encode()),
         ("ce_type", event_type(batch.kind)),
         ("ce_time", rfc3339(batch.t0_ns).encode()),
-        ("content-type", b"application/json"),
+        (CONTENT_TYPE, batch.content_type),
         ("traceparent", traceparent(root_id or own_id, own_id)),
         (RUN, f"{batch.run.first} {batch.run.step} {batch.run.count}".encode()),
     ]

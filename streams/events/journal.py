@@ -1,6 +1,7 @@
 """The device's own file: every batch as sent, with send time, acknowledgement and truth.
 
-It has one JSON object a line.
+It has one JSON object a line. A value that is JSON stands there as its text, `value`, to be read along; one
+of MessagePack as `value_base64`.
 
 `sent` lines come before the send, so that a number that was ever used is on disk; `ack` lines carry the place
 and the time that the broker gave. `truth` says the zone of each run from the scenario's own timeline, never
@@ -9,6 +10,7 @@ from the policy. Nothing of `truth` ever enters Kafka.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ from typing import Any
 import orjson
 
 from streams.errors import InputError
+from streams.events.batch import JSON
+from streams.events.headers import content_type_of
+
+_PACKED = "value_base64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,22 @@ def sent_line(sent: Sent) -> bytes:
         timestamp_ms=sent.timestamp_ms,
         key=sent.key.decode(),
         headers={name: value.decode() for name, value in sent.headers},
-        value=sent.value.decode(),
+        **_written(sent),
     )
+
+
+def _written(sent: Sent) -> dict[str, str]:
+    if content_type_of(sent.headers) == JSON:
+        return {"value": sent.value.decode()}
+    return {_PACKED: b64encode(sent.value).decode()}
+
+
+def value_of(line: Mapping[str, Any]) -> bytes:
+    """The value that a `sent` line holds, as it went out; KeyError or ValueError when it holds none."""
+    if _PACKED in line:
+        return b64decode(line[_PACKED], validate=True)
+    value: str = line["value"]
+    return value.encode()
 
 
 def ack_line(
@@ -118,7 +138,7 @@ def sent(path: Path) -> Iterator[Sent]:
             yield Sent(
                 fields["id"],
                 fields["key"].encode(),
-                fields["value"].encode(),
+                value_of(fields),
                 tuple((name, value.encode()) for name, value in fields["headers"].items()),
                 fields["timestamp_ms"],
                 fields["sent_ns"],

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from streams.errors import InputError, MalformedError
 from streams.limits import NAMES_KNOWN_MAX, TEXT_CHARACTERS_MAX, TOKEN_CHARACTERS_MAX
@@ -21,6 +21,8 @@ from streams.limits import NAMES_KNOWN_MAX, TEXT_CHARACTERS_MAX, TOKEN_CHARACTER
 #: `cool|normal|hot`: those and no others. With a question mark: null where the device did not measure, or the
 #: form of the event has no such thing.
 ColumnType: TypeAlias = str
+#: What a column of numbers is in a packed batch: floats or integers of 4 or 8 bytes, little-endian.
+WireType = Literal["f4", "f8", "i4", "i8"]
 #: Least and greatest value of numbers that cannot be greater than a circle, inclusive.
 RANGES: Mapping[str, tuple[float, float]] = {"latitude_deg": (-90, 90), "longitude_deg": (-180, 180)}
 _TOKEN = rf"[A-Za-z0-9][A-Za-z0-9:._/~+-]{{0,{TOKEN_CHARACTERS_MAX - 1}}}"
@@ -82,12 +84,14 @@ DERIVED_NAME_PATTERN = re.compile("[a-z][a-z0-9]{0,31}")
 class Kind:
     """One kind of event: its name, whether devices capture it, and its columns (name to type).
 
-    InputError where the name, or the name or type of a column, has another form.
+    `wire` says what columns of numbers are in a packed batch, `f8` where nothing is said. InputError where
+    the name, or the name or type of a column, has another form.
     """
 
     name: str
     captured: bool
     columns: Mapping[str, ColumnType]
+    wire: Mapping[str, WireType] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (_NAME if self.captured else DERIVED_NAME_PATTERN).fullmatch(self.name) is None:
@@ -108,8 +112,16 @@ class Kind:
                     f"{', '.join(sorted(_PLAIN_TYPES))}, or several words with bars between them; a question "
                     "mark behind one of the former where a value may be missing"
                 )
+        numbers = [column for column, wanted in self.columns.items() if wanted.rstrip("?") == "number"]
+        for column, packed in self.wire.items():
+            if column not in numbers or packed not in get_args(WireType):
+                raise InputError(
+                    f"kind {self.name}, column {column}: found {packed!r} for its packed form, expected "
+                    f"one of {', '.join(get_args(WireType))}, for a column of numbers"
+                )
         # What was handed in may be changed by whoever did; what is built of a kind is built once.
         object.__setattr__(self, "columns", dict(self.columns))
+        object.__setattr__(self, "wire", {**dict.fromkeys(numbers, "f8"), **self.wire})
 
     @property
     def event_type(self) -> str:

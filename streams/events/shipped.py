@@ -7,11 +7,23 @@ described, never carried.
 
 from __future__ import annotations
 
-from streams.events.kinds import Kind, Kinds
+from streams.events.kinds import Kind, Kinds, WireType
 
 
 def _numbers(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, "number")
+
+
+def _wire(*, f4: str = "", i4: str = "", i8: str = "") -> dict[str, WireType]:
+    """Packed types of columns, whose names have spaces between them.
+
+    A sensor's own resolution is coarser than `f4`; a place on Earth is not, and counts are whole.
+    """
+    return {
+        **dict.fromkeys(f4.split(), "f4"),
+        **dict.fromkeys(i4.split(), "i4"),
+        **dict.fromkeys(i8.split(), "i8"),
+    }
 
 
 SHIPPED = Kinds.of(
@@ -21,6 +33,7 @@ SHIPPED = Kinds.of(
         _numbers(
             "accel_x_mps2", "accel_y_mps2", "accel_z_mps2", "gyro_x_radps", "gyro_y_radps", "gyro_z_radps"
         ),
+        _wire(f4="accel_x_mps2 accel_y_mps2 accel_z_mps2 gyro_x_radps gyro_y_radps gyro_z_radps"),
     ),
     Kind(
         "gaze",
@@ -32,12 +45,19 @@ SHIPPED = Kinds.of(
             "pupil_right_mm": "number?",
             "worn": "flag",
         },
+        _wire(f4="yaw_rad pitch_rad pupil_left_mm pupil_right_mm"),
     ),
-    Kind("audio_level", True, {"rms_dbfs": "number", "peak_dbfs": "number", "voiced": "flag"}),
+    Kind(
+        "audio_level",
+        True,
+        {"rms_dbfs": "number", "peak_dbfs": "number", "voiced": "flag"},
+        _wire(f4="rms_dbfs peak_dbfs"),
+    ),
     Kind(
         "voice_segment",
         True,
         {"speaker": "token", "duration_ms": "number", "words": "number", "confidence": "number"},
+        _wire(f4="confidence", i4="words"),
     ),
     Kind("voice_query", True, {"trigger": "token", "language": "token", "text": "text"}),
     Kind(
@@ -53,16 +73,18 @@ SHIPPED = Kinds.of(
             "exposure_s": "number",
             "gain": "number",
         },
+        _wire(f4="exposure_s gain", i4="width_px height_px", i8="frame_number size_bytes"),
     ),
     Kind("capture", True, {"media": "token", "action": "token", "trigger": "token", "indicator": "flag"}),
-    Kind("location", True, _numbers("latitude_deg", "longitude_deg", "altitude_m")),
+    Kind("location", True, _numbers("latitude_deg", "longitude_deg", "altitude_m"), _wire(f4="altitude_m")),
     Kind(
         "radio_scan",
         True,
         {"radio": "token", "scan_ms": "number", "sightings": "number", "strongest_dbm": "number"},
+        _wire(f4="scan_ms strongest_dbm", i4="sightings"),
     ),
-    Kind("ppg", True, _numbers("raw", "led_ma", "integration_us")),
-    Kind("env", True, {"pressure_pa": "number", "temperature_c": "number?"}),
+    Kind("ppg", True, _numbers("raw", "led_ma", "integration_us"), _wire(f4="led_ma integration_us")),
+    Kind("env", True, {"pressure_pa": "number", "temperature_c": "number?"}, _wire(f4="temperature_c")),
     Kind(
         "pose",
         True,
@@ -76,6 +98,7 @@ SHIPPED = Kinds.of(
             "orientation_w",
             "quality",
         ),
+        _wire(f4="orientation_x orientation_y orientation_z orientation_w quality"),
     ),
     Kind(
         "device_state",
@@ -85,6 +108,7 @@ SHIPPED = Kinds.of(
             "battery_percent": "number",
             "thermal": "cool|normal|warm|hot",
         },
+        _wire(f4="battery_percent"),
     ),
     Kind("gesture", True, {"gesture": "token", "side": "token"}),
     Kind(
@@ -110,8 +134,14 @@ SHIPPED = Kinds.of(
             "principal": "token?",
             "expires_ns": "number?",
         },
+        _wire(i8="consent expires_ns"),
     ),
-    Kind("erasure_request", True, {"reason": "token", "from_ns": "number?", "to_ns": "number?"}),
+    Kind(
+        "erasure_request",
+        True,
+        {"reason": "token", "from_ns": "number?", "to_ns": "number?"},
+        _wire(i8="from_ns to_ns"),
+    ),
     Kind("activity", False, {"activity": "token", "accel_norm_std_mps2": "number", "samples": "number"}),
     Kind(
         "fixation",

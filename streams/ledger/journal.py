@@ -6,6 +6,7 @@ That takes a few bytes a batch.
 from __future__ import annotations
 
 from array import array
+from base64 import b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -137,7 +138,11 @@ def _read_file(file: Path, journals: Journals, truths: _Truths) -> None:
                     fields["first"],
                     fields["n"],
                     fields["sent_ns"],
-                    xxhash.xxh3_128_digest(fields["value"].encode()),
+                    xxhash.xxh3_128_digest(
+                        b64decode(fields["value_base64"])
+                        if "value_base64" in fields
+                        else fields["value"].encode()
+                    ),
                 )
             elif fields["line"] == "ack" and key in journals.batches:
                 journals.batches[key].acknowledged(int(first), fields["sent_ns"])

@@ -250,7 +250,7 @@ class BrokerArrivals:
 def _record(offset: int, appended_ns: int, fields: Mapping[str, Any]) -> StoredRecord:
     headers = tuple((name, value.encode()) for name, value in fields["headers"].items())
     return StoredRecord(
-        offset, appended_ns // 1_000_000, fields["key"].encode(), fields["value"].encode(), headers
+        offset, appended_ns // 1_000_000, fields["key"].encode(), journal.value_of(fields), headers
     )
 
 

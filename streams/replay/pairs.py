@@ -13,7 +13,9 @@ from msgspec.structs import replace
 
 from streams.consent.view import Consents
 from streams.consent.words import Pairing, Word
-from streams.events import journal
+from streams.events import journal, unpack
+from streams.events.batch import MESSAGEPACK
+from streams.events.headers import CONTENT_TYPE
 
 #: The two names as our own encoder writes them, inside the text of a line.
 _NAMED = re.compile(rb'\\"device_id\\":\\"([a-z0-9-]+)\\",\\"wearer_id\\":\\"([a-z0-9-]+)\\"')
@@ -49,9 +51,11 @@ def on_device(wearer: str, word: Word | Pairing, bound: list[tuple[str, str]]) -
 
 
 def _read(line: bytes) -> set[tuple[str, str]]:
-    """Names of a value that another encoder wrote; nothing of one that is none."""
+    """Names of a value that is packed, or that another encoder wrote; nothing of one that is none."""
     try:
-        value = orjson.loads(orjson.loads(line)["value"])
+        fields = orjson.loads(line)
+        packed = fields["headers"].get(CONTENT_TYPE, "").encode() == MESSAGEPACK
+        value = (unpack.envelope if packed else orjson.loads)(journal.value_of(fields))
         return {(str(value["device_id"]), str(value["wearer_id"]))}
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    except (orjson.JSONDecodeError, ValueError, KeyError, TypeError, AttributeError):
         return set()

@@ -16,6 +16,7 @@ from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import Codec
+from streams.events.headers import content_type_of
 from streams.events.identity import incarnation_of
 from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
@@ -138,7 +139,9 @@ class _Reading:
             try:
                 if offset in poisoned:
                     raise MalformedError(poisoned[offset])  # noqa: TRY301  one door for everything that is refused unread
-                batch = self._decode(record.value, offset, now_ns)
+                batch = self._decode(
+                    record.value, offset, now_ns, content_type=content_type_of(record.headers)
+                )
                 if record.key != batch.source.encode():
                     raise MalformedError(_OTHER_KEY)  # noqa: TRY301
                 check_headers(record.headers, batch)

@@ -277,7 +277,7 @@ class Track:
         if stretch is None:
             raise AssertionError("a batch is added to the stretch that has begun")
         # Written, where it had to be, and not written again: what is left to do with numbers is arithmetic.
-        self._codec.pack(batch)
+        self._codec.hold_floats(batch)
         stretch.batches.append(batch)
         self._end = batch.run.first + batch.run.count
         if self._refused:

@@ -9,7 +9,11 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 from cloudevents.core.formats.json import JSONFormat
 
 from streams.errors import MalformedError
-from streams.events.headers import envelope, traceparent
+from streams.events import agreement
+from streams.events.agreement import check_headers
+from streams.events.batch import JSON, MESSAGEPACK
+from streams.events.codec import encode
+from streams.events.headers import CONTENT_TYPE, content_type_of, envelope, traceparent
 from streams.events.identity import EventId
 from streams.limits import HEADERS_MAX
 from streams.topology import LINEAGE, REJECTED
@@ -76,3 +80,38 @@ def test_identity_round_trip(text: str) -> None:
 def test_identity_of_another_form(text: str) -> None:
     with pytest.raises(MalformedError, match="expected source/stream/number"):
         EventId.parse(text)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_headers_of_a_well_kept_device_are_compared_in_one_look(
+    packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build.CODEC.packed(build.batch(first=40)) if packed else build.batch(first=40)
+    monkeypatch.setattr(agreement, "_compare", pytest.fail)
+    check_headers(envelope(made), made)
+
+
+@pytest.mark.parametrize(
+    "header", [None, JSON, b"text/plain", b"application/vnd.msgpack; charset=utf-8", b""]
+)
+def test_a_packed_value_says_that_it_is_one(header: bytes | None) -> None:
+    made = build.CODEC.packed(build.batch())
+    headers = [(name, value) for name, value in envelope(made) if name != CONTENT_TYPE]
+    headers += [] if header is None else [(CONTENT_TYPE, header)]
+    with pytest.raises(
+        MalformedError, match="content-type disagrees with the value, expected application/vnd"
+    ):
+        check_headers(headers, made)
+    with pytest.raises(MalformedError, match="value: found bytes that are not JSON"):
+        build.CODEC.decode(encode(made), 0, content_type=content_type_of(headers))
+
+
+def test_a_value_of_json_does_not_say_that_it_is_packed() -> None:
+    made = build.batch()
+    headers = [*(pair for pair in envelope(made) if pair[0] != CONTENT_TYPE), (CONTENT_TYPE, MESSAGEPACK)]
+    with pytest.raises(
+        MalformedError, match="content-type disagrees with the value, expected application/json"
+    ):
+        check_headers(headers, made)
+    with pytest.raises(MalformedError, match="value: found bytes that are not MessagePack"):
+        build.CODEC.decode(encode(made), 0, content_type=content_type_of(headers))

@@ -135,6 +135,8 @@ class Pipeline:
             str(self.seed),
             "--scenario",
             scenario,
+            "--encoding",
+            "mixed",
             "--json",
             *said,
         )
