@@ -23,12 +23,12 @@ from streams import clock
 from streams.consent.view import PartitionConsents
 from streams.consent.words import CLAIMED_CONSENT, reference
 from streams.events.batch import Batch
+from streams.policy import flow
 from streams.policy.attributes import DOMAINS, Attributes, attributes_of
-from streams.policy.flow import Stretch
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.source import POLICIES
-from streams.policy.step import Step
+from streams.policy.step import Step, Stretch
 from streams.policy.step import Tagged as Run
 from streams.topology import STORE, ZONED
 
@@ -97,21 +97,23 @@ def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
     step, said = Step(), consents.known(made)
     known = PartitionConsents(said, said.offset, {})
     stretches: dict[str, Stretch] = {}
+    refused: dict[str, str] = {}
     passed = []
     for batch in some:
-        stretch = stretches.get(batch.source)
-        if stretch is None:
-            stretch = stretches[batch.source] = Stretch(SINKS, made, step)
         under = reference(batch.source, batch.stream, batch.consent)
         consent = known.of(batch.wearer_id, under, batch.t0_ns, batch.position, batch.t0_ns)
         tag = made.tag_of(batch.kind, batch.stream, batch.context, consent)
-        passed.append(
-            not stretch.refusing_rule(
-                Run(batch, tag.zone, tag.label, tag.rule, tag.attributes, batch.consent, consent)
-            )
-        )
+        run = Run(batch, tag.zone, tag.label, tag.rule, tag.attributes, batch.consent, consent)
+        stretch = stretches.get(batch.source)
+        if stretch is None or not stretch.continued_by(run):
+            if stretch is not None:
+                flow.decide(stretch.whole, SINKS, made, step)
+            stretch = stretches[batch.source] = Stretch(run)
+            refused[batch.source] = flow.rule_against(run, SINKS, made)
+        stretch.batches.append(batch)
+        passed.append(not refused[batch.source])
     for stretch in stretches.values():
-        stretch.close()
+        flow.decide(stretch.whole, SINKS, made, step)
     return passed
 
 

@@ -17,7 +17,7 @@ from streams.events.identity import derived_stream
 from streams.events.state import DeviceState, OpenAnswer
 from streams.models.version import ModelVersion
 from streams.policy.crossing import Cited, Crossing, Maker
-from streams.policy.step import Tagged
+from streams.policy.step import Stretch, Tagged, in_order
 from streams.topology import ANSWERS, ASSISTANT
 
 MAKER = Maker("answer", 1)
@@ -32,7 +32,7 @@ class _Given(Struct, frozen=True):
 
 
 def run(
-    tagged: Sequence[Tagged],
+    passed: Sequence[Stretch],
     asked: Sequence[tuple[Tagged, Tagged]],
     devices: Mapping[str, DeviceState],
     serving: ModelVersion,
@@ -49,7 +49,7 @@ def run(
         for query, situation in asked
         if not crossing.refusing_rule(query, ASSISTANT) and not crossing.refusing_rule(situation, ASSISTANT)
     ]
-    requested = crossing.admit(tagged, (requests.KIND,), ASSISTANT)
+    requested = in_order(crossing.admit(passed, (requests.KIND,), ASSISTANT))
     with operating(MAKER.name):
         predicted = serving.model.predict([query.batch.columns["text"][0] for query, _ in answerable])
     model = Cited.unowned(serving)

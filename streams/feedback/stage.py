@@ -18,7 +18,7 @@ from streams.limits import OPEN_ANSWERS_MAX
 from streams.models.version import ModelVersion
 from streams.policy.crossing import Cited, Crossing, Maker
 from streams.policy.policy import Policy
-from streams.policy.step import Cause, Reject, Tagged
+from streams.policy.step import Cause, Reject, Stretch, Tagged, in_order
 from streams.topology import EXAMPLES, FEEDBACK
 
 MAKER = Maker("example", 1)
@@ -32,7 +32,7 @@ _ANOTHER = (
 
 
 def run(
-    tagged: Sequence[Tagged], devices: Mapping[str, DeviceState], serving: ModelVersion, crossing: Crossing
+    passed: Sequence[Stretch], devices: Mapping[str, DeviceState], serving: ModelVersion, crossing: Crossing
 ) -> dict[str, DeviceState]:
     """Make an example of each feedback that names or confirms an intent; return the states.
 
@@ -45,7 +45,7 @@ def run(
     states = dict(devices)
     given = [
         replace(item, batch=item.batch.part(index, index + 1, item.batch.context))
-        for item in crossing.admit(tagged, ("feedback",), FEEDBACK)
+        for item in in_order(crossing.admit(passed, ("feedback",), FEEDBACK))
         for index in range(item.batch.run.count)
     ]
     spoken = [forms.utterance(feedback.batch.columns) for feedback in given]

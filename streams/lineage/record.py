@@ -13,14 +13,15 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
+from streams.events.batch import Batch
 from streams.events.digest import digest
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Parent, Run, extends, longer_run
 from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
 from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
 from streams.lineage.tables import RECORD_VERSION, TABLES
-from streams.policy.step import Decision, Output, Reject, Step
-from streams.topology import CAPTURED, LINEAGE, ZONED
+from streams.policy.step import Decision, Output, Reject, Step, Tagged
+from streams.topology import CAPTURED, LINEAGE
 
 RECORD_BYTES_MAX = 768 * 1024
 Row = dict[str, Any]
@@ -47,7 +48,7 @@ Blocks = dict[str, list[Block]]
 def blocks_of(step: Step, policy_version: str, topic: str, partition: int, values: Sequence[bytes]) -> Blocks:
     """Rows of one fetch of `topic`/`partition`; `values` are the outputs' bytes, in the step's order."""
     return {
-        "events": _events(step.outputs, policy_version, partition, values),
+        "events": _events(step, policy_version, partition, values),
         "edges": _blocks_of_rows(_edges(step.outputs)),
         "decisions": _blocks_of_rows(
             [_decision(decision, policy_version) for decision in _merged(step.decisions)]
@@ -155,86 +156,78 @@ def _halves(tables: Blocks, first: int) -> tuple[Blocks, Blocks]:
     return front, back
 
 
-def _events(
-    outputs: Sequence[Output], policy_version: str, partition: int, values: Sequence[bytes]
-) -> list[Block]:
-    """A row an output; those of one stream, zone and session are one block."""
-    groups: dict[tuple[Any, ...], list[tuple[Output, bytes]]] = {}
-    for output, value in zip(outputs, values, strict=True):
-        tagged = output.tagged
+class _Alike(NamedTuple):
+    """What rows of table `events` that are one block have in common, by its columns; the label is packed."""
+
+    source: str
+    stream: str
+    revision: int
+    step: int
+    kind: str
+    zone: str
+    label: bytes
+    rule: str
+    wearer: str
+    consent: int
+    session: str
+    topic: str
+    split_from: str
+    origin: str
+
+    @classmethod
+    def of(cls, tagged: Tagged, topic: str, split_from: str = "") -> _Alike:
+        """That of a tagged batch that goes to `topic`; `split_from` is the digest of what it is a part of."""
         batch = tagged.batch
-        key = (
+        return cls(
             batch.source,
             batch.stream,
             batch.revision,
+            batch.run.step,
+            batch.kind,
             tagged.zone,
             tagged.label,
             tagged.rule,
-            batch.session_id,
             batch.wearer_id,
             tagged.consent_number,
+            batch.session_id,
+            topic,
+            split_from,
             batch.origin,
-            batch.run.step,
-            batch.kind,
-            output.topic,
-            output.source_digest,
         )
-        group = groups.get(key)
-        if group is None:
-            groups[key] = [(output, value)]
-        else:
-            group.append((output, value))
-    written = []
-    for (
-        source,
-        stream,
-        revision,
-        zone,
-        label,
-        rule,
-        session,
-        wearer,
-        consent,
-        origin,
-        step,
-        kind,
-        topic,
-        split_from,
-    ), members in groups.items():
-        batches = [output.tagged.batch for output, _ in members]
-        written.append(
-            Block(
-                {
-                    "source": source,
-                    "stream": stream,
-                    "revision": revision,
-                    "step": step,
-                    "kind": kind,
-                    "zone": zone,
-                    "label": label.hex(),
-                    "rule": rule,
-                    "policy_version": policy_version,
-                    "wearer": wearer,
-                    "consent": consent,
-                    "session": session,
-                    "topic": CAPTURED if topic == ZONED else topic,
-                    "partition": partition,
-                    "split_from": split_from,
-                    "origin": origin,
-                },
-                {
-                    "first": [batch.run.first for batch in batches],
-                    "count": [batch.run.count for batch in batches],
-                    "t_first_ns": [batch.t0_ns for batch in batches],
-                    "t_last_ns": [batch.last_ns for batch in batches],
-                    "appended_ns": [batch.appended_ns for batch in batches],
-                    "offset": [batch.position for batch in batches],
-                    "bytes": [len(value) for _, value in members],
-                    "digest": [digest(value) for _, value in members],
-                },
-            )
+
+
+def _events(step: Step, policy_version: str, partition: int, values: Sequence[bytes]) -> list[Block]:
+    """A row a batch; those of one stream, zone and session are one block."""
+    groups: dict[_Alike, tuple[list[Batch], list[bytes]]] = {}
+    for stretch in step.stretches:
+        batches, of = groups.setdefault(_Alike.of(stretch.first, CAPTURED, stretch.source_digest), ([], []))
+        batches += stretch.batches
+        of += stretch.values
+    for output, value in zip(step.outputs, values, strict=True):
+        batches, of = groups.setdefault(_Alike.of(output.tagged, output.topic), ([], []))
+        batches.append(output.tagged.batch)
+        of.append(value)
+    return [
+        Block(
+            {
+                **alike._asdict(),
+                "label": alike.label.hex(),
+                "policy_version": policy_version,
+                "partition": partition,
+            },
+            {
+                "first": [batch.run.first for batch in batches],
+                "count": [batch.run.count for batch in batches],
+                "t_first_ns": [batch.t0_ns for batch in batches],
+                "t_last_ns": [batch.last_ns for batch in batches],
+                "appended_ns": [batch.appended_ns for batch in batches],
+                "offset": [batch.position for batch in batches],
+                "bytes": [len(value) for value in of],
+                "digest": [digest(value) for value in of],
+            },
         )
-    return written
+        for alike, (batches, of) in groups.items()
+    ]
 
 
 class _Link(NamedTuple):

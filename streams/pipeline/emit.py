@@ -6,6 +6,7 @@ These are outputs, rejects and lineage, nothing else and nothing less.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import orjson
 from msgspec.structs import asdict
@@ -17,23 +18,28 @@ from streams.lineage import record
 from streams.lineage.record import Rows
 from streams.models.version import version_key
 from streams.policy.policy import Policy
-from streams.policy.step import Output, Reject, Step
-from streams.topology import CONSENTS, EXAMPLES, REJECTED, TOPICS
+from streams.policy.step import Output, Reject, Step, Stretch
+from streams.topology import CONSENTS, EXAMPLES, REJECTED, TOPICS, ZONED
 
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
 
 
 def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list[Outgoing], list[bytes]]:
-    """Outputs and rejects of one fetch that was read at `place`, and the bytes of every output of the step.
+    """Records of one fetch that was read at `place`, and the bytes of every output of the step.
 
-    `place` is (topic, partition). Outputs go to the partition that was read, topics with one partition to
-    that one (docs/architecture.md, Wire).
+    They are what the zones let through in partition order, then outputs, then rejects. `place` is (topic,
+    partition). Outputs go to the partition that was read, topics with one partition to that one
+    (docs/architecture.md, Wire).
     """
     topic, partition = place
     values = [
         output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs
     ]
-    records = [
+    passed = [placed for stretch in step.stretches for placed in _zoned(stretch, policy, partition)]
+    # Parts of one batch have one place, and stay in their order.
+    passed.sort(key=itemgetter(0))
+    records = [record for _, record in passed]
+    records += [
         _output(output, value, policy, partition)
         for output, value in zip(step.outputs, values, strict=True)
         if output.topic
@@ -84,19 +90,30 @@ def lineage_of(
     )
 
 
+def _zoned(stretch: Stretch, policy: Policy, partition: int) -> list[tuple[int, Outgoing]]:
+    """Each batch of a stretch as its record, with the place that it has in the partition."""
+    first = stretch.first
+    key, tags = first.batch.source.encode(), tag(first.zone, policy.header(first.label))
+    return [
+        (
+            batch.position,
+            Outgoing(
+                ZONED,
+                partition,
+                key,
+                value,
+                [*(headers or envelope(batch)), *tags],
+                batch.appended_ns // 1_000_000,
+            ),
+        )
+        for batch, value, headers in zip(stretch.batches, stretch.values, stretch.headers, strict=True)
+    ]
+
+
 def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Outgoing:
-    tagged, headers = output.tagged, output.headers
+    tagged = output.tagged
     batch = tagged.batch
     tags = tag(tagged.zone, policy.header(tagged.label))
-    if not output.parents:
-        return Outgoing(
-            output.topic,
-            0 if output.topic in _SINGLE else partition,
-            batch.source.encode(),
-            value,
-            [*(headers or envelope(batch)), *tags],
-            batch.appended_ns // 1_000_000,
-        )
     root = root_of(batch.source, output.parents)
     since = ((SINCE, b"%d" % batch.oldest_ns),) if output.topic == EXAMPLES else ()
     key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()

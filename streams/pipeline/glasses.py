@@ -32,7 +32,6 @@ from streams.processing import stage as processing
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.processing.stage import Asked
-from streams.topology import ZONED
 from streams.zones import stage as zones
 
 _NEW = DeviceState()
@@ -159,10 +158,10 @@ class GlassesCore:
         run, step = self._run, Step()
         crossing = Crossing(policy, known, step)
         states, now_ns = run.zones(records, met, self._codec, crossing, context.poisoned, begun.now_ns)
-        tagged = [output.tagged for output in step.outputs]
-        states, asked = run.processing(tagged, states, self._operators, crossing)
-        states = run.assistant(tagged, asked, states, serving, crossing)
-        states = run.feedback(tagged, states, serving, crossing)
+        passed = step.stretches
+        states, asked = run.processing(passed, states, self._operators, crossing)
+        states = run.assistant(passed, asked, states, serving, crossing)
+        states = run.feedback(passed, states, serving, crossing)
         return step, {name: under(state, policy.version) for name, state in states.items()}, now_ns
 
     def _shadow_run(
@@ -296,17 +295,13 @@ def _with(devices: Devices, states: Mapping[str, DeviceState]) -> Devices:
 def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
     """Rows of streams that a device had not used before; marks them as known."""
     rows: list[Row] = []
-    used = {(output.tagged.batch.source, output.tagged.batch.stream): output for output in step.outputs}
-    for (source, stream), output in used.items():
+    used = {stretch.stream: (stretch.kind, True) for stretch in step.stretches}
+    for output in step.outputs:
+        batch = output.tagged.batch
+        used[batch.source, batch.stream] = batch.kind, False
+    for (source, stream), (kind, captured) in used.items():
         known = devices[source].known_streams
         if stream not in known:
             devices[source] = replace(devices[source], known_streams=tuple(sorted((*known, stream))))
-            rows.append(
-                {
-                    "source": source,
-                    "stream": stream,
-                    "kind": output.tagged.batch.kind,
-                    "captured": output.topic == ZONED,
-                }
-            )
+            rows.append({"source": source, "stream": stream, "kind": kind, "captured": captured})
     return rows

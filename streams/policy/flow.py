@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from streams.consent.words import Consent
-from streams.events.runs import Run
 from streams.policy.policy import Flow, Policy
 from streams.policy.step import Decision, Step, Tagged
 from streams.topology import TRAINING_RUN
@@ -91,44 +90,10 @@ def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_
     return ""
 
 
-class Stretch:
-    """Consecutive runs of one stream that are alike before the policy.
+def rule_against(tagged: Tagged, sinks: Sequence[str], policy: Policy) -> str:
+    """The rule that keeps a tagged run out of one of `sinks`, empty when none does; nothing is recorded.
 
-    They are decided once when they begin, and recorded as one when they end.
+    What comes behind the run and is like it is recorded with it, by `decide`, when that is known.
     """
-
-    def __init__(self, sinks: Sequence[str], policy: Policy, step: Step) -> None:
-        self._sinks, self._policy, self._step = sinks, policy, step
-        self._begun: Tagged | None = None
-        self._next = 0
-        self._rule = ""
-
-    def refusing_rule(self, tagged: Tagged) -> str:
-        """Take the next run of the stream; return the rule that refuses it, empty when it passes."""
-        batch, begun = tagged.batch, self._begun
-        run = batch.run
-        if (
-            begun is None
-            or run.first != self._next
-            or begun.label != tagged.label
-            or begun.attributes != tagged.attributes
-            or begun.zone != tagged.zone
-            or begun.consent_number != tagged.consent_number
-            or begun.consent != tagged.consent
-        ):
-            self.close()
-            self._begun = tagged
-            flows = (flow_of(self._policy, tagged, sink, batch.appended_ns) for sink in self._sinks)
-            self._rule = next((flow.rule for flow in flows if not flow.passed), "")
-        self._next = run.first + run.count
-        return self._rule
-
-    def close(self) -> None:
-        """Record the decisions of what has been taken, for every sink up to the one that refused."""
-        if self._begun is not None:
-            batch = self._begun.batch
-            whole = replace(
-                self._begun, batch=replace(batch, run=Run(batch.run.first, 1, self._next - batch.run.first))
-            )
-            decide(whole, self._sinks, self._policy, self._step)
-            self._begun = None
+    flows = (flow_of(policy, tagged, sink, tagged.batch.appended_ns) for sink in sinks)
+    return next((flow.rule for flow in flows if not flow.passed), "")

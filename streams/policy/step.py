@@ -5,10 +5,13 @@ Stages do not write lineage; the pipeline records it from the `Step`, so no stag
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from msgspec import Struct
+from msgspec import field as struct_field
+from msgspec.structs import replace
 
 from streams.consent.words import NO_CONSENT, Consent, Word
 from streams.events.batch import Batch
@@ -46,11 +49,77 @@ class Tagged(Struct, frozen=True):
     consent: Consent | None = NO_CONSENT
 
 
-class Output(Struct, frozen=True):
-    """A tagged batch on its way to a topic. `parents` is empty for captured batches.
+class Stretch(Struct):
+    """Captured batches of one stream, each behind the one before it, that no policy can tell apart.
 
-    `value` and `headers` are given where a record is forwarded as it came; `source_digest` where a batch was
-    split. `topic` is empty for what is only recorded.
+    They agree in kind, wearer, session, origin, context and tag, and their numbers have no hole between them.
+    So what is decided of the first is decided of all, and lineage says once what they have in common. A
+    stretch ends with the fetch, at the latest.
+
+    `first` is the batch that it begins with, tagged. `batches`, their `values` and the `headers` that they
+    came with stand side by side, in partition order. `source_digest`: of the value that was split, where this
+    is a part of one, which is a stretch of its own.
+    """
+
+    first: Tagged
+    source_digest: str = ""
+    batches: list[Batch] = struct_field(default_factory=list)
+    values: list[bytes] = struct_field(default_factory=list)
+    headers: list[Headers] = struct_field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """Kind of its events."""
+        return self.first.batch.kind
+
+    @property
+    def stream(self) -> tuple[str, str]:
+        """The stream, as (source, name)."""
+        return self.first.batch.source, self.first.batch.stream
+
+    @property
+    def run(self) -> Run:
+        """Numbers of all its events."""
+        first, last = self.first.batch.run, self.batches[-1].run
+        return Run(first.first, 1, last.first + last.count - first.first)
+
+    @property
+    def whole(self) -> Tagged:
+        """All of it as one tagged run, with times and place of the batch that it begins with."""
+        return replace(self.first, batch=replace(self.first.batch, run=self.run))
+
+    def tagged(self) -> list[Tagged]:
+        """Its batches one by one, with the tag that they share."""
+        return [replace(self.first, batch=batch) for batch in self.batches]
+
+    def continued_by(self, tagged: Tagged) -> bool:
+        """Whether a batch of the same stream goes on with it."""
+        run, batch = self.batches[-1].run, tagged.batch
+        return run.first + run.count == batch.run.first and alike(self.first, tagged)
+
+
+def alike(earlier: Tagged, later: Tagged) -> bool:
+    """Whether the tags of two batches of one stream are equal, and whatever else of them lineage says."""
+    a, b = earlier.batch, later.batch
+    return (
+        (a.kind, a.wearer_id, a.session_id, a.origin, a.context)
+        == (b.kind, b.wearer_id, b.session_id, b.origin, b.context)
+        and (earlier.zone, earlier.label, earlier.rule) == (later.zone, later.label, later.rule)
+        and (earlier.attributes, earlier.consent_number, earlier.consent)
+        == (later.attributes, later.consent_number, later.consent)
+    )
+
+
+def in_order(stretches: Iterable[Stretch]) -> list[Tagged]:
+    """The batches of some stretches one by one, in partition order."""
+    tagged = [item for stretch in stretches for item in stretch.tagged()]
+    return sorted(tagged, key=lambda item: item.batch.position)
+
+
+class Output(Struct, frozen=True):
+    """What a stage made, tagged, on its way to a topic, with its parents; `value` where its bytes are given.
+
+    `topic` is empty for what is only recorded.
     """
 
     topic: str
@@ -59,8 +128,6 @@ class Output(Struct, frozen=True):
     operator_version: int = 1
     parents: tuple[Parent, ...] = ()
     value: bytes | None = None
-    headers: Headers = ()
-    source_digest: str = ""
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -188,8 +255,13 @@ class Counts:
 
 @dataclass(slots=True)
 class Step:
-    """What the stages made of one fetch, in their order."""
+    """What the stages made of one fetch, in their order.
 
+    `stretches` are what the zones let through of what was captured, by the place of their first batch;
+    `outputs` what was made of it.
+    """
+
+    stretches: list[Stretch] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)

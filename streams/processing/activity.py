@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from streams.events.batch import Batch
 from streams.events.codec import column
-from streams.policy.step import Tagged
 from streams.processing.operators import Operator
-from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
+from streams.processing.windows import ClosedWindow, Columns, Samples
 
 WINDOW_SAMPLES = 100
 STANDARD_GRAVITY_MPS2 = 9.80665
@@ -28,11 +28,11 @@ BOUNDS = (
 FASTEST = "running"
 
 
-def samples(batches: Sequence[Tagged]) -> list[Samples]:
-    """Acceleration norm in m/s² of every event, one array a batch."""
-    plain = [tagged.batch for tagged in batches]
-    x, y, z = (column(plain, f"accel_{axis}_mps2") for axis in "xyz")
-    return by_batch(np.sqrt(x * x + y * y + z * z).round(6), batches)
+def samples(batches: Sequence[Batch]) -> Samples:
+    """Acceleration norm in m/s² of every event."""
+    x, y, z = (column(batches, f"accel_{axis}_mps2") for axis in "xyz")
+    norm: Samples = np.sqrt(x * x + y * y + z * z).round(6)
+    return norm
 
 
 def classify(spread_mps2: float) -> str:

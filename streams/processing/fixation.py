@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from streams.events.batch import Batch
 from streams.events.codec import column
-from streams.policy.step import Tagged
 from streams.processing.operators import Operator
-from streams.processing.windows import FRONT_SAMPLES_MAX, ClosedWindow, Columns, Samples, by_batch
+from streams.processing.windows import FRONT_SAMPLES_MAX, ClosedWindow, Columns, Samples
 
 #: One sample: packed and little-endian, so that a state is the same on every machine.
 GAZE = np.dtype([("t_ns", "<i8"), ("yaw_rad", "<f8"), ("pitch_rad", "<f8"), ("counts", "?")])
@@ -34,17 +33,16 @@ DURATION_MIN_NS = 60_000_000
 _ANGLE_MAX_RAD = 2 * math.pi  #: what is no angle is no gaze
 
 
-def samples(batches: Sequence[Tagged]) -> list[Samples]:
-    """Every event's time, direction and whether it counts, one array a batch."""
-    plain = [tagged.batch for tagged in batches]
-    gaze = np.empty(sum(batch.run.count for batch in plain), GAZE)
-    gaze["t_ns"] = np.fromiter(chain.from_iterable(map(_times_ns, plain)), np.int64, len(gaze))
+def samples(batches: Sequence[Batch]) -> Samples:
+    """Every event's time, direction and whether it counts."""
+    gaze = np.empty(sum(batch.run.count for batch in batches), GAZE)
+    gaze["t_ns"] = np.fromiter(chain.from_iterable(map(_times_ns, batches)), np.int64, len(gaze))
     # In a blink there is no direction: null, which is no number and within no bound.
-    yaw, pitch = column(plain, "yaw_rad"), column(plain, "pitch_rad")
+    yaw, pitch = column(batches, "yaw_rad"), column(batches, "pitch_rad")
     gaze["yaw_rad"], gaze["pitch_rad"] = np.nan_to_num(yaw), np.nan_to_num(pitch)
-    worn = np.fromiter(chain.from_iterable(batch.columns["worn"] for batch in plain), np.bool_, len(gaze))
+    worn = np.fromiter(chain.from_iterable(batch.columns["worn"] for batch in batches), np.bool_, len(gaze))
     gaze["counts"] = worn & (np.abs(yaw) <= _ANGLE_MAX_RAD) & (np.abs(pitch) <= _ANGLE_MAX_RAD)
-    return by_batch(gaze, batches)
+    return gaze
 
 
 def _times_ns(batch: Batch) -> Iterable[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -16,12 +17,13 @@ import numpy as np
 from msgspec import ValidationError
 
 from streams.errors import InputError, MalformedError
+from streams.events.batch import Batch
 from streams.events.check import check_events
 from streams.events.identity import NAME_PATTERN, derived_stream
 from streams.events.kinds import Kind, Kinds
 from streams.events.state import DeviceState, OpenWindow
 from streams.limits import MEMORIES_BYTES_MAX, OPEN_WINDOWS_BYTES_MAX, STREAMS_PER_DEVICE_MAX
-from streams.policy.step import Tagged
+from streams.policy.step import Stretch
 from streams.processing import situation
 from streams.processing.situation import Citable
 from streams.processing.windows import Breaks, ClosedWindow, Columns, Samples
@@ -83,7 +85,7 @@ class Operator:
         What its edges say. A derived stream is called after the operator, and after the stream that it reads
         unless that is `primary`.
     samples
-        One array of shape (n,) and type `sample` for each batch, of n events.
+        One array of shape (n,) and type `sample`, of the n events of some batches, end to end.
     sample
         What is kept of an event until its window closes: a packed NumPy type without objects.
     length
@@ -101,7 +103,7 @@ class Operator:
     reads: str
     primary: str
     sample: np.dtype[Any]
-    samples: Callable[[Sequence[Tagged]], Sequence[Samples]]
+    samples: Callable[[Sequence[Batch]], Samples]
     length: int | None
     makes: Values | Memory[Any]
     cites: str = ""
@@ -111,14 +113,15 @@ class Operator:
         """Name of the stream that it makes of the stream `read` (law 1)."""
         return _stream(self.name, self.primary, read)
 
-    def sampled(self, batches: Sequence[Tagged]) -> Sequence[Samples]:
-        """Samples of every batch; MalformedError where they are not one of its type for each event."""
-        sampled = self.samples(batches)
-        if [len(samples) for samples in sampled] != [tagged.batch.run.count for tagged in batches]:
+    def sampled(self, stretches: Sequence[Stretch]) -> list[Samples]:
+        """Samples of every stretch; MalformedError where they are not one of its type for each event."""
+        counts = [stretch.run.count for stretch in stretches]
+        samples = self.samples([batch for stretch in stretches for batch in stretch.batches])
+        if samples.shape != (sum(counts),):
             raise MalformedError("samples: found another number of them, expected one for each event")
-        if any(samples.dtype != self.sample for samples in sampled):
+        if samples.dtype != self.sample:
             raise MalformedError(f"samples: found another type, expected {self.sample}")
-        return sampled
+        return [samples[end - count : end] for count, end in zip(counts, accumulate(counts), strict=True)]
 
     def values(
         self, closed: Sequence[ClosedWindow], memories: Mapping[str, bytes], kind: Kind

@@ -15,10 +15,10 @@ from statistics import median
 
 import numpy as np
 
+from streams.events.batch import Batch
 from streams.events.codec import column
-from streams.policy.step import Tagged
 from streams.processing.operators import Memory, Operator
-from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
+from streams.processing.windows import ClosedWindow, Columns, Samples
 
 #: Places that a device knows: (number, latitude, longitude in degrees).
 Anchors = tuple[tuple[int, float, float], ...]
@@ -31,13 +31,12 @@ PLACES_BYTES_MAX = 8 * 1024  #: as JSON, of which each takes some 64 bytes
 EARTH_RADIUS_M = 6_371_008.8
 
 
-def samples(batches: Sequence[Tagged]) -> list[Samples]:
-    """Latitude and longitude in degrees of every fix, one array a batch."""
-    plain = [tagged.batch for tagged in batches]
-    fixes = np.empty(sum(batch.run.count for batch in plain), FIX)
+def samples(batches: Sequence[Batch]) -> Samples:
+    """Latitude and longitude in degrees of every fix."""
+    fixes = np.empty(sum(batch.run.count for batch in batches), FIX)
     for name in FIX.names or ():
-        fixes[name] = column(plain, name)
-    return by_batch(fixes, batches)
+        fixes[name] = column(batches, name)
+    return fixes
 
 
 def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:

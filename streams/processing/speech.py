@@ -11,19 +11,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from streams.events.batch import Batch
 from streams.events.codec import column
-from streams.policy.step import Tagged
 from streams.processing.operators import Operator
-from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
+from streams.processing.windows import ClosedWindow, Columns, Samples
 
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
 SPEECH_SHARE_MIN = 0.3  #: of the blocks of a window; a click is shorter
 
 
-def samples(batches: Sequence[Tagged]) -> list[Samples]:
-    """Level in dBFS of every block, one array a batch."""
-    return by_batch(column((tagged.batch for tagged in batches), "rms_dbfs"), batches)
+def samples(batches: Sequence[Batch]) -> Samples:
+    """Level in dBFS of every block."""
+    return column(batches, "rms_dbfs")
 
 
 def values(closed: Sequence[ClosedWindow]) -> list[Columns]:

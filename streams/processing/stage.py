@@ -13,7 +13,7 @@ from streams.events.identity import derived_stream, incarnation_of
 from streams.events.runs import Run
 from streams.events.state import DeviceState, OpenWindow, Recent
 from streams.policy.crossing import Cited, Crossing, Maker
-from streams.policy.step import Tagged
+from streams.policy.step import Stretch, Tagged, in_order
 from streams.processing import situation
 from streams.processing.operators import Operator, Operators
 from streams.processing.windows import ClosedWindow, Columns, Ended, roll
@@ -29,19 +29,19 @@ Asked = tuple[Tagged, Tagged]
 
 
 def run(
-    tagged: Sequence[Tagged],
+    passed: Sequence[Stretch],
     devices: Mapping[str, DeviceState],
     operators: Operators,
     crossing: Crossing,
 ) -> tuple[dict[str, DeviceState], list[Asked]]:
-    """Derive from one fetch's tagged batches by `operators`.
+    """Derive by `operators` from what of one fetch the zones let pass.
 
     Return the new states, and the queries of which policy lets a situation be derived, in partition order.
     """
     states, asked = dict(devices), list[Asked]()
-    admitted = crossing.admit(tagged, {*operators.by_read, QUERIES, SESSIONS}, PROCESSING)
-    queries = [item for item in admitted if item.batch.kind == QUERIES]
-    times = {item.batch.position: item.batch.appended_ns for item in admitted}
+    admitted = crossing.admit(passed, {*operators.by_read, QUERIES, SESSIONS}, PROCESSING)
+    queries = in_order(stretch for stretch in admitted if stretch.kind == QUERIES)
+    times = {batch.position: batch.appended_ns for stretch in admitted for batch in stretch.batches}
     recents = _windows(admitted, states, _Context(operators, crossing, times))
     for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
         citable = sorted(
@@ -70,28 +70,17 @@ class _Context:
 
 
 def _windows(
-    tagged: Sequence[Tagged], states: dict[str, DeviceState], context: _Context
+    admitted: Sequence[Stretch], states: dict[str, DeviceState], context: _Context
 ) -> dict[str, list[Recent]]:
     """Roll the windows of every sensor stream in `states` and record what they make.
 
     Return by device what situations may cite.
     """
-    reads: dict[str, dict[Stream, list[Tagged]]] = {kind: {} for kind in context.operators.by_read}
-    ended: dict[str, list[Ended]] = {}
-    newest: dict[str, int] = {}
-    for item in tagged:
-        batch = item.batch
-        streams = reads.get(batch.kind)
-        if streams is not None:
-            streams.setdefault((batch.source, batch.stream), []).append(item)
-        if batch.kind == SESSIONS and "ended" in batch.columns["session"]:
-            ended.setdefault(batch.source, []).append((batch.position, batch.session_id, 0))
-        newer = incarnation_of(batch.stream)
-        if newer > newest.get(batch.source, states[batch.source].worked):
-            newest[batch.source] = newer
-            ended.setdefault(batch.source, []).append((batch.position, None, newer))
-    for source, newer in newest.items():
-        states[source] = replace(states[source], worked=newer)
+    reads: dict[str, dict[Stream, list[Stretch]]] = {kind: {} for kind in context.operators.by_read}
+    for stretch in admitted:
+        if stretch.kind in reads:
+            reads[stretch.kind].setdefault(stretch.stream, []).append(stretch)
+    ended = _ended(admitted, states)
     recents: dict[str, list[Recent]] = {}
     for operator in context.operators.values():
         streams = dict(reads[operator.reads])
@@ -103,9 +92,31 @@ def _windows(
     return recents
 
 
+def _ended(admitted: Sequence[Stretch], states: dict[str, DeviceState]) -> dict[str, list[Ended]]:
+    """Sessions that end in a fetch, by device.
+
+    A newer incarnation of one ends them all; `states` name it then.
+    """
+    ended: dict[str, list[Ended]] = {}
+    newest: dict[str, int] = {}
+    for stretch in admitted:
+        source, name = stretch.stream
+        if stretch.kind == SESSIONS:
+            for batch in stretch.batches:
+                if "ended" in batch.columns["session"]:
+                    ended.setdefault(source, []).append((batch.position, batch.session_id, 0))
+        newer = incarnation_of(name)
+        if newer > newest.get(source, states[source].worked):
+            newest[source] = newer
+            ended.setdefault(source, []).append((stretch.first.batch.position, None, newer))
+    for source, newer in newest.items():
+        states[source] = replace(states[source], worked=newer)
+    return ended
+
+
 def _operate(
     operator: Operator,
-    streams: Mapping[Stream, list[Tagged]],
+    streams: Mapping[Stream, list[Stretch]],
     ended: Mapping[str, list[Ended]],
     states: dict[str, DeviceState],
     recents: dict[str, list[Recent]],
@@ -118,14 +129,14 @@ def _operate(
     closed: list[ClosedWindow] = []
     windows: dict[str, dict[str, OpenWindow]] = {}
     with operating(operator.name):
-        samples = iter(operator.sampled([item for items in streams.values() for item in items]))
-        for name, items in streams.items():
+        samples = iter(operator.sampled([stretch for some in streams.values() for stretch in some]))
+        for name, some in streams.items():
             source, stream = name
             opened = windows.setdefault(source, dict(states[source].windows.get(operator.name, {})))
             finished, left = roll(
                 name,
                 opened.pop(stream, None),
-                [(item, next(samples)) for item in items],
+                [(stretch, next(samples)) for stretch in some],
                 operator.sample,
                 operator.length,
                 ended.get(source, ()),
@@ -145,19 +156,21 @@ def _operate(
         made, remembered = operator.values(closed, memories, context.operators.kinds[operator.name])
     for source, opened in windows.items():
         states[source] = states[source].after(operator.name, opened, remembered.get(source))
-    for window, columns in zip(closed, made, strict=True):
-        recent = _make(operator, window, columns, context) if columns is not None else None
-        if recent is not None:
-            recents.setdefault(window.source, []).append(recent)
+    told = [(window, columns) for window, columns in zip(closed, made, strict=True) if columns is not None]
+    derived = context.crossing.derive_all(
+        [(_event(operator, window, columns, context), (window.cited(),)) for window, columns in told],
+        Maker(operator.name, operator.version),
+        DERIVED,
+    )
+    for (window, columns), event in zip(told, derived, strict=True):
+        if event is not None and operator.cites:
+            recents.setdefault(window.source, []).append(_recent(event, window, columns[operator.cites]))
 
 
-def _make(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Recent | None:
-    """Turn one window into a derived event.
-
-    None where policy does not let it through, or no situation cites its kind.
-    """
+def _event(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Batch:
+    """What an operator makes of one window, before it inherits anything."""
     window = closed.window
-    made = Batch(
+    return Batch(
         kind=operator.name,
         source=closed.source,
         wearer_id=window.wearer_id,
@@ -172,17 +185,18 @@ def _make(operator: Operator, closed: ClosedWindow, columns: Columns, context: _
         position=closed.position,
         appended_ns=context.times[closed.position],
     )
-    maker = Maker(operator.name, operator.version)
-    derived = context.crossing.derive(made, maker, (closed.cited(),), DERIVED)
-    if derived is None or not operator.cites:
-        return None
+
+
+def _recent(derived: Tagged, closed: ClosedWindow, value: str | float) -> Recent:
+    """What a situation may cite of a derived event; `value` is what it shows."""
+    window, batch = closed.window, derived.batch
     return Recent(
-        operator.name,
-        made.stream,
+        batch.kind,
+        batch.stream,
         window.first,
         closed.position,
         window.t_last_ns,
-        columns[operator.cites],
+        value,
         derived.zone,
         derived.label.hex(),
         window.wearer_id,

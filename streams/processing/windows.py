@@ -9,19 +9,22 @@ makes windows of its own: every event is in exactly one, so no two have the same
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from streams.events.batch import Batch
 from streams.events.identity import incarnation_of
 from streams.events.runs import Parent
 from streams.events.state import OpenWindow
 from streams.policy.crossing import Cited
-from streams.policy.step import Tagged
+from streams.policy.step import Stretch, Tagged
 
 #: Samples of events as their operator keeps them until a window closes, shape (n,).
 Samples = NDArray[Any]
@@ -64,54 +67,84 @@ class ClosedWindow(Struct, frozen=True):
         )
 
 
-def by_batch(samples: Samples, batches: Sequence[Tagged]) -> list[Samples]:
-    """Cut the samples of several batches, end to end, into those of each."""
-    parts, at = [], 0
-    for tagged in batches:
-        parts.append(samples[at : at + tagged.batch.run.count])
-        at += tagged.batch.run.count
-    return parts
+class _Piece(NamedTuple):
+    """Consecutive events that no window can end between but by their numbers: batches, and their samples.
+
+    `ends` are the numbers of events up to the end of each batch.
+    """
+
+    first: Tagged
+    batches: Sequence[Batch]
+    ends: Sequence[int]
+    samples: Samples
+
+    @classmethod
+    def of(cls, stretch: Stretch, samples: Samples) -> _Piece:
+        """All of a stretch."""
+        ends = list(accumulate(batch.run.count for batch in stretch.batches))
+        return cls(stretch.first, stretch.batches, ends, samples)
+
+    def by_batch(self) -> Iterator[_Piece]:
+        """Its batches, each as a piece of its own."""
+        for batch, end in zip(self.batches, self.ends, strict=True):
+            count = batch.run.count
+            yield _Piece(self.first, (batch,), (count,), self.samples[end - count : end])
+
+    @property
+    def size(self) -> int:
+        """How many events it has."""
+        return self.ends[-1]
+
+    def holding(self, index: int) -> tuple[Batch, int]:
+        """The batch that has the event at `index`, and the index of the event in it."""
+        at = bisect_right(self.ends, index)
+        batch = self.batches[at]
+        return batch, index - self.ends[at] + batch.run.count
 
 
 def roll(
     name: tuple[str, str],
     opened: OpenWindow | None,
-    batches: Sequence[tuple[Tagged, Samples]],
+    stretches: Sequence[tuple[Stretch, Samples]],
     sample: np.dtype[Any],
     length: int | None,
     ended: Sequence[Ended],
     breaks: Breaks | None = None,
 ) -> tuple[list[ClosedWindow], OpenWindow | None]:
-    """Put the samples of one stream's batches (in partition order) into windows.
+    """Put the samples of one stream's stretches (in partition order) into windows.
 
-    `name` is the stream as (source, stream); `batches` come with one sample of type `sample` per event;
+    `name` is the stream as (source, stream); stretches come with one sample of type `sample` per event;
     `length` is how many events a window has at most, None: what it has of one batch; `ended` are the session
     ends in this fetch; `breaks` finds where windows end besides. Returns the closed windows in order and the
     one that stays open.
     """
     rolling = _Rolling(name, opened, sample)
     known_to = -1
-    for tagged, samples in batches:
-        batch = tagged.batch
-        first, count = batch.run.first, batch.run.count
-        end = rolling.end_between(ended, known_to, batch.position)
-        if end is not None or not rolling.continued_by(tagged):
-            rolling.close(batch.position if end is None else end)
-        ends: Sequence[int] = (
-            (count,) if length is None else range(length - first % length, count + 1, length)
-        )
-        if breaks is not None:
-            ends = sorted({*ends, *breaks(rolling.front(), samples)})
-        start, packed = 0, samples.tobytes()
-        for end in ends:
-            rolling.grow(tagged, packed, start, end)
-            rolling.close(batch.position)
-            start = end
-        rolling.grow(tagged, packed, start, count)
-        known_to = batch.position
-    end = rolling.end_between(ended, known_to, math.inf)
-    if end is not None:
-        rolling.close(end)
+    # Only then can a window end between two batches of a stretch for another reason than its numbers.
+    apart = bool(ended) or breaks is not None or length is None
+    for stretch, samples in stretches:
+        whole = _Piece.of(stretch, samples)
+        for piece in whole.by_batch() if apart else (whole,):
+            first, count, position = piece.batches[0].run.first, piece.size, piece.batches[0].position
+            over = rolling.end_between(ended, known_to, position)
+            if over is not None or not rolling.continued_by(piece):
+                rolling.close(position if over is None else over)
+            ends: Sequence[int] = (
+                (count,) if length is None else range(length - first % length, count + 1, length)
+            )
+            if breaks is not None:
+                ends = sorted({*ends, *breaks(rolling.front(), piece.samples)})
+            start, packed = 0, piece.samples.tobytes()
+            for end in ends:
+                rolling.grow(piece, packed, start, end)
+                # A window that breaks off before the first sample of a batch is known with that batch.
+                rolling.close(piece.holding(max(end - 1, 0))[0].position)
+                start = end
+            rolling.grow(piece, packed, start, count)
+            known_to = piece.batches[-1].position
+    over = rolling.end_between(ended, known_to, math.inf)
+    if over is not None:
+        rolling.close(over)
     return rolling.closed, rolling.left()
 
 
@@ -132,12 +165,12 @@ class _Rolling:
         self._t_last_ns = opened.t_last_ns if opened is not None else 0
         self._name, self._incarnation = name, incarnation_of(name[1])
 
-    def continued_by(self, tagged: Tagged) -> bool:
-        """Whether a batch goes on where the window ends.
+    def continued_by(self, piece: _Piece) -> bool:
+        """Whether a piece goes on where the window ends.
 
         It has the next number and the same zone, label, session, wearer and consent.
         """
-        batch, head = tagged.batch, self.head
+        tagged, batch, head = piece.first, piece.batches[0], self.head
         return (
             head is not None
             and self._next == batch.run.first
@@ -172,17 +205,16 @@ class _Rolling:
         size = self._sample.itemsize
         return np.frombuffer(bytes(self._samples[-FRONT_SAMPLES_MAX * size :]), self._sample)
 
-    def grow(self, tagged: Tagged, packed: bytes, start: int, end: int) -> None:
-        """Add samples `start` to `end` (exclusive) of a batch, whose samples are `packed`."""
+    def grow(self, piece: _Piece, packed: bytes, start: int, end: int) -> None:
+        """Add samples `start` to `end` (exclusive) of a piece, whose samples are `packed`."""
         if end <= start:
             return
-        batch = tagged.batch
-        count = batch.run.count
         if self.head is None:
+            tagged, (batch, index) = piece.first, piece.holding(start)
             self._label = tagged.label
             self.head = OpenWindow(
-                batch.run.first + start,
-                batch.time_ns(start),
+                batch.run.first + index,
+                batch.time_ns(index),
                 0,
                 tagged.zone,
                 tagged.label.hex(),
@@ -190,13 +222,14 @@ class _Rolling:
                 batch.wearer_id,
                 tagged.consent_number,
                 batch.origin,
-                min(batch.time_ns(start), batch.appended_ns),
+                min(batch.time_ns(index), batch.appended_ns),
                 b"",
             )
         size = self._sample.itemsize
-        self._samples += packed if end - start == count else packed[start * size : end * size]
-        self._next = batch.run.first + end
-        self._t_last_ns = batch.time_ns(end - 1)
+        self._samples += packed if end - start == piece.size else packed[start * size : end * size]
+        last, index = piece.holding(end - 1)
+        self._next = last.run.first + index + 1
+        self._t_last_ns = last.time_ns(index)
 
     def close(self, position: int) -> None:
         """Finish the window, if there is one, as known at `position`."""

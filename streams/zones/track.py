@@ -1,4 +1,8 @@
-"""One stream while a fetch lasts: which of its batches are new, their tags, and what keeps them out."""
+"""One stream while a fetch lasts: which of its batches are new, their tags, and what keeps them out.
+
+Nearly every batch is like the one before it: it has the next number, and says the same of wearer, session and
+surroundings. It goes on with a stretch then, and nothing is looked up or decided anew.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,21 @@ from collections.abc import Sequence
 from streams.consent import change
 from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, reference
 from streams.events.batch import Batch, Context
-from streams.events.codec import encode
+from streams.events.codec import Codec, encode
 from streams.events.digest import digest
-from streams.events.record import Received
+from streams.events.record import Headers, Received
 from streams.events.state import Seen
 from streams.policy.crossing import Crossing
+from streams.policy.flow import decide, rule_against
 from streams.policy.policy import Tag
-from streams.policy.step import Cause, Output, Reject, Tagged
+from streams.policy.step import Cause, Reject, Stretch, Tagged
 from streams.topology import CONSENTS, STORE, ZONED
 from streams.zones.seen import Memory, add, bounded, unseen
 
 STAGE = "zones"
+_SINKS = (ZONED, STORE)
 _NONE = -1
+_ALWAYS = EffectiveConsent(NO_CONSENT)
 _REPEAT = Cause(STAGE, "repeat", "arrived before; dropped", "repeated")
 _NOT_BOUND = Cause(
     STAGE,
@@ -46,19 +53,24 @@ _TOO_LATE = Cause(
 class Track:
     """One stream while a fetch lasts.
 
-    Which numbers have come, and the stretch of events that is decided as one.
+    Which numbers have come, and the stretch of batches that is decided as one.
     """
 
-    def __init__(self, seen: Seen, crossing: Crossing) -> None:
+    def __init__(self, seen: Seen, crossing: Crossing, codec: Codec) -> None:
         self._ranges, self._floor, self._memory = seen.ranges, seen.floor, Memory(seen)
-        self._crossing = crossing
+        self._crossing, self._codec = crossing, codec
         self._policy, self._known, self._step = crossing.policy, crossing.consents, crossing.step
         #: Numbers `_begun` ... `_next - 1` have come in this fetch, in order, and are not in `_ranges` yet.
         self._next = self._begun = self._ranges[-1][1] + 1 if self._ranges else _NONE
-        self._stretch = crossing.stretch(ZONED, STORE)
+        #: What the next batch may go on with: the number behind it, the rule that keeps it out, and for which
+        #: times its tag holds, and after how many words of wearers.
+        self._stretch: Stretch | None = None
+        self._end = _NONE
+        self._refused = ""
+        self._holds, self._holds_at = _ALWAYS, _NONE
         # What the batch before looked at, so that the next one, which is nearly always like it, need not.
         self._wearer, self._number, self._version = "", _NONE, _NONE
-        self._standing, self._asked_ns = EffectiveConsent(NO_CONSENT), 0
+        self._standing, self._asked_ns = _ALWAYS, 0
         self._kind = ""
         self._context: Context | None = None
         self._consent, self._tag = NO_CONSENT, Tag("", "", b"", "")
@@ -66,6 +78,12 @@ class Track:
     def take(self, record: Received, batch: Batch) -> None:
         """Take the next batch of the stream: what of it is new is tagged and handed on or refused."""
         run = batch.run
+        if self._goes_on(batch):
+            self._next = run.first + run.count
+            self._step.counts.events += run.count
+            self._memory.note(batch, record.value or b"")
+            self._add(record, batch, record.value or b"", record.headers)
+            return
         if batch.wearer_id != self._wearer:
             if not self._known.bound(batch.source, batch.wearer_id):
                 self._step.rejects.append(rejected(record, batch, _NOT_BOUND))
@@ -95,7 +113,7 @@ class Track:
 
     def end(self) -> Seen:
         """Record the last decisions; return what the next fetch needs."""
-        self._stretch.close()
+        self._close()
         self._remember()
         return self._memory.end(self._ranges, self._floor)
 
@@ -182,6 +200,24 @@ class Track:
             return low_ns <= batch.t0_ns and batch.t0_ns + batch.dt_ns * (batch.run.count - 1) <= high_ns
         return low_ns <= min(batch.t_ns) and max(batch.t_ns) <= high_ns
 
+    def _goes_on(self, batch: Batch) -> bool:
+        """Whether a batch is certainly new and goes on with the stretch, whose tag still holds for it."""
+        stretch = self._stretch
+        if stretch is None or not self._next == self._end == batch.run.first or batch.changes:
+            return False
+        head, holds = stretch.first.batch, self._holds
+        return (
+            batch.wearer_id == head.wearer_id
+            and batch.session_id == head.session_id
+            and batch.context == head.context
+            and batch.kind == head.kind
+            and batch.origin == head.origin
+            and self._holds_at == self._known.version
+            and self._asked_ns <= batch.appended_ns < holds.until_ns
+            and holds.since_ns <= batch.oldest_ns < holds.before_ns
+            and self._in_time(batch)
+        )
+
     def _tagged(self, batch: Batch, context: Context | None) -> Tagged:
         number = 0 if context is None else context.consent
         consent = self._stands(batch, number) if number else NO_CONSENT
@@ -208,23 +244,54 @@ class Track:
         return standing.consent
 
     def _hand_on(self, record: Received, batch: Batch, forwarded: bytes | None, source_digest: str) -> None:
-        """Give a batch of one zone its tag, and let it pass or refuse it."""
+        """Give a batch of one zone its tag, and let it pass or refuse it.
+
+        A part of a batch, and what changes a consent, is a stretch of its own.
+        """
         tagged = self._tagged(batch, batch.context)
-        rule = self._stretch.refusing_rule(tagged)
-        if batch.kind == change.KIND:
-            rule = self._say(tagged, rule)
-        if rule:
-            cause = Cause(STAGE, rule, f"policy: {rule}")
-            self._step.rejects.append(rejected(record, batch, cause, tagged.zone))
-            return
-        value_out, headers = (
-            (forwarded, record.headers)
-            if forwarded is not None
-            else (encode(batch, split_from=source_digest), ())
-        )
-        self._step.outputs.append(
-            Output(ZONED, tagged, value=value_out, headers=headers, source_digest=source_digest)
-        )
+        alone = forwarded is None or batch.kind == change.KIND
+        if alone or self._stretch is None or not self._stretch.continued_by(tagged):
+            self._close()
+            self._begin(tagged, source_digest)
+        self._holds = self._standing if tagged.consent_number else _ALWAYS
+        self._holds_at = self._known.version
+        if forwarded is None:
+            self._add(record, batch, encode(batch, split_from=source_digest), ())
+        else:
+            self._add(record, batch, forwarded, record.headers)
+        if alone:
+            self._close()
+
+    def _begin(self, tagged: Tagged, source_digest: str) -> None:
+        """Begin a stretch, and decide whether it may pass."""
+        self._stretch = Stretch(tagged, source_digest)
+        self._refused = rule_against(tagged, _SINKS, self._policy)
+        if tagged.batch.kind == change.KIND:
+            self._refused = self._say(tagged, self._refused)
+        if not self._refused:
+            self._step.stretches.append(self._stretch)
+
+    def _add(self, record: Received, batch: Batch, value: bytes, headers: Headers) -> None:
+        """Let a batch of the stretch pass or refuse it, as was decided when the stretch began."""
+        stretch = self._stretch
+        if stretch is None:
+            raise AssertionError("a batch is added to the stretch that has begun")
+        # Written, where it had to be, and not written again: what is left to do with numbers is arithmetic.
+        self._codec.hold_floats(batch)
+        stretch.batches.append(batch)
+        self._end = batch.run.first + batch.run.count
+        if self._refused:
+            cause = Cause(STAGE, self._refused, f"policy: {self._refused}")
+            self._step.rejects.append(rejected(record, batch, cause, stretch.first.zone))
+        else:
+            stretch.values.append(value)
+            stretch.headers.append(headers)
+
+    def _close(self) -> None:
+        """Record the decisions about the stretch, for every sink up to the one that refused."""
+        if self._stretch is not None:
+            decide(self._stretch.whole, _SINKS, self._policy, self._step)
+            self._stretch = None
 
     def _say(self, tagged: Tagged, rule: str) -> str:
         """Let a consent change take effect at its place; return the rule that refuses it.

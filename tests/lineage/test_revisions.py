@@ -17,13 +17,13 @@ from streams.events.digest import digest
 from streams.events.record import Outgoing, StoredRecord
 from streams.events.runs import Parent, Run
 from streams.lineage import record
-from streams.policy.step import Output, Step, Tagged
+from streams.policy.step import Output, Step, Stretch, Tagged
 from streams.queries import questions
 from streams.queries.answers import WhyStored
 from streams.queries.store import Store
 from streams.queries.walk import walk
 from streams.snapshots.writer import Writer
-from streams.topology import DERIVED, ZONED
+from streams.topology import DERIVED
 from tests import build
 from tests.snapshots.build import HOUSEHOLD, POLICY, T0_NS, Row, batch, derived, edge, stream
 from tests.snapshots.build import record as record_of
@@ -67,33 +67,38 @@ def value_of(node: Node) -> bytes:
     return f"value of {node}".encode()
 
 
-def output(node: Node, parents: frozenset[Node]) -> Output:
+def tagged(node: Node) -> Tagged:
     kind, captured = KINDS[node.stream], node.stream == LEVELS[0]
     made = replace(
         build.batch(kind, node.stream, node.number, 1), t0_ns=T0_NS, revision=node.revision, session_id="s1"
     )
     label = HOUSEHOLD.label_of("imu", "public") or b""
-    return Output(
-        ZONED if captured else DERIVED,
-        Tagged(made, "public", label, "public" if captured else "join", consent_number=3 + node.revision),
-        "" if captured else node.stream,
-        1,
-        tuple(
-            Parent("g1", parent.stream, parent.number, 1, 1, revision=parent.revision)
-            for parent in sorted(parents)
-        ),
+    return Tagged(made, "public", label, "public" if captured else "join", consent_number=3 + node.revision)
+
+
+def add(step: Step, node: Node, parents: frozenset[Node]) -> None:
+    item, value = tagged(node), value_of(node)
+    if node.stream == LEVELS[0]:
+        step.stretches.append(Stretch(item, batches=[item.batch], values=[value], headers=[()]))
+        return
+    edges = (
+        Parent("g1", parent.stream, parent.number, 1, 1, revision=parent.revision)
+        for parent in sorted(parents)
     )
+    step.outputs.append(Output(DERIVED, item, node.stream, 1, tuple(edges), value))
 
 
 def written(graph: Graph, nodes: Sequence[Node]) -> list[Outgoing]:
     """Lineage of one fetch that made `nodes`."""
-    step = Step(outputs=[output(node, graph[node]) for node in nodes])
+    step = Step()
+    for node in nodes:
+        add(step, node, graph[node])
     streams = [stream("g1", name, KINDS[name], captured=name == LEVELS[0]) for name in LEVELS]
     rows = {
         "policies": record.blocks("policies", [POLICY]),
         "streams": record.blocks("streams", streams),
         **record.blocks_of(
-            step, HOUSEHOLD.version, "glasses.captured", 0, [value_of(node) for node in nodes]
+            step, HOUSEHOLD.version, "glasses.captured", 0, [output.value or b"" for output in step.outputs]
         ),
     }
     return record.encode(rows, 0, b"glasses/0", T0_NS // 1_000_000)

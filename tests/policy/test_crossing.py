@@ -162,7 +162,7 @@ def test_what_policy_refuses_leaves_its_decision_and_nothing_else(
 
 
 #: What a stage would need to work out by itself what it derives.
-DOORS_OWN = {"decide", "JOIN_RULE", "Output", "reference", "Stretch"}
+DOORS_OWN = {"decide", "JOIN_RULE", "Output", "reference", "rule_against"}
 
 
 @pytest.mark.parametrize("room", ["processing", "assistant", "feedback", "training"])

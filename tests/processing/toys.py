@@ -17,22 +17,21 @@ from streams.events.kinds import Kind, Kinds
 from streams.pipeline.live import LiveGlasses
 from streams.policy.load import parse
 from streams.policy.policy import Policy
-from streams.policy.step import Tagged
 from streams.processing.operators import Memory, Operator, Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
-from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
+from streams.processing.windows import ClosedWindow, Columns, Samples
 from tests import build
 
 JOLT_MPS2 = 11.0
 Jolts = tuple[int, int]  #: (jolts, windows) of a device so far
 
 
-def _z(batches: Sequence[Tagged]) -> list[Samples]:
-    return by_batch(column((tagged.batch for tagged in batches), "accel_z_mps2"), batches)
+def _z(batches: Sequence[Batch]) -> Samples:
+    return column(batches, "accel_z_mps2")
 
 
-def _celsius(batches: Sequence[Tagged]) -> list[Samples]:
-    return by_batch(column((tagged.batch for tagged in batches), "temperature_c"), batches)
+def _celsius(batches: Sequence[Batch]) -> Samples:
+    return column(batches, "temperature_c")
 
 
 def shake(so_far: Jolts, window: ClosedWindow) -> tuple[Columns | None, Jolts]:

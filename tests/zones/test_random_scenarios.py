@@ -200,12 +200,9 @@ def found(day: Day) -> dict[tuple[str, int], str]:
         touched, now_ns = zones(day.records[at : at + size], devices, build.CODEC, crossing, {}, now_ns)
         known, at = PartitionConsents(bound, 1, known.own), at + size
         devices |= touched
-        for output in crossing.step.outputs:
-            for number in output.tagged.batch.run:
-                assert (
-                    zone.setdefault((output.tagged.batch.stream, number), output.tagged.zone)
-                    == output.tagged.zone
-                )
+        for stretch in crossing.step.stretches:
+            for number in stretch.run:
+                assert zone.setdefault((stretch.stream[1], number), stretch.first.zone) == stretch.first.zone
         for reject in crossing.step.rejects:
             note(zone, reject, day)
     return zone

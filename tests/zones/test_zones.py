@@ -16,7 +16,7 @@ from streams.events.state import DeviceState
 from streams.limits import REJECTED_BYTES_MAX, SEEN_RANGES_MAX
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
-from streams.policy.step import Step
+from streams.policy.step import Step, in_order
 from streams.topology import CAPTURED, REJECTED, ZONED
 from streams.zones.seen import add, bounded, unseen
 from streams.zones.stage import run
@@ -67,13 +67,13 @@ def test_seen_ranges_are_bounded() -> None:
 def test_a_batch_is_split_where_the_zone_changes() -> None:
     made = build.batch(first=100, count=20, place="home", changes=[(7, build.context(place="street"))])
     step, _ = zones(build.fetch([made]).records, {}, POLICY, build.known(), {})
-    assert [(o.tagged.batch.run.first, o.tagged.batch.run.count, o.tagged.zone) for o in step.outputs] == [
+    assert [(part.run.first, part.run.count, part.first.zone) for part in step.stretches] == [
         (100, 7, "home-private"),
         (107, 13, "public"),
     ]
-    assert {o.source_digest for o in step.outputs} == {digest(encode(made))}
-    for output in step.outputs:
-        assert build.CODEC.decode(output.value, 0).run == output.tagged.batch.run
+    assert {part.source_digest for part in step.stretches} == {digest(encode(made))}
+    for part in step.stretches:
+        assert [build.CODEC.decode(value, 0).run for value in part.values] == [part.run]
 
 
 def test_a_name_that_collides_is_refused_by_name_and_takes_nothing_with_it() -> None:
@@ -83,14 +83,14 @@ def test_a_name_that_collides_is_refused_by_name_and_takes_nothing_with_it() -> 
         ("names", "answer"),
         ("names", "example~2"),
     ]
-    assert [output.tagged.batch.stream for output in step.outputs] == ["imu-right"]
+    assert [stretch.stream[1] for stretch in step.stretches] == ["imu-right"]
     assert (states["g1"].incarnation, list(states["g1"].seen)) == (1, ["imu-right"])
 
 
 def test_kinds_of_one_stream_have_each_their_own_tag() -> None:
     batches = [build.batch(kind, "mixed", 20 * at, 20) for at, kind in enumerate(("imu", "ppg", "imu"))]
     step, _ = zones(build.fetch(batches).records, {}, POLICY, build.known(), {})
-    assert [output.tagged.label for output in step.outputs] == [
+    assert [stretch.first.label for stretch in step.stretches] == [
         POLICY.label_of(kind, "home-private") for kind in ("imu", "ppg", "imu")
     ]
 
@@ -118,7 +118,7 @@ def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(
             build.fetch(batches[at : at + cut], at).records, devices, POLICY, build.known(), {}
         )
         devices.update(touched)
-        passed += [number for output in step.outputs for number in output.tagged.batch.run]
+        passed += [number for stretch in step.stretches for number in stretch.run]
         repeated = sum(
             reject.run.count for reject in step.rejects if reject.run and reject.cause.rule == "repeat"
         )
@@ -134,7 +134,7 @@ def test_an_overlapping_batch_brings_only_what_is_new() -> None:
         build.known(),
         {},
     )
-    assert [list(output.tagged.batch.run) for output in step.outputs] == [
+    assert [list(tagged.batch.run) for tagged in in_order(step.stretches)] == [
         list(range(10)),
         list(range(10, 15)),
     ]
@@ -162,7 +162,7 @@ def test_a_forged_tag_is_rejected() -> None:
     step, _ = zones(forged, {}, POLICY, build.known(), {})
     assert [reject.cause.rule for reject in step.rejects] == ["malformed"] * 3
     assert all("only the zones stage may write" in reject.cause.reason for reject in step.rejects)
-    assert not step.outputs
+    assert not step.stretches
 
 
 def test_headers_and_key_must_agree_with_the_value() -> None:
@@ -188,7 +188,7 @@ def test_any_bytes_are_rejected_with_a_reason_and_the_neighbours_pass(values: li
     step, _ = zones([*bad, build.record(build.batch(), len(bad))], {}, POLICY, build.known(), {})
     assert [reject.position for reject in step.rejects] == list(range(len(bad)))
     assert all(reject.cause.reason for reject in step.rejects)
-    assert [output.tagged.batch.position for output in step.outputs] == [len(bad)]
+    assert [tagged.batch.position for tagged in in_order(step.stretches)] == [len(bad)]
 
 
 def test_rejected_bytes_are_cut_and_the_digest_covers_all() -> None:
@@ -207,4 +207,4 @@ def test_a_poisoned_record_is_rejected_unseen_and_its_neighbour_passes() -> None
         {0: "KeyError twice"},
     )
     assert [(reject.position, reject.cause.rule) for reject in step.rejects] == [(0, "poisoned")]
-    assert [output.tagged.batch.run.first for output in step.outputs] == [20]
+    assert [stretch.run.first for stretch in step.stretches] == [20]
