@@ -183,7 +183,7 @@ def test_glasses_have_the_rates_of_real_ones_and_people_who_ask() -> None:
 
 async def test_all_of_a_traffic_passes_the_zones_and_whoever_tags_records_says_the_same() -> None:
     """Equal work: the zones stage, of a fetch, and a peer, of single records, say the same to the byte."""
-    assert not any(b"ModelTraining" in one.value for one in consents.said(load(settings.POLICY)))
+    assert not any(b"ModelTraining" in (one.value or b"") for one in consents.said(load(settings.POLICY)))
     tagging, policy_now, models = Tagging(), load(settings.POLICY), ModelTable()
     for outgoing in first_records(policy_now, 10**18):
         if outgoing.topic == MODELS:
