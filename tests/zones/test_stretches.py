@@ -1,4 +1,4 @@
-"""Stretches: what is alike is decided once, what is not ends them, and what is written shows nothing of it."""
+"""Stretches: what is alike is decided once, what is not ends them, and nothing that is written shows it."""
 
 from __future__ import annotations
 
