@@ -239,8 +239,8 @@ def _header(name: str, value: bytes) -> str:
 def _envelope(kinds: Kinds) -> Iterator[str]:
     yield "## Envelope\n"
     yield (
-        "The value of every batch is one JSON object with these fields. A value is at most 512 kB; every list"
-        " has `n` values.\n"
+        "The value of every batch is one JSON object with these fields, or packed, below. A value is at most"
+        " 512 kB; every list has `n` values.\n"
     )
     any_kind = schema(kinds.derived[0])["properties"]
     yield from _table(

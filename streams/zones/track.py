@@ -102,7 +102,7 @@ class Track:
                 self._next = self._begun = self._ranges[-1][1] + 1
         self._memory.note(batch, record.value or b"")
         self._step.counts.events += sum(high - low + 1 for low, high in parts)
-        if not self._in_time(batch):
+        if not self._in_time(batch.appended_ns, *_captured_ns(batch)):
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
                 self._step.rejects.append(rejected(record, part, _CLOCK))
@@ -192,20 +192,20 @@ class Track:
             for index in range(start, end):
                 self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
 
-    def _in_time(self, batch: Batch) -> bool:
+    def _in_time(self, appended_ns: int, first_ns: int, last_ns: int) -> bool:
         """Whether all was captured inside the policy's window of the time at which the broker took it."""
-        low_ns = batch.appended_ns - self._policy.clock_old_ns
-        high_ns = batch.appended_ns + self._policy.clock_ahead_ns
-        if batch.t_ns is None:
-            return low_ns <= batch.t0_ns and batch.t0_ns + batch.dt_ns * (batch.run.count - 1) <= high_ns
-        return low_ns <= min(batch.t_ns) and max(batch.t_ns) <= high_ns
+        return (
+            appended_ns - self._policy.clock_old_ns <= first_ns
+            and last_ns <= appended_ns + self._policy.clock_ahead_ns
+        )
 
     def _goes_on(self, batch: Batch) -> bool:
         """Whether a batch is certainly new and goes on with the stretch, whose tag still holds for it."""
         stretch = self._stretch
         if stretch is None or not self._next == self._end == batch.run.first or batch.changes:
             return False
-        head, holds = stretch.first.batch, self._holds
+        head, holds, appended_ns = stretch.first.batch, self._holds, batch.appended_ns
+        first_ns, last_ns = _captured_ns(batch)
         return (
             batch.wearer_id == head.wearer_id
             and batch.session_id == head.session_id
@@ -213,9 +213,10 @@ class Track:
             and batch.kind == head.kind
             and batch.origin == head.origin
             and self._holds_at == self._known.version
-            and self._asked_ns <= batch.appended_ns < holds.until_ns
-            and holds.since_ns <= batch.oldest_ns < holds.before_ns
-            and self._in_time(batch)
+            and self._asked_ns <= appended_ns < holds.until_ns
+            # Of a device whose clock is ahead nothing is older than the broker's time.
+            and holds.since_ns <= min(first_ns, appended_ns) < holds.before_ns
+            and self._in_time(appended_ns, first_ns, last_ns)
         )
 
     def _tagged(self, batch: Batch, context: Context | None) -> Tagged:
@@ -306,6 +307,14 @@ class Track:
         if not rule:
             self._step.consents.append((batch, word))
         return rule
+
+
+def _captured_ns(batch: Batch) -> tuple[int, int]:
+    """When the first and the last of a batch were captured, by the device's clock."""
+    times_ns = batch.t_ns
+    if times_ns is None:
+        return batch.t0_ns, batch.t0_ns + batch.dt_ns * (batch.run.count - 1)
+    return min(times_ns), max(times_ns)
 
 
 def rejected(record: Received, batch: Batch, cause: Cause, zone: str = "") -> Reject:
