@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each makes the environment it needs from requirements.lock (hashes checked).
-# `make bench`, `make bench-store` and their long forms race the peers too, in an environment of their own from requirements-bench.lock.
+# `make bench`, `make bench-memory`, `make bench-store` and their long forms race the peers too, in an environment of their own from requirements-bench.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -7,7 +7,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
 COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test test-slow bench bench-full bench-store bench-store-full chaos soak docs lock clean
+.PHONY: demo test test-slow bench bench-full bench-memory bench-store bench-store-full chaos soak docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -38,11 +38,15 @@ $(STAMP): requirements.lock pyproject.toml
 $(BENCH_STAMP): requirements-bench.lock pyproject.toml
 	$(INSTALL)
 
+# The races alone; with everything that is measured beside them but memory; and memory, which takes twenty minutes.
 bench: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench
 
 bench-full: $(BENCH_STAMP)
-	$(BENCH_BIN)/python -m bench --full
+	$(BENCH_BIN)/python -m bench races sizes policy stages scale latency rest stalls
+
+bench-memory: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench memory
 
 # The store at 10 and at 100 million event-level edges; FROM=STORE copies the rows of a demo that was played before.
 bench-store: $(BENCH_STAMP)

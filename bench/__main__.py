@@ -1,6 +1,6 @@
 """What Sightline does in a second, costs and takes, beside what one would pick instead.
 
-`make bench` and `make bench-full` run it.
+`make bench`, `make bench-full` and `make bench-memory` run it.
 """
 
 from __future__ import annotations
@@ -9,36 +9,57 @@ import asyncio
 import logging
 import signal
 import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
-from bench import report
+from bench import race, report
+from bench.bars import FIGURES, Bar, Held, Measured
 from bench.faults import rest, stalls
-from bench.latency import latency
-from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING
+from bench.latency import latency, memory
 from bench.policy import policy
-from bench.race import prepared, race, ratios, summary
+from bench.races import RACES, Race
 from bench.scale import scale
+from bench.sizes import sizes
 from bench.stages import stages
 from bench.subjects import SUBJECTS
-from streams.kafka.broker import EmbeddedBroker, free_port
 
 TINY_BATCHES = 400
-STAGE_BATCHES, SCALE_BATCHES, REST_S = 20_000, 80_000, 60.0
+ROUNDS, STAGE_BATCHES, SCALE_BATCHES, REST_S = 11, 20_000, 80_000, 60.0
+_RACES = "races"
+
+
+def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
+    """What is measured beside the races, by name; each gets a directory that is not there yet."""
+    return {
+        "sizes": lambda _directory: sizes(STAGE_BATCHES),
+        "policy": lambda _directory: policy(STAGE_BATCHES),
+        "stages": lambda _directory: stages(STAGE_BATCHES),
+        "scale": lambda directory: asyncio.run(scale(directory, SCALE_BATCHES, _say)),
+        "latency": lambda directory: asyncio.run(latency(directory, _say)),
+        "memory": lambda directory: asyncio.run(memory(directory, memory_minutes, _say)),
+        "rest": lambda directory: asyncio.run(rest(directory, REST_S)),
+        "stalls": lambda directory: asyncio.run(stalls(directory, _say)),
+    }
+
+
+PARTS = (_RACES, *_parts(0))
 
 
 @click.command()
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[PART]...")
 @click.option(
-    "--batches",
-    default=140_000,
-    show_default=True,
-    help="Batches that the fast subjects work off in a round.",
-)
-@click.option(
-    "--rounds", type=click.IntRange(1), default=None, help="Rounds of the race.  [default: 3, 5 with --full]"
+    "--race",
+    "races",
+    multiple=True,
+    type=click.Choice([asked.name for asked in RACES]),
+    help="This race alone; may be repeated.",
 )
 @click.option(
     "--only",
@@ -46,57 +67,49 @@ STAGE_BATCHES, SCALE_BATCHES, REST_S = 20_000, 80_000, 60.0
     type=click.Choice([subject.name for subject in SUBJECTS]),
     help="Race these alone; may be repeated.",
 )
-@click.option("--full", is_flag=True, help="Also scale, latency, memory, cost a stage, cost at rest, stalls.")
-@click.option(
-    "--memory-minutes",
-    default=20.0,
-    show_default=True,
-    help="With --full: how long memory is watched; 0 leaves it out.",
-)
+@click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True, help="Rounds of a race.")
+@click.option("--memory-minutes", default=20.0, show_default=True, help="How long memory is watched.")
 @click.option("--tiny", is_flag=True, help="One round of 400 batches, nothing kept: shows that it runs.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def main(
     *,
-    batches: int,
-    rounds: int | None,
+    parts: tuple[str, ...],
+    races: tuple[str, ...],
     only: tuple[str, ...],
-    full: bool,
+    rounds: int,
     memory_minutes: float,
     tiny: bool,
     as_json: bool,
 ) -> None:
-    """Race the transport and the pipeline against the peers, on an embedded broker."""
+    """Measure the PARTs that are named, each on an embedded broker of its own; without any, the races.
+
+    A part is one of races, sizes, policy, stages, scale, latency, memory, rest and stalls.
+    """
+    began_s = time.perf_counter()
     # Asked to end otherwise than by Ctrl-C it must not leave a broker behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    rounds = 1 if tiny else rounds or (5 if full else 3)
-    batches = TINY_BATCHES if tiny else batches
-    skipped = report.skipped()
-    subjects = [
-        subject for subject in SUBJECTS if subject.name not in skipped and (not only or subject.name in only)
-    ]
-    result: dict[str, Any] = {
-        **report.machine(),
-        "rounds": rounds,
-        "events_per_batch": EVENTS_PER_BATCH,
-        "recording": RECORDING,
-        "devices": DEVICES,
-        "skipped": skipped,
-    }
-    for name, reason in skipped.items():
+    rounds = 1 if tiny else rounds
+    parts = parts or (_RACES,)
+    result: dict[str, Any] = {**report.machine(), "rounds": rounds, "skipped": report.skipped(), "races": {}}
+    for name, reason in result["skipped"].items():
         _say(f"not run: {name}: {reason}")
-    with tempfile.TemporaryDirectory(prefix="sightline-bench-") as directory:
-        broker = EmbeddedBroker()
-        try:
-            broker.start(Path(directory) / "kafka", free_port(), _say)
-            ids = asyncio.run(prepared(broker.address, batches, *((0,) if tiny else ())))
-            counted = asyncio.run(race(broker, Path(directory), ids, subjects, rounds, _say, warm=not tiny))
-        finally:
-            broker.stop()
-        result["tables"] = policy(TINY_BATCHES if tiny else STAGE_BATCHES)
-        if full:
-            result["tables"] |= _full(Path(directory), memory_minutes)
-    result |= {"subjects": summary(subjects, counted), "ratios": ratios(counted)}
+    tables: dict[str, Any] = {}
+    held: list[Held] = []
+    with tempfile.TemporaryDirectory(prefix="sightline-bench-") as made:
+        directory = Path(made)
+        if _RACES in parts:
+            chosen = [asked for asked in RACES if not races or asked.name in races]
+            for asked in _narrowed(chosen, only, result["skipped"]):
+                run = partial(race.run, asked, directory / asked.name, rounds, _say, tiny=tiny)
+                result["races"][asked.name] = run(batches=TINY_BATCHES if tiny else asked.batches)
+                held += result["races"][asked.name]["bars"]
+        for name, measure in _parts(memory_minutes).items():
+            if name in parts:
+                measured = measure(directory / name)
+                tables |= measured.tables
+                held += measured.bars
+    result |= {"tables": tables, "bars": _in_order(held), "took_s": round(time.perf_counter() - began_s)}
     if not tiny:
         _say(f"kept in {report.keep(result)}")
     if as_json:
@@ -105,15 +118,27 @@ def main(
         report.show(result)
 
 
-def _full(directory: Path, memory_minutes: float) -> dict[str, Any]:
-    """Everything beside the race, each on a broker of its own; what one leaves behind would slow the next."""
-    return {
-        **stages(STAGE_BATCHES),
-        **asyncio.run(scale(directory / "scale", SCALE_BATCHES, _say)),
-        **asyncio.run(latency(directory / "latency", memory_minutes, _say)),
-        **asyncio.run(rest(directory / "rest", REST_S)),
-        **asyncio.run(stalls(directory / "stalls", _say)),
-    }
+def _narrowed(asked: Sequence[Race], only: Sequence[str], skipped: Mapping[str, str]) -> list[Race]:
+    """Races with the subjects that are asked for and can run here; none without any."""
+    narrowed = [
+        replace(
+            one,
+            subjects=tuple(
+                subject
+                for subject in one.subjects
+                if subject.name not in skipped and (not only or subject.name in only)
+            ),
+        )
+        for one in asked
+    ]
+    return [one for one in narrowed if one.subjects]
+
+
+def _in_order(held: Sequence[Held]) -> list[Held]:
+    """A line for every bar that there is; those that this run did not measure say so."""
+    by_name = {one["bar"]: one for one in held}
+    every: list[Bar] = [*(bar for asked in RACES for bar in asked.bars), *FIGURES]
+    return [by_name.get(bar.name) or {"bar": bar.name, "asked": bar.asked} for bar in every]
 
 
 def _say(sentence: str) -> None:

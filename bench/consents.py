@@ -1,13 +1,16 @@
 """What stands on glasses.consents before a load begins: its devices paired, and a consent of each wearer.
 
 As if each device had said so in its first event, so that all subjects of a race get the same batches.
+Nobody agrees to training: at a thousand times the pace of life, fitting models would take the processors from
+what is measured.
 """
 
 from __future__ import annotations
 
 import orjson
 
-from bench.load import DEVICES, devices
+from bench.load import DEVICES
+from bench.traffic import devices
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.consent.words import GIVEN
@@ -16,10 +19,12 @@ from streams.kafka.publish import publish_now
 from streams.policy.policy import Policy
 from streams.topology import CONSENTS
 
+_TRAINING = "ai:ModelTraining"
+
 
 def said(policy: Policy, device_count: int = DEVICES) -> list[Outgoing]:
     """Records of glasses.consents: each device of the load paired, and its wearer's consent number 1."""
-    purposes, records = sorted(policy.vocabulary.purposes), list[Outgoing]()
+    purposes, records = sorted(set(policy.vocabulary.purposes) - {_TRAINING}), list[Outgoing]()
     for turn, device in enumerate(devices(device_count)):
         wearer, event = f"w{turn}", f"{device}/consent-change/0"
         word = {"device": device, "incarnation": 1, "number": 1, "status": GIVEN, "purposes": purposes}

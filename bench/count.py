@@ -49,6 +49,12 @@ async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()
         )
 
 
+async def remove(broker: str, name: str) -> None:
+    """Remove an output topic: dozens of runs would fill the disk."""
+    async with administering(broker) as admin:
+        await admin.delete_topics([name])
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """Committed output of one subject in one round.

@@ -1,24 +1,26 @@
-"""From sent to visible in a published epoch, at parts of the rate that the same set-up sustains.
-
-Memory is measured at nine tenths of it.
-"""
+"""From sent to visible in a published epoch, and memory, at parts of the rate that a set-up sustains."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import linear_regression
 from typing import Any
 
 import numpy as np
 
+from bench import bars
+from bench.bars import Measured, Rows
 from bench.race import Say
-from bench.rig import Load, Rig, Visible, numbers, rig
+from bench.rig import Load, Rig, Visible, rig
+from bench.traffic import GLASSES, IMU_20, Traffic
 from streams import clock
 from streams.queries.store import Store
 
 DEVICES = 100
-SHARES = (0.1, 0.5, 0.9)
+SHARES, _HELD_SHARE = (0.1, 0.5, 0.9), 0.5
 LEVEL_S, FLOOD_S, SAMPLE_S = 20.0, 16.0, 5.0
 #: Batches that may be on their way while the sustainable rate is sought: enough that no stage ever waits for
 #: the sender.
@@ -26,31 +28,45 @@ _UNDER_WAY_MAX = 20_000
 _TOP_UP_S = 0.1
 _EVENTS = """SELECT source, "first", "count", epoch FROM events
     WHERE topic = 'glasses.captured' AND epoch > {after:d}"""
-Rows = list[dict[str, Any]]
 
 
-async def latency(directory: Path, memory_minutes: float, say: Say) -> dict[str, Rows]:
-    """Tables of latency and memory: one worker, one writer, one broker and a sender on the same cores."""
-    async with rig(directory) as made:
-        made.work()
-        made.write_store()
-        await made.ready()
-        load = Load(made.broker.address, DEVICES)
-        async with load.sender, Visible(made.store) as visible:
-            sustained = await _sustained(made, load, visible)
-            say(f"sustained with the snapshots writer: {sustained:,.0f} batches/s")
-            levels = [await _level(made, load, visible, share, sustained) for share in SHARES]
-            memory = await _memory(made, load, 0.9 * sustained, memory_minutes) if memory_minutes else []
-    tables = {
-        f"Sent to visible in a published epoch ({sustained:,.0f} batches/s sustained; "
-        "bar: p99 ≤ 1 s at half of it)": levels
-    }
-    if memory:
-        tables[
-            f"Resident memory over {memory_minutes:g} minutes at nine tenths of that "
-            "(bar: worker ≤ 300 MB, flat)"
-        ] = memory
-    return tables
+async def latency(directory: Path, say: Say) -> Measured:
+    """From sent to visible: one worker, one writer, one broker and a sender on the same cores."""
+    async with rig(directory) as made, _flooded(made, IMU_20, say) as (load, visible, sustained):
+        levels = [await _level(made, load, visible, share, sustained) for share in SHARES]
+    title = f"Sent to visible in a published epoch, {IMU_20.about} ({sustained:,.0f} batches/s sustained)"
+    half = next(row for share, row in zip(SHARES, levels, strict=True) if share == _HELD_SHARE)
+    return Measured({title: levels}, [bars.VISIBLE.held([half["p99 s"]])])
+
+
+async def memory(directory: Path, minutes: float, say: Say) -> Measured:
+    """Memory by process at nine tenths of what the set-up sustains of all that glasses send."""
+    async with rig(directory) as made, _flooded(made, GLASSES, say) as (load, _, sustained):
+        rows, watched_minutes = await _watched(made, load, SHARES[-1] * sustained, minutes)
+    title = (
+        f"Resident memory over {watched_minutes:.1f} minutes at {SHARES[-1] * sustained:,.0f} batches/s "
+        f"({SHARES[-1]:.0%} of what is sustained): {GLASSES.about}"
+    )
+    worker = next(row for row in rows if row["process"] == "worker")
+    held = [
+        bars.WORKER.held([worker["at most"]]),
+        bars.FLAT.held([worker["slope MB/minute"]]),
+        bars.WATCHED.held([watched_minutes]),
+    ]
+    return Measured({title: rows}, held)
+
+
+@contextlib.asynccontextmanager
+async def _flooded(made: Rig, traffic: Traffic, say: Say) -> AsyncIterator[tuple[Load, Visible, float]]:
+    """A worker and a writer, the load that comes to them, who watches their store, and what they sustain."""
+    made.work()
+    made.write_store()
+    await made.ready()
+    load = Load(made.broker.address, traffic, DEVICES)
+    async with load.sender, Visible(made.store) as visible:
+        sustained = await _sustained(made, load, visible)
+        say(f"sustained with the snapshots writer: {sustained:,.0f} batches/s")
+        yield load, visible, sustained
 
 
 async def _sustained(made: Rig, load: Load, visible: Visible) -> float:
@@ -79,10 +95,10 @@ async def _level(made: Rig, load: Load, visible: Visible, share: float, sustaine
         rows = store.sql(_EVENTS.format(after=after), limit=load.sent).rows
     late_s = np.array(
         [
-            (visible.seen_ns[epoch] - load.sent_ns[source, at]) / 1e9
+            (visible.seen_ns[epoch] - load.sent_ns[source, "imu-right", at]) / 1e9
             for source, first, count, epoch in rows
-            for at in numbers(first, count)
-            if (source, at) in load.sent_ns
+            for at in range(first, first + count, IMU_20.events_per_batch)
+            if (source, "imu-right", at) in load.sent_ns
         ]
     )
     p50, p99, most = np.quantile(late_s, [0.5, 0.99, 1.0])
@@ -96,8 +112,8 @@ async def _level(made: Rig, load: Load, visible: Visible, share: float, sustaine
     }
 
 
-async def _memory(made: Rig, load: Load, per_s: float, minutes: float) -> Rows:
-    """RSS by process: at the start, at most, and its slope over the last four fifths."""
+async def _watched(made: Rig, load: Load, per_s: float, minutes: float) -> tuple[Rows, float]:
+    """RSS by process: at the start, at most, its slope over the last four fifths; and the minutes seen."""
     sampled: list[tuple[float, dict[str, float]]] = []
 
     async def sample() -> None:
@@ -105,11 +121,14 @@ async def _memory(made: Rig, load: Load, per_s: float, minutes: float) -> Rows:
         while True:
             sampled.append(((clock.monotonic_s() - began_s) / 60, made.rss_mb()))
             load.sent_ns.clear()
+            made.check()
             await asyncio.sleep(SAMPLE_S)
 
     sampling = asyncio.create_task(sample())
-    await load.pace(per_s, minutes * 60)
-    sampling.cancel()
+    try:
+        await load.pace(per_s, minutes * 60)
+    finally:
+        sampling.cancel()
     rows = []
     for name in sampled[0][1]:
         late = [(at_min, rss[name]) for at_min, rss in sampled if at_min > minutes / 5]
@@ -124,4 +143,4 @@ async def _memory(made: Rig, load: Load, per_s: float, minutes: float) -> Rows:
                 "slope MB/minute": round(slope, 2),
             }
         )
-    return rows
+    return rows, sampled[-1][0] + SAMPLE_S / 60

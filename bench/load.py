@@ -1,85 +1,28 @@
-"""What all subjects get, and the sender that paces it.
-
-Batches of 20 real IMU samples of a few devices, written once.
-"""
+"""How a load is written: by one sender, once for all subjects, or at a pace."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import count, islice
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from bench.traffic import Traffic
 from device_sim.kafka import partition_of
-from device_sim.recordings import samples
 from streams import limits
-from streams.events.batch import Batch, Context
+from streams.events.batch import Batch
 from streams.events.codec import encode
 from streams.events.headers import envelope
-from streams.events.runs import Run
 from streams.topology import PARTITIONS_DEFAULT
 
-EVENTS_PER_BATCH, DEVICES = 20, 8
-RECORDING = "classyglass-user17"
+DEVICES = 8
 #: Capture times end this long ago: young enough that Kafka keeps them, old enough that none lies in the
 #: future.
 AGE_NS = 3_600_000_000_000
-_SAMPLE_NS = 10_000_000
-_CONTEXT = Context(
-    place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1
-)
-_PACKED = 500
+_PACKED = 200
 _HELD_MAX_MS = 300_000
-
-
-def devices(number: int) -> list[str]:
-    """Names of `number` devices, spread over the partitions as evenly as can be."""
-    found: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS_DEFAULT)}
-    for name in (f"bench{i}" for i in count()):
-        found[partition_of(name, PARTITIONS_DEFAULT)].append(name)
-        if all(len(names) > number // PARTITIONS_DEFAULT for names in found.values()):
-            break
-    return [found[turn % PARTITIONS_DEFAULT][turn // PARTITIONS_DEFAULT] for turn in range(number)]
-
-
-def span_ns(batch_count: int, device_count: int = DEVICES) -> int:
-    """Time from the first capture to the last of `batch_count` batches."""
-    return -(-batch_count // device_count) * EVENTS_PER_BATCH * _SAMPLE_NS
-
-
-def batches(first: int, number: int, start_ns: int, device_count: int = DEVICES) -> Iterator[Batch]:
-    """Batches number `first` ... of the load.
-
-    Devices take turns, each with consecutive numbers and times from `start_ns` on.
-    """
-    found = samples(RECORDING)
-    rows = found.about.rows // EVENTS_PER_BATCH
-    names = devices(device_count)
-    cut = [
-        {
-            name: values[row * EVENTS_PER_BATCH : (row + 1) * EVENTS_PER_BATCH].tolist()
-            for name, values in found.columns.items()
-        }
-        for row in range(rows)
-    ]
-    for at in range(first, first + number):
-        turn = at // device_count
-        run = Run(turn * EVENTS_PER_BATCH, 1, EVENTS_PER_BATCH)
-        yield Batch(
-            kind="imu",
-            source=names[at % device_count],
-            wearer_id=f"w{at % device_count}",
-            session_id="s1",
-            stream="imu-right",
-            run=run,
-            t0_ns=start_ns + run.first * _SAMPLE_NS,
-            dt_ns=_SAMPLE_NS,
-            origin=found.about.origin,
-            context=_CONTEXT,
-            columns=cut[turn % rows],
-        )
 
 
 class Sender:
@@ -143,14 +86,14 @@ class Sender:
 
 
 async def fill(
-    sender: Sender, number: int, start_ns: int, device_count: int = DEVICES
+    sender: Sender, traffic: Traffic, number: int, start_ns: int, device_count: int = DEVICES
 ) -> Mapping[int, list[bytes]]:
-    """Write the first `number` batches of the load; return their ids by partition, in order.
+    """Write the first `number` batches of a traffic; return their ids by partition, in order.
 
     It returns once all are acknowledged.
     """
     ids: dict[int, list[bytes]] = {}
-    load = batches(0, number, start_ns, device_count)
+    load = traffic.batches(0, number, start_ns, device_count)
     sent: list[asyncio.Future[Any]] = []
     while some := list(islice(load, _PACKED)):
         for batch in some:

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import cel
 import psutil
 
 from bench import consents
-from bench.load import AGE_NS, EVENTS_PER_BATCH, batches, span_ns
+from bench.bars import Measured, Rows
+from bench.load import AGE_NS, DEVICES
+from bench.traffic import IMU_20, span_ns
 from streams import clock
 from streams.consent.view import PartitionConsents
 from streams.consent.words import CLAIMED_CONSENT, reference
@@ -35,17 +36,17 @@ SINKS = (ZONED, STORE)
 RULES, ZONES = 1000, 50
 #: How many batches a subject decides, by what one takes.
 _SHARES = {"sightline": 1.0, "CEL, every batch": 0.1, "CEL, every event": 0.01, "Cedar, every batch": 0.02}
-Rows = list[dict[str, Any]]
 Decide = Callable[[Sequence[Batch]], list[bool]]
 
 
-def policy(number: int) -> dict[str, Rows]:
+def policy(number: int) -> Measured:
     """Tables: the cost of `number` batches of one zone, and of a policy of 1,000 rules.
 
     The former is in µs a batch and µs an event.
     """
     household = load("household")
-    some = list(batches(0, number, clock.now_ns() - AGE_NS - span_ns(number)))
+    start_ns = clock.now_ns() - AGE_NS - span_ns(IMU_20, number, DEVICES)
+    some = list(IMU_20.batches(0, number, start_ns, DEVICES))
     rows: Rows = []
     for name, decide in subjects(household).items():
         mine = some[: max(int(number * _SHARES[name]), 20)]
@@ -55,17 +56,19 @@ def policy(number: int) -> dict[str, Rows]:
             {
                 "subject": name,
                 "µs a batch": round(spent_us, 2),
-                "µs an event": round(spent_us / EVENTS_PER_BATCH, 3),
+                "µs an event": round(spent_us / IMU_20.events_per_batch, 3),
             }
         )
     for row in rows:
         row["times Sightline"] = round(row["µs a batch"] / rows[0]["µs a batch"], 1)
     said = "bars: load ≤ 1 s, decisions ≤ 1.5 times the small one's, ≤ 50 MB more"
-    return {
-        f"Tag and two flow decisions of a batch of {EVENTS_PER_BATCH} samples in one zone "
-        "(bar: ≤ 4 µs a batch)": rows,
-        f"A policy of {RULES:,} rules and {ZONES} zones ({said})": large(some),
-    }
+    return Measured(
+        {
+            f"Tag and two flow decisions of a batch of {IMU_20.events_per_batch} samples in one zone "
+            "(bar: ≤ 4 µs a batch)": rows,
+            f"A policy of {RULES:,} rules and {ZONES} zones ({said})": large(some),
+        }
+    )
 
 
 def subjects(made: Policy) -> dict[str, Decide]:
@@ -73,7 +76,7 @@ def subjects(made: Policy) -> dict[str, Decide]:
     found: dict[str, Decide] = {
         "sightline": lambda some: pipeline(made, some),
         "CEL, every batch": by_cel(made, 1),
-        "CEL, every event": by_cel(made, EVENTS_PER_BATCH),
+        "CEL, every event": by_cel(made, IMU_20.events_per_batch),
     }
     if importlib.util.find_spec("cedarpy") is not None:
         found["Cedar, every batch"] = by_cedar(made)
@@ -262,5 +265,5 @@ def _memory_mb(which: str) -> float:
 
 if __name__ == "__main__":
     loaded = parse(large_text(), "large") if sys.argv[1] == "large" else load("household")
-    pipeline(loaded, list(batches(0, 200, clock.now_ns() - AGE_NS)))
+    pipeline(loaded, list(IMU_20.batches(0, 200, clock.now_ns() - AGE_NS, DEVICES)))
     sys.stdout.write(f"{psutil.Process().memory_info().rss / 1e6}")

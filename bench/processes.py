@@ -48,11 +48,14 @@ def cpu_s(pid: int | None) -> float:
 
 
 def rss_mb(pid: int | None) -> float:
-    """Resident memory in MB; 0 when there is no such process."""
+    """Resident memory in MB, with what its children have for themselves; 0 when there is no such process.
+
+    What a child shares (libraries, above all) is its parent's already.
+    """
     total = 0
     for process in _family(pid) if pid is not None else ():
         try:
-            total += process.memory_info().rss
+            total += process.memory_info().rss if process.pid == pid else process.memory_full_info().uss
         except psutil.NoSuchProcess:
             continue
     return total / 1e6

@@ -8,31 +8,55 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import click
 
 from bench import consents
-from bench.count import Counted, Output, count, create, missing_from
-from bench.load import AGE_NS, EVENTS_PER_BATCH, Sender, fill, span_ns
-from bench.subjects import AIOKAFKA, BARS, TRANSPORT, Subject
+from bench.bars import Held, quartiles
+from bench.count import Counted, Output, count, create, missing_from, remove
+from bench.load import AGE_NS, DEVICES, Sender, fill
+from bench.races import READ_AHEAD_BYTES, Aim, Race
+from bench.subjects import AIOKAFKA, TRANSPORT, Subject
+from bench.traffic import span_ns
 from streams import clock, settings, topology
-from streams.kafka.broker import EmbeddedBroker
+from streams.events.codec import encode
+from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.topics import declare
 from streams.policy.load import load
 from streams.topology import CAPTURED, ZONED
 
 TIMEOUT_S = 180.0
-#: The topic holds as many more than anybody works off: clients read ahead up to 64 MB, and who may live from
-#: that looks faster than it is.
-READ_AHEAD_BATCHES = 60_000
 _WARM_SHARE = 0.25
 Say = Callable[[str], None]
 Ids = Mapping[int, Sequence[bytes]]
 
 
-async def prepared(broker: str, batches: int, read_ahead: int = READ_AHEAD_BATCHES) -> Ids:
+def run(asked: Race, directory: Path, rounds: int, say: Say, *, batches: int, tiny: bool) -> dict[str, Any]:
+    """One race on a broker of its own, so that all find the same one: its subjects and its bars."""
+    directory.mkdir()
+    broker = EmbeddedBroker()
+    try:
+        say(f"{asked.name}: {rounds} rounds of {len(asked.subjects)} subjects, {asked.traffic.about}")
+        broker.start(directory / "kafka", free_port(), say)
+        ids = asyncio.run(prepared(broker.address, asked, batches, 0 if tiny else READ_AHEAD_BYTES))
+        counted = asyncio.run(race(broker, directory, ids, asked, rounds, say, warm=not tiny))
+    finally:
+        broker.stop()
+    return {
+        "about": asked.traffic.about,
+        "encoding": asked.traffic.encoding,
+        "events_per_batch": round(asked.traffic.events_per_batch, 1),
+        "batches": batches,
+        "subjects": {
+            subject.name: _summary(subject, asked, counted[subject.name]) for subject in asked.subjects
+        },
+        "bars": bars(asked, counted),
+    }
+
+
+async def prepared(broker: str, asked: Race, batches: int, read_ahead_bytes: int) -> Ids:
     """Declare the topics and fill glasses.captured, once for all rounds.
 
     Returns the ids of the first `batches` by partition, in order.
@@ -40,10 +64,12 @@ async def prepared(broker: str, batches: int, read_ahead: int = READ_AHEAD_BATCH
     await create(broker, [], [topology.topic(ZONED)])
     await declare(broker)
     await consents.publish(broker, load(settings.POLICY))
-    whole = batches + read_ahead
+    some = list(asked.traffic.batches(0, 100, 0, DEVICES))
+    whole = batches + round(read_ahead_bytes / mean(len(encode(batch)) for batch in some))
     async with Sender(broker, CAPTURED) as sender:
-        ids = await fill(sender, whole, clock.now_ns() - AGE_NS - span_ns(whole))
-    return {partition: some[: len(some) * batches // whole] for partition, some in ids.items()}
+        start_ns = clock.now_ns() - AGE_NS - span_ns(asked.traffic, whole, DEVICES)
+        ids = await fill(sender, asked.traffic, whole, start_ns)
+    return {partition: mine[: len(mine) * batches // whole] for partition, mine in ids.items()}
 
 
 def part_of(ids: Ids, share: float) -> frozenset[bytes]:
@@ -55,13 +81,14 @@ async def race(
     broker: EmbeddedBroker,
     directory: Path,
     ids: Ids,
-    subjects: Sequence[Subject],
+    asked: Race,
     rounds: int,
     say: Say,
     *,
     warm: bool = True,
 ) -> dict[str, list[Counted]]:
     """Let each subject work off the load, `rounds` times; when `warm`, two of them once before, uncounted."""
+    subjects = asked.subjects
     counted: dict[str, list[Counted]] = {subject.name: [] for subject in subjects}
     for subject in (AIOKAFKA, TRANSPORT) if warm else ():
         # The broker compiles what it does often; whoever comes first would pay for it.
@@ -69,11 +96,11 @@ async def race(
     for number in range(rounds):
         at = number * (len(subjects) // rounds + 1) % len(subjects)
         for subject in (*subjects[at:], *subjects[:at]):
-            found = await _one(subject, broker, directory, part_of(ids, subject.share), number)
-            counted[subject.name].append(found)
+            output = await _one(subject, broker, directory, part_of(ids, subject.share), number)
+            counted[subject.name].append(output)
             say(
-                f"round {number + 1}  {subject.name:10} {found.batches_per_s:>8,.0f} batches/s   "
-                f"CPU a batch {found.cpu_us:>6.1f} µs, broker {found.broker_cpu_us:.1f} µs"
+                f"{asked.name}  round {number + 1}  {subject.name:13} {output.batches_per_s:>8,.0f} batches/s"
+                f"   CPU a batch {output.cpu_us:>6.1f} µs, broker {output.broker_cpu_us:.1f} µs"
             )
     return counted
 
@@ -81,8 +108,20 @@ async def race(
 async def _one(
     subject: Subject, broker: EmbeddedBroker, directory: Path, wanted: frozenset[bytes], number: int
 ) -> Counted:
-    if subject.own_target:
-        await create(broker.address, [subject.target(number)])
+    target = subject.target(number)
+    if not subject.own_target:
+        return await _counted(subject, broker, directory, wanted, number)
+    await create(broker.address, [target])
+    try:
+        return await _counted(subject, broker, directory, wanted, number)
+    finally:
+        # Nobody reads it any more: a client asks again and again for a topic that has gone.
+        await remove(broker.address, target)
+
+
+async def _counted(
+    subject: Subject, broker: EmbeddedBroker, directory: Path, wanted: frozenset[bytes], number: int
+) -> Counted:
     async with Output(broker.address, subject.target(number)) as output:
         part = subject.start(broker.address, number, directory)
         try:
@@ -98,20 +137,16 @@ async def _one(
             await asyncio.to_thread(part.stop)
 
 
-def summary(subjects: Sequence[Subject], counted: Mapping[str, Sequence[Counted]]) -> dict[str, Any]:
-    """What is kept of the race, by subject."""
-    return {subject.name: _summary(subject, counted[subject.name]) for subject in subjects}
-
-
-def _summary(subject: Subject, counted: Sequence[Counted]) -> dict[str, Any]:
+def _summary(subject: Subject, asked: Race, counted: Sequence[Counted]) -> dict[str, Any]:
     rates = [one.batches_per_s for one in counted]
+    low, middle, high = quartiles(rates)
     return {
         "does": subject.does,
         "delivery": subject.delivery,
-        "batches_per_s": median(rates),
-        "events_per_s": round(median(rates) * EVENTS_PER_BATCH),
-        "lowest": min(rates),
-        "highest": max(rates),
+        "batches_per_s": middle,
+        "events_per_s": round(middle * asked.traffic.events_per_batch),
+        "low": low,
+        "high": high,
         "rounds": rates,
         "cpu_us": median(one.cpu_us for one in counted),
         "broker_cpu_us": median(one.broker_cpu_us for one in counted),
@@ -122,23 +157,16 @@ def _summary(subject: Subject, counted: Sequence[Counted]) -> dict[str, Any]:
     }
 
 
-def ratios(counted: Mapping[str, Sequence[Counted]]) -> list[dict[str, Any]]:
-    """Each bar whose two subjects ran: the median over the rounds of the ratio within a round."""
-    found = []
-    for bar in BARS:
-        ours, theirs = counted.get(bar.subject.name), counted.get(bar.over.name)
-        if ours and theirs:
-            ratio = median(
-                one.batches_per_s / max(other.batches_per_s, 1e-9)
-                for one, other in zip(ours, theirs, strict=True)
-            )
-            found.append(
-                {
-                    "subject": bar.subject.name,
-                    "over": bar.over.name,
-                    "ratio": round(ratio, 2),
-                    "least": bar.least,
-                    "reached": ratio >= bar.least,
-                }
-            )
-    return found
+def bars(asked: Race, counted: Mapping[str, Sequence[Counted]]) -> list[Held]:
+    """Each bar of a race whose subjects ran; a ratio is that of two rates within a round."""
+    held = []
+    for aim in asked.asked:
+        ours = [one.batches_per_s for one in counted.get(aim.subject.name, ())]
+        if isinstance(aim, Aim):
+            figures = [rate * asked.traffic.events_per_batch for rate in ours]
+        else:
+            theirs = [one.batches_per_s for one in counted.get(aim.over.name, ())]
+            figures = [rate / max(over, 1e-9) for rate, over in zip(ours, theirs, strict=False)]
+        if figures:
+            held.append(asked.bar(aim).held(figures))
+    return held

@@ -15,7 +15,8 @@ import click
 import orjson
 import psutil
 
-from bench.load import DEVICES, EVENTS_PER_BATCH, RECORDING
+from bench.bars import NOT_MEASURED, shown
+from bench.load import DEVICES
 from bench.subjects import SUBJECTS
 from streams import clock
 from streams.cli.output import emit_table
@@ -39,11 +40,11 @@ _VERSIONS_OF = (
     "common-expression-language",
 )
 _CAPTION = (
-    "Batches of {events} IMU samples of {recording}, {devices} devices, {partitions} partitions; one process"
-    " a subject, one subject at a time; broker on the same {cores} cores. Counted: committed output, read"
-    " back once it is there; the rate is the slope of its number over the time at which the broker appended"
-    " it. Median of {rounds} interleaved rounds; ratios are medians of the ratios within a round. Work:"
-    " {work}. No snapshots writer runs."
+    "{about}, {events:g} events a batch in the mean, {encoding}; {devices} devices, {partitions} partitions;"
+    " one process a subject, one subject at a time; broker on the same {cores} cores. Counted: committed"
+    " output, read back once it is there; the rate is the slope of its number over the time at which the"
+    " broker appended it. "
+    "Median and quartiles of {rounds} interleaved rounds. Work: {work}. No snapshots writer runs."
 )
 
 
@@ -96,71 +97,90 @@ def equal_work(subjects: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print the race as one table, then what else was measured."""
-    subjects = result["subjects"]
-    rows = [
-        (
-            name,
-            one["does"],
-            one["delivery"],
-            f"{one['batches_per_s']:,.0f}",
-            f"{one['events_per_s']:,}",
-            f"{one['lowest']:,.0f} … {one['highest']:,.0f}",
-            _cost(one),
-            ", ".join(_ratio(ratio) for ratio in result["ratios"] if ratio["subject"] == name),
-        )
-        for name, one in subjects.items()
-    ]
-    emit_table(
-        (
-            "subject",
-            "does",
-            "delivery",
-            "batches/s",
-            "events/s",
-            "lowest … highest",
-            "CPU µs a batch + broker's",
-            "ratios (bar)",
-        ),
-        rows,
+    """Print each race as a table, then the bars, then what else was measured."""
+    for name, race in result["races"].items():
+        _show_race(name, race, result)
+    click.echo("Bars: the median of a figure of each round, and its quartiles; missed where both lie beyond")
+    _plain(bar_lines(result["bars"]))
+    for name, reason in result["skipped"].items():
+        click.echo(f"not run: {name}: {reason}")
+    click.echo(_machine_line(result))
+    _tables(result)
+
+
+def _show_race(name: str, race: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    subjects = race["subjects"]
+    click.echo(f"\n{name}")
+    _plain(
+        [
+            {
+                "subject": subject,
+                "does": one["does"],
+                "delivery": one["delivery"],
+                "batches/s": f"{one['batches_per_s']:,.0f}",
+                "events/s": f"{one['events_per_s']:,}",
+                "quartiles": f"{one['low']:,.0f} … {one['high']:,.0f}",
+                "CPU µs a batch + broker's": _cost(one),
+            }
+            for subject, one in subjects.items()
+        ]
     )
-    whole = max((max(one["batches"]) for one in subjects.values()), default=0)
+    whole = race["batches"]
     fewer = [
-        f"{name} the first {max(one['batches']):,}"
-        for name, one in subjects.items()
+        f"{subject} the first {max(one['batches']):,}"
+        for subject, one in subjects.items()
         if max(one["batches"]) < whole
     ]
-    work = f"{whole:,} batches a round" + (f", {', '.join(fewer)} of them" if fewer else "")
     click.echo(
         _CAPTION.format(
-            events=EVENTS_PER_BATCH,
-            recording=RECORDING,
+            about=race["about"],
+            events=race["events_per_batch"],
+            encoding=race["encoding"],
             devices=DEVICES,
             partitions=PARTITIONS_DEFAULT,
             rounds=result["rounds"],
             cores=result["cores"],
-            work=work,
+            work=f"{whole:,} batches a round" + (f", {', '.join(fewer)} of them" if fewer else ""),
         )
     )
-    for name, reason in result["skipped"].items():
-        click.echo(f"not run: {name}: {reason}")
     click.echo(
         f"equal work: {'yes' if equal_work(subjects) else 'NO'}; "
-        f"repeated: {sum(one['repeated'] for one in subjects.values())}; "
-        f"{result['cores']} cores, {result['memory_gb']} GB, load {result['load']} at the start, "
-        f"Python {result['python']}, commit {result['commit']}"
+        f"repeated: {sum(one['repeated'] for one in subjects.values())}\n"
     )
-    _tables(result)
 
 
-def show_tables(result: Mapping[str, Any]) -> None:
-    """Print the machine and the tables of a result that has no race."""
+def bar_lines(bars: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """One line a bar: what is asked, what was measured, and whether it is missed."""
+    return [
+        {
+            "bar": held["bar"],
+            "asked": held["asked"],
+            "measured": _measured(held),
+            "": "MISSED" if held.get("missed") else "",
+        }
+        for held in bars
+    ]
+
+
+def _measured(held: Mapping[str, Any]) -> str:
+    if "median" not in held:
+        return NOT_MEASURED
+    low, middle, high = (shown(held[name]) for name in ("low", "median", "high"))
+    return middle if len(held["rounds"]) == 1 else f"{middle} [{low} … {high}]"
+
+
+def _machine_line(result: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    click.echo(
+    return (
         f"{result['cores']} cores, {result['memory_gb']} GB, load {result['load']} at the start, Python "
         f"{result['python']}, commit {result['commit']}{' and changes' if result['changed'] else ''}; "
         f"took {result['took_s']} s\n{versions}"
     )
+
+
+def show_tables(result: Mapping[str, Any]) -> None:
+    """Print the machine and the tables of a result that has no race."""
+    click.echo(_machine_line(result))
     _tables(result)
 
 
@@ -173,13 +193,6 @@ def _tables(result: Mapping[str, Any]) -> None:
 def _cost(one: Mapping[str, Any]) -> str:
     # What is committed all at once tells nothing about the time before.
     return f"{one['cpu_us']:.0f} + {one['broker_cpu_us']:.0f}" if one["cpu_us"] else ""
-
-
-def _ratio(ratio: Mapping[str, Any]) -> str:
-    return (
-        f"{ratio['ratio']:.2f} x {ratio['over']} "
-        f"(≥ {ratio['least']:g}{'' if ratio['reached'] else ', NOT REACHED'})"
-    )
 
 
 def _plain(rows: Sequence[Mapping[str, Any]]) -> None:

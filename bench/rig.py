@@ -16,8 +16,9 @@ import click
 
 from bench import consents
 from bench.count import create
-from bench.load import EVENTS_PER_BATCH, Sender, batches
+from bench.load import Sender
 from bench.processes import cpu_s, rss_mb, start
+from bench.traffic import Traffic
 from streams import clock, settings, topology
 from streams.demo import Part
 from streams.errors import UnavailableError
@@ -129,15 +130,15 @@ class Load:
 
     It remembers when each was handed over and when it was acknowledged.
 
-    `sent_ns` is the time of handing over by (device, first number). Capture times run with the count, not
-    with the clock.
+    `sent_ns` is the time of handing over by device, stream and first number. Capture times run with the
+    count, not with the clock.
     """
 
-    def __init__(self, broker: str, device_count: int) -> None:
+    def __init__(self, broker: str, traffic: Traffic, device_count: int) -> None:
         self.sender = Sender(broker, CAPTURED)
         self.sent = 0
-        self.sent_ns: dict[tuple[str, int], int] = {}
-        self._batches: Iterator[Batch] = batches(0, _NUMBERS, clock.now_ns(), device_count)
+        self.sent_ns: dict[tuple[str, str, int], int] = {}
+        self._batches: Iterator[Batch] = traffic.batches(0, _NUMBERS, clock.now_ns(), device_count)
         self._acks: set[asyncio.Future[object]] = set()
 
     async def hand_over(self, number: int) -> None:
@@ -146,7 +147,7 @@ class Load:
             some = list(islice(self._batches, min(number, _PACK_MAX)))
             number -= len(some)
             now_ns = clock.now_ns()
-            self.sent_ns.update({(batch.source, batch.run.first): now_ns for batch in some})
+            self.sent_ns.update({(batch.source, batch.stream, batch.run.first): now_ns for batch in some})
             for ack in await self.sender.send(some):
                 self._acks.add(ack)
                 ack.add_done_callback(self._acked)
@@ -210,8 +211,3 @@ class Visible:
                     f"{found:,} of {number:,} batches are visible after {timeout_s:.0f} s"
                 )
             await asyncio.sleep(0.2)
-
-
-def numbers(first: int, number: int) -> range:
-    """First numbers of the batches in a run of events."""
-    return range(first, first + number, EVENTS_PER_BATCH)

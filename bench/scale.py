@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from bench import bars
+from bench.bars import Measured, Rows
 from bench.count import Counted, Output, count, create
-from bench.load import AGE_NS, Sender, fill, span_ns
+from bench.load import AGE_NS, Sender, fill
 from bench.race import TIMEOUT_S, Say, part_of
 from bench.rig import Rig, rig
+from bench.traffic import IMU_20, span_ns
 from streams import clock
 from streams.topology import CAPTURED, ZONED
 
 WORKERS, DEVICES = (1, 2, 4), (1, 10, 100, 1000)
 _AGAINST = 10
-Rows = list[dict[str, Any]]
 
 
-async def scale(directory: Path, batches: int, say: Say) -> dict[str, Rows]:
+async def scale(directory: Path, batches: int, say: Say) -> Measured:
     """Tables by number of workers and by number of devices, each with `batches` batches a run."""
     async with rig(directory) as made:
         await _run(made, "warm", CAPTURED, batches // 4, 8, 1)
@@ -33,7 +34,7 @@ async def scale(directory: Path, batches: int, say: Say) -> dict[str, Rows]:
             for number in WORKERS
         ]
     cost_us = next(one.cpu_us for number, one in devices if number == _AGAINST)
-    return {
+    tables: dict[str, Rows] = {
         "The same batches from more devices, one worker (bar: CPU a batch at 1,000 within ±15 % of 10)": [
             {
                 "devices": number,
@@ -53,6 +54,8 @@ async def scale(directory: Path, batches: int, say: Say) -> dict[str, Rows]:
             for number, one in workers
         ],
     }
+    most_us = devices[-1][1].cpu_us
+    return Measured(tables, [bars.DEVICES.held([(most_us / cost_us - 1) * 100])])
 
 
 async def _run(
@@ -60,12 +63,12 @@ async def _run(
 ) -> Counted:
     if source != CAPTURED:
         await create(made.broker.address, [source])
-    start_ns = clock.now_ns() - AGE_NS - span_ns(batches, device_count)
+    start_ns = clock.now_ns() - AGE_NS - span_ns(IMU_20, batches, device_count)
     async with (
         Output(made.broker.address, ZONED) as output,
         Sender(made.broker.address, source, held=name) as sender,
     ):
-        ids = part_of(await fill(sender, batches, start_ns, device_count), 1.0)
+        ids = part_of(await fill(sender, IMU_20, batches, start_ns, device_count), 1.0)
         for number in range(worker_count):
             made.work(f"worker-{number}", "--agent", name, "--source", source)
         try:

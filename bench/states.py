@@ -21,7 +21,8 @@ import orjson
 import psutil
 
 from bench.consents import known
-from bench.load import AGE_NS, batches, devices, span_ns
+from bench.load import AGE_NS
+from bench.traffic import IMU_20, devices, span_ns
 from streams import clock, limits, settings
 from streams.events.batch import Batch, Context
 from streams.events.codec import encode
@@ -63,7 +64,7 @@ def states() -> dict[str, Rows]:
 
 def _quiet(number: int, start_ns: int) -> Iterator[Batch]:
     """Two batches of each device, which is then not heard of again."""
-    return batches(0, 2 * number, start_ns, number)
+    return IMU_20.batches(0, 2 * number, start_ns, number)
 
 
 def _fat(number: int, start_ns: int) -> Iterator[Batch]:
@@ -102,7 +103,7 @@ async def _measured(
         if outgoing.topic == MODELS:
             followed.models.learn(outgoing.key, outgoing.value)
     core, process = LiveGlasses(followed, shelf), psutil.Process()
-    start_ns = clock.now_ns() - AGE_NS - span_ns(2 * number, number)
+    start_ns = clock.now_ns() - AGE_NS - span_ns(IMU_20, 2 * number, number)
     now: list[PartitionState] = [core.empty(partition) for partition in range(PARTITIONS_DEFAULT)]
     stored, highest = [Entries() for _ in now], 0
     # What was needed to come here is given back, or it would be taken for room that the states have.

@@ -6,12 +6,14 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.peers.tagging import FORWARD, TAG
 from bench.processes import start
 from streams.demo import Part
 from streams.topology import CAPTURED, ZONED
 
 ONCE, AT_LEAST_ONCE = "exactly once", "at least once"
 _FORWARDS = "two headers added, forwarded"
+_TAGS = "decoded, checked, tagged, two headers, forwarded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,75 +56,63 @@ class Subject:
         )
 
 
-def _ours(name: str, does: str, mode: str, *options: str) -> Subject:
+def _ours(name: str, does: str, mode: str, *options: str, share: float = 1.0) -> Subject:
     return Subject(
         name,
         does,
         ONCE,
         ("bench.worker", "BROKER", "--mode", mode, "--agent", "GROUP", *options),
         own_target=bool(options),
-        share=1.0 if options else 0.6,
+        share=share,
     )
 
 
 TRANSPORT = _ours("transport", _FORWARDS, "forward", "--target", "TARGET")
-ZONES = _ours("zones", "decode, check, tag, lineage: the zones stage alone", "zones")
-SIGHTLINE = _ours("sightline", "stages 1-4, lineage, policy, state: the whole pipeline", "on")
-OFF = _ours("off", "the whole pipeline without zones and lineage, constant headers", "off")
+ZONES = _ours(
+    "zones",
+    "the zones stage: decoded, checked, tagged, two headers, forwarded; repeats and holes, lineage, state",
+    "zones",
+    share=0.6,
+)
+SIGHTLINE = _ours("sightline", "the whole pipeline: stages 1-4, lineage, policy, state", "on", share=0.6)
+OFF = _ours("off", "the whole pipeline without zones and lineage, constant headers", "off", share=0.6)
 _PEER = ("BROKER", "SOURCE", "TARGET", "GROUP")
-FAUST = Subject("faust", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.stock_faust", *_PEER), share=0.1)
-QUIX = Subject("quix", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.quix", *_PEER), "quixstreams", 0.6)
-QUIX_ZSTD = Subject(
-    "quix-zstd",
-    _FORWARDS,
-    AT_LEAST_ONCE,
-    ("bench.peers.quix", *_PEER, "at-least-once", "zstd"),
-    "quixstreams",
-    0.6,
-)
-QUIX_ONCE = Subject(
-    "quix-once", _FORWARDS, ONCE, ("bench.peers.quix", *_PEER, "exactly-once"), "quixstreams", 0.6
-)
-BYTEWAX = Subject("bytewax", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER), "bytewax")
-BYTEWAX_ZSTD = Subject(
-    "bytewax-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.bytewax_flow", *_PEER, "zstd"), "bytewax"
-)
-AIOKAFKA = Subject("aiokafka", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER))
-AIOKAFKA_ZSTD = Subject(
-    "aiokafka-zstd", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.plain_aiokafka", *_PEER, "zstd")
-)
 
-SUBJECTS = (
+
+def _peer(
+    name: str,
+    module: str,
+    work: str,
+    *options: str,
+    package: str = "",
+    share: float = 1.0,
+    delivery: str = AT_LEAST_ONCE,
+) -> Subject:
+    does = _FORWARDS if work == FORWARD else _TAGS
+    return Subject(name, does, delivery, (module, *_PEER, work, *options), package, share)
+
+
+_QUIX, _BYTEWAX, _AIOKAFKA = "bench.peers.quix", "bench.peers.bytewax_flow", "bench.peers.plain_aiokafka"
+FAUST = Subject("faust", _FORWARDS, AT_LEAST_ONCE, ("bench.peers.stock_faust", *_PEER), share=0.1)
+QUIX = _peer("quix", _QUIX, FORWARD, package="quixstreams", share=0.6)
+QUIX_ONCE = _peer(
+    "quix-once", _QUIX, FORWARD, "exactly-once", package="quixstreams", share=0.6, delivery=ONCE
+)
+BYTEWAX = _peer("bytewax", _BYTEWAX, FORWARD, package="bytewax")
+AIOKAFKA = _peer("aiokafka", _AIOKAFKA, FORWARD)
+QUIX_TAGS = _peer("quix-tags", _QUIX, TAG, package="quixstreams", share=0.4)
+BYTEWAX_TAGS = _peer("bytewax-tags", _BYTEWAX, TAG, package="bytewax", share=0.4)
+AIOKAFKA_TAGS = _peer("aiokafka-tags", _AIOKAFKA, TAG, share=0.4)
+
+#: Equal work, and beside it the whole pipeline and what bare forwarding takes.
+TAGGING = (ZONES, AIOKAFKA_TAGS, BYTEWAX_TAGS, QUIX_TAGS)
+WHOLE = (SIGHTLINE, AIOKAFKA)
+FORWARDING = (
     TRANSPORT,
-    AIOKAFKA,
-    AIOKAFKA_ZSTD,
     BYTEWAX,
-    BYTEWAX_ZSTD,
     QUIX,
-    QUIX_ZSTD,
     QUIX_ONCE,
     FAUST,
-    ZONES,
     OFF,
-    SIGHTLINE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A ratio that is asked for: rate of one subject over that of another, at least `least`."""
-
-    subject: Subject
-    over: Subject
-    least: float
-
-
-BARS = (
-    Bar(TRANSPORT, BYTEWAX, 1.25),
-    Bar(TRANSPORT, QUIX, 2.5),
-    Bar(TRANSPORT, FAUST, 25.0),
-    Bar(TRANSPORT, AIOKAFKA, 0.7),
-    Bar(ZONES, QUIX, 1.2),
-    Bar(SIGHTLINE, QUIX, 1.0),
-    Bar(SIGHTLINE, OFF, 0.9),
-)
+SUBJECTS = (*TAGGING, *WHOLE, *FORWARDING)

@@ -22,6 +22,7 @@ from streams.events.shipped import SHIPPED
 Ints = NDArray[np.int64]
 Story = tuple[tuple[int, tuple[str, ...]], ...]
 _SESSIONS_CACHED = 512
+_DECIMALS = 4  #: as many as recordings have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,7 @@ def timeline(scenario: Scenario, device: int, seed: int, stream: Stream, session
         whole = _signal(stream.sensor, stream.kind, scenario.turns, scenario.duration_ns, seed + device)
     else:
         name = stream.recordings[device % len(stream.recordings)]
-        whole = _played(name, stream.kind, stream.story, scenario.duration_ns, session)
+        whole = _played(name, stream.kind, stream.story, scenario.duration_ns, session, stream.rate_hz)
     if not stream.during:
         return whole
     on = np.logical_or.reduce([(whole.t_ns >= start) & (whole.t_ns < end) for start, end in stream.during])
@@ -79,8 +80,11 @@ def _signal(sensor: str, kind: str, turns: tuple[Turn, ...], duration_ns: int, s
 
 
 @lru_cache(_SESSIONS_CACHED)
-def _played(name: str, kind: str, story: Story, duration_ns: int, session: int) -> Timeline:
-    """Play a recording along a story. A session goes on in each piece where the one before stopped."""
+def _played(name: str, kind: str, story: Story, duration_ns: int, session: int, rate_hz: int = 0) -> Timeline:
+    """Play a recording along a story, at `rate_hz` if not 0.
+
+    A session goes on in each piece where the one before stopped.
+    """
     about = recordings.named(name, kind)
     samples = recordings.samples(name)
     parts = _parts(about, story, duration_ns)
@@ -96,7 +100,20 @@ def _played(name: str, kind: str, story: Story, duration_ns: int, session: int) 
         times.append(repeated - offset[piece] + start_ns)
         rows.append(index + first)
         offset[piece] += end_ns - start_ns
-    return Timeline(about.origin, np.concatenate(times), np.concatenate(rows), _whole(samples.columns), kind)
+    whole = Timeline(about.origin, np.concatenate(times), np.concatenate(rows), samples.columns, kind)
+    return (
+        _resampled(whole, rate_hz, duration_ns) if rate_hz else replace(whole, columns=_whole(whole.columns))
+    )
+
+
+def _resampled(played: Timeline, rate_hz: int, duration_ns: int) -> Timeline:
+    """The same movement from a faster or slower sensor: what lies on the lines between its samples."""
+    t_ns = np.arange(duration_ns * rate_hz // 1_000_000_000, dtype=np.int64) * 1_000_000_000 // rate_hz
+    columns = {
+        name: np.interp(t_ns, played.t_ns, column[played.rows]).round(_DECIMALS)
+        for name, column in played.columns.items()
+    }
+    return replace(played, t_ns=t_ns, rows=np.arange(len(t_ns)), columns=columns)
 
 
 def _parts(about: recordings.About, story: Story, duration_ns: int) -> list[tuple[tuple[int, int], int, int]]:

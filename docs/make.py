@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 SCENARIOS = ("smoke", "commute")
 KNOW_OURS = HERE / "examples" / "know_ours.py"
 SEND = HERE / "examples" / "send_as_glasses.py"
+READ_PACKED = HERE / "examples" / "read_packed.py"
 READ_LABEL = HERE / "examples" / "read_label.py"
 START_NS = 1_790_000_000_000_000_000
 #: Kinds of which no shipped recording has an event.
@@ -47,8 +48,9 @@ For who reads the topics without Sightline. Made by `python -m docs.make` from \
 `streams/topology.py`, `streams/events/shipped.py` and a
 replay of the shipped recordings; a test makes it again and compares. Change `docs/texts.toml`, not this page.
 
-Every value is JSON, every header is text (one is packed, see below), compression is Kafka's own. \
-Agents write in transactions: read
+Every value is JSON, but for those that devices send packed (see *Packed values*); every header is text \
+(one is packed, see below);
+compression is Kafka's own. Agents write in transactions: read
 with `isolation.level=read_committed`, or you also see what was taken back. \
 A schema for each kind (JSON Schema, draft 2020-12) is in
 [`docs/schemas/`](schemas). [`docs/examples/read_one_zone.py`](examples/read_one_zone.py) \
@@ -127,6 +129,7 @@ def page(records: Mapping[str, Outgoing], kinds: Kinds) -> str:
         *_producers(),
         *_headers(records),
         *_envelope(kinds),
+        *_packed(),
         "## Kinds\n",
         *_types(),
     ]
@@ -236,8 +239,8 @@ def _header(name: str, value: bytes) -> str:
 def _envelope(kinds: Kinds) -> Iterator[str]:
     yield "## Envelope\n"
     yield (
-        "The value of every batch is one JSON object with these fields. A value is at most 512 kB; every list"
-        " has `n` values.\n"
+        "The value of every batch is one JSON object with these fields, or packed, below. A value is at most"
+        " 512 kB; every list has `n` values.\n"
     )
     any_kind = schema(kinds.derived[0])["properties"]
     yield from _table(
@@ -252,6 +255,12 @@ def _envelope(kinds: Kinds) -> Iterator[str]:
             for name, allowed in CONTEXT_VALUES.items()
         ],
     )
+
+
+def _packed() -> Iterator[str]:
+    yield "## Packed values\n"
+    yield text("packed", "about")
+    yield "```python\n" + READ_PACKED.read_text(encoding="utf-8") + "```\n"
 
 
 def _type(form: Mapping[str, Any]) -> str:
@@ -272,8 +281,8 @@ def _context_type(allowed: frozenset[str] | type) -> str:
 
 def _types() -> Iterator[str]:
     yield (
-        "Types of columns; with a question mark, null where there is nothing to say. What has another form is"
-        " rejected.\n"
+        "Types of columns; with a question mark, null where there is nothing to say; behind a comma what"
+        " numbers are in a packed value. What has another form is rejected.\n"
     )
     forms = {name: text_form(name) for name in ("text", "token", "tokens")}
     rows = [
@@ -301,7 +310,7 @@ def _kind(kind: Kind, record: Outgoing | None) -> Iterator[str]:
         yield from _table(
             ("column", "unit", "type", "says"),
             [
-                (f"`{name}`", unit(name), wanted.replace("|", ", "), text("kinds", kind.name, name))
+                (f"`{name}`", unit(name), _held(kind, name, wanted), text("kinds", kind.name, name))
                 for name, wanted in kind.columns.items()
             ],
         )
@@ -326,6 +335,12 @@ def _kind(kind: Kind, record: Outgoing | None) -> Iterator[str]:
     if kind.name == "model":
         yield "Its value, without the field `model`:\n"
     yield "```json\n" + _value(record.value or b"", without="model" if kind.name == "model" else "") + "```\n"
+
+
+def _held(kind: Kind, name: str, wanted: str) -> str:
+    """Type of a column, with what its numbers are in a packed value: only devices send those."""
+    packed = f", {kind.wire[name]}" if kind.captured and name in kind.wire else ""
+    return wanted.replace("|", ", ") + packed
 
 
 def _sorted(headers: Headers) -> list[tuple[str, bytes]]:

@@ -10,14 +10,16 @@ import sys
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.peers import ADDED, LINGER_MS, NO_COMPRESSION
+from bench.peers import LINGER_MS
+from bench.peers.tagging import FORWARD, adding_of
+from streams.errors import MalformedError
 
 _RECORDS_MAX = 5000
 _BYTES = 1 << 20
 
 
-async def main(broker: str, source: str, target: str, group: str, compression: str = NO_COMPRESSION) -> None:
-    """Forward until a signal; offsets are committed by the client every 5 s."""
+async def main(broker: str, source: str, target: str, group: str, work: str = FORWARD) -> None:
+    """Work until a signal; offsets are committed by the client every 5 s."""
     consumer = AIOKafkaConsumer(
         source,
         bootstrap_servers=broker,
@@ -31,26 +33,28 @@ async def main(broker: str, source: str, target: str, group: str, compression: s
         max_batch_size=_BYTES,
         acks="all",
         enable_idempotence=True,
-        compression_type=None if compression == NO_COMPRESSION else compression,
     )
+    adding = adding_of(work)
     async with consumer, producer:
         while True:
             for tp, records in (await consumer.getmany(timeout_ms=1000, max_records=_RECORDS_MAX)).items():
                 packed = producer.create_batch()
                 for record in records:
-                    headers = [*record.headers, *ADDED]
-                    if (
-                        packed.append(
-                            timestamp=record.timestamp, key=record.key, value=record.value, headers=headers
-                        )
-                        is None
-                    ):
+                    try:
+                        added = adding(record.key, record.value, record.headers, record.timestamp)
+                    except MalformedError:
+                        continue
+                    sent = {
+                        "timestamp": record.timestamp,
+                        "key": record.key,
+                        "value": record.value,
+                        "headers": [*record.headers, *added],
+                    }
+                    if packed.append(**sent) is None:
                         packed.close()
                         await producer.send_batch(packed, target, partition=tp.partition)
                         packed = producer.create_batch()
-                        packed.append(
-                            timestamp=record.timestamp, key=record.key, value=record.value, headers=headers
-                        )
+                        packed.append(**sent)
                 packed.close()
                 await producer.send_batch(packed, target, partition=tp.partition)
 

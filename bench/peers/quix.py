@@ -1,4 +1,4 @@
-"""Quix Streams at its defaults; further arguments name another `processing_guarantee` and compression."""
+"""Quix Streams at its defaults; further arguments name another `processing_guarantee`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from typing import Any
 
 from quixstreams import Application
 
-from bench.peers import ADDED, LINGER_MS, NO_COMPRESSION
-
-
-def _added(_value: Any, _key: Any, _timestamp: int, headers: Any) -> list[tuple[str, bytes]]:
-    return [*(headers or ()), *ADDED]
+from bench.peers import LINGER_MS
+from bench.peers.tagging import FORWARD, adding_of
+from streams.errors import MalformedError
 
 
 def main(
-    broker: str,
-    source: str,
-    target: str,
-    group: str,
-    guarantee: Any = "at-least-once",
-    compression: str = NO_COMPRESSION,
+    broker: str, source: str, target: str, group: str, work: str = FORWARD, guarantee: Any = "at-least-once"
 ) -> None:
-    """Forward until a signal."""
+    """Work until a signal."""
+    adding = adding_of(work)
+
+    def added(value: bytes, key: bytes, timestamp: int, headers: Any) -> list[tuple[str, bytes]]:
+        given = headers or ()
+        return [*given, *adding(key, value, given, timestamp)]
+
     app = Application(
         broker_address=broker,
         consumer_group=group,
@@ -32,11 +31,13 @@ def main(
         use_changelog_topics=False,
         auto_create_topics=False,
         state_dir="quix-state",
-        producer_extra_config={"linger.ms": LINGER_MS, "compression.type": compression},
+        producer_extra_config={"linger.ms": LINGER_MS},
+        # A record that is refused is passed over; anything else ends the program.
+        on_processing_error=lambda error, _row, _logger: isinstance(error, MalformedError),
     )
     read = app.topic(source, value_deserializer="bytes", key_deserializer="bytes")
     written = app.topic(target, value_serializer="bytes", key_serializer="bytes")
-    app.dataframe(read).set_headers(_added).to_topic(written)
+    app.dataframe(read).set_headers(added).to_topic(written)
     app.run()
 
 

@@ -21,6 +21,7 @@ from streams.events.shipped import SHIPPED
 HERE = Path(__file__).parent
 PERIOD_NS = 200_000_000  #: a batch holds what one stream captured in this time, while the device is not warm
 THERMAL_PERIODS = {"cool": 1, "normal": 1, "warm": 2}  #: batch period by thermal level, in PERIOD_NS
+RATE_HZ_MAX = 4000  #: of a stream: no sensor of glasses is faster
 SENSORS = ("sound", "pulse", "radios")
 FORMS = ("thumb", "spoken", "rating")
 POLICY = "household"  #: whose zones a segment's `zone` and `truth` are
@@ -56,6 +57,7 @@ class Stream:
 
     Of several recordings each device plays one, in turn. `story`: from that time on (ns), the first of the
     named pieces that the device's recording has; empty: all of it. `during`: (from, to) in ns; empty: always.
+    `rate_hz`: so many samples a second, between those of the recording; 0: those of the recording.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Stream:
     sensor: str = ""
     story: tuple[tuple[int, tuple[str, ...]], ...] = ()
     during: tuple[tuple[int, int], ...] = ()
+    rate_hz: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,7 @@ def _stream(table: Mapping[str, Any], duration_ns: int) -> Stream:
         table.get("sensor", ""),
         tuple((start, tuple(pieces)) for start, pieces in _from(table.get("story", ()), "play")),
         tuple((_ns(start), _ns(end)) for start, end in table.get("during_s", ())),
+        table.get("rate_hz", 0),
     )
     if bool(stream.recordings) == bool(stream.sensor) or (stream.sensor and stream.sensor not in SENSORS):
         raise ValueError(
@@ -264,7 +268,19 @@ def _stream(table: Mapping[str, Any], duration_ns: int) -> Stream:
         )
     if any(not 0 <= start < end <= duration_ns for start, end in stream.during):
         raise ValueError(f"stream {stream.name}: during_s must hold pairs (from, to) inside the scenario")
+    if "rate_hz" in table:
+        _check_rate(stream)
     return stream
+
+
+def _check_rate(stream: Stream) -> None:
+    if any(wanted != "number" for wanted in SHIPPED[stream.kind].columns.values()) or not stream.recordings:
+        raise ValueError(
+            f"stream {stream.name}: found rate_hz, expected it where a recording of nothing but numbers is "
+            "played; between two other values there is none"
+        )
+    if type(stream.rate_hz) is not int or not 1 <= stream.rate_hz <= RATE_HZ_MAX:
+        raise ValueError(f"stream {stream.name}: rate_hz must be a whole number from 1 to {RATE_HZ_MAX}")
 
 
 def _planned(table: Mapping[str, Any]) -> Planned:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from streams.errors import MalformedError
 from streams.events.batch import JSON, Batch
-from streams.events.headers import CONTENT_TYPE, RESERVED, RUN, rfc3339
+from streams.events.headers import CONTENT_TYPE, RESERVED, RUN, WRITTEN, rfc3339
 from streams.events.kinds import event_type
 from streams.events.record import Headers
 from streams.limits import FOREIGN_HEADERS_BYTES_MAX, HEADERS_MAX
@@ -36,21 +36,9 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
     MalformedError
         A header is missing, repeated, forged, no text, too long, or says something else than the value.
     """
-    by_name, run = dict(headers), batch.run
-    # What every batch of a well-kept device is, in one look; the rest says which header is at fault.
-    if (
-        captured
-        and len(headers) == len(_KNOWN) == len(by_name)
-        and by_name.get("ce_id") == batch.first_id.encode()
-        and by_name.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
-        and by_name.get("ce_type") == event_type(batch.kind)
-        and by_name.get("ce_source") == batch.source.encode()
-        and by_name.get("ce_time") == _ce_time(batch.t0_ns)
-        and by_name.get("ce_specversion") == b"1.0"
-        and by_name.get(CONTENT_TYPE) == batch.content_type
-        and len(by_name.get("traceparent") or b"") == _TRACEPARENT_BYTES
-    ):
+    if captured and _as_written(headers, batch):
         return
+    by_name, run = dict(headers), batch.run
     if len(by_name) != len(headers):
         raise MalformedError(
             "headers: found a name twice, expected each once, "
@@ -85,6 +73,29 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
         _check_foreign(by_name)
     if not captured and not (by_name.keys() <= _KNOWN | RESERVED and None not in by_name.values()):
         raise MalformedError("headers: found one that no stage writes, expected ours only")
+
+
+def _as_written(headers: Headers, batch: Batch) -> bool:
+    """Whether the headers are those that `envelope` writes, in its order, which those of most devices are."""
+    if len(headers) != len(WRITTEN):
+        return False
+    # Faster than a loop or a mapping, and each batch of a fetch comes by here.
+    (a, version), (b, own_id), (c, source), (d, kind), (e, time), (f, form), (g, trace), (h, numbers) = (
+        headers
+    )
+    run = batch.run
+    return (
+        (a, b, c, d, e, f, g, h) == WRITTEN
+        and own_id == f"{batch.source}/{batch.stream}/{run.first}".encode()
+        and numbers == b"%d 1 %d" % (run.first, run.count)
+        and time == _ce_time(batch.t0_ns)
+        and source == batch.source.encode()
+        and kind == event_type(batch.kind)
+        and form == batch.content_type
+        and version == b"1.0"
+        and trace is not None
+        and len(trace) == _TRACEPARENT_BYTES
+    )
 
 
 def _compare(by_name: dict[str, bytes], name: str, expected: bytes) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
-from typing import Annotated, Any, Union
+from itertools import chain, groupby
+from struct import Struct
+from typing import Annotated, Any, Union, cast
 
 import msgspec
 import numpy as np
@@ -23,7 +24,7 @@ from streams.events.batch import JSON, MESSAGEPACK, Batch, Context
 from streams.events.kinds import RANGES, Kind, Kinds
 from streams.events.packed import Floats, Packed, arrays
 from streams.events.unpack import Unpacker
-from streams.limits import MAGNITUDE_MAX, VALUE_BYTES_MAX
+from streams.limits import EVENTS_PER_BATCH_MAX, MAGNITUDE_MAX, VALUE_BYTES_MAX
 
 VERSION = check.VERSION
 #: Beyond 64 bits the two decoders differ (int or float), so those numbers are left to `check`.
@@ -96,6 +97,12 @@ class Codec:
         # How many keys a plain value of a kind has, and so how many colons outside its texts.
         own = wire.FIELDS + len(Context.__struct_fields__)
         self._colons = {kind.name: own + len(kind.columns) for kind in kinds.captured}
+        #: Kinds that have nothing but numbers, never null.
+        self._numeric = {
+            kind.name: tuple(kind.columns)
+            for kind in kinds.captured
+            if set(kind.columns.values()) == {"number"}
+        }
 
     def decode(
         self,
@@ -148,6 +155,24 @@ class Codec:
         layout = self._packed.layouts[batch.kind]
         return replace(batch, columns=layout.pack(batch.columns, batch.run.count))
 
+    def hold_floats(self, batch: Batch) -> None:
+        """Hold the columns of a batch as packed floats from here on, if its kind has nothing but numbers.
+
+        So they take a quarter of the memory, and `column` joins those of a fetch at once. Not for a batch
+        that is still to be written: a whole number would be written as a float.
+        """
+        names = self._numeric.get(batch.kind)
+        columns = batch.columns
+        if names is not None and isinstance(columns, dict):
+            pack = _floats(batch.run.count).pack
+            for name in names:
+                columns[name] = memoryview(pack(*columns[name])).cast("d")
+
+
+@lru_cache(maxsize=EVENTS_PER_BATCH_MAX)
+def _floats(count: int) -> Struct:
+    return Struct(f"{count}d")
+
 
 @lru_cache(maxsize=16)
 def codec_of(kinds: Kinds) -> Codec:
@@ -157,18 +182,16 @@ def codec_of(kinds: Kinds) -> Codec:
 
 def column(batches: Iterable[Batch], name: str) -> Floats:
     """One column of numbers or flags of many batches, end to end; NaN where the device did not measure."""
-    columns = [batch.columns for batch in batches]
-    packed = [of for of in columns if isinstance(of, Packed)]
-    if not packed:
-        return _listed([of[name] for of in columns])
-    if len(packed) == len(columns):
-        return arrays(packed, name)
-    return np.concatenate(
-        [of.array(name) if isinstance(of, Packed) else _listed([of[name]]) for of in columns]
-    )
+    parts = [
+        arrays(cast("Iterable[Packed]", some), name) if held is Packed else _listed([of[name] for of in some])
+        for held, some in groupby((batch.columns for batch in batches), type)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
 
 def _listed(values: Sequence[Sequence[Any]]) -> Floats:
+    if all(type(held) is memoryview for held in values):
+        return np.frombuffer(b"".join(values))  # type: ignore[arg-type]  # memoryviews, of floats
     try:
         return np.fromiter(chain.from_iterable(values), dtype=np.float64)
     except TypeError:  # a null, which only the slower way takes

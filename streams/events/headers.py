@@ -26,8 +26,24 @@ SINCE = "sightline-since"
 RESERVED = frozenset({ZONE, LABEL, PARENTS, SINCE})
 
 
+#: Headers that `envelope` writes, in its order.
+WRITTEN = (
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_time",
+    CONTENT_TYPE,
+    "traceparent",
+    RUN,
+)
+_PLACE = WRITTEN.index(CONTENT_TYPE)
+
+
 def content_type_of(headers: Headers) -> bytes:
     """What the headers say that the value is; JSON where they say nothing."""
+    if len(headers) > _PLACE and headers[_PLACE][0] == CONTENT_TYPE:
+        return headers[_PLACE][1]
     return dict(headers).get(CONTENT_TYPE, JSON)
 
 

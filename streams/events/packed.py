@@ -89,23 +89,29 @@ class Layout:
 
         `check` says what is wrong with the form of others, `streams.events.check` what with the bounds.
         """
-        plain = {}
+        values: Mapping[str, bytes] = raw
+        if self.nullable:
+            values = {**raw, **{name: raw[name][1] for name in self.nullable}}
         for name, size in self._sizes:
-            data = raw[name]
-            if name in self.nullable:
-                mask, data = data
-                if mask != _full(count) and not _masked_right(mask, data, size, count):
-                    return False
-            if len(data) != count * size:
-                return False
-            plain[name] = data
-        for name in self._flags:
-            if plain[name].strip(b"\0\1"):
+            if len(values[name]) != count * size:
                 return False
         for held, names in self._floats:
-            if not _bounded(np.frombuffer(b"".join([plain[name] for name in names]), held)):
+            if not _bounded(np.frombuffer(b"".join([values[name] for name in names]), held)):
                 return False
-        return all(_within(np.frombuffer(plain[name], self.types[name]), name) for name in self._ranged)
+        for name in self._flags:
+            if values[name].strip(b"\0\1"):
+                return False
+        for name in self._ranged:
+            if not _within(np.frombuffer(values[name], self.types[name]), name):
+                return False
+        return not self.nullable or self._masks_right(raw, count)
+
+    def _masks_right(self, raw: Mapping[str, Any], count: int) -> bool:
+        for name in self.nullable:
+            mask, values = raw[name]
+            if mask != _full(count) and not _masked_right(mask, values, count):
+                return False
+        return True
 
     def check(self, raw: Mapping[str, Any], count: int) -> None:
         """MalformedError names the first packed column of `count` events whose form is wrong."""
@@ -127,7 +133,7 @@ class Layout:
                     f"{path}: found {len(data)} bytes, expected {count * held.itemsize}, {held.itemsize} for "
                     f"each of n = {count}"
                 )
-            if name in self.nullable and not _masked_right(mask, data, held.itemsize, count):
+            if name in self.nullable and not _masked_right(mask, data, count):
                 raise MalformedError(
                     f"{path}: found a mask that disagrees with its values, expected zeros where it has no "
                     "bit, and no bit behind the last event"
@@ -226,11 +232,11 @@ def _bits(mask: bytes, count: int) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(mask, np.uint8), count=count, bitorder="little").astype(np.bool_)
 
 
-def _masked_right(mask: bytes, data: bytes, size: int, count: int) -> bool:
+def _masked_right(mask: bytes, data: bytes, count: int) -> bool:
     """Whether a mask has a bit an event and no other, and what lies under no bit is zero, byte for byte."""
-    if len(mask) != len(_full(count)) or len(data) != count * size:
+    if len(mask) != len(_full(count)):
         return False
-    rows = np.frombuffer(data, np.uint8).reshape(count, size)
+    rows = np.frombuffer(data, np.uint8).reshape(count, -1)
     beyond = mask[-1] >> (count - 1) % 8 + 1
     return not beyond and not rows[~_bits(mask, count)].any()
 

@@ -53,9 +53,9 @@ class Unpacker:
     def decode(self, value: bytes | None, position: int, appended_ns: int) -> Batch:
         """Read a captured batch; MalformedError with field, found (type or size) and expected."""
         if value is None or len(value) > VALUE_BYTES_MAX:
-            found = "no value" if value is None else f"{len(value)} bytes"
+            got = "no value" if value is None else f"{len(value)} bytes"
             raise MalformedError(
-                f"value: found {found}, expected at most {VALUE_BYTES_MAX} bytes of MessagePack"
+                f"value: found {got}, expected at most {VALUE_BYTES_MAX} bytes of MessagePack"
             )
         return self._plain(value, position, appended_ns) or self._looked_at(value, position, appended_ns)
 
@@ -157,26 +157,26 @@ def _fields(value: bytes) -> dict[str, Any]:
         raise MalformedError(f"value: found a field of another name, expected {', '.join(sorted(_FIELDS))}")
     fields = {}
     for name, content in written.items():
-        form, said = _FORMS.get(name, (_Scalar, "a number or a text"))
-        fields[name] = _read(content, form, name, said)
+        form, expected = _FORMS.get(name, (_Scalar, "a number or a text"))
+        fields[name] = _read(content, form, name, expected)
     split_from = fields.get("split_from", "")
     if type(split_from) is not str or (split_from and NAME_PATTERN.fullmatch(split_from) is None):
         raise MalformedError("split_from: found no digest, expected that of the value that was split")
     return fields
 
 
-def _read(content: msgspec.Raw, form: Any, path: str, said: str) -> Any:
+def _read(content: msgspec.Raw, form: Any, path: str, expected: str) -> Any:
     try:
         return msgpack.decode(content, type=form)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise MalformedError(f"{path}: found another form of MessagePack, expected {said}") from None
+        raise MalformedError(f"{path}: found another form of MessagePack, expected {expected}") from None
 
 
 def _times(t_ns: Any, count: int) -> Sequence[int]:
     if type(t_ns) is not bytes or len(t_ns) != count * _TIME_BYTES:
-        found = f"{len(t_ns)} bytes" if type(t_ns) is bytes else type(t_ns).__name__
+        got = f"{len(t_ns)} bytes" if type(t_ns) is bytes else type(t_ns).__name__
         raise MalformedError(
-            f"t_ns: found {found}, expected {count * _TIME_BYTES} bytes, an integer of 8 bytes for each of "
+            f"t_ns: found {got}, expected {count * _TIME_BYTES} bytes, an integer of 8 bytes for each of "
             f"n = {count}"
         )
     times = np.frombuffer(t_ns, "<i8")

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from streams.consent.view import PartitionConsents
 from streams.consent.words import reference
 from streams.events.batch import Batch
-from streams.events.runs import Parent
-from streams.policy.flow import decide
+from streams.events.runs import Parent, Run, longer_run
+from streams.policy.flow import decide, rule_against
 from streams.policy.policy import JOIN_RULE, Policy
-from streams.policy.step import Output, Step, Stretch, Tagged
+from streams.policy.step import Output, Step, Stretch, Tagged, alike
 from streams.topology import STORE
 
 
@@ -88,6 +88,29 @@ def joined(policy: Policy, kind: str, parents: Sequence[Cited]) -> tuple[str, by
     return policy.highest(zones), policy.inherited_label(kind, tuple([parent.label for parent in parents]))
 
 
+@dataclass(slots=True)
+class _Begun:
+    """Derived events of one stream that are decided as one.
+
+    The first of them, the run of all, and the rule that keeps them out, if any does.
+    """
+
+    first: Tagged
+    run: Run
+    rule: str
+
+    def goes_on(self, tagged: Tagged) -> bool:
+        """Take an event that follows in the same step and has an equal tag; False for any other."""
+        longer = longer_run(self.run, tagged.batch.run) if alike(self.first, tagged) else None
+        self.run = longer or self.run
+        return longer is not None
+
+    @property
+    def whole(self) -> Tagged:
+        """All of them as one tagged run, with times and place of the first."""
+        return replace(self.first, batch=replace(self.first.batch, run=self.run))
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """The door while a fetch lasts: policy in force, what is known of consents, the step that it fills.
@@ -122,18 +145,46 @@ class Crossing:
         data of the device and wearer that `made` is of; the first is the one whose number `made` has. The
         consent in force is the least of theirs, and is looked up as it stands at `made`'s place.
         """
+        return self.derive_all([(made, parents)], maker, to)[0]
+
+    def derive_all(
+        self, made: Iterable[tuple[Batch, Sequence[Cited]]], maker: Maker, to: str
+    ) -> list[Tagged | None]:
+        """As `derive`, for the events of one maker in their order, each with its parents.
+
+        Those of a stream that follow one another in even steps, and that policy cannot tell apart, are
+        decided and recorded as one.
+        """
+        sinks, tags = (to, STORE), list[Tagged | None]()
+        begun: dict[tuple[str, str], _Begun] = {}
+        for bare, parents in made:
+            tagged = self._inherited(bare, parents)
+            batch = tagged.batch
+            name = (batch.source, batch.stream)
+            before = begun.get(name)
+            if before is None or not before.goes_on(tagged):
+                if before is not None:
+                    self.refusing_rule(before.whole, *sinks)
+                before = begun[name] = _Begun(tagged, batch.run, rule_against(tagged, sinks, self.policy))
+            if before.rule:
+                tags.append(None)
+                continue
+            edges = tuple([parent.edge for parent in parents])
+            self.step.outputs.append(Output(to, tagged, maker.name, maker.version, edges))
+            tags.append(tagged)
+        for last in begun.values():
+            self.refusing_rule(last.whole, *sinks)
+        return tags
+
+    def _inherited(self, made: Batch, parents: Sequence[Cited]) -> Tagged:
+        """A derived event with all that it has of its parents."""
         zone, label = joined(self.policy, made.kind, parents)
         number = min([parent.consent for parent in parents if parent.consent is not None])
         since_ns = min([parent.since_ns for parent in parents if parent.since_ns is not None])
         batch = replace(made, since_ns=since_ns)
         if made.context is not None:
             batch = replace(batch, context=replace(made.context, consent=number))
-        tagged = self.tagged(batch, zone, label, number, made.appended_ns)
-        if self.refusing_rule(tagged, to, STORE):
-            return None
-        edges = tuple([parent.edge for parent in parents])
-        self.step.outputs.append(Output(to, tagged, maker.name, maker.version, edges))
-        return tagged
+        return self.tagged(batch, zone, label, number, made.appended_ns)
 
     def tagged(self, batch: Batch, zone: str, label: bytes, number: int, at_ns: int) -> Tagged:
         """A derived batch with its tag; consent record `number` as it stands at its place, at `at_ns`.

@@ -95,10 +95,10 @@ class Stretch(Struct):
     def continued_by(self, tagged: Tagged) -> bool:
         """Whether a batch of the same stream goes on with it."""
         run, batch = self.batches[-1].run, tagged.batch
-        return run.first + run.count == batch.run.first and _alike(self.first, tagged)
+        return run.first + run.count == batch.run.first and alike(self.first, tagged)
 
 
-def _alike(earlier: Tagged, later: Tagged) -> bool:
+def alike(earlier: Tagged, later: Tagged) -> bool:
     """Whether the tags of two batches of one stream are equal, and whatever else of them lineage says."""
     a, b = earlier.batch, later.batch
     return (

@@ -63,10 +63,14 @@ def breaks(front: Samples, arrived: Samples) -> list[int]:
         np.where(counts, whole[name], 0).astype(np.float64) for name in ("t_ns", "yaw_rad", "pitch_rad")
     )
     fast = [_fast(t_ns, yaw, pitch, lag) for lag in range(1, LAG_SAMPLES + 1)]
-    apart = [True, *(~(counts[1:] & counts[:-1])).tolist()]
+    apart = np.ones(len(whole), np.bool_)
+    apart[1:] = ~(counts[1:] & counts[:-1])
     begins: list[int] = []
     start = 0
-    for i in range(max(known, 1), len(whole)):
+    # Most samples are neither apart nor fast over any lag, and begin nothing.
+    for i in np.flatnonzero(np.logical_or.reduce([apart, *fast])).tolist():
+        if i < max(known, 1):
+            continue
         lag = min(LAG_SAMPLES, i - start)
         if apart[i] or fast[lag - 1][i]:
             begins.append(i - known)
@@ -74,7 +78,7 @@ def breaks(front: Samples, arrived: Samples) -> list[int]:
     return begins
 
 
-def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
+def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> NDArray[np.bool_]:
     """Whether the eyes moved faster than the threshold between each sample and the one `lag` in front of it.
 
     The arrays are of shape (n,).
@@ -82,7 +86,7 @@ def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
     # At the small angles between neighbours, yaw shrinks with the cosine of the pitch.
     angle = np.hypot((yaw[lag:] - yaw[:-lag]) * np.cos(pitch[lag:]), pitch[lag:] - pitch[:-lag])
     moved = (angle > 0) & (angle >= VELOCITY_MAX_RADPS * np.maximum(t_ns[lag:] - t_ns[:-lag], 0.0) / 1e9)
-    return [False] * min(lag, len(t_ns)) + [bool(fast) for fast in moved.tolist()]
+    return np.concatenate((np.zeros(min(lag, len(t_ns)), np.bool_), moved))
 
 
 def values(closed: Sequence[ClosedWindow]) -> list[Columns | None]:

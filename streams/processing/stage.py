@@ -156,19 +156,21 @@ def _operate(
         made, remembered = operator.values(closed, memories, context.operators.kinds[operator.name])
     for source, opened in windows.items():
         states[source] = states[source].after(operator.name, opened, remembered.get(source))
-    for window, columns in zip(closed, made, strict=True):
-        recent = _make(operator, window, columns, context) if columns is not None else None
-        if recent is not None:
-            recents.setdefault(window.source, []).append(recent)
+    told = [(window, columns) for window, columns in zip(closed, made, strict=True) if columns is not None]
+    derived = context.crossing.derive_all(
+        [(_event(operator, window, columns, context), (window.cited(),)) for window, columns in told],
+        Maker(operator.name, operator.version),
+        DERIVED,
+    )
+    for (window, columns), event in zip(told, derived, strict=True):
+        if event is not None and operator.cites:
+            recents.setdefault(window.source, []).append(_recent(event, window, columns[operator.cites]))
 
 
-def _make(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Recent | None:
-    """Turn one window into a derived event.
-
-    None where policy does not let it through, or no situation cites its kind.
-    """
+def _event(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Batch:
+    """What an operator makes of one window, before it inherits anything."""
     window = closed.window
-    made = Batch(
+    return Batch(
         kind=operator.name,
         source=closed.source,
         wearer_id=window.wearer_id,
@@ -183,17 +185,18 @@ def _make(operator: Operator, closed: ClosedWindow, columns: Columns, context: _
         position=closed.position,
         appended_ns=context.times[closed.position],
     )
-    maker = Maker(operator.name, operator.version)
-    derived = context.crossing.derive(made, maker, (closed.cited(),), DERIVED)
-    if derived is None or not operator.cites:
-        return None
+
+
+def _recent(derived: Tagged, closed: ClosedWindow, value: str | float) -> Recent:
+    """What a situation may cite of a derived event; `value` is what it shows."""
+    window, batch = closed.window, derived.batch
     return Recent(
-        operator.name,
-        made.stream,
+        batch.kind,
+        batch.stream,
         window.first,
         closed.position,
         window.t_last_ns,
-        columns[operator.cites],
+        value,
         derived.zone,
         derived.label.hex(),
         window.wearer_id,

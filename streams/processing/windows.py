@@ -32,8 +32,8 @@ Columns = dict[str, Any]
 #: (position in the partition, session that ended there; None: all of incarnations before `incarnation`,
 #: `incarnation`).
 Ended = tuple[int, str | None, int]
-#: (the last samples in front that are in the same window, FRONT_SAMPLES_MAX at most; samples of a batch) ->
-#: indices at which another window begins.
+#: (the last samples in front that are in the same window, FRONT_SAMPLES_MAX at most; samples of batches) ->
+#: indices at which another window begins. It says the same however batches are put together.
 Breaks = Callable[[Samples, Samples], Sequence[int]]
 FRONT_SAMPLES_MAX = 4
 
@@ -84,11 +84,14 @@ class _Piece(NamedTuple):
         ends = list(accumulate(batch.run.count for batch in stretch.batches))
         return cls(stretch.first, stretch.batches, ends, samples)
 
-    def by_batch(self) -> Iterator[_Piece]:
-        """Its batches, each as a piece of its own."""
-        for batch, end in zip(self.batches, self.ends, strict=True):
-            count = batch.run.count
-            yield _Piece(self.first, (batch,), (count,), self.samples[end - count : end])
+    def parts(self, apart: Callable[[int], bool]) -> Iterator[_Piece]:
+        """Its batches in parts, cut where one ends that has a next number of which `apart` is true."""
+        begun = start = 0
+        for at, (batch, end) in enumerate(zip(self.batches, self.ends, strict=True), 1):
+            if at == len(self.batches) or apart(batch.run.first + batch.run.count):
+                ends = [end_here - start for end_here in self.ends[begun:at]]
+                yield _Piece(self.first, self.batches[begun:at], ends, self.samples[start:end])
+                begun, start = at, end
 
     @property
     def size(self) -> int:
@@ -120,25 +123,28 @@ def roll(
     """
     rolling = _Rolling(name, opened, sample)
     known_to = -1
-    # Only then can a window end between two batches of a stretch for another reason than its numbers.
-    apart = bool(ended) or breaks is not None or length is None
+
+    def apart(number: int) -> bool:
+        """Whether a window may end in front of a batch with this number, for more than what numbers say."""
+        # What breaks windows is shown so many samples in front, of the window alone.
+        return bool(ended) or length is None or (breaks is not None and number % length < FRONT_SAMPLES_MAX)
+
     for stretch, samples in stretches:
-        whole = _Piece.of(stretch, samples)
-        for piece in whole.by_batch() if apart else (whole,):
+        for piece in _Piece.of(stretch, samples).parts(apart):
             first, count, position = piece.batches[0].run.first, piece.size, piece.batches[0].position
             over = rolling.end_between(ended, known_to, position)
             if over is not None or not rolling.continued_by(piece):
                 rolling.close(position if over is None else over)
-            ends: Sequence[int] = (
+            full: Sequence[int] = (
                 (count,) if length is None else range(length - first % length, count + 1, length)
             )
-            if breaks is not None:
-                ends = sorted({*ends, *breaks(rolling.front(), piece.samples)})
+            # A window that is full is known with its last sample, one that breaks off with the next one.
+            known = {} if breaks is None else {end: end for end in breaks(rolling.front(), piece.samples)}
+            known |= {end: end - 1 for end in full}
             start, packed = 0, piece.samples.tobytes()
-            for end in ends:
+            for end in sorted(known):
                 rolling.grow(piece, packed, start, end)
-                # A window that breaks off before the first sample of a batch is known with that batch.
-                rolling.close(piece.holding(max(end - 1, 0))[0].position)
+                rolling.close(piece.holding(known[end])[0].position)
                 start = end
             rolling.grow(piece, packed, start, count)
             known_to = piece.batches[-1].position

@@ -66,14 +66,13 @@ def run(
     # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this
     # loop.
     met: dict[str, _Device] = {}
-    derived = names.derived_streams(codec.kinds)
     reading = _Reading(records, codec, crossing, poisoned, now_ns)
     for record, batch in reading:
         device = met.get(batch.source)
         if device is None:
             before = devices.get(batch.source) or DeviceState()
             device = met[batch.source] = _Device(before.incarnation, dict(before.seen))
-        track = device.tracks.get(batch.stream) or _track(record, batch, device, derived, crossing)
+        track = device.tracks.get(batch.stream) or _track(record, batch, device, codec, crossing)
         if track is not None:
             track.take(record, batch)
     for device in met.values():
@@ -87,21 +86,19 @@ def run(
     return states, reading.now_ns
 
 
-def _track(
-    record: Received, batch: Batch, device: _Device, derived: tuple[str, ...], crossing: Crossing
-) -> Track | None:
+def _track(record: Received, batch: Batch, device: _Device, codec: Codec, crossing: Crossing) -> Track | None:
     """The track of a stream that has none yet in this fetch.
 
     None, and the batch is rejected, where the device may not have it. A newer incarnation retires the one
     before.
     """
     incarnation, step = incarnation_of(batch.stream), crossing.step
-    if collides := names.reserved(batch, derived):
+    if collides := names.reserved(batch, names.derived_streams(codec.kinds)):
         step.rejects.append(rejected(record, batch, Cause(STAGE, names.RULE, collides)))
         return None
     if not crossing.consents.bound(batch.source, batch.wearer_id):
         # Whoever is not bound changes nothing of what is known of the device that it names.
-        return Track(Seen(), crossing)
+        return Track(Seen(), crossing, codec)
     if incarnation < device.incarnation:
         step.rejects.append(rejected(record, batch, _RETIRED))
         return None
@@ -111,7 +108,7 @@ def _track(
     if batch.stream not in device.seen and len({*device.seen, *device.tracks}) >= STREAMS_PER_DEVICE_MAX:
         step.rejects.append(Reject.malformed(record, _STREAMS, batch.appended_ns))
         return None
-    track = device.tracks[batch.stream] = Track(device.seen.get(batch.stream, Seen()), crossing)
+    track = device.tracks[batch.stream] = Track(device.seen.get(batch.stream, Seen()), crossing, codec)
     return track
 
 

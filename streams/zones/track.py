@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from streams.consent import change
 from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, reference
 from streams.events.batch import Batch, Context
-from streams.events.codec import encode
+from streams.events.codec import Codec, encode
 from streams.events.digest import digest
 from streams.events.record import Headers, Received
 from streams.events.state import Seen
@@ -56,9 +56,9 @@ class Track:
     Which numbers have come, and the stretch of batches that is decided as one.
     """
 
-    def __init__(self, seen: Seen, crossing: Crossing) -> None:
+    def __init__(self, seen: Seen, crossing: Crossing, codec: Codec) -> None:
         self._ranges, self._floor, self._memory = seen.ranges, seen.floor, Memory(seen)
-        self._crossing = crossing
+        self._crossing, self._codec = crossing, codec
         self._policy, self._known, self._step = crossing.policy, crossing.consents, crossing.step
         #: Numbers `_begun` ... `_next - 1` have come in this fetch, in order, and are not in `_ranges` yet.
         self._next = self._begun = self._ranges[-1][1] + 1 if self._ranges else _NONE
@@ -102,7 +102,7 @@ class Track:
                 self._next = self._begun = self._ranges[-1][1] + 1
         self._memory.note(batch, record.value or b"")
         self._step.counts.events += sum(high - low + 1 for low, high in parts)
-        if not self._in_time(batch):
+        if not self._in_time(batch.appended_ns, *_captured_ns(batch)):
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
                 self._step.rejects.append(rejected(record, part, _CLOCK))
@@ -192,20 +192,20 @@ class Track:
             for index in range(start, end):
                 self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
 
-    def _in_time(self, batch: Batch) -> bool:
+    def _in_time(self, appended_ns: int, first_ns: int, last_ns: int) -> bool:
         """Whether all was captured inside the policy's window of the time at which the broker took it."""
-        low_ns = batch.appended_ns - self._policy.clock_old_ns
-        high_ns = batch.appended_ns + self._policy.clock_ahead_ns
-        if batch.t_ns is None:
-            return low_ns <= batch.t0_ns and batch.t0_ns + batch.dt_ns * (batch.run.count - 1) <= high_ns
-        return low_ns <= min(batch.t_ns) and max(batch.t_ns) <= high_ns
+        return (
+            appended_ns - self._policy.clock_old_ns <= first_ns
+            and last_ns <= appended_ns + self._policy.clock_ahead_ns
+        )
 
     def _goes_on(self, batch: Batch) -> bool:
         """Whether a batch is certainly new and goes on with the stretch, whose tag still holds for it."""
         stretch = self._stretch
         if stretch is None or not self._next == self._end == batch.run.first or batch.changes:
             return False
-        head, holds = stretch.first.batch, self._holds
+        head, holds, appended_ns = stretch.first.batch, self._holds, batch.appended_ns
+        first_ns, last_ns = _captured_ns(batch)
         return (
             batch.wearer_id == head.wearer_id
             and batch.session_id == head.session_id
@@ -213,9 +213,10 @@ class Track:
             and batch.kind == head.kind
             and batch.origin == head.origin
             and self._holds_at == self._known.version
-            and self._asked_ns <= batch.appended_ns < holds.until_ns
-            and holds.since_ns <= batch.oldest_ns < holds.before_ns
-            and self._in_time(batch)
+            and self._asked_ns <= appended_ns < holds.until_ns
+            # Of a device whose clock is ahead nothing is older than the broker's time.
+            and holds.since_ns <= min(first_ns, appended_ns) < holds.before_ns
+            and self._in_time(appended_ns, first_ns, last_ns)
         )
 
     def _tagged(self, batch: Batch, context: Context | None) -> Tagged:
@@ -276,6 +277,8 @@ class Track:
         stretch = self._stretch
         if stretch is None:
             raise AssertionError("a batch is added to the stretch that has begun")
+        # Written, where it had to be, and not written again: what is left to do with numbers is arithmetic.
+        self._codec.hold_floats(batch)
         stretch.batches.append(batch)
         self._end = batch.run.first + batch.run.count
         if self._refused:
@@ -304,6 +307,14 @@ class Track:
         if not rule:
             self._step.consents.append((batch, word))
         return rule
+
+
+def _captured_ns(batch: Batch) -> tuple[int, int]:
+    """When the first and the last of a batch were captured, by the device's clock."""
+    times_ns = batch.t_ns
+    if times_ns is None:
+        return batch.t0_ns, batch.t0_ns + batch.dt_ns * (batch.run.count - 1)
+    return min(times_ns), max(times_ns)
 
 
 def rejected(record: Received, batch: Batch, cause: Cause, zone: str = "") -> Reject:

@@ -10,32 +10,40 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from aiokafka import TopicPartition
 
 from bench import policy, stages
+from bench.bars import FIGURES, Bar
 from bench.count import Output, count, rate
 from bench.faults import _first_s, _longest_s
-from bench.load import EVENTS_PER_BATCH, batches, devices
-from bench.race import part_of, ratios
-from bench.subjects import BARS, SUBJECTS
-from device_sim.kafka import partition_of
+from bench.load import DEVICES
+from bench.page import BEGIN, END, PAGE, newest, written
+from bench.processes import rss_mb
+from bench.race import bars, part_of
+from bench.races import RACES, Ratio
+from bench.report import bar_lines
+from bench.subjects import SUBJECTS
+from bench.traffic import (
+    IMU_20,
+)
 from streams.demo import Part
 from streams.policy.load import load, parse
-from streams.topology import PARTITIONS_DEFAULT
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 #: Those that need nothing beside our own dependencies and show every way of starting and of counting one.
-RACED = ("transport", "faust", "sightline")
+RACED = ("transport", "faust", "sightline", "aiokafka-tags")
 
 
 @pytest.mark.kafka
 def test_subjects_do_the_same_work_and_it_is_counted() -> None:
     only = itertools.chain.from_iterable(("--only", name) for name in RACED)
     result = subprocess.run(
-        [sys.executable, "-m", "bench", "--tiny", "--json", *only],
+        [sys.executable, "-m", "bench", "--tiny", "--json", "--race", "imu-20-json", *only],
         capture_output=True,
         text=True,
         timeout=240,
@@ -44,14 +52,16 @@ def test_subjects_do_the_same_work_and_it_is_counted() -> None:
     )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert found["subjects"].keys() == set(RACED)
-    for name, one in found["subjects"].items():
-        assert one["batches"] == [40 if name == "faust" else 240 if name == "sightline" else 400], (
+    race = found["races"]["imu-20-json"]
+    assert race["subjects"].keys() == set(RACED)
+    for name, one in race["subjects"].items():
+        assert one["batches"] == [{"faust": 40, "sightline": 240, "aiokafka-tags": 160}.get(name, 400)], (
             "ids missing, or counted twice"
         )
         assert one["repeated"] == 0
-    assert all(len(one["first_output_s"]) == 1 for one in found["subjects"].values())
-    assert {(one["subject"], one["over"]) for one in found["ratios"]} == {("transport", "faust")}
+    assert all(len(one["first_output_s"]) == 1 for one in race["subjects"].values())
+    measured = [held["bar"] for held in found["bars"] if "median" in held]
+    assert measured == ["imu-20-json: transport / faust"]
     assert {"kafka", "faust-streaming", "aiokafka", "duckdb"} <= found["versions"].keys()
     assert {"date", "commit", "changed", "load", "python", "cores", "memory_gb", "versions"} <= found.keys()
     for name, reason in found["skipped"].items():
@@ -59,7 +69,13 @@ def test_subjects_do_the_same_work_and_it_is_counted() -> None:
 
 
 def test_every_peer_that_a_bar_names_is_raced_and_pinned() -> None:
-    assert {bar.over for bar in BARS} | {bar.subject for bar in BARS} <= set(SUBJECTS)
+    for race in RACES:
+        for asked in race.asked:
+            named = {asked.subject, asked.over} if isinstance(asked, Ratio) else {asked.subject}
+            assert named <= set(race.subjects), f"{race.bar(asked).name} is never measured"
+    assert {subject for race in RACES for subject in race.subjects} == set(SUBJECTS)
+    every = [bar.name for race in RACES for bar in race.bars] + [bar.name for bar in FIGURES]
+    assert len(set(every)) == len(every), "two bars of one name: one would hide the other in the report"
     lock = (ROOT / "requirements-bench.lock").read_text(encoding="utf-8")
     assert "://" not in lock, "an address in a lock file"
     assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z0-9])", lock.strip()))
@@ -71,7 +87,7 @@ def test_every_peer_that_a_bar_names_is_raced_and_pinned() -> None:
 
 def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
     found = policy.policy(100)
-    (decided, grown) = found.values()
+    (decided, grown) = found.tables.values()
     assert [row["subject"] for row in decided][:3] == ["sightline", "CEL, every batch", "CEL, every event"]
     assert all(row["µs a batch"] > 0 for row in decided)
     assert {row["what"] for row in grown} >= {"load", "memory beyond the small one"}
@@ -80,29 +96,10 @@ def test_whoever_decides_decides_the_same_and_a_thousand_rules_load() -> None:
         policy.RULES + len(load("household").requirements),
         policy.ZONES,
     )
-    asked = list(batches(0, 40, 10**18))
+    asked = list(IMU_20.batches(0, 40, 10**18, DEVICES))
     strict = load("clinic")
     assert policy.pipeline(made, asked) == policy.by_cel(made, 1)(asked) == [True] * 40
     assert policy.pipeline(strict, asked) == policy.by_cel(strict, 1)(asked) == [False] * 40
-
-
-def test_the_load_has_consecutive_numbers_and_times_a_device() -> None:
-    found: dict[str, list[int]] = {}
-    for batch in [*batches(0, 100, 0), *batches(100, 60, 0)]:
-        found.setdefault(batch.source, []).extend(batch.run)
-        assert batch.run.count == EVENTS_PER_BATCH == len(batch.columns["accel_x_mps2"])
-    assert all(numbers == list(range(len(numbers))) for numbers in found.values())
-
-
-@pytest.mark.parametrize("number", [1, 8, 10, 1000])
-def test_devices_have_names_of_their_own_and_fill_the_partitions_evenly(number: int) -> None:
-    names = devices(number)
-    assert len(set(names)) == number
-    counts = [
-        sum(partition_of(name, PARTITIONS_DEFAULT) == partition for name in names)
-        for partition in range(PARTITIONS_DEFAULT)
-    ]
-    assert max(counts) - min(counts) <= 1
 
 
 def test_a_share_is_the_first_of_each_partition() -> None:
@@ -118,19 +115,97 @@ def test_the_rate_does_not_depend_on_where_transactions_are_cut() -> None:
     assert rate([7] * 100) == 0
 
 
-def test_a_ratio_is_the_median_over_rounds_and_is_held_against_its_bar() -> None:
+@pytest.mark.parametrize(
+    ("figures", "quartiles", "missed"),
+    [
+        ([1.2, 1.3, 1.4, 1.6, 1.7], (1.3, 1.4, 1.6), False),
+        ([1.2, 1.3, 1.4, 1.45, 9.0], (1.3, 1.4, 1.45), True),
+        ([1.6, 1.7, 1.8, 1.9, 0.1], (1.6, 1.7, 1.8), False),
+        ([1.49], (1.49, 1.49, 1.49), True),
+        ([1.5], (1.5, 1.5, 1.5), False),
+    ],
+)
+def test_a_bar_is_missed_when_its_whole_interval_lies_below(
+    figures: list[float], quartiles: tuple[float, float, float], missed: bool
+) -> None:
+    held = Bar("zones / quix", least=1.5, unit=" x").held(figures)
+    assert (held["low"], held["median"], held["high"]) == quartiles
+    assert held["missed"] is missed
+    # The same figures as costs, which are to lie below the same number.
+    costs = Bar("seconds", most=-1.5).held([-figure for figure in figures])
+    assert costs["missed"] is missed
+
+
+def test_a_ratio_is_that_of_two_rates_within_a_round() -> None:
     class Found:
         def __init__(self, per_s: float) -> None:
             self.batches_per_s = per_s
 
     counted = {"transport": [Found(30), Found(60), Found(10)], "bytewax": [Found(10), Found(50), Found(10)]}
-    [found] = ratios(counted)  # type: ignore[arg-type]
-    assert (found["subject"], found["over"], found["ratio"], found["reached"]) == (
-        "transport",
-        "bytewax",
-        1.2,
-        False,
+    [held] = bars(next(race for race in RACES if race.traffic is IMU_20), counted)  # type: ignore[arg-type]
+    assert held["bar"] == "imu-20-json: transport / bytewax"
+    assert held["rounds"] == [3, 1.2, 1]
+    assert (held["median"], held["missed"]) == (1.2, False)
+
+
+def test_a_bar_has_a_line_whether_it_is_reached_missed_or_not_measured() -> None:
+    bar = Bar("zones / quix", least=1.5, unit=" x")
+    lines = bar_lines([bar.held([1.0, 1.1, 1.2]), bar.held([2.0]), {"bar": bar.name, "asked": bar.asked}])
+    assert [line["asked"] for line in lines] == ["≥ 1.5 x"] * 3
+    assert [line["measured"] for line in lines] == ["1.1 [1.05 … 1.15]", "2", "not measured in this run"]
+    assert [line[""] for line in lines] == ["MISSED", "", ""]
+
+
+def test_the_page_has_the_newest_figures_of_each_race_and_bar(tmp_path: Path) -> None:
+    def result(date: str, per_s: float, ratio: float, **changes: Any) -> dict[str, Any]:
+        subject = {
+            "does": "tags",
+            "delivery": "once",
+            "batches_per_s": per_s,
+            "events_per_s": 20,
+            "cpu_us": 3.4,
+        }
+        held = next(bar for bar in RACES[0].bars if "quix-tags" in bar.name).held([ratio])
+        found = {
+            "date": date,
+            "races": {"imu-20-json": {"subjects": {"zones": subject, "transport": subject}}},
+            "bars": [held, {"bar": FIGURES[0].name, "asked": FIGURES[0].asked}],
+        }
+        machine = dict.fromkeys(("commit", "rounds", "cores", "memory_gb", "load", "python", "took_s"), 1)
+        return {**machine, "changed": False, **found, **changes}
+
+    assert newest(tmp_path) is None
+    for found in (
+        result("2026-11-29T0100Z", 1000, 1.0),
+        result("2026-11-29T0200Z", 2000, 1.2),
+        result("2026-11-29T0300Z", 1, 1, races={}, bars=[FIGURES[0].held([0.6])]),
+    ):
+        (tmp_path / f"{found['date']}.json").write_text(json.dumps(found))
+    (tmp_path / "store-2026-11-29T0400Z.json").write_text("{}")
+    made = newest(tmp_path)
+    assert made is not None
+    page = written(f"before\n{BEGIN}old\n{END}after\n", made)
+    assert written(page, made) == page
+    assert page.startswith(f"before\n{BEGIN}")
+    assert page.endswith(f"{END}after\n")
+    lines = page.splitlines()
+    assert [line for line in lines if "zones | tags" in line] == [
+        "| imu-20-json | zones | tags | once | 2,000 | 20 | 3 |"
+    ]
+    assert lines.index("Beside it forwarding alone, and the whole pipeline:") < lines.index(
+        "| imu-20-json | transport | tags | once | 2,000 | 20 | 3 |"
     )
+    assert "| imu-20-json: zones / quix-tags | ≥ 1.5 x | 1.2 | MISSED |" in lines
+    assert f"| {FIGURES[0].name} | ≤ 0.68 x | 0.6 |  |" in lines
+    assert "old" not in page
+    assert "T0100Z" not in page, "a run of which no figure is left"
+
+
+def test_the_page_of_the_docs_is_what_the_kept_results_say() -> None:
+    page = PAGE.read_text("utf-8")
+    assert page.count(BEGIN) == page.count(END) == 1
+    made = newest()
+    assert made is None or written(page, made) == page, "run python -m bench.page"
 
 
 def test_a_stall_is_the_longest_pause_of_any_partition() -> None:
@@ -144,7 +219,7 @@ def test_a_stall_is_the_longest_pause_of_any_partition() -> None:
 
 
 def test_stages_of_the_pipeline_are_all_timed() -> None:
-    [(_, rows)] = stages.stages(80).items()
+    rows = next(iter(stages.stages(80).tables.values()))
     spent_us = {row["stage"]: row["CPU µs a batch"] for row in rows}
     assert list(spent_us) == [
         "zones",
@@ -157,6 +232,26 @@ def test_stages_of_the_pipeline_are_all_timed() -> None:
         "all",
     ]
     assert all(spent_us[name] > 0 for name in ("zones", "processing", "records", "lineage", "all"))
+
+
+def test_memory_of_a_child_is_what_it_has_for_itself() -> None:
+    held = (
+        "held = bytearray(50_000_000); held[::4096] = bytes(len(held[::4096])); print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        own_mb, of_child = (
+            psutil.Process().memory_info().rss / 1e6,
+            psutil.Process(child.pid).memory_full_info(),
+        )
+        child_mb = rss_mb(os.getpid()) - own_mb
+        child.kill()
+    assert of_child.rss > of_child.uss + 1_000_000, "libraries that both have"
+    assert child_mb == pytest.approx(of_child.uss / 1e6, abs=1)
+    assert child_mb > 50
 
 
 async def test_a_subject_that_ended_is_not_waited_for(tmp_path: Path) -> None:

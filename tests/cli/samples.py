@@ -70,7 +70,8 @@ ALONE: tuple[Sample, ...] = (
     Sample("device-sim list --json"),
     Sample(
         "device-sim run --scenario smoke --devices 1 --speed 20 --seed 2 --duration-s 2 --faults --to file"
-        " --journal {tmp}/faults --partitions 4 --start-ns 1790000000000000000 --policy household --json"
+        " --journal {tmp}/faults --partitions 4 --start-ns 1790000000000000000 --policy household"
+        " --encoding binary --json"
     ),
     Sample("device-sim run --to file --duration-s 1 --no-faults --journal {tmp}/perfect"),
 )
@@ -88,7 +89,7 @@ LIVE: tuple[Sample, ...] = (
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --rate 50 --duration-s 1 --backlog-s 1 --scenario load"
-        " --seed 3 --faults --broker {broker} --partitions 4 --journal {sent} --json"
+        " --seed 3 --faults --encoding mixed --broker {broker} --partitions 4 --journal {sent} --json"
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --duration-s 0.5 --no-faults --broker {broker}"

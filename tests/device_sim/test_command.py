@@ -66,7 +66,7 @@ def test_list_says_length_rate_licence_and_origin() -> None:
         "feedback",
     } == {row["kind"] for row in recordings.values()}
     listed = {row["scenario"]: row for row in rows if "scenario" in row}
-    assert listed.keys() == {"commute", "family", "hike", "load", "office", "smoke"}
+    assert listed.keys() == {"commute", "family", "glasses", "hike", "load", "office", "smoke"}
     assert listed["commute"]["length_s"] == 720
     plain = CliRunner().invoke(main, ["list"]).stdout
     assert re.search(
@@ -83,8 +83,8 @@ def test_list_says_length_rate_licence_and_origin() -> None:
         (
             ["--scenario", "party"],
             (
-                "device-sim: Scenario 'party' does not exist; expected one of: commute, family, hike, load,"
-                " office, smoke."
+                "device-sim: Scenario 'party' does not exist; expected one of: commute, family, glasses,"
+                " hike, load, office, smoke."
             ),
         ),
         (["--speed", "3"], "'3' is not one of '1', '10'"),

@@ -277,6 +277,10 @@ def test_whatever_is_answered_when_numbers_and_truth_stay_whole(
         ),
         ("forms = { thumb = 1 }", "forms = { smile = 1 }", "feedback.forms must give whole weights"),
         ('name = "location"', 'name = "imu-right"', "stream.name stands twice"),
+        ('kind = "imu"', 'kind = "imu"\nrate_hz = 0', "rate_hz must be a whole number from 1 to 4000"),
+        ('kind = "imu"', 'kind = "imu"\nrate_hz = 50.5', "rate_hz must be a whole number from 1 to 4000"),
+        ('kind = "imu"', 'kind = "imu"\nrate_hz = 5000', "rate_hz must be a whole number from 1 to 4000"),
+        ('kind = "imu"', 'kind = "gaze"\nrate_hz = 400', "a recording of nothing but numbers"),
     ],
 )
 def test_a_wrong_scenario_is_a_sentence(old: str, new: str, message: str) -> None:
@@ -334,7 +338,7 @@ def test_what_is_on_only_for_a_while_samples_only_then() -> None:
 def test_an_unknown_scenario_names_the_known_ones() -> None:
     with pytest.raises(
         InputError,
-        match="'party' does not exist; expected one of: commute, family, hike, load, office, smoke",
+        match="'party' does not exist; expected one of: commute, family, glasses, hike, load, office, smoke",
     ):
         scenarios.load("party")
 

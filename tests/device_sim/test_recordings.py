@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -175,6 +176,22 @@ def test_a_repeated_recording_keeps_its_times() -> None:
     assert times[1788] == int(own[-1]) + int(own[-1]) // 1787
     assert all(a < b for a, b in pairwise(times))
     assert columns["yaw_rad"][1788:1790] == columns["yaw_rad"][:2]
+
+
+def test_a_faster_sensor_passes_the_samples_of_the_recording_and_lies_between_two_of_them() -> None:
+    glasses, smoke = scenarios.load("glasses"), scenarios.load("smoke")
+    fast = next(stream for stream in glasses.streams if stream.rate_hz == 800)
+    recorded = replace(fast, rate_hz=0)
+    for session in (1, 2):
+        times, columns = timeline(glasses, 0, 1, fast, session).between(0, 60_000_000_000)
+        own_times, own = timeline(glasses, 0, 1, recorded, session).between(0, 60_000_000_000)
+        assert times == list(range(0, 60_000_000_000, 1_250_000))
+        assert own_times[::2] == times[::16], "a sample of the recording every 10 ms"
+        for name, values in own.items():
+            assert columns[name][::8] == pytest.approx(values, abs=1e-4)
+            between = np.array(columns[name][4:-8:8])
+            assert between == pytest.approx((np.array(values[:-1]) + values[1:]) / 2, abs=1e-4)
+    assert all(stream.rate_hz == 0 for stream in smoke.streams)
 
 
 def test_a_round_of_queries_asks_for_every_intent_and_devices_share_the_order() -> None:

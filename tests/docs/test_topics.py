@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -19,6 +20,7 @@ from docs import make
 from docs.schema import DRAFT, schema, texts
 from streams.errors import MalformedError
 from streams.events import journal
+from streams.events.codec import encode
 from streams.events.headers import envelope, tag
 from streams.events.record import Outgoing
 from streams.events.shipped import SHIPPED
@@ -134,6 +136,25 @@ def test_the_page_says_a_label_in_words_without_sightline(
             == vocabulary.retention_days[vocabulary.retention(bytes.fromhex(packed))]
         )
         assert {name: tuple(words) for name, words in told.items()} == vocabulary.says(bytes.fromhex(packed))
+
+
+def test_the_page_reads_a_column_of_a_packed_value(played: tuple[list[journal.Sent], list[Outgoing]]) -> None:
+    page = (make.HERE / "topics.md").read_text(encoding="utf-8")
+    said: dict[str, Any] = {}
+    exec(page.partition("## Packed values")[2].partition("```python\n")[2].partition("```")[0], said)
+    read, blinks = Counter[str](), 0
+    for record in played[1]:
+        if record.topic == ZONED:
+            made = build.CODEC.decode(record.value, 0)
+            kind, packed = SHIPPED[made.kind], build.CODEC.packed(made)
+            for name in [*kind.wire, *(name for name, wanted in kind.columns.items() if wanted == "flag")]:
+                numbers = said["column"](encode(packed), name, kind.wire.get(name, "u1"))
+                expected = [np.nan if value is None else value for value in packed.columns[name]]
+                np.testing.assert_array_equal(numbers, expected)
+                read[kind.columns[name]] += 1
+                blinks += None in made.columns[name]
+    assert blinks
+    assert set(read) == {"number", "number?", "flag"}
 
 
 def test_the_page_lists_the_rules_by_which_something_is_rejected() -> None:

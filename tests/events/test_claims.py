@@ -9,9 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec import msgpack
 
+from streams.events.batch import MESSAGEPACK
 from streams.events.claims import Claim, claimed
-from streams.events.headers import envelope
+from streams.events.codec import encode
+from streams.events.headers import CONTENT_TYPE, envelope
 from streams.events.record import StoredRecord
 from streams.events.runs import Run
 from streams.policy.step import MALFORMED, Cause, Reject
@@ -27,12 +30,26 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
     return orjson.dumps(fields)
 
 
+def packed(**fields: Any) -> dict[str, Any]:
+    """A packed record with nothing in its columns, and with other fields in its envelope."""
+    made = build.CODEC.packed(build.batch(first=40))
+    value = msgpack.encode({**msgpack.decode(encode(made)), "columns": {}, **fields})
+    return {"value": value, "headers": ((CONTENT_TYPE, MESSAGEPACK),)}
+
+
 def record(**parts: Any) -> StoredRecord:
     return build.record(build.batch(first=40), 7, **parts)
 
 
 CLAIMS: dict[str, tuple[dict[str, Any], Claim]] = {
     "a column of another type": ({"value": changed(lambda fields: fields["columns"].clear())}, WHOLE),
+    "packed": (packed(), WHOLE),
+    "packed, another device": (packed(device_id="g2"), Claim("g1")),
+    "packed, a stream that is no name": (packed(stream=SECRET + " !"), Claim("g1")),
+    "packed, a stream that is none at all": (packed(stream=[[SECRET]]), Claim("g1")),
+    "packed, a count out of range": (packed(n=10**9), Claim("g1", "imu-right")),
+    "packed, and no map": ({"value": b"\x93", "headers": ((CONTENT_TYPE, MESSAGEPACK),)}, Claim("g1")),
+    "packed, and not said so": ({**packed(), "headers": ()}, Claim("g1")),
     "no JSON": ({"value": b'{"stream": "' + SECRET.encode()}, WHOLE),
     "no value": ({"value": None}, WHOLE),
     "no JSON and no headers": ({"value": b"\xff", "headers": ()}, Claim("g1")),

@@ -138,3 +138,5 @@ def test_what_crosses_the_zones_keeps_its_bytes_and_a_split_its_encoding(
             batch = build.CODEC.decode(record.value, 0, content_type=content_type_of(record.headers))
             assert encode(batch) == record.value or record in parts
             assert batch.content_type == content_type_of(record.headers)
+        made = [record for record in derived[name] if record.topic in {DERIVED, ANSWERS, EXAMPLES}]
+        assert {content_type_of(record.headers) for record in made} == {JSON}

@@ -1,0 +1,85 @@
+"""What is asked for: each bar with the figures that were measured for it, and whether it is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Any, NamedTuple
+
+Held = Mapping[str, Any]
+Rows = list[dict[str, Any]]
+NOT_MEASURED = "not measured in this run"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure that is asked for: at least `least`, at most `most`, or between both, in `unit`."""
+
+    name: str
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The bounds as they are printed."""
+        bounds = [
+            f"{sign} {shown(bound)}{self.unit}"
+            for sign, bound in (("≥", self.least), ("≤", self.most))
+            if bound is not None
+        ]
+        return ", ".join(bounds)
+
+    def held(self, figures: Sequence[float]) -> Held:
+        """The bar beside its figures, one a round.
+
+        It is missed when the whole interval from the lower to the upper quartile lies on the wrong side: what
+        rounds of one machine cannot tell apart is no miss, and no proof either.
+        """
+        low, middle, high = quartiles(figures)
+        missed = (self.least is not None and high < self.least) or (self.most is not None and low > self.most)
+        return {
+            "bar": self.name,
+            "asked": self.asked,
+            "median": _short(middle),
+            "low": _short(low),
+            "high": _short(high),
+            "rounds": [_short(figure) for figure in figures],
+            "missed": missed,
+        }
+
+
+def quartiles(figures: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile; one figure is all three."""
+    if len(figures) == 1:
+        return figures[0], figures[0], figures[0]
+    low, middle, high = quantiles(figures, n=4, method="inclusive")
+    return low, middle, high
+
+
+def _short(figure: float) -> float:
+    return round(figure, 3 if abs(figure) < 10 else 1 if abs(figure) < 1000 else None)
+
+
+def shown(figure: float) -> str:
+    """A figure as text: of large ones no fraction, and none written with an exponent."""
+    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:g}"
+
+
+BYTES_20 = Bar("bytes of a binary value against JSON's, 20 samples", most=0.68, unit=" x")
+BYTES_160 = Bar("bytes of a binary value against JSON's, 160 samples", most=0.45, unit=" x")
+DEVICES = Bar("CPU a batch of 1,000 devices against that of 10", least=-15, most=15, unit=" %")
+VISIBLE = Bar("sent to visible at half load, p99", most=1, unit=" s")
+REST = Bar("at rest, all processes together", most=0.35, unit=" core")
+WORKER = Bar("a worker's memory at nine tenths of the load, at most", most=300, unit=" MB")
+FLAT = Bar("a worker's memory grows after the first fifth", most=0.5, unit=" MB/minute")
+WATCHED = Bar("memory was watched", least=20, unit=" minutes")
+FIGURES = (BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED)
+
+
+class Measured(NamedTuple):
+    """What one part of the bench found: its tables by title, and the bars that it has figures for."""
+
+    tables: Mapping[str, Rows]
+    bars: Sequence[Held] = ()

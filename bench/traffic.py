@@ -1,0 +1,256 @@
+"""What devices send in a race: batches of motion alone, or all that glasses sample at the rates they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import count
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from device_sim import scenarios
+from device_sim.device import FEEDBACK_STREAM, QUERY_STREAM, Clock, Device, Past
+from device_sim.kafka import partition_of
+from device_sim.own_consent import OwnConsent
+from device_sim.playback import timeline
+from device_sim.recordings import samples
+from device_sim.scenarios import PERIOD_NS
+from device_sim.wearer import Queries, Wearer
+from streams.events.batch import Batch, Context
+from streams.events.codec import codec_of
+from streams.events.identity import format_id
+from streams.events.runs import Run
+from streams.events.shipped import SHIPPED
+from streams.topology import PARTITIONS_DEFAULT
+
+JSON, BINARY = "json", "binary"
+RECORDING, SCENARIO = "classyglass-user17", "glasses"
+_CONTEXT = Context(
+    place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1
+)
+#: Recordings and questions differ between so many devices of the scenario; further ones play the same again.
+_LIVES = 6
+_SEED = 1
+#: What an encoding is a choice for; what people do is JSON.
+_SAMPLED = frozenset({"imu", "gaze"})
+_NS_PER_S = 1_000_000_000
+
+
+def devices(number: int) -> list[str]:
+    """Names of `number` devices, spread over the partitions as evenly as can be."""
+    names: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS_DEFAULT)}
+    for name in (f"bench{i}" for i in count()):
+        names[partition_of(name, PARTITIONS_DEFAULT)].append(name)
+        if all(len(some) > number // PARTITIONS_DEFAULT for some in names.values()):
+            break
+    return [names[turn % PARTITIONS_DEFAULT][turn // PARTITIONS_DEFAULT] for turn in range(number)]
+
+
+class Traffic(Protocol):
+    """Batches without end of any number of devices, which take turns."""
+
+    @property
+    def name(self) -> str:
+        """What a race over it is called after."""
+
+    @property
+    def about(self) -> str:
+        """What it consists of."""
+
+    @property
+    def encoding(self) -> str:
+        """How what sensors sample is sent: `json` or `binary`."""
+
+    @property
+    def batches_per_s(self) -> float:
+        """Batches of one device in a second of its time."""
+
+    @property
+    def events_per_batch(self) -> float:
+        """Events of a batch, in the mean."""
+
+    def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
+        """Batches number `first` ..., each device's with consecutive numbers and times from `start_ns` on."""
+
+
+def span_ns(traffic: Traffic, batch_count: int, device_count: int) -> int:
+    """Time from the first capture to the last of `batch_count` batches, or a little more."""
+    return round((batch_count / device_count / traffic.batches_per_s + 1) * _NS_PER_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """One IMU a device: consecutive rows of a recording, as if sampled at `rate_hz`."""
+
+    events_per_batch: int
+    rate_hz: int
+    encoding: str = JSON
+
+    @property
+    def name(self) -> str:
+        """Says how many samples a batch has, and how they are sent."""
+        return f"imu-{self.events_per_batch}-{self.encoding}"
+
+    @property
+    def about(self) -> str:
+        """Samples a batch and rate."""
+        return f"batches of {self.events_per_batch} samples of motion at {self.rate_hz} Hz"
+
+    @property
+    def batches_per_s(self) -> float:
+        """Rate by samples a batch."""
+        return self.rate_hz / self.events_per_batch
+
+    def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
+        """Each the next rows; all devices move alike."""
+        names, cut = devices(device_count), _cut(self.events_per_batch, self.encoding)
+        dt_ns = _NS_PER_S // self.rate_hz
+        for at in range(first, first + number):
+            turn = at // device_count
+            run = Run(turn * self.events_per_batch, 1, self.events_per_batch)
+            yield replace(
+                cut[turn % len(cut)],
+                source=names[at % device_count],
+                wearer_id=f"w{at % device_count}",
+                run=run,
+                t0_ns=start_ns + run.first * dt_ns,
+                dt_ns=dt_ns,
+            )
+
+
+@cache
+def _cut(events_per_batch: int, encoding: str) -> Sequence[Batch]:
+    """The recording's batches, as a device that has no name yet would send them."""
+    played = samples(RECORDING)
+    cut = [
+        Batch(
+            kind="imu",
+            source="",
+            wearer_id="",
+            session_id="s1",
+            stream="imu-right",
+            run=Run(at, 1, events_per_batch),
+            t0_ns=0,
+            dt_ns=0,
+            origin=played.about.origin,
+            context=_CONTEXT,
+            columns={
+                name: values[at : at + events_per_batch].tolist() for name, values in played.columns.items()
+            },
+        )
+        for at in range(0, played.about.rows - events_per_batch + 1, events_per_batch)
+    ]
+    return [_encoded(batch, encoding) for batch in cut]
+
+
+def _encoded(batch: Batch, encoding: str) -> Batch:
+    """Packed where that is asked for and a sensor sampled it: packing costs a sender more than sending."""
+    sampled = encoding == BINARY and batch.kind in _SAMPLED
+    return codec_of(SHIPPED).packed(batch) if sampled else batch
+
+
+@dataclass(frozen=True, slots=True)
+class Glasses:
+    """Scenario `glasses` again and again: motion at 800 Hz, gaze at 200 Hz, questions, feedback, states."""
+
+    encoding: str = JSON
+    about: str = (
+        "motion at 800 Hz, gaze at 200 Hz, questions, feedback and states of the device, 0.2 s a batch"
+    )
+
+    @property
+    def name(self) -> str:
+        """Says how it is sent."""
+        return f"{SCENARIO}-{self.encoding}"
+
+    @property
+    def batches_per_s(self) -> float:
+        """Of the first life, whose like the others are."""
+        return len(_life(0)) / scenarios.load(SCENARIO).duration_ns * _NS_PER_S
+
+    @property
+    def events_per_batch(self) -> float:
+        """Of the first life."""
+        return sum(batch.run.count for batch in _life(0)) / len(_life(0))
+
+    def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
+        """Each device's next batch of its life, which begins anew with each session."""
+        names, session_ns = devices(device_count), scenarios.load(SCENARIO).duration_ns
+        lives = [_sent(turn % _LIVES, self.encoding) for turn in range(device_count)]
+        lengths = [_lengths(turn % _LIVES) for turn in range(device_count)]
+        for at in range(first, first + number):
+            turn = at % device_count
+            session, place = divmod(at // device_count, len(lives[turn]))
+            begins_ns = start_ns + session * session_ns
+            yield _again(lives[turn][place], names[turn], f"w{turn}", session, lengths[turn], begins_ns)
+
+
+@cache
+def _life(turn: int) -> Sequence[Batch]:
+    """One session of a device of the scenario, from 0 on, all that it captures."""
+    scenario = scenarios.load(SCENARIO)
+    wearer = Wearer(
+        "bench",
+        scenario.talk,
+        Queries(scenario.talk.query_recording, _SEED, turn, _LIVES),
+        _SEED,
+        hears_answers=False,
+    )
+    device = Device(
+        "bench",
+        "wearer",
+        scenario,
+        partial(timeline, scenario, turn, _SEED),
+        wearer,
+        # What it may do was said before: the first session would begin with a word of consent.
+        past=Past(sessions=1, consents={"wearer": OwnConsent(1, ("dpv:RequestedServiceProvision",))}),
+        clock=Clock(0),
+        seed=_SEED,
+    )
+    periods = range(scenario.duration_ns // PERIOD_NS)
+    # Sessions follow one another without a pause, so the device's last word in one is left out.
+    return [captured.batch for _ in periods for captured in device.period()]
+
+
+@cache
+def _sent(turn: int, encoding: str) -> Sequence[Batch]:
+    """The same as it is sent."""
+    return [_encoded(batch, encoding) for batch in _life(turn)]
+
+
+@cache
+def _lengths(turn: int) -> Mapping[str, int]:
+    """Events of a session by stream."""
+    lengths: dict[str, int] = {}
+    for batch in _life(turn):
+        lengths[batch.stream] = lengths.get(batch.stream, 0) + batch.run.count
+    return lengths
+
+
+def _again(
+    batch: Batch, name: str, wearer: str, session: int, lengths: Mapping[str, int], start_ns: int
+) -> Batch:
+    """A batch of the first session as the device sends it in a later one."""
+    run = Run(batch.run.first + session * lengths[batch.stream], 1, batch.run.count)
+    columns: Mapping[str, Sequence[Any]] = batch.columns
+    if batch.stream == FEEDBACK_STREAM:
+        asked = [int(target.rpartition("/")[2]) for target in columns["target"]]
+        before = session * lengths[QUERY_STREAM]
+        columns = {**columns, "target": [format_id(name, "answer", before + number) for number in asked]}
+    return replace(
+        batch,
+        source=name,
+        wearer_id=wearer,
+        session_id=f"s{session + 1}",
+        run=run,
+        t0_ns=batch.t0_ns + start_ns,
+        t_ns=None if batch.t_ns is None else [t_ns + start_ns for t_ns in batch.t_ns],
+        columns=columns,
+    )
+
+
+IMU_20, IMU_160, GLASSES = Motion(20, 100), Motion(160, 800), Glasses()
+IMU_20_BINARY, IMU_160_BINARY = Motion(20, 100, BINARY), Motion(160, 800, BINARY)
+GLASSES_BINARY = Glasses(BINARY)
