@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streams.events.batch import Batch
 from streams.events.state import OpenWindow
 from streams.policy.step import Stretch, Tagged
-from streams.processing.fixation import GAZE, breaks
+from streams.processing.fixation import GAZE, LAG_SAMPLES, breaks
 from streams.processing.windows import ClosedWindow, Ended, Samples, roll
 from tests import build
 
@@ -68,6 +69,7 @@ def _shown(window: ClosedWindow) -> tuple[object, ...]:
         (None, False, False),
     ],
 )
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 13), min_size=1, max_size=20), st.integers(0, 1000), st.integers(0, 60))
 def test_windows_do_not_depend_on_how_batches_are_put_together(
     length: int | None, end: bool, breaking: bool, sizes: list[int], seed: int, first: int
@@ -83,3 +85,18 @@ def test_windows_do_not_depend_on_how_batches_are_put_together(
         for together in (True, False)
     )
     assert one == other
+
+
+@given(st.integers(0, 10_000), st.integers(0, 4), st.integers(1, 80))
+def test_runs_begin_where_the_eyes_move_fast_or_are_not_seen(seed: int, known: int, count: int) -> None:
+    looks = gaze(known + count, seed)
+    rows, begins, start = looks.tolist(), list[int](), 0
+    for at in range(max(known, 1), len(rows)):
+        (t_ns, yaw, _, seen), (_, _, _, seen_before) = rows[at], rows[at - 1]
+        then_ns, from_yaw, _, from_seen = rows[max(at - LAG_SAMPLES, start)]
+        moved = abs((yaw if seen else 0.0) - (from_yaw if from_seen else 0.0))
+        fast = moved >= math.radians(100.0) * ((t_ns if seen else 0) - (then_ns if from_seen else 0)) / 1e9
+        if not (seen and seen_before) or (fast and moved > 0):
+            begins.append(at - known)
+            start = at
+    assert breaks(looks[:known], looks[known:]) == begins
