@@ -8,7 +8,7 @@ from unittest import mock
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -92,6 +92,7 @@ def test_a_hole_is_filled_by_a_stretch_of_its_own() -> None:
     assert runs(step) == [(0, 20), (40, 20), (20, 20), (60, 20)]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(["g1", "g2"]), min_size=1, max_size=30))
 def test_records_are_written_in_the_order_in_which_they_were_read(turns: list[str]) -> None:
     count = dict.fromkeys(turns, 0)
