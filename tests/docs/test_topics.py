@@ -142,9 +142,11 @@ def test_the_page_reads_a_column_of_a_packed_value(played: tuple[list[journal.Se
     page = (make.HERE / "topics.md").read_text(encoding="utf-8")
     said: dict[str, Any] = {}
     exec(page.partition("## Packed values")[2].partition("```python\n")[2].partition("```")[0], said)
-    read, blinks = Counter[str](), 0
+    read, blinks, shown = Counter[str](), 0, Counter[bytes]()
     for record in played[1]:
-        if record.topic == ZONED:
+        event_type = dict(record.headers).get("ce_type", b"")
+        shown[event_type] += 1
+        if record.topic == ZONED and shown[event_type] <= 50:
             made = build.CODEC.decode(record.value, 0)
             kind, packed = SHIPPED[made.kind], build.CODEC.packed(made)
             for name in [*kind.wire, *(name for name, wanted in kind.columns.items() if wanted == "flag")]:
