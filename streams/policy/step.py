@@ -105,6 +105,10 @@ class Cause(Struct, frozen=True):
 class Reject(Struct, frozen=True, kw_only=True):
     """A batch, or a record that is none, on its way to `glasses.rejected`.
 
+    It came in and was not taken, or it was not made for a reason that no decision states. Of a derived event
+    that policy refuses there is none, since its decision says all; but of a model version, whose number is
+    taken, there is one.
+
     `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.
     `topic` is given where it was not read with the fetch. Times are the broker's or the device's, in ns since
     the Unix epoch.
