@@ -197,37 +197,6 @@ def test_a_real_process_ends_with_one_sentence(how: str, code: int, said: str) -
     assert SECRET not in line
 
 
-#: Presses Ctrl-C when NumPy is about to be loaded.
-PRESSES = """
-import sys
-
-class Ctrl:
-    def find_spec(self, name, *_others):
-        if name == "numpy":
-            raise KeyboardInterrupt
-
-sys.meta_path.insert(0, Ctrl())
-sys.argv = ["device-sim", "run", "--to", "file"]
-from device_sim.__main__ import main
-main()
-"""
-
-
-def test_ctrl_c_while_the_glasses_are_loaded_is_a_sentence(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PRESSES],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr.startswith("device-sim: stopped by Ctrl-C before its end")
-    assert len(done.stderr.splitlines()) == 1
-
-
 def test_an_end_before_anything_is_set_up_is_said_too() -> None:
     command = "from streams.ends import end_process; end_process('The child has lost its worker')"
     done = subprocess.run(
