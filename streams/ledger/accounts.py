@@ -5,12 +5,11 @@ Whether the bytes are those is asked of digests, independent of what the pipelin
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from streams.ledger.findings import find
 from streams.ledger.journal import Journals
+from streams.ledger.result import Accounts
 from streams.ledger.runs import (
     NO_DATA,
     NONE,
@@ -62,7 +61,7 @@ _RULES = f"""
     FROM rejected WHERE {_OF_ZONES} GROUP BY said ORDER BY batches DESC, said"""  # noqa: S608
 
 
-def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> Accounts:
     """Every event sent is stored or rejected, once, as it was sent; nothing is stored that was not sent."""
     missing, taken = dict[str, Intervals](), dict[str, Intervals]()
     twice, unsent = dict[str, Intervals](), dict[str, Intervals]()
