@@ -100,9 +100,9 @@ class Crossing:
     step: Step
 
     def admit(self, items: Iterable[Tagged], kinds: Collection[str], sink: str) -> list[Tagged]:
-        """What of a fetch is of `kinds` and may cross into the stage `sink`; the decisions are recorded.
+        """Events of `kinds` that may cross into the stage `sink`; the decisions are recorded.
 
-        Consecutive runs of a stream that are alike before the policy are decided and recorded as one.
+        Consecutive runs of a stream that the policy cannot tell apart are decided and recorded as one.
         """
         stretches: dict[tuple[str, str], Stretch] = {}
         passed = []
