@@ -132,7 +132,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is replayed from where to where."""
+    """Where a replay reads from and what it writes into."""
 
     journal: Path
     store: Path

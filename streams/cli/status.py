@@ -35,9 +35,9 @@ from streams.topology import AGENTS, LINEAGE, POLICIES, group
 
 #: What follows glasses.lineage into the store; it has no consumer group.
 _WRITER = "snapshots"
-#: Commands that stay, by what their processes are called.
+#: Commands that go on until they are stopped.
 _STAYING = ("worker", "snapshots", "broker", "demo")
-#: What processes help with that are run by the path of a file, by its last two parts.
+#: What helper processes do, by the last two parts of the path of the file that they run.
 _HELPERS = {
     ("kafka", "watchdog.py"): "watchdog of a broker",
     ("kafka", "leaving.py"): "last will of a worker",
