@@ -27,7 +27,7 @@ wearer_option = click.option("--wearer", required=True, help="Pseudonym of the w
 
 @click.group("consent")
 def command() -> None:
-    """Show what a wearer has said about the own data, or withdraw on her behalf."""
+    """Show what a wearer has said about her data, or withdraw on her behalf."""
 
 
 @command.command()

@@ -6,9 +6,8 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -24,6 +23,7 @@ from streams.demo import Demo
 from streams.ends import TerminatedError
 from streams.errors import SightlineError
 from streams.ledger import lines, run_ledger
+from streams.ledger.result import Ledger
 from streams.moving import moving
 from streams.policy.load import load
 from streams.printing import say
@@ -120,12 +120,12 @@ def command(
                 demo.drain()
                 demo.show("comparing what was sent with every topic and the store")
                 result = run_ledger(demo.journal, demo.broker, demo.store, began_ns)
-            result["rss_mb"] = demo.rss_mb()
+            rss_mb = demo.rss_mb()
         finally:
             with moving("stopping") as demo.show:
                 demo.stop()
-    result["first_epoch_s"] = _first_epoch_s(demo.store, began_ns)
-    _report(demo.store, result, as_json=as_json)
+    first_epoch_s = _first_epoch_s(demo.store, began_ns)
+    _report(demo.store, {**result, "rss_mb": rss_mb, "first_epoch_s": first_epoch_s}, as_json=as_json)
     context.exit(0 if result["clean"] else 1)
 
 
@@ -213,7 +213,14 @@ def _first_epoch_s(store: Path, began_ns: int) -> float:
     return round((published_ns - began_ns) / 1e9, 2) if published_ns else -1.0
 
 
-def _report(store: Path, result: dict[str, Any], *, as_json: bool) -> None:
+class _Session(Ledger):
+    """What a demo says at its end: memory by process in MB, and seconds from its start to its first epoch."""
+
+    rss_mb: Mapping[str, int]
+    first_epoch_s: float
+
+
+def _report(store: Path, result: _Session, *, as_json: bool) -> None:
     """Print the ledger, and the answers to four questions with real ids; or one JSON object."""
     if as_json:
         emit_json(result)

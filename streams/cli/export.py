@@ -63,9 +63,9 @@ def command(
 def _follow(
     store: Path, role: Role, path: Path, stop: threading.Event, ready: Ready, *, as_json: bool
 ) -> None:
-    """Export each newest epoch, at rest between two as long as EXPORT_REST times what the last one took.
+    """Export each newest epoch; the pause between two is EXPORT_REST times as long as the last export took.
 
-    What keeps an epoch from being exported is said once, and the file of the one before stays.
+    A fault that keeps an epoch from being exported is said once, and the last file stays.
     """
     written, complaint = None, ""
     while not stop.is_set():

@@ -18,11 +18,11 @@ class Graph:
     arrows: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def node(self, key: str, *lines: str) -> None:
-        """Add a node, or say something else of it."""
+        """Add a node, or replace its text."""
         self.nodes[key] = tuple(line for line in lines if line)
 
     def arrow(self, before: str, after: str, says: str = "") -> None:
-        """Add an arrow between two nodes; what several between the same two say is said once each."""
+        """Add an arrow between two nodes; several between the same two become one, with each text once."""
         for key in (before, after):
             self.nodes.setdefault(key, (key,))
         words = self.arrows.setdefault((before, after), [])

@@ -47,14 +47,14 @@ role_option = click.option(
 
 
 def emit_hidden(role: str, hidden: Mapping[str, str]) -> None:
-    """Say beside the answer how much, about, of what it is about the role is not shown."""
+    """Say on standard error roughly how many rows that belong to the answer the role is not shown."""
     if hidden:
         counts = ", ".join(f"{band} {name.replace('_', ' ')}" for name, band in hidden.items())
         say(f"not shown to {role}: {counts}", err=True)
 
 
 def emit_left_out(sentences: Iterable[str]) -> None:
-    """Say beside the answer what is in nobody's, and why."""
+    """Say on standard error which rows nobody is shown, and why."""
     for sentence in sentences:
         say(f"left out: {sentence}", err=True)
 

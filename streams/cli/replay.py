@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from msgspec import UNSET, UnsetType
@@ -23,6 +22,7 @@ from streams.errors import InputError
 from streams.events import journal as journals
 from streams.events.record import Outgoing, Received, StoredRecord
 from streams.ledger import lineage
+from streams.ledger.result import Comparison
 from streams.policy.load import load
 from streams.printing import say
 from streams.queries.answers import Answer
@@ -132,7 +132,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is replayed from where to where."""
+    """Where a replay reads from and what it writes into."""
 
     journal: Path
     store: Path
@@ -156,7 +156,7 @@ class Replayed(Answer, frozen=True, kw_only=True):
     records: int = 0
     epoch: int | None = None
     store: str | None = None
-    lineage: Mapping[str, Any] | UnsetType = UNSET
+    lineage: Comparison | UnsetType = UNSET
 
 
 def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> Replayed:
@@ -202,7 +202,7 @@ def _counted(replay: RecordedReplay) -> Replayed:
     return Replayed(fetches=replay.fetches, lost=replay.lost, unread=tuple(sorted(replay.made)))
 
 
-def _compared(live: Path, replayed: Path, made: Replayed, *, candidates: bool) -> dict[str, Any]:
+def _compared(live: Path, replayed: Path, made: Replayed, *, candidates: bool) -> Comparison:
     """Compare the stores; an example that no recorded input names is a difference too."""
     result = lineage.compare(live, replayed, candidates=candidates)
     unread = () if made.unread is UNSET else made.unread

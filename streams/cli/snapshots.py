@@ -42,7 +42,7 @@ _STATUS_INTERVAL_S = 5.0
 
 
 def told(status: Status) -> str | None:
-    """One line about what the published store holds, for a log; None when it tells nothing new."""
+    """One line for a log about what the published store holds; None when nothing is new."""
     if not status.read():
         return None
     total = status.totals
@@ -124,7 +124,7 @@ command.add_command(export.command)
 
 @dataclass(frozen=True, slots=True)
 class _Following:
-    """What is followed where, and into which writer; `status` tells of it, `until_end` ends it."""
+    """The writer, the log that is followed, and whether following ends with it (`until_end`)."""
 
     writer: RetryingWriter
     broker: str

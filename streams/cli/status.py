@@ -35,8 +35,13 @@ from streams.topology import AGENTS, LINEAGE, POLICIES, group
 
 #: What follows glasses.lineage into the store; it has no consumer group.
 _WRITER = "snapshots"
-#: Commands that stay, by what their processes are called.
+#: Commands that go on until they are stopped.
 _STAYING = ("worker", "snapshots", "broker", "demo")
+#: What helper processes do, by the last two parts of the path of the file that they run.
+_HELPERS = {
+    ("kafka", "watchdog.py"): "watchdog of a broker",
+    ("kafka", "leaving.py"): "last will of a worker",
+}
 _TABLES: Mapping[str, Sequence[str]] = {
     "lag": ("agent", "partition", "next_offset", "end_offset", "records", "seconds"),
     "members": ("agent", "client", "host"),
@@ -283,12 +288,18 @@ def _roles(store: Path) -> str:
 
 
 def _processes() -> Iterator[_ProcessRow]:
-    """Processes of ours on this machine that stay, of whoever may be seen."""
+    """Processes of ours on this machine that stay, with their children, of whoever may be seen."""
     import psutil  # noqa: PLC0415 - questions do without it
 
+    seen: dict[psutil.Process, str] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            command = _command_of(process.cmdline())
+            seen[process] = _command_of(process.cmdline())
+    commands = {process.pid: command for process, command in seen.items() if command}
+    for process, own in seen.items():
+        with contextlib.suppress(psutil.Error):
+            parent = commands.get(process.ppid(), "")
+            command = own or (f"child of {parent}" if parent else "")
             if command:
                 since_ns = int(process.create_time() * 1e9)
                 memory_mb = process.memory_info().rss // 1_000_000
@@ -296,7 +307,7 @@ def _processes() -> Iterator[_ProcessRow]:
 
 
 def _command_of(arguments: Sequence[str]) -> str:
-    """Which command of ours a process runs; empty for none that stays."""
+    """Which command of ours a process runs, or what it helps; empty for none that stays."""
     for at, argument in enumerate(arguments[:4]):
         name = Path(argument).name
         following = arguments[at + 1] if at + 1 < len(arguments) else ""
@@ -304,6 +315,8 @@ def _command_of(arguments: Sequence[str]) -> str:
             return "device-sim run"
         if name in ("sightline", "streams.cli") and following in _STAYING:
             return following
+        if helps := _HELPERS.get((Path(argument).parent.name, name)):
+            return helps
     return ""
 
 

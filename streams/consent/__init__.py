@@ -1,1 +1,1 @@
-"""Consent: what wearers said about the use of their data, how it stands at a place, and how it travels."""
+"""Consent: what wearers said about the use of their data, what is in force, and how words travel."""

@@ -1,4 +1,4 @@
-"""What a wearer says about the use of the own data.
+"""What a wearer says about the use of her data.
 
 It is read from `consent_change` events, and in force from its place in the partition on.
 """
@@ -28,7 +28,7 @@ STATUSES = {
 
 
 def check(batch: Batch, purposes: Collection[str]) -> None:
-    """MalformedError when a change says what cannot be.
+    """Raise MalformedError when a change says something that cannot be true.
 
     Another wearer's consent, an end before its beginning, an unknown word, more than an hour may hold.
     """

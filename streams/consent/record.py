@@ -1,4 +1,4 @@
-"""What wearers and operators said, on its way.
+"""Words of wearers and operators as they travel.
 
 Records of `glasses.consents`, values of recorded inputs, a partition's own words in its state.
 """
@@ -73,7 +73,7 @@ class _Pairing(Struct, forbid_unknown_fields=True):
 def learn_consent(consents: Consents, record: Received) -> None:
     """Take in one record of `glasses.consents`.
 
-    MalformedError when neither a zones stage nor an operator wrote it, and then only its place counts.
+    MalformedError when neither a zones stage nor an operator wrote it; then its offset is all that is noted.
     """
     consents.offset = max(consents.offset, record.offset + 1)
     if len(record.value or b"") > CONSENT_BYTES_MAX:

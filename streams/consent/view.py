@@ -1,4 +1,4 @@
-"""Who is known to have said what: `glasses.consents` as a worker has read it, and as a partition knows it."""
+"""`glasses.consents` as a worker has read it, and as one partition knows it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Consents:
     """
 
     def __init__(self) -> None:
-        self.offset = 0  #: next one to read
+        self.offset = 0  #: the next offset to read
         self._places: list[int] = []
         self._log: list[Statement] = []
         self._words: dict[str, tuple[list[int], list[Words]]] = {}
@@ -72,12 +72,12 @@ class Consents:
         return bool(at) and bound[at - 1]
 
     def view(self) -> ConsentView:
-        """What stands here by now; what is learned later is not in it. Takes the same time always."""
+        """A view of what has been learned so far, without later words; its cost does not grow with them."""
         return ConsentView(self, self.offset)
 
     @property
     def pairings(self) -> dict[tuple[str, str], bool]:
-        """By (device, wearer) whether they are bound by now; of those that never were there is none."""
+        """By (device, wearer) whether they are bound now; pairs that never were are absent."""
         return {pair: bound[-1] for pair, (_, bound) in sorted(self._pairings.items())}
 
     def between(self, low: int, high: int) -> list[tuple[int, str, Word | Pairing]]:
@@ -112,7 +112,7 @@ class ConsentView:
         return PartitionConsents(self._log, taken, own)
 
     def fresh(self, taken: int, own: Own) -> tuple[list[Statement], Own]:
-        """What was said on other partitions since `taken`, and what of a partition's own is not back yet."""
+        """Words of other partitions since `taken`, and the own ones that are not on the topic yet."""
         foreign: list[Statement] = []
         left = dict(own)
         for _, wearer, statement in self._log.between(taken, self.offset):
@@ -159,7 +159,7 @@ class PartitionConsents:
         return self._consents.bound(device, wearer, self._taken)
 
     def of(self, wearer: str, under: Reference, since_ns: int, position: int, at_ns: int) -> Consent:
-        """Where data of `wearer` stands at `position` and `at_ns` that was captured under a record.
+        """Consent in force at `position` and `at_ns` for data of `wearer` that was captured under a record.
 
         `since_ns` is when the oldest of it was captured, as far as anybody but the device can say.
         """

@@ -1,12 +1,13 @@
-"""Consent: what each wearer has said about the use of the own data, and what that leaves of an earlier word.
+"""Consent: what each wearer has said about the use of her data, and what later words leave of it.
 
 A word has the fields of ISO/IEC TS 27560:2023 that a decision needs: the record's number, the person, status,
 purposes, expiry; and which device said it (none: an operator) and when the broker took it. Numbers are
 counted by each incarnation of a device, from 1, in steps. A number that is not the next one puts nothing on
 record; what a word takes away holds whatever its number.
 
-Data stand under the record that they name, met with every later word. Only a later record of any device of
-the wearer ends what was taken away before it, and only for what was captured after it.
+What may be done with data is what the record that they name permits and every later word leaves of it. What
+a word took away is given again only by a later record, of any device of the wearer, and only for data that
+were captured after that record.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Reference(NamedTuple):
 
 
 class Consent(Struct, frozen=True):
-    """Where a run of events stands: the state, and the purposes that are left (None: not limited)."""
+    """The consent of a run of events: its state, and the purposes that are left (None: not limited)."""
 
     state: str
     purposes: tuple[str, ...] | None = None
@@ -118,9 +119,9 @@ NO_CONSENT, CLAIMED_CONSENT = _PLAIN[NONE], _PLAIN[CLAIMED]
 
 
 class EffectiveConsent(NamedTuple):
-    """The consent in force for what was captured under a record, and for which times that holds.
+    """The consent in force for data captured under a record, and the times for which it holds.
 
-    For what was captured from `since_ns` to below `before_ns`, as long as it is not `until_ns`.
+    It holds for data captured from `since_ns` to below `before_ns`, until the broker's time is `until_ns`.
     """
 
     consent: Consent
@@ -283,7 +284,7 @@ def _combined(words: Sequence[Word]) -> tuple[Word, ...]:
 
 
 def _met(words: Sequence[Word], at_ns: int) -> tuple[Consent, int]:
-    """What some words leave together at `at_ns`, and until when."""
+    """What is permitted by all of some words at `at_ns`, and until when that holds."""
     if any(word.status == WITHDRAWN for word in words):
         return _PLAIN[WITHDRAWN], _NEVER_NS
     expires_ns = min((word.expires_ns for word in words if word.expires_ns), default=_NEVER_NS)

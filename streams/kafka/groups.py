@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CoordinatorLoadInProgressError, for_code
+from aiokafka.consumer import group_coordinator
+from aiokafka.errors import CoordinatorLoadInProgressError, InconsistentGroupProtocolError, for_code
 
 from streams import limits, metrics, topology
 from streams.errors import InputError
@@ -164,6 +165,25 @@ def unformed_sentence(agent: str, who: Group, since_s: float, *, let_in: bool) -
     else:
         consequence = "the broker assigns nothing; look into its log"
     return f"Waiting for partitions of {agent} (since {since_s:.0f} s): {who}{newer}; {consequence}"
+
+
+class _Taken(logging.Filter):
+    """Leaves out the client's line that a group is taken."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        return not any(isinstance(argument, InconsistentGroupProtocolError) for argument in arguments)
+
+
+_TAKEN = _Taken()
+
+
+def leave_to_lookout() -> None:
+    """Keep aiokafka from saying at each attempt that a group is taken; the lookout says who has it.
+
+    Safe to repeat.
+    """
+    logging.getLogger(group_coordinator.__name__).addFilter(_TAKEN)
 
 
 def _short(text: str) -> str:

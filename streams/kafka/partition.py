@@ -92,8 +92,10 @@ class PartitionOwner(Generic[State]):
             try:
                 await self._own()
             except (ProducerLostError, AssertionError, *OUTSIDE) as error:
-                # With an assertion the client says that a rebalance took from it what it was asked about.
-                # One that went well for a while starts again at the shortest pause.
+                # aiokafka asserts in `seek` that its subscription has an assignment
+                # (`SubscriptionState._assigned_state`). It has none while a rebalance goes on: this partition
+                # is lost, as with the IllegalStateError that it raises for an assignment without it.
+                # An owner that went well for a while starts again at the shortest pause.
                 pause_s = (
                     FENCED_PAUSE_S / 4
                     if clock.monotonic_s() - began_s > WAIT_BROKER_S

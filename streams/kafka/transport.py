@@ -31,8 +31,7 @@ from streams.connection import let_go
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
 from streams.events.record import LiveCore, Received
-from streams.kafka import budget
-from streams.kafka.groups import PROTOCOL
+from streams.kafka import budget, groups
 from streams.kafka.last_will import LastWill
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.partition import PartitionOwner
@@ -63,7 +62,7 @@ class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
     another one.
     """
 
-    name = PROTOCOL
+    name = groups.PROTOCOL
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
@@ -108,6 +107,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Connect; a group that somebody else has taken is asked for again, until it is free."""
         await super().on_start()
+        groups.leave_to_lookout()
         coordinator = self._ensure_consumer()._coordinator
         joined, send = coordinator._do_rejoin_group, coordinator._send_req
 

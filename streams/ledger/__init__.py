@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,14 @@ from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
 from streams.ledger.journal import Batches, Journals, read_journals
 from streams.ledger.lost import lost
+from streams.ledger.result import Derived, Ledger, Milliseconds, ZoneTruth
 from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, size
 from streams.ledger.sources import StoreReader, numbered
 from streams.ledger.topics import read_topics
 from streams.quoting import quoted
 
 
-def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns: int = 0) -> dict[str, Any]:
+def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns: int = 0) -> Ledger:
     """Compare journals, topics and store.
 
     Return the counts, `findings` (sentences) and `clean` (there are none).
@@ -53,23 +53,29 @@ def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns:
     try:
         findings: list[str] = []
         stored = store.spread(RUNS)
-        counts = accounts(journal, stored, store, findings)
-        counts |= lost(store, findings)
-        counts |= _zones(journal, stored, store, findings)
-        counts |= _derived(store, stored, findings)
-        # Without a broker nothing was sent: the times in the journal are those of the scenario.
-        counts["sent_to_visible_ms"] = (
-            _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
-        )
+        result: Ledger = {
+            **accounts(journal, stored, store, findings),
+            **lost(store, findings),
+            **_zones(journal, stored, store, findings),
+            **_derived(store, stored, findings),
+            # Without a broker nothing was sent: the times in the journal are those of the scenario.
+            "sent_to_visible_ms": (
+                _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
+            ),
+            "topics": None,
+            "findings": findings,
+            "clean": False,
+        }
         if topics is not None:
-            remade = bool(counts["topics_remade"])
-            counts["topics"] = topic_counts(journal, topics, store, findings, remade=remade)
+            remade = bool(result["topics_remade"])
+            result["topics"] = topic_counts(journal, topics, store, findings, remade=remade)
     finally:
         store.close()
-    return {**counts, "findings": findings, "clean": not findings}
+    result["clean"] = not findings
+    return result
 
 
-def lines(result: Mapping[str, Any]) -> list[str]:
+def lines(result: Ledger) -> list[str]:
     """Say the result of `run_ledger` for people."""
     visible = result["sent_to_visible_ms"]
     models = ", ".join(f"{m['version']}: {m['accuracy']:.1%} of {m['examples']}" for m in result["models"])
@@ -107,8 +113,8 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         f"models    {models or 'none'}",
         f"epochs    {result['epochs']:,}; sent to visible p50 {visible['p50']} ms, p99 {visible['p99']} ms",
     ]
-    if "topics" in result:
-        topics = result["topics"]
+    topics = result["topics"]
+    if topics is not None:
         text.append(
             "topics    "
             + ", ".join(f"{name} {count:,}" for name, count in topics["batches"].items())
@@ -133,7 +139,7 @@ def _by_rule(batches: Mapping[str, int]) -> str:
     return ": " + ", ".join(f"{count:,} by {rule}" for rule, count in batches.items())
 
 
-def _zones(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def _zones(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> ZoneTruth:
     """Every stored or rejected event whose zone the scenario knows is in that zone.
 
     `unconfigured` ones are rejected. What was refused before its zone was looked at says nothing about it.
@@ -164,7 +170,7 @@ def _zones(journal: Journals, stored: ByStream, store: StoreReader, findings: li
     }
 
 
-def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[str, Any]:
+def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> Derived:
     """What was made of the events, and whether every parent that an edge names exists."""
     kinds = dict(store.rows('SELECT kind, sum("count")::BIGINT FROM events GROUP BY kind'))
     captured = store.scalar(
@@ -214,7 +220,7 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> dict[
     }
 
 
-def _sent_to_visible_ms(journal: Journals, store: StoreReader, since_ns: int) -> dict[str, float | None]:
+def _sent_to_visible_ms(journal: Journals, store: StoreReader, since_ns: int) -> Milliseconds:
     """Time from the send of a batch to the publication of the epoch that made its last event visible.
 
     Only acknowledged batches count.
@@ -231,10 +237,8 @@ def _sent_to_visible_ms(journal: Journals, store: StoreReader, since_ns: int) ->
     all_waited_ns = np.concatenate(waited) if waited else np.empty(0, np.int64)
     if not all_waited_ns.size:
         return {"p50": None, "p99": None}
-    return {
-        name: round(float(value) / 1e6, 1)
-        for name, value in zip(("p50", "p99"), np.percentile(all_waited_ns, (50, 99)), strict=True)
-    }
+    p50, p99 = (round(float(value) / 1e6, 1) for value in np.percentile(all_waited_ns, (50, 99)))
+    return {"p50": p50, "p99": p99}
 
 
 def _waited_ns(batches: Batches, first: Ints, after: Ints, published_ns: Ints, since_ns: int) -> Ints:

@@ -1,16 +1,15 @@
 """Every event that a device sent against the store: stored or rejected, once, with the bytes that were sent.
 
-Whether the bytes are those is asked of digests, independent of what the pipeline says about it.
+Digests tell whether the bytes are the same, whatever the pipeline says about that.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from streams.ledger.findings import find
 from streams.ledger.journal import Journals
+from streams.ledger.result import Accounts
 from streams.ledger.runs import (
     NO_DATA,
     NONE,
@@ -29,11 +28,11 @@ from streams.ledger.sources import HALVES, StoreReader, numbered
 #: what is stored, and makes nothing twice.
 EARLY = ("pairing", "too-late", "incarnation", "names")
 COLLISION = "collision"
-#: Outcomes of what makes nothing of its own: what is stored came before.
+#: Outcomes of copies: the events themselves came before, and are stored.
 _AGAIN = "('repeated', 'collision')"
 _SAID = ("malformed", "limits", "poisoned", "clock", *EARLY)
 
-#: What says which events it holds, and was looked into: anybody can claim numbers in what cannot be read.
+#: Rows whose batch was read, so that its numbers are known: in an unreadable one anybody can claim numbers.
 _NAMED = "\"count\" > 0 AND outcome <> 'malformed' AND rule <> 'limits'"
 _OF_ZONES = f"stage = 'zones' AND outcome NOT IN {_AGAIN}"
 RUNS = f'SELECT {numbered()}, "first", step, "count", 1 FROM events'  # noqa: S608 - constants
@@ -62,7 +61,7 @@ _RULES = f"""
     FROM rejected WHERE {_OF_ZONES} GROUP BY said ORDER BY batches DESC, said"""  # noqa: S608
 
 
-def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> Accounts:
     """Every event sent is stored or rejected, once, as it was sent; nothing is stored that was not sent."""
     missing, taken = dict[str, Intervals](), dict[str, Intervals]()
     twice, unsent = dict[str, Intervals](), dict[str, Intervals]()

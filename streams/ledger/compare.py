@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from streams import topology
@@ -11,6 +9,7 @@ from streams.ledger.findings import find
 from streams.ledger.forged import Judged, judged
 from streams.ledger.journal import Journals
 from streams.ledger.records import Records
+from streams.ledger.result import TopicCounts
 from streams.ledger.runs import NONE, Intervals, column, cover, halves
 from streams.ledger.sources import StoreReader
 from streams.ledger.topics import Topics
@@ -24,7 +23,7 @@ _REFUSALS = (
 
 def topic_counts(
     journal: Journals, topics: Topics, store: StoreReader, findings: list[str], *, remade: bool = False
-) -> dict[str, Any]:
+) -> TopicCounts:
     """Count batches on every topic; find what is missing, twice, in another order, or of no agent on one.
 
     What retention has removed from a topic is not missing there. Where one was `remade`, the places in the

@@ -1,4 +1,4 @@
-"""Which records of a topic are the ones that an agent wrote: the store has their ids, runs and digests.
+"""Which records of a topic an agent wrote: those whose ids, runs and digests the store has.
 
 An agent writes a record and its row of `events` in one transaction, so a record without such a row is not an
 agent's, whoever wrote it.

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from streams import topology
+from streams.ledger.result import Comparison
 from streams.ledger.sources import StoreReader
 from streams.ledger.spans import Difference, Marks, differences, spans_of
 
@@ -168,7 +169,7 @@ _RUNS: Mapping[str, _Runs] = {
 COMPARED = ("events", *_RUNS, *(table for table in _ROWS if table != "events"))
 
 
-def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> dict[str, Any]:
+def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> Comparison:
     """Compare the newest epochs of a live store and of a replay's store.
 
     Returns `tables` (by name `compared` and `differ`, in events for events and decisions, in pairs of events
@@ -206,7 +207,7 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> di
     }
 
 
-def lines(result: Mapping[str, Any]) -> list[str]:
+def lines(result: Comparison) -> list[str]:
     """Say the result of `compare` for people."""
     counts = ", ".join(
         f"{table.replace('_', ' ')} {counted['differ']:,} differ of {counted['compared']:,}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from streams.ledger.result import LostRecords
 from streams.ledger.sources import StoreReader
 
 _LOST = (
@@ -12,7 +11,7 @@ _LOST = (
 )
 
 
-def lost(store: StoreReader, findings: list[str]) -> dict[str, Any]:
+def lost(store: StoreReader, findings: list[str]) -> LostRecords:
     """Count what is lost; a finding says which. `topics_remade` are those that were made again."""
     rows = store.rows(_LOST)
     known = [(topic, partition, first, last) for topic, partition, first, last in rows if last is not None]

@@ -1,4 +1,4 @@
-"""Rows of a store that a reader can work with, as SQL: the others are left out, and counted.
+"""Conditions in SQL for rows that a reader can work with: others are left out, and counted.
 
 The writer refuses such rows today. A store of before can hold them, and one row that cannot be cast or would
 be expanded a thousand million times must not keep everybody from an answer.
@@ -49,7 +49,7 @@ def _conditions(table: str) -> Iterable[str]:
 
 
 def _condition(table: str) -> str:
-    """One after the other, so that none is evaluated on what an earlier one excludes."""
+    """Conditions one after the other, so that none is evaluated on rows that an earlier one excludes."""
     parts = " ".join(f"WHEN NOT coalesce({part}, false) THEN false" for part in _conditions(table))
     return f"CASE {parts} ELSE true END"
 

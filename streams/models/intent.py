@@ -29,7 +29,7 @@ INTENTS_MIN = 3  #: of fewer, a regression has another shape
 INVERSE_REGULARISATION = 20.0
 ITERATIONS_MAX = 300
 UTTERANCE_CHARACTERS_MAX = (
-    1000  #: more of an utterance is not looked at: bounds the time of a prediction and of a fit
+    1000  #: the rest of an utterance is ignored, which bounds the time of a prediction and of a fit
 )
 
 
@@ -143,8 +143,8 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
 
     The same pairs in the same order give the same bytes.
 
-    Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has most
-    of feedback, the examples that come from a household have none of it.
+    Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has many
+    examples of feedback, and households add none.
     """
     regression = LogisticRegression(
         C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0

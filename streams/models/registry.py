@@ -38,7 +38,7 @@ class ModelVersions:
     def serving(self) -> int:
         """The version to take up: the current one, or the newest where no pointer is left that can be read.
 
-        Compaction keeps the last record of a key alone, also where that is none of ours. 0: there is none.
+        Compaction keeps only the last record of a key, even one that nobody of ours wrote. 0: there is none.
         """
         return self.current or self.highest
 
@@ -56,11 +56,11 @@ class ModelVersions:
 
 
 class ModelTable:
-    """`glasses.models` as it has been read so far; `now` is what that comes to.
+    """`glasses.models` as it has been read so far; `now` is the value that follows from it.
 
-    Each record makes another `now`: whoever has taken one keeps it as it was. `check` is asked about each
-    version; one that waits for its policy is asked about again. The `kept_max` newest stay in memory, and the
-    current one.
+    Each record replaces `now`, and whoever holds the value from before keeps it unchanged. `check` is called
+    with each version, and again with one that waits for its policy. The `kept_max` newest stay in memory, and
+    the current one.
     """
 
     def __init__(self, check: Check = _any, kept_max: int = NUMBER_MAX) -> None:
@@ -76,8 +76,9 @@ class ModelTable:
         MalformedError when it is neither a version that training can have made, nor a pointer to one that is
         there. What is refused changes nothing of what serves.
 
-        A version is what it is for ever: one that brings another model under a known number would change what
-        was already answered. One under a policy that is not known is refused, and serves once it is.
+        A number stands for one model for ever: another model under a known number would change answers that
+        were given already. A version under an unknown policy is refused, and can serve once the policy is
+        known.
         """
         self.settle()
         if key == CURRENT_KEY:
@@ -108,7 +109,7 @@ class ModelTable:
         self._keep(version)
 
     def settle(self) -> None:
-        """Ask again about what waits for its policy, and go where the pointer wanted to go."""
+        """Check again the versions that wait for a policy, and follow the pointer if it names one of them."""
         for version in [self._waiting.popleft() for _ in range(len(self._waiting))]:
             try:
                 if not self._check(version):

@@ -18,7 +18,7 @@ from streams.topology import TRAINING_SOURCE
 
 SOURCE, STREAM = TRAINING_SOURCE, "intent-model"
 CURRENT_KEY = b"model/current"
-_RULE_CHARACTERS_MAX = 4096  #: a rule lists the words that it refuses, at most those of a vocabulary
+_RULE_CHARACTERS_MAX = 4096  #: of a rule, which can list all words of a vocabulary
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Positive = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 _Word = Annotated[str, Meta(max_length=TOKEN_CHARACTERS_MAX)]

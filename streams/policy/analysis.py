@@ -1,6 +1,6 @@
-"""What can be said of a policy without any event.
+"""Faults of a policy that show without any event.
 
-That is conditions that never hold, zones that cover each other, combinations nobody takes.
+These are conditions that never hold, zones that cover each other, and combinations that no zone takes.
 
 Attributes are enumerated, so "never" is tried out, not guessed: of each attribute every value that some
 condition names, and one that stands for all others.
@@ -27,9 +27,9 @@ _STREAM = "stream"
 
 
 class _Tried:
-    """How much was tried out: steps of the conditions, and combinations that were only looked at.
+    """How much was tried out: steps of conditions, and combinations that were only enumerated.
 
-    Counted, so that every machine refuses the same policies, however fast it is.
+    It is counted and not timed, so that a fast and a slow machine refuse the same policies.
     """
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> lis
 def _label_facts(policy: Policy) -> list[dict[str, Any]]:
     """Facts of the labels that captured events can have, of the joins of two of them and of all.
 
-    These are what derived events come to.
+    Labels of derived events are among these.
     """
     singles = dict.fromkeys(policy.labels.values())
     pairs = (
@@ -223,7 +223,7 @@ def _distinct(
 
 
 def in_words(facts: Mapping[str, Any]) -> str:
-    """A combination for a person."""
+    """A combination of attributes in words."""
     return ", ".join(
         f"{name} = {str(value).lower() if isinstance(value, bool) else value}"
         for name, value in facts.items()

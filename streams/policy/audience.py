@@ -1,4 +1,4 @@
-"""Which roles the policies show a thing of the store to.
+"""Which roles the policies show a row of the store to.
 
 Reading lineage is a flow with a purpose, into the sink `ask:<role>`; what leaves the store as a file also
 flows into `export`. A thing is judged by the policy that tagged it: by its zone and label. What has no zone,
@@ -36,8 +36,8 @@ def permits(
 ) -> bool:
     """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to a role.
 
-    Without a label it is judged by the strictest that the zone gives. What never came into a zone is shown to
-    the privacy officer, who answers for refusals, and to the wearer whose it is.
+    Without a label it is judged by the strictest that the zone gives. What was refused before it came into a
+    zone is shown to the privacy officer, who answers for refusals, and to the wearer whose data it is.
 
     InputError when `policies` has no text of that version, or one that is not its own or no policy: then only
     what nobody could read, which was refused under no policy at all (`version` empty), is for the privacy

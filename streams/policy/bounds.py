@@ -1,8 +1,8 @@
-"""What a policy's text may cost at most, seen by one pass over it before a parser of anybody else sees it.
+"""The most that a policy's text may cost, found in one pass before a parser of another library reads it.
 
-Parsers call themselves once a bracket; a condition asks what is within `.all()` or `.exists()` once a member
-of the list before it. Both are counted here from the text alone, so that whoever reads a policy, on whatever
-machine, refuses the same ones.
+Parsers call themselves once for each bracket; a condition looks at what is within `.all()` or `.exists()`
+once for each member of the list before it. Both are counted here from the text alone, so that whoever reads a
+policy, on whatever machine, refuses the same ones.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Condition:
 
 
 def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -> list[Any]:
-    """Values of the fact `name` that stand for all of `domain` before these conditions.
+    """Values of the fact `name` that stand for all of `domain`, since these conditions tell no others apart.
 
     That is each value that they name, and one that they do not.
     """

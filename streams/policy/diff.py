@@ -1,6 +1,6 @@
 """What another policy would decide otherwise.
 
-It is asked on paper, over every combination of attributes, or over decisions that were made.
+Two policies are compared over every combination of attributes, or over decisions that were made.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Change(Struct, frozen=True):
 class Group(Struct):
     """All that differs in one way: how many, of which kinds, and over traffic the runs of events.
 
-    On paper it counts combinations, over decisions events; of the runs there are at most DIFF_RUNS_MAX.
+    `on_paper` counts combinations, `over_runs` events; at most DIFF_RUNS_MAX runs are kept.
     """
 
     count: int

@@ -1,6 +1,6 @@
 """Examples that a policy file gives of itself.
 
-Each is an event, the zone it must come into, and what must be decided about it.
+Each names the attributes of an event, the zone that it must come into, and the verdicts that it must get.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _example(
 
 
 def run(policy: Policy) -> list[ExampleOutcome]:
-    """Decide every example of a policy; one without differences is as its file says."""
+    """Decide every example of a policy; one without differences came out as the file says."""
     return [_run(policy, example) for example in policy.examples]
 
 

@@ -1,6 +1,6 @@
 """Why a decision is what it is, and what would change it.
 
-It is said from the policy that decided, without the event's content.
+It is worked out from the policy that decided, without the event's content.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _other_attributes(policy: Policy, row: StoredDecision) -> list[str]:
             if value == getattr(attributes, name):
                 continue
             other = attributes._replace(**{name: value})
-            # Who had given a consent by then would have had one that stands.
+            # A wearer who had given her consent by then would have had one that is in force.
             state = row.consent_state if name != "consent_given" else "claimed" if value else "none"
             now = again(policy, replace(row, attributes=other.text(), consent_state=state))
             shown = str(value).lower() if isinstance(value, bool) else value

@@ -28,11 +28,10 @@ def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
 
 
 def at_gate(policy: Policy, tagged: Tagged, at_ns: int) -> Flow:
-    """Decide of an example at the training gate.
+    """Decide about an example at the training gate: a flow into a training run, and more.
 
-    That is the flow into a training run, and that it permits whatever the model serves.
-
-    It enforces in every mode, and asks for a consent whatever its zone says.
+    The example must also permit all that the model serves. The gate enforces whatever mode the zone is in,
+    and asks for a consent even where the zone needs none.
     """
     flow = flow_of(policy, tagged, TRAINING_RUN, at_ns)
     rule = ""

@@ -56,10 +56,10 @@ _VOCABULARY = {**dict.fromkeys(LISTS, list), "retention_days": dict, "local": di
 def load(name: str, today: date | None = None, kinds: Kinds = SHIPPED) -> Policy:
     """Load a policy about `kinds` by path or shipped name; InputError where it is wrong.
 
-    A name in other than plain letters and a text that does not print are wrong in a file only: what is in
-    force or in a store was published before, and is read as it is. With `today`, a declassifier that stops
-    when its review is overdue is an error as well, if it is; of one that warns, whoever starts or shows the
-    policy says so.
+    Names in other than plain letters, and texts with characters that do not print, are errors in a file only:
+    a policy that is in force or in a store was published before, and is read as it is. With `today`, an
+    overdue review of a declassifier that stops then is an error too; an overdue one that warns is reported by
+    whoever starts or shows the policy.
     """
     path = find(name)
     text = bundle(path)
@@ -81,8 +81,8 @@ def parse(
     It may name no other kinds than `kinds`; None: any, for a text that was published before, perhaps where
     more kinds are known.
 
-    What it costs is bounded before it is done, by the text
-    (`streams.policy.bounds`) and by counts of its tables. `tried`: its conditions were tried out before, in
+    What reading costs is bounded before it begins, by the text (`streams.policy.bounds`) and by counts of its
+    tables. `tried`: its conditions were tried out before, in
     another process, and are not again.
     """
     files = sources(text, origin)
@@ -151,7 +151,7 @@ def version_of(text: str) -> str:
 
 
 def _check_steps(policy: Policy, main: Source) -> None:
-    """InputError where all conditions together look at more than is done for one event."""
+    """InputError where all conditions together would look at more than is allowed for one event."""
     conditions = [zone.condition for zone in policy.zones]
     for requirement in policy.requirements:
         conditions += (

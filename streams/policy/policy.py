@@ -1,7 +1,7 @@
 """A loaded policy: it gives captured events their zone and label, derived ones theirs, and decides flows.
 
-Nothing is worked out twice: a condition once per distinct facts that it names, a tag once per combination of
-attributes, a flow once per zone, label, sink and consent. All of it is memoised with a bound.
+Results are memoised, with a bound: of a condition by the facts that it names, of a tag by the combination of
+attributes, of a flow by zone, label, sink and consent.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ DAY_NS = 86_400_000_000_000
 
 
 class Tag(Struct, frozen=True):
-    """What the zones stage says of an event.
-
-    That is its zone by `rule`, its packed label, and the attributes that were looked at.
+    """What the zones stage gives an event: its zone by `rule`, its packed label, the attributes it looked at.
 
     The label is empty where the policy says nothing about the kind.
     """
@@ -200,9 +198,9 @@ class Policy:
         return Flow("allow", True, f"sinks.{sink}", mode, purpose)
 
     def _against(self, sink: Sink, packed: bytes) -> str:
-        """Return what of a label the sink's own does not dominate, as the rule that denies.
+        """Return the rule that denies: it names the parts of a label that the sink's label does not dominate.
 
-        It is empty when the sink's dominates all of it.
+        It is empty when the sink's label dominates all parts.
         """
         value, vocabulary = lattice.unpack(packed), self.vocabulary
         for name, word in (("purposes", sink.purpose), ("regions", sink.region)):
@@ -276,7 +274,7 @@ class Policy:
     def expires_ns(self, packed: bytes, appended_ns: int) -> int:
         """Instant after which data that the broker took at `appended_ns` may not be kept.
 
-        That time plus retention class.
+        It is that time plus the retention of the label.
         """
         return appended_ns + self.vocabulary.retention_days[self.vocabulary.retention(packed)] * DAY_NS
 

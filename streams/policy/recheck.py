@@ -1,7 +1,4 @@
-"""Deciding stored decisions again, from nothing but what the store keeps.
-
-That is policy text, attributes, label, consent and time.
-"""
+"""Deciding again from what the store keeps of a decision: policy, attributes, label, consent and time."""
 
 from __future__ import annotations
 
@@ -69,14 +66,14 @@ DecisionT = TypeVar("DecisionT", bound=StoredDecision)
 class Difference(Struct, Generic[DecisionT], frozen=True):
     """A stored decision that comes out otherwise.
 
-    `now` has by field what comes of it now, where that differs (or as its rule why nothing can be said).
+    `now` holds the fields that differ, as they come out now; or, as `rule`, why it cannot be decided again.
     """
 
     row: DecisionT
     now: Mapping[str, str | bool]
 
 
-#: A store is opened again and again, by who follows it.
+#: Whoever follows a store opens it again and again; each policy is read once.
 _stored = lru_cache(maxsize=POLICIES_KEPT)(partial(read_stored, tried=True))
 
 

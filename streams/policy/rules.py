@@ -33,7 +33,7 @@ FLOW_FACTS: Mapping[str, str] = {
 RISKS = ("low", "medium", "high")
 RUN_BY = ("wearer", "company", "vendor")
 TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
-#: What becomes of a start under a policy with a declassifier whose review is overdue.
+#: What a start does under a policy with a declassifier whose review is overdue.
 WHEN_OVERDUE = ("warn", "stop")
 #: The declassifier that a training run asks for, where a policy has it.
 MODEL_TRAINING = "model-training"
@@ -97,7 +97,7 @@ class Requirement(Struct, frozen=True):
     def broken(self, facts: Mapping[str, Any]) -> bool:
         """Whether a flow breaks it.
 
-        A condition that fails on facts that nobody foresaw counts as broken: refuse by default.
+        A condition that cannot be evaluated on these facts counts as broken: refuse by default.
         """
         if self.sinks is not None and facts["sink"] not in self.sinks:
             return False
@@ -108,7 +108,7 @@ class Requirement(Struct, frozen=True):
 
 
 class Declassifier(Struct, frozen=True):
-    """The only thing that may loosen a label: named, owned, with reason and evidence, due for review.
+    """The only thing that may loosen a label: it has name, owner, reason, evidence and date of review.
 
     It sets the retention class, where at least `wearers_min` people's data went in.
     """

@@ -1,6 +1,6 @@
 """The text of a policy: one TOML file, or several that import one another, bundled.
 
-Complaints about it name file, line and word.
+Errors about it name file, line and word.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ POLICIES = Path(__file__).parent / "policies"
 _MARK = "#=== file "
 _SPLIT = re.compile(r"^#=== file (.+)$\n", re.MULTILINE)
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\U([0-9A-Fa-f]{8})")
-#: Of a word that an error quotes.
+#: The most characters of a word that an error quotes.
 _SHOWN_CHARACTERS_MAX = 200
 
 
 class Source:
-    """One file of a policy, and a way to complain about a word in it."""
+    """One file of a policy, and errors about words in it."""
 
     def __init__(self, origin: str, text: str) -> None:
         self.origin, self.text = origin, text
@@ -49,7 +49,7 @@ class Source:
     def line_of(self, term: str, table: str = "") -> int | None:
         """Number of the first line in which `term` stands.
 
-        It is behind the line that names `table`, where it stands there at all.
+        The line that names `table` comes before it, where that line exists.
         """
         lines = [_unescaped(content) for content in self.text.split("\n")]
         begin = next((n for n, content in enumerate(lines) if f'"{table}"' in content), 0) if table else 0
@@ -68,7 +68,7 @@ class Source:
         """
         line = self.line_of(term, table)
         where = f"{self.origin}, line {line}" if line else self.origin
-        # Whoever reads a policy that was read before, to ask the store, need not wait for it.
+        # Imported here: a question to the store, whose policies were read before, need not wait for it.
         from difflib import get_close_matches  # noqa: PLC0415
 
         near = get_close_matches(term, list(known), n=1, cutoff=0.5)
@@ -135,11 +135,9 @@ def shipped_names() -> list[str]:
 def bundle(path: Path) -> str:
     """Text of a policy with all that it imports, imported files first.
 
-    It is what travels on `glasses.policies`, and what its version is of.
-
-    A file that holds a bundle is one already. An import is a path from the importing file, or from the
-    directory of the shipped policies. InputError when one is missing, or files import one another in a
-    circle.
+    The bundle travels on `glasses.policies`, and the version is the digest of it. A file that holds a bundle
+    is returned as it is. An import is a path from the importing file, or from the directory of the shipped
+    policies. InputError when one is missing, or files import one another in a circle.
     """
     text = read(path)
     if text.startswith(_MARK):

@@ -22,8 +22,7 @@ from streams.events.runs import Parent, Run
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
 
 Verdict = Literal["allow", "deny", "unconfigured"]
-#: Stands for the verdict where another policy never asked: an earlier refusal kept the events from coming so
-#: far.
+#: Stands for the verdict where another policy would not have decided, because it refuses the events earlier.
 NOT_ASKED = "not-asked"
 #: What became of a batch or record that was not taken: refused by a rule, unreadable, dropped as one that is
 #: stored, other data under numbers that are taken, captured outside the policy's window of time, or after its
@@ -160,7 +159,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 class Cause(Struct, frozen=True):
     """Why a batch or record was not taken: the stage and its rule, a sentence, and what became of it.
 
-    The sentence says no value of the record.
+    The sentence holds no value of the record.
     """
 
     stage: str
@@ -171,6 +170,10 @@ class Cause(Struct, frozen=True):
 
 class Reject(Struct, frozen=True, kw_only=True):
     """A batch, or a record that is none, on its way to `glasses.rejected`.
+
+    It came in and was not taken, or it was not made for a reason that no decision states. Of a derived event
+    that policy refuses there is none, since its decision says all; but of a model version, whose number is
+    taken, there is one.
 
     `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.
     `topic` is given where it was not read with the fetch. Times are the broker's or the device's, in ns since

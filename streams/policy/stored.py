@@ -1,4 +1,4 @@
-"""Policies as a store keeps them: a version is the digest of its text, and any other text is nobody's."""
+"""Policies as a store keeps them: a version is the digest of its text, and only that text is accepted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def version_of(text: str) -> str:
 def read_stored(version: str, text: str, *, tried: bool = False) -> Policy:
     """Policy `version` from the text that a store or a record of lineage has for it.
 
-    InputError when the text is not that version's, or is no policy; it repeats nothing of the text. What the
-    libraries below raise of a text made to break them is caught, panics of theirs included. `tried`: its
+    InputError when the text is not that version's, or is no policy; it repeats nothing of the text. Whatever
+    the libraries raise at a text that was made to break them is caught, their panics included. `tried`: its
     conditions were tried out before, by the writer of the store.
     """
     if version_of(text) != version:

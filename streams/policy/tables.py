@@ -246,7 +246,7 @@ def clock_of(files: Sequence[Source]) -> tuple[int, int]:
 
 
 def intents_of(source: Source) -> tuple[str, ...]:
-    """The closed list of intents in order of their names, those of the seed where a policy has none.
+    """The closed list of intents, sorted by name; those of the seed where a policy lists none.
 
     InputError where one is no name or stands twice, there are too many, or one of the seed's is not among
     them: every model begins with the seed.

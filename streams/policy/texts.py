@@ -1,4 +1,4 @@
-"""Which texts a policy may hold: names that look like nothing else, and sentences that only print."""
+"""Which texts a policy may hold: names that look like no others, and sentences that print."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONDITIONS = frozenset({"when", "require"})
 
 
 def check_texts(source: Source) -> None:
-    """InputError for a name in other than plain letters, and for a text with what does not print."""
+    """InputError for a name in other than plain letters, and for a text with characters that do not print."""
     for table, field, text in _texts(source.fields, "", ""):
         if field in _NAMES:
             if not _NAME.fullmatch(text):

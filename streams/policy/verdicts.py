@@ -1,4 +1,4 @@
-"""What a policy says of things as a store keeps them: each distinct one is decided once."""
+"""What a policy decides about events as a store keeps them: those that it cannot tell apart once."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ UNASKED = Ruling("", NOT_ASKED, False, "")
 
 
 class Verdicts:
-    """What one policy says, by numbers: of zone and label together (`code`), and of each verdict (`rulings`).
+    """What one policy decides: pairs of zone and label have numbers (`codes`), and so have `rulings`.
 
-    Numbers stay; both lists only grow.
+    A number never changes its meaning: both lists only grow.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -120,7 +120,7 @@ class Verdicts:
         return self.code(zone, self.policy.declassify(MODEL_TRAINING, label, wearers))
 
     def kept_ns(self, code: int) -> int:
-        """How long what has a label may be kept; 0 without one that can be read."""
+        """How long data with a label may be kept, in ns; 0 where the label cannot be read."""
         label = self.codes[code][1]
         return self.policy.expires_ns(label, 0) if label else 0
 

@@ -26,7 +26,7 @@ CURRENT_KEY, NEXT_KEY = b"policy/current", b"policy/next"
 
 
 class Check(Protocol):
-    """Tries a policy's text out where it harms nobody (`streams.worker.checking`)."""
+    """Tries a policy's text out in a child process, where it can do no harm (`streams.worker.checking`)."""
 
     async def check(self, text: str) -> None:
         """MalformedError when it is no policy, UnavailableError when nobody could tell."""
@@ -78,11 +78,11 @@ class PolicyVersions:
 
 
 class PolicyTable:
-    """`glasses.policies` as it has been read so far; `now` is what that comes to.
+    """`glasses.policies` as it has been read so far; `now` is the value that follows from it.
 
-    Each record makes another `now`: whoever has taken one keeps it as it was. `offset` is the next record
-    that was not looked at yet. `turned_down` is how many texts under their own digest were refused: policies,
-    of which one may be in force.
+    Each record replaces `now`, and whoever holds the value from before keeps it unchanged. `offset` is that
+    of the next record to read. `turned_down` counts refused texts whose key was their own digest: another
+    version of Sightline may take one of them for the policy in force.
     """
 
     def __init__(self, now: PolicyVersions | None = None) -> None:
@@ -96,7 +96,8 @@ class PolicyTable:
 
         MalformedError when it is neither a policy nor a pointer to one before it.
 
-        Whatever is refused, what is in force stays in force. Whoever is called off has not looked at it.
+        A refused record leaves the policy in force as it is. A call that is cancelled has not taken the
+        record in.
         """
         async with self._turn:
             if record.offset < self.offset:
@@ -136,7 +137,7 @@ class PolicyTable:
         try:
             _check_bounds(text)
             await checker.check(text)
-            # Beside the loop: what a policy may be at most takes a fifth of a second.
+            # In a thread, beside the event loop: the largest policy takes a fifth of a second.
             return await asyncio.to_thread(parse, text, POLICIES, tried=True)
         except (MalformedError, UnavailableError, InputError) as error:
             self.turned_down += 1
@@ -182,7 +183,7 @@ def _written(key: bytes | None, value: bytes | None) -> tuple[str, str]:
 
 
 def _check_bounds(text: str) -> None:
-    """MalformedError where a text is more than is taken of a policy."""
+    """MalformedError where a text is larger or deeper than a policy may be."""
     if len(text.encode()) > limits.POLICY_BYTES_MAX:
         raise MalformedError(f"policy: found more than {limits.POLICY_BYTES_MAX} bytes, expected fewer")
     check_toml(text)

@@ -1,7 +1,17 @@
-"""Operators as values: what each reads, how it cuts it into windows, what it makes of one and remembers.
+"""Operators as values: what each reads, how it cuts that into windows, what it makes of one and remembers.
 
-`Operators` is a set of them with the kinds that they are about. The shipped ones stand one a file beside this
-one, with their registration; `shipped.py` lists them. A stranger's are made in the same way.
+`Operators` is a set of them, together with the kinds of event that they read and make. A set of anybody's own
+needs no more than `Operators.of(kinds, ...)`, and a policy that gives its kinds a label.
+
+A new operator that is shipped touches these files, and no other code:
+
+- a module beside this one: its functions and its `Operator`
+- `streams/processing/shipped.py`: the list of operators
+- `streams/events/shipped.py`: the kind of event that it makes, with its columns
+- `streams/topology.py`: its name among the `streams` of the stage `processing`
+- `streams/policy/policies/vocabulary/glasses.toml`: the label of that kind, in the table `kinds`
+- `docs/texts.toml`: a sentence about the kind and about each column; `make docs` makes the pages again
+- a test in `tests/processing/`
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the questions are made of: rows about one event or about a hop of a walk."""
+"""Parts of several questions: rows about one event, and about one hop of a walk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parsed(identity: str) -> EventId:
 
 
 def unknown(store: Store, event: EventId) -> InputError:
-    """Say that the store holds no such event; to a role, that or that it is not shown it, in one sentence."""
+    """Say that the store holds no such event; a role is told in the same words that it is not shown one."""
     if store.role_filter is not None:
         return InputError(
             f"{event}: the role {store.role_filter.role} is shown no such event: {_held(store)} has none, or "
@@ -69,9 +69,9 @@ def _held(store: Store) -> str:
 
 
 def streams_seen(store: Store) -> dict[tuple[str, str], bool]:
-    """Streams that the role is shown something of, and whether that is all events and all that was refused.
+    """Streams of which the role is shown something, and whether that is every event and every refusal.
 
-    Of those that it is shown in part nothing may be said about a number that it is not shown.
+    Of a stream that it is shown in part, nothing may be said about a number that it is not shown.
     """
     return {stream: not hidden for stream, (shown, hidden) in _judged(store).items() if shown}
 

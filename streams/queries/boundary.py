@@ -1,11 +1,11 @@
-"""A role's own DuckDB: statements of people run in it, and what the role is not shown is not there.
+"""A role's own DuckDB: statements of people run in it, and rows that the role is not shown are not in it.
 
 It is a database instance of its own, in memory, without the store's catalog. It can open those segments all
 of whose rows the role is shown, by their names alone; of the others the store's own connection hands over the
-rows that the policies show, of the tables that a statement reads. So a condition or an error has nothing
-hidden to depend on, and there is no filter to get around. How rows lie in files does depend on their hidden
-neighbours: it shows in how long a statement takes, and in the order of rows where none was asked for, with
-what goes by it (approximate quantiles, sums of floating numbers).
+rows that the policies show, of the tables that a statement reads. So neither a condition nor an
+error can depend on hidden rows, and there is no filter to get around. How rows lie in files does depend on
+their hidden neighbours: that shows in how long a statement takes, and in the order of rows where none was
+asked for, with results that depend on that order (approximate quantiles, sums of floating numbers).
 
 Which classes (policy version, zone, label) are shown is decided by `role.RoleFilter`. An edge is shown where
 no event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.
@@ -71,7 +71,7 @@ class Boundary:
         )
         self._own: duckdb.DuckDBPyConnection | None = None
         self._permitted: set[Class] = set()
-        #: Tables that were handed over, and the columns they were spared.
+        #: Tables that were handed over, and the columns that were left out of them.
         self._loaded: dict[str, frozenset[str]] = {}
         self._runs_judged = False
 
@@ -91,7 +91,7 @@ class Boundary:
         return self._own
 
     def close(self) -> None:
-        """Forget what was handed over."""
+        """Forget the rows that were handed over."""
         if self._own is not None:
             self._own.close()
 

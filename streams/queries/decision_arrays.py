@@ -1,6 +1,7 @@
-"""What a store holds of decisions and edges, as arrays: for judging all of it again at once.
+"""A store's decisions and edges as arrays, so that another policy can judge all of them at once.
 
-A row costs its numbers alone: texts are told apart by their hashes, and each distinct one is read once.
+A row takes memory for its numbers alone: texts are compared by their hashes, and each distinct one is read
+once.
 """
 
 from __future__ import annotations

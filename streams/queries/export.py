@@ -23,7 +23,7 @@ from streams.quoting import quoted
 #: Readers of this version and later can open it.
 _STORAGE_VERSION = "v1.5.0"
 _BLOCK_BYTES = 16384
-#: What the catalog tells about the store's files stays behind: an export has none.
+#: What the catalog says about the store's files is left out: an export has no such files.
 _OF_FILES = frozenset({"segments", "indexes", "spans", "classes"})
 #: As people attach it (docs/sql.md), and as a directory that follows the store names it.
 EXPORTED = "lineage.duckdb"

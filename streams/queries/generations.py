@@ -1,4 +1,4 @@
-"""What an event was made of through the generations of the loop: a line for each, not one for each event."""
+"""What an event was made of, by generation of the loop: one line for each generation, not for each event."""
 
 from __future__ import annotations
 

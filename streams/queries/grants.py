@@ -6,7 +6,7 @@
     "wearer:w1" = ["jon"]
 
 It stands beside the store, or where SIGHTLINE_ROLES says; where both are, both must grant. Without either,
-roles are names that anybody takes who can read the store's files. It is believed because nobody but the owner
+anybody who can read the store's files can take any role. It is believed because nobody but the owner
 of the store and root can have written it: a signature would bind no closer, as they can read the whole store.
 """
 

@@ -1,4 +1,4 @@
-"""A DuckDB of a role's own: made, fenced in and filled from the store's."""
+"""A DuckDB database of a role's own: made, locked against files, and filled from the store's."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _COMPUTED = frozenset(
         "appended_ns",
     }
 )
-#: What tells which views there are, and its columns that tell more than that.
+#: DuckDB's own tables that list the views, and their columns that would tell more than that.
 TOLD: Mapping[str, tuple[str, ...]] = {
     "duckdb_views": ("sql",),
     "duckdb_tables": ("sql", "estimated_size"),
@@ -107,7 +107,7 @@ class Layout:
         return _COMPUTED & {word for view in views for word in _WORD.findall(self.views[view])}
 
     def begin(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Lay out what every statement needs: where tables stand, and that nothing is told of a catalog."""
+        """Make what every statement needs: schemas, and listings that tell nothing of a catalog."""
         run = connection.execute
         run("BEGIN")
         run("CREATE SCHEMA files")

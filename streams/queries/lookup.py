@@ -123,7 +123,7 @@ class Lookup:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Put into words what DuckDB raises in the block, which runs no statement of people."""
+        """Turn what DuckDB raises in the block, which runs no statement of people, into sentences."""
         try:
             yield
         except duckdb.OutOfMemoryException:

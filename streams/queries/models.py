@@ -1,4 +1,4 @@
-"""Model versions as answers tell of them: what they learned from, whose that was, which answers they gave."""
+"""Model versions as answers show them: what they learned from, whose that was, which answers they gave."""
 
 from __future__ import annotations
 

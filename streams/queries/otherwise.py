@@ -1,8 +1,8 @@
 """What a policy would have decided otherwise of all that a store holds, models and their answers included.
 
-It goes from the captured events to windows and situations, then generation by generation: the versions that
-training would have made of the examples which the policy lets in, the answers that were given with them, the
-examples of those. What the store cannot tell is counted with its reason.
+The captured events are judged first, then windows and situations, then generation by generation the versions
+that training would have made of the examples which the policy admits, the answers that these versions gave,
+and the examples of those answers. What the store does not suffice to judge is counted, with the reason.
 """
 
 from __future__ import annotations

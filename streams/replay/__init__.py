@@ -1,11 +1,11 @@
-"""The pipeline over journals: no broker, no clock, the same cores.
+"""The pipeline over journals, without broker and clock, with the same cores.
 
-What was once sent is processed again, to the same end.
+Batches that were sent once are processed again, with the same result.
 
 A replay takes batches in the order and at the time at which Kafka took them, repeats included, and cuts them
-into fetches by that time. Every device of a journal counts as bound to whoever it names: nobody but operators
-binds, and a journal is given by one. A model version serves from the fetch after the one that completed it.
-In the live pipeline that moment is a matter of chance and recorded as an input.
+into fetches by that time. Every device of a journal counts as bound to the wearers that it names: only an
+operator binds devices, and only an operator has the journals. A model version serves from the fetch after the
+one that completed it. In the live pipeline that moment is a matter of chance and recorded as an input.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Replay:
         return SideInputs(self.policies, self._models.now, self._consents.view())
 
     def _deliver(self, records: Sequence[Outgoing]) -> list[Received]:
-        """Write records, keep what the cores are given back later, and return the new examples."""
+        """Write records, keep those that the cores read later, and return the new examples."""
         self.write(records)
         fresh: list[Received] = []
         for record in records:

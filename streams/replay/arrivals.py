@@ -1,6 +1,6 @@
-"""What `glasses.captured` held, partition by partition and in order.
+"""The records of `glasses.captured`, partition by partition and in order.
 
-It is known by the journals' acknowledgements, or read from Kafka.
+They follow from the acknowledgements in the journals, or are read from Kafka.
 
 Nothing of this keeps values in memory: journals are read twice, first for the places of the batches and then
 batch by batch.
@@ -70,8 +70,8 @@ class JournalArrivals:
 
     `unplaced` batches have none.
 
-    What nobody acknowledged is left out, though Kafka may hold it: after the death of a broker read from
-    Kafka instead.
+    A batch that was not acknowledged is left out, though Kafka may hold it: after the death of a broker, read
+    from Kafka instead.
 
     Parameters
     ----------

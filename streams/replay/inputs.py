@@ -123,7 +123,7 @@ def read_inputs(directory: Path) -> RecordedInputs:
 
 
 def _refuse_several_brokers(directory: Path, store: Store) -> None:
-    """What stands at an offset of one broker, stands at none of another: InputError."""
+    """Raise InputError for inputs of several brokers, since an offset of one means nothing on another."""
     clusters = store.sql(
         "SELECT cluster, min(epoch) FROM epochs WHERE cluster <> '' GROUP BY cluster ORDER BY 2"
     ).rows
@@ -214,7 +214,7 @@ def _behind(rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[Behind, ...]]:
 def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[int, int], ...]]:
     """Offsets of each partition of `glasses.captured` that nobody read.
 
-    InputError where the topic was made again: what stands at an offset of one log, stands at none of another.
+    InputError where the topic was made again, since an offset of one log means nothing in another.
     """
     lost: dict[int, tuple[tuple[int, int], ...]] = {}
     for kind, agent, partition, _, value, _ in sorted(rows):
@@ -234,7 +234,7 @@ def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[i
 def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: int) -> tuple[TakeUp, ...]:
     """Take-ups of one partition in order; InputError when two of a kind stand at one place.
 
-    What was said there can be in several parts.
+    Words that were taken up at one place can come in several parts.
     """
     values: dict[tuple[int, str, int], str] = {}
     for kind, by, at, offset, value, _ in rows:

@@ -1,9 +1,9 @@
 """The replay that is given the recorded inputs: equal to the live run that left them (law 1).
 
-Every partition has its own core and its own order. A fetch is cut where the live pipeline took a model
-version up, and nowhere else for a reason. A partition waits for a version that is not made yet, training
-waits for an example that no partition has made yet; the live run had both before it used them, so one of them
-can always go on, unless an input is missing.
+Every partition has its own core and its own order. Where a fetch ends makes no difference, except that it
+must end where the live pipeline took something up. A partition waits for a version that is not made yet,
+training waits for an example that no partition has made yet; the live run had both before it used them, so
+one of them can always go on, unless an input is missing.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from streams.topology import CAPTURED, EXAMPLES, MODELS
 class _TakenUp:
     """What an agent has taken up so far of recorded inputs, as side inputs of its core.
 
-    The versions that were made are everybody's, which of them is in force is the agent's own. What was said
-    gets places of its own.
+    All agents share the versions that were made; which of them is in force is each agent's own. Words get new
+    offsets, in the order in which they are taken up.
     """
 
     def __init__(self, policies: PolicyVersions, pairs: list[tuple[str, str]]) -> None:
@@ -212,7 +212,7 @@ class RecordedReplay:
             partition.left = partition.state
 
     def _read_live(self, number: int, arrived: Sequence[Received]) -> Sequence[Received]:
-        """What of the records of a partition the live pipeline has read."""
+        """The records of a partition that the live pipeline has read."""
         lost = self.inputs.lost.get(number, ())
         read = [
             record for record in arrived if not any(first <= record.offset <= last for first, last in lost)
@@ -251,9 +251,9 @@ class RecordedReplay:
         return None
 
     async def _take_foreign(self) -> bool:
-        """Nobody can go on: what training waits for was not made by a pipeline.
+        """Take from the topic the examples that training waits for and that no pipeline made.
 
-        Take it as it lies on the topic, if that is at hand.
+        It is called when nobody can go on, and does nothing where the topic cannot be read.
         """
         self._taken = await self._on_topic(self._orders[0]) if self._orders else []
         return bool(self._taken)

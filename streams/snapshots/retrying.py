@@ -1,7 +1,4 @@
-"""A writer that outlasts a disk which is full or away.
-
-It says so, and does the same again after growing pauses.
-"""
+"""A writer that goes on after a disk was full or away: it says so and tries again after growing pauses."""
 
 from __future__ import annotations
 
@@ -21,9 +18,7 @@ T = TypeVar("T")
 
 
 class RetryingWriter:
-    """Wraps an open `Writer`; what fails outside is tried again until it is done, never skipped.
-
-    What fails outside is a full disk, or a lost one.
+    """Wraps an open `Writer`; what a full or lost disk makes fail is tried again until it is done.
 
     Delivery: that of `Writer`. DuckDB may give up a file after a failed write, so each further attempt begins
     with a store that is opened again as after a crash; what had been taken in by then is known by its offsets
@@ -34,7 +29,7 @@ class RetryingWriter:
     say
         Gets one sentence per failed attempt.
     wait
-        Waits so many seconds; True when it shall stop instead of trying again.
+        Waits so many seconds; returns True when the writer shall stop instead of trying again.
     """
 
     def __init__(self, writer: Writer, say: Callable[[str], None], wait: Callable[[float], bool]) -> None:

@@ -1,6 +1,6 @@
-"""Storing beside decoding: a thread has the writer while the next records are read and decoded.
+"""Storing beside decoding: a thread stores rows while the next records are read and decoded.
 
-DuckDB does not keep Python waiting meanwhile.
+That helps since DuckDB releases Python's lock while it works.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Storing:
 
     def __init__(self, retrying: RetryingWriter) -> None:
         self._retrying = retrying
-        # Always the same thread: each one keeps memory of its own for what it allocates.
+        # Always the same thread, since each thread would keep freed memory of its own.
         self._thread = ThreadPoolExecutor(1, "storing")
         self._task: asyncio.Future[None] | None = None
         self.epoch: int | None = None
         self.rows = 0
 
     async def next(self, poll: Poll | None, positions: Mapping[int, int], arrived_ns: int) -> None:
-        """Wait for what is being stored, and begin with this. UnavailableError when that one failed."""
+        """Wait until the rows before are stored, then store these; UnavailableError where that failed."""
         await self.settled()
         self.result()
         self._task = asyncio.get_running_loop().run_in_executor(

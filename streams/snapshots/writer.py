@@ -150,9 +150,9 @@ class Writer:
         return self._hot.offsets(LINEAGE)
 
     def follow(self, log_id: LogId) -> str:
-        """Let the stored offsets belong to the log that is about to be read.
+        """Note that the stored offsets belong to the log that is about to be read.
 
-        Return what has to be said: nothing, or that it was not known so far which log they belong to.
+        Return a sentence for the operator: empty, or that the store did not name its log so far.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class Writer:
     def adopt(self, log_id: LogId, now_ns: int) -> bool:
         """Begin a new range of offsets, with another log; return whether it is another one.
 
-        One that nobody can tell from the former is another one: whoever asks for this says so.
+        A log that cannot be told from the former one counts as another, since that is what the caller says.
         What was taken in of the former one is published first, so that every epoch is of one log. The next
         epoch says the new one and has no offsets of the former.
         """
@@ -290,7 +290,7 @@ class Writer:
         return epoch
 
     def _fold(self, *, all_fresh: bool = False) -> bool:
-        """Begin a fold if there is something to gain; whether one began."""
+        """Begin a fold if there is something to gain; return whether one began."""
         self._folder.result()
         if not self._folder.free:
             self._files += len(TABLES)
@@ -304,7 +304,7 @@ class Writer:
         return True
 
     def _believed(self, poll: Poll) -> dict[str, pa.Table]:
-        """Tables of what agents can have written among some records, and rows of `rejected` for the rest."""
+        """Tables of the rows that agents can have written; the others become rows of `rejected`."""
         self._known.forget()
         genuine.check_tags(poll, self._known)
         overlap.check(poll, self._known)
@@ -362,9 +362,9 @@ class Writer:
         self._after_step(3)
 
     def _finish(self) -> None:
-        """Bring the newest epoch out, from wherever it stands.
+        """Publish the newest epoch, from whichever step it has reached.
 
-        Every step can be done again and then changes nothing.
+        A step that is done again changes nothing.
         """
         newest = self._hot.newest()
         if newest.state == RECORDED:
@@ -380,11 +380,11 @@ class Writer:
             self._rebuild()
 
     def _rebuild(self) -> None:
-        """Make the hot file anew: what left it is gone from the disk then."""
+        """Make the hot file anew, so that rows which left it are gone from the disk too."""
         self._hot.rebuild(self._after_step)
 
     def _sweep(self) -> None:
-        """Delete what newer epochs replaced, once readers had the time that they are promised."""
+        """Delete files that newer epochs replaced, once the time is over that readers are promised."""
         gone = self._retention.sweep(self._hot.files.superseded())
         self._after_step(6)
         if gone:

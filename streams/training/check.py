@@ -1,7 +1,7 @@
 """Whether training can have made a model version that stands on `glasses.models`.
 
-The topic says nothing of who wrote there, and nobody's word is taken for it: what a version says of itself is
-held against the policy that it names, which is the least that a forged one must keep to.
+A record does not say who wrote it, and is not believed. What a version claims of itself is compared with the
+policy that it names, so that a forged one can at least claim no more than that policy allows.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def judge(record: Received, codec: Codec, crossing: Crossing, adopt: Adopt, now_
 
     MalformedError when the record is no example.
 
-    The consent is the wearer's as it stands then, of what the example was captured under.
+    The consent is that under which the example was captured, as it stands at `now_ns`.
     """
     batch, zone, header = read(record, codec)
     policy = crossing.policy

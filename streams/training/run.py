@@ -46,9 +46,9 @@ def fit_and_measure(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted
 def within(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those of the candidates that a model's record has room to name, in the same order.
 
-    The admitted come first, and of everybody's the newest: nobody's many keep out anybody else's few. Of an
-    identity that stands there twice the first counts, since whoever writes it again can only mean to change
-    what was said.
+    Admitted ones come first, and among them the newest of each device: a device with many examples does not
+    displace one with few. Of an identity that occurs twice the first counts, since a second one can only be
+    an attempt to change it.
     """
     places: dict[str, int] = {}
     for place, candidate in enumerate(candidates):
@@ -131,7 +131,7 @@ def _cover(numbers: Sequence[int]) -> list[Run]:
 
 
 def seed_label(policy: Policy) -> bytes:
-    """Label of the licensed seed: it binds to nothing beyond what an example is."""
+    """Label of the licensed seed: that of an example without parents."""
     return policy.inherited_label("example", ())
 
 
@@ -145,8 +145,8 @@ def make_version(
 ) -> ModelVersion:
     """Assemble a version: its label is the join of all that it was made of.
 
-    The declassifier loosens it in retention. The label is empty, and passes nowhere, where something that it
-    was made of has none in this policy's words.
+    The declassifier loosens its retention. The label is empty, and passes nowhere, where the label of
+    something that it was made of cannot be said in this policy's words.
     """
     licensed = Parent(SOURCE, STREAM, 0, 1, manifest.seed_examples)
     parents = [Cited(licensed, policy.seed_zone, seed_label(policy), None, None)]

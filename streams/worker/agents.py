@@ -40,7 +40,7 @@ def build_app(
     broker
         `host:port`; its topics must be declared.
     datadir
-        An empty directory for Faust, which writes nothing of worth there.
+        An empty directory for Faust, which writes nothing there that is needed again.
     loop
         Event loop that the app runs in; the running one when None.
     prefix

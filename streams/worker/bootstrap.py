@@ -1,6 +1,6 @@
-"""What a worker reads whole and, on empty topics, publishes once before its agents start.
+"""What a worker reads whole before its agents start, and publishes once where the topics are empty.
 
-Also the agents that are made with it.
+The agents are made here too.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ async def _publish_first(settings: WorkerSettings, checker: Check, child: Child)
 
 
 def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions, today: date) -> None:
-    """Hold the policy of the command line against those that are on the topics; say which is in force."""
+    """Compare the policy of the command line with those on the topics; say which one is in force."""
     if not known.current:
         raise UnavailableError(
             f"{POLICIES} on {settings.broker} holds no policy in force although one was just written; start "
@@ -149,7 +149,7 @@ def _let_ask(broker: str, followed: Followed, policies: TableFollower) -> None:
 
 
 async def consents_of_topic(broker: str) -> Consents:
-    """What stands on `glasses.consents`; a record that is none of ours is said and passed over."""
+    """The content of `glasses.consents`; a record that nobody of ours wrote is logged and passed over."""
     consents = Consents()
     for record in await read_all(broker, CONSENTS):
         try:

@@ -1,6 +1,6 @@
-"""Trying out a policy that came from outside, where it harms nobody: in a child process.
+"""Trying out a policy that came from outside in a child process, where it can do no harm.
 
-The child has bounded time and memory; what ends it is that policy's refusal and nobody's else.
+The child has bounded time and memory; a text that ends the child is refused, and nothing else is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from streams.errors import InputError, MalformedError, UnavailableError, called_
 from streams.policy.load import parse
 from streams.worker.child import Child
 
-#: A child can be ended by somebody else, who wants its memory: then it has another chance.
+#: The system can end a child for want of memory, so a text has a second attempt.
 _TRIES = 2
 
 

@@ -1,9 +1,9 @@
 """A child process for work that would stop the event loop, or may end badly: fits, policies from outside.
 
-What it takes of memory is not the worker's, and what ends it ends nothing else.
+Its memory is not the worker's, and whatever ends it ends nothing else.
 
-It is started when there is something to do, ends after a while without, and ends with its parent whatever
-ends that one.
+It is started when there is work, ends after some time without any, and ends with its parent however that
+one ends.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Child:
     idle_s
         It ends after so long without work.
     wait_s
-        It is ended when it has had no answer for so long; None: it has all the time it takes.
+        It is ended when an answer takes longer; None: it has any time.
     address_bytes
         Bound of its address space; None: that of the machine.
     """
@@ -134,7 +134,7 @@ class _Child:
     def end(self) -> None:
         """Kill the process.
 
-        The pipe closes with the last who holds it: a thread may still wait for an answer.
+        The pipe is left open, since a thread may still wait for an answer; it closes when nobody holds it.
         """
         self._process.kill()
         self._process.join()

@@ -26,7 +26,7 @@ OnRecord = Callable[[Received], Awaitable[None] | None]
 class TableFollower:
     """Follows a compacted topic: every record goes to a callback.
 
-    First all to the end as it is at the start, then as they come.
+    First all records up to the end at the start, then new ones as they come.
 
     Delivery: each committed record at least once per process, in order within a partition, in the loop that
     `start` ran in. A record that the callback refuses, whatever it raises, is counted, said aloud and passed
@@ -42,8 +42,8 @@ class TableFollower:
     async def start(self) -> None:
         """Read to the (uncommitted) end of the topic, then follow it in the background.
 
-        A transaction that is open longer than any may be hangs; its records are none, and who owns its
-        producer ends it. Whoever waited for that here could be the very one that would end it.
+        A transaction that is open longer than allowed hangs: its records are passed over, and the owner of
+        its producer ends it. Waiting for that here could be waiting for this very worker.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class TableFollower:
                     raise
                 failed += 1
                 metrics.count("follow_failed_total", topic=self._topic)
-                # Said at the 1st, 2nd, 4th, 8th ... in a row.
+                # Logged at the 1st, 2nd, 4th, 8th ... failure in a row.
                 if failed & (failed - 1) == 0:
                     log.warning(
                         "Following %s failed %d times in a row, tried again every %.0f s; this worker goes on"
@@ -113,7 +113,7 @@ class TableFollower:
                 await self.take(record)
 
     async def take(self, record: ConsumerRecord) -> None:
-        """Give one record to the callback; whatever it raises is counted and said, except that we end."""
+        """Give one record to the callback; whatever it raises is counted and logged, except a call to end."""
         try:
             waited = self._on_record(record)
             if waited is not None:

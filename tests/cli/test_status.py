@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from streams import limits
 from streams.cli.main import main
-from streams.cli.status import _command_of
+from streams.cli.status import _command_of, _processes
+from streams.kafka import leaving, watchdog
 from streams.kafka.broker import free_port
 from tests.snapshots.build import HOUSEHOLD, POLICY, event, row, store, stream, tagged
 
@@ -112,6 +116,9 @@ def test_who_may_take_which_role_is_told(path: Path, tmp_path: Path, away: str) 
         (["python", "-m", "streams.cli", "worker", "--broker", "x"], "worker"),
         (["/opt/venv/bin/python", "/opt/venv/bin/sightline", "snapshots"], "snapshots"),
         (["python", "-m", "device_sim", "run", "--to", "kafka"], "device-sim run"),
+        (["python", "-P", str(watchdog.__file__), "17", "5.0"], "watchdog of a broker"),
+        (["python", "-I", "-S", str(leaving.__file__), "30"], "last will of a worker"),
+        (["python", "elsewhere/watchdog.py", "17"], ""),
         (["python", "-m", "streams.cli", "status"], ""),
         (["grep", "sightline"], ""),
         ([], ""),
@@ -119,3 +126,19 @@ def test_who_may_take_which_role_is_told(path: Path, tmp_path: Path, away: str) 
 )
 def test_processes_of_ours_are_known_by_their_command(arguments: list[str], command: str) -> None:
     assert _command_of(arguments) == command
+
+
+def test_children_of_ours_are_listed_with_whose_they_are() -> None:
+    waits = "import sys; sys.stdin.read()"
+    starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {waits!r}])"
+    # Its arguments are those of a worker.
+    with subprocess.Popen(
+        [sys.executable, "-c", starts, "sightline", "worker"], stdin=subprocess.PIPE
+    ) as ours:
+        children: list[psutil.Process] = []
+        while not children:
+            children = psutil.Process(ours.pid).children()
+        listed = {row.pid: row.command for row in _processes()}
+        assert ours.stdin is not None
+        ours.stdin.close()
+    assert (listed[ours.pid], listed[children[0].pid]) == ("worker", "child of worker")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -10,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from device_sim.__main__ import main
+from tests.patience import PATIENCE_S
 
 
 def test_run_to_a_file_prints_one_object(tmp_path: Path) -> None:
@@ -97,3 +101,34 @@ def test_a_wrong_argument_is_a_sentence_and_exit_2(
 ) -> None:
     result = CliRunner().invoke(main, ["run", "--to", "file", "--journal", str(tmp_path), *arguments])
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+
+
+#: Presses Ctrl-C when NumPy is about to be loaded.
+PRESSES = """
+import sys
+
+class Ctrl:
+    def find_spec(self, name, *_others):
+        if name == "numpy":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Ctrl())
+sys.argv = ["device-sim", "run", "--to", "file"]
+from device_sim.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_glasses_are_loaded_is_a_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRESSES],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.startswith("device-sim: stopped by Ctrl-C before its end")
+    assert len(done.stderr.splitlines()) == 1

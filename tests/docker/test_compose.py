@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -21,6 +20,7 @@ import pytest
 from streams.errors import SightlineError
 from streams.kafka.broker import free_port
 from streams.ledger import run_ledger
+from streams.ledger.result import Ledger
 from streams.queries.store import Store
 
 pytestmark = pytest.mark.docker
@@ -106,7 +106,7 @@ class Composed:
         ]
         return sum(line["n"] for line in lines if line["line"] == "sent")
 
-    def ledger(self) -> dict[str, Any]:
+    def ledger(self) -> Ledger:
         return run_ledger(self.data / "journal", f"127.0.0.1:{self.port}", self.store)
 
 
@@ -119,7 +119,7 @@ class Played:
     answers_before: int
     sent_before: int
     device_said: dict[str, int]
-    ledger: dict[str, Any]
+    ledger: Ledger
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:
@@ -170,6 +170,7 @@ def test_the_ledger_over_both_runs_is_clean(played: Played) -> None:
         result["orphan_parents"],
     ) == (0, 0, 0, 0)
     assert result["events_sent"] == result["events_stored"] + result["events_rejected"]
+    assert result["topics"] is not None
     assert result["topics"]["batches"]["captured"] > 0
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer import group_coordinator
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InconsistentGroupProtocolError, KafkaError, UnknownError
 
 from streams import limits, metrics, topology
 from streams.connection import let_go
 from streams.errors import InputError
 from streams.kafka import reader
-from streams.kafka.groups import Group, check_prefix, unformed_sentence
+from streams.kafka.groups import Group, check_prefix, leave_to_lookout, unformed_sentence
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look
 from streams.kafka.transport import WatchfulAssignor
@@ -249,6 +252,27 @@ def test_a_prefix_that_no_group_can_have_is_refused() -> None:
             check_prefix(prefix)
         assert not prefix or prefix not in str(raised.value)
     assert topology.group("training", "acme.") == "acme.training"
+
+
+async def test_that_a_group_is_taken_is_not_said_by_the_client_too(caplog: pytest.LogCaptureFixture) -> None:
+    leave_to_lookout()
+    leave_to_lookout()
+    for error in (InconsistentGroupProtocolError, UnknownError):
+        client = SimpleNamespace(
+            _rebalance_timeout_ms=1000,
+            member_id="",
+            _group_instance_id=None,
+            _send_req=AsyncMock(return_value=SimpleNamespace(error_code=error.errno)),
+        )
+        subscription = SimpleNamespace(topics={"t"}, active=True)
+        joining = group_coordinator.CoordinatorGroupRebalance(
+            client, "g", 0, subscription, [RoundRobinPartitionAssignor], 1000, 100
+        )
+        with pytest.raises(KafkaError):
+            await joining.perform_group_join()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("aiokafka")] == [
+        "Unexpected error in join group 'g' response: [Error -1] UnknownError"
+    ]
 
 
 def test_who_is_in_a_group_is_said_in_bounded_words() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streams.events.journal import Sent, ack_line, sent_line
 from streams.ledger import lines, run_ledger
 from streams.ledger.journal import Batches
+from streams.ledger.result import Ledger
 from streams.ledger.runs import Data, intervals, size, unaccounted
 from tests.ledger.test_ledger import captured, digest, good, journal, value
 from tests.snapshots.build import T0_NS, Row, event, row, store
@@ -25,7 +26,7 @@ def rejected(rule: str, said: bytes, first: int, count: int = 20, **columns: Any
     return row("rejected", **about, stage="zones", rule=rule, zone="", **columns)
 
 
-def run(tmp_path: Path, rows: dict[str, list[Row]], *further: tuple[int, bytes]) -> dict[str, Any]:
+def run(tmp_path: Path, rows: dict[str, list[Row]], *further: tuple[int, bytes]) -> Ledger:
     """The ledger where the device, in a second run, also sent `further` (first number, bytes)."""
     path = journal(tmp_path / "journal")
     text = b"".join(
@@ -71,7 +72,7 @@ def test_numbers_that_nobody_could_read_are_claims_and_take_no_place(tmp_path: P
     clean, spoilt = run(tmp_path / "a", good()), run(tmp_path / "b", rows)
     assert (clean["findings"], spoilt["findings"]) == ([], [])
     names = ("events_stored", "events_rejected", "events_missing", "events_twice")
-    assert [spoilt[name] for name in names] == [clean[name] for name in names]
+    assert [dict(spoilt)[name] for name in names] == [dict(clean)[name] for name in names]
 
 
 def test_what_is_stored_with_data_that_no_journal_has_is_found(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from streams.errors import UnavailableError
 from streams.ledger import lineage
+from streams.ledger.result import Comparison
 from streams.lineage.tables import TABLES
 from streams.topology import EXAMPLES, LINEAGE
 from tests.snapshots.build import Row, edge, event, row, store
@@ -31,7 +32,7 @@ PLACES = {"events": {"topic", "partition", "offset"}, "rejected": {"partition", 
 Rows = Mapping[str, Sequence[Row]]
 
 
-def compared(tmp_path: Path, live: Rows, replayed: Rows, **how: bool) -> dict[str, Any]:
+def compared(tmp_path: Path, live: Rows, replayed: Rows, **how: bool) -> Comparison:
     return lineage.compare(store(tmp_path / "live", live), store(tmp_path / "replay", replayed), **how)
 
 

@@ -15,6 +15,7 @@ from streams.kafka.topics import declare
 from streams.ledger.compare import topic_counts
 from streams.ledger.journal import read_journals
 from streams.ledger.records import Records
+from streams.ledger.result import TopicCounts
 from streams.ledger.sources import StoreReader
 from streams.ledger.topics import Topics, link_faults, order_faults, other_data, read_topics
 from streams.topology import ANSWERS, CAPTURED, DERIVED, EXAMPLES, LINEAGE, REJECTED, ZONED
@@ -90,7 +91,7 @@ def found(
     runs: dict[str, Runs],
     *further: tuple[str, Headers, bytes | None, int],
     **columns: Any,
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[TopicCounts, list[str]]:
     """What the ledger makes of these records, without a broker, and of `further` ones.
 
     Those are (topic, headers, value, partition), behind the others.
@@ -197,7 +198,7 @@ def test_one_record_removed_repeated_or_swapped_is_found(
     counts, findings = found(tmp_path, runs)
     assert any(sentence in finding for finding in findings), findings
     if name:
-        assert counts[name]
+        assert dict(counts)[name]
 
 
 def test_an_epoch_that_ends_before_the_topic_is_found(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What is in force: the hot file, the rows that wait, the catalog of each epoch."""
+"""The hot file, the rows that wait for an epoch, and the catalog of each epoch."""

@@ -1,4 +1,4 @@
-"""What the hot file keeps besides rows, and an empty one."""
+"""The tables that the hot file has besides those of rows, and how an empty hot file is made."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Database:
 
     @contextmanager
     def incoming(self, content: pa.Table) -> Iterator[None]:
-        """Let statements of the block read `content` under the name `incoming`."""
+        """Let statements inside the block read `content` under the name `incoming`."""
         self.connection.register("incoming", content)
         try:
             yield
@@ -94,7 +94,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block or nothing."""
+        """Run the statements of the block as one transaction."""
         self.connection.execute("BEGIN")
         try:
             yield
@@ -112,7 +112,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """An epoch on its way out: how far it has come, and the offsets below which it holds everything."""
+    """An epoch that is being published: its step, and the offsets below which it is complete."""
 
     number: int
     state: str

@@ -1,4 +1,4 @@
-"""The fresh segments of an epoch: the rows that it took in, one file a table, cheap to write."""
+"""The fresh segments of an epoch: the rows that it took in, one file for each table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The hot file: where reading goes on, and what each epoch consists of; and the rows that wait for an epoch.
 
-Those are in memory until the transaction that records the files of their epoch moves the offsets past them:
-who dies with them reads them again. Every method that writes is one DuckDB transaction: all of it or nothing.
+The rows are in memory until the transaction that records the files of their epoch moves the offsets past
+them: a writer that dies before reads them again. Every method that writes is one DuckDB transaction.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Hot(Database):
         self._highest: dict[tuple[str, str], int] = {}
 
     def _resume(self) -> None:
-        """Let what a closed writer put by wait again."""
+        """Take back the rows that a closed writer left in the file: they wait again."""
         for table in TABLES:
             rows = self.connection.sql(f"SELECT * EXCLUDE (epoch) FROM {table}").to_arrow_table()  # noqa: S608 - names of ours
             if len(rows):
@@ -118,7 +118,7 @@ class Hot(Database):
                 self._put_by = True
 
     def put_by(self, topic: str) -> None:
-        """Write what waits into the file, and the offsets of `topic` past it, for the next writer."""
+        """Write the rows that wait, and the offsets of `topic` behind them, into the file."""
         with self.transaction():
             self._forget_put_by()
             for table, rows in self.rows_of(self._newest.number + 1).items():
@@ -292,7 +292,7 @@ class Hot(Database):
             self.connection.execute(f"INSERT INTO offsets VALUES {marks}", [*chain(*moved)])  # noqa: S608 - marks
 
     def published(self) -> None:
-        """Note that readers see the newest epoch."""
+        """Note that readers can see the newest epoch."""
         self._newest = Epoch(self._newest.number, PUBLISHED)
 
     def _replace(self, number: int, folded: Folded) -> None:
@@ -354,7 +354,7 @@ class Hot(Database):
         return list(self._classes)
 
     def is_large(self) -> bool:
-        """Whether what left the file takes more of it than is worth keeping."""
+        """Whether rows that left the file take so much of it that it should be made anew."""
         size = sum(path.stat().st_size for path in self._directory.glob(f"{HOT}*"))
         return size > max(limits.HOT_BYTES_MAX, limits.HOT_GROWTH_MAX * self._bytes)
 

@@ -1,4 +1,4 @@
-"""Which files are in force, and which were replaced: at hand, since every epoch asks."""
+"""Which files are in force and which were replaced, in memory, since every epoch asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.snapshots.folds.tiers import Current
 
 
 class Listing:
-    """What the tables `segments` and `indexes` of a hot file say; who changes those changes this after."""
+    """The tables `segments` and `indexes` of a hot file, in memory; who changes one changes both."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._current = {

@@ -20,7 +20,7 @@ class Unpublished:
         self._shown = set[str]()
 
     def add(self, tables: Mapping[str, pa.Table], connection: duckdb.DuckDBPyConnection) -> None:
-        """Let rows wait behind those that do; statements of `connection` see them."""
+        """Add rows behind those that wait already; statements of `connection` see them."""
         for table, rows in tables.items():
             if len(rows):
                 self._held.setdefault(table, []).append(rows)
@@ -59,5 +59,5 @@ class Unpublished:
         self._held.clear()
 
     def opened_again(self) -> None:
-        """Note that statements are those of a new connection, which nothing was shown to."""
+        """Note that statements are those of a new connection, in which no table was registered yet."""
         self._shown.clear()

@@ -1,4 +1,4 @@
-"""Rows of several segments of a table, in its order, so many at a time that they fit the memory."""
+"""Rows of several segments of a table, in its order, in chunks that fit into memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def chunks(
 
 
 def ranges(connection: duckdb.DuckDBPyConnection, table: str, rows: str, rows_max: int) -> Iterator[str]:
-    """Yield conditions that part the rows in the FROM clause `rows`, each for about `rows_max`."""
+    """Yield conditions that divide the rows of the FROM clause `rows` into parts of about `rows_max`."""
     source, stream, number, _ = next(iter(NUMBERS.get(table, {}).values()), ("''", "''", "epoch", ""))
     counts = connection.execute(
         f"SELECT {source}, {stream}, count(*) FROM {rows} GROUP BY ALL ORDER BY ALL"  # noqa: S608 - names of ours

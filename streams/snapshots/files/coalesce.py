@@ -1,4 +1,4 @@
-"""Runs that continue one another as one run, for rows that lie beside one another once epochs are folded."""
+"""Joining runs that continue one another, among rows that come to lie side by side when epochs are folded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.snapshots.files.columnar import bounds, combinations, ordered
 from streams.snapshots.files.segments import schema_of
 from streams.snapshots.rows.poll import Mask, Numbers, numbers
 
-#: A row with this key stays as it is.
+#: A row with this key is not joined with any other.
 ALONE = -1
 #: What all events of a zone run have in common.
 OWN = ("policy_version", "zone", "label", "wearer", "consent")
@@ -60,17 +60,17 @@ def edges(rows: pa.Table, key: Numbers) -> pa.Table:
 
 
 def _with(rows: pa.Table, name: str, values: Numbers, at: Numbers) -> pa.Table:
-    """Rows with other values of a column at some places."""
+    """Rows in which a column has other values at some places."""
     column = numbers(rows, name).copy()
     column[at] = values
     return rows.set_column(rows.column_names.index(name), name, pa.array(column))
 
 
 def _taken(fits: Mask, many: Mask, further: Numbers, onward: Numbers) -> Mask:
-    """Of links between neighbours those that are made, from the left.
+    """Which links between neighbours are made, decided from the left.
 
-    Two links clash at a row of one child where they go different ways: that to its right is not made then,
-    unless that to its left was not made for the same reason.
+    A row of one child can be linked to both neighbours with different steps, which would clash. Then the link
+    to its right is not made, unless the link to its left was not made for that reason.
     """
     clash = np.zeros(len(fits), bool)
     clash[1:] = fits[1:] & fits[:-1] & ~many[1:-1]
@@ -136,7 +136,7 @@ def zone_runs(rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, ot
     bucket
         The same for rows between whose epochs no retained one lies.
     others
-        Rows that stay where they are: they only say what others must not go over. None of them comes back.
+        Rows that stay as they are and are not returned: the others must not be extended over their numbers.
     """
     rows, stream, key, bucket, others = _cut(rows, stream, key, bucket, others)
     if not len(rows):
@@ -164,7 +164,7 @@ def _reached(stream: Numbers, high: Numbers) -> Mask:
 def _cut(
     rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, others: Mask
 ) -> tuple[pa.Table, Numbers, Numbers, Numbers, Mask]:
-    """Rows cut where a later one of another class speaks of the same numbers; hardly any ever are."""
+    """Rows, cut where a later row of another class covers the same numbers; that is rare."""
     low, high, epoch = (numbers(rows, name) for name in ("low", "high", "epoch"))
     cuts: dict[int, list[tuple[int, int]]] = {}
     for row, other in _overlapping(stream, low, high):

@@ -14,9 +14,9 @@ from streams.snapshots.rows.poll import Numbers, Words, distinct, numbers
 
 
 def compacted(rows: pa.Table) -> pa.Table:
-    """Rows whose dictionaries hold what stands in a row and nothing else: a file is written with all of it.
+    """Rows whose dictionaries hold only texts that some row uses.
 
-    What stood in rows that were left out must not be in the store.
+    A file is written with its whole dictionaries, and texts of rows that were left out must not be stored.
     """
     for at, column in enumerate(rows.schema):
         if pa.types.is_dictionary(column.type):
@@ -61,7 +61,7 @@ def encoded(rows: pa.Table) -> pa.Table:
 
 
 def dense(*codes: Numbers) -> Numbers:
-    """The same small number for the same combination."""
+    """A small number for each row, the same for equal combinations."""
     combined = codes[0]
     for code in codes[1:]:
         shifted = code - code.min(initial=0)
@@ -70,7 +70,7 @@ def dense(*codes: Numbers) -> Numbers:
 
 
 def ordered(rows: pa.Table, table: str) -> pa.Table:
-    """Rows in the order of their table; those of one place stay as they came."""
+    """Rows in the order of their table; rows that are equal in it stay in the order in which they came."""
     keys = [_ranks(rows.column(name)) for name in ORDER[table]]
     return rows.take(pa.array(np.lexsort(keys[::-1])))
 

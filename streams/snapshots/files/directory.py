@@ -108,9 +108,7 @@ def pointed(directory: Path) -> str | None:
 
 
 def remove_leftovers(directory: Path, current: set[str]) -> None:
-    """Remove temporary files, and segments that no epoch knows.
-
-    What a crash in the middle of a step leaves behind.
+    """Remove temporary files, and segments that no epoch knows: both are left by a crash within a step.
 
     `current` are the segments' names relative to the directory.
     """

@@ -1,4 +1,4 @@
-"""Index files: edges and zones of folded segments, as questions look for them.
+"""Index files: edges and zones of folded segments, in the form in which questions look them up.
 
 An index is a native DuckDB file with slim rows: what edges have in common (streams, operator) stands once in
 `relations`, and an edge is a few integers that repeat from row to row. It is made of Parquet segments and of
@@ -182,7 +182,7 @@ def build(
 def _attached(
     connection: duckdb.DuckDBPyConnection, target: Path, merged: Sequence[Path]
 ) -> Iterator[list[str]]:
-    """Attach the file that is made and those that go into it, by the names that come back; leave no trace."""
+    """Attach the new file and those that go into it while the block lasts; yields their names."""
     options = f"STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {limits.INDEX_BLOCK_BYTES}"
     attached = {"made": f"{quoted(str(target))} AS made ({options})"}
     older = [f"older_{number}" for number in range(len(merged))]

@@ -1,4 +1,4 @@
-"""Rows of a table into segments: one file an audience, and one for all that is too little for its own."""
+"""Writing rows of a table into segments: a file for each audience, and one for audiences with few rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.snapshots.rows.poll import numbers
 
 #: Group of a table whose rows have no class: they are never split.
 UNZONED = -1
-#: Group of what is too little to be split.
+#: Group of rows that are too few to be split by audience.
 MIXED = None
 
 _RECURRING = pa.dictionary(pa.int32(), pa.string())
@@ -50,7 +50,7 @@ class _Part:
         self.classes = None if self.classes is None or classes is None else self.classes | set(classes)
 
     def take(self, other: _Part) -> None:
-        """Take over what another part holds and has not written."""
+        """Take over the rows that another part holds and has not written yet."""
         self.held += other.held
         self.rows += other.rows
         self.epochs = min(self.epochs[0], other.epochs[0]), max(self.epochs[1], other.epochs[1])

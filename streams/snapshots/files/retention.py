@@ -1,4 +1,4 @@
-"""What readers may still need: superseded files for a grace, and of old catalogs the newest few."""
+"""Which files readers may still need: superseded ones for some time, and the newest old catalogs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _DAY_NS = 24 * _HOUR_NS
 def retained(published_ns: Numbers) -> Mask:
     """Which of some epochs, oldest first, can be asked about.
 
-    Those are all of the last hour before the newest, the last of each hour for a day, of each day after. What
-    is not retained never becomes so again as epochs go on.
+    Those are all of the last hour before the newest, the last of each hour for a day, of each day after. An
+    epoch that is not retained will not be retained later either.
     """
     kept = np.zeros(len(published_ns), bool)
     if not len(kept):

@@ -1,4 +1,4 @@
-"""What zone runs say of intervals of numbers: which classes they touch, and who may see all of them."""
+"""Zone runs against intervals of numbers: which classes an interval touches, and who may see all of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Stream = tuple[str, str, int]
 
 
 class Coverage(Struct, frozen=True):
-    """Of each of some intervals: what covers it.
+    """What covers each of some intervals; all fields are arrays, one value for each interval.
 
     `known`: runs cover it whole. `own`: that of the only run that it touches, or ALONE. `audience`: bits of
     who may see all classes that it touches; 0 where it is not known. `begin`, `end`: which runs it touches.

@@ -1,1 +1,1 @@
-"""Many files become few, beside the publishing."""
+"""Folds: many files become few, in a thread beside the publishing."""

@@ -111,7 +111,7 @@ class Folded:
 
 
 class Fold:
-    """One fold; `interrupt` may be called by another thread, and ends it with an error."""
+    """One fold; another thread may call `interrupt`, which ends it with an error."""
 
     def __init__(self, plan: Plan, after_step: Callable[[int], None]) -> None:
         self._plan, self._after_step = plan, after_step
@@ -183,7 +183,7 @@ class Fold:
         return [audience(policies, *each) for each in self._plan.classes]
 
     def _read_history(self) -> None:
-        """Find which epochs can be asked about, and which stay listed: a few more, until they are thinned."""
+        """Find which epochs can be asked about, and which stay listed: some more, until they are thinned."""
         folded = self._plan.inputs.get("epochs", ())
         whole = [name for name in self._plan.current.get("epochs", ()) if name not in folded]
         thinned, left = self._epochs(folded), self._epochs(whole)
@@ -207,7 +207,7 @@ class Fold:
     def _stay(self, rows: pa.Table) -> Mask:
         """Which rows of `epochs` stay: those that can be asked about.
 
-        The last one of each log does too: it says up to where the offsets before are of that one.
+        The last epoch of each log stays too: it says up to which epoch offsets belong to that log.
         """
         if not len(rows):
             return np.zeros(0, bool)

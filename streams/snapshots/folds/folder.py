@@ -36,7 +36,7 @@ class Folder:
 
     @property
     def rows_max(self) -> int:
-        """How many rows the next fold may take in: fewer after each that failed."""
+        """How many rows the next fold may take in: fewer after each failed fold."""
         return limits.FOLD_ROWS_MAX >> min(self._failures, 16)
 
     @property
@@ -63,7 +63,7 @@ class Folder:
     def result(self, wait_s: float | None = 0.0) -> Folded | None:
         """What the last fold made, until `recorded`; None while there is nothing to record.
 
-        One that is under way is waited for so long, without an end if `wait_s` is None.
+        A fold that is under way is waited for at most `wait_s` seconds; without a bound if that is None.
         """
         if self._thread is not None:
             if wait_s != 0.0:
@@ -92,7 +92,7 @@ class Folder:
         self._not_before_s = clock.monotonic_s() + pause_s
 
     def recorded(self) -> None:
-        """An epoch recorded the result."""
+        """Note that an epoch recorded the result."""
         self._done = None
 
     def abandon(self) -> None:

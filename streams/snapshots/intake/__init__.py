@@ -1,1 +1,1 @@
-"""From records of `glasses.lineage` to rows that may be stored: decoded, checked, held against the store."""
+"""From records of `glasses.lineage` to rows that may be stored: decoded, checked, compared with the store."""

@@ -48,7 +48,7 @@ _ARROW: Mapping[ColumnType, pa.DataType] = {
     "flag": pa.bool_(),
 }
 _NUMPY: Mapping[ColumnType, type] = {"int": np.int64, "float": np.float64, "flag": np.bool_}
-#: Stands where a column is not said: no row has it.
+#: Stands for a column that a block lacks.
 _NOTHING: Mapping[ColumnType, Any] = {"text": "", "int": 0, "float": 0.0, "flag": False}
 
 
@@ -66,7 +66,7 @@ def arrow_of(table: str, columns: Columns) -> pa.Table:
 
 
 def _array(table: str, name: str, values: Sequence[Any]) -> pa.Array:
-    """Values of a column that may be of other types than its own, or missing."""
+    """Values of a column, of which some may be missing or of another type than the column's."""
     kind = TABLES[table][name]
     if set(map(type, values)) <= _TYPES[kind]:
         if None not in values:
@@ -224,7 +224,7 @@ def _table(
 
 
 def _standing(once: Mask, counts: Numbers, places: Numbers, behind: int) -> pa.Array:
-    """Which value of a column stands in each row, where some blocks say theirs `once` of all their rows.
+    """Index of the value that stands in each row of a column, where some blocks give one value for all rows.
 
     Those stand at `places`, and `behind` them what each row says, in order.
     """

@@ -1,4 +1,4 @@
-"""Records of `glasses.lineage` of version 1, as workers wrote them before the columns of today: still taken.
+"""Records of `glasses.lineage` of version 1, as older workers wrote them: they are still read.
 
 They lie on the topic for its retention after an upgrade, and a worker that is not upgraded yet writes them
 beside a writer that is.
@@ -22,7 +22,7 @@ OUTCOMES: Mapping[str, RejectOutcome] = {
     "poisoned": "malformed",
 }
 OUTCOME: RejectOutcome = "refused"
-#: Columns of today that no record of then has, and what stands in each row.
+#: Columns that version 1 did not have, and the value that each row gets.
 _ADDED: Mapping[str, Mapping[str, Any]] = {
     "events": {"revision": 0, "consent": 0},
     "edges": {"child_revision": 0, "parent_revision": 0},
@@ -30,9 +30,9 @@ _ADDED: Mapping[str, Mapping[str, Any]] = {
 
 
 def filled(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables of a record of then as those of today.
+    """Tables of a record of version 1, with the columns of today.
 
-    What is no list of blocks, or no block, stays as it is for whoever looks at it next.
+    A value that is no list of blocks, or no block, stays as it is: the next check refuses it.
     """
     return {
         table: [_block(table, block) for block in blocks] if type(blocks) is list else blocks

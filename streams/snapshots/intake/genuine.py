@@ -1,4 +1,4 @@
-"""Whether rows say what the agent of their record can say: its ids, its places, its policies.
+"""Whether the agent of a record can have written its rows: their ids, their places, their policies.
 
 Each check looks at columns, or at their few different values. What fails is refused with its whole record,
 since no agent wrote it.
@@ -78,7 +78,7 @@ def check(poll: Poll) -> None:
 
 
 def _past(first: Numbers, step: Numbers, count: Numbers) -> Mask:
-    """Runs that end beyond NUMBER_MAX; nothing overflows on the way."""
+    """Runs that end beyond NUMBER_MAX, found without an overflow."""
     past: Mask = (count > 1) & (step > (NUMBER_MAX - first) // np.maximum(count - 1, 1))
     return past
 
@@ -98,7 +98,7 @@ def _sources(poll: Poll, table: str, name: str) -> None:
 
 
 def _fits(poll: Poll, table: str, names: Iterable[str], fits: Callable[..., bool]) -> Mask:
-    """Rows whose combination of some columns `fits` does not take."""
+    """Rows whose combination of some columns does not satisfy `fits`."""
     different, which = poll.distinct(table, *names)
     wrong: Mask = np.fromiter((not fits(*values) for values in different), bool, len(different))[which]
     return wrong
@@ -311,7 +311,7 @@ _TAGGED: Mapping[str, tuple[str, ...]] = {
 
 
 def check_tags(poll: Poll, known: Lookup) -> None:
-    """Refuse records that name a policy that nobody knows, or say of it what it does not say."""
+    """Refuse records that name an unknown policy, or a zone or label which that policy does not have."""
     texts: dict[str, str] = {}
     if "policies" in poll.tables:
         some = poll.tables["policies"]

@@ -1,4 +1,4 @@
-"""What the store holds already, as far as new rows are held against it."""
+"""What the store holds already, as far as new rows are compared with it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Lookup:
         self._highest: dict[Stream, int] = {}
 
     def forget(self) -> None:
-        """Let go of what is at hand when it is too much; for between two polls."""
+        """Empty the memory of earlier lookups where it is too large; to be called between two polls."""
         if len(self._highest) > limits.STREAMS_KNOWN_MAX:
             self._highest.clear()
 

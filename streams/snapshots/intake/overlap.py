@@ -1,4 +1,4 @@
-"""Rows that stand where another stands already, and edges between events that are none.
+"""Rows whose numbers another row has already, and edges between events that do not exist.
 
 Only the row is left out, not its record: a device that sends under another's name, or to two partitions,
 can bring such rows into an honest record, and must not take its neighbours with it.
@@ -128,7 +128,7 @@ def _clashing(of: Numbers, low: Numbers, high: Numbers) -> Mask:
 
 
 def _edges(poll: Poll, known: Lookup) -> None:
-    """Leave out edges whose child no record of the same partition brought, or whose parents are none."""
+    """Leave out edges whose child came by no record of the same partition, or whose parents do not exist."""
     if not len(poll.tables["edges"]):
         return
     _unwritten(poll, known)

@@ -1,4 +1,4 @@
-"""Why a record of `glasses.lineage` is none of ours, as a sentence that holds nothing of the record."""
+"""Why no agent can have written a record of `glasses.lineage`, in a sentence without its values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A record of `glasses.lineage` as the types of its tables say, parsed and judged by them in one go.
 
-What all rows of a block say is put together over blocks: most say what another one said.
+Values that all rows of a block share are kept once for all blocks with the same ones, since most repeat.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Text(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """A text that a function takes for what it is; few different ones are expected."""
+    """A text that a function accepts; few different ones are expected."""
 
     fits: Callable[[str], bool]
 
@@ -330,7 +330,7 @@ def unfit(poll: Poll, table: str, name: str) -> Mask | None:
 
 
 def _fits(rule: Form | OneOf | Text | Checked) -> Callable[[str], bool]:
-    """What says of a text whether a rule takes it."""
+    """A function that says whether a rule accepts a text."""
     match rule:
         case Form(pattern):
             return partial(_matches, pattern)

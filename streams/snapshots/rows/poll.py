@@ -129,7 +129,7 @@ class Poll:
             self._drop(below)
 
     def drop(self) -> None:
-        """Take the rows of refused records away."""
+        """Remove the rows of refused records."""
         if self._refused:
             self._drop(self._refused)
 

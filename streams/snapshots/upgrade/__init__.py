@@ -1,1 +1,1 @@
-"""A store of an earlier version becomes one of today's."""
+"""Upgrading a store of an earlier version to the present one."""

@@ -1,6 +1,6 @@
 """Migrations: what makes a store of an earlier version one of today's, in order, each with a name.
 
-`takeover` does them; the hot file's table `migrations` records those that were done.
+`takeover` applies them; the hot file's table `migrations` records those that were applied.
 """
 
 from __future__ import annotations

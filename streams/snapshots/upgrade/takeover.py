@@ -1,9 +1,10 @@
 """How a store of an earlier version is taken over: rows, epochs and offsets become those of one of today's.
 
-Nothing of the old store is touched. New segments and a new hot file are made beside it, and the new hot file
-takes the old one's name as the last step: whoever is killed before has the old store and starts over, and
-after it `Writer` goes on as with any epoch that was recorded and not yet published. Until that epoch's
-catalog has its name, readers of the former sightline read on; the old segments go once their grace is over.
+Nothing of the old store is touched. New segments and a new hot file are made beside it, and as the last step
+the new hot file takes the old one's name. A process that is killed before that leaves the old store, and the
+next one starts over; after it `Writer` goes on as with any epoch that was recorded and not yet published.
+Until that epoch's catalog has its name, readers of the former sightline read on; the old segments go once
+their grace is over.
 """
 
 from __future__ import annotations
