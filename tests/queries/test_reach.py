@@ -1,0 +1,126 @@
+"""What was made of data, against the oracle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from streams.queries import questions
+from streams.queries.answers import Bounded, ReachedRow
+from streams.queries.descendants import ReachedModel, descendants
+from streams.queries.spread import Bounds
+from streams.queries.store import Store
+from tests.queries.folded import fold
+from tests.queries.oracle import MODEL, SECOND_NS, Node, Oracle, is_model, kind_of, node_id, oracles
+from tests.snapshots.build import T0_NS, store
+
+#: An example makes a store, which takes a second.
+FEW = settings(
+    max_examples=2,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+folds = pytest.mark.parametrize(
+    "groups", [(), ((1, 2, 3, 4),), ((1, 2), (3,))], ids=["fresh", "folded", "in part"]
+)
+
+
+def single(rows: tuple[ReachedRow, ...]) -> dict[Node, int]:
+    """Events of rows with the hop that reached them first."""
+    hops: dict[Node, int] = {}
+    for reached in sorted(rows, key=lambda each: each.hop):
+        for number in range(reached.first, reached.last + 1):
+            hops.setdefault((reached.source, reached.stream, number, reached.revision), reached.hop)
+    return hops
+
+
+def chosen(oracle: Oracle, data: st.DataObject) -> list[Node]:
+    """Events to ask about: some of each kind."""
+    kinds = sorted({fact.kind for fact in oracle.facts.values()})
+    return [
+        data.draw(st.sampled_from(sorted(node for node, fact in oracle.facts.items() if fact.kind == kind)))
+        for kind in kinds
+    ]
+
+
+@folds
+@FEW
+@given(oracle=oracles(), data=st.data())
+def test_ancestors_and_descendants_are_those_of_single_events(
+    groups: tuple[tuple[int, ...], ...], oracle: Oracle, data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = store(Path(name) / "s", *oracle.epochs)
+        if groups:
+            fold(path, *groups)
+        with Store.open(path) as opened:
+            for node in chosen(oracle, data):
+                before = oracle.levels([node], up=True, through=lambda other: not is_model(other))
+                after = oracle.levels([node], up=False, through=lambda other: not is_model(other))
+                ancestors = questions.ancestors(opened, node_id(node))
+                assert single(ancestors.ancestors.rows) == before
+                assert single(
+                    questions.ancestors(opened, node_id(node), through_models=True).ancestors.rows
+                ) == (oracle.levels([node], up=True))
+                answer = descendants(opened, node_id(node))
+                assert single(answer.descendants.rows) == after
+                assert answer.stopped == ()
+                assert answer.made_of_it == Counter(map(kind_of, after))
+                assert {(model.id, model.hop) for model in answer.models} == {
+                    (node_id(other), hop) for other, hop in after.items() if is_model(other)
+                }
+                _check_answers(oracle, answer.models.rows)
+                depth = data.draw(st.integers(1, 3))
+                cut = descendants(opened, node_id(node), Bounds(hops=depth))
+                assert single(cut.descendants.rows) == {
+                    other: hop for other, hop in after.items() if hop <= depth
+                }
+                _check_generations(oracle, node, opened)
+                _check_until(oracle, node, opened, data)
+
+
+def _check_answers(oracle: Oracle, models: Sequence[ReachedModel]) -> None:
+    for model in models:
+        node = (*MODEL, model.version, 0)
+        answers = [other for other in oracle.children.get(node, ()) if oracle.facts[other].kind == "answer"]
+        assert model.answers == len(answers)
+
+
+def _check_generations(oracle: Oracle, node: Node, opened: Store) -> None:
+    answer = descendants(opened, node_id(node), through_models=True)
+    assert answer.made_of_it == Counter(map(kind_of, oracle.levels([node], up=False)))
+    assert isinstance(answer.generations, Bounded)
+    assert sum((Counter(row.events) for row in answer.generations), Counter()) == answer.made_of_it
+    reached: set[Node] = {node}
+    starts = {node}
+    for row in answer.generations:
+        fresh = set(oracle.levels(starts, up=False, through=lambda other: not is_model(other))) - reached
+        assert row.events == Counter(map(kind_of, fresh))
+        starts = {other for other in fresh if is_model(other)}
+        assert set(row.models) == {node_id(other) for other in starts}
+        reached |= fresh
+    assert not starts
+
+
+def _check_until(oracle: Oracle, node: Node, opened: Store, data: st.DataObject) -> None:
+    until_ns = T0_NS + data.draw(st.integers(50, 500)) * SECOND_NS
+    kept = Oracle({n: f for n, f in oracle.facts.items() if f.t_ns <= until_ns or n == node})
+    for child, parents in oracle.parents.items():
+        if child in kept.facts:
+            kept.parents[child] = parents
+    early = kept.levels([node], up=False, through=lambda other: not is_model(other))
+    answer = descendants(opened, node_id(node), Bounds(until_ns=until_ns))
+    assert single(answer.descendants.rows) == early
+    after = oracle.levels([node], up=False, through=lambda other: not is_model(other))
+    assert bool(answer.stopped) == any(
+        child not in kept.facts
+        for parent in (node, *(other for other in early if not is_model(other)))
+        for child in oracle.children.get(parent, ())
+    ), (answer.stopped, after)
