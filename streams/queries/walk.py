@@ -77,7 +77,7 @@ def hops(
     visited: Reached = {stream: list(numbers) for stream, numbers in starts.items()}
     for hop in range(1, hops_max + 1):
         following: Reached = {}
-        steps = narrow(list(_one_hop(store, direction, frontier, hop)))
+        steps = narrow(list(one_hop(store, direction, frontier, hop)))
         if steps:
             yield steps
         for step in steps:
@@ -91,7 +91,7 @@ def hops(
     return frontier
 
 
-def _one_hop(
+def one_hop(
     store: Store, direction: Direction, frontier: Mapping[Stream, Sequence[Interval]], hop: int
 ) -> Iterator[Step]:
     """Steps from the frontier, with the numbers that the store's role is shown.

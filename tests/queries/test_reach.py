@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from streams.queries import questions
 from streams.queries.answers import Bounded, ReachedRow
+from streams.queries.between import between
 from streams.queries.descendants import ReachedModel, descendants
+from streams.queries.reach import reach
 from streams.queries.spread import Bounds
 from streams.queries.store import Store
 from tests.queries.folded import fold
-from tests.queries.oracle import MODEL, SECOND_NS, Node, Oracle, is_model, kind_of, node_id, oracles
+from tests.queries.oracle import CAPTURED, MODEL, SECOND_NS, Node, Oracle, is_model, kind_of, node_id, oracles
 from tests.snapshots.build import T0_NS, store
 
 #: An example makes a store, which takes a second.
@@ -61,6 +63,8 @@ def test_ancestors_and_descendants_are_those_of_single_events(
         if groups:
             fold(path, *groups)
         with Store.open(path) as opened:
+            for about in ("w1", "w2", *(node_id(node) for node in oracle.facts if is_model(node))):
+                _check_reach(oracle, about, opened)
             for node in chosen(oracle, data):
                 before = oracle.levels([node], up=True, through=lambda other: not is_model(other))
                 after = oracle.levels([node], up=False, through=lambda other: not is_model(other))
@@ -83,6 +87,7 @@ def test_ancestors_and_descendants_are_those_of_single_events(
                     other: hop for other, hop in after.items() if hop <= depth
                 }
                 _check_generations(oracle, node, opened)
+                _check_between(oracle, node, opened)
                 _check_until(oracle, node, opened, data)
 
 
@@ -124,3 +129,56 @@ def _check_until(oracle: Oracle, node: Node, opened: Store, data: st.DataObject)
         for parent in (node, *(other for other in early if not is_model(other)))
         for child in oracle.children.get(parent, ())
     ), (answer.stopped, after)
+
+
+def _check_between(oracle: Oracle, node: Node, opened: Store) -> None:
+    """Of one event of each kind, whether it is reached, and over how many hops."""
+    after = oracle.levels([node], up=False)
+    for kind in sorted(set(map(kind_of, oracle.facts))):
+        other = max((each for each in oracle.facts if kind_of(each) == kind and each != node), default=None)
+        if other is None:
+            continue
+        answer = between(opened, node_id(node), node_id(other))
+        assert answer.reached == (other in after)
+        if other in after:
+            assert answer.hops == after[other]
+            ids = [row.id for row in answer.way]
+            assert (ids[0], ids[-1]) == (node_id(node), node_id(other))
+            for before, row in zip(answer.way, answer.way[1:], strict=False):
+                (child,) = (each for each in oracle.parents if node_id(each) == row.id)
+                assert before.id in set(map(node_id, oracle.parents[child]))
+
+
+def _check_reach(oracle: Oracle, about: str, opened: Store) -> None:
+    answer = reach(opened, about)
+    own = {
+        node
+        for node, fact in oracle.facts.items()
+        if fact.wearer == about or (is_model(node) and node_id(node) == about)
+    }
+    every = set(own)
+    if "/" not in about:
+        every |= set(oracle.levels(own, up=False, through=lambda other: not is_model(other)))
+        assert answer.captured == Counter(kind_of(n) for n in own if n[1] in CAPTURED)
+        assert answer.derived == Counter(
+            kind_of(n) for n in every if n[1] not in CAPTURED and not is_model(n)
+        )
+        assert answer.examples == sum(kind_of(n) == "example" for n in every)
+    models = {node for node in every if is_model(node)}
+    answers = {
+        child for node in models for child in oracle.children.get(node, ()) if kind_of(child) == "answer"
+    }
+    assert (answer.answers, sum(answer.answers_to.values())) == (len(answers), len(answers))
+    assert answer.answers_to == Counter(oracle.facts[node].wearer for node in answers)
+    second = oracle.levels(answers, up=False, through=lambda other: not is_model(other))
+    others = {node for node in second if kind_of(node) == "example"} - every
+    assert answer.second_examples == len(others)
+    assert set(answer.second_wearers) == {oracle.facts[node].wearer for node in others}
+    later = {node for node in second if is_model(node) and others & set(oracle.parents[node])} - models
+    assert {model.id for model in answer.models} == set(map(node_id, models))
+    assert {model.id: model.learned_from for model in answer.second_models} == {
+        node_id(node): len(others & set(oracle.parents[node])) for node in later
+    }
+    assert {model.id: model.learned_from for model in answer.models} == {
+        node_id(node): len(every & set(oracle.parents[node])) if "/" not in about else 0 for node in models
+    }
