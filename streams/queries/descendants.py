@@ -11,7 +11,7 @@ from streams import limits
 from streams.queries.about import Named, event_row, may_be_shown, parsed, start_of, step_rows, unknown
 from streams.queries.answers import Answer, Bounded, ModelVersion, ReachedRow
 from streams.queries.models import Version, answers_given, rows_of, told_versions
-from streams.queries.spread import Bounds, Spread
+from streams.queries.spread import UNBOUNDED, Bounds, Spread
 from streams.queries.store import Store
 from streams.queries.walk import Reached, Step, size, subtract, union
 
@@ -53,7 +53,7 @@ class Descendants(Answer, frozen=True, kw_only=True):
 
 
 def descendants(
-    store: Store, identity: str, bounds: Bounds | None = None, *, through_models: bool = False
+    store: Store, identity: str, bounds: Bounds = UNBOUNDED, *, through_models: bool = False
 ) -> Descendants:
     """Return everything that was made of an event, hop by hop, each event with its zone.
 
@@ -75,7 +75,6 @@ def descendants(
     if not may_be_shown(store, event):
         raise unknown(store, event)
     start, numbers = start_of(event), [(event.number, event.number)]
-    bounds = bounds or Bounds()
     steps: list[Step] = []
     walked = Spread(store, "children", {start: numbers}, lambda stream: stream[:2] in store.models, bounds)
     steps.extend(walked)

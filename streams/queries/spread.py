@@ -25,6 +25,19 @@ class Bounds(NamedTuple):
     until_ns: int = 0
 
 
+UNBOUNDED = Bounds()
+
+
+class Window(NamedTuple):
+    """A span of time, both ends included."""
+
+    since_ns: int = 0
+    until_ns: int = limits.TIME_NS_MAX
+
+
+ALWAYS = Window()
+
+
 class Spread:
     """What lies before or after some events, as far as bounds let it be walked to.
 
@@ -38,7 +51,7 @@ class Spread:
         direction: Direction,
         starts: Mapping[Stream, Sequence[Interval]],
         stop_at: Callable[[Stream], bool],
-        bounds: Bounds = Bounds(),  # noqa: B008 - a value that nobody changes
+        bounds: Bounds = UNBOUNDED,
     ) -> None:
         self.store, self.bounds = store, bounds
         self.reached: Reached = {}
