@@ -103,7 +103,7 @@ def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
         consent = known.of(batch.wearer_id, under, batch.t0_ns, batch.position, batch.t0_ns)
         tag = made.tag_of(batch.kind, batch.stream, batch.context, consent)
         passed.append(
-            not stretch.refused(
+            not stretch.refusing_rule(
                 Run(batch, tag.zone, tag.label, tag.rule, tag.attributes, batch.consent, consent)
             )
         )

@@ -276,7 +276,9 @@ def _types() -> Iterator[str]:
         " rejected.\n"
     )
     forms = {name: text_form(name) for name in ("text", "token", "tokens")}
-    rows = [(f"`{name}`", form.said, f"`{form.pattern.pattern}`") for name, form in forms.items() if form]
+    rows = [
+        (f"`{name}`", form.description, f"`{form.pattern.pattern}`") for name, form in forms.items() if form
+    ]
     yield from _table(
         ("type", "holds", "pattern"),
         [

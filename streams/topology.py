@@ -46,7 +46,7 @@ class Stage:
     """One stage: its folder, the agent that runs it (None: outside Faust), what it reads and what it writes.
 
     `takes` is the sink that tagged data crosses into when the stage works on it; empty at the zones, where
-    data gets its tag. `derives` names the streams that it makes for a device, each also with a hyphen and the
+    data gets its tag. `streams` names the streams that it makes for a device, each also with a hyphen and the
     stream read behind it (`activity-imu-left`).
     """
 
@@ -55,7 +55,7 @@ class Stage:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     takes: str = ""
-    derives: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
 
 
 CAPTURED, ZONED, DERIVED = "glasses.captured", "glasses.zoned", "glasses.derived"

@@ -234,8 +234,8 @@ NO_NAMES = {"found", "one", "said", "there", "what"}
 #: Rooms of `streams` in which no value is called so any more; those that are still to be read are not listed.
 NAMED = {
     *LEAVES,
-    *("assistant", "consent", "demo", "feedback", "ledger", "pipeline", "policy", "replay", "snapshots"),
-    *("worker", "zones"),
+    *("assistant", "consent", "demo", "events", "feedback", "ledger", "lineage", "models", "pipeline"),
+    *("policy", "processing", "replay", "snapshots", "training", "worker", "zones"),
 }
 
 

@@ -47,7 +47,7 @@ def run(
     answerable = [
         (query, situation)
         for query, situation in asked
-        if not crossing.refused(query, ASSISTANT) and not crossing.refused(situation, ASSISTANT)
+        if not crossing.refusing_rule(query, ASSISTANT) and not crossing.refusing_rule(situation, ASSISTANT)
     ]
     requested = crossing.admit(tagged, (requests.KIND,), ASSISTANT)
     with operating(MAKER.name):

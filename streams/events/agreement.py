@@ -36,56 +36,56 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
     MalformedError
         A header is missing, repeated, forged, no text, too long, or says something else than the value.
     """
-    found, run = dict(headers), batch.run
+    by_name, run = dict(headers), batch.run
     # What every batch of a well-kept device is, in one look; the rest says which header is at fault.
     if (
         captured
-        and len(headers) == len(_KNOWN) == len(found)
-        and found.get("ce_id") == batch.first_id.encode()
-        and found.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
-        and found.get("ce_type") == event_type(batch.kind)
-        and found.get("ce_source") == batch.source.encode()
-        and found.get("ce_time") == _ce_time(batch.t0_ns // 1000)
-        and found.get("ce_specversion") == b"1.0"
-        and found.get("content-type") == b"application/json"
-        and len(found.get("traceparent") or b"") == _TRACEPARENT_BYTES
+        and len(headers) == len(_KNOWN) == len(by_name)
+        and by_name.get("ce_id") == batch.first_id.encode()
+        and by_name.get(RUN) == b"%d %d %d" % (run.first, run.step, run.count)
+        and by_name.get("ce_type") == event_type(batch.kind)
+        and by_name.get("ce_source") == batch.source.encode()
+        and by_name.get("ce_time") == _ce_time(batch.t0_ns // 1000)
+        and by_name.get("ce_specversion") == b"1.0"
+        and by_name.get("content-type") == b"application/json"
+        and len(by_name.get("traceparent") or b"") == _TRACEPARENT_BYTES
     ):
         return
-    if len(found) != len(headers):
+    if len(by_name) != len(headers):
         raise MalformedError(
             "headers: found a name twice, expected each once, "
             "or readers would disagree about which one counts"
         )
-    forged = min(RESERVED & found.keys(), default=None) if captured else None
+    forged = min(RESERVED & by_name.keys(), default=None) if captured else None
     if forged is not None:
         raise MalformedError(
             f"headers: found {forged}, which only the zones stage may write; send the batch without it"
         )
-    if not found.keys() >= _REQUIRED:
+    if not by_name.keys() >= _REQUIRED:
         raise MalformedError(
-            f"headers: {min(_REQUIRED - found.keys())} is missing, expected {', '.join(sorted(_REQUIRED))}"
+            f"headers: {min(_REQUIRED - by_name.keys())} is missing, expected {', '.join(sorted(_REQUIRED))}"
         )
-    _compare(found, "ce_id", batch.first_id.encode())
-    _compare(found, "ce_source", batch.source.encode())
-    _compare(found, "ce_type", event_type(batch.kind))
-    _compare(found, RUN, b"%d %d %d" % (run.first, run.step, run.count))
-    _compare(found, "ce_specversion", b"1.0")
-    if "ce_time" in found:
-        _compare(found, "ce_time", _ce_time(batch.t0_ns))
-    if "content-type" in found:
-        _compare(found, "content-type", b"application/json")
-    if "traceparent" in found and len(found["traceparent"] or b"") != _TRACEPARENT_BYTES:
+    _compare(by_name, "ce_id", batch.first_id.encode())
+    _compare(by_name, "ce_source", batch.source.encode())
+    _compare(by_name, "ce_type", event_type(batch.kind))
+    _compare(by_name, RUN, b"%d %d %d" % (run.first, run.step, run.count))
+    _compare(by_name, "ce_specversion", b"1.0")
+    if "ce_time" in by_name:
+        _compare(by_name, "ce_time", _ce_time(batch.t0_ns))
+    if "content-type" in by_name:
+        _compare(by_name, "content-type", b"application/json")
+    if "traceparent" in by_name and len(by_name["traceparent"] or b"") != _TRACEPARENT_BYTES:
         raise MalformedError(
             f"headers: traceparent is no W3C trace context, expected {_TRACEPARENT_BYTES} characters"
         )
-    if captured and not found.keys() <= _KNOWN:
-        _check_foreign(found)
-    if not captured and not (found.keys() <= _KNOWN | RESERVED and None not in found.values()):
+    if captured and not by_name.keys() <= _KNOWN:
+        _check_foreign(by_name)
+    if not captured and not (by_name.keys() <= _KNOWN | RESERVED and None not in by_name.values()):
         raise MalformedError("headers: found one that no stage writes, expected ours only")
 
 
-def _compare(found: dict[str, bytes], name: str, expected: bytes) -> None:
-    if found[name] != expected:
+def _compare(by_name: dict[str, bytes], name: str, expected: bytes) -> None:
+    if by_name[name] != expected:
         raise MalformedError(f"headers: {name} disagrees with the value, expected what the envelope says")
 
 
@@ -100,20 +100,20 @@ def _ce_time(t_ns: int) -> bytes:
     return b"%s.%06dZ" % (_to_the_second(t_s), rest_ns // 1000)
 
 
-def _check_foreign(found: dict[str, bytes]) -> None:
+def _check_foreign(by_name: dict[str, bytes]) -> None:
     """Check headers that are not ours: they are forwarded as they are, so they are few and short."""
-    if len(found) > CAPTURED_HEADERS_MAX:
-        raise MalformedError(f"headers: found {len(found)}, expected at most {CAPTURED_HEADERS_MAX}")
+    if len(by_name) > CAPTURED_HEADERS_MAX:
+        raise MalformedError(f"headers: found {len(by_name)}, expected at most {CAPTURED_HEADERS_MAX}")
     size = 0
-    for name in found.keys() - _KNOWN:
+    for name in by_name.keys() - _KNOWN:
         if _FOREIGN_NAME.fullmatch(name) is None or name.casefold().startswith(_OWN_PREFIXES):
             raise MalformedError(
                 "headers: found a name that only stages write, or none; expected letters, "
                 "digits, dots and hyphens"
             )
-        if found[name] is None:
+        if by_name[name] is None:
             raise MalformedError("headers: found one without a value, expected bytes")
-        size += len(name) + len(found[name])
+        size += len(name) + len(by_name[name])
     if size > FOREIGN_HEADERS_BYTES_MAX:
         raise MalformedError(
             f"headers: found {size} bytes that are not ours, expected at most {FOREIGN_HEADERS_BYTES_MAX}"

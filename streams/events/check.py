@@ -41,8 +41,8 @@ def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *
     MalformedError with field, found (type or count) and expected.
     """
     if value is None or len(value) > VALUE_BYTES_MAX:
-        found = "no value" if value is None else f"{len(value)} bytes"
-        raise MalformedError(f"value: found {found}, expected at most {VALUE_BYTES_MAX} bytes of JSON")
+        actual = "no value" if value is None else f"{len(value)} bytes"
+        raise MalformedError(f"value: found {actual}, expected at most {VALUE_BYTES_MAX} bytes of JSON")
     try:
         fields = orjson.loads(value)
     except orjson.JSONDecodeError:
@@ -123,16 +123,16 @@ def right_names(source: str, wearer: str, session: str, stream: str, origin: str
 def _integer(fields: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
     value = fields.get(name)
     if type(value) is not int or not lowest <= value <= highest:
-        found = type(value).__name__ if type(value) is not int else "a number out of range"
-        raise MalformedError(f"{name}: found {found}, expected an integer from {lowest} to {highest}")
+        actual = type(value).__name__ if type(value) is not int else "a number out of range"
+        raise MalformedError(f"{name}: found {actual}, expected an integer from {lowest} to {highest}")
     return value
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     if type(value) is not str or not TOKEN.takes(value):
-        found = "a text of another form" if type(value) is str else type(value).__name__
-        raise MalformedError(f"{name}: found {found}, expected {TOKEN.said}")
+        actual = "a text of another form" if type(value) is str else type(value).__name__
+        raise MalformedError(f"{name}: found {actual}, expected {TOKEN.description}")
     return value
 
 
@@ -158,8 +158,8 @@ def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
         raise _other_names(kind)
     for name, values in columns.items():
         if type(values) is not list or len(values) != count:
-            found = f"{len(values)} values" if type(values) is list else type(values).__name__
-            raise MalformedError(f"columns.{name}: found {found}, expected a list of n = {count}")
+            actual = f"{len(values)} values" if type(values) is list else type(values).__name__
+            raise MalformedError(f"columns.{name}: found {actual}, expected a list of n = {count}")
     return columns
 
 
@@ -233,7 +233,7 @@ def _check_types(columns: Mapping[str, Sequence[Any]], kind: Kind) -> None:
                 f"columns.{name}: found a value of another type, expected {wanted} in every place"
             )
         if form is not None and not all(form.takes(value) for value in values if value is not None):
-            raise MalformedError(f"columns.{name}: found a text of another form, expected {form.said}")
+            raise MalformedError(f"columns.{name}: found a text of another form, expected {form.description}")
         least, greatest = RANGES.get(name, (-MAGNITUDE_MAX, MAGNITUDE_MAX))
         if wanted.startswith("number") and not all(
             least <= value <= greatest for value in values if value is not None
@@ -264,7 +264,7 @@ def _check_keys(value: bytes, fields: Mapping[str, Any]) -> None:
 
 
 def _unrepeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise MalformedError("value: found an object with a key twice, expected each once")
-    return found
+    return fields

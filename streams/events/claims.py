@@ -61,8 +61,8 @@ def _of_headers(headers: dict[str, Any], key: str) -> Claim | None:
     if event.source != key or event.revision:
         return None
     first, _, count = (headers.get(RUN) or b"").rpartition(b" ")
-    said = int(count) if count.isdigit() and len(count) < len(str(NUMBER_MAX)) else None
-    return Claim(key, event.stream, _run(event.number, said if first == b"%d 1" % event.number else None))
+    events = int(count) if count.isdigit() and len(count) < len(str(NUMBER_MAX)) else None
+    return Claim(key, event.stream, _run(event.number, events if first == b"%d 1" % event.number else None))
 
 
 def _run(first: object, count: object) -> Run | None:

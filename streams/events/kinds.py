@@ -35,7 +35,7 @@ class TextForm:
 
     pattern: re.Pattern[str]
     characters_max: int
-    said: str
+    description: str
     words: tuple[str, ...] = ()
 
     def takes(self, text: str) -> bool:

@@ -160,9 +160,12 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
             state = _taken_over(value)
         if any(not window.samples for of in state.windows.values() for window in of.values()):
             raise ValidationError("a device's state: found a window that holds no samples")
-        if any(len(one.recent) % RECENT_BYTES or len(one.marks) % MARK_BYTES for one in state.seen.values()):
+        if any(
+            len(stream.recent) % RECENT_BYTES or len(stream.marks) % MARK_BYTES
+            for stream in state.seen.values()
+        ):
             raise ValidationError("a device's state: found half a batch among those that were seen")
-        if any(one.marks and not one.recent for one in state.seen.values()):
+        if any(stream.marks and not stream.recent for stream in state.seen.values()):
             raise ValidationError("a device's state: found a stream with marks and without its last batches")
         return state
 

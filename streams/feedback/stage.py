@@ -18,7 +18,7 @@ from streams.limits import OPEN_ANSWERS_MAX
 from streams.models.version import ModelVersion
 from streams.policy.crossing import Cited, Crossing, Maker
 from streams.policy.policy import Policy
-from streams.policy.step import Reject, Tagged
+from streams.policy.step import Cause, Reject, Tagged
 from streams.topology import EXAMPLES, FEEDBACK
 
 MAKER = Maker("example", 1)
@@ -148,4 +148,4 @@ def _remembered(source: str, answer: OpenAnswer) -> tuple[Cited, Cited]:
 def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
     batch = feedback.batch
     example = replace(batch, stream=derived_stream(MAKER.name, batch.stream))
-    return Reject.refused(example, rule, reason, stage="feedback", zone=feedback.zone)
+    return Reject.refused(example, Cause("feedback", rule, reason), zone=feedback.zone)

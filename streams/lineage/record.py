@@ -98,8 +98,10 @@ def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> lis
     def write(some: Blocks) -> None:
         rows = sum(len(block) for content in some.values() for block in content)
         # What wearers said comes in long texts: too many of them are never put together.
-        said = sum(len(text) for block in some.get("inputs", ()) for text in block.each.get("value", ()))
-        value = b"" if rows > 1 and said > RECORD_BYTES_MAX else _dumped(some)
+        characters = sum(
+            len(text) for block in some.get("inputs", ()) for text in block.each.get("value", ())
+        )
+        value = b"" if rows > 1 and characters > RECORD_BYTES_MAX else _dumped(some)
         if rows > 1 and (not value or len(value) > RECORD_BYTES_MAX):
             # What is too long is not kept while its parts are made.
             del value
@@ -362,10 +364,10 @@ def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -
         stream=reject.stream,
         first=reject.run.first if reject.run else 0,
         count=reject.run.count if reject.run else 0,
-        stage=reject.stage,
-        reason=reject.reason,
-        rule=reject.rule,
-        outcome=reject.outcome,
+        stage=reject.cause.stage,
+        reason=reject.cause.reason,
+        rule=reject.cause.rule,
+        outcome=reject.cause.outcome,
         zone=reject.zone,
         policy_version=policy_version,
         topic=reject.topic or topic,

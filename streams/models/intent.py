@@ -64,7 +64,7 @@ class IntentModel:
         """Share of (utterance, intent) pairs that it gets right, 0 ... 1."""
         predicted = self.predict([utterance for utterance, _ in examples])
         return sum(
-            found == intent for (found, _), (_, intent) in zip(predicted, examples, strict=True)
+            guess == intent for (guess, _), (_, intent) in zip(predicted, examples, strict=True)
         ) / len(examples)
 
     @property
@@ -89,15 +89,15 @@ class IntentModel:
         MalformedError when intents, shapes or digest do not agree, or a weight is no finite number.
         """
         try:
-            found = convert(fields, _Fields)
-            intents = found.intents
-            weights = _floats(found.weights).reshape(len(intents), MODEL_FEATURES)
-            bias = _floats(found.bias).reshape(len(intents))
+            parts = convert(fields, _Fields)
+            intents = parts.intents
+            weights = _floats(parts.weights).reshape(len(intents), MODEL_FEATURES)
+            bias = _floats(parts.bias).reshape(len(intents))
         except (ValidationError, ValueError) as error:
             raise MalformedError(
                 f"model: {type(error).__name__} in its weights, expected intents, weights and bias that agree"
             ) from None
-        if found.features != MODEL_FEATURES or not INTENTS_MIN <= len(intents) <= INTENTS_MAX:
+        if parts.features != MODEL_FEATURES or not INTENTS_MIN <= len(intents) <= INTENTS_MAX:
             raise MalformedError(
                 f"model: found {len(intents)} intents or other features, expected {INTENTS_MIN} to "
                 f"{INTENTS_MAX} and {MODEL_FEATURES}"
@@ -107,7 +107,7 @@ class IntentModel:
         if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
             raise MalformedError("model: found a weight that is no finite number, expected finite ones only")
         model = cls(intents, weights, bias)
-        if model.digest != found.digest:
+        if model.digest != parts.digest:
             raise MalformedError(
                 "model: the digest is not that of its weights, expected an untouched version"
             )

@@ -133,12 +133,12 @@ class ModelVersion:
     def load(cls, value: bytes | None) -> ModelVersion:
         """Version from a record's value; MalformedError when it is none."""
         try:
-            found = json.decode(value or b"", type=_Version)
-            label = bytes.fromhex(found.label)
-            manifest = found.manifest
+            fields = json.decode(value or b"", type=_Version)
+            label = bytes.fromhex(fields.label)
+            manifest = fields.manifest
             return cls(
-                found.version,
-                IntentModel.load(found.model),
+                fields.version,
+                IntentModel.load(fields.model),
                 Manifest(
                     manifest.seed_examples,
                     manifest.seed_digest,
@@ -150,13 +150,13 @@ class ModelVersion:
                     manifest.wearers,
                     manifest.left_out,
                 ),
-                found.zone,
+                fields.zone,
                 label,
-                found.policy_version,
-                found.accuracy,
-                found.trained_ns,
-                found.retrain_by_ns,
-                found.declassifier,
+                fields.policy_version,
+                fields.accuracy,
+                fields.trained_ns,
+                fields.retrain_by_ns,
+                fields.declassifier,
             )
         except MalformedError:
             raise

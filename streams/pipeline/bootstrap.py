@@ -45,7 +45,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     )
     licensed = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
     step.outputs.append(Output("", licensed, value=examples.digest.encode()))
-    refused = crossing.refused(licensed, TRAINING_RUN, STORE)
+    refused = crossing.refusing_rule(licensed, TRAINING_RUN, STORE)
     extra: Rows = {
         "streams": [
             {"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},
@@ -71,9 +71,9 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
     pointer = [] if refused else add_version(made, crossing, extra, None, 0)
     if not pointer:
         raise InputError(
-            f"policy {policy.name}: {refused or step.rejects[-1].rule}: the licensed utterances that the "
-            "first model is made of must be allowed to train and to be stored; "
-            "change its sinks or seed_zone"
+            f"policy {policy.name}: {refused or step.rejects[-1].cause.rule}: the licensed utterances that "
+            "the first model is made of must be allowed to train and to be stored; change its sinks or "
+            "seed_zone"
         )
     records, values = records_of(step, policy, (EXAMPLES, 0))
     records += lineage_of(step, values, policy, (EXAMPLES, 0), extra, (b"training/0", now_ns // 1_000_000))

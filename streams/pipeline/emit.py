@@ -40,7 +40,9 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
     ]
     return (
         records
-        + [_reject(reject, topic, partition) for reject in step.rejects if reject.outcome != "repeated"],
+        + [
+            _reject(reject, topic, partition) for reject in step.rejects if reject.cause.outcome != "repeated"
+        ],
         values,
     )
 
@@ -111,10 +113,10 @@ def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Out
 def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
     """Record for `glasses.rejected`: place, reason, rule and digest; bytes only of what nobody could read."""
     headers = [
-        ("sightline-reason", reject.reason.encode()),
-        ("sightline-rule", reject.rule.encode()),
-        ("sightline-outcome", reject.outcome.encode()),
-        ("sightline-stage", reject.stage.encode()),
+        ("sightline-reason", reject.cause.reason.encode()),
+        ("sightline-rule", reject.cause.rule.encode()),
+        ("sightline-outcome", reject.cause.outcome.encode()),
+        ("sightline-stage", reject.cause.stage.encode()),
         ("sightline-place", f"{reject.topic or topic} {partition} {reject.position}".encode()),
         ("sightline-digest", reject.digest.encode()),
         (ZONE, reject.zone.encode()),

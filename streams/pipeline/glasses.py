@@ -30,7 +30,7 @@ from streams.policy.policy import Policy
 from streams.policy.step import Step
 from streams.processing import stage as processing
 from streams.processing.operators import Operators
-from streams.processing.shipped import SHIPPED
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.processing.stage import Asked
 from streams.topology import ZONED
 from streams.zones import stage as zones
@@ -59,7 +59,11 @@ class GlassesCore:
     knows_repeats = True
 
     def __init__(
-        self, *, operators: Operators = SHIPPED, stages: Stages | None = None, shelf: Shelf | None = None
+        self,
+        *,
+        operators: Operators = SHIPPED_OPERATORS,
+        stages: Stages | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._operators, self._codec = operators, codec_of(operators.kinds)
         self._run, self._shelf = stages or Stages(), shelf

@@ -19,7 +19,7 @@ from streams.pipeline.shelf import FileShelf, parts
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import Fit, TrainingCore, TrainingState
 from streams.processing.operators import Operators
-from streams.processing.shipped import SHIPPED
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
 
@@ -41,7 +41,7 @@ class LiveGlasses(GlassesCore):
         followed: Followed,
         shelf: FileShelf | None = None,
         *,
-        operators: Operators = SHIPPED,
+        operators: Operators = SHIPPED_OPERATORS,
         stages: Stages | None = None,
     ) -> None:
         super().__init__(operators=operators, stages=stages, shelf=shelf)
@@ -97,7 +97,7 @@ class LiveTraining(TrainingCore):
         fit: Fit,
         every: int = RETRAIN_EVERY_EXAMPLES,
         *,
-        kinds: Kinds = SHIPPED.kinds,
+        kinds: Kinds = SHIPPED_OPERATORS.kinds,
     ) -> None:
         super().__init__(fit, every, kinds=kinds)
         self.followed, self._history = followed, history

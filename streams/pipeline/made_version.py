@@ -16,7 +16,7 @@ from streams.lineage.record import Rows, model_parents
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.crossing import Crossing
 from streams.policy.policy import JOIN_RULE
-from streams.policy.step import Output, Reject, Tagged
+from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
 
@@ -66,12 +66,15 @@ def add_version(
         f"declassifier {declassifier}" if declassifier else JOIN_RULE,
         consent=None,
     )
-    step, refused = crossing.step, crossing.refused(tagged, MODELS, STORE)
+    step, refused = crossing.step, crossing.refusing_rule(tagged, MODELS, STORE)
     if refused:
-        key = version_key(made.version)
         step.rejects.append(
             Reject.refused(
-                batch, refused, f"policy: {refused}", stage="training", key=key, value=value, zone=made.zone
+                batch,
+                Cause("training", refused, f"policy: {refused}"),
+                zone=made.zone,
+                key=version_key(made.version),
+                value=value,
             )
         )
         return []

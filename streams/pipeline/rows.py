@@ -6,7 +6,7 @@ from streams.events.record import Fetch, Loss, Outgoing, stamp_ns
 from streams.lineage.record import Row, blocks, encode
 from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.policy.policy import Policy
-from streams.policy.step import MALFORMED, Reject
+from streams.policy.step import MALFORMED, Cause, Reject
 from streams.policy.versions import Refusal
 from streams.topology import POLICIES, POLICIES_READ
 
@@ -29,10 +29,7 @@ def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
 def refusal_of(refusal: Refusal) -> Reject:
     """A refused record of `glasses.policies` on its way to `glasses.rejected`, without its bytes."""
     return Reject(
-        reason=refusal.reason,
-        rule=MALFORMED,
-        outcome=MALFORMED,
-        stage=POLICIES_READ,
+        cause=Cause(POLICIES_READ, MALFORMED, refusal.reason, MALFORMED),
         position=refusal.offset,
         key=refusal.key,
         value_bytes=refusal.value_bytes,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import orjson
-from msgspec import Struct, ValidationError, json
+from msgspec import Struct, ValidationError, json, structs
 
 from streams import metrics
 from streams.consent.record import take_ups_of
@@ -40,14 +40,18 @@ from streams.pipeline.rows import input_row, policy_row, told
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
-from streams.policy.step import Reject, Step
+from streams.policy.step import MALFORMED, Cause, Reject, Step
 from streams.topology import EXAMPLES
 from streams.training import gate, run, seed
 
 log = logging.getLogger(__name__)
 
 _STATE = "@training"
-_UNLISTED = "intent: it is none that the policy in force lists, so no model learns it"
+_UNLISTED = Cause(
+    "training",
+    gate.UNLISTED_RULE,
+    "intent: it is none that the policy in force lists, so no model learns it",
+)
 #: Fits a model to the first pairs and measures it on the others: computation, wherever it is done.
 Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair]], Awaitable[run.Fitted]]
 
@@ -207,9 +211,8 @@ class TrainingCore(WholeState[TrainingState]):
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
                 candidate = gate.judge(record, self._codec, crossing, _adopting(side), now_ns)
             except MalformedError as error:
-                step.rejects.append(
-                    Reject.malformed(record, str(error), stage="training", now_ns=state.now_ns)
-                )
+                cause = Cause("training", MALFORMED, str(error), MALFORMED)
+                step.rejects.append(Reject.malformed(record, cause, state.now_ns))
                 order.append(NO_EXAMPLE)
                 continue
             # What is no example says nothing of the time either.
@@ -283,7 +286,7 @@ class TrainingCore(WholeState[TrainingState]):
         except Exception as error:  # noqa: BLE001  whatever a run fails for, the examples of others go on
             newest = [candidate.id for candidate in used if candidate.admitted][-self.every :]
             step.rejects.append(_failed(state.version, without_values(error), newest, trigger.offset, now_ns))
-            log.error("%s", step.rejects[-1].reason)  # noqa: TRY400  a traceback quotes what was said
+            log.error("%s", step.rejects[-1].cause.reason)  # noqa: TRY400  a traceback quotes what was said
             metrics.count("training_failed_total")
             return replace(
                 state, version=state.version - 1, left_out=(*state.left_out, *newest)[-LEFT_OUT_MAX:]
@@ -345,14 +348,11 @@ def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -
     batch, zone = candidate.tagged.batch, candidate.tagged.zone
     step.rejects.append(
         Reject.refused(
-            batch,
-            gate.UNLISTED_RULE,
+            structs.replace(batch, appended_ns=now_ns),
             _UNLISTED,
-            stage="training",
+            zone=zone,
             key=record.key or b"",
             value=record.value or b"",
-            zone=zone,
-            appended_ns=now_ns,
         )
     )
 
@@ -366,10 +366,7 @@ def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns
         f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}"
     )
     return Reject(
-        reason=reason,
-        rule="run-failed",
-        outcome="refused",
-        stage="training",
+        cause=Cause("training", "run-failed", reason),
         position=position,
         key=version_key(version),
         source=SOURCE,

@@ -85,7 +85,7 @@ def joined(policy: Policy, kind: str, parents: Sequence[Cited]) -> tuple[str, by
             f"{kind}: found no parent, expected at least one: what is derived inherits its label"
         )
     zones = frozenset([parent.zone for parent in parents])
-    return policy.highest(zones), policy.derive(kind, tuple([parent.label for parent in parents]))
+    return policy.highest(zones), policy.inherited_label(kind, tuple([parent.label for parent in parents]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Crossing:
             stretch = stretches.get(name)
             if stretch is None:
                 stretch = stretches[name] = self.stretch(sink)
-            if not stretch.refused(item):
+            if not stretch.refusing_rule(item):
                 passed.append(item)
         for stretch in stretches.values():
             stretch.close()
@@ -124,7 +124,7 @@ class Crossing:
         """Decide about one stream's consecutive runs, each into all of `sinks` in order."""
         return Stretch(sinks, self.policy, self.step)
 
-    def refused(self, tagged: Tagged, *sinks: str) -> str:
+    def refusing_rule(self, tagged: Tagged, *sinks: str) -> str:
         """Decide whether a tagged run may cross into all of `sinks`, in order, and record that.
 
         Returns the rule that refused, where no further sink is asked; empty when it passes.
@@ -146,7 +146,7 @@ class Crossing:
         if made.context is not None:
             batch = replace(batch, context=replace(made.context, consent=number))
         tagged = self.tagged(batch, zone, label, number, made.appended_ns)
-        if self.refused(tagged, to, STORE):
+        if self.refusing_rule(tagged, to, STORE):
             return None
         edges = tuple([parent.edge for parent in parents])
         self.step.outputs.append(Output(to, tagged, maker.name, maker.version, edges))

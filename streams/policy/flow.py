@@ -101,9 +101,9 @@ class Stretch:
         self._sinks, self._policy, self._step = sinks, policy, step
         self._begun: Tagged | None = None
         self._next = 0
-        self._refused = ""
+        self._rule = ""
 
-    def refused(self, tagged: Tagged) -> str:
+    def refusing_rule(self, tagged: Tagged) -> str:
         """Take the next run of the stream; return the rule that refuses it, empty when it passes."""
         batch, begun = tagged.batch, self._begun
         run = batch.run
@@ -119,9 +119,9 @@ class Stretch:
             self.close()
             self._begun = tagged
             flows = (flow_of(self._policy, tagged, sink, batch.appended_ns) for sink in self._sinks)
-            self._refused = next((flow.rule for flow in flows if not flow.passed), "")
+            self._rule = next((flow.rule for flow in flows if not flow.passed), "")
         self._next = run.first + run.count
-        return self._refused
+        return self._rule
 
     def close(self) -> None:
         """Record the decisions of what has been taken, for every sink up to the one that refused."""

@@ -90,7 +90,7 @@ class Policy:
         self._zone_for = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._first_zone)
         self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._tag_of)
         self.flow = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._flow)
-        self.derive = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._derive)
+        self.inherited_label = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._inherited_label)
         self.highest = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._highest)
         self.adopted = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._adopted)
         self.header = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._header)
@@ -152,7 +152,7 @@ class Policy:
         named = {*self.derived, *(kind for kind, _ in self.labels)}
         return [kind for kind in kinds if kind not in named]
 
-    def _derive(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
+    def _inherited_label(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
         """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4).
 
         Empty where a parent has none that can be read or the policy says nothing about the kind: what cannot

@@ -90,6 +90,18 @@ class Decision(Struct, frozen=True, kw_only=True):
     at_ns: int
 
 
+class Cause(Struct, frozen=True):
+    """Why a batch or record was not taken: the stage and its rule, a sentence, and what became of it.
+
+    The sentence says no value of the record.
+    """
+
+    stage: str
+    rule: str
+    reason: str
+    outcome: RejectOutcome = "refused"
+
+
 class Reject(Struct, frozen=True, kw_only=True):
     """A batch, or a record that is none, on its way to `glasses.rejected`.
 
@@ -98,10 +110,7 @@ class Reject(Struct, frozen=True, kw_only=True):
     the Unix epoch.
     """
 
-    reason: str
-    rule: str
-    outcome: RejectOutcome
-    stage: str
+    cause: Cause
     position: int
     key: bytes
     value_bytes: int = 0
@@ -117,16 +126,7 @@ class Reject(Struct, frozen=True, kw_only=True):
     topic: str = ""
 
     @classmethod
-    def malformed(
-        cls,
-        record: Received,
-        reason: str,
-        *,
-        stage: str,
-        now_ns: int,
-        rule: str = MALFORMED,
-        outcome: RejectOutcome = MALFORMED,
-    ) -> Reject:
+    def malformed(cls, record: Received, cause: Cause, now_ns: int) -> Reject:
         """A record that cannot be read, or is refused unread, with its bytes up to a bound.
 
         It names the events that it claims to hold, and no wearer: nobody has looked whose they are. `now_ns`
@@ -135,10 +135,7 @@ class Reject(Struct, frozen=True, kw_only=True):
         value = record.value or b""
         source, stream, run = claimed(record)
         return cls(
-            reason=reason,
-            rule=rule,
-            outcome=outcome,
-            stage=stage,
+            cause=cause,
             position=record.offset,
             key=(record.key or b"")[:KEY_BYTES_MAX],
             value_bytes=len(value),
@@ -154,28 +151,15 @@ class Reject(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def refused(
-        cls,
-        batch: Batch,
-        rule: str,
-        reason: str,
-        *,
-        stage: str,
-        outcome: RejectOutcome = "refused",
-        key: bytes | None = None,
-        value: bytes = b"",
-        zone: str = "",
-        appended_ns: int | None = None,
+        cls, batch: Batch, cause: Cause, *, zone: str = "", key: bytes | None = None, value: bytes = b""
     ) -> Reject:
         """A batch that a stage refuses, or that is not made, without its bytes.
 
-        `key` and `value` are those of its record, if it has one: of the value size and digest are kept. Key
-        and `appended_ns` are the batch's own unless given.
+        `key` and `value` are those of its record, if it has one: the size and the digest of the value are
+        kept. Without `key` it is the batch's source.
         """
         return cls(
-            reason=reason,
-            rule=rule,
-            outcome=outcome,
-            stage=stage,
+            cause=cause,
             position=batch.position,
             key=batch.source.encode() if key is None else key,
             value_bytes=len(value),
@@ -186,7 +170,7 @@ class Reject(Struct, frozen=True, kw_only=True):
             zone=zone,
             t_ns=batch.t0_ns,
             wearer=batch.wearer_id,
-            appended_ns=batch.appended_ns if appended_ns is None else appended_ns,
+            appended_ns=batch.appended_ns,
         )
 
 

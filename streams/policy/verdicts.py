@@ -104,12 +104,12 @@ class Verdicts:
     def joined(self, kind: str, codes: Sequence[int]) -> int:
         """Number of the zone and label of a derived event of a kind whose parents have these."""
         parents = [self.codes[code] for code in codes]
-        label = self.policy.derive(kind, tuple(sorted({label for _, label in parents})))
+        label = self.policy.inherited_label(kind, tuple(sorted({label for _, label in parents})))
         return self.code(self.policy.highest(frozenset(zone for zone, _ in parents)), label)
 
     def seed(self) -> int:
         """Number of the zone and label of the licensed utterances that every model learns from."""
-        return self.code(self.policy.seed_zone, self.policy.derive("example", ()))
+        return self.code(self.policy.seed_zone, self.policy.inherited_label("example", ()))
 
     def model(self, codes: Sequence[int], wearers: int) -> int:
         """Number of the zone and label of a model made of the seed and of examples of so many wearers."""

@@ -51,14 +51,14 @@ def _times_ns(batch: Batch) -> Iterable[int]:
     return batch.t_ns if batch.t_ns is not None else map(batch.time_ns, range(batch.run.count))
 
 
-def breaks(front: Samples, found: Samples) -> list[int]:
-    """Indices of `found` at which another run begins; `front` are the samples of the run that is still open.
+def breaks(front: Samples, arrived: Samples) -> list[int]:
+    """Indices of `arrived` at which another run begins; `front` holds the samples of the open run.
 
     A sample continues a run when it and the one in front of it count, and the eyes moved slowly over the last
     LAG_SAMPLES samples of the run (over all of a shorter one).
     """
-    whole = np.concatenate((front[-LAG_SAMPLES:], found))
-    known = len(whole) - len(found)
+    whole = np.concatenate((front[-LAG_SAMPLES:], arrived))
+    known = len(whole) - len(arrived)
     counts = whole["counts"]
     # What does not count is set to zero: a number that is no angle must not overflow.
     t_ns, yaw, pitch = (
@@ -84,7 +84,7 @@ def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> list[bool]:
     # At the small angles between neighbours, yaw shrinks with the cosine of the pitch.
     angle = np.hypot((yaw[lag:] - yaw[:-lag]) * np.cos(pitch[lag:]), pitch[lag:] - pitch[:-lag])
     moved = (angle > 0) & (angle >= VELOCITY_MAX_RADPS * np.maximum(t_ns[lag:] - t_ns[:-lag], 0.0) / 1e9)
-    return [False] * min(lag, len(t_ns)) + [bool(one) for one in moved.tolist()]
+    return [False] * min(lag, len(t_ns)) + [bool(fast) for fast in moved.tolist()]
 
 
 def values(closed: Sequence[ClosedWindow]) -> list[Columns | None]:

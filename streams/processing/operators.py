@@ -108,7 +108,7 @@ class Operator:
     breaks: Breaks | None = None
 
     def stream(self, read: str) -> str:
-        """Name of the stream that it derives from the stream `read` (law 1)."""
+        """Name of the stream that it makes of the stream `read` (law 1)."""
         return _stream(self.name, self.primary, read)
 
     def sampled(self, batches: Sequence[Tagged]) -> Sequence[Samples]:
@@ -183,7 +183,9 @@ class Operators(Mapping[str, Operator]):
                 f"{STREAMS_PER_DEVICE_MAX} streams, expected at most {OPEN_WINDOWS_BYTES_MAX}; make windows "
                 "shorter or samples smaller"
             )
-        memory_bytes = sum(one.makes.bytes_max for one in operators if isinstance(one.makes, Memory))
+        memory_bytes = sum(
+            operator.makes.bytes_max for operator in operators if isinstance(operator.makes, Memory)
+        )
         if memory_bytes > MEMORIES_BYTES_MAX:
             raise InputError(
                 f"operators: found {memory_bytes} bytes that they may remember of a device, expected at most "
@@ -204,7 +206,7 @@ class Operators(Mapping[str, Operator]):
     def by_read(self) -> Mapping[str, Sequence[Operator]]:
         """Operators by the kind that they read."""
         reads = dict.fromkeys(operator.reads for operator in self.values())
-        return {kind: [one for one in self.values() if one.reads == kind] for kind in reads}
+        return {kind: [operator for operator in self.values() if operator.reads == kind] for kind in reads}
 
     def load(self, value: bytes) -> DeviceState:
         """State of a device from `DeviceState.dump`'s bytes, as far as it is of these operators.
@@ -230,7 +232,7 @@ class Operators(Mapping[str, Operator]):
 
 #: What other stages make: an operator of such a name would make events of the same ids.
 _TAKEN = frozenset(
-    (situation.MAKER.name, *(name for one in STAGES if one.takes != PROCESSING for name in one.derives))
+    (situation.MAKER.name, *(name for stage in STAGES if stage.takes != PROCESSING for name in stage.streams))
 )
 
 
@@ -241,13 +243,13 @@ def _check(operator: Operator, kinds: Kinds) -> None:
     if operator.name in _TAKEN:
         raise InputError(f"{of}: found the name of what another stage makes; give it another name")
     if kind is None or kind.captured or not kind.columns:
-        derived = ", ".join(one.name for one in kinds.derived)
+        derived = ", ".join(each.name for each in kinds.derived)
         raise InputError(
             f"{of}: found no derived kind of its name, expected one with the columns that it makes, beside "
             f"{derived}"
         )
     if read is None or not read.captured:
-        captured = ", ".join(one.name for one in kinds.captured)
+        captured = ", ".join(each.name for each in kinds.captured)
         raise InputError(f"{of}: reads {operator.reads}, expected a kind that is captured: one of {captured}")
     if NAME_PATTERN.fullmatch(operator.primary) is None:
         raise InputError(

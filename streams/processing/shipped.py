@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from streams.events import shipped
+from streams.events.shipped import SHIPPED
 from streams.processing.activity import ACTIVITY
 from streams.processing.fixation import FIXATION
 from streams.processing.operators import Operators
 from streams.processing.place import PLACE
 from streams.processing.speech import SPEECH
 
-SHIPPED = Operators.of(shipped.SHIPPED, ACTIVITY, FIXATION, SPEECH, PLACE)
+SHIPPED_OPERATORS = Operators.of(SHIPPED, ACTIVITY, FIXATION, SPEECH, PLACE)

@@ -146,12 +146,12 @@ def _operate(
     for source, opened in windows.items():
         states[source] = states[source].after(operator.name, opened, remembered.get(source))
     for window, columns in zip(closed, made, strict=True):
-        recent = _derive(operator, window, columns, context) if columns is not None else None
+        recent = _make(operator, window, columns, context) if columns is not None else None
         if recent is not None:
             recents.setdefault(window.source, []).append(recent)
 
 
-def _derive(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Recent | None:
+def _make(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Recent | None:
     """Turn one window into a derived event.
 
     None where policy does not let it through, or no situation cites its kind.

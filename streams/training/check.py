@@ -59,7 +59,7 @@ def _in_words_of(policy: Policy, label: bytes) -> bool:
 
 def _loosest(version: ModelVersion, policy: Policy) -> bytes:
     """The label of a model of the seed alone, kept as long as the declassifier allows for so many wearers."""
-    label = policy.derive("model", (seed_label(policy),))
+    label = policy.inherited_label("model", (seed_label(policy),))
     if not version.declassifier or not version.manifest.admitted:
         return label
     return policy.declassify(MODEL_TRAINING, label, len(version.manifest.wearers))

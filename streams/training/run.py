@@ -51,20 +51,20 @@ def within(candidates: Sequence[Candidate]) -> list[Candidate]:
     what was said.
     """
     places: dict[str, int] = {}
-    for place, one in enumerate(candidates):
-        places.setdefault(one.id, place)
+    for place, candidate in enumerate(candidates):
+        places.setdefault(candidate.id, place)
     newer, ranked = Counter[tuple[bool, str]](), list[tuple[bool, int, int]]()
     for place in sorted(places.values(), reverse=True):
-        one = candidates[place]
-        of = one.admitted, one.tagged.batch.source
-        ranked.append((not one.admitted, newer[of], -place))
+        candidate = candidates[place]
+        of = candidate.admitted, candidate.tagged.batch.source
+        ranked.append((not candidate.admitted, newer[of], -place))
         newer[of] += 1
     room, kept = MANIFEST_BYTES_MAX, list[int]()
     named: dict[tuple[str, str, str], set[int]] = {}
     for _, _, place in sorted(ranked):
-        one = candidates[-place]
-        batch = one.tagged.batch
-        rule = "" if one.admitted else one.rule
+        candidate = candidates[-place]
+        batch = candidate.tagged.batch
+        rule = "" if candidate.admitted else candidate.rule
         numbers = named.setdefault((batch.source, batch.stream, rule), set())
         if not numbers & {batch.run.first - 1, batch.run.first + 1}:
             room -= (
@@ -82,9 +82,9 @@ def pairs_of(seed: Examples, candidates: Sequence[Candidate]) -> list[Pair]:
     return [
         *seed.pairs,
         *(
-            (one.tagged.batch.columns["utterance"][0], one.tagged.batch.columns["intent"][0])
-            for one in candidates
-            if one.admitted
+            (candidate.tagged.batch.columns["utterance"][0], candidate.tagged.batch.columns["intent"][0])
+            for candidate in candidates
+            if candidate.admitted
         ),
     ]
 
@@ -93,15 +93,19 @@ def manifest_of(seed: Examples, candidates: Sequence[Candidate], left_out: int =
     """What a run learned from and what it was refused, as runs; and how many more it did not look at."""
     admitted: dict[tuple[str, str], list[int]] = {}
     refused: dict[tuple[str, str, str], list[int]] = {}
-    for one in candidates:
-        batch = one.tagged.batch
-        if one.admitted:
+    for candidate in candidates:
+        batch = candidate.tagged.batch
+        if candidate.admitted:
             admitted.setdefault((batch.source, batch.stream), []).append(batch.run.first)
         else:
-            refused.setdefault((batch.source, batch.stream, one.rule), []).append(batch.run.first)
+            refused.setdefault((batch.source, batch.stream, candidate.rule), []).append(batch.run.first)
     wearers: dict[str, list[int]] = {}
     for wearer, number in sorted(
-        {(one.tagged.batch.wearer_id, one.tagged.consent_number) for one in candidates if one.admitted}
+        {
+            (candidate.tagged.batch.wearer_id, candidate.tagged.consent_number)
+            for candidate in candidates
+            if candidate.admitted
+        }
     ):
         wearers.setdefault(wearer, []).append(number)
     return Manifest(
@@ -128,7 +132,7 @@ def _cover(numbers: Sequence[int]) -> list[Run]:
 
 def seed_label(policy: Policy) -> bytes:
     """Label of the licensed seed: it binds to nothing beyond what an example is."""
-    return policy.derive("example", ())
+    return policy.inherited_label("example", ())
 
 
 def make_version(

@@ -21,13 +21,17 @@ from streams.events.record import Received, stamp_ns
 from streams.events.state import DeviceState, Seen
 from streams.limits import STREAMS_PER_DEVICE_MAX
 from streams.policy.crossing import Crossing
-from streams.policy.step import MALFORMED, Reject
+from streams.policy.step import MALFORMED, Cause, Reject
 from streams.zones import names
 from streams.zones.track import STAGE, Track, rejected
 
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
-_STREAMS = f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams"
-_RETIRED = "incarnation: the device has begun a newer one; send with its number, counted from 0 again"
+_STREAMS = Cause(STAGE, "limits", f"stream: a device has at most {STREAMS_PER_DEVICE_MAX} streams")
+_RETIRED = Cause(
+    STAGE,
+    "incarnation",
+    "incarnation: the device has begun a newer one; send with its number, counted from 0 again",
+)
 
 
 @dataclass(slots=True)
@@ -92,23 +96,19 @@ def _track(
     """
     incarnation, step = incarnation_of(batch.stream), crossing.step
     if collides := names.reserved(batch, derived):
-        step.rejects.append(rejected(record, batch, names.RULE, collides))
+        step.rejects.append(rejected(record, batch, Cause(STAGE, names.RULE, collides)))
         return None
     if not crossing.consents.bound(batch.source, batch.wearer_id):
         # Whoever is not bound changes nothing of what is known of the device that it names.
         return Track(Seen(), crossing)
     if incarnation < device.incarnation:
-        step.rejects.append(rejected(record, batch, "incarnation", _RETIRED))
+        step.rejects.append(rejected(record, batch, _RETIRED))
         return None
     if incarnation > device.incarnation:
         device.end()
         device.incarnation, device.seen = incarnation, {}
     if batch.stream not in device.seen and len({*device.seen, *device.tracks}) >= STREAMS_PER_DEVICE_MAX:
-        step.rejects.append(
-            Reject.malformed(
-                record, _STREAMS, stage=STAGE, now_ns=batch.appended_ns, rule="limits", outcome="refused"
-            )
-        )
+        step.rejects.append(Reject.malformed(record, _STREAMS, batch.appended_ns))
         return None
     track = device.tracks[batch.stream] = Track(device.seen.get(batch.stream, Seen()), crossing)
     return track
@@ -149,9 +149,8 @@ class _Reading:
                     change.check(batch, purposes)
             except MalformedError as error:
                 rule = "poisoned" if offset in poisoned else MALFORMED
-                step.rejects.append(
-                    Reject.malformed(record, str(error), stage=STAGE, now_ns=now_ns, rule=rule)
-                )
+                cause = Cause(STAGE, rule, str(error), MALFORMED)
+                step.rejects.append(Reject.malformed(record, cause, now_ns))
             else:
                 step.counts.batches += 1
                 yield record, batch

@@ -13,19 +13,34 @@ from streams.events.record import Received
 from streams.events.state import Seen
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Tag
-from streams.policy.step import Output, Reject, RejectOutcome, Tagged
+from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import CONSENTS, STORE, ZONED
 from streams.zones.seen import Memory, add, bounded, unseen
 
 STAGE = "zones"
 _NONE = -1
-_REPEAT = "arrived before; dropped"
-_NOT_BOUND = (
-    "pairing: the device is not bound to the wearer that it names; an operator binds it with `sightline pair`"
+_REPEAT = Cause(STAGE, "repeat", "arrived before; dropped", "repeated")
+_NOT_BOUND = Cause(
+    STAGE,
+    "pairing",
+    "pairing: the device is not bound to the wearer that it names; an operator binds it with "
+    "`sightline pair`",
 )
-_CLOCK = "clock: captured too far before or after the broker took it; set the device's clock"
-_COLLISION = "collision: other data came under these numbers before; is another device using this name?"
-_TOO_LATE = "too late: the hole that it would fill was given up, or it came before"
+_CLOCK = Cause(
+    STAGE,
+    "clock",
+    "clock: captured too far before or after the broker took it; set the device's clock",
+    "clock",
+)
+_COLLISION = Cause(
+    STAGE,
+    "collision",
+    "collision: other data came under these numbers before; is another device using this name?",
+    "collision",
+)
+_TOO_LATE = Cause(
+    STAGE, "too-late", "too late: the hole that it would fill was given up, or it came before", "late"
+)
 
 
 class Track:
@@ -53,7 +68,7 @@ class Track:
         run = batch.run
         if batch.wearer_id != self._wearer:
             if not self._known.bound(batch.source, batch.wearer_id):
-                self._step.rejects.append(rejected(record, batch, "pairing", _NOT_BOUND))
+                self._step.rejects.append(rejected(record, batch, _NOT_BOUND))
                 return
             self._wearer, self._number = batch.wearer_id, _NONE
         if run.first == self._next:
@@ -72,7 +87,7 @@ class Track:
         if not self._in_time(batch):
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected(record, part, "clock", _CLOCK, "clock"))
+                self._step.rejects.append(rejected(record, part, _CLOCK))
         elif parts == [(run.first, run.last)]:
             self._tag_whole(record, batch)
         else:
@@ -103,21 +118,20 @@ class Track:
         verdict = self._memory.verdict(batch, record.value or b"")
         if verdict == "collision":
             counts.collided += run.count
-            self._step.rejects.append(rejected(record, batch, "collision", _COLLISION, "collision"))
+            self._step.rejects.append(rejected(record, batch, _COLLISION))
             return True
-        outcome: RejectOutcome
         if verdict == "unknown" and run.first < self._floor:
             counts.too_late += run.count - fresh
-            rule, outcome, reason = "too-late", "late", _TOO_LATE
+            cause = _TOO_LATE
         else:
             counts.repeated += run.count - fresh
-            rule, outcome, reason = "repeat", "repeated", _REPEAT
-        if outcome == "repeated" and not fresh:
-            self._step.rejects.append(rejected(record, batch, rule, reason, outcome))
+            cause = _REPEAT
+        if cause is _REPEAT and not fresh:
+            self._step.rejects.append(rejected(record, batch, cause))
         else:
             for low, high in _between(parts, run.first, run.last):
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected(record, part, rule, reason, outcome))
+                self._step.rejects.append(rejected(record, part, cause))
         counts.late += fresh
         return not fresh
 
@@ -196,13 +210,12 @@ class Track:
     def _hand_on(self, record: Received, batch: Batch, forwarded: bytes | None, source_digest: str) -> None:
         """Give a batch of one zone its tag, and let it pass or refuse it."""
         tagged = self._tagged(batch, batch.context)
-        refused = self._stretch.refused(tagged)
+        rule = self._stretch.refusing_rule(tagged)
         if batch.kind == change.KIND:
-            refused = self._say(tagged, refused)
-        if refused:
-            self._step.rejects.append(
-                rejected(record, batch, refused, f"policy: {refused}", zone=tagged.zone)
-            )
+            rule = self._say(tagged, rule)
+        if rule:
+            cause = Cause(STAGE, rule, f"policy: {rule}")
+            self._step.rejects.append(rejected(record, batch, cause, tagged.zone))
             return
         value_out, headers = (
             (forwarded, record.headers)
@@ -213,32 +226,24 @@ class Track:
             Output(ZONED, tagged, value=value_out, headers=headers, source_digest=source_digest)
         )
 
-    def _say(self, tagged: Tagged, refused: str) -> str:
+    def _say(self, tagged: Tagged, rule: str) -> str:
         """Let a consent change take effect at its place; return the rule that refuses it.
 
         Of one that is refused only what takes something away has effect.
         """
         batch, word = tagged.batch, change.word(tagged.batch)
         words = self._known.words(batch.wearer_id, batch.position)
-        refused = refused or words.refuses(word) or self._crossing.refused(tagged, CONSENTS)
-        if not refused or words.narrowed_by(word):
+        rule = rule or words.refuses(word) or self._crossing.refusing_rule(tagged, CONSENTS)
+        if not rule or words.narrowed_by(word):
             self._known.say(batch.wearer_id, batch.position, word)
-        if not refused:
+        if not rule:
             self._step.consents.append((batch, word))
-        return refused
+        return rule
 
 
-def rejected(
-    record: Received,
-    batch: Batch,
-    rule: str,
-    reason: str,
-    outcome: RejectOutcome = "refused",
-    zone: str = "",
-) -> Reject:
+def rejected(record: Received, batch: Batch, cause: Cause, zone: str = "") -> Reject:
     """A batch of a record, or a part of it, that the zones keep out."""
-    key, value = record.key or b"", record.value or b""
-    return Reject.refused(batch, rule, reason, stage=STAGE, outcome=outcome, key=key, value=value, zone=zone)
+    return Reject.refused(batch, cause, zone=zone, key=record.key or b"", value=record.value or b"")
 
 
 def _between(parts: Sequence[tuple[int, int]], low: int, high: int) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from streams.events.claims import Claim, claimed
 from streams.events.headers import envelope
 from streams.events.record import StoredRecord
 from streams.events.runs import Run
-from streams.policy.step import Reject
+from streams.policy.step import MALFORMED, Cause, Reject
 from tests import build
 
 SECRET = "the-words-of-somebody"
@@ -82,7 +82,7 @@ CLAIMS: dict[str, tuple[dict[str, Any], Claim]] = {
 def test_a_record_claims_what_has_the_form_of_a_name_or_number(what: str) -> None:
     parts, claim = CLAIMS[what]
     assert claimed(record(**parts)) == claim
-    refused = Reject.malformed(record(**parts), "value: wrong", stage="zones", now_ns=5)
+    refused = Reject.malformed(record(**parts), Cause("zones", MALFORMED, "value: wrong"), 5)
     assert (refused.source, refused.stream, refused.run, refused.wearer) == (*claim, "")
 
 

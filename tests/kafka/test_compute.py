@@ -21,7 +21,7 @@ from streams.kafka.compute import OUTPUT_BYTES_MAX, CoreFailedError
 from streams.pipeline.live import LiveGlasses
 from streams.processing import activity
 from streams.processing.operators import Operators
-from streams.processing.shipped import SHIPPED
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.processing.windows import ClosedWindow
 from streams.topology import DERIVED, REJECTED
 from tests import build
@@ -149,8 +149,8 @@ def test_a_batch_on_which_an_operator_fails_is_rejected_by_its_name_and_the_stre
             raise ZeroDivisionError("1e9 of a wearer")
         return activity.values(closed)
 
-    others = [operator for operator in SHIPPED.values() if operator.name != "activity"]
-    operators = Operators.of(SHIPPED.kinds, replace(activity.ACTIVITY, makes=failing), *others)
+    others = [operator for operator in SHIPPED_OPERATORS.values() if operator.name != "activity"]
+    operators = Operators.of(SHIPPED_OPERATORS.kinds, replace(activity.ACTIVITY, makes=failing), *others)
     core = LiveGlasses(CORE.followed, operators=operators)
     batches = []
     for number in range(20):

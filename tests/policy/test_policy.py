@@ -89,7 +89,7 @@ def test_logging_mode_lets_a_deny_pass_but_neither_the_gate_nor_the_unconfigured
 
 def test_derived_labels_tighten_and_the_declassifier_loosens_retention_only() -> None:
     parent = POLICY.label_of("voice_query", "voice-assistant") or b""
-    derived = POLICY.derive("answer", (parent, LABEL))
+    derived = POLICY.inherited_label("answer", (parent, LABEL))
     assert not lattice.loosens(parent, derived)
     assert not lattice.loosens(LABEL, derived)
     model = POLICY.declassify("model-training", derived, 1)

@@ -66,7 +66,7 @@ def test_what_tells_of_the_body_of_strangers_or_of_children_stays_from_some_sink
     some = lattice.join([policy.label_of("ppg", zone) or b"" for zone in kinds])
     for kind in (kind for kind in SHIPPED if not SHIPPED[kind].captured):
         for zone, labels in kinds.items():
-            joined = policy.derive(kind, (some, *labels))
+            joined = policy.inherited_label(kind, (some, *labels))
             assert {policy.flow(zone, joined, sink).verdict for sink in sinks} == {"deny"}
 
 
@@ -111,7 +111,7 @@ def test_an_answer_given_in_a_clinic_reaches_the_wearer_and_nobody_else_learns_o
     policy = load("household")
     asked = policy.label_of("voice_query", "health") or b""
     moved = policy.label_of("imu", "health") or b""
-    answer = policy.derive("answer", (asked, moved, policy.label_of("imu", "public") or b""))
+    answer = policy.inherited_label("answer", (asked, moved, policy.label_of("imu", "public") or b""))
     verdicts = {sink: policy.flow("health", answer, sink).verdict for sink in policy.sinks}
     assert "pd:Health" in policy.vocabulary.says(answer)["categories"]
     assert {sink for sink, verdict in verdicts.items() if verdict == "deny"} == {

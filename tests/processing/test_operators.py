@@ -18,7 +18,7 @@ from device_sim.recordings import about, samples
 from streams.events.state import OpenWindow, Recent
 from streams.processing import activity, place, situation
 from streams.processing.activity import classify
-from streams.processing.shipped import SHIPPED
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.processing.windows import ClosedWindow
 from streams.topology import ANSWERS, DERIVED
 from tests import build
@@ -158,7 +158,7 @@ def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> Non
         recent("activity", 3, 40, 1001),
         recent("activity", 4, 60, 950),
     ]
-    found = situation.cited(asked, 0, recents, SHIPPED.citable)
+    found = situation.cited(asked, 0, recents, SHIPPED_OPERATORS.citable)
     assert {kind: one.number for kind, one in found.items()} == {"activity": 2, "place": 5}
 
 

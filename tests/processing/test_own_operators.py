@@ -23,7 +23,7 @@ from streams.pipeline.partition import PartitionState
 from streams.policy.load import parse
 from streams.processing.activity import ACTIVITY
 from streams.processing.operators import Memory, Operator, Operators, Values
-from streams.processing.shipped import SHIPPED
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.processing.windows import ClosedWindow, Columns
 from streams.snapshots.intake import decode
 from streams.topology import CAPTURED, DERIVED, LINEAGE, REJECTED
@@ -63,7 +63,7 @@ def test_two_operators_on_one_kind_both_work_and_neither_changes_the_other() -> 
     records, state = build.process(CORE, [build.fetch(DAY)])
     without, _ = build.process(QUIET, [build.fetch(DAY)])
     assert derived(records, "shake", "climate", "situation") == derived(without, "situation")
-    shakes = derived(records, *SHIPPED, "climate", "situation")
+    shakes = derived(records, *SHIPPED_OPERATORS, "climate", "situation")
     assert [(key, value["first"], value["columns"]) for key, value in shakes] == expected_shakes()
     assert {value["columns"]["mean_c"][0] for _, value in derived(records) if value["kind"] == "climate"} == {
         20.0 + number for number in range(18)
@@ -166,7 +166,7 @@ def test_a_situation_shows_what_the_operator_cites_and_has_it_for_a_parent() -> 
     }
     assert ("shake", ended[-1][0], "indirect") in cited
     assert OPERATORS.kinds["situation"].columns.keys() == situation["columns"].keys()
-    assert SHIPPED.kinds == kinds.SHIPPED
+    assert SHIPPED_OPERATORS.kinds == kinds.SHIPPED
 
 
 def test_a_policy_that_does_not_name_the_kind_refuses_it_and_nothing_else() -> None:

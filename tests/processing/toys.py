@@ -19,7 +19,7 @@ from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.policy.step import Tagged
 from streams.processing.operators import Memory, Operator, Operators
-from streams.processing.shipped import SHIPPED
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.processing.windows import ClosedWindow, Columns, Samples, by_batch
 from tests import build
 
@@ -71,7 +71,7 @@ CLIMATE = Operator(
     length=None,
     makes=_climate,
 )
-OPERATORS = Operators.of(KINDS, *SHIPPED.values(), SHAKE, CLIMATE)
+OPERATORS = Operators.of(KINDS, *SHIPPED_OPERATORS.values(), SHAKE, CLIMATE)
 CLIMATE_NAMED = 'climate = { categories = [], nature = "derived" }\n'
 NAMED = 'shake = { categories = ["local:Gait"], nature = "derived" }\n' + CLIMATE_NAMED
 

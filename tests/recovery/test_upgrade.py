@@ -26,7 +26,7 @@ from streams.events.batch import Batch
 from streams.events.record import StoredRecord
 from streams.events.state import DeviceState
 from streams.pipeline.live import LiveGlasses
-from streams.processing.shipped import SHIPPED as OPERATORS
+from streams.processing.shipped import SHIPPED_OPERATORS as OPERATORS
 from streams.snapshots.writer import Writer
 from streams.topology import ANSWERS, DERIVED
 from tests import build

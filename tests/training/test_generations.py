@@ -165,7 +165,7 @@ def check_models(versions: Sequence[ModelVersion]) -> None:
     """
     labels = [lattice.unpack(version.label) for version in versions]
     every = POLICY.label_of("voice_query", "voice-assistant") or b""
-    example = lattice.unpack(POLICY.derive("example", (every,)))
+    example = lattice.unpack(POLICY.inherited_label("example", (every,)))
     for version, label in zip(versions, labels, strict=True):
         assert label["purposes"] == example["purposes"], f"version {version.version} permits something else"
         assert label["subjects"] == POLICY.vocabulary.mask("subjects", ["wearer"])

@@ -36,9 +36,9 @@ def named(stream: str, kind: str = "device_state", source: str = "g1", wearer: s
 
 def test_the_topology_names_every_stream_that_is_derived_and_every_source_that_is_no_device() -> None:
     made = {kind.name for kind in SHIPPED.values() if not kind.captured and kind.name != "model"}
-    assert {name for stage in STAGES for name in stage.derives} == set(RESERVED_STREAMS)
+    assert {name for stage in STAGES for name in stage.streams} == set(RESERVED_STREAMS)
     assert set(RESERVED_STREAMS) == made == {name.replace("-", "_") for name in RESERVED_STREAMS}
-    assert {operator.name for operator in operators.SHIPPED.values()} < set(RESERVED_STREAMS)
+    assert {operator.name for operator in operators.SHIPPED_OPERATORS.values()} < set(RESERVED_STREAMS)
     assert set(RESERVED_SOURCES) == {version.SOURCE, seed.SOURCE, PAIRING_KEY, OPERATOR_KEY}
 
 
@@ -70,7 +70,10 @@ def test_what_is_derived_from_a_stream_that_is_taken_has_a_name_that_no_stream_m
     source: str, wearer: str, stream: str, kind: str
 ) -> None:
     taken = reserved(named(stream, kind, source, wearer)) == ""
-    derived = {requests.stream(stream), *(operator.stream(stream) for operator in operators.SHIPPED.values())}
+    derived = {
+        requests.stream(stream),
+        *(operator.stream(stream) for operator in operators.SHIPPED_OPERATORS.values()),
+    }
     derived |= {derived_stream(name, stream) for name in RESERVED_STREAMS}
     for name in derived:
         assert not taken or STREAM_PATTERN.fullmatch(name), "a name that no identity can have"

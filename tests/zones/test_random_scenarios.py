@@ -212,9 +212,9 @@ def found(day: Day) -> dict[tuple[str, int], str]:
 
 
 def note(zone: dict[tuple[str, int], str], reject: Reject, day: Day) -> None:
-    if reject.rule == "repeat":
+    if reject.cause.rule == "repeat":
         return
-    if reject.run is not None and reject.outcome != "malformed":
+    if reject.run is not None and reject.cause.outcome != "malformed":
         for number in reject.run:
             assert (reject.stream, number) not in zone, "tagged or refused twice"
             zone[reject.stream, number] = reject.zone

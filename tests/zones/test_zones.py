@@ -79,7 +79,7 @@ def test_a_batch_is_split_where_the_zone_changes() -> None:
 def test_a_name_that_collides_is_refused_by_name_and_takes_nothing_with_it() -> None:
     taken = [build.batch("device_state", "answer", 0, 1), build.batch("device_state", "example~2", 0, 1)]
     step, states = zones(build.fetch([*taken, build.batch()]).records, {}, POLICY, build.known(), {})
-    assert [(reject.rule, reject.stream) for reject in step.rejects] == [
+    assert [(reject.cause.rule, reject.stream) for reject in step.rejects] == [
         ("names", "answer"),
         ("names", "example~2"),
     ]
@@ -119,7 +119,9 @@ def test_each_event_passes_once_in_whatever_order_batches_arrive_and_repeat(
         )
         devices.update(touched)
         passed += [number for output in step.outputs for number in output.tagged.batch.run]
-        repeated = sum(reject.run.count for reject in step.rejects if reject.run and reject.rule == "repeat")
+        repeated = sum(
+            reject.run.count for reject in step.rejects if reject.run and reject.cause.rule == "repeat"
+        )
         assert step.counts.repeated == repeated
     assert sorted(passed) == [number for i in sorted(set(order)) for number in range(10 * i, 10 * i + 10)]
 
@@ -158,8 +160,8 @@ def test_a_forged_tag_is_rejected() -> None:
         for name in (ZONE, LABEL, "sightline-parents")
     ]
     step, _ = zones(forged, {}, POLICY, build.known(), {})
-    assert [reject.rule for reject in step.rejects] == ["malformed"] * 3
-    assert all("only the zones stage may write" in reject.reason for reject in step.rejects)
+    assert [reject.cause.rule for reject in step.rejects] == ["malformed"] * 3
+    assert all("only the zones stage may write" in reject.cause.reason for reject in step.rejects)
     assert not step.outputs
 
 
@@ -171,7 +173,10 @@ def test_headers_and_key_must_agree_with_the_value() -> None:
         build.known(),
         {},
     )
-    assert ["key: found another" in step.rejects[0].reason, "ce_id is missing" in step.rejects[1].reason] == [
+    assert [
+        "key: found another" in step.rejects[0].cause.reason,
+        "ce_id is missing" in step.rejects[1].cause.reason,
+    ] == [
         True,
         True,
     ]
@@ -182,7 +187,7 @@ def test_any_bytes_are_rejected_with_a_reason_and_the_neighbours_pass(values: li
     bad = [StoredRecord(i, 1, None, value) for i, value in enumerate(values)]
     step, _ = zones([*bad, build.record(build.batch(), len(bad))], {}, POLICY, build.known(), {})
     assert [reject.position for reject in step.rejects] == list(range(len(bad)))
-    assert all(reject.reason for reject in step.rejects)
+    assert all(reject.cause.reason for reject in step.rejects)
     assert [output.tagged.batch.position for output in step.outputs] == [len(bad)]
 
 
@@ -201,5 +206,5 @@ def test_a_poisoned_record_is_rejected_unseen_and_its_neighbour_passes() -> None
         build.known(),
         {0: "KeyError twice"},
     )
-    assert [(reject.position, reject.rule) for reject in step.rejects] == [(0, "poisoned")]
+    assert [(reject.position, reject.cause.rule) for reject in step.rejects] == [(0, "poisoned")]
     assert [output.tagged.batch.run.first for output in step.outputs] == [20]

@@ -60,7 +60,7 @@ def _topics(kinds: Kinds) -> Mapping[str, str]:
     return {
         **{kind.name: CAPTURED for kind in kinds.captured},
         **{kind.name: DERIVED for kind in kinds.derived},
-        **{name: stage.writes[0] for stage in STAGES for name in stage.derives},
+        **{name: stage.writes[0] for stage in STAGES for name in stage.streams},
     }
 
 
