@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from streams.errors import InputError
 from streams.events.headers import rfc3339
-from streams.lineage.retention import retained
 from streams.queries.spread import time_ns
 from streams.queries.store import Store
 
@@ -22,6 +19,11 @@ class Moment(NamedTuple):
 
 def moments(store: Store) -> list[Moment]:
     """Epochs that the store answers exactly, oldest first."""
+    # Questions about the present do without NumPy.
+    import numpy as np  # noqa: PLC0415
+
+    from streams.lineage.retention import retained  # noqa: PLC0415
+
     rows = store.query("epochs").rows
     # A clock that was set back does not take labels back: what is retained goes by them.
     published_ns = np.maximum.accumulate(np.array([row[1] for row in rows], np.int64))
