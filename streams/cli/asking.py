@@ -23,6 +23,7 @@ from streams.cli.output import (
 )
 from streams.printing import say
 from streams.queries.answers import Answer
+from streams.queries.moments import moment_at
 from streams.queries.role import Role
 from streams.queries.store import Store
 
@@ -82,12 +83,19 @@ def asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[.
         help=f"How to answer{pictures}.",
     )
 
+    past_option = click.option(
+        "--as-of",
+        default="",
+        metavar="TIME|EPOCH",
+        help="Answer as the store was then, under today's roles; the newest epoch if left out.",
+    )
+
     def options(question: Callable[..., None]) -> Callable[..., None]:
         @wraps(question)
-        def answered(*about: Any, as_json: bool, form: Drawn, **given: Any) -> None:
+        def answered(*about: Any, as_json: bool, as_of: str, form: Drawn, **given: Any) -> None:  # noqa: ARG001 - `asked` takes it from the context
             question(*about, form="json" if as_json else form, **given)
 
-        return store_option(role_option(form_option(json_option(answered))))
+        return store_option(role_option(past_option(form_option(json_option(answered)))))
 
     return options
 
@@ -106,6 +114,8 @@ def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Show
     What it shows of restricted zones is recorded before anything is printed.
     """
     with Store.open(store, role) as opened:
+        if past := click.get_current_context().params.get("as_of"):
+            opened.look_back(moment_at(opened, past, "--as-of").epoch)
         answer = question(opened)
         emit_left_out(opened.left_out)
         opened.record(_question())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
+from streams import limits
 from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
 from streams.queries.answers import Answer, Bounded
@@ -74,6 +75,7 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
     kept: list[Read] = []
     # The log's times are all of one form, so they can be compared as texts.
     since = rfc3339(since_ns)
+    until = rfc3339(store.newest.published_ns if store.is_past else limits.TIME_NS_MAX)
     unreadable = 0
     for line in _lines(store):
         try:
@@ -81,7 +83,7 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
         except msgspec.DecodeError:
             unreadable += 1
             continue
-        if (not zone or zone in read.zones) and (not user or read.user == user) and read.t >= since:
+        if (not zone or zone in read.zones) and (not user or read.user == user) and since <= read.t <= until:
             kept.append(read)
     by_zone: dict[tuple[str, str, str], list[str]] = {}
     for read in kept:

@@ -76,6 +76,8 @@ def hops(
     frontier: Reached = {stream: list(numbers) for stream, numbers in starts.items()}
     visited: Reached = {stream: list(numbers) for stream, numbers in starts.items()}
     for hop in range(1, hops_max + 1):
+        if not frontier:
+            break
         following: Reached = {}
         steps = narrow(list(one_hop(store, direction, frontier, hop)))
         if steps:
@@ -86,8 +88,6 @@ def hops(
                 following.setdefault(step.stream, []).extend(fresh)
             visited[step.stream] = union([*visited.get(step.stream, ()), *step.numbers])
         frontier = {stream: union(numbers) for stream, numbers in following.items()}
-        if not frontier:
-            break
     return frontier
 
 

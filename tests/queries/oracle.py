@@ -40,7 +40,7 @@ class Fact:
     epoch: int
 
 
-@dataclass
+@dataclass(repr=False)
 class Oracle:
     """Single events and what each was made of; `epochs` are the rows that tell a store of them."""
 
@@ -48,6 +48,10 @@ class Oracle:
     #: Parents of each event, and the epoch that told of it.
     parents: dict[Node, dict[Node, int]] = field(default_factory=lambda: defaultdict(dict))
     epochs: list[dict[str, list[Row]]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """How much it is: what it holds would be pages."""
+        return f"{len(self.facts)} events"
 
     @property
     def children(self) -> dict[Node, set[Node]]:

@@ -163,6 +163,24 @@ def test_what_is_hidden_is_in_no_count(tmp_path: Path, role: str) -> None:
     assert answers[0] == answers[1]
 
 
+def test_a_role_is_shown_the_past_alike(tmp_path: Path) -> None:
+    counts = []
+    for directory in pair_of(tmp_path):
+        with Store.open(directory, Role.of("analyst")) as opened:
+            now = find(opened, Wanted()).events
+        with Store.open(directory, Role.of("analyst")) as opened:
+            opened.look_back(1)
+            counts.append((now, find(opened, Wanted()).events, find(opened, Wanted(kind="imu")).events))
+    assert counts == [(167, 162, 150)] * 2
+    past = asked(directory, "ask", "find", "--kind", "imu", "--as-of", "1", role="analyst")
+    assert (past["epoch"], past["events"]) == (1, 150)
+    gone = CliRunner().invoke(
+        main, ["ask", "find", "--as-of", "99", "--store", str(directory), "--role", "analyst"]
+    )
+    assert gone.exit_code == 2
+    assert "--as-of: epoch 99 is not kept" in gone.stderr
+
+
 def test_a_withdrawal_is_decided_again_from_what_the_store_keeps(spoilt: Path) -> None:
     answer = asked(spoilt, "ask", "withdraw", "w1", "--what-if")
     by_sink = {each["sink"]: each for each in answer["sinks"]}

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from streams.errors import InputError
 from streams.queries import questions
 from streams.queries.answers import Bounded, ReachedRow
 from streams.queries.between import between
 from streams.queries.descendants import ReachedModel, descendants
+from streams.queries.find import Wanted, find
+from streams.queries.moments import moment_at
 from streams.queries.reach import reach
 from streams.queries.spread import Bounds
 from streams.queries.store import Store
@@ -22,9 +25,9 @@ from tests.queries.folded import fold
 from tests.queries.oracle import CAPTURED, MODEL, SECOND_NS, Node, Oracle, is_model, kind_of, node_id, oracles
 from tests.snapshots.build import T0_NS, store
 
-#: An example makes a store, which takes a second.
+#: An example makes a store, which takes a second; the first that is drawn is the smallest there is.
 FEW = settings(
-    max_examples=1,
+    max_examples=2,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -52,7 +55,7 @@ def chosen(oracle: Oracle, data: st.DataObject) -> list[Node]:
 
 @folds
 @FEW
-@given(oracle=oracles(), data=st.data())
+@given(oracle=oracles(devices=("g1", "g2")), data=st.data())
 def test_ancestors_and_descendants_are_those_of_single_events(
     groups: tuple[tuple[int, ...], ...], oracle: Oracle, data: st.DataObject
 ) -> None:
@@ -87,6 +90,33 @@ def test_ancestors_and_descendants_are_those_of_single_events(
                 _check_generations(oracle, node, opened)
                 _check_between(oracle, node, opened)
                 _check_until(oracle, node, opened, data)
+
+
+@FEW
+@given(oracle=oracles(devices=("g1", "g2")), data=st.data())
+def test_a_past_epoch_is_answered_as_it_was(oracle: Oracle, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = fold(store(Path(name) / "s", *oracle.epochs), (1, 2), (3,))
+        for epoch in (1, 2, 3):
+            past = oracle.as_of(epoch)
+            with Store.open(path) as opened:
+                opened.look_back(moment_at(opened, str(epoch), "--as-of").epoch)
+                for about in ("w1", "w2"):
+                    _check_reach(past, about, opened)
+                for node in chosen(past, data):
+                    answer = descendants(opened, node_id(node))
+                    assert answer.epoch == epoch
+                    assert single(answer.descendants.rows) == past.levels(
+                        [node], up=False, through=lambda other: not is_model(other)
+                    )
+                    assert single(
+                        questions.ancestors(opened, node_id(node), through_models=True).ancestors.rows
+                    ) == past.levels([node], up=True)
+                    _check_between(past, node, opened)
+                assert find(opened, Wanted()).events == len(past.facts)
+                later = [node for node, fact in oracle.facts.items() if fact.epoch > epoch]
+                with pytest.raises(InputError, match="no agent wrote it"):
+                    descendants(opened, node_id(data.draw(st.sampled_from(sorted(later)))))
 
 
 def _check_answers(oracle: Oracle, models: Sequence[ReachedModel]) -> None:
