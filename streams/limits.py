@@ -146,6 +146,7 @@ MIGRATION_FILE_ROWS = 1_000_000  #: of old segments that become one
 MIGRATION_SAID_S = 5.0  #: between two lines about how far it is
 CATALOGS_MAX = 16  #: who opens a store follows the name `catalog.duckdb` to one of the newest
 WALK_HOPS_MAX = 10_000
+WALK_EVENTS_MAX = 1_000_000  #: that a question about what was made of data goes through
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 INDEX_ROWS_MIN = 4_096  #: of edges and runs of zones, that a new index file counts as at least

@@ -1,71 +1,27 @@
-"""`sightline ask`: questions about events and wearers, answered from the published store."""
+"""`sightline ask`: questions about events, wearers, models and the whole store, from the published epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_args
 
 import click
-from msgspec import Struct
 
 from streams.cli import graph
-from streams.cli.output import (
-    emit_facts,
-    emit_hidden,
-    emit_json,
-    emit_left_out,
-    emit_table,
-    json_option,
-    role_option,
-    store_option,
-)
-from streams.printing import say
+from streams.cli.asking import MODELS, Drawn, Form, Questions, asked, asking, say_answer
+from streams.cli.looking import LOOKING
+from streams.cli.reaching import REACHING
 from streams.queries import questions
-from streams.queries.answers import Answer
 from streams.queries.creep import creep as creep_in
 from streams.queries.generations import generations
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import missing as missing_in
 from streams.queries.role import Role
-from streams.queries.store import Store
 from streams.queries.wearer import wearer as held_of
 
-AnswerT = TypeVar("AnswerT", bound=Answer)
-Form = Literal["table", "json"]
-Drawn = Literal["table", "json", "dot", "mermaid"]
-_MODELS = ("id", "examples", "wearers", "whose", "accuracy", "zone", "trained")
 
-
-def _asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The options of every question, which is given store, role and form; `drawn` can be a picture."""
-    pictures = "; dot and mermaid are text that Graphviz and Markdown draw" if drawn else ""
-    form_option = click.option(
-        "--format",
-        "form",
-        type=click.Choice(get_args(Drawn if drawn else Form)),
-        default="table",
-        show_default=True,
-        help=f"How to answer{pictures}.",
-    )
-
-    def options(question: Callable[..., None]) -> Callable[..., None]:
-        @wraps(question)
-        def asked(*about: Any, as_json: bool, form: Drawn, **given: Any) -> None:
-            question(*about, form="json" if as_json else form, **given)
-
-        return store_option(role_option(form_option(json_option(asked))))
-
-    return options
-
-
-@click.group("ask")
+@click.group("ask", cls=Questions)
 def command() -> None:
-    """Ask where an event came from, why it is where it is, where it went, if it is ours; what is missing.
-
-    Also what is held of a wearer.
-    """
+    """Ask where data came from, why it is where it is, where it went, and whose it is."""
 
 
 @command.command()
@@ -76,7 +32,7 @@ def command() -> None:
     help="Go on through models into what they learned from: a line for each generation.",
 )
 @click.option("--all", "every", is_flag=True, help="With --through-models: every event, not a line each.")
-@_asking(drawn=True)
+@asking(drawn=True)
 def ancestors(
     identity: str, store: Path, role: Role, form: Drawn, *, through_models: bool, every: bool
 ) -> None:
@@ -84,15 +40,15 @@ def ancestors(
     if every and not through_models:
         raise click.UsageError("--all says more of --through-models: name that as well")
     if through_models and not every:
-        _say(
-            _asked(store, role, lambda opened: generations(opened, identity)),
+        say_answer(
+            asked(store, role, lambda opened: generations(opened, identity)),
             form,
-            {"generations": ("id", "hop", *_MODELS[1:], "answers")},
+            {"generations": ("id", "hop", *MODELS[1:], "answers")},
             graph.of_generations,
         )
         return
-    _say(
-        _asked(
+    say_answer(
+        asked(
             store,
             role,
             lambda opened: questions.ancestors(opened, identity, through_models=through_models),
@@ -100,7 +56,7 @@ def ancestors(
         form,
         {
             "ancestors": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
-            "models": _MODELS,
+            "models": MODELS,
         },
         graph.of_ancestors,
     )
@@ -108,14 +64,14 @@ def ancestors(
 
 @command.command()
 @click.argument("identity", metavar="ID")
-@_asking(drawn=True)
+@asking(drawn=True)
 def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
     """Say why event ID is in its zone, what was decided about it, and what it was made of.
 
     Of one that was refused: by which rule, why, where and when.
     """
-    _say(
-        _asked(store, role, lambda opened: questions.why(opened, identity)),
+    say_answer(
+        asked(store, role, lambda opened: questions.why(opened, identity)),
         form,
         {
             "rejected": ("stage", "outcome", "rule", "reason", "zone", "t"),
@@ -129,7 +85,7 @@ def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
 @command.command()
 @click.argument("identity", metavar="ID")
 @click.argument("digest")
-@_asking()
+@asking()
 @click.pass_context
 def genuine(context: click.Context, identity: str, digest: str, store: Path, role: Role, form: Form) -> None:
     """Say whether an agent wrote a record: ID is its ce_id, DIGEST the XXH3-128 of its value in hexadecimal.
@@ -137,18 +93,18 @@ def genuine(context: click.Context, identity: str, digest: str, store: Path, rol
     Exits with 1 if none did, with 2 if the role is not shown enough to be told. docs/topics.md says how to
     make the digest.
     """
-    answer = _asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
-    _say(answer, form, {})
+    answer = asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
+    say_answer(answer, form, {})
     context.exit(0 if answer.answer.genuine else 1)
 
 
 @command.command()
 @click.argument("identity", metavar="ID")
-@_asking(drawn=True)
+@asking(drawn=True)
 def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
-    _say(
-        _asked(store, role, lambda opened: carried_by_loop(opened, identity)),
+    say_answer(
+        asked(store, role, lambda opened: carried_by_loop(opened, identity)),
         form,
         {
             "generations": (
@@ -167,14 +123,14 @@ def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
 
 
 @command.command()
-@_asking()
+@asking()
 def missing(store: Path, role: Role, form: Form) -> None:
     """Say which numbers of captured streams are missing, and which data, as others have their numbers.
 
     Of missing numbers, how many came in a batch that nobody could read: `ask why` says what was wrong.
     """
-    _say(
-        _asked(store, role, missing_in),
+    say_answer(
+        asked(store, role, missing_in),
         form,
         {
             "missing": ("source", "stream", "first", "count", "malformed"),
@@ -187,14 +143,14 @@ def missing(store: Path, role: Role, form: Form) -> None:
 
 
 @command.command()
-@_asking()
+@asking()
 def creep(store: Path, role: Role, form: Form) -> None:
     """Say how labels change round the loop.
 
     It shows the distinct ones and the purposes they permit, by generation and hop.
     """
-    _say(
-        _asked(store, role, creep_in),
+    say_answer(
+        asked(store, role, creep_in),
         form,
         {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")},
     )
@@ -202,11 +158,11 @@ def creep(store: Path, role: Role, form: Form) -> None:
 
 @command.command()
 @click.argument("name", metavar="WEARER")
-@_asking()
+@asking()
 def wearer(name: str, store: Path, role: Role, form: Form) -> None:
     """Say what is held of WEARER (such as w1): streams, zones, sinks, answers, models, what was refused."""
-    _say(
-        _asked(store, role, lambda opened: held_of(opened, name)),
+    say_answer(
+        asked(store, role, lambda opened: held_of(opened, name)),
         form,
         {
             "streams": ("source", "stream", "kind", "events", "since", "until"),
@@ -219,61 +175,5 @@ def wearer(name: str, store: Path, role: Role, form: Form) -> None:
     )
 
 
-class _Shown(Struct, Generic[AnswerT], frozen=True):
-    """An answer, the role that it is shown to, and in bands how much that role is not shown."""
-
-    answer: AnswerT
-    role: str
-    hidden: Mapping[str, str]
-
-
-def _asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> _Shown[AnswerT]:
-    """Answer a question under a role.
-
-    What it shows of restricted zones is recorded before anything is printed.
-    """
-    context = click.get_current_context()
-    about = context.params.get("identity") or context.params.get("name") or ""
-    with Store.open(store, role) as opened:
-        answer = question(opened)
-        emit_left_out(opened.left_out)
-        opened.record(f"ask {context.info_name} {about}".rstrip())
-        return _Shown(answer, str(role), opened.hidden)
-
-
-def _say(
-    shown: _Shown[AnswerT],
-    form: Drawn,
-    tables: dict[str, Sequence[str]],
-    draw: Callable[[AnswerT], graph.Graph] | None = None,
-) -> None:
-    """Print an answer: facts first, then what has facts of its own, then a table for each list.
-
-    `tables` has the columns to show of each; `draw` makes a picture of it.
-    """
-    plain = shown.answer.to_dict()
-    if form == "json":
-        emit_json({**plain, "role": shown.role, "hidden": shown.hidden})
-        return
-    emit_hidden(shown.role, shown.hidden)
-    if draw is not None and form != "table":
-        (graph.emit_dot if form == "dot" else graph.emit_mermaid)(draw(shown.answer))
-        return
-    facts = {
-        name: value for name, value in plain.items() if name not in tables and not name.endswith("_more")
-    }
-    groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
-    emit_facts({name: value for name, value in facts.items() if name not in groups})
-    for name, group in groups.items():
-        if group:
-            say()
-            say(name.replace("_", " "))
-            emit_facts(group)
-    for name, columns in tables.items():
-        rows = plain.get(name)
-        if rows and isinstance(rows, Sequence):
-            say()
-            say(name.replace("_", " "))
-            emit_table(columns, [[row[column] for column in columns] for row in rows])
-            if more := plain.get(f"{name}_more"):
-                say(f"and {more:,} more; `sightline sql` can list them")
+for _question in (*REACHING, *LOOKING):
+    command.add_command(_question)

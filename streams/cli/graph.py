@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from streams.printing import say
 from streams.queries.answers import Ancestors, Generations, Loop, ReachedRow, Why, WhyStored
+from streams.queries.descendants import Descendants
 from streams.queries.walk import size, union
 
 
@@ -40,6 +41,23 @@ def of_ancestors(answer: Ancestors) -> Graph:
         events.setdefault(key, []).append((row.first, row.last))
         zones.setdefault(key, set()).update(row.zones)
         graph.arrow(key, row.of, row.operator + _loosened(row))
+    for key, numbers in events.items():
+        graph.node(key, key, _counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
+    start = answer.id.rpartition("/")[0]
+    graph.node(start, answer.id, *graph.nodes.get(start, ())[1:])
+    return graph
+
+
+def of_descendants(answer: Descendants) -> Graph:
+    """Streams that hold what was made of an event, and models; arrows go from parent to child."""
+    graph = Graph()
+    events: dict[str, list[tuple[int, int]]] = {}
+    zones: dict[str, set[str]] = {}
+    for row in answer.descendants:
+        key = f"{row.source}/{row.stream}"
+        events.setdefault(key, []).append((row.first, row.last))
+        zones.setdefault(key, set()).update(row.zones)
+        graph.arrow(row.of, key, row.operator + _loosened(row))
     for key, numbers in events.items():
         graph.node(key, key, _counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
     start = answer.id.rpartition("/")[0]

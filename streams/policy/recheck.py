@@ -7,9 +7,9 @@ from functools import lru_cache, partial
 from typing import Generic, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from streams.consent.words import Consent
+from streams.consent.words import WITHDRAWN, Consent
 from streams.errors import InputError
 from streams.events.batch import Batch
 from streams.events.runs import Run
@@ -140,6 +140,11 @@ def again(policy: Policy, row: LookedAt) -> DecidedAgain:
         rule=flow.rule,
         purpose=flow.purpose,
     )
+
+
+def if_withdrawn(policy: Policy, row: LookedAt) -> DecidedAgain:
+    """Decide a stored decision again as if the wearer had withdrawn. ValueError where it is none of ours."""
+    return again(policy, replace(row, consent_state=WITHDRAWN))
 
 
 def recheck(rows: Iterable[DecisionT], policies: StoredPolicies) -> Iterator[Difference[DecisionT]]:

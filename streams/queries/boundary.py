@@ -54,6 +54,8 @@ class Boundary:
         The store's.
     check
         Raises when files, by name with their digests, are not as the writer left them.
+    upto_epoch
+        What came later is not there; None for the whole store.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Boundary:
         directory: Path,
         role_filter: RoleFilter,
         check: Callable[[Mapping[str, str]], None],
+        upto_epoch: int | None = None,
     ) -> None:
         self._trusted, self._directory, self._role_filter, self._check = (
             trusted,
@@ -69,6 +72,7 @@ class Boundary:
             role_filter,
             check,
         )
+        self._upto_epoch = upto_epoch
         self._own: duckdb.DuckDBPyConnection | None = None
         self._permitted: set[Class] = set()
         #: Tables that were handed over, and the columns that were left out of them.
@@ -259,6 +263,7 @@ class Boundary:
             # `t_ns` also goes by `t`.
             and not {name, name.removesuffix("_ns")} & words
             and not (table in _ZONED and name in _NOTED)
+            and not (name == "epoch" and self._upto_epoch is not None)
         )
         known = self._loaded.get(table)
         if known is not None and known <= spared:
@@ -282,7 +287,10 @@ class Boundary:
         if base.whole:
             sources.append(f"read_parquet({self._listed(base.whole)})")
         if sources:
-            body = " UNION ALL ".join(f"SELECT {listed} FROM {source}" for source in sources)  # noqa: S608 - names of ours
+            until = "" if self._upto_epoch is None else f" WHERE epoch <= {self._upto_epoch}"
+            # What has no epoch stands for all of the store.
+            until = until if "epoch" in base.columns else ""
+            body = " UNION ALL ".join(f"SELECT {listed} FROM {source}{until}" for source in sources)  # noqa: S608 - names of ours
             connection.execute(f"CREATE OR REPLACE VIEW {base.schema}.{table} AS {body}")
         self._loaded[table] = spared
 

@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from streams.queries.about import event_row, may_be_shown, parsed, start_of, unknown
 from streams.queries.answers import Bounded, Generation, Generations
 from streams.queries.models import Version, rows_of, told_versions
-from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
-from streams.queries.walk import size, subtract, union, walk
-
-Reached = dict[Stream, list[Interval]]
+from streams.queries.walk import Reached, size, subtract, union, walk
 
 
 def generations(store: Store, identity: str) -> Generations:

@@ -8,7 +8,7 @@ streams of a hop. Every file is compared with its digest before it is read.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -89,11 +89,19 @@ class Lookup:
             catalog,
             version,
         )
+        self._upto_epoch: int | None = None
         kept = lru_cache(limits.SOURCES_KEPT)
         self._relations: Callable[[Side, str], dict[Stream, list[Relation]]] = kept(self._load_relations)
         self._zones: Callable[[str], dict[Stream, _Zones] | None] = kept(self._load_zones)
         self._listed: Callable[[str], _Spans] = kept(self._load_listed)
         self._unlisted: Callable[[str], _Spans] = kept(self._load_unlisted)
+
+    def look_back(self, epoch: int) -> None:
+        """Find nothing that came after an epoch; to be called before anything is looked up.
+
+        Indexes do not say when their rows came, so segments are read instead.
+        """
+        self._upto_epoch = epoch
 
     @cached_property
     def segments(self) -> dict[str, tuple[str, str]]:
@@ -191,7 +199,23 @@ class Lookup:
         """Edges that may lead from the numbers `wanted` of some streams; a walk looks at each run exactly."""
         side = _FROM[direction]
         bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in wanted.items()}
-        return [*self._indexed(side, bounds), *self._fresh(side, bounds)]
+        if self._upto_epoch is not None:
+            return list(self._edges_of(self._segments_of("edges"), side, bounds))
+        files = {
+            file
+            for (source, stream, _), (low, high) in bounds.items()
+            for file in self.files("edges", side, source, stream, low, high)
+        }
+        return [*self._indexed(side, bounds), *self._edges_of(files, side, bounds)]
+
+    def _segments_of(self, table: str) -> set[str]:
+        """Names of all current segments of a table."""
+        return {file for file, (of, _) in self.segments.items() if of == table}
+
+    def _parquet(self) -> str:
+        """What to read FROM for the rows of `$files`."""
+        rows = "read_parquet($files)"
+        return rows if self._upto_epoch is None else f"(FROM {rows} WHERE epoch <= {self._upto_epoch})"
 
     def _indexed(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
         asked: dict[tuple[str, int], tuple[Relation, Interval]] = {}
@@ -214,13 +238,8 @@ class Lookup:
             if relation is not None and lowest <= first <= highest:
                 yield relation.edge(first, *numbers)
 
-    def _fresh(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
-        files = {
-            file
-            for (source, stream, _), (low, high) in bounds.items()
-            for file in self.files("edges", side, source, stream, low, high)
-        }
-        if not files:
+    def _edges_of(self, files: Set[str], side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
+        if not files or not bounds:
             return
         last = {
             "child": "child_first + child_step * (child_count - 1)",
@@ -233,7 +252,7 @@ class Lookup:
         )
         for *names, first, step, count, start, advance, width in self.rows(
             f"SELECT {_NAMES}, child_first, child_step, child_count, parent_first, parent_step, parent_width "  # noqa: S608
-            f"FROM read_parquet($files) WHERE {conditions}",
+            f"FROM {self._parquet()} WHERE {conditions}",
             {"files": self.paths(files)},
         ):
             run = EdgeRun(Run(first, step, count), start, advance, width)
@@ -271,10 +290,14 @@ class Lookup:
         self, files: Iterable[str], condition: str, limit: int = limits.NUMBER_MAX
     ) -> list[tuple[Stream, ZoneRun]]:
         """Runs in the indexes and in those of some files that hold any."""
-        origins = [f"{index}.zone_runs" for index in self._attached]
-        fresh = [file for file in files if self.segments[file][0] == "zone_runs"]
+        origins: list[str] = []
+        if self._upto_epoch is None:
+            origins += (f"{index}.zone_runs" for index in self._attached)
+            fresh = self._segments_of("zone_runs") & set(files)
+        else:
+            fresh = self._segments_of("zone_runs")
         if fresh:
-            origins.append("read_parquet($files)")
+            origins.append(self._parquet())
         statement = " UNION ALL ".join(
             f"SELECT {_ZONE_RUN} FROM {origin} {condition}"  # noqa: S608 - names of ours
             for origin in origins

@@ -67,6 +67,18 @@ class ClaimedRun(ClassedRow, frozen=True, kw_only=True):
     count: int
 
 
+class WearerRun(ClassedRow, frozen=True, kw_only=True):
+    """A run of events of a wearer."""
+
+    source: str
+    stream: str
+    revision: int
+    first: int
+    step: int
+    count: int
+    kind: str
+
+
 class StreamClass(ClassedRow, frozen=True, kw_only=True):
     """That a stream has events, or something refused, of a class."""
 

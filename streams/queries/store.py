@@ -17,6 +17,8 @@ from streams import limits
 from streams.errors import InputError, UnavailableError
 from streams.queries import audit, grants, intact
 from streams.queries.lookup import CATALOG, Lookup
+from streams.queries.newest import catalog_name, newest_catalog
+from streams.queries.past import as_of
 from streams.queries.role import ClassedT, Role, RoleFilter
 from streams.queries.rows import EpochRow, ModelRow
 from streams.queries.statement import Statement, first_line, read
@@ -80,6 +82,7 @@ class Store:
         self.directory, self.catalog, self.epoch, self.version = directory, catalog, epoch, version
         self.lookup = Lookup(connection, directory, catalog, version)
         self._bounded: Boundary | None = None
+        self.is_past = False
 
     @classmethod
     def open(cls, directory: Path, role: Role | None = None, *, older: bool = False) -> Store:
@@ -103,7 +106,7 @@ class Store:
             The catalog is missing, lies elsewhere, or is not what the writer wrote.
         """
         directory = directory.resolve()
-        catalog = _catalog(directory)
+        catalog = newest_catalog(directory)
         if role is not None:
             grants.require(directory, role)
         connection = duckdb.connect(
@@ -132,9 +135,21 @@ class Store:
             raise
         return store
 
+    def look_back(self, epoch: int) -> None:
+        """Answer as of an epoch that is kept (`streams.queries.moments`); to be called before any question.
+
+        Questions are answered under today's roles and policies. Statements of people (`sql`) read what the
+        role's own views show, which is the past too under a role.
+        """
+        self.epoch, self.is_past = epoch, True
+        self.lookup.look_back(epoch)
+
     def _fence(self) -> None:
         """Let the connection read what lies in the segments' directory, and change nothing any more."""
-        if self.version == limits.STORE_VERSION and self.catalog.name not in (CATALOG, _name(self.epoch)):
+        if self.version == limits.STORE_VERSION and self.catalog.name not in (
+            CATALOG,
+            catalog_name(self.epoch),
+        ):
             raise intact.damaged(self.catalog, f"found the catalog of epoch {self.epoch}")
         # Views name the segments relative to the store, questions where they lie.
         within = f"'segments', {quoted(str(self.directory / 'segments'))}"
@@ -158,7 +173,11 @@ class Store:
 
             # What a role is shown is read beside the questions, whose answers it may not disturb.
             self._bounded = Boundary(
-                self._connection.cursor(), self.directory, self.role_filter, self.lookup.check
+                self._connection.cursor(),
+                self.directory,
+                self.role_filter,
+                self.lookup.check,
+                self.epoch if self.is_past else None,
             )
         return self._bounded
 
@@ -289,6 +308,8 @@ class Store:
         """
         statement = _statement(name)
         self.check(statement)
+        if self.is_past:
+            statement = as_of(statement, self.epoch)
         given = {**(parameters or {}), **({"files": self.lookup.paths(files)} if files else {})}
         rows = self.lookup.rows(statement, given)
         return Rows(tuple(column[0] for column in self._connection.description or ()), rows, 0)
@@ -360,29 +381,6 @@ def _unsaid(error: duckdb.Error) -> InputError | UnavailableError:
         f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
         "the store and is not repeated)"
     )
-
-
-def _name(epoch: int) -> str:
-    """File name of an epoch's catalog."""
-    return f"catalog-{epoch:08d}.duckdb"
-
-
-def _catalog(directory: Path) -> Path:
-    """The newest catalog; UnavailableError without one, DamagedError where its name leads nowhere."""
-    link = directory / CATALOG
-    if not link.is_symlink() and not link.exists():
-        sentence = (
-            "no epoch has been published yet; wait for the writer"
-            if (directory / "hot.duckdb").exists()
-            else "there is no store; name one with --store, or make one with `sightline demo`"
-        )
-        raise UnavailableError(f"{directory}: {sentence}")
-    catalog = link.resolve()
-    if catalog.parent != directory:
-        raise intact.damaged(link, f"found a link to {catalog}, expected one to a catalog beside it")
-    if not catalog.is_file():
-        raise intact.damaged(catalog, "found no such file")
-    return catalog
 
 
 @cache

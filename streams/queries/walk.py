@@ -5,7 +5,7 @@ The frontier is intervals of numbers by stream, and one statement looks for the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams import limits
@@ -14,6 +14,9 @@ from streams.events.runs import EdgeRun
 from streams.queries.lookup import Direction, ZoneRun
 from streams.queries.relation import How, Interval, Stream
 from streams.queries.store import Store
+
+#: Events by stream, as sorted intervals of numbers that do not touch.
+Reached = dict[Stream, list[Interval]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +45,53 @@ def walk(
     stop_at: Callable[[Stream], bool],
     hops_max: int = limits.WALK_HOPS_MAX,
 ) -> Iterator[Step]:
-    """Yield what lies before or after one event, nearest first; every event is gone through once.
+    """Yield what lies before or after one event, as `hops` does."""
+    for steps in hops(store, direction, {start: [(number, number)]}, stop_at, hops_max):
+        yield from steps
+
+
+def hops(
+    store: Store,
+    direction: Direction,
+    starts: Mapping[Stream, Sequence[Interval]],
+    stop_at: Callable[[Stream], bool],
+    hops_max: int = limits.WALK_HOPS_MAX,
+    narrow: Callable[[Sequence[Step]], Sequence[Step]] = tuple,
+) -> Generator[Sequence[Step], None, Reached]:
+    """Yield what lies before or after some events, hop by hop; every event is gone through once.
+
+    Returns the events that it did not go on from, because `hops_max` was reached; none otherwise.
 
     Parameters
     ----------
+    starts
+        Sorted intervals of numbers that do not touch, by stream.
     stop_at
         Streams that are reached but not gone through.
     hops_max
         Bound on the walk's length. Event lineage has no cycle, but a store is only data.
+    narrow
+        What of a hop's steps counts as reached; the rest is left out and not gone through.
     """
-    frontier: dict[Stream, list[Interval]] = {start: [(number, number)]}
-    visited: dict[Stream, list[Interval]] = {start: [(number, number)]}
+    frontier: Reached = {stream: list(numbers) for stream, numbers in starts.items()}
+    visited: Reached = {stream: list(numbers) for stream, numbers in starts.items()}
     for hop in range(1, hops_max + 1):
-        following: dict[Stream, list[Interval]] = {}
-        for step in _one_hop(store, direction, frontier, hop):
-            yield step
+        if not frontier:
+            break
+        following: Reached = {}
+        steps = narrow(list(one_hop(store, direction, frontier, hop)))
+        if steps:
+            yield steps
+        for step in steps:
             fresh = subtract(step.numbers, visited.get(step.stream, ()))
             if fresh and not stop_at(step.stream):
                 following.setdefault(step.stream, []).extend(fresh)
             visited[step.stream] = union([*visited.get(step.stream, ()), *step.numbers])
         frontier = {stream: union(numbers) for stream, numbers in following.items()}
-        if not frontier:
-            return
+    return frontier
 
 
-def _one_hop(
+def one_hop(
     store: Store, direction: Direction, frontier: Mapping[Stream, Sequence[Interval]], hop: int
 ) -> Iterator[Step]:
     """Steps from the frontier, with the numbers that the store's role is shown.
@@ -163,7 +188,7 @@ def _runs(begin: int, end: int, start: int, advance: int, width: int) -> list[In
     return [(start + i * advance, start + i * advance + width - 1) for i in range(begin, end + 1)]
 
 
-def union(intervals: Sequence[Interval]) -> list[Interval]:
+def union(intervals: Iterable[Interval]) -> list[Interval]:
     """Closed intervals as few sorted ones that do not touch."""
     merged: list[Interval] = []
     for low, high in sorted(intervals):
@@ -177,17 +202,26 @@ def union(intervals: Sequence[Interval]) -> list[Interval]:
 def subtract(intervals: Sequence[Interval], taken: Sequence[Interval]) -> list[Interval]:
     """`intervals` without `taken`; both sorted and not touching."""
     left: list[Interval] = []
+    at = 0
     for interval in intervals:
         low, high = interval
-        for start, end in taken:
-            if end < low or start > high:
-                continue
+        while at < len(taken) and taken[at][1] < low:
+            at += 1
+        following = at
+        while following < len(taken) and taken[following][0] <= high:
+            start, end = taken[following]
             if start > low:
                 left.append((low, start - 1))
             low = end + 1
+            following += 1
         if low <= high:
             left.append((low, high))
     return left
+
+
+def common(intervals: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
+    """Numbers of `intervals` that are in `others` too; both sorted and not touching."""
+    return subtract(intervals, subtract(intervals, others))
 
 
 def size(intervals: Sequence[Interval]) -> int:

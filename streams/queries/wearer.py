@@ -92,10 +92,7 @@ def wearer(store: Store, name: str) -> Wearer:
 
     InputError when `name` is no pseudonym, or the role is shown nothing of such a wearer.
     """
-    if NAME_PATTERN.fullmatch(name) is None:
-        raise InputError(
-            "wearer: found another form, expected a pseudonym such as w1: lower-case letters, digits, hyphens"
-        )
+    pseudonym(name)
 
     def held(part: str) -> Rows:
         return store.shown(f"wearer_{part}", {"wearer": name})
@@ -107,11 +104,7 @@ def wearer(store: Store, name: str) -> Wearer:
     models = told(WearerExamples, held("models"))
     refusals = told(WearerRefusal, held("refusals"))
     if not any((streams, zones, sinks, answers, models, refusals)):
-        shown = "" if store.role_filter is None else f" that the role {store.role_filter.role} is shown"
-        raise InputError(
-            f"{name}: epoch {store.epoch} of {store.directory} has nothing of such a wearer{shown}; "
-            "`sightline sql` can list those who are: column wearer of view events"
-        )
+        raise nothing_of(store, name)
     return Wearer(
         wearer=name,
         epoch=store.epoch,
@@ -124,4 +117,22 @@ def wearer(store: Store, name: str) -> Wearer:
         answers=Bounded.of(answers),
         models=Bounded.of(models),
         refusals=Bounded.of(refusals),
+    )
+
+
+def pseudonym(name: str) -> str:
+    """Return the name if it has the form of a wearer's; InputError if not."""
+    if NAME_PATTERN.fullmatch(name) is None:
+        raise InputError(
+            "wearer: found another form, expected a pseudonym such as w1: lower-case letters, digits, hyphens"
+        )
+    return name
+
+
+def nothing_of(store: Store, name: str) -> InputError:
+    """Say that the role is shown nothing of a wearer: in the same words whether or not there is one."""
+    shown = "" if store.role_filter is None else f" that the role {store.role_filter.role} is shown"
+    return InputError(
+        f"{name}: epoch {store.epoch} of {store.directory} has nothing of such a wearer{shown}; "
+        "`sightline sql` can list those who are: column wearer of view events"
     )

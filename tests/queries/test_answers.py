@@ -12,14 +12,25 @@ from msgspec import Struct
 
 from streams.queries import questions
 from streams.queries.answers import Answer, Bounded
+from streams.queries.changes import changes
+from streams.queries.completeness import completeness
 from streams.queries.creep import creep
+from streams.queries.crossings import crossings
+from streams.queries.decided import decided
+from streams.queries.descendants import descendants
+from streams.queries.find import Wanted, find
 from streams.queries.generations import generations
 from streams.queries.loop import loop
 from streams.queries.missing import missing
+from streams.queries.moments import moment_at
 from streams.queries.overview import overview
+from streams.queries.reach import reach
+from streams.queries.reads import reads
 from streams.queries.role import Role
+from streams.queries.spread import Window
 from streams.queries.store import Store
 from streams.queries.wearer import wearer
+from streams.queries.withdraw import withdrawal
 from tests.queries.golden import asked
 from tests.queries.test_questions import loop_edges, loop_rows
 from tests.snapshots.build import store
@@ -38,6 +49,23 @@ QUESTIONS: dict[tuple[str, ...], Callable[[Store], Answer]] = {
     ("missing",): missing,
     ("creep",): creep,
     ("wearer", "w1"): lambda opened: wearer(opened, "w1"),
+    ("descendants", "g1/imu/3"): lambda opened: descendants(opened, "g1/imu/3"),
+    ("descendants", "g1/imu/3", "--through-models"): lambda opened: descendants(
+        opened, "g1/imu/3", through_models=True
+    ),
+    ("reach", "w1"): lambda opened: reach(opened, "w1"),
+    ("reach", "training/intent-model/1"): lambda opened: reach(opened, "training/intent-model/1"),
+    ("withdraw", "w1", "--what-if"): lambda opened: withdrawal(opened, "w1"),
+    ("decisions", ID): lambda opened: decided(opened, ID),
+    ("find", "--zone", "home-private", "--until", "2100-01-01"): lambda opened: find(
+        opened, Wanted(zone="home-private", window=Window(until_ns=4_102_444_800 * 10**9))
+    ),
+    ("crossings", "--every", "always"): lambda opened: crossings(opened, every_ns=2**62),
+    ("changes", "1", "2"): lambda opened: changes(
+        opened, moment_at(opened, "1", "FROM"), moment_at(opened, "2", "TO")
+    ),
+    ("completeness",): completeness,
+    ("reads",): reads,
 }
 
 

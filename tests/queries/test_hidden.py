@@ -13,9 +13,13 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.queries import questions
+from streams.queries.between import between
+from streams.queries.decided import decided
+from streams.queries.descendants import descendants
 from streams.queries.generations import generations
 from streams.queries.loop import loop
 from streams.queries.missing import CapturedStream, Missing, MissingRun, StreamInPart, missing
+from streams.queries.reach import reach
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
@@ -33,6 +37,12 @@ QUESTIONS: dict[str, Callable[[Store, str], object]] = {
     "genuine": lambda store, identity: questions.genuine(store, identity, "d" * 32),
     "genuine of another value": lambda store, identity: questions.genuine(store, identity, "0" * 32),
     "decided": questions.decisions,
+    "descendants": descendants,
+    "descendants through models": lambda store, identity: descendants(store, identity, through_models=True),
+    "reached": lambda store, identity: between(store, identity, "g1/activity/0"),
+    "reached from": lambda store, identity: between(store, "g1/imu/3", identity),
+    "decisions": decided,
+    "reach": reach,
 }
 #: Of hidden streams, of hidden runs in a stream that is shown in part, beside them, of a device nobody knows.
 IDS = ("g1/imu/120", "g1/imu/9999", "g2/imu/100", "g2/ppg/17", "g2/ppg/9999", "g2/odd/5000", "g9/imu/1")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from streams import limits
 from streams.events.runs import EdgeRun, Run, extends
+from streams.lineage.retention import retained
 from streams.snapshots.files import coalesce
 from streams.snapshots.files.columnar import combinations
-from streams.snapshots.files.retention import retained
 from streams.snapshots.files.segments import schema_of
 from streams.snapshots.files.zones import Zones
 from streams.snapshots.rows.poll import Numbers, numbers

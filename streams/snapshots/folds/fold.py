@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from streams import files, limits
+from streams.lineage.retention import retained
 from streams.policy.audience import audience
 from streams.policy.recheck import StoredPolicies
 from streams.quoting import quoted
@@ -26,7 +27,6 @@ from streams.snapshots.files.chunks import chunks, scan
 from streams.snapshots.files.columnar import bounds, classes_of, combinations, dense, ordered
 from streams.snapshots.files.directory import FOLDING, SEGMENTS, TEMPORARY, sync
 from streams.snapshots.files.output import UNZONED, Output, parquet
-from streams.snapshots.files.retention import retained
 from streams.snapshots.files.segments import CLASSED, NUMBERS, Segment, schema_of, settled, types_of
 from streams.snapshots.files.zones import Coverage, Stream, Zones
 from streams.snapshots.rows.poll import Mask, Numbers, numbers

@@ -23,6 +23,7 @@ from msgspec import Struct
 from streams import clock, files, limits
 from streams.events.record import StoredRecord
 from streams.lineage.readable import READABLE
+from streams.lineage.retention import retained
 from streams.lineage.tables import TABLES
 from streams.quoting import quoted
 from streams.snapshots.epochs.hot import RECORDED, Hot
@@ -31,7 +32,6 @@ from streams.snapshots.files.chunks import ranges, scan
 from streams.snapshots.files.coalesce import zones_of
 from streams.snapshots.files.columnar import classes_of, ordered
 from streams.snapshots.files.output import UNZONED, Output
-from streams.snapshots.files.retention import retained
 from streams.snapshots.files.segments import CLASSED, NUMBERS, Segment, schema_of, types_of
 from streams.snapshots.rows.poll import MALFORMED, Place, numbers, rejected
 

@@ -1,0 +1,173 @@
+"""What all questions of `sightline ask` have in common: their options, how they are asked and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+import click
+from msgspec import Struct
+
+from streams.cli import graph
+from streams.cli.output import (
+    emit_facts,
+    emit_hidden,
+    emit_json,
+    emit_left_out,
+    emit_table,
+    json_option,
+    role_option,
+    store_option,
+)
+from streams.printing import say
+from streams.queries.answers import Answer
+from streams.queries.moments import moment_at
+from streams.queries.role import Role
+from streams.queries.store import Store
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+Form = Literal["table", "json"]
+Drawn = Literal["table", "json", "dot", "mermaid"]
+MODELS = ("id", "examples", "wearers", "whose", "accuracy", "zone", "trained")
+#: Options of all questions that say nothing of what is asked about.
+_HOW = frozenset({"store", "role", "form", "as_json", "digest"})
+#: Every question in a line, under what a reader looks for it by.
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "One event": {
+        "why": "why it is in its zone, by which rule; why it was refused",
+        "decisions": "what was decided about it at each sink, and by what",
+        "genuine": "whether an agent wrote a record",
+        "ancestors": "what it was made of, hop by hop",
+        "descendants": "what was made of it, hop by hop",
+        "reached": "whether it reached another event, and on which way",
+        "loop": "where the loop carried it: feedback, examples, models",
+    },
+    "A wearer or a model": {
+        "wearer": "what is held of her, where it went, what was refused",
+        "reach": "how far her data, or a model version, reached",
+        "withdraw": "what would stop if she withdrew (--what-if)",
+    },
+    "The whole store": {
+        "find": "ids by wearer, zone, kind, subject and time",
+        "crossings": "what went from which zone into which sink, over time",
+        "changes": "what came between two times",
+        "completeness": "of which share of outputs every parent is stored",
+        "missing": "which numbers of captured streams never came",
+        "creep": "how labels change round the loop",
+        "reads": "who read what of which restricted zone",
+    },
+}
+
+
+class Questions(click.Group):
+    """Lists questions under what they are about."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write a section for each group."""
+        for heading, lines in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(lines.items()))
+
+
+def asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of every question, which is given store, role and form; `drawn` can be a picture."""
+    pictures = "; dot and mermaid are text that Graphviz and Markdown draw" if drawn else ""
+    form_option = click.option(
+        "--format",
+        "form",
+        type=click.Choice(get_args(Drawn if drawn else Form)),
+        default="table",
+        show_default=True,
+        help=f"How to answer{pictures}.",
+    )
+
+    past_option = click.option(
+        "--as-of",
+        default="",
+        metavar="TIME|EPOCH",
+        help="Answer as the store was then, under today's roles; the newest epoch if left out.",
+    )
+
+    def options(question: Callable[..., None]) -> Callable[..., None]:
+        @wraps(question)
+        def answered(*about: Any, as_json: bool, as_of: str, form: Drawn, **given: Any) -> None:  # noqa: ARG001 - `asked` takes it from the context
+            question(*about, form="json" if as_json else form, **given)
+
+        return store_option(role_option(past_option(form_option(json_option(answered)))))
+
+    return options
+
+
+class Shown(Struct, Generic[AnswerT], frozen=True):
+    """An answer, the role that it is shown to, and in bands how much that role is not shown."""
+
+    answer: AnswerT
+    role: str
+    hidden: Mapping[str, str]
+
+
+def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Shown[AnswerT]:
+    """Answer a question under a role.
+
+    What it shows of restricted zones is recorded before anything is printed.
+    """
+    with Store.open(store, role) as opened:
+        if past := click.get_current_context().params.get("as_of"):
+            opened.look_back(moment_at(opened, past, "--as-of").epoch)
+        answer = question(opened)
+        emit_left_out(opened.left_out)
+        opened.record(_question())
+        return Shown(answer, str(role), opened.hidden)
+
+
+def _question() -> str:
+    """The question as it was asked: arguments, and the options that say what it is about."""
+    context = click.get_current_context()
+    words = ["ask", context.info_name or ""]
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif parameter.name not in _HOW and value not in ("", parameter.default):
+            words.append(parameter.opts[0] if value is True else f"{parameter.opts[0]} {value}")
+    return " ".join(words)
+
+
+def say_answer(
+    shown: Shown[AnswerT],
+    form: Drawn,
+    tables: dict[str, Sequence[str]],
+    draw: Callable[[AnswerT], graph.Graph] | None = None,
+) -> None:
+    """Print an answer: facts first, then what has facts of its own, then a table for each list.
+
+    `tables` has the columns to show of each; `draw` makes a picture of it.
+    """
+    plain = shown.answer.to_dict()
+    if form == "json":
+        emit_json({**plain, "role": shown.role, "hidden": shown.hidden})
+        return
+    emit_hidden(shown.role, shown.hidden)
+    if draw is not None and form != "table":
+        (graph.emit_dot if form == "dot" else graph.emit_mermaid)(draw(shown.answer))
+        return
+    facts = {
+        name: value for name, value in plain.items() if name not in tables and not name.endswith("_more")
+    }
+    groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
+    emit_facts({name: value for name, value in facts.items() if name not in groups})
+    for name, group in groups.items():
+        if group:
+            say()
+            say(name.replace("_", " "))
+            emit_facts(group)
+    for name, columns in tables.items():
+        rows = plain.get(name)
+        if rows and isinstance(rows, Sequence):
+            say()
+            say(name.replace("_", " "))
+            emit_table(columns, [[row.get(column) for column in columns] for row in rows])
+            if more := plain.get(f"{name}_more"):
+                say(f"and {more:,} more; `sightline sql` can list them")

@@ -1,0 +1,167 @@
+"""Questions of `sightline ask` about the whole store, and what was decided about an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from streams.cli.asking import Form, asked, asking, say_answer
+from streams.queries.changes import changes as changes_between
+from streams.queries.completeness import completeness as completeness_of
+from streams.queries.crossings import HOUR_NS
+from streams.queries.crossings import crossings as crossed
+from streams.queries.decided import decided
+from streams.queries.find import Wanted
+from streams.queries.find import find as find_in
+from streams.queries.moments import moment_at
+from streams.queries.reads import reads as reads_of
+from streams.queries.role import Role
+from streams.queries.spread import ALWAYS, Window, time_ns
+
+_SPANS_NS = {"minute": HOUR_NS // 60, "hour": HOUR_NS, "day": 24 * HOUR_NS, "always": 2**62}
+
+
+def _window_options(question: Callable[..., None]) -> Callable[..., None]:
+    since = click.option("--since", default="", metavar="TIME", help="From this time on (RFC 3339).")
+    until = click.option("--until", default="", metavar="TIME", help="Up to this time (RFC 3339).")
+    return since(until(question))
+
+
+def _window(since: str, until: str) -> Window:
+    return Window(
+        time_ns(since, "--since") if since else ALWAYS.since_ns,
+        time_ns(until, "--until") if until else ALWAYS.until_ns,
+    )
+
+
+@click.command()
+@click.argument("identity", metavar="ID")
+@asking()
+def decisions(identity: str, store: Path, role: Role, form: Form) -> None:
+    """Say what was decided about event ID at each sink, by which rule of which policy then in force."""
+    say_answer(
+        asked(store, role, lambda opened: decided(opened, identity)),
+        form,
+        {
+            "decisions": (
+                "t",
+                "sink",
+                "purpose",
+                "verdict",
+                "passed",
+                "rule",
+                "policy_version",
+                "attributes",
+            ),
+            "rejected": ("stage", "outcome", "rule", "reason", "zone", "t"),
+        },
+    )
+
+
+@click.command()
+@click.option("--wearer", default="", help="Of this wearer.")
+@click.option("--zone", default="", help="In this zone.")
+@click.option("--kind", default="", help="Of this kind, such as imu.")
+@click.option("--subject", default="", help="About this class of people: wearer, bystander or minor.")
+@_window_options
+@asking()
+def find(
+    wearer: str,
+    zone: str,
+    kind: str,
+    subject: str,
+    since: str,
+    until: str,
+    store: Path,
+    role: Role,
+    form: Form,
+) -> None:
+    """List ids of events by wearer, zone, kind, whom they are about, and time."""
+    wanted = Wanted(wearer, zone, kind, subject, _window(since, until))
+    say_answer(
+        asked(store, role, lambda opened: find_in(opened, wanted)),
+        form,
+        {"runs": ("id", "events", "kind", "zone", "wearer", "since", "until")},
+    )
+
+
+@click.command()
+@click.option("--zone", default="", help="From this zone alone.")
+@click.option("--sink", default="", help="Into this sink alone.")
+@click.option("--every", type=click.Choice(list(_SPANS_NS)), default="hour", show_default=True)
+@_window_options
+@asking()
+def crossings(
+    zone: str, sink: str, every: str, since: str, until: str, store: Path, role: Role, form: Form
+) -> None:
+    """Say what went from which zone into which sink, and what was kept from it, over time."""
+    window = _window(since, until)
+    say_answer(
+        asked(
+            store,
+            role,
+            lambda opened: crossed(opened, zone=zone, sink=sink, window=window, every_ns=_SPANS_NS[every]),
+        ),
+        form,
+        {"crossings": ("t", "zone", "sink", "purpose", "verdict", "passed", "wearers", "events")},
+    )
+
+
+@click.command()
+@click.argument("after", metavar="FROM")
+@click.argument("upto", metavar="TO")
+@asking()
+def changes(after: str, upto: str, store: Path, role: Role, form: Form) -> None:
+    """Say what came into the store between two times, or epochs by their numbers."""
+    say_answer(
+        asked(
+            store,
+            role,
+            lambda opened: changes_between(
+                opened, moment_at(opened, after, "FROM"), moment_at(opened, upto, "TO")
+            ),
+        ),
+        form,
+        {
+            "events": ("kind", "zone", "wearers", "events"),
+            "decisions": ("sink", "purpose", "verdict", "passed", "events"),
+            "refusals": ("stage", "outcome", "rule", "batches", "events"),
+            "models": ("id", "examples", "wearers", "accuracy", "zone", "trained"),
+            "policies": ("version", "name", "epoch"),
+            "streams": ("source", "stream", "kind", "epoch"),
+        },
+    )
+
+
+@click.command()
+@asking()
+def completeness(store: Path, role: Role, form: Form) -> None:
+    """Say of which share of outputs every parent is stored, and name those of which one is not."""
+    say_answer(
+        asked(store, role, completeness_of),
+        form,
+        {"streams": ("source", "stream", "kind", "outputs", "resolved", "first_unresolved")},
+    )
+
+
+@click.command()
+@click.option("--zone", default="", help="Reads of this zone alone.")
+@click.option("--user", default="", help="Reads by this user alone.")
+@click.option("--since", default="", metavar="TIME", help="From this time on (RFC 3339).")
+@asking()
+def reads(zone: str, user: str, since: str, store: Path, role: Role, form: Form) -> None:
+    """Say who read what of which restricted zone; for the privacy officer."""
+    since_ns = time_ns(since, "--since") if since else 0
+    say_answer(
+        asked(store, role, lambda opened: reads_of(opened, zone=zone, user=user, since_ns=since_ns)),
+        form,
+        {
+            "by_zone": ("zone", "role", "user", "reads", "since", "until"),
+            "latest": ("t", "role", "user", "question", "zones"),
+        },
+    )
+
+
+LOOKING = (decisions, find, crossings, changes, completeness, reads)

@@ -1,0 +1,64 @@
+"""The question what crossed from zones into sinks, over time."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from streams.queries.about import told
+from streams.queries.answers import Answer, Bounded
+from streams.queries.spread import ALWAYS, Window
+from streams.queries.store import Store
+
+HOUR_NS = 3_600_000_000_000
+
+
+class Crossed(Struct, frozen=True):
+    """How many events of a zone, of so many wearers, went to a sink or were kept from it, from `t` on."""
+
+    t: str
+    zone: str
+    sink: str
+    purpose: str
+    verdict: str
+    passed: bool
+    wearers: int
+    events: int
+
+
+class Crossings(Answer, frozen=True, kw_only=True):
+    """What crossed into sinks, by span of time; `passed_events` and `stopped_events` are of all rows."""
+
+    epoch: int
+    every_s: int
+    passed_events: int
+    stopped_events: int
+    crossings: Bounded[Crossed]
+
+
+def crossings(
+    store: Store, *, zone: str = "", sink: str = "", window: Window = ALWAYS, every_ns: int = HOUR_NS
+) -> Crossings:
+    """Return what went from which zone into which sink, by when it was decided, in spans of `every_ns`.
+
+    An empty `zone` or `sink` means all of them.
+    """
+    rows = told(
+        Crossed,
+        store.shown(
+            "crossings",
+            {
+                "zone": zone,
+                "sink": sink,
+                "since_ns": window.since_ns,
+                "until_ns": window.until_ns,
+                "every_ns": every_ns,
+            },
+        ),
+    )
+    return Crossings(
+        epoch=store.epoch,
+        every_s=every_ns // 1_000_000_000,
+        passed_events=sum(row.events for row in rows if row.passed),
+        stopped_events=sum(row.events for row in rows if not row.passed),
+        crossings=Bounded.of(rows),
+    )

@@ -1,0 +1,33 @@
+"""The question what was decided about an event, everywhere it went."""
+
+from __future__ import annotations
+
+from streams.queries.about import decisions_of, event_row, parsed, rejections_of, unknown
+from streams.queries.answers import Answer, Bounded, ToldDecision, ToldRejection
+from streams.queries.store import Store
+
+
+class Decided(Answer, frozen=True, kw_only=True):
+    """All decisions about an event, in the order of their time, and what was refused of its number."""
+
+    id: str
+    epoch: int
+    decisions: Bounded[ToldDecision]
+    rejected: Bounded[ToldRejection]
+
+
+def decided(store: Store, identity: str) -> Decided:
+    """Return each decision about an event, with all that it looked at: the policy and rule in force then.
+
+    InputError when the store knows nothing of it.
+    """
+    event = parsed(identity)
+    decisions, rejections = decisions_of(store, event), rejections_of(store, event)
+    if not decisions and not rejections and event_row(store, event) is None:
+        raise unknown(store, event)
+    return Decided(
+        id=str(event),
+        epoch=store.epoch,
+        decisions=Bounded.of(sorted(decisions, key=lambda row: (row.at_ns or row.appended_ns, row.sink))),
+        rejected=Bounded.of(rejections),
+    )

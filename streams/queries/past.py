@@ -1,0 +1,24 @@
+"""Statements about a past epoch: the same rows, without those that came later."""
+
+from __future__ import annotations
+
+import re
+
+#: Views whose rows say the epoch that they came with.
+_WITH_EPOCH = (
+    *("events", "event_records", "edges", "edge_records", "decisions", "rejected", "models", "streams"),
+    *("training_runs", "inputs", "policies", "shadow", "epochs", "zone_runs"),
+)
+_COMMENT = re.compile(r"\A(?:--[^\n]*\n)+")
+_FILES = "read_parquet($files)"
+
+
+def as_of(statement: str, epoch: int) -> str:
+    """A statement of ours over what was published up to an epoch; it reads views by their bare names."""
+    text = _COMMENT.sub("", statement).replace(_FILES, f"(FROM {_FILES} WHERE epoch <= {epoch})")
+    read = [name for name in _WITH_EPOCH if re.search(rf"(?<![.\w]){name}\b", text)]
+    if not read:
+        return text
+    parts = ", ".join(f"{name} AS (FROM store.main.{name} WHERE epoch <= {epoch})" for name in read)
+    further = text.removeprefix("WITH ")
+    return f"WITH {parts}{', ' if further != text else ' '}{further}"

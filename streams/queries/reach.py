@@ -1,0 +1,259 @@
+"""The question how far data of a wearer, or a model version, reached."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import UNSET, UnsetType
+
+from streams.errors import InputError
+from streams.queries.about import known, parsed
+from streams.queries.answers import Answer, Bounded, ModelVersion
+from streams.queries.descendants import by_kind, joined, models_in
+from streams.queries.models import Version, rows_of, told_versions
+from streams.queries.relation import Interval, Stream
+from streams.queries.rows import WearerRun
+from streams.queries.spread import Spread
+from streams.queries.store import Store
+from streams.queries.walk import Reached, common, judged, parents_of, size, subtract, union
+from streams.queries.wearer import nothing_of, pseudonym
+
+_BYSTANDERS = (
+    "bystanders have no id: what a device captured of others is not in this answer; "
+    "`sightline ask find` lists events by zone and time, and by the subjects of their labels"
+)
+
+
+class LearnedModel(ModelVersion, frozen=True):
+    """A model version, how many of the examples that are asked about it learned from, and its answers."""
+
+    learned_from: int
+    answers: int
+    whose: tuple[str, ...]
+
+
+class Reach(Answer, frozen=True, kw_only=True):
+    """How far data of a wearer, or a model version, reached.
+
+    `captured` and `derived` count events by kind: what the wearer's devices captured, and all that was made
+    of it before any model. `examples` of those are what `models` learned from, in as many training runs;
+    `answers` are all that those versions gave, `answers_to` counts them by wearer.
+
+    `second_examples` are the second order: examples that are not the wearer's, made on those answers, of
+    `second_wearers`; `second_models` learned from them. `about` is a wearer or the id of a model version;
+    of the latter, answers are its own, and what was made on them is the second order.
+    """
+
+    about: str
+    epoch: int
+    says: str | UnsetType = UNSET
+    stopped: tuple[str, ...]
+    captured: Mapping[str, int]
+    derived: Mapping[str, int]
+    examples: int
+    training_runs: int
+    answers: int
+    answers_to: Mapping[str, int]
+    second_examples: int
+    second_wearers: tuple[str, ...]
+    models: Bounded[LearnedModel]
+    second_models: Bounded[LearnedModel]
+
+
+def reach(store: Store, about: str) -> Reach:
+    """Return how far data of a wearer (such as w1) or a model version (such as training/m/3) reached.
+
+    InputError when `about` is neither, or the role is shown nothing of it.
+    """
+    if "/" in about:
+        return _of_model(store, about)
+    name = pseudonym(about)
+    runs = store.sift(store.query("wearer_runs", {"wearer": name}).of(WearerRun), "events", counted=False)
+    if not runs:
+        raise nothing_of(store, name)
+    own = _numbers(runs)
+    walked = Spread(store, "children", own, lambda stream: stream[:2] in store.models)
+    for _ in walked:
+        pass
+    captured_streams = {
+        (source, stream) for source, stream, _, captured in store.query("kinds").rows if captured
+    }
+    captured = {stream: numbers for stream, numbers in own.items() if stream[:2] in captured_streams}
+    every = joined(own, walked.reached)
+    derived = {
+        stream: subtract(numbers, captured.get(stream, ()))
+        for stream, numbers in every.items()
+        if stream[:2] not in store.models
+    }
+    return _told(store, name, captured, derived, walked, every)
+
+
+def _of_model(store: Store, about: str) -> Reach:
+    event = known(store, about)
+    if (event.source, event.stream) not in store.models:
+        raise InputError(
+            f"{event}: found an event that is no model version, expected a wearer such as w1, or a model "
+            "version such as training/intent-model/3; `sightline ask descendants` says what was made of it"
+        )
+    own: Reached = {(event.source, event.stream, 0): [(event.number, event.number)]}
+    return _told(store, str(parsed(about)), {}, {}, None, own)
+
+
+def _told(
+    store: Store, about: str, captured: Reached, derived: Reached, walked: Spread | None, every: Reached
+) -> Reach:
+    """The answer about a wearer whose walk reached `every`, or about the model version that it is."""
+    examples = _of_kind(store, derived, "example")
+    models = models_in(store, every)
+    given = _answers(store, models)
+    answers = _united(given.values())
+    second = Spread(store, "children", answers, lambda stream: stream[:2] in store.models)
+    for _ in second:
+        pass
+    made_on = _of_kind(store, second.reached, "example")
+    others = {
+        stream: left
+        for stream, numbers in made_on.items()
+        if (left := subtract(numbers, every.get(stream, ())))
+    }
+    learned = learned_from(store, models_in(store, second.reached), others)
+    later = [version for version in learned if version not in set(models)]
+    more = _answers(store, later)
+    return Reach(
+        about=about,
+        epoch=store.epoch,
+        says=_BYSTANDERS if walked is not None else UNSET,
+        stopped=tuple(dict.fromkeys([*(walked.stopped if walked is not None else ()), *second.stopped])),
+        captured=by_kind(store, captured),
+        derived=by_kind(store, derived),
+        examples=_count(examples),
+        training_runs=len(models) if walked is not None else 0,
+        answers=_count(answers),
+        answers_to=_by_wearer(store, answers),
+        second_examples=_count(others),
+        second_wearers=tuple(_by_wearer(store, others)),
+        models=_models(store, models, learned_from(store, models, examples), given),
+        second_models=_models(store, later, learned, more),
+    )
+
+
+def _models(
+    store: Store,
+    versions: Iterable[Version],
+    learned: Mapping[Version, int],
+    given: Mapping[Version, Reached],
+) -> Bounded[LearnedModel]:
+    rows = Bounded.of(rows_of(store, versions))
+    told = told_versions(
+        LearnedModel,
+        store,
+        rows,
+        lambda of: {"learned_from": learned.get(of, 0), "answers": _count(given.get(of, {}))},
+    )
+    return Bounded(told, rows.more)
+
+
+def _numbers(runs: Iterable[WearerRun]) -> Reached:
+    """Events of runs by stream."""
+    numbers: dict[Stream, list[Interval]] = {}
+    for run in runs:
+        of_stream = numbers.setdefault((run.source, run.stream, run.revision), [])
+        if run.step == 1 or run.count == 1:
+            of_stream.append((run.first, run.first + run.count - 1))
+        else:
+            of_stream += ((run.first + run.step * nth,) * 2 for nth in range(run.count))
+    return {stream: union(of_stream) for stream, of_stream in numbers.items()}
+
+
+def _of_kind(store: Store, events: Reached, kind: str) -> Reached:
+    return {
+        stream: numbers
+        for stream, numbers in events.items()
+        if numbers and store.kinds.get(stream[:2]) == kind
+    }
+
+
+def _count(events: Reached) -> int:
+    return sum(map(size, events.values()))
+
+
+def _united(several: Iterable[Reached]) -> Reached:
+    """Events of any of several."""
+    numbers: dict[Stream, list[Interval]] = {}
+    for events in several:
+        for stream, of_stream in events.items():
+            numbers.setdefault(stream, []).extend(of_stream)
+    return {stream: union(of_stream) for stream, of_stream in numbers.items()}
+
+
+def _answers(store: Store, versions: Sequence[Version]) -> dict[Version, Reached]:
+    """Answers that model versions gave, of those that the store's role is shown."""
+    asked = _united({(*stream, 0): [(number, number)]} for stream, number in versions)
+    given: dict[Version, dict[Stream, list[Interval]]] = {version: {} for version in versions}
+    if not asked:
+        return {}
+    for edge in store.lookup.edges("children", asked):
+        if store.kinds.get(edge.child[:2]) != "answer":
+            continue
+        run = edge.run
+        if run.parent_step == 0 and run.width == 1 and run.child.step == 1:
+            # So they mostly come: one version that answered many in a row.
+            of_version = given.get((edge.parent[:2], run.parent_first))
+            if of_version is not None:
+                of_version.setdefault(edge.child, []).append((run.child.first, run.child.last))
+            continue
+        for number, version in run.pairs():
+            of_version = given.get((edge.parent[:2], version))
+            if of_version is not None:
+                of_version.setdefault(edge.child, []).append((number, number))
+    united = {version: _united([events]) for version, events in given.items()}
+    if store.role_filter is None:
+        return united
+    return {version: _shown(store, events) for version, events in united.items()}
+
+
+def _shown(store: Store, events: Reached) -> Reached:
+    """Those of some events that the store's role is shown, all of whose zones are noted."""
+    shown: Reached = {}
+    bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in events.items() if numbers}
+    for stream, runs in store.lookup.zones(bounds).items():
+        visible, hidden = judged(store, runs)
+        shown[stream] = subtract(events[stream], hidden)
+        for run in visible:
+            if store.role_filter is not None and common(shown[stream], [(run.low, run.high)]):
+                store.role_filter.note(run.row_class.policy_version, run.row_class.zone)
+    return {stream: numbers for stream, numbers in shown.items() if numbers}
+
+
+def _by_wearer(store: Store, events: Reached) -> dict[str, int]:
+    """How many of some events, which are shown, are of each wearer."""
+    counts: Counter[str] = Counter()
+    bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in events.items() if numbers}
+    for stream, runs in store.lookup.zones(bounds).items():
+        of_wearer: dict[str, list[Interval]] = {}
+        for run in runs:
+            of_wearer.setdefault(run.row_class.wearer, []).append((run.low, run.high))
+        for wearer, numbers in of_wearer.items():
+            counts[wearer] += size(common(events[stream], union(numbers)))
+    return {wearer: count for wearer, count in sorted(counts.items()) if wearer and count}
+
+
+def learned_from(store: Store, versions: Sequence[Version], examples: Reached) -> dict[Version, int]:
+    """How many of some examples each model version learned from; none of those that learned from none."""
+    asked = _united({(*stream, 0): [(number, number)]} for stream, number in versions)
+    wanted = set(versions)
+    met: dict[Version, dict[Stream, list[Interval]]] = {}
+    for edge in store.lookup.edges("parents", asked) if asked and examples else ():
+        if edge.parent not in examples:
+            continue
+        for number in edge.run.child:
+            version = (edge.child[:2], number)
+            if version in wanted:
+                numbers = parents_of(edge.run, [(number, number)])
+                met.setdefault(version, {}).setdefault(edge.parent, []).extend(numbers)
+    learned = {
+        version: sum(size(common(examples[stream], union(numbers))) for stream, numbers in parents.items())
+        for version, parents in met.items()
+    }
+    return {version: count for version, count in learned.items() if count}

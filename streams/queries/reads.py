@@ -1,0 +1,117 @@
+"""The question who read what of restricted zones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Struct
+
+from streams import limits
+from streams.errors import InputError, UnavailableError, reason
+from streams.events.headers import rfc3339
+from streams.queries.answers import Answer, Bounded
+from streams.queries.audit import AUDIT_LOG
+from streams.queries.role import Role
+from streams.queries.store import Store
+
+
+class Read(Struct, frozen=True):
+    """One read, as the audit log has it: when, under which role and by whom, what was asked, which zones."""
+
+    t: str
+    role: str
+    user: str
+    question: str
+    zones: tuple[str, ...]
+
+
+class ReadZone(Struct, frozen=True):
+    """How often a user read of a zone under a role, first and last."""
+
+    zone: str
+    role: str
+    user: str
+    reads: int
+    since: str
+    until: str
+
+
+class Reads(Answer, frozen=True, kw_only=True):
+    """Who read what of restricted zones; `latest` first. `unreadable` counts lines that are none of ours."""
+
+    epoch: int
+    reads: int
+    unreadable: int
+    by_zone: Bounded[ReadZone]
+    latest: Bounded[Read]
+
+
+_READ = msgspec.json.Decoder(Read)
+
+
+def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) -> Reads:
+    """Return who read what of restricted zones, from the audit log beside the store.
+
+    Parameters
+    ----------
+    zone, user
+        Those alone; empty means all.
+    since_ns
+        Earlier reads are left out; nanoseconds since the Unix epoch.
+
+    Raises
+    ------
+    InputError
+        The role is not the privacy officer: who asked what is about people too.
+    UnavailableError
+        The log is there and cannot be read.
+    """
+    if store.role_filter is not None and store.role_filter.role != Role("privacy-officer"):
+        raise InputError(
+            f"reads: the role {store.role_filter.role} is not shown who read what, which is about people "
+            "too; the privacy officer is (--role privacy-officer)"
+        )
+    kept: list[Read] = []
+    # The log's times are all of one form, so they can be compared as texts.
+    since = rfc3339(since_ns)
+    until = rfc3339(store.newest.published_ns if store.is_past else limits.TIME_NS_MAX)
+    unreadable = 0
+    for line in _lines(store):
+        try:
+            read = _READ.decode(line)
+        except msgspec.DecodeError:
+            unreadable += 1
+            continue
+        if (not zone or zone in read.zones) and (not user or read.user == user) and since <= read.t <= until:
+            kept.append(read)
+    by_zone: dict[tuple[str, str, str], list[str]] = {}
+    for read in kept:
+        for name in read.zones:
+            if not zone or name == zone:
+                by_zone.setdefault((name, read.role, read.user), []).append(read.t)
+    rows = [
+        ReadZone(*who, reads=len(times), since=min(times), until=max(times))
+        for who, times in sorted(by_zone.items())
+    ]
+    kept.sort(key=lambda read: read.t, reverse=True)
+    return Reads(
+        epoch=store.epoch,
+        reads=len(kept),
+        unreadable=unreadable,
+        by_zone=Bounded.of(rows),
+        latest=Bounded.of(kept),
+    )
+
+
+def _lines(store: Store) -> Iterator[bytes]:
+    path = store.directory / AUDIT_LOG
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UnavailableError(
+            f"{path}: the audit log cannot be read ({reason(error)}); make it readable for who asks"
+        ) from None

@@ -1,0 +1,2 @@
+-- Epochs that are listed, oldest first.
+SELECT epoch, published_ns FROM epochs ORDER BY epoch

@@ -1,0 +1,2 @@
+-- Names that `find` can ask for.
+SELECT DISTINCT zone, kind, wearer FROM events

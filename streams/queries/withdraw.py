@@ -1,0 +1,74 @@
+"""The question what would come of it if a wearer withdrew her consent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from streams.errors import InputError
+from streams.policy.recheck import StoredDecision, StoredPolicies, if_withdrawn
+from streams.queries.answers import Answer, Bounded
+from streams.queries.reach import LearnedModel, reach
+from streams.queries.store import Store
+
+
+class WouldStop(Struct, frozen=True):
+    """Events that passed into a sink for a purpose: how many of them would not, and how many still would."""
+
+    sink: str
+    purpose: str
+    stopped: int
+    passed: int
+
+
+class Withdrawal(Answer, frozen=True, kw_only=True):
+    """What would come of it if a wearer withdrew: decided again are those decisions that her word let pass.
+
+    `stored` counts her events, and what was made of them, by kind: a withdrawal holds for their further use.
+    `examples` would be left out of the next training run; `models` have learned from them, and `answers` were
+    given by those. `undecided` counts events whose decision cannot be made again.
+    """
+
+    wearer: str
+    epoch: int
+    stored: Mapping[str, int]
+    examples: int
+    answers: int
+    undecided: int
+    sinks: Bounded[WouldStop]
+    models: Bounded[LearnedModel]
+
+
+def withdrawal(store: Store, wearer: str) -> Withdrawal:
+    """Return what a withdrawal of a wearer's consent would stop, of what the role is shown; nothing changes.
+
+    InputError when `wearer` is no pseudonym, or the role is shown nothing of her.
+    """
+    reached = reach(store, wearer)
+    policies = StoredPolicies(store.policies)
+    stopped: Counter[tuple[str, str]] = Counter()
+    passed: Counter[tuple[str, str]] = Counter()
+    undecided = 0
+    for row in store.shown("withdrawal_decisions", {"wearer": wearer}).dicts():
+        events = row.pop("events")
+        decision = StoredDecision(**row)
+        sink = (decision.sink, decision.purpose)
+        try:
+            still = if_withdrawn(policies.version(decision.policy_version), decision).passed
+        except (InputError, ValueError):
+            undecided += events
+            continue
+        (passed if still else stopped)[sink] += events
+    sinks = [WouldStop(*sink, stopped[sink], passed[sink]) for sink in sorted({*stopped, *passed})]
+    return Withdrawal(
+        wearer=wearer,
+        epoch=store.epoch,
+        stored=dict(sorted((Counter(reached.captured) + Counter(reached.derived)).items())),
+        examples=reached.examples,
+        answers=reached.answers,
+        undecided=undecided,
+        sinks=Bounded.of(sinks),
+        models=reached.models,
+    )
