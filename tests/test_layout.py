@@ -32,6 +32,9 @@ LEAVES = {
     "cycles",
     "address",
     "connection",
+    "brokers",
+    "secured",
+    "misfits",
     "moving",
     "waiting",
     "quoting",
@@ -89,7 +92,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
 ONLY_IN = {
     "faust": {"kafka", "worker"},
     "mode": {"kafka", "worker"},
-    "aiokafka": {"kafka", "worker", "device_sim/kafka", "connection"},
+    "aiokafka": {"kafka", "worker", "device_sim/kafka", "connection", "secured", "misfits"},
     "duckdb": {"snapshots", "queries", "ledger"},
     "sklearn": {"models"},
     "jgo": {"kafka"},

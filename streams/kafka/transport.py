@@ -27,6 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams import clock, limits, logs, metrics
+from streams.brokers import Broker, KafkaSettings
 from streams.connection import let_go
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
@@ -121,8 +122,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         async def sending(request: Any) -> Any:
             # From its first request under an id on: one that dies while it joins is waited for as well.
-            if coordinator.member_id:
-                LAST_WILL.joined(self.consumer.broker, self.consumer.group, coordinator.member_id)
+            if coordinator.member_id and self.consumer.hears_will:
+                LAST_WILL.joined(self.consumer.hears_will, self.consumer.group, coordinator.member_id)
             return await send(request)
 
         coordinator._do_rejoin_group, coordinator._send_req = joining, sending
@@ -133,7 +134,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
         if self._consumer is not None:
             await let_go(self._consumer)
-            LAST_WILL.left(self.consumer.broker, self.consumer.group)
+            LAST_WILL.left(self.consumer.hears_will, self.consumer.group)
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -143,7 +144,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """
 
     core: ClassVar[LiveCore[Any]]
-    broker: ClassVar[str]
+    broker: ClassVar[Broker]
+    hears_will: ClassVar[str]
     agent: ClassVar[str]
     group: ClassVar[str]
     partitions: ClassVar[int]
@@ -373,7 +375,7 @@ async def _call(function: Any, *arguments: Any) -> None:
 
 def batch_transport(
     app: faust.App,
-    broker: str,
+    broker: Broker,
     agent: str,
     core: LiveCore[Any],
     *,
@@ -385,9 +387,12 @@ def batch_transport(
     The name of the app is the group's. `partitions` of the source were declared; others that it has are left
     alone. `accept_loss`: records that were removed before they were read are put on record and left behind.
     """
+    kafka = KafkaSettings.of(broker)
     own = {
         "core": core,
         "broker": broker,
+        # The last will speaks neither TLS nor proves who it is: there the end of the session decides.
+        "hears_will": "" if kafka.encrypted else kafka.brokers.split(",")[0],
         "agent": agent,
         "group": app.conf.id,
         "partitions": partitions,
@@ -395,4 +400,4 @@ def batch_transport(
     }
     consumer = type("AgentConsumer", (BatchConsumer,), own)
     transport = type("BatchTransport", (driver.Transport,), {"Consumer": consumer})
-    return transport([yarl.URL(f"kafka://{broker}")], app, loop=app.loop)
+    return transport([yarl.URL(url) for url in kafka.urls], app, loop=app.loop)
