@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams import clock, limits, logs
-from streams.brokers import Broker, KafkaSettings
+from streams.brokers import OAUTH, Broker, KafkaSettings
 from streams.errors import UnavailableError
 from streams.misfits import misfit
 from streams.secured import client_options
@@ -79,21 +79,31 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
 
     aiokafka tells of a refused password, of a certificate and of an absent broker by the same error, and
     waits 40 s for a broker to speak that waits for TLS. With `final` what cannot pass is raised, else it is
-    logged.
+    logged and tried again.
     """
+    if kafka.mechanism == OAUTH:
+        # A client takes the refusal of a token for a yes, and would begin with a cluster of no brokers.
+        await _fit(kafka, final=final)
     starting = asyncio.ensure_future(start())
     try:
         await asyncio.wait((starting,), timeout=limits.MISFIT_LOOK_S)
         failed = starting.done() and isinstance(starting.exception(), KafkaConnectionError)
-        if (failed or not starting.done()) and (sentence := await misfit(kafka)):
-            if final:
-                raise UnavailableError(sentence)
-            log.warning("%s It is tried again", sentence)
+        if failed or not starting.done():
+            await _fit(kafka, final=final)
         return await starting
     finally:
         if not starting.done():
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
+
+
+async def _fit(kafka: KafkaSettings, *, final: bool) -> None:
+    """Raise where no broker takes a client with these settings."""
+    if sentence := await misfit(kafka):
+        if final:
+            raise UnavailableError(sentence)
+        log.warning("%s It is tried again", sentence)
+        raise KafkaConnectionError
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 
 from aiokafka.conn import create_conn
@@ -43,16 +44,17 @@ async def _asked(kafka: KafkaSettings, host: str, port: int, options: dict[str, 
         async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
             connection = await create_conn(host, port, **options)
             try:
-                await connection.send(MetadataRequest([]))
+                told = await connection.send(MetadataRequest([]))
             finally:
-                connection.close()
+                await connection.close()
     except ConnectionRefusedError:
         return ""
     except (ssl.SSLCertVerificationError, BrokerResponseError) as error:
         return _answered(kafka, address, error)
     except (KafkaError, OSError, TimeoutError) as error:
         return await _silent(kafka, host, port, error)
-    return ""
+    # To whom has not proven itself Kafka may answer with a cluster of no brokers.
+    return "" if told.brokers else _unproven(kafka, address)
 
 
 def _answered(kafka: KafkaSettings, address: str, error: BaseException) -> str:
@@ -81,8 +83,13 @@ async def _silent(kafka: KafkaSettings, host: str, port: int, error: BaseExcepti
         return f"The broker {address} speaks TLS alone; set tls = true or a ca_file, or name its other port."
     if not (plain or encrypted) or isinstance(error, TimeoutError):
         return ""
+    return _unproven(kafka, address)
+
+
+def _unproven(kafka: KafkaSettings, address: str) -> str:
+    """Say why a broker that speaks gives no answer."""
     if kafka.mechanism == OAUTH:
-        # Kafka tells it in an answer that aiokafka takes for a yes, and ends the connection at the next word.
+        # Kafka tells it in an answer that aiokafka takes for a yes, and hears nothing from then on.
         return _refused(kafka, address)
     wanted = "another mechanism or none" if kafka.mechanism else "a mechanism with it, or a cert_file"
     return f"The broker {address} ends the connections of a client like this one; it may want {wanted}."
@@ -103,7 +110,8 @@ def _refused(kafka: KafkaSettings, address: str) -> str:
 async def _speaks_plainly(host: str, port: int) -> bool:
     try:
         async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
-            (await create_conn(host, port)).close()
+            connection = await create_conn(host, port)
+            await connection.close()
     except (KafkaError, OSError, TimeoutError):
         return False
     return True
@@ -116,7 +124,9 @@ async def _speaks_tls(host: str, port: int) -> bool:
     try:
         async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
             _, writer = await asyncio.open_connection(host, port, ssl=trusting)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
     except (OSError, TimeoutError):
         return False
-    writer.close()
     return True

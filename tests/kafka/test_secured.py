@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner
 
 from streams.brokers import KafkaSettings
+from streams.cli.main import main
 from streams.kafka import topics
 from streams.kafka.node import HOST
 from streams.kafka.reader import read_all
@@ -54,7 +53,9 @@ async def test_each_way_in_reads_and_writes(
 @pytest.mark.parametrize(
     "fault", ["password", "certificate", "token", "plain to TLS", "TLS to plain", "nameless"]
 )
-def test_who_is_not_let_in_is_told_why_at_once(kafka: Guarded, tmp_path: Path, fault: str) -> None:
+def test_who_is_not_let_in_is_told_why_at_once(
+    kafka: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
     named = f"{HOST}:{kafka.named_port}"
     wrong = guarded.secret(tmp_path / "secret", "quite-another-word")
     stranger = guarded.certificate(tmp_path, "stranger") if fault == "certificate" else kafka.authority
@@ -72,15 +73,10 @@ def test_who_is_not_let_in_is_told_why_at_once(kafka: Guarded, tmp_path: Path, f
         "TLS to plain": (kafka.node.address, {"TLS": "true"}, "speaks no TLS"),
         "nameless": (named, {"CA_FILE": str(stranger)}, "ends the connections of a client like this one"),
     }[fault]
-    ended = subprocess.run(
-        [sys.executable, "-m", "streams.cli", "topics", "--plan", "--broker", address],
-        env={**os.environ, **{f"SIGHTLINE_KAFKA_{name}": value for name, value in variables.items()}},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (ended.returncode, ended.stdout) == (3, ""), ended.stderr
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SIGHTLINE_KAFKA_{name}", value)
+    ended = CliRunner().invoke(main, ["topics", "--plan", "--broker", address])
+    assert (ended.exit_code, ended.stdout) == (3, ""), ended.stderr
     assert sentence in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert "quite-another-word" not in ended.stderr
