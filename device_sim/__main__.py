@@ -14,11 +14,12 @@ from device_sim import consent as consents
 from device_sim import options, recordings, scenarios
 from device_sim.load import Load
 from device_sim.runner import Options, Simulation, Summary
-from streams import logs
+from streams import logs, settings
 from streams.brokers import Broker
 from streams.ends import Commands
 from streams.moving import Show, moving
 from streams.printing import say, say_json
+from streams.settings_file import options_of
 
 SHOWN_INTERVAL_S = 0.25
 
@@ -31,11 +32,13 @@ class DeviceCommands(Commands):
 
 @click.group(cls=DeviceCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Play recordings as AI glasses."""
     # Its Kafka client stays silent: the link says once what that says at every attempt.
     logs.to_stderr("device-sim")
     logs.unconnected()
+    options_of(settings.FILE, context, "device-sim", settings.SHARED)
 
 
 @main.command()

@@ -35,6 +35,7 @@ LEAVES = {
     "brokers",
     "secured",
     "misfits",
+    "settings_file",
     "moving",
     "waiting",
     "quoting",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewTopic
 from click.testing import CliRunner
 
 from streams.brokers import KafkaSettings
 from streams.cli.main import main
+from streams.connection import administering
 from streams.kafka import topics
 from streams.kafka.node import HOST
 from streams.kafka.reader import read_all
@@ -22,6 +28,7 @@ from tests.kafka.guarded import PASSWORD, USER, Guarded
 
 pytestmark = pytest.mark.kafka
 TOPIC = "glasses.zoned"
+SESSIONS = "sessions"
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +87,53 @@ def test_who_is_not_let_in_is_told_why_at_once(
     assert sentence in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert "quite-another-word" not in ended.stderr
+
+
+async def test_a_session_that_ends_in_the_middle_of_a_transaction_loses_nothing(
+    kafka: Guarded, tmp_path: Path
+) -> None:
+    """The broker cuts a client off that has not proven itself again; what was not answered is sent again."""
+    renewed = tmp_path / "token"
+    ways = {"scram": kafka.settings(), "token": kafka.by_token(guarded.token(renewed, 4))}
+    numbers = [str(number).encode() for number in range(12)]
+    for name, way in ways.items():
+        topic = f"{SESSIONS}-{name}"
+        async with administering(kafka.node.address) as admin:
+            await admin.create_topics([NewTopic(topic, 1, 1)])
+        async with (
+            AIOKafkaProducer(transactional_id=topic, **client_options(way)) as producer,
+            producer.transaction(),
+        ):
+            for number in numbers:
+                await producer.send_and_wait(topic, number)
+                await asyncio.sleep(2.5 * guarded.SESSION_MS / 1000 / len(numbers))
+                guarded.token(renewed, 60)
+        assert [record.value for record in await read_all(way, topic)] == numbers
+
+
+@pytest.mark.slow
+def test_the_whole_loop_runs_over_it(kafka: Guarded, tmp_path: Path) -> None:
+    """The demo with all its processes, over TLS with a name; its ledger misses nothing."""
+    way = kafka.settings()
+    variables = {
+        "CA_FILE": way.ca_file,
+        "MECHANISM": way.mechanism,
+        "USER": way.user,
+        "PASSWORD": PASSWORD,
+    }
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "streams.cli", "demo", "--speed", "20", "--json"),
+            *("--broker", way.brokers, "--store", str(tmp_path / "store")),
+        ],
+        env={**os.environ, **{f"SIGHTLINE_KAFKA_{name}": str(value) for name, value in variables.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1])["ledger"]["ok"]
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
