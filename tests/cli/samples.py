@@ -22,6 +22,8 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline --version"),
     Sample("sightline topology"),
     Sample("sightline topology --json"),
+    Sample("sightline settings"),
+    Sample("sightline settings --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models {_AS}"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models --all {_AS} --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --format dot {_AS}"),

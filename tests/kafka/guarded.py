@@ -20,7 +20,7 @@ USER, PASSWORD = "glasses-gateway", "only-the-file-knows"
 _MODULES = "org.apache.kafka.common.security"
 _STORE_PASSWORD = "of-this-test"
 #: How long a SCRAM session lasts; who has not proven itself again is cut off at its next word.
-SESSION_MS = 2_000
+SESSION_MS = 1_000
 
 
 @dataclass(frozen=True)
