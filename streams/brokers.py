@@ -106,6 +106,11 @@ class KafkaSettings:
         """Whether connections are TLS."""
         return self.tls or any((self.ca_file, self.cert_file, self.key_file))
 
+    @property
+    def open_address(self) -> str:
+        """Where a last will is heard, which neither speaks TLS nor proves who it is; empty: nowhere."""
+        return "" if self.encrypted else self.brokers.split(",")[0]
+
     def _tls_fault(self) -> str:
         if (self.cert_file is None) != (self.key_file is None):
             named, absent = ("cert_file", "key_file") if self.key_file is None else ("key_file", "cert_file")

@@ -1,9 +1,9 @@
 """`sightline.toml`: one file for what every command may be told.
 
 At its top stand the names of the variables SIGHTLINE_* in small letters (`store = "lineage-store"`). The
-table `[kafka]` says how Kafka is reached. Each other table has the name of a command and holds its options as
-they are written after `--`; the commands of `device-sim` stand in `[device-sim.run]` and its like. Paths at
-the top and in `[kafka]` are meant from the directory of the file.
+table `[kafka]` says how Kafka is reached. `[sightline.worker]`, `[device-sim.run]` and their
+like hold the options of a command as they are written after `--`. Paths at the top and in `[kafka]` are meant
+from the directory of the file.
 
 Precedence: an option, then a variable, then the file, then the default.
 """
@@ -22,6 +22,7 @@ import click
 from streams.errors import InputError, reason
 
 KAFKA_TABLE = "kafka"
+PROGRAMS = ("sightline", "device-sim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,51 +64,46 @@ class SettingsFile:
         return self.path.parent / text
 
 
-def options_of(
-    file: SettingsFile, context: click.Context, table: str, shared: Iterable[str], others: Iterable[str] = ()
-) -> None:
-    """Let the commands of a group take their options from a table of the file; empty: from its top.
+def options_of(file: SettingsFile, context: click.Context, program: str, shared: Iterable[str]) -> None:
+    """Let the commands of a program take their options from its table of the file.
 
-    `shared` are the names that may stand at the top of the file, `others` the tables of other programs.
-    InputError for a name that no option or setting has.
+    `shared` are the names that may stand at the top of the file. InputError for a name that no setting or
+    option has.
     """
     if file.fault:
         raise InputError(file.fault)
     group = context.command
     if not isinstance(group, click.Group):
         return
-    commands = group.list_commands(context)
-    known = [*shared, KAFKA_TABLE, *others, *([] if table else commands)]
+    known, commands = [*shared, KAFKA_TABLE, *PROGRAMS], group.list_commands(context)
     for name in file.values:
-        if name not in known and (not table or not isinstance(file.values[name], Mapping)):
-            raise InputError(f"{file.path}: {unknown(name, known)}")
-    tables = (
-        file.table(table) if table else {name: file.table(name) for name in commands if name in file.values}
-    )
-    context.default_map = _defaults(file.path, group, context, tables)
+        if name not in known:
+            nearest = f"[{program}.{name}]" if name in commands else ""
+            raise InputError(f"{file.path}: {unknown(name, known, nearest)}")
+    context.default_map = _defaults(f"{file.path}: ", group, context, file.table(program), program)
 
 
-def unknown(name: str, known: Iterable[str]) -> str:
+def unknown(name: str, known: Iterable[str], nearest: str = "") -> str:
     """Say that there is no such setting, and which is the nearest."""
-    (nearest,) = difflib.get_close_matches(name, known, 1, cutoff=0.0)
+    nearest = nearest or difflib.get_close_matches(name, known, 1, cutoff=0.0)[0]
     return f"there is no setting {name!a}; the nearest is {nearest}"
 
 
 def _defaults(
-    path: Path, group: click.Group, context: click.Context, tables: Mapping[str, Any]
+    file: str, group: click.Group, context: click.Context, tables: Mapping[str, Any], path: str
 ) -> dict[str, Any]:
     """Options by command, as click takes them: by the name of the parameter, not always the option's."""
     defaults: dict[str, Any] = {}
     for name, values in tables.items():
-        command = group.get_command(context, name)
+        command, place = group.get_command(context, name), f"{path}.{name}"
         if command is None:
-            raise InputError(f"{path}: {unknown(name, group.list_commands(context))}")
+            raise InputError(f"{file}[{path}]: {unknown(name, group.list_commands(context))}")
         if not isinstance(values, Mapping):
-            raise InputError(f"{path}: {name}: found a value, expected a table of options")
+            raise InputError(f"{file}{place}: found a value, expected a table of options")
         if isinstance(command, click.Group):
-            defaults[name] = _defaults(path, command, context, values)
+            defaults[name] = _defaults(file, command, context, values, place)
         else:
-            defaults[name] = _of_command(f"{path}: [{name}]", command, values)
+            defaults[name] = _of_command(f"{file}[{place}]", command, values)
     return defaults
 
 

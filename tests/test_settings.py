@@ -28,7 +28,7 @@ def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(tmp_pat
     (tmp_path / "sightline.toml").write_text(
         'broker = "file:1"\nstore = "kept"\nrole = "wearer:w1"\npair = ["g1=w1", "g2=w2"]\n'
         '[kafka]\nca_file = "ca.pem"\nclient_id = "from-file"\n'
-        'mechanism = "PLAIN"\nuser = "one"\n[worker]\npartitions = 8\n',
+        'mechanism = "PLAIN"\nuser = "one"\n[sightline.worker]\npartitions = 8\n',
         encoding="utf-8",
     )
     variables = {"SIGHTLINE_BROKER": "variable:2", "SIGHTLINE_KAFKA_CLIENT_ID": "from-variable"}
@@ -43,7 +43,7 @@ def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(tmp_pat
         "kafka.ca_file": (str(tmp_path / "ca.pem"), file),
         "kafka.client_id": ("from-variable", "SIGHTLINE_KAFKA_CLIENT_ID"),
         "kafka.password": ("********", "SIGHTLINE_KAFKA_PASSWORD"),
-        "worker.partitions": (8, file),
+        "sightline.worker.partitions": (8, file),
     }
     assert {name: told[name] for name in expected} == expected
 
@@ -68,7 +68,7 @@ def test_a_command_takes_what_the_file_says_of_it_unless_an_option_does() -> Non
     @click.group()
     @click.pass_context
     def program(context: click.Context) -> None:
-        options_of(SettingsFile(Path("f"), {"run": {"wait-s": 3}}), context, "", [])
+        options_of(SettingsFile(Path("f"), {"sightline": {"run": {"wait-s": 3}}}), context, "sightline", [])
 
     @program.command()
     @click.option("--wait-s", "seconds", default=1)
@@ -85,12 +85,13 @@ def test_a_command_takes_what_the_file_says_of_it_unless_an_option_does() -> Non
     [
         ("stoer = 1", "there is no setting 'stoer'; the nearest is store"),
         (
-            "[worker]\npartitoins = 1",
-            r"\[worker\]: there is no setting 'partitoins'; the nearest is partitions",
+            "[sightline.worker]\npartitoins = 1",
+            r"\[sightline\.worker\]: there is no setting 'partitoins'; the nearest is partitions",
         ),
-        ("[wroker]\npartitions = 1", "there is no setting 'wroker'; the nearest is worker"),
-        ("[policy]\n[policy.chek]\nfile = 1", "the nearest is check"),
-        ("worker = 3", "worker: found a value, expected a table"),
+        ("[worker]\nx = 1", r"there is no setting 'worker'; the nearest is \[sightline\.worker\]"),
+        ("[sightline.wroker]\npartitions = 1", "there is no setting 'wroker'; the nearest is worker"),
+        ("[sightline.policy.chek]\nfile = 1", "the nearest is check"),
+        ("[sightline]\nworker = 3", "sightline.worker: found a value, expected a table"),
         ("store = ", "is no TOML"),
     ],
 )

@@ -56,4 +56,4 @@ def main(context: click.Context) -> None:
     """Follow every record of AI glasses: its policy zone, what was made of it, where the loop carried it."""
     logs.to_stderr("sightline")
     logs.unconnected()
-    options_of(settings.FILE, context, "", settings.SHARED, ["device-sim"])
+    options_of(settings.FILE, context, "sightline", settings.SHARED)

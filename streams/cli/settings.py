@@ -82,4 +82,4 @@ def _options(context: click.Context) -> Iterator[_Setting]:
                 plain = value if isinstance(value, int) else str(value)
                 yield _Setting(f"{path}{name}", plain, str(settings.FILE.path))
 
-    yield from within("", context.find_root().default_map or {})
+    yield from within("sightline.", context.find_root().default_map or {})

@@ -27,7 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams import clock, limits, logs, metrics
-from streams.brokers import Broker, KafkaSettings
+from streams.brokers import KafkaSettings
 from streams.connection import let_go
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
@@ -109,7 +109,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Connect; a group that somebody else has taken is asked for again, until it is free."""
         await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
+        coordinator, address = self._ensure_consumer()._coordinator, self.consumer.broker.open_address
         joined, send = coordinator._do_rejoin_group, coordinator._send_req
 
         async def joining(subscription: Any) -> bool:
@@ -122,8 +122,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         async def sending(request: Any) -> Any:
             # From its first request under an id on: one that dies while it joins is waited for as well.
-            if coordinator.member_id and self.consumer.hears_will:
-                LAST_WILL.joined(self.consumer.hears_will, self.consumer.group, coordinator.member_id)
+            if coordinator.member_id and address:
+                LAST_WILL.joined(address, self.consumer.group, coordinator.member_id)
             return await send(request)
 
         coordinator._do_rejoin_group, coordinator._send_req = joining, sending
@@ -134,7 +134,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
         if self._consumer is not None:
             await let_go(self._consumer)
-            LAST_WILL.left(self.consumer.hears_will, self.consumer.group)
+            LAST_WILL.left(self.consumer.broker.open_address, self.consumer.group)
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -144,8 +144,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """
 
     core: ClassVar[LiveCore[Any]]
-    broker: ClassVar[Broker]
-    hears_will: ClassVar[str]
+    broker: ClassVar[KafkaSettings]
     agent: ClassVar[str]
     group: ClassVar[str]
     partitions: ClassVar[int]
@@ -375,7 +374,7 @@ async def _call(function: Any, *arguments: Any) -> None:
 
 def batch_transport(
     app: faust.App,
-    broker: Broker,
+    kafka: KafkaSettings,
     agent: str,
     core: LiveCore[Any],
     *,
@@ -387,12 +386,9 @@ def batch_transport(
     The name of the app is the group's. `partitions` of the source were declared; others that it has are left
     alone. `accept_loss`: records that were removed before they were read are put on record and left behind.
     """
-    kafka = KafkaSettings.of(broker)
     own = {
         "core": core,
-        "broker": broker,
-        # The last will speaks neither TLS nor proves who it is: there the end of the session decides.
-        "hears_will": "" if kafka.encrypted else kafka.brokers.split(",")[0],
+        "broker": kafka,
         "agent": agent,
         "group": app.conf.id,
         "partitions": partitions,

@@ -79,7 +79,7 @@ def build_app(
     )
     app.transport = batch_transport(
         app,
-        broker,
+        kafka,
         agent_name,
         spec.core,
         partitions=topology.partition_count(source_name, partitions),
