@@ -90,7 +90,7 @@ def test_who_is_not_let_in_is_told_why_at_once(
 
 
 async def test_a_session_that_ends_in_the_middle_of_a_transaction_loses_nothing(
-    kafka: Guarded, tmp_path: Path
+    kafka: Guarded, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The broker cuts a client off that has not proven itself again; what was not answered is sent again."""
     renewed = tmp_path / "token"
@@ -105,12 +105,18 @@ async def test_a_session_that_ends_in_the_middle_of_a_transaction_loses_nothing(
             AIOKafkaProducer(transactional_id=topic, **client_options(way)) as producer,
             producer.transaction(),
         ):
-            for number in numbers:
+            await producer.send_and_wait(topic, numbers[0])
+            # Whoever comes in again from here on was cut off.
+            caplog.clear()
+            for number in numbers[1:]:
                 await producer.send_and_wait(topic, number)
                 await asyncio.sleep(2 * guarded.SESSION_MS / 1000 / len(numbers))
                 guarded.token(renewed, 60)
 
+    caplog.set_level(logging.INFO)
     await asyncio.gather(*(send(name, way) for name, way in ways.items()))
+    for way in ways.values():
+        assert f"via {way.mechanism}" in caplog.text, "no session ended"
     for name, way in ways.items():
         assert [record.value for record in await read_all(way, f"{SESSIONS}-{name}")] == numbers
 
