@@ -162,6 +162,7 @@ def test_a_client_of_an_address_alone_is_open_and_every_other_has_a_context(tmp_
     [
         (b"", "found no line of text"),
         (b"\xff\xfe", "found no line"),
+        (b"two\nlines", "found no line"),
         (b"x" * 70_000, "found more than 65536"),
     ],
 )
