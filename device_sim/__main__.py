@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from streams import logs
+from streams import logs, settings
 from streams.ends import Commands
+from streams.settings_file import options_of
 
 
 class DeviceCommands(Commands):
@@ -32,11 +33,13 @@ def _commands() -> click.Group:
 
 @click.group(cls=DeviceCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Play recordings as AI glasses."""
     # Its Kafka client stays silent: the link says once what that says at every attempt.
     logs.to_stderr("device-sim")
     logs.unconnected()
+    options_of(settings.FILE, context, "device-sim", settings.SHARED)
 
 
 if __name__ == "__main__":

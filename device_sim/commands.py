@@ -14,6 +14,7 @@ from device_sim import consent as consents
 from device_sim import options, recordings, scenarios
 from device_sim.load import Load
 from device_sim.runner import Options, Simulation, Summary
+from streams.brokers import Broker
 from streams.moving import Show, moving
 from streams.printing import say, say_json
 
@@ -59,7 +60,7 @@ def commands() -> None:
     help="Under which policy the journal says the true zones; unknown where the scenario does not.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
-def run(*, target: str, broker: str, as_json: bool, **asked: Any) -> None:
+def run(*, target: str, broker: Broker, as_json: bool, **asked: Any) -> None:
     """Play a scenario, session after session, until the duration ends."""
     _play(Options(**asked, broker=broker if target == "kafka" else None), as_json=as_json)
 

@@ -19,6 +19,7 @@ from device_sim.outbox import Outbox
 from device_sim.own_consent import GIVEN, KIND, WITHDRAWN, OwnConsent
 from device_sim.runner import FLUSH_WAIT_S
 from streams import clock
+from streams.brokers import Broker
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from streams.events.batch import Batch, Context
@@ -48,7 +49,7 @@ class Change:
     purposes: tuple[str, ...]
     expires_ns: int | None
     journal: Path
-    broker: str
+    broker: Broker
     partitions: int
 
 

@@ -16,9 +16,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams import clock, limits, topology
+from streams.brokers import Broker
 from streams.connection import let_go, reach
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent
+from streams.secured import client_options
 from streams.waiting import saying
 
 BUFFER_BATCHES_MAX = (
@@ -72,7 +74,7 @@ class KafkaLink:
 
     def __init__(
         self,
-        broker: str,
+        broker: Broker,
         partitions: int,
         devices: Iterable[str],
         on_ack: Callable[[Sent, int, int, int | None], None],
@@ -129,7 +131,7 @@ class KafkaLink:
                     "`sightline broker`, `demo` and `worker` declare the topics."
                 )
             await asyncio.sleep(_TOPICS_PAUSE_S)
-        if wrong := topology.uneven(self.broker, sizes, self.partitions):
+        if wrong := topology.uneven(str(self.broker), sizes, self.partitions):
             raise InputError(wrong)
 
     def send(self, sent: Sent) -> None:
@@ -206,7 +208,7 @@ class KafkaLink:
 
     async def _new_producer(self) -> Any:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.broker,
+            **client_options(self.broker),
             enable_idempotence=True,
             acks="all",
             compression_type="zstd",
@@ -218,7 +220,7 @@ class KafkaLink:
     async def _new_consumer(self) -> Any:
         consumer = await _started(
             AIOKafkaConsumer(
-                bootstrap_servers=self.broker,
+                **client_options(self.broker),
                 group_id=None,
                 enable_auto_commit=False,
                 isolation_level="read_committed",
@@ -340,10 +342,10 @@ class KafkaLink:
                     self._on_answer(record.value)
 
 
-async def _new_reader(broker: str) -> Any:
+async def _new_reader(broker: Broker) -> Any:
     return await _started(
         AIOKafkaConsumer(
-            bootstrap_servers=broker,
+            **client_options(broker),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -14,6 +14,7 @@ from device_sim.playback import timeline
 from device_sim.runner import Options
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
+from streams.brokers import Broker
 
 _NS_PER_S = 1_000_000_000
 
@@ -58,7 +59,7 @@ class Load:
     duration_s: float
     journal: Path
     partitions: int
-    broker: str
+    broker: Broker
     first: int = 1
     backlog_s: float = 0.0
     faults: bool = True

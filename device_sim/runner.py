@@ -24,6 +24,7 @@ from device_sim.playback import timeline
 from device_sim.scenarios import PERIOD_NS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import clock
+from streams.brokers import Broker
 from streams.ends import End, end_process
 from streams.events.journal import Sent
 
@@ -56,7 +57,7 @@ class Options:
     duration_s: float | None
     journal: Path
     partitions: int
-    broker: str | None
+    broker: Broker | None
     start_ns: int | None = None
     faults: bool = True
     first: int = 1

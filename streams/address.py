@@ -1,32 +1,30 @@
-"""Where a Kafka is: the form of --broker, checked before anything starts."""
+"""The Kafka of a command: the form of --broker, checked before anything starts."""
 
 from __future__ import annotations
 
-import re
-
 import click
 
-from streams.errors import InputError
-
-PORT_MAX = 65_535
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+):(\d{1,5})")
+from streams import settings
+from streams.brokers import KafkaSettings, check_addresses
 
 
 class Address(click.ParamType):
-    """HOST:PORT, or several of one cluster with commas between them."""
+    """HOST:PORT, or several of one cluster with commas between them.
+
+    It becomes the Kafka there, reached as the settings file and SIGHTLINE_KAFKA_* say.
+    """
 
     name = "HOST:PORT"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The address as it was given; InputError where it is none."""
+    def convert(
+        self, value: str | KafkaSettings, param: click.Parameter | None, ctx: click.Context | None
+    ) -> KafkaSettings:
+        """The Kafka at an address; InputError where it is none, or the settings do not go together."""
         del ctx
-        addresses = [_HOST_PORT.fullmatch(part) for part in value.split(",")]
-        if not all(address and 0 < int(address[2]) <= PORT_MAX for address in addresses):
-            named = param.opts[0] if param is not None else "--broker"
-            raise InputError(
-                f"{named} {value!r}: found no address of a Kafka, expected HOST:PORT, such as 127.0.0.1:9092"
-            )
-        return value
+        if isinstance(value, KafkaSettings):
+            return value
+        check_addresses(value, param.opts[0] if param is not None else "--broker")
+        return settings.kafka(value)
 
 
 ADDRESS = Address()

@@ -16,7 +16,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams import clock, limits, logs
-from streams.errors import InputError, UnavailableError
+from streams.brokers import OAUTH, Broker, KafkaSettings
+from streams.errors import UnavailableError
+from streams.misfits import misfit
+from streams.secured import client_options
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ T = TypeVar("T")
 
 
 async def reach(
-    broker: str,
+    broker: Broker,
     start: Callable[[], Awaitable[T]],
     wait_s: float = WAIT_S_DEFAULT,
     *,
@@ -42,16 +45,18 @@ async def reach(
     Raises
     ------
     UnavailableError
-        `broker` did not answer in that time, or with an error that does not pass; the message names the
-        address and what to do.
+        `broker` did not answer in that time, or with an error that does not pass, or not to a client with
+        these settings, which is found within MISFIT_LOOK_S and MISFIT_WAIT_S for each address; the message
+        names the address and what to do.
     InputError
-        `broker` is not HOST:PORT.
+        `broker` is not HOST:PORT, or a file that its settings name cannot be read.
     """
     deadline_s = clock.monotonic_s() + wait_s
     pause_s = _BACKOFF_FIRST_S
+    kafka = KafkaSettings.of(broker)
     while True:
         try:
-            started = await start()
+            started = await _begun(kafka, start, final=not math.isinf(wait_s))
         except KafkaConnectionError as error:
             if clock.monotonic_s() + pause_s > deadline_s:
                 raise UnavailableError(absent(broker, wait_s)) from error
@@ -61,10 +66,6 @@ async def reach(
                 raise UnavailableError(
                     f"The broker {broker} answered with an error: {error!r}. Look into its log."
                 ) from error
-        except ValueError as error:
-            raise InputError(
-                f"The broker address {broker!r} is not HOST:PORT. Example: 127.0.0.1:9092."
-            ) from error
         else:
             if client_logs:
                 logs.connected()
@@ -73,12 +74,44 @@ async def reach(
         pause_s = min(pause_s * 2, limits.CONNECTION_BACKOFF_MAX_S)
 
 
+async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, final: bool) -> T:
+    """Call `start`; where it fails or takes long, look whether it ever can.
+
+    aiokafka tells of a refused password, of a certificate and of an absent broker by the same error, and
+    waits 40 s for a broker to speak that waits for TLS. With `final` what cannot pass is raised, else it is
+    logged and tried again.
+    """
+    if kafka.mechanism == OAUTH:
+        # A client takes the refusal of a token for a yes, and would begin with a cluster of no brokers.
+        await _fit(kafka, final=final)
+    starting = asyncio.ensure_future(start())
+    try:
+        await asyncio.wait((starting,), timeout=limits.MISFIT_LOOK_S)
+        failed = starting.done() and isinstance(starting.exception(), KafkaConnectionError)
+        if failed or not starting.done():
+            await _fit(kafka, final=final)
+        return await starting
+    finally:
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+
+
+async def _fit(kafka: KafkaSettings, *, final: bool) -> None:
+    """Raise where no broker takes a client with these settings."""
+    if sentence := await misfit(kafka):
+        if final:
+            raise UnavailableError(sentence)
+        log.warning("%s It is tried again", sentence)
+        raise KafkaConnectionError
+
+
 @asynccontextmanager
-async def administering(broker: str, wait_s: float = WAIT_S_DEFAULT) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administering(broker: Broker, wait_s: float = WAIT_S_DEFAULT) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client while the block lasts; UnavailableError when `broker` is absent for `wait_s`."""
 
     async def start() -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+        admin = AIOKafkaAdminClient(**client_options(broker))
         try:
             await admin.start()
         except BaseException:
@@ -118,7 +151,7 @@ async def _done(stop: Coroutine[Any, Any, None], wait_s: float) -> bool:
     return stopping.exception() is None
 
 
-def absent(broker: str, wait_s: float) -> str:
+def absent(broker: Broker, wait_s: float) -> str:
     """Return the sentence for a broker that did not answer in `wait_s` seconds."""
     return (
         f"No Kafka answers at {broker} (tried for {wait_s:g} s). Start one with `sightline broker`, "

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from streams import clock, files, settings
+from streams.brokers import Broker
 from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
@@ -140,7 +141,7 @@ class Demo:
     store: Path
     policy: str
     say: Callable[[str], None]
-    broker: str = ""
+    broker: Broker = ""
     devices: int = 2
     parts: list[Part] = field(default_factory=list)
     show: Show = nothing
@@ -172,10 +173,10 @@ class Demo:
         self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
         self._spawn(
-            "worker", "streams.cli", "worker", "--broker", self.broker, "--policy", self.policy, *pairs
+            "worker", "streams.cli", "worker", "--broker", str(self.broker), "--policy", self.policy, *pairs
         )
         self._spawn(
-            "snapshots", "streams.cli", "snapshots", "--broker", self.broker, "--store", str(self.store)
+            "snapshots", "streams.cli", "snapshots", "--broker", str(self.broker), "--store", str(self.store)
         )
         deadline_s = clock.monotonic_s() + READY_WAIT_S
         while late := [part.name for part in self.parts if part.ready and not part.ready.is_ready()]:
@@ -197,7 +198,7 @@ class Demo:
             "--to",
             "kafka",
             "--broker",
-            self.broker,
+            str(self.broker),
             "--journal",
             str(self.journal),
             "--json",

@@ -67,8 +67,8 @@ async def test_a_client_stays_silent_for_a_program_that_reports_by_itself(client
 
 
 async def test_an_address_that_is_none_is_wrong_input() -> None:
-    with pytest.raises(InputError, match=r"'127\.0\.0\.1:9' is not HOST:PORT"):
-        await connection.reach(BROKER, Client(ValueError()).start)
+    with pytest.raises(InputError, match=r"'127\.0\.0\.1': found no address of a Kafka, expected HOST:PORT"):
+        await connection.reach("127.0.0.1", Client().start)
 
 
 class Stopping:

@@ -252,6 +252,7 @@ def test_a_port_in_use_a_held_lock_and_a_java_that_ends(
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert_said(started(broker.free_port()), End.UNAVAILABLE, "Another Kafka (process ")
     monkeypatch.setattr(EmbeddedBroker, "start", lambda *_arguments: None)
+    monkeypatch.setattr(EmbeddedBroker, "address", "127.0.0.1:9092")
 
     async def declared(*_arguments: object) -> None:
         return None

@@ -46,7 +46,7 @@ def broker_directory(path: Path) -> None:
     """What a broker makes before Java runs."""
     files.make_directory(path / "log")
     broker._claim(path).close()
-    broker._cluster_id(path)
+    broker.cluster_id(path)
 
 
 def measured(path: Path) -> None:

@@ -12,6 +12,7 @@ from streams import topology
 from streams.cli.staying import stays
 from streams.errors import UnavailableError
 from streams.kafka.broker import EmbeddedBroker
+from streams.kafka.cluster import EmbeddedCluster
 from streams.kafka.topics import declare
 from streams.moving import moving
 from streams.printing import say
@@ -38,15 +39,22 @@ from streams.readiness import Ready
     show_default=True,
     help="Partitions of the topics that follow devices; fixed for their life.",
 )
+@click.option(
+    "--nodes",
+    default=1,
+    show_default=True,
+    help="Nodes of the Kafka, each on two ports more; of three or more, any one can be lost.",
+)
 @stays
 def command(
-    port: int, directory: Path, partitions: int, ready_fd: int | None, ready_file: Path | None
+    port: int, directory: Path, partitions: int, nodes: int, ready_fd: int | None, ready_file: Path | None
 ) -> None:
     """Run an embedded Apache Kafka in the foreground; Ctrl-C stops it.
 
     The first run fetches it from Maven Central (44 MB); later ones need no network.
     """
-    node, ready = EmbeddedBroker(), Ready(ready_fd, ready_file)
+    node: EmbeddedBroker | EmbeddedCluster = EmbeddedBroker() if nodes == 1 else EmbeddedCluster(nodes)
+    ready = Ready(ready_fd, ready_file)
     # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left
     # behind.
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -54,12 +62,12 @@ def command(
         with moving("starting Apache Kafka") as show:
             node.start(directory, port, lambda sentence: say(sentence, err=True))
             show("declaring the topics")
-            asyncio.run(declare(node.address, partitions))
-        say(f"Apache Kafka answers at {node.address}; its log is in {directory}. Ctrl-C stops it.")
+            asyncio.run(declare(node.kafka, partitions))
+        say(f"Apache Kafka answers at {node.kafka}; its log is in {directory}. Ctrl-C stops it.")
         ready.say()
         node.wait()
         raise UnavailableError(
-            f"Apache Kafka ended by itself. Look into {directory / 'kafka.log'}, then start it again."
+            f"Apache Kafka ended by itself. Look into kafka.log below {directory}, then start it again."
         )
     except KeyboardInterrupt:
         say("stopped", err=True)

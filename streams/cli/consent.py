@@ -8,6 +8,7 @@ import click
 
 from streams import settings
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.names import name
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
 from streams.consent.record import withdrawal_record
@@ -34,7 +35,7 @@ def command() -> None:
 @wearer_option
 @broker_option
 @json_option
-def withdraw(*, wearer: str, broker: str, as_json: bool) -> None:
+def withdraw(*, wearer: str, broker: Broker, as_json: bool) -> None:
     """Withdraw every consent of a wearer who cannot say so on a device of her own.
 
     It holds for all that was captured before, and for what follows until a device bound to her gives again.
@@ -54,7 +55,7 @@ def withdraw(*, wearer: str, broker: str, as_json: bool) -> None:
 @wearer_option
 @broker_option
 @json_option
-def show(*, wearer: str, broker: str, as_json: bool) -> None:
+def show(*, wearer: str, broker: Broker, as_json: bool) -> None:
     """List what a wearer has said, in order, and which devices may speak for her."""
     consents = asyncio.run(consents_of_topic(broker))
     records = [word for _, by, word in consents.between(0, consents.offset) if by == wearer]
@@ -70,7 +71,7 @@ def show(*, wearer: str, broker: str, as_json: bool) -> None:
         emit_table(_COLUMNS, rows)
 
 
-def _words(broker: str, wearer: str) -> list[Word]:
+def _words(broker: Broker, wearer: str) -> list[Word]:
     consents = asyncio.run(consents_of_topic(broker))
     records = consents.between(0, consents.offset)
     return [word for _, by, word in records if by == wearer and isinstance(word, Word)]

@@ -17,6 +17,7 @@ from device_sim import options, scenarios
 from device_sim.files import Journal, path_of
 from streams import clock, settings
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.live import View
 from streams.cli.output import emit_json
 from streams.demo import Demo
@@ -75,7 +76,7 @@ def command(
     seed: int,
     faults: bool,
     policy: str,
-    broker: str | None,
+    broker: Broker | None,
     store: Path,
     as_json: bool,
 ) -> None:

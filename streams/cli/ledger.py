@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.output import emit_json, json_option, store_option
 from streams.ledger import lines, run_ledger
 from streams.printing import say
@@ -22,7 +23,9 @@ from streams.printing import say
 @store_option
 @json_option
 @click.pass_context
-def command(context: click.Context, journal: Path, broker: str | None, store: Path, *, as_json: bool) -> None:
+def command(
+    context: click.Context, journal: Path, broker: Broker | None, store: Path, *, as_json: bool
+) -> None:
     """Count what is missing, twice or out of order, from JOURNAL to the topics and the store.
 
     JOURNAL is a file or a directory. The count is right about what has been drained: a batch that is still on

@@ -6,8 +6,9 @@ import importlib
 
 import click
 
-from streams import logs
+from streams import logs, settings
 from streams.ends import Commands
+from streams.settings_file import options_of
 
 #: Command name to module; each module has a click command called `command`. Loaded when asked for, because
 #: `sightline sql` need not wait for Faust or scikit-learn to be imported.
@@ -28,6 +29,7 @@ COMMANDS = {
         "consent",
         "topics",
         "topology",
+        "settings",
     )
 }
 
@@ -49,7 +51,9 @@ class LazyGroup(Commands):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Follow every record of AI glasses: its policy zone, what was made of it, where the loop carried it."""
     logs.to_stderr("sightline")
     logs.unconnected()
+    options_of(settings.FILE, context, "sightline", settings.SHARED)

@@ -8,6 +8,7 @@ import click
 
 from streams import settings
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.names import pair
 from streams.cli.output import emit_json, emit_table, json_option
 from streams.consent.record import pairing_record
@@ -29,7 +30,7 @@ from streams.worker.bootstrap import consents_of_topic
 )
 @json_option
 def command(
-    *, device: str | None, wearer: str | None, end: bool, listing: bool, broker: str, as_json: bool
+    *, device: str | None, wearer: str | None, end: bool, listing: bool, broker: Broker, as_json: bool
 ) -> None:
     """Bind a device to a wearer. No event of a device does: only what an operator says here or configures.
 

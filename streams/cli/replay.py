@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from streams import clock, files, settings
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.output import emit_json
 from streams.errors import InputError
 from streams.events import journal as journals
@@ -89,7 +90,7 @@ def command(
     context: click.Context,
     journal: Path,
     recorded: Path | None,
-    broker: str | None,
+    broker: Broker | None,
     store: Path | None,
     out: Path | None,
     policy: str | None,
@@ -137,7 +138,7 @@ class _Job:
     journal: Path
     store: Path
     out: Path | None
-    broker: str
+    broker: Broker
 
 
 class Replayed(Answer, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ import click
 
 from streams import clock, limits, settings
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli import export
 from streams.cli.output import store_option
 from streams.cli.staying import stays
@@ -70,7 +71,7 @@ def told(status: Status) -> str | None:
 @click.pass_context
 def command(
     context: click.Context,
-    broker: str,
+    broker: Broker,
     store: Path,
     adopt: bool,
     migrate: bool,
@@ -127,7 +128,7 @@ class _Following:
     """The writer, the log that is followed, and whether following ends with it (`until_end`)."""
 
     writer: RetryingWriter
-    broker: str
+    broker: Broker
     log_id: LogId
     status: Status | None
     until_end: bool

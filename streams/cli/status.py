@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streams import clock, limits, settings
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.output import (
     emit_facts,
     emit_hidden,
@@ -62,7 +63,7 @@ _TABLES: Mapping[str, Sequence[str]] = {
 @role_option
 @json_option
 @click.pass_context
-def command(context: click.Context, broker: str, store: Path, role: Role, *, as_json: bool) -> None:
+def command(context: click.Context, broker: Broker, store: Path, role: Role, *, as_json: bool) -> None:
     """Say how broker, agents and store stand: who lags by how much, what is in force, what was refused.
 
     Where the broker or the store is away it says so, tells what it can, and ends with exit code 3; 0 where
@@ -208,7 +209,7 @@ def _held(directory: Path, role: Role) -> _Held:
     )
 
 
-async def _live(broker: str, stored: Mapping[int, int] | None) -> _Live:
+async def _live(broker: Broker, stored: Mapping[int, int] | None) -> _Live:
     """What the broker says: how far agents and store are behind, who they are, which policies hold."""
     # Kafka's client is for this command alone.
     from streams.kafka.lag import members  # noqa: PLC0415
@@ -224,9 +225,9 @@ async def _live(broker: str, stored: Mapping[int, int] | None) -> _Live:
             asyncio.gather(*behind),
         )
     except UnavailableError as error:
-        return _Live(broker=_BrokerState(present=False, address=broker, says=str(error)))
+        return _Live(broker=_BrokerState(present=False, address=str(broker), says=str(error)))
     return _Live(
-        broker=_BrokerState(present=True, address=broker),
+        broker=_BrokerState(present=True, address=str(broker)),
         lag=tuple(row for rows in lag for row in rows),
         members=tuple(_MemberRow(groups[each.group], each.client, each.host) for each in reading),
         policies=policies,
@@ -234,7 +235,7 @@ async def _live(broker: str, stored: Mapping[int, int] | None) -> _Live:
 
 
 async def _behind(
-    broker: str, reader: str, topic: str, next_offsets: Mapping[int, int] | None
+    broker: Broker, reader: str, topic: str, next_offsets: Mapping[int, int] | None
 ) -> list[_LagRow]:
     """How far a reader is behind by partition; without `next_offsets`, by what its group committed."""
     from streams.kafka.lag import lags  # noqa: PLC0415 - as above
@@ -261,7 +262,7 @@ async def _behind(
     ]
 
 
-async def _policies(broker: str) -> dict[str, str]:
+async def _policies(broker: Broker) -> dict[str, str]:
     """Name and version of the policy in force and of the one that may come next."""
     from streams.kafka.reader import read_all  # noqa: PLC0415
     from streams.policy.source import bundle, find, shipped_names  # noqa: PLC0415

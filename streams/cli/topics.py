@@ -9,6 +9,7 @@ import click
 
 from streams import settings, topology
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.output import emit_json, emit_table, json_option
 from streams.consent.words import Word
 from streams.kafka.topics import migrate, plan, uneven
@@ -28,7 +29,7 @@ from streams.worker.bootstrap import consents_of_topic
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, *, planned: bool, migrating: bool, broker: str, partitions: int, as_json: bool
+    context: click.Context, *, planned: bool, migrating: bool, broker: Broker, partitions: int, as_json: bool
 ) -> None:
     """Say what differs between the topics as declared and as they are; exit code 1 if anything does.
 
@@ -62,7 +63,7 @@ def _absent(differing: object) -> bool:
     )
 
 
-async def _unbound(broker: str) -> list[tuple[str, str]]:
+async def _unbound(broker: Broker) -> list[tuple[str, str]]:
     """(device, wearer) that stand on glasses.consents from before devices were bound."""
     consents = await consents_of_topic(broker)
     spoke = {

@@ -8,6 +8,7 @@ import click
 
 from streams import clock, files, settings, topology
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.names import pair
 from streams.cli.staying import stays
 from streams.kafka.groups import check_prefix
@@ -76,7 +77,7 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
 @click.pass_context
 def command(
     context: click.Context,
-    broker: str,
+    broker: Broker,
     policy: str,
     partitions: int,
     pairs: tuple[tuple[str, str], ...],

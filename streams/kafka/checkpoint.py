@@ -24,6 +24,7 @@ import orjson
 from msgspec import Meta, Struct
 
 from streams import limits, metrics, topology
+from streams.brokers import Broker
 from streams.events.record import Headers, LogId, Outgoing, Received
 from streams.kafka.reader import read_through
 
@@ -133,7 +134,7 @@ def _parts(name: str, whole: bytes) -> Iterator[tuple[str, bytes, Headers]]:
         yield f"{name}{_PART_MARK}{number}", whole[number * size : (number + 1) * size], ()
 
 
-async def load(broker: str, agent: str, partition: int, *, wait_s: float) -> Checkpoint:
+async def load(broker: Broker, agent: str, partition: int, *, wait_s: float) -> Checkpoint:
     """Read the latest entries of one partition of one agent, up to the uncommitted end of `glasses.state`.
 
     Raises

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from streams.brokers import Broker
 from streams.connection import administering, reach
 from streams.errors import InputError
 from streams.kafka.groups import described
@@ -39,7 +40,7 @@ class Member:
     host: str
 
 
-async def lags(broker: str, topic: str, next_offsets: Mapping[int, int], *, wait_s: float) -> list[Lag]:
+async def lags(broker: Broker, topic: str, next_offsets: Mapping[int, int], *, wait_s: float) -> list[Lag]:
     """Return how far a reader is behind, by partition of `topic`.
 
     Parameters
@@ -61,7 +62,7 @@ async def lags(broker: str, topic: str, next_offsets: Mapping[int, int], *, wait
     )
 
 
-async def _lag(broker: str, topic: str, partition: int, at: int | None, end: int, wait_s: float) -> Lag:
+async def _lag(broker: Broker, topic: str, partition: int, at: int | None, end: int, wait_s: float) -> Lag:
     if end in (at, 0):
         return Lag(partition, end, end, 0, None)
     begin = at
@@ -80,7 +81,7 @@ async def _lag(broker: str, topic: str, partition: int, at: int | None, end: int
 
 
 async def _first(
-    broker: str, topic: str, partition: int, at: int | None, wait_s: float
+    broker: Broker, topic: str, partition: int, at: int | None, wait_s: float
 ) -> tuple[int, int] | None:
     """Offset and time of the first record from `at` on; None where only marks are left."""
     begin = {} if at is None else {partition: at}
@@ -89,7 +90,7 @@ async def _first(
     return (records[0].offset, records[0].timestamp) if records else None
 
 
-async def members(broker: str, groups: Iterable[str], *, wait_s: float) -> list[Member]:
+async def members(broker: Broker, groups: Iterable[str], *, wait_s: float) -> list[Member]:
     """Return who is in some consumer groups; UnavailableError when the broker is absent."""
     clients = []
     async with administering(broker, wait_s) as admin:

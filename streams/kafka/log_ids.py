@@ -30,6 +30,7 @@ from aiokafka.protocol.types import (
 )
 
 from streams import clock
+from streams.brokers import Broker
 from streams.connection import WAIT_S_DEFAULT, administering, reach
 from streams.errors import UnavailableError
 from streams.events.record import LogId
@@ -136,7 +137,9 @@ class _MetadataRequest(Request[_Structs]):  # type: ignore[misc]
         return _MetadataRequest10([(_NO_ID, topic, {}) for topic in self._topics], False, False, False, {})
 
 
-async def log_ids(broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT) -> dict[str, LogId]:
+async def log_ids(
+    broker: Broker, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
+) -> dict[str, LogId]:
     """Return the id of each topic's log.
 
     It has an empty part where the broker gives none: topics that were made before Kafka 2.8, and brokers that
@@ -191,7 +194,7 @@ async def _answer(client: AIOKafkaClient, topics: list[str]) -> dict[str, Any]:
 
 
 @cache
-def _say_unknown(broker: str) -> None:
+def _say_unknown(broker: Broker) -> None:
     """Say it once a process and broker."""
     log.warning(
         "The broker %s gives no ids of its topics (it, or they, are older than Kafka 2.8): a topic that is "

@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams import clock, limits, logs, metrics, topology
+from streams.brokers import Broker
 from streams.connection import administering
 from streams.errors import UnavailableError, reason
 from streams.kafka.groups import commits, described, say_foreign, unformed_sentence
@@ -49,7 +50,7 @@ class Lookout:
     committed is said and counted; the partition's owner then writes its own over it.
     """
 
-    def __init__(self, broker: str, partitions: int, members: Sequence[Member]) -> None:
+    def __init__(self, broker: Broker, partitions: int, members: Sequence[Member]) -> None:
         self._broker, self._partitions, self._members = broker, partitions, members
         self._said: dict[str, str] = {}
 
@@ -89,7 +90,7 @@ class Lookout:
             if gone
             else "",
         )
-        self._say("partitions", topology.uneven(self._broker, partitions, self._partitions))
+        self._say("partitions", topology.uneven(str(self._broker), partitions, self._partitions))
         more = {
             name: partitions[name] - topology.partition_count(name, self._partitions) for name in partitions
         }

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from streams import clock, limits, metrics, topology
+from streams.brokers import Broker
 from streams.connection import administering
 from streams.errors import InputError, reason
 from streams.events.record import Fetch, LiveCore, Received
@@ -60,7 +61,7 @@ class PartitionOwner(Generic[State]):
 
     def __init__(
         self,
-        broker: str,
+        broker: Broker,
         agent: str,
         core: LiveCore[State],
         tp: TopicPartition,

@@ -13,9 +13,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from streams import limits
+from streams.brokers import Broker
 from streams.connection import let_go
 from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
+from streams.secured import client_options
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ _LOOKS = limits.TRANSACTION_TIMEOUT_MS // 1000
 
 
 async def publish_once(
-    broker: str,
+    broker: Broker,
     witness: str,
     records: Sequence[Outgoing],
     stands: Callable[[Sequence[Received]], Awaitable[bool]],
@@ -51,7 +53,7 @@ async def publish_once(
 
 
 async def _publish(
-    broker: str,
+    broker: Broker,
     witness: str,
     records: Sequence[Outgoing],
     stands: Callable[[Sequence[Received]], Awaitable[bool]],
@@ -67,7 +69,7 @@ async def _publish(
         await let_go(producer)
 
 
-async def publish_now(broker: str, records: Sequence[Outgoing]) -> None:
+async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> None:
     """Write `records` in one transaction: all of them or, when this fails, none."""
     producer = _producer(broker)
     await producer.start()
@@ -77,9 +79,9 @@ async def publish_now(broker: str, records: Sequence[Outgoing]) -> None:
         await let_go(producer)
 
 
-def _producer(broker: str) -> AIOKafkaProducer:
+def _producer(broker: Broker) -> AIOKafkaProducer:
     return AIOKafkaProducer(
-        bootstrap_servers=broker,
+        **client_options(broker),
         transactional_id=TRANSACTIONAL_ID,
         acks="all",
         compression_type="zstd",

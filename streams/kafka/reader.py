@@ -14,11 +14,13 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams import limits
+from streams.brokers import Broker
 from streams.connection import WAIT_S_DEFAULT, administering, let_go, reach
 from streams.errors import InputError, UnavailableError
 from streams.events.record import LogId
 from streams.kafka.groups import Commit, commits
 from streams.kafka.log_ids import ask
+from streams.secured import client_options
 from streams.waiting import saying
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024
@@ -26,10 +28,12 @@ _POLL_MS = 200
 
 
 @asynccontextmanager
-async def _consumer(broker: str, wait_s: float, *, committed: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
+async def _consumer(
+    broker: Broker, wait_s: float, *, committed: bool = True
+) -> AsyncIterator[AIOKafkaConsumer]:
     async def start() -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=broker,
+            **client_options(broker),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -52,7 +56,7 @@ async def _consumer(broker: str, wait_s: float, *, committed: bool = True) -> As
         await let_go(consumer)
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: str) -> list[TopicPartition]:
+async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: Broker) -> list[TopicPartition]:
     # The public `partitions_for_topic` knows subscribed topics only, and a subscription needs a group.
     numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
     if not numbers:
@@ -64,7 +68,7 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: str) -> li
 
 
 async def _uncommitted_ends(
-    broker: str, tps: Sequence[TopicPartition], wait_s: float
+    broker: Broker, tps: Sequence[TopicPartition], wait_s: float
 ) -> dict[TopicPartition, int]:
     # A read-committed consumer is told the last *stable* offset instead: an open transaction would hide what
     # is behind it.
@@ -73,7 +77,7 @@ async def _uncommitted_ends(
 
 
 async def read_all(
-    broker: str,
+    broker: Broker,
     topic: str,
     partition: int | None = None,
     *,
@@ -119,7 +123,7 @@ async def read_all(
 
 
 async def read_through(
-    broker: str,
+    broker: Broker,
     topic: str,
     on_record: Callable[[ConsumerRecord], None],
     partition: int | None = None,
@@ -211,7 +215,7 @@ class Follower:
 
     def __init__(
         self,
-        broker: str,
+        broker: Broker,
         topic: str,
         from_offsets: Mapping[int, int] | None = None,
         *,
@@ -319,7 +323,7 @@ class Follower:
 
 
 async def end_offsets(
-    broker: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
     """Return the uncommitted high watermark by (topic, partition).
 
@@ -331,7 +335,7 @@ async def end_offsets(
 
 
 async def log_bounds(
-    broker: str, topic: str, *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, topic: str, *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[int, tuple[int, int]]:
     """Return where the log of each partition begins and (uncommitted) ends.
 
@@ -344,7 +348,7 @@ async def log_bounds(
 
 
 async def committed_offsets(
-    broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
     """Return the offset that `group` reads next by (topic, partition), whoever committed it.
 
@@ -355,7 +359,7 @@ async def committed_offsets(
 
 
 async def committed(
-    broker: str, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], Commit]:
     """Return what `committed_offsets` does, and whether an agent has committed it."""
 

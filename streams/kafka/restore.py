@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 from aiokafka import TopicPartition
 
 from streams import limits, metrics, topology
+from streams.brokers import Broker
 from streams.errors import InputError
 from streams.events.record import Core, Fetch, LiveCore, LogId, Loss
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
@@ -61,7 +62,7 @@ class _Read(Generic[State]):
 
 
 async def restored(
-    broker: str,
+    broker: Broker,
     agent: str,
     core: LiveCore[State],
     tp: TopicPartition,
@@ -187,7 +188,7 @@ class _Rerun(Generic[State]):
     `begin` is where its log began, once all of it was run.
     """
 
-    def __init__(self, broker: str, core: LiveCore[State], tp: TopicPartition, wait_s: float) -> None:
+    def __init__(self, broker: Broker, core: LiveCore[State], tp: TopicPartition, wait_s: float) -> None:
         self._broker, self._wait_s = broker, wait_s
         self.core, self.tp = core, tp
         self.begin: int | None = None

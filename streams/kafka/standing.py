@@ -20,6 +20,7 @@ from aiokafka import TopicPartition
 from msgspec.structs import replace as replace_struct
 
 from streams import clock, topology
+from streams.brokers import Broker
 from streams.connection import WAIT_S_DEFAULT
 from streams.errors import InputError
 from streams.events.record import AgentSpec, Core, LogId, Loss, Outgoing, Received
@@ -62,7 +63,7 @@ class Place(Generic[State]):
     `group` is the one that the agent commits in.
     """
 
-    broker: str
+    broker: Broker
     agent: str
     core: Core[State]
     tp: TopicPartition
@@ -253,7 +254,7 @@ async def _told_by_lineage(place: Place[Any]) -> tuple[bool, int | None]:
 
 
 async def own_offset(
-    broker: str, agent: str, tp: TopicPartition, commit: Commit | None, wait_s: float
+    broker: Broker, agent: str, tp: TopicPartition, commit: Commit | None, wait_s: float
 ) -> int | None:
     """Return the offset that an agent has committed last, whatever its group says; None where it never did.
 
@@ -278,7 +279,7 @@ class _Told:
     newest: bool = False
 
 
-async def _told(broker: str, agent: str, partition: int, wait_s: float) -> _Told:
+async def _told(broker: Broker, agent: str, partition: int, wait_s: float) -> _Told:
     key, told = f"{agent}/{partition}".encode(), _Told()
 
     def learn(record: Received) -> None:
@@ -310,7 +311,7 @@ def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
 
 
 async def refuse_losses(
-    broker: str, agents: Iterable[AgentSpec], prefix: str = "", *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, agents: Iterable[AgentSpec], prefix: str = "", *, wait_s: float = WAIT_S_DEFAULT
 ) -> None:
     """Say in one sentence what of any partition is lost, before any of them is owned.
 
@@ -346,7 +347,7 @@ async def refuse_losses(
         raise InputError(refusal(broker, lost))
 
 
-def refusal(broker: str, lost: Sequence[Loss]) -> str:
+def refusal(broker: Broker, lost: Sequence[Loss]) -> str:
     """The sentence about records that are lost."""
     known = sum(loss.records or 0 for loss in lost)
     counts = [f"{known:,} records"] * bool(known)

@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from streams import limits, topology
+from streams.brokers import Broker, KafkaSettings
 from streams.connection import WAIT_S_DEFAULT, administering
 from streams.errors import InputError, UnavailableError
 from streams.kafka.log_ids import counts
@@ -43,7 +44,7 @@ class Differing:
 
 
 async def declare(
-    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> None:
     """Create the topics that are not there yet; leave those that are there as they are.
 
@@ -71,7 +72,7 @@ async def declare(
         raise InputError(f"--partitions is {partitions}; expected 1 to {PARTITIONS_MAX}.")
 
     async with administering(broker, wait_s) as admin:
-        existing = await _created(admin, broker, topology.TOPICS, partitions)
+        existing = await _created(admin, KafkaSettings.of(broker), topology.TOPICS, partitions)
         await _refuse_uneven(admin, broker, partitions)
         differing = [*await _settings(admin, existing), *await _in_sync(admin, existing)]
         for setting, why in _REFUSED.items():
@@ -87,7 +88,7 @@ async def declare(
             )
 
 
-def _refuse(broker: str, differing: list[Differing], why: str) -> None:
+def _refuse(broker: Broker, differing: list[Differing], why: str) -> None:
     """InputError that names every topic with the same fault; nothing where there is none."""
     # What a broker rules about times is declared of some topics only; the others bound nothing by it.
     times = {topology.TIMESTAMPS, topology.AHEAD_MS}
@@ -108,7 +109,7 @@ def _refuse(broker: str, differing: list[Differing], why: str) -> None:
 
 
 async def plan(
-    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> list[Differing]:
     """What differs between the topics as declared and as they are; UnavailableError without a broker."""
     async with administering(broker, wait_s) as admin:
@@ -116,7 +117,7 @@ async def plan(
 
 
 async def migrate(
-    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> list[Differing]:
     """Create what is absent and set what differs; return what was changed.
 
@@ -128,24 +129,29 @@ async def migrate(
         if any(each.setting == "partitions" and each.actual for each in differing):
             await _refuse_uneven(admin, broker, partitions)
         absent = {each.topic for each in differing if not each.actual}
-        await _created(admin, broker, [each for each in topology.TOPICS if each.name in absent], partitions)
+        await _created(
+            admin,
+            KafkaSettings.of(broker),
+            [each for each in topology.TOPICS if each.name in absent],
+            partitions,
+        )
         await _set(admin, broker, [each for each in differing if each.topic not in absent])
         return differing
 
 
-async def _refuse_uneven(admin: AIOKafkaAdminClient, broker: str, partitions: int) -> None:
+async def _refuse_uneven(admin: AIOKafkaAdminClient, broker: Broker, partitions: int) -> None:
     """InputError with every topic and its partitions, if any has others than declared."""
     if wrong := await _uneven(admin, broker, partitions):
         raise InputError(wrong)
 
 
-async def _uneven(admin: AIOKafkaAdminClient, broker: str, partitions: int) -> str:
+async def _uneven(admin: AIOKafkaAdminClient, broker: Broker, partitions: int) -> str:
     actual = await counts(admin._client, [topic.name for topic in topology.TOPICS])
-    return topology.uneven(broker, actual, partitions)
+    return topology.uneven(str(broker), actual, partitions)
 
 
 async def uneven(
-    broker: str, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
+    broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> str:
     """Return the sentence about topics with other partitions than declared; empty if there are none."""
     async with administering(broker, wait_s) as admin:
@@ -170,10 +176,10 @@ async def _differing(admin: AIOKafkaAdminClient, partitions: int) -> list[Differ
 
 
 async def _created(
-    admin: AIOKafkaAdminClient, broker: str, topics: Iterable[topology.Topic], partitions: int
+    admin: AIOKafkaAdminClient, kafka: KafkaSettings, topics: Iterable[topology.Topic], partitions: int
 ) -> list[str]:
     """Create topics; return the names of those that were there."""
-    wanted = [_new_topic(topic, topology.partition_count(topic.name, partitions)) for topic in topics]
+    wanted = [_new_topic(topic, kafka, topology.partition_count(topic.name, partitions)) for topic in topics]
     if not wanted:
         return []
     response = await admin.create_topics(wanted)
@@ -182,7 +188,7 @@ async def _created(
         error = for_code(code)
         if error not in {NoError, TopicAlreadyExistsError}:
             raise UnavailableError(
-                f"The broker {broker} did not create topic {name}: {error.__name__}. Look into its log."
+                f"The broker {kafka} did not create topic {name}: {error.__name__}. Look into its log."
             )
     return [name for name, code in created.items() if for_code(code) is TopicAlreadyExistsError]
 
@@ -236,7 +242,7 @@ async def _configs(
     }
 
 
-async def _set(admin: AIOKafkaAdminClient, broker: str, changes: list[Differing]) -> None:
+async def _set(admin: AIOKafkaAdminClient, broker: Broker, changes: list[Differing]) -> None:
     """Set what differs, and again what those topics had of their own, which a request would reset."""
     names = sorted({change.topic for change in changes})
     actual = await _configs(admin, names)
@@ -266,5 +272,8 @@ def _config(topic: topology.Topic) -> dict[str, str]:
     }
 
 
-def _new_topic(topic: topology.Topic, partitions: int) -> NewTopic:
-    return NewTopic(topic.name, partitions, 1, topic_configs=_config(topic))
+def _new_topic(topic: topology.Topic, kafka: KafkaSettings, partitions: int) -> NewTopic:
+    config = _config(topic)
+    if kafka.min_in_sync is not None:
+        config[_ISR] = str(kafka.min_in_sync)
+    return NewTopic(topic.name, partitions, kafka.replication_factor, topic_configs=config)

@@ -25,10 +25,12 @@ from aiokafka.producer.sender import Sender
 from aiokafka.structs import OffsetAndMetadata
 
 from streams import limits
+from streams.brokers import Broker
 from streams.connection import reach
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
 from streams.kafka.groups import MARK
+from streams.secured import client_options
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +97,9 @@ def _counted(call: Callable[..., Awaitable[Any]], sender: _PatientSender) -> Cal
     return counting
 
 
-def _new_producer(broker: str, transactional_id: str) -> AIOKafkaProducer:
+def _new_producer(broker: Broker, transactional_id: str) -> AIOKafkaProducer:
     producer = AIOKafkaProducer(
-        bootstrap_servers=broker,
+        **client_options(broker),
         transactional_id=transactional_id,
         transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
         acks="all",
@@ -136,7 +138,7 @@ class TransactionWriter:
     """
 
     def __init__(
-        self, broker: str, group: str, source: TopicPartition, outputs: Sequence[TopicPartition] = ()
+        self, broker: Broker, group: str, source: TopicPartition, outputs: Sequence[TopicPartition] = ()
     ) -> None:
         self._broker, self._group, self._source, self._outputs = broker, group, source, outputs
         self._producer: AIOKafkaProducer | None = None

@@ -27,6 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams import clock, limits, logs, metrics
+from streams.brokers import KafkaSettings
 from streams.connection import let_go
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
@@ -108,7 +109,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Connect; a group that somebody else has taken is asked for again, until it is free."""
         await super().on_start()
         groups.leave_to_lookout()
-        coordinator = self._ensure_consumer()._coordinator
+        coordinator, address = self._ensure_consumer()._coordinator, self.consumer.broker.open_address
         joined, send = coordinator._do_rejoin_group, coordinator._send_req
 
         async def joining(subscription: Any) -> bool:
@@ -121,8 +122,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         async def sending(request: Any) -> Any:
             # From its first request under an id on: one that dies while it joins is waited for as well.
-            if coordinator.member_id:
-                LAST_WILL.joined(self.consumer.broker, self.consumer.group, coordinator.member_id)
+            if coordinator.member_id and address:
+                LAST_WILL.joined(address, self.consumer.group, coordinator.member_id)
             return await send(request)
 
         coordinator._do_rejoin_group, coordinator._send_req = joining, sending
@@ -133,7 +134,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
         if self._consumer is not None:
             await let_go(self._consumer)
-            LAST_WILL.left(self.consumer.broker, self.consumer.group)
+            LAST_WILL.left(self.consumer.broker.open_address, self.consumer.group)
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -143,7 +144,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """
 
     core: ClassVar[LiveCore[Any]]
-    broker: ClassVar[str]
+    broker: ClassVar[KafkaSettings]
     agent: ClassVar[str]
     group: ClassVar[str]
     partitions: ClassVar[int]
@@ -373,7 +374,7 @@ async def _call(function: Any, *arguments: Any) -> None:
 
 def batch_transport(
     app: faust.App,
-    broker: str,
+    kafka: KafkaSettings,
     agent: str,
     core: LiveCore[Any],
     *,
@@ -387,7 +388,7 @@ def batch_transport(
     """
     own = {
         "core": core,
-        "broker": broker,
+        "broker": kafka,
         "agent": agent,
         "group": app.conf.id,
         "partitions": partitions,
@@ -395,4 +396,4 @@ def batch_transport(
     }
     consumer = type("AgentConsumer", (BatchConsumer,), own)
     transport = type("BatchTransport", (driver.Transport,), {"Consumer": consumer})
-    return transport([yarl.URL(f"kafka://{broker}")], app, loop=app.loop)
+    return transport([yarl.URL(url) for url in kafka.urls], app, loop=app.loop)

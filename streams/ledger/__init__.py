@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from streams.brokers import Broker
 from streams.ledger.accounts import JUDGED, RUNS, accounts
 from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
@@ -23,7 +24,7 @@ from streams.ledger.topics import read_topics
 from streams.quoting import quoted
 
 
-def run_ledger(journal_dir: Path, broker: str | None, store_dir: Path, since_ns: int = 0) -> Ledger:
+def run_ledger(journal_dir: Path, broker: Broker | None, store_dir: Path, since_ns: int = 0) -> Ledger:
     """Compare journals, topics and store.
 
     Return the counts, `findings` (sentences) and `clean` (there are none).

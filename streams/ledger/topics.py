@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from streams import limits, topology
+from streams.brokers import Broker
 from streams.kafka.reader import Follower, log_bounds
 from streams.ledger.accounts import COLLISION, EARLY
 from streams.ledger.records import Records
@@ -74,12 +75,12 @@ class Topics:
         return self.early if rule in EARLY else self.collided if rule == COLLISION else self.rejected
 
 
-def read_topics(broker: str) -> Topics:
+def read_topics(broker: Broker) -> Topics:
     """Read every topic of the event path to its end."""
     return asyncio.run(_read_topics(broker))
 
 
-async def _read_topics(broker: str) -> Topics:
+async def _read_topics(broker: Broker) -> Topics:
     topics = Topics()
     for topic in (topology.CAPTURED, topology.ZONED, topology.REJECTED, *DERIVED, topology.LINEAGE):
         if any(begin for begin, _ in (await log_bounds(broker, topic)).values()):
@@ -109,14 +110,14 @@ async def _polled(follower: Follower, ends: dict[int, int]) -> AsyncIterator[lis
             yield records
 
 
-async def _records(broker: str, topic: str) -> AsyncIterator[Any]:
+async def _records(broker: Broker, topic: str) -> AsyncIterator[Any]:
     async with Follower(broker, topic) as follower:
         async for records in _polled(follower, await follower.end_offsets()):
             for record in records:
                 yield record
 
 
-async def _read(broker: str, topic: str, records: Records) -> Records:
+async def _read(broker: Broker, topic: str, records: Records) -> Records:
     async for record in _records(broker, topic):
         records.take(dict(record.headers), record.value, record.partition, record.offset)
     return records

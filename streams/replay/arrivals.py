@@ -21,6 +21,7 @@ import orjson
 import xxhash
 from numpy.typing import NDArray
 
+from streams.brokers import Broker
 from streams.errors import InputError
 from streams.events import journal
 from streams.events.record import Headers, Received, StoredRecord
@@ -188,7 +189,7 @@ class BrokerArrivals:
         The broker or a topic is absent.
     """
 
-    def __init__(self, path: Path, broker: str) -> None:
+    def __init__(self, path: Path, broker: Broker) -> None:
         self._broker = broker
         self._known = np.unique(np.fromiter(_fingerprints(path), np.uint64))
         self._ends: dict[int, int] = {}

@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 
 from streams import limits, logs, topology
+from streams.brokers import OAUTH, Broker, KafkaSettings
 from streams.ends import End, end_process
 from streams.errors import reason
 from streams.events.record import AgentSpec
 from streams.kafka.ownership import Delivery
 from streams.kafka.transport import NOTHING_LOST, batch_transport
+from streams.secured import TokenFile, password, tls_context
 
 
 def build_app(
     spec: AgentSpec,
-    broker: str,
+    broker: Broker,
     datadir: Path,
     loop: asyncio.AbstractEventLoop | None = None,
     *,
@@ -38,7 +41,7 @@ def build_app(
     spec
         The agent: its name, the topic that it reads, and what it does with a fetch.
     broker
-        `host:port`; its topics must be declared.
+        The Kafka; its topics must be declared.
     datadir
         An empty directory for Faust, which writes nothing there that is needed again.
     loop
@@ -51,13 +54,15 @@ def build_app(
         Records that were removed before they were read are put on record and left behind.
     """
     agent_name, source_name = spec.name, spec.topic
+    kafka = KafkaSettings.of(broker)
     app = faust.App(
         topology.group(agent_name, prefix),
-        broker=f"kafka://{broker}",
+        broker=kafka.urls,
+        broker_credentials=_credentials(kafka),
         loop=loop or asyncio.get_running_loop(),
         datadir=str(datadir),
         autodiscover=False,
-        broker_client_id=f"sightline-{agent_name}",
+        broker_client_id=f"{kafka.client_id}-{agent_name}",
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -74,7 +79,7 @@ def build_app(
     )
     app.transport = batch_transport(
         app,
-        broker,
+        kafka,
         agent_name,
         spec.core,
         partitions=topology.partition_count(source_name, partitions),
@@ -107,3 +112,17 @@ def build_app(
     app.agent(source, name=f"streams.worker.agents.{agent_name}", isolated_partitions=True)(work)
     app.finalize()
     return app
+
+
+def _credentials(kafka: KafkaSettings) -> Credentials | None:
+    """What Faust hands to its own clients, each with a context: without one it would send in the clear."""
+    if not kafka.encrypted:
+        return None
+    context = tls_context(kafka)
+    if kafka.mechanism == OAUTH and kafka.token_file is not None:
+        return OAuthCredentials(oauth_cb=TokenFile(kafka.token_file), ssl_context=context)
+    if kafka.mechanism:
+        return SASLCredentials(
+            username=kafka.user, password=password(kafka), mechanism=kafka.mechanism, ssl_context=context
+        )
+    return SSLCredentials(context)

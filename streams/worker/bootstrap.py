@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
+from streams.brokers import Broker
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, UnavailableError
@@ -132,7 +133,7 @@ def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions
     say_overdue(in_force, today)
 
 
-def _let_ask(broker: str, followed: Followed, policies: TableFollower) -> None:
+def _let_ask(broker: Broker, followed: Followed, policies: TableFollower) -> None:
     """Let the broker be asked for what was not read, or is no longer known."""
 
     async def refresh() -> None:
@@ -148,7 +149,7 @@ def _let_ask(broker: str, followed: Followed, policies: TableFollower) -> None:
     followed.refresh, followed.recall, followed.consents_end = refresh, recall, consents_end
 
 
-async def consents_of_topic(broker: str) -> Consents:
+async def consents_of_topic(broker: Broker) -> Consents:
     """The content of `glasses.consents`; a record that nobody of ours wrote is logged and passed over."""
     consents = Consents()
     for record in await read_all(broker, CONSENTS):
@@ -159,7 +160,7 @@ async def consents_of_topic(broker: str) -> Consents:
     return consents
 
 
-async def bind(broker: str, pairs: Sequence[tuple[str, str]]) -> int:
+async def bind(broker: Broker, pairs: Sequence[tuple[str, str]]) -> int:
     """Bind devices to wearers (device, wearer) that never were; return how many that was.
 
     What an operator has ended stays so, and is said. Delivery: all of it or nothing.

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiokafka import ConsumerRecord
 
 from streams import clock, limits, metrics
+from streams.brokers import Broker
 from streams.ends import end_with
 from streams.errors import MalformedError, called_off, reason
 from streams.events.record import Received
@@ -33,7 +34,7 @@ class TableFollower:
     over: there is no transaction here to reject it in. Of a callback that has to wait, only this topic waits.
     """
 
-    def __init__(self, broker: str, topic: str, on_record: OnRecord) -> None:
+    def __init__(self, broker: Broker, topic: str, on_record: OnRecord) -> None:
         self._broker, self._topic, self._on_record = broker, topic, on_record
         self._follower = Follower(broker, topic)
         self._task: asyncio.Task[None] | None = None

@@ -14,6 +14,7 @@ import faust
 from aiokafka.errors import KafkaConnectionError
 
 from streams import files, limits, metrics, topology
+from streams.brokers import Broker
 from streams.cycles import collect_cycles
 from streams.ends import End, end_process, end_with
 from streams.errors import InputError, SightlineError, UnavailableError, reason
@@ -52,7 +53,7 @@ class WorkerSettings:
         File to which `streams.metrics` is written every METRICS_INTERVAL_S; none when None.
     """
 
-    broker: str
+    broker: Broker
     policy: str
     partitions: int = topology.PARTITIONS_DEFAULT
     pairs: Sequence[tuple[str, str]] = ()
@@ -191,7 +192,7 @@ def _app(settings: WorkerSettings, spec: AgentSpec, directory: Path) -> faust.Ap
     )
 
 
-async def _started(app: faust.App, broker: str) -> None:
+async def _started(app: faust.App, broker: Broker) -> None:
     """Start an app and wait for its first assignment; UnavailableError when the broker goes meanwhile."""
     try:
         await app.start()

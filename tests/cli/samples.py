@@ -22,6 +22,8 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline --version"),
     Sample("sightline topology"),
     Sample("sightline topology --json"),
+    Sample("sightline settings"),
+    Sample("sightline settings --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models {_AS}"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models --all {_AS} --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --format dot {_AS}"),
@@ -129,8 +131,8 @@ LIVE: tuple[Sample, ...] = (
 )
 #: Commands that stay: started before `LIVE`, stopped after it.
 PROCESSES: tuple[str, ...] = (
-    "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --log json --ready-fd {fd}"
-    " --ready-file {ready}",
+    "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --nodes 1 --log json"
+    " --ready-fd {fd} --ready-file {ready}",
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
     " --metrics {tmp}/metrics --log text --accept-loss --group-prefix samples."
     " --ready-fd {fd} --ready-file {ready}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from streams.kafka.broker import _properties
 from streams.kafka.jars import KAFKA_VERSION
+from streams.kafka.node import node_properties
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def test_the_broker_is_set_as_the_embedded_one() -> None:
         name.lower().replace("_", "."): value.strip('"')
         for name, value in re.findall(r"KAFKA_([A-Z0-9_]+): (.+)", COMPOSE)
     }
-    embedded = dict(line.split("=", 1) for line in _properties(Path("/"), 9092).splitlines())
+    embedded = dict(line.split("=", 1) for line in node_properties(Path("/"), 9092, {}).splitlines())
     assert {name: value for name, value in inside.items() if name not in OF_THE_PLACE} == {
         name: value for name, value in embedded.items() if name not in OF_THE_PLACE
     }

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.kafka.broker import HOST, _properties, answers, free_port
+from streams.kafka.broker import answers, free_port
 from streams.kafka.jars import KAFKA_VERSION
+from streams.kafka.node import HOST, node_properties
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ CONTRACT = ("groups", "reader")
 
 def _environment(port: int) -> dict[str, str]:
     """The embedded broker's settings as the image takes them, with the addresses of a container."""
-    values = dict(line.split("=", 1) for line in _properties(Path("/"), port).splitlines())
+    values = dict(line.split("=", 1) for line in node_properties(Path("/"), port, {}).splitlines())
     values |= {
         "controller.quorum.voters": "1@localhost:9093",
         # What Kafka asks of itself (whether a transaction is open) cannot go by the address on this machine.

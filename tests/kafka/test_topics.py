@@ -11,7 +11,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams import limits
-from streams.kafka import broker, topics
+from streams.kafka import topics
+from streams.kafka.node import node_properties
 from streams.kafka.topics import Differing
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ async def test_all_replicas_but_one_are_to_have_what_counts_as_written(
 
 
 def test_commits_of_an_empty_group_are_kept_as_long_everywhere() -> None:
-    ours = re.search(r"^offsets.retention.minutes=(\d+)$", broker._properties(ROOT, 9092), re.MULTILINE)
+    ours = re.search(r"^offsets.retention.minutes=(\d+)$", node_properties(ROOT, 9092, {}), re.MULTILINE)
     compose = re.search(
         r"KAFKA_OFFSETS_RETENTION_MINUTES: (\d+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     )

@@ -88,7 +88,7 @@ def main() -> None:
     second = AgentSpec(f"{agent}-2", f"{source}-2", ToyCore(f"{target}-2"))
 
     async def prepare(context: WorkerContext) -> list[AgentSpec]:
-        there = await topic_names(context.settings.broker)
+        there = await topic_names(str(context.settings.broker))
         return [spec for spec in (first, second) if spec.topic in there]
 
     sys.exit(run_worker(WorkerSettings(broker, "household"), prepare, Path(f"{note}.ready").touch))

@@ -57,12 +57,12 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     demo = Demo(tmp_path_factory.mktemp("live") / "store", "household", lambda _: None, node.address, 4)
     try:
         demo.start()
-        second = demo._spawn("second-worker", "streams.cli", "worker", "--broker", demo.broker)
+        second = demo._spawn("second-worker", "streams.cli", "worker", "--broker", str(demo.broker))
         device = demo.play([*DEVICES, "--duration-s", "80"])
         time.sleep(4)
         demo.parts.remove(second)
         second.kill()
-        asyncio.run(litter(demo.broker))
+        asyncio.run(litter(str(demo.broker)))
         assert device.process.wait(90) == 0, device.last_line()
         demo.drain()
         # What was learned from the first session serves in the second.
@@ -82,7 +82,7 @@ def test_a_replay_of_what_kafka_holds_is_equal(lived: Demo, tmp_path: Path) -> N
         "--inputs",
         str(lived.store),
         "--broker",
-        lived.broker,
+        str(lived.broker),
         "--compare",
         "--store",
         str(tmp_path / "store"),
@@ -160,7 +160,7 @@ def test_another_store_or_journal_is_a_sentence(lived: Demo, tmp_path: Path) -> 
     ):
         result = run("replay", *arguments)
         assert (result.exit_code, sentence in result.stderr) == (code, True), result.output
-    told = run("replay", journal, "--inputs", store, "--broker", lived.broker, "--compare")
+    told = run("replay", journal, "--inputs", store, "--broker", str(lived.broker), "--compare")
     assert told.exit_code == 0
     assert re.search(
         r"lineage   events 0 differ of [\d,]+, edges 0 differ of [\d,]+, .*; equal\n", told.stdout

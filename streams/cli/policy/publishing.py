@@ -9,6 +9,7 @@ import click
 
 from streams import clock, settings
 from streams.address import ADDRESS
+from streams.brokers import Broker
 from streams.cli.output import emit_facts, emit_json, json_option
 from streams.errors import InputError
 from streams.events.record import Outgoing
@@ -34,7 +35,7 @@ from streams.worker.checking import Checker
 )
 @click.option("--withdraw-next", is_flag=True, help="Let nothing decide beside the one in force any more.")
 @json_option
-def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as_json: bool) -> None:
+def publish(file: str | None, broker: Broker, beside: bool, withdraw_next: bool, as_json: bool) -> None:
     """Publish the policy FILE to glasses.policies: from their next fetches on, workers decide by it.
 
     A policy that is wrong is not published, and the one in force stays.
@@ -54,7 +55,7 @@ def publish(file: str | None, broker: str, beside: bool, withdraw_next: bool, as
         emit_facts(answer)
 
 
-async def _published(broker: str, policy: Policy | None, *, beside: bool) -> dict[str, str]:
+async def _published(broker: Broker, policy: Policy | None, *, beside: bool) -> dict[str, str]:
     with contextlib.closing(Checker()) as checker:
         known = (await policies_of(await read_all(broker, POLICIES), checker)).now
     if not known.current:

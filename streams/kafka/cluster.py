@@ -1,0 +1,94 @@
+"""An embedded Kafka of several nodes: on one machine, so that who tries it out can kill one.
+
+Each node is broker and controller. Every topic has a copy on each, and a record counts as written when all
+but one have it: what was written survives the loss of any one node, and goes on being written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streams import files
+from streams.brokers import KafkaSettings
+from streams.errors import InputError
+from streams.kafka.broker import EmbeddedBroker, cluster_id
+from streams.kafka.jars import Progress
+from streams.kafka.node import HOST
+
+#: Two would be worse than one: neither can be spared.
+NODES_MIN, NODES_MAX = 3, 7
+#: Between the ports of two nodes lies the controller's.
+_PORTS_EACH = 2
+
+
+class EmbeddedCluster:
+    """`count` nodes on the ports `port`, `port + 2` and so on, each in a directory of its own below one."""
+
+    def __init__(self, count: int) -> None:
+        if not NODES_MIN <= count <= NODES_MAX:
+            raise InputError(f"--nodes {count}: expected 1, or {NODES_MIN} to {NODES_MAX}")
+        self.nodes = [EmbeddedBroker() for _ in range(count)]
+        self._directory, self._port = Path(), 0
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How the cluster is reached, and how often its topics are kept."""
+        addresses = ",".join(f"{HOST}:{self._port_of(at)}" for at in range(len(self.nodes)))
+        return KafkaSettings(addresses, replication_factor=len(self.nodes), min_in_sync=len(self.nodes) - 1)
+
+    def start(self, directory: Path, port: int, on_progress: Progress) -> None:
+        """Start all nodes, and return when they know each other; errors are those of one node."""
+        self._directory, self._port = directory, port
+        files.make_directory(directory)
+        common = cluster_id(directory)
+        try:
+            for at in range(len(self.nodes)):
+                files.make_directory(self._directory_of(at))
+                with files.written(self._directory_of(at) / "cluster.id") as file:
+                    file.write(common.encode())
+                self._begin(at, on_progress)
+            for node in self.nodes:
+                node.finish(len(self.nodes))
+        except BaseException:
+            self.stop()
+            raise
+
+    def restart(self, at: int) -> None:
+        """Start one node again that has ended, and return when it answers."""
+        self._begin(at, lambda _sentence: None)
+        self.nodes[at].finish()
+
+    def wait(self) -> None:
+        """Return once the last node has ended."""
+        for node in self.nodes:
+            node.wait()
+
+    def stop(self) -> None:
+        """End all nodes in order; those that do not run are passed over."""
+        for node in self.nodes:
+            node.stop()
+
+    def _begin(self, at: int, on_progress: Progress) -> None:
+        self.nodes[at].begin(self._directory_of(at), self._port_of(at), on_progress, self._properties(at))
+
+    def _port_of(self, at: int) -> int:
+        return self._port + _PORTS_EACH * at
+
+    def _directory_of(self, at: int) -> Path:
+        return self._directory / f"node-{at + 1}"
+
+    def _properties(self, at: int) -> dict[str, str]:
+        count = len(self.nodes)
+        voters = ",".join(f"{each + 1}@{HOST}:{self._port_of(each) + 1}" for each in range(count))
+        copies, in_sync = str(count), str(count - 1)
+        return {
+            "node.id": str(at + 1),
+            "controller.quorum.voters": voters,
+            "default.replication.factor": copies,
+            "min.insync.replicas": in_sync,
+            "offsets.topic.replication.factor": copies,
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": in_sync,
+            "share.coordinator.state.topic.replication.factor": copies,
+            "share.coordinator.state.topic.min.isr": in_sync,
+        }

@@ -1,0 +1,132 @@
+"""Why a Kafka that is there does not take a client: found by one connection, said in a sentence.
+
+A client's own errors do not tell: aiokafka says of a wrong password, of a certificate that nobody vouches for
+and of a broker that is away that it could not bootstrap, and takes what TLS answers for the length of an
+answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    BrokerResponseError,
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.metadata import MetadataRequest
+
+from streams import limits
+from streams.brokers import OAUTH, KafkaSettings
+from streams.secured import client_options
+
+
+async def misfit(kafka: KafkaSettings) -> str:
+    """Return why no broker of `kafka` takes a client with its settings; empty where that is not the fault.
+
+    It takes MISFIT_WAIT_S for each address at most. InputError when a file of the settings cannot be used.
+    """
+    options = client_options(kafka)
+    del options["bootstrap_servers"]
+    answers = [await _asked(kafka, host, port, options) for host, port in kafka.addresses]
+    return answers[0] if all(answers) else ""
+
+
+async def _asked(kafka: KafkaSettings, host: str, port: int, options: dict[str, object]) -> str:
+    """Why the broker at `host` refuses; empty where it does not, or is not there."""
+    address = f"{host}:{port}"
+    try:
+        async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
+            connection = await create_conn(host, port, **options)
+            try:
+                told = await connection.send(MetadataRequest([]))
+            finally:
+                await connection.close()
+    except ConnectionRefusedError:
+        return ""
+    except (ssl.SSLCertVerificationError, BrokerResponseError) as error:
+        return _answered(kafka, address, error)
+    except (KafkaError, OSError, TimeoutError) as error:
+        return await _silent(kafka, host, port, error)
+    # To whom has not proven itself Kafka may answer with a cluster of no brokers.
+    return "" if told.brokers else _unproven(kafka, address)
+
+
+def _answered(kafka: KafkaSettings, address: str, error: BaseException) -> str:
+    """Say what a broker's own answer, or its certificate, means."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"The certificate of the broker {address} is not trusted ({error.verify_message}); set ca_file "
+            "to the certificates that vouch for it, and name the broker as its certificate does."
+        )
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return f"The broker {address} does not know the mechanism {kafka.mechanism}; set one that it has."
+    if isinstance(error, SaslAuthenticationFailed):
+        return _refused(kafka, address)
+    if isinstance(error, IllegalSaslStateError):
+        return f"The broker {address} asks nobody for a name; leave mechanism {kafka.mechanism} out."
+    return ""
+
+
+async def _silent(kafka: KafkaSettings, host: str, port: int, error: BaseException) -> str:
+    """Say what a broker wanted that ended the connection, or let it stand without a word."""
+    address = f"{host}:{port}"
+    plain, encrypted = await asyncio.gather(_speaks_plainly(host, port), _speaks_tls(host, port))
+    if kafka.encrypted and plain:
+        return f"The broker {address} speaks no TLS, and the settings ask for it; name its port for TLS."
+    if not kafka.encrypted and encrypted:
+        return f"The broker {address} speaks TLS alone; set tls = true or a ca_file, or name its other port."
+    if not (plain or encrypted) or isinstance(error, TimeoutError):
+        return ""
+    return _unproven(kafka, address)
+
+
+def _unproven(kafka: KafkaSettings, address: str) -> str:
+    """Say why a broker that speaks gives no answer."""
+    if kafka.mechanism == OAUTH:
+        # Kafka tells it in an answer that aiokafka takes for a yes, and hears nothing from then on.
+        return _refused(kafka, address)
+    wanted = "another mechanism or none" if kafka.mechanism else "a mechanism with it, or a cert_file"
+    return f"The broker {address} ends the connections of a client like this one; it may want {wanted}."
+
+
+def _refused(kafka: KafkaSettings, address: str) -> str:
+    if kafka.mechanism == OAUTH:
+        return (
+            f"The broker {address} does not take the token in {kafka.token_file}: it is over, or of another "
+            "issuer; put a new one into the file."
+        )
+    return (
+        f"The broker {address} does not know user {kafka.user!a} with this password by {kafka.mechanism}; "
+        "correct the user, or the password in its file or in SIGHTLINE_KAFKA_PASSWORD."
+    )
+
+
+async def _speaks_plainly(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
+            connection = await create_conn(host, port)
+            await connection.close()
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    return True
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    # Nothing is told to it: whose certificate it is does not matter.
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
+            _, writer = await asyncio.open_connection(host, port, ssl=trusting)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""`sightline.toml`: one file for what every command may be told.
+
+At its top stand the names of the variables SIGHTLINE_* in small letters (`store = "lineage-store"`). The
+table `[kafka]` says how Kafka is reached. `[sightline.worker]`, `[device-sim.run]` and their
+like hold the options of a command as they are written after `--`. Paths at the top and in `[kafka]` are meant
+from the directory of the file.
+
+Precedence: an option, then a variable, then the file, then the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streams.errors import InputError, reason
+
+KAFKA_TABLE = "kafka"
+PROGRAMS = ("sightline", "device-sim")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """What a file says; where it cannot be read, `fault` says why, and nothing else is in it."""
+
+    path: Path
+    values: Mapping[str, Any] = field(default_factory=dict)
+    fault: str = ""
+
+    @classmethod
+    def read(cls, path: Path, *, required: bool) -> SettingsFile:
+        """Read it; one that is absent, and not `required`, says nothing."""
+        try:
+            text = path.read_bytes().decode()
+        except FileNotFoundError:
+            return cls(path, fault=f"{path}: there is no such file of settings" if required else "")
+        except (OSError, UnicodeDecodeError) as error:
+            return cls(path, fault=f"{path}: cannot be read as settings ({reason(error)})")
+        try:
+            return cls(path, tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            # Its message names the place and no word of the text.
+            return cls(path, fault=f"{path}: is no TOML: {error}")
+
+    def value(self, name: str) -> Any:
+        """What stands at the top of the file under a name; None where nothing does."""
+        return self.values.get(name)
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """A table; empty where there is none. InputError where something else has its name."""
+        table = self.values.get(name, {})
+        if not isinstance(table, Mapping):
+            raise InputError(f"{self.path}: {name}: found a value, expected a table [{name}]")
+        return table
+
+    def beside(self, text: str) -> Path:
+        """A path that is meant from the directory of the file."""
+        return self.path.parent / text
+
+
+def options_of(file: SettingsFile, context: click.Context, program: str, shared: Iterable[str]) -> None:
+    """Let the commands of a program take their options from its table of the file.
+
+    `shared` are the names that may stand at the top of the file. InputError for a name that no setting or
+    option has.
+    """
+    if file.fault:
+        raise InputError(file.fault)
+    group = context.command
+    if not isinstance(group, click.Group):
+        return
+    known, commands = [*shared, KAFKA_TABLE, *PROGRAMS], group.list_commands(context)
+    for name in file.values:
+        if name not in known:
+            nearest = f"[{program}.{name}]" if name in commands else ""
+            raise InputError(f"{file.path}: {unknown(name, known, nearest)}")
+    context.default_map = _defaults(f"{file.path}: ", group, context, file.table(program), program)
+
+
+def unknown(name: str, known: Iterable[str], nearest: str = "") -> str:
+    """Say that there is no such setting, and which is the nearest."""
+    nearest = nearest or difflib.get_close_matches(name, known, 1, cutoff=0.0)[0]
+    return f"there is no setting {name!a}; the nearest is {nearest}"
+
+
+def _defaults(
+    file: str, group: click.Group, context: click.Context, tables: Mapping[str, Any], path: str
+) -> dict[str, Any]:
+    """Options by command, as click takes them: by the name of the parameter, not always the option's."""
+    defaults: dict[str, Any] = {}
+    for name, values in tables.items():
+        command, place = group.get_command(context, name), f"{path}.{name}"
+        if command is None:
+            raise InputError(f"{file}[{path}]: {unknown(name, group.list_commands(context))}")
+        if not isinstance(values, Mapping):
+            raise InputError(f"{file}{place}: found a value, expected a table of options")
+        if isinstance(command, click.Group):
+            defaults[name] = _defaults(file, command, context, values, place)
+        else:
+            defaults[name] = _of_command(f"{file}[{place}]", command, values)
+    return defaults
+
+
+def _of_command(place: str, command: click.Command, values: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {
+        option.removeprefix("--").replace("-", "_"): parameter.name
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    for name, value in named.items():
+        if name not in parameters:
+            raise InputError(f"{place}: {unknown(name, parameters)}")
+        if isinstance(value, Mapping):
+            raise InputError(f"{place}: {name}: found a table, expected the value of an option")
+    return {parameters[name] or name: value for name, value in named.items()}
