@@ -22,15 +22,9 @@ from streams.cli.output import (
     store_option,
 )
 from streams.printing import say
-from streams.queries import questions
 from streams.queries.answers import Answer
-from streams.queries.creep import creep as creep_in
-from streams.queries.generations import generations
-from streams.queries.loop import loop as carried_by_loop
-from streams.queries.missing import missing as missing_in
+from streams.queries.asking import OpenStore, open_store
 from streams.queries.role import Role
-from streams.queries.store import Store
-from streams.queries.wearer import wearer as held_of
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 Form = Literal["table", "json"]
@@ -85,7 +79,7 @@ def ancestors(
         raise click.UsageError("--all says more of --through-models: name that as well")
     if through_models and not every:
         _say(
-            _asked(store, role, lambda opened: generations(opened, identity)),
+            _asked(store, role, lambda opened: opened.generations(identity)),
             form,
             {"generations": ("id", "hop", *_MODELS[1:], "answers")},
             graph.of_generations,
@@ -95,7 +89,7 @@ def ancestors(
         _asked(
             store,
             role,
-            lambda opened: questions.ancestors(opened, identity, through_models=through_models),
+            lambda opened: opened.ancestors(identity, through_models=through_models),
         ),
         form,
         {
@@ -115,7 +109,7 @@ def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
     Of one that was refused: by which rule, why, where and when.
     """
     _say(
-        _asked(store, role, lambda opened: questions.why(opened, identity)),
+        _asked(store, role, lambda opened: opened.why(identity)),
         form,
         {
             "rejected": ("stage", "outcome", "rule", "reason", "zone", "t"),
@@ -137,7 +131,7 @@ def genuine(context: click.Context, identity: str, digest: str, store: Path, rol
     Exits with 1 if none did, with 2 if the role is not shown enough to be told. docs/topics.md says how to
     make the digest.
     """
-    answer = _asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
+    answer = _asked(store, role, lambda opened: opened.genuine(identity, digest))
     _say(answer, form, {})
     context.exit(0 if answer.answer.genuine else 1)
 
@@ -148,7 +142,7 @@ def genuine(context: click.Context, identity: str, digest: str, store: Path, rol
 def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
     _say(
-        _asked(store, role, lambda opened: carried_by_loop(opened, identity)),
+        _asked(store, role, lambda opened: opened.loop(identity)),
         form,
         {
             "generations": (
@@ -174,7 +168,7 @@ def missing(store: Path, role: Role, form: Form) -> None:
     Of missing numbers, how many came in a batch that nobody could read: `ask why` says what was wrong.
     """
     _say(
-        _asked(store, role, missing_in),
+        _asked(store, role, OpenStore.missing),
         form,
         {
             "missing": ("source", "stream", "first", "count", "rejected"),
@@ -194,7 +188,7 @@ def creep(store: Path, role: Role, form: Form) -> None:
     It shows the distinct ones and the purposes they permit, by generation and hop.
     """
     _say(
-        _asked(store, role, creep_in),
+        _asked(store, role, OpenStore.creep),
         form,
         {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")},
     )
@@ -206,7 +200,7 @@ def creep(store: Path, role: Role, form: Form) -> None:
 def wearer(name: str, store: Path, role: Role, form: Form) -> None:
     """Say what is held of WEARER (such as w1): streams, zones, sinks, answers, models, what was refused."""
     _say(
-        _asked(store, role, lambda opened: held_of(opened, name)),
+        _asked(store, role, lambda opened: opened.wearer(name)),
         form,
         {
             "streams": ("source", "stream", "kind", "events", "since", "until"),
@@ -227,18 +221,12 @@ class _Shown(Struct, Generic[AnswerT], frozen=True):
     hidden: Mapping[str, str]
 
 
-def _asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> _Shown[AnswerT]:
-    """Answer a question under a role.
-
-    What it shows of restricted zones is recorded before anything is printed.
-    """
-    context = click.get_current_context()
-    about = context.params.get("identity") or context.params.get("name") or ""
-    with Store.open(store, role) as opened:
+def _asked(store: Path, role: Role, question: Callable[[OpenStore], AnswerT]) -> _Shown[AnswerT]:
+    """Answer a question under a role, and say beside it what is in nobody's answer."""
+    with open_store(store, role=role) as opened:
         answer = question(opened)
         emit_left_out(opened.left_out)
-        opened.record(f"ask {context.info_name} {about}".rstrip())
-        return _Shown(answer, str(role), opened.hidden)
+        return _Shown(answer, opened.role, opened.hidden)
 
 
 def _say(
