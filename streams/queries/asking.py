@@ -78,7 +78,10 @@ class OpenStore:
         return self._store.left_out
 
     def ancestors(self, identity: str, *, through_models: bool = False) -> Ancestors:
-        """All that an event was made of, hop by hop; `through_models` goes on into what models learned from."""
+        """All that an event was made of, hop by hop.
+
+        `through_models` goes on into what models learned from.
+        """
         return self._asked(
             f"ancestors {identity}",
             lambda store: questions.ancestors(store, identity, through_models=through_models),
@@ -93,7 +96,7 @@ class OpenStore:
         return self._asked(f"why {identity}", lambda store: questions.why(store, identity))
 
     def genuine(self, identity: str, digest: str) -> Genuine:
-        """Whether an agent wrote a record with this `ce_id` and the XXH3-128 of this value, in hexadecimal."""
+        """Whether an agent wrote a record with this `ce_id` and this digest: XXH3-128, hexadecimal."""
         return self._asked(f"genuine {identity}", lambda store: questions.genuine(store, identity, digest))
 
     def loop(self, identity: str) -> Loop:

@@ -179,8 +179,9 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
         raise InputError(f"sql: found {kinds}, but {_SELECT_ONLY}")
-    row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
-    tree: dict[str, Any] = orjson.loads(row[0]) if row else {"error": True}
+    # To the end: what is left of a result keeps others from running on the connection.
+    ((serialized,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchall()
+    tree: dict[str, Any] = orjson.loads(serialized)
     statement = Statement(text, tree)
     nodes = {str(item["type"]) for item in statement.items if str(item.get("type")).endswith("_NODE")}
     if tree.get("error") or nodes - _READING_NODES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -32,17 +33,26 @@ class Table:
     @classmethod
     def read(cls, relation: duckdb.DuckDBPyRelation) -> Table:
         """Read all rows of a relation; InputError where they take more than TABLE_MB megabytes."""
-        reader = relation.to_arrow_reader(ROWS_AT_ONCE)
         batches, size_bytes = [], 0
-        for batch in reader:
-            size_bytes += batch.nbytes
-            if size_bytes > limits.TABLE_MB * 1024 * 1024:
-                raise InputError(
-                    f"sql: found an answer of more than {limits.TABLE_MB:,} MB, expected a smaller one; "
-                    "count or group in SQL, name the columns that you need, or ask for some streams at a time"
-                )
-            batches.append(batch)
-        return cls(pyarrow.Table.from_batches(batches, reader.schema))
+        # Until the reader is closed, DuckDB runs nothing else on the connection.
+        with closing(relation.to_arrow_reader(ROWS_AT_ONCE)) as reader:
+            for batch in reader:
+                size_bytes += batch.nbytes
+                if size_bytes > limits.TABLE_MB * 1024 * 1024:
+                    raise InputError(
+                        f"sql: found an answer of more than {limits.TABLE_MB:,} MB, expected a smaller one; "
+                        "count or group in SQL, name the columns that you need, or ask for some streams at a "
+                        "time"
+                    )
+                batches.append(batch)
+        rows = pyarrow.Table.from_batches(batches, reader.schema)
+        for number, kind in enumerate(relation.types):
+            # A sum of integers has 128 bits, for which the packages that take a table have no numbers.
+            if kind == "HUGEINT":
+                with suppress(pyarrow.ArrowInvalid):
+                    narrow = rows.column(number).cast(pyarrow.int64())
+                    rows = rows.set_column(number, rows.column_names[number], narrow)
+        return cls(rows)
 
     @property
     def columns(self) -> tuple[str, ...]:
