@@ -166,7 +166,7 @@ class Glasses:
                 "expires_ns: found a time that is past for the device; expected one after the consent is"
                 " given."
             )
-        columns = {
+        columns: dict[str, list[Any]] = {
             "consent": [self.consent.number + 1],
             "status": [GIVEN if purposes else WITHDRAWN],
             "purposes": [" ".join(purposes)],

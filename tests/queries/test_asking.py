@@ -176,6 +176,6 @@ def test_importing_the_package_loads_nothing_and_a_name_what_it_needs() -> None:
 def test_a_name_that_is_none_is_an_error_of_the_language() -> None:
     assert isinstance(streams, ModuleType)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = streams.nothing  # type: ignore[attr-defined]
+        _ = streams.nothing
     assert set(streams.__all__) <= set(dir(streams))
     assert not set(streams.__all__) & set(dir(builtins))
