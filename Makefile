@@ -71,6 +71,7 @@ docs: $(STAMP)
 	$(BIN)/python -m docs.make
 	$(BIN)/python -m tests.docs.test_sql
 	$(BIN)/python -m tests.docs.test_policies
+	$(BIN)/python -m tests.docs.test_python
 
 # The second begins as a copy of the first, so that both hold the same versions wherever the peers allow it.
 lock:

@@ -6,37 +6,24 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from msgspec.structs import replace
-
-from device_sim.device import Captured, Past
-from device_sim.files import Journal, path_of, read_journal
-from device_sim.incarnations import named, next_incarnations
-from device_sim.kafka import KafkaLink
-from device_sim.link import NONE, Link
-from device_sim.outbox import Outbox
-from device_sim.own_consent import GIVEN, KIND, WITHDRAWN, OwnConsent
-from device_sim.runner import FLUSH_WAIT_S
-from streams import clock
+from device_sim.files import path_of, read_journal
+from device_sim.glasses import CONSENT_STREAM, Glasses
+from device_sim.own_consent import OwnConsent
 from streams.brokers import Broker
-from streams.errors import InputError, UnavailableError
+from streams.errors import InputError
 from streams.events import journal
-from streams.events.batch import Batch, Context
+from streams.events.batch import Batch
 from streams.events.codec import codec_of
 from streams.events.headers import content_type_of
 from streams.events.identity import NAME_PATTERN
-from streams.events.runs import Run
 from streams.events.shipped import SHIPPED
 from streams.limits import TIME_NS_MAX
 
 GIVE, NARROW, WITHDRAW = "give", "narrow", "withdraw"
 PURPOSES = ("dpv:RequestedServiceProvision", "dpv:ServicePersonalisation", "ai:ModelTraining")
 _PURPOSE = re.compile(r"[a-z][a-z0-9-]*:[A-Za-z][A-Za-z0-9-]*")
-_STREAM = "consent-change"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: What a device says about its surroundings that has said nothing yet.
-_QUIET_HOME = Context("home", "nobody", minor_near=False, capture_light=False, worn=True, consent=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,68 +70,14 @@ async def say(change: Change) -> Batch:
             f"{path_of(change.journal, device)}: found no journal of the device; expected the one that"
             " `device-sim run` wrote. Name another --device, or another --journal."
         )
-    written = Journal(change.journal, device)
+    glasses = Glasses(change.broker, device, change.wearer, change.journal, partitions=change.partitions)
     try:
-        return await _send(change, device, written)
-    finally:
-        written.close()
-
-
-async def _send(change: Change, device: str, written: Journal) -> Batch:
-    past = written.earlier.past
-    _check_against(change, past.consents.get(change.wearer, OwnConsent()))
-
-    def acknowledged(sent: journal.Sent, partition: int, offset: int, appended_ns: int | None) -> None:
-        outbox.acknowledged(sent, partition, offset, appended_ns)
-
-    link = KafkaLink(change.broker, change.partitions, [device], acknowledged, lambda _answer: None)
-    outbox = Outbox(written, Link(NONE, 0, device), link.send)
-    try:
-        await link.start()
-        incarnation = past.incarnation
-        if not past.next_numbers:
-            incarnation = (await next_incarnations(link, [device]))[device]
-        batch = _batch(change, device, past, named(_STREAM, incarnation))
-        outbox.resend()
-        outbox.write([Captured(batch, ())], clock.now_ns())
-        outbox.forward(0, clock.now_ns())
-        if await link.flush(FLUSH_WAIT_S):
-            raise UnavailableError(
-                f"{change.broker} did not acknowledge the change within {FLUSH_WAIT_S:g} s. It is in"
-                f" {written.path}, and the next `device-sim run` or `consent` on it sends it."
-            )
-    finally:
-        await link.close()
-    return batch
-
-
-def _batch(change: Change, device: str, past: Past, stream: str) -> Batch:
-    own = past.consents.get(change.wearer, OwnConsent())
-    t_ns = max(clock.now_ns(), past.last_capture_ns + 1_000_000)
-    if change.expires_ns is not None and change.expires_ns <= t_ns:
-        raise InputError(
-            "--expires: found a time that is past for the device; expected one after the consent is given."
-        )
-    columns: dict[str, list[Any]] = {
-        "consent": [own.number + 1],
-        "status": [WITHDRAWN if change.act == WITHDRAW else GIVEN],
-        "purposes": [" ".join(change.purposes)],
-        "principal": [None],
-        "expires_ns": [change.expires_ns],
-    }
-    return Batch(
-        kind=KIND,
-        source=device,
-        wearer_id=change.wearer,
-        session_id=f"s{past.sessions}",
-        stream=stream,
-        run=Run(past.next_numbers.get(stream, 0), 1, 1),
-        t0_ns=t_ns,
-        dt_ns=0,
-        origin="live",
-        context=replace(past.context or _QUIET_HOME, consent=own.named),
-        columns=columns,
-    )
+        _check_against(change, glasses)
+    except BaseException:
+        glasses.close_journal()
+        raise
+    async with glasses:
+        return await glasses.give(*change.purposes, expires_ns=change.expires_ns)
 
 
 def _check(change: Change) -> None:
@@ -163,8 +96,13 @@ def _check(change: Change) -> None:
         )
 
 
-def _check_against(change: Change, own: OwnConsent) -> None:
+def _check_against(change: Change, glasses: Glasses) -> None:
     """Refuse what is no change of its kind, after what the wearer said here or else on another device."""
+    own = glasses.consent
+    if change.expires_ns is not None and change.expires_ns <= glasses.earliest_ns(CONSENT_STREAM):
+        raise InputError(
+            "--expires: found a time that is past for the device; expected one after the consent is given."
+        )
     now = own if own.number else _consent_elsewhere(change)
     # With a device that is named a wearer withdraws whatever was said on another, which may be lost.
     if not now.purposes and (change.act == NARROW or (change.act == WITHDRAW and change.device is None)):

@@ -16,20 +16,16 @@ from typing import Any
 from device_sim import link as radio
 from device_sim import scenarios
 from device_sim.device import Captured, Clock, Device
-from device_sim.files import Journal, read_answer
-from device_sim.incarnations import next_incarnations
-from device_sim.kafka import BUFFER_BATCHES_MAX, KafkaLink
-from device_sim.outbox import Outbox
+from device_sim.files import read_answer
+from device_sim.gateway import FLUSH_WAIT_S, Gateway
 from device_sim.playback import timeline
 from device_sim.scenarios import PERIOD_NS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import clock
 from streams.brokers import Broker
 from streams.ends import End, end_process
-from streams.events.journal import Sent
 
 ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive
-FLUSH_WAIT_S = 10.0
 INTERRUPTED_FLUSH_WAIT_S = 1.0
 #: A run that knows no end, and so cannot know where to begin, begins this much earlier at most.
 BEGINS_BEFORE_MAX_NS = 20 * 86_400_000_000_000
@@ -86,11 +82,8 @@ class Summary:
 class Simulation:
     """One run of `device-sim`.
 
-    Guarantees: a batch is in the journal before it is sent; batches of a device reach its radio in the order
-    of the journal (the radio may repeat, delay and swap them, and loses none), those that an earlier run left
-    unacknowledged first, and none that names a consent before Kafka has the change that recorded it; the last
-    event of a device is its session's end, also when interrupted. A device whose journal is new and which the
-    broker knows begins a new incarnation.
+    Guarantees: those of `Gateway`, behind a radio that may repeat, delay and swap batches and loses none; the
+    last event of a device is its session's end, also when interrupted.
     """
 
     def __init__(self, options: Options) -> None:
@@ -105,17 +98,16 @@ class Simulation:
         )
         self._backlog_ns = round(options.backlog_s * 1_000_000_000)
         names = [f"g{i + options.first}" for i in range(options.devices)]
-        self._link: KafkaLink | None = None
-        if options.broker is not None:
-            self._link = KafkaLink(
-                options.broker, options.partitions, names, self._acknowledged, self._answered
-            )
-        self._outboxes: dict[str, Outbox] = {}
+        faults = scenario.faults if options.faults else radio.NONE
+        self._radios = {name: radio.Link(faults, options.seed, name) for name in names}
+        self._gateway = Gateway(
+            options.broker, options.partitions, options.journal, self._radios, self._answered
+        )
         self.devices: dict[str, Device] = {}
         try:
             self._open(scenario, self._start_ns())
         except BaseException:
-            self._close_journals()
+            self._gateway.close_journals()
             raise
 
     def _start_ns(self) -> int:
@@ -139,9 +131,7 @@ class Simulation:
             wearer = Wearer(
                 name, scenario.talk, queries, options.seed, hears_answers=options.broker is not None
             )
-            journal = Journal(options.journal, name)
-            link = radio.Link(scenario.faults if options.faults else radio.NONE, options.seed, name)
-            self._outboxes[name] = Outbox(journal, link, None if self._link is None else self._link.send)
+            link = self._radios[name]
             sampled = partial(timeline, scenario, i, options.seed)
             for stream in scenario.streams:
                 sampled(
@@ -153,7 +143,7 @@ class Simulation:
                 scenario,
                 sampled,
                 wearer,
-                past=journal.earlier.past,
+                past=self._gateway.past(name),
                 clock=Clock(start_ns + link.clock_offset_ns, link.clock_drift_ppm, link.clock_shift_ns),
                 seed=options.seed,
                 packs=options.encoding == "binary" or (options.encoding == "mixed" and i % 2 == 1),
@@ -166,50 +156,32 @@ class Simulation:
         """
         try:
             with _signals(self._stop):
-                if self._link is not None and (
-                    await self._stopped_in(self._link.start())
-                    or await self._stopped_in(self._begin_incarnations(self._link))
-                ):
-                    self.summary.unacknowledged = sum(
-                        len(outbox.journal.earlier.unacknowledged) for outbox in self._outboxes.values()
-                    )
+                if await self._stopped_in(self._reach()):
+                    self.summary.unacknowledged = self._gateway.left
                     return self.summary
                 self._resend()
                 await self._play()
                 await self._finish()
         finally:
-            if self._link is not None:
-                await self._link.close()
-            self._close_journals()
+            await self._gateway.close()
         return self.summary
 
     @property
     def progress(self) -> str:
         """What is going on, and how many batches were sent, are acknowledged and have not left the device."""
-        sent, held = self.summary.batches_sent, sum(outbox.held for outbox in self._outboxes.values())
+        sent, held = self.summary.batches_sent, self._gateway.held
         if not sent:
             return self._doing
-        waiting = 0 if self._link is None else self._link.unacknowledged
-        return (
-            f"{self._doing}: {sent:,} batches sent, {max(0, sent - held - waiting):,} acknowledged, "
-            f"{held:,} held"
-        )
+        acknowledged = max(0, sent - held - self._gateway.under_way)
+        return f"{self._doing}: {sent:,} batches sent, {acknowledged:,} acknowledged, {held:,} held"
 
-    def _close_journals(self) -> None:
-        for outbox in self._outboxes.values():
-            outbox.journal.close()
-
-    async def _begin_incarnations(self, link: KafkaLink) -> None:
-        new = [
-            name for name, outbox in self._outboxes.items() if not outbox.journal.earlier.past.next_numbers
-        ]
-        if new:
-            for name, incarnation in (await next_incarnations(link, new)).items():
-                self.devices[name].begin_incarnation(incarnation)
+    async def _reach(self) -> None:
+        for name, incarnation in (await self._gateway.start()).items():
+            self.devices[name].begin_incarnation(incarnation)
 
     def _resend(self) -> None:
-        for name, outbox in self._outboxes.items():
-            for batch in outbox.resend():
+        for name in self.devices:
+            for batch in self._gateway.resend(name):
                 if batch.kind == "voice_query":
                     for number, utterance in zip(batch.run, batch.columns["text"], strict=True):
                         self.devices[name].wearer.asked(number, utterance)
@@ -248,12 +220,11 @@ class Simulation:
                 self._emit(device, device.feedback_period())
         for name, device in self.devices.items():
             # What the radio still holds goes out first: the session's end is the last event of a device.
-            self._outboxes[name].drain()
+            self._gateway.drain(name)
             self._emit(device, device.end())
-        if self._link is not None:
-            # What waits for a consent goes out as soon as that is acknowledged, so this waits for it too.
-            sent = await self._link.flush(INTERRUPTED_FLUSH_WAIT_S if self._stop.is_set() else FLUSH_WAIT_S)
-            self.summary.unacknowledged = sent + sum(outbox.waiting for outbox in self._outboxes.values())
+        self.summary.unacknowledged = await self._gateway.flush(
+            INTERRUPTED_FLUSH_WAIT_S if self._stop.is_set() else FLUSH_WAIT_S
+        )
         if self.summary.unacknowledged:
             log.warning(
                 "%d batches have no acknowledgement; they are in the journal and the next start resends them",
@@ -265,18 +236,13 @@ class Simulation:
 
         Returns True when the run shall stop instead.
         """
-        if self._link is None:
+        if not self._gateway.live:
             await asyncio.sleep(0)  # lets a signal through
             return self._stop.is_set()
         over_s = self._started_s + number * PERIOD_NS / 1e9 / self.options.speed
         return await self._stopped_in(
             asyncio.sleep(max(0.0, over_s - clock.monotonic_s()))
-        ) or await self._stopped_in(self._link.until(self._has_room))
-
-    def _has_room(self) -> bool:
-        # What only the radio can free does not count: its time is the device's, which would stand still.
-        waiting = sum(outbox.behind_kafka for outbox in self._outboxes.values())
-        return self._link is None or self._link.unacknowledged + waiting < BUFFER_BATCHES_MAX
+        ) or await self._stopped_in(self._gateway.room())
 
     async def _stopped_in(self, wait: Coroutine[Any, Any, None]) -> bool:
         """Wait, but no longer than until the run shall stop; True when it shall.
@@ -298,14 +264,12 @@ class Simulation:
             self.summary.events_sent += count
             self.summary.queries += count * (each.batch.kind == "voice_query")
             self.summary.feedback += count * (each.batch.kind == "feedback")
-        self._outboxes[device.name].write(captured, device.now_ns if self._link is None else clock.now_ns())
+        sent_ns = clock.now_ns() if self._gateway.live else device.now_ns
+        self._gateway.write(device.name, captured, sent_ns)
         self._forward(device)
 
     def _forward(self, device: Device) -> None:
-        self._outboxes[device.name].forward(device.elapsed_ns, device.now_ns)
-
-    def _acknowledged(self, sent: Sent, partition: int, offset: int, appended_ns: int | None) -> None:
-        self._outboxes[sent.key.decode()].acknowledged(sent, partition, offset, appended_ns)
+        self._gateway.forward(device.name, device.elapsed_ns, device.now_ns)
 
     def _answered(self, value: bytes | None) -> None:
         hurried = isinf(self.options.speed)

@@ -55,7 +55,8 @@ with `isolation.level=read_committed`, or you also see what was taken back. \
 A schema for each kind (JSON Schema, draft 2020-12) is in
 [`docs/schemas/`](schemas). [`docs/examples/read_one_zone.py`](examples/read_one_zone.py) \
 reads one zone by its header alone and
-continues the trace; with kcat, which ends when it has caught up:
+continues the trace, [`own_consumer.py`](examples/own_consumer.py) validates what it reads with this package \
+and goes on in a topic of its own; with kcat, which ends when it has caught up:
 
 ```sh
 kcat -b 127.0.0.1:9092 -C -t glasses.zoned -X isolation.level=read_committed -e \

@@ -76,7 +76,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "worker": None,
     "cycles": set(),
     **{leaf: set() for leaf in LEAVES},
-    "__init__": set(),
+    # What programs of others use, each imported when it is asked for.
+    "__init__": {"queries"},
 }
 #: What the rooms inside a room may import of their neighbours; modules beside them may import all of them.
 INSIDE: dict[str, dict[str, set[str]]] = {

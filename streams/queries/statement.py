@@ -11,14 +11,16 @@ from typing import Any
 import duckdb
 import orjson
 
-from streams.errors import InputError
-from streams.limits import STATEMENT_BYTES_MAX
+from streams.errors import InputError, UnavailableError
+from streams.limits import ROLE_MEMORY_MB, STATEMENT_BYTES_MAX
 
 #: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 _SELECT_ONLY = (
     "only one SELECT is run here (also WITH, FROM, VALUES, SHOW, DESCRIBE); the store cannot be changed"
 )
+#: Said of a statement that reads what is no table or view of the store.
+OUTSIDE = "sql: it reaches for a file outside the store; only the store's own tables can be read"
 #: Functions that make rows out of their arguments, and those that tell of the names and comments that there
 #: are: `boundary` answers the latter.
 TELLING = frozenset({"duckdb_views", "duckdb_tables", "duckdb_columns"})
@@ -177,8 +179,9 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
         raise InputError(f"sql: found {kinds}, but {_SELECT_ONLY}")
-    row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
-    tree: dict[str, Any] = orjson.loads(row[0]) if row else {"error": True}
+    # To the end: what is left of a result keeps others from running on the connection.
+    ((serialized,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchall()
+    tree: dict[str, Any] = orjson.loads(serialized)
     statement = Statement(text, tree)
     nodes = {str(item["type"]) for item in statement.items if str(item.get("type")).endswith("_NODE")}
     if tree.get("error") or nodes - _READING_NODES:
@@ -189,6 +192,21 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
 def first_line(error: duckdb.Error) -> str:
     """What an error of DuckDB says about the text of a statement, without its hints."""
     return str(error).split("\n", 1)[0]
+
+
+def unsaid(error: duckdb.Error) -> InputError | UnavailableError:
+    """What is said of an error that DuckDB ran into: not its text, which can hold values of the store."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UnavailableError(
+            f"sql: the statement needs more than {ROLE_MEMORY_MB} MB of memory; ask for fewer rows or "
+            "columns at a time"
+        )
+    if isinstance(error, duckdb.PermissionException):
+        return InputError(OUTSIDE)
+    return InputError(
+        f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
+        "the store and is not repeated)"
+    )
 
 
 def _refuse_function(function: dict[str, Any]) -> None:

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from streams import limits
-from streams.errors import InputError, UnavailableError
+from streams.errors import InputError
 from streams.queries import audit, grants, intact
 from streams.queries.lookup import CATALOG, Lookup
 from streams.queries.newest import catalog_name, newest_catalog
 from streams.queries.past import as_of
 from streams.queries.role import ClassedT, Role, RoleFilter
 from streams.queries.rows import EpochRow, ModelRow
-from streams.queries.statement import Statement, first_line, read
+from streams.queries.statement import OUTSIDE, Statement, first_line, read, unsaid
 from streams.queries.version import refuse_version
 from streams.quoting import quoted
 
 if TYPE_CHECKING:
     from streams.queries.boundary import Boundary
+    from streams.queries.table import Table
 
-_OUTSIDE = "sql: it reaches for a file outside the store; only the store's own tables can be read"
 _OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
 #: Errors about the statement's own text, while it is not run yet; the others can quote values from the store.
@@ -215,17 +215,24 @@ class Store:
             A read of restricted zones cannot be recorded, the statement needs too much memory, or files of
             the epoch are gone.
         """
-        statement = read(self._connection, text)
-        if self._boundary is None:
-            # DuckDB looks where a path begins, not where it leads.
-            if statement.names_files:
-                raise InputError(_OUTSIDE)
-            self.check(text)
-        else:
-            with self.lookup.reading():
-                self._boundary.admit(statement)
-            self.record(text)
+        statement = self._admitted(text)
+        self.record(text)
         return self._run(statement, limit)
+
+    def table(self, text: str) -> Table:
+        """Run one SELECT as `sql` does and return all of its rows, which stay in Arrow.
+
+        InputError also where they take more than TABLE_MB megabytes.
+        """
+        # Questions do without Arrow.
+        from streams.queries.table import Table  # noqa: PLC0415
+
+        statement = self._admitted(text)
+        self.record(text)
+        try:
+            return Table.read(self._bound(statement))
+        except duckdb.Error as error:
+            raise unsaid(error) from None
 
     def shown(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Run the statement in `sql/<name>.sql` over what the role is shown; all rows."""
@@ -260,16 +267,23 @@ class Store:
 
         For counting over the whole store: a row costs its numbers, no objects of Python's.
         """
+        try:
+            return self._executed(self._admitted(text)).fetchnumpy()
+        except duckdb.Error as error:
+            raise unsaid(error) from None
+
+    def _admitted(self, text: str) -> Statement:
+        """A statement of a person's, when all that it may read is in place; InputError as `sql` says."""
         statement = read(self._connection, text)
-        if self._boundary is None:
-            self.check(text)
-        else:
+        if self._boundary is not None:
             with self.lookup.reading():
                 self._boundary.admit(statement)
-        try:
-            return self._executed(statement).fetchnumpy()
-        except duckdb.Error as error:
-            raise _unsaid(error) from None
+            return statement
+        # DuckDB looks where a path begins, not where it leads.
+        if statement.names_files:
+            raise InputError(OUTSIDE)
+        self.check(text)
+        return statement
 
     def _run(self, statement: Statement, limit: int, parameters: Mapping[str, Any] | None = None) -> Rows:
         connection = self._executed(statement, parameters)
@@ -280,24 +294,33 @@ class Store:
             while some := connection.fetchmany(10_000):
                 more += len(some)
         except duckdb.Error as error:
-            raise _unsaid(error) from None
+            raise unsaid(error) from None
         return Rows(columns, rows, more)
+
+    @property
+    def _asked(self) -> duckdb.DuckDBPyConnection:
+        """Where statements of people run."""
+        return self._connection if self._boundary is None else self._boundary.connection
+
+    def _bound(
+        self, statement: Statement, parameters: Mapping[str, Any] | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Look for what a statement names; no row is read."""
+        try:
+            return self._asked.sql(statement.text, params=parameters)
+        except _ABOUT_THE_TEXT as error:
+            raise InputError(f"sql: {first_line(error)}") from None
+        except duckdb.Error as error:
+            raise unsaid(error) from None
 
     def _executed(
         self, statement: Statement, parameters: Mapping[str, Any] | None = None
     ) -> duckdb.DuckDBPyConnection:
-        connection = self._connection if self._boundary is None else self._boundary.connection
+        self._bound(statement, parameters)
         try:
-            # Only looks for what the statement names: no row is read.
-            connection.sql(statement.text, params=parameters)
-        except _ABOUT_THE_TEXT as error:
-            raise InputError(f"sql: {first_line(error)}") from None
+            return self._asked.execute(statement.text, parameters)
         except duckdb.Error as error:
-            raise _unsaid(error) from None
-        try:
-            return connection.execute(statement.text, parameters)
-        except duckdb.Error as error:
-            raise _unsaid(error) from None
+            raise unsaid(error) from None
 
     def query(
         self, name: str, parameters: Mapping[str, Any] | None = None, files: Iterable[str] = ()
@@ -367,20 +390,6 @@ class Store:
         """
         if self.role_filter is not None:
             audit.record(self.directory, str(self.role_filter.role), question, self.role_filter.restricted)
-
-
-def _unsaid(error: duckdb.Error) -> InputError | UnavailableError:
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return UnavailableError(
-            f"sql: the statement needs more than {limits.ROLE_MEMORY_MB} MB of memory; ask for fewer rows or "
-            "columns at a time"
-        )
-    if isinstance(error, duckdb.PermissionException):
-        return InputError(_OUTSIDE)
-    return InputError(
-        f"sql: DuckDB stopped with a {type(error).__name__} (its text can hold values of "
-        "the store and is not repeated)"
-    )
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +26,10 @@ from device_sim.__main__ import main as device_sim
 from streams import clock, connection
 from streams.cli.main import main as sightline
 from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.reader import read_all
 from streams.policy.load import load
 from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample
+from tests.kafka.conftest import create
 from tests.patience import PATIENCE_S
 
 PROGRAMS: dict[str, click.Group] = {"sightline": sightline, "device-sim": device_sim}
@@ -320,3 +324,53 @@ def test_the_page_of_the_topics_shows_a_whole_device(live: str, tmp_path: Path) 
     assert found == expected
     refused = run(asked, **store, said="SELECT count(*) FROM rejected WHERE source = 'g7'")
     assert orjson.loads(refused.stdout)["rows"] == [[0]]
+
+
+@pytest.mark.kafka
+def test_an_own_device_and_an_own_consumer(live: str, tmp_path: Path) -> None:
+    """What `own_device.py` sends is in the store; `own_consumer.py` goes on with it in the same trace."""
+    examples = ROOT / "docs" / "examples"
+    text = (examples / "own_device.py").read_text(encoding="utf-8")
+    assert len([line for line in text.splitlines()[1:] if line]) <= 20
+    run(Sample("sightline pair --device g8 --wearer w8 --broker {broker}"), broker=live)
+    subprocess.run(
+        [sys.executable, str(examples / "own_device.py"), live, str(tmp_path / "journal")],
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    events = "SELECT stream, zone, sum(count) FROM events WHERE source = 'g8' GROUP BY ALL ORDER BY ALL"
+    store = {"broker": live, "store": tmp_path / "store"}
+    asked = Sample(f'sightline sql "{{said}}" --store {{store}} {OFFICER} --json')
+    for _ in range(int(PATIENCE_S)):
+        run(Sample("sightline snapshots --broker {broker} --store {store} --until-end"), **store)
+        stored = orjson.loads(run(asked, **store, said=events).stdout)["rows"]
+        if ["imu-right", "home-private", 1000] in stored:
+            break
+        time.sleep(1)
+    assert ["imu-right", "home-private", 1000] in stored, stored
+    assert orjson.loads(run(asked, **store, said="SELECT count(*) FROM rejected WHERE source = 'g8'").stdout)[
+        "rows"
+    ] == [[0]]
+
+    zoned = {
+        dict(record.headers)["ce_id"]: dict(record.headers)["traceparent"].split(b"-")[1]
+        for record in asyncio.run(read_all(live, "glasses.zoned"))
+        if record.key == b"g8" and dict(record.headers).get("sightline-zone") == b"home-private"
+    }
+    program = [sys.executable, str(examples / "own_consumer.py"), live, "home-private", "onward"]
+    asyncio.run(create(live, {"onward": {}}))
+    consumer = subprocess.Popen(program)
+    try:
+        for _ in range(int(PATIENCE_S)):
+            onward = [record for record in asyncio.run(read_all(live, "onward")) if record.key == b"g8"]
+            if len(onward) >= len(zoned):
+                break
+            assert consumer.poll() is None
+            time.sleep(1)
+    finally:
+        consumer.kill()
+        consumer.wait()
+    written = {record.value.split()[0]: dict(record.headers)["traceparent"].split(b"-") for record in onward}
+    assert {name: trace for name, (_, trace, _, _) in written.items()} == zoned
+    assert len({span for _, _, span, _ in written.values()}) == len(zoned), "each has a span of its own"
+    assert sum(int(record.value.split()[1]) for record in onward if b"/imu-right/" in record.value) == 1000

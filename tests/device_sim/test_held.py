@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_sim import runner, scenarios
+from device_sim import gateway, runner, scenarios
 from device_sim.device import Captured, Clock, Device, Past
 from device_sim.files import Journal
 from device_sim.held import Held
@@ -156,7 +156,7 @@ def links(monkeypatch: pytest.MonkeyPatch, takes: Callable[[Sent], bool] = lambd
         made.append(Kafka(*arguments, takes=takes))
         return made[-1]
 
-    monkeypatch.setattr(runner, "KafkaLink", link)
+    monkeypatch.setattr(gateway, "KafkaLink", link)
     monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.0)
     return made
 
@@ -198,7 +198,7 @@ async def test_a_restart_knows_which_consents_kafka_has(
 async def test_devices_capture_nothing_more_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BUFFER_BATCHES_MAX", 10)
+    monkeypatch.setattr(gateway, "BUFFER_BATCHES_MAX", 10)
     made = links(monkeypatch)
     asked = options(tmp_path, devices=1, duration_s=20.0, speed=float("inf"), broker="nobody:1")
     summary = await Simulation(asked).run()

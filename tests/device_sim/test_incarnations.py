@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from device_sim import incarnations, runner
+from device_sim import gateway, incarnations, runner
 from device_sim.incarnations import INCARNATION_MAX, Incarnations, next_incarnations
 from device_sim.runner import Simulation
 from streams.errors import InputError, UnavailableError
@@ -72,7 +72,7 @@ async def test_another_journal_begins_another_incarnation_and_goes_on_in_it(
         links.append(partial(Kafka, stored=held)(*arguments))  # type: ignore[arg-type]
         return links[-1]
 
-    monkeypatch.setattr(runner, "KafkaLink", link)
+    monkeypatch.setattr(gateway, "KafkaLink", link)
     monkeypatch.setattr(runner, "ANSWER_WAIT_S", 0.0)
     asked = options(tmp_path, duration_s=4.0, speed=float("inf"), broker="nobody:1")
     await Simulation(asked).run()
@@ -122,5 +122,4 @@ def test_a_device_hears_the_answers_to_its_own_queries_only(tmp_path: Path, stre
     run._answered(orjson.dumps(said))
     late_ns = 2**62  # whenever that is: the run has not begun to count its time
     assert bool(device.wearer.due(late_ns)) is heard
-    for outbox in run._outboxes.values():
-        outbox.journal.close()
+    run._gateway.close_journals()

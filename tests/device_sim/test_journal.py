@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device_sim import runner, scenarios
+from device_sim import gateway, runner, scenarios
 from device_sim.device import Past
 from device_sim.files import Journal, read_answer
 from device_sim.runner import Simulation
@@ -120,7 +120,7 @@ async def test_the_unacknowledged_are_resent_first_with_the_same_bytes(
         links.append(Kafka(*arguments))
         return links[-1]
 
-    monkeypatch.setattr(runner, "KafkaLink", link)
+    monkeypatch.setattr(gateway, "KafkaLink", link)
     await Simulation(options(tmp_path, devices=1, duration_s=4.0)).run()
     forget_acknowledgements(tmp_path / "g1.jsonl")
     journaled = list(journal.sent(tmp_path / "g1.jsonl"))

@@ -1,0 +1,176 @@
+"""How programs ask a store: opened for a role, with a method for each question.
+
+What a question shows of restricted zones is recorded before its answer is handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from streams.errors import InputError
+from streams.queries import questions
+from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
+from streams.queries.creep import Creep
+from streams.queries.creep import creep as creep_in
+from streams.queries.generations import generations as generations_of
+from streams.queries.loop import loop as carried_by_loop
+from streams.queries.missing import Missing
+from streams.queries.missing import missing as missing_in
+from streams.queries.role import Role
+from streams.queries.store import Store
+from streams.queries.wearer import Wearer
+from streams.queries.wearer import wearer as held_of
+
+if TYPE_CHECKING:
+    from streams.queries.table import Table
+
+T = TypeVar("T")
+
+
+class OpenStore:
+    """One epoch of a store, for one thread at a time; use it in `with`.
+
+    It stays the same epoch whatever the writer does. Files of an epoch that is no longer the newest go after
+    SUPERSEDED_GRACE_S seconds: who wants the next epoch, or takes longer, opens anew.
+
+    Every question raises InputError where its argument has another form or the role is shown nothing of it
+    (what is hidden and what does not exist are not told apart), UnavailableError where a read of restricted
+    zones cannot be recorded or files of the epoch are gone, DamagedError where a file is not what its writer
+    wrote.
+    """
+
+    def __init__(self, store: Store, role: Role | None) -> None:
+        self._store, self._role = store, role
+
+    def __enter__(self) -> OpenStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the epoch; answers and tables stay."""
+        self._store.close()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that is open."""
+        return self._store.epoch
+
+    @property
+    def role(self) -> str:
+        """Who asks, such as `analyst` or `wearer:w1`; empty where the store is read unfiltered."""
+        return "" if self._role is None else str(self._role)
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """How much the answers so far kept back from the role, in bands (such as `10-99`) by what it is."""
+        return self._store.hidden
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences about what nobody is answered because it cannot be judged; none of most stores."""
+        return self._store.left_out
+
+    def ancestors(self, identity: str, *, through_models: bool = False) -> Ancestors:
+        """All that an event was made of, hop by hop.
+
+        `through_models` goes on into what models learned from.
+        """
+        return self._asked(
+            f"ancestors {identity}",
+            lambda store: questions.ancestors(store, identity, through_models=through_models),
+        )
+
+    def generations(self, identity: str) -> Generations:
+        """The generations of the loop that an event was made of, a row each."""
+        return self._asked(f"ancestors {identity}", lambda store: generations_of(store, identity))
+
+    def why(self, identity: str) -> Why:
+        """Why an event is where it is, or why it was refused."""
+        return self._asked(f"why {identity}", lambda store: questions.why(store, identity))
+
+    def genuine(self, identity: str, digest: str) -> Genuine:
+        """Whether an agent wrote a record with this `ce_id` and this digest: XXH3-128, hexadecimal."""
+        return self._asked(f"genuine {identity}", lambda store: questions.genuine(store, identity, digest))
+
+    def loop(self, identity: str) -> Loop:
+        """Where the loop carried an event: feedback, examples, models, and the answers that those gave."""
+        return self._asked(f"loop {identity}", lambda store: carried_by_loop(store, identity))
+
+    def missing(self) -> Missing:
+        """Which numbers of captured streams are missing, and which data, as others have their numbers."""
+        return self._asked("missing", missing_in)
+
+    def creep(self) -> Creep:
+        """How labels change round the loop, by generation and hop."""
+        return self._asked("creep", creep_in)
+
+    def wearer(self, name: str) -> Wearer:
+        """What is held of a wearer, by her pseudonym: streams, zones, sinks, answers, models, refusals."""
+        return self._asked(f"wearer {name}", lambda store: held_of(store, name))
+
+    def sql(self, text: str) -> Table:
+        """Run one SELECT over the store's views and return all of its rows.
+
+        Under a role it reads what the role is shown, and nothing else is there to be read.
+
+        Raises
+        ------
+        InputError
+            It is not exactly one statement that only reads, reaches past what the role is shown, gives more
+            than TABLE_MB megabytes, or DuckDB refused it. Values of the store are not repeated.
+        """
+        return self._store.table(text)
+
+    def _asked(self, question: str, answer: Callable[[Store], T]) -> T:
+        answered = answer(self._store)
+        self._store.record(f"ask {question}")
+        return answered
+
+
+def open_store(path: Path | str, *, role: Role | str = "") -> OpenStore:
+    """Open the newest epoch of the store in a directory, for a role.
+
+    Parameters
+    ----------
+    path
+        Directory of the store, such as `lineage-store`.
+    role
+        `analyst`, `privacy-officer` or `wearer:ID`; who may ask as whom is in `roles.toml` of the store. It
+        must be named: the policies say what each is shown, and nothing is shown to nobody.
+
+    Raises
+    ------
+    InputError
+        No role, or one that does not exist or is not granted to the user who runs this; or the store is of
+        another version.
+    UnavailableError
+        There is no store, or no epoch yet.
+    DamagedError
+        The catalog is missing, lies elsewhere, or is not what the writer wrote.
+    """
+    if not role:
+        raise InputError(
+            f"open_store({str(path)!r}): found no role, expected one of role='analyst', "
+            "role='privacy-officer' or role='wearer:ID' (such as 'wearer:w1'); the policies say what each is "
+            "shown. A program that judges the store itself calls unfiltered(path)"
+        )
+    asking = Role.of(role) if isinstance(role, str) else role
+    return OpenStore(Store.open(Path(path), asking), asking)
+
+
+def unfiltered(path: Path | str) -> OpenStore:
+    """Open the newest epoch of a store and read all of it, whoever it is about; no read is recorded.
+
+    It is for programs that judge the store (such as a ledger or a replay). What they tell a person must not
+    come from here: answers to people are given under a role.
+
+    UnavailableError, InputError and DamagedError as `open_store` raises them.
+    """
+    return OpenStore(Store.open(Path(path)), None)
