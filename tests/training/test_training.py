@@ -155,8 +155,8 @@ def test_the_gate_refuses_by_default() -> None:
     narrow["purposes"] = POLICY.vocabulary.mask("purposes", ["ai:ModelTraining"])
     assert judged(good).admitted
     for record, rule in (
-        (relabel(good, sightline_label=b""), "label: a parent's cannot be said"),
-        (relabel(good, sightline_label=f"{'0' * 16}:{packed}".encode()), "label: a parent's cannot be said"),
+        (relabel(good, sightline_label=b""), "cannot say a parent's label"),
+        (relabel(good, sightline_label=f"{'0' * 16}:{packed}".encode()), "cannot say a parent's label"),
         (relabel(good, sightline_zone=b"nowhere"), "no zone nowhere"),
         (
             relabel(good, sightline_label=f"{version}:{lattice.pack(**narrow).hex()}".encode()),
