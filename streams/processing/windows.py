@@ -157,16 +157,17 @@ def roll(
 class _Rolling:
     """The window of one stream that grows while a fetch lasts.
 
-    `head` is what it began with, None when there is none.
+    `head` is the window as it began, None when there is none: most are never more than that.
     """
 
     def __init__(self, name: tuple[str, str], opened: OpenWindow | None, sample: np.dtype[Any]) -> None:
         self.closed: list[ClosedWindow] = []
         self.head = opened
-        # Grows in place while the fetch lasts: a batch costs its own samples, not those of the window.
-        self._samples = bytearray(opened.samples if opened is not None else b"")
+        # All samples of one that has grown since, empty before. Grows in place while the fetch lasts: a batch
+        # costs its own samples, not those of the window.
+        self._samples = bytearray()
         self._sample = sample
-        self._next = opened.first + len(self._samples) // sample.itemsize if opened is not None else -1
+        self._next = opened.first + len(opened.samples) // sample.itemsize if opened is not None else -1
         self._label = bytes.fromhex(opened.label) if opened is not None else b""
         self._t_last_ns = opened.t_last_ns if opened is not None else 0
         self._name, self._incarnation = name, incarnation_of(name[1])
@@ -209,33 +210,37 @@ class _Rolling:
     def front(self) -> Samples:
         """Its last samples, FRONT_SAMPLES_MAX at most."""
         size = self._sample.itemsize
-        return np.frombuffer(bytes(self._samples[-FRONT_SAMPLES_MAX * size :]), self._sample)
+        samples = self._samples or (self.head.samples if self.head is not None else b"")
+        return np.frombuffer(bytes(samples[-FRONT_SAMPLES_MAX * size :]), self._sample)
 
     def grow(self, piece: _Piece, packed: bytes, start: int, end: int) -> None:
         """Add samples `start` to `end` (exclusive) of a piece, whose samples are `packed`."""
         if end <= start:
             return
-        if self.head is None:
-            tagged, (batch, index) = piece.first, piece.holding(start)
-            self._label = tagged.label
-            self.head = OpenWindow(
-                batch.run.first + index,
-                batch.time_ns(index),
-                0,
-                tagged.zone,
-                tagged.label.hex(),
-                batch.session_id,
-                batch.wearer_id,
-                tagged.consent_number,
-                batch.origin,
-                min(batch.time_ns(index), batch.appended_ns),
-                b"",
-            )
         size = self._sample.itemsize
-        self._samples += packed if end - start == piece.size else packed[start * size : end * size]
+        samples = packed if end - start == piece.size else packed[start * size : end * size]
         last, index = piece.holding(end - 1)
         self._next = last.run.first + index + 1
         self._t_last_ns = last.time_ns(index)
+        if self.head is not None:
+            self._samples += samples if self._samples else self.head.samples + samples
+            return
+        tagged, (batch, index) = piece.first, piece.holding(start)
+        t_first_ns = batch.time_ns(index)
+        self._label = tagged.label
+        self.head = OpenWindow(
+            batch.run.first + index,
+            t_first_ns,
+            self._t_last_ns,
+            tagged.zone,
+            tagged.label.hex(),
+            batch.session_id,
+            batch.wearer_id,
+            tagged.consent_number,
+            batch.origin,
+            min(t_first_ns, batch.appended_ns),
+            samples,
+        )
 
     def close(self, position: int) -> None:
         """Finish the window, if there is one, as known at `position`."""
@@ -247,6 +252,6 @@ class _Rolling:
 
     def left(self) -> OpenWindow | None:
         """Return the window as it stands; None when there is none."""
-        if self.head is None:
-            return None
+        if self.head is None or not self._samples:
+            return self.head
         return replace(self.head, t_last_ns=self._t_last_ns, samples=bytes(self._samples))

@@ -80,11 +80,11 @@ def test_windows_do_not_depend_on_how_batches_are_put_together(
         batches.append(replace(made, position=2 * position, appended_ns=made.t0_ns))
         first += count
     ended: list[Ended] = [(2 * (len(sizes) // 2) - 1, "s1", 0)] if end else []
-    one, other = (
+    at_once, one_by_one = (
         rolled(batches, looks, together=together, length=length, ended=ended, breaking=breaking)
         for together in (True, False)
     )
-    assert one == other
+    assert at_once == one_by_one
 
 
 @given(st.integers(0, 10_000), st.integers(0, 4), st.integers(1, 80))
