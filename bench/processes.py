@@ -36,14 +36,17 @@ def _family(pid: int) -> list[Any]:
 
 
 def cpu_s(pid: int | None) -> float:
-    """CPU seconds used so far, in user and in kernel mode; 0 when there is no such process."""
+    """CPU seconds used so far, in user and in kernel mode, also by children that have ended.
+
+    0 when there is no such process.
+    """
     total = 0.0
     for process in _family(pid) if pid is not None else ():
         try:
             times = process.cpu_times()
         except psutil.NoSuchProcess:
             continue
-        total += times.user + times.system
+        total += times.user + times.system + times.children_user + times.children_system
     return total
 
 

@@ -22,7 +22,7 @@ from bench.count import Output, count, rate
 from bench.faults import _first_s, _longest_s
 from bench.load import DEVICES
 from bench.page import BEGIN, END, PAGE, newest, written
-from bench.processes import rss_mb
+from bench.processes import cpu_s, rss_mb
 from bench.race import bars, part_of
 from bench.races import RACES, Ratio
 from bench.report import bar_lines
@@ -252,6 +252,13 @@ def test_memory_of_a_child_is_what_it_has_for_itself() -> None:
     assert of_child.rss > of_child.uss + 1_000_000, "libraries that both have"
     assert child_mb == pytest.approx(of_child.uss / 1e6, abs=1)
     assert child_mb > 50
+
+
+def test_a_child_that_has_ended_has_used_what_it_used() -> None:
+    work = "import time\nwhile time.process_time() < 0.3: pass"
+    before_s = cpu_s(os.getpid())
+    subprocess.run([sys.executable, "-c", work], check=True)
+    assert cpu_s(os.getpid()) - before_s >= 0.3
 
 
 async def test_a_subject_that_ended_is_not_waited_for(tmp_path: Path) -> None:
