@@ -50,7 +50,7 @@ def between(store: Store, identity: str, to: str) -> Between:
     """
     ends = parsed(identity), parsed(to)
     for event in ends:
-        if not may_be_shown(store, event) or event_row(store, event) is None:
+        if not may_be_shown(store, event):
             raise unknown(store, event)
     sides = _Side(store, "children", ends[0]), _Side(store, "parents", ends[1])
     stopped: tuple[str, ...] = ()
@@ -65,6 +65,11 @@ def between(store: Store, identity: str, to: str) -> Between:
         side, other = sorted(sides, key=lambda each: sum(map(len, each.frontier.values())))
         side.go_on()
         meeting = _meeting(side, other)
+    for side, event in zip(sides, ends, strict=True):
+        # What has parents or children is there; of what has none its own row says so.
+        met = meeting is not None and ends[0] != ends[1]
+        if not met and not any(side.levels[1:]) and event_row(store, event) is None:
+            raise unknown(store, event)
     way = () if meeting is None else _way(store, *sides, meeting)
     return Between(
         id=str(ends[0]),

@@ -13,7 +13,7 @@ from streams.queries.answers import Answer, Bounded, ModelVersion
 from streams.queries.descendants import by_kind, joined, models_in
 from streams.queries.models import Version, rows_of, told_versions
 from streams.queries.relation import Interval, Stream
-from streams.queries.rows import WearerRun
+from streams.queries.rows import WearerRuns
 from streams.queries.spread import Spread
 from streams.queries.store import Store
 from streams.queries.walk import Reached, common, judged, parents_of, size, subtract, union
@@ -69,7 +69,7 @@ def reach(store: Store, about: str) -> Reach:
     if "/" in about:
         return _of_model(store, about)
     name = pseudonym(about)
-    runs = store.sift(store.query("wearer_runs", {"wearer": name}).of(WearerRun), "events", counted=False)
+    runs = store.sift(store.query("wearer_runs", {"wearer": name}).of(WearerRuns), "events", counted=False)
     if not runs:
         raise nothing_of(store, name)
     own = _numbers(runs)
@@ -154,15 +154,16 @@ def _models(
     return Bounded(told, rows.more)
 
 
-def _numbers(runs: Iterable[WearerRun]) -> Reached:
+def _numbers(runs: Iterable[WearerRuns]) -> Reached:
     """Events of runs by stream."""
     numbers: dict[Stream, list[Interval]] = {}
-    for run in runs:
-        of_stream = numbers.setdefault((run.source, run.stream, run.revision), [])
-        if run.step == 1 or run.count == 1:
-            of_stream.append((run.first, run.first + run.count - 1))
-        else:
-            of_stream += ((run.first + run.step * nth,) * 2 for nth in range(run.count))
+    for row in runs:
+        of_stream = numbers.setdefault((row.source, row.stream, row.revision), [])
+        for first, step, count in zip(row.firsts, row.steps, row.counts, strict=True):
+            if step == 1 or count == 1:
+                of_stream.append((first, first + count - 1))
+            else:
+                of_stream += ((first + step * nth,) * 2 for nth in range(count))
     return {stream: union(of_stream) for stream, of_stream in numbers.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -67,16 +67,15 @@ class ClaimedRun(ClassedRow, frozen=True, kw_only=True):
     count: int
 
 
-class WearerRun(ClassedRow, frozen=True, kw_only=True):
-    """A run of events of a wearer."""
+class WearerRuns(ClassedRow, frozen=True, kw_only=True):
+    """Runs of events of a wearer in one stream and of one class."""
 
     source: str
     stream: str
     revision: int
-    first: int
-    step: int
-    count: int
-    kind: str
+    firsts: Sequence[int]
+    steps: Sequence[int]
+    counts: Sequence[int]
 
 
 class StreamClass(ClassedRow, frozen=True, kw_only=True):

@@ -32,7 +32,6 @@ FEW = settings(
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-folds = pytest.mark.parametrize("groups", [(), ((1, 2), (3,))], ids=["fresh", "folded in part"])
 
 
 def single(rows: tuple[ReachedRow, ...]) -> dict[Node, int]:
@@ -53,16 +52,12 @@ def chosen(oracle: Oracle, data: st.DataObject) -> list[Node]:
     ]
 
 
-@folds
 @FEW
 @given(oracle=oracles(devices=("g1", "g2")), data=st.data())
-def test_ancestors_and_descendants_are_those_of_single_events(
-    groups: tuple[tuple[int, ...], ...], oracle: Oracle, data: st.DataObject
-) -> None:
+def test_the_present_is_told_as_single_events_have_it(oracle: Oracle, data: st.DataObject) -> None:
+    """Some is looked up in indexes, some in segments that none covers yet."""
     with tempfile.TemporaryDirectory() as name:
-        path = store(Path(name) / "s", *oracle.epochs)
-        if groups:
-            fold(path, *groups)
+        path = fold(store(Path(name) / "s", *oracle.epochs), (1, 2), (3,))
         with Store.open(path) as opened:
             for about in ("w1", "w2", *(node_id(node) for node in oracle.facts if is_model(node))):
                 _check_reach(oracle, about, opened)

@@ -1,0 +1,71 @@
+"""Times of the questions how far data went, on a store that was grown, in a process of its own.
+
+`python -m bench.store.reaching STORE` prints one JSON object: milliseconds, median and longest, warm.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+import orjson
+
+from streams.queries.between import between
+from streams.queries.changes import changes
+from streams.queries.descendants import descendants
+from streams.queries.moments import moments
+from streams.queries.reach import reach
+from streams.queries.role import Role
+from streams.queries.store import Store
+
+#: Chosen by digest: the same in each run, and spread over the store.
+_SENSED = """
+SELECT source || '/' || stream || '/' || "first" FROM events WHERE kind = 'imu'
+ORDER BY hash(source || "first") LIMIT 100"""
+_ANSWERED = """
+SELECT parent_source || '/' || parent_stream || '/' || parent_first,
+    child_source || '/' || child_stream || '/' || child_first
+FROM edges WHERE operator = 'answer' AND parent_source <> 'training'
+ORDER BY hash(child_source || child_first) LIMIT 100"""
+_WEARERS = "SELECT DISTINCT wearer FROM events WHERE wearer <> '' ORDER BY hash(wearer) LIMIT 10"
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--role", default="privacy-officer", show_default=True)
+def main(*, store: Path, role: str) -> None:
+    """Ask STORE."""
+    with Store.open(store) as whole:
+        sensed, answered, wearers = (whole.sql(text).rows for text in (_SENSED, _ANSWERED, _WEARERS))
+    with Store.open(store, Role.of(role)) as opened:
+        kept = moments(opened)
+        asked: dict[str, Sequence[Callable[[], object]]] = {
+            "descendants": [partial(descendants, opened, identity) for (identity,) in sensed],
+            "reached": [partial(between, opened, *pair) for pair in answered],
+            "not reached": [
+                partial(between, opened, identity, to)
+                for (identity,), (_, to) in zip(sensed, answered, strict=False)
+            ],
+            "reach of a wearer": [partial(reach, opened, wearer) for (wearer,) in wearers],
+            "changes": [partial(changes, opened, kept[len(kept) // 2], kept[-1])],
+        }
+        click.echo(orjson.dumps({name: _measured(questions) for name, questions in asked.items()}))
+
+
+def _measured(questions: Sequence[Callable[[], object]]) -> dict[str, float]:
+    for question in questions:
+        question()
+    took_ms = []
+    for question in questions:
+        began_s = time.perf_counter()
+        question()
+        took_ms.append((time.perf_counter() - began_s) * 1000)
+    return {"p50_ms": round(statistics.median(took_ms), 2), "max_ms": round(max(took_ms), 2)}
+
+
+if __name__ == "__main__":
+    main()
