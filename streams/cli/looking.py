@@ -10,7 +10,7 @@ import click
 from streams.cli.asking import Form, asked, asking, say_answer
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import completeness as completeness_of
-from streams.queries.crossings import HOUR_NS
+from streams.queries.crossings import SPANS_NS
 from streams.queries.crossings import crossings as crossed
 from streams.queries.decided import decided
 from streams.queries.find import Wanted
@@ -18,22 +18,13 @@ from streams.queries.find import find as find_in
 from streams.queries.moments import moment_at
 from streams.queries.reads import reads as reads_of
 from streams.queries.role import Role
-from streams.queries.spread import ALWAYS, Window, time_ns
-
-_SPANS_NS = {"minute": HOUR_NS // 60, "hour": HOUR_NS, "day": 24 * HOUR_NS, "always": 2**62}
+from streams.queries.spread import Window, time_ns
 
 
 def _window_options(question: Callable[..., None]) -> Callable[..., None]:
     since = click.option("--since", default="", metavar="TIME", help="From this time on (RFC 3339).")
     until = click.option("--until", default="", metavar="TIME", help="Up to this time (RFC 3339).")
     return since(until(question))
-
-
-def _window(since: str, until: str) -> Window:
-    return Window(
-        time_ns(since, "--since") if since else ALWAYS.since_ns,
-        time_ns(until, "--until") if until else ALWAYS.until_ns,
-    )
 
 
 @click.command()
@@ -79,7 +70,7 @@ def find(
     form: Form,
 ) -> None:
     """List ids of events by wearer, zone, kind, whom they are about, and time."""
-    wanted = Wanted(wearer, zone, kind, subject, _window(since, until))
+    wanted = Wanted(wearer, zone, kind, subject, Window.of(since, until, "--"))
     say_answer(
         asked(store, role, lambda opened: find_in(opened, wanted)),
         form,
@@ -90,19 +81,19 @@ def find(
 @click.command()
 @click.option("--zone", default="", help="From this zone alone.")
 @click.option("--sink", default="", help="Into this sink alone.")
-@click.option("--every", type=click.Choice(list(_SPANS_NS)), default="hour", show_default=True)
+@click.option("--every", type=click.Choice(list(SPANS_NS)), default="hour", show_default=True)
 @_window_options
 @asking()
 def crossings(
     zone: str, sink: str, every: str, since: str, until: str, store: Path, role: Role, form: Form
 ) -> None:
     """Say what went from which zone into which sink, and what was kept from it, over time."""
-    window = _window(since, until)
+    window = Window.of(since, until, "--")
     say_answer(
         asked(
             store,
             role,
-            lambda opened: crossed(opened, zone=zone, sink=sink, window=window, every_ns=_SPANS_NS[every]),
+            lambda opened: crossed(opened, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every]),
         ),
         form,
         {"crossings": ("t", "zone", "sink", "purpose", "verdict", "passed", "wearers", "events")},

@@ -38,9 +38,9 @@ def command(context: click.Context, *, as_json: bool) -> None:
     """
     told = [*_shared(), *_kafka(), *_options(context)]
     if as_json:
-        emit_json({"settings": [{name: getattr(one, name) for name in _COLUMNS} for one in told]})
+        emit_json({"settings": [{name: getattr(setting, name) for name in _COLUMNS} for setting in told]})
         return
-    emit_table(_COLUMNS, [[one.setting, "" if one.value is None else one.value, one.said_by] for one in told])
+    emit_table(_COLUMNS, [[row.setting, "" if row.value is None else row.value, row.said_by] for row in told])
     say()
     say("options go before all of it; `sightline COMMAND --help` names them")
 

@@ -10,19 +10,41 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from streams import limits
 from streams.errors import InputError
 from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
+from streams.queries.between import Between, between
+from streams.queries.changes import Changes
+from streams.queries.changes import changes as changes_between
+from streams.queries.completeness import Completeness
+from streams.queries.completeness import completeness as completeness_of
 from streams.queries.creep import Creep
 from streams.queries.creep import creep as creep_in
+from streams.queries.crossings import SPANS_NS, Crossings
+from streams.queries.crossings import crossings as crossed
+from streams.queries.decided import Decided
+from streams.queries.decided import decided as decided_about
+from streams.queries.descendants import Descendants
+from streams.queries.descendants import descendants as made_of
+from streams.queries.find import Find, Wanted
+from streams.queries.find import find as found_in
 from streams.queries.generations import generations as generations_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
+from streams.queries.moments import moment_at
+from streams.queries.reach import Reach
+from streams.queries.reach import reach as reach_of
+from streams.queries.reads import Reads
+from streams.queries.reads import reads as reads_of
 from streams.queries.role import Role
+from streams.queries.spread import Bounds, Window, time_ns
 from streams.queries.store import Store
 from streams.queries.wearer import Wearer
 from streams.queries.wearer import wearer as held_of
+from streams.queries.withdraw import Withdrawal
+from streams.queries.withdraw import withdrawal as withdrawal_of
 
 if TYPE_CHECKING:
     from streams.queries.table import Table
@@ -115,6 +137,84 @@ class OpenStore:
         """What is held of a wearer, by her pseudonym: streams, zones, sinks, answers, models, refusals."""
         return self._asked(f"wearer {name}", lambda store: held_of(store, name))
 
+    def decisions(self, identity: str) -> Decided:
+        """What was decided about an event at each sink, by which rule of which policy then in force."""
+        return self._asked(f"decisions {identity}", lambda store: decided_about(store, identity))
+
+    def descendants(
+        self,
+        identity: str,
+        *,
+        depth: int = limits.WALK_HOPS_MAX,
+        until: str = "",
+        through_models: bool = False,
+    ) -> Descendants:
+        """All that was made of an event, hop by hop: `depth` hops at most, of what was captured up to `until`.
+
+        `until` is a time in RFC 3339. `through_models` goes on through models, a row each generation.
+        """
+        bounds = Bounds(depth, time_ns(until, "until") if until else 0)
+        return self._asked(
+            f"descendants {identity}",
+            lambda store: made_of(store, identity, bounds, through_models=through_models),
+        )
+
+    def reached(self, identity: str, to: str) -> Between:
+        """Whether an event reached another one, and on which way."""
+        return self._asked(f"reached {identity} {to}", lambda store: between(store, identity, to))
+
+    def reach(self, about: str) -> Reach:
+        """How far data of a wearer or of a model version reached; what others made of that apart."""
+        return self._asked(f"reach {about}", lambda store: reach_of(store, about))
+
+    def withdrawal(self, name: str) -> Withdrawal:
+        """What would stop if a wearer withdrew her consent; nothing changes."""
+        return self._asked(f"withdraw {name} --what-if", lambda store: withdrawal_of(store, name))
+
+    def find(
+        self,
+        *,
+        wearer: str = "",
+        zone: str = "",
+        kind: str = "",
+        subject: str = "",
+        since: str = "",
+        until: str = "",
+    ) -> Find:
+        """Ids of events by wearer, zone, kind, class of people and capture time (RFC 3339); empty is any."""
+        wanted = Wanted(wearer, zone, kind, subject, Window.of(since, until))
+        return self._asked("find", lambda store: found_in(store, wanted))
+
+    def crossings(
+        self, *, zone: str = "", sink: str = "", every: str = "hour", since: str = "", until: str = ""
+    ) -> Crossings:
+        """What went from which zone into which sink, by minute, hour or day of its decision, or `always`."""
+        if every not in SPANS_NS:
+            raise InputError(f"crossings: found every={every!r}, expected one of {', '.join(SPANS_NS)}")
+        window = Window.of(since, until)
+        return self._asked(
+            "crossings",
+            lambda store: crossed(store, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every]),
+        )
+
+    def changes(self, after: str, upto: str) -> Changes:
+        """What came between two moments: times in RFC 3339, or numbers of epochs that are kept."""
+        return self._asked(
+            f"changes {after} {upto}",
+            lambda store: changes_between(
+                store, moment_at(store, after, "after"), moment_at(store, upto, "upto")
+            ),
+        )
+
+    def completeness(self) -> Completeness:
+        """Of which share of outputs every parent is stored."""
+        return self._asked("completeness", completeness_of)
+
+    def reads(self, *, zone: str = "", user: str = "", since: str = "") -> Reads:
+        """Who read what of which restricted zone."""
+        since_ns = time_ns(since, "since") if since else 0
+        return self._asked("reads", lambda store: reads_of(store, zone=zone, user=user, since_ns=since_ns))
+
     def sql(self, text: str) -> Table:
         """Run one SELECT over the store's views and return all of its rows.
 
@@ -134,8 +234,8 @@ class OpenStore:
         return answered
 
 
-def open_store(path: Path | str, *, role: Role | str = "") -> OpenStore:
-    """Open the newest epoch of the store in a directory, for a role.
+def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> OpenStore:
+    """Open the newest epoch of the store in a directory, or an earlier one, for a role.
 
     Parameters
     ----------
@@ -144,6 +244,9 @@ def open_store(path: Path | str, *, role: Role | str = "") -> OpenStore:
     role
         `analyst`, `privacy-officer` or `wearer:ID`; who may ask as whom is in `roles.toml` of the store. It
         must be named: the policies say what each is shown, and nothing is shown to nobody.
+    as_of
+        A time in RFC 3339 or the number of an epoch that is kept; questions are then answered as the store
+        was then, under today's roles. Empty: the newest epoch.
 
     Raises
     ------
@@ -162,7 +265,14 @@ def open_store(path: Path | str, *, role: Role | str = "") -> OpenStore:
             "shown. A program that judges the store itself calls unfiltered(path)"
         )
     asking = Role.of(role) if isinstance(role, str) else role
-    return OpenStore(Store.open(Path(path), asking), asking)
+    store = Store.open(Path(path), asking)
+    if as_of:
+        try:
+            store.look_back(moment_at(store, as_of, "as_of").epoch)
+        except BaseException:
+            store.close()
+            raise
+    return OpenStore(store, asking)
 
 
 def unfiltered(path: Path | str) -> OpenStore:

@@ -10,6 +10,7 @@ from streams.queries.spread import ALWAYS, Window
 from streams.queries.store import Store
 
 HOUR_NS = 3_600_000_000_000
+SPANS_NS = {"minute": HOUR_NS // 60, "hour": HOUR_NS, "day": 24 * HOUR_NS, "always": 2**62}
 
 
 class Crossed(Struct, frozen=True):

@@ -18,12 +18,12 @@ def newest_catalog(directory: Path) -> Path:
     """The newest catalog; UnavailableError without one, DamagedError where its name leads nowhere."""
     link = directory / CATALOG
     if not link.is_symlink() and not link.exists():
-        what = (
+        sentence = (
             "no epoch has been published yet; wait for the writer"
             if (directory / "hot.duckdb").exists()
             else "there is no store; name one with --store, or make one with `sightline demo`"
         )
-        raise UnavailableError(f"{directory}: {what}")
+        raise UnavailableError(f"{directory}: {sentence}")
     catalog = link.resolve()
     if catalog.parent != directory:
         raise intact.damaged(link, f"found a link to {catalog}, expected one to a catalog beside it")

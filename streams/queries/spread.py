@@ -34,6 +34,14 @@ class Window(NamedTuple):
     since_ns: int = 0
     until_ns: int = limits.TIME_NS_MAX
 
+    @classmethod
+    def of(cls, since: str, until: str, prefix: str = "") -> Window:
+        """Window between two times in RFC 3339, each empty for none; InputError names `prefix` + its name."""
+        return cls(
+            time_ns(since, f"{prefix}since") if since else 0,
+            time_ns(until, f"{prefix}until") if until else limits.TIME_NS_MAX,
+        )
+
 
 ALWAYS = Window()
 

@@ -30,6 +30,16 @@ QUESTIONS: Mapping[tuple[str, ...], Callable[[OpenStore], Answer]] = {
     ("missing",): OpenStore.missing,
     ("creep",): OpenStore.creep,
     ("wearer", "w1"): lambda opened: opened.wearer("w1"),
+    ("decisions", ID): lambda opened: opened.decisions(ID),
+    ("descendants", ID, "--depth", "2"): lambda opened: opened.descendants(ID, depth=2),
+    ("reached", ID, ID): lambda opened: opened.reached(ID, ID),
+    ("reach", "w1"): lambda opened: opened.reach("w1"),
+    ("withdraw", "w1", "--what-if"): lambda opened: opened.withdrawal("w1"),
+    ("find", "--wearer", "w1", "--until", "2100-01-01T00:00:00Z"): lambda opened: opened.find(
+        wearer="w1", until="2100-01-01T00:00:00Z"
+    ),
+    ("crossings", "--every", "day"): lambda opened: opened.crossings(every="day"),
+    ("completeness",): OpenStore.completeness,
 }
 
 
