@@ -122,7 +122,10 @@ def test_a_requirement_that_cannot_be_decided_counts_as_broken(mode: str) -> Non
 def test_a_derived_kind_without_a_label_is_not_derived(mode: str) -> None:
     made = in_mode(mode)
     records = run(replace(made, derived=without(made.derived, "activity")))
-    assert "label: a parent's cannot be said in this policy's words" in rules(records)
+    assert (
+        "label: none, since this policy says nothing about the kind or cannot say a parent's label"
+        in rules(records)
+    )
     assert not [
         record
         for record in records
@@ -154,8 +157,14 @@ def test_a_policy_version_that_the_worker_has_not_read_stops_it() -> None:
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"label": ""}, "label: a parent's cannot be said in this policy's words"),
-        ({"label": "00ff"}, "label: a parent's cannot be said in this policy's words"),
+        (
+            {"label": ""},
+            "label: none, since this policy says nothing about the kind or cannot say a parent's label",
+        ),
+        (
+            {"label": "00ff"},
+            "label: none, since this policy says nothing about the kind or cannot say a parent's label",
+        ),
         ({"zone": "nowhere"}, "zones: a parent's is none of this policy's"),
     ],
 )
