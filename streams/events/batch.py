@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -9,7 +10,6 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from streams.events.identity import format_id
-from streams.events.packed import Packed, sliced
 from streams.events.runs import Run
 from streams.limits import NUMBER_MAX
 
@@ -44,6 +44,20 @@ CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
     "worn": bool,
     "consent": int,
 }
+
+
+class PackedColumns(Mapping[str, list[Any]]):
+    """Columns as they travel in MessagePack: `streams.events.packed.Packed`.
+
+    Batches know only this, because commands that ask the store load batches and have no use for NumPy, which
+    takes longer to load than they take to answer.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def part(self, start: int, end: int) -> PackedColumns:
+        """Events `start` to `end` (exclusive)."""
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -87,7 +101,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     @property
     def content_type(self) -> bytes:
         """How it travels: JSON or MESSAGEPACK."""
-        return MESSAGEPACK if isinstance(self.columns, Packed) else JSON
+        return MESSAGEPACK if isinstance(self.columns, PackedColumns) else JSON
 
     def time_ns(self, index: int) -> int:
         """Capture time of the event at `index`."""
@@ -127,5 +141,12 @@ class Batch(Struct, frozen=True, kw_only=True):
             context=context,
             changes=(),
             t_ns=None if self.t_ns is None else self.t_ns[start:end],
-            columns=sliced(self.columns, start, end),
+            columns=_sliced(self.columns, start, end),
         )
+
+
+def _sliced(columns: Mapping[str, Sequence[Any]], start: int, end: int) -> Mapping[str, Sequence[Any]]:
+    """Events `start` to `end` (exclusive) of columns, packed if those are."""
+    if isinstance(columns, PackedColumns):
+        return columns.part(start, end)
+    return {name: values[start:end] for name, values in columns.items()}

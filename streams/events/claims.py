@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from streams.errors import MalformedError
-from streams.events import unpack
 from streams.events.batch import MESSAGEPACK
 from streams.events.headers import CONTENT_TYPE, RUN
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN, EventId
 from streams.events.record import Received
 from streams.events.runs import Run
+from streams.events.wire import packed_envelope
 from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
 
 
@@ -45,7 +45,7 @@ def _of_value(value: bytes | None, headers: dict[str, Any], key: str) -> Claim |
     if value is None or len(value) > VALUE_BYTES_MAX:
         return None
     try:
-        fields = unpack.envelope(value) if headers.get(CONTENT_TYPE) == MESSAGEPACK else orjson.loads(value)
+        fields = packed_envelope(value) if headers.get(CONTENT_TYPE) == MESSAGEPACK else orjson.loads(value)
     except orjson.JSONDecodeError:
         return None
     if type(fields) is not dict or fields.get("device_id") != key:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import InputError, MalformedError
+from streams.events.batch import PackedColumns
 from streams.events.kinds import RANGES, Kind
 from streams.limits import EVENTS_PER_BATCH_MAX, MAGNITUDE_MAX
 
@@ -142,7 +143,7 @@ class Layout:
                 raise MalformedError(f"{path}: found a byte that is no flag, expected 0 or 1")
 
 
-class Packed(Mapping[str, list[Any]]):
+class Packed(PackedColumns):
     """The columns of a batch of `count` events, packed.
 
     As a mapping it gives lists of Python values, None where there is none, made anew at each look; who works
@@ -213,13 +214,6 @@ def arrays(columns: Iterable[Packed], name: str) -> Floats:
         return np.concatenate([part.array(name) for part in parts])
     joined = b"".join([part.raw[name] for part in parts])  # type: ignore[misc]  # bytes: it has no mask
     return np.frombuffer(joined, layout.types[name]).astype(np.float64)
-
-
-def sliced(columns: Mapping[str, Sequence[Any]], start: int, end: int) -> Mapping[str, Sequence[Any]]:
-    """Events `start` to `end` (exclusive) of columns, packed if those are."""
-    if isinstance(columns, Packed):
-        return columns.part(start, end)
-    return {name: values[start:end] for name, values in columns.items()}
 
 
 @lru_cache(maxsize=EVENTS_PER_BATCH_MAX)

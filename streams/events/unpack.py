@@ -20,10 +20,10 @@ from streams.events.batch import Batch
 from streams.events.identity import NAME_PATTERN
 from streams.events.kinds import Kind, Kinds
 from streams.events.packed import Layout, Masked, Packed, Raw
+from streams.events.wire import Scalar
 from streams.limits import TIME_NS_MAX, VALUE_BYTES_MAX
 
-_Scalar = None | bool | int | float | str
-_Map = dict[str, _Scalar]
+_Map = dict[str, Scalar]
 #: Fields that hold no scalar, and what each is.
 _FORMS: Mapping[str, tuple[Any, str]] = {
     "columns": (dict[str, msgspec.Raw], "a map of columns"),
@@ -107,29 +107,11 @@ class Unpacker:
             if name in layout.types:
                 raw[name] = _read(written, bytes | list[bytes], path, "bytes, or a mask and bytes")
                 continue
-            raw[name] = texts = _read(written, list[_Scalar], path, "an array of texts")
+            raw[name] = texts = _read(written, list[Scalar], path, "an array of texts")
             if len(texts) != count:
                 raise MalformedError(f"{path}: found {len(texts)} values, expected a list of n = {count}")
         layout.check(raw, count)
         return Packed(raw, layout, count)
-
-
-def envelope(value: bytes) -> dict[str, Any]:
-    """The scalars of a packed value's envelope, whatever they are; empty where it is none.
-
-    For whoever wants to know what a value that is refused says of itself.
-    """
-    try:
-        fields = msgpack.decode(value, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return {}
-    scalars = {}
-    for name in ("device_id", "wearer_id", "stream", "first", "n"):
-        try:
-            scalars[name] = msgpack.decode(fields.get(name, b""), type=_Scalar)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
-    return scalars
 
 
 def _types(kind: Kind, layout: Layout) -> dict[str, Any]:
@@ -157,7 +139,7 @@ def _fields(value: bytes) -> dict[str, Any]:
         raise MalformedError(f"value: found a field of another name, expected {', '.join(sorted(_FIELDS))}")
     fields = {}
     for name, content in written.items():
-        form, expected = _FORMS.get(name, (_Scalar, "a number or a text"))
+        form, expected = _FORMS.get(name, (Scalar, "a number or a text"))
         fields[name] = _read(content, form, name, expected)
     split_from = fields.get("split_from", "")
     if type(split_from) is not str or (split_from and NAME_PATTERN.fullmatch(split_from) is None):

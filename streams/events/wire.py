@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import msgpack
 
 from streams.events import check
 from streams.events.batch import Batch, Context
@@ -16,6 +17,8 @@ from streams.limits import EVENTS_PER_BATCH_MAX, NAMES_KNOWN_MAX, NUMBER_MAX, TI
 #: Fields of every plain value: all that the envelope has, with one of `dt_ns` and `t_ns`.
 FIELDS = 14
 Time = Annotated[int, msgspec.Meta(ge=0, le=TIME_NS_MAX)]
+#: What a field of an envelope holds that is no list and no map.
+Scalar = None | bool | int | float | str
 Names = tuple[str, str, str, str, str, str]
 
 
@@ -114,3 +117,21 @@ def _learn(names: Names) -> Names | None:
     if len(_names_known) >= NAMES_KNOWN_MAX:
         _names_known.clear()
     return _names_known.setdefault(names, names)
+
+
+def packed_envelope(value: bytes) -> dict[str, Any]:
+    """The scalars of a packed value's envelope, whatever they are; empty where it is none.
+
+    For whoever wants to know what a value that is refused says of itself.
+    """
+    try:
+        fields = msgpack.decode(value, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return {}
+    scalars = {}
+    for name in ("device_id", "wearer_id", "stream", "first", "n"):
+        try:
+            scalars[name] = msgpack.decode(fields.get(name, b""), type=Scalar)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+    return scalars

@@ -149,7 +149,7 @@ class OpenStore:
         until: str = "",
         through_models: bool = False,
     ) -> Descendants:
-        """All that was made of an event, hop by hop: `depth` hops at most, of what was captured up to `until`.
+        """All that was made of an event, `depth` hops at most, of what was captured up to `until`.
 
         `until` is a time in RFC 3339. `through_models` goes on through models, a row each generation.
         """

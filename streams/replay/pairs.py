@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from streams.consent.view import Consents
 from streams.consent.words import Pairing, Word
-from streams.events import journal, unpack
+from streams.events import journal
 from streams.events.batch import MESSAGEPACK
 from streams.events.headers import CONTENT_TYPE
+from streams.events.wire import packed_envelope
 
 #: The two names as our own encoder writes them, inside the text of a line.
 _NAMED = re.compile(rb'\\"device_id\\":\\"([a-z0-9-]+)\\",\\"wearer_id\\":\\"([a-z0-9-]+)\\"')
@@ -55,7 +56,7 @@ def _read(line: bytes) -> set[tuple[str, str]]:
     try:
         fields = orjson.loads(line)
         packed = fields["headers"].get(CONTENT_TYPE, "").encode() == MESSAGEPACK
-        value = (unpack.envelope if packed else orjson.loads)(journal.value_of(fields))
+        value = (packed_envelope if packed else orjson.loads)(journal.value_of(fields))
         return {(str(value["device_id"]), str(value["wearer_id"]))}
     except (orjson.JSONDecodeError, ValueError, KeyError, TypeError, AttributeError):
         return set()
