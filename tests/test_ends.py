@@ -37,9 +37,8 @@ from streams.snapshots.writer import Writer
 from streams.worker import run
 from tests.patience import PATIENCE_S
 
-ROOT = Path(__file__).parent.parent
+ROOT, SECRET = Path(__file__).parent.parent, "turn the light on"
 PAGE = ROOT / "docs" / "operations.md"
-SECRET = "turn the light on"
 
 
 class Ended(BaseException):
