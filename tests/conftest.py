@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,9 +84,16 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a stranger has it after the demo, with `journal` and `lineage-store`.
 
-    It is made once, for reading.
+    It is made once, for reading; each process of pytest-xdist has a copy of it.
     """
     # Only who asks for it waits for the commands to be imported.
     from tests.test_docs import replayed  # noqa: PLC0415
 
-    return replayed(tmp_path_factory.mktemp("home"))
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made, own = common / "a-day", tmp_path_factory.mktemp("home")
+    with (common / "a-day.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            replayed(tmp_path_factory.mktemp("making")).rename(made)
+    return shutil.copytree(made, own, symlinks=True, dirs_exist_ok=True)

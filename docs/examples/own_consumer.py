@@ -24,7 +24,7 @@ async def main(broker: str, zone: str, target: str) -> None:
             if headers.get("sightline-zone") != zone.encode():
                 continue
             try:
-                batch = decode(record.value, record.offset)
+                batch = decode(record.value, record.offset, content_type=headers["content-type"])
             except MalformedError as error:
                 print(f"{record.partition}:{record.offset}: {error}", file=sys.stderr)  # noqa: T201 - no value is in it
                 continue

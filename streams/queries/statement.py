@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 import orjson
 
+from streams import limits
 from streams.errors import InputError, UnavailableError
-from streams.limits import ROLE_MEMORY_MB, STATEMENT_BYTES_MAX
 
 #: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
@@ -167,10 +167,10 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
 
     InputError says what else was found. Nothing is run but the parser.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > STATEMENT_BYTES_MAX:
+    if len(text.encode("utf-8", "surrogatepass")) > limits.STATEMENT_BYTES_MAX:
         raise InputError(
-            f"sql: found a statement of more than {STATEMENT_BYTES_MAX:,} bytes, expected a shorter one: "
-            "reads of restricted zones are recorded whole"
+            f"sql: found a statement of more than {limits.STATEMENT_BYTES_MAX:,} bytes, expected a shorter "
+            "one: reads of restricted zones are recorded whole"
         )
     try:
         statements = connection.extract_statements(text)
@@ -198,7 +198,7 @@ def unsaid(error: duckdb.Error) -> InputError | UnavailableError:
     """What is said of an error that DuckDB ran into: not its text, which can hold values of the store."""
     if isinstance(error, duckdb.OutOfMemoryException):
         return UnavailableError(
-            f"sql: the statement needs more than {ROLE_MEMORY_MB} MB of memory; ask for fewer rows or "
+            f"sql: the statement needs more than {limits.ROLE_MEMORY_MB} MB of memory; ask for fewer rows or "
             "columns at a time"
         )
     if isinstance(error, duckdb.PermissionException):

@@ -17,6 +17,9 @@ class Sample(NamedTuple):
 
 
 _AS = "--store {store} --role privacy-officer"
+_THEN = f"{_AS} --as-of 2100-01-01T00:00:00Z"
+_EVER = "--since 2020-01-01T00:00:00Z"
+_UNTIL = "--until 2100-01-01T00:00:00Z"
 #: Without a broker, in any order.
 ALONE: tuple[Sample, ...] = (
     Sample("sightline --version"),
@@ -24,21 +27,37 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline topology --json"),
     Sample("sightline settings"),
     Sample("sightline settings --json"),
-    Sample(f"sightline ask ancestors g1/answer/1 --through-models {_AS}"),
+    Sample(f"sightline ask ancestors g1/answer/1 --through-models {_THEN}"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models --all {_AS} --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --format dot {_AS}"),
-    Sample(f"sightline ask why g1/answer/1 --format mermaid {_AS}"),
+    Sample(f"sightline ask why g1/answer/1 --format mermaid {_THEN}"),
     Sample(f"sightline ask why g1/imu-right/20 {_AS} --json"),
     Sample(f"sightline ask genuine g1/answer/1 {'0' * 32} {_AS} --json", code=1),
-    Sample(f"sightline ask genuine g1/answer/1 {'0' * 32} --format table {_AS}", code=1),
-    Sample(f"sightline ask loop g1/answer/1 {_AS}"),
+    Sample(f"sightline ask genuine g1/answer/1 {'0' * 32} --format table {_THEN}", code=1),
+    Sample(f"sightline ask loop g1/answer/1 {_THEN}"),
     Sample(f"sightline ask loop g1/imu-right/500 --format json {_AS} --json"),
-    Sample(f"sightline ask missing --format table {_AS}"),
+    Sample(f"sightline ask missing --format table {_THEN}"),
     Sample(f"sightline ask missing {_AS} --json"),
-    Sample(f"sightline ask creep {_AS}"),
+    Sample(f"sightline ask creep {_THEN}"),
     Sample(f"sightline ask creep --format json {_AS} --json"),
-    Sample(f"sightline ask wearer w1 {_AS}"),
+    Sample(f"sightline ask wearer w1 {_THEN}"),
     Sample(f"sightline ask wearer w1 --format json {_AS} --json"),
+    Sample(f"sightline ask changes 1 2 --format table {_THEN} --json"),
+    Sample(f"sightline ask completeness --format table {_THEN} --json"),
+    Sample(f"sightline ask crossings --zone public --sink glasses.zoned --every day {_EVER} {_UNTIL} {_AS}"),
+    Sample(f"sightline ask crossings --format table {_THEN} --json"),
+    Sample(f"sightline ask decisions g1/answer/1 --format table {_THEN} --json"),
+    Sample(f"sightline ask descendants g1/imu-right/500 --depth 2 {_UNTIL} --format dot {_AS}"),
+    Sample(f"sightline ask descendants g1/imu-right/500 --through-models {_THEN} --json"),
+    Sample(
+        f"sightline ask find --wearer w1 --zone public --kind imu --subject wearer {_EVER} {_UNTIL} {_AS}"
+    ),
+    Sample(f"sightline ask find --kind answer --format table {_THEN} --json"),
+    Sample(f"sightline ask reach w1 --format table {_THEN} --json"),
+    Sample(f"sightline ask reached g1/answer/1 g1/answer/2 --format table {_THEN} --json", code=1),
+    Sample(f"sightline ask reads --zone health --user root {_EVER} {_AS}"),
+    Sample(f"sightline ask reads --format table {_THEN} --json"),
+    Sample(f"sightline ask withdraw w1 --what-if --format table {_THEN} --json"),
     Sample(f"sightline status --broker 127.0.0.1:9 {_AS}", code=3),
     Sample(f'sightline sql "FROM events" --rows 3 --format markdown {_AS}'),
     Sample(f'sightline sql "FROM edges" --out {{tmp}}/edges.csv --format csv {_AS}'),

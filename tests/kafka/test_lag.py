@@ -49,7 +49,7 @@ async def told(room: Room, path: Path) -> dict[tuple[str, int], dict[str, Any]]:
     result = await asyncio.to_thread(CliRunner().invoke, main, asked)
     assert result.exit_code == 0, result.output
     answer = orjson.loads(result.stdout)
-    assert answer["broker"] == {"there": True, "address": room.broker}
+    assert answer["broker"] == {"present": True, "address": room.broker}
     return {(one["agent"], one["partition"]): one for one in answer["lag"]}
 
 

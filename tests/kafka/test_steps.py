@@ -280,4 +280,4 @@ async def test_what_must_be_set_is_set(tmp_path: Path) -> None:
     assert found.consumer_auto_offset_reset == "none"
     assert limits.TRANSACTION_TIMEOUT_MS == 10_000
     consumer = app.transport.Consumer
-    assert (consumer.agent, consumer.broker) == ("glasses", "127.0.0.1:1")
+    assert (consumer.agent, consumer.broker.brokers) == ("glasses", "127.0.0.1:1")

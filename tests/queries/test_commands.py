@@ -67,7 +67,7 @@ def test_ask_answers_people_and_programs(path: Path) -> None:
     assert "g1/imu/0" in said.output
     assert "\x1b" not in said.output
     assert orjson.loads(run("ask", "missing", "--store", path, "--json").output)["missing"] == [
-        {"source": "g1", "stream": "imu", "first": 100, "count": 20, "rejected": 0}
+        {"source": "g1", "stream": "imu", "first": 100, "count": 20, "malformed": 0}
     ]
     for question in ("why", "loop"):
         assert run("ask", question, "g1/imu/3", "--store", path).exit_code == 0
