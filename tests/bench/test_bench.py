@@ -258,7 +258,7 @@ def test_a_child_that_has_ended_has_used_what_it_used() -> None:
     work = "import time\nwhile time.process_time() < 0.3: pass"
     before_s = cpu_s(os.getpid())
     subprocess.run([sys.executable, "-c", work], check=True)
-    assert cpu_s(os.getpid()) - before_s >= 0.3
+    assert cpu_s(os.getpid()) - before_s > 0.25  # ticks of 10 ms, and sums of floats
 
 
 async def test_a_subject_that_ended_is_not_waited_for(tmp_path: Path) -> None:
