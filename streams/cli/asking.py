@@ -23,6 +23,7 @@ from streams.cli.output import (
 )
 from streams.printing import say
 from streams.queries.answers import Answer
+from streams.queries.asking import asked_as
 from streams.queries.moments import moment_at
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -32,7 +33,7 @@ Form = Literal["table", "json"]
 Drawn = Literal["table", "json", "dot", "mermaid"]
 MODELS = ("id", "examples", "wearers", "whose", "accuracy", "zone", "trained")
 #: Options of all questions that say nothing of what is asked about.
-_HOW = frozenset({"store", "role", "form", "as_json", "digest"})
+_HOW = frozenset({"store", "role", "form", "as_json"})
 #: Every question in a line, under what a reader looks for it by.
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "One event": {
@@ -125,14 +126,14 @@ def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Show
 def _question() -> str:
     """The question as it was asked: arguments, and the options that say what it is about."""
     context = click.get_current_context()
-    words = ["ask", context.info_name or ""]
+    words, options = [context.info_name or ""], dict[str, object]()
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
         if isinstance(parameter, click.Argument):
             words.append(str(value))
-        elif parameter.name not in _HOW and value not in ("", parameter.default):
-            words.append(parameter.opts[0] if value is True else f"{parameter.opts[0]} {value}")
-    return " ".join(words)
+        elif parameter.name not in _HOW and value != parameter.default:
+            options[parameter.opts[0]] = value
+    return asked_as(" ".join(words), options)
 
 
 def say_answer(

@@ -5,7 +5,7 @@ What a question shows of restricted zones is recorded before its answer is hande
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -64,8 +64,8 @@ class OpenStore:
     wrote.
     """
 
-    def __init__(self, store: Store, role: Role | None) -> None:
-        self._store, self._role = store, role
+    def __init__(self, store: Store, role: Role | None, as_of: str = "") -> None:
+        self._store, self._role, self._as_of = store, role, as_of
 
     def __enter__(self) -> OpenStore:
         return self
@@ -107,11 +107,16 @@ class OpenStore:
         return self._asked(
             f"ancestors {identity}",
             lambda store: questions.ancestors(store, identity, through_models=through_models),
+            {"--through-models": through_models, "--all": through_models},
         )
 
     def generations(self, identity: str) -> Generations:
         """The generations of the loop that an event was made of, a row each."""
-        return self._asked(f"ancestors {identity}", lambda store: generations_of(store, identity))
+        return self._asked(
+            f"ancestors {identity}",
+            lambda store: generations_of(store, identity),
+            {"--through-models": True},
+        )
 
     def why(self, identity: str) -> Why:
         """Why an event is where it is, or why it was refused."""
@@ -119,7 +124,9 @@ class OpenStore:
 
     def genuine(self, identity: str, digest: str) -> Genuine:
         """Whether an agent wrote a record with this `ce_id` and this digest: XXH3-128, hexadecimal."""
-        return self._asked(f"genuine {identity}", lambda store: questions.genuine(store, identity, digest))
+        return self._asked(
+            f"genuine {identity} {digest}", lambda store: questions.genuine(store, identity, digest)
+        )
 
     def loop(self, identity: str) -> Loop:
         """Where the loop carried an event: feedback, examples, models, and the answers that those gave."""
@@ -157,6 +164,7 @@ class OpenStore:
         return self._asked(
             f"descendants {identity}",
             lambda store: made_of(store, identity, bounds, through_models=through_models),
+            {"--depth": depth, "--until": until, "--through-models": through_models},
         )
 
     def reached(self, identity: str, to: str) -> Between:
@@ -169,7 +177,7 @@ class OpenStore:
 
     def withdrawal(self, name: str) -> Withdrawal:
         """What would stop if a wearer withdrew her consent; nothing changes."""
-        return self._asked(f"withdraw {name} --what-if", lambda store: withdrawal_of(store, name))
+        return self._asked(f"withdraw {name}", lambda store: withdrawal_of(store, name), {"--what-if": True})
 
     def find(
         self,
@@ -183,7 +191,15 @@ class OpenStore:
     ) -> Find:
         """Ids of events by wearer, zone, kind, class of people and capture time (RFC 3339); empty is any."""
         wanted = Wanted(wearer, zone, kind, subject, Window.of(since, until))
-        return self._asked("find", lambda store: found_in(store, wanted))
+        options = {
+            "--wearer": wearer,
+            "--zone": zone,
+            "--kind": kind,
+            "--subject": subject,
+            "--since": since,
+            "--until": until,
+        }
+        return self._asked("find", lambda store: found_in(store, wanted), options)
 
     def crossings(
         self, *, zone: str = "", sink: str = "", every: str = "hour", since: str = "", until: str = ""
@@ -195,6 +211,7 @@ class OpenStore:
         return self._asked(
             "crossings",
             lambda store: crossed(store, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every]),
+            {"--zone": zone, "--sink": sink, "--every": every, "--since": since, "--until": until},
         )
 
     def changes(self, after: str, upto: str) -> Changes:
@@ -213,7 +230,11 @@ class OpenStore:
     def reads(self, *, zone: str = "", user: str = "", since: str = "") -> Reads:
         """Who read what of which restricted zone."""
         since_ns = time_ns(since, "since") if since else 0
-        return self._asked("reads", lambda store: reads_of(store, zone=zone, user=user, since_ns=since_ns))
+        return self._asked(
+            "reads",
+            lambda store: reads_of(store, zone=zone, user=user, since_ns=since_ns),
+            {"--zone": zone, "--user": user, "--since": since},
+        )
 
     def sql(self, text: str) -> Table:
         """Run one SELECT over the store's views and return all of its rows.
@@ -228,10 +249,23 @@ class OpenStore:
         """
         return self._store.table(text)
 
-    def _asked(self, question: str, answer: Callable[[Store], T]) -> T:
+    def _asked(
+        self, question: str, answer: Callable[[Store], T], options: Mapping[str, object] | None = None
+    ) -> T:
         answered = answer(self._store)
-        self._store.record(f"ask {question}")
+        self._store.record(asked_as(question, {**(options or {}), "--as-of": self._as_of}))
         return answered
+
+
+def asked_as(question: str, options: Mapping[str, object]) -> str:
+    """Return a question as the audit log has it: with each option that is set, as the command takes it."""
+    words = ["ask", question]
+    for option, value in options.items():
+        if value is True:
+            words.append(option)
+        elif value is not False and value != "":
+            words.append(f"{option} {value}")
+    return " ".join(words)
 
 
 def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> OpenStore:
@@ -272,7 +306,7 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
         except BaseException:
             store.close()
             raise
-    return OpenStore(store, asking)
+    return OpenStore(store, asking, as_of)
 
 
 def unfiltered(path: Path | str) -> OpenStore:

@@ -71,6 +71,42 @@ def test_a_role_that_is_none_and_a_store_that_is_none_are_sentences(path: Path, 
         open_store(tmp_path, role=OFFICER)
 
 
+def last_read(path: Path) -> str:
+    """The question that was put on record last, and its file emptied."""
+    log = path / "reads.jsonl"
+    lines = log.read_bytes().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return str(orjson.loads(lines[-1])["question"]) if lines else ""
+
+
+def test_each_question_is_on_record_as_that_of_the_command_is(path: Path) -> None:
+    until = "2100-01-01T00:00:00Z"
+    about = "g1/imu-right/2"
+    questions: Mapping[tuple[str, ...], Callable[[OpenStore], Answer]] = {
+        ("why", about): lambda opened: opened.why(about),
+        ("decisions", about): lambda opened: opened.decisions(about),
+        ("descendants", about, "--depth", "2", "--until", until): lambda opened: opened.descendants(
+            about, depth=2, until=until
+        ),
+        ("find", "--wearer", "w1", "--kind", "imu", "--until", until): lambda opened: opened.find(
+            wearer="w1", kind="imu", until=until
+        ),
+        ("reach", "w1"): lambda opened: opened.reach("w1"),
+        ("withdraw", "w1", "--what-if"): lambda opened: opened.withdrawal("w1"),
+        ("crossings", "--every", "day"): lambda opened: opened.crossings(every="day"),
+    }
+    recorded = set()
+    for words, question in questions.items():
+        for as_of in ("", until):
+            asked(path, "ask", *words, *(["--as-of", as_of] if as_of else []))
+            by_command = last_read(path)
+            with open_store(path, role=OFFICER, as_of=as_of) as opened:
+                question(opened)
+            assert last_read(path) == by_command, words
+            recorded.add(by_command)
+    assert f"ask find --wearer w1 --kind imu --until {until} --as-of {until}" in recorded
+
+
 def test_each_question_answers_what_the_command_prints(looped: Path) -> None:
     for words, question in QUESTIONS.items():
         with open_store(str(looped), role=OFFICER) as opened:
