@@ -12,8 +12,8 @@ _DAY_NS = 24 * _HOUR_NS
 def retained(published_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of some epochs, oldest first, can be asked about.
 
-    Those are all of the last hour before the newest, the last of each hour for a day, of each day after. What
-    is not retained never becomes so again as epochs go on.
+    Those are all of the last hour before the newest, the last of each hour for a day, of each day after. An
+    epoch that is not retained will not be retained later either.
     """
     kept = np.zeros(len(published_ns), bool)
     if not len(kept):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from streams.queries.answers import ReachedRow, ToldDecision, ToldRejection
 from streams.queries.relation import Interval, Stream
 from streams.queries.rows import EventRow, StreamClass
 from streams.queries.store import Rows, Store
-from streams.queries.walk import Step, walk
+from streams.queries.walk import Reached, Step, size, walk
 
 StructT = TypeVar("StructT", bound=Struct)
 #: Source and stream, whatever the revision.
@@ -116,6 +117,17 @@ def may_be_shown(store: Store, event: EventId) -> bool:
     return bool(runs) and len(store.sift(runs, "events", counted=False)) == len(runs)
 
 
+def asked_about(store: Store, identity: str) -> EventId:
+    """Read the id of an event that the store may have and its role is shown; InputError says otherwise.
+
+    Whether it is there its row says, or what it was made of or what was made of it.
+    """
+    event = parsed(identity)
+    if not may_be_shown(store, event):
+        raise unknown(store, event)
+    return event
+
+
 def event_row(store: Store, event: EventId) -> EventRow | None:
     """Row of `events` that holds an event; None where there is none, or none that the role is shown."""
     rows = _rows_with(store, "events", event).of(EventRow)
@@ -185,6 +197,15 @@ def step_rows(step: Step) -> list[ReachedRow]:
 def direct_parents(store: Store, event: EventId) -> Iterator[Step]:
     """What an event was made of in one step."""
     return walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
+
+
+def by_kind(store: Store, events: Reached) -> dict[str, int]:
+    """How many events of each kind there are among some; a correction counts beside what it corrects."""
+    counts: Counter[str] = Counter()
+    for stream, numbers in events.items():
+        if numbers:
+            counts[store.kinds.get(stream[:2], "unknown")] += size(numbers)
+    return dict(sorted(counts.items()))
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:

@@ -13,7 +13,17 @@ from streams.queries.answers import Answer
 from streams.queries.lookup import Direction
 from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
-from streams.queries.walk import Reached, children_of, common, one_hop, parents_of, size, subtract, union
+from streams.queries.walk import (
+    Reached,
+    children_of,
+    common,
+    include,
+    one_hop,
+    parents_of,
+    size,
+    subtract,
+    union,
+)
 
 
 class WayRow(Struct, frozen=True):
@@ -98,9 +108,9 @@ class _Side:
         for step in one_hop(self.store, self.direction, self.frontier, len(self.levels)):
             numbers = subtract(step.numbers, self.visited.get(step.stream, ()))
             if numbers:
-                fresh[step.stream] = union([*fresh.get(step.stream, ()), *numbers])
+                include(fresh, step.stream, numbers)
         for stream, numbers in fresh.items():
-            self.visited[stream] = union([*self.visited.get(stream, ()), *numbers])
+            include(self.visited, stream, numbers)
             self.gone_through += size(numbers)
         self.frontier = fresh
         self.levels.append(fresh)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from msgspec import UNSET, Struct, UnsetType
 
 from streams import limits
-from streams.queries.about import Named, event_row, may_be_shown, parsed, start_of, step_rows, unknown
+from streams.queries.about import Named, asked_about, by_kind, event_row, start_of, step_rows, unknown
 from streams.queries.answers import Answer, Bounded, ModelVersion, ReachedRow
 from streams.queries.models import Version, answers_given, rows_of, told_versions
 from streams.queries.spread import UNBOUNDED, Bounds, Spread
 from streams.queries.store import Store
-from streams.queries.walk import Reached, Step, size, subtract, union
+from streams.queries.walk import Reached, Step, size, subtract, union, united
 
 
 class ReachedModel(ModelVersion, frozen=True):
@@ -71,9 +71,7 @@ def descendants(
     InputError
         `identity` has another form, or the store does not hold the event.
     """
-    event = parsed(identity)
-    if not may_be_shown(store, event):
-        raise unknown(store, event)
+    event = asked_about(store, identity)
     start, numbers = start_of(event), [(event.number, event.number)]
     steps: list[Step] = []
     walked = Spread(store, "children", {start: numbers}, lambda stream: stream[:2] in store.models, bounds)
@@ -93,15 +91,6 @@ def descendants(
         models=_models(store, met),
         generations=UNSET if generations is None else Bounded.of(generations.rows),
     )
-
-
-def by_kind(store: Store, events: Reached) -> dict[str, int]:
-    """How many events of each kind there are among some; a correction counts beside what it corrects."""
-    counts: Counter[str] = Counter()
-    for stream, numbers in events.items():
-        if numbers:
-            counts[store.kinds.get(stream[:2], "unknown")] += size(numbers)
-    return dict(sorted(counts.items()))
 
 
 def models_in(store: Store, events: Reached) -> list[Version]:
@@ -148,7 +137,7 @@ class _Generations:
                 stream: subtract(numbers, union([*self.reached.get(stream, ()), *gone.get(stream, ())]))
                 for stream, numbers in walked.reached.items()
             }
-            self.reached = joined(self.reached, walked.reached)
+            self.reached = united((self.reached, walked.reached))
             models = {
                 stream: numbers for stream, numbers in fresh.items() if stream[:2] in store.models and numbers
             }
@@ -164,16 +153,8 @@ class _Generations:
             if sum(map(size, self.reached.values())) > limits.WALK_EVENTS_MAX:
                 self.stopped.append(walked.too_many)
                 return
-            gone = joined(gone, models)
+            gone = united((gone, models))
             walked = Spread(store, "children", models, lambda stream: stream[:2] in store.models, bounds)
             for _ in walked:
                 pass
             self.stopped += [why for why in walked.stopped if why not in self.stopped]
-
-
-def joined(events: Reached, more: Reached) -> Reached:
-    """Events of both."""
-    return {
-        stream: union([*events.get(stream, ()), *more.get(stream, ())])
-        for stream in dict.fromkeys([*events, *more])
-    }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from streams.queries.about import event_row, may_be_shown, parsed, start_of, unknown
+from streams.queries.about import asked_about, by_kind, event_row, start_of, unknown
 from streams.queries.answers import Bounded, Generation, Generations
 from streams.queries.models import Version, rows_of, told_versions
 from streams.queries.store import Store
-from streams.queries.walk import Reached, size, subtract, union, walk
+from streams.queries.walk import Reached, include, subtract, union, walk
 
 
 def generations(store: Store, identity: str) -> Generations:
@@ -23,9 +23,7 @@ def generations(store: Store, identity: str) -> Generations:
     InputError
         `identity` has another form, or the store does not hold the event.
     """
-    event = parsed(identity)
-    if not may_be_shown(store, event):
-        raise unknown(store, event)
+    event = asked_about(store, identity)
     start, own = start_of(event), [(event.number, event.number)]
     reached: Reached = {}
     hops: dict[Version, int] = {}
@@ -33,21 +31,18 @@ def generations(store: Store, identity: str) -> Generations:
     for step in walk(store, "parents", start, event.number, lambda _: False):
         last_hop = step.hop
         fresh = subtract(union(step.numbers), reached.get(step.stream, ()))
-        reached[step.stream] = union([*reached.get(step.stream, ()), *fresh])
+        include(reached, step.stream, fresh)
         if step.stream[:2] in store.models:
             for low, high in fresh:
                 hops |= dict.fromkeys(((step.stream[:2], n) for n in range(low, high + 1)), step.hop)
     if not reached and event_row(store, event) is None:
         raise unknown(store, event)
     answers = {**reached, start: union([*own, *reached.get(start, ())])}
-    made: Counter[str] = Counter()
-    for stream, numbers in reached.items():
-        made[store.kinds.get(stream[:2], "unknown")] += size(numbers)
     return Generations(
         id=str(event),
         epoch=store.epoch,
         hops=last_hop,
-        made_of=dict(sorted(made.items())),
+        made_of=by_kind(store, reached),
         generations=_rows(store, hops, _given(store, answers)),
     )
 

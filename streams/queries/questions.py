@@ -10,12 +10,12 @@ from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
 from streams.queries.about import (
+    asked_about,
     decisions_of,
     described,
     direct_parents,
     event_row,
     ids_of,
-    may_be_shown,
     parsed,
     refused_because,
     rejections_of,
@@ -59,9 +59,7 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
     InputError
         `identity` has another form, or the store does not hold the event.
     """
-    event = parsed(identity)
-    if not may_be_shown(store, event):
-        raise unknown(store, event)
+    event = asked_about(store, identity)
     steps = list(
         walk(
             store,

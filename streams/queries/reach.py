@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import UNSET, UnsetType
 
 from streams.errors import InputError
-from streams.queries.about import known, parsed
+from streams.queries.about import by_kind, known, parsed
 from streams.queries.answers import Answer, Bounded, ModelVersion
-from streams.queries.descendants import by_kind, joined, models_in
+from streams.queries.descendants import models_in
 from streams.queries.models import Version, rows_of, told_versions
 from streams.queries.relation import Interval, Stream
 from streams.queries.rows import WearerRuns
 from streams.queries.spread import Spread
 from streams.queries.store import Store
-from streams.queries.walk import Reached, common, judged, parents_of, size, subtract, union
+from streams.queries.walk import Reached, common, judged, parents_of, size, subtract, union, united
 from streams.queries.wearer import nothing_of, pseudonym
 
 _BYSTANDERS = (
@@ -80,7 +80,7 @@ def reach(store: Store, about: str) -> Reach:
         (source, stream) for source, stream, _, captured in store.query("kinds").rows if captured
     }
     captured = {stream: numbers for stream, numbers in own.items() if stream[:2] in captured_streams}
-    every = joined(own, walked.reached)
+    every = united((own, walked.reached))
     derived = {
         stream: subtract(numbers, captured.get(stream, ()))
         for stream, numbers in every.items()
@@ -107,7 +107,7 @@ def _told(
     examples = _of_kind(store, derived, "example")
     models = models_in(store, every)
     given = _answers(store, models)
-    answers = _united(given.values())
+    answers = united(given.values())
     second = Spread(store, "children", answers, lambda stream: stream[:2] in store.models)
     for _ in second:
         pass
@@ -179,18 +179,9 @@ def _count(events: Reached) -> int:
     return sum(map(size, events.values()))
 
 
-def _united(several: Iterable[Reached]) -> Reached:
-    """Events of any of several."""
-    numbers: dict[Stream, list[Interval]] = {}
-    for events in several:
-        for stream, of_stream in events.items():
-            numbers.setdefault(stream, []).extend(of_stream)
-    return {stream: union(of_stream) for stream, of_stream in numbers.items()}
-
-
 def _answers(store: Store, versions: Sequence[Version]) -> dict[Version, Reached]:
     """Answers that model versions gave, of those that the store's role is shown."""
-    asked = _united({(*stream, 0): [(number, number)]} for stream, number in versions)
+    asked = united({(*stream, 0): [(number, number)]} for stream, number in versions)
     given: dict[Version, dict[Stream, list[Interval]]] = {version: {} for version in versions}
     if not asked:
         return {}
@@ -208,10 +199,10 @@ def _answers(store: Store, versions: Sequence[Version]) -> dict[Version, Reached
             of_version = given.get((edge.parent[:2], version))
             if of_version is not None:
                 of_version.setdefault(edge.child, []).append((number, number))
-    united = {version: _united([events]) for version, events in given.items()}
+    every = {version: united([events]) for version, events in given.items()}
     if store.role_filter is None:
-        return united
-    return {version: _shown(store, events) for version, events in united.items()}
+        return every
+    return {version: _shown(store, events) for version, events in every.items()}
 
 
 def _shown(store: Store, events: Reached) -> Reached:
@@ -242,7 +233,7 @@ def _by_wearer(store: Store, events: Reached) -> dict[str, int]:
 
 def learned_from(store: Store, versions: Sequence[Version], examples: Reached) -> dict[Version, int]:
     """How many of some examples each model version learned from; none of those that learned from none."""
-    asked = _united({(*stream, 0): [(number, number)]} for stream, number in versions)
+    asked = united({(*stream, 0): [(number, number)]} for stream, number in versions)
     wanted = set(versions)
     met: dict[Version, dict[Stream, list[Interval]]] = {}
     for edge in store.lookup.edges("parents", asked) if asked and examples else ():

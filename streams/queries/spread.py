@@ -13,7 +13,7 @@ from streams.events.headers import rfc3339
 from streams.queries.lookup import Direction
 from streams.queries.relation import Interval, Stream
 from streams.queries.store import Store
-from streams.queries.walk import Reached, Step, common, hops, size, subtract, union
+from streams.queries.walk import Reached, Step, common, hops, include, size, subtract, union
 
 _EPOCH, _MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
 
@@ -77,7 +77,7 @@ class Spread:
                 return
             for step in steps:
                 self.last_hop = step.hop
-                self.reached[step.stream] = union([*self.reached.get(step.stream, ()), *step.numbers])
+                include(self.reached, step.stream, step.numbers)
                 yield step
             if sum(map(size, self.reached.values())) > limits.WALK_EVENTS_MAX:
                 self._hops.close()
@@ -108,7 +108,7 @@ class Spread:
             return steps
         wanted: Reached = {}
         for step in steps:
-            wanted[step.stream] = union([*wanted.get(step.stream, ()), *step.numbers])
+            include(wanted, step.stream, step.numbers)
         later = captured_later(self.store, wanted, self.bounds.until_ns)
         kept = []
         for step in steps:

@@ -86,7 +86,7 @@ def hops(
             fresh = subtract(step.numbers, visited.get(step.stream, ()))
             if fresh and not stop_at(step.stream):
                 following.setdefault(step.stream, []).extend(fresh)
-            visited[step.stream] = union([*visited.get(step.stream, ()), *step.numbers])
+            include(visited, step.stream, step.numbers)
         frontier = {stream: union(numbers) for stream, numbers in following.items()}
     return frontier
 
@@ -197,6 +197,20 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
         else:
             merged.append((low, high))
     return merged
+
+
+def include(events: Reached, stream: Stream, numbers: Iterable[Interval]) -> None:
+    """Add numbers of a stream to some events."""
+    events[stream] = union([*events.get(stream, ()), *numbers])
+
+
+def united(several: Iterable[Mapping[Stream, Sequence[Interval]]]) -> Reached:
+    """Events of any of several."""
+    numbers: dict[Stream, list[Interval]] = {}
+    for events in several:
+        for stream, of_stream in events.items():
+            numbers.setdefault(stream, []).extend(of_stream)
+    return {stream: union(of_stream) for stream, of_stream in numbers.items()}
 
 
 def subtract(intervals: Sequence[Interval], taken: Sequence[Interval]) -> list[Interval]:

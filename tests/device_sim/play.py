@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from device_sim import gateway
 from device_sim.runner import Options, Simulation, Summary
 from streams.events import journal
 from streams.events.batch import Batch
@@ -154,3 +158,15 @@ def under_consent_too_early(path: Path) -> list[str]:
         for line in acks
         if any(number and line["sent_ns"] < heard.get(number, 2**63) for number in names[line["id"]])
     ]
+
+
+def kafka(monkeypatch: pytest.MonkeyPatch, **how: Any) -> list[Kafka]:
+    """Every `KafkaLink` that glasses, a command or a run make from now on."""
+    made: list[Kafka] = []
+
+    def link(*arguments: Any) -> Kafka:
+        made.append(partial(Kafka, **how)(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(gateway, "KafkaLink", link)
+    return made

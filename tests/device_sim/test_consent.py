@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from device_sim import consent, gateway
+from device_sim import consent
 from device_sim.__main__ import main
 from device_sim.files import Journal
 from streams import clock
@@ -19,26 +17,9 @@ from streams.events.batch import Batch
 from streams.events.journal import Sent
 from streams.events.record import StoredRecord
 from streams.topology import CAPTURED
-from tests.device_sim.play import Kafka, batches, forget_acknowledgements, play
+from tests.device_sim.play import Kafka, batches, forget_acknowledgements, kafka, play
 
 SERVICE, PERSONAL, TRAINING = consent.PURPOSES
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> list[Kafka]:
-    return kafka(monkeypatch)
-
-
-def kafka(monkeypatch: pytest.MonkeyPatch, **how: Any) -> list[Kafka]:
-    """Every `KafkaLink` that a command or a run makes from now on."""
-    made: list[Kafka] = []
-
-    def link(*arguments: Any) -> Kafka:
-        made.append(partial(Kafka, **how)(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(gateway, "KafkaLink", link)
-    return made
 
 
 def say(directory: Path, act: str, *arguments: str, wearer: str = "w1") -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,10 @@ from device_sim.glasses import QUIET_HOME, Glasses
 from streams import clock
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
-from tests.device_sim.play import Kafka, batches, under_consent_too_early
+from tests.device_sim.play import Kafka, batches, kafka, under_consent_too_early
 
 SERVICE = "dpv:RequestedServiceProvision"
 LOUD: dict[str, list[Any]] = {"rms_dbfs": [-30.0, -31], "peak_dbfs": [-20.0, -20.5], "voiced": [True, False]}
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> list[Kafka]:
-    return kafka(monkeypatch)
-
-
-def kafka(monkeypatch: pytest.MonkeyPatch, **how: Any) -> list[Kafka]:
-    """Every `KafkaLink` that glasses make from now on."""
-    made: list[Kafka] = []
-
-    def link(*arguments: Any) -> Kafka:
-        made.append(partial(Kafka, **how)(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(gateway, "KafkaLink", link)
-    return made
 
 
 def glasses(directory: Path, **changes: Any) -> Glasses:
