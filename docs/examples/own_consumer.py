@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from streams.errors import MalformedError
 from streams.events.codec import codec_of
+from streams.events.headers import content_type_of
 from streams.events.shipped import SHIPPED
 
 
@@ -24,12 +25,14 @@ async def main(broker: str, zone: str, target: str) -> None:
             if headers.get("sightline-zone") != zone.encode():
                 continue
             try:
-                batch = decode(record.value, record.offset, content_type=headers["content-type"])
+                batch = decode(record.value, record.offset, content_type=content_type_of(record.headers))
             except MalformedError as error:
                 print(f"{record.partition}:{record.offset}: {error}", file=sys.stderr)  # noqa: T201 - no value is in it
                 continue
-            version, trace, _, flags = headers["traceparent"].decode().split("-")
-            onward = [("traceparent", f"{version}-{trace}-{secrets.token_hex(8)}-{flags}".encode())]
+            onward = []
+            if "traceparent" in headers:  # devices may leave it out
+                version, trace, _, flags = headers["traceparent"].decode().split("-")
+                onward.append(("traceparent", f"{version}-{trace}-{secrets.token_hex(8)}-{flags}".encode()))
             value = f"{batch.first_id} {batch.run.count}".encode()
             await producer.send_and_wait(target, value, record.key, headers=onward)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 
 from device_sim.__main__ import main as device_sim
@@ -326,6 +327,11 @@ def test_the_page_of_the_topics_shows_a_whole_device(live: str, tmp_path: Path) 
     assert orjson.loads(refused.stdout)["rows"] == [[0]]
 
 
+async def send(broker: str, topic: str, key: bytes, value: bytes, header: tuple[str, bytes]) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
+        await producer.send_and_wait(topic, value, key, headers=[header])
+
+
 @pytest.mark.kafka
 def test_an_own_device_and_an_own_consumer(live: str, tmp_path: Path) -> None:
     """What `own_device.py` sends is in the store; `own_consumer.py` goes on with it in the same trace."""
@@ -352,18 +358,26 @@ def test_an_own_device_and_an_own_consumer(live: str, tmp_path: Path) -> None:
         "rows"
     ] == [[0]]
 
-    zoned = {
-        dict(record.headers)["ce_id"]: dict(record.headers)["traceparent"].split(b"-")[1]
+    at_home = [
+        record
         for record in asyncio.run(read_all(live, "glasses.zoned"))
         if record.key == b"g8" and dict(record.headers).get("sightline-zone") == b"home-private"
+    ]
+    zoned = {
+        dict(record.headers)["ce_id"]: dict(record.headers)["traceparent"].split(b"-")[1]
+        for record in at_home
     }
+    # Content type and trace are headers that a device may leave out.
+    asyncio.run(send(live, "glasses.zoned", b"bare", at_home[0].value, ("sightline-zone", b"home-private")))
     program = [sys.executable, str(examples / "own_consumer.py"), live, "home-private", "onward"]
     asyncio.run(create(live, {"onward": {}}))
     consumer = subprocess.Popen(program)
     try:
         for _ in range(int(PATIENCE_S)):
-            onward = [record for record in asyncio.run(read_all(live, "onward")) if record.key == b"g8"]
-            if len(onward) >= len(zoned):
+            read = asyncio.run(read_all(live, "onward"))
+            onward = [record for record in read if record.key == b"g8"]
+            bare = [record for record in read if record.key == b"bare"]
+            if bare and len(onward) >= len(zoned):
                 break
             assert consumer.poll() is None
             time.sleep(1)
@@ -372,5 +386,6 @@ def test_an_own_device_and_an_own_consumer(live: str, tmp_path: Path) -> None:
         consumer.wait()
     written = {record.value.split()[0]: dict(record.headers)["traceparent"].split(b"-") for record in onward}
     assert {name: trace for name, (_, trace, _, _) in written.items()} == zoned
+    assert [(record.value, record.headers) for record in bare] == [(onward[0].value, ())]
     assert len({span for _, _, span, _ in written.values()}) == len(zoned), "each has a span of its own"
     assert sum(int(record.value.split()[1]) for record in onward if b"/imu-right/" in record.value) == 1000
