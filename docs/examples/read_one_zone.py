@@ -47,7 +47,8 @@ async def read(broker: str, topic: str, zone: str, most: int) -> None:
                 headers["ce_type"],
                 f"{count} events from {first} by {step}",
                 f"{len(record.value)} bytes at {record.partition}:{record.offset}",
-                continued(headers["traceparent"]),
+                # A device may leave it out.
+                continued(headers["traceparent"]) if "traceparent" in headers else "-",
                 flush=True,
             )
             found += 1

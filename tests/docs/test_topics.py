@@ -227,6 +227,10 @@ async def _write(broker: str) -> list[str]:
         await producer.begin_transaction()
         await producer.send_and_wait(TOPIC, b"\xff no JSON", b"g1", partition=i % 2, headers=headers)
         await (producer.commit_transaction() if commit else producer.abort_transaction())
+    bare = [header for header in headers if header[0] != "traceparent"]
+    await producer.begin_transaction()
+    await producer.send_and_wait(TOPIC, b"", b"g1", partition=1, headers=bare)
+    await producer.commit_transaction()
     await producer.stop()
     return traces
 
@@ -246,14 +250,16 @@ def test_the_example_reads_one_zone_by_its_header_and_continues_the_trace(broker
             "--zone",
             "public",
             "--most",
-            "1",
+            "2",
         ],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
         check=True,
     )
-    (line,) = said.stdout.splitlines()
+    line, bare = said.stdout.splitlines()
+    assert bare.startswith("g1/imu-right/60 ")
+    assert bare.endswith(" -")
     assert line.startswith("g1/imu-right/60 glasses.imu.v1 20 events from 60 by 1 9 bytes at 1:")
     _, trace, span, flags = line.split()[-1].split("-")
     assert (trace, flags) == (traces[3].split("-")[1], "01")
