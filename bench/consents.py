@@ -30,7 +30,7 @@ def said(policy: Policy, device_count: int = DEVICES) -> list[Outgoing]:
         word = {"device": device, "incarnation": 1, "number": 1, "status": GIVEN, "purposes": purposes}
         value = {"v": 2, "wearer": wearer, "event": event, **word, "expires_ns": 0, "at_ns": 0}
         records.append(pairing_record(device, wearer, bound=True))
-        records.append(Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value)))
+        records.append(Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), (), 0))
     return records
 
 

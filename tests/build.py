@@ -246,7 +246,7 @@ def consent_records() -> list[StoredRecord]:
 async def say_on(broker: str) -> None:
     """Let the same stand on a broker, before a worker starts there."""
     await declare(broker)
-    said = [Outgoing(CONSENTS, 0, one.key or b"", one.value) for one in consent_records()]
+    said = [Outgoing(CONSENTS, 0, one.key or b"", one.value, (), 0) for one in consent_records()]
     await publish_now(broker, said)
 
 

@@ -26,6 +26,8 @@ from streams.limits import (
 from streams.topology import CONSENTS, OPERATOR_KEY, PAIRING_KEY
 
 _JSON = (("content-type", b"application/json"),)
+#: The broker stamps each record of this topic as it takes it, whatever stands there.
+_BROKERS_MS = 0
 _NOT_OURS = (
     "consent: its version, status or key is another, expected what the zones stage or an operator writes"
 )
@@ -123,7 +125,7 @@ def pairing_record(device: str, wearer: str, *, bound: bool) -> Outgoing:
     """An operator's word for `glasses.consents`: from here on a device is bound to a wearer, or no longer."""
     fields = {"device": device, "wearer": wearer, "bound": bound, "at_ns": 0}
     key = f"{PAIRING_KEY}/{device}/{wearer}".encode()
-    return Outgoing(CONSENTS, 0, key, orjson.dumps({"v": 2, "pairing": fields}), _JSON)
+    return Outgoing(CONSENTS, 0, key, orjson.dumps({"v": 2, "pairing": fields}), _JSON, _BROKERS_MS)
 
 
 def withdrawal_record(wearer: str, number: int) -> Outgoing:
@@ -134,7 +136,7 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
     event = f"{OPERATOR_KEY}/{number}"
     word = to_builtins(Word("", 0, 0, WITHDRAWN, (), 0, 0))
     value = {"v": 2, "wearer": wearer, "event": event, **word}
-    return Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), _JSON)
+    return Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), _JSON, _BROKERS_MS)
 
 
 def consents_text(statements: Iterable[Statement]) -> str:

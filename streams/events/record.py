@@ -106,14 +106,17 @@ class Loss(Struct, frozen=True):
 
 
 class Outgoing(Struct, frozen=True):
-    """One record to be written; `partition` is explicit, `timestamp_ms` when its source was appended."""
+    """One record to be written; `partition` is explicit, `timestamp_ms` when its source was appended.
+
+    Every record says its time: retention deletes one of 1970 within minutes.
+    """
 
     topic: str
     partition: int
     key: bytes
     value: bytes | None
-    headers: Headers = ()
-    timestamp_ms: int = 0
+    headers: Headers
+    timestamp_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams import clock
 from streams.ends import End
 from streams.events.record import AgentSpec, LiveCore
 from streams.kafka import reader, topics, transport
@@ -98,6 +99,11 @@ class Room:
     async def committed(self) -> int:
         """Sum of the committed offsets."""
         return sum((await reader.committed_offsets(self.broker, self.agent, [self.source])).values())
+
+
+def now_ms() -> int:
+    """The time of a record that no retention deletes while a test runs."""
+    return clock.now_ns() // 1_000_000
 
 
 def values_by_partition(records: Sequence[ConsumerRecord]) -> dict[int, list[bytes]]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from streams import limits, metrics, topology
 from streams.events.record import Outgoing
 from streams.kafka import checkpoint, topics
-from tests.kafka.conftest import Room
+from tests.kafka.conftest import Room, now_ms
 
 pytestmark = pytest.mark.kafka
 
@@ -72,7 +72,10 @@ async def test_a_key_that_is_no_text_is_passed_over_aloud(
     room: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     prefix = f"{room.agent}/0/".encode()
-    await write(room, [Outgoing(topology.STATE, 0, prefix + b"\xff", b"7"), *outputs(room, {"g1": b"1"}, 5)])
+    await write(
+        room,
+        [Outgoing(topology.STATE, 0, prefix + b"\xff", b"7", (), now_ms()), *outputs(room, {"g1": b"1"}, 5)],
+    )
     with caplog.at_level(logging.ERROR):
         assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(
             {"g1": b"1"}, 5
@@ -82,7 +85,7 @@ async def test_a_key_that_is_no_text_is_passed_over_aloud(
 
 async def test_only_what_is_ours_and_was_not_removed_is_there(room: Room) -> None:
     strangers = [
-        Outgoing(topology.STATE, 0, key, b"7")
+        Outgoing(topology.STATE, 0, key, b"7", (), now_ms())
         for key in (
             f"{room.agent}x/0/g7".encode(),
             f"{room.agent}/01/g7".encode(),
@@ -91,7 +94,7 @@ async def test_only_what_is_ours_and_was_not_removed_is_there(room: Room) -> Non
             b"",
         )
     ]
-    removed = Outgoing(topology.STATE, 0, f"{room.agent}/0/g2".encode(), None)
+    removed = Outgoing(topology.STATE, 0, f"{room.agent}/0/g2".encode(), None, (), now_ms())
     assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint({}, None)
     await write(room, [*strangers, *outputs(room, {"g1": b"1", "g2": b"2"}, 5)[:2], removed])
     assert await checkpoint.load(room.broker, room.agent, 0, wait_s=5) == checkpoint.Checkpoint(
@@ -128,6 +131,8 @@ def test_what_is_written_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 async def test_a_checkpoint_that_cannot_be_read_is_lost(room: Room, value: bytes) -> None:
     key = f"{room.agent}/0/{checkpoint.CHECKPOINT_NAME}".encode()
-    await write(room, [*outputs(room, {"g1": b"1"}, 5), Outgoing(topology.STATE, 0, key, value)])
+    await write(
+        room, [*outputs(room, {"g1": b"1"}, 5), Outgoing(topology.STATE, 0, key, value, (), now_ms())]
+    )
     found = await checkpoint.load(room.broker, room.agent, 0, wait_s=5)
     assert found == checkpoint.Checkpoint({"g1": b"1"}, None, frozenset({checkpoint.CHECKPOINT_NAME}))

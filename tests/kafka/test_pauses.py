@@ -25,7 +25,7 @@ from streams.kafka.standing import refuse_losses
 from streams.printing import say
 from streams.worker import agents
 from tests.kafka import world
-from tests.kafka.conftest import PARTITIONS, Room, until
+from tests.kafka.conftest import PARTITIONS, Room, now_ms, until
 from tests.kafka.toy import ToyCore
 from tests.patience import PATIENCE_S
 
@@ -42,7 +42,9 @@ class PausingCore(ToyCore):
         self.agent, self.told = room.agent, list[Loss]()
 
     def _lineage(self, partition: int, value: bytes) -> Outgoing:
-        return Outgoing(topology.LINEAGE, partition, f"{self.agent}/{partition}".encode(), value)
+        return Outgoing(
+            topology.LINEAGE, partition, f"{self.agent}/{partition}".encode(), value, (), now_ms()
+        )
 
     async def process(
         self, state: int, fetch: Fetch, inputs: object, *, silent: bool, poisoned: Mapping[int, str]

@@ -9,7 +9,7 @@ import pytest
 
 from streams.events.record import Outgoing, Received
 from streams.kafka.publish import publish_once
-from tests.kafka.conftest import Room
+from tests.kafka.conftest import Room, now_ms
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
@@ -20,7 +20,8 @@ async def any_stand(records: Sequence[Received]) -> bool:
 
 
 async def test_of_many_that_start_together_one_writes_and_all_come_to_an_end(room: Room) -> None:
-    records = [Outgoing(room.target, 0, room.agent.encode(), b"%d" % number) for number in range(20)]
+    key, stamp_ms = room.agent.encode(), now_ms()
+    records = [Outgoing(room.target, 0, key, b"%d" % number, (), stamp_ms) for number in range(20)]
     async with asyncio.timeout(PATIENCE_S):
         written = await asyncio.gather(
             *(publish_once(room.broker, room.target, records, any_stand) for _ in range(4))
