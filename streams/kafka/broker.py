@@ -133,6 +133,7 @@ class EmbeddedBroker:
         for wanted in (port, port + 1):
             _refuse_taken(wanted, port)
         jars = ensure_jars(on_progress)
+        faster = [] if self._noting else ahead.options(_JAVA, jars, _start_once, on_progress)
         root = directory.resolve()
         files.make_directory(root / "log")
         lock = _claim(root)
@@ -142,7 +143,6 @@ class EmbeddedBroker:
         logging = root / "logging.properties"
         with files.written(logging) as file:
             file.write(logging_properties(root).encode())
-        faster = [] if self._noting else ahead.options(_JAVA, jars, _start_once, on_progress)
         arguments = [
             f"-Djava.util.logging.config.file={logging}",
             "-cp",
