@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from streams import limits, topology
-from streams.connection.connect import WAIT_S_DEFAULT, administering
+from streams.connection.connect import WAIT_S_DEFAULT, administering, reach
 from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka.log_ids import counts
@@ -178,7 +178,7 @@ async def _differing(admin: AIOKafkaAdminClient, partitions: int) -> list[Differ
 async def _created(
     admin: AIOKafkaAdminClient, kafka: KafkaSettings, topics: Iterable[topology.Topic], partitions: int
 ) -> list[str]:
-    """Create topics; return the names of those that were there."""
+    """Create topics, and wait until the broker knows them; return the names of those that were there."""
     wanted = [_new_topic(topic, kafka, topology.partition_count(topic.name, partitions)) for topic in topics]
     if not wanted:
         return []
@@ -190,7 +190,23 @@ async def _created(
             raise UnavailableError(
                 f"The broker {kafka} did not create topic {name}: {error.__name__}. Look into its log."
             )
+    await until_known(admin, kafka, list(created))
     return [name for name, code in created.items() if for_code(code) is TopicAlreadyExistsError]
+
+
+async def until_known(admin: AIOKafkaAdminClient, broker: Broker, names: list[str]) -> None:
+    """Wait until the broker knows topics that were created.
+
+    The controller creates a topic, and a busy broker hears of it later: until then it says that there is
+    none. UnavailableError when that takes longer than a client waits for an absent broker.
+    """
+
+    async def known() -> None:
+        actual = await counts(admin._client, names)
+        if not all(actual.get(name) for name in names):
+            raise UnknownTopicOrPartitionError
+
+    await reach(broker, known, client_logs=False)
 
 
 async def _counts(admin: AIOKafkaAdminClient, names: list[str], partitions: int) -> list[Differing]:

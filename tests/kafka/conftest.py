@@ -148,6 +148,7 @@ async def create(broker: str, configs: Mapping[str, Mapping[str, str]]) -> None:
         await admin.create_topics(
             [NewTopic(name, PARTITIONS, 1, topic_configs=dict(config)) for name, config in configs.items()]
         )
+        await topics.until_known(admin, broker, list(configs))
     finally:
         await admin.close()
 

@@ -248,6 +248,7 @@ def played(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
             async with world.administering(broker) as admin:
                 made = [NewTopic(one, case.partitions, 1) for one in (room.source, room.target)]
                 await admin.create_topics(made)
+                await topics.until_known(admin, broker, [room.source, room.target])
             plays.append(Play(case, room, ended))
         # Whoever fails waits for the others: their apps do not like to be cancelled.
         results = await asyncio.gather(*(one.run() for one in plays), return_exceptions=True)

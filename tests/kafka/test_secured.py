@@ -43,6 +43,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 async def _create(kafka: Guarded, *names: str) -> None:
     async with administering(kafka.node.address) as admin:
         await admin.create_topics([NewTopic(name, 1, 1) for name in names])
+        await topics.until_known(admin, kafka.node.address, list(names))
 
 
 async def test_each_way_in_reads_and_writes(

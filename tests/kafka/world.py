@@ -13,7 +13,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams import topology
 from streams.kafka.standing import NEXT
-from streams.kafka.topics import declare
+from streams.kafka.topics import declare, until_known
 from tests.patience import PATIENCE_S
 
 
@@ -74,8 +74,7 @@ async def remade(broker: str, topic: str, partitions: int) -> None:
             await declare(broker, partitions)
         else:
             await admin.create_topics([NewTopic(topic, partitions, 1)])
-        while topic not in await admin.list_topics():
-            await asyncio.sleep(0.05)
+            await until_known(admin, broker, [topic])
 
 
 async def produce(broker: str, topic: str, values: Sequence[bytes], partitions: int, key: bytes) -> None:
