@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from streams import clock, limits, topology
 from streams.connection.connect import let_go, reach
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker
+from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent
 from streams.waiting import saying
@@ -80,7 +80,7 @@ class KafkaLink:
         on_ack: Callable[[Sent, int, int, int | None], None],
         on_answer: Callable[[bytes | None], None],
     ) -> None:
-        self.broker, self.partitions = broker, partitions
+        self.broker, self.partitions = KafkaSettings.of(broker), partitions
         self._on_ack, self._on_answer = on_ack, on_answer
         self._answer_partitions = sorted({partition_of(device, partitions) for device in devices})
         # By number of sending, since the radio may send a batch twice.
@@ -120,9 +120,10 @@ class KafkaLink:
         while True:
             metadata = await self._producer.client.fetch_all_metadata()
             sizes = {
-                topic.name: len(metadata.partitions_for_topic(topic.name) or ()) for topic in topology.TOPICS
+                topic.name: len(metadata.partitions_for_topic(self.broker.wire_name(topic.name)) or ())
+                for topic in topology.TOPICS
             }
-            absent = [name for name in needed if not sizes[name]]
+            absent = [self.broker.wire_name(name) for name in needed if not sizes[name]]
             if not absent:
                 break
             if clock.monotonic_s() > deadline_s:
@@ -174,7 +175,7 @@ class KafkaLink:
         Return how many offsets were not looked at. Open and aborted transactions count too: a device sent
         what they hold.
         """
-        place = TopicPartition(topic, partition)
+        place = self._place(topic, partition)
         consumer = await self._reach(partial(_new_reader, self.broker), until_s)
         # Until the broker has said how much there is, there is something.
         begin, high = 0, 1
@@ -226,7 +227,7 @@ class KafkaLink:
                 isolation_level="read_committed",
             )
         )
-        partitions = [TopicPartition(topology.ANSWERS, partition) for partition in self._answer_partitions]
+        partitions = [self._place(topology.ANSWERS, partition) for partition in self._answer_partitions]
         try:
             consumer.assign(partitions)
             await consumer.seek_to_end(*partitions)
@@ -282,9 +283,14 @@ class KafkaLink:
                 break
             taken += 1
         block.close()
-        future = await producer.send_batch(block, topology.CAPTURED, partition=partition)
+        future = await producer.send_batch(
+            block, self.broker.wire_name(topology.CAPTURED), partition=partition
+        )
         future.add_done_callback(partial(self._settled, [number for number, _ in batches[:taken]], producer))
         return batches[taken:]
+
+    def _place(self, topic: str, partition: int) -> TopicPartition:
+        return TopicPartition(self.broker.wire_name(topic), partition)
 
     def partition(self, key: bytes) -> int:
         """Partition of a device by its key."""

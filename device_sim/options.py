@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from streams import settings, topology
-from streams.connection.address import ADDRESS
+from streams import topology
+from streams.connection.address import broker_option
 
 DEVICES_MAX = 1000
 #: How what sensors sample is sent: as JSON, as MessagePack, or the one by odd and the other by even devices.
@@ -98,9 +98,7 @@ def journal(help_text: str) -> Option:
 
 def broker() -> Option:
     """`--broker`: the Kafka that is written to."""
-    return click.option(
-        "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT."
-    )
+    return broker_option("HOST:PORT.")
 
 
 def partitions() -> Option:

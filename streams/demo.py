@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from streams import clock, files, settings
-from streams.connection.settings import Broker
+from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
@@ -134,7 +134,8 @@ class DemoStatus:
 class Demo:
     """One demo on one store. What it leaves beside the store, in `<store>-run`, lets the next one go on.
 
-    The worker binds glasses g1, g2, ... to wearers w1, w2, ..., as many as `devices`. `say` hears what is
+    The worker binds glasses g1, g2, ... to wearers w1, w2, ..., as many as `devices`. Without a `broker` it
+    starts one, where names of topics begin with `topic_prefix`. `say` hears what is
     worth a line, `show` what goes on at the moment.
     """
 
@@ -143,6 +144,7 @@ class Demo:
     say: Callable[[str], None]
     broker: Broker = ""
     devices: int = 2
+    topic_prefix: str = ""
     parts: list[Part] = field(default_factory=list)
     show: Show = nothing
     embedded: EmbeddedBroker | None = None
@@ -167,17 +169,13 @@ class Demo:
             self.show("starting Apache Kafka")
             self.embedded = EmbeddedBroker()
             self.embedded.start(self.run / "kafka", free_port(), self.say)
-            self.broker = self.embedded.address
+            self.broker = replace(self.embedded.kafka, topic_prefix=self.topic_prefix)
         self.show(f"declaring the topics on {self.broker}")
         asyncio.run(declare(self.broker))
         self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
-        self._spawn(
-            "worker", "streams.cli", "worker", "--broker", str(self.broker), "--policy", self.policy, *pairs
-        )
-        self._spawn(
-            "snapshots", "streams.cli", "snapshots", "--broker", str(self.broker), "--store", str(self.store)
-        )
+        self._spawn("worker", "streams.cli", "worker", *self._where(), "--policy", self.policy, *pairs)
+        self._spawn("snapshots", "streams.cli", "snapshots", *self._where(), "--store", str(self.store))
         deadline_s = clock.monotonic_s() + READY_WAIT_S
         while late := [part.name for part in self.parts if part.ready and not part.ready.is_ready()]:
             self.show(f"starting {' and '.join(late)}")
@@ -197,8 +195,7 @@ class Demo:
             "run",
             "--to",
             "kafka",
-            "--broker",
-            str(self.broker),
+            *self._where(),
             "--journal",
             str(self.journal),
             "--json",
@@ -211,6 +208,10 @@ class Demo:
         )
         self.parts.append(part)
         return part
+
+    def _where(self) -> tuple[str, ...]:
+        """Options that name the Kafka to a part; how it is reached they read where this process has."""
+        return "--broker", str(self.broker), "--topic-prefix", KafkaSettings.of(self.broker).topic_prefix
 
     def watch(self) -> None:
         """Note every process's memory; raise when one that should run has ended."""
@@ -283,7 +284,8 @@ class Demo:
         return asyncio.run(self._agent_at_end(agent, topic))
 
     async def _agent_at_end(self, agent: str, topic: str) -> bool:
-        offsets = await committed_offsets(self.broker, group(agent, settings.GROUP_PREFIX), [topic])
+        prefix = KafkaSettings.of(self.broker).group_prefix(settings.GROUP_PREFIX)
+        offsets = await committed_offsets(self.broker, group(agent, prefix), [topic])
         committed = {partition: offset for (_, partition), offset in offsets.items()}
         # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is
         # left does.

@@ -136,6 +136,8 @@ def test_a_table_of_kafka_that_cannot_be_meant_is_refused(
         ({"tls": True, "password_file": CA}, "found a password_file"),
         ({"cert_file": CA}, "found cert_file without key_file"),
         ({"client_id": "with space"}, "client_id"),
+        ({"topic_prefix": "acme/"}, "topic_prefix: expected at most 100 letters"),
+        ({"topic_prefix": "a" * 101}, "topic_prefix: expected at most 100 letters"),
         ({"replication_factor": 0}, "found replication_factor 0"),
         ({"min_in_sync": 2}, "found min_in_sync 2, expected 1 to the replication_factor 1"),
     ],

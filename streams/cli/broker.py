@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from streams import topology
 from streams.cli.staying import stays
+from streams.connection.address import topic_prefix
 from streams.errors import UnavailableError
 from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.cluster import EmbeddedCluster
@@ -54,6 +56,7 @@ def command(
     The first run fetches it from Maven Central (44 MB); later ones need no network.
     """
     node: EmbeddedBroker | EmbeddedCluster = EmbeddedBroker() if nodes == 1 else EmbeddedCluster(nodes)
+    prefix = topic_prefix()
     ready = Ready(ready_fd, ready_file)
     # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left
     # behind.
@@ -62,7 +65,7 @@ def command(
         with moving("starting Apache Kafka") as show:
             node.start(directory, port, lambda sentence: say(sentence, err=True))
             show("declaring the topics")
-            asyncio.run(declare(node.kafka, partitions))
+            asyncio.run(declare(replace(node.kafka, topic_prefix=prefix), partitions))
         say(f"Apache Kafka answers at {node.kafka}; its log is in {directory}. Ctrl-C stops it.")
         ready.say()
         node.wait()

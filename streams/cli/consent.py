@@ -6,10 +6,9 @@ import asyncio
 
 import click
 
-from streams import settings
 from streams.cli.names import name
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.consent.record import withdrawal_record
 from streams.consent.words import Word
@@ -20,9 +19,6 @@ from streams.printing import say
 from streams.worker.bootstrap import consents_of_topic
 
 _COLUMNS = ("said by", "number", "status", "purposes", "expires", "taken")
-broker_option = click.option(
-    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
-)
 wearer_option = click.option("--wearer", required=True, help="Pseudonym of the wearer.")
 
 
@@ -33,7 +29,7 @@ def command() -> None:
 
 @command.command()
 @wearer_option
-@broker_option
+@broker_option()
 @json_option
 def withdraw(*, wearer: str, broker: Broker, as_json: bool) -> None:
     """Withdraw every consent of a wearer who cannot say so on a device of her own.
@@ -53,7 +49,7 @@ def withdraw(*, wearer: str, broker: Broker, as_json: bool) -> None:
 
 @command.command()
 @wearer_option
-@broker_option
+@broker_option()
 @json_option
 def show(*, wearer: str, broker: Broker, as_json: bool) -> None:
     """List what a wearer has said, in order, and which devices may speak for her."""

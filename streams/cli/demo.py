@@ -18,7 +18,7 @@ from device_sim.files import Journal, path_of
 from streams import clock, settings
 from streams.cli.live import View
 from streams.cli.output import emit_json
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option, topic_prefix
 from streams.connection.settings import Broker
 from streams.demo import Demo
 from streams.ends import TerminatedError
@@ -53,11 +53,7 @@ WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
 @options.seed("Draws queries, forms of feedback and faults of the link.")
 @options.faults("Whether the glasses' link and clocks have faults.")
 @click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
-@click.option(
-    "--broker",
-    type=ADDRESS,
-    help="A Kafka that is already there.  [default: an embedded one]",
-)
+@broker_option("A Kafka that is already there.  [default: an embedded one]", default=None)
 @click.option(
     "--store",
     default=settings.STORE,
@@ -87,7 +83,14 @@ def command(
     """
     began_ns = clock.now_ns()
     named = load(policy, clock.date_today()).name
-    demo = Demo(store.absolute(), policy, lambda sentence: say(sentence, err=True), broker or "", devices)
+    demo = Demo(
+        store.absolute(),
+        policy,
+        lambda sentence: say(sentence, err=True),
+        broker or "",
+        devices,
+        topic_prefix(),
+    )
     with _interruptible(demo) as interrupts:
         try:
             _check(demo, scenario, named)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from streams.cli.output import emit_json, json_option, store_option
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.ledger import lines, run_ledger
 from streams.printing import say
@@ -15,11 +15,7 @@ from streams.printing import say
 
 @click.command("ledger")
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--broker",
-    type=ADDRESS,
-    help="Kafka whose topics are compared too.  [default: the store alone]",
-)
+@broker_option("Kafka whose topics are compared too.  [default: the store alone]", default=None)
 @store_option
 @json_option
 @click.pass_context

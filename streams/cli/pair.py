@@ -6,10 +6,9 @@ import asyncio
 
 import click
 
-from streams import settings
 from streams.cli.names import pair
 from streams.cli.output import emit_json, emit_table, json_option
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.consent.record import pairing_record
 from streams.errors import InputError
@@ -25,9 +24,7 @@ from streams.worker.bootstrap import consents_of_topic
     "--end", is_flag=True, help="End the pairing: from here on the device may not speak for the wearer."
 )
 @click.option("--list", "listing", is_flag=True, help="List all pairings.")
-@click.option(
-    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
-)
+@broker_option()
 @json_option
 def command(
     *, device: str | None, wearer: str | None, end: bool, listing: bool, broker: Broker, as_json: bool

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from streams import clock, files, settings
 from streams.cli.output import emit_json
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal as journals
@@ -56,13 +56,10 @@ Write = Callable[[Sequence[Outgoing]], None]
         "model take-ups, order of examples) from there."
     ),
 )
-@click.option(
-    "--broker",
-    type=ADDRESS,
-    help=(
-        "With --inputs: take the places of batches from what glasses.captured holds, "
-        "not from the acknowledgements."
-    ),
+@broker_option(
+    "With --inputs: take the places of batches from what glasses.captured holds, "
+    "not from the acknowledgements.",
+    default=None,
 )
 @click.option(
     "--compare",

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import click
 
-from streams import clock, limits, settings
+from streams import clock, limits
 from streams.cli import export
 from streams.cli.output import store_option
 from streams.cli.staying import stays
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.cycles import collect_cycles
 from streams.errors import InputError
@@ -54,9 +54,7 @@ def told(status: Status) -> str | None:
 
 
 @click.group("snapshots", invoke_without_command=True)
-@click.option(
-    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="Kafka to read from."
-)
+@broker_option("Kafka to read from.")
 @store_option
 @click.option(
     "--adopt",

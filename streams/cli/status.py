@@ -21,8 +21,8 @@ from streams.cli.output import (
     role_option,
     store_option,
 )
-from streams.connection.address import ADDRESS
-from streams.connection.settings import Broker
+from streams.connection.address import broker_option
+from streams.connection.settings import Broker, KafkaSettings
 from streams.ends import End
 from streams.errors import DamagedError, UnavailableError
 from streams.events.headers import rfc3339
@@ -52,13 +52,7 @@ _TABLES: Mapping[str, Sequence[str]] = {
 
 
 @click.command("status")
-@click.option(
-    "--broker",
-    type=ADDRESS,
-    default=settings.BROKER,
-    show_default=True,
-    help="HOST:PORT of the Kafka.",
-)
+@broker_option()
 @store_option
 @role_option
 @json_option
@@ -214,7 +208,7 @@ async def _live(broker: Broker, stored: Mapping[int, int] | None) -> _Live:
     # Kafka's client is for this command alone.
     from streams.kafka.lag import members  # noqa: PLC0415
 
-    groups = {group(agent, settings.GROUP_PREFIX): agent for agent in AGENTS}
+    groups = {_group(broker, agent): agent for agent in AGENTS}
     behind = [_behind(broker, agent, topic, None) for agent, topic in AGENTS.items()]
     if stored is not None:
         behind.insert(0, _behind(broker, _WRITER, LINEAGE, stored))
@@ -243,9 +237,7 @@ async def _behind(
 
     wait_s = limits.STATUS_WAIT_S
     if next_offsets is None:
-        committed = await committed_offsets(
-            broker, group(reader, settings.GROUP_PREFIX), [topic], wait_s=wait_s
-        )
+        committed = await committed_offsets(broker, _group(broker, reader), [topic], wait_s=wait_s)
         next_offsets = {partition: offset for (_, partition), offset in committed.items()}
     now_ms = clock.now_ns() / 1e6
     return [
@@ -260,6 +252,10 @@ async def _behind(
         )
         for lag in await lags(broker, topic, next_offsets, wait_s=wait_s)
     ]
+
+
+def _group(broker: Broker, agent: str) -> str:
+    return group(agent, KafkaSettings.of(broker).group_prefix(settings.GROUP_PREFIX))
 
 
 async def _policies(broker: Broker) -> dict[str, str]:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from streams import settings, topology
+from streams import topology
 from streams.cli.output import emit_json, emit_table, json_option
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.consent.words import Word
 from streams.kafka.topics import migrate, plan, uneven
@@ -20,9 +20,7 @@ from streams.worker.bootstrap import consents_of_topic
 @click.command("topics")
 @click.option("--plan", "planned", is_flag=True, help="Say what differs.  [default]")
 @click.option("--migrate", "migrating", is_flag=True, help="Create what is absent, set what differs.")
-@click.option(
-    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
-)
+@broker_option()
 @click.option(
     "--partitions", default=topology.PARTITIONS_DEFAULT, show_default=True, help="Of device topics."
 )

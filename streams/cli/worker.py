@@ -9,7 +9,7 @@ import click
 from streams import clock, files, settings, topology
 from streams.cli.names import pair
 from streams.cli.staying import stays
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.kafka.groups import check_prefix
 from streams.policy.load import load
@@ -31,9 +31,7 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
 
 
 @click.command("worker")
-@click.option(
-    "--broker", type=ADDRESS, default=settings.BROKER, show_default=True, help="HOST:PORT of the Kafka."
-)
+@broker_option()
 @click.option(
     "--policy",
     default=settings.POLICY,
@@ -60,7 +58,8 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
     default=settings.GROUP_PREFIX,
     callback=_prefix,
     metavar="TEXT",
-    help="What the names of the consumer groups begin with; the same for all workers of these topics.",
+    help="What the names of the consumer groups begin with; the same for all workers of these topics."
+    "  [default: the topic prefix]",
 )
 @click.option(
     "--accept-loss",

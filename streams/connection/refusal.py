@@ -91,8 +91,13 @@ def _unproven(kafka: KafkaSettings, address: str) -> str:
     if kafka.mechanism == OAUTH:
         # Kafka tells it in an answer that aiokafka takes for a yes, and hears nothing from then on.
         return _refused(kafka, address)
-    wanted = "another mechanism or none" if kafka.mechanism else "a mechanism with it, or a cert_file"
-    return f"The broker {address} ends the connections of a client like this one; it may want {wanted}."
+    if kafka.cert_file is not None:
+        why = f"it may not trust the certificate in {kafka.cert_file}, or want a mechanism with it"
+    elif kafka.mechanism:
+        why = "it may want another mechanism or none"
+    else:
+        why = "it may want a mechanism with it, or a cert_file"
+    return f"The broker {address} ends the connections of a client like this one; {why}."
 
 
 def _refused(kafka: KafkaSettings, address: str) -> str:

@@ -16,6 +16,7 @@ from streams.errors import InputError
 
 PORT_MAX = 65_535
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+):(\d{1,5})")
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 #: Mechanisms that prove a client by user and password, and the one by a token.
 BY_PASSWORD = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -51,6 +52,10 @@ class KafkaSettings:
         token replaces the file.
     client_id
         What the broker's log and quotas call the clients.
+    topic_prefix
+        What the names of all topics begin with on this Kafka, such as `acme.`. Installations of different
+        prefixes share a Kafka and do not see each other. It is put before a name where that is handed to a
+        client, and nowhere else: lineage, state, journals and answers have the plain names.
     replication_factor
         Copies of each topic that is made.
     min_in_sync
@@ -72,6 +77,7 @@ class KafkaSettings:
     password_file: Path | None = None
     token_file: Path | None = None
     client_id: str = CLIENT_ID_DEFAULT
+    topic_prefix: str = ""
     replication_factor: int = 1
     min_in_sync: int | None = None
 
@@ -100,6 +106,18 @@ class KafkaSettings:
     def urls(self) -> list[str]:
         """The addresses as Faust takes them."""
         return [f"kafka://{address}" for address in self.brokers.split(",")]
+
+    def wire_name(self, topic: str) -> str:
+        """What a topic is called on this Kafka."""
+        return self.topic_prefix + topic
+
+    def plain_name(self, wire_name: str) -> str:
+        """Which topic it is that is called so on this Kafka."""
+        return wire_name.removeprefix(self.topic_prefix)
+
+    def group_prefix(self, given: str) -> str:
+        """What the names of consumer groups begin with: what is given for it, else the topics' prefix."""
+        return given or self.topic_prefix
 
     @property
     def encrypted(self) -> bool:
@@ -140,6 +158,8 @@ class KafkaSettings:
     def _topics_fault(self) -> str:
         if not _CLIENT_ID.fullmatch(self.client_id):
             return "client_id: expected 1 to 100 letters, digits, '.', '_' and '-'"
+        if not _PREFIX.fullmatch(self.topic_prefix):
+            return "topic_prefix: expected at most 100 letters, digits, '.', '_' and '-', as in `acme.`"
         if not 1 <= self.replication_factor <= REPLICATION_FACTOR_MAX:
             return f"found replication_factor {self.replication_factor}, expected at least 1"
         if self.min_in_sync is not None and not 1 <= self.min_in_sync <= self.replication_factor:

@@ -20,6 +20,7 @@ from aiokafka.consumer import group_coordinator
 from aiokafka.errors import CoordinatorLoadInProgressError, InconsistentGroupProtocolError, for_code
 
 from streams import limits, metrics, topology
+from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError
 from streams.printing import printable
 
@@ -82,20 +83,21 @@ def check_prefix(prefix: str) -> None:
 
 
 async def commits(
-    admin: AIOKafkaAdminClient, group: str, places: Iterable[TopicPartition]
+    admin: AIOKafkaAdminClient, broker: Broker, group: str, places: Iterable[TopicPartition]
 ) -> dict[TopicPartition, Commit]:
     """Return what a group has committed; partitions of which it never did are absent.
 
     KafkaError when the group's coordinator cannot say so now.
     """
-    asked = list(places)
-    listed = await admin.list_consumer_group_offsets(group, partitions=asked)
+    kafka = KafkaSettings.of(broker)
+    asked = {TopicPartition(kafka.wire_name(tp.topic), tp.partition): tp for tp in places}
+    listed = await admin.list_consumer_group_offsets(group, partitions=list(asked))
     if len(listed) < len(asked):
         # An error of the whole group (its coordinator is loading) has no entries, and the client does not
         # look at its code.
         raise CoordinatorLoadInProgressError(f"no offsets of group {group} yet")
     return {
-        tp: Commit(commit.offset, commit.metadata == MARK)
+        asked[tp]: Commit(commit.offset, commit.metadata == MARK)
         for tp, commit in listed.items()
         if commit.offset >= 0
     }

@@ -31,7 +31,7 @@ from aiokafka.protocol.types import (
 
 from streams import clock
 from streams.connection.connect import WAIT_S_DEFAULT, administering, reach
-from streams.connection.settings import Broker
+from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import UnavailableError
 from streams.events.record import LogId
 
@@ -153,14 +153,14 @@ async def log_ids(
     names = list(topics)
     async with administering(broker, wait_s) as admin:
         deadline_s = clock.monotonic_s() + _NEW_TOPIC_WAIT_S
-        ids = await reach(broker, lambda: ask(admin._client, names), wait_s)
+        ids = await reach(broker, lambda: ask(admin._client, broker, names), wait_s)
         while ids.keys() != set(names) and clock.monotonic_s() < deadline_s:
             await asyncio.sleep(_NEW_TOPIC_WAIT_S / 20)
-            ids = await reach(broker, lambda: ask(admin._client, names), wait_s)
+            ids = await reach(broker, lambda: ask(admin._client, broker, names), wait_s)
     absent = [name for name in names if name not in ids]
     if absent:
         raise UnavailableError(
-            f"There is no topic {absent[0]} on {broker}. "
+            f"There is no topic {KafkaSettings.of(broker).wire_name(absent[0])} on {broker}. "
             "`sightline worker` or `sightline broker` declares the topics."
         )
     if not all(log_id.cluster and log_id.topic for log_id in ids.values()):
@@ -168,26 +168,27 @@ async def log_ids(
     return ids
 
 
-async def ask(client: AIOKafkaClient, topics: list[str]) -> dict[str, LogId]:
+async def ask(client: AIOKafkaClient, broker: Broker, topics: list[str]) -> dict[str, LogId]:
     """Ask over a client's own connection; topics that are not there are absent.
 
     KafkaError when the broker does not answer, or only for now not with what is asked for.
     """
-    answer = await _answer(client, topics)
+    answer = await _answer(client, broker, topics)
     return {topic["topic"]: _log_id(answer, topic) for topic in answer["topics"] if not topic["error_code"]}
 
 
-async def counts(client: AIOKafkaClient, topics: list[str]) -> dict[str, int]:
+async def counts(client: AIOKafkaClient, broker: Broker, topics: list[str]) -> dict[str, int]:
     """Return how many partitions topics have, as `ask` does; nobody makes one that is not there."""
-    answer = await _answer(client, topics)
+    answer = await _answer(client, broker, topics)
     return {topic["topic"]: len(topic["partitions"]) for topic in answer["topics"] if not topic["error_code"]}
 
 
-async def _answer(client: AIOKafkaClient, topics: list[str]) -> dict[str, Any]:
-    answer: dict[str, Any] = (
-        await client.send(client.get_random_node(), _MetadataRequest(topics))
-    ).to_object()
+async def _answer(client: AIOKafkaClient, broker: Broker, topics: list[str]) -> dict[str, Any]:
+    kafka = KafkaSettings.of(broker)
+    request = _MetadataRequest([kafka.wire_name(topic) for topic in topics])
+    answer: dict[str, Any] = (await client.send(client.get_random_node(), request)).to_object()
     for topic in answer["topics"]:
+        topic["topic"] = kafka.plain_name(topic["topic"])
         if topic["error_code"] in _PASSING:
             raise for_code(topic["error_code"])
     return answer

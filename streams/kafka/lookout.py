@@ -80,7 +80,7 @@ class Lookout:
 
     async def _topics(self, admin: AIOKafkaAdminClient) -> None:
         names = [topic.name for topic in topology.TOPICS]
-        partitions = await counts(admin._client, names)
+        partitions = await counts(admin._client, self._broker, names)
         gone = [name for name in names if name not in partitions]
         self._say(
             "deleted",
@@ -109,7 +109,7 @@ class Lookout:
         before = {place: ownership.next_offset for place, ownership in member.ownerships().items()}
         if not before:
             return
-        committed = await commits(admin, member.group, before)
+        committed = await commits(admin, self._broker, member.group, before)
         for place, ownership in member.ownerships().items():
             commit = committed.get(place)
             # A commit of the version before stands until the first of ours; it is where the owner began.

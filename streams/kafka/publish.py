@@ -15,7 +15,7 @@ from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from streams import limits
 from streams.connection.connect import let_go
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker
+from streams.connection.settings import Broker, KafkaSettings
 from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
 
@@ -63,7 +63,7 @@ async def _publish(
     try:
         if await stands(await read_all(broker, witness)):
             return False
-        await _write(producer, records)
+        await _write(producer, broker, records)
         return True
     finally:
         await let_go(producer)
@@ -74,7 +74,7 @@ async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> None:
     producer = _producer(broker)
     await producer.start()
     try:
-        await _write(producer, records)
+        await _write(producer, broker, records)
     finally:
         await let_go(producer)
 
@@ -82,7 +82,8 @@ async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> None:
 def _producer(broker: Broker) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **client_options(broker),
-        transactional_id=TRANSACTIONAL_ID,
+        # Of each installation its own: one must not end what another writes.
+        transactional_id=KafkaSettings.of(broker).topic_prefix + TRANSACTIONAL_ID,
         acks="all",
         compression_type="zstd",
         transaction_timeout_ms=limits.TRANSACTION_TIMEOUT_MS,
@@ -90,11 +91,12 @@ def _producer(broker: Broker) -> AIOKafkaProducer:
     )
 
 
-async def _write(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
+async def _write(producer: AIOKafkaProducer, broker: Broker, records: Sequence[Outgoing]) -> None:
+    kafka = KafkaSettings.of(broker)
     async with producer.transaction():
         for record in records:
             await producer.send_and_wait(
-                record.topic,
+                kafka.wire_name(record.topic),
                 value=record.value,
                 key=record.key,
                 partition=record.partition,

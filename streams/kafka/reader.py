@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from streams import limits
 from streams.connection.connect import WAIT_S_DEFAULT, administering, let_go, reach
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker
+from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.events.record import LogId
 from streams.kafka.groups import Commit, commits
@@ -58,13 +58,14 @@ async def _consumer(
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: Broker) -> list[TopicPartition]:
     # The public `partitions_for_topic` knows subscribed topics only, and a subscription needs a group.
-    numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)
+    name = KafkaSettings.of(broker).wire_name(topic)
+    numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(name)
     if not numbers:
         raise UnavailableError(
-            f"There is no topic {topic} on {broker}. "
+            f"There is no topic {name} on {broker}. "
             "`sightline worker` or `sightline broker` declares the topics."
         )
-    return [TopicPartition(topic, number) for number in sorted(numbers)]
+    return [TopicPartition(name, number) for number in sorted(numbers)]
 
 
 async def _uncommitted_ends(
@@ -288,7 +289,7 @@ class Follower:
         An id never comes back: one that is the same after a read was the same before it.
         """
         try:
-            ids = await ask(consumer._client, [self._topic])
+            ids = await ask(consumer._client, self._broker, [self._topic])
         except KafkaError:
             return False
         if self._topic not in ids:
@@ -329,9 +330,11 @@ async def end_offsets(
 
     UnavailableError when broker or topic is absent.
     """
+    kafka = KafkaSettings.of(broker)
     async with _consumer(broker, wait_s, committed=False) as consumer:
         tps = [tp for topic in topics for tp in await _partitions(consumer, topic, broker)]
-        return {(tp.topic, tp.partition): offset for tp, offset in (await consumer.end_offsets(tps)).items()}
+        ends = await consumer.end_offsets(tps)
+        return {(kafka.plain_name(tp.topic), tp.partition): offset for tp, offset in ends.items()}
 
 
 async def log_bounds(
@@ -362,16 +365,18 @@ async def committed(
     broker: Broker, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], Commit]:
     """Return what `committed_offsets` does, and whether an agent has committed it."""
+    kafka = KafkaSettings.of(broker)
 
     async def ask() -> dict[tuple[str, int], Commit]:
         tps = [
-            TopicPartition(topic["topic"], place["partition"])
+            TopicPartition(kafka.plain_name(topic["topic"]), place["partition"])
             for topic in described
             for place in topic["partitions"]
         ]
-        return {(tp.topic, tp.partition): commit for tp, commit in (await commits(admin, group, tps)).items()}
+        by_place = await commits(admin, broker, group, tps)
+        return {(tp.topic, tp.partition): commit for tp, commit in by_place.items()}
 
     async with administering(broker, wait_s) as admin:
-        described = await admin.describe_topics(list(topics))
+        described = await admin.describe_topics([kafka.wire_name(topic) for topic in topics])
         # A broker that just started says for a moment that it has no coordinator.
         return await reach(broker, ask, wait_s)

@@ -74,7 +74,7 @@ async def declare(
     async with administering(broker, wait_s) as admin:
         existing = await _created(admin, KafkaSettings.of(broker), topology.TOPICS, partitions)
         await _refuse_uneven(admin, broker, partitions)
-        differing = [*await _settings(admin, existing), *await _in_sync(admin, existing)]
+        differing = [*await _settings(admin, broker, existing), *await _in_sync(admin, broker, existing)]
         for setting, why in _REFUSED.items():
             _refuse(broker, [each for each in differing if each.setting == setting], why)
         for each in differing:
@@ -113,7 +113,7 @@ async def plan(
 ) -> list[Differing]:
     """What differs between the topics as declared and as they are; UnavailableError without a broker."""
     async with administering(broker, wait_s) as admin:
-        return await _differing(admin, partitions)
+        return await _differing(admin, broker, partitions)
 
 
 async def migrate(
@@ -125,7 +125,7 @@ async def migrate(
     written before keep the time that they have.
     """
     async with administering(broker, wait_s) as admin:
-        differing = await _differing(admin, partitions)
+        differing = await _differing(admin, broker, partitions)
         if any(each.setting == "partitions" and each.actual for each in differing):
             await _refuse_uneven(admin, broker, partitions)
         absent = {each.topic for each in differing if not each.actual}
@@ -146,7 +146,7 @@ async def _refuse_uneven(admin: AIOKafkaAdminClient, broker: Broker, partitions:
 
 
 async def _uneven(admin: AIOKafkaAdminClient, broker: Broker, partitions: int) -> str:
-    actual = await counts(admin._client, [topic.name for topic in topology.TOPICS])
+    actual = await counts(admin._client, broker, [topic.name for topic in topology.TOPICS])
     return topology.uneven(str(broker), actual, partitions)
 
 
@@ -158,20 +158,21 @@ async def uneven(
         return await _uneven(admin, broker, partitions)
 
 
-async def _differing(admin: AIOKafkaAdminClient, partitions: int) -> list[Differing]:
-    listed = set(await admin.list_topics())
+async def _differing(admin: AIOKafkaAdminClient, broker: Broker, partitions: int) -> list[Differing]:
+    # Names on the Kafka: one without the prefix is somebody else's, and must not be taken for ours.
+    listed, kafka = set(await admin.list_topics()), KafkaSettings.of(broker)
     names = [topic.name for topic in topology.TOPICS]
     absent = [
         Differing(name, "partitions", "", str(topology.partition_count(name, partitions)))
         for name in names
-        if name not in listed
+        if kafka.wire_name(name) not in listed
     ]
-    existing = [name for name in names if name in listed]
+    existing = [name for name in names if kafka.wire_name(name) in listed]
     return [
         *absent,
-        *await _counts(admin, existing, partitions),
-        *await _settings(admin, existing),
-        *await _in_sync(admin, existing),
+        *await _counts(admin, broker, existing, partitions),
+        *await _settings(admin, broker, existing),
+        *await _in_sync(admin, broker, existing),
     ]
 
 
@@ -183,12 +184,13 @@ async def _created(
     if not wanted:
         return []
     response = await admin.create_topics(wanted)
-    created = {str(name): int(code) for name, code, *_ in response.topic_errors}
+    created = {kafka.plain_name(name): int(code) for name, code, *_ in response.topic_errors}
     for name, code in created.items():
         error = for_code(code)
         if error not in {NoError, TopicAlreadyExistsError}:
             raise UnavailableError(
-                f"The broker {kafka} did not create topic {name}: {error.__name__}. Look into its log."
+                f"The broker {kafka} did not create topic {kafka.wire_name(name)}: {error.__name__}. "
+                "Look into its log."
             )
     await until_known(admin, kafka, list(created))
     return [name for name, code in created.items() if for_code(code) is TopicAlreadyExistsError]
@@ -202,15 +204,17 @@ async def until_known(admin: AIOKafkaAdminClient, broker: Broker, names: list[st
     """
 
     async def known() -> None:
-        actual = await counts(admin._client, names)
+        actual = await counts(admin._client, broker, names)
         if not all(actual.get(name) for name in names):
             raise UnknownTopicOrPartitionError
 
     await reach(broker, known, client_logs=False)
 
 
-async def _counts(admin: AIOKafkaAdminClient, names: list[str], partitions: int) -> list[Differing]:
-    actual = await counts(admin._client, names) if names else {}
+async def _counts(
+    admin: AIOKafkaAdminClient, broker: Broker, names: list[str], partitions: int
+) -> list[Differing]:
+    actual = await counts(admin._client, broker, names) if names else {}
     wanted = {name: topology.partition_count(name, partitions) for name in names}
     return [
         Differing(name, "partitions", str(actual[name]), str(wanted[name]))
@@ -219,8 +223,8 @@ async def _counts(admin: AIOKafkaAdminClient, names: list[str], partitions: int)
     ]
 
 
-async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differing]:
-    actual = await _configs(admin, names)
+async def _settings(admin: AIOKafkaAdminClient, broker: Broker, names: list[str]) -> list[Differing]:
+    actual = await _configs(admin, broker, names)
     return [
         Differing(name, setting, actual[name].get(setting, ("", 0))[0], value)
         for name in names
@@ -229,14 +233,19 @@ async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differ
     ]
 
 
-async def _in_sync(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differing]:
+async def _in_sync(admin: AIOKafkaAdminClient, broker: Broker, names: list[str]) -> list[Differing]:
     """Topics of which fewer replicas need to have a record than all but one, before it counts as written."""
-    described = await admin.describe_topics(names) if names else []
+    kafka = KafkaSettings.of(broker)
+    described = await admin.describe_topics([kafka.wire_name(name) for name in names]) if names else []
     replicas = {
-        topic["topic"]: min((len(place["replicas"]) for place in topic["partitions"]), default=1)
+        kafka.plain_name(topic["topic"]): min(
+            (len(place["replicas"]) for place in topic["partitions"]), default=1
+        )
         for topic in described
     }
-    described_settings = await _configs(admin, [name for name, count in replicas.items() if count > 2])
+    described_settings = await _configs(
+        admin, broker, [name for name, count in replicas.items() if count > 2]
+    )
     return [
         Differing(name, _ISR, settings[_ISR][0], str(replicas[name] - 1))
         for name, settings in described_settings.items()
@@ -245,14 +254,15 @@ async def _in_sync(admin: AIOKafkaAdminClient, names: list[str]) -> list[Differi
 
 
 async def _configs(
-    admin: AIOKafkaAdminClient, names: list[str]
+    admin: AIOKafkaAdminClient, broker: Broker, names: list[str]
 ) -> Mapping[str, Mapping[str, tuple[str, int]]]:
     """Settings of topics by name, each with its value and whether it was set on the topic itself."""
     if not names:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    kafka = KafkaSettings.of(broker)
+    asked = [ConfigResource(ConfigResourceType.TOPIC, kafka.wire_name(name)) for name in names]
     return {
-        str(name): {str(entry[0]): (str(entry[1]), int(entry[3])) for entry in entries}
+        kafka.plain_name(name): {str(entry[0]): (str(entry[1]), int(entry[3])) for entry in entries}
         for response in await admin.describe_configs(asked)
         for _, _, _, name, entries in response.resources
     }
@@ -261,7 +271,7 @@ async def _configs(
 async def _set(admin: AIOKafkaAdminClient, broker: Broker, changes: list[Differing]) -> None:
     """Set what differs, and again what those topics had of their own, which a request would reset."""
     names = sorted({change.topic for change in changes})
-    actual = await _configs(admin, names)
+    actual, kafka = await _configs(admin, broker, names), KafkaSettings.of(broker)
     wanted = {
         name: {setting: value for setting, (value, of) in actual[name].items() if of == _SET_ON_THE_TOPIC}
         for name in names
@@ -270,7 +280,10 @@ async def _set(admin: AIOKafkaAdminClient, broker: Broker, changes: list[Differi
         wanted[change.topic][change.setting] = change.wanted
     if not wanted:
         return
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name, configs in wanted.items()]
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, kafka.wire_name(name), configs)
+        for name, configs in wanted.items()
+    ]
     for response in await admin.alter_configs(asked):
         for code, message, _, name in response.resources:
             if code:
@@ -292,4 +305,4 @@ def _new_topic(topic: topology.Topic, kafka: KafkaSettings, partitions: int) -> 
     config = _config(topic)
     if kafka.min_in_sync is not None:
         config[_ISR] = str(kafka.min_in_sync)
-    return NewTopic(topic.name, partitions, kafka.replication_factor, topic_configs=config)
+    return NewTopic(kafka.wire_name(topic.name), partitions, kafka.replication_factor, topic_configs=config)

@@ -27,7 +27,7 @@ from aiokafka.structs import OffsetAndMetadata
 from streams import limits
 from streams.connection.connect import reach
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker
+from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
 from streams.kafka.groups import MARK
@@ -131,8 +131,8 @@ class TransactionWriter:
     """Writes fetches of one source partition, each in one transaction of one producer.
 
     Delivery: exactly once, if every writer of the partition uses the same transactional id
-    (`group-topic-partition`), starts before it reads the committed offset and is left after
-    `ProducerLostError`. The offset that it commits is the next one to read.
+    (`group-topic-partition`, the topic by its wire name), starts before it reads the committed offset and is
+    left after `ProducerLostError`. The offset that it commits is the next one to read.
 
     `outputs` are the partitions that writers of this source partition write to.
     """
@@ -140,7 +140,8 @@ class TransactionWriter:
     def __init__(
         self, broker: Broker, group: str, source: TopicPartition, outputs: Sequence[TopicPartition] = ()
     ) -> None:
-        self._broker, self._group, self._source, self._outputs = broker, group, source, outputs
+        self._kafka, self._group, self._outputs = KafkaSettings.of(broker), group, outputs
+        self._source = TopicPartition(self._kafka.wire_name(source.topic), source.partition)
         self._producer: AIOKafkaProducer | None = None
 
     @property
@@ -166,21 +167,21 @@ class TransactionWriter:
         transactional_id = f"{self._group}-{self._source.topic}-{self._source.partition}"
 
         async def start() -> AIOKafkaProducer:
-            producer = _new_producer(self._broker, transactional_id)
+            producer = _new_producer(self._kafka, transactional_id)
             try:
                 async with asyncio.timeout(max(wait_s, _CLOSE_STEP_S)):
                     await producer.start()
             except TimeoutError as error:
                 await _close(producer)
                 raise UnavailableError(
-                    f"The broker {self._broker} gave no producer id to {transactional_id} in {wait_s:g} s."
+                    f"The broker {self._kafka} gave no producer id to {transactional_id} in {wait_s:g} s."
                 ) from error
             except BaseException:
                 await _close(producer)
                 raise
             return producer
 
-        self._producer = await reach(self._broker, start, wait_s)
+        self._producer = await reach(self._kafka, start, wait_s)
         await self._end_left_open()
 
     async def _end_left_open(self) -> None:
@@ -198,7 +199,9 @@ class TransactionWriter:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await producer.begin_transaction()
                 deliveries = [
-                    await producer.send(place.topic, b"", key=b"aborted", partition=place.partition)
+                    await producer.send(
+                        self._kafka.wire_name(place.topic), b"", key=b"aborted", partition=place.partition
+                    )
                     for place in self._outputs
                 ]
                 await _all(deliveries)
@@ -263,7 +266,10 @@ class TransactionWriter:
         producer = self._running()
         await producer.begin_transaction()  # step 1
         deliveries: list[asyncio.Future[Any]] = []
-        sent = [_send(producer, place, some, deliveries) for place, some in _by_place(outputs).items()]
+        sent = [
+            _send(producer, self._kafka.wire_name(topic), partition, some, deliveries)
+            for (topic, partition), some in _by_place(outputs).items()
+        ]
         try:
             await _all(sent)  # step 2
             await _all(deliveries)  # step 3
@@ -320,11 +326,11 @@ def _by_place(outputs: Sequence[Outgoing]) -> Mapping[tuple[str, int], list[Outg
 
 async def _send(
     producer: AIOKafkaProducer,
-    place: tuple[str, int],
+    topic: str,
+    partition: int,
     outputs: Sequence[Outgoing],
     deliveries: list[asyncio.Future[Any]],
 ) -> None:
-    topic, partition = place
     batch, number = producer.create_batch(), 0
     for output in outputs:
         if not _append(batch, number, output):

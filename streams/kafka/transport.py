@@ -204,7 +204,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self.waiting_since_s = None
         budget.WORKER.announce(self.agent, len(assigned))
         for tp in sorted(assigned):
-            place = TopicPartition(tp.topic, tp.partition)
+            place = TopicPartition(self.broker.plain_name(tp.topic), tp.partition)
             owner = self._owning[place] = PartitionOwner(
                 self.broker,
                 self.agent,
@@ -215,7 +215,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 accept_loss=self.accept_loss,
             )
             with logs.at(self.agent, tp.partition):
-                task = asyncio.create_task(owner.run(), name=f"owner of {tp.topic} {tp.partition}")
+                task = asyncio.create_task(owner.run(), name=f"owner of {place.topic} {place.partition}")
             task.add_done_callback(self._owner_done)
             self._owners[place] = task
 
@@ -291,11 +291,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def _in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop))
 
-    # -- the feed of the owners ----------------------------------------------
+    # -- the feed of the owners, who know topics by their plain names --------
+
+    def _on_wire(self, tp: TopicPartition) -> TopicPartition:
+        return TopicPartition(self.broker.wire_name(tp.topic), tp.partition)
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
         """Move the position of one partition, whether it ever committed or not."""
-        await self._in_thread(_call(self._thread._ensure_consumer().seek, tp, offset))
+        await self._in_thread(_call(self._thread._ensure_consumer().seek, self._on_wire(tp), offset))
 
     async def flowing(self) -> None:
         """Return once Faust has finished its rebalance."""
@@ -304,10 +307,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[Received]:
         """Read records of one partition in the consumer's thread."""
-        consumer = self._thread._ensure_consumer()
-        fetched = await self._in_thread(_fetched(consumer._fetcher, tp, timeout_s, max_records))
-        records: Sequence[Received] = fetched.get(tp, ())
-        if records and (end := consumer.highwater(tp)) is not None:
+        consumer, on_wire = self._thread._ensure_consumer(), self._on_wire(tp)
+        fetched = await self._in_thread(_fetched(consumer._fetcher, on_wire, timeout_s, max_records))
+        records: Sequence[Received] = fetched.get(on_wire, ())
+        if records and (end := consumer.highwater(on_wire)) is not None:
             metrics.gauge(
                 "lag_records", end - records[-1].offset - 1, agent=self.agent, partition=str(tp.partition)
             )
@@ -315,11 +318,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
         """Give one fetch to the agent's actor of its partition, as one Faust event."""
-        last = delivery.fetch.records[-1]
+        last, on_wire = delivery.fetch.records[-1], self._on_wire(tp)
         await self.callback(
             ConsumerMessage(
-                tp.topic,
-                tp.partition,
+                on_wire.topic,
+                on_wire.partition,
                 last.offset,
                 last.timestamp / 1000.0,
                 0,
@@ -329,7 +332,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 None,
                 0,
                 0,
-                TP(tp.topic, tp.partition),
+                TP(on_wire.topic, on_wire.partition),
                 generation_id=self.app.consumer_generation_id,
             )
         )

@@ -56,7 +56,7 @@ STORE = _path("store", "lineage-store")
 POLICY = _text("policy", "household")
 #: Pairs that a worker binds when `--pair` is not given: DEVICE=WEARER, in a variable separated by spaces.
 PAIRS = _pairs()
-#: What the names of consumer groups begin with when `--group-prefix` is not given.
+#: What the names of consumer groups begin with when `--group-prefix` is not given; empty: the topic prefix.
 GROUP_PREFIX = _text("group_prefix", "")
 #: Who asks the store when `--role` is not given: the role that is shown least.
 ROLE = _text("role", "analyst")
@@ -84,12 +84,15 @@ _PASSWORD = f"{KAFKA_VARIABLES}PASSWORD"
 _NO_SETTINGS = (_PASSWORD, f"{KAFKA_VARIABLES}PORT")
 
 
-def kafka(brokers: str) -> KafkaSettings:
+def kafka(brokers: str, **differing: Any) -> KafkaSettings:
     """The Kafka at `brokers`, reached as SIGHTLINE_KAFKA_* and the file's table `[kafka]` say.
 
-    InputError where there is no such setting, or it holds what it cannot be.
+    `differing` are settings that an option says, in place of those. InputError where there is no such
+    setting, or it holds what it cannot be.
     """
-    return KafkaSettings(brokers, **{name: value for name, (value, _) in kafka_given().items()})
+    return KafkaSettings(
+        brokers, **{**{name: value for name, (value, _) in kafka_given().items()}, **differing}
+    )
 
 
 def kafka_given() -> dict[str, tuple[Any, str]]:

@@ -86,7 +86,7 @@ def build_app(
         accept_loss=accept_loss,
     )
     source = app.topic(
-        source_name,
+        kafka.wire_name(source_name),
         key_serializer="raw",
         value_serializer="raw",
         value_type=bytes,

@@ -14,7 +14,7 @@ import faust
 from aiokafka.errors import KafkaConnectionError
 
 from streams import files, limits, metrics, topology
-from streams.connection.settings import Broker
+from streams.connection.settings import Broker, KafkaSettings
 from streams.cycles import collect_cycles
 from streams.ends import End, end_process, end_with
 from streams.errors import InputError, SightlineError, UnavailableError, reason
@@ -48,7 +48,7 @@ class WorkerSettings:
     accept_loss
         Records that were removed before they were read are put on record and left behind.
     group_prefix
-        What the names of the agents' consumer groups begin with.
+        What the names of the agents' consumer groups begin with; where it is empty, the topics' prefix.
     metrics_path
         File to which `streams.metrics` is written every METRICS_INTERVAL_S; none when None.
     """
@@ -60,6 +60,11 @@ class WorkerSettings:
     accept_loss: bool = False
     group_prefix: str = ""
     metrics_path: Path | None = None
+
+    @property
+    def groups_begin_with(self) -> str:
+        """What the names of the agents' groups begin with."""
+        return KafkaSettings.of(self.broker).group_prefix(self.group_prefix)
 
 
 @dataclass
@@ -162,7 +167,7 @@ async def _serve(
                 if specs is None:
                     return
                 if not settings.accept_loss:
-                    await refuse_losses(settings.broker, specs, settings.group_prefix)
+                    await refuse_losses(settings.broker, specs, settings.groups_begin_with)
                 apps += [_app(settings, spec, directory / spec.name) for spec in specs]
                 lookout = Lookout(settings.broker, settings.partitions, [app.consumer for app in apps])
                 # Before the apps: the start of one waits for its first assignment, however long that takes.
@@ -186,7 +191,7 @@ def _app(settings: WorkerSettings, spec: AgentSpec, directory: Path) -> faust.Ap
         spec,
         settings.broker,
         directory,
-        prefix=settings.group_prefix,
+        prefix=settings.groups_begin_with,
         partitions=settings.partitions,
         accept_loss=settings.accept_loss,
     )

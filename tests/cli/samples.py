@@ -98,61 +98,73 @@ ALONE: tuple[Sample, ...] = (
 )
 #: With the broker and the worker of `PROCESSES`, in this order.
 LIVE: tuple[Sample, ...] = (
-    Sample("sightline topics --plan --broker {broker} --partitions 4"),
-    Sample("sightline topics --migrate --broker {broker} --json"),
-    Sample("sightline pair --device g9 --wearer w9 --broker {broker}"),
-    Sample("sightline pair --device g9 --wearer w9 --end --broker {broker} --json"),
-    Sample("sightline pair --list --broker {broker}"),
-    Sample("sightline pair --list --broker {broker} --json"),
+    Sample("sightline topics --plan --broker {broker} --topic-prefix '' --partitions 4"),
+    Sample("sightline topics --migrate --broker {broker} --topic-prefix '' --json"),
+    Sample("sightline pair --device g9 --wearer w9 --broker {broker} --topic-prefix ''"),
+    Sample("sightline pair --device g9 --wearer w9 --end --broker {broker} --topic-prefix '' --json"),
+    Sample("sightline pair --list --broker {broker} --topic-prefix ''"),
+    Sample("sightline pair --list --broker {broker} --topic-prefix '' --json"),
     Sample(
         "device-sim run --scenario smoke --devices 1 --speed 20 --no-faults --to kafka --broker {broker}"
+        " --topic-prefix ''"
         " --partitions 4 --journal {sent} --json"
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --rate 50 --duration-s 1 --backlog-s 1 --scenario load"
         " --seed 3 --faults --encoding mixed --broker {broker} --partitions 4 --journal {sent} --json"
+        " --topic-prefix ''"
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --duration-s 0.5 --no-faults --broker {broker}"
+        " --topic-prefix ''"
         " --journal {sent}"
     ),
     Sample(
         "device-sim consent narrow --wearer w1 --device g1 --journal {sent} --broker {broker}"
+        " --topic-prefix ''"
         " --purposes dpv:RequestedServiceProvision --expires 2100-01-31T12:00:00Z --partitions 4"
     ),
-    Sample("device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker} --json"),
+    Sample(
+        "device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker}"
+        " --topic-prefix '' --json"
+    ),
     Sample(
         "device-sim consent withdraw --wearer w1 --journal {sent} --broker {broker} --partitions 4",
         code=2,
     ),
     Sample(
         "device-sim consent give --wearer w1 --device g1 --journal {sent} --broker {broker} --partitions 4"
+        " --topic-prefix ''"
         " --expires 2100-01-31T12:00:00Z --purposes dpv:RequestedServiceProvision --json"
     ),
     Sample(
         "device-sim consent narrow --wearer w2 --purposes '' --journal {sent} --broker {broker} --json", 2
     ),
-    Sample("sightline consent show --wearer w1 --broker {broker}"),
-    Sample("sightline consent show --wearer w1 --broker {broker} --json"),
-    Sample("sightline consent withdraw --wearer w1 --broker {broker}"),
-    Sample("sightline consent withdraw --wearer w1 --broker {broker} --json"),
-    Sample("sightline policy publish {policy} --next --broker {broker}"),
-    Sample("sightline policy publish --withdraw-next --broker {broker} --json"),
-    Sample("sightline policy publish {policy} --broker {broker} --json"),
+    Sample("sightline consent show --wearer w1 --broker {broker} --topic-prefix ''"),
+    Sample("sightline consent show --wearer w1 --broker {broker} --topic-prefix '' --json"),
+    Sample("sightline consent withdraw --wearer w1 --broker {broker} --topic-prefix ''"),
+    Sample("sightline consent withdraw --wearer w1 --broker {broker} --topic-prefix '' --json"),
+    Sample("sightline policy publish {policy} --next --broker {broker} --topic-prefix ''"),
+    Sample("sightline policy publish --withdraw-next --broker {broker} --topic-prefix '' --json"),
+    Sample("sightline policy publish {policy} --broker {broker} --topic-prefix '' --json"),
     Sample(
         "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
+        " --topic-prefix ''"
         " --ready-file {ready}"
     ),
     Sample("sightline replay {sent} --inputs {live} --compare"),
-    Sample("sightline replay {sent} --inputs {live} --broker {broker} --compare --json"),
-    Sample("sightline ledger {sent} --broker {broker} --store {live} --json"),
-    Sample("sightline status --broker {broker} --store {live} --role privacy-officer --json"),
+    Sample("sightline replay {sent} --inputs {live} --broker {broker} --topic-prefix '' --compare --json"),
+    Sample("sightline ledger {sent} --broker {broker} --topic-prefix '' --store {live} --json"),
+    Sample(
+        "sightline status --broker {broker} --topic-prefix '' --store {live} --role privacy-officer --json"
+    ),
 )
 #: Commands that stay: started before `LIVE`, stopped after it.
 PROCESSES: tuple[str, ...] = (
     "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --nodes 1 --log json"
     " --ready-fd {fd} --ready-file {ready}",
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
+    " --topic-prefix ''"
     " --metrics {tmp}/metrics --log text --accept-loss --group-prefix samples."
     " --ready-fd {fd} --ready-file {ready}",
 )
@@ -162,5 +174,6 @@ SMOKE, COMMUTE = (
     "--scenario commute --seed 4 --faults --duration-s 720 --json",
 )
 DEMOS: tuple[str, ...] = tuple(
-    f"sightline demo --broker HOST:PORT --store STORE --speed 10 {one}" for one in (SMOKE, COMMUTE)
+    f"sightline demo --broker HOST:PORT --topic-prefix '' --store STORE --speed 10 {one}"
+    for one in (SMOKE, COMMUTE)
 )

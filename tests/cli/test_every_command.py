@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 
 from device_sim.__main__ import main as device_sim
-from streams import clock
+from streams import clock, settings
 from streams.cli.main import main as sightline
 from streams.connection import connect
 from streams.kafka.broker import EmbeddedBroker, free_port
@@ -289,12 +289,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def until_all_is_read(broker: str) -> None:
     """Wait until no agent has a record left: what comes after it compares what they made of all."""
-    asked, left = (
-        Sample("sightline status --broker {broker} --group-prefix samples. --json", 3),
-        None,
-    )  # no store yet
+    asked, left = Sample("sightline status --broker {broker} --json", 3), None  # there is no store yet
     for _ in range(int(PATIENCE_S)):
-        rows = orjson.loads(run(asked, broker=broker).stdout)["lag"]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(settings, "GROUP_PREFIX", "samples.")
+            rows = orjson.loads(run(asked, broker=broker).stdout)["lag"]
         left = [row for row in rows if row["agent"] != "snapshots" and row["records"]]
         if not left:
             break

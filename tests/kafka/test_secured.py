@@ -54,28 +54,31 @@ async def test_each_way_in_reads_and_writes(
         *(kafka.settings(mechanism=name) for name in ("SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN")),
         kafka.by_token(guarded.token(tmp_path / "token", 60)),
         KafkaSettings(f"{HOST}:{kafka.tls_port}", ca_file=kafka.authority),
+        kafka.by_certificate(),
     ]
     await _create(kafka, TOPIC)
     for number, way in enumerate(ways):
         async with AIOKafkaProducer(**client_options(way)) as producer:
             await producer.send_and_wait(TOPIC, str(number).encode())
     values = [record.value for record in await read_all(ways[0], TOPIC)]
-    assert sorted(values) == [b"0", b"1", b"2", b"3", b"4"]
+    assert sorted(values) == [b"0", b"1", b"2", b"3", b"4", b"5"]
     assert PASSWORD not in caplog.text + repr(ways)
     assert USER in repr(ways)
 
 
 @pytest.mark.parametrize(
-    "fault", ["password", "certificate", "token", "plain to TLS", "TLS to plain", "nameless"]
+    "fault",
+    ["password", "certificate", "token", "plain to TLS", "TLS to plain", "nameless", "unknown", "strange"],
 )
 def test_who_is_not_let_in_is_told_why_at_once(
     kafka: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    named = f"{HOST}:{kafka.named_port}"
+    named, known = f"{HOST}:{kafka.named_port}", f"{HOST}:{kafka.known_port}"
     wrong = guarded.secret(tmp_path / "secret", "quite-another-word")
     stranger = guarded.certificate(tmp_path, "stranger") if fault == "certificate" else kafka.authority
     by_password = {"MECHANISM": "SCRAM-SHA-256", "USER": USER, "PASSWORD_FILE": str(wrong)}
     over = guarded.token(tmp_path / "token", -10)
+    pair = guarded.key_pair(kafka.directory, "node") if fault == "strange" else {}
     address, variables, sentence = {
         "password": (named, {"CA_FILE": str(stranger), **by_password}, f"does not know user '{USER}'"),
         "certificate": (named, {"CA_FILE": str(stranger), **by_password}, "is not trusted (self-signed"),
@@ -87,6 +90,13 @@ def test_who_is_not_let_in_is_told_why_at_once(
         "plain to TLS": (named, {}, "speaks TLS alone"),
         "TLS to plain": (kafka.node.address, {"TLS": "true"}, "speaks no TLS"),
         "nameless": (named, {"CA_FILE": str(stranger)}, "ends the connections of a client like this one"),
+        "unknown": (known, {"CA_FILE": str(stranger)}, "it may want a mechanism with it, or a cert_file"),
+        # A certificate that is good for others: the node's own, which no client of it has.
+        "strange": (
+            known,
+            {"CA_FILE": str(stranger), **{name.upper(): str(path) for name, path in pair.items()}},
+            f"it may not trust the certificate in {kafka.authority}",
+        ),
     }[fault]
     for name, value in variables.items():
         monkeypatch.setenv(f"SIGHTLINE_KAFKA_{name}", value)

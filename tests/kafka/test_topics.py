@@ -40,7 +40,7 @@ async def test_all_replicas_but_one_are_to_have_what_counts_as_written(
     replicas: int, in_sync: int, wanted: str
 ) -> None:
     admin = cast("AIOKafkaAdminClient", Cluster(replicas, in_sync))
-    found = await topics._in_sync(admin, ["glasses.zoned"])
+    found = await topics._in_sync(admin, "h:1", ["glasses.zoned"])
     differing = Differing("glasses.zoned", "min.insync.replicas", str(in_sync), wanted)
     assert found == ([differing] if wanted else [])
 

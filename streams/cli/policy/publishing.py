@@ -7,9 +7,9 @@ import contextlib
 
 import click
 
-from streams import clock, settings
+from streams import clock
 from streams.cli.output import emit_facts, emit_json, json_option
-from streams.connection.address import ADDRESS
+from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.record import Outgoing
@@ -26,7 +26,7 @@ from streams.worker.checking import Checker
 
 @click.command("publish")
 @click.argument("file", required=False)
-@click.option("--broker", type=ADDRESS, default=settings.BROKER, show_default=True)
+@broker_option()
 @click.option(
     "--next",
     "beside",
