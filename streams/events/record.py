@@ -194,7 +194,7 @@ class WholeState(Generic[State]):
 
 
 class Core(Protocol[State]):
-    """The pure part of an agent, called by the transport one fetch at a time, for each partition on its own."""
+    """The pure part of an agent. The transport calls it with one fetch of one partition at a time."""
 
     #: Whether processing records again, on a state that already includes them, changes nothing.
     knows_repeats: bool
