@@ -1,8 +1,8 @@
 """Read a value field by field and say what is wrong with it: the slow path behind `streams.events.codec`.
 
-All derived batches are read here, and so are captured batches with rare features (`context_changes`, unknown
-envelope fields, text beyond ASCII). Every malformed value ends here too. Error messages name fields, types
-and counts and never quote a value.
+All derived batches are read here, and so are captured batches with rare features (`context_changes`,
+`split_from`, text beyond ASCII). Every malformed value ends here too. Error messages name fields, types and
+counts and never quote a value.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ from streams.limits import (
 )
 
 VERSION = 1
+#: Fields of a value. What stands in another one would be passed on although no policy knows of it.
+FIELDS = frozenset(
+    {
+        *("v", "kind", "device_id", "wearer_id", "session_id", "stream", "first", "n", "step", "revision"),
+        *("t0_ns", "dt_ns", "t_ns", "clock", "origin", "context", "context_changes", "split_from", "columns"),
+    }
+)
 _TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "flag": frozenset((bool,))}
 
 
@@ -71,6 +78,7 @@ def batch_of(
     `columns` and `times` read the two fields that JSON and MessagePack encode differently. The types of the
     values in columns are left to `check_types`. MalformedError names the field that is wrong.
     """
+    check_names(fields)
     if type(fields.get("v")) is not int or fields["v"] != VERSION:
         raise MalformedError(f"v: found another version or none, expected {VERSION}")
     kind = kinds.named(fields.get("kind"), captured=captured)
@@ -86,6 +94,9 @@ def batch_of(
     revision = _integer(fields, "revision", 0, REVISION_MAX) if "revision" in fields else 0
     if captured and revision:
         raise MalformedError("revision: only what is derived is corrected, remove the field")
+    split_from = fields.get("split_from", "")
+    if type(split_from) is not str or (split_from and NAME_PATTERN.fullmatch(split_from) is None):
+        raise MalformedError("split_from: found no digest, expected that of the value that was split")
     read_columns = columns(fields.get("columns"), kind, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
@@ -121,6 +132,12 @@ def batch_of(
         appended_ns=at[1],
         revision=revision,
     )
+
+
+def check_names(fields: Mapping[str, Any]) -> None:
+    """Refuse a value with an unknown field; MalformedError lists the known ones."""
+    if not fields.keys() <= FIELDS:
+        raise MalformedError(f"value: found a field of another name, expected {', '.join(sorted(FIELDS))}")
 
 
 def check_events(events: Sequence[Mapping[str, Any]], kind: Kind) -> None:
