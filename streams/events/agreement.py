@@ -1,7 +1,7 @@
-"""Whether the headers of a record say what its value says.
+"""Check that the headers of a record agree with its value.
 
-Whoever reads `glasses.zoned` decides by headers without opening the value, so a header that says something
-else would be believed. Messages name headers, never what was found in them.
+Consumers of `glasses.zoned` may route by headers without decoding the value, so a wrong header would mislead
+them. Error messages name the header and never quote its content.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streams.events.kinds import event_type
 from streams.events.record import Headers
 from streams.limits import FOREIGN_HEADERS_BYTES_MAX, HEADERS_MAX
 
-#: Zone and label are added to what a device sends.
+#: Leaves room for the two headers, zone and label, that the zones stage adds to a captured batch.
 CAPTURED_HEADERS_MAX = HEADERS_MAX - 2
 _OWN_PREFIXES = ("sightline-", "ce_")
 _FOREIGN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -28,13 +28,13 @@ _TRACEPARENT_BYTES = 55
 def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> None:
     """Compare the headers of a record with the batch that its value holds.
 
-    A captured one may bring a few headers that are not ours, and no tag; one that a stage wrote has ours,
-    with its tag.
+    A captured record may carry a few foreign headers but no tag (zone and label). A record that a stage wrote
+    carries only Sightline's headers, the tag among them.
 
     Raises
     ------
     MalformedError
-        A header is missing, repeated, forged, no text, too long, or says something else than the value.
+        A header is missing, repeated, forged, malformed or too long, or it contradicts the value.
     """
     if captured and _as_written(headers, batch):
         return
@@ -60,7 +60,7 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
     _compare(by_name, "ce_specversion", b"1.0")
     if "ce_time" in by_name:
         _compare(by_name, "ce_time", _ce_time(batch.t0_ns))
-    # Left out it means JSON, and a value that is none was read as JSON before it came here.
+    # A missing content type means JSON; a value that is not JSON failed to decode before this check.
     if by_name.get(CONTENT_TYPE, JSON) != batch.content_type:
         raise MalformedError(
             f"headers: {CONTENT_TYPE} disagrees with the value, expected {batch.content_type.decode()}"
@@ -76,10 +76,10 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
 
 
 def _as_written(headers: Headers, batch: Batch) -> bool:
-    """Whether the headers are those that `envelope` writes, in its order, which those of most devices are."""
+    """Whether the headers are exactly those that `envelope` writes, in its order: the common case."""
     if len(headers) != len(WRITTEN):
         return False
-    # Faster than a loop or a mapping, and each batch of a fetch comes by here.
+    # Unpacking is faster than a loop or a mapping, and this runs for every batch.
     (a, version), (b, own_id), (c, source), (d, kind), (e, time), (f, form), (g, trace), (h, numbers) = (
         headers
     )
@@ -109,13 +109,14 @@ def _to_the_second(t_s: int) -> bytes:
 
 
 def _ce_time(t_ns: int) -> bytes:
-    # What `rfc3339` says; formatting the date anew for each batch would cost more than all other comparisons.
+    # Equals `rfc3339(t_ns)`. Formatting the date for each batch would cost more than all other comparisons,
+    # so the part down to the second is cached.
     t_s, rest_ns = divmod(t_ns, 1_000_000_000)
     return b"%s.%06dZ" % (_to_the_second(t_s), rest_ns // 1000)
 
 
 def _check_foreign(by_name: dict[str, bytes]) -> None:
-    """Check headers that are not ours: they are forwarded as they are, so they are few and short."""
+    """Check foreign headers. They are forwarded unchanged, so their number and size are bounded."""
     if len(by_name) > CAPTURED_HEADERS_MAX:
         raise MalformedError(f"headers: found {len(by_name)}, expected at most {CAPTURED_HEADERS_MAX}")
     size = 0

@@ -15,12 +15,12 @@ from streams.limits import NUMBER_MAX
 
 Place = Literal["home", "work", "street", "cafe", "clinic", "unknown"]
 PeopleNear = Literal["nobody", "household", "strangers"]
-#: What a value can be, as the header `content-type` says it.
+#: Encodings of a value, as the header `content-type` names them.
 JSON, MESSAGEPACK = b"application/json", b"application/vnd.msgpack"
 
 
 class Context(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a device says about its surroundings; hashable, so that what follows from one is decided once.
+    """What a device reports about its surroundings. Hashable, so that rulings on equal contexts are cached.
 
     `consent` is the number of the consent record that the wearer gave on this device, 0 for none.
     """
@@ -35,7 +35,7 @@ class Context(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 Change = tuple[int, Context]
 
-#: What a device may say about its surroundings, with the values it may say.
+#: Each field of a context with the values, or the type, that it may have.
 CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
     "place": frozenset(get_args(Place)),
     "people_near": frozenset(get_args(PeopleNear)),
@@ -49,8 +49,8 @@ CONTEXT_VALUES: Mapping[str, frozenset[str] | type] = {
 class PackedColumns(Mapping[str, list[Any]]):
     """Columns as they travel in MessagePack: `streams.events.packed.Packed`.
 
-    Batches know only this, because commands that ask the store load batches and have no use for NumPy, which
-    takes longer to load than they take to answer.
+    This base class exists so that importing `Batch` does not import NumPy: the commands that query the store
+    need batches but no arrays, and importing NumPy takes longer than a query.
     """
 
     __slots__ = ()
@@ -64,14 +64,15 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Consecutive events of one stream.
 
     Times are capture times in ns since the Unix epoch on the device's clock: `t0_ns + i * dt_ns`, or
-    `t_ns[i]`. `columns` hold one list per field, each of `run.count` values; they are `Packed` where the
-    batch travels as MessagePack. `changes` say from which event on the context is another one (index in the
-    batch, full context); `position` is the offset in `glasses.captured`, which is the order. A derived batch
-    that no feedback is about has no context.
+    `t_ns[i]`. `columns` holds one list per field, each of `run.count` values; it is `Packed` if the batch
+    travels as MessagePack. `changes` lists where the context changes within the batch, as (index of the first
+    event, full context). `position` is the batch's offset in `glasses.captured`, which orders batches. Of
+    derived batches only those made from feedback have a context.
 
-    `appended_ns` is the broker's time at that place (never before that of an earlier place): what anybody but
-    the device can say of when. `since_ns` of a derived batch is when the oldest of what it holds was
-    captured, 0 where that is its own time. `revision` counts the corrections of a derived batch's events.
+    `appended_ns` is the broker's append time of the record at `position`; it never decreases with the
+    position, and unlike capture times it does not depend on the device's clock. `since_ns` of a derived batch
+    is the capture time of the oldest event that it was made from, 0 if that is the batch's own time.
+    `revision` counts the corrections of a derived batch's events.
     """
 
     kind: str
@@ -95,12 +96,12 @@ class Batch(Struct, frozen=True, kw_only=True):
 
     @property
     def first_id(self) -> str:
-        """Identity of the first event: the batch's CloudEvents id."""
+        """Identity of the first event, which is the batch's CloudEvents id."""
         return format_id(self.source, self.stream, self.run.first, self.revision)
 
     @property
     def content_type(self) -> bytes:
-        """How it travels: JSON or MESSAGEPACK."""
+        """Encoding of the value: JSON or MESSAGEPACK."""
         return MESSAGEPACK if isinstance(self.columns, PackedColumns) else JSON
 
     def time_ns(self, index: int) -> int:
@@ -114,17 +115,17 @@ class Batch(Struct, frozen=True, kw_only=True):
 
     @property
     def oldest_ns(self) -> int:
-        """When the oldest of it was captured: a device's clock may be late here, and never ahead."""
+        """Capture time of the oldest data in the batch, at most the append time if the clock is ahead."""
         own_ns = self.t0_ns if self.t_ns is None else min(self.t_ns)
         return min(self.since_ns or own_ns, self.appended_ns)
 
     @property
     def consent(self) -> int:
-        """Number of the consent that the device knew of, 0 for none."""
+        """Number of the consent record that the device knew of, 0 for none."""
         return self.context.consent if self.context is not None else 0
 
     def spans(self) -> list[tuple[int, int, Context | None]]:
-        """(start, end, context) of the parts with one context, `end` exclusive."""
+        """(start, end, context) of each part whose events share one context; `end` is exclusive."""
         if not self.changes:
             return [(0, self.run.count, self.context)]
         starts = [0, *(at for at, _ in self.changes)]
@@ -132,7 +133,7 @@ class Batch(Struct, frozen=True, kw_only=True):
         return list(zip(starts, ends, [self.context, *(context for _, context in self.changes)], strict=True))
 
     def part(self, start: int, end: int, context: Context | None) -> Batch:
-        """Events `start` to `end` (exclusive) as a batch of their own, all in `context`."""
+        """Events `start` to `end` (exclusive) as a batch of their own, with `context` for all of them."""
         run = Run(self.run.first + start * self.run.step, self.run.step, end - start)
         return replace(
             self,
@@ -146,7 +147,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 def _sliced(columns: Mapping[str, Sequence[Any]], start: int, end: int) -> Mapping[str, Sequence[Any]]:
-    """Events `start` to `end` (exclusive) of columns, packed if those are."""
+    """Events `start` to `end` (exclusive) of columns; packed columns stay packed."""
     if isinstance(columns, PackedColumns):
         return columns.part(start, end)
     return {name: values[start:end] for name, values in columns.items()}

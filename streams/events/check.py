@@ -1,8 +1,8 @@
-"""What is wrong with a value, field by field: the explicit form of what `streams.events.codec` reads at once.
+"""Read a value field by field and say what is wrong with it: the slow path behind `streams.events.codec`.
 
-It is the only reader of derived batches and of a captured batch's rarer fields (`context_changes`,
-`split_from`, other alphabets), and the judge of everything malformed. Messages name fields, types and
-counts and never a value.
+All derived batches are read here, and so are captured batches with rare features (`context_changes`,
+`split_from`, text beyond ASCII). Every malformed value ends here too. Error messages name fields, types and
+counts and never quote a value.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "fla
 
 
 def decode(value: bytes | None, position: int, appended_ns: int, kinds: Kinds, *, captured: bool) -> Batch:
-    """Read a batch of one of `kinds`, a captured one or a derived one.
+    """Read a captured or a derived batch from JSON.
 
-    MalformedError with field, found (type or count) and expected.
+    MalformedError names the field, what was found (a type or a count) and what was expected.
     """
     if value is None or len(value) > VALUE_BYTES_MAX:
         actual = "no value" if value is None else f"{len(value)} bytes"
@@ -73,10 +73,10 @@ def batch_of(
     columns: Callable[[Any, Kind, int], Mapping[str, Sequence[Any]]],
     times: Callable[[Any, int], Sequence[int]],
 ) -> Batch:
-    """Batch that the fields of a value say, at (position, append time in ns).
+    """Batch made of the decoded fields of a value; `at` is (position, append time in ns).
 
-    `columns` and `times` read what the encodings write otherwise. The types of what is in columns are left to
-    `check_types`. MalformedError names a field that is wrong.
+    `columns` and `times` read the two fields that JSON and MessagePack encode differently. The types of the
+    values in columns are left to `check_types`. MalformedError names the field that is wrong.
     """
     check_names(fields)
     if type(fields.get("v")) is not int or fields["v"] != VERSION:
@@ -135,13 +135,13 @@ def batch_of(
 
 
 def check_names(fields: Mapping[str, Any]) -> None:
-    """Refuse a value with a field that no value has; MalformedError says which there are."""
+    """Refuse a value with an unknown field; MalformedError lists the known ones."""
     if not fields.keys() <= FIELDS:
         raise MalformedError(f"value: found a field of another name, expected {', '.join(sorted(FIELDS))}")
 
 
 def check_events(events: Sequence[Mapping[str, Any]], kind: Kind) -> None:
-    """Check values by column of events of `kind`; MalformedError names what is wrong, and no value."""
+    """Check events of `kind`, each a mapping from column to value; MalformedError names the wrong column."""
     if any(event.keys() != kind.columns.keys() for event in events):
         raise other_names(kind)
     check_types({name: [event[name] for event in events] for name in kind.columns}, kind)
@@ -201,7 +201,7 @@ def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
 
 
 def other_names(kind: Kind) -> MalformedError:
-    """Error that says which columns `kind` has."""
+    """Error for a value whose column names are not those of `kind`."""
     return MalformedError(
         f"columns: found other names than the {len(kind.columns)} of kind {kind.name}, expected "
         f"{', '.join(kind.columns)}"
@@ -263,7 +263,7 @@ def _types(wanted: str) -> frozenset[type]:
 
 
 def check_types(columns: Mapping[str, Sequence[Any]], kind: Kind) -> None:
-    """MalformedError when a value in `columns` is not what `kind` says; names the column."""
+    """Check the type, form and bounds of every value in `columns`; MalformedError names the wrong column."""
     for name, wanted in kind.columns.items():
         values = columns[name]
         form = text_form(wanted)
@@ -283,12 +283,13 @@ def check_types(columns: Mapping[str, Sequence[Any]], kind: Kind) -> None:
 
 
 def _check_keys(value: bytes, fields: Mapping[str, Any]) -> None:
-    """Refuse an object with a key twice.
+    """Refuse a JSON object that has the same key twice.
 
-    Another parser than ours would take the other one, and with it another context.
+    Parsers differ in which of the two they keep, so a consumer could read another context than the one that
+    was decided on.
 
-    Without escapes each colon is that of a key or stands in a text, so counting them tells; only when it does
-    not is the value parsed again.
+    In a value without escapes every colon follows a key or is inside a text, so counting colons reveals a
+    repeated key. Only if the count is off, or there are escapes, is the value parsed a second time.
     """
     objects = [fields, fields["context"], fields["columns"], *(fields.get("context_changes") or ())]
     texts = [*fields.values(), *chain.from_iterable(fields["columns"].values())]

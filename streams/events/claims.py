@@ -1,7 +1,8 @@
-"""What a record that is refused unread says it is, as far as that has the form of a name or a number.
+"""Which device, stream and numbers a rejected record claims to have, as far as these are well-formed.
 
-A claim proves nothing: whoever may write to the topic can claim another's numbers. It lets the refusal be
-found by what it was meant to be, and takes nobody's place.
+A claim proves nothing, because anyone who may write to the topic can claim another device's numbers. It is
+only used to find a rejected record by the events that it was meant to hold; the claimed numbers do not count
+as received.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, VALUE_BYTES_MAX
 
 
 class Claim(NamedTuple):
-    """Device, stream and run; empty and None where they are not told, or not in the form that they have."""
+    """Device, stream and run; empty or None where the record gives none or gives a malformed one."""
 
     source: str = ""
     stream: str = ""
@@ -29,10 +30,10 @@ class Claim(NamedTuple):
 
 
 def claimed(record: Received) -> Claim:
-    """What a record claims to be.
+    """Read the claim of a record.
 
-    The device is that of the key, which decides the partition; stream and numbers are those of the value or,
-    where that cannot be read, of the headers, if they name the same device.
+    The device is taken from the key, because the key determines the partition. Stream and numbers are taken
+    from the value or, if the value cannot be decoded, from the headers; both must name the same device.
     """
     key = (record.key or b"").decode("ascii", "replace")
     if NAME_PATTERN.fullmatch(key) is None:

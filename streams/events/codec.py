@@ -1,9 +1,8 @@
-"""The value of a record, columnar: one JSON object, or a map of MessagePack (docs/architecture.md, Wire).
+"""Encode and decode the value of a record: a JSON object or a MessagePack map (docs/architecture.md, Wire).
 
-A captured value is read by a compiled decoder that knows the fields and column types of every kind of a
-set, so that a valid batch costs no work per event in Python. Whatever that decoder does not take is looked
-at again by `streams.events.check`, field by field, which accepts the rarer forms and says in a sentence what
-is wrong with the rest.
+A captured value is read by a compiled msgspec decoder that knows the fields and column types of every kind,
+so that a valid batch costs no Python work per event. A value that this decoder refuses is read again by
+`streams.events.check`, field by field, which accepts the rarer forms and says what is wrong with the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from streams.events.unpack import Unpacker
 from streams.limits import EVENTS_PER_BATCH_MAX, MAGNITUDE_MAX, VALUE_BYTES_MAX
 
 VERSION = check.VERSION
-#: Beyond 64 bits the two decoders differ (int or float), so those numbers are left to `check`.
+#: msgspec and orjson read integers beyond 64 bits differently (int or float), so `check` reads those.
 _Number = (
     Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     | Annotated[float, msgspec.Meta(ge=-MAGNITUDE_MAX, le=MAGNITUDE_MAX)]
@@ -50,7 +49,7 @@ def _form(kind: Kind) -> type:
 
 
 def encode(batch: Batch, **extra: Any) -> bytes:
-    """Bytes of a batch, MessagePack where its columns are packed and JSON where they are lists.
+    """Bytes of a batch: MessagePack if its columns are packed, JSON if they are lists.
 
     `extra` are further envelope fields, such as a split batch's source digest.
     """
@@ -85,19 +84,19 @@ def encode(batch: Batch, **extra: Any) -> bytes:
 
 
 class Codec:
-    """Reads values of a set of kinds, by decoders that are compiled for their columns.
+    """Reads the values of a set of kinds with decoders that are compiled for their columns.
 
-    Made by `codec_of`, once for all who read the same kinds: compiling takes some 15 ms.
+    Get one from `codec_of`, which keeps one codec for each set of kinds: compiling takes about 15 ms.
     """
 
     def __init__(self, kinds: Kinds) -> None:
         self.kinds = kinds
         self._decoder = msgspec.json.Decoder(Union[tuple(map(_form, kinds.captured))])  # noqa: UP007
         self._packed = Unpacker(kinds)
-        # How many keys a plain value of a kind has, and so how many colons outside its texts.
+        # Number of keys in a plain value of a kind, which equals the number of colons outside its texts.
         own = wire.FIELDS + len(Context.__struct_fields__)
         self._colons = {kind.name: own + len(kind.columns) for kind in kinds.captured}
-        #: Kinds that have nothing but numbers, never null.
+        # Column names of the kinds whose columns are all numbers that are never null.
         self._numeric = {
             kind.name: tuple(kind.columns)
             for kind in kinds.captured
@@ -113,10 +112,10 @@ class Codec:
         content_type: bytes = JSON,
         captured: bool = True,
     ) -> Batch:
-        """Read a batch, a captured one or a derived one, that stands at `position` since `appended_ns`.
+        """Read a captured or a derived batch; `position` is its offset, `appended_ns` its append time.
 
-        `content_type` is what its header says of the value: one that is not that is refused. What is derived
-        is JSON. MalformedError with field, found (type or count) and expected.
+        `content_type` is the record's header; a value in another encoding is refused. Derived batches are
+        always JSON. MalformedError names the field, what was found (a type or a count) and what was expected.
         """
         if content_type == MESSAGEPACK and captured:
             return self._packed.decode(value, position, appended_ns)
@@ -126,8 +125,8 @@ class Codec:
         return check.decode(value, position, appended_ns, self.kinds, captured=captured)
 
     def decode_plain(self, value: bytes, position: int, appended_ns: int) -> Batch | None:
-        """Batch of a captured value in the plain form; None for any other, right or wrong."""
-        # Escapes and other alphabets are rare, and in them two decoders may differ.
+        """Batch of a captured value in the plain form; None for any other value, valid or not."""
+        # Decoders may disagree about escapes and text beyond ASCII; both are rare and left to `check`.
         if len(value) > VALUE_BYTES_MAX or not value.isascii() or b"\\" in value:
             return None
         try:
@@ -137,7 +136,7 @@ class Codec:
         if value.count(b":") != self._colons[type(read).__name__] + read.origin.count(":") + read.clock.count(
             ":"
         ):
-            return None  # a key twice, which another parser would read otherwise; or a text with a colon
+            return None  # a repeated key, about which parsers disagree, or a text that contains a colon
         columns: dict[str, list[Any]] = asdict(read.columns)
         count, t_ns = read.n, read.t_ns
         for values in columns.values():
@@ -148,18 +147,18 @@ class Codec:
         return wire.batch_of(read, columns, t_ns, position, appended_ns)
 
     def packed(self, batch: Batch) -> Batch:
-        """A captured batch as it travels as MessagePack: its columns packed, and rounded to their types.
+        """Convert a captured batch to its MessagePack form: columns are packed and rounded to their types.
 
-        InputError where a number does not fit the type of its column.
+        InputError if a number does not fit the type of its column.
         """
         layout = self._packed.layouts[batch.kind]
         return replace(batch, columns=layout.pack(batch.columns, batch.run.count))
 
     def hold_floats(self, batch: Batch) -> None:
-        """Hold the columns of a batch as packed floats from here on, if its kind has nothing but numbers.
+        """Replace the column lists of a batch by packed floats, in place, if its kind has only numbers.
 
-        So they take a quarter of the memory, and `column` joins those of a fetch at once. Not for a batch
-        that is still to be written: a whole number would be written as a float.
+        This takes a quarter of the memory, and `column` can join the columns of a fetch in one copy. Do not
+        call it on a batch that is still to be encoded: integers would be written as floats.
         """
         names = self._numeric.get(batch.kind)
         columns = batch.columns
@@ -176,12 +175,12 @@ def _floats(count: int) -> Struct:
 
 @lru_cache(maxsize=16)
 def codec_of(kinds: Kinds) -> Codec:
-    """The codec of a set of kinds, the same one for equal sets."""
+    """Return the codec of a set of kinds, the same object for equal sets."""
     return Codec(kinds)
 
 
 def column(batches: Iterable[Batch], name: str) -> Floats:
-    """One column of numbers or flags of many batches, end to end; NaN where the device did not measure."""
+    """Concatenate one column of numbers or flags over batches, shape (events,); NaN replaces null."""
     parts = [
         arrays(cast("Iterable[Packed]", some), name) if held is Packed else _listed([of[name] for of in some])
         for held, some in groupby((batch.columns for batch in batches), type)
@@ -194,5 +193,5 @@ def _listed(values: Sequence[Sequence[Any]]) -> Floats:
         return np.frombuffer(b"".join(values))  # type: ignore[arg-type]  # memoryviews, of floats
     try:
         return np.fromiter(chain.from_iterable(values), dtype=np.float64)
-    except TypeError:  # a null, which only the slower way takes
+    except TypeError:  # `fromiter` refuses None, `array` turns it into NaN
         return np.array(list(chain.from_iterable(values)), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The digest by which values, texts and models are told apart."""
+"""The digest that identifies values, texts and models by their content."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import xxhash
 
 
 def digest(value: bytes) -> str:
-    """XXH3-128 of bytes, as hex: tells equal from different, not a signature."""
+    """XXH3-128 of bytes, as hex. It detects differences but is not cryptographic: it proves no origin."""
     return xxhash.xxh3_128_hexdigest(value)

@@ -1,4 +1,4 @@
-"""Record headers: CloudEvents 1.0 Kafka binding in binary mode, W3C traceparent, ours.
+"""Record headers: CloudEvents 1.0 (Kafka binding, binary mode), W3C traceparent, and Sightline's own.
 
 See docs/architecture.md, Wire.
 """
@@ -20,13 +20,13 @@ from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label", "sightline-parents"
 CONTENT_TYPE = "content-type"
-#: When the oldest of what an example holds was captured: its consent depends on it.
+#: Capture time of the oldest data in an example; which consents apply to the example depends on it.
 SINCE = "sightline-since"
-#: A device that sends one of these pretends to be the zones stage.
+#: Headers that only stages write. A captured record that has one is rejected as forged.
 RESERVED = frozenset({ZONE, LABEL, PARENTS, SINCE})
 
 
-#: Headers that `envelope` writes, in its order.
+#: Headers that `envelope` writes, in this order.
 WRITTEN = (
     "ce_specversion",
     "ce_id",
@@ -41,7 +41,7 @@ _PLACE = WRITTEN.index(CONTENT_TYPE)
 
 
 def content_type_of(headers: Headers) -> bytes:
-    """What the headers say that the value is; JSON where they say nothing."""
+    """Content type of a record by its headers; JSON if they name none."""
     if len(headers) > _PLACE and headers[_PLACE][0] == CONTENT_TYPE:
         return headers[_PLACE][1]
     return dict(headers).get(CONTENT_TYPE, JSON)
@@ -59,15 +59,15 @@ def _second(seconds: int) -> str:
 
 
 def traceparent(root_id: str, own_id: str) -> bytes:
-    """W3C traceparent: the trace is that of the captured event `root_id`, the span is the event itself."""
+    """W3C traceparent: the trace id is made of the captured event `root_id`, the span id of `own_id`."""
     trace, span = xxhash.xxh3_128_hexdigest(root_id.encode()), xxhash.xxh3_64_hexdigest(own_id.encode())
     return f"00-{trace}-{span}-01".encode()
 
 
 def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]]:
-    """Headers that say what the batch is.
+    """Headers that describe a batch.
 
-    `root_id` is the captured event at the start of its trace (default: itself).
+    `root_id` is the captured event at the start of its trace (default: the batch's own first event).
     """
     own_id = batch.first_id
     return [
@@ -84,7 +84,7 @@ def envelope(batch: Batch, root_id: str | None = None) -> list[tuple[str, bytes]
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
 def tag(zone: str, label: str) -> Headers:
-    """Headers that say what may be done with the batch."""
+    """Headers with the zone and the label of a batch, which say what may be done with it."""
     return (ZONE, zone.encode()), (LABEL, label.encode())
 
 
@@ -95,10 +95,10 @@ def root_of(source: str, parents: Sequence[Parent]) -> str:
 
 
 def pack_parents(batch: Batch, parents: Iterable[Parent]) -> bytes:
-    """Parents as packed runs: name, NUL, then varints of (distance, step, width).
+    """Encode parents as packed runs: name, NUL, then three varints (distance, step, width).
 
-    The distance is that to the batch's first number, in zigzag. The source is part of the name only where it
-    is not the batch's own; a revision stands behind it, after a dot, only where there is one.
+    The distance is the parent's first number minus the batch's, in zigzag encoding. The name is
+    `[source/]stream[.revision]`; the source is left out if it is the batch's own.
     """
     out = bytearray()
     for parent in parents:

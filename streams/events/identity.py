@@ -1,6 +1,6 @@
-"""An event's identity: `source/stream/number`, with `.revision` where a correction was made.
+"""An event's identity: `source/stream/number`, followed by `.revision` if the event corrects another.
 
-No clock and no random number goes into it, so a replay of the same journal gives the same identities.
+Identities depend on no clock and no random number, so a replay of the same journal gives the same ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from streams.limits import NAMES_KNOWN_MAX, NUMBER_MAX, REVISION_MAX
 
 NAME_CHARACTERS_MAX = 63
 _NAME = rf"[a-z0-9][a-z0-9-]{{0,{NAME_CHARACTERS_MAX - 1}}}"
-#: The first incarnation has no suffix, and every other one way of being written: two names would be two
-#: streams.
+#: Each incarnation has exactly one spelling (the first none, no leading zeros): two spellings would count as
+#: two streams.
 _STREAM = rf"{_NAME}(?:~(?:[2-9]|[1-9][0-9]{{1,5}}))?"
 NAME_PATTERN = re.compile(_NAME)
 STREAM_PATTERN = re.compile(_STREAM)
@@ -25,7 +25,7 @@ _IDENTITY = re.compile(rf"({_NAME})/({_STREAM})/(0|[1-9][0-9]{{0,18}})(?:\.({_RE
 
 @dataclass(frozen=True, slots=True, order=True)
 class EventId:
-    """One event. `stream` carries its incarnation (`imu-right~2`) when a device lost its counters."""
+    """Identity of one event; `stream` includes the incarnation (`imu-right~2`) from the second one on."""
 
     source: str
     stream: str
@@ -38,12 +38,12 @@ class EventId:
 
     @property
     def incarnation(self) -> int:
-        """Incarnation of the device."""
+        """Incarnation of the device when it captured the event, from 1."""
         return incarnation_of(self.stream)
 
     @classmethod
     def parse(cls, text: str) -> EventId:
-        """Read `source/stream/number[.revision]`; MalformedError says what the form is."""
+        """Read `source/stream/number[.revision]`; MalformedError if the text has another form."""
         match = _IDENTITY.fullmatch(text)
         if match is None or int(match[3]) > NUMBER_MAX:
             raise MalformedError(
@@ -54,14 +54,14 @@ class EventId:
 
 @lru_cache(maxsize=NAMES_KNOWN_MAX)
 def incarnation_of(stream: str) -> int:
-    """Incarnation of the device that a stream is of; 1 where its name says none."""
+    """Incarnation in the name of a stream; 1 if the name has none."""
     return int(stream.partition("~")[2] or 1)
 
 
 def derived_stream(name: str, read: str) -> str:
-    """Name of the stream `name` that is derived from the stream `read`.
+    """Name of the derived stream `name` with the incarnation of the stream `read`.
 
-    The incarnation stays (`answer~2` from `voice-query~2`).
+    `answer` derived from `voice-query~2` is `answer~2`.
     """
     return "".join((name, *read.partition("~")[1:]))
 

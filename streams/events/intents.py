@@ -1,12 +1,12 @@
-"""What a query or feedback can mean: names of intents, and the ones that hold where a policy lists none."""
+"""Intents: what a wearer wants with a query. Their form, and the list that applies if a policy has none."""
 
 from __future__ import annotations
 
 import re
 
-#: What an intent may be called.
+#: Form of an intent's name.
 INTENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
-#: Intents of the licensed utterances that every model begins with (`streams/training/seed.csv`).
+#: Intents of the licensed utterances that every model is first trained on (`streams/training/seed.csv`).
 SEED_INTENTS: tuple[str, ...] = (
     "alarm_query",
     "alarm_set",

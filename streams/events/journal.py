@@ -1,11 +1,11 @@
-"""The device's own file: every batch as sent, with send time, acknowledgement and truth.
+"""The journal, a file that a device keeps of every batch it sent, with send time, acknowledgement and truth.
 
-It has one JSON object a line. A value that is JSON stands there as its text, `value`, to be read along; one
-of MessagePack as `value_base64`.
+It has one JSON object a line. A JSON value is stored as text under `value`, a MessagePack value under
+`value_base64`.
 
-`sent` lines come before the send, so that a number that was ever used is on disk; `ack` lines carry the place
-and the time that the broker gave. `truth` says the zone of each run from the scenario's own timeline, never
-from the policy. Nothing of `truth` ever enters Kafka.
+A `sent` line is written before the batch is sent, so that every number ever used is on disk. An `ack` line
+has the partition, offset and append time that the broker returned. A `truth` line has the zone of a run of
+events according to the scenario, independently of the policy; `truth` lines are never sent to Kafka.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PACKED = "value_base64"
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One batch as sent: record parts, and when (ns since the epoch, wall clock of the device's machine)."""
+    """One batch as sent; `sent_ns` is in ns since the epoch, by the wall clock of the device's machine."""
 
     id: str
     key: bytes
@@ -42,7 +42,7 @@ class Sent:
 
 
 def sent_line(sent: Sent) -> bytes:
-    """Line of a batch about to be sent."""
+    """Line of a batch that is about to be sent."""
     return _line(
         line="sent",
         id=sent.id,
@@ -64,7 +64,7 @@ def _written(sent: Sent) -> dict[str, str]:
 
 
 def value_of(line: Mapping[str, Any]) -> bytes:
-    """The value that a `sent` line holds, as it went out; KeyError or ValueError when it holds none."""
+    """Record value of a `sent` line, as it was sent; KeyError or ValueError if the line has none."""
     if _PACKED in line:
         return b64decode(line[_PACKED], validate=True)
     value: str = line["value"]
@@ -74,9 +74,9 @@ def value_of(line: Mapping[str, Any]) -> bytes:
 def ack_line(
     batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int, appended_ns: int
 ) -> bytes:
-    """Line of an acknowledgement, of the copy that was sent at `sent_ns`: the link may repeat and delay.
+    """Line that acknowledges one copy of a batch, sent at `sent_ns`; the link may send several copies.
 
-    `appended_ns` is when the broker took it, by the broker's clock.
+    `appended_ns` is the append time, by the broker's clock.
     """
     return _line(
         line="ack",
@@ -90,15 +90,15 @@ def ack_line(
 
 
 def appended_ns(ack: Mapping[str, Any]) -> int:
-    """When the broker took an acknowledged copy.
+    """Append time of an acknowledged copy.
 
-    Lines of older journals do not say it: when the device heard of it stands for it.
+    Older journals do not have it; the time at which the device got the acknowledgement is used instead.
     """
     return int(ack.get("appended_ns", ack["acked_ns"]))
 
 
 def truth_line(source: str, stream: str, first: int, count: int, zone: str) -> bytes:
-    """Line that says in which zone a run of events is; `unconfigured` where no zone may take it."""
+    """Line with the true zone of a run of events, `unconfigured` if no zone may hold it."""
     return _line(line="truth", source=source, stream=stream, first=first, n=count, zone=zone)
 
 
@@ -109,13 +109,13 @@ def _line(**fields: Any) -> bytes:
 def lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of one journal file.
 
-    A torn last line (a crash while writing) is left out, any other is an InputError.
+    An incomplete last line, which a crash leaves behind, is skipped. InputError if any other line is no JSON.
     """
     return (fields for _, fields in lines_by_place(path))
 
 
 def lines_by_place(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (first byte, fields) of each line, as `lines` does."""
+    """Yield (offset of the first byte, fields) of each line, as `lines` does."""
     place = 0
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
@@ -149,12 +149,12 @@ def sent(path: Path) -> Iterator[Sent]:
 
 
 def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
-    """Yield (time, batch) of one journal file in the order in which Kafka took the batches.
+    """Yield (time, batch) for each copy in one journal file, in the order in which Kafka appended them.
 
-    The time (ns since the epoch) is the append time of the copy and never runs backwards. Batches without an
-    acknowledgement come where the journal has them, as sent then; those whose turn never comes, because an
-    acknowledgement before theirs is of a batch that the file does not have, come last. Memory: as many
-    batches as the link held back at once.
+    The time (ns since the epoch) is the append time of the copy and never decreases. A batch without an
+    acknowledgement comes at its place in the journal, with its send time. If an acknowledgement belongs to a
+    batch that the file lacks, the acknowledged batches after it come last. Memory: as many batches as the
+    link held back at once.
     """
     places = sorted(
         (line["partition"], line["offset"], appended_ns(line), line["id"])
@@ -182,7 +182,7 @@ def arrivals(path: Path) -> Iterator[tuple[int, Sent]]:
 
 
 def files(path: Path) -> list[Path]:
-    """Journal files below `path` (a file or a directory), in name order; InputError when there are none."""
+    """Journal files at `path` (a file or a directory), sorted by name; InputError if there are none."""
     journals = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
     if not journals:
         raise InputError(

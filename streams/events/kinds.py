@@ -1,8 +1,7 @@
-"""Kinds of event as values: what the columns of each hold, and which kinds there are together.
+"""Kinds of event: the name and type of each kind's columns, and sets of kinds.
 
-Nothing here is a list that others look things up in: whoever decodes, checks or documents events is handed
-the `Kinds` that it is for. `streams.events.shipped` has ours; whoever has kinds of their own makes them in
-the same way.
+There is no global registry. Code that decodes, checks or documents events is passed the `Kinds` to use;
+`streams.events.shipped` defines those that come with Sightline, and users define their own in the same way.
 """
 
 from __future__ import annotations
@@ -16,23 +15,22 @@ from typing import Literal, TypeAlias, get_args
 from streams.errors import InputError, MalformedError
 from streams.limits import NAMES_KNOWN_MAX, TEXT_CHARACTERS_MAX, TOKEN_CHARACTERS_MAX
 
-#: What a column holds: `number`, `flag`, `text` (what people say), `token` (a word of a device or a program),
-#: `tokens` (several of those with a space between two), or words with bars between them, such as
-#: `cool|normal|hot`: those and no others. With a question mark: null where the device did not measure, or the
-#: form of the event has no such thing.
+#: Type of a column: `number`, `flag`, `text` (what people say), `token` (one word of a device or a program),
+#: `tokens` (several tokens, separated by spaces), or an enumeration such as `cool|normal|hot`. A question
+#: mark at the end allows null: the device did not measure the value, or it does not apply to the event.
 ColumnType: TypeAlias = str
-#: What a column of numbers is in a packed batch: floats or integers of 4 or 8 bytes, little-endian.
+#: Type of a column of numbers in a packed batch: float or integer of 4 or 8 bytes, little-endian.
 WireType = Literal["f4", "f8", "i4", "i8"]
-#: Least and greatest value of numbers that cannot be greater than a circle, inclusive.
+#: Least and greatest value of columns that hold angles on Earth, inclusive.
 RANGES: Mapping[str, tuple[float, float]] = {"latitude_deg": (-90, 90), "longitude_deg": (-180, 180)}
 _TOKEN = rf"[A-Za-z0-9][A-Za-z0-9:._/~+-]{{0,{TOKEN_CHARACTERS_MAX - 1}}}"
 
 
 @dataclass(frozen=True)
 class TextForm:
-    """What a text on the wire may be: a pattern that all of it matches, its most characters, both in words.
+    """Form that a text on the wire must have: a pattern for all of it, its maximal length, a description.
 
-    `words`: the only ones, where they are closed.
+    `words` are the values of an enumeration, empty for other types.
     """
 
     pattern: re.Pattern[str]
@@ -67,7 +65,7 @@ _FORMS: Mapping[str, TextForm] = {
 
 @cache
 def text_form(wanted: str) -> TextForm | None:
-    """Form of the texts of a column of type `wanted`; None where it holds no texts."""
+    """Form of the texts in a column of type `wanted`; None if it holds numbers or flags."""
     if "|" in wanted:
         words = tuple(wanted.split("|"))
         return TextForm(re.compile(wanted), max(map(len, words)), f"one of {', '.join(words)}", words)
@@ -76,7 +74,7 @@ def text_form(wanted: str) -> TextForm | None:
 
 _PLAIN_TYPES = frozenset({"number", "flag", *_FORMS})
 _NAME, _COLUMN = re.compile("[a-z][a-z0-9_]{0,31}"), re.compile("[a-z][a-z0-9_]{0,63}")
-#: What stages make has streams of its name, in which nothing but letters, digits and hyphens stands.
+#: The name of a derived kind is also the name of its streams, which may not contain underscores.
 DERIVED_NAME_PATTERN = re.compile("[a-z][a-z0-9]{0,31}")
 
 
@@ -84,8 +82,8 @@ DERIVED_NAME_PATTERN = re.compile("[a-z][a-z0-9]{0,31}")
 class Kind:
     """One kind of event: its name, whether devices capture it, and its columns (name to type).
 
-    `wire` says what columns of numbers are in a packed batch, `f8` where nothing is said. InputError where
-    the name, or the name or type of a column, has another form.
+    `wire` has the packed type of columns of numbers; the default is `f8`. InputError if the name, or the name
+    or type of a column, is malformed.
     """
 
     name: str
@@ -119,7 +117,7 @@ class Kind:
                     f"kind {self.name}, column {column}: found {packed!r} for its packed form, expected "
                     f"one of {', '.join(get_args(WireType))}, for a column of numbers"
                 )
-        # What was handed in may be changed by whoever did; what is built of a kind is built once.
+        # Copies: decoders are built from a kind once, so the caller must not change the mappings afterwards.
         object.__setattr__(self, "columns", dict(self.columns))
         object.__setattr__(self, "wire", {**dict.fromkeys(numbers, "f8"), **self.wire})
 
@@ -130,10 +128,9 @@ class Kind:
 
 
 class Kinds(Mapping[str, Kind]):
-    """A set of kinds by name, in order; a value: equal sets are one to whoever remembers what it made of one.
+    """An ordered set of kinds by name. Hashable by value, so that equal sets share cached objects.
 
-    `Codec`, the zones, the writer and the pages of docs are built from it. InputError where two kinds have
-    one name, or no device captures any of them.
+    `Codec`, the zones stage, the store's writer and the generated documentation are built from it.
     """
 
     def __init__(self, kinds: Mapping[str, Kind]) -> None:
@@ -141,7 +138,7 @@ class Kinds(Mapping[str, Kind]):
 
     @classmethod
     def of(cls, *kinds: Kind) -> Kinds:
-        """Kinds from a list of them."""
+        """Make a set; InputError if two kinds have one name, or if devices capture none of them."""
         by_name: dict[str, Kind] = {}
         for kind in kinds:
             if kind.name in by_name:
@@ -169,20 +166,20 @@ class Kinds(Mapping[str, Kind]):
 
     @cached_property
     def captured(self) -> tuple[Kind, ...]:
-        """Those that devices capture."""
+        """Kinds that devices capture."""
         return tuple(kind for kind in self._by_name.values() if kind.captured)
 
     @cached_property
     def derived(self) -> tuple[Kind, ...]:
-        """Those that stages make batches of; a model, which has no columns, is no batch."""
+        """Kinds that stages derive; not `model`, which has no columns because models are not batches."""
         return tuple(kind for kind in self._by_name.values() if not kind.captured and kind.columns)
 
     def with_kind(self, kind: Kind) -> Kinds:
-        """The same with `kind` in the place of the one of its name."""
+        """Return a copy in which `kind` is added, or replaces the kind of the same name."""
         return Kinds.of(*{**self._by_name, kind.name: kind}.values())
 
     def named(self, name: object, *, captured: bool) -> Kind:
-        """Return the captured (or derived) kind called `name`; MalformedError names those there are."""
+        """Return the captured (or derived) kind called `name`; MalformedError lists the known ones."""
         kind = self._by_name.get(name) if isinstance(name, str) else None
         if kind is None or kind.captured is not captured:
             known = ", ".join(other.name for other in self._by_name.values() if other.captured is captured)
@@ -192,7 +189,7 @@ class Kinds(Mapping[str, Kind]):
 
 @lru_cache(maxsize=NAMES_KNOWN_MAX)
 def event_type(kind: str) -> bytes:
-    """CloudEvents `type` of a kind's events, as it stands in a header."""
+    """CloudEvents `type` of a kind's events, as a header has it."""
     return f"glasses.{kind}.v1".encode()
 
 

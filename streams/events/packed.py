@@ -1,8 +1,8 @@
 """Columns of a batch as bytes: numbers of one type end to end, little-endian, as MessagePack carries them.
 
-Text stays a list. A column that may hold nulls is two byte strings: a mask with one bit an event (set: there
-is a value; the first event is the lowest bit), and the values, zero where there is none. Each content has one
-form alone, so equal columns are equal bytes.
+Text stays a list. A nullable column is two byte strings: a mask with one bit per event (set if there is a
+value; the first event is the lowest bit), and the values, zero where there is none. The encoding is
+canonical: equal columns have equal bytes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _FLAG, _SHORT_BYTES = np.dtype("?"), 4
 
 
 class Layout:
-    """How the columns of one kind are packed: what each holds, and which are looked at together.
+    """How the columns of one kind are packed.
 
-    `types` has the NumPy type of each column that is packed; `nullable` names those that have a mask.
+    `types` has the NumPy type of each packed column; `nullable` names the columns that have a mask.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -46,7 +46,7 @@ class Layout:
         self._sizes = tuple((name, held.itemsize) for name, held in self.types.items())
         self._flags = tuple(name for name, held in self.types.items() if held == _FLAG)
         self._ranged = tuple(name for name in self.types if name in RANGES)
-        #: Columns of floats that have the wide bounds alone, by type: one look at all of them is enough.
+        # Float columns with no bounds but MAGNITUDE_MAX, by type: one check covers all of a type.
         self._floats = tuple(
             (held, names)
             for held in dict.fromkeys(held for held in self.types.values() if held.kind == "f")
@@ -56,7 +56,7 @@ class Layout:
     def pack(self, columns: Mapping[str, Sequence[Any]], count: int) -> Packed:
         """Pack columns of Python values; numbers of type `f4` are rounded here.
 
-        InputError where a number does not fit its type: too large, or not whole where whole ones travel.
+        InputError if a number does not fit its type: it is too large, or is no integer where one is needed.
         """
         raw: dict[str, Raw] = {}
         for name in self.kind.columns:
@@ -75,7 +75,7 @@ class Layout:
         held = self.types[name]
         given = np.array(values)
         with np.errstate(over="ignore", invalid="ignore"):
-            # Integers beyond 64 bits are objects to NumPy: only floats take those.
+            # NumPy makes objects of integers beyond 64 bits, and these convert to floats only.
             made = given.astype(np.float64 if given.dtype == object else held).astype(held)
         kept = np.isfinite(made).all() if held.kind == "f" else (made == given).all()
         if not kept:
@@ -86,9 +86,9 @@ class Layout:
         return made.tobytes()
 
     def right(self, raw: Mapping[str, Any], count: int) -> bool:
-        """Whether the packed columns of `count` events have the form and the bounds that they must have.
+        """Whether the packed columns of `count` events are well-formed and within bounds.
 
-        `check` says what is wrong with the form of others, `streams.events.check` what with the bounds.
+        If not, `check` says what is wrong with the form, and `streams.events.check` with the bounds.
         """
         values: Mapping[str, bytes] = raw
         if self.nullable:
@@ -146,8 +146,8 @@ class Layout:
 class Packed(PackedColumns):
     """The columns of a batch of `count` events, packed.
 
-    As a mapping it gives lists of Python values, None where there is none, made anew at each look; who works
-    on numbers asks for `array`. `raw` are the bytes as they travel.
+    As a mapping it gives lists of Python values (None for null), built on each access; to compute with
+    numbers, use `array`. `raw` holds the columns as they travel.
     """
 
     __slots__ = ("count", "layout", "raw")
@@ -227,7 +227,7 @@ def _bits(mask: bytes, count: int) -> NDArray[np.bool_]:
 
 
 def _masked_right(mask: bytes, data: bytes, count: int) -> bool:
-    """Whether a mask has a bit an event and no other, and what lies under no bit is zero, byte for byte."""
+    """Whether a mask has no bits beyond the last event, and every value without a bit is zero bytes."""
     if len(mask) != len(_full(count)):
         return False
     rows = np.frombuffer(data, np.uint8).reshape(count, -1)
@@ -236,10 +236,10 @@ def _masked_right(mask: bytes, data: bytes, count: int) -> bool:
 
 
 def _bounded(values: NDArray[Any]) -> bool:
-    """Whether every value is a number within the bounds of all numbers."""
-    # A search through bytes takes a third of the time that NumPy's `all` takes of as few values as these.
+    """Whether every value is finite and at most MAGNITUDE_MAX in size."""
+    # For arrays this small a search through bytes takes a third of the time of NumPy's `all`.
     finite = 0 not in np.isfinite(values).tobytes()
-    # No float of 4 bytes that is finite is out of them.
+    # Every finite 4-byte float is within the bounds.
     return finite and (values.itemsize == _SHORT_BYTES or bool(np.abs(values).max() <= MAGNITUDE_MAX))
 
 

@@ -1,8 +1,8 @@
-"""What an agent's core receives from and gives back to its transport; knows nothing of Kafka clients.
+"""The interface between an agent's core and its transport, independent of any Kafka client.
 
-The transport owns delivery (one fetch is one transaction); the core owns meaning. `Core.process` is a pure
-function of its arguments: on a retry or after a crash the same fetch with the same state and the same inputs
-gives the same outcome. What waits for a broker is `LiveCore.inputs`, before it.
+The transport is responsible for delivery (one fetch is one transaction), the core for what the records mean.
+`Core.process` is a pure function of its arguments: on a retry or after a crash the same fetch with the same
+state and inputs gives the same outcome. Waiting for a broker happens before it, in `LiveCore.inputs`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Received(Protocol):
-    """One record as read from a topic; aiokafka's ConsumerRecord satisfies this as it is."""
+    """One record as read from a topic; aiokafka's ConsumerRecord satisfies this protocol."""
 
     @property
     def offset(self) -> int:
@@ -26,7 +26,7 @@ class Received(Protocol):
 
     @property
     def timestamp(self) -> int:
-        """Milliseconds since the epoch, the broker's: of what was made, that of its source."""
+        """Append time in ms since the epoch; of a derived record, that of its source."""
 
     @property
     def key(self) -> bytes | None:
@@ -38,18 +38,15 @@ class Received(Protocol):
 
     @property
     def headers(self) -> Headers:
-        """Header list in order, names may repeat."""
+        """Headers in order; names may repeat."""
 
 
-#: 2116, well inside 64 bits of nanoseconds.
+#: In the year 2116; in nanoseconds it fits into 64 bits with room to spare.
 _STAMP_MS_MAX = 2**62 // 1_000_000
 
 
 def stamp_ns(record: Received) -> int:
-    """Return when a record was appended, ns since the epoch.
-
-    Of 64 bits that are no time, the nearest that is.
-    """
+    """Return the append time of a record in ns since the epoch, clamped to 1970 ... 2116."""
     return min(max(record.timestamp, 0), _STAMP_MS_MAX) * 1_000_000
 
 
@@ -65,7 +62,7 @@ class StoredRecord:
 
 
 class LogId(Struct, frozen=True):
-    """The log that offsets of a topic belong to: ids of cluster and topic, empty where nobody told them."""
+    """Identity of the log that offsets refer to: ids of cluster and topic, empty where they are unknown."""
 
     cluster: str = ""
     topic: str = ""
@@ -74,7 +71,7 @@ class LogId(Struct, frozen=True):
         return f"topic id {self.topic or 'unknown'} in cluster {self.cluster or 'unknown'}"
 
     def other_than(self, known: LogId) -> bool:
-        """Whether this is certainly not the `known` one; a part that nobody told proves nothing."""
+        """Whether this is certainly another log than `known`; an unknown id proves nothing."""
         return any(
             ours and theirs and ours != theirs
             for ours, theirs in ((self.cluster, known.cluster), (self.topic, known.topic))
@@ -82,12 +79,12 @@ class LogId(Struct, frozen=True):
 
 
 class Loss(Struct, frozen=True):
-    """Records of a partition that were removed from its log too early; reading goes on at `next_offset`.
+    """Records of a partition that were deleted from its log too early; reading continues at `next_offset`.
 
-    They are `first` to `last`; of a log that was made again nobody can say how many (None). Nobody has read
-    them, or they were processed, but the `state` that is there has not seen them. `since_ms` is when the
-    record before them was appended, 0 where there was none, and `found_ms` when it was found out that they
-    are gone (both ms since the epoch).
+    They have the offsets `first` to `last` (None for a recreated topic, where the number is unknown). Either
+    they were never read or, if `state` is true, they were processed but the saved state does not include
+    them. `since_ms` is the append time of the record before them, 0 if there was none, and `found_ms` is when
+    the loss was detected (both in ms since the epoch).
     """
 
     topic: str
@@ -101,14 +98,14 @@ class Loss(Struct, frozen=True):
 
     @property
     def records(self) -> int | None:
-        """How many; None where nobody can say."""
+        """Number of lost records; None if it is unknown."""
         return None if self.last is None else self.last - self.first + 1
 
 
 class Outgoing(Struct, frozen=True):
-    """One record to be written; `partition` is explicit, `timestamp_ms` when its source was appended.
+    """One record to be written; `timestamp_ms` is the append time of its source.
 
-    Every record says its time: retention deletes one of 1970 within minutes.
+    The timestamp has no default, because retention deletes a record dated 1970 within minutes.
     """
 
     topic: str
@@ -121,7 +118,7 @@ class Outgoing(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What one poll hands over for one partition: the unit of a transaction."""
+    """The records that one poll returns for one partition: the unit of a transaction."""
 
     topic: str
     partition: int
@@ -129,16 +126,16 @@ class Fetch:
 
     @property
     def next_offset(self) -> int:
-        """Offset to commit once this fetch is done."""
+        """Offset to commit with this fetch."""
         return self.records[-1].offset + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[State]):
-    """What a core made of a fetch: the new state and the records to write.
+    """Result of processing a fetch: the new state and the records to write.
 
     `checkpoint` asks the transport to write the state in the same transaction, because a recorded input
-    (model take-up, policy switch) changed the results from this fetch on.
+    (such as a new model or policy) changes the results from this fetch on.
     """
 
     state: State
@@ -147,7 +144,7 @@ class Outcome(Generic[State]):
 
 
 class WholeState(Generic[State]):
-    """Part of a `Core` whose state is one: what cannot be read of it takes the whole with it."""
+    """Defaults for a `Core` whose state is one unit: if any part of it is unreadable, all of it is lost."""
 
     knows_repeats = False
 
@@ -163,7 +160,7 @@ class WholeState(Generic[State]):
         """See `Core`."""
         try:
             self.restore(0, {name: value})
-        except Exception:  # noqa: BLE001  whatever a core says of bytes that no core wrote
+        except Exception:  # noqa: BLE001  a core may raise anything on bytes that it did not write
             return False
         return True
 
@@ -173,7 +170,7 @@ class WholeState(Generic[State]):
         return True
 
     async def inputs(self, state: State, fetch: Fetch, *, silent: bool) -> Any:
-        """See `LiveCore`: such a core reads nothing beside its fetch unless it says so."""
+        """See `LiveCore`; by default a core reads nothing beside its fetch."""
         del state, fetch, silent
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
@@ -197,39 +194,43 @@ class WholeState(Generic[State]):
 
 
 class Core(Protocol[State]):
-    """The pure part of an agent, driven by the transport one fetch at a time, each partition by itself."""
+    """The pure part of an agent. The transport calls it with one fetch of one partition at a time."""
 
-    #: Whether records that a state has seen may be run again over it, and change nothing.
+    #: Whether processing records again, on a state that already includes them, changes nothing.
     knows_repeats: bool
 
     def empty(self, partition: int) -> State:
-        """State of a partition that nobody processed before."""
+        """State of a partition that was never processed."""
 
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> State:
-        """State from this partition's latest `glasses.state` values, by the `name`s that `save` returned."""
+        """State from the latest `glasses.state` values of a partition, by the names that `save` returned."""
 
     def save(self, before: State | None, after: State) -> Mapping[str, bytes]:
-        """Values by name that differ between two states (all of them when `before` is None)."""
+        """Values by name that differ between two states (all values if `before` is None)."""
 
     def readable(self, name: str, value: bytes) -> bool:
         """Whether `restore` can read an entry."""
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes] | None:
-        """Keys of the records that make entries again, none for those that none makes; None: all records."""
+        """Keys of the source records from which the entries `names` can be rebuilt; None means all records.
+
+        An entry that no record rebuilds adds no key.
+        """
 
     def mended(self, state: State, remade: State, names: frozenset[str]) -> State:
-        """Return `state` with the entries `names` as they are in `remade`.
+        """Return `state` with the entries `names` taken from the rebuilt state `remade`.
 
-        The core decides where no record makes them again.
+        For entries that no record rebuilds, the core decides.
         """
 
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
-        """Records that put a loss on record, for the transaction that goes on behind it."""
+        """Records that document a loss, to be written in the transaction that skips the lost records."""
 
     def behind(self, state: State) -> State:
-        """Return a state that has not seen the last that was processed, without what it has half made.
+        """Return a usable state if `state` is older than the committed offset and cannot be brought up to it.
 
-        It may have been made since, and nothing is made twice.
+        Unfinished work (such as open windows) is dropped, because its results may have been written since and
+        no result may be written twice.
         """
 
     async def process(
@@ -237,31 +238,35 @@ class Core(Protocol[State]):
     ) -> Outcome[State]:
         """Process one fetch: a pure function of the arguments, which awaits nothing but computation.
 
-        `inputs` is all that the core reads beside state and fetch (policies, models, consents): a value that
-        nobody changes, taken once a fetch (see `LiveCore.inputs`); a replay makes its own.
+        `inputs` is all that the core reads beside state and fetch (policies, models, consents): an immutable
+        value, taken once per fetch (see `LiveCore.inputs`). A replay supplies its own.
 
-        `silent`: a re-run between checkpoint and committed offset; outputs are dropped by the transport, and
-        the core takes up no recorded input that its state does not already name. `poisoned`: offset to reason
-        of records that made an earlier attempt fail: they are rejected without being looked into.
+        `silent` marks a re-run of records between the checkpoint and the committed offset: the transport
+        drops the outputs, and the core takes up no recorded input that its state does not already name.
+        `poisoned` maps offsets of records that made an earlier attempt fail to the reason; these records are
+        rejected without being decoded.
         """
 
 
 class LiveCore(Core[State], Protocol[State]):
-    """A core with the shell around it, which waits for what the core reads: what the transport drives."""
+    """A core that can also wait for its inputs, such as policies and models. Transports run these."""
 
     async def stands(self, state: State) -> bool:
-        """Whether what a restored state has taken up can be had; no fetch could be processed else."""
+        """Whether all recorded inputs that a restored state names (such as its model) can still be read.
+
+        Without them no fetch could be processed.
+        """
 
     async def inputs(self, state: State, fetch: Fetch, *, silent: bool) -> Any:
-        """What `process` reads beside state and fetch, as it is now; awaited once a fetch, before it.
+        """Return the current `inputs` for `process`; awaited once per fetch, before it.
 
-        UnavailableError when it cannot be had yet; no record is to blame for that.
+        UnavailableError if they are not available yet; the transport then waits and blames no record.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """One agent as a worker runs it: its name, the topic that it reads, and its core."""
+    """An agent to be run by a worker: its name, the topic that it reads, and its core."""
 
     name: str
     topic: str

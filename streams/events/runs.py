@@ -1,6 +1,6 @@
-"""Runs: lineage written in arithmetic progressions, meant per event (law 3).
+"""Runs: lineage of single events, written compactly as arithmetic progressions (law 3).
 
-An edge run says: child number `child.first + i * child.step` comes from parents
+An edge run means that child number `child.first + i * child.step` comes from parents
 `parent_first + i * parent_step ... + width - 1`, for `0 <= i < child.count`. One formula covers one-to-one
 (`width` 1), all-to-one (`count` 1), tumbling (`parent_step == width`) and overlapping windows
 (`parent_step < width`).
@@ -45,7 +45,7 @@ class Run(Struct, frozen=True, order=True, gc=False):
 
 
 class EdgeRun(Struct, frozen=True):
-    """Children of one stream and their parents in one other stream, in one formula."""
+    """Lineage between the children in one stream and their parents in one other stream."""
 
     child: Run
     parent_first: int
@@ -53,7 +53,7 @@ class EdgeRun(Struct, frozen=True):
     width: int
 
     def pairs(self) -> Iterator[tuple[int, int]]:
-        """Every (child number, parent number) that the run means."""
+        """Every (child number, parent number) of the run."""
         for i, number in enumerate(self.child):
             start = self.parent_first + i * self.parent_step
             for parent in range(start, start + self.width):
@@ -61,7 +61,7 @@ class EdgeRun(Struct, frozen=True):
 
 
 def consecutive(numbers: Iterable[int]) -> list[Run]:
-    """Cover strictly increasing numbers with as few runs of step 1 as there are."""
+    """Cover strictly increasing numbers with the fewest runs of step 1."""
     runs: list[Run] = []
     for number in numbers:
         if runs and runs[-1].last + 1 == number:
@@ -72,7 +72,7 @@ def consecutive(numbers: Iterable[int]) -> list[Run]:
 
 
 def longer_run(earlier: Run, later: Run) -> Run | None:
-    """Return both as one run, or None when the later one does not continue the earlier."""
+    """Join two runs; None if the later one does not continue the earlier."""
     if earlier.count == 1 and later.count == 1:
         step = later.first - earlier.first
     else:
@@ -85,7 +85,7 @@ def longer_run(earlier: Run, later: Run) -> Run | None:
 
 
 def extends(earlier: EdgeRun, later: EdgeRun) -> EdgeRun | None:
-    """Return both as one edge run, or None when they do not continue one another."""
+    """Join two edge runs; None if the later one does not continue the earlier."""
     a, b = earlier, later
     if a.width != b.width:
         return None
@@ -111,7 +111,7 @@ Directness = Literal["direct", "indirect"]
 class Parent(Struct, frozen=True):
     """Parents of a derived run in one stream: child i comes from `first + i * step ... + width - 1`.
 
-    All are of one `revision`.
+    All parents have the same `revision`.
     """
 
     source: str

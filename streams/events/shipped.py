@@ -1,8 +1,8 @@
-"""The kinds that are shipped, made as a stranger's would be, with units in the names of their columns.
+"""The kinds that come with Sightline, defined as users define their own; column names end in the unit.
 
 Sources of units and rates: `device_sim/recordings/NOTICE` names the recordings; the names follow Project
-Aria's sensor metadata, Pupil Labs' Neon streams and the W3C Geolocation interface. Frames and sound are
-described, never carried.
+Aria's sensor metadata, Pupil Labs' Neon streams and the W3C Geolocation interface. Events describe frames and
+sound but never contain them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ def _numbers(*names: str) -> dict[str, str]:
 
 
 def _wire(*, f4: str = "", i4: str = "", i8: str = "") -> dict[str, WireType]:
-    """Packed types of columns, whose names have spaces between them.
+    """Packed types by column; each argument is a list of column names, separated by spaces.
 
-    A sensor's own resolution is coarser than `f4`; a place on Earth is not, and counts are whole.
+    `f4` is finer than the resolution of a sensor, but too coarse for latitude and longitude. Counts are
+    integers.
     """
     return {
         **dict.fromkeys(f4.split(), "f4"),

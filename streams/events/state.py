@@ -1,11 +1,10 @@
-"""What a partition remembers between fetches: one immutable `DeviceState` a device, all of it bounded.
+"""The state that a partition keeps between fetches: one immutable, bounded `DeviceState` per device.
 
-States are values: a stage returns a new one and never changes the old, so a failed transaction needs no
-undoing and a checkpoint can compare two of them. On `glasses.state` they are JSON, `[form, state]`: versions
-before the form had a number read an object, and so refuse these instead of overlooking what they do not know.
-Labels are hex there, samples of open windows and what operators remember base64. What the samples and
-memories mean is the operators' affair (`streams.processing.operators`), who look at them before anything is
-made of them.
+A stage returns a new state and never changes the old one, so a failed transaction needs no rollback and a
+checkpoint can compare two states. On `glasses.state` a state is JSON, `[form, state]`. Versions from before
+forms were numbered expect an object, so they refuse this array instead of silently ignoring new fields.
+Labels are hex there; samples of open windows and operator memories are base64. Their content belongs to the
+operators (`streams.processing.operators`), which validate it before use.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from streams.events.identity import STREAM_PATTERN
 from streams.events.kinds import DERIVED_NAME_PATTERN
 from streams.limits import NUMBER_MAX
 
-# `glasses.state` is not believed: what a stage would stumble over is no state.
+# Content of `glasses.state` is not trusted: these types refuse values on which a stage would fail later.
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 TimeNs = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Stream = Annotated[str, Meta(pattern=rf"\A{STREAM_PATTERN.pattern}\Z")]
-#: A packed label as hex; empty where it could not be said in the words of a policy.
+#: A packed label as hex; empty if the current policy has no equivalent for it.
 Label = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{2})*\Z")]
 Intervals = tuple[tuple[Number, Number], ...]
-#: Number of the form on `glasses.state`; another one changes with what a state before cannot say.
+#: Version of the form on `glasses.state`; increased when the form changes incompatibly.
 FORM = 3
 #: Bytes of one batch in `Seen.recent`, and of one mark in `Seen.marks`.
 RECENT_BYTES, MARK_BYTES = 32, 20
-#: Name of an operator, which is that of the kind that it makes.
+#: Name of an operator, which is the name of the kind that it makes.
 OperatorName = Annotated[str, Meta(pattern=rf"\A(?:{DERIVED_NAME_PATTERN.pattern})\Z")]
-#: Of states that did not name operators: who had the windows of a kind, and what a sample was.
+#: For states that did not name operators: by captured kind, the operator and sample type of its windows.
 _FORMER: Mapping[str, tuple[str, np.dtype[Any]]] = {
     "imu": ("activity", np.dtype("<f8")),
     "audio_level": ("speech", np.dtype("<f8")),
@@ -47,10 +46,10 @@ _FORMER: Mapping[str, tuple[str, np.dtype[Any]]] = {
 
 
 class Seen(Struct, frozen=True):
-    """Which numbers of a stream have come, and enough of how to know a repeat from other data.
+    """Which numbers of a stream have arrived, with enough detail to tell a repeat from a collision.
 
-    Below `floor` holes were given up. `recent` are the last batches, `marks` some of all before, both packed
-    (see `streams.zones.seen`); `stride` is how many numbers lie between two marks.
+    Holes below `floor` are no longer waited for. `recent` describes the last batches, `marks` a sample of all
+    before them, both packed (see `streams.zones.seen`); `stride` is how many numbers two marks are apart.
     """
 
     ranges: Intervals = ()
@@ -63,7 +62,7 @@ class Seen(Struct, frozen=True):
 class OpenWindow(Struct, frozen=True):
     """Samples of a window that has not closed: consecutive numbers from `first`, all in one zone and session.
 
-    `since_ns` is when the oldest was captured, as in a batch. `samples` are packed as the operator says.
+    `since_ns` is the capture time of the oldest, as in a batch. The operator defines the form of `samples`.
     """
 
     first: Number
@@ -80,9 +79,10 @@ class OpenWindow(Struct, frozen=True):
 
 
 class Recent(Struct, frozen=True):
-    """A derived event that a later query's situation may cite.
+    """A derived event that the situation of a later query may have as a parent.
 
-    `position` is where in the partition it became known, `since_ns` when the oldest of it was captured.
+    `position` is the offset in the partition at which it was made, `since_ns` the capture time of its oldest
+    data.
     """
 
     kind: OperatorName
@@ -99,9 +99,10 @@ class Recent(Struct, frozen=True):
 
 
 class OpenAnswer(Struct, frozen=True, kw_only=True):
-    """An answer that feedback may still come for, with what an example needs of its query.
+    """An answer that may still get feedback, with what an example needs of its query.
 
-    Feedback is the wearer's who asked; `since_ns` is when the oldest of what it was made of was captured.
+    Only feedback of the wearer who asked counts. `since_ns` is the capture time of the oldest data that the
+    answer was made from.
     """
 
     number: Number
@@ -120,18 +121,19 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     since_ns: int
 
 
-#: Open windows by the operator that they are of, and by stream; no operator is named that has none.
+#: Open windows by operator and stream; operators without open windows are left out.
 Windows = Mapping[OperatorName, Mapping[Stream, OpenWindow]]
 
 
 class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
-    """All that is remembered of one device.
+    """The state of one device.
 
-    `memories` are the operators' own states, each the JSON of its operator's type; who remembers nothing has
-    none.
+    `memories` are the operators' own states, each as JSON of the operator's type; operators without a state
+    are left out.
 
-    `seen` holds the streams of its newest incarnation only: that one retires those before it. `worked` is the
-    newest of which anything was processed. `policy_version` is that in whose words its labels are.
+    `seen` holds the streams of the newest incarnation only, because it retires the earlier ones. `worked` is
+    the newest incarnation of which anything was processed. `policy_version` is the policy by which the labels
+    are encoded.
     """
 
     incarnation: int = 1
@@ -150,9 +152,9 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def load(cls, value: bytes) -> DeviceState:
-        """State from `dump`'s bytes, also from those of versions before.
+        """State from the bytes of `dump`, also from those of earlier versions.
 
-        msgspec.ValidationError, or another ValueError, TypeError or AttributeError, when they are none.
+        msgspec.ValidationError, or another ValueError, TypeError or AttributeError, if they hold no state.
         """
         try:
             _, state = _DECODER.decode(value)
@@ -170,7 +172,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         return state
 
     def after(self, operator: str, windows: Mapping[str, OpenWindow], memory: bytes | None) -> DeviceState:
-        """The same with what an operator has open now and what it remembers (None: as before)."""
+        """Return a copy with an operator's new open windows and memory (None keeps the memory)."""
         opened = {name: of for name, of in self.windows.items() if name != operator}
         if windows:
             opened[operator] = windows
@@ -178,7 +180,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         return replace(self, windows=opened, memories=memories)
 
     def of_operators(self, names: frozenset[str]) -> DeviceState:
-        """The same without what is half done, remembered or citable of operators that are none of `names`."""
+        """Return a copy without the windows, memories and recent events of operators not in `names`."""
         if names.issuperset((*self.windows, *self.memories, *(recent.kind for recent in self.recents))):
             return self
         return replace(
@@ -189,7 +191,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def relabelled(self, policy_version: str, label: Callable[[str], str]) -> DeviceState:
-        """The same in the words of another policy; `label` says each label (as hex) in them."""
+        """Return a copy for another policy; `label` translates each label (hex) to that policy's encoding."""
         return replace(
             self,
             policy_version=policy_version,
@@ -211,10 +213,11 @@ _DECODER: json.Decoder[tuple[int, DeviceState]] = json.Decoder(tuple[Literal[3],
 
 
 def _taken_over(value: bytes) -> DeviceState:
-    """Migration of a state without a form: once windows were by stream, and places a field.
+    """Migrate a state from before forms were numbered, when windows were keyed by stream and places a field.
 
-    That of 0.1.0 held lists of numbers for samples. It did not say of what is half done since when it held
-    anything, so that counts as ever since; nor whose answers wait, so feedback on those makes no example.
+    States of 0.1.0 held samples as lists of numbers. They lack `since_ns`, so their unfinished work counts as
+    data from the beginning of time; and they lack the wearer of an open answer, so no example is made of
+    feedback on it.
     """
     fields = json.decode(value)
     if not isinstance(fields, dict):
@@ -245,6 +248,6 @@ def _taken_over(value: bytes) -> DeviceState:
 
 
 def _packed(samples: list[Any], sample: np.dtype[Any]) -> bytes:
-    """Samples of a list of numbers, or of lists of those that belong together."""
+    """Pack samples, given as numbers or as lists with the fields of one sample each."""
     rows = [tuple(row) if isinstance(row, list) else row for row in samples]
     return np.array(rows, sample).tobytes()

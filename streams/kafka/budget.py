@@ -1,4 +1,4 @@
-"""How many bytes a worker holds that are fetched and not committed: one bound for all its partitions."""
+"""A bound for the bytes that a worker has fetched and not yet committed, shared by all its partitions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from streams import limits, metrics
 
 
 class FetchBudget:
-    """Bytes of values in flight, by owner of a partition.
+    """Bytes of values in flight (fetched, not committed), by owner of a partition.
 
-    Half of the total is divided evenly among the owners, the other half is for whoever comes first. So an
-    owner with nothing in flight can always fetch, whatever the others hold: a partition that stands still
-    never stops another, and nobody waits for a circle. The bound is kept to within one read of the consumer,
-    whose size is guessed from the one before. An owner that nobody had announced (`announce`) has its share
-    at once, so the bound is then passed by as much, until the others have given back what they took of it.
+    Half of the total is divided evenly among the owners; the other half goes to whoever asks first. So an
+    owner with nothing in flight can always fetch: a stalled partition never blocks another, and there is no
+    deadlock. The bound may be exceeded by one read of the consumer, whose size is estimated from the read
+    before. It may also be exceeded when an owner joins without `announce`: the owner gets its share at once,
+    although others may still hold bytes of it.
     """
 
     def __init__(self, total_bytes: int) -> None:
@@ -26,22 +26,22 @@ class FetchBudget:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def announce(self, agent: str, owners: int) -> None:
-        """Keep a share for each owner that an agent's assignment will bring, before it has joined."""
+        """Reserve a share for each owner of an agent's new assignment before the owners join."""
         self._announced[agent] = owners
         self._changed()
 
     def join(self, owner: Hashable) -> None:
-        """Divide among one more owner."""
+        """Add an owner."""
         self._held[owner] = self._expected[owner] = 0
 
     def leave(self, owner: Hashable) -> None:
-        """Give back all that an owner holds. Does nothing for one that has left."""
+        """Remove an owner and release all that it holds. Does nothing if it has left already."""
         self._held.pop(owner, None)
         self._expected.pop(owner, None)
         self._changed()
 
     def room_bytes(self, owner: Hashable, *, common: bool = True) -> int:
-        """How much more `owner` may fetch; without the `common` half only what is left of its own share."""
+        """Bytes that `owner` may still fetch; without `common`, only the rest of its own share."""
         share = self._total_bytes // 2 // max(len(self._held), sum(self._announced.values()))
         own = max(share - self._held[owner] - self._expected[owner], 0)
         if not common:
@@ -60,26 +60,26 @@ class FetchBudget:
                 self._waiting.discard(changed)
 
     def expect(self, owner: Hashable, size_bytes: int) -> None:
-        """Keep room for a read that is under way."""
+        """Reserve bytes for a read that is under way."""
         if owner in self._held:
             self._expected[owner] = size_bytes
 
     def take(self, owner: Hashable, size_bytes: int) -> None:
-        """Note what the read under way has brought."""
+        """Replace the reservation by the bytes that were read."""
         if owner in self._held:
             self._held[owner] += size_bytes
             self._expected[owner] = 0
             self._changed()
 
     def give_back(self, owner: Hashable, size_bytes: int) -> None:
-        """Note what is done with, committed or not."""
+        """Release bytes of a fetch that is finished, committed or not."""
         if owner in self._held:
             self._held[owner] -= size_bytes
             self._changed()
 
     @property
     def held_bytes(self) -> int:
-        """All that is in flight."""
+        """Bytes in flight of all owners."""
         return sum(self._held.values())
 
     def _changed(self) -> None:
@@ -92,5 +92,5 @@ class FetchBudget:
         metrics.gauge("fetch_in_flight_bytes", self.held_bytes)
 
 
-#: The one of this process: both agents of a worker share it.
+#: The budget of this process, shared by both agents of a worker.
 WORKER = FetchBudget(limits.FETCHED_BYTES_MAX)

@@ -1,14 +1,14 @@
-"""An agent's state on `glasses.state`: what it is called there, how it is written and read back.
+"""An agent's state on `glasses.state`: its keys, and how it is written and read back.
 
-Keys are `agent/partition/name`, in the partition of the source partition's number.
-`agent/partition/@checkpoint` holds the offset up to which the state has seen the source; everything between
-it and the committed offset is run again silently by a new owner, and which logs the agent's offsets belong
-to. An entry that no record holds is cut: the
-first part, under its name, says in a header how many there are, the others are `name#1`, `name#2`, ... All
-parts are written in one transaction, so they always belong together.
+Keys are `agent/partition/name`, in the partition with the number of the source partition.
+`agent/partition/@checkpoint` holds the source offset up to which records are included in the state, and the
+ids of the logs that the agent reads. A new owner runs the records from there to the committed offset again,
+silently. An entry that is too large for one record is divided: the first part has the entry's name and the
+number of parts in a header, the others are `name#1`, `name#2`, ... All parts are written in one transaction,
+so they always belong together.
 
-Nothing that stands there is believed: what cannot be read is named in `Checkpoint.lost`, and said and mended
-by `streams.kafka.restore`.
+The topic is not trusted: entries that cannot be read are listed in `Checkpoint.lost`, and
+`streams.kafka.restore` reports and rebuilds them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ PARTS, _PART_MARK = "sightline-parts", "#"
 class Checkpoint:
     """State entries by name, and the next source offset after the state.
 
-    `offset` is None when none was ever written, or when it cannot be read: then `lost`, the names of what is
-    not whole, has CHECKPOINT_NAME. `logs` are those that the state was made of, by topic; empty where nobody
-    said so. `seen_ms` is when the last record that it has seen was appended (ms since the epoch), 0 where
-    there is none. `group` is the one that `offset` was committed in, empty where nobody said so.
+    `offset` is None if none was ever written, or if it cannot be read. `lost` has the names of entries that
+    are incomplete; in the second case it contains CHECKPOINT_NAME. `logs` are the ids of the logs that the
+    state was made from, by topic, and `group` is the consumer group of `offset`; both are empty if an earlier
+    release wrote the checkpoint. `seen_ms` is the append time of the last record that the state includes (ms
+    since the epoch), 0 if there is none.
     """
 
     entries: Mapping[str, bytes]
@@ -53,14 +54,14 @@ class Checkpoint:
 
 
 class Entries(Mapping[str, bytes]):
-    """Entries as they were read, each compressed until it is looked at: they are many, and used once."""
+    """Entries as they were read. They are many and each is used once, so they are compressed until then."""
 
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
         self._counts: dict[str, int] = {}
 
     def learn(self, name: str, value: bytes | None, count: int) -> None:
-        """Take in the newest value of a name, the first of `count` parts or a later one; None removes it."""
+        """Set the newest value of a part; None removes it. `count` is the number of parts in its header."""
         self._counts.pop(name, None)
         if value is None:
             self._values.pop(name, None)
@@ -70,7 +71,7 @@ class Entries(Mapping[str, bytes]):
             self._counts[name] = count
 
     def whole(self, name: str) -> bool:
-        """Whether all parts of an entry are there. Parts that a longer value left behind do not matter."""
+        """Whether all parts of an entry are there. Surplus parts of an earlier, longer value are ignored."""
         return all(f"{name}{_PART_MARK}{number}" in self._values for number in self._later(name))
 
     def _later(self, name: str) -> range:
@@ -99,10 +100,10 @@ def outputs(
     logs: Mapping[str, LogId] | None = None,
     group: str = "",
 ) -> list[Outgoing]:
-    """Return the records that store `entries` as of `next_offset`, and remove those named in `gone`.
+    """Return the records that store `entries` as of `next_offset`, and that remove the entries `gone`.
 
-    They are to be written in the transaction that commits it in `group`. `logs` are those that the agent
-    reads.
+    They must be written in the transaction that commits `next_offset` in `group`. `logs` are the logs that
+    the agent reads.
     """
     ids = {topic: [log_id.cluster, log_id.topic] for topic, log_id in (logs or {}).items()}
     checkpoint = orjson.dumps({"offset": next_offset, "logs": ids, "group": group})
@@ -180,7 +181,7 @@ async def load(broker: Broker, agent: str, partition: int, *, wait_s: float) -> 
 
 
 class _Stored(Struct, frozen=True):
-    """What a checkpoint holds; one of before names no logs, or no group."""
+    """Content of a checkpoint; earlier releases wrote no logs, or no group."""
 
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     logs: dict[str, tuple[str, str]] = {}

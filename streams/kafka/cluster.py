@@ -1,7 +1,7 @@
-"""An embedded Kafka of several nodes: on one machine, so that who tries it out can kill one.
+"""An embedded Kafka of several nodes on one machine, to try out what happens when a node fails.
 
-Each node is broker and controller. Every topic has a copy on each, and a record counts as written when all
-but one have it: what was written survives the loss of any one node, and goes on being written.
+Each node is broker and controller. Every topic has a replica on each node, and a record is acknowledged when
+all but one node have it. So no acknowledged record is lost with any one node, and writing continues.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from streams.kafka.broker import EmbeddedBroker, cluster_id
 from streams.kafka.jars import Progress
 from streams.kafka.node import HOST
 
-#: Two would be worse than one: neither can be spared.
+#: Two nodes would be worse than one, because the cluster stops when either fails.
 NODES_MIN, NODES_MAX = 3, 7
-#: Between the ports of two nodes lies the controller's.
+#: Each node takes two ports: one for clients, the next one for its controller.
 _PORTS_EACH = 2
 
 
@@ -32,12 +32,12 @@ class EmbeddedCluster:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How the cluster is reached, and how often its topics are kept."""
+        """Connection settings for clients, with the replication of topics."""
         addresses = ",".join(f"{HOST}:{self._port_of(at)}" for at in range(len(self.nodes)))
         return KafkaSettings(addresses, replication_factor=len(self.nodes), min_in_sync=len(self.nodes) - 1)
 
     def start(self, directory: Path, port: int, on_progress: Progress) -> None:
-        """Start all nodes, and return when they know each other; errors are those of one node."""
+        """Start all nodes and return when they know each other; errors as in `EmbeddedBroker.start`."""
         self._directory, self._port = directory, port
         files.make_directory(directory)
         common = cluster_id(directory)
@@ -54,17 +54,17 @@ class EmbeddedCluster:
             raise
 
     def restart(self, at: int) -> None:
-        """Start one node again that has ended, and return when it answers."""
+        """Restart a node that has ended; return when it answers."""
         self._begin(at, lambda _sentence: None)
         self.nodes[at].finish()
 
     def wait(self) -> None:
-        """Return once the last node has ended."""
+        """Return when all nodes have ended."""
         for node in self.nodes:
             node.wait()
 
     def stop(self) -> None:
-        """End all nodes in order; those that do not run are passed over."""
+        """Shut all running nodes down cleanly."""
         for node in self.nodes:
             node.stop()
 

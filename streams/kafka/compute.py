@@ -1,4 +1,4 @@
-"""Call a core so that one bad record never stops its neighbours; no Kafka in here."""
+"""Call a core in such a way that one bad record never stops its neighbours. Independent of Kafka's client."""
 
 from __future__ import annotations
 
@@ -17,26 +17,23 @@ from streams.events.record import Core, Fetch, Outcome, Outgoing, Received
 log = logging.getLogger(__name__)
 
 State = TypeVar("State")
-#: A record's own size must leave room for the batch around it.
+#: Leaves room for the overhead of the Kafka batch around a record.
 OUTPUT_BYTES_MAX = limits.MESSAGE_BYTES_MAX - 4096
-#: With any headers that we write.
+#: Key and value of this size fit together with any headers that stages write.
 _SURE_TO_FIT_BYTES = OUTPUT_BYTES_MAX - limits.OUTPUT_HEADROOM_BYTES
 _TRIES_MAX = 4
-#: Rejected records of one fetch that are said one by one; a flood of them is no flood of the log.
+#: Rejected records of one fetch that are logged one by one, so that many of them do not flood the log.
 _SAID_MAX = 3
-#: Errors that no record is to blame for: a broker, a disk or a child process is away.
+#: Errors that no record causes: a broker, a disk or a child process is unavailable.
 OUTSIDE = (UnavailableError, KafkaError, OSError)
 
 
 class CoreFailedError(Exception):
-    """The core fails on a fetch although every record it failed on is already rejected.
-
-    It is a fault of the program, not of the data.
-    """
+    """The core fails on a fetch even with the failing record rejected, which is a fault of the program."""
 
 
 class OversizeError(ValueError):
-    """An output is larger than a Kafka record may be; the record that it was made of is rejected."""
+    """An output is larger than a Kafka record may be; its source record is rejected."""
 
 
 async def compute(
@@ -44,18 +41,18 @@ async def compute(
 ) -> Outcome[State]:
     """Return the core's outcome for `fetch`, rejecting the records on which it fails.
 
-    All of it is computed under the same `inputs`. A fetch that fails is halved, and each half runs on the
-    state that the one before it left (the core is pure, and decides the same however a partition is cut),
-    down to single records. One that fails alone, and once more for the same reason, is named in `poisoned`.
-    So a record passes through the core at most log2(records of the fetch) + 4 times, however many are bad,
-    and between two parts others get their turn.
+    A fetch that fails is divided into halves, down to single records; each half starts with the state that
+    the half before it left. This is safe because results do not depend on the division into fetches. A single
+    record that fails twice for the same reason is passed to the core in `poisoned`. So a record passes
+    through the core at most log2(records of the fetch) + 4 times, however many are bad. All parts use the
+    same `inputs`; between two parts, other tasks may run.
 
     Raises
     ------
     CoreFailedError
-        The core fails on a record that is already poisoned, or fails for ever new reasons.
+        The core fails on a record that is already poisoned, or fails for a new reason each time.
     UnavailableError, KafkaError, OSError
-        Something outside that the core needs is away; no record is rejected for that.
+        Something that the core needs is unavailable; no record is rejected for that.
     """
     outputs, checkpoint, rejected = list[Outgoing](), False, 0
     waiting: list[Sequence[Received]] = [fetch.records]
@@ -99,7 +96,7 @@ async def compute(
 async def _alone(
     core: Core[State], state: State, part: Fetch, inputs: Any, silent: bool, reason: str
 ) -> tuple[Outcome[State], str]:
-    """Outcome of one record that failed for `reason`, and why it is rejected; "" when it passes after all."""
+    """Outcome of one record that failed for `reason`, and why it is rejected ("" if it passes on a retry)."""
     place = f"{part.topic} partition {part.partition}"
     reasons = [reason]
     while len(reasons) < _TRIES_MAX:
@@ -133,13 +130,13 @@ async def _once(
                 _check_size(output, output.value)
     except (*OUTSIDE, *called_off()):
         raise
-    except BaseException as error:  # noqa: BLE001  whatever the core raises about a record is a reason to reject that record
+    except BaseException as error:  # noqa: BLE001  anything that the core raises is a reason to reject the record
         return None, _reason(error)
     return outcome, ""
 
 
 def _reason(error: BaseException) -> str:
-    """Say why, without a value of the record: messages of foreign exceptions quote what they choke on."""
+    """Reason of an error without values of the record, which messages of foreign exceptions may quote."""
     if isinstance(error, OperatorError):
         return f"operator {error.operator} failed: {_reason(error.__cause__ or error)}"
     return str(error) if isinstance(error, OversizeError) else without_values(error)

@@ -1,10 +1,10 @@
-"""Consumer groups: whose the offsets are that a group has committed, and who is in it.
+"""Consumer groups: who committed a group's offsets, and who its members are.
 
-Whatever else consumes under the name of an agent's group commits offsets of records that no agent has
-processed. A commit of ours says so in its metadata. One that does not is believed only where nothing better
-is known: the last record of lineage of an agent's transactions says the offset that was committed with it.
-Members that are no workers are kept out by the name of our way to assign: a broker lets nobody into a group
-who does not know it.
+A foreign consumer that uses the name of an agent's group would commit offsets of records that no agent has
+processed. So agents mark their commits in the commit's metadata. A commit without the mark is trusted only if
+lineage does not say otherwise: the last lineage record of each transaction of an agent holds the offset that
+the transaction committed. Consumers that are no workers cannot join the group in the first place, because
+workers use an assignment protocol of their own, and a broker refuses members that do not support it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from streams.printing import printable
 
 log = logging.getLogger(__name__)
 
-#: Metadata of every commit of an agent.
+#: Metadata that marks every commit of an agent.
 MARK = "sightline"
-#: Name under which workers assign partitions among themselves.
+#: Name of the workers' protocol for assigning partitions.
 PROTOCOL = "sightline"
 _PREFIX = re.compile(r"[A-Za-z0-9._-]*")
 
@@ -43,10 +43,10 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as its broker describes it; `members` are client id and host of each.
+    """A group as its coordinator describes it; `members` has the client id and host of each member.
 
-    A group that nobody is in has the state Empty or Dead. One whose members speak the newer protocol of
-    consumers is none that can be described, and has the state Dead as well.
+    A group without members has the state Empty or Dead. A group of the newer consumer protocol (KIP-848)
+    cannot be described and has the state Dead too.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Group:
     members: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
-        """Return who is in it, in words."""
+        """Describe the members in words."""
         if not self.members:
             return f"nobody is in the group {self.name} (state {self.state or 'unknown'})"
         shown = [
@@ -73,7 +73,7 @@ class Group:
 
 
 def check_prefix(prefix: str) -> None:
-    """Refuse a prefix of group names that no agent's group can have: InputError."""
+    """Check a prefix for the names of groups; InputError if the names would be invalid."""
     room = limits.GROUP_CHARACTERS_MAX - max(map(len, topology.AGENTS))
     if len(prefix) > room or not _PREFIX.fullmatch(prefix):
         raise InputError(
@@ -85,16 +85,16 @@ def check_prefix(prefix: str) -> None:
 async def commits(
     admin: AIOKafkaAdminClient, broker: Broker, group: str, places: Iterable[TopicPartition]
 ) -> dict[TopicPartition, Commit]:
-    """Return what a group has committed; partitions of which it never did are absent.
+    """Return the commits of a group; partitions without one are absent.
 
-    KafkaError when the group's coordinator cannot say so now.
+    KafkaError if the group's coordinator is not available now.
     """
     kafka = KafkaSettings.of(broker)
     asked = {TopicPartition(kafka.wire_name(tp.topic), tp.partition): tp for tp in places}
     listed = await admin.list_consumer_group_offsets(group, partitions=list(asked))
     if len(listed) < len(asked):
-        # An error of the whole group (its coordinator is loading) has no entries, and the client does not
-        # look at its code.
+        # aiokafka ignores the error code of the whole group (its coordinator is loading) and returns no
+        # entries.
         raise CoordinatorLoadInProgressError(f"no offsets of group {group} yet")
     return {
         asked[tp]: Commit(commit.offset, commit.metadata == MARK)
@@ -104,8 +104,8 @@ async def commits(
 
 
 async def described(admin: AIOKafkaAdminClient, group: str) -> Group:
-    """Return a group as its coordinator describes it; KafkaError when it cannot now."""
-    # One group a request: the client reads an answer about several wrongly.
+    """Describe a group; KafkaError if its coordinator is not available now."""
+    # One group per request, because aiokafka misreads responses about several groups.
     (answer,) = await admin.describe_consumer_groups([group])
     code, _, state, kind, protocol, members = answer.groups[0][:6]
     error = for_code(code)
@@ -123,7 +123,7 @@ async def described(admin: AIOKafkaAdminClient, group: str) -> Group:
 async def say_foreign(
     admin: AIOKafkaAdminClient, agent: str, group: str, place: TopicPartition, offset: int, expected: int
 ) -> None:
-    """Say and count that somebody else has committed an offset, and who is in the group now."""
+    """Log and count a foreign commit, with the current members of the group."""
     metrics.count("foreign_commit_total", agent=agent, partition=str(place.partition))
     log.error(
         "Somebody else commits in the group %s: found offset %d of %s partition %d, expected %d, which this "
@@ -141,11 +141,11 @@ async def say_foreign(
 
 
 def unformed_sentence(agent: str, who: Group, since_s: float, *, let_in: bool) -> str:
-    """Return the sentence about a group that gives its member no partitions.
+    """Return the sentence about a group in which a worker waits for partitions.
 
-    `let_in`: the broker has made it a member. Then all the others are workers of ours too, which share the
-    partitions out anew; otherwise they assign in another way than ours, unless the group says that they do
-    not.
+    `let_in`: the broker has made the worker a member. Then all other members are workers too, and the group
+    rebalances. Otherwise they use another assignment protocol, unless the description of the group shows that
+    they do not.
     """
     newer = ""
     if who.members and (let_in or who.protocol == PROTOCOL):
@@ -170,7 +170,7 @@ def unformed_sentence(agent: str, who: Group, since_s: float, *, let_in: bool) -
 
 
 class _Taken(logging.Filter):
-    """Leaves out the client's line that a group is taken."""
+    """Drops aiokafka's log lines about an inconsistent group protocol."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         arguments = record.args if isinstance(record.args, tuple) else ()
@@ -181,7 +181,7 @@ _TAKEN = _Taken()
 
 
 def leave_to_lookout() -> None:
-    """Keep aiokafka from saying at each attempt that a group is taken; the lookout says who has it.
+    """Stop aiokafka from logging each refused attempt to join a group; `Lookout` reports who its members are.
 
     Safe to repeat.
     """
@@ -189,5 +189,5 @@ def leave_to_lookout() -> None:
 
 
 def _short(text: str) -> str:
-    """Somebody else's name of itself, as far as a sentence has room for it."""
+    """A foreign name, made printable and shortened."""
     return printable(text)[: limits.CLIENT_ID_CHARACTERS_MAX]

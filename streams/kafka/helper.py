@@ -1,4 +1,4 @@
-"""Helpers: processes of one file each that go on when the process that started them is killed."""
+"""Helpers: small processes, of one file each, that survive when the process that started them is killed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from types import ModuleType
 
 
 def start(module: ModuleType, *flags: str, arguments: Iterable[object]) -> subprocess.Popen[bytes]:
-    """Run the file of a module with Python's `flags`; the helper holds the other end of its standard input.
+    """Run the file of a module with Python's `flags`, in a session of its own.
 
-    That input is in nobody else's hands: the system closes it with this process, however this one ends. The
-    helper is in a session of its own, since whoever ends all processes of a session would end it too.
+    This process alone holds the write end of the helper's standard input. The operating system closes it when
+    this process ends, however it ends, and the helper takes that as the signal. The session keeps signals to
+    the whole process group from ending the helper too.
     """
     return subprocess.Popen(
         [sys.executable, *flags, str(module.__file__), *map(str, arguments)],

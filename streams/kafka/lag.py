@@ -1,4 +1,4 @@
-"""How far a reader of a topic is behind, and who reads in a group: for whoever looks, not for readers."""
+"""For commands that show the status: how far a reader of a topic is behind, and who is in a group."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _POLL_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """One partition: the offset that is read next and the log's end, and how much lies between.
+    """Lag of a reader in one partition: its next offset, the log's end, and the records between.
 
-    `records` counts the marks of transactions among records, and is 0 where nothing else is left. `oldest_ms`
-    is when the broker took the first record that was not read, Unix epoch; None where there is none.
+    `records` includes transaction markers, but is 0 if nothing except markers is left. `oldest_ms` is the
+    append time of the first unread record in ms since the epoch, None if there is none.
     """
 
     partition: int
@@ -33,7 +33,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a consumer group, as it calls itself, and where it is."""
+    """One member of a consumer group: its client id and host."""
 
     group: str
     client: str
@@ -41,12 +41,12 @@ class Member:
 
 
 async def lags(broker: Broker, topic: str, next_offsets: Mapping[int, int], *, wait_s: float) -> list[Lag]:
-    """Return how far a reader is behind, by partition of `topic`.
+    """Return the lag of a reader for each partition of `topic`.
 
     Parameters
     ----------
     next_offsets
-        Offset that it reads next by partition; from the log's beginning where it never read.
+        Next offset of the reader by partition; the beginning of the log for partitions that it does not name.
 
     Raises
     ------
@@ -69,7 +69,7 @@ async def _lag(broker: Broker, topic: str, partition: int, at: int | None, end: 
     try:
         first = await _first(broker, topic, partition, begin, wait_s)
     except InputError:
-        # What it reads next was removed, or never was: what is there now is what it can read.
+        # The next offset lies outside the log, so count from the beginning of the log.
         begin = None
         first = await _first(broker, topic, partition, begin, wait_s)
     if first is None:
@@ -83,7 +83,7 @@ async def _lag(broker: Broker, topic: str, partition: int, at: int | None, end: 
 async def _first(
     broker: Broker, topic: str, partition: int, at: int | None, wait_s: float
 ) -> tuple[int, int] | None:
-    """Offset and time of the first record from `at` on; None where only marks are left."""
+    """Offset and time of the first record from `at` on; None if only transaction markers are left."""
     begin = {} if at is None else {partition: at}
     async with Follower(broker, topic, begin, partitions=[partition], wait_s=wait_s) as follower:
         records = (await follower.poll(_POLL_MS, 1)).get(partition)
@@ -91,11 +91,11 @@ async def _first(
 
 
 async def members(broker: Broker, groups: Iterable[str], *, wait_s: float) -> list[Member]:
-    """Return who is in some consumer groups; UnavailableError when the broker is absent."""
+    """Return the members of consumer groups; UnavailableError if the broker is absent."""
     clients = []
     async with administering(broker, wait_s) as admin:
         for name in groups:
-            # A broker that just started says for a moment that it has no coordinator.
+            # Shortly after its start a broker has no coordinator yet.
             group = await reach(broker, partial(described, admin, name), wait_s)
             clients += [Member(name, client, host.removeprefix("/")) for client, host in group.members]
     return clients

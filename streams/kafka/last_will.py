@@ -1,10 +1,10 @@
-"""A worker that is killed leaves its groups at once.
+"""Make a worker leave its consumer groups at once even if it is killed.
 
-A broker that hears nothing more of a member waits until its session is over, and all partitions of the group
-may stand still as long. So the worker starts a helper (`streams/kafka/leaving.py`) and writes to its standard
-input who it is in which group, a line each; the helper tells the broker once the worker is gone. Nothing
-relies on it: whoever takes the partitions over fences the worker's producers, and where the whole machine or
-container goes, the end of the session decides.
+Otherwise the broker waits for the end of the member's session, and meanwhile all partitions of the group may
+stand still. So the worker starts a helper process (`streams/kafka/leaving.py`) and writes its member ids to
+the helper's standard input; when the worker is gone, the helper sends the broker a request to leave the
+groups. This is an optimisation only: a new owner fences the worker's producers in any case, and if the whole
+machine or container fails, the session times out.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from streams.kafka import helper, leaving
 
 
 class LastWill:
-    """What brokers are told when this process is gone; its first call starts the helper that tells them.
+    """The memberships to end when this process is gone. The first `joined` starts the helper.
 
-    `wait_s`: for how many seconds the helper tries where no broker answers.
+    `wait_s`: seconds for which the helper retries if no broker answers.
     """
 
     def __init__(self, wait_s: float) -> None:
@@ -30,7 +30,7 @@ class LastWill:
         self._lock = threading.Lock()
 
     def joined(self, broker: str, group: str, member: str) -> None:
-        """Note that this process is `member` of `group` on the broker HOST:PORT, in place of what it was."""
+        """Note that this process is `member` of `group` on the broker HOST:PORT; replaces its earlier id."""
         with self._lock:
             if self._told.get((broker, group)) == member:
                 return
@@ -39,7 +39,7 @@ class LastWill:
             self._write(broker, group, member)
 
     def left(self, broker: str, group: str) -> None:
-        """Note that this process has left `group` itself: nobody is to be told."""
+        """Note that this process has left `group` itself."""
         with self._lock:
             self._write(broker, group, "")
 
@@ -47,7 +47,7 @@ class LastWill:
         self._told[broker, group] = member
         host, _, port = broker.rpartition(":")
         if self._process is not None and self._process.stdin is not None:
-            # Without it all goes on; a dead worker is then missed later.
+            # If the helper is gone, the session timeout applies.
             with contextlib.suppress(OSError):
                 self._process.stdin.write("\t".join((host, port, group, member)).encode() + b"\n")
                 self._process.stdin.flush()

@@ -1,9 +1,9 @@
-"""Tells brokers that a worker which is gone has left its groups: `python -I -S leaving.py TRIES`.
+"""Remove a worker that is gone from its consumer groups: `python -I -S leaving.py TRIES`.
 
-It reads who is in which group from its standard input, a line each, until the system closes that because the
-worker is gone; then it tells the broker that those members have left. A worker that is still there has never
-told so. It is run by its path and needs the standard library alone, so that it takes little memory and starts
-quickly (`streams/kafka/last_will.py` starts it).
+This helper process reads the worker's memberships from standard input, one per line, until the input ends,
+which happens when the worker is gone. Then it sends the broker a LeaveGroup request for each. It is run by
+its path and imports only the standard library, so that it starts quickly and takes little memory
+(`streams/kafka/last_will.py` starts it).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 _CONNECT_WAIT_S = 1.0
 PAUSE_S = 0.2
-#: Requests of Kafka's protocol: key of each, all in their version 0.
+#: API keys of Kafka's protocol; both requests are sent in version 0.
 _FIND_COORDINATOR, _LEAVE_GROUP = 10, 13
-#: The coordinator loads, is not there, or is another one by now.
+#: Error codes to retry: the coordinator is loading, not available, or has moved.
 _PASSING = (14, 15, 16)
 
 
 class Member(NamedTuple):
-    """Who is in which group of the cluster that a broker belongs to."""
+    """A member of a consumer group, and the address of a broker of the cluster."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Member(NamedTuple):
 def main() -> None:
     """Read members to the end of standard input, then let each leave its group."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        # They end the worker, and with it this one.
+        # A signal that ends all processes must not end the helper before the worker is gone.
         signal.signal(number, signal.SIG_IGN)
     members: dict[tuple[str, str, str], Member] = {}
     for line in sys.stdin.buffer:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _left(member: Member) -> bool:
-    """Say that a member has left; False where nobody could hear it now."""
+    """Send LeaveGroup for a member; False if it must be tried again."""
     try:
         coordinator = _asked((member.host, member.port), _FIND_COORDINATOR, _text(member.group))
         code, _node, size = struct.unpack_from(">hih", coordinator)
@@ -69,7 +69,7 @@ def _text(text: str) -> bytes:
 
 
 def _asked(address: tuple[str, int], key: int, body: bytes) -> bytes:
-    """Send one request over a connection of its own; return the answer behind its head."""
+    """Send one request over a new connection; return the response without its header."""
     request = struct.pack(">hhih", key, 0, 1, -1) + body
     with socket.create_connection(address, _CONNECT_WAIT_S) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)

@@ -1,7 +1,7 @@
-"""Which log a topic's offsets belong to: the ids of cluster and topic, as the broker tells them.
+"""Which log a topic's offsets belong to: the ids of cluster and topic, asked from the broker.
 
-aiokafka asks for metadata up to version 5; topic ids came with version 10 (Kafka 2.8), so that request is
-spelled out here, in aiokafka's own protocol classes.
+aiokafka supports metadata requests up to version 5. Topic ids came with version 10 (Kafka 2.8), so that
+version is defined here with aiokafka's protocol classes.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from streams.events.record import LogId
 
 log = logging.getLogger(__name__)
 
-#: A topic that was declared a moment ago may not be known to the broker that is asked.
+#: A new topic may not yet be known to the broker that is asked.
 _NEW_TOPIC_WAIT_S = 2.0
 _UUID_BYTES = 16
-#: Of a topic that was just made, or whose leader changes: the next answer is another.
+#: Error codes to retry: the topic is new, or its leader is changing.
 _PASSING = frozenset({5, 9})
 _NO_ID = bytes(_UUID_BYTES)
 
 
 class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
-    """Sixteen bytes as they are."""
+    """A UUID as sixteen raw bytes."""
 
     @classmethod
     def encode(cls, value: bytes) -> bytes:
@@ -124,7 +124,7 @@ _Structs: TypeAlias = MetadataRequest_v5 | _MetadataRequest10
 
 
 class _MetadataRequest(Request[_Structs]):  # type: ignore[misc]
-    """What the broker knows of topics; nobody makes one that is not there."""
+    """Metadata request that never creates a topic."""
 
     API_KEY = 3
 
@@ -142,8 +142,8 @@ async def log_ids(
 ) -> dict[str, LogId]:
     """Return the id of each topic's log.
 
-    It has an empty part where the broker gives none: topics that were made before Kafka 2.8, and brokers that
-    speak Kafka's protocol only up to there.
+    A part of the id is empty if the broker does not give it: for topics made before Kafka 2.8, and on brokers
+    that only support the protocol of an earlier version.
 
     Raises
     ------
@@ -169,16 +169,16 @@ async def log_ids(
 
 
 async def ask(client: AIOKafkaClient, broker: Broker, topics: list[str]) -> dict[str, LogId]:
-    """Ask over a client's own connection; topics that are not there are absent.
+    """Ask for log ids over the connection of `client`; topics that do not exist are left out.
 
-    KafkaError when the broker does not answer, or only for now not with what is asked for.
+    KafkaError if the broker does not answer, or if the answer for a topic is an error that may pass.
     """
     answer = await _answer(client, broker, topics)
     return {topic["topic"]: _log_id(answer, topic) for topic in answer["topics"] if not topic["error_code"]}
 
 
 async def counts(client: AIOKafkaClient, broker: Broker, topics: list[str]) -> dict[str, int]:
-    """Return how many partitions topics have, as `ask` does; nobody makes one that is not there."""
+    """Return the number of partitions by topic; errors and missing topics as in `ask`."""
     answer = await _answer(client, broker, topics)
     return {topic["topic"]: len(topic["partitions"]) for topic in answer["topics"] if not topic["error_code"]}
 
@@ -196,7 +196,7 @@ async def _answer(client: AIOKafkaClient, broker: Broker, topics: list[str]) -> 
 
 @cache
 def _say_unknown(broker: Broker) -> None:
-    """Say it once a process and broker."""
+    """Log a warning, once per process and broker."""
     log.warning(
         "The broker %s gives no ids of its topics (it, or they, are older than Kafka 2.8): a topic that is "
         "deleted and made again cannot be told from the one before; begin with an empty store after that",
@@ -206,6 +206,6 @@ def _say_unknown(broker: Broker) -> None:
 
 def _log_id(answer: dict[str, Any], topic: dict[str, Any]) -> LogId:
     uuid = topic.get("topic_id", _NO_ID)
-    # Written as Kafka's own tools do.
+    # In the notation of Kafka's own tools.
     name = "" if uuid == _NO_ID else base64.urlsafe_b64encode(uuid).rstrip(b"=").decode()
     return LogId(answer["cluster_id"] or "", name)

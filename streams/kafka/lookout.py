@@ -1,7 +1,7 @@
-"""What a worker sees of its surroundings while it runs: topics, groups and commits, a look every few seconds.
+"""Periodic checks of a running worker: topics, consumer groups and commits.
 
-All of it can be changed by others under a running worker. Each finding is said once, and again when it has
-changed.
+Other programs can change all of these while the worker runs. Each problem is logged once, and again when it
+changes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class Member(Protocol):
-    """A member of an agent's group, as a lookout needs it."""
+    """What `Lookout` needs to know of a member of an agent's group."""
 
     agent: str
     group: str
-    #: Since when it waits for partitions, monotonic seconds; None while it has an assignment.
+    #: Since when it waits for an assignment, monotonic seconds; None while it has one.
     waiting_since_s: float | None
 
     @property
@@ -39,15 +39,15 @@ class Member(Protocol):
         """Whether the broker has made it a member of its group."""
 
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
-        """What is owned now, by partition."""
+        """Current ownerships by partition."""
 
 
 class Lookout:
-    """Looks at topics, groups and commits every LOOK_INTERVAL_S, and says what is not as it should be.
+    """Checks topics, groups and commits every LOOK_INTERVAL_S and logs problems.
 
-    Topics of `topology` that were deleted, or have other partitions than were declared, are named together.
-    A member without an assignment for WAIT_SAID_S says who is in its group. An offset that somebody else
-    committed is said and counted; the partition's owner then writes its own over it.
+    It reports topics of `topology` that were deleted or have an unexpected number of partitions. For a member
+    that is without an assignment for WAIT_SAID_S, it reports who is in the group. It reports and counts
+    foreign commits; the owner of the partition then overwrites them with its own.
     """
 
     def __init__(self, broker: Broker, partitions: int, members: Sequence[Member]) -> None:
@@ -55,7 +55,7 @@ class Lookout:
         self._said: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Look until cancelled; a broker that is away is said, and waited for."""
+        """Check until cancelled. If the broker is unavailable, this is logged and the check waits for it."""
         while True:
             await asyncio.sleep(limits.LOOK_INTERVAL_S)
             try:
@@ -67,11 +67,11 @@ class Lookout:
             except UnavailableError as error:
                 self._say("broker", f"{error} This worker waits for it")
             except (KafkaError, OSError, TimeoutError) as error:
-                # A connection that ended; the next one says more.
+                # The connection broke; if the broker is down, connecting again reports it.
                 log.debug("The topics could not be looked at: %s", reason(error))
 
     async def look(self, admin: AIOKafkaAdminClient) -> None:
-        """Look once; KafkaError when the broker does not answer, or cannot now."""
+        """Check once; KafkaError if the broker does not answer."""
         await self._topics(admin)
         for member in self._members:
             with logs.at(member.agent):
@@ -112,7 +112,8 @@ class Lookout:
         committed = await commits(admin, self._broker, member.group, before)
         for place, ownership in member.ownerships().items():
             commit = committed.get(place)
-            # A commit of the version before stands until the first of ours; it is where the owner began.
+            # A commit of an earlier release has no mark. It remains until this owner's first commit, and has
+            # the offset at which the owner began.
             if (
                 commit is None
                 or commit.ours
@@ -127,7 +128,7 @@ class Lookout:
             ownership.uncommitted = True
 
     def _say(self, about: str, sentence: str) -> None:
-        """Say something about a matter, unless that was said last; empty when all is well with it."""
+        """Log a sentence about a subject unless it is the last one logged; empty means that all is well."""
         if sentence and self._said.get(about) != sentence:
             log.error("%s", sentence)
         self._said[about] = sentence

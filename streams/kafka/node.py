@@ -1,4 +1,4 @@
-"""What a node of the embedded Kafka is configured with."""
+"""Configuration of a node of the embedded Kafka."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ HOST = "127.0.0.1"
 
 
 def logging_properties(root: Path) -> str:
-    """Return what Kafka writes into `kafka.log`: what went wrong, and who came into a group and left it.
+    """Return the logging configuration: warnings, and members that join or leave groups, go to `kafka.log`.
 
-    At its bound the file begins anew, so that a broker in trouble does not fill the disk.
+    The size of the file is bounded, so that a failing broker does not fill the disk.
     """
     handler = "java.util.logging.FileHandler"
     values = {
@@ -32,9 +32,9 @@ def logging_properties(root: Path) -> str:
 
 
 def node_properties(root: Path, port: int, differing: Mapping[str, str]) -> str:
-    """Return the configuration of the node, with what is `differing` in place of ours.
+    """Return the configuration of the node; `differing` overrides the settings here.
 
-    What differs from Kafka's defaults has its reason in docs/architecture.md, Transport.
+    docs/architecture.md, Transport, gives the reasons for values that are not Kafka's defaults.
     """
     message_bytes_max = limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES
     values = {
@@ -59,9 +59,9 @@ def node_properties(root: Path, port: int, differing: Mapping[str, str]) -> str:
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
-        # A consumer of the newer protocol would be let into a worker's group, and be given its partitions.
+        # Otherwise a consumer of the newer protocol could join a worker's group and get its partitions.
         "group.consumer.migration.policy": "disabled",
-        # A killed node is let in again only after its session: 9 s by default.
+        # A killed node can rejoin only after its session ends, which takes 9 s by default.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
         "message.max.bytes": message_bytes_max,

@@ -1,4 +1,4 @@
-"""One time of owning a source partition: what happens to a fetch between its delivery and its commit."""
+"""The ownership of a source partition: processes each fetch from its delivery to its commit."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _OUTSIDE_PAUSE_FIRST_S = 0.1
 
 @dataclass(eq=False)
 class Ownership(Generic[State]):
-    """One time of owning a partition.
+    """One period in which a worker owns a partition, until it is revoked or the producer is lost.
 
-    It has a producer, the state after the last commit, and where the next fetch begins.
+    It has a producer, the state after the last commit, and the offset of the next fetch.
 
-    Delivery: exactly once. `state` and `next_offset` change after the commit only, so a failed transaction
+    Delivery: exactly once. `state` and `next_offset` change only after a commit, so a failed transaction
     leaves them as committed.
     """
 
@@ -41,18 +41,19 @@ class Ownership(Generic[State]):
     state: State
     next_offset: int
     saved: State | None
-    #: Entries that could not be read: the first checkpoint, which is due at once, writes or removes them.
+    #: Entries on `glasses.state` that could not be read. The first checkpoint, due at once, replaces or
+    #: removes them.
     unread: frozenset[str] = frozenset()
-    #: Logs that the agent reads, by topic: every checkpoint says them.
+    #: Logs that the agent reads, by topic; written with every checkpoint.
     logs: Mapping[str, LogId] = field(default_factory=dict)
-    #: When the last record that the state has seen was appended, ms since the epoch.
+    #: Append time of the last record that the state includes, ms since the epoch.
     seen_ms: int = 0
-    #: Whether a checkpoint is wanted although the state is the saved one: the group knows no commit of it, or
-    #: somebody else's.
+    #: Whether a checkpoint is due although the state is saved, because the group has no commit for it, or a
+    #: foreign one.
     uncommitted: bool = False
-    #: Of the next fetch. The first ones are small: what comes of a new owner comes soon, its neighbours and
-    #: those that are being restored get their turn, and little is done again if it loses the partition at
-    #: once, since whoever ends it waits for its fetch for STOP_WORK_S only.
+    #: Bound for the next fetch. The first fetches of an owner are small, so that results come soon, other
+    #: partitions get their turn, and little work is repeated if the partition is lost at once: `end` waits
+    #: only STOP_WORK_S for a running fetch.
     records_max: int = field(default_factory=lambda: limits.FETCH_RECORDS_FIRST)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.FETCHES_IN_FLIGHT_MAX))
     ended: bool = False
@@ -62,33 +63,32 @@ class Ownership(Generic[State]):
     )
     work: asyncio.Task[None] | None = None
     saved_offset: int = field(init=False)
-    #: One transaction at a time: a producer has no more.
+    #: A producer can have only one transaction at a time.
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.saved_offset = self.next_offset
 
     async def process(self, fetch: Fetch, size_bytes: int) -> None:
-        """Compute first, transact last, change the state in memory after that.
+        """Compute a fetch, commit its transaction, and then change the state in memory.
 
-        Fetches of an ended ownership are left alone.
-
-        `size_bytes` is what the fetch took of the worker's budget.
+        Does nothing if the ownership has ended. `size_bytes` is the share of the worker's budget that the
+        fetch holds.
 
         Raises
         ------
         CoreFailedError
-            The core fails for another reason than its data.
+            The core fails for a reason that is not in the data.
         """
         if self.ended:
             return
         self.work = asyncio.create_task(self._in_turn(self._step(fetch)))
         try:
-            # The agent may be cancelled at any moment; a transaction is better finished than left open.
+            # The agent may be cancelled at any moment, and the transaction should be finished all the same.
             await asyncio.shield(self.work)
         except asyncio.CancelledError:
-            # Where `end` gave the work up, the agent is not what was cancelled: Faust would start its actor
-            # again, and mode ends the process when two actors are started again within 10 ms.
+            # If `end` cancelled the work and not Faust the agent, the error must not reach Faust: it would
+            # restart the actor, and mode ends the process if two actors restart within 10 ms.
             agent = asyncio.current_task()
             if agent is None or agent.cancelling():
                 raise
@@ -106,27 +106,21 @@ class Ownership(Generic[State]):
 
     @property
     def dirty(self) -> bool:
-        """Whether there is something that no checkpoint holds; a partition that never began has nothing."""
+        """Whether there is something to save that no checkpoint has."""
         return (
             self.uncommitted or bool(self.unread) or (self.saved is not self.state and self.next_offset > 0)
         )
 
     async def rest(self) -> None:
-        """Write the checkpoint that is due, when nothing arrives that it could go with.
-
-        ProducerLostError when it cannot be written.
-        """
+        """Write a checkpoint if one is due while no records arrive. ProducerLostError if that fails."""
         due = clock.monotonic_s() - self.saved_s >= limits.CHECKPOINT_INTERVAL_S
         if due and self.dirty and not self.ended and (self.work is None or self.work.done()):
-            # Whoever is cancelled meanwhile leaves no transaction open: `end` waits for it.
+            # If this task is cancelled meanwhile, `end` waits for the work, so no transaction is left open.
             self.work = asyncio.create_task(self._in_turn(self.save()))
             await asyncio.shield(self.work)
 
     async def save(self, also: Sequence[Outgoing] = ()) -> None:
-        """Write a checkpoint, and commit where it stands, in a transaction of its own.
-
-        ProducerLostError when it cannot be written.
-        """
+        """Write `also` and a checkpoint in a transaction of its own. ProducerLostError if that fails."""
         state, next_offset, now_s = self.state, self.next_offset, clock.monotonic_s()
         outputs = [*also, *self._checkpoint(state, next_offset, self.seen_ms)]
         await self.writer.write(telling(outputs, next_offset), next_offset)
@@ -173,10 +167,7 @@ class Ownership(Generic[State]):
             self._saved(outcome.state, fetch.next_offset, now_s)
 
     async def _computed(self, fetch: Fetch) -> Outcome[State]:
-        """Compute; what fails for an outside reason is tried again as long as the partition is ours.
-
-        The pauses between tries grow.
-        """
+        """Compute a fetch; retry errors of the surroundings (`OUTSIDE`) for ever, with growing pauses."""
         pause_s = _OUTSIDE_PAUSE_FIRST_S
         while True:
             try:
@@ -207,10 +198,10 @@ class Ownership(Generic[State]):
             metrics.count("output_total", count, agent=self.agent, topic=topic)
 
     async def end(self) -> None:
-        """Let a running fetch finish for 1.5 s, then abort it; write a checkpoint, and close the producer.
+        """Give a running fetch 1.5 s to finish, then abort it; write a checkpoint and close the producer.
 
-        So a pause begins with a checkpoint at the committed offset, and may last longer than the log of the
-        source: nothing needs to be run again.
+        Thanks to the checkpoint at the committed offset the next owner needs to run nothing again, even if
+        retention has deleted the source records by then.
         """
         self.ended = True
         done = True
@@ -228,12 +219,12 @@ class Ownership(Generic[State]):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A fetch on its way to the agent, with the ownership it was read under."""
+    """A fetch on its way to the agent, with the ownership under which it was read."""
 
     ownership: Ownership[Any]
     fetch: Fetch
     size_bytes: int
 
     async def process(self) -> None:
-        """Process the fetch in its transaction, unless its ownership has ended meanwhile."""
+        """Process the fetch in its transaction, unless the ownership has ended."""
         await self.ownership.process(self.fetch, self.size_bytes)

@@ -1,4 +1,4 @@
-"""One owned source partition: from assignment to revocation, in an order that loses nothing."""
+"""One assigned source partition, from assignment to revocation, with steps in an order that loses nothing."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from streams.kafka.transaction import ProducerLostError, TransactionWriter
 log = logging.getLogger(__name__)
 
 State = TypeVar("State")
-#: Bytes of a value, until a first read has shown what they are.
+#: Assumed size of a value before the first read.
 _VALUE_BYTES_FIRST = 64 * 1024
-#: After being fenced, long enough for a heartbeat to learn that the partition is somebody else's by now.
+#: Pause after being fenced: by then a heartbeat has shown whether another worker has the partition.
 FENCED_PAUSE_S = limits.HEARTBEAT_INTERVAL_S
 WAIT_BROKER_S = 10.0
 _POLL_S = 0.5
@@ -41,22 +41,22 @@ class Feed(Protocol):
     """What a partition needs from the consumer that owns its group membership."""
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Move the consumer's position."""
+        """Set the consumer's position."""
 
     async def flowing(self) -> None:
-        """Return once records may be delivered (not in the middle of a rebalance)."""
+        """Wait until records may be delivered (not during a rebalance)."""
 
     async def records(self, tp: TopicPartition, timeout_s: float, max_records: int) -> Sequence[Received]:
-        """Read records of this partition alone; empty after `timeout_s` seconds without any."""
+        """Read records of this partition only; empty after `timeout_s` seconds without any."""
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
-        """Hand a delivery to the agent of this partition."""
+        """Pass a delivery to the agent of this partition."""
 
 
 class PartitionOwner(Generic[State]):
-    """Keeps one assigned partition going until it is revoked.
+    """Keeps one assigned partition running until it is revoked.
 
-    Whenever its producer is lost, it goes through the assignment order again.
+    If its producer is lost, it repeats all steps of the assignment.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PartitionOwner(Generic[State]):
     ) -> None:
         self._broker, self._agent, self._core, self._tp, self._feed = broker, agent, core, tp, feed
         self._group, self._accept_loss = group or agent, accept_loss
-        #: What is owned now; None while the assignment is gone through.
+        #: The current ownership; None during the steps of the assignment.
         self.ownership: Ownership[State] | None = None
         self._value_bytes = _VALUE_BYTES_FIRST
 
@@ -82,10 +82,10 @@ class PartitionOwner(Generic[State]):
         Raises
         ------
         InputError
-            State and committed offset do not belong together, or the log does not hold what should be read
-            next.
+            State and committed offset do not belong together, or the log does not have the record that should
+            be read next.
         CoreFailedError
-            The core fails for another reason than its data.
+            The core fails for a reason that is not in the data.
         """
         pause_s = FENCED_PAUSE_S / 4
         while True:
@@ -93,10 +93,9 @@ class PartitionOwner(Generic[State]):
             try:
                 await self._own()
             except (ProducerLostError, AssertionError, *OUTSIDE) as error:
-                # aiokafka asserts in `seek` that its subscription has an assignment
-                # (`SubscriptionState._assigned_state`). It has none while a rebalance goes on: this partition
-                # is lost, as with the IllegalStateError that it raises for an assignment without it.
-                # An owner that went well for a while starts again at the shortest pause.
+                # An AssertionError means that the partition was lost: aiokafka asserts in `seek` that there
+                # is an assignment (`SubscriptionState._assigned_state`), and there is none in a rebalance.
+                # An owner that ran well for a while starts again with the shortest pause.
                 pause_s = (
                     FENCED_PAUSE_S / 4
                     if clock.monotonic_s() - began_s > WAIT_BROKER_S
@@ -113,7 +112,7 @@ class PartitionOwner(Generic[State]):
             await asyncio.sleep(pause_s)
 
     async def _own(self) -> None:
-        """Go through the assignment, always in this order: each step relies on the one before."""
+        """Own the partition once. The order of the steps matters: each relies on the one before."""
         metrics.count("assignment_total", agent=self._agent, partition=str(self._tp.partition))
         writer = TransactionWriter(
             self._broker,
@@ -143,9 +142,10 @@ class PartitionOwner(Generic[State]):
             await (writer.close() if ownership is None else ownership.end())
 
     async def _committed(self) -> tuple[int | None, bool]:
-        """Ask the broker anew; return where our own commits stand, and whether somebody else's is in the way.
+        """Return the offset that the agent committed, and whether the group has a foreign commit instead.
 
-        The consumer's `committed()` may be answered by a request that left before the predecessor's commit.
+        Asks the broker directly, because the consumer's `committed()` may return the result of a request that
+        was sent before the predecessor's last commit.
         """
         commits = await committed(self._broker, self._group, [self._tp.topic], wait_s=WAIT_BROKER_S)
         commit = commits.get((self._tp.topic, self._tp.partition))
@@ -186,14 +186,14 @@ class PartitionOwner(Generic[State]):
             restoration.uncommitted or foreign,
         )
         if restoration.losses:
-            # On record with the commit that goes past them, or neither is.
+            # The losses and the commit that skips the lost records are written in one transaction.
             await ownership.save([record for loss in restoration.losses for record in self._core.tell(loss)])
         if unread := [loss for loss in restoration.losses if not loss.state]:
             log.error("%s. Accepted: gone on behind them", refusal(self._broker, unread))
         return ownership
 
     async def _deliver(self, ownership: Ownership[State]) -> None:
-        """Deliver fetches until the producer is lost; raises what ended it."""
+        """Deliver fetches until the producer is lost; raises the error that ended it."""
         budget.WORKER.join(ownership)
         pump = asyncio.create_task(self._pump(ownership))
         try:
@@ -217,10 +217,10 @@ class PartitionOwner(Generic[State]):
             )
 
     async def _fetch(self, ownership: Ownership[State]) -> tuple[list[Received], int]:
-        """Wait for a record, then take what is there up to a bound.
+        """Wait for a record, then collect more until a bound or a short time is reached.
 
-        A small fetch gets some time to fill with what comes. The bounds are records, bytes, and what the
-        worker's budget leaves. Also returns the bytes, which it has taken of the budget.
+        The bounds are records, bytes, and the rest of the worker's budget. Also returns the bytes that the
+        fetch holds of the budget.
         """
         collected: list[Received] = []
         size, deadline_s, records_max = 0, 0.0, ownership.records_max
@@ -234,7 +234,7 @@ class PartitionOwner(Generic[State]):
                 await self._feed.flowing()
                 some, taken = await self._read(ownership, left_s, most)
             except NoOffsetForPartitionError:
-                # aiokafka looked for a committed offset before the explicit seek, and says so only now.
+                # aiokafka looked for a committed offset before the explicit seek, and reports it only now.
                 await self._feed.seek(self._tp, ownership.next_offset)
                 continue
             except OffsetOutOfRangeError as error:
@@ -248,9 +248,9 @@ class PartitionOwner(Generic[State]):
         return collected, size
 
     async def _room(self, ownership: Ownership[State], size: int) -> int:
-        """Bytes that the next read may bring.
+        """Bytes that the next read may return.
 
-        One that waits for a first record waits on the partition's own share.
+        While it waits for a first record, a partition reserves only bytes of its own share.
         """
         if size:
             return min(budget.WORKER.room_bytes(ownership), limits.FETCH_BYTES_MAX - size)
@@ -262,10 +262,7 @@ class PartitionOwner(Generic[State]):
     async def _read(
         self, ownership: Ownership[State], timeout_s: float, most: int
     ) -> tuple[Sequence[Received], int]:
-        """Read at most `most` records.
-
-        Meanwhile the budget holds what they are expected to take, and afterwards what they take.
-        """
+        """Read at most `most` records; reserve their estimated size first, then take their real size."""
         taken = 0
         budget.WORKER.expect(ownership, most * self._value_bytes)
         try:

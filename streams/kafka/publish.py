@@ -1,7 +1,4 @@
-"""Writing what an empty set of topics begins with.
-
-It is written whole or not at all, once, however many workers start together.
-"""
+"""Write the first records of a new installation: all or none, and once, even if several workers start."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from streams.kafka.reader import read_all
 log = logging.getLogger(__name__)
 
 TRANSACTIONAL_ID = "sightline-first-records"
-#: Whoever fenced this one has this many looks, a second apart, to come to an end; then it is taken for dead.
+#: After being fenced, wait this many seconds for the other worker's records; then assume that it is dead.
 _LOOKS = limits.TRANSACTION_TIMEOUT_MS // 1000
 
 
@@ -32,14 +29,14 @@ async def publish_once(
     records: Sequence[Outgoing],
     stands: Callable[[Sequence[Received]], Awaitable[bool]],
 ) -> bool:
-    """Write `records` in one transaction unless something stands on the topic `witness`.
+    """Write `records` in one transaction unless the topic `witness` has valid records already.
 
-    Return whether they were written.
+    Return whether they were written. `stands` receives all records of the topic and decides whether they are
+    valid, because a topic with only unreadable records counts as empty.
 
-    `stands` says so of all its records: a topic that holds only what nobody can read is as good as empty.
-    Delivery: exactly once. Starting the producer fences any other that tries the same, so what is seen
-    afterwards is true until the commit or this producer fails. One that was fenced leaves the work to the
-    other.
+    Delivery: exactly once. Starting the producer fences every other worker's, so no other worker can write
+    between the check and the commit. A worker that was fenced waits for the records of the one that fenced
+    it.
     """
     while True:
         try:
@@ -70,7 +67,7 @@ async def _publish(
 
 
 async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> None:
-    """Write `records` in one transaction: all of them or, when this fails, none."""
+    """Write `records` in one transaction: all of them or, if it fails, none."""
     producer = _producer(broker)
     await producer.start()
     try:

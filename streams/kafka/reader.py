@@ -1,8 +1,8 @@
-"""Reading topics without a consumer group: whole (to the end), or following on from known offsets.
+"""Read topics without a consumer group: up to the end, or continuously from given offsets.
 
-Delivery: a reader commits nothing. Its positions are offsets of the next record to read, never of the last
-one read; who keeps them together with the effect of what was read gets every committed record exactly once.
-Aborted records are not seen.
+Delivery: a reader commits nothing. Its positions are offsets of the next record to read. A caller that saves
+the positions atomically with the effects of the records processes every committed record exactly once.
+Aborted records are not returned.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def _consumer(
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: Broker) -> list[TopicPartition]:
-    # The public `partitions_for_topic` knows subscribed topics only, and a subscription needs a group.
+    # The public `partitions_for_topic` only knows subscribed topics, and a subscription needs a group.
     name = KafkaSettings.of(broker).wire_name(topic)
     numbers = (await consumer._client.fetch_all_metadata()).partitions_for_topic(name)
     if not numbers:
@@ -71,8 +71,7 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str, broker: Broker) ->
 async def _uncommitted_ends(
     broker: Broker, tps: Sequence[TopicPartition], wait_s: float
 ) -> dict[TopicPartition, int]:
-    # A read-committed consumer is told the last *stable* offset instead: an open transaction would hide what
-    # is behind it.
+    # A read-committed consumer would get the last *stable* offset, which is before any open transaction.
     async with _consumer(broker, wait_s, committed=False) as consumer:
         return dict(await consumer.end_offsets(tps))
 
@@ -88,16 +87,15 @@ async def read_all(
 ) -> list[ConsumerRecord]:
     """Return the records of `topic` up to its end at the start of the call, in order within each partition.
 
-    The end is the *uncommitted* high watermark: a transaction that is open at the start is waited for (the
-    broker ends an abandoned one), so nobody mistakes records that an open transaction hides for records that
-    do not exist.
+    The end is the *uncommitted* high watermark. So the call waits for transactions that are open at its start
+    (the broker ends abandoned ones), and records that such a transaction hides are not overlooked.
 
     Parameters
     ----------
     partition
-        Only this one; all of them when None.
+        Only this one; all if None.
     from_offsets
-        First offset by partition; the earliest there is for partitions that it does not name.
+        First offset by partition; the beginning of the log for partitions that it does not name.
     committed
         False: also the records of open and aborted transactions.
     wait_s
@@ -133,7 +131,7 @@ async def read_through(
     committed: bool = True,
     wait_s: float = WAIT_S_DEFAULT,
 ) -> None:
-    """Hand what `read_all` returns to a callback, record by record: no more than one read is held at once."""
+    """Like `read_all`, but pass each record to a callback, so that only one read is in memory at once."""
     async with _consumer(broker, wait_s, committed=committed) as consumer:
         every = await _partitions(consumer, topic, broker)
         chosen = [tp for tp in every if partition is None or tp.partition == partition]
@@ -154,7 +152,7 @@ async def read_through(
 async def _read_to(
     consumer: AIOKafkaConsumer, end: Mapping[TopicPartition, int], on_record: Callable[[ConsumerRecord], None]
 ) -> None:
-    # Transaction markers take offsets but are no records: only the position tells that the end is reached.
+    # Compare positions, because the last offsets may be transaction markers, which are never returned.
     while short := [tp for tp in end if await consumer.position(tp) < end[tp]]:
         fetched = await _getmany(consumer, short, _POLL_MS, limits.FETCH_RECORDS_MAX)
         for tp, some in fetched.items():
@@ -173,7 +171,7 @@ async def _getmany(
 
 
 def outside_sentence(error: OffsetOutOfRangeError) -> str:
-    """Return the sentence for positions that the broker's log does not hold."""
+    """Return the sentence for positions that lie outside the broker's log."""
     places = ", ".join(
         f"{tp.topic} partition {tp.partition} offset {offset}" for tp, offset in dict(error.args[0]).items()
     )
@@ -197,19 +195,18 @@ def _checked(offset: int, begin: int, end: int, tp: TopicPartition) -> int:
 class Follower:
     """Follows all partitions of one topic from given offsets, read-committed, without a group.
 
-    Delivery: exactly the committed records, in order within a partition. `positions()` is what to resume
-    from: the next offset to read, past everything that `poll` returned and past the transaction markers after
-    it.
+    Delivery: exactly the committed records, in order within a partition. To resume later, use `positions()`:
+    the next offsets to read, after all records that `poll` returned and the transaction markers behind them.
 
     Parameters
     ----------
     from_offsets
-        Next offset by partition; the earliest there is for partitions that it does not name.
+        Next offset by partition; the beginning of the log for partitions that it does not name.
     partitions
-        Only these; all of them when None.
+        Only these; all if None.
     log_id
-        The log that the offsets belong to. After each poll the broker is asked for it again, so no record of
-        a topic that was made anew meanwhile is ever returned. Nobody asks when None.
+        The log that the offsets belong to. It is checked after each poll, so no record of a topic that was
+        recreated meanwhile is ever returned. No check if None.
     wait_s
         Patience with an absent broker at `start`, seconds.
     """
@@ -232,12 +229,12 @@ class Follower:
         self._tps: list[TopicPartition] = []
 
     async def start(self) -> None:
-        """Connect and go to the given offsets.
+        """Connect and seek to the given offsets.
 
         Raises
         ------
         InputError
-            An offset lies outside the log: an error said aloud, never a reset.
+            An offset lies outside the log; offsets are never reset silently.
         UnavailableError
             The broker or the topic is absent.
         """
@@ -258,7 +255,7 @@ class Follower:
             raise
 
     async def stop(self) -> None:
-        """Disconnect. Does nothing when not started."""
+        """Disconnect. Does nothing if not started."""
         if self._consumer is not None:
             self._consumer = None
             await self._context.__aexit__(None, None, None)
@@ -271,9 +268,9 @@ class Follower:
         await self.stop()
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[int, list[ConsumerRecord]]:
-        """Return what is there now by partition, at most `max_records`.
+        """Return the available records by partition, at most `max_records`.
 
-        Wait up to `timeout_ms` for the first record. InputError when the topic was made anew meanwhile.
+        Waits up to `timeout_ms` for the first record. InputError if the topic was recreated meanwhile.
         """
         consumer = self._running()
         fetched = await _getmany(consumer, self._tps, timeout_ms, max_records)
@@ -284,9 +281,9 @@ class Follower:
         return {tp.partition: records for tp, records in fetched.items()}
 
     async def _still(self, consumer: AIOKafkaConsumer, log_id: LogId) -> bool:
-        """Whether the broker says that the log is the one that it was; False when it does not answer now.
+        """Whether the topic's log is still `log_id`; False if the broker does not answer now.
 
-        An id never comes back: one that is the same after a read was the same before it.
+        Ids are never reused, so an id that is unchanged after a read was unchanged during it.
         """
         try:
             ids = await ask(consumer._client, self._broker, [self._topic])
@@ -328,7 +325,7 @@ async def end_offsets(
 ) -> dict[tuple[str, int], int]:
     """Return the uncommitted high watermark by (topic, partition).
 
-    UnavailableError when broker or topic is absent.
+    UnavailableError if the broker or a topic is absent.
     """
     kafka = KafkaSettings.of(broker)
     async with _consumer(broker, wait_s, committed=False) as consumer:
@@ -340,9 +337,9 @@ async def end_offsets(
 async def log_bounds(
     broker: Broker, topic: str, *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[int, tuple[int, int]]:
-    """Return where the log of each partition begins and (uncommitted) ends.
+    """Return (begin, uncommitted end) of the log by partition.
 
-    UnavailableError when broker or topic is absent.
+    UnavailableError if the broker or the topic is absent.
     """
     async with _consumer(broker, wait_s, committed=False) as consumer:
         tps = await _partitions(consumer, topic, broker)
@@ -353,9 +350,9 @@ async def log_bounds(
 async def committed_offsets(
     broker: Broker, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], int]:
-    """Return the offset that `group` reads next by (topic, partition), whoever committed it.
+    """Return the next offset of `group` by (topic, partition), whoever committed it.
 
-    Partitions that it never committed are absent.
+    Partitions without a commit are left out.
     """
     commits = await committed(broker, group, topics, wait_s=wait_s)
     return {place: commit.offset for place, commit in commits.items()}
@@ -364,7 +361,7 @@ async def committed_offsets(
 async def committed(
     broker: Broker, group: str, topics: Iterable[str], *, wait_s: float = WAIT_S_DEFAULT
 ) -> dict[tuple[str, int], Commit]:
-    """Return what `committed_offsets` does, and whether an agent has committed it."""
+    """Like `committed_offsets`, and also say whether an agent has committed the offset."""
     kafka = KafkaSettings.of(broker)
 
     async def ask() -> dict[tuple[str, int], Commit]:
@@ -378,5 +375,5 @@ async def committed(
 
     async with administering(broker, wait_s) as admin:
         described = await admin.describe_topics([kafka.wire_name(topic) for topic in topics])
-        # A broker that just started says for a moment that it has no coordinator.
+        # Shortly after its start a broker has no coordinator yet.
         return await reach(broker, ask, wait_s)

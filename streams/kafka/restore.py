@@ -1,10 +1,11 @@
-"""The state of a partition as of its committed offset, from `glasses.state` and the log of its source.
+"""Restore the state of a partition as of its committed offset, from `glasses.state` and the source's log.
 
-What stands on `glasses.state` is not believed. An entry that cannot be read is made again: its records are
-run again silently from the beginning of the source's log up to the checkpoint. Where that log has lost its
-beginning, so have they, and how many and from which offset on is said. Without a checkpoint that can be read,
-everything in the log is run again, over what can be read where the core knows repeats. Outputs stay exactly
-once in each case: a silent run writes none, and reading goes on at the committed offset.
+`glasses.state` is not trusted. An entry that cannot be read is rebuilt: its source records are run again
+silently, from the beginning of the source's log up to the checkpoint. If the beginning of that log was
+deleted, the older part of the entry is lost; this is logged, with the number of entries and the offset.
+Without a readable checkpoint all records in the log are run again, on top of the readable entries if the core
+knows repeats. Outputs are exactly once in each case: a silent run writes none, and reading continues at the
+committed offset.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ _ENTRIES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Restored(Generic[State]):
-    """State as of `next_offset`, and what of it stands on `glasses.state`.
+    """State as of `next_offset`, and which part of it is on `glasses.state`.
 
-    `saved` is None where all of it is to be written; `lost` are the names of what stands there in another
-    form and is to be written again, or removed. `seen_ms` is when the last record of the checkpoint was
-    appended (ms since the epoch). `losses` are to be put on record in the transaction that begins at
-    `next_offset`. `uncommitted`: the group's commit does not say that place yet.
+    `saved` is the state as it is on the topic; None if all of it must be written. `lost` has the names of
+    unreadable entries on the topic, which must be written again or removed. `seen_ms` is the append time of
+    the last record of the checkpoint (ms since the epoch). `losses` must be recorded in the transaction that
+    begins at `next_offset`. `uncommitted`: the group has no commit at that offset yet.
     """
 
     state: State
@@ -55,7 +56,7 @@ class Restored(Generic[State]):
 
 @dataclass(frozen=True, slots=True)
 class _Read(Generic[State]):
-    """State of the entries that can be read (None: there is none without the rest), and names of the rest."""
+    """State made of the readable entries (None if they do not suffice), and the names of all others."""
 
     state: State | None
     lost: frozenset[str]
@@ -75,9 +76,9 @@ async def restored(
 ) -> Restored[State]:
     """Return the state of one partition as of `committed` (None: the group knows no offset).
 
-    `logs` are those that the agent reads now, by topic, `group` (default: named like the agent) the one that
-    it commits in. What retention removed before it was read is left
-    behind with `accept_loss`, and named in `Restored.losses`.
+    `logs` are the logs that the agent reads now, by topic; `group` is the group that it commits in (default:
+    the agent's name). With `accept_loss`, records that retention deleted before they were read are skipped
+    and listed in `Restored.losses`.
 
     Raises
     ------
@@ -125,7 +126,7 @@ async def restored(
 
 
 async def _believed(core: LiveCore[State], partition: int, stored: Checkpoint) -> _Read[State]:
-    """Read what was stored; what the core has for itself is left out where it names what cannot be had."""
+    """Read the stored entries; drop the core's own (`@...`) if they name something that no longer exists."""
     readable = await _read(core, partition, stored)
     if readable.state is None or await core.stands(readable.state):
         return readable
@@ -136,10 +137,10 @@ async def _believed(core: LiveCore[State], partition: int, stored: Checkpoint) -
 
 
 async def _read(core: Core[State], partition: int, stored: Checkpoint) -> _Read[State]:
-    """Read what was stored.
+    """Read the stored entries.
 
-    Some at a time, so that other partitions get their turn meanwhile; those that the core has for itself
-    (`@...`) are read with each.
+    They are read in groups, so that other partitions get their turn; the core's own entries (`@...`) are read
+    with each group.
     """
     own = [name for name in stored.entries if name.startswith("@")]
     others = [name for name in stored.entries if not name.startswith("@")]
@@ -161,16 +162,17 @@ async def _read(core: Core[State], partition: int, stored: Checkpoint) -> _Read[
 def _tried(core: Core[State], partition: int, entries: Mapping[str, bytes]) -> State | None:
     try:
         return core.restore(partition, entries)
-    except Exception:  # noqa: BLE001  whatever a core says of bytes that no core wrote
+    except Exception:  # noqa: BLE001  a core may raise anything on bytes that it did not write
         return None
 
 
 async def _mended(
     run: _Rerun[State], stored: Checkpoint, read: State | None, lost: frozenset[str], committed: int
 ) -> tuple[State, int | None, State | None]:
-    """State with what can be had of what was lost, from where on it is to be run further, and what is saved.
+    """Rebuild the entries `lost` as far as possible.
 
-    From the log's beginning on where that is None.
+    Return the state, the offset from which records must be run on top of it (None: the beginning of the log),
+    and the state that is saved.
     """
     core, names = run.core, lost - {CHECKPOINT_NAME}
     empty, keys = core.empty(run.tp.partition), core.made_of(names)
@@ -185,7 +187,7 @@ async def _mended(
 class _Rerun(Generic[State]):
     """Runs records of a partition again without outputs.
 
-    `begin` is where its log began, once all of it was run.
+    `begin` is the first offset of the log, set by a run from the beginning.
     """
 
     def __init__(self, broker: Broker, core: LiveCore[State], tp: TopicPartition, wait_s: float) -> None:
@@ -194,9 +196,9 @@ class _Rerun(Generic[State]):
         self.begin: int | None = None
 
     async def over(self, state: State, first: int | None, until: int, keys: frozenset[bytes] | None) -> State:
-        """State after the records from `first` (None: the log's beginning) up to `until`.
+        """State after the records from `first` (None: the beginning of the log) up to `until`, exclusive.
 
-        Only those with one of `keys`, where keys are named.
+        `keys` restricts the records to those with one of these keys.
         """
         partition = self.tp.partition
         places = {} if first is None else {partition: first}

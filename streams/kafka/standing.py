@@ -1,12 +1,12 @@
-"""Where a partition goes on after a pause, however long.
+"""Find the offset at which a partition continues after a pause of any length.
 
-Commit, checkpoint and lineage say so, and what its log still holds.
+It follows from the group's commit, the checkpoint, lineage, and the range of the source's log.
 
-A group's commits are forgotten when it was empty for longer than the broker's `offsets.retention.minutes`, or
-when their topic is deleted; then the checkpoint stands in, which was written with a commit. The last record
-of lineage of each transaction says the offset that was committed in it, so that nothing is put out twice even
-where commits went on behind the checkpoint. What retention removed before it was read is lost: nobody goes
-past it unless an operator accepts that, and then it is put on record.
+A broker forgets the commits of a group that was empty for longer than `offsets.retention.minutes`, and when
+their topic is deleted. Then the checkpoint is used, which was written together with a commit. There may have
+been later commits; so the last lineage record of each transaction also holds the committed offset, and no
+output is written twice. Records that retention deleted before they were read are lost. They are only skipped
+if an operator accepts the loss, and then the loss is recorded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from streams.kafka.reader import committed, log_bounds, read_through
 log = logging.getLogger(__name__)
 
 State = TypeVar("State")
-#: Header of the last record of lineage of a transaction: the offset that it commits.
+#: Header of the last lineage record of a transaction: the offset that the transaction commits.
 NEXT = "sightline-next"
 ACCEPT = "`sightline worker --accept-loss`"
 _LOOK_BACK_FIRST, _LOOK_BACK_GROWTH = 64, 16
@@ -41,11 +41,12 @@ _LOOK_BACK_FIRST, _LOOK_BACK_GROWTH = 64, 16
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a partition stands: its checkpoint, and the next offset of its source (None: it never began).
+    """Position of a partition: its checkpoint, and the next offset of its source (None: it never began).
 
-    `begin` is where the log of the source begins. `loss` is what is lost before the place where reading can
-    go on. `uncommitted`: the group's own commit does not say this place, so it is to be written again.
-    `behind`: what was processed and is in no log any more, and the state that the log makes has not seen it.
+    `begin` is the first offset of the source's log. `loss` are records that were deleted unread before
+    `next_offset`. `uncommitted`: the group's commit has another offset, so `next_offset` must be committed
+    again. `behind` are records that were processed but are no longer in the log, and that the state as it can
+    be restored does not include.
     """
 
     stored: Checkpoint
@@ -58,9 +59,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Place(Generic[State]):
-    """A partition of an agent's source, and who asks for it where; `logs` are those that the agent reads.
+    """A partition of an agent's source on a broker.
 
-    `group` is the one that the agent commits in.
+    `logs` are the logs that the agent reads, by topic; `group` is the group that it commits in.
     """
 
     broker: Broker
@@ -77,7 +78,7 @@ class Place(Generic[State]):
     def loss(
         self, first: int, last: int | None, next_offset: int, stored: Checkpoint, *, state: bool = False
     ) -> Loss:
-        """A loss of this partition, found out now."""
+        """Make a loss of this partition that was detected now."""
         return Loss(
             self.tp.topic,
             self.tp.partition,
@@ -93,13 +94,13 @@ class Place(Generic[State]):
 async def look(
     place: Place[Any], committed: int | None, bounds: tuple[int, int], *, accept_loss: bool
 ) -> Standing:
-    """Find out where a partition stands. `bounds` are begin and end of its log.
+    """Find the position of a partition. `bounds` are begin and end of its log.
 
     Raises
     ------
     InputError
-        The checkpoint is of other logs or another offset than the group's, there is none although the group
-        has committed (unless `accept_loss`), or the log does not reach as far as was read.
+        The checkpoint belongs to other logs or is ahead of the group's commit; there is none although the
+        group has committed (unless `accept_loss`); or the log ends before the offset up to which it was read.
     UnavailableError
         The broker is absent for `wait_s` seconds.
     """
@@ -109,7 +110,7 @@ async def look(
     if _remade(place, stored):
         return await _of_another_log(place, stored, begin)
     if stored.offset is not None and stored.offset > max(end, -1 if committed is None else committed):
-        # No log of ours was ever so long: nobody of ours wrote it.
+        # The log was never that long, so a foreign program wrote the checkpoint.
         stored = replace(stored, offset=None, lost=stored.lost | {CHECKPOINT_NAME})
     at, uncommitted = await _next_offset(place, stored, committed, begin, accept_loss=accept_loss)
     if at is not None and at > end:
@@ -122,7 +123,7 @@ async def look(
 
 
 def _refuse_other_group(place: Place[Any], stored: Checkpoint) -> None:
-    """Two groups on the same topics would each process all of it: InputError names both."""
+    """Refuse another group than the checkpoint's: two groups would each process all records of the topics."""
     known = stored.group or place.agent
     if stored.offset is not None and known != place.group:
         raise InputError(
@@ -136,7 +137,7 @@ def _refuse_other_group(place: Place[Any], stored: Checkpoint) -> None:
 async def _next_offset(
     place: Place[Any], stored: Checkpoint, committed: int | None, begin: int, *, accept_loss: bool
 ) -> tuple[int | None, bool]:
-    """The offset behind all that was processed (None: nothing ever was), and whether no commit says so."""
+    """Offset after all processed records (None: there were none), and whether it must be committed again."""
     if stored.offset is None:
         if committed is None or CHECKPOINT_NAME in stored.lost:
             return committed, False
@@ -155,7 +156,7 @@ async def _next_offset(
 def _cut_off(
     place: Place[Any], stored: Checkpoint, bounds: tuple[int, int], at: int, *, accept_loss: bool
 ) -> Standing:
-    """The log has lost its end, which was processed: what comes next stands where it ends now."""
+    """Position if the log lost records at its end that were processed: the next record is at its new end."""
     begin, end = bounds
     if not (accept_loss and place.core.knows_repeats):
         raise InputError(
@@ -172,9 +173,10 @@ def _cut_off(
 
 
 def _remade(place: Place[Any], stored: Checkpoint) -> bool:
-    """Whether the source was deleted and made again, which a core that knows repeats can go on with.
+    """Whether the source topic was recreated, in a way that a core that knows repeats can continue with.
 
-    Offsets of any other log mean other records: InputError names the first topic that is not the same.
+    InputError names the first topic whose log is otherwise another one, because its offsets mean other
+    records.
     """
     remade = False
     for topic, log_id in place.logs.items():
@@ -194,7 +196,7 @@ def _remade(place: Place[Any], stored: Checkpoint) -> bool:
 
 
 async def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> Standing:
-    """What is known of the devices holds for the new log as well; it has been read up to its beginning."""
+    """Position in a recreated source: device states remain valid, and reading begins at `begin`."""
     known = stored.offset or 0
     _, told = await _told_by_lineage(place)
     first = max(known, told or 0)
@@ -204,7 +206,7 @@ async def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> 
 
 
 async def _without_commit(place: Place[Any], stored: int) -> int:
-    """The group has forgotten its commit: the checkpoint stands in, and the lineage that came behind it."""
+    """Next offset if the group lost its commit: that of the checkpoint or of lineage, whichever is later."""
     _, told = await _told_by_lineage(place)
     at = max(stored, told or 0)
     log.warning(
@@ -220,10 +222,13 @@ async def _without_commit(place: Place[Any], stored: int) -> int:
 async def _without_checkpoint(
     place: Place[Any], committed: int, begin: int, *, accept_loss: bool
 ) -> int | None:
-    """The state is gone, or it was not us who committed: lineage says which; None where it never began."""
+    """Next offset if there is a commit without a checkpoint; None if the agent never began.
+
+    Either the state was deleted or a foreign consumer committed; lineage shows which.
+    """
     written, told = await _told_by_lineage(place)
     if not written and committed <= begin:
-        # Whoever it was has skipped nothing.
+        # The foreign commit skips no record.
         return None
     if not accept_loss:
         why = (
@@ -248,7 +253,7 @@ async def _without_checkpoint(
 
 
 async def _told_by_lineage(place: Place[Any]) -> tuple[bool, int | None]:
-    """Whether the agent has written lineage of this partition, and the offset that the last one says."""
+    """Whether there is lineage of the agent for this partition, and the last committed offset in it."""
     told = await _told(place.broker, place.agent, place.tp.partition, place.wait_s)
     return told.written, told.offset
 
@@ -256,10 +261,10 @@ async def _told_by_lineage(place: Place[Any]) -> tuple[bool, int | None]:
 async def own_offset(
     broker: Broker, agent: str, tp: TopicPartition, commit: Commit | None, wait_s: float
 ) -> int | None:
-    """Return the offset that an agent has committed last, whatever its group says; None where it never did.
+    """Return the offset that an agent committed last, even if its group has a foreign commit; None if none.
 
-    A commit that does not bear our mark is that of a version before where the agent's newest lineage tells
-    nothing, and somebody else's where it tells another offset.
+    A commit without the agents' mark is an earlier release's if the agent's newest lineage holds no offset;
+    if it holds another offset, the commit is foreign.
     """
     if commit is None or commit.ours:
         return None if commit is None else commit.offset
@@ -269,9 +274,10 @@ async def own_offset(
 
 @dataclass(slots=True)
 class _Told:
-    """What lineage says of an agent's commits.
+    """What lineage shows of an agent's commits.
 
-    Whether it wrote any, the offset that the last one says which does, and whether the newest says one.
+    `written`: there is lineage of the agent. `offset` is the last one that it holds; `newest` says whether
+    the newest lineage record holds one.
     """
 
     written: bool = False
@@ -287,7 +293,7 @@ async def _told(broker: Broker, agent: str, partition: int, wait_s: float) -> _T
             offset = dict(record.headers).get(NEXT) or b""
             told.written, told.newest = True, offset.isdigit() and len(offset) < 19
             if told.newest:
-                # The last one counts: those before it may be of a log that was deleted since.
+                # The last one counts, because earlier ones may refer to a log that was deleted.
                 told.offset = int(offset)
 
     begin, end = (await log_bounds(broker, topology.LINEAGE, wait_s=wait_s))[partition]
@@ -301,7 +307,7 @@ async def _told(broker: Broker, agent: str, partition: int, wait_s: float) -> _T
 
 
 def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
-    """Let the last record of lineage among the outputs of a transaction say the offset that it commits."""
+    """Add the offset that a transaction commits to the last lineage record among its outputs."""
     for number in range(len(outputs) - 1, -1, -1):
         if outputs[number].topic == topology.LINEAGE:
             headers = [*outputs[number].headers, (NEXT, b"%d" % next_offset)]
@@ -313,15 +319,15 @@ def telling(outputs: list[Outgoing], next_offset: int) -> list[Outgoing]:
 async def refuse_losses(
     broker: Broker, agents: Iterable[AgentSpec], prefix: str = "", *, wait_s: float = WAIT_S_DEFAULT
 ) -> None:
-    """Say in one sentence what of any partition is lost, before any of them is owned.
+    """Check all partitions for lost records before any is owned, to report them in one sentence.
 
-    Only partitions whose commit is gone, or lies before what their log holds, are looked at closely. `prefix`
-    is what the names of groups begin with.
+    Only partitions without a commit, or with one before the beginning of the log, are examined closely.
+    `prefix` is the prefix of the groups' names.
 
     Raises
     ------
     InputError
-        Records are lost, or a partition cannot go on for another reason.
+        Records are lost, or a partition cannot continue for another reason.
     UnavailableError
         The broker is absent.
     """
@@ -348,7 +354,7 @@ async def refuse_losses(
 
 
 def refusal(broker: Broker, lost: Sequence[Loss]) -> str:
-    """The sentence about records that are lost."""
+    """Return the sentence about lost records."""
     known = sum(loss.records or 0 for loss in lost)
     counts = [f"{known:,} records"] * bool(known)
     counts += ["an unknown number of records"] * any(loss.records is None for loss in lost)

@@ -1,8 +1,8 @@
-r"""Header names that are no UTF-8 do not stop a consumer.
+r"""Keep a consumer running when a header name is not valid UTF-8.
 
-aiokafka decodes header names strictly while it unpacks a fetch, so one record with bytes of another encoding
-would make every read of its partition fail, for ever. Its compiled unpacking stays; only a Kafka batch on
-which that fails is unpacked again in Python, with what cannot be decoded written as `\xff`.
+aiokafka decodes header names strictly while it unpacks a fetch, so a single record with other bytes would
+make every read of its partition fail. Here a Kafka batch on which aiokafka's compiled code fails is unpacked
+again in Python, with undecodable bytes written as `\xff`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _LENGTH_OFFSET, _OVERHEAD = 8, 12
 
 
 class _Text(bytearray):
-    """A buffer whose slices decode whatever they hold."""
+    """A buffer whose slices can always be decoded."""
 
     def __getitem__(self, key: Any) -> Any:
         piece = super().__getitem__(key)
         return _Text(piece) if isinstance(key, slice) else piece
 
     def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
-        """Text of the bytes, what is no UTF-8 as backslash escapes."""
+        """Decode the bytes; invalid UTF-8 becomes backslash escapes."""
         return bytes(self).decode(encoding, errors)
 
 
@@ -40,7 +40,7 @@ class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class _Batch:
-    """One Kafka batch, unpacked in C where that works. Stands for it in what the fetcher asks of it."""
+    """Wrapper of one Kafka batch for aiokafka's fetcher: unpacked in C, or in Python where that fails."""
 
     def __init__(self, batch: Any, data: memoryview) -> None:
         self._batch, self._data = batch, data
@@ -59,21 +59,21 @@ class _Batch:
 
 
 class TolerantRecords:
-    """Kafka batches of one partition in a fetch response; in place of aiokafka's `MemoryRecords`."""
+    """Kafka batches of one partition in a fetch response; replaces aiokafka's `MemoryRecords`."""
 
     def __init__(self, data: bytes) -> None:
         self._records, self._data, self._at = MemoryRecords(data), memoryview(data), 0
 
     def size_in_bytes(self) -> int:
-        """Bytes of the whole response."""
+        """Size of the whole response in bytes."""
         return int(self._records.size_in_bytes())
 
     def has_next(self) -> bool:
-        """Whether a whole batch is left."""
+        """Whether a complete batch is left."""
         return bool(self._records.has_next())
 
     def next_batch(self) -> _Batch | None:
-        """Return the next batch; None when none is left."""
+        """Return the next batch; None if none is left."""
         batch = self._records.next_batch()
         if batch is None:
             return None
@@ -84,5 +84,5 @@ class TolerantRecords:
 
 
 def install() -> None:
-    """Make every consumer of this process unpack this way. Safe to repeat."""
+    """Make every consumer of this process use `TolerantRecords`. Safe to repeat."""
     fetcher.MemoryRecords = TolerantRecords

@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 PARTITIONS_MAX = 1024
 _BYTES = "max.message.bytes"
-#: Settings without which something would be lost, doubled or misdated, and why; others are only said.
+#: Settings that must be as declared, with the reason: otherwise records could be lost, repeated or misdated.
+#: Other differences are only logged.
 _REFUSED: Mapping[str, str] = {
     topology.TIMESTAMPS: "nothing may go by a writer's word of the time",
     topology.AHEAD_MS: "nothing may go by a writer's word of the time",
@@ -35,7 +36,7 @@ _SET_ON_THE_TOPIC = 1  #: source of a configuration entry, as DescribeConfigs gi
 
 @dataclass(frozen=True, slots=True)
 class Differing:
-    """Where a topic is not as declared; `actual` is empty where it is absent."""
+    """A difference between a topic and its declaration; `actual` is empty if the topic is absent."""
 
     topic: str
     setting: str
@@ -46,25 +47,25 @@ class Differing:
 async def declare(
     broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> None:
-    """Create the topics that are not there yet; leave those that are there as they are.
+    """Create the missing topics and check the existing ones, which are never changed.
 
-    Safe to repeat and to race.
+    Safe to repeat, and to run in several processes at once.
 
     Parameters
     ----------
     broker
         `host:port`.
     partitions
-        Partition count of every topic that follows devices; single topics have one.
+        Partition count of every topic that is partitioned by device; single topics have one.
     wait_s
         Patience with an absent broker, seconds.
 
     Raises
     ------
     InputError
-        A topic exists with another partition count, which is fixed for its life, or with another way of
-        cleaning up, smaller records, or the producers' time where the broker's is wanted or bounds it. Where
-        retention or min.insync.replicas differ, that is logged.
+        A topic exists with another partition count (which cannot be changed), another cleanup policy, a
+        smaller maximum record size, or timestamps of producers where those of the broker are declared.
+        Differences in retention or min.insync.replicas are only logged.
     UnavailableError
         The broker is absent or refuses to create a topic.
     """
@@ -89,8 +90,8 @@ async def declare(
 
 
 def _refuse(broker: Broker, differing: list[Differing], why: str) -> None:
-    """InputError that names every topic with the same fault; nothing where there is none."""
-    # What a broker rules about times is declared of some topics only; the others bound nothing by it.
+    """InputError that names every topic with the same wrong setting; does nothing if there is none."""
+    # Timestamp settings matter only for topics that declare them.
     times = {topology.TIMESTAMPS, topology.AHEAD_MS}
     differing = [
         each
@@ -111,7 +112,7 @@ def _refuse(broker: Broker, differing: list[Differing], why: str) -> None:
 async def plan(
     broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> list[Differing]:
-    """What differs between the topics as declared and as they are; UnavailableError without a broker."""
+    """Return the differences between declared and actual topics; UnavailableError if the broker is absent."""
     async with administering(broker, wait_s) as admin:
         return await _differing(admin, broker, partitions)
 
@@ -119,10 +120,10 @@ async def plan(
 async def migrate(
     broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> list[Differing]:
-    """Create what is absent and set what differs; return what was changed.
+    """Create missing topics and change settings that differ; return what was changed. Safe to repeat.
 
-    A partition count cannot be changed: InputError, and nothing is touched. Safe to repeat. Records that were
-    written before keep the time that they have.
+    A partition count cannot be changed: if one differs, InputError is raised before anything is changed.
+    Existing records keep their timestamps.
     """
     async with administering(broker, wait_s) as admin:
         differing = await _differing(admin, broker, partitions)
@@ -140,7 +141,7 @@ async def migrate(
 
 
 async def _refuse_uneven(admin: AIOKafkaAdminClient, broker: Broker, partitions: int) -> None:
-    """InputError with every topic and its partitions, if any has others than declared."""
+    """InputError that names all topics and their partition counts, if any is not as declared."""
     if wrong := await _uneven(admin, broker, partitions):
         raise InputError(wrong)
 
@@ -153,7 +154,7 @@ async def _uneven(admin: AIOKafkaAdminClient, broker: Broker, partitions: int) -
 async def uneven(
     broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> str:
-    """Return the sentence about topics with other partitions than declared; empty if there are none."""
+    """Return the sentence about topics with unexpected partition counts; empty if there are none."""
     async with administering(broker, wait_s) as admin:
         return await _uneven(admin, broker, partitions)
 
@@ -179,7 +180,7 @@ async def _differing(admin: AIOKafkaAdminClient, broker: Broker, partitions: int
 async def _created(
     admin: AIOKafkaAdminClient, kafka: KafkaSettings, topics: Iterable[topology.Topic], partitions: int
 ) -> list[str]:
-    """Create topics, and wait until the broker knows them; return the names of those that were there."""
+    """Create topics, and wait until the broker knows them; return the names of those that existed already."""
     wanted = [_new_topic(topic, kafka, topology.partition_count(topic.name, partitions)) for topic in topics]
     if not wanted:
         return []
@@ -234,7 +235,7 @@ async def _settings(admin: AIOKafkaAdminClient, broker: Broker, names: list[str]
 
 
 async def _in_sync(admin: AIOKafkaAdminClient, broker: Broker, names: list[str]) -> list[Differing]:
-    """Topics of which fewer replicas need to have a record than all but one, before it counts as written."""
+    """Differences of topics whose `min.insync.replicas` is less than the number of replicas minus one."""
     kafka = KafkaSettings.of(broker)
     described = await admin.describe_topics([kafka.wire_name(name) for name in names]) if names else []
     replicas = {
@@ -256,7 +257,7 @@ async def _in_sync(admin: AIOKafkaAdminClient, broker: Broker, names: list[str])
 async def _configs(
     admin: AIOKafkaAdminClient, broker: Broker, names: list[str]
 ) -> Mapping[str, Mapping[str, tuple[str, int]]]:
-    """Settings of topics by name, each with its value and whether it was set on the topic itself."""
+    """Settings of topics by name, each as (value, source of the value)."""
     if not names:
         return {}
     kafka = KafkaSettings.of(broker)
@@ -269,7 +270,7 @@ async def _configs(
 
 
 async def _set(admin: AIOKafkaAdminClient, broker: Broker, changes: list[Differing]) -> None:
-    """Set what differs, and again what those topics had of their own, which a request would reset."""
+    """Apply changes, and repeat all other settings of these topics, which AlterConfigs would reset."""
     names = sorted({change.topic for change in changes})
     actual, kafka = await _configs(admin, broker, names), KafkaSettings.of(broker)
     wanted = {
@@ -294,8 +295,8 @@ def _config(topic: topology.Topic) -> dict[str, str]:
     return {
         "cleanup.policy": topic.cleanup,
         _BYTES: str(limits.MESSAGE_BYTES_MAX),
-        # A topic with the producers' time holds what our own clocks say; a broker whose clock is behind must
-        # not refuse it, unless somebody's "now" goes by that time.
+        # Producers set the timestamps of this topic. A broker whose clock is behind must not refuse them,
+        # unless the topic's declaration bounds them because other data is dated by them.
         topology.AHEAD_MS: str(2**63 - 1),
         **topic.config,
     }

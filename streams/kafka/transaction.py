@@ -34,7 +34,7 @@ from streams.kafka.groups import MARK
 
 log = logging.getLogger(__name__)
 
-#: Uncompressed; compression can only add a few bytes to what cannot be compressed, hence the headroom.
+#: Before compression, which can add a few bytes to incompressible data; the headroom leaves room for these.
 BATCH_BYTES_MAX = limits.MESSAGE_BYTES_MAX - limits.OUTPUT_HEADROOM_BYTES
 ATTEMPTS_MAX = 3
 COMMIT_TIMEOUT_S = limits.TRANSACTION_TIMEOUT_MS / 1000 + 5.0
@@ -52,18 +52,18 @@ _FATAL = (
 
 
 class ProducerLostError(Exception):
-    """The producer cannot go on (fenced, timed out, produce refused).
+    """The producer cannot be used any more (fenced, timed out, produce refused).
 
-    Close it and go through the assignment order again.
+    Close it and repeat the steps of the assignment.
     """
 
 
 class _PatientSender(Sender):  # type: ignore[misc]
-    """aiokafka's sender with pauses of 5 ms, doubled up to 1 s from a failed connection to a good one.
+    """aiokafka's sender with a retry pause of 5 ms that doubles up to 1 s while the broker is unreachable.
 
-    The same setting governs both: the broker says CONCURRENT_TRANSACTIONS right after nearly every commit,
-    where 100 ms would be added to each transaction, while 5 ms against an absent broker are thousands of
-    connection attempts a second.
+    aiokafka uses one setting for two cases. After nearly every commit the broker returns
+    CONCURRENT_TRANSACTIONS, and the default pause of 100 ms would slow each transaction down. With 5 ms, on
+    the other hand, an absent broker would cause thousands of connection attempts per second.
     """
 
     _pause_s = limits.TRANSACTION_BACKOFF_MS / 1000
@@ -77,7 +77,7 @@ class _PatientSender(Sender):  # type: ignore[misc]
         """Ignore the fixed value that the base class sets."""
 
     def reached(self, answered: bool) -> None:
-        """Take note of a request that was answered, or that met no broker."""
+        """Adapt the pause to whether a request was answered or did not reach a broker."""
         calm = limits.TRANSACTION_BACKOFF_MS / 1000
         self._pause_s = (
             calm if answered else min(max(self._pause_s, calm) * 2, limits.CONNECTION_BACKOFF_MAX_S)
@@ -119,7 +119,7 @@ def _new_producer(broker: Broker, transactional_id: str) -> AIOKafkaProducer:
         request_timeout_ms=old._request_timeout_ms,
     )
     producer._sender = sender
-    # `send` and `ready` are where every request of the sender meets the network.
+    # Every request of the sender goes through `send` or `ready`.
     producer.client.send, producer.client.ready = (
         _counted(producer.client.send, sender),
         _counted(producer.client.ready, sender),
@@ -128,13 +128,13 @@ def _new_producer(broker: Broker, transactional_id: str) -> AIOKafkaProducer:
 
 
 class TransactionWriter:
-    """Writes fetches of one source partition, each in one transaction of one producer.
+    """Writes the outputs of one source partition, each fetch in one transaction.
 
     Delivery: exactly once, if every writer of the partition uses the same transactional id
-    (`group-topic-partition`, the topic by its wire name), starts before it reads the committed offset and is
-    left after `ProducerLostError`. The offset that it commits is the next one to read.
+    (`group-topic-partition`, the topic by its name on the Kafka), is started before the committed offset is
+    read, and is not used again after `ProducerLostError`. The committed offset is the next one to read.
 
-    `outputs` are the partitions that writers of this source partition write to.
+    `outputs` are all partitions that writers of this source partition may write to.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class TransactionWriter:
 
     @property
     def group(self) -> str:
-        """The group that it commits in."""
+        """Group whose offsets it commits."""
         return self._group
 
     @property
@@ -155,14 +155,14 @@ class TransactionWriter:
         return int(self._source.partition)
 
     async def start(self, wait_s: float) -> None:
-        """Make the producer: fences its predecessor and ends that one's open transaction before this returns.
+        """Start the producer; when this returns, its predecessor is fenced and has no open transaction.
 
         Raises
         ------
         UnavailableError
             The broker did not answer in `wait_s` seconds.
         ProducerLostError
-            What a predecessor left open could not be ended.
+            An open transaction of a predecessor could not be ended.
         """
         transactional_id = f"{self._group}-{self._source.topic}-{self._source.partition}"
 
@@ -185,14 +185,14 @@ class TransactionWriter:
         await self._end_left_open()
 
     async def _end_left_open(self) -> None:
-        """Abort a transaction over all outputs.
+        """Abort a transaction over all output partitions, to end a *hanging* transaction (KIP-890).
 
-        A frozen broker that goes on can append what a predecessor sent after it has ended that one's
-        transaction (a *hanging* transaction, KIP-890). The coordinator knows nothing of it any more, so
-        neither a new producer nor a timeout ends it, and readers of what is committed wait for ever; chaos
-        found a partition standing still for the rest of the run. An abort marker of the same producer id does
-        end it, and goes only where the transaction wrote. Nothing of it can have been meant to stay: whoever
-        fences waits for commits that are under way.
+        A broker that was frozen and continues can append records of the predecessor after that one's
+        transaction was ended. The coordinator does not know these records, so neither a new producer nor a
+        timeout ends their transaction, and read-committed consumers wait for ever; a chaos test found a
+        partition that stood still for this reason. An abort marker of the same producer id ends it, and is
+        written only to partitions of a transaction, hence the record to each. No committed record is
+        affected, because fencing waits for commits that are under way.
         """
         producer = self._running()
         try:
@@ -215,18 +215,17 @@ class TransactionWriter:
     async def write(self, outputs: Sequence[Outgoing], next_offset: int) -> None:
         """Commit `outputs` and `next_offset` in one transaction.
 
-        Retried from memory with growing pauses where that is safe.
-
-        1. begin the transaction; 2. send the outputs, batched by topic and partition, in order; 3. await
-        *every* delivery (aiokafka commits a transaction whose produce failed); 4. send the source offset;
-        5. commit. A failure in 1 or 4 aborts and is retried; one in 3 aborts and ends the producer, whose
-        sequence numbers no longer fit the broker's; one in 5 ends it too: whether it was committed is read
-        from the committed offset.
+        The steps are: 1. begin the transaction; 2. send the outputs, batched by topic and partition, in
+        order; 3. await *every* delivery (aiokafka would commit a transaction whose produce failed); 4. send
+        the source offset; 5. commit. After a failure in step 1 or 4 the transaction is aborted and retried
+        with growing pauses. A failure in step 3 ends the producer, whose sequence numbers no longer fit the
+        broker's. A failure in step 5 ends it too; the committed offset then shows whether the commit
+        succeeded.
 
         Raises
         ------
         ProducerLostError
-            Nothing may be written with this writer any more.
+            This writer must not be used any more.
         """
         pause_s = limits.TRANSACTION_BACKOFF_MS / 1000
         for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -251,12 +250,12 @@ class TransactionWriter:
             pause_s = min(pause_s * 10, limits.CONNECTION_BACKOFF_MAX_S)
 
     async def close(self) -> None:
-        """Abort an open transaction and disconnect, within about 2 s even when the broker is away."""
+        """Abort an open transaction and disconnect, within about 2 s even if the broker is unavailable."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
         if producer._txn_manager.is_in_transaction():
-            # Otherwise readers of the outputs wait for the transaction's timeout.
+            # Otherwise consumers of the outputs would wait until the transaction times out.
             with contextlib.suppress(KafkaError, TimeoutError, AssertionError):
                 async with asyncio.timeout(_CLOSE_STEP_S):
                     await producer.abort_transaction()
@@ -307,9 +306,9 @@ class TransactionWriter:
 
 
 async def _all(awaitables: Iterable[Awaitable[Any]]) -> None:
-    """Await every one, also after a failure, then raise the first failure.
+    """Await all, even after a failure, then raise the first failure.
 
-    A forgotten failed future would complain later.
+    asyncio would log a traceback for a failed future that nobody awaited.
     """
     results = await asyncio.gather(*awaitables, return_exceptions=True)
     for result in results:
@@ -336,15 +335,14 @@ async def _send(
         if not _append(batch, number, output):
             deliveries.append(await _sent(producer, batch, number, topic, partition))
             batch, number = producer.create_batch(), 0
-            # The first record of a batch is always taken, whatever its size: the broker decides.
+            # The first record of a batch is always accepted, whatever its size; the broker may refuse it.
             _append(batch, number, output)
         number += 1
     deliveries.append(await _sent(producer, batch, number, topic, partition))
 
 
 def _append(batch: BatchBuilder, number: int, output: Outgoing) -> bool:
-    # Past `BatchBuilder.append`, which takes as long for its serializers and counters as the packing behind
-    # it.
+    # Bypasses `BatchBuilder.append`, whose serializers and counters take as long as the packing itself.
     headers = output.headers if isinstance(output.headers, list) else list(output.headers)
     return batch._builder.append(number, output.timestamp_ms, output.key, output.value, headers) is not None
 
@@ -359,10 +357,7 @@ async def _sent(
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    """Stop a producer with bounded patience.
-
-    Its own stop waits for deliveries, for ever when the broker is away.
-    """
+    """Stop a producer within a bounded time; its own `stop` would wait for ever if the broker is gone."""
     try:
         async with asyncio.timeout(_CLOSE_STEP_S):
             await producer.stop()
@@ -371,7 +366,7 @@ async def _close(producer: AIOKafkaProducer) -> None:
         if task is not None:
             task.cancel()
         await producer.client.close()
-    # What ended the producer is reported already; aiokafka leaves it in futures that nobody awaits, and each
+    # aiokafka leaves the error, which is reported already, in futures that nobody awaits; without this, each
     # would log a traceback.
     undrained = (batch for batches in producer._message_accumulator._batches.values() for batch in batches)
     for future in (producer._txn_manager._transaction_waiter, *(batch._drain_waiter for batch in undrained)):

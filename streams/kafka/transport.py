@@ -1,10 +1,10 @@
-"""Faust's transport, replaced on Faust's own extension point.
+"""A transport for Faust in which one fetch of one partition is one event and one transaction.
 
-One fetch of one partition is one event, one transaction.
+It uses Faust's own extension point. Faust keeps the app, the agents and the group membership. Its commits are
+turned off, because they can lose records; its acknowledgements are off too (`acks=False` of the topic),
+because they only serve those commits and would accumulate without them.
 
-Delivery: exactly once from the source topic to everything that a core writes. Faust keeps the app, the agents
-and the group membership; its commits are off, because they are where it can lose records (so are its acks, by
-the topic's `acks=False`: they only feed those commits, and without them would grow for ever).
+Delivery: exactly once from the source topic to everything that a core writes.
 """
 
 from __future__ import annotations
@@ -40,27 +40,25 @@ from streams.kafka.partition import PartitionOwner
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-#: An idle fetch holds the one connection to a broker this long; a partition that was just emptied waits for
-#: its end.
+#: Time for which a fetch without records occupies the connection to the broker; other partitions wait for it.
 IDLE_FETCH_MS = 100
-#: So often a leader asks for another assignment before its process ends, and with it whatever holds the group
-#: up.
+#: How often a group leader requests another assignment before it ends its process, so that the group can
+#: form without it.
 REJOINS_MAX = 5
-#: Faust would acknowledge an event that failed and go on, or restart the agent with the next one; both are a
-#: loss. So the process ends, and another worker, or the next start, reads from the committed offset.
+#: On a failed event, Faust would acknowledge it and continue, or restart the agent with the next event; both
+#: lose data. So the process ends, and another worker or the next start reads from the committed offset.
 NOTHING_LOST = "this worker ends now, nothing is lost: the next one goes on from the committed offset"
-#: Of this process, for all its agents.
+#: Shared by all agents of this process.
 LAST_WILL = LastWill(limits.SESSION_TIMEOUT_S)
 
 
 class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
-    """Round robin under a name of its own, over the partitions that were declared.
+    """Round-robin assignment of the declared partitions, under a protocol name of its own.
 
-    A consumer that does not know the name is not let into the group by the broker.
+    The broker refuses consumers that do not support this name, so only workers can join the group.
 
-    It remembers when it met a subscribed topic without partitions. After a broker restart the group's leader
-    can see that for a moment. The assignment is then empty and stays so for ever, unless somebody asks for
-    another one.
+    It notes when a subscribed topic had no partitions. The group's leader can see that for a moment after a
+    broker restart; the assignment is then empty, and remains so unless another one is requested.
     """
 
     name = groups.PROTOCOL
@@ -71,20 +69,20 @@ class WatchfulAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
         self._assigned = False
 
     def assign(self, cluster: ClusterMetadata, members: Mapping[str, Any]) -> Any:
-        """Assign as round robin does, and note whether any subscribed topic had no partitions."""
+        """Assign round robin, and note whether any subscribed topic had no partitions."""
         subscribed = {topic for member in members.values() for topic in member.subscription}
         self._assigned = True
         self.missed = any(not cluster.partitions_for_topic(topic) for topic in subscribed)
         return super().assign(_Declared(cluster, self._partitions), members)
 
     def on_assignment(self, assignment: Any) -> None:
-        """Forget what was missed once somebody else, as the leader, has made the assignment."""
+        """Reset `missed` if another member, as the leader, made the assignment."""
         self.missed, self._assigned = self.missed and self._assigned, False
         super().on_assignment(assignment)
 
 
 class _Declared:
-    """What an assignment asks of a cluster, without partitions that somebody added later."""
+    """Cluster metadata for the assignor, without partitions that were added to a topic later."""
 
     def __init__(self, cluster: ClusterMetadata, partitions: int) -> None:
         self._cluster, self._partitions = cluster, partitions
@@ -95,7 +93,7 @@ class _Declared:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread of the group member: heartbeats go on there while a core computes."""
+    """The thread of the group member, which sends heartbeats while a core computes."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -106,7 +104,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     async def on_start(self) -> None:
-        """Connect; a group that somebody else has taken is asked for again, until it is free."""
+        """Connect; while consumers with another protocol occupy the group, keep trying to join."""
         await super().on_start()
         groups.leave_to_lookout()
         coordinator, address = self._ensure_consumer()._coordinator, self.consumer.broker.open_address
@@ -116,12 +114,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             try:
                 return bool(await joined(subscription))
             except InconsistentGroupProtocolError:
-                # Fatal to the client, which would never ask again; the lookout says who is in the group.
+                # aiokafka would give up on this error. `Lookout` reports who is in the group.
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 return False
 
         async def sending(request: Any) -> Any:
-            # From its first request under an id on: one that dies while it joins is waited for as well.
+            # Noted with the first request that has a member id, because the broker waits for a member that
+            # dies while it joins too.
             if coordinator.member_id and address:
                 LAST_WILL.joined(address, self.consumer.group, coordinator.member_id)
             return await send(request)
@@ -129,8 +128,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         coordinator._do_rejoin_group, coordinator._send_req = joining, sending
 
     async def on_thread_stop(self) -> None:
-        """Leave the group and disconnect; a broker that is away does not end the thread in an error."""
-        # Past Faust's own, which does the same with the bare `stop` of the consumer.
+        """Leave the group and disconnect, without an error if the broker is unavailable."""
+        # Skips Faust's method, which calls the consumer's `stop` directly.
         await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
         if self._consumer is not None:
             await let_go(self._consumer)
@@ -138,9 +137,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
-    """Owns the assigned partitions, each through a `PartitionOwner`; is their `Feed`.
+    """Runs a `PartitionOwner` for each assigned partition, and is their `Feed`.
 
-    Delivery: exactly once. Offsets are committed by the transaction of each fetch, nowhere else.
+    Delivery: exactly once. Offsets are committed only by the transaction of each fetch.
     """
 
     core: ClassVar[LiveCore[Any]]
@@ -160,30 +159,27 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    # -- what Faust asks for -------------------------------------------------
+    # -- methods that Faust calls --------------------------------------------
 
     async def commit(self, topics: object = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002  Faust names them
-        """Commit nothing: the transaction of each fetch has done it."""
+        """Commit nothing: each fetch's transaction commits its offset."""
         return False
 
     def track_message(self, message: ConsumerMessage) -> None:
-        """Keep no list of pending events: what is in flight is bounded by the partition's slots."""
+        """Keep no list of pending events: their number is bounded by the partition's slots."""
 
     async def perform_seek(self) -> None:
-        """Seek nothing: every owner seeks its partition itself, explicitly, before it delivers."""
+        """Seek nothing: every owner seeks its partition itself before it delivers."""
 
     async def wait_empty(self) -> None:
-        """Wait for nothing: `on_partitions_revoked` and `on_stop` end the owners.
-
-        An owner that ends finishes or aborts its transaction.
-        """
+        """Wait for nothing: `on_partitions_revoked` and `on_stop` end the owners and their transactions."""
 
     async def verify_all_partitions_active(self) -> None:
         """Check nothing: Faust's check counts its own commits."""
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        # Each owner reads its own partition, so that a full one never holds up another; Faust's fetcher has
-        # nothing to do.
+        # Faust's fetcher has nothing to do, because each owner reads its own partition, so that a full one
+        # never blocks another.
         waits = [asyncio.create_task(stopped.wait()) for stopped in (self._stopped, fetcher._stopped)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -192,10 +188,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 wait.cancel()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Let Faust start its actors, then own every partition of the source topic."""
+        """Let Faust start its actors, then start an owner for every assigned partition."""
         if self._watch is None:
-            # From the first assignment on, and apart from what follows here: an error in it is swallowed by
-            # the client.
+            # Started first and as a task of its own, because aiokafka swallows errors of this callback.
             with logs.at(self.agent):
                 self._watch = asyncio.create_task(self._watch_assignments(), name=f"watch of {self.agent}")
             self._watch.add_done_callback(end_with)
@@ -220,16 +215,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             self._owners[place] = task
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """End every owner before the partitions go to somebody else.
+        """End every owner before another worker gets the partitions.
 
-        Each finishes or aborts its transaction and closes its producer.
+        Each owner finishes or aborts its transaction and closes its producer.
         """
         self.waiting_since_s = clock.monotonic_s()
         await self._end_owners()
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
-        """End every owner, then leave."""
+        """End every owner, then leave the group."""
         await self._end_owners()
         if self._watch is not None:
             self._watch.cancel()
@@ -237,13 +232,13 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     @property
     def let_in(self) -> bool:
-        """Whether the broker has made it a member; whoever assigns otherwise than the group gets no id."""
+        """Whether the broker has made it a member; with another protocol than the group's it gets no id."""
         return bool(getattr(getattr(self._thread._consumer, "_coordinator", None), "member_id", ""))
 
     # -- the owners ----------------------------------------------------------
 
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
-        """What is owned now, by partition."""
+        """Current ownerships by partition."""
         return {tp: owner.ownership for tp, owner in self._owning.items() if owner.ownership is not None}
 
     async def _end_owners(self) -> None:
@@ -260,7 +255,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             end_process(f"The {task.get_name()} failed: {reason(error)}; {NOTHING_LOST}", error, End.OWNER)
 
     async def _watch_assignments(self) -> None:
-        """Ask for another assignment whenever this member, as the leader, made one without partitions."""
+        """Request another assignment whenever this member, as the leader, made one without partitions."""
         asked = 0
         while True:
             await asyncio.sleep(limits.EMPTY_ASSIGNMENT_REJOIN_S)
@@ -281,7 +276,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             )
             try:
                 await self._in_thread(_assign_again(self._thread._ensure_consumer()))
-            except Exception as error:  # noqa: BLE001  whatever is wrong with the client now, the group must not stay without an assignment
+            except Exception as error:  # noqa: BLE001  tried again after any error, because the group needs an assignment
                 log.warning(
                     "%s: another assignment could not be asked for, tried again: %s",
                     self.agent,
@@ -297,11 +292,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return TopicPartition(self.broker.wire_name(tp.topic), tp.partition)
 
     async def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Move the position of one partition, whether it ever committed or not."""
+        """Set the position of one partition."""
         await self._in_thread(_call(self._thread._ensure_consumer().seek, self._on_wire(tp), offset))
 
     async def flowing(self) -> None:
-        """Return once Faust has finished its rebalance."""
+        """Wait until Faust has finished its rebalance."""
         while not self.flow_active:
             await self.can_resume_flow.wait()
 
@@ -317,7 +312,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return records
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
-        """Give one fetch to the agent's actor of its partition, as one Faust event."""
+        """Pass one fetch, as one Faust event, to the agent's actor of its partition."""
         last, on_wire = delivery.fetch.records[-1], self._on_wire(tp)
         await self.callback(
             ConsumerMessage(
@@ -339,9 +334,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
 
 class _AsRead(OrderedDict[TopicPartition, Any]):
-    """What a fetcher holds for its partitions, each record left as the decoder made it.
+    """The buffers of aiokafka's fetcher, with records left as the decoder made them.
 
-    To wrap it is a third of the work of reading it.
+    Wrapping each record would take a third of the time of reading it.
     """
 
     def __setitem__(self, tp: TopicPartition, fetched: Any) -> None:
@@ -366,7 +361,7 @@ async def _fetched(
 
 
 async def _assign_again(consumer: aiokafka.AIOKafkaConsumer) -> None:
-    # Without this the leader would assign by what it knows already, which is refreshed every five minutes.
+    # Otherwise the leader would assign with its cached metadata, which is refreshed every five minutes.
     await consumer._client.force_metadata_update()
     consumer._coordinator.request_rejoin()
 
@@ -384,10 +379,10 @@ def batch_transport(
     partitions: int,
     accept_loss: bool = False,
 ) -> driver.Transport:
-    """A transport for `app` whose consumer feeds `core` fetch by fetch as `agent`.
+    """Make a transport for `app` whose consumer passes fetches to `core`, for agent `agent`.
 
-    The name of the app is the group's. `partitions` of the source were declared; others that it has are left
-    alone. `accept_loss`: records that were removed before they were read are put on record and left behind.
+    The group has the name of the app. `partitions` is the declared number; partitions beyond it are not read.
+    `accept_loss`: records that were deleted before they were read are skipped, and the loss is recorded.
     """
     own = {
         "core": core,

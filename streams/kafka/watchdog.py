@@ -1,8 +1,9 @@
-"""Ends a process once whoever started it is gone: `python -P watchdog.py PID PATIENCE_S`.
+"""End a process when the process that started it is gone: `python -P watchdog.py PID PATIENCE_S`.
 
-A process that is killed ends nothing that it started. So it holds a pipe to the standard input of this one,
-which the system closes with it, whatever ended it. The process PID is then asked to end; where it does not
-within PATIENCE_S seconds, it is killed. It is run by its path, so that it loads nothing else of ours.
+A process that is killed cannot end its children. So the parent holds a pipe to the watchdog's standard input,
+which the operating system closes when the parent ends for any reason. The watchdog then terminates the
+process PID, and kills it if it has not ended after PATIENCE_S seconds. It is run by its path, so that it
+imports nothing else of Sightline.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import psutil
 
 
 def main() -> None:
-    """Wait for the end of standard input, then end the process; one that has ended before is left alone."""
-    # Held from the start on: a process that gets the same number later is not the one.
+    """Wait for the end of standard input, then end the process if it still runs."""
+    # Opened now, so that a later process with the same id is not mistaken for this one.
     process = psutil.Process(int(sys.argv[1]))
     while sys.stdin.buffer.read(1):
         pass
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        # One that is frozen cannot hear the signal.
+        # A stopped process must continue to handle the signal.
         process.resume()
         try:
             process.wait(float(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""What an empty set of topics begins with: a policy, the seed model, and their lineage."""
+"""First content of the topics of a new installation: a policy, the seed model, and their lineage."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from streams.training import run, seed
 
 
 def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
-    """What an empty set of topics begins with: the policy, the seed model (version 1), and their lineage.
+    """Return the records for empty topics: the policy, the seed model (version 1), and their lineage.
 
-    InputError when the policy does not let a model be made of the licensed seed.
+    InputError if the policy does not allow training a model on the licensed seed and storing it.
     """
     examples = seed.seed()
     fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)

@@ -1,4 +1,4 @@
-"""What a partition remembers of its devices: values, of which those not used lately lie on a shelf."""
+"""The states of a partition's devices. States that were not used lately can be moved to a shelf (a file)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from streams.events.state import DeviceState
 
 
 class Shelf(Protocol):
-    """Where states lie that were not used lately (see `streams.pipeline.shelf`)."""
+    """Storage for states that were not used lately (see `streams.pipeline.shelf`)."""
 
     def use(self, slot: Slot) -> None:
-        """Note that a decoded state is used now: it is the last to be put away."""
+        """Mark the decoded state of a slot as the one used most recently."""
 
     def read(self, number: int) -> DeviceState:
-        """State that lies under a number."""
+        """Read the state that is stored under a number."""
 
     def forget(self, slot: Slot) -> None:
-        """Let go of what is kept of a slot that nobody holds any more."""
+        """Delete what is stored for a slot that is no longer referenced."""
 
     def settle(self) -> None:
-        """Put away what was not used longest, until the rest is within its bound."""
+        """Move the least recently used states to the shelf until those in memory are within their bound."""
 
 
 class Slot:
-    """One state of one device: the same value for as long as it lives, decoded or on a shelf.
+    """One immutable state of one device, either decoded in memory or stored on a shelf.
 
-    Two slots are the same state when they are the same object, whichever form it has at the moment: so a
-    checkpoint tells what changed without reading anything, and what it compares with needs no memory.
-    `size_bytes` is what the state takes when it is decoded.
+    Slots are compared by object identity. So a checkpoint can find the states that changed without reading
+    any of them, and the states that it compares with need not be in memory. `size_bytes` is the estimated
+    size of the decoded state.
     """
 
     __slots__ = ("__weakref__", "_shelf", "number", "size_bytes", "state")
@@ -43,13 +43,13 @@ class Slot:
             shelf.use(self)
 
     def load(self) -> None:
-        """Decode the state, if it lies on the shelf; it stays decoded until the shelf puts it away."""
+        """Bring the state into memory if it is on the shelf; it stays until the shelf moves it again."""
         self.state = self.read()
         if self._shelf is not None:
             self._shelf.use(self)
 
     def read(self) -> DeviceState:
-        """Return the state, and leave it where it is."""
+        """Return the state without moving it to memory."""
         if self.state is not None:
             return self.state
         if self._shelf is None or self.number is None:
@@ -57,17 +57,17 @@ class Slot:
         return self._shelf.read(self.number)
 
     def __del__(self) -> None:
-        """Give back its place."""
+        """Free the space on the shelf."""
         if self._shelf is not None:
             self._shelf.forget(self)
 
 
-#: What Python's objects come to, measured: of a state with nothing in it, and of one entry of each part.
+#: Measured size of Python's objects: an empty state, and (on average) one entry of a state.
 _EMPTY_BYTES, _ENTRY_BYTES = 1500, 600
 
 
 def size_bytes(state: DeviceState) -> int:
-    """About how many bytes a decoded state takes."""
+    """Estimate the size of a decoded state in memory."""
     windows = [window for of in state.windows.values() for window in of.values()]
     entries = len(state.seen) + len(windows) + len(state.recents) + len(state.answers) + len(state.memories)
     return (
@@ -81,9 +81,10 @@ def size_bytes(state: DeviceState) -> int:
 
 
 class Devices(Mapping[str, DeviceState]):
-    """States by device, immutable; only those that are decoded can be read.
+    """States by device, immutable. Only states that are in memory can be read.
 
-    The shell decodes those of a fetch before the core is called (law 7; `streams.pipeline.live`).
+    The shell loads the states that a fetch needs before it calls the core, so that the core reads no file
+    (law 7; `streams.pipeline.live`).
     """
 
     __slots__ = ("_shelf", "_slots")
@@ -112,22 +113,22 @@ class Devices(Mapping[str, DeviceState]):
         return len(self._slots)
 
     def slot(self, name: str) -> Slot | None:
-        """Slot of a device; None when nothing is remembered of it."""
+        """Slot of a device; None if it has no state."""
         return self._slots.get(name)
 
     def changed(self, states: Mapping[str, DeviceState]) -> Devices:
-        """Return these devices with some states in place of theirs, or besides."""
+        """Return a copy with some states replaced or added."""
         made = Devices(shelf=self._shelf)
         made._slots = {**self._slots, **{name: Slot(state, self._shelf) for name, state in states.items()}}
         return made
 
     def fresh(self, before: Devices) -> Iterator[tuple[str, Slot]]:
-        """Names and slots of the states that are not those of `before`."""
+        """Names and slots of the states that `before` does not have."""
         known = before._slots
         return ((name, slot) for name, slot in self._slots.items() if known.get(name) is not slot)
 
     def taken(self, other: Devices, names: frozenset[str]) -> Devices:
-        """Return these devices with what `other` remembers of the devices `names`, and no more of them."""
+        """Return a copy with the states of devices `names` taken from `other`, and removed if it has none."""
         made = Devices(shelf=self._shelf)
         made._slots = self._slots.copy()
         for name in names:

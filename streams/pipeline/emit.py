@@ -1,7 +1,4 @@
-"""From a Step to the records that its fetch writes.
-
-These are outputs, rejects and lineage, nothing else and nothing less.
-"""
+"""Make the records that a fetch writes of its `Step`: outputs, rejects, consents and lineage."""
 
 from __future__ import annotations
 
@@ -25,10 +22,10 @@ _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
 
 
 def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list[Outgoing], list[bytes]]:
-    """Records of one fetch that was read at `place`, and the bytes of every output of the step.
+    """Records of one fetch, without lineage, and the bytes of every output of the step.
 
-    They are what the zones let through in partition order, then outputs, then rejects. `place` is (topic,
-    partition). Outputs go to the partition that was read, topics with one partition to that one
+    The order is: zoned batches in partition order, outputs, rejects. `place` is the (topic, partition) that
+    was read. Records go to the partition of the same number, or to partition 0 of topics that have only one
     (docs/architecture.md, Wire).
     """
     topic, partition = place
@@ -36,7 +33,7 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
         output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs
     ]
     passed = [placed for stretch in step.stretches for placed in _zoned(stretch, policy, partition)]
-    # Parts of one batch have one place, and stay in their order.
+    # The sort is stable, so parts of one batch, which share its position, stay in order.
     passed.sort(key=itemgetter(0))
     records = [record for _, record in passed]
     records += [
@@ -54,9 +51,9 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
 
 
 def consent_records(step: Step) -> list[Outgoing]:
-    """What wearers said in a fetch, for `glasses.consents`.
+    """Records for `glasses.consents` of the consent changes in a fetch.
 
-    Every word is under a key of its own, so that compaction keeps them all.
+    Each has a key of its own, so that compaction keeps them all.
     """
     return [
         Outgoing(
@@ -79,10 +76,10 @@ def lineage_of(
     extra: Rows,
     stamp: tuple[bytes, int],
 ) -> list[Outgoing]:
-    """Lineage of one fetch.
+    """Lineage records of one fetch.
 
-    `values` are the bytes of its outputs, `extra` rows beside the step's, `stamp` is key and time in ms.
-    These rows come first: a policy before what it decided.
+    `values` are the bytes of its outputs, `extra` are rows beside those of the step, `stamp` is key and time
+    in ms. Extra rows come first, so that a policy is stored before its decisions.
     """
     tables = {table: record.blocks(table, rows) for table, rows in extra.items()}
     return record.encode(
@@ -91,7 +88,7 @@ def lineage_of(
 
 
 def _zoned(stretch: Stretch, policy: Policy, partition: int) -> list[tuple[int, Outgoing]]:
-    """Each batch of a stretch as its record, with the place that it has in the partition."""
+    """Make (position in the partition, record for `glasses.zoned`) of each batch of a stretch."""
     first = stretch.first
     key, tags = first.batch.source.encode(), tag(first.zone, policy.header(first.label))
     return [
@@ -128,7 +125,7 @@ def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Out
 
 
 def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
-    """Record for `glasses.rejected`: place, reason, rule and digest; bytes only of what nobody could read."""
+    """Record for `glasses.rejected`: place, reason, rule and digest; the bytes only of malformed records."""
     headers = [
         ("sightline-reason", reject.cause.reason.encode()),
         ("sightline-rule", reject.cause.rule.encode()),

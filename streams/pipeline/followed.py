@@ -1,4 +1,4 @@
-"""The topics that every worker reads whole and follows: policies, models, consents."""
+"""The topics that every worker reads completely and then follows: policies, models, consents."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from streams.policy.versions import PolicyTable
 
 
 async def _nothing_new() -> None:
-    """There is nowhere to read from."""
+    """Read nothing, for use without a broker."""
 
 
 async def _nothing_older(_number: int) -> None:
-    """There is nowhere to read from."""
+    """Read nothing, for use without a broker."""
 
 
 async def _nowhere() -> int:
-    """There is no topic."""
+    """Return 0, for use without a broker."""
     return 0
 
 
 @dataclass
 class Followed:
-    """Policies, models and consents as this worker has read them, and how more of them is read.
+    """Policies, models and consents as this worker has read them, and functions to read more of them.
 
-    They change whenever a record comes; what a fetch is processed under is taken with `side_inputs`.
+    They change with every record that arrives. `side_inputs` takes an immutable snapshot for a fetch.
     """
 
     policies: PolicyTable
     models: ModelTable = field(default_factory=ModelTable)
     consents: Consents = field(default_factory=Consents)
-    #: Reads policies to the end as it is now. What somebody labelled under one that this worker has not read
-    #: yet can be told so from what nobody published.
+    #: Reads policies up to the current end of the topic. A record may be labelled under a policy that this
+    #: worker has not read yet; after a refresh, a policy that is still unknown was never published.
     refresh: Callable[[], Awaitable[None]] = _nothing_new
     #: Reads a model version that a state names and that is no longer in memory.
     recall: Callable[[int], Awaitable[None]] = _nothing_older
@@ -43,14 +43,14 @@ class Followed:
     consents_end: Callable[[], Awaitable[int]] = _nowhere
 
     def side_inputs(self) -> SideInputs:
-        """What is known by now, as a value. Takes the same time however much that is."""
+        """Snapshot of what is known now, taken in constant time."""
         self.models.settle()
         return SideInputs(self.policies.now, self.models.now, self.consents.view())
 
     async def hold(self, policy_version: str, model_version: int, consents_taken: int) -> bool:
-        """Whether the topics hold what a restored state says that it has taken up ("" or 0: nothing).
+        """Whether the topics hold the versions that a restored state has taken up ("" or 0: none).
 
-        A state that names what is on no topic would wait for it for ever.
+        The worker would wait for ever for a version that is on no topic.
         """
         if policy_version and policy_version not in self.policies.now.versions:
             await self.refresh()

@@ -39,9 +39,9 @@ _NEW = DeviceState()
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What a fetch passes, in order: the four stages, and what makes records and lineage of their steps.
+    """The functions that process a fetch, in order: the four stages, then what makes records and lineage.
 
-    Others than these are given by whoever measures a part, or leaves one out to see what it costs.
+    Benchmarks replace single functions to measure what they cost.
     """
 
     zones: Callable[..., tuple[dict[str, DeviceState], int]] = zones.run
@@ -68,7 +68,7 @@ class GlassesCore:
         self._run, self._shelf = stages or Stages(), shelf
 
     def empty(self, partition: int) -> PartitionState:
-        """Nobody seen, nothing taken up."""
+        """State without devices, with nothing taken up."""
         del partition
         return PartitionState(devices=Devices(shelf=self._shelf))
 
@@ -82,18 +82,19 @@ class GlassesCore:
         return readable(name, value, self._operators)
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
-        """Keys of the records from which devices' states are made again.
+        """Keys of the records from which device states can be rebuilt; the key is the device.
 
-        What the partition has taken up is on no record: it is taken up anew, and recorded again.
+        What the partition has taken up is on no record of the source topic: it is taken up and recorded
+        again.
         """
         return frozenset(name.encode() for name in names if name != PARTITION)
 
     def mended(self, state: PartitionState, remade: PartitionState, names: frozenset[str]) -> PartitionState:
-        """Return `state` with the devices `names` as they are in `remade`, their labels in its words."""
+        """Return `state` with the devices `names` taken from `remade`."""
         return replace_state(state, devices=state.devices.taken(remade.devices, names))
 
     def behind(self, state: PartitionState) -> PartitionState:
-        """Let go of all open windows: what they become may stand already."""
+        """Drop all open windows, because their events may have been written already."""
         closed = {
             name: replace(slot.read(), windows={})
             for name, slot in state.devices.fresh(Devices())
@@ -102,11 +103,11 @@ class GlassesCore:
         return replace_state(state, devices=state.devices.changed(closed))
 
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
-        """Lineage of what was lost."""
+        """Lineage records that document a loss."""
         return told("glasses", loss)
 
     def save(self, before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
-        """Values of the devices that changed, and of what the partition has taken up."""
+        """Values of the devices that changed, and of the partition's own entry if it changed."""
         return stored(before, after)
 
     async def process(
@@ -118,11 +119,10 @@ class GlassesCore:
         silent: bool,
         poisoned: Mapping[int, str],
     ) -> Outcome[PartitionState]:
-        """Run the four stages; what is new in `inputs` is taken up here alone, and never when `silent`.
+        """Run the four stages. News in `inputs` is taken up before them, but not when `silent`.
 
-        A silent run of a state that names nothing (it was lost) is under what is in force now; that counts
-        as taken up, and is recorded, with the next fetch. UnavailableError where `inputs` lack what the state
-        has taken up.
+        If a state was lost and names nothing, a silent run uses what is in force now; the next fetch takes it
+        up and records it. UnavailableError if `inputs` lack what the state has taken up.
         """
         extra: Rows = {"inputs": [], "policies": []}
         state = _given_up(state, fetch, poisoned)
@@ -173,9 +173,10 @@ class GlassesCore:
         policy: Policy,
         extra: Rows,
     ) -> PartitionState:
-        """Let the next policy decide the same fetch, and record what it would decide otherwise.
+        """Run the stages under the next policy too, and record where its decisions differ.
 
-        The training gate is asked too; model versions are not made so. Nothing else comes of it.
+        This includes the decisions of the training gate, but no model is trained. The results of the run are
+        otherwise discarded.
         """
         inputs, begun = context.inputs, context.begun
         version = inputs.policies.next
@@ -196,7 +197,7 @@ class GlassesCore:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What the stages are run under, whichever policy decides: what is read, and the state before it."""
+    """Arguments of the stages that are the same for the current and the next policy."""
 
     inputs: SideInputs
     begun: PartitionState
@@ -205,7 +206,7 @@ class _Context:
 
 
 def _take_up(state: PartitionState, fetch: Fetch, inputs: SideInputs, extra: Rows) -> PartitionState:
-    """Take up what is new in `inputs`; each that changes results is an input that is recorded."""
+    """Take up what is new in `inputs`, and record as an input each change that can affect results."""
     policies, models, consents = inputs.policies, inputs.models, inputs.consents
     taken = state
     if models.serving != taken.model_version:
@@ -227,9 +228,9 @@ def _take_up(state: PartitionState, fetch: Fetch, inputs: SideInputs, extra: Row
 
 
 def _put_on_record(state: PartitionState, inputs: SideInputs, step: Step) -> PartitionState:
-    """Add what was refused of `glasses.policies` since to the fetch's rejects, as many as one fetch may.
+    """Add newly refused records of `glasses.policies` to the fetch's rejects, up to a bound per fetch.
 
-    Only partition 0 of `glasses.captured` does that, so that each is put on record once.
+    Only partition 0 of `glasses.captured` calls this, so that each refusal is recorded once.
     """
     refused = [refusal for refusal in inputs.policies.refused if refusal.offset >= state.policies_read]
     refused = refused[:POLICY_REFUSALS_PER_FETCH_MAX]
@@ -238,7 +239,7 @@ def _put_on_record(state: PartitionState, inputs: SideInputs, step: Step) -> Par
 
 
 def _serving(inputs: SideInputs, number: int, policy: Policy) -> ModelVersion:
-    """The model version in force, with its label in the words of the policy in force."""
+    """The serving model version, with its label translated to the policy in force."""
     version = inputs.models.version(number)
     if version.policy_version == policy.version:
         return version
@@ -246,10 +247,11 @@ def _serving(inputs: SideInputs, number: int, policy: Policy) -> ModelVersion:
 
 
 def _adopted(state: DeviceState, inputs: SideInputs, policy: Policy) -> DeviceState:
-    """What is remembered of a device, its labels in the words of the policy in force.
+    """State of a device with its labels translated to the policy in force.
 
-    Done when the device is next heard of: a switch costs nothing for those that are quiet. Of a version that
-    nobody knows (nothing of ours wrote the state) no label can be said.
+    Called for the devices of a fetch only, so that a policy switch costs nothing for inactive devices. If the
+    state names an unknown policy version (a foreign program wrote it), its labels become empty, which passes
+    no check.
     """
     if state.policy_version == policy.version:
         return state
@@ -262,7 +264,7 @@ def _adopted(state: DeviceState, inputs: SideInputs, policy: Policy) -> DeviceSt
 
 
 def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) -> PartitionState:
-    """Without the open windows of the devices whose batches failed: an operator would fail on them again."""
+    """Drop the open windows of devices whose batches failed, because an operator could fail on them again."""
     if not poisoned:
         return state
     keys = {record.key or b"" for record in fetch.records if record.offset in poisoned}
@@ -277,12 +279,16 @@ def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) 
 
 
 def names_of(records: Sequence[Received]) -> list[str]:
-    """Devices that records may be of: what their keys say, each once."""
+    """Devices that records claim to be from, by their keys, each once."""
     return [key.decode(errors="replace") for key in dict.fromkeys(record.key for record in records) if key]
 
 
 def _with(devices: Devices, states: Mapping[str, DeviceState]) -> Devices:
-    """Devices after a fetch; nothing is remembered of one that is bound to nobody: names can be invented."""
+    """Devices after a fetch.
+
+    An unknown device is added only if the stages changed its state. They do not for a device without a
+    pairing, so that a sender who invents names cannot fill the memory.
+    """
     return devices.changed(
         {
             name: state
@@ -293,7 +299,7 @@ def _with(devices: Devices, states: Mapping[str, DeviceState]) -> Devices:
 
 
 def _new_streams(step: Step, devices: dict[str, DeviceState]) -> list[Row]:
-    """Rows of streams that a device had not used before; marks them as known."""
+    """Rows of streams that a device uses for the first time; also marks them as known in `devices`."""
     rows: list[Row] = []
     used = {stretch.stream: (stretch.kind, True) for stretch in step.stretches}
     for output in step.outputs:

@@ -1,6 +1,6 @@
-"""The shell around the cores in a worker: it waits for what a fetch is processed under, and calls the core.
+"""The shell around the cores in a worker: it waits for the side inputs of a fetch, then calls the core.
 
-What is taken up, and when, is chance here; the core records it as an input.
+When news arrives here depends on timing; the core records what it takes up as an input.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
 
-#: Records of `glasses.examples` from the beginning up to and including an offset.
+#: Reads `glasses.examples` from the beginning up to and including an offset.
 History = Callable[[int], Awaitable[Sequence[Received]]]
 
 
 class LiveGlasses(GlassesCore):
     """Stages 1-4 in a worker (see `streams.events.record.LiveCore`).
 
-    With a shelf, states of devices lie there while they are not used: those of a fetch are loaded before the
-    stages run, so that these read no file (law 7), and what is too much is put away afterwards. A fetch of
-    more devices than may be decoded at once is worked off in parts, which changes nothing: no result depends
-    on how fetches were cut.
+    With a shelf, unused device states are kept there. The states that a fetch needs are loaded before the
+    stages run, so that the stages read no file (law 7), and excess states are put away afterwards. A fetch of
+    more devices than may be in memory at once is processed in parts; this does not change results, which
+    never depend on the division into fetches.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class LiveGlasses(GlassesCore):
         self.followed, self._file = followed, shelf
 
     async def stands(self, state: PartitionState) -> bool:
-        """Whether the topics hold what the state has taken up."""
+        """Whether the topics hold all that the state has taken up."""
         return await self.followed.hold(state.policy_version, state.model_version, state.consents_taken)
 
     async def inputs(self, state: PartitionState, fetch: Fetch, *, silent: bool) -> SideInputs:
-        """What is known now; a model version that the state names and that is not in memory is read again."""
+        """Snapshot of the side inputs; the model that the state names is read again if it left the memory."""
         del fetch
         side = self.followed.side_inputs()
         if silent and state.policy_version and state.model_version not in side.models.versions:
@@ -69,7 +69,7 @@ class LiveGlasses(GlassesCore):
         silent: bool,
         poisoned: Mapping[int, str],
     ) -> Outcome[PartitionState]:
-        """Load, run the stages, put away; see `GlassesCore.process`. OSError where the shelf's file fails."""
+        """Run `GlassesCore.process` with the device states loaded. OSError if the shelf's file fails."""
         if self._file is None:
             return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
         outputs: list[Outgoing] = []
@@ -103,18 +103,18 @@ class LiveTraining(TrainingCore):
         self.followed, self._history = followed, history
 
     async def stands(self, state: TrainingState) -> bool:
-        """Whether the topics hold what the state has taken up."""
+        """Whether the topics hold all that the state has taken up."""
         return await self.followed.hold(state.policy_version, 0, state.consents_taken)
 
     def mended(self, state: TrainingState, remade: TrainingState, names: frozenset[str]) -> TrainingState:
-        """Go on after the newest version that stands; how many examples were admitted since is lost."""
+        """Continue after the newest existing version; the count of examples admitted since then is lost."""
         del state, names
         return remade.after(self.followed.models.now.highest)
 
     async def inputs(self, state: TrainingState, fetch: Fetch, *, silent: bool) -> TrainingInputs:
-        """What is known now, and the examples so far where the fetch completes a training run.
+        """Snapshot of the side inputs, and all examples so far if the fetch triggers a training run.
 
-        A policy that an example names and that was not read yet is looked for first.
+        If an example names a policy that is not known yet, the policies are read again first.
         """
         side = self.followed.side_inputs()
         if not {labelled_under(record) for record in fetch.records} <= side.policies.versions.keys():
@@ -127,7 +127,7 @@ class LiveTraining(TrainingCore):
         except UnavailableError:
             raise
         except Exception as error:
-            # Whatever keeps the topic from being read, no example is to blame for it.
+            # Reported as unavailable, because a failure to read the topic is not the fault of a record.
             raise UnavailableError(
                 f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again"
             ) from error

@@ -1,4 +1,4 @@
-"""A model version on its way out, with the lineage of what it was made of."""
+"""Publish a model version, with the lineage of the examples that it was trained on."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from streams.training import seed
 def add_version(
     made: ModelVersion, crossing: Crossing, extra: Rows, trigger: EventId | None, position: int
 ) -> list[Outgoing]:
-    """Add a version's output and rows to its fetch.
+    """Add the output of a version to the step, and its rows to `extra`.
 
-    Return the record that moves the pointer to it, none where policy refuses the version.
+    Return the record that makes it the current version, or none if the policy refuses the version.
 
-    `trigger` is the example that completed it, None for the first version. A model is no one person's data:
-    whose went in, and under which consent, stands in the manifest.
+    `trigger` is the example that started the training run, None for the first version. A model is not one
+    person's data; the manifest says whose examples it was trained on, and under which consents.
 
-    MalformedError when the record would be larger than MODEL_BYTES_MAX; nothing is added then.
+    MalformedError if the record would be larger than MODEL_BYTES_MAX; nothing is added then.
     """
     manifest: Manifest = made.manifest
     value = made.dump()

@@ -1,4 +1,4 @@
-"""What one partition of `glasses.captured` remembers, and how it stands on `glasses.state`."""
+"""The state of one partition of `glasses.captured`, and its form on `glasses.state`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ PARTITION = "@partition"
 class PartitionState:
     """State of one partition of `glasses.captured`.
 
-    Model and policy version in force, up to which offset of `glasses.consents` it has taken them up, the
-    broker's time at the record that was read last (it never runs back), its own consent words that have not
-    come back from there yet, and what is remembered of each device. `policies_read`, of partition 0 alone, is
-    the offset of `glasses.policies` up to which what was refused of it stands on record. `shadow`
-    are the devices as the next policy, of that version, would have them: they begin with a copy, and are not
-    kept beyond the worker. `unsaid_policy` is the version in whose words the labels are of stored states that
-    do not say it, which is how versions before wrote them.
+    `model_version` and `policy_version` are those in force. `consents_taken` is the offset of
+    `glasses.consents` up to which consents were taken up; `own` are consent words of this partition that have
+    not come back from that topic yet. `now_ns` is the highest append time so far.
+
+    `policies_read`, used by partition 0 only, is the offset of `glasses.policies` up to which refusals were
+    recorded. `shadow` is (version, devices) of a run under the next policy; it begins with a copy of
+    `devices` and is not saved. `unsaid_policy` is the policy version of stored device states that do not name
+    one, because an earlier release wrote them.
     """
 
     model_version: int = 0
@@ -45,7 +46,7 @@ class PartitionState:
 
 
 class _TakenUp(Struct):
-    """What stands on `glasses.state` of a partition itself; versions before did not say the last three."""
+    """The partition's own entry on `glasses.state`; earlier releases did not write the last three fields."""
 
     model_version: Number
     policy_version: str
@@ -57,7 +58,7 @@ class _TakenUp(Struct):
 
 
 def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | None) -> PartitionState:
-    """State from checkpointed values, with its devices on `shelf`; of operators, what is of `operators`."""
+    """State from checkpointed values, with the devices on `shelf`; data of other operators is dropped."""
     if PARTITION not in entries:
         return PartitionState(devices=Devices(_loaded(entries, operators, ""), shelf))
     taken = json.decode(entries[PARTITION], type=_TakenUp)
@@ -67,7 +68,7 @@ def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | 
         taken.policy_version,
         taken.consents_taken,
         taken.now_ns or 0,
-        # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
+        # A state without `now_ns` is from 0.1.0. Its own words are on the topic and are taken up from there.
         own_of(taken.own) if taken.now_ns is not None else {},
         Devices(_loaded(entries, operators, unsaid), shelf),
         unsaid_policy=unsaid,
@@ -82,13 +83,13 @@ def readable(name: str, value: bytes, operators: Operators) -> bool:
             restored({name: value}, operators, None)
         else:
             operators.load(value)
-    except Exception:  # noqa: BLE001  bytes that nobody of ours may have written
+    except Exception:  # noqa: BLE001  a foreign program may have written the bytes
         return False
     return True
 
 
 def stored(before: PartitionState | None, after: PartitionState) -> Mapping[str, bytes]:
-    """Values of the devices that changed, and of what the partition has taken up; all without `before`."""
+    """Values of the devices that changed, and the partition's own if it changed; all if `before` is None."""
     known = before.devices if before else Devices()
     changed = {name: slot.read().dump() for name, slot in after.devices.fresh(known)}
     if before is None or _fields(before) != _fields(after):
@@ -118,5 +119,5 @@ def _loaded(
 
 
 def under(state: DeviceState, policy_version: str) -> DeviceState:
-    """A device's state whose labels are in the words of a policy version."""
+    """State of a device, marked as labelled under a policy version."""
     return state if state.policy_version == policy_version else replace(state, policy_version=policy_version)

@@ -1,4 +1,4 @@
-"""Rows and rejects beside those of the stages: what an agent took up, what was refused, what was lost."""
+"""Rows and rejects that no stage makes: what an agent took up, which policies were refused, what was lost."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from streams.topology import POLICIES, POLICIES_READ
 def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
     """Row of a policy that is taken up with `fetch`.
 
-    Its text stays in the store, or no decision could be decided again.
+    The store keeps the policy's text, so that `recheck` can repeat decisions.
 
-    Who takes up a policy for the `first` time at all cannot say when it was switched to: `published_ns` is 0.
+    `first`: it is the first policy of the partition, so the time of the switch is unknown and `published_ns`
+    is 0.
     """
     return {
         "version": policy.version,
@@ -27,7 +28,7 @@ def policy_row(policy: Policy, fetch: Fetch, *, first: bool) -> Row:
 
 
 def refusal_of(refusal: Refusal) -> Reject:
-    """A refused record of `glasses.policies` on its way to `glasses.rejected`, without its bytes."""
+    """Reject for a refused record of `glasses.policies`, without its bytes."""
     return Reject(
         cause=Cause(POLICIES_READ, MALFORMED, refusal.reason, MALFORMED),
         position=refusal.offset,
@@ -42,7 +43,7 @@ def refusal_of(refusal: Refusal) -> Reject:
 
 
 def told(agent: str, loss: Loss) -> list[Outgoing]:
-    """The recorded input that says which records an agent, or its state, never saw, as its lineage."""
+    """Lineage records that document, as a recorded input, which records an agent or its state never saw."""
     last = "" if loss.last is None else loss.last
     row: Row = {
         "kind": LOST_STATE if loss.state else LOST_RECORDS,
@@ -62,7 +63,7 @@ def told(agent: str, loss: Loss) -> list[Outgoing]:
 
 
 def input_row(kind: str, agent: str, fetch: Fetch, value: str) -> Row:
-    """Row of a recorded input: from the first record of `fetch` on, `value` was in force."""
+    """Row of a recorded input: `value` is in force from the first record of `fetch` on."""
     first = fetch.records[0]
     return {
         "kind": kind,

@@ -1,4 +1,4 @@
-"""What another policy would decide otherwise of the same fetch."""
+"""Differences between the decisions of two policies about the same fetch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Key = tuple[str, str, str]
 def differences(
     decided: Sequence[Decision], beside: Sequence[Decision], version: str, other: str
 ) -> list[Row]:
-    """Rows of table `shadow`: the events about which two policies decide otherwise.
+    """Rows of table `shadow`: the events about which two policies decide differently.
 
-    A row is a run of events that differ in the same way. Events that both let pass or both keep, by the same
-    verdict and in zones of one name, are no difference.
+    A row is a run of events that differ in the same way. Decisions with the same verdict and zone count as
+    equal, even if the rules differ.
     """
     mine, theirs = _by_event(_unlike(decided, beside)), _by_event(_unlike(beside, decided))
     differing: dict[tuple[object, ...], list[int]] = {}
@@ -61,10 +61,10 @@ def differences(
 
 
 def with_gate(step: Step, policy: Policy) -> list[Decision]:
-    """Decisions of a fetch, and those of the training gate about its examples, at the time of the fetch.
+    """Decisions of a fetch, and those that the training gate would make about its examples now.
 
-    The gate itself stands behind another topic, where an example bears the label of the policy in force
-    alone: only here both labels are known.
+    The gate itself runs later, in agent `training`, and sees only the label of the policy in force. The label
+    of the next policy is known here only.
     """
     learned = [output.tagged for output in step.outputs if output.topic == EXAMPLES]
     return step.decisions + [
@@ -79,9 +79,9 @@ def with_gate(step: Step, policy: Policy) -> list[Decision]:
 
 
 def _unlike(some: Sequence[Decision], others: Sequence[Decision]) -> list[Decision]:
-    """Those that the other side has not made in the same words about the same run.
+    """Decisions in `some` that have no equal decision about the same run in `others`.
 
-    The rest need not be looked at event by event.
+    Only these need to be compared event by event.
     """
     same = {
         (decision.source, decision.stream, decision.sink, decision.run, decision.zone, decision.verdict)

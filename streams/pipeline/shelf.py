@@ -1,7 +1,7 @@
-"""States of devices that were not used lately: compressed, in a file that only the owner of the worker reads.
+"""States of devices that were not used lately, compressed in a file that only the worker's user can read.
 
-The file is no record of anything: what is in it is made again from `glasses.state` on assignment, and it goes
-with the worker's directory. So nothing in it is ever synced or rolled back.
+The file is a cache: its content is rebuilt from `glasses.state` on assignment, and it is deleted with the
+worker's directory. So it needs neither fsync nor rollback.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from streams.events.record import Fetch
 from streams.events.state import DeviceState
 from streams.pipeline.devices import Devices, Slot
 
-#: A longer state is nearly all samples, which are hardly shorter when compressed and take long to.
+#: Longer states are not compressed: they consist mostly of samples, which compress slowly and badly.
 _COMPRESSED_BYTES_MAX = 64 * 1024
 _decoder = msgpack.Decoder(DeviceState)
 
 
 class FileShelf:
-    """Keeps the decoded states of a worker within `limits.STATES_BYTES_MAX`; those used last stay.
+    """A `streams.pipeline.devices.Shelf` in a SQLite file, with least-recently-used eviction.
 
-    A `streams.pipeline.devices.Shelf`. States that nobody holds any more are forgotten. Errors of the file
-    are OSError: no record is to blame for them.
+    It keeps the decoded states of a worker within `limits.STATES_BYTES_MAX`. Errors of the file are raised as
+    OSError, for which the transport does not blame a record.
     """
 
     def __init__(self, path: Path) -> None:
-        # Made here with its mode: sqlite would make it readable by everybody for a moment.
+        # Created with its final mode: SQLite would create it readable by others.
         files.create(path).close()
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
             self._file.execute(f"PRAGMA {pragma}")
         self._file.execute(f"PRAGMA cache_size = {-limits.SHELF_CACHE_BYTES // 1024}")
         self._file.execute("CREATE TABLE states (number INTEGER PRIMARY KEY, value BLOB NOT NULL)")
-        # One transaction that nobody ends: a commit for each state would write its pages each time.
+        # One transaction that never ends: a commit for each state would write pages each time.
         self._file.execute("BEGIN")
         self._used: OrderedDict[int, ref[Slot]] = OrderedDict()
         self._next, self._open = 0, True
         self.held_bytes, self.kept = 0, 0
 
     def use(self, slot: Slot) -> None:
-        """Note that a decoded state is used now: it is the last to be put away."""
+        """Mark the decoded state of a slot as the one used most recently."""
         key = id(slot)
         if key in self._used:
             self._used.move_to_end(key)
@@ -58,7 +58,7 @@ class FileShelf:
             self.held_bytes += slot.size_bytes
 
     def settle(self) -> None:
-        """Put away what was not used longest, until the rest is within its bound."""
+        """Move the least recently used states to the file until those in memory are within their bound."""
         while self.held_bytes > limits.STATES_BYTES_MAX and self._used:
             slot = next(iter(self._used.values()))()
             if slot is None:
@@ -71,7 +71,7 @@ class FileShelf:
         metrics.gauge("device_states_kept", self.kept)
 
     def read(self, number: int) -> DeviceState:
-        """State that lies under a number."""
+        """Read the state that is stored under a number."""
         metrics.count("device_states_loaded_total")
         try:
             ((value,),) = self._file.execute("SELECT value FROM states WHERE number = ?", (number,))
@@ -80,18 +80,18 @@ class FileShelf:
         return _decoder.decode(zlib.decompress(value))
 
     def forget(self, slot: Slot) -> None:
-        """Let go of what is kept of a slot that nobody holds any more."""
+        """Delete what is stored for a slot that is no longer referenced."""
         if not self._open:
             return
         self._leave(slot)
         if slot.number is not None:
             self.kept -= 1
-            # Called where nobody can be told; what stays is room in a file that goes with the worker.
+            # Called from `Slot.__del__`, which cannot raise. A row that stays only wastes space in a cache.
             with contextlib.suppress(sqlite3.Error):
                 self._file.execute("DELETE FROM states WHERE number = ?", (slot.number,))
 
     def close(self) -> None:
-        """Close the file; what lies in it is lost."""
+        """Close the file; its content is lost."""
         self._open = False
         self._file.close()
 
@@ -114,7 +114,7 @@ class FileShelf:
 
 
 def parts(devices: Devices, fetch: Fetch) -> Iterator[Fetch]:
-    """Cut a fetch where the states of its devices come to more than may be decoded at once."""
+    """Divide a fetch so that the device states of each part fit into half the bound for states in memory."""
     names, size, start = set[bytes](), 0, 0
     for at, record in enumerate(fetch.records):
         key = record.key or b""

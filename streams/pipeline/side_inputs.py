@@ -1,8 +1,8 @@
 """What cores read beside their fetch: policies, models and consents as they are known at one moment.
 
-Values that nobody changes, so that a fetch is computed under one and the same, whatever is learned meanwhile
-(law 7). A worker takes them from the topics that it follows (`streams.pipeline.followed`); a replay makes
-them of the recorded inputs.
+They are immutable, so that news that arrives while a fetch is processed does not affect it (law 7). A worker
+takes them from the topics that it follows (`streams.pipeline.followed`); a replay makes them from the
+recorded inputs.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from streams.policy.versions import PolicyVersions
 
 @dataclass(frozen=True, slots=True)
 class SideInputs:
-    """What `glasses.policies`, `glasses.models` and `glasses.consents` say, as far as they were read."""
+    """Snapshot of `glasses.policies`, `glasses.models` and `glasses.consents`, as far as they were read."""
 
     policies: PolicyVersions
     models: ModelVersions
     consents: ConsentView
 
     def label(self, label: bytes, version: str, policy: Policy) -> bytes:
-        """A label that policy `version` gave, in the words of `policy`.
+        """Translate a label of policy `version` to the encoding of `policy`.
 
-        It is empty where that cannot be said (it passes nowhere). UnavailableError where the version is not
-        known.
+        Without an equivalent the label is empty, which passes no check. UnavailableError if the version is
+        not known.
         """
         return policy.adopted(label, self.policies.version(version)) if version != policy.version else label
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingInputs:
-    """Side inputs of a fetch of `glasses.examples`, and that topic from its beginning to the fetch's end.
+    """Side inputs of a fetch of `glasses.examples`, and all records of that topic up to the fetch's last.
 
-    `history` is None where the fetch completes no training run, which alone reads it.
+    Only a training run needs `history`; it is None if the fetch triggers none.
     """
 
     side: SideInputs

@@ -1,4 +1,4 @@
-"""Stage 5 for one fetch of `glasses.examples`: gate each example, and run after every N admitted ones."""
+"""Stage 5 for one fetch of `glasses.examples`: gate each example, and train after every N admitted ones."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ _UNLISTED = Cause(
     gate.UNLISTED_RULE,
     "intent: it is none that the policy in force lists, so no model learns it",
 )
-#: Fits a model to the first pairs and measures it on the others: computation, wherever it is done.
+#: Trains a model on the first pairs and measures it on the second; may run in another process.
 Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair]], Awaitable[run.Fitted]]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """Which version was made last, how many examples have been admitted since, and which are admitted by now.
+    """State of agent `training`.
 
-    `now_ns` is the broker's time at the example that was read last; it never runs back.
-
-    Policy version in force, and up to which offset of `glasses.consents` it has taken them up. `left_out` are
-    the newest examples of runs that failed, which no later run learns from.
+    `version` is the last version made, `admitted` the number of examples admitted since, and `examples` the
+    ids of all admitted examples. `consents_taken` is the offset of `glasses.consents` up to which consents
+    were taken up, `now_ns` the highest append time so far. `left_out` are the newest examples of runs that
+    failed; later runs do not learn from them.
     """
 
     version: int = 1
@@ -75,12 +75,12 @@ class TrainingState:
     left_out: tuple[str, ...] = ()
 
     def after(self, version: int) -> TrainingState:
-        """Return this state where `version` is the one that was made last, the seed's at least."""
+        """Return a copy with `version` as the last version made, at least that of the seed."""
         return replace(self, version=max(version, 1))
 
 
 class _Stored(Struct):
-    """What stands on `glasses.state`; the examples as runs."""
+    """The form on `glasses.state`; `examples` are runs (source, stream, first, count)."""
 
     version: Number
     admitted: Number
@@ -100,7 +100,7 @@ class TrainingCore(WholeState[TrainingState]):
         self.seed, self.evaluation = seed.seed(), seed.evaluation()
 
     def empty(self, partition: int) -> TrainingState:
-        """The seed version stands, nothing admitted."""
+        """State with the seed version as the last one, and no admitted examples."""
         del partition
         return TrainingState()
 
@@ -128,16 +128,16 @@ class TrainingCore(WholeState[TrainingState]):
         )
 
     def made_of(self, names: frozenset[str]) -> frozenset[bytes]:
-        """No keys: a run that was made is not made again, so that no record makes the state again."""
+        """No keys: training runs are not repeated, so the state cannot be rebuilt from records."""
         del names
         return frozenset()
 
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
-        """Lineage of what was lost."""
+        """Lineage records that document a loss."""
         return told("training", loss)
 
     def save(self, before: TrainingState | None, after: TrainingState) -> Mapping[str, bytes]:
-        """The one value, when it changed; the admitted examples as runs."""
+        """The single value of the state, if it changed."""
         if before == after:
             return {}
         numbers: dict[tuple[str, str], list[int]] = {}
@@ -163,7 +163,7 @@ class TrainingCore(WholeState[TrainingState]):
         }
 
     def completes(self, state: TrainingState, fetch: Fetch, side: SideInputs) -> bool:
-        """Whether a fetch that is not silent comes to a training run, which reads all examples so far."""
+        """Whether processing a fetch, not silently, triggers a training run, which reads all examples."""
         if state.admitted + len(fetch.records) < self.every:
             return False
         state, _ = _taken_up(state, fetch, side)
@@ -174,7 +174,7 @@ class TrainingCore(WholeState[TrainingState]):
                 candidate = gate.judge(record, self._codec, crossing, _adopting(side), now_ns)
             except MalformedError:
                 continue
-            except Exception:  # noqa: BLE001  on whatever this record fails, `process` fails too, and says so
+            except Exception:  # noqa: BLE001  `process` will fail on this record too, and report it
                 return True
             state = _counted(replace(state, now_ns=now_ns), candidate)
             if state.admitted >= self.every:
@@ -190,10 +190,10 @@ class TrainingCore(WholeState[TrainingState]):
         silent: bool,
         poisoned: Mapping[int, str],
     ) -> Outcome[TrainingState]:
-        """Gate a fetch's examples; the run that the N-th admitted one triggers joins the fetch's transaction.
+        """Gate the examples of a fetch. Every N-th admitted one triggers training in the same transaction.
 
-        Partitions commit their examples by chance in one order or another, and that decides which version
-        learns from which: the order is recorded as an input, never when `silent`. UnavailableError where
+        In which order the partitions' examples arrive depends on timing, and decides which version learns
+        from which examples. So the order is recorded as an input (not when `silent`). UnavailableError if
         `inputs` lack what the state has taken up, or the examples that a run reads.
         """
         pointers, order, ran = list[Outgoing](), list[str](), False
@@ -215,7 +215,7 @@ class TrainingCore(WholeState[TrainingState]):
                 step.rejects.append(Reject.malformed(record, cause, state.now_ns))
                 order.append(NO_EXAMPLE)
                 continue
-            # What is no example says nothing of the time either.
+            # Only now, because the timestamp of a malformed record is not trusted.
             state = _counted(replace(state, now_ns=now_ns), candidate)
             order.append(candidate.id)
             _say(candidate, record, step, now_ns)
@@ -232,7 +232,8 @@ class TrainingCore(WholeState[TrainingState]):
         return Outcome(
             state,
             [*records, *pointers],
-            # A silent run could not say how a run ended.
+            # After a training run a checkpoint is due: a silent re-run does not train, so it could not tell
+            # whether the run succeeded.
             checkpoint=len(extra["inputs"]) > 1 or ran,
         )
 
@@ -245,10 +246,10 @@ class TrainingCore(WholeState[TrainingState]):
         extra: Rows,
         pointers: list[Outgoing],
     ) -> TrainingState:
-        """Make a version of all that the gate admits at the time of the trigger.
+        """Train a version on all examples that the gate admits at the time of the trigger.
 
-        What it judges otherwise than before gets a decision. A run that fails for a reason of its own uses
-        no number up: it is said, and the next one goes on.
+        Examples that the gate now judges differently than before get a new decision. If training fails for
+        its own reasons, the failure is reported and recorded, and the next run uses the version number.
         """
         if inputs.history is None:
             raise UnavailableError(f"{EXAMPLES} was not read for a training run; tried again")
@@ -283,10 +284,10 @@ class TrainingCore(WholeState[TrainingState]):
             pointers += add_version(made, crossing, extra, EventId.parse(candidates[-1].id), trigger.offset)
         except (UnavailableError, OSError):
             raise
-        except Exception as error:  # noqa: BLE001  whatever a run fails for, the examples of others go on
+        except Exception as error:  # noqa: BLE001  a failing run must not stop the processing of examples
             newest = [candidate.id for candidate in used if candidate.admitted][-self.every :]
             step.rejects.append(_failed(state.version, without_values(error), newest, trigger.offset, now_ns))
-            log.error("%s", step.rejects[-1].cause.reason)  # noqa: TRY400  a traceback quotes what was said
+            log.error("%s", step.rejects[-1].cause.reason)  # noqa: TRY400  a traceback may quote utterances
             metrics.count("training_failed_total")
             return replace(
                 state, version=state.version - 1, left_out=(*state.left_out, *newest)[-LEFT_OUT_MAX:]
@@ -296,13 +297,13 @@ class TrainingCore(WholeState[TrainingState]):
 
 
 def _crossing(state: TrainingState, side: SideInputs) -> Crossing:
-    """The door for a fetch, under what the state has taken up."""
+    """Make the `Crossing` of a fetch, with the policy and consents that the state has taken up."""
     policy = side.policies.version(state.policy_version)
     return Crossing(policy, side.consents.of_partition(state.consents_taken, {}), Step())
 
 
 def _adopting(side: SideInputs) -> gate.Adopt:
-    """How labels are said in the words of the policy in force: empty where their policy is not known."""
+    """Make a function that translates labels to the policy in force; empty if their policy is unknown."""
 
     def adopt(label: bytes, version: str, policy: Policy) -> bytes:
         return side.label(label, version, policy) if version in side.policies.versions else b""
@@ -311,9 +312,9 @@ def _adopting(side: SideInputs) -> gate.Adopt:
 
 
 def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[TrainingState, Rows]:
-    """Take up what is new in `side`; each that changes results is an input that is recorded.
+    """Take up what is new in `side`, and record as an input each change that can affect results.
 
-    Return the state and the rows of it.
+    Return the new state and the rows that record it.
     """
     inputs: list[Row] = []
     rows: Rows = {"inputs": inputs, "policies": []}
@@ -327,21 +328,21 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         state = replace(state, consents_taken=side.consents.offset)
         inputs += [input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(words)]
     if side.models.highest > state.version:
-        # Somebody else wrote versions: the next one gets a number that nobody has taken.
+        # Another program wrote versions, so continue after the highest number that is taken.
         state = state.after(side.models.highest)
         inputs.append(input_row(MODEL_TAKEUP, "training", fetch, str(state.version)))
     return state, rows
 
 
 def _counted(state: TrainingState, candidate: gate.Candidate) -> TrainingState:
-    """State after one more example was judged; one that came a second time counts once."""
+    """State after one more example was judged; a repeated example counts once."""
     if not candidate.admitted or candidate.id in state.examples:
         return state
     return replace(state, admitted=state.admitted + 1, examples=state.examples | {candidate.id})
 
 
 def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -> None:
-    """Record what the gate made of an example: its decision, or a reject where its intent is none."""
+    """Record the gate's decision about an example, or reject it if the policy does not list its intent."""
     if candidate.listed:
         step.decisions.append(candidate.decision)
         return
@@ -358,7 +359,7 @@ def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -
 
 
 def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns: int) -> Reject:
-    """A version that was not made. It has no identity of its own: the number goes to the next one."""
+    """Reject for a training run that failed. It names no event, because the next run reuses the number."""
     named = ", ".join(newest[:CANDIDATES_NAMED_MAX])
     more = len(newest) - CANDIDATES_NAMED_MAX
     reason = (

@@ -1,1 +1,1 @@
-"""STAGE 2: operators that make something of the sensors; `shipped.py` lists ours."""
+"""STAGE 2: operators that derive events from sensor data; `shipped.py` lists those of Sightline."""

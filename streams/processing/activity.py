@@ -41,10 +41,10 @@ def classify(spread_mps2: float) -> str:
 
 
 def values(closed: Sequence[ClosedWindow]) -> list[Columns]:
-    """Columns of the activity event that each window makes.
+    """Columns of the activity event for each window.
 
-    Windows of one length are one array, whose rows numpy sums alike however many there are: a fetch's cut
-    changes nothing.
+    Windows of equal length are computed as the rows of one array. NumPy sums a row in the same order however
+    many rows there are, so results do not depend on how records were divided into fetches.
     """
     spreads = [0.0] * len(closed)
     by_count: dict[int, list[int]] = {}

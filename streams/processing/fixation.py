@@ -1,10 +1,10 @@
-"""Fixations from gaze: runs of samples between which the eyes hardly move.
+"""Fixations from gaze: runs of samples during which the eyes hardly move.
 
 Method: velocity threshold (I-VT), Salvucci and Goldberg, "Identifying fixations and saccades in eye-tracking
 protocols", ETRA 2000, section 3.1: consecutive samples whose angular velocity stays below a threshold are one
-fixation; shorter ones than the minimum are left out. The velocity is taken over LAG_SAMPLES samples, 20 ms at
-200 Hz as in Olsen, "The Tobii I-VT fixation filter", 2012, because there the noise of neighbouring samples
-alone is faster than a slow saccade.
+fixation, unless they are shorter than the minimum duration. The velocity is taken over LAG_SAMPLES samples,
+20 ms at 200 Hz, as in Olsen, "The Tobii I-VT fixation filter", 2012: between neighbouring samples the noise
+alone can be faster than a slow saccade.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ WINDOW_SAMPLES = (
 VELOCITY_MAX_RADPS = math.radians(100.0)
 LAG_SAMPLES = FRONT_SAMPLES_MAX  #: 20 ms at 200 Hz
 DURATION_MIN_NS = 60_000_000
-_ANGLE_MAX_RAD = 2 * math.pi  #: what is no angle is no gaze
+_ANGLE_MAX_RAD = 2 * math.pi  #: samples with larger angles are invalid and do not count
 
 
 def samples(batches: Sequence[Batch]) -> Samples:
-    """Every event's time, direction and whether it counts."""
+    """Time and direction of every event, and whether it counts (worn, with a valid direction)."""
     gaze = np.empty(sum(batch.run.count for batch in batches), GAZE)
     gaze["t_ns"] = np.fromiter(chain.from_iterable(map(_times_ns, batches)), np.int64, len(gaze))
-    # In a blink there is no direction: null, which is no number and within no bound.
+    # The direction is null during a blink; `column` reads it as NaN, which is within no bound.
     yaw, pitch = column(batches, "yaw_rad"), column(batches, "pitch_rad")
     gaze["yaw_rad"], gaze["pitch_rad"] = np.nan_to_num(yaw), np.nan_to_num(pitch)
     worn = np.fromiter(chain.from_iterable(batch.columns["worn"] for batch in batches), np.bool_, len(gaze))
@@ -50,15 +50,15 @@ def _times_ns(batch: Batch) -> Iterable[int]:
 
 
 def breaks(front: Samples, arrived: Samples) -> list[int]:
-    """Indices of `arrived` at which another run begins; `front` holds the samples of the open run.
+    """Indices of `arrived` at which a new run begins; `front` holds the last samples of the open run.
 
-    A sample continues a run when it and the one in front of it count, and the eyes moved slowly over the last
-    LAG_SAMPLES samples of the run (over all of a shorter one).
+    A sample continues the run if it and the sample before it count, and if the eyes moved slowly over the
+    last LAG_SAMPLES samples of the run (over all of them if the run is shorter).
     """
     whole = np.concatenate((front[-LAG_SAMPLES:], arrived))
     known = len(whole) - len(arrived)
     counts = whole["counts"]
-    # What does not count is set to zero: a number that is no angle must not overflow.
+    # Samples that do not count are set to zero, because their numbers could overflow.
     t_ns, yaw, pitch = (
         np.where(counts, whole[name], 0).astype(np.float64) for name in ("t_ns", "yaw_rad", "pitch_rad")
     )
@@ -67,7 +67,7 @@ def breaks(front: Samples, arrived: Samples) -> list[int]:
     apart[1:] = ~(counts[1:] & counts[:-1])
     begins: list[int] = []
     start = 0
-    # Most samples are neither apart nor fast over any lag, and begin nothing.
+    # Only visit samples that may begin a run: most are neither apart nor fast over any lag.
     for i in np.flatnonzero(np.logical_or.reduce([apart, *fast])).tolist():
         if i < max(known, 1):
             continue
@@ -79,18 +79,18 @@ def breaks(front: Samples, arrived: Samples) -> list[int]:
 
 
 def _fast(t_ns: Floats, yaw: Floats, pitch: Floats, lag: int) -> NDArray[np.bool_]:
-    """Whether the eyes moved faster than the threshold between each sample and the one `lag` in front of it.
+    """Whether the eyes moved faster than the threshold between each sample and the one `lag` before it.
 
-    The arrays are of shape (n,).
+    All arrays have shape (n,).
     """
-    # At the small angles between neighbours, yaw shrinks with the cosine of the pitch.
+    # Small-angle approximation: a change of yaw counts with the cosine of the pitch.
     angle = np.hypot((yaw[lag:] - yaw[:-lag]) * np.cos(pitch[lag:]), pitch[lag:] - pitch[:-lag])
     moved = (angle > 0) & (angle >= VELOCITY_MAX_RADPS * np.maximum(t_ns[lag:] - t_ns[:-lag], 0.0) / 1e9)
     return np.concatenate((np.zeros(min(lag, len(t_ns)), np.bool_), moved))
 
 
 def values(closed: Sequence[ClosedWindow]) -> list[Columns | None]:
-    """Columns of the fixation that each run makes, None where it is none."""
+    """Columns of the fixation for each run, None for a run that is no fixation."""
     return [_fixation(window.samples) for window in closed]
 
 
@@ -98,7 +98,7 @@ def _fixation(run: Samples) -> Columns | None:
     duration_ns = int(run["t_ns"][-1]) - int(run["t_ns"][0])
     if duration_ns < DURATION_MIN_NS or not run["counts"][0]:
         return None
-    # Contiguous, since numpy sums what lies apart in another order, and the last digit would differ.
+    # NumPy sums strided arrays in another order than contiguous ones, which can change the last digit.
     yaw, pitch = (np.ascontiguousarray(run[name]) for name in ("yaw_rad", "pitch_rad"))
     centre = float(yaw.mean()), float(pitch.mean())
     apart = np.hypot((yaw - centre[0]) * math.cos(centre[1]), pitch - centre[1])

@@ -1,9 +1,9 @@
-"""Operators as values: what each reads, how it cuts that into windows, what it makes of one and remembers.
+"""Operators: what each reads, how it divides that into windows, what it derives from them and remembers.
 
-`Operators` is a set of them, together with the kinds of event that they read and make. A set of anybody's own
-needs no more than `Operators.of(kinds, ...)`, and a policy that gives its kinds a label.
+`Operators` is a set of operators together with the kinds of event that they read and make. To use operators
+of your own, call `Operators.of(kinds, ...)` and write a policy that labels their kinds.
 
-A new operator that is shipped touches these files, and no other code:
+Adding an operator to Sightline itself touches these files, and no other code:
 
 - a module beside this one: its functions and its `Operator`
 - `streams/processing/shipped.py`: the list of operators
@@ -40,17 +40,17 @@ from streams.processing.windows import Breaks, ClosedWindow, Columns, Samples
 from streams.topology import PROCESSING, STAGES
 
 S = TypeVar("S")
-#: Closed windows of many devices, in order -> columns of the event that each makes, None for none.
+#: Closed windows of many devices, in order -> columns of the event for each, None for no event.
 Values = Callable[[Sequence[ClosedWindow]], Sequence[Columns | None]]
 
 
 @dataclass(frozen=True)
 class Memory(Generic[S]):
-    """What an operator remembers of each device from window to window.
+    """State that an operator keeps for each device from window to window.
 
-    `type` is what msgspec can write as JSON and read again, `start` what stands where nothing is remembered,
-    and `bytes_max` bounds that JSON. `step` makes of what is remembered and the next closed window of a
-    device the columns of an event (None: of none) and what is remembered then.
+    `type` is the type of the state, which msgspec must be able to write as JSON and read again. `start` is
+    the initial state, and `bytes_max` bounds the JSON. `step` takes the state and the next closed window of a
+    device and returns the columns of an event (None for no event) and the new state.
     """
 
     type: Any
@@ -59,17 +59,17 @@ class Memory(Generic[S]):
     step: Callable[[S, ClosedWindow], tuple[Columns | None, S]]
 
     def load(self, value: bytes | None) -> S:
-        """What is remembered, from its JSON; ValidationError or DecodeError of msgspec where it is none."""
-        # What begins is read as well: who changes it in place changes it for one device and one fetch.
+        """State from its JSON; msgspec's ValidationError or DecodeError if the bytes hold no such state."""
+        # `start` is copied through JSON, so that a step that changes its state in place does not change it.
         remembered: S = msgspec.json.decode(value or msgspec.json.encode(self.start), type=self.type)
         return remembered
 
     def run(
         self, closed: Sequence[ClosedWindow], memories: Mapping[str, bytes]
     ) -> tuple[list[Columns | None], dict[str, bytes]]:
-        """Columns of the event that each window makes, and what is remembered then of their devices.
+        """Columns of the event for each window, and the new states by device as JSON.
 
-        MalformedError where that is more than `bytes_max`.
+        MalformedError if a state is larger than `bytes_max`.
         """
         remembered: dict[str, S] = {}
         columns: list[Columns | None] = []
@@ -92,20 +92,20 @@ class Operator:
     Parameters
     ----------
     name, version
-        What its edges say. A derived stream is called after the operator, and after the stream that it reads
-        unless that is `primary`.
+        Recorded in every edge that the operator makes. A derived stream has the operator's name, followed by
+        the name of the stream that it reads unless that is `primary`.
     samples
-        One array of shape (n,) and type `sample`, of the n events of some batches, end to end.
+        Function from batches with n events in all to one array of shape (n,) and type `sample`.
     sample
         What is kept of an event until its window closes: a packed NumPy type without objects.
     length
-        How many events a window has at most; None: it has what comes in one batch, and is never left open.
+        Maximal number of events in a window; None: a window is one batch, and never stays open.
     makes
-        Columns of what windows make: of several at once, or one by one with a `Memory` of the device.
+        Function from closed windows to the columns of their events, or a `Memory` to process them one by one.
     cites
         The column that a situation shows, if any.
     breaks
-        Says where windows end besides (see `windows.roll`).
+        Function that finds further ends of windows (see `windows.roll`), if any.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Operator:
         return _stream(self.name, self.primary, read)
 
     def sampled(self, stretches: Sequence[Stretch]) -> list[Samples]:
-        """Samples of every stretch; MalformedError where they are not one of its type for each event."""
+        """Samples of every stretch; MalformedError unless there is one of type `sample` for each event."""
         counts = [stretch.run.count for stretch in stretches]
         samples = self.samples([batch for stretch in stretches for batch in stretch.batches])
         if samples.shape != (sum(counts),):
@@ -136,9 +136,9 @@ class Operator:
     def values(
         self, closed: Sequence[ClosedWindow], memories: Mapping[str, bytes], kind: Kind
     ) -> tuple[Sequence[Columns | None], Mapping[str, bytes]]:
-        """Columns of the event of `kind` that each window makes, None for none, and what is remembered then.
+        """Columns of the event of `kind` for each window (None for no event), and the new memories by device.
 
-        MalformedError where there are more or fewer, or columns are not those of the kind.
+        MalformedError if there are more or fewer than windows, or if columns are not those of the kind.
         """
         if isinstance(self.makes, Memory):
             made, written = self.makes.run(closed, memories)
@@ -150,13 +150,13 @@ class Operator:
         return made, written
 
     def can_leave(self, window: OpenWindow) -> bool:
-        """Whether a window that it leaves open can hold the samples of this one."""
+        """Whether the samples of `window` have the size of samples that this operator may leave open."""
         size = len(window.samples)
         return size % self.sample.itemsize == 0 and size <= self.open_bytes_max
 
     @property
     def open_bytes_max(self) -> int:
-        """Bytes of the samples of one open window."""
+        """Maximal size of the samples of one open window."""
         return 0 if self.length is None else self.length * self.sample.itemsize
 
 
@@ -167,10 +167,9 @@ def _stream(name: str, primary: str, read: str) -> str:
 
 
 class Operators(Mapping[str, Operator]):
-    """A set of operators by name, in order, and the kinds that they are about.
+    """An ordered set of operators by name, and the kinds that they read and make.
 
-    `kinds` are those given, where the kind of a situation has the columns that these operators' `cites` come
-    to. `by_read` are the operators by the kind that they read.
+    `kinds` are the given kinds, plus the kind of a situation with the columns that these operators cite.
     """
 
     def __init__(self, kinds: Kinds, operators: Mapping[str, Operator]) -> None:
@@ -180,7 +179,7 @@ class Operators(Mapping[str, Operator]):
 
     @classmethod
     def of(cls, kinds: Kinds, *operators: Operator) -> Operators:
-        """A set over `kinds`; InputError where they do not go together, or come to more than a device may."""
+        """Make a set; InputError if operators and `kinds` do not fit, or need too much memory per device."""
         by_name: dict[str, Operator] = {}
         for operator in operators:
             if operator.name in by_name:
@@ -222,10 +221,10 @@ class Operators(Mapping[str, Operator]):
         return {kind: [operator for operator in self.values() if operator.reads == kind] for kind in reads}
 
     def load(self, value: bytes) -> DeviceState:
-        """State of a device from `DeviceState.dump`'s bytes, as far as it is of these operators.
+        """State of a device from the bytes of `DeviceState.dump`.
 
-        What others left half done or remembered is let go. ValueError, TypeError or AttributeError where the
-        bytes are no state, or hold windows or memories that are none of their operator's.
+        Windows and memories of operators that are not in the set are dropped. ValueError, TypeError or
+        AttributeError if the bytes are no state, or a window or memory does not fit its operator.
         """
         state = DeviceState.load(value)
         for name, windows in state.windows.items():
@@ -243,14 +242,14 @@ class Operators(Mapping[str, Operator]):
         return state.of_operators(frozenset(self._by_name))
 
 
-#: What other stages make: an operator of such a name would make events of the same ids.
+#: Names of streams that other stages make; an operator of such a name would make events with the same ids.
 _TAKEN = frozenset(
     (situation.MAKER.name, *(name for stage in STAGES if stage.takes != PROCESSING for name in stage.streams))
 )
 
 
 def _check(operator: Operator, kinds: Kinds) -> None:
-    """InputError where an operator does not go with the kinds, or with itself."""
+    """Check that an operator is consistent and fits the kinds; InputError if not."""
     of = f"operator {operator.name}"
     kind, read = kinds.get(operator.name), kinds.get(operator.reads)
     if operator.name in _TAKEN:

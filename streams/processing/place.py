@@ -1,9 +1,9 @@
-"""Places from GPS fixes: a place is what lies within a fixed radius of where it was first entered.
+"""Places from GPS fixes: a place is everything within a fixed radius of the point where it was first entered.
 
 Method: anchor points with a roaming distance, after Hariharan and Toyama, "Project Lachesis: parsing and
 modeling location histories", GIScience 2004, section 3, applied to the median of a few fixes. Places are
-numbered per device in the order of their first visit; coordinates stay in the device's state and never enter
-the lineage.
+numbered per device in the order of their first visit. Coordinates stay in the device's state and are never
+written to the lineage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIX = np.dtype([("latitude_deg", "<f8"), ("longitude_deg", "<f8")])
 WINDOW_FIXES = 5
 ROAMING_DISTANCE_M = 150.0
 PLACES_MAX = 64
-PLACES_BYTES_MAX = 8 * 1024  #: as JSON, of which each takes some 64 bytes
+PLACES_BYTES_MAX = 8 * 1024  #: size of the places as JSON; each takes about 64 bytes
 EARTH_RADIUS_M = 6_371_008.8
 
 
@@ -52,7 +52,7 @@ def distance_m(a: tuple[float, float], b: tuple[float, float]) -> float:
 def _centre(fixes: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Median latitude and longitude in degrees.
 
-    Longitudes are taken as they lie from the first one, since 179.9 and -179.9 are neighbours.
+    Longitudes are measured from the first one, because 179.9 and -179.9 are close to one another.
     """
     first = fixes[0][1]
     east = median((lon - first + 180.0) % 360.0 - 180.0 for _, lon in fixes)
@@ -62,9 +62,9 @@ def _centre(fixes: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def place(anchors: Anchors, closed: ClosedWindow) -> tuple[Columns, Anchors]:
-    """Columns of the place event that a window makes, and the places that are known then.
+    """Columns of the place event for a window, and the known places after it.
 
-    There is a new one where no known place is near.
+    If no known place is near, a new one is added.
     """
     fixes: list[tuple[float, float]] = closed.samples.tolist()
     centre = _centre(fixes)

@@ -1,4 +1,4 @@
-"""The operators that are shipped, in the order in which they work."""
+"""The operators that come with Sightline, in the order in which they run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The situation of a query: what was known of the wearer then (doing what, where), joined by event time.
+"""The situation of a query: the wearer's activity and place at that moment, joined by event time.
 
-A candidate is the latest derived event that had ended when the query was made and that the partition already
-knew then. Being known is decided by place in the partition, not by arrival at a worker, so the join does not
-depend on how fetches were cut.
+Of each kind it cites the latest derived event that had ended when the query was made and that was known by
+then. An event is known if its position in the partition is before that of the query; arrival at a worker does
+not matter, so the join does not depend on how records were divided into fetches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAKER = Maker("situation", 1)
 
 
 class Citable(NamedTuple):
-    """A kind whose latest event a situation shows: by which column, and `unknown` where none is known."""
+    """A kind whose latest event a situation shows: the column to show, and its value if no event is known."""
 
     kind: str
     column: str
@@ -32,12 +32,12 @@ class Citable(NamedTuple):
 
     @property
     def age_column(self) -> str:
-        """Column of how long before the query that event ended, in ms."""
+        """Name of the column with the time from the end of that event to the query, in ms."""
         return f"{self.kind}_age_ms"
 
 
 def columns(citable: Sequence[Citable]) -> dict[str, ColumnType]:
-    """Columns that the kind of a situation has; InputError where two kinds want one of the same name."""
+    """Columns of the kind `situation`; InputError if two kinds need a column of the same name."""
     wanted: dict[str, ColumnType] = {}
     for kind in citable:
         if not wanted.keys().isdisjoint((kind.column, kind.age_column)):
@@ -55,9 +55,9 @@ def cited(
 ) -> dict[str, Recent]:
     """Return, by kind, the events that the situation of the query at `index` of its batch cites.
 
-    `recents` are in order of position; those of another wearer of the device are nobody's business here, and
-    those of another incarnation were made under other numbers of consent. Only the last RECENT_PER_KIND_MAX
-    of a kind that were known are looked at, which is what the device's state keeps.
+    `recents` are in order of position. Events of another wearer of the device are private and therefore
+    skipped; those of another incarnation are skipped because consent numbers begin again with it. Only the
+    last RECENT_PER_KIND_MAX known events of a kind are considered, as many as the device's state keeps.
     """
     asked_ns, incarnation = query.time_ns(index), incarnation_of(query.stream)
     latest: dict[str, Recent] = {}
@@ -74,7 +74,7 @@ def cited(
 
 
 def parent(source: str, recent: Recent) -> Cited:
-    """What a situation inherits of an event of device `source` that it cites: it was not asked about it."""
+    """What a situation inherits of a cited event of device `source`, its indirect parent."""
     return Cited(
         Parent(source, recent.stream, recent.number, 1, 1, "indirect"),
         recent.zone,
@@ -102,7 +102,7 @@ def _position(recent: Recent) -> int:
 
 
 def values(asked_ns: int, latest: Mapping[str, Recent], citable: Sequence[Citable]) -> dict[str, Any]:
-    """Columns of the situation event; ages are -1 where nothing was known."""
+    """Columns of the situation event; ages are in ms, -1 if no event is known."""
     shown: dict[str, Any] = {}
     for kind in citable:
         recent = latest.get(kind.kind)

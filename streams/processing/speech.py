@@ -1,8 +1,8 @@
-"""Speech or silence from sound levels; the sound itself stays on the device.
+"""Speech or silence from sound levels; the sound itself never leaves the device.
 
 Method: short-time energy against a threshold above the background noise, after Rabiner and Sambur, "An
 algorithm for determining the endpoints of isolated utterances", Bell System Technical Journal 54(2), 1975,
-section III. The background is that of the Aria recording, about -60 dBFS; a block 10 dB above it counts.
+section III. The background is that of the Aria recording, about -60 dBFS; blocks 10 dB above it are speech.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streams.processing.windows import ClosedWindow, Columns, Samples
 
 WINDOW_BLOCKS = 50
 BACKGROUND_DBFS, MARGIN_DB = -60.0, 10.0
-SPEECH_SHARE_MIN = 0.3  #: of the blocks of a window; a click is shorter
+SPEECH_SHARE_MIN = 0.3  #: smallest share of loud blocks in a window of speech; a click has fewer
 
 
 def samples(batches: Sequence[Batch]) -> Samples:
@@ -27,7 +27,7 @@ def samples(batches: Sequence[Batch]) -> Samples:
 
 
 def values(closed: Sequence[ClosedWindow]) -> list[Columns]:
-    """Columns of the speech event that each window makes."""
+    """Columns of the speech event for each window."""
     return [_speech(window.samples.tolist()) for window in closed]
 
 

@@ -1,4 +1,4 @@
-"""Stage 2: run the operators over what the zones let through, and give every query its situation."""
+"""Stage 2: run the operators on what the zones stage passed on, and give each query its situation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from streams.processing.operators import Operator, Operators
 from streams.processing.windows import ClosedWindow, Columns, Ended, roll
 from streams.topology import DERIVED, PROCESSING
 
-#: Kinds that the stage works on besides those that operators read; of `SESSIONS` it only takes the ends.
+#: Kinds that the stage reads beside those of the operators; of `SESSIONS` only the ends of sessions matter.
 QUERIES, SESSIONS = "voice_query", "device_state"
 Stream = tuple[str, str]  #: (source, name)
 
 
-#: A query of one event, and its situation.
+#: A single query and its situation.
 Asked = tuple[Tagged, Tagged]
 
 
@@ -34,9 +34,9 @@ def run(
     operators: Operators,
     crossing: Crossing,
 ) -> tuple[dict[str, DeviceState], list[Asked]]:
-    """Derive by `operators` from what of one fetch the zones let pass.
+    """Run `operators` on the stretches of one fetch that the zones stage passed on.
 
-    Return the new states, and the queries of which policy lets a situation be derived, in partition order.
+    Return the new states, and the queries for which the policy allows a situation, in partition order.
     """
     states, asked = dict(devices), list[Asked]()
     admitted = crossing.admit(passed, {*operators.by_read, QUERIES, SESSIONS}, PROCESSING)
@@ -62,7 +62,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What deriving needs while a fetch lasts; `times` are the broker's by position."""
+    """What all operators share during a fetch; `times` are append times in ns by position."""
 
     operators: Operators
     crossing: Crossing
@@ -72,9 +72,9 @@ class _Context:
 def _windows(
     admitted: Sequence[Stretch], states: dict[str, DeviceState], context: _Context
 ) -> dict[str, list[Recent]]:
-    """Roll the windows of every sensor stream in `states` and record what they make.
+    """Roll the windows of every sensor stream, update `states`, and derive the events of closed windows.
 
-    Return by device what situations may cite.
+    Return by device the derived events that situations may cite.
     """
     reads: dict[str, dict[Stream, list[Stretch]]] = {kind: {} for kind in context.operators.by_read}
     for stretch in admitted:
@@ -95,7 +95,7 @@ def _windows(
 def _ended(admitted: Sequence[Stretch], states: dict[str, DeviceState]) -> dict[str, list[Ended]]:
     """Sessions that end in a fetch, by device.
 
-    A newer incarnation of one ends them all; `states` name it then.
+    A newer incarnation of a device ends all its earlier sessions, and is noted in `states`.
     """
     ended: dict[str, list[Ended]] = {}
     newest: dict[str, int] = {}
@@ -124,7 +124,7 @@ def _operate(
 ) -> None:
     """Run one operator over all its streams of a fetch.
 
-    One call for the samples, one for what the windows make.
+    The operator is called once for all samples, and once for all closed windows.
     """
     closed: list[ClosedWindow] = []
     windows: dict[str, dict[str, OpenWindow]] = {}
@@ -145,8 +145,8 @@ def _operate(
             closed += finished
             if left is not None:
                 opened[stream] = left
-        # In the order in which they became known, whatever the order of streams in a fetch or in a state:
-        # an operator that remembers is told of them in it.
+        # Sorted by when they became known, because the result of an operator with a memory depends on the
+        # order, and the order of streams within a fetch is arbitrary.
         closed.sort(key=lambda window: (window.position, window.stream, window.window.first))
         memories = {
             source: memory
@@ -168,7 +168,7 @@ def _operate(
 
 
 def _event(operator: Operator, closed: ClosedWindow, columns: Columns, context: _Context) -> Batch:
-    """What an operator makes of one window, before it inherits anything."""
+    """Event that an operator makes of one window, before it inherits zone, label and consent."""
     window = closed.window
     return Batch(
         kind=operator.name,
@@ -188,7 +188,7 @@ def _event(operator: Operator, closed: ClosedWindow, columns: Columns, context: 
 
 
 def _recent(derived: Tagged, closed: ClosedWindow, value: str | float) -> Recent:
-    """What a situation may cite of a derived event; `value` is what it shows."""
+    """What a situation needs to cite a derived event; `value` is what it shows."""
     window, batch = closed.window, derived.batch
     return Recent(
         batch.kind,
@@ -208,10 +208,7 @@ def _recent(derived: Tagged, closed: ClosedWindow, value: str | float) -> Recent
 def _situation(
     queries: Tagged, index: int, recents: Sequence[Recent], operators: Operators, crossing: Crossing
 ) -> Asked | None:
-    """Join the query at `index` of its batch with what was known of the wearer when it was asked.
-
-    None where policy does not let the situation be derived.
-    """
+    """Derive the situation of the query at `index` of its batch; None if the policy does not allow it."""
     batch = queries.batch
     query = (
         queries

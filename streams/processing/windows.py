@@ -1,9 +1,9 @@
-"""Windows over one stream, aligned to event numbers so that they do not depend on how a fetch was cut.
+"""Windows over one stream, aligned to event numbers, so that they do not depend on the division into fetches.
 
-A window holds numbers `k * length ... k * length + length - 1` at most. It also closes where the zone, the
-label, the consent or the session changes, where a number is missing, where the session ends (law 2: a window
-never mixes zones), and where its operator says that another run of samples begins. A batch that comes late
-makes windows of its own: every event is in exactly one, so no two have the same number.
+A window holds at most the numbers `k * length ... k * length + length - 1`. It closes early where the zone,
+label, consent or session changes (law 2: a window never mixes zones), where a number is missing, where the
+session ends, and where its operator begins a new run of samples. A late batch makes windows of its own: every
+event is in exactly one window, so no two windows have the same first number.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from streams.events.state import OpenWindow
 from streams.policy.crossing import Cited
 from streams.policy.step import Stretch, Tagged
 
-#: Samples of events as their operator keeps them until a window closes, shape (n,).
+#: Samples of events, shape (n,), as their operator keeps them until the window closes.
 Samples = NDArray[Any]
 Columns = dict[str, Any]
-#: (position in the partition, session that ended there; None: all of incarnations before `incarnation`,
-#: `incarnation`).
+#: (position in the partition, session, incarnation): this session ended there or, if it is None, all sessions
+#: of earlier incarnations did.
 Ended = tuple[int, str | None, int]
-#: (the last samples in front that are in the same window, FRONT_SAMPLES_MAX at most; samples of batches) ->
-#: indices at which another window begins. It says the same however batches are put together.
+#: (last samples of the open window, at most FRONT_SAMPLES_MAX; new samples) -> indices of new samples at
+#: which a window begins. The result must not depend on how samples are divided into batches.
 Breaks = Callable[[Samples, Samples], Sequence[int]]
 FRONT_SAMPLES_MAX = 4
 
 
 class ClosedWindow(Struct, frozen=True):
-    """A finished window of a device's stream and the place in the partition where it became known.
+    """A finished window of a device's stream; `position` is the offset of the record that closed it.
 
-    `samples` has shape (count,) and is not to be written to.
+    `samples` has shape (count,) and is read-only.
     """
 
     source: str
@@ -52,11 +52,11 @@ class ClosedWindow(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many samples it has."""
+        """Number of samples."""
         return len(self.samples)
 
     def cited(self) -> Cited:
-        """What the event that is made of it inherits: all its samples are one parent."""
+        """What an event derived from the window inherits; its samples together are one parent."""
         window = self.window
         return Cited(
             Parent(self.source, self.stream, window.first, 1, self.count),
@@ -68,9 +68,9 @@ class ClosedWindow(Struct, frozen=True):
 
 
 class _Piece(NamedTuple):
-    """Consecutive events that no window can end between but by their numbers: batches, and their samples.
+    """Consecutive batches of a stretch and their samples, within which only event numbers can end a window.
 
-    `ends` are the numbers of events up to the end of each batch.
+    `ends` has the cumulative number of events at the end of each batch.
     """
 
     first: Tagged
@@ -80,12 +80,12 @@ class _Piece(NamedTuple):
 
     @classmethod
     def of(cls, stretch: Stretch, samples: Samples) -> _Piece:
-        """All of a stretch."""
+        """Make one piece of a whole stretch."""
         ends = list(accumulate(batch.run.count for batch in stretch.batches))
         return cls(stretch.first, stretch.batches, ends, samples)
 
     def parts(self, apart: Callable[[int], bool]) -> Iterator[_Piece]:
-        """Its batches in parts, cut where one ends that has a next number of which `apart` is true."""
+        """Split the piece after each batch for whose next number `apart` is true."""
         begun = start = 0
         for at, (batch, end) in enumerate(zip(self.batches, self.ends, strict=True), 1):
             if at == len(self.batches) or apart(batch.run.first + batch.run.count):
@@ -95,11 +95,11 @@ class _Piece(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many events it has."""
+        """Number of events."""
         return self.ends[-1]
 
     def holding(self, index: int) -> tuple[Batch, int]:
-        """The batch that has the event at `index`, and the index of the event in it."""
+        """Find the event at `index`: its batch, and its index in that batch."""
         at = bisect_right(self.ends, index)
         batch = self.batches[at]
         return batch, index - self.ends[at] + batch.run.count
@@ -114,19 +114,19 @@ def roll(
     ended: Sequence[Ended],
     breaks: Breaks | None = None,
 ) -> tuple[list[ClosedWindow], OpenWindow | None]:
-    """Put the samples of one stream's stretches (in partition order) into windows.
+    """Divide the samples of one stream's stretches (in partition order) into windows.
 
-    `name` is the stream as (source, stream); stretches come with one sample of type `sample` per event;
-    `length` is how many events a window has at most, None: what it has of one batch; `ended` are the session
-    ends in this fetch; `breaks` finds where windows end besides. Returns the closed windows in order and the
-    one that stays open.
+    `name` is the stream as (source, stream). Each stretch comes with one sample of type `sample` per event.
+    `length` is the maximal number of events in a window; None: each batch is a window. `ended` are the ends
+    of sessions in this fetch; `breaks` finds further ends of windows. Returns the closed windows in order and
+    the one that stays open.
     """
     rolling = _Rolling(name, opened, sample)
     known_to = -1
 
     def apart(number: int) -> bool:
-        """Whether a window may end in front of a batch with this number, for more than what numbers say."""
-        # What breaks windows is shown so many samples in front, of the window alone.
+        """Whether a window may end before a batch with this number for another reason than its length."""
+        # Shortly after a window began, `breaks` needs its few samples so far, and only those.
         return bool(ended) or length is None or (breaks is not None and number % length < FRONT_SAMPLES_MAX)
 
     for stretch, samples in stretches:
@@ -138,7 +138,7 @@ def roll(
             full: Sequence[int] = (
                 (count,) if length is None else range(length - first % length, count + 1, length)
             )
-            # A window that is full is known with its last sample, one that breaks off with the next one.
+            # A full window closes with its last sample, one that breaks off with the sample after it.
             known = {} if breaks is None else {end: end for end in breaks(rolling.front(), piece.samples)}
             known |= {end: end - 1 for end in full}
             start, packed = 0, piece.samples.tobytes()
@@ -155,16 +155,16 @@ def roll(
 
 
 class _Rolling:
-    """The window of one stream that grows while a fetch lasts.
+    """The open window of one stream, which grows during a fetch.
 
-    `head` is the window as it began, None when there is none: most are never more than that.
+    `head` is the window with its first samples, None if none is open. Most windows close without growing.
     """
 
     def __init__(self, name: tuple[str, str], opened: OpenWindow | None, sample: np.dtype[Any]) -> None:
         self.closed: list[ClosedWindow] = []
         self.head = opened
-        # All samples of one that has grown since, empty before. Grows in place while the fetch lasts: a batch
-        # costs its own samples, not those of the window.
+        # All samples once the window grew beyond `head`, empty before. They grow in place, so that adding a
+        # batch copies its samples only and not the whole window.
         self._samples = bytearray()
         self._sample = sample
         self._next = opened.first + len(opened.samples) // sample.itemsize if opened is not None else -1
@@ -173,10 +173,7 @@ class _Rolling:
         self._name, self._incarnation = name, incarnation_of(name[1])
 
     def continued_by(self, piece: _Piece) -> bool:
-        """Whether a piece goes on where the window ends.
-
-        It has the next number and the same zone, label, session, wearer and consent.
-        """
+        """Whether a piece continues the window: next number; same zone, label, session, wearer, consent."""
         tagged, batch, head = piece.first, piece.batches[0], self.head
         return (
             head is not None
@@ -189,10 +186,10 @@ class _Rolling:
         )
 
     def end_between(self, ended: Sequence[Ended], low: int, high: float) -> int | None:
-        """Where between two positions the window's own session ended, if it did.
+        """Position between `low` and `high` (exclusive) at which the window's session ended, if it did.
 
-        An end that comes late is not that of the next session. A newer incarnation of the device ends them
-        all.
+        Sessions are compared, because the end of an earlier session may arrive late. A newer incarnation of
+        the device ends all earlier sessions.
         """
         head = self.head
         if head is None:
@@ -208,13 +205,13 @@ class _Rolling:
         )
 
     def front(self) -> Samples:
-        """Its last samples, FRONT_SAMPLES_MAX at most."""
+        """Last samples of the window, at most FRONT_SAMPLES_MAX."""
         size = self._sample.itemsize
         samples = self._samples or (self.head.samples if self.head is not None else b"")
         return np.frombuffer(bytes(samples[-FRONT_SAMPLES_MAX * size :]), self._sample)
 
     def grow(self, piece: _Piece, packed: bytes, start: int, end: int) -> None:
-        """Add samples `start` to `end` (exclusive) of a piece, whose samples are `packed`."""
+        """Add samples `start` to `end` (exclusive) of a piece; `packed` are the bytes of all its samples."""
         if end <= start:
             return
         size = self._sample.itemsize
@@ -243,7 +240,7 @@ class _Rolling:
         )
 
     def close(self, position: int) -> None:
-        """Finish the window, if there is one, as known at `position`."""
+        """Close the window, if one is open, at `position`."""
         window = self.left()
         if window is not None:
             samples = np.frombuffer(window.samples, self._sample)
@@ -251,7 +248,7 @@ class _Rolling:
             self.head, self._samples = None, bytearray()
 
     def left(self) -> OpenWindow | None:
-        """Return the window as it stands; None when there is none."""
+        """Return the open window; None if there is none."""
         if self.head is None or not self._samples:
             return self.head
         return replace(self.head, t_last_ns=self._t_last_ns, samples=bytes(self._samples))

@@ -1,4 +1,4 @@
-"""The question what changed in the store between two moments."""
+"""The question `changes`: what changed in the store between two moments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.queries.store import Rows, Store
 
 
 class MoreEvents(Struct, frozen=True):
-    """Events of a kind in a zone that came, of so many wearers."""
+    """New events of a kind in a zone, and the number of their wearers."""
 
     kind: str
     zone: str
@@ -22,7 +22,7 @@ class MoreEvents(Struct, frozen=True):
 
 
 class MoreDecisions(Struct, frozen=True):
-    """Events that were decided about at a sink, by outcome."""
+    """New decisions at a sink, in events by outcome."""
 
     sink: str
     purpose: str
@@ -32,7 +32,7 @@ class MoreDecisions(Struct, frozen=True):
 
 
 class MoreRefusals(Struct, frozen=True):
-    """What was refused, by one rule."""
+    """New refusals by one rule."""
 
     stage: str
     outcome: str
@@ -42,7 +42,7 @@ class MoreRefusals(Struct, frozen=True):
 
 
 class NewModel(Struct, frozen=True):
-    """A model version that came."""
+    """A new model version."""
 
     id: str
     examples: int
@@ -53,7 +53,7 @@ class NewModel(Struct, frozen=True):
 
 
 class NewPolicy(Struct, frozen=True):
-    """A policy that decided for the first time, since an epoch."""
+    """A policy that decided for the first time, and the epoch in which it did."""
 
     version: str
     name: str
@@ -61,7 +61,7 @@ class NewPolicy(Struct, frozen=True):
 
 
 class NewStream(Struct, frozen=True):
-    """A stream that came, with an epoch."""
+    """A new stream, and the epoch in which it appeared."""
 
     source: str
     stream: str
@@ -70,7 +70,7 @@ class NewStream(Struct, frozen=True):
 
 
 class Changes(Answer, frozen=True, kw_only=True):
-    """What came into the store after epoch `after` and up to epoch `upto`; nothing is ever taken back."""
+    """What was added to the store after epoch `after`, up to epoch `upto`; a store only grows."""
 
     epoch: int
     after: int
@@ -86,9 +86,9 @@ class Changes(Answer, frozen=True, kw_only=True):
 
 
 def changes(store: Store, after: Moment, upto: Moment) -> Changes:
-    """Return what came between two epochs, of what the role is shown.
+    """Return what was added between two epochs, as far as the role may see it.
 
-    InputError where the second is not later than the first.
+    InputError if the second epoch is not later than the first.
     """
     if after.epoch >= upto.epoch:
         raise InputError(

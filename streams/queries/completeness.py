@@ -1,4 +1,4 @@
-"""The question whether lineage is whole: of how many outputs every parent is stored."""
+"""The question `completeness`: which share of derived events has all its parents in the store."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from streams.queries.store import Store
 
 
 class CompleteStream(Struct, frozen=True):
-    """Of a derived stream how many events there are, and of how many all parents are stored.
+    """How many events a derived stream has, and how many of them have all parents in the store.
 
-    `first_unresolved` is the id of the first with a parent that is not stored; UNSET where there is none.
+    `first_unresolved` is the id of the first event with a parent that is not stored; UNSET if there is none.
     """
 
     source: str
@@ -27,8 +27,9 @@ class CompleteStream(Struct, frozen=True):
 class Completeness(Answer, frozen=True, kw_only=True):
     """Which share of outputs (`percent`) has every parent in the store, below the offsets of the epoch.
 
-    `without_parents` are outputs of which the role is shown no parent; a role from which anything is hidden
-    is told them in bands, and they are not among `outputs`: parents that are hidden are not missing.
+    `without_parents` counts outputs whose parents the role sees none of. If anything is hidden from the role,
+    these parents may be hidden and not missing; so the outputs are not among `outputs`, and their number is
+    given as a band.
     """
 
     epoch: int
@@ -40,13 +41,13 @@ class Completeness(Answer, frozen=True, kw_only=True):
 
 
 def completeness(store: Store) -> Completeness:
-    """Return of how many derived events every parent is stored, by stream."""
+    """Return how many derived events have every parent in the store, by stream."""
     rows = store.shown("completeness").dicts()
     whole = not store.hidden
     streams = []
     bare = 0
     for row in rows:
-        # What training begins with is not made of anything.
+        # The licensed seed examples have no parents.
         if row["kind"] == "example" and row["without_parents"] == row["outputs"]:
             continue
         bare += row["without_parents"]

@@ -1,4 +1,4 @@
-"""The question whether labels tighten round the loop until nothing is permitted."""
+"""The question `creep`: whether labels become stricter with each turn of the loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOPS = ("model", "voice_query", "situation", "answer", "example")
 
 
 class CreepRow(Struct, frozen=True):
-    """The labels of one kind of events in one generation, and how many purposes those permit."""
+    """The labels of one kind of event in one generation, and how many purposes they permit."""
 
     generation: int
     hop: str
@@ -35,12 +35,10 @@ class Creep(Answer, frozen=True, kw_only=True):
 
 
 def creep(store: Store) -> Creep:
-    """Return how labels change round the loop.
+    """Return how labels change round the loop: by generation and hop, the distinct labels and their purposes.
 
-    By generation and hop the distinct labels and how many purposes they permit on average.
-
-    Label creep is that joins only tighten: without a declassifier every generation permits less, until
-    nothing is permitted.
+    Label creep arises because a join can only make labels stricter: without a declassifier every generation
+    permits less than the one before, until nothing is permitted.
     """
     events_by: dict[tuple[int, str], Counter[str]] = {}
     for cell in store.shown("creep").of(CreepCell):
@@ -57,8 +55,8 @@ def creep(store: Store) -> Creep:
 
 
 def _row(generation: int, hop: str, events_by: Counter[str]) -> CreepRow:
-    """What the labels permit of the events of one kind in a generation; `events_by` label."""
-    # An empty label passes nowhere, so it permits no purpose.
+    """Row of one kind of event in a generation; `events_by` has the number of events by label."""
+    # An empty label passes no check, so it permits no purpose.
     permitted = {
         label: unpack(bytes.fromhex(label))["purposes"].bit_count() if label else 0 for label in events_by
     }

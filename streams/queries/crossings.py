@@ -1,4 +1,4 @@
-"""The question what crossed from zones into sinks, over time."""
+"""The question `crossings`: which events went from which zones into which sinks, over time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPANS_NS = {"minute": HOUR_NS // 60, "hour": HOUR_NS, "day": 24 * HOUR_NS, "alwa
 
 
 class Crossed(Struct, frozen=True):
-    """How many events of a zone, of so many wearers, went to a sink or were kept from it, from `t` on."""
+    """Events of a zone that went to a sink or were stopped before it, in the span of time from `t` on."""
 
     t: str
     zone: str
@@ -27,7 +27,7 @@ class Crossed(Struct, frozen=True):
 
 
 class Crossings(Answer, frozen=True, kw_only=True):
-    """What crossed into sinks, by span of time; `passed_events` and `stopped_events` are of all rows."""
+    """What crossed into sinks, by span of time; `passed_events` and `stopped_events` are totals."""
 
     epoch: int
     every_s: int
@@ -39,9 +39,9 @@ class Crossings(Answer, frozen=True, kw_only=True):
 def crossings(
     store: Store, *, zone: str = "", sink: str = "", window: Window = ALWAYS, every_ns: int = HOUR_NS
 ) -> Crossings:
-    """Return what went from which zone into which sink, by when it was decided, in spans of `every_ns`.
+    """Return what went from which zone into which sink, by time of the decision, in spans of `every_ns`.
 
-    An empty `zone` or `sink` means all of them.
+    An empty `zone` or `sink` means all.
     """
     rows = told(
         Crossed,

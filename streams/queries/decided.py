@@ -1,4 +1,4 @@
-"""The question what was decided about an event, everywhere it went."""
+"""The question `decided`: all decisions about an event."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streams.queries.store import Store
 
 
 class Decided(Answer, frozen=True, kw_only=True):
-    """All decisions about an event, in the order of their time, and what was refused of its number."""
+    """All decisions about an event in order of time, and rejections of records with its number."""
 
     id: str
     epoch: int
@@ -17,9 +17,9 @@ class Decided(Answer, frozen=True, kw_only=True):
 
 
 def decided(store: Store, identity: str) -> Decided:
-    """Return each decision about an event, with all that it looked at: the policy and rule in force then.
+    """Return each decision about an event, with the attributes, policy and rule that it was based on.
 
-    InputError when the store knows nothing of it.
+    InputError if the store has nothing about the event.
     """
     event = parsed(identity)
     decisions, rejections = decisions_of(store, event), rejections_of(store, event)

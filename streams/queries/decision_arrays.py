@@ -1,6 +1,6 @@
 """A store's decisions and edges as arrays, so that another policy can judge all of them at once.
 
-A row takes memory for its numbers alone: texts are compared by their hashes, and each distinct one is read
+A row only takes memory for its numbers: texts are compared by their hashes, and each distinct text is read
 once.
 """
 
@@ -23,7 +23,7 @@ Flags = NDArray[np.bool_]
 
 
 class DecisionClass(NamedTuple):
-    """What many decisions have in common; fields are columns of `decisions`."""
+    """Values that many decisions have in common; fields are columns of `decisions`."""
 
     sink: str
     verdict: str
@@ -39,7 +39,8 @@ _CLASS = ", ".join(DecisionClass._fields)
 _DECISIONS = f"""SELECT hash(source, stream) AS stream, "first", step, "count", hash({_CLASS}) AS class,
     hash(wearer) AS wearer, appended_ns, at_ns FROM decisions"""  # noqa: S608
 _CLASSES = f"SELECT DISTINCT hash({_CLASS}) AS class, {_CLASS} FROM decisions"  # noqa: S608
-#: What a model is made of is followed by the order of examples instead: each version names all of them again.
+#: Edges of models are left out, because each version names all its examples again; the order of examples says
+#: the same.
 _EDGES = """SELECT hash(child_source, child_stream) AS child, child_first, child_step, child_count,
     hash(parent_source, parent_stream) AS parent, parent_first, parent_step, parent_width,
     hash(operator) AS operator, directness = 'direct' AS direct FROM edges WHERE operator <> 'training'"""
@@ -48,24 +49,24 @@ _STREAMS = """SELECT DISTINCT hash(source, stream) AS id, source, stream FROM (
     SELECT source, stream FROM decisions UNION SELECT child_source, child_stream FROM edges
     UNION SELECT parent_source, parent_stream FROM edges)"""
 
-#: What the parents of an edge are.
+#: Kinds of parents of an edge.
 CAPTURED, DERIVED, MODEL, UNKNOWN = range(4)
 
 
 def spread(first: Numbers, step: Numbers, count: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """(row, place in the row, number) of every number that runs mean."""
+    """Expand runs to numbers; returns the arrays (row, index in the row, number)."""
     row = np.repeat(np.arange(len(count)), count)
     place = np.arange(len(row)) - (np.cumsum(count) - count)[row]
     return row, place, first[row] + step[row] * place
 
 
 def flags(values: Iterable[bool]) -> Flags:
-    """Truth values as an array."""
+    """Make an array of truth values."""
     return np.fromiter(values, dtype=np.bool_)
 
 
 def matched(stream: Numbers, number: Numbers, wanted: tuple[Numbers, Numbers]) -> Numbers:
-    """By wanted (stream, number): place of the pair in `stream` and `number`, -1 where there is none."""
+    """For each wanted (stream, number): its index in the arrays `stream` and `number`, -1 if it is absent."""
     _, _, which = distinct(np.concatenate((stream, wanted[0])), np.concatenate((number, wanted[1])))
     place = np.full(len(which), -1)
     place[which[: len(stream)]] = np.arange(len(stream))
@@ -74,7 +75,7 @@ def matched(stream: Numbers, number: Numbers, wanted: tuple[Numbers, Numbers]) -
 
 
 def distinct(stream: Numbers, number: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Distinct pairs in order, and of each given pair which one it is."""
+    """Distinct pairs (stream, number) in order, and for each given pair the index of its distinct pair."""
     order = np.lexsort((number, stream))
     stream, number = stream[order], number[order]
     new = np.ones(len(order), dtype=np.bool_)
@@ -86,10 +87,10 @@ def distinct(stream: Numbers, number: Numbers) -> tuple[Numbers, Numbers, Number
 
 @dataclass
 class DecisionArrays:
-    """Decisions and edges of a store, as far as its role is shown them.
+    """Decisions and edges of a store, as far as its role may see them.
 
-    `classes` are what decisions have in common, `of` says of which class each row is. Derived events are
-    *nodes*, numbered in the order of (stream, number).
+    `of` has the index in `classes` for each row of decisions. Derived events are called *nodes*, numbered in
+    the order of (stream, number).
     """
 
     streams: list[tuple[str, str]]
@@ -102,7 +103,7 @@ class DecisionArrays:
 
     @classmethod
     def read(cls, store: Store) -> DecisionArrays:
-        """Read a store, under its role. Memory: about 64 bytes a row of either table."""
+        """Read a store under its role. Memory: about 64 bytes per row of either table."""
         rows, edges = store.arrays(_DECISIONS), store.arrays(_EDGES)
         classes = {key: DecisionClass(*row) for key, *row in store.sql(_CLASSES, limits.NUMBER_MAX).rows}
         streams = {key: (source, name) for key, source, name in store.sql(_STREAMS, limits.NUMBER_MAX).rows}
@@ -131,15 +132,15 @@ class DecisionArrays:
         self._index_captured()
 
     def sinks(self, *names: str) -> Flags:
-        """By class: whether it is about one of these sinks."""
+        """For each class: whether it is about one of these sinks."""
         return flags(each.sink in names for each in self.classes)
 
     def kind_is(self, kind: str) -> Flags:
-        """By class: whether it is about captured events of a kind."""
+        """For each class: whether it is about captured events of a kind."""
         return flags(each.attributes.startswith(f"kind={kind} ") for each in self.classes)
 
     def _index_derived(self) -> None:
-        """Number the derived events, and find them in decisions (`d_*`) and edges (`e_*`), one an event."""
+        """Number the derived events, and find them in decisions (`d_*`) and edges (`e_*`), one per event."""
         derived = np.flatnonzero(~self.is_captured)
         rows, edges = self.rows, self.edges
         row, _, number = spread(*(rows[name][derived] for name in ("first", "step", "count")))
@@ -165,7 +166,7 @@ class DecisionArrays:
         self.node_class[self.d_node[::-1]] = self.of[self.d_row[::-1]]
 
     def _parents_are(self) -> Numbers:
-        """What the parents of each row of edges are."""
+        """Kind of the parents for each row of edges."""
         kinds = np.full(len(self.streams), UNKNOWN)
         kinds[self.edges["child"]] = DERIVED
         kinds[self.stream[~self.is_captured]] = DERIVED
@@ -175,7 +176,7 @@ class DecisionArrays:
         return parents
 
     def _index_captured(self) -> None:
-        """Order what was said of captured events when they came in: runs that touch no other's numbers."""
+        """Sort the decisions that were made when captured events came in; these runs do not overlap."""
         came = np.flatnonzero(self.is_captured & self.sinks(ZONED)[self.of])
         order = np.lexsort((self.rows["first"][came], self.stream[came]))
         self.came = came[order]
@@ -183,7 +184,7 @@ class DecisionArrays:
         self.came_last = self.came_first + self.rows["count"][self.came] - 1
 
     def within(self, edges: Numbers) -> tuple[Numbers, Numbers]:
-        """(place in `edges`, row of decisions) of the captured runs among whose events their parents are."""
+        """Match edges with decisions about their captured parents: (index in `edges`, row of decisions)."""
         streams = self.edges["parent"][self.e_row[edges]]
         of = self.stream[self.came]
         low, high = np.zeros(len(edges), dtype=np.int64), np.zeros(len(edges), dtype=np.int64)
@@ -198,12 +199,12 @@ class DecisionArrays:
         return row, self.came[place]
 
     def of_operator(self, *names: str) -> Numbers:
-        """Places of the edges, one an event, that these operators made."""
+        """Indices of the edges, one per event, that these operators made."""
         wanted = flags(name in names for name in self.operators)
         return np.flatnonzero(wanted[self.edges["operator"][self.e_row]]) if len(wanted) else self.e_row[:0]
 
     def named(self, ids: Sequence[EventId]) -> Numbers:
-        """Nodes of derived events by their ids, -1 for those that are not there."""
+        """Nodes of derived events by their ids, -1 for unknown ones."""
         places = {name: at for at, name in enumerate(self.streams)}
         stream = np.array([places.get((event.source, event.stream), -1) for event in ids], dtype=np.int64)
         number = np.array([event.number for event in ids], dtype=np.int64)

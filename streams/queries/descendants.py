@@ -1,4 +1,4 @@
-"""The question what was made of an event."""
+"""The question `descendants`: everything that was made from an event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.queries.walk import Reached, Step, size, subtract, union, united
 
 
 class ReachedModel(ModelVersion, frozen=True):
-    """A model version that a walk met `hop` steps on, and how many answers it gave."""
+    """A model version that a walk reached after `hop` steps, and how many answers it gave."""
 
     hop: int
     answers: int
@@ -25,9 +25,10 @@ class ReachedModel(ModelVersion, frozen=True):
 
 
 class MadeInGeneration(Struct, frozen=True):
-    """What was first made in a generation: 0 is before any model, 1 what those models led to, and so on.
+    """What was made from the event in one generation: 0 is before any model, 1 after one model, and so on.
 
-    `events` counts by kind; `models` are the versions that the next generation goes on from.
+    `events` counts events by kind; `models` are the versions that learned from them, from which the next
+    generation follows.
     """
 
     generation: int
@@ -36,10 +37,10 @@ class MadeInGeneration(Struct, frozen=True):
 
 
 class Descendants(Answer, frozen=True, kw_only=True):
-    """All that was made of an event, the nearest first; `models` are where the walk stopped.
+    """All that was made from an event, nearest first; `models` are the versions at which the walk stopped.
 
-    `stopped` says in sentences why it went no further, where bounds kept it from it. `generations` is set
-    where it went through models.
+    `stopped` explains in sentences which bounds ended the walk. `generations` is set if the walk continued
+    through models.
     """
 
     id: str
@@ -55,16 +56,16 @@ class Descendants(Answer, frozen=True, kw_only=True):
 def descendants(
     store: Store, identity: str, bounds: Bounds = UNBOUNDED, *, through_models: bool = False
 ) -> Descendants:
-    """Return everything that was made of an event, hop by hop, each event with its zone.
+    """Return everything that was made from an event, hop by hop, each event with its zone.
 
-    A model is where the walk stops, because behind it lie all the answers that it gave: it is summarised.
+    The walk stops at a model, because all answers of the model would follow; the model is summarised instead.
 
     Parameters
     ----------
     bounds
-        How many hops, and until which time; of a walk through models in each generation.
+        Maximal number of hops and latest time; of a walk through models, for each generation.
     through_models
-        Go on through models: a line for each generation of the loop, with counts by kind.
+        Continue through models, with one line for each generation of the loop, with counts by kind.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def descendants(
     steps: list[Step] = []
     walked = Spread(store, "children", {start: numbers}, lambda stream: stream[:2] in store.models, bounds)
     steps.extend(walked)
-    # What has children is there; of what has none its own row says so.
+    # An event with children exists; for one without children, look for its own row.
     if not steps and event_row(store, event) is None:
         raise unknown(store, event)
     met = _versions(store, steps)
@@ -105,7 +106,7 @@ def models_in(store: Store, events: Reached) -> list[Version]:
 
 
 def _versions(store: Store, steps: list[Step]) -> dict[Version, int]:
-    """Model versions that some steps met, with the hop that first did."""
+    """Model versions that steps reached, with the first hop that did."""
     met: dict[Version, int] = {}
     for step in steps:
         for version in models_in(store, {step.stream: list(step.numbers)}):
@@ -124,7 +125,7 @@ def _models(store: Store, met: Mapping[Version, int]) -> Bounded[ReachedModel]:
 
 
 class _Generations:
-    """A walk that goes on through models, a generation at a time: what each reached that none before did."""
+    """A walk that continues through models, with what each generation is the first to reach."""
 
     def __init__(self, store: Store, starts: Reached, first: Spread, bounds: Bounds) -> None:
         self.stopped = list(first.stopped)

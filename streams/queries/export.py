@@ -1,7 +1,7 @@
-"""One file that any DuckDB from 1.5 on opens, which holds what a role is shown and nothing else of the store.
+"""Export everything in a store that a role may see, and nothing else, to one file for DuckDB 1.5 or later.
 
-It has the views, columns and comments of the store's catalog, over tables of its own; rows lie in an order
-that does not depend on what is hidden. Who can read the file needs no Sightline, and no role.
+The file has the views, columns and comments of the store's catalog, over tables of its own. The order of rows
+does not depend on hidden rows. Readers of the file need neither Sightline nor a role.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from streams.quoting import quoted
 #: Readers of this version and later can open it.
 _STORAGE_VERSION = "v1.5.0"
 _BLOCK_BYTES = 16384
-#: What the catalog says about the store's files is left out: an export has no such files.
+#: Tables about the store's files are left out, because an export has no such files.
 _OF_FILES = frozenset({"segments", "indexes", "spans", "classes"})
-#: As people attach it (docs/sql.md), and as a directory that follows the store names it.
+#: Name under which the file is attached (docs/sql.md), also in a directory of exports that follows the store.
 EXPORTED = "lineage.duckdb"
 
 
 class Exporting(Boundary):
-    """A role's instance that can also be written into a file whole, once, instead of being asked."""
+    """A role's instance that is written to a file, once, instead of being queried."""
 
     def write(self, path: Path, record: Callable[[], None]) -> None:
-        """Write what the role is shown into `path`, which has its name only when it is whole and on disk.
+        """Write everything that the role may see to `path`.
 
-        Its owner alone can read it, and its group in a directory that is shared with it (`chmod g+s`); a file
-        that stood there is replaced, and who has it open goes on reading that. It is made where the system
-        keeps temporary files. `record` is called when it is known what is shown, before anybody can read it.
+        The file is made in the system's directory for temporary files and moved to `path` when it is complete
+        and on disk. It replaces a file that is there; a program that has that one open continues to read it.
+        Only its owner can read the file, and its group if the directory is shared with the group (`chmod
+        g+s`). `record` is called when the restricted zones in it are known, before anyone can read it.
 
         Raises
         ------
         InputError
-            It cannot be written there, or what the role is shown of a table takes too much memory.
+            `path` cannot be written, or the visible rows of a table take too much memory.
         UnavailableError
-            The disk is full, or a segment went while it was read.
+            The disk is full, or a segment was deleted while it was read.
         """
         with files.working_directory("export") as directory:
             made = directory / EXPORTED
@@ -73,14 +74,14 @@ class Exporting(Boundary):
             run("COMMIT")
             for place, rows in self._everything():
                 connection.register("arriving", rows)
-                # In the order of the store's files it would tell how they are cut: by hidden rows too.
+                # Sorted, because the order in the store's files would reveal something about hidden rows.
                 run(f"INSERT INTO {place} FROM arriving ORDER BY ALL")
                 connection.unregister("arriving")
             run("USE memory")
             run("DETACH lineage")
 
     def _statements(self) -> Iterator[str]:
-        """Statements that make the store's tables, empty, and its views over them, with their comments."""
+        """Statements that make the store's tables (empty) and views, with their comments."""
         self._layout.make_all(self.connection)
         yield "CREATE SCHEMA files"
         for table, base in self._layout.bases.items():
@@ -97,14 +98,14 @@ class Exporting(Boundary):
                 yield f"COMMENT ON {target} IS {quoted(comment)}"
 
     def _everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
-        """All that the role is shown: each table's place, and its rows, to be read at once."""
+        """Each table's name and the rows that the role may see, which must be read before the next table."""
         connection = self.connection
         for table, base in self._layout.bases.items():
             if table in _OF_FILES:
                 continue
             self._load(connection, table, None)
             place = f"{base.schema}.{table}"
-            # How many rows an epoch added tells of those that are hidden.
+            # The number of rows that an epoch added would reveal how many are hidden.
             columns = "* REPLACE (NULL AS rows)" if table in ("epochs", "epoch_rows") else "*"
             rows = connection.sql(f"SELECT {columns} FROM {place}")  # noqa: S608 - names of ours
             yield place, rows.to_arrow_reader(ROWS_AT_ONCE)

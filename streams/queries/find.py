@@ -1,4 +1,4 @@
-"""The question which events there are of a wearer, zone, kind or time."""
+"""The question `find`: which events there are of a wearer, zone, kind, subject or time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.queries.store import Store
 
 
 class FoundRun(Struct, frozen=True):
-    """A run of events, by the id of its first."""
+    """A run of events; `id` is that of the first."""
 
     id: str
     events: int
@@ -26,9 +26,9 @@ class FoundRun(Struct, frozen=True):
 
 
 class Find(Answer, frozen=True, kw_only=True):
-    """Runs of events, the oldest first; `events` counts all of them, beyond those that are listed too.
+    """Runs of events, oldest first; `events` counts all events, including those of runs that are not listed.
 
-    Where there is none it `says` what can be asked for.
+    If there are none, `says` explains which values can be asked for.
     """
 
     epoch: int
@@ -38,7 +38,7 @@ class Find(Answer, frozen=True, kw_only=True):
 
 
 class Wanted(Struct, frozen=True):
-    """What `find` looks for; an empty field is any. `subject` is a class: wearer, bystander, minor."""
+    """What `find` looks for; an empty field means any. `subject` is a class: wearer, bystander, minor."""
 
     wearer: str = ""
     zone: str = ""
@@ -48,9 +48,9 @@ class Wanted(Struct, frozen=True):
 
 
 def find(store: Store, wanted: Wanted) -> Find:
-    """Return runs of events that the role is shown, by whose they are, zone, kind, subject and capture time.
+    """Return runs of events that the role may see, by wearer, zone, kind, subject and capture time.
 
-    A bystander has no id: the subjects of an event's label, with its zone and time, are all that there is.
+    Bystanders have no ids. They can only be found by the subjects in an event's label, its zone and its time.
     """
     rows = store.shown(
         "find",
@@ -79,7 +79,7 @@ def find(store: Store, wanted: Wanted) -> Find:
 
 
 def _labels(store: Store, subject: str) -> list[str]:
-    """Policy version and label, in one text, of those labels that name a class of data subjects."""
+    """Labels that name a class of data subjects, each as one text with its policy version."""
     policies = StoredPolicies(store.policies)
     labels = []
     for version, label in store.shown("label_classes").rows:
@@ -93,7 +93,7 @@ def _labels(store: Store, subject: str) -> list[str]:
 
 
 def _what_there_is(store: Store) -> str:
-    """Say which zones, kinds and wearers have events that the role is shown."""
+    """Sentence about which zones, kinds and wearers have events that the role may see."""
     rows = store.shown("find_names").rows
     names = [sorted({row[at] for row in rows} - {""}) for at in range(3)]
     zones, kinds, wearers = (", ".join(some[:20]) or "none" for some in names)

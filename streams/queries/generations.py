@@ -1,4 +1,4 @@
-"""What an event was made of, by generation of the loop: one line for each generation, not for each event."""
+"""What an event was made from, summarised by generation of the loop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from streams.queries.walk import Reached, include, subtract, union, walk
 
 
 def generations(store: Store, identity: str) -> Generations:
-    """Return the generations of the loop that an event was made of.
+    """Return the generations of the loop that an event was made from.
 
-    A generation is a model version and the answers that it gave, as far as the event was made of them.
-    `made_of` are counts of all events by kind.
+    A generation is a model version and those of its answers that the event was made from. `made_of` counts
+    all events by kind.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def generations(store: Store, identity: str) -> Generations:
 
 
 def _given(store: Store, reached: Reached) -> Counter[Version]:
-    """How many of the answers among some events each model version gave."""
+    """How many of the answers among `reached` each model version gave."""
     wanted = {stream: numbers for stream, numbers in reached.items() if stream[:2] in store.models}
     given: Counter[Version] = Counter()
     for edge in store.lookup.edges("children", wanted) if wanted else ():

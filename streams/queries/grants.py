@@ -5,9 +5,10 @@
     privacy-officer = ["mara"]
     "wearer:w1" = ["jon"]
 
-It stands beside the store, or where SIGHTLINE_ROLES says; where both are, both must grant. Without either,
-anybody who can read the store's files can take any role. It is believed because nobody but the owner
-of the store and root can have written it: a signature would bind no closer, as they can read the whole store.
+The file lies beside the store, or where SIGHTLINE_ROLES points; if there are two, both must grant the role.
+Without any, everyone who can read the store's files may take any role. The file is trusted if only the owner
+of the store or root can have written it. A signature would add nothing, because these two can read the whole
+store anyway.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ _EXPECTED = 'one table [roles] with lists of users, such as analyst = ["mara"]'
 
 
 def require(directory: Path, role: Role) -> None:
-    """Refuse a role that the user who runs this is not granted.
+    """Refuse a role that the current user is not granted.
 
     Raises
     ------
     InputError
-        The role is not granted, or a file of roles is none, or others than the store's owner and root could
-        have written it.
+        The role is not granted, a file of roles is malformed, or a user other than the store's owner and root
+        could have written it.
     """
     for path in _paths(directory):
         if who_asks() not in _granted(path, directory).get(str(role), ()):
@@ -44,10 +45,7 @@ def require(directory: Path, role: Role) -> None:
 
 
 def described(directory: Path) -> str:
-    """A line about who may take which role of the store, for a status.
-
-    InputError as `require` raises it.
-    """
+    """Line for a status about who may take which role of the store; InputError as in `require`."""
     lines = []
     for path in _paths(directory):
         granted = _granted(path, directory)
@@ -59,7 +57,7 @@ def described(directory: Path) -> str:
 def _paths(directory: Path) -> list[Path]:
     beside = directory / ROLES
     named = [] if settings.ROLES is None else [settings.ROLES]
-    # A link that leads nowhere is not the same as no file.
+    # A broken link must be an error, not count as a missing file.
     return [*([beside] if beside.exists() or beside.is_symlink() else []), *named]
 
 

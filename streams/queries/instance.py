@@ -1,4 +1,4 @@
-"""A DuckDB database of a role's own: made, locked against files, and filled from the store's."""
+"""A DuckDB instance for a single role: without access to files, and filled from the store's connection."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import pyarrow
 
 from streams import limits
 
-#: Of rows that go from one instance to another.
+#: Rows per batch when rows are copied from one instance to another.
 ROWS_AT_ONCE = 65_536
 
 
 def make(files: str) -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own that reaches `files` (a list in SQL), no other and no object of this process."""
+    """Make a DuckDB instance that can read `files` (a list in SQL), and no other file or Python object."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": f"{limits.ROLE_MEMORY_MB}MB",
-            # What does not fit fails; nothing of the store is written anywhere.
+            # Fail rather than write data of the store to a temporary file.
             "temp_directory": "",
         }
     )
@@ -35,7 +35,7 @@ def make(files: str) -> duckdb.DuckDBPyConnection:
 
 
 def names_in(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """Names of all tables and views of an instance, DuckDB's own included."""
+    """Names of all tables and views of an instance, including DuckDB's own."""
     named = (
         "SELECT view_name FROM system.main.duckdb_views() "
         "UNION SELECT table_name FROM system.main.duckdb_tables()"
@@ -44,10 +44,10 @@ def names_in(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
 
 
 def keep(connection: duckdb.DuckDBPyConnection, name: str, rows: duckdb.DuckDBPyRelation) -> int | None:
-    """Let an instance read rows of another one under a name; their number, None if they exceed ROLE_ROWS_MB.
+    """Copy rows of another instance under a name; return their number, None if they exceed ROLE_ROWS_MB.
 
-    They stay in Arrow: statements over tables of DuckDB's own beside Parquet are planned badly, as it knows
-    how many distinct values the one has and not the other.
+    The rows stay in Arrow. DuckDB plans joins of its own tables with Parquet files badly, because it knows
+    the number of distinct values for the former only.
     """
     reader = rows.to_arrow_reader(ROWS_AT_ONCE)
     batches, size = [], 0

@@ -1,7 +1,7 @@
-"""Whether the files of a store are those that its writer wrote.
+"""Check that the files of a store are as its writer wrote them.
 
-A file is read once a process and compared with the digest that the catalog has of it. That finds damage and
-exchanged files; whoever may write to the directory can also write a catalog that fits.
+Each process reads a file once and compares it with the digest in the catalog. This detects damaged and
+exchanged files, but no attacker who may write to the directory, and so could also write a matching catalog.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import xxhash
 from streams.errors import DamagedError, reason
 
 _READ_BYTES = 1024 * 1024
-#: What to do about damage stands in every sentence about it.
+#: What to do about damage; part of every message about it.
 REMEDY = (
     "bring the store back from a copy, or make it again from glasses.lineage with `sightline snapshots` in a "
     "new directory"
 )
-#: Files as they were when their digest was right: device, inode, time of change and size by path and digest.
+#: Files that were found correct: (device, inode, time of change, size) by path and digest.
 _known: dict[tuple[str, str], tuple[int, int, int, int]] = {}
 
 
 def check(directory: Path, digests: Mapping[str, str]) -> None:
-    """Compare files with their XXH3-128 (hexadecimal), unless that was done and they are unchanged since.
+    """Compare files with their XXH3-128 (hexadecimal), unless this was done and they are unchanged since.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def check(directory: Path, digests: Mapping[str, str]) -> None:
     Raises
     ------
     DamagedError
-        A file is missing, a link, no plain file, or does not hold what was written.
+        A file is missing, is not a regular file, or has another content than was written.
     """
     for file, digest in digests.items():
         path = directory / file
@@ -57,12 +57,12 @@ def check(directory: Path, digests: Mapping[str, str]) -> None:
 
 
 def damaged(path: Path, fault: str) -> DamagedError:
-    """The sentence about a file of a store that is not as its writer left it."""
+    """Error about a file of a store that is not as its writer left it."""
     return DamagedError(f"{path}: {fault}; the store is damaged. To go on, {REMEDY}")
 
 
 def _state(path: Path) -> tuple[int, int, int, int] | None:
-    """What changes when a file is written to or replaced; None of what is no plain file."""
+    """Metadata that changes if a file is written to or replaced; None if it is not a regular file."""
     state = path.lstat()
     if not stat.S_ISREG(state.st_mode):
         return None

@@ -1,4 +1,4 @@
-"""Tables and views of a store in a role's own DuckDB, made as the catalog defines them when needed."""
+"""Make the tables and views of a store's catalog in a role's DuckDB instance when they are needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.queries import instance
 #: Policy version, zone and label.
 Class = tuple[str, str, str]
 
-#: Columns that views compute with. Of the others a statement is spared those that it does not name.
+#: Columns that views compute with. Other columns are only loaded if the statement names them.
 _COMPUTED = frozenset(
     {
         "source",
@@ -39,7 +39,7 @@ _COMPUTED = frozenset(
         "appended_ns",
     }
 )
-#: DuckDB's own tables that list the views, and their columns that would tell more than that.
+#: DuckDB's tables that list views and columns, with those of their columns that would reveal more.
 TOLD: Mapping[str, tuple[str, ...]] = {
     "duckdb_views": ("sql",),
     "duckdb_tables": ("sql", "estimated_size"),
@@ -52,10 +52,10 @@ _FILES_OF = re.compile(r"\bfiles\.(\w+)")
 
 @dataclass(slots=True)
 class Base:
-    """A table that views are made of: its schema in the store; its columns with types once it is made.
+    """A table that views are made from: its schema in the store, and its columns with types once it is made.
 
-    Of those that lie in segments, `whole` are the files that the role is shown all of, `mixed` the others;
-    both with their digests, by name in the store's directory. `classes` are those of the whole files.
+    For tables in segments, `whole` has the files of which the role may see all rows, `mixed` the other files;
+    both map names in the store's directory to digests. `classes` are the row classes of the whole files.
     """
 
     schema: str
@@ -67,18 +67,18 @@ class Base:
 
     @property
     def files(self) -> dict[str, str]:
-        """All its files with their digests."""
+        """All files with their digests."""
         return self.whole | self.mixed
 
 
 class Layout:
-    """What the catalog `store` of the connection `trusted` has; a view without definition is a table."""
+    """Tables and views of the catalog `store` of the connection `trusted`; a view without SQL is a table."""
 
     def __init__(self, trusted: duckdb.DuckDBPyConnection) -> None:
         self._trusted = trusted
         self.bases: dict[str, Base] = {}
         self.views: dict[str, str] = {}
-        #: What was made, with its schema.
+        #: Names, with schema, of tables and views that were made.
         self._made: set[str] = set()
         self._told = False
         for schema, view, definition in trusted.execute(
@@ -103,11 +103,11 @@ class Layout:
         }
 
     def computed(self, views: Iterable[str]) -> frozenset[str]:
-        """Columns that some views need beside those that a statement names."""
+        """Columns that views need in addition to those that a statement names."""
         return _COMPUTED & {word for view in views for word in _WORD.findall(self.views[view])}
 
     def begin(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Make what every statement needs: schemas, and listings that tell nothing of a catalog."""
+        """Make what every statement needs: schemas, and empty replacements for DuckDB's catalog tables."""
         run = connection.execute
         run("BEGIN")
         run("CREATE SCHEMA files")
@@ -118,7 +118,7 @@ class Layout:
         run("COMMIT")
 
     def make_table(self, connection: duckdb.DuckDBPyConnection, table: str, origin: str) -> None:
-        """Make a table, empty, unless that was done, with the columns of what it is read FROM."""
+        """Make an empty table, unless it exists, with the columns of `origin`, from which it will be read."""
         base = self.bases[table]
         name = f"{base.schema}.{table}"
         if name in self._made:
@@ -132,14 +132,14 @@ class Layout:
         )
 
     def make_views(self, connection: duckdb.DuckDBPyConnection, views: Set[str]) -> None:
-        """Make views, unless that was done, over tables that were made."""
+        """Make views, unless they exist; their tables must exist."""
         for view, definition in self.views.items():
             if view in views and f"main.{view}" not in self._made:
                 connection.execute(definition)
                 self._made.add(f"main.{view}")
 
     def make_all(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Make every table and view, without a look at files: the catalog knows the columns as well."""
+        """Make every table and view with the columns in the catalog, without reading files."""
         for schema, table, column, kind in self._trusted.execute(
             f"SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() {_OURS} "  # noqa: S608 - a constant
             "ORDER BY schema_name, table_name, column_index"
@@ -153,7 +153,7 @@ class Layout:
         connection.execute("COMMIT")
 
     def tell(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Answer which views and columns there are, with their comments and nothing else of the catalog."""
+        """Make the names, columns and comments of views visible, and nothing else of the catalog."""
         if self._told:
             return
         self._told = True
@@ -169,5 +169,5 @@ class Layout:
 
 
 def listed(base: Base) -> str:
-    """Columns of a table with their types, as a definition has them."""
+    """Columns of a table with their types, in the syntax of CREATE TABLE."""
     return ", ".join(f'"{column}" {kind}' for column, kind in base.columns.items())

@@ -1,7 +1,7 @@
-"""Where questions look: the index files of an epoch, and its fresh segments, which no index covers yet.
+"""Data access for questions: the index files of an epoch, and fresh segments that no index covers yet.
 
-What is small is loaded once for a source and kept with the open store: what its edges have in common, its
-runs of zones, which segments hold which of its numbers. Edges are read hop by hop, one statement for all
+Small data is loaded once per source and kept while the store is open: the relations of its edges, its runs of
+zones, and which segments hold which of its numbers. Edges are read hop by hop, with one statement for all
 streams of a hop. Every file is compared with its digest before it is read.
 """
 
@@ -27,17 +27,17 @@ from streams.quoting import quoted
 
 Direction = Literal["parents", "children"]
 
-#: The side of an edge that a walk comes from.
+#: The side of an edge at which a walk in each direction arrives.
 _FROM: Mapping[Direction, Side] = {"parents": "child", "children": "parent"}
 _NAMES = (
     "child_source, child_stream, child_revision, parent_source, parent_stream, parent_revision, operator, "
     "operator_version, directness, declassifier"
 )
-#: Tables whose content the indexes have themselves.
+#: Tables whose content is in the index files.
 _INDEXED = frozenset({"edges", "zone_runs"})
-#: The name that leads to the catalog of the newest epoch.
+#: Name of the link to the catalog of the newest epoch.
 CATALOG = "catalog.duckdb"
-#: Of so many sources the runs of zones are loaded and kept when a hop meets them.
+#: Runs of zones are loaded completely, and kept, if a hop reaches at most this many sources.
 _SOURCES_AT_ONCE = 4
 _ZONE_RUN = "source, stream, revision, low, high, policy_version, zone, label, wearer"
 _SPAN = "file, role, stream, lowest, highest"
@@ -46,7 +46,7 @@ _Spans = dict[tuple[str, str, str], list[tuple[int, int, str]]]
 
 
 class ZoneRun(NamedTuple):
-    """Numbers of one stream that are of one class."""
+    """Consecutive numbers of one stream that have the same class."""
 
     low: int
     high: int
@@ -58,7 +58,7 @@ class _Zones:
 
     def __init__(self, runs: Sequence[ZoneRun]) -> None:
         self._runs = sorted(runs, key=lambda run: run.low)
-        #: Highest number up to each run: runs may overlap.
+        # Highest number in each run and all runs before it, because runs may overlap.
         self._reached = list(accumulate((run.high for run in self._runs), max))
 
     def at(self, low: int, high: int) -> Iterator[ZoneRun]:
@@ -70,14 +70,14 @@ class _Zones:
 
 
 class Lookup:
-    """What an open epoch offers a question; `connection` has its catalog attached as `store`.
+    """Access to the data of an open epoch; `connection` has the epoch's catalog attached as `store`.
 
     Raises
     ------
     DamagedError
-        From every method: a file that it reads is not what the writer wrote.
+        From every method: a file is not as the writer wrote it.
     UnavailableError
-        From every method: the epoch was replaced so long ago that files of it are gone.
+        From every method: the epoch was replaced so long ago that its files were deleted.
     """
 
     def __init__(
@@ -97,41 +97,41 @@ class Lookup:
         self._unlisted: Callable[[str], _Spans] = kept(self._load_unlisted)
 
     def look_back(self, epoch: int) -> None:
-        """Find nothing that came after an epoch; to be called before anything is looked up.
+        """Find only rows up to an epoch; must be called before anything is looked up.
 
-        Indexes do not say when their rows came, so segments are read instead.
+        Index files do not have the epochs of their rows, so segments are read instead.
         """
         self._upto_epoch = epoch
 
     @cached_property
     def segments(self) -> dict[str, tuple[str, str]]:
-        """Table and digest of each current segment, by its name."""
+        """(table, digest) of each current segment, by name."""
         segments = self.rows("SELECT file, table_name, digest FROM store.main.segments")
         return {file: (table, digest) for file, table, digest in segments}
 
     @cached_property
     def indexes(self) -> dict[str, str]:
-        """Digest of each index file, by its name, oldest first."""
+        """Digest of each index file, by name, oldest first."""
         if self._version < limits.STORE_VERSION:
             return {}
         return dict(self.rows("SELECT file, digest FROM store.main.indexes ORDER BY first_epoch"))
 
     @cached_property
     def _attached(self) -> list[str]:
-        """Names under which the index files are attached; this attaches them."""
+        """Attach the index files, and return the names under which they are attached."""
         self.check(self.indexes)
         for number, file in enumerate(self.indexes):
             self.rows(f"ATTACH {quoted(str(self.directory / file))} AS index_{number} (READ_ONLY)")
         return [f"index_{number}" for number in range(len(self.indexes))]
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """All rows of a statement of ours."""
+        """All rows of a trusted statement."""
         with self.reading():
             return self._connection.execute(statement, dict(parameters or {})).fetchall()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what DuckDB raises in the block, which runs no statement of people, into sentences."""
+        """Translate DuckDB's errors in the block, which must only run trusted statements."""
         try:
             yield
         except duckdb.OutOfMemoryException:
@@ -145,7 +145,7 @@ class Lookup:
             ) from None
 
     def paths(self, files: Iterable[str]) -> list[str]:
-        """Paths of segments, by their names, that are as they were written."""
+        """Paths of segments by their names, after a check of their digests."""
         names = sorted(files)
         if self._version == limits.STORE_VERSION:
             self.check({name: self.segments[name][1] for name in names})
@@ -167,16 +167,17 @@ class Lookup:
             raise
 
     def files(self, table: str, role: str, source: str, stream: str, low: int, high: int) -> list[str]:
-        """Names of segments of a table in which a stream has numbers between `low` and `high`."""
+        """Names of segments of a table that may hold numbers `low ... high` of a stream."""
         spans = list(self._unlisted(source).get((table, role, stream), ()))
         if table not in _INDEXED:
             spans += self._listed(source).get((table, role, stream), ())
         return [file for lowest, highest, file in spans if lowest <= high and highest >= low]
 
     def zones(self, wanted: Mapping[Stream, Interval]) -> dict[Stream, list[ZoneRun]]:
-        """Runs of zones by stream that cover any number between the two given ones."""
+        """Runs of zones, by stream, that overlap the wanted interval of numbers."""
         sources = list(dict.fromkeys(source for source, _, _ in wanted))
-        # What a walk meets again is kept; what lies in many sources, or is much, is read as far as asked.
+        # Sources that a walk may reach again are loaded completely and kept. For many sources, or large ones,
+        # only the wanted intervals are read.
         kept = {source: self._zones(source) for source in sources} if len(sources) <= _SOURCES_AT_ONCE else {}
         runs_by_stream: dict[Stream, list[ZoneRun]] = {stream: [] for stream in wanted}
         others = []
@@ -196,7 +197,7 @@ class Lookup:
         return runs_by_stream
 
     def edges(self, direction: Direction, wanted: Mapping[Stream, Sequence[Interval]]) -> list[Edge]:
-        """Edges that may lead from the numbers `wanted` of some streams; a walk looks at each run exactly."""
+        """Edges that may lead from the numbers `wanted`; the caller must check each edge exactly."""
         side = _FROM[direction]
         bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in wanted.items()}
         if self._upto_epoch is not None:
@@ -213,7 +214,7 @@ class Lookup:
         return {file for file, (of, _) in self.segments.items() if of == table}
 
     def _parquet(self) -> str:
-        """What to read FROM for the rows of `$files`."""
+        """FROM clause for the rows of the segments `$files`."""
         rows = "read_parquet($files)"
         return rows if self._upto_epoch is None else f"(FROM {rows} WHERE epoch <= {self._upto_epoch})"
 
@@ -271,7 +272,7 @@ class Lookup:
         return relations
 
     def _load_zones(self, source: str) -> dict[Stream, _Zones] | None:
-        """Runs by stream of a source; None where there are so many that they are looked up each time."""
+        """Runs of a source by stream; None if there are too many to keep."""
         runs_by_stream: dict[Stream, list[ZoneRun]] = {}
         files = {file for spans in self._unlisted(source).values() for _, _, file in spans}
         runs = self._zone_runs(files, f"WHERE source = {quoted(source)}", limits.ZONE_RUNS_KEPT + 1)
@@ -283,13 +284,13 @@ class Lookup:
 
     @cached_property
     def _unlisted_files(self) -> set[str]:
-        """Segments that no index lists yet."""
+        """Names of segments that no index covers yet."""
         return {file for (file,) in self.rows("SELECT DISTINCT file FROM store.main.spans")}
 
     def _zone_runs(
         self, files: Iterable[str], condition: str, limit: int = limits.NUMBER_MAX
     ) -> list[tuple[Stream, ZoneRun]]:
-        """Runs in the indexes and in those of some files that hold any."""
+        """Runs of zones in the indexes and in the segments `files`."""
         origins: list[str] = []
         if self._upto_epoch is None:
             origins += (f"{index}.zone_runs" for index in self._attached)
@@ -314,14 +315,14 @@ class Lookup:
         return runs
 
     def _load_listed(self, source: str) -> _Spans:
-        """Numbers of a source in segments that the indexes list."""
+        """Spans of numbers of a source in segments that an index covers."""
         return self._spans_in(
             f"SELECT {_SPAN} FROM {index}.spans WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
             for index in self._attached
         )
 
     def _load_unlisted(self, source: str) -> _Spans:
-        """Numbers of a source in segments that no index lists yet, fresh ones above all."""
+        """Spans of numbers of a source in segments that no index covers yet."""
         return self._spans_in(
             [f"SELECT {_SPAN} FROM store.main.spans WHERE source = {quoted(source)}"]  # noqa: S608 - ours
         )
@@ -330,7 +331,7 @@ class Lookup:
         statement = " UNION ALL ".join(statements)
         spans: _Spans = {}
         for file, role, stream, lowest, highest in self.rows(statement) if statement else ():
-            # An index may be older than a fold that put segments together.
+            # An index may name segments that a later fold has replaced.
             if file in self.segments:
                 key = self.segments[file][0], role, stream
                 spans.setdefault(key, []).append((lowest, highest, file))

@@ -1,4 +1,4 @@
-"""The question where the loop carried an event."""
+"""The question `loop`: what an event led to in later turns of the loop."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ _NOWHERE = "the loop did not carry it anywhere: no answer, feedback or example w
 
 
 def loop(store: Store, identity: str) -> Loop:
-    """Return where the loop carried an event.
+    """Return what an event led to: feedback, examples, model versions, and the answers of those versions.
 
-    That is feedback, examples, model versions, and the answers that those gave since; `made_of_it` are counts
-    of events by kind, and `says` that the loop carried it nowhere.
-
-    For a model, the generations are those of its stream from that version on. InputError when the store does
-    not hold the event.
+    `made_of_it` counts events by kind; `says` explains that the event led to nothing. For a model, the
+    generations are the versions of its stream from that one on. InputError if the store does not have the
+    event.
     """
     event = known(store, identity)
     models, kinds = store.models, store.kinds
@@ -51,7 +49,7 @@ def loop(store: Store, identity: str) -> Loop:
                 }
             elif kind in carried:
                 carried[kind] += ids_of(step.stream, step.numbers)
-        # Feedback is an event of the device, tied to its answer by the example that both became.
+        # Feedback is a captured event; the example that was made of both connects it with its answer.
         for example in carried["example"]:
             for step in direct_parents(store, EventId.parse(example)):
                 kind = kinds.get(step.stream[:2])
@@ -78,7 +76,7 @@ def loop(store: Store, identity: str) -> Loop:
 
 
 def _generations(store: Store, learned: Set[Version]) -> Bounded[LaterGeneration]:
-    """Model versions from the first of a stream that is among `learned` on."""
+    """Model versions of each stream, from the first one in `learned` on."""
     first = {stream: min(number for owner, number in learned if owner == stream) for stream, _ in learned}
     given = answers_given(store, first)
     later = [

@@ -1,4 +1,4 @@
-"""The question what is missing: numbers that never came, data whose numbers others have, lost records."""
+"""The question `missing`: numbers that never arrived, data rejected as collisions, and lost records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.queries.walk import size, subtract, union
 
 
 class LogRow(Struct, frozen=True):
-    """A log of `glasses.lineage`, by the ids of its cluster and topic, and since which epoch it is read."""
+    """The log of `glasses.lineage`: ids of cluster and topic, and the epoch since which it is read."""
 
     cluster: str
     topic: str
@@ -27,9 +27,9 @@ class LogRow(Struct, frozen=True):
 
 
 class LostRun(Struct, frozen=True):
-    """Records that nobody read, from offset `first` to `last`; None where nobody can say how many.
+    """Records that were never read, with offsets `first` to `last` (None if their number is unknown).
 
-    `since` is when the one before them was appended, empty where there was none.
+    `since` is the append time of the record before them, empty if there was none.
     """
 
     topic: str
@@ -40,7 +40,7 @@ class LostRun(Struct, frozen=True):
 
 
 class MissingRun(Struct, frozen=True):
-    """Missing numbers of a stream; `malformed` of them came in batches that nobody could read."""
+    """Missing numbers of a stream; `malformed` counts those that arrived in unreadable batches."""
 
     source: str
     stream: str
@@ -50,7 +50,7 @@ class MissingRun(Struct, frozen=True):
 
 
 class CollisionRun(Struct, frozen=True):
-    """Data that are missing because other data have their numbers."""
+    """Data that is missing because its numbers belong to other data."""
 
     source: str
     stream: str
@@ -59,9 +59,9 @@ class CollisionRun(Struct, frozen=True):
 
 
 class CapturedStream(Struct, frozen=True):
-    """How far a captured stream is known: its highest number, how many are stored, how many rejected.
+    """Totals of a captured stream: its highest number, and how many numbers are stored and rejected.
 
-    What nobody could read is not counted as rejected here, since its numbers are missing.
+    Unreadable batches do not count as rejected here, because their numbers count as missing.
     """
 
     source: str
@@ -73,7 +73,7 @@ class CapturedStream(Struct, frozen=True):
 
 
 class StreamInPart(Struct, frozen=True):
-    """A captured stream of which the role is not shown all, so no number of it is told."""
+    """A captured stream that the role may see only a part of, so that no number of it is disclosed."""
 
     source: str
     stream: str
@@ -81,9 +81,9 @@ class StreamInPart(Struct, frozen=True):
 
 
 class Missing(Answer, frozen=True, kw_only=True):
-    """Numbers and data that are missing, below `offsets` of `glasses.lineage` (by partition).
+    """Numbers and data that are missing, as of `offsets` of `glasses.lineage` (by partition).
 
-    Counts are in events, `lost_records` in records (a band as text, or `unknown`).
+    Counts are in events; `lost_records` is in records (or text: a band, or `unknown`).
     """
 
     epoch: int
@@ -101,22 +101,22 @@ class Missing(Answer, frozen=True, kw_only=True):
 
 
 def missing(store: Store) -> Missing:
-    """Return the numbers of captured streams that are missing, and the data that are.
+    """Return which numbers and data of captured streams are missing.
 
-    Numbers are `missing` between 0 and the highest known if they are neither stored nor rejected. Data are if
-    other data have their numbers: `collisions`, as far as the pipeline knew them; the ledger knows all.
-    `malformed` is how many of the missing ones came in a batch that nobody could read, as far as the role is
-    shown that: `why` says of each what was wrong. `rejected` of a stream is how many up to its highest were
-    rejected otherwise.
+    A number between 0 and the highest known one is `missing` if it is neither stored nor rejected. Data is
+    missing if its numbers belong to other data: `collisions`, as far as the pipeline detected them; only the
+    ledger knows all. `malformed` counts the missing numbers that arrived in an unreadable batch, as far as
+    the role may see that; the question `why` says what was wrong with each. `rejected` of a stream counts the
+    other rejected numbers up to its highest.
 
-    The answer is complete for what lies below `offsets` of `glasses.lineage`, in the `log` of it that the
-    store follows since an epoch: what is still on its way counts as missing until the epoch that holds it.
+    The answer is complete up to `offsets` of the `log` of `glasses.lineage` that the store follows. Data that
+    is still on its way counts as missing until an epoch has it.
 
-    `lost` are records that retention removed before they were read: of what they held, this knows the numbers
-    that later ones left open.
+    `lost` are records that retention deleted before they were read. Which numbers they held is only known
+    from the holes that later records leave.
 
-    A role is answered for streams that it is shown whole. Of those that it is shown in part it is told that,
-    and no number: a number that is hidden from it would look like one that is missing.
+    A role gets numbers only of streams that it may see completely. For streams that it may see in part, the
+    answer only says so, because hidden numbers would look like missing ones.
     """
     seen = streams_seen(store)
     claims, wanting = _claims(store), store.query("missing")
@@ -125,7 +125,7 @@ def missing(store: Store) -> Missing:
     streams = [row for row in every if (row.source, row.stream) in seen]
     if store.role_filter is not None:
         store.role_filter.hide("streams", len(every) - len(streams))
-        # Of a stream that other data took over from its first number on, nothing need be stored.
+        # A stream may have collisions and nothing stored, so collisions are checked by their own class.
         collisions = [row for row in collisions if store.role_filter.shows(row.row_class, "rejected")]
     runs = [
         MissingRun(source, stream, first, count, _overlap(first, count, claims.get((source, stream), ())))
@@ -160,20 +160,20 @@ def missing(store: Store) -> Missing:
 
 
 def _overlap(first: int, count: int, claims: Sequence[Interval]) -> int:
-    """How many of the numbers from `first` on lie in `claims`."""
+    """How many of the `count` numbers from `first` on lie in `claims`."""
     whole = [(first, first + count - 1)]
     return count - size(subtract(whole, claims))
 
 
 def _refused(row: CapturedStream, absent: Iterable[MissingRun]) -> CapturedStream:
-    """A stream with how many of its numbers are neither stored nor missing."""
+    """Set `rejected` of a stream: the numbers that are neither stored nor missing."""
     end = row.highest + 1
     missing_events = sum(min(run.count, max(end - run.first, 0)) for run in absent)
     return replace(row, rejected=end - row.stored - missing_events)
 
 
 def _claims(store: Store) -> dict[Named, list[Interval]]:
-    """Numbers that unreadable batches claimed, by stream, of those that the role is shown."""
+    """Numbers that unreadable batches claimed, by stream, as far as the role may see them."""
     claims: dict[Named, list[Interval]] = {}
     for row in store.sift(store.query("claimed").of(ClaimedRun), "rejected", counted=False):
         claims.setdefault((row.source, row.stream), []).append((row.first, row.first + row.count - 1))
@@ -181,11 +181,11 @@ def _claims(store: Store) -> dict[Named, list[Interval]]:
 
 
 def _lost(store: Store) -> tuple[int | str | UnsetType, Bounded[LostRun] | UnsetType]:
-    """How many records are lost, and which; UNSET where none are.
+    """How many records are lost, and which; UNSET if there are none.
 
-    They are the runs that operators have accepted (`sightline worker --accept-loss`). How many records a
-    topic held that was made again nobody can say: such a run has no `last`. A role that is not shown the
-    recorded inputs is told how many by order of magnitude.
+    These are losses that operators accepted (`sightline worker --accept-loss`). A run without `last` is of a
+    recreated topic, and its size is unknown. A role that may not see recorded inputs gets a band instead of
+    the number.
     """
     runs = [
         LostRun(topic, partition, first, last, rfc3339(t_ns) if t_ns else "")

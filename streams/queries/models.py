@@ -1,4 +1,4 @@
-"""Model versions as answers show them: what they learned from, whose that was, which answers they gave."""
+"""Model versions in answers: whose examples they learned from, and how many answers they gave."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def version_of(row: ModelRow) -> Version:
 
 
 def told_version(kind: Callable[..., VersionT], row: ModelRow, **more: object) -> VersionT:
-    """A model version as an answer tells of it, with what that answer says `more` of it."""
+    """Model version for an answer of type `kind`, with the fields `more` of that type."""
     return kind(
         id=format_id(row.source, row.stream, row.version),
         version=row.version,
@@ -42,7 +42,7 @@ def told_version(kind: Callable[..., VersionT], row: ModelRow, **more: object) -
 
 
 def rows_of(store: Store, versions: Iterable[Version]) -> list[ModelRow]:
-    """Rows of model versions that the role is shown, by stream and version."""
+    """Rows of model versions that the role may see, ordered by stream and version."""
     rows = [
         store.models[stream][number] for stream, number in sorted(versions) if number in store.models[stream]
     ]
@@ -55,14 +55,14 @@ def told_versions(
     rows: Iterable[ModelRow],
     more: Callable[[Version], Mapping[str, object]],
 ) -> tuple[VersionT, ...]:
-    """Model versions with whose examples they learned from, and what an answer says `more` of each."""
+    """Model versions for an answer, with the wearers of their examples and the fields that `more` gives."""
     listed = [(version_of(row), row) for row in rows]
     wearers = whose(store, (version for version, _ in listed))
     return tuple(told_version(kind, row, whose=wearers[of], **more(of)) for of, row in listed)
 
 
 def models_met(store: Store, steps: Iterable[Step]) -> tuple[MetModel, ...]:
-    """Model versions that a walk met and that the role is shown, by stream and version."""
+    """Model versions that a walk reached and the role may see, ordered by stream and version."""
     met = {
         (step.stream[:2], number)
         for step in steps
@@ -74,9 +74,9 @@ def models_met(store: Store, steps: Iterable[Step]) -> tuple[MetModel, ...]:
 
 
 def answers_given(store: Store, since: Mapping[Named, int]) -> Counter[Version]:
-    """How many answers, of those that the store's role is shown, each model version gave.
+    """How many answers each model version gave, as far as the store's role may see them.
 
-    `since` are the first versions that are asked for, by stream.
+    `since` has the first version to count, by stream.
     """
     wanted = {(*stream, 0): [(first, limits.NUMBER_MAX)] for stream, first in since.items()}
     edges = [
@@ -98,7 +98,7 @@ def answers_given(store: Store, since: Mapping[Named, int]) -> Counter[Version]:
 
 
 def whose(store: Store, versions: Iterable[Version]) -> dict[Version, tuple[str, ...]]:
-    """Wearers whose examples model versions learned from, of those events that the role is shown."""
+    """Wearers whose examples model versions learned from, as far as the role may see the examples."""
     asked: dict[Stream, list[Interval]] = {}
     for (source, stream), number in versions:
         asked.setdefault((source, stream, 0), []).append((number, number))

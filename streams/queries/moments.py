@@ -1,4 +1,4 @@
-"""Moments of a store's past: epochs by their number or by when they were published."""
+"""Moments of a store's past: kept epochs, found by number or by time of publication."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from streams.queries.store import Store
 
 
 class Moment(NamedTuple):
-    """An epoch that can be asked about, and when it was published, by the writer's clock."""
+    """An epoch that can be asked about, and its time of publication by the writer's clock."""
 
     epoch: int
     published_ns: int
 
 
 def moments(store: Store) -> list[Moment]:
-    """Epochs that the store answers exactly, oldest first."""
-    # Questions about the present do without NumPy.
+    """Epochs that are kept, oldest first; questions about them are answered exactly."""
+    # Imported here, because questions about the present do not need NumPy.
     import numpy as np  # noqa: PLC0415
 
     from streams.lineage.retention import retained  # noqa: PLC0415
 
     rows = store.query("epochs").rows
-    # A clock that was set back does not take labels back: what is retained goes by them.
+    # Retention went by these times too: if the clock was set back, the highest time so far counts.
     published_ns = np.maximum.accumulate(np.array([row[1] for row in rows], np.int64))
     return [Moment(*row) for row, kept in zip(rows, retained(published_ns), strict=True) if kept]
 
 
 def moment_at(store: Store, text: str, option: str) -> Moment:
-    """The epoch of a number, or the newest that was published up to a time in RFC 3339.
+    """The kept epoch with a number, or the newest one at a time in RFC 3339.
 
-    InputError names the `option` that has it: another form, an epoch that is not kept (the nearest are
-    named), or a time before the first.
+    InputError names the `option`: the text is malformed, the epoch is not kept (the nearest ones are named),
+    or the time is before the first epoch.
     """
     kept = moments(store)
     first, last = kept[0], kept[-1]
@@ -51,7 +51,7 @@ def moment_at(store: Store, text: str, option: str) -> Moment:
             f"{last.epoch}; nearest to it is kept {near}"
         )
     at_ns = time_ns(text, option)
-    # Times are told to the microsecond.
+    # Answers show times in microseconds, so compare in microseconds.
     until = [moment for moment in kept if moment.published_ns // 1000 * 1000 <= at_ns]
     if not until:
         raise InputError(

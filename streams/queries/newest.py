@@ -1,4 +1,4 @@
-"""Where the catalog of a store's newest epoch lies."""
+"""Find the catalog of a store's newest epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def catalog_name(epoch: int) -> str:
 
 
 def newest_catalog(directory: Path) -> Path:
-    """The newest catalog; UnavailableError without one, DamagedError where its name leads nowhere."""
+    """Path of the newest catalog; UnavailableError if there is none, DamagedError if its link is broken."""
     link = directory / CATALOG
     if not link.is_symlink() and not link.exists():
         sentence = (

@@ -1,8 +1,8 @@
-"""What a policy would have decided otherwise of all that a store holds, models and their answers included.
+"""Compare the decisions in a store with those of another policy, through the whole loop.
 
-The captured events are judged first, then windows and situations, then generation by generation the versions
-that training would have made of the examples which the policy admits, the answers that these versions gave,
-and the examples of those answers. What the store does not suffice to judge is counted, with the reason.
+First the captured events are judged, then windows and situations. Then follows, generation by generation: the
+versions that training would have made of the examples which the policy admits, their answers, and the
+examples made from those answers. What cannot be judged from the store is counted, with the reason.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from streams.topology import ASSISTANT, CONSENTS, MODELS, PROCESSING, STORE, TRA
 
 _ORDER = f"""SELECT value FROM inputs WHERE kind = '{EXAMPLE_ORDER}' ORDER BY "offset" """  # noqa: S608
 _TRIGGERS = "SELECT version, trigger FROM training_runs ORDER BY version"
-#: Feedback that made no example by what a model heard; the other rules need none.
+#: Feedback that was rejected because of what a model understood; other rejections do not depend on a model.
 _NOT_TAUGHT = """SELECT coalesce(sum("count"), 0) FROM rejected
 WHERE stage = 'feedback' AND rule IN ('negated', 'asked-again', 'stopped', 'not-understood')"""
 _MODEL = "SELECT any_value(stream) FROM models"
-#: Operators of which the parents are not captured alone; all others make windows.
+#: Operators whose parents are not only captured events; all other operators make windows.
 _SITUATION, _ANSWER, _EXAMPLE = "situation", "answer", "example"
 
 
 class Otherwise:
-    """One policy over one store, as far as the store's role is shown it.
+    """Result of applying one policy to one store, as far as the store's role may see it.
 
     Attributes
     ----------
     events
-        How many events were decided about, once a sink.
+        Number of events with a decision; an event counts once for each sink.
     groups
-        What differs, with its events.
+        Differences, with their events.
     unjudged
-        How many things could not be judged, of what kind and why.
+        (count, reason) of what could not be judged.
     """
 
     def __init__(self, store: Store, policy: Policy) -> None:
@@ -70,7 +70,7 @@ class Otherwise:
         return made
 
     def _ask_assistant(self) -> None:
-        """Ask the assistant about queries, each only with its situation, and about those situations."""
+        """Judge what the assistant takes: queries (only together with their situation), and situations."""
         known, new = self._known, self._new
         edges = known.of_operator(_SITUATION)
         edges = edges[known.e_kind[edges] == CAPTURED]
@@ -97,13 +97,13 @@ class Otherwise:
     # --- round the loop --------------------------------------------------------------------------------
 
     def _generations(self) -> None:
-        """Go through the stored model versions in order: what training would have made by then, and gave."""
+        """Process the stored versions in order: which ones training would have made, and their answers."""
         known, new = self._known, self._new
         triggers = self._order()
         answers, examples = self._made_by(_ANSWER), self._made_by(_EXAMPLE)
         generation = self._generation()
         newest = np.array(sorted(triggers) or [1])
-        # What names a version that the store has no run of belongs to the newest before it.
+        # A version without a training run in the store counts as the newest version before it that has one.
         generation = newest[np.maximum(np.searchsorted(newest, generation, side="right") - 1, 0)]
         for version in newest.tolist():
             if self._ordered:
@@ -120,7 +120,7 @@ class Otherwise:
             self._train(len(self._examples))
 
     def _generation(self) -> Numbers:
-        """By node: the model version that it came after; 0 where none had to do with it."""
+        """For each node: the model version that it depends on; 0 if it depends on none."""
         known = self._known
         after = np.zeros(len(self._new.code), dtype=np.int64)
         cites = known.e_kind == MODEL
@@ -131,7 +131,7 @@ class Otherwise:
         return after
 
     def _order(self) -> dict[int, int]:
-        """By stored model version: how many examples training had read when it was triggered."""
+        """For each stored model version: how many examples training had read when its run was triggered."""
         known = self._known
         told = [
             text for (value,) in self._store.sql(_ORDER, limits.NUMBER_MAX).rows for text in value.split()
@@ -145,7 +145,7 @@ class Otherwise:
         }
         gates = np.flatnonzero(known.sinks(TRAINING_RUN)[known.of[known.d_row]])
         latest_first = gates[np.argsort(-known.rows["at_ns"][known.d_row[gates]], kind="stable")]
-        #: By node: its first decision at the gate, -1 where there is none.
+        #: For each node: its first decision at the training gate, -1 if there is none.
         self._gate = np.full(len(self._new.code) + 1, -1)
         self._gate[known.d_node[latest_first]] = latest_first
         self._ordered = bool(ids) or not len(np.flatnonzero(self._made_by(_EXAMPLE)))
@@ -155,7 +155,7 @@ class Otherwise:
         return triggers or {1: 0}
 
     def _train(self, read: int) -> None:
-        """Judge the examples up to the `read`-th, and make the versions that they complete."""
+        """Judge the examples up to the `read`-th, and make the versions whose training they trigger."""
         known, new = self._known, self._new
         nodes = self._examples[self._trained : read]
         gate = self._gate[nodes]
@@ -177,7 +177,7 @@ class Otherwise:
         return self._new.verdicts.rulings[self._new.verdicts.derived(code, sink)]
 
     def _seed_and_models(self) -> None:
-        """Decide about the licensed seed and the versions; what training would have made more is a change."""
+        """Decide about the seed and the model versions; additional versions count as a change."""
         known, new = self._known, self._new
         self._model_stream = self._store.sql(_MODEL).rows[0][0] or ""
         ours = flags(source == TRAINING_SOURCE for source, _ in known.streams)[known.node_stream]
@@ -210,7 +210,7 @@ class Otherwise:
     # --- the answer ------------------------------------------------------------------------------------
 
     def _compare(self) -> None:
-        """Put what differs into groups."""
+        """Collect differences in groups."""
         known, new = self._known, self._new
         whole = known.is_captured.copy()
         whole[self._queries] = False
@@ -228,7 +228,7 @@ class Otherwise:
                 add(self.groups, change, kind or name.partition("~")[0], events)
 
     def _changes(self, of: Numbers, numbers: Numbers) -> Iterator[tuple[Change, str, Numbers]]:
-        """(change, kind of captured events, places) of what differs, by class and verdict."""
+        """(change, kind of captured events, indices) of differences, by class and verdict."""
         known = self._known
         classes, verdicts, which = distinct(of, numbers)
         for at, (of_class, other) in enumerate(zip(classes.tolist(), verdicts.tolist(), strict=True)):
@@ -280,7 +280,7 @@ class Otherwise:
         self.unjudged = [(count, reason) for reason, count in counts.items() if count]
 
     def _merged(self) -> int:
-        """How many windows ended only because zone or label changed where they would not any more."""
+        """How many windows closed because of a change of zone or label that the policy would not make."""
         known, new = self._known, self._new
         windows = np.unique(known.edges["parent"][known.e_row[known.e_kind == CAPTURED]])
         of, stream = known.of[known.came], known.stream[known.came]
@@ -292,7 +292,7 @@ class Otherwise:
         return int((follows & works & alike & (told[1:] != told[:-1])).sum())
 
     def _heard_otherwise(self) -> int:
-        """Reactions that a model had to understand after the first version that would be another."""
+        """Number of reactions that a model had to understand, after the first version that would differ."""
         if not self._other:
             return 0
         known = self._known

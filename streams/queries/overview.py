@@ -1,4 +1,4 @@
-"""How the newest epoch stands, as far as a role is shown it: for a status."""
+"""Summary of the newest epoch for a status, as far as a role may see it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PolicyName(Struct, frozen=True):
 
 
 class RuleRefusals(Struct, frozen=True):
-    """What one rule of a stage refused."""
+    """Refusals by one rule of a stage."""
 
     stage: str
     outcome: str
@@ -31,7 +31,7 @@ class RuleRefusals(Struct, frozen=True):
 
 
 class Overview(Answer, frozen=True, kw_only=True):
-    """How the newest epoch stands; `model` and `policy` are None where the role is shown none."""
+    """Summary of the newest epoch; `model` and `policy` are None if the role may see none."""
 
     epoch: int
     published: str
@@ -43,10 +43,9 @@ class Overview(Answer, frozen=True, kw_only=True):
 
 
 def overview(store: Store) -> Overview:
-    """Return epoch and offsets, the newest model, the policy that tagged last, and what was refused by rule.
+    """Return epoch and offsets, the newest model, the policy that tagged last, and refusals by rule.
 
-    `published_ns` is when the epoch was published; `offsets` of `glasses.lineage` are those of the next
-    records.
+    `offsets` are the next offsets of `glasses.lineage`, by partition.
     """
     models = store.sift([row for rows in store.models.values() for row in rows.values()], "models")
     last = max(models, key=lambda row: (row.trained_ns, row.version), default=None)

@@ -1,10 +1,10 @@
-"""Statements about a past epoch: the same rows, without those that came later."""
+"""Run trusted statements as of a past epoch, by leaving out rows of later epochs."""
 
 from __future__ import annotations
 
 import re
 
-#: Views whose rows say the epoch that they came with.
+#: Views that have the epoch of each row.
 _WITH_EPOCH = (
     *("events", "event_records", "edges", "edge_records", "decisions", "rejected", "models", "streams"),
     *("training_runs", "inputs", "policies", "shadow", "epochs", "zone_runs"),
@@ -14,7 +14,7 @@ _FILES = "read_parquet($files)"
 
 
 def as_of(statement: str, epoch: int) -> str:
-    """A statement of ours over what was published up to an epoch; it reads views by their bare names."""
+    """Rewrite a trusted statement to see only rows up to an epoch; it must name views without a schema."""
     text = _COMMENT.sub("", statement).replace(_FILES, f"(FROM {_FILES} WHERE epoch <= {epoch})")
     read = [name for name in _WITH_EPOCH if re.search(rf"(?<![.\w]){name}\b", text)]
     if not read:

@@ -44,15 +44,15 @@ _DIGEST = re.compile("[0-9a-fA-F]{32}")
 
 
 def ancestors(store: Store, identity: str, *, through_models: bool = False) -> Ancestors:
-    """Return everything that an event was made of, hop by hop, each event with its zone.
+    """Return everything that an event was made from, hop by hop, each event with its zone.
 
-    A model is where the walk stops, because behind it lie all the examples of all generations: it is
-    summarised.
+    The walk stops at a model, because the examples of all generations would follow; the model is summarised
+    instead.
 
     Parameters
     ----------
     through_models
-        Go on through models into their training sets.
+        Continue through models to their training examples.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
             lambda stream: stream[:2] in store.models and not through_models,
         )
     )
-    # What has parents is there; of what has none, a captured event, its own row says so.
+    # An event with parents exists; for one without (a captured event), look for its own row.
     if not steps and event_row(store, event) is None:
         raise unknown(store, event)
     rows = [row for step in steps for row in step_rows(step)]
@@ -83,12 +83,10 @@ def ancestors(store: Store, identity: str, *, through_models: bool = False) -> A
 
 
 def why(store: Store, identity: str) -> Why:
-    """Return why an event is where it is.
+    """Return why an event is where it is: zone, label, rule, policy, decisions and direct parents.
 
-    That is its zone, label, rule and policy, the decisions about it, and its direct parents; of an event that
-    was rejected, why. An answer also names the model version that gave it and the situation it was given in.
-
-    InputError when the store knows nothing of it.
+    For a rejected event, the answer says why it was rejected. For an answer event, it also names the model
+    version and the situation. InputError if the store has nothing about the event.
     """
     event = parsed(identity)
     row = event_row(store, event)
@@ -155,10 +153,10 @@ def _why_stored(store: Store, event: EventId, row: EventRow, rejections: list[To
 
 
 def genuine(store: Store, identity: str, digest: str) -> Genuine:
-    """Return whether a record is one that an agent wrote: `genuine`, and a sentence that `says` why.
+    """Return whether an agent wrote a record (`genuine`), and a sentence (`says`) that explains the result.
 
-    A record is that if the store has its id with the digest of its value. A further copy of it differs in
-    nothing but its place: a reader keeps the ids that it has had.
+    A record is genuine if the store has its id with the digest of its value. A copy of a genuine record is
+    genuine too; to detect copies, a reader must remember the ids that it has processed.
 
     Parameters
     ----------
@@ -170,8 +168,8 @@ def genuine(store: Store, identity: str, digest: str) -> Genuine:
     Raises
     ------
     InputError
-        One of both has another form; or the role is not shown the event, nor all of its stream: then nothing
-        is said about an id that it is not shown.
+        An argument is malformed; or the role may see neither the event nor all of its stream, so that the
+        answer would reveal whether the event exists.
     """
     event = parsed(identity)
     if not _DIGEST.fullmatch(digest):
@@ -208,14 +206,14 @@ def genuine(store: Store, identity: str, digest: str) -> Genuine:
 
 
 def decisions(store: Store, identity: str) -> list[ToldDecision]:
-    """Decisions about an event, stored or refused. InputError when it is no id."""
+    """Decisions about an event, stored or refused. InputError if `identity` is malformed."""
     return decisions_of(store, parsed(identity))
 
 
 def declassifiers_of(store: Store, identity: str) -> dict[str, int]:
-    """Declassifiers that loosened the label of an event on its way from its parents.
+    """Declassifiers that loosened the label between an event and its parents.
 
-    With how many edges went by each, of those that the role is shown.
+    The value is the number of edges in the store that used the declassifier, as far as the role may see them.
     """
     names = {step.declassifier for step in direct_parents(store, parsed(identity))} - {""}
     uses = dict(store.shown("declassified").rows) if names else {}

@@ -1,4 +1,4 @@
-"""The question how far data of a wearer, or a model version, reached."""
+"""The question `reach`: how far the data of a wearer, or a model version, reached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BYSTANDERS = (
 
 
 class LearnedModel(ModelVersion, frozen=True):
-    """A model version, how many of the examples that are asked about it learned from, and its answers."""
+    """A model version, how many of the examples in question it learned from, and how many answers it gave."""
 
     learned_from: int
     answers: int
@@ -34,15 +34,15 @@ class LearnedModel(ModelVersion, frozen=True):
 
 
 class Reach(Answer, frozen=True, kw_only=True):
-    """How far data of a wearer, or a model version, reached.
+    """How far the data of a wearer, or a model version, reached. `about` is a wearer or a model version's id.
 
-    `captured` and `derived` count events by kind: what the wearer's devices captured, and all that was made
-    of it before any model. `examples` of those are what `models` learned from, in as many training runs;
-    `answers` are all that those versions gave, `answers_to` counts them by wearer.
+    `captured` and `derived` count events by kind: those that the wearer's devices captured, and those made
+    from them before any model. `examples` counts the derived examples; `models` learned from them. `answers`
+    counts all answers of these versions, `answers_to` counts them by wearer.
 
-    `second_examples` are the second order: examples that are not the wearer's, made on those answers, of
-    `second_wearers`; `second_models` learned from them. `about` is a wearer or the id of a model version;
-    of the latter, answers are its own, and what was made on them is the second order.
+    The second order are examples of other wearers that were made on those answers: `second_examples` counts
+    them, `second_wearers` are their wearers, and `second_models` learned from them. For a model version,
+    `answers` are its own, and the second order follows from these.
     """
 
     about: str
@@ -62,9 +62,9 @@ class Reach(Answer, frozen=True, kw_only=True):
 
 
 def reach(store: Store, about: str) -> Reach:
-    """Return how far data of a wearer (such as w1) or a model version (such as training/m/3) reached.
+    """Return how far the data of a wearer (such as w1) or a model version (such as training/m/3) reached.
 
-    InputError when `about` is neither, or the role is shown nothing of it.
+    InputError if `about` is neither, or if the role may see nothing of it.
     """
     if "/" in about:
         return _of_model(store, about)
@@ -103,7 +103,7 @@ def _of_model(store: Store, about: str) -> Reach:
 def _told(
     store: Store, about: str, captured: Reached, derived: Reached, walked: Spread | None, every: Reached
 ) -> Reach:
-    """The answer about a wearer whose walk reached `every`, or about the model version that it is."""
+    """Answer about a wearer, whose walk reached `every`, or about a model version, which `every` is."""
     examples = _of_kind(store, derived, "example")
     models = models_in(store, every)
     given = _answers(store, models)
@@ -180,7 +180,7 @@ def _count(events: Reached) -> int:
 
 
 def _answers(store: Store, versions: Sequence[Version]) -> dict[Version, Reached]:
-    """Answers that model versions gave, of those that the store's role is shown."""
+    """Answers that model versions gave, as far as the store's role may see them."""
     asked = united({(*stream, 0): [(number, number)]} for stream, number in versions)
     given: dict[Version, dict[Stream, list[Interval]]] = {version: {} for version in versions}
     if not asked:
@@ -190,7 +190,7 @@ def _answers(store: Store, versions: Sequence[Version]) -> dict[Version, Reached
             continue
         run = edge.run
         if run.parent_step == 0 and run.width == 1 and run.child.step == 1:
-            # So they mostly come: one version that answered many in a row.
+            # The usual case: one version gave many answers in a row.
             of_version = given.get((edge.parent[:2], run.parent_first))
             if of_version is not None:
                 of_version.setdefault(edge.child, []).append((run.child.first, run.child.last))
@@ -206,7 +206,7 @@ def _answers(store: Store, versions: Sequence[Version]) -> dict[Version, Reached
 
 
 def _shown(store: Store, events: Reached) -> Reached:
-    """Those of some events that the store's role is shown, all of whose zones are noted."""
+    """Those of `events` that the store's role may see; notes their zones for the audit log."""
     shown: Reached = {}
     bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in events.items() if numbers}
     for stream, runs in store.lookup.zones(bounds).items():
@@ -219,7 +219,7 @@ def _shown(store: Store, events: Reached) -> Reached:
 
 
 def _by_wearer(store: Store, events: Reached) -> dict[str, int]:
-    """How many of some events, which are shown, are of each wearer."""
+    """Count visible events by wearer."""
     counts: Counter[str] = Counter()
     bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in events.items() if numbers}
     for stream, runs in store.lookup.zones(bounds).items():
@@ -232,7 +232,7 @@ def _by_wearer(store: Store, events: Reached) -> dict[str, int]:
 
 
 def learned_from(store: Store, versions: Sequence[Version], examples: Reached) -> dict[Version, int]:
-    """How many of some examples each model version learned from; none of those that learned from none."""
+    """How many of `examples` each model version learned from; versions without any are left out."""
     asked = united({(*stream, 0): [(number, number)]} for stream, number in versions)
     wanted = set(versions)
     met: dict[Version, dict[Stream, list[Interval]]] = {}

@@ -1,4 +1,4 @@
-"""The question who read what of restricted zones."""
+"""The question `reads`: who read what of restricted zones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.queries.store import Store
 
 
 class Read(Struct, frozen=True):
-    """One read, as the audit log has it: when, under which role and by whom, what was asked, which zones."""
+    """One read in the audit log: time, role, user, question, and the zones that were shown."""
 
     t: str
     role: str
@@ -27,7 +27,7 @@ class Read(Struct, frozen=True):
 
 
 class ReadZone(Struct, frozen=True):
-    """How often a user read of a zone under a role, first and last."""
+    """How often a user read from a zone under a role, and when first and last."""
 
     zone: str
     role: str
@@ -38,7 +38,7 @@ class ReadZone(Struct, frozen=True):
 
 
 class Reads(Answer, frozen=True, kw_only=True):
-    """Who read what of restricted zones; `latest` first. `unreadable` counts lines that are none of ours."""
+    """Who read what of restricted zones; `latest` is newest first, `unreadable` counts malformed lines."""
 
     epoch: int
     reads: int
@@ -56,16 +56,16 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
     Parameters
     ----------
     zone, user
-        Those alone; empty means all.
+        Only reads of this zone, by this user; empty means all.
     since_ns
-        Earlier reads are left out; nanoseconds since the Unix epoch.
+        Only reads from this time on; nanoseconds since the Unix epoch.
 
     Raises
     ------
     InputError
-        The role is not the privacy officer: who asked what is about people too.
+        The role is not the privacy officer; the audit log is personal data too.
     UnavailableError
-        The log is there and cannot be read.
+        The log exists and cannot be read.
     """
     if store.role_filter is not None and store.role_filter.role != Role("privacy-officer"):
         raise InputError(
@@ -73,7 +73,7 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
             "too; the privacy officer is (--role privacy-officer)"
         )
     kept: list[Read] = []
-    # The log's times are all of one form, so they can be compared as texts.
+    # All times in the log have the same form, so they can be compared as texts.
     since = rfc3339(since_ns)
     until = rfc3339(store.newest.published_ns if store.is_past else limits.TIME_NS_MAX)
     unreadable = 0

@@ -1,7 +1,7 @@
-"""Zones, labels and verdicts of a store's events under another policy, each distinct one worked out once.
+"""Zones, labels and verdicts of a store's events under another policy; each distinct case is computed once.
 
-Captured events are tagged again from the attributes that decisions looked at; of derived ones the labels of
-their parents are joined again over the stored edges.
+Captured events are tagged again, from the attributes that their decisions were based on. The labels of
+derived events are joined again from those of their parents, over the stored edges.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from streams.queries.store import Store
 from streams.topology import ANSWERS, ASSISTANT, EXAMPLES, FEEDBACK, MODELS, PROCESSING, STORE
 from streams.topology import DERIVED as DERIVED_TOPIC
 
-#: Topics that derived events go to; what passes there goes on into the store.
+#: Topics of derived events; events that pass there go on to the store.
 OUTPUTS = (DERIVED_TOPIC, ANSWERS, EXAMPLES, MODELS)
 _STAGES = (PROCESSING, ASSISTANT, FEEDBACK)
 
 
 class Relabelled:
-    """What a policy says of everything in a store, filled from the parents to the children.
+    """Rulings of a policy about everything in a store, filled in from parents to children.
 
     Attributes
     ----------
     row_ruled
-        By row of decisions about captured events: number of the verdict (`Verdicts.rulings`).
+        For each row of decisions about captured events: index of the ruling (`Verdicts.rulings`).
     ruled
-        By decision about one derived event (`DecisionArrays.d_row`): the same; -1 where nothing can be said.
+        For each decision about one derived event (`DecisionArrays.d_row`): the same; -1 if it is unknown.
     code
-        By node: number of its zone and label (`Verdicts.codes`), -1 where nothing is known.
+        For each node: index of its zone and label (`Verdicts.codes`); -1 if unknown.
     made, given
-        By node: whether it would have been made; and whether it would have passed on into topic and store.
+        For each node: whether it would have been made, and whether it would have passed to topic and store.
     taken
-        By node: whether the assistant would have taken it.
+        For each node: whether the assistant would have taken it.
     cut, blind
-        By node: made of something else, since some of its parents fall away or lie in another zone than the
-        rest; and without a parent that the store, or the role, knows of.
+        For each node: whether it would be made from other parents, because some would be missing or in
+        another zone; and whether no parent is known to the store or visible to the role.
     serving
-        By stored model version: code of the version that would have served then.
+        For each stored model version: code of the version that would have served at that time.
     """
 
     def __init__(self, store: Store, policy: Policy) -> None:
@@ -66,15 +66,15 @@ class Relabelled:
         self.row_ruled = numbers[self.known.of]
 
     def passed(self, numbers: Numbers) -> Flags:
-        """Whether verdicts let pass; one that nobody can say does not."""
+        """Whether rulings let events pass; an unknown ruling (-1) does not."""
         passed = flags([*(ruling.passed for ruling in self.verdicts.rulings), False])
         passes: Flags = passed[numbers]
         return passes
 
     def resolve(self, edges: Numbers, kind: str) -> None:
-        """Join the labels of the events of a kind that `edges` made, of parents that are known by now.
+        """Compute the labels of the events of a kind that `edges` made, from parents that are known by now.
 
-        An event is made where of each of its direct parents something arrives.
+        An event is made unless all known parents of one of its direct edges are gone.
         """
         known, size = self.known, len(edges)
         owner, code, arrives = self._parents(edges, kind)
@@ -94,7 +94,7 @@ class Relabelled:
         self.keep(np.flatnonzero(self.blind & np.isin(np.arange(len(self.code)), child)))
 
     def _parents(self, edges: Numbers, kind: str) -> tuple[Numbers, Numbers, Flags]:
-        """(place in `edges`, code, whether it arrives) of every parent of which the store says something."""
+        """(index in `edges`, code, whether it arrives) of every parent that the store has data about."""
         known = self.known
         which = known.e_kind[edges]
         captured, derived, model = (np.flatnonzero(which == origin) for origin in (CAPTURED, DERIVED, MODEL))
@@ -116,7 +116,7 @@ class Relabelled:
         )
 
     def _join(self, child: Numbers, code: Numbers, kind: str) -> None:
-        """Give each child the join of all codes that stand beside it; each distinct set is joined once."""
+        """Give each child the join of all codes that are paired with it; each distinct set is joined once."""
         if not len(child):
             return
         both = np.unique(np.stack((child, code), axis=1), axis=0)
@@ -131,7 +131,7 @@ class Relabelled:
         self.code[nodes] = np.array(joined, dtype=np.int64)[which.reshape(-1)]
 
     def keep(self, nodes: Numbers) -> None:
-        """Let events of which no parent is known keep zone and label, in the words of the policy."""
+        """Keep the zone and label of events without known parents, translated to the policy."""
         for at in np.unique(self.known.node_class[nodes]).tolist():
             if at >= 0:
                 row = self.known.classes[at]
@@ -140,7 +140,7 @@ class Relabelled:
                 self.code[nodes[self.known.node_class[nodes] == at]] = self.verdicts.code(row.zone, label)
 
     def put_out(self, nodes: Flags) -> None:
-        """Decide about nodes at their topics, then at the store; what passes both is given."""
+        """Decide about nodes at their topics, then at the store; nodes that pass both are `given`."""
         known = self.known
         self.given |= nodes & self.made & (self.code >= 0)
         where = np.flatnonzero(nodes[known.d_node])
@@ -152,7 +152,7 @@ class Relabelled:
         self.taken |= nodes & self.given
 
     def decide(self, where: Numbers, asked: Flags) -> None:
-        """Make decisions about derived events again, those alike once; `asked`: whether they come so far."""
+        """Repeat decisions about derived events; `asked`: whether the event would get as far as the sink."""
         known, verdicts = self.known, self.verdicts
         self.ruled[where[~asked]] = verdicts.unasked
         where = where[asked & (self.code[known.d_node[where]] >= 0)]

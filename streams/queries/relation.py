@@ -1,4 +1,4 @@
-"""Relations of an index file: what edges have in common, and which rows of theirs a walk needs."""
+"""Relations of an index file: the common values of many edges, and which of their rows a walk needs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Interval = tuple[int, int]
 Stream = tuple[str, str, int]
 Side = Literal["child", "parent"]
 
-#: So many relations are faster side by side, more as a join.
+#: Up to this many relations, one condition for each is faster than a join.
 _SIDE_BY_SIDE_MAX = 16
-#: Fewer rows are left out sooner here than by DuckDB, which takes long to read a long statement.
+#: With fewer rows than this, filter here: DuckDB would take longer to parse the conditions.
 _FEW_MAX = 256
-#: So many rows are faster looked at than left out by a statement for each relation.
+#: Up to this many rows, reading all is faster than a condition for each relation.
 _CROWD_MAX = 65_536
 
 
 class How(NamedTuple):
-    """What made children of parents."""
+    """How children were made from parents."""
 
     operator: str
     operator_version: int
@@ -39,7 +39,7 @@ class Edge(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """What edges of one index have in common, and bounds of their numbers: a row of its `relations`."""
+    """A row of `relations` of an index: common values of many edges, and bounds of their numbers."""
 
     file: str
     number: int
@@ -78,7 +78,7 @@ class Relation(NamedTuple):
         return self.parent_source, self.parent_stream, self.parent_revision
 
     def rows_for(self, side: Side, low: int, high: int) -> Interval | None:
-        """Bounds of `child_first`, as the index has it, of rows with numbers low..high, if any."""
+        """Bounds of the index column `child_first` for rows with numbers low..high, if there are any."""
         if side == "child":
             if self.child_low > high or self.child_high < low:
                 return None
@@ -92,12 +92,12 @@ class Relation(NamedTuple):
         ) - self.child_first_base
 
     def crowd(self, first: int, last: int) -> int:
-        """How many of its rows may have a `child_first` from `first` to `last`, if they lie evenly."""
+        """Estimate how many rows have `child_first` from `first` to `last`, if they lie evenly."""
         reach = max(self.child_high - self.child_low, 1)
         return self.edges * min(last - first + 1, reach) // reach
 
     def edge(self, first: int, step: int, count: int, offset: int, step_offset: int, width: int) -> Edge:
-        """The edges of one row of the index."""
+        """Edges of one row of the index."""
         first, step = self.child_first_base + first, self.child_step_base + step
         run = EdgeRun(
             Run(first, step, count),
@@ -112,9 +112,9 @@ class Relation(NamedTuple):
 def edges_in(
     index: str, asked: Sequence[tuple[Relation, Interval]], known: Mapping[tuple[str, int], Relation]
 ) -> str:
-    """SELECT of the rows of some relations of an index, each with bounds of its `child_first`.
+    """SELECT statement for rows of relations in an index, each with bounds of its `child_first`.
 
-    There may be a few more, that lie among them. `known` are relations by index and number.
+    It may return some more rows that lie between these. `known` has all relations by index and number.
     """
     columns = (
         f"SELECT '{index}', relation, child_first, child_step, child_count, parent_offset, step_offset, "
@@ -143,7 +143,7 @@ def edges_in(
         <= _FEW_MAX
     ):
         return f"{columns} FROM {index}.edges WHERE {bounds}"
-    # DuckDB leaves out what lies outside of the outer bounds; alternatives (OR) take it longer to plan.
+    # The outer bounds let DuckDB skip rows early; a condition with OR would take longer to plan.
     each = [
         "CASE relation "
         + " ".join(f"WHEN {bounds_of[0]} THEN {bounds_of[at]}" for bounds_of in wanted)

@@ -1,9 +1,9 @@
-"""Who asks, and what of the store the policies let that role see.
+"""Roles, and which rows of the store a role may see.
 
-Reading lineage is a flow with a purpose, into the sink `ask:<role>`.
+Reading lineage is a flow with a purpose, into the sink `ask:<role>`, and policies decide about it.
 
-Every row is judged by the policy that tagged it, as the store keeps it: by its zone and label. What has no
-zone, or a policy that the store does not hold, is shown to nobody whom this module does not name.
+Every row is judged by its zone and label, under the policy that tagged it, whose text is in the store. Rows
+without a zone, or with an unknown policy, are only shown to the roles that are named in this module.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from streams.policy.audience import RoleName, permits
 from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies
 
-#: Tables without zones of their own that name anybody's events, and whoever may see them; the other tables
-#: without zones are for all.
+#: Tables without zones that name events of any wearer, and the roles that may see them. Every role may see
+#: the other tables without zones.
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "inputs": frozenset({"privacy-officer"}),
     "shadow": frozenset({"privacy-officer"}),
@@ -28,9 +28,9 @@ SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
 
 
 class RowClass(NamedTuple):
-    """By what a role is shown a row or not: the policy that tagged it, its zone, label and wearer.
+    """The values that decide whether a role may see a row: policy version, zone, label and wearer.
 
-    The label is hexadecimal, and empty of what has none; the wearer is empty of what is about no one person.
+    The label is hexadecimal, empty if there is none; the wearer is empty if the row is not about one person.
     """
 
     policy_version: str
@@ -40,11 +40,11 @@ class RowClass(NamedTuple):
 
 
 class Classed(Protocol):
-    """A row that knows its class."""
+    """A row that has a class."""
 
     @property
     def row_class(self) -> RowClass:
-        """By what a role is shown it or not."""
+        """Class of the row, which decides whether a role may see it."""
 
 
 ClassedT = TypeVar("ClassedT", bound=Classed)
@@ -52,9 +52,9 @@ ClassedT = TypeVar("ClassedT", bound=Classed)
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role; for a wearer whose data it is about (a pseudonym).
+    """A role that asks. For the role `wearer`, `wearer` is the pseudonym of the person who asks.
 
-    It also says whether the answer leaves the store as a file.
+    `exporting`: the answer leaves the store as a file.
     """
 
     name: RoleName
@@ -63,7 +63,7 @@ class Role:
 
     @classmethod
     def of(cls, text: str) -> Role:
-        """Role by its name on the command line; InputError when it is none."""
+        """Parse the name of a role as given on the command line; InputError if it is none."""
         name, colon, wearer = text.partition(":")
         if name not in get_args(RoleName) or bool(colon and wearer) != (name == "wearer"):
             raise InputError(
@@ -77,10 +77,10 @@ class Role:
 
 @dataclass(eq=False)
 class RoleFilter:
-    """What a role sees of one epoch; `policies` are the texts of all policy versions in it.
+    """Decides what a role may see of one epoch; `policies` are the texts of all policy versions in it.
 
-    `hidden` counts what was kept back, by what it is; `restricted` are the zones marked restricted of what
-    was shown; `unknown` are the versions that the store has no text of: what they decided is shown to nobody.
+    `hidden` counts hidden rows by table or kind. `restricted` are the zones marked restricted from which rows
+    were shown. `unknown` are policy versions without a text in the store; nobody may see their rows.
     """
 
     role: Role
@@ -95,9 +95,9 @@ class RoleFilter:
         self._read = StoredPolicies(self.policies)
 
     def permits(self, version: str, zone: str, label: str) -> bool:
-        """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to the role.
+        """Whether the policy `version` lets data of `zone` and `label` (hexadecimal) flow to the role.
 
-        As `policy.audience` judges it.
+        `policy.audience` decides; results are cached.
         """
         key = (version, zone, label)
         if key not in self._permitted:
@@ -110,28 +110,28 @@ class RoleFilter:
         return permits(self._read, self.role.name, version, zone, label, exporting=self.role.exporting)
 
     def is_restricted(self, version: str, zone: str) -> bool:
-        """Whether reads of a zone are recorded."""
+        """Whether reads from a zone must be recorded in the audit log."""
         policy = self._policy(version)
         return policy is not None and zone in policy.zones_by_name and policy.zones_by_name[zone].restricted
 
     def owns(self, wearer: str, *, anybodys: bool) -> bool:
-        """Whether it is about the asking wearer, if a wearer asks.
+        """Whether data of `wearer` belongs to the wearer who asks; always true for other roles.
 
-        `anybodys`: what is about no one person counts as well.
+        `anybodys`: data that is not about one person counts as well.
         """
         return self.role.name != "wearer" or wearer == self.role.wearer or (anybodys and not wearer)
 
     def shows(self, of: RowClass, table: str) -> bool:
-        """Whether rows of a class are shown in a table."""
+        """Whether the role may see rows of a class in a table."""
         return self.permits(of.policy_version, of.zone, of.label) and self.owns(
             of.wearer, anybodys=table != "rejected"
         )
 
     def sift(self, rows: Iterable[ClassedT], table: str, *, counted: bool = True) -> list[ClassedT]:
-        """Return the rows that are shown.
+        """Return the rows that the role may see.
 
-        The others are `counted`, unless they are about the one thing that was asked for: a count would say
-        that it is there.
+        `counted`: count the hidden ones. Not for questions about a single event, where a count would reveal
+        that the event exists.
         """
         shown = []
         for row in rows:
@@ -143,22 +143,22 @@ class RoleFilter:
         return shown
 
     def note(self, version: str, zone: str) -> None:
-        """Note that something of a zone is shown."""
+        """Note for the audit log that a row of a zone is shown."""
         if self.is_restricted(version, zone):
             self.restricted.add(zone)
 
     def hide(self, name: str, count: int) -> None:
-        """Count what is kept back."""
+        """Add to the count of hidden rows."""
         if count:
             self.hidden[name] = self.hidden.get(name, 0) + count
 
     @property
     def bands(self) -> dict[str, str]:
-        """What was kept back, as far as a role is told: only of what order it is."""
+        """Hidden rows by table or kind, as bands: a role only learns the order of magnitude."""
         return {name: band(count) for name, count in sorted(self.hidden.items())}
 
     def _policy(self, version: str) -> Policy | None:
-        """Policy by version; None for one that is not known, or whose text is not its own or no policy."""
+        """Policy by version; None if its text is missing, invalid, or does not match the version."""
         if not version or version in self.unknown:
             return None
         try:
@@ -169,5 +169,5 @@ class RoleFilter:
 
 
 def band(count: int) -> str:
-    """A number of hidden things as a role is told it: the exact one would tell of single things."""
+    """Band of a number of hidden rows. The exact number could reveal single rows."""
     return "1-9" if count < 10 else "10-99" if count < 100 else "100+"

@@ -1,4 +1,4 @@
-"""Rows of the statements in `sql/` that questions work with; fields are named as the columns are."""
+"""Types for rows of the statements in `sql/`; fields have the names of the columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streams.queries.role import RowClass
 
 
 class ClassedRow(Struct, frozen=True, kw_only=True):
-    """A row of which a role is shown all or nothing; `label` and `wearer` are empty where it has none."""
+    """A row with a class, which a role may see or not; `label` and `wearer` are empty if there is none."""
 
     policy_version: str
     zone: str
@@ -19,7 +19,7 @@ class ClassedRow(Struct, frozen=True, kw_only=True):
 
     @property
     def row_class(self) -> RowClass:
-        """By what a role is shown it or not."""
+        """Class of the row, which decides whether a role may see it."""
         return RowClass(self.policy_version, self.zone, self.label, self.wearer)
 
 
@@ -59,7 +59,7 @@ class ModelRow(ClassedRow, frozen=True, kw_only=True):
 
 
 class ClaimedRun(ClassedRow, frozen=True, kw_only=True):
-    """Numbers of a stream that something refused had, or said it had."""
+    """Numbers of a stream that a rejected record had or claimed to have."""
 
     source: str
     stream: str
@@ -68,7 +68,7 @@ class ClaimedRun(ClassedRow, frozen=True, kw_only=True):
 
 
 class WearerRuns(ClassedRow, frozen=True, kw_only=True):
-    """Runs of events of a wearer in one stream and of one class."""
+    """Runs of events of a wearer in one stream, with one class."""
 
     source: str
     stream: str
@@ -79,7 +79,7 @@ class WearerRuns(ClassedRow, frozen=True, kw_only=True):
 
 
 class StreamClass(ClassedRow, frozen=True, kw_only=True):
-    """That a stream has events, or something refused, of a class."""
+    """A class that occurs in a stream, among its events or its rejections."""
 
     table_name: str
     source: str
@@ -95,7 +95,7 @@ class CreepCell(ClassedRow, frozen=True, kw_only=True):
 
 
 class EpochRow(Struct, frozen=True, kw_only=True):
-    """An epoch; it holds all of `glasses.lineage` below `offsets`, in a log that is read since an epoch."""
+    """An epoch with all of `glasses.lineage` below `offsets`, of the log that is read since `since_epoch`."""
 
     epoch: int
     published_ns: int

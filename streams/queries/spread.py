@@ -1,4 +1,4 @@
-"""Walks that are bounded in events, hops and time, and say why they stopped."""
+"""Walks over lineage with bounds on events, hops and time, and an explanation of why they stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EPOCH, _MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
 
 
 class Bounds(NamedTuple):
-    """How far a walk goes: `hops` at most, over events captured up to `until_ns` where that is not 0."""
+    """Bounds of a walk: at most `hops` hops, over events captured up to `until_ns` (0: no bound)."""
 
     hops: int = limits.WALK_HOPS_MAX
     until_ns: int = 0
@@ -36,7 +36,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of(cls, since: str, until: str, prefix: str = "") -> Window:
-        """Window between two times in RFC 3339, each empty for none; InputError names `prefix` + its name."""
+        """Window between two times in RFC 3339 (empty: open); InputError names the option `prefix` + name."""
         return cls(
             time_ns(since, f"{prefix}since") if since else 0,
             time_ns(until, f"{prefix}until") if until else limits.TIME_NS_MAX,
@@ -47,10 +47,10 @@ ALWAYS = Window()
 
 
 class Spread:
-    """What lies before or after some events, as far as bounds let it be walked to.
+    """A walk from some events to their ancestors or descendants, within bounds.
 
-    Iterate it once. After that `reached` holds the events, `last_hop` the hop of the last of them, and
-    `stopped` the sentences about why nothing further was gone to; none where all of it was.
+    Iterate it once. Afterwards `reached` has the events, `last_hop` the last hop, and `stopped` sentences
+    about the bounds that ended the walk, none if it is complete.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Spread:
 
     @property
     def too_many(self) -> str:
-        """Why a walk stopped that reached more events than a question goes through."""
+        """Sentence for a walk that reached more than WALK_EVENTS_MAX events."""
         return (
             f"after hop {self.last_hop}, with more than {limits.WALK_EVENTS_MAX:,} events: a question goes "
             "through no more; ask for fewer hops, or until an earlier time"
@@ -122,7 +122,7 @@ class Spread:
 
 
 def captured_later(store: Store, events: Reached, until_ns: int) -> Reached:
-    """Which of some events were captured after a time, evenly spaced within their runs."""
+    """Which of `events` were captured after a time; times within a run are interpolated."""
     asked = [(stream, low, high) for stream, numbers in events.items() for low, high in numbers]
     files = {
         file
@@ -152,7 +152,7 @@ def captured_later(store: Store, events: Reached, until_ns: int) -> Reached:
 
 
 def time_ns(text: str, option: str) -> int:
-    """Nanoseconds since the Unix epoch of a time in RFC 3339; InputError names the `option` that has it."""
+    """Nanoseconds since the Unix epoch of a time in RFC 3339; InputError names the `option`."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A statement of a reader: that it only reads, and what it names, as DuckDB's own parser sees it."""
+"""Analyse a user's SQL statement with DuckDB's own parser: whether it only reads, and what it names."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import orjson
 from streams import limits
 from streams.errors import InputError, UnavailableError
 
-#: Everything that reads; 2.0 lets a WITH write (INSERT, COPY), and such nodes have other names.
+#: Types of nodes that only read. From DuckDB 2.0 on a WITH can write (INSERT, COPY), with other node types.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 _SELECT_ONLY = (
     "only one SELECT is run here (also WITH, FROM, VALUES, SHOW, DESCRIBE); the store cannot be changed"
 )
-#: Said of a statement that reads what is no table or view of the store.
+#: Error for a statement that reads something other than a table or view of the store.
 OUTSIDE = "sql: it reaches for a file outside the store; only the store's own tables can be read"
-#: Functions that make rows out of their arguments, and those that tell of the names and comments that there
-#: are: `boundary` answers the latter.
+#: Functions that list tables, views and columns; `boundary` replaces them. Other permitted table functions
+#: make rows from their arguments.
 TELLING = frozenset({"duckdb_views", "duckdb_tables", "duckdb_columns"})
 _TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", *TELLING})
-#: Functions in expressions that tell of files, layout, settings, definitions or statements, or that do
-#: something.
+#: Functions in expressions that are refused, because they reveal files, layout, settings, definitions or
+#: statements, or have side effects.
 _BEYOND = frozenset(
     {
         "current_query",
@@ -47,7 +47,7 @@ _BEYOND = frozenset(
         "write_log",
     }
 )
-#: Columns that views compute of others, which the statement need not name.
+#: Columns that views compute from other columns, which the statement need not name.
 _MADE_OF: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("t", "t_ns"), frozenset({"t_first_ns", "t_last_ns"})),
     "due": frozenset({"t_last_ns", "retention_days"}),
@@ -55,13 +55,13 @@ _MADE_OF: Mapping[str, frozenset[str]] = {
     "nature": frozenset({"natures"}),
 }
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: `SHOW TABLES`, as the parser names it.
+#: The parser's table name for `SHOW TABLES`.
 _SHOW_TABLES = '"tables"'
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement that only reads: its text, and its `tree` as DuckDB serializes it."""
+    """One statement that only reads: its text, and its parse tree as DuckDB serializes it."""
 
     text: str
     tree: dict[str, Any]
@@ -73,16 +73,15 @@ class Statement:
 
     @cached_property
     def functions(self) -> frozenset[str]:
-        """Names of all functions that it calls, in small letters."""
+        """Names of all functions that it calls, in lower case."""
         return frozenset(str(item.get("function_name", "")).lower() for item in self.items)
 
     @cached_property
     def words(self) -> frozenset[str] | None:
-        """Every name and text in it, in small letters, if it names each column that it reads.
+        """Every name and text in it, in lower case, if it names each column that it reads; otherwise None.
 
-        Of columns that views compute those behind them as well.
-
-        None where it takes rows as they are: `*`, a row as a value, columns by place.
+        For columns that views compute, the result includes the columns that they are computed from. A
+        statement does not name its columns if it uses `*`, a whole row as a value, or columns by position.
         """
         tables = {str(item.get(name, "")).lower() for item in self.items for name in ("alias", "table_name")}
         for item in self.items:
@@ -99,12 +98,12 @@ class Statement:
 
     @property
     def tells(self) -> bool:
-        """Whether it asks which views and columns there are, and not only for rows of them."""
+        """Whether it asks which views and columns exist."""
         return bool(self.functions & TELLING) or any(item.get("type") == "SHOW_REF" for item in self.items)
 
     @property
     def names_files(self) -> bool:
-        """Whether it reads anything by another name than that of a table or view."""
+        """Whether it may read files: it names something that is no table or view."""
         return any(
             str(item["function"].get("function_name", "")).lower() not in _TABLE_FUNCTIONS
             if item.get("type") == "TABLE_FUNCTION"
@@ -115,16 +114,16 @@ class Statement:
     def views(self, views: frozenset[str], taken: Callable[[], frozenset[str]]) -> set[str]:
         """Which of the `views` it reads.
 
-        InputError for any other table that is not its own, for a part of its own that has one of the names in
-        `taken`, and for functions that reach past the views.
+        InputError for a table that is neither a view nor a common table expression of the statement, for such
+        an expression with one of the names in `taken`, and for forbidden functions.
         """
         own = {
             entry["key"].lower()
             for item in self.items
             for entry in (item.get("cte_map") or {}).get("map", ())
         }
-        # What a statement calls its own is its own in one place only: elsewhere the name means what else
-        # bears it, and a file can be named like a table.
+        # A common table expression is only valid within its scope. Outside of it the name would refer to
+        # another table, or even to a file of that name, so it must not be the name of anything else.
         names = taken() if own else views
         if odd := sorted(name for name in own if not _NAME.fullmatch(name) or name in names):
             raise InputError(
@@ -163,9 +162,9 @@ class Statement:
 
 
 def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
-    """Parse a text that must be exactly one statement which only reads.
+    """Parse a text that must be exactly one statement that only reads; InputError if it is not.
 
-    InputError says what else was found. Nothing is run but the parser.
+    The statement is not run.
     """
     if len(text.encode("utf-8", "surrogatepass")) > limits.STATEMENT_BYTES_MAX:
         raise InputError(
@@ -179,7 +178,7 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = " and ".join(statement.type.name for statement in statements[:3]) or "nothing"
         raise InputError(f"sql: found {kinds}, but {_SELECT_ONLY}")
-    # To the end: what is left of a result keeps others from running on the connection.
+    # Fetch all rows, because an unfinished result blocks other statements on the connection.
     ((serialized,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchall()
     tree: dict[str, Any] = orjson.loads(serialized)
     statement = Statement(text, tree)
@@ -190,12 +189,12 @@ def read(connection: duckdb.DuckDBPyConnection, text: str) -> Statement:
 
 
 def first_line(error: duckdb.Error) -> str:
-    """What an error of DuckDB says about the text of a statement, without its hints."""
+    """First line of DuckDB's error about the text of a statement, without its hints."""
     return str(error).split("\n", 1)[0]
 
 
 def unsaid(error: duckdb.Error) -> InputError | UnavailableError:
-    """What is said of an error that DuckDB ran into: not its text, which can hold values of the store."""
+    """Error to raise for a DuckDB error at run time, without its text, which may hold values of the store."""
     if isinstance(error, duckdb.OutOfMemoryException):
         return UnavailableError(
             f"sql: the statement needs more than {limits.ROLE_MEMORY_MB} MB of memory; ask for fewer rows or "

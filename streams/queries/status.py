@@ -1,6 +1,6 @@
-"""What the published store holds, in counts.
+"""Counts of what the published store holds.
 
-They are read incrementally, so that looking at it each second costs the same in a large store.
+They are updated incrementally, so that a status every second does not cost more in a large store.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Status:
     seen: dict[int, int] = field(default_factory=dict)
 
     def read(self) -> bool:
-        """Add what was published since the last time; False when nothing was.
+        """Add what was published since the last call; False if nothing was.
 
         UnavailableError while there is no epoch.
         """

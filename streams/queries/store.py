@@ -1,4 +1,4 @@
-"""One published epoch, opened so that a question can read it and change nothing."""
+"""One published epoch, opened read-only for questions."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 _OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
-#: Errors about the statement's own text, while it is not run yet; the others can quote values from the store.
+#: Errors that DuckDB raises before it runs a statement. Messages of other errors may quote stored values.
 _ABOUT_THE_TEXT = (
     duckdb.ParserException,
     duckdb.BinderException,
     duckdb.CatalogException,
 )
 _WORD = re.compile(r"\w+")
-#: Where a view's rows come from, if not from the table of the same name.
+#: Tables of views that are not made from the table of the same name.
 _TABLE_OF = {"event_records": "events", "edge_records": "edges"}
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of an answer, at most ANSWER_ROWS_MAX; `more` says how many there are beyond them."""
+    """Rows of an answer, at most ANSWER_ROWS_MAX; `more` is the number of further rows."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -56,17 +56,15 @@ class Rows:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def of(self, kind: Callable[..., T]) -> list[T]:
-        """Rows as values of a type that has the columns as its fields."""
+        """Rows as objects of a type whose fields are the columns."""
         return [kind(**row) for row in self.dicts()]
 
 
 class Store:
-    """An open epoch, for one thread at a time; use it in `with`.
-
-    It stays the same epoch whatever the writer does.
+    """An open epoch, for one thread at a time; use it in `with`. The writer does not affect it.
 
     The segments of an epoch are kept for SUPERSEDED_GRACE_S seconds after a newer epoch replaced them; a
-    reader that needs longer opens anew.
+    reader that needs longer must open the store again.
     """
 
     def __init__(
@@ -88,22 +86,22 @@ class Store:
     def open(cls, directory: Path, role: Role | None = None, *, older: bool = False) -> Store:
         """Open the newest epoch of the store in `directory`, for a role.
 
-        Without one all of it is read: that is for programs which judge the store (ledger, replay, recheck),
-        and answers to people are given under a role.
+        Without a role everything is visible. This is for programs that check the store (ledger, replay,
+        recheck); people must ask under a role.
 
-        The catalog is opened under its epoch's own name: within a process DuckDB would hand out an older
-        epoch for a name that has moved. Files outside the directory cannot be read, settings cannot be
-        changed.
+        The catalog is opened by the name with its epoch, not by the link: for a link that has moved, DuckDB
+        would return the older epoch that it has open in this process. Files outside the directory cannot be
+        read, and settings cannot be changed.
 
         Raises
         ------
         UnavailableError
             There is no store, or no epoch yet.
         InputError
-            The store is of another version: unless `older`, for who reads only what all versions have. Or
-            the role is not granted to the user who runs this (`grants`).
+            The store has another version (`older` permits this, for callers that only read what all versions
+            have), or the role is not granted to the current user (`grants`).
         DamagedError
-            The catalog is missing, lies elsewhere, or is not what the writer wrote.
+            The catalog is missing, lies elsewhere, or is not as the writer wrote it.
         """
         directory = directory.resolve()
         catalog = newest_catalog(directory)
@@ -136,22 +134,22 @@ class Store:
         return store
 
     def look_back(self, epoch: int) -> None:
-        """Answer as of an epoch that is kept (`streams.queries.moments`); to be called before any question.
+        """Answer as of an epoch that is kept (`streams.queries.moments`); must be called before any question.
 
-        Questions are answered under today's roles and policies. Statements of people (`sql`) read what the
-        role's own views show, which is the past too under a role.
+        Questions are answered under today's roles and policies. Under a role, users' statements (`sql`) see
+        the past too, because they run on the role's own views.
         """
         self.epoch, self.is_past = epoch, True
         self.lookup.look_back(epoch)
 
     def _fence(self) -> None:
-        """Let the connection read what lies in the segments' directory, and change nothing any more."""
+        """Restrict the connection to reading files in the directory of segments, and lock its settings."""
         if self.version == limits.STORE_VERSION and self.catalog.name not in (
             CATALOG,
             catalog_name(self.epoch),
         ):
             raise intact.damaged(self.catalog, f"found the catalog of epoch {self.epoch}")
-        # Views name the segments relative to the store, questions where they lie.
+        # Views name segments by relative paths, questions by absolute ones.
         within = f"'segments', {quoted(str(self.directory / 'segments'))}"
         self._connection.execute(
             f"SET file_search_path = {quoted(str(self.directory))}; SET TimeZone = 'UTC'; USE store; "
@@ -161,17 +159,17 @@ class Store:
 
     @cached_property
     def role_filter(self) -> RoleFilter | None:
-        """What the role is shown; None without one."""
+        """Filter for what the role may see; None without a role."""
         return None if self._role is None else RoleFilter(self._role, self.policies)
 
     @property
     def _boundary(self) -> Boundary | None:
-        """Where the role's own statements run; None without a role."""
+        """Instance in which statements under a role run; None without a role."""
         if self.role_filter is not None and self._bounded is None:
-            # Questions do without it, and without Arrow.
+            # Imported here, because questions need neither it nor Arrow.
             from streams.queries.boundary import Boundary  # noqa: PLC0415
 
-            # What a role is shown is read beside the questions, whose answers it may not disturb.
+            # On a cursor of its own, so that it does not disturb results of questions.
             self._bounded = Boundary(
                 self._connection.cursor(),
                 self.directory,
@@ -183,11 +181,11 @@ class Store:
 
     @cached_property
     def policies(self) -> dict[str, str]:
-        """Texts of the policies that decided, by version."""
+        """Texts of all policies in the store, by version."""
         return dict(self.query("policies").rows)
 
     def close(self) -> None:
-        """Let go of the epoch."""
+        """Close the epoch."""
         if self._bounded is not None:
             self._bounded.close()
         self._connection.close()
@@ -203,14 +201,14 @@ class Store:
     def sql(self, text: str, limit: int = limits.ANSWER_ROWS_MAX) -> Rows:
         """Run one SELECT on the published store and return at most `limit` rows.
 
-        Under a role it runs where nothing is that the role is not shown; `hidden` says how much of what the
-        statement reads is kept back, and what it may show of restricted zones is recorded first.
+        Under a role it runs in an instance that only has the rows that the role may see. `hidden` then says
+        how much of what the statement reads is hidden, and reads of restricted zones are recorded first.
 
         Raises
         ------
         InputError
-            It is not exactly one statement that only reads, reaches past what the role is shown, or DuckDB
-            refused it. Values of the store are not repeated.
+            It is not exactly one statement that only reads, it names something that the role may not see, or
+            DuckDB refused it. The message has no values of the store.
         UnavailableError
             A read of restricted zones cannot be recorded, the statement needs too much memory, or files of
             the epoch are gone.
@@ -220,11 +218,11 @@ class Store:
         return self._run(statement, limit)
 
     def table(self, text: str) -> Table:
-        """Run one SELECT as `sql` does and return all of its rows, which stay in Arrow.
+        """Run one SELECT like `sql` and return all of its rows, in Arrow.
 
-        InputError also where they take more than TABLE_MB megabytes.
+        InputError also if they take more than TABLE_MB megabytes.
         """
-        # Questions do without Arrow.
+        # Imported here, because questions do not need Arrow.
         from streams.queries.table import Table  # noqa: PLC0415
 
         statement = self._admitted(text)
@@ -235,7 +233,7 @@ class Store:
             raise unsaid(error) from None
 
     def shown(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Run the statement in `sql/<name>.sql` over what the role is shown; all rows."""
+        """Run the statement in `sql/<name>.sql` on what the role may see; return all rows."""
         if self._boundary is None:
             return self.query(name, parameters)
         statement = read(self._connection, _statement(name))
@@ -244,14 +242,14 @@ class Store:
         return self._run(statement, limits.NUMBER_MAX, parameters)
 
     def export(self, path: Path) -> None:
-        """Write what the role is shown into one file (`streams.queries.export`), and record that first.
+        """Write what the role may see to one file (`streams.queries.export`), and record the read first.
 
         Raises
         ------
         InputError
-            It cannot be written there, or takes too much memory; or the store was opened for asking.
+            The file cannot be written or takes too much memory, or the role is not one that exports.
         UnavailableError
-            No room, a segment that is gone, or a read of restricted zones that cannot be recorded.
+            The disk is full, a segment was deleted, or a read of restricted zones cannot be recorded.
         """
         if self.role_filter is None or not self.role_filter.role.exporting:
             raise InputError(f"{path}: found a store that is open for asking, expected a role that exports")
@@ -263,9 +261,9 @@ class Store:
             whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
 
     def arrays(self, text: str) -> dict[str, Any]:
-        """Run one SELECT as `sql` does; return all of its rows, a NumPy array a column. No value may be NULL.
+        """Run one SELECT like `sql`; return all rows, as one NumPy array per column. No value may be NULL.
 
-        For counting over the whole store: a row costs its numbers, no objects of Python's.
+        For computations on the whole store, because rows take no Python objects.
         """
         try:
             return self._executed(self._admitted(text)).fetchnumpy()
@@ -273,13 +271,13 @@ class Store:
             raise unsaid(error) from None
 
     def _admitted(self, text: str) -> Statement:
-        """A statement of a person's, when all that it may read is in place; InputError as `sql` says."""
+        """Check a user's statement and make available what it may read; InputError as in `sql`."""
         statement = read(self._connection, text)
         if self._boundary is not None:
             with self.lookup.reading():
                 self._boundary.admit(statement)
             return statement
-        # DuckDB looks where a path begins, not where it leads.
+        # DuckDB only compares how a path begins, so a link inside the directory could lead outside.
         if statement.names_files:
             raise InputError(OUTSIDE)
         self.check(text)
@@ -299,13 +297,13 @@ class Store:
 
     @property
     def _asked(self) -> duckdb.DuckDBPyConnection:
-        """Where statements of people run."""
+        """Connection for users' statements."""
         return self._connection if self._boundary is None else self._boundary.connection
 
     def _bound(
         self, statement: Statement, parameters: Mapping[str, Any] | None = None
     ) -> duckdb.DuckDBPyRelation:
-        """Look for what a statement names; no row is read."""
+        """Bind the names in a statement, without reading rows."""
         try:
             return self._asked.sql(statement.text, params=parameters)
         except _ABOUT_THE_TEXT as error:
@@ -325,7 +323,7 @@ class Store:
     def query(
         self, name: str, parameters: Mapping[str, Any] | None = None, files: Iterable[str] = ()
     ) -> Rows:
-        """Run the statement in `sql/<name>.sql`; columns by their names there, all rows.
+        """Run the statement in `sql/<name>.sql` and return all rows.
 
         `files` are the segments that it reads as `$files`, if it does not read whole tables.
         """
@@ -338,10 +336,7 @@ class Store:
         return Rows(tuple(column[0] for column in self._connection.description or ()), rows, 0)
 
     def check(self, statement: str) -> None:
-        """Compare the segments of every table that a statement may read with their digests.
-
-        DamagedError if one is not as it was written.
-        """
+        """Check the digests of all segments that a statement may read; DamagedError if one is wrong."""
         words = {_TABLE_OF.get(word, word) for word in _WORD.findall(statement.lower())}
         self.lookup.paths(file for file, (table, _) in self.lookup.segments.items() if table in words)
 
@@ -355,7 +350,7 @@ class Store:
 
     @cached_property
     def newest(self) -> EpochRow:
-        """The epoch that is open."""
+        """Row of the open epoch."""
         return self.query("newest_epoch").of(EpochRow)[0]
 
     @cached_property
@@ -364,12 +359,12 @@ class Store:
         return {(source, stream): kind for source, stream, kind, _ in self.query("kinds").rows}
 
     def sift(self, rows: Iterable[ClassedT], table: str, *, counted: bool = True) -> list[ClassedT]:
-        """Rows of a table, or what is told of them, that the role is shown; all of them without a role."""
+        """Rows of a table that the role may see; all rows without a role."""
         return list(rows) if self.role_filter is None else self.role_filter.sift(rows, table, counted=counted)
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences about what no answer holds because it cannot be judged; none of most stores."""
+        """Sentences about rows that no answer includes because their policy is unknown; usually none."""
         unknown = 0 if self.role_filter is None else len(self.role_filter.unknown)
         if not unknown:
             return []
@@ -380,13 +375,13 @@ class Store:
 
     @property
     def hidden(self) -> dict[str, str]:
-        """How much was kept back from the role so far, in bands by what it is; empty without a role."""
+        """How much was hidden from the role so far, as bands by table or kind; empty without a role."""
         return {} if self.role_filter is None else self.role_filter.bands
 
     def record(self, question: str) -> None:
-        """Record that `question` shows the role something of the restricted zones that `role_filter` noted.
+        """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
-        UnavailableError if it cannot.
+        UnavailableError if that fails.
         """
         if self.role_filter is not None:
             audit.record(self.directory, str(self.role_filter.role), question, self.role_filter.restricted)

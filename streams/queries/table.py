@@ -1,4 +1,4 @@
-"""A table of rows that SQL gave, as a program takes it: in Arrow, pandas, Polars or plain values."""
+"""The result of an SQL statement as Arrow, pandas, Polars or plain Python values."""
 
 from __future__ import annotations
 
@@ -16,25 +16,22 @@ from streams.errors import InputError, UnavailableError
 from streams.queries.instance import ROWS_AT_ONCE
 
 if TYPE_CHECKING:
-    # Neither is needed to install or run Sightline.
+    # Optional packages.
     import pandas
     import polars
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows by named columns, held in memory as Arrow has them; nothing of them is read again.
-
-    It does not change, and stays when its store is closed.
-    """
+    """Rows with named columns, in memory as Arrow. Immutable, and valid after its store is closed."""
 
     _rows: pyarrow.Table
 
     @classmethod
     def read(cls, relation: duckdb.DuckDBPyRelation) -> Table:
-        """Read all rows of a relation; InputError where they take more than TABLE_MB megabytes."""
+        """Read all rows of a relation; InputError if they take more than TABLE_MB megabytes."""
         batches, size_bytes = [], 0
-        # Until the reader is closed, DuckDB runs nothing else on the connection.
+        # An open reader blocks other statements on the connection.
         with closing(relation.to_arrow_reader(ROWS_AT_ONCE)) as reader:
             for batch in reader:
                 size_bytes += batch.nbytes
@@ -47,7 +44,7 @@ class Table:
                 batches.append(batch)
         rows = pyarrow.Table.from_batches(batches, reader.schema)
         for number, kind in enumerate(relation.types):
-            # A sum of integers has 128 bits, for which the packages that take a table have no numbers.
+            # Sums of integers have 128 bits in DuckDB, a type that pandas and Polars do not have.
             if kind == "HUGEINT":
                 with suppress(pyarrow.ArrowInvalid):
                     narrow = rows.column(number).cast(pyarrow.int64())
@@ -63,7 +60,7 @@ class Table:
         return int(self._rows.num_rows)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Rows in plain values of Python, each by column name; of columns of one name the last counts."""
+        """Rows as dictionaries of plain Python values; if columns share a name, the last one counts."""
         rows: list[dict[str, Any]] = self._rows.to_pylist()
         return rows
 
@@ -72,17 +69,17 @@ class Table:
         return self._rows
 
     def df(self) -> pandas.DataFrame:
-        """Rows as a `pandas.DataFrame`; UnavailableError where pandas is not installed."""
+        """Rows as a `pandas.DataFrame`; UnavailableError if pandas is not installed."""
         _package("pandas", "df")
         return self._rows.to_pandas()
 
     def pl(self) -> polars.DataFrame:
-        """Rows as a `polars.DataFrame`; UnavailableError where Polars is not installed."""
+        """Rows as a `polars.DataFrame`; UnavailableError if Polars is not installed."""
         return _package("polars", "pl").from_arrow(self._rows)
 
 
 def _package(name: str, method: str) -> ModuleType:
-    """A package that not everybody has, for the method of a table that needs it."""
+    """Import an optional package that a method of `Table` needs."""
     try:
         return importlib.import_module(name)
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a reader says of a store that is not of today's version."""
+"""The check of a store's version."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from streams.errors import InputError
 from streams.limits import STORE_VERSION
 
-#: The writer takes stores over from this version on.
+#: The writer can migrate stores from this version on.
 _TAKEN_OVER_FROM = 3
 
 
 def refuse_version(directory: Path, version: int) -> None:
-    """InputError when a store is not of today's version; it says what to do."""
+    """Raise InputError, with advice, if a store does not have the current version."""
     if version == STORE_VERSION:
         return
     if version > STORE_VERSION:

@@ -1,6 +1,6 @@
 """Walks over edge runs, hop by hop.
 
-The frontier is intervals of numbers by stream, and one statement looks for the edges of all of it.
+The frontier of a walk has intervals of numbers by stream; one statement finds the edges of all of it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Reached = dict[Stream, list[Interval]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one hop found: events of `stream`, from `origin` by `operator`, as closed intervals of numbers.
+    """Events of `stream` that one hop reached from `origin` by `operator`, as closed intervals of numbers.
 
-    `zones` are the runs of zones that those lie in, as far as the store's role is shown them.
+    `zones` are the runs of zones of these events, as far as the store's role may see them.
     """
 
     hop: int
@@ -45,7 +45,7 @@ def walk(
     stop_at: Callable[[Stream], bool],
     hops_max: int = limits.WALK_HOPS_MAX,
 ) -> Iterator[Step]:
-    """Yield what lies before or after one event, as `hops` does."""
+    """Yield the ancestors or descendants of one event, like `hops`."""
     for steps in hops(store, direction, {start: [(number, number)]}, stop_at, hops_max):
         yield from steps
 
@@ -58,20 +58,20 @@ def hops(
     hops_max: int = limits.WALK_HOPS_MAX,
     narrow: Callable[[Sequence[Step]], Sequence[Step]] = tuple,
 ) -> Generator[Sequence[Step], None, Reached]:
-    """Yield what lies before or after some events, hop by hop; every event is gone through once.
+    """Yield the ancestors or descendants of some events, hop by hop; every event is visited once.
 
-    Returns the events that it did not go on from, because `hops_max` was reached; none otherwise.
+    Returns the events from which the walk did not continue because of `hops_max`, if any.
 
     Parameters
     ----------
     starts
-        Sorted intervals of numbers that do not touch, by stream.
+        Sorted, disjoint intervals of numbers, not adjacent, by stream.
     stop_at
-        Streams that are reached but not gone through.
+        Whether a walk stops at the events of a stream.
     hops_max
-        Bound on the walk's length. Event lineage has no cycle, but a store is only data.
+        Bound on the number of hops. Lineage has no cycles, but a damaged store could have.
     narrow
-        What of a hop's steps counts as reached; the rest is left out and not gone through.
+        Filters the steps of a hop; the walk does not continue from events that it removes.
     """
     frontier: Reached = {stream: list(numbers) for stream, numbers in starts.items()}
     visited: Reached = {stream: list(numbers) for stream, numbers in starts.items()}
@@ -94,9 +94,9 @@ def hops(
 def one_hop(
     store: Store, direction: Direction, frontier: Mapping[Stream, Sequence[Interval]], hop: int
 ) -> Iterator[Step]:
-    """Steps from the frontier, with the numbers that the store's role is shown.
+    """Steps from the frontier, with the numbers that the store's role may see.
 
-    What it is not shown is not gone through either.
+    The walk does not continue through events that it may not see.
     """
     numbers_met: dict[tuple[Stream, Stream, How], list[Interval]] = {}
     for edge in store.lookup.edges(direction, frontier):
@@ -131,9 +131,9 @@ def one_hop(
 
 
 def judged(store: Store, runs: Sequence[ZoneRun]) -> tuple[list[ZoneRun], list[Interval]]:
-    """Those of some runs of zones that the store's role is shown, and the numbers of the others.
+    """Divide runs of zones into those that the store's role may see, and the numbers of the others.
 
-    Where runs overlap, a number is of one of their classes: it is hidden unless all of them are shown.
+    Where runs overlap, it is unknown which class a number has, so the role must be allowed to see all.
     """
     if store.role_filter is None:
         return list(runs), []
@@ -147,7 +147,7 @@ def judged(store: Store, runs: Sequence[ZoneRun]) -> tuple[list[ZoneRun], list[I
 
 
 def parents_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
-    """Parents that an edge run gives to the children in `wanted`."""
+    """Numbers of the parents, by an edge run, of the children in `wanted`."""
     first, step, count = run.child.first, run.child.step, run.child.count
     start, advance, width = run.parent_first, run.parent_step, run.width
     numbers: list[Interval] = []
@@ -158,7 +158,7 @@ def parents_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
 
 
 def children_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
-    """Children that an edge run gives to the parents in `wanted`."""
+    """Numbers of the children, by an edge run, of the parents in `wanted`."""
     first, step, count = run.child.first, run.child.step, run.child.count
     start, advance, width = run.parent_first, run.parent_step, run.width
     numbers: list[Interval] = []
@@ -175,7 +175,7 @@ def children_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
 
 
 def _runs(begin: int, end: int, start: int, advance: int, width: int) -> list[Interval]:
-    """Intervals `start + i * advance ... + width - 1` for i from `begin` to `end`; one where they touch."""
+    """Intervals `start + i * advance ... + width - 1` for i from `begin` to `end`, merged if they touch."""
     if begin > end:
         return []
     if advance <= width:
@@ -189,7 +189,7 @@ def _runs(begin: int, end: int, start: int, advance: int, width: int) -> list[In
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Closed intervals as few sorted ones that do not touch."""
+    """Merge closed intervals into the fewest sorted ones."""
     merged: list[Interval] = []
     for low, high in sorted(intervals):
         if merged and low <= merged[-1][1] + 1:
@@ -200,12 +200,12 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def include(events: Reached, stream: Stream, numbers: Iterable[Interval]) -> None:
-    """Add numbers of a stream to some events."""
+    """Add numbers of a stream to `events`, in place."""
     events[stream] = union([*events.get(stream, ()), *numbers])
 
 
 def united(several: Iterable[Mapping[Stream, Sequence[Interval]]]) -> Reached:
-    """Events of any of several."""
+    """Union of several sets of events."""
     numbers: dict[Stream, list[Interval]] = {}
     for events in several:
         for stream, of_stream in events.items():
@@ -214,7 +214,7 @@ def united(several: Iterable[Mapping[Stream, Sequence[Interval]]]) -> Reached:
 
 
 def subtract(intervals: Sequence[Interval], taken: Sequence[Interval]) -> list[Interval]:
-    """`intervals` without `taken`; both sorted and not touching."""
+    """`intervals` without `taken`; both sorted and disjoint."""
     left: list[Interval] = []
     at = 0
     for interval in intervals:
@@ -234,7 +234,7 @@ def subtract(intervals: Sequence[Interval], taken: Sequence[Interval]) -> list[I
 
 
 def common(intervals: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
-    """Numbers of `intervals` that are in `others` too; both sorted and not touching."""
+    """Intersection of `intervals` and `others`; both sorted and disjoint."""
     return subtract(intervals, subtract(intervals, others))
 
 

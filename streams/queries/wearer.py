@@ -1,4 +1,4 @@
-"""The question what is held of a wearer."""
+"""The question `wearer`: what the store holds about a wearer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WearerStream(Struct, frozen=True):
 
 
 class WearerZone(Struct, frozen=True):
-    """A zone with events of a wearer, of so many kinds, captured from `since` to `until`."""
+    """A zone with events of a wearer, captured from `since` to `until`."""
 
     zone: str
     events: int
@@ -33,7 +33,7 @@ class WearerZone(Struct, frozen=True):
 
 
 class WearerSink(Struct, frozen=True):
-    """Where events of a wearer went, or were kept from going."""
+    """A sink that events of a wearer went to, or were kept from."""
 
     sink: str
     purpose: str
@@ -43,7 +43,7 @@ class WearerSink(Struct, frozen=True):
 
 
 class WearerAnswers(Struct, frozen=True):
-    """How many answers of a model version a wearer got."""
+    """How many answers a wearer got from a model version."""
 
     model: str
     answers: int
@@ -57,7 +57,7 @@ class WearerExamples(Struct, frozen=True):
 
 
 class WearerRefusal(Struct, frozen=True):
-    """What of a wearer was refused, by one rule."""
+    """Data of a wearer that one rule refused."""
 
     stage: str
     outcome: str
@@ -68,7 +68,7 @@ class WearerRefusal(Struct, frozen=True):
 
 
 class Wearer(Answer, frozen=True, kw_only=True):
-    """What is held of a wearer; counts are in events."""
+    """What the store holds about a wearer; counts are in events."""
 
     wearer: str
     epoch: int
@@ -84,13 +84,12 @@ class Wearer(Answer, frozen=True, kw_only=True):
 
 
 def wearer(store: Store, name: str) -> Wearer:
-    """Return what the store holds of a wearer, as far as the role is shown it.
+    """Return what the store holds about a wearer, as far as the role may see it.
 
-    Those are her streams and zones, the sinks that her events went to or were kept from, the answers that she
-    got and the model versions that gave them, her examples and the versions that learned from them, and what
-    of hers was refused.
+    The answer has the wearer's streams and zones, the sinks that events went to or were kept from, answers
+    and the model versions that gave them, examples and the versions that learned from them, and refusals.
 
-    InputError when `name` is no pseudonym, or the role is shown nothing of such a wearer.
+    InputError if `name` is no pseudonym, or if the role may see nothing of such a wearer.
     """
     pseudonym(name)
 
@@ -121,7 +120,7 @@ def wearer(store: Store, name: str) -> Wearer:
 
 
 def pseudonym(name: str) -> str:
-    """Return the name if it has the form of a wearer's; InputError if not."""
+    """Return the name if it has the form of a pseudonym; InputError if not."""
     if NAME_PATTERN.fullmatch(name) is None:
         raise InputError(
             "wearer: found another form, expected a pseudonym such as w1: lower-case letters, digits, hyphens"
@@ -130,7 +129,7 @@ def pseudonym(name: str) -> str:
 
 
 def nothing_of(store: Store, name: str) -> InputError:
-    """Say that the role is shown nothing of a wearer: in the same words whether or not there is one."""
+    """Error for a wearer of whom the role may see nothing; the same whether or not the wearer exists."""
     shown = "" if store.role_filter is None else f" that the role {store.role_filter.role} is shown"
     return InputError(
         f"{name}: epoch {store.epoch} of {store.directory} has nothing of such a wearer{shown}; "

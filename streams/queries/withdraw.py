@@ -1,4 +1,4 @@
-"""The question what would come of it if a wearer withdrew her consent."""
+"""The question `withdraw`: what would change if a wearer withdrew consent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.queries.store import Store
 
 
 class WouldStop(Struct, frozen=True):
-    """Events that passed into a sink for a purpose: how many of them would not, and how many still would."""
+    """Events that passed into a sink for a purpose: how many would stop, and how many would still pass."""
 
     sink: str
     purpose: str
@@ -24,11 +24,11 @@ class WouldStop(Struct, frozen=True):
 
 
 class Withdrawal(Answer, frozen=True, kw_only=True):
-    """What would come of it if a wearer withdrew: decided again are those decisions that her word let pass.
+    """What would change if a wearer withdrew consent; decisions that depended on the consent are repeated.
 
-    `stored` counts her events, and what was made of them, by kind: a withdrawal holds for their further use.
-    `examples` would be left out of the next training run; `models` have learned from them, and `answers` were
-    given by those. `undecided` counts events whose decision cannot be made again.
+    `stored` counts the wearer's events, and what was made from them, by kind: a withdrawal applies to their
+    further use. `examples` would be left out of the next training run; `models` have learned from them, and
+    `answers` were given by these models. `undecided` counts events whose decision cannot be repeated.
     """
 
     wearer: str
@@ -42,9 +42,9 @@ class Withdrawal(Answer, frozen=True, kw_only=True):
 
 
 def withdrawal(store: Store, wearer: str) -> Withdrawal:
-    """Return what a withdrawal of a wearer's consent would stop, of what the role is shown; nothing changes.
+    """Return what a withdrawal of a wearer's consent would stop, as far as the role may see it.
 
-    InputError when `wearer` is no pseudonym, or the role is shown nothing of her.
+    InputError if `wearer` is no pseudonym, or if the role may see nothing of that wearer.
     """
     reached = reach(store, wearer)
     policies = StoredPolicies(store.policies)

@@ -1,4 +1,4 @@
-"""STAGE 6: lineage rows into epochs.
+"""STAGE 6: write lineage to the store, and publish it in epochs.
 
-A store is a hot file with offsets, immutable Parquet segments, one small catalog per epoch.
+A store consists of a hot file with offsets, immutable Parquet segments, and one small catalog per epoch.
 """

@@ -1,4 +1,4 @@
-"""A writer that goes on after a disk was full or away: it says so and tries again after growing pauses."""
+"""A store writer that survives a full or lost disk: it reports errors and retries with growing pauses."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 
 class RetryingWriter:
-    """Wraps an open `Writer`; what a full or lost disk makes fail is tried again until it is done.
+    """Wraps an open `Writer` and repeats calls that fail because of the disk until they succeed.
 
-    Delivery: that of `Writer`. DuckDB may give up a file after a failed write, so each further attempt begins
-    with a store that is opened again as after a crash; what had been taken in by then is known by its offsets
-    and not repeated.
+    Delivery: that of `Writer`. DuckDB may abandon a file after a failed write, so each further attempt first
+    reopens the store as after a crash. Records that were taken in before are recognised by their offsets and
+    not repeated.
 
     Parameters
     ----------
     say
-        Gets one sentence per failed attempt.
+        Called with one sentence per failed attempt.
     wait
-        Waits so many seconds; returns True when the writer shall stop instead of trying again.
+        Waits the given number of seconds; returns True if the writer must stop instead of trying again.
     """
 
     def __init__(self, writer: Writer, say: Callable[[str], None], wait: Callable[[float], bool]) -> None:
@@ -58,12 +58,12 @@ class RetryingWriter:
         return self._retried(lambda: self._writer.settle(now_ns))
 
     def _retried(self, work: Callable[[], T]) -> T:
-        """Return what `work` does once it succeeds.
+        """Repeat `work` until it succeeds, and return its result.
 
         Raises
         ------
         UnavailableError
-            It shall stop, and the store still cannot be written.
+            The writer must stop while the store still cannot be written.
         """
         pause_s, reopen = PAUSE_FIRST_S, False
         while True:
@@ -72,8 +72,7 @@ class RetryingWriter:
                     self._writer.reopen()
                 return work()
             except (OSError, duckdb.Error) as error:
-                # Of a refused write DuckDB's message holds the file and the system's reason, nothing of a
-                # row.
+                # DuckDB's message about a failed write holds the file and the system's reason, and no values.
                 failure = f"the store {self._writer.path} cannot be written ({_reason(error)})"
                 self._say(f"{failure}; nothing is lost, tried again in {pause_s:g} s")
                 if self._wait(pause_s):
@@ -84,7 +83,7 @@ class RetryingWriter:
 
 
 def _reason(error: OSError | duckdb.Error) -> str:
-    # DuckDB puts the system's reason at the end, of some of its errors inside JSON.
+    # DuckDB puts the system's reason at the end; some of its errors are JSON.
     text = (
         error.strerror if isinstance(error, OSError) else str(error).partition('","')[0].rpartition(": ")[2]
     )

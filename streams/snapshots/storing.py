@@ -1,6 +1,6 @@
-"""Storing beside decoding: a thread stores rows while the next records are read and decoded.
+"""Store rows in a thread while the next records are read and decoded.
 
-That helps since DuckDB releases Python's lock while it works.
+This runs in parallel because DuckDB releases Python's global interpreter lock.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from streams.snapshots.rows.poll import Poll
 
 
 class Storing:
-    """Stores and publishes in a thread what the last call of `next` gave it; one call at a time.
+    """Stores and publishes in a thread what was passed to `next`, one poll at a time.
 
-    Delivery: that of `Writer`. `epoch` is the last one published here, `rows` how many were taken in.
+    Delivery: that of `Writer`. `epoch` is the last epoch published here, `rows` the number of rows taken in.
     """
 
     def __init__(self, retrying: RetryingWriter) -> None:
         self._retrying = retrying
-        # Always the same thread, since each thread would keep freed memory of its own.
+        # Always the same thread, because the allocator keeps freed memory for each thread.
         self._thread = ThreadPoolExecutor(1, "storing")
         self._task: asyncio.Future[None] | None = None
         self.epoch: int | None = None
         self.rows = 0
 
     async def next(self, poll: Poll | None, positions: Mapping[int, int], arrived_ns: int) -> None:
-        """Wait until the rows before are stored, then store these; UnavailableError where that failed."""
+        """Wait until the previous rows are stored, then begin with these; UnavailableError if that failed."""
         await self.settled()
         self.result()
         self._task = asyncio.get_running_loop().run_in_executor(
@@ -42,7 +42,7 @@ class Storing:
             await asyncio.wait({self._task})
 
     def result(self) -> None:
-        """UnavailableError when what was stored last failed."""
+        """Raise UnavailableError if storing failed the last time."""
         if self._task is not None:
             self._task.result()
 

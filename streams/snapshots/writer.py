@@ -1,8 +1,7 @@
-"""The only writer of a store: takes records of `glasses.lineage` in, publishes them as epochs.
+"""The only writer of a store: takes in records of `glasses.lineage` and publishes them as epochs.
 
-Delivery: the files of an epoch and `(topic, partition) -> next offset` are recorded in one transaction, so
-every record is in the store exactly once, whatever happens to the process: what was taken in for an epoch
-that is not recorded is read again. An offset is that of the next record to read, past all that the rows hold.
+Delivery: exactly once. The files of an epoch and the next offset of each partition are recorded in one
+transaction. If the process ends before, the records of the unfinished epoch are read again.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from streams.snapshots.upgrade import migrations
 from streams.topology import LINEAGE
 
 STEPS = range(1, 10)
-"""What a crash can fall between, for tests.
+"""Steps between which tests simulate a crash.
 
-1 rows taken in, 2 segments written, 3 segments and offsets recorded, 4 catalog written, 5 name moved, 6
-superseded files deleted, 7 their names forgotten, 8 hot file made anew beside the old one, 9 in its place. Of
-a fold: 10 segments made, 11 index made.
+1 rows taken in, 2 segments written, 3 segments and offsets recorded, 4 catalog written, 5 link moved to it, 6
+superseded files deleted, 7 their names removed, 8 new hot file made beside the old one, 9 old one replaced.
+Of a fold: 10 segments made, 11 index made.
 """
 
 
@@ -60,8 +59,7 @@ class Writer:
     lock
         The open file that holds the claim.
     after_step
-        Called with the number of each of `STEPS` and of `fold.STEPS` after it is done; a test raises or dies
-        there.
+        Called after each of `STEPS` and `fold.STEPS` with its number; tests raise or end the process there.
     folder
         Runs the folds.
     """
@@ -72,7 +70,7 @@ class Writer:
         self._folder = folder
         self._known = Lookup(self._hot)
         self._retention = Retention(path)
-        #: Current files, at least roughly: the number is known when a fold is chosen.
+        #: Approximate number of current files; exact when a fold is chosen.
         self._files = 0
         self._waiting_since_ns: int | None = None
 
@@ -85,25 +83,25 @@ class Writer:
         fold: Literal["beside", "inline"] = "beside",
         say: Callable[[str], None] = _no_word,
     ) -> Writer:
-        """Open or make the store in `path` and finish the epoch that a crash may have left half published.
+        """Open or create the store in `path`, and finish an epoch that a crash left half published.
 
-        A store of an earlier version is taken over first (`migrations`).
+        A store of an earlier version is migrated first (`migrations`).
 
         Parameters
         ----------
         after_step
             See `Writer`.
         fold
-            Whether segments are folded in a thread beside the publishing, or in the publishing itself.
+            Whether segments are folded in a thread of their own, or as part of publishing.
         say
-            Gets one sentence when they cannot be folded.
+            Called with one sentence if they cannot be folded.
 
         Raises
         ------
         UnavailableError
             Another writer has the directory.
         InputError
-            It holds files that are no store's, or a store that cannot be read.
+            The directory holds other files than a store's, or a store that cannot be read.
         """
         path = path.resolve()
         lock = directory.claim(path)
@@ -122,10 +120,10 @@ class Writer:
         return writer
 
     def close(self) -> None:
-        """Let go of the store. Rows that are not published are put into the hot file for the next writer."""
+        """Close the store. Unpublished rows are put into the hot file for the next writer."""
         try:
             self._folder.abandon()
-            # A disk that is full was told of by whoever met it; the log has the rows.
+            # A full disk was reported already, and the rows are still in Kafka.
             with contextlib.suppress(duckdb.Error):
                 self._hot.put_by(LINEAGE)
             self._hot.close()
@@ -133,11 +131,10 @@ class Writer:
             self._lock.close()
 
     def reopen(self) -> None:
-        """After a write that failed: open the hot file again and finish what was begun, as after a crash.
+        """Recover from a failed write: open the hot file again and finish what was begun, as after a crash.
 
-        The claim stays, and what was taken in.
-
-        OSError or duckdb.Error when that fails too; it can be called again.
+        The writer keeps its claim on the directory, and the rows that were taken in. OSError or duckdb.Error
+        if this fails too; it can then be called again.
         """
         self._folder.abandon()
         with contextlib.suppress(duckdb.Error):
@@ -146,18 +143,18 @@ class Writer:
         self._recover()
 
     def offsets(self) -> dict[int, int]:
-        """Next offset to read by partition of `glasses.lineage`; partitions never read are absent."""
+        """Next offset to read by partition of `glasses.lineage`; partitions never read are left out."""
         return self._hot.offsets(LINEAGE)
 
     def follow(self, log_id: LogId) -> str:
-        """Note that the stored offsets belong to the log that is about to be read.
+        """Check that the stored offsets belong to the log that is about to be read, and record its id.
 
-        Return a sentence for the operator: empty, or that the store did not name its log so far.
+        Return a sentence for the operator if the store did not name its log before; otherwise it is empty.
 
         Raises
         ------
         InputError
-            They belong to another one.
+            The offsets belong to another log.
         """
         known = self._hot.log_id()
         if log_id.other_than(known):
@@ -179,11 +176,11 @@ class Writer:
         )
 
     def adopt(self, log_id: LogId, now_ns: int) -> bool:
-        """Begin a new range of offsets, with another log; return whether it is another one.
+        """Switch to another log with offsets of its own; return False if it is the current log.
 
-        A log that cannot be told from the former one counts as another, since that is what the caller says.
-        What was taken in of the former one is published first, so that every epoch is of one log. The next
-        epoch says the new one and has no offsets of the former.
+        A log without an id counts as another one, because the caller says so. Rows of the current log are
+        published first, so that every epoch is of one log. The next epoch names the new log and has no
+        offsets of the former one.
         """
         if log_id.topic and log_id == self._hot.log_id():
             return False
@@ -200,18 +197,18 @@ class Writer:
         Parameters
         ----------
         records
-            Records of `glasses.lineage` by partition. Those below the stored next offset were taken in before
-            and are skipped; one that no agent can have written becomes a row of `rejected`, and so do the
-            rows of one that stand already.
+            Records of `glasses.lineage` by partition. Records below the stored next offset were taken in
+            before and are skipped. A record that no agent can have written becomes a row of `rejected`, and
+            so does a row whose events the store has already.
         next_offsets
-            Where reading goes on, by partition: past the records and the transaction markers behind them.
+            Next offset to read by partition, after the records and the transaction markers behind them.
         monotonic_ns
-            Nanoseconds of a clock that never runs backwards; the time from which `publish_due` counts.
+            Now in ns, by a monotonic clock; `publish_due` counts from here.
         """
         return self.take_in(decode.read(records), next_offsets, monotonic_ns)
 
     def take_in(self, poll: Poll, next_offsets: Mapping[int, int], monotonic_ns: int) -> int:
-        """Take in what `decode.read` made of records, as `ingest` does; another thread may have read them."""
+        """Like `ingest`, for records that were decoded with `decode.read`, possibly in another thread."""
         stored = self.offsets()
         poll.pass_over(stored)
         moved = dict(next_offsets)
@@ -223,11 +220,11 @@ class Writer:
         return self._append(self._believed(poll), moved, monotonic_ns)
 
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], monotonic_ns: int) -> int:
-        """Take in column lists by table without Kafka, for a replay; return the number of rows.
+        """Take in columns by table without Kafka, for a replay; return the number of rows.
 
-        Delivery: they are in the store with the next epoch, or once this writer is closed. There is no
-        offset: who calls twice has the rows twice. MalformedError, and nothing taken in, when they lack
-        the columns of `TABLES`.
+        Delivery: rows are in the store with the next epoch, or when this writer is closed. There are no
+        offsets, so a second call with the same rows stores them twice. MalformedError, and nothing is taken
+        in, if columns of `TABLES` are missing.
         """
         unknown = tables.keys() - TABLES.keys()
         if unknown:
@@ -237,9 +234,9 @@ class Writer:
         )
 
     def publish_due(self, monotonic_ns: int) -> int | None:
-        """Publish if something has waited for PUBLISH_INTERVAL_MS, or a fold is to be recorded.
+        """Publish if rows or a finished fold have waited for PUBLISH_INTERVAL_MS.
 
-        Return the epoch's number, or None. `monotonic_ns` as in `ingest`.
+        Return the number of the epoch, or None. `monotonic_ns` as in `ingest`.
         """
         if self._waiting_since_ns is None and self._anything_new():
             self._waiting_since_ns = monotonic_ns
@@ -251,12 +248,12 @@ class Writer:
         return self.publish(clock.now_ns())
 
     def publish(self, now_ns: int) -> int | None:
-        """Publish what was taken in since the last epoch, under the label `now_ns` (Unix epoch, UTC).
+        """Publish what was taken in since the last epoch, with the time `now_ns` (ns since the Unix epoch).
 
-        Return its number, or None when there is nothing new.
+        Return the number of the new epoch, or None if there is nothing new.
 
-        A new store's first epoch may be empty, so that readers find typed views, and so is one that only
-        records a fold. After an error the next call goes on with the same epoch.
+        The first epoch of a store may be empty, so that readers find typed views; an epoch that only records
+        a fold adds no rows either. After an error the next call continues with the same epoch.
         """
         epoch = self._publish(now_ns)
         if epoch is not None:
@@ -269,8 +266,8 @@ class Writer:
             if newest.number and not self._anything_new():
                 return None
             if self._files > limits.CURRENT_FILES_MAX - 2 * len(TABLES):
-                # Folds cannot keep up with what comes in: better an epoch later than one of too many files,
-                # but a fold that hangs keeps nobody from what is new.
+                # Folds cannot keep up with new rows, so wait: a late epoch is better than one of too many
+                # files. The wait is bounded, so that a fold that hangs does not stop publishing.
                 self._folder.result(limits.FOLD_WAIT_MAX_S)
             self._record(newest.number + 1, now_ns)
         self._finish()
@@ -278,9 +275,9 @@ class Writer:
         return self._hot.newest().number
 
     def settle(self, now_ns: int) -> int | None:
-        """Publish what is left, fold what is fresh, sweep and rebuild the hot file: for an orderly end.
+        """Finish in order: publish the rest, fold fresh segments, delete old files, rebuild the hot file.
 
-        Return the last epoch's number, or None when there was nothing to publish.
+        Return the number of the last epoch, or None if there was nothing to publish.
         """
         self._folder.result(None)
         epoch = self._publish(now_ns)
@@ -290,7 +287,7 @@ class Writer:
         return epoch
 
     def _fold(self, *, all_fresh: bool = False) -> bool:
-        """Begin a fold if there is something to gain; return whether one began."""
+        """Begin a fold if it is worthwhile; return whether one began."""
         self._folder.result()
         if not self._folder.free:
             self._files += len(TABLES)
@@ -304,7 +301,7 @@ class Writer:
         return True
 
     def _believed(self, poll: Poll) -> dict[str, pa.Table]:
-        """Tables of the rows that agents can have written; the others become rows of `rejected`."""
+        """Tables of the rows that agents can have written; other rows become rows of `rejected`."""
         self._known.forget()
         genuine.check_tags(poll, self._known)
         overlap.check(poll, self._known)
@@ -330,9 +327,10 @@ class Writer:
         return rows
 
     def _anything_new(self) -> bool:
-        """Whether rows wait, a fold is to be recorded, or offsets passed what the newest epoch says.
+        """Whether rows wait, a fold must be recorded, or offsets are newer than those of the newest epoch.
 
-        The latter is a last transaction marker: who waits for the end of the topic must see it reached.
+        Offsets can move without rows, over a transaction marker at the end of the topic; programs that wait
+        for the store to reach the end must see it.
         """
         return (
             bool(self._hot.rows())
@@ -348,24 +346,21 @@ class Writer:
         self._sweep()
 
     def _record(self, number: int, now_ns: int) -> None:
-        """Write the files of a new epoch and record them: until that is done the epoch is not begun."""
+        """Write the files of a new epoch and record them; only then does the epoch exist."""
         began_s = clock.monotonic_s()
         made, moved = fresh.write(self._hot, self.path, number)
         folded = self._folder.result()
         self._after_step(2)
-        # As close to the moment when readers see it as a row inside the file can say.
+        # The time of publication, as closely as a row inside the published file can have it.
         at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
         self._hot.record(number, LINEAGE, made, moved, folded, at_ns)
-        # One that ended meanwhile is for the next epoch.
+        # A fold that ended meanwhile is left for the next epoch.
         if folded is not None:
             self._folder.recorded()
         self._after_step(3)
 
     def _finish(self) -> None:
-        """Publish the newest epoch, from whichever step it has reached.
-
-        A step that is done again changes nothing.
-        """
+        """Publish the newest epoch, beginning with the step that it has reached; steps are safe to repeat."""
         newest = self._hot.newest()
         if newest.state == RECORDED:
             if directory.pointed(self.path) != directory.catalog_name(newest.number):
@@ -380,11 +375,11 @@ class Writer:
             self._rebuild()
 
     def _rebuild(self) -> None:
-        """Make the hot file anew, so that rows which left it are gone from the disk too."""
+        """Write the hot file again, so that rows which were moved out of it are gone from the disk too."""
         self._hot.rebuild(self._after_step)
 
     def _sweep(self) -> None:
-        """Delete files that newer epochs replaced, once the time is over that readers are promised."""
+        """Delete files that newer epochs replaced, after the time that readers are promised."""
         gone = self._retention.sweep(self._hot.files.superseded())
         self._after_step(6)
         if gone:

@@ -1,6 +1,7 @@
-"""Names that a device, a wearer or a stream of theirs may not have, because something of ours has them.
+"""Names that devices, wearers and captured streams may not have, because Sightline uses them itself.
 
-An event of theirs would have the identity of one that was derived, or their records the key of an operator's.
+Otherwise a captured event could have the identity of a derived one, or a device's record the key of an
+operator's.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ RULE = "names"
 
 @lru_cache(maxsize=16)
 def derived_streams(kinds: Kinds) -> tuple[str, ...]:
-    """Names of streams that are made for a device, which none of its own may be called."""
+    """Names of the derived streams, which no captured stream may have."""
     return tuple(kind.name for kind in kinds.derived)
 
 
 def reserved(batch: Batch, derived: tuple[str, ...]) -> str:
-    """Sentence that says which name of a captured batch is reserved or collides; empty when none does.
+    """Sentence that says which name of a captured batch is reserved or collides; empty if none does.
 
     `derived` are the names of `derived_streams`.
     """
@@ -49,7 +50,7 @@ def _reserved(source: str, wearer: str, stream: str, kind: str, derived: tuple[s
             f"stream: found another name for kind {kind}, expected {SINGLE_STREAMS[kind]}: what is made of it"
             " has its numbers and not its name, and would collide"
         )
-    # A stream that is derived may have the name of the one read behind its own, and is a name like any other.
+    # A derived stream may append the name of the stream that it reads to its own, and is also bounded.
     characters_max = NAME_CHARACTERS_MAX - max(map(len, derived), default=0) - len("-")
     if len(base) > characters_max:
         return (

@@ -1,8 +1,8 @@
-"""Which numbers of a stream have come: a bounded set of closed intervals, as a sorted tuple.
+"""Which numbers of a stream have arrived: a bounded set of closed intervals, as a sorted tuple.
 
-And enough of the batches that brought them to tell a repeat from other data under the same numbers: the last
-few byte for byte, and of all before them some times and sessions. What a stream remembers does not depend on
-how fetches were cut.
+It also keeps enough of the batches to tell a repeat from a collision (other data under the same numbers): a
+digest of each of the last few batches, and times and sessions of a sample of all before them. The memory of a
+stream does not depend on how its records were divided into fetches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Verdict = Literal["repeat", "collision", "unknown"]
 
 
 class _Recent(NamedTuple):
-    """One batch that came: numbers, time, and hashes of its session and its bytes."""
+    """One batch that arrived: numbers, time, and hashes of its session and its bytes."""
 
     first: int
     events: int
@@ -37,7 +37,7 @@ class _Recent(NamedTuple):
 
 
 class _Mark(NamedTuple):
-    """A number, when it was captured, and a hash of its session."""
+    """One number of the sample: its capture time and a hash of its session."""
 
     first: int
     t_ns: int
@@ -45,18 +45,18 @@ class _Mark(NamedTuple):
 
 
 class Memory:
-    """What is known of the batches of one stream, while a fetch lasts."""
+    """What is known of the batches of one stream, for the duration of one fetch."""
 
     def __init__(self, seen: Seen) -> None:
         self._recent = [_Recent(*row) for row in np.frombuffer(seen.recent, _RECENT).tolist()]
         self._marks = [_Mark(*row) for row in np.frombuffer(seen.marks, _MARK).tolist()]
         self._stride = seen.stride
         self._fresh: list[tuple[Batch, bytes]] = []
-        #: A batch that begins there or further on leaves a mark.
+        #: The next batch that begins at this number or above leaves a mark.
         self.mark_from = self._marks[-1].first + self._stride if self._marks else 0
 
     def note(self, batch: Batch, value: bytes) -> None:
-        """Remember a batch that was taken."""
+        """Remember a batch that was accepted."""
         self._fresh.append((batch, value))
         if batch.run.first >= self.mark_from:
             self._marks.append(_Mark(batch.run.first, batch.t0_ns, _hash(batch.session_id)))
@@ -65,7 +65,7 @@ class Memory:
             self.mark_from = self._marks[-1].first + self._stride
 
     def verdict(self, batch: Batch, value: bytes) -> Verdict:
-        """What a batch is whose numbers have come, all or some of them."""
+        """Classify a batch of whose numbers at least one has arrived before."""
         session, low, high = _hash(batch.session_id), batch.run.first, batch.run.last
         recent = self._latest()
         known: Verdict = "unknown"
@@ -83,7 +83,7 @@ class Memory:
         return known
 
     def end(self, ranges: Intervals, floor: int) -> Seen:
-        """All that the next fetch needs."""
+        """State for the next fetch, with the given intervals and floor."""
         if self._fresh:
             self._recent, self._fresh = self._latest(), []
         return Seen(
@@ -95,7 +95,7 @@ class Memory:
         )
 
     def _latest(self) -> list[_Recent]:
-        """The last batches that came, hashed only now: most of a fetch never needs it."""
+        """The last batches that arrived. Only these are hashed: hashing every batch would waste time."""
         fresh = [
             _Recent(
                 batch.run.first,
@@ -109,7 +109,7 @@ class Memory:
         return [*self._recent, *fresh][-SEEN_RECENT_BATCHES:]
 
     def _contradicts(self, batch: Batch, session: int, recent: list[_Recent]) -> bool:
-        """Whether time or session of old numbers is none that the marks before and behind them allow."""
+        """Whether the time or session of a batch of old numbers contradicts the marks before and after it."""
         at = bisect_right(self._marks, batch.run.first, key=lambda mark: mark.first) - 1
         if at < 0:
             return False
@@ -146,7 +146,7 @@ def unseen(seen: Intervals, low: int, high: int) -> list[tuple[int, int]]:
 
 
 def add(seen: Intervals, low: int, high: int) -> Intervals:
-    """`seen` with `low ... high` (inclusive), however many intervals that makes."""
+    """`seen` with `low ... high` (inclusive) added; the number of intervals is not bounded here."""
     if seen and seen[-1][1] + 1 == low:
         return (*seen[:-1], (seen[-1][0], high))
     merged: list[tuple[int, int]] = []
@@ -159,9 +159,10 @@ def add(seen: Intervals, low: int, high: int) -> Intervals:
 
 
 def bounded(seen: Intervals, floor: int) -> tuple[Intervals, int]:
-    """(intervals, floor): beyond SEEN_RANGES_MAX intervals the lowest hole is given up.
+    """Close the lowest holes until SEEN_RANGES_MAX intervals are left; returns (intervals, floor).
 
-    What lies below the floor and is not known any more comes too late.
+    The floor is the number above the highest closed hole. An event below it that may or may not have arrived
+    before is too late.
     """
     while len(seen) > SEEN_RANGES_MAX:
         floor = seen[1][0]

@@ -1,7 +1,8 @@
-"""Stage 1: of captured records drop repeats, tag batches with zone and label, refuse what policy refuses.
+"""Stage 1: drop repeated records, tag batches with zone and label, and reject those that the policy refuses.
 
-Order is that of `glasses.captured`. A batch of one zone is forwarded byte for byte; one whose context changes
-the zone is split at the changes and its parts carry the digest of the bytes they came from (laws 2 and 4).
+The order of `glasses.captured` is kept. A batch within one zone is forwarded byte for byte; a batch whose
+context changes the zone is split at the changes, and each part carries the digest of the original bytes (laws
+2 and 4).
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ _RETIRED = Cause(
 
 @dataclass(slots=True)
 class _Device:
-    """One device while a fetch lasts: its newest incarnation, and what has come of its streams."""
+    """One device during a fetch: its newest incarnation, and what has arrived of its streams."""
 
     incarnation: int
     seen: dict[str, Seen]
     tracks: dict[str, Track] = field(default_factory=dict)
 
     def end(self) -> None:
-        """Bring what the tracks have seen into `seen`."""
+        """Move what the tracks have seen into `seen`."""
         self.seen |= {stream: track.end() for stream, track in self.tracks.items()}
         self.tracks = {}
 
@@ -57,13 +58,13 @@ def run(
     poisoned: Mapping[int, str],
     now_ns: int,
 ) -> tuple[dict[str, DeviceState], int]:
-    """Tag one fetch; return the states of the devices it touched, and the broker's time at its end.
+    """Tag one fetch; return the states of its devices, and the last append time in ns.
 
-    Outputs are in partition order. `now_ns` is the broker's time at the end of the fetch before. A record
-    that `codec` cannot read, that is forged, or is named in `poisoned` is rejected with its bytes; a run that
-    is refused is rejected without them.
+    Outputs are in partition order. `now_ns` is the last append time of the fetch before. A record that is
+    malformed, forged or named in `poisoned` is rejected with its bytes; a batch that a rule refuses is
+    rejected without them.
     """
-    # Plain dictionaries while the fetch lasts: a new state per batch would cost more than the rest of this
+    # Mutable devices during the fetch: an immutable state per batch would cost more than the rest of the
     # loop.
     met: dict[str, _Device] = {}
     reading = _Reading(records, codec, crossing, poisoned, now_ns)
@@ -87,17 +88,17 @@ def run(
 
 
 def _track(record: Received, batch: Batch, device: _Device, codec: Codec, crossing: Crossing) -> Track | None:
-    """The track of a stream that has none yet in this fetch.
+    """Make the track of a stream that has none yet in this fetch.
 
-    None, and the batch is rejected, where the device may not have it. A newer incarnation retires the one
-    before.
+    If the device may not have such a stream, the batch is rejected and the result is None. A newer
+    incarnation retires the one before it.
     """
     incarnation, step = incarnation_of(batch.stream), crossing.step
     if collides := names.reserved(batch, names.derived_streams(codec.kinds)):
         step.rejects.append(rejected(record, batch, Cause(STAGE, names.RULE, collides)))
         return None
     if not crossing.consents.bound(batch.source, batch.wearer_id):
-        # Whoever is not bound changes nothing of what is known of the device that it names.
+        # The record may come from a stranger, so it must not change the state of the device that it names.
         return Track(Seen(), crossing, codec)
     if incarnation < device.incarnation:
         step.rejects.append(rejected(record, batch, _RETIRED))
@@ -113,9 +114,9 @@ def _track(record: Received, batch: Batch, device: _Device, codec: Codec, crossi
 
 
 class _Reading:
-    """Reads what can be read of a fetch; the rest goes to the step's rejects.
+    """Iterates over the readable records of a fetch with their batches; the others go to the step's rejects.
 
-    `now_ns` is the broker's time at the place that was read last: it never runs back.
+    `now_ns` is the highest append time so far, so that it never decreases.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""One stream while a fetch lasts: which of its batches are new, their tags, and what keeps them out.
+"""One stream during a fetch: which of its batches are new, their tags, and the rules that refuse them.
 
-Nearly every batch is like the one before it: it has the next number, and says the same of wearer, session and
-surroundings. It goes on with a stretch then, and nothing is looked up or decided anew.
+Nearly every batch is like the one before it: it has the next number and the same wearer, session and context.
+Such a batch extends the current stretch, and nothing is looked up or decided again.
 """
 
 from __future__ import annotations
@@ -51,24 +51,21 @@ _TOO_LATE = Cause(
 
 
 class Track:
-    """One stream while a fetch lasts.
-
-    Which numbers have come, and the stretch of batches that is decided as one.
-    """
+    """One stream during a fetch: its numbers that have arrived, and the stretch that is decided as one."""
 
     def __init__(self, seen: Seen, crossing: Crossing, codec: Codec) -> None:
         self._ranges, self._floor, self._memory = seen.ranges, seen.floor, Memory(seen)
         self._crossing, self._codec = crossing, codec
         self._policy, self._known, self._step = crossing.policy, crossing.consents, crossing.step
-        #: Numbers `_begun` ... `_next - 1` have come in this fetch, in order, and are not in `_ranges` yet.
+        # Numbers `_begun` ... `_next - 1` arrived in this fetch, in order, and are not in `_ranges` yet.
         self._next = self._begun = self._ranges[-1][1] + 1 if self._ranges else _NONE
-        #: What the next batch may go on with: the number behind it, the rule that keeps it out, and for which
-        #: times its tag holds, and after how many words of wearers.
+        # The stretch that the next batch may extend, the number after it, and the rule that refuses it (or
+        # none). Its consent is valid for the times in `_holds`, while the consents have version `_holds_at`.
         self._stretch: Stretch | None = None
         self._end = _NONE
         self._refused = ""
         self._holds, self._holds_at = _ALWAYS, _NONE
-        # What the batch before looked at, so that the next one, which is nearly always like it, need not.
+        # Results for the batch before, reused for the next one, which is nearly always like it.
         self._wearer, self._number, self._version = "", _NONE, _NONE
         self._standing, self._asked_ns = _ALWAYS, 0
         self._kind = ""
@@ -76,7 +73,7 @@ class Track:
         self._consent, self._tag = NO_CONSENT, Tag("", "", b"", "")
 
     def take(self, record: Received, batch: Batch) -> None:
-        """Take the next batch of the stream: what of it is new is tagged and handed on or refused."""
+        """Process the next batch of the stream: its new events are tagged, and passed on or rejected."""
         run = batch.run
         if self._goes_on(batch):
             self._next = run.first + run.count
@@ -112,7 +109,7 @@ class Track:
             self._tag_parts(record, batch, parts)
 
     def end(self) -> Seen:
-        """Record the last decisions; return what the next fetch needs."""
+        """Record the last decisions; return the state for the next fetch."""
         self._close()
         self._remember()
         return self._memory.end(self._ranges, self._floor)
@@ -123,10 +120,10 @@ class Track:
             self._begun = self._next
 
     def _known_already(self, record: Received, batch: Batch, parts: Sequence[tuple[int, int]]) -> bool:
-        """Name what of a batch arrived again or late; True when nothing of it may be taken.
+        """Reject and count the events of a batch that arrived before; True if no event of it is to be taken.
 
-        A batch that says something else under numbers that have come is not taken at all: its other numbers
-        are still to come from whoever they belong to.
+        A batch with other data under numbers that have arrived is rejected whole: its remaining numbers may
+        still arrive from the device that they belong to.
         """
         run, counts = batch.run, self._step.counts
         fresh = sum(high - low + 1 for low, high in parts)
@@ -162,16 +159,16 @@ class Track:
                     self._hand_on(record, batch.part(start_here, end_here, context), None, source_digest)
 
     def _tag_whole(self, record: Received, batch: Batch) -> None:
-        """Hand on a batch of which every event is new.
+        """Pass on a batch of which every event is new.
 
-        As it is, or in parts where its context changes the zone or, of consent changes, one is refused.
+        It is split where its context changes the zone or the consent; consent changes are always split.
         """
         if batch.kind == change.KIND and batch.run.count > 1:
             self._tag_changes(record, batch)
             return
         if batch.changes:
             spans = batch.spans()
-            # Another consent is another thing to decide, whether or not the zone stays the same.
+            # A change of consent needs a decision of its own, even if the zone stays the same.
             if (
                 len(
                     {
@@ -186,21 +183,21 @@ class Track:
         self._hand_on(record, batch, record.value, "")
 
     def _tag_changes(self, record: Received, batch: Batch) -> None:
-        """Hand on consent changes one by one: each is judged by those before it."""
+        """Pass on consent changes one by one, because each is judged by those before it."""
         source_digest = digest(record.value or b"")
         for start, end, context in batch.spans():
             for index in range(start, end):
                 self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
 
     def _in_time(self, appended_ns: int, first_ns: int, last_ns: int) -> bool:
-        """Whether all was captured inside the policy's window of the time at which the broker took it."""
+        """Whether all capture times lie within the policy's window around the append time."""
         return (
             appended_ns - self._policy.clock_old_ns <= first_ns
             and last_ns <= appended_ns + self._policy.clock_ahead_ns
         )
 
     def _goes_on(self, batch: Batch) -> bool:
-        """Whether a batch is certainly new and goes on with the stretch, whose tag still holds for it."""
+        """Whether a batch is certainly new and extends the stretch, with a tag that is still valid for it."""
         stretch = self._stretch
         if stretch is None or not self._next == self._end == batch.run.first or batch.changes:
             return False
@@ -214,7 +211,7 @@ class Track:
             and batch.origin == head.origin
             and self._holds_at == self._known.version
             and self._asked_ns <= appended_ns < holds.until_ns
-            # Of a device whose clock is ahead nothing is older than the broker's time.
+            # If the device's clock is ahead, the append time counts as the capture time.
             and holds.since_ns <= min(first_ns, appended_ns) < holds.before_ns
             and self._in_time(appended_ns, first_ns, last_ns)
         )
@@ -229,7 +226,7 @@ class Track:
         return Tagged(batch, tag.zone, tag.label, tag.rule, tag.attributes, number, consent)
 
     def _stands(self, batch: Batch, number: int) -> Consent:
-        """How the consent record that a batch names stands at its place."""
+        """Consent in force under the record that a batch names, at the batch's position and time."""
         known, standing, oldest_ns = self._known, self._standing, batch.oldest_ns
         if (
             number != self._number
@@ -245,9 +242,9 @@ class Track:
         return standing.consent
 
     def _hand_on(self, record: Received, batch: Batch, forwarded: bytes | None, source_digest: str) -> None:
-        """Give a batch of one zone its tag, and let it pass or refuse it.
+        """Tag a batch of one zone, and pass it on or reject it.
 
-        A part of a batch, and what changes a consent, is a stretch of its own.
+        A part of a split batch, and a consent change, is a stretch of its own.
         """
         tagged = self._tagged(batch, batch.context)
         alone = forwarded is None or batch.kind == change.KIND
@@ -264,7 +261,7 @@ class Track:
             self._close()
 
     def _begin(self, tagged: Tagged, source_digest: str) -> None:
-        """Begin a stretch, and decide whether it may pass."""
+        """Begin a stretch and decide whether it may pass."""
         self._stretch = Stretch(tagged, source_digest)
         self._refused = rule_against(tagged, _SINKS, self._policy)
         if tagged.batch.kind == change.KIND:
@@ -273,11 +270,11 @@ class Track:
             self._step.stretches.append(self._stretch)
 
     def _add(self, record: Received, batch: Batch, value: bytes, headers: Headers) -> None:
-        """Let a batch of the stretch pass or refuse it, as was decided when the stretch began."""
+        """Add a batch to the stretch, or reject it, as was decided when the stretch began."""
         stretch = self._stretch
         if stretch is None:
             raise AssertionError("a batch is added to the stretch that has begun")
-        # Written, where it had to be, and not written again: what is left to do with numbers is arithmetic.
+        # A split batch was encoded before this call, so turning integers into floats is harmless now.
         self._codec.hold_floats(batch)
         stretch.batches.append(batch)
         self._end = batch.run.first + batch.run.count
@@ -289,15 +286,15 @@ class Track:
             stretch.headers.append(headers)
 
     def _close(self) -> None:
-        """Record the decisions about the stretch, for every sink up to the one that refused."""
+        """Record the decisions about the stretch, one for each sink up to the one that refuses."""
         if self._stretch is not None:
             decide(self._stretch.whole, _SINKS, self._policy, self._step)
             self._stretch = None
 
     def _say(self, tagged: Tagged, rule: str) -> str:
-        """Let a consent change take effect at its place; return the rule that refuses it.
+        """Apply a consent change at its position; return the rule that refuses it, empty if none does.
 
-        Of one that is refused only what takes something away has effect.
+        A change that is refused still takes effect if it narrows the consent.
         """
         batch, word = tagged.batch, change.word(tagged.batch)
         words = self._known.words(batch.wearer_id, batch.position)
@@ -310,7 +307,7 @@ class Track:
 
 
 def _captured_ns(batch: Batch) -> tuple[int, int]:
-    """When the first and the last of a batch were captured, by the device's clock."""
+    """Earliest and latest capture time of a batch, by the device's clock."""
     times_ns = batch.t_ns
     if times_ns is None:
         return batch.t0_ns, batch.t0_ns + batch.dt_ns * (batch.run.count - 1)
@@ -318,12 +315,12 @@ def _captured_ns(batch: Batch) -> tuple[int, int]:
 
 
 def rejected(record: Received, batch: Batch, cause: Cause, zone: str = "") -> Reject:
-    """A batch of a record, or a part of it, that the zones keep out."""
+    """Make the reject of a batch, or of a part of one, that the zones stage refuses."""
     return Reject.refused(batch, cause, zone=zone, key=record.key or b"", value=record.value or b"")
 
 
 def _between(parts: Sequence[tuple[int, int]], low: int, high: int) -> list[tuple[int, int]]:
-    """What of `low ... high` is not in `parts`."""
+    """Parts of `low ... high` (inclusive) that are not in `parts`, which is sorted."""
     left: list[tuple[int, int]] = []
     for start, end in parts:
         if low < start:
