@@ -73,7 +73,7 @@ def interpreters() -> Iterator[tuple[int, Path | None]]:
 
 def answers(path: Path, minor: int) -> bool:
     """Whether an interpreter runs and is of that version; a name of pyenv's can stand for none."""
-    asked = [path, "-c", f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"]
+    asked = [str(path), "-c", f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"]
     return subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
 
 
@@ -87,8 +87,8 @@ def packages_mb(environment: Path) -> int:
 def tried(python: Path, built: Path, directory: Path) -> str:
     """Install and use the wheel in an empty environment; what there is to say of it, or FailedError."""
     environment, commands = directory / "environment", directory / "environment" / "bin"
-    run(python, "-m", "venv", environment, cwd=directory)
-    pip = [commands / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(str(python), "-m", "venv", environment, cwd=directory)
+    pip = [str(commands / "pip"), "install", "--quiet", "--disable-pip-version-check"]
     run(*pip, built, cwd=directory, timeout_s=_PIP_TIMEOUT_S)
     base_mb = packages_mb(environment)
     absent = set(tracked()) - set(run(commands / "python", "-c", _INSTALLED, cwd=directory).splitlines())
