@@ -10,7 +10,7 @@ import click
 from streams import logs, settings
 from streams.cli.times import time_zone_option
 from streams.ends import Commands
-from streams.settings_file import options_of
+from streams.settings.file import options_of
 
 #: Command name to module; each module has a click command called `command`. Loaded when asked for, because
 #: `sightline sql` need not wait for Faust or scikit-learn to be imported.
