@@ -1,7 +1,8 @@
 """`make matrix`: a wheel, installed into an empty environment of each Python that is here, gives everything.
 
 All files and commands are there, what needs an extra says so, and with the extras a demo comes out clean. It
-takes the versions that a stranger's pip takes today, not those of the lock files.
+takes the versions that a stranger's pip takes today, not those of the lock files. `python -m
+tests.matrix 3.12` tries that version alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from streams.cli.main import COMMANDS
@@ -62,10 +63,10 @@ def wheel(directory: Path) -> Path:
     return next(directory.glob("*.whl"))
 
 
-def interpreters() -> Iterator[tuple[int, Path | None]]:
-    """(minor version, interpreter) of each version that is meant to work; None where it is not here."""
+def interpreters(minors: Iterable[int]) -> Iterator[tuple[int, Path | None]]:
+    """(minor version, interpreter) of each of these versions; None where it is not here."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for minor in MINORS:
+    for minor in minors:
         named = shutil.which(f"python3.{minor}")
         paths = [*([Path(named)] if named else []), *sorted(pyenv.glob(f"3.{minor}.*/bin/python"))]
         yield minor, next((path for path in paths if answers(path, minor)), None)
@@ -113,12 +114,12 @@ def tried(python: Path, built: Path, directory: Path) -> str:
     )
 
 
-def main() -> int:
-    """Try every interpreter and print a line of each; 1 where one of them failed."""
-    failed = False
+def main(versions: Sequence[str]) -> int:
+    """Try interpreters of these versions, or of all, and print a line of each; 1 where one of them failed."""
+    failed, minors = False, [int(version.removeprefix("3.")) for version in versions] or MINORS
     with tempfile.TemporaryDirectory(prefix="sightline-matrix-") as made:
         built = wheel(Path(made))
-        for minor, python in interpreters():
+        for minor, python in interpreters(minors):
             if python is None:
                 say(f"3.{minor}  not tried: no python3.{minor} here")
                 continue
@@ -132,4 +133,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
