@@ -2,15 +2,15 @@
 
 FROM python:3.11-slim AS dependencies
 WORKDIR /build
-# The one lock file also holds test tools. All of it is fetched and its hashes are checked; pip then takes from these files,
-# and from nowhere else, what the package declares, so the image has the tested versions and none of the tools.
+# The lock file also holds what builds the package. All of it is fetched and its hashes are checked; pip then takes from these
+# files, and from nowhere else, what the package declares for its commands, so the image has the tested versions and no more.
 COPY requirements.lock ./
 RUN pip download --quiet --disable-pip-version-check --no-cache-dir --require-hashes --only-binary :all: \
         --dest wheels --requirement requirements.lock
 COPY pyproject.toml ./
 # The outer pip fills an environment that has no pip or setuptools of its own.
 RUN python -m venv --without-pip /opt/sightline \
-    && python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >runtime.txt \
+    && python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; print(*p["dependencies"], *e["worker"], *e["broker"], sep="\n")' >runtime.txt \
     && pip --quiet --disable-pip-version-check --python /opt/sightline/bin/python \
         install --no-cache-dir --no-index --find-links wheels --requirement runtime.txt
 

@@ -1,27 +1,33 @@
-# Two commands: `make demo` and `make test`. Each makes the environment it needs from requirements.lock (hashes checked).
+# Two commands: `make demo` and `make test`. Each installs what it needs into one environment (hashes checked): the demo from
+# requirements.lock, the test from requirements-test.lock, which holds the same versions and the tools beside them.
 # `make bench`, `make bench-memory`, `make bench-store` and their long forms race the peers too, in an environment of their own from requirements-bench.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+TEST_STAMP := .venv/installed-for-tests
 BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
-COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test test-slow bench bench-full bench-memory bench-store bench-store-full chaos soak docs lock clean
+.PHONY: demo test test-slow matrix bench bench-full bench-memory bench-store bench-store-full chaos soak docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
 
 # Three files at once, those with a broker first (`tests/conftest.py`): they wait more than they compute.
-test: $(STAMP)
+test: $(TEST_STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # What takes minutes and has a short form in `make test`: a store that grows to 3 million rows at a small limit of memory.
-test-slow: $(STAMP)
+test-slow: $(TEST_STAMP)
 	$(BIN)/pytest -m slow
+
+# A wheel is built and installed into an empty environment of each Python from 3.11 to 3.14 that is here; a minute or two each.
+matrix: $(TEST_STAMP)
+	$(BIN)/python -m tests.matrix
 
 define INSTALL
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sightline needs Python 3.11 or newer, found " + sys.version.split()[0] + "; run: make PYTHON=/path/to/python3.11 ...")'
@@ -32,6 +38,9 @@ define INSTALL
 endef
 
 $(STAMP): requirements.lock pyproject.toml
+	$(INSTALL)
+
+$(TEST_STAMP): requirements-test.lock pyproject.toml
 	$(INSTALL)
 
 # Bytewax 0.21.1 has no wheel for Python 3.13 and newer.
@@ -60,24 +69,26 @@ bench-store-full: $(BENCH_STAMP)
 SEED ?= 1
 ROUNDS ?= 3
 KIND ?= faults
-chaos: $(STAMP)
+chaos: $(TEST_STAMP)
 	$(BIN)/python -m tests.recovery --kind $(KIND) --seed $(SEED) --rounds $(ROUNDS)
 
 # What could fail seldom, again and again on busy processors; it takes hours, and goes on where it was stopped.
-soak: $(STAMP)
+soak: $(TEST_STAMP)
 	$(BIN)/python -m tests.soak
 
-docs: $(STAMP)
+docs: $(TEST_STAMP)
 	$(BIN)/python -m docs.make
 	$(BIN)/python -m tests.docs.test_sql
 	$(BIN)/python -m tests.docs.test_policies
 	$(BIN)/python -m tests.docs.test_python
 
-# The second begins as a copy of the first, so that both hold the same versions wherever the peers allow it.
+# Each begins as a copy of the one that has it all, so that all three hold the same versions wherever the peers allow it.
 lock:
-	$(COMPILE) --extra test --extra build --output-file requirements.lock
+	$(COMPILE) --extra test --output-file requirements-test.lock
+	cp requirements-test.lock requirements.lock
+	$(COMPILE) --output-file requirements.lock
 	cp requirements.lock requirements-bench.lock
-	$(COMPILE) --extra build --extra bench --output-file requirements-bench.lock
+	$(COMPILE) --extra bench --output-file requirements-bench.lock
 
 clean:
 	rm -rf .venv .venv-bench build *.egg-info

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import orjson
 
 from device_sim import own_consent
 from device_sim.device import Captured, Past
-from streams import files
+from streams import files, locking
 from streams.errors import InputError, UnavailableError
 from streams.events import codec, headers, journal
 from streams.events.identity import incarnation_of
@@ -94,7 +93,7 @@ class Journal:
     def _claim(self) -> None:
         # Two that count from the same last number would both use the next one.
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locking.claim(self._file)
         except BlockingIOError:
             raise UnavailableError(
                 f"{self.path}: another device-sim is writing this journal. Wait until it has ended, or name"

@@ -21,6 +21,7 @@ import click
 
 from streams import files, logs, moving, settings
 from streams.errors import DamagedError, InputError, SightlineError, UnavailableError, reason
+from streams.locking import require_posix
 from streams.printing import printable, say
 
 if TYPE_CHECKING:
@@ -164,6 +165,15 @@ class Commands(click.Group):
     """A group of commands, each of which ends as `End` says, with its sentence on standard error."""
 
     program = "sightline"
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program, unless the system is one where nothing of it can run: not even the help."""
+        try:
+            require_posix()
+        except UnavailableError as error:
+            self._say(str(error), error)
+            sys.exit(End.UNAVAILABLE.code)
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run; what is raised becomes a sentence and an exit code, and what is made is the owner's alone."""

@@ -7,7 +7,6 @@ planted is never followed, and what stands under a name is whole or absent.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -18,6 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from streams import locking
 from streams.errors import InputError
 
 FILE_MODE, DIRECTORY_MODE, READ_ONLY_MODE = 0o600, 0o700, 0o400
@@ -236,7 +236,7 @@ def working_directory(name: str) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="sightline-begun-"))
     lock = append(made / _LOCK)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        locking.claim(lock, wait=True)
         made = made.rename(made.with_name(f"sightline-{name}-{made.name.rpartition('-')[2]}"))
         yield made
     finally:
@@ -251,7 +251,7 @@ def _sweep(name: str) -> None:
                 continue
             descriptor = os.open(left / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locking.claim(descriptor)
                 shutil.rmtree(left, ignore_errors=True)
             finally:
                 os.close(descriptor)

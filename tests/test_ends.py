@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import json
 import os
 import re
@@ -24,7 +23,7 @@ from click.testing import CliRunner
 from device_sim import files as device_files
 from device_sim import runner
 from device_sim.__main__ import main as device_sim
-from streams import ends, limits, logs
+from streams import ends, limits, locking, logs
 from streams.cli.main import main as sightline
 from streams.demo import Demo
 from streams.ends import Commands, End, TerminatedError
@@ -235,7 +234,7 @@ def test_a_port_in_use_a_held_lock_and_a_java_that_ends(
 ) -> None:
     monkeypatch.setattr(broker, "ensure_jars", lambda _progress: [])
     monkeypatch.setattr(broker, "_format", lambda *_arguments: None)
-    monkeypatch.setattr(broker, "_JAVA", ("/bin/false",))
+    monkeypatch.setattr(broker, "java", lambda: Path("/bin/false"))
     monkeypatch.setattr("streams.kafka.ahead.options", lambda *_arguments: [])
 
     def started(port: int) -> Any:
@@ -249,7 +248,7 @@ def test_a_port_in_use_a_held_lock_and_a_java_that_ends(
         assert_said(started(port), End.UNAVAILABLE, f"Port {port} on 127.0.0.1")
     assert_said(started(broker.free_port()), End.UNAVAILABLE, "Apache Kafka ended while it started")
     with (tmp_path / "kafka" / "lock").open("r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        locking.claim(lock.fileno())
         assert_said(started(broker.free_port()), End.UNAVAILABLE, "Another Kafka (process ")
     monkeypatch.setattr(EmbeddedBroker, "start", lambda *_arguments: None)
     monkeypatch.setattr(EmbeddedBroker, "address", "127.0.0.1:9092")

@@ -23,6 +23,7 @@ from streams.connection.settings import Broker
 from streams.demo import Demo
 from streams.ends import TerminatedError
 from streams.errors import SightlineError
+from streams.extras import require
 from streams.ledger import lines, run_ledger
 from streams.ledger.result import Ledger
 from streams.moving import moving
@@ -81,6 +82,7 @@ def command(
     Broker data, journals and logs lie in STORE-run. Ctrl-C ends the glasses' session and brings what was sent
     into the store; a second Ctrl-C stops at once, and the next demo on the same store goes on from there.
     """
+    require("worker", *(() if broker else ("broker",)))
     began_ns = clock.now_ns()
     named = load(policy, clock.date_today()).name
     demo = Demo(

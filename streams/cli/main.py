@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from datetime import tzinfo
 
 import click
 
 from streams import logs, settings
+from streams.cli.times import time_zone_option
 from streams.ends import Commands
 from streams.settings.file import options_of
 
@@ -51,8 +53,9 @@ class LazyGroup(Commands):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sightline")
+@time_zone_option
 @click.pass_context
-def main(context: click.Context) -> None:
+def main(context: click.Context, time_zone: tzinfo | None) -> None:  # noqa: ARG001 - see `streams.cli.times`
     """Follow every record of AI glasses: its policy zone, what was made of it, where the loop carried it."""
     logs.to_stderr("sightline")
     logs.unconnected()

@@ -18,6 +18,7 @@ import orjson
 from msgspec import Struct, to_builtins
 
 from streams import settings
+from streams.cli.times import local
 from streams.printing import printable, say, say_json
 from streams.queries.role import Role
 
@@ -84,7 +85,7 @@ def emit_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(printable, columns))
-    writer.writerows([cell(value) for value in row] for row in rows)
+    writer.writerows([cell(value, utc=True) for value in row] for row in rows)
     for line in text.getvalue().splitlines():
         say(line)
 
@@ -137,8 +138,10 @@ def emit_facts(facts: Mapping[str, Any]) -> None:
         say(f"{name.ljust(width)}  {value}")
 
 
-def cell(value: object) -> str:
-    """Text of one value, made printable."""
+def cell(value: object, *, utc: bool = False) -> str:
+    """Text of one value, made printable; times in the time zone of the command, unless they are to be UTC."""
+    if not utc:
+        value = local(value)
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -146,9 +149,9 @@ def cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds")
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {cell(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name}: {cell(inner, utc=utc)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(cell(inner) for inner in value)
+        return ", ".join(cell(inner, utc=utc) for inner in value)
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     # A person reads seconds; --json has all of it.
     return f"{text[:19]}Z" if _TO_THE_MICROSECOND.fullmatch(text) else printable(text)

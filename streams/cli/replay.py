@@ -22,6 +22,7 @@ from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal as journals
 from streams.events.record import Outgoing, Received, StoredRecord
+from streams.extras import require
 from streams.ledger import lineage
 from streams.ledger.result import Comparison
 from streams.policy.load import load
@@ -100,6 +101,7 @@ def command(
     With --inputs the result is equal to what the live pipeline wrote: same ids, edges, labels and digests.
     Without, a model version serves from the fetch after the one that completed it.
     """
+    require("worker")
     if recorded is None and (broker or compare):
         raise InputError(
             f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the "

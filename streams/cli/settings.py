@@ -54,6 +54,7 @@ def _shared() -> Iterator[_Setting]:
         "group_prefix": settings.GROUP_PREFIX or None,
         "role": settings.ROLE,
         "roles": str(settings.ROLES) if settings.ROLES is not None else None,
+        "time_zone": settings.TIME_ZONE,
     }
     for name, value in in_force.items():
         yield _Setting(name, value, settings.said_by(name) or DEFAULT)

@@ -11,6 +11,7 @@ from streams.cli.names import pair
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
+from streams.extras import require
 from streams.kafka.groups import check_prefix
 from streams.policy.load import load
 from streams.printing import say
@@ -91,6 +92,7 @@ def command(
     Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
     """
     # What can be wrong is found before a broker is waited for.
+    require("worker")
     load(policy, clock.date_today())
     if metrics is not None:
         with files.written(metrics):

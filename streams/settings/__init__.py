@@ -49,7 +49,7 @@ def _pairs() -> list[str]:
 
 
 #: What may stand at the top of the file, and be said by a variable.
-SHARED = ("broker", "store", "policy", "pair", "group_prefix", "role", "roles")
+SHARED = ("broker", "store", "policy", "pair", "group_prefix", "role", "roles", "time_zone")
 #: Where a command looks when `--broker`, `--store` or `--policy` is not given.
 BROKER = _text("broker", "127.0.0.1:9092")
 STORE = _path("store", "lineage-store")
@@ -62,6 +62,9 @@ GROUP_PREFIX = _text("group_prefix", "")
 ROLE = _text("role", "analyst")
 #: A file of roles besides the one beside the store (`queries/grants.py`); it can only restrict further.
 ROLES = _path("roles", "") if _given("roles") else None
+
+#: In which time zone people are shown times when `--time-zone` is not given.
+TIME_ZONE = _text("time_zone", "UTC")
 
 #: Whether a log shows the traceback of an error, which may quote what it choked on.
 DEBUG = os.environ.get("SIGHTLINE_DEBUG", "") not in ("", "0")

@@ -25,6 +25,9 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline --version"),
     Sample("sightline topology"),
     Sample("sightline topology --json"),
+    Sample(
+        "sightline --time-zone Europe/Zurich ask find --kind answer --store {store} --role privacy-officer"
+    ),
     Sample("sightline settings"),
     Sample("sightline settings --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models {_THEN}"),

@@ -1,4 +1,4 @@
-"""Reads stores with nothing but DuckDB, as the README says, and prints JSON.
+"""Reads stores with nothing but DuckDB, as docs/sql.md says, and prints JSON.
 
 `python read_store.py PLACES`: PLACES is JSON, a list of a catalog's file, the directory that its segments are
 looked for in, and the working directory.

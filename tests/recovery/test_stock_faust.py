@@ -118,8 +118,8 @@ async def test_stock_faust_loses_what_this_transport_does_not(broker: str, tmp_p
     for way in WAYS:
         assert found["ours", way] == [*VALUES, LAST], f"{way}: every record once, in order"
         lost = [value for value in VALUES if value not in found["stock", way]]
-        assert STRUCK in lost, f"{way}: stock Faust has learned not to lose this; say so in the README"
-        print(f"{way}: stock Faust lost {len(lost)} of {COUNT}, this transport 0")  # noqa: T201  the figures that README quotes
+        assert STRUCK in lost, f"{way}: stock Faust has learned not to lose this; say so in docs/promises.md"
+        print(f"{way}: stock Faust lost {len(lost)} of {COUNT}, this transport 0")  # noqa: T201  the figures of docs/promises.md
     assert len([value for value in VALUES if value not in found["stock", "take"]]) > 1, (
         "take loses the backlog with the record"
     )

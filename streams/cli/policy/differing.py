@@ -15,6 +15,7 @@ from msgspec import Struct, field, to_builtins
 from streams import limits
 from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option
 from streams.events.record import Outgoing
+from streams.extras import require
 from streams.policy.diff import DecidedRun, Groups, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
@@ -176,6 +177,7 @@ def _over_store(over: Path, role: Role, before: Policy, after: Policy) -> OverSt
 
 def _decisions(policy: Policy, journal: Path) -> list[DecidedRun]:
     """All decisions of a run of the pipeline under a policy over journals."""
+    require("worker")
     # The replay brings the models with it.
     from streams.replay import Replay  # noqa: PLC0415
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 from io import FileIO
 from pathlib import Path
 
-from streams import files
+from streams import files, locking
 from streams.errors import InputError, UnavailableError
 
 HOT, CATALOG, SEGMENTS, LOCK = "hot.duckdb", "catalog.duckdb", "segments", "writer.lock"
@@ -69,7 +68,7 @@ def claim(directory: Path) -> FileIO:
         files.refuse_planted(directory / HOT, (directory / HOT).lstat())
     lock = files.append(directory / LOCK)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locking.claim(lock)
     except BlockingIOError:
         lock.close()
         raise UnavailableError(
