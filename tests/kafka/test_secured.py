@@ -88,7 +88,7 @@ def test_who_is_not_let_in_is_told_why_at_once(
     stranger = guarded.certificate(tmp_path, "stranger") if fault == "certificate" else kafka.authority
     by_password = {"MECHANISM": "SCRAM-SHA-256", "USER": USER, "PASSWORD_FILE": str(wrong)}
     over = guarded.token(tmp_path / "token", -10)
-    pair = guarded.key_pair(kafka.directory, "node") if fault == "strange" else {}
+    pair = guarded.key_pair(kafka.directory, "node") if fault == "strange" else ()
     address, variables, sentence = {
         "password": (named, {"CA_FILE": str(stranger), **by_password}, f"does not know user '{USER}'"),
         "certificate": (named, {"CA_FILE": str(stranger), **by_password}, "is not trusted (self-signed"),
@@ -104,7 +104,7 @@ def test_who_is_not_let_in_is_told_why_at_once(
         # A certificate that is good for others: the node's own, which no client of it has.
         "strange": (
             known,
-            {"CA_FILE": str(stranger), **{name.upper(): str(path) for name, path in pair.items()}},
+            {"CA_FILE": str(stranger), **dict(zip(("CERT_FILE", "KEY_FILE"), map(str, pair), strict=False))},
             f"it may not trust the certificate in {kafka.authority}",
         ),
     }[fault]
