@@ -40,8 +40,7 @@ from streams.kafka.partition import PartitionOwner
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-#: An idle fetch holds the one connection to a broker this long; a partition that was just emptied waits for
-#: its end.
+#: So long an idle fetch holds the one connection to a broker; a partition just emptied waits for its end.
 IDLE_FETCH_MS = 100
 #: So often a leader asks for another assignment before its process ends, and with it whatever holds the group
 #: up.
@@ -321,8 +320,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         last, on_wire = delivery.fetch.records[-1], self._on_wire(tp)
         await self.callback(
             ConsumerMessage(
-                on_wire.topic,
-                on_wire.partition,
+                *on_wire,
                 last.offset,
                 last.timestamp / 1000.0,
                 0,
@@ -332,7 +330,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 None,
                 0,
                 0,
-                TP(on_wire.topic, on_wire.partition),
+                TP(*on_wire),
                 generation_id=self.app.consumer_generation_id,
             )
         )
