@@ -21,7 +21,7 @@ test: $(TEST_STAMP)
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-# What takes minutes and has a short form in `make test`: a store that grows to 3 million rows at a small limit of memory.
+# What takes minutes: a store that grows to 3 million rows at a small limit of memory, three nodes, tokens of a minute, versions before.
 test-slow: $(TEST_STAMP)
 	$(BIN)/pytest -m slow
 

@@ -29,9 +29,11 @@ from bench.scale import scale
 from bench.sizes import sizes
 from bench.stages import stages
 from bench.subjects import SUBJECTS
+from bench.tls import tls
 
 TINY_BATCHES = 400
 ROUNDS, STAGE_BATCHES, SCALE_BATCHES, REST_S = 11, 20_000, 80_000, 60.0
+TLS_ROUNDS = 5
 _RACES = "races"
 
 
@@ -44,6 +46,7 @@ def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
         "scale": lambda directory: asyncio.run(scale(directory, SCALE_BATCHES, _say)),
         "latency": lambda directory: asyncio.run(latency(directory, _say)),
         "memory": lambda directory: asyncio.run(memory(directory, memory_minutes, _say)),
+        "tls": lambda directory: asyncio.run(tls(directory, STAGE_BATCHES, TLS_ROUNDS)),
         "rest": lambda directory: asyncio.run(rest(directory, REST_S)),
         "stalls": lambda directory: asyncio.run(stalls(directory, _say)),
     }
@@ -83,7 +86,7 @@ def main(
 ) -> None:
     """Measure the PARTs that are named, each on an embedded broker of its own; without any, the races.
 
-    A part is one of races, sizes, policy, stages, scale, latency, memory, rest and stalls.
+    A part is one of races, sizes, policy, stages, scale, latency, memory, tls, rest and stalls.
     """
     began_s = time.perf_counter()
     # Asked to end otherwise than by Ctrl-C it must not leave a broker behind either.

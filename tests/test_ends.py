@@ -396,5 +396,4 @@ def test_a_demo_whose_broker_is_gone_says_so(tmp_path: Path) -> None:
 if __name__ == "__main__":
     page = PAGE.read_text(encoding="utf-8")
     head, rule, rest = page.partition("| --- | ---: | --- | --- |\n")
-    rest = rest[rest.index("\n\n") :]
-    PAGE.write_text(head + rule + "\n".join(map(row, End)) + rest, encoding="utf-8")
+    PAGE.write_text(head + rule + "\n".join(map(row, End)) + rest[rest.index("\n\n") :], encoding="utf-8")

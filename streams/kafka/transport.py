@@ -316,8 +316,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         last, on_wire = delivery.fetch.records[-1], self._on_wire(tp)
         await self.callback(
             ConsumerMessage(
-                on_wire.topic,
-                on_wire.partition,
+                *on_wire,
                 last.offset,
                 last.timestamp / 1000.0,
                 0,
@@ -327,7 +326,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 None,
                 0,
                 0,
-                TP(on_wire.topic, on_wire.partition),
+                TP(*on_wire),
                 generation_id=self.app.consumer_generation_id,
             )
         )

