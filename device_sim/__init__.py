@@ -1,1 +1,1 @@
-"""THE GLASSES: play recordings through a scenario as batches of devices, and keep a journal with the truth."""
+"""THE GLASSES: play recordings through a scenario as batches of devices, and keep a journal with truth."""
