@@ -1,4 +1,1 @@
-"""THE GLASSES: plays recordings as device batches through a scenario.
-
-It keeps a journal of what it sent and of the truth.
-"""
+"""THE GLASSES: play recordings through a scenario as batches of devices, and keep a journal with truth."""

@@ -1,4 +1,4 @@
-"""A wearer changes a consent: one event of a device that she wears, made and sent as every other one is."""
+"""Change a wearer's consent: an event of a device of that wearer, made and sent like any other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What `device-sim consent` was asked for; `device` None: the one that the wearer wears."""
+    """Arguments of `device-sim consent`; `device` None: the only device of the wearer."""
 
     act: str
     wearer: str
@@ -41,7 +41,7 @@ class Change:
 
 
 def expiry_ns(text: str) -> int:
-    """Read a time with its zone, ns since the epoch; InputError when it is none."""
+    """Parse a time with a time zone to ns since the epoch; InputError if it is malformed."""
     try:
         expiry = datetime.fromisoformat(text)
     except ValueError:
@@ -54,14 +54,14 @@ def expiry_ns(text: str) -> int:
 
 
 async def say(change: Change) -> Batch:
-    """Make the change on its device, journal it, send it behind what an earlier run left, and return it.
+    """Make the change on its device, journal it, send it after what an earlier run left, and return it.
 
     Raises
     ------
     InputError
-        There is no such device, or what is asked for is no change of that kind.
+        There is no such device, or the change is not possible.
     UnavailableError
-        There is no broker; or it did not acknowledge the change, which is in the journal then.
+        The broker is absent, or did not acknowledge the change, which is then in the journal.
     """
     _check(change)
     device = change.device or _worn_by(change)
@@ -97,14 +97,14 @@ def _check(change: Change) -> None:
 
 
 def _check_against(change: Change, glasses: Glasses) -> None:
-    """Refuse what is no change of its kind, after what the wearer said here or else on another device."""
+    """Refuse a change that is not possible after the wearer's last one here, or else on another device."""
     own = glasses.consent
     if change.expires_ns is not None and change.expires_ns <= glasses.earliest_ns(CONSENT_STREAM):
         raise InputError(
             "--expires: found a time that is past for the device; expected one after the consent is given."
         )
     now = own if own.number else _consent_elsewhere(change)
-    # With a device that is named a wearer withdraws whatever was said on another, which may be lost.
+    # With --device, a wearer can also withdraw what was given on another device, which may be lost.
     if not now.purposes and (change.act == NARROW or (change.act == WITHDRAW and change.device is None)):
         raise InputError(
             f"--wearer: the journals in {change.journal} hold nothing that the wearer has given and not"
@@ -128,13 +128,13 @@ def _worn_by(change: Change) -> str:
 
 
 def _consent_elsewhere(change: Change) -> OwnConsent:
-    """What the wearer said on another device of the directory, the widest of it."""
+    """The widest consent that the wearer gave on another device in the directory."""
     elsewhere = (read_journal(path).past.consents.get(change.wearer, OwnConsent()) for path in _worn(change))
     return max(elsewhere, key=lambda consent: len(consent.purposes), default=OwnConsent())
 
 
 def _worn(change: Change) -> list[Path]:
-    """Journals of the devices that the wearer wears: a device's first batch says whose it is."""
+    """Journals of the wearer's devices; the first batch of a journal names the wearer."""
     worn = []
     for path in sorted(change.journal.glob("*.jsonl")):
         first = next(journal.sent(path), None)

@@ -1,6 +1,6 @@
 """One pair of glasses: clock, sequence numbers, sessions and batching.
 
-Pure: time comes from whoever asks for the next period.
+It is pure: time only passes when the caller asks for the next period.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ STATE_STREAM, QUERY_STREAM, FEEDBACK_STREAM = "device-state", "voice-query", "fe
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a device knows of its life so far.
+    """State of a device from its journal.
 
-    Next number of each stream, sessions begun, latest capture time in ns, its incarnation; the consent of
-    each wearer, and the surroundings as it last told them.
+    It has the next number of each stream, the number of sessions, the latest capture time in ns, the
+    incarnation, the consent of each wearer, and the context that was last reported.
     """
 
     next_numbers: Mapping[str, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A batch to be sent, and the truth: the zone of each run of its events by the scenario."""
+    """A batch to be sent, and its truth: the zone of each run of events according to the scenario."""
 
     batch: Batch
     truth: tuple[tuple[Run, str], ...]
@@ -54,10 +54,10 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The device's clock: its start, ns since the epoch, and its drift.
+    """The device's clock: its start in ns since the epoch, and its errors.
 
-    The drift is how much faster than right it runs, in parts per million. `shift_ns` says how far it has
-    jumped beside that, by the time since the start.
+    `drift_ppm` is how much too fast it runs, in parts per million. `shift_ns` returns the sum of its jumps at
+    a time since the start.
     """
 
     start_ns: int
@@ -65,7 +65,7 @@ class Clock:
     shift_ns: Callable[[int], int] = lambda _elapsed_ns: 0
 
     def at(self, elapsed_ns: int) -> int:
-        """What the clock shows `elapsed_ns` after the start."""
+        """Time that the clock shows `elapsed_ns` after the start."""
         return (
             self.start_ns + elapsed_ns + elapsed_ns * self.drift_ppm // 1_000_000 + self.shift_ns(elapsed_ns)
         )
@@ -74,29 +74,29 @@ class Clock:
 class Device:
     """One device playing a scenario, session after session.
 
-    Guarantees: numbers of a stream have no hole, also across restarts (`past`); capture times of a stream
-    never run backwards, in a session, between sessions or across restarts, unless the clock itself jumps; a
-    batch is never split where the context changes, it says so instead; a consent number is named only after
-    the change that records it. Numbers of consents are the device's own, in steps, whatever those of the
-    scenario are: where the scenario names a consent, the events name the newest that was given, and none
-    after a withdrawal. The wearer is asked in the first session in which nothing was said yet.
+    Guarantees: numbers of a stream have no holes, even across restarts (`past`). Capture times of a stream
+    never decrease, within and between sessions and across restarts, unless the clock itself jumps. A batch is
+    never split where the context changes; it contains the change instead. A consent number is only used after
+    the change that records it. The device numbers its consents itself: where the scenario has a consent, the
+    events name the newest one that was given, and none after a withdrawal. The wearer is asked for consent in
+    the first session without one.
 
     Parameters
     ----------
     name, pseudonym
-        Of the device and of its wearer.
+        Names of the device and of its wearer.
     scenario, sampled
-        What is lived through, and what a stream samples in a session (from 1).
+        The scenario, and a function from stream and session (from 1) to samples.
     wearer
-        Who asks and reacts.
+        Asks queries and reacts to answers.
     past
-        Life so far, from the journal.
+        Earlier state, from the journal.
     clock
         Capture times begin at its start, or right after the latest of `past`.
     seed
-        Named in the origin of what is not played but made.
+        Part of the origin of synthetic data.
     packs
-        Whether what the sensors sample leaves packed, as MessagePack; what a wearer does is JSON.
+        Whether sensor data is sent packed, as MessagePack; interactions are always JSON.
     """
 
     def __init__(
@@ -130,16 +130,16 @@ class Device:
 
     @property
     def now_ns(self) -> int:
-        """Capture clock: ns since the epoch at the start of the next period."""
+        """Time of the device's clock at the start of the next period, ns since the epoch."""
         return self._clock.at(self.elapsed_ns)
 
     def begin_incarnation(self, number: int) -> None:
-        """Be the device's incarnation `number` in all that is captured from now on."""
+        """Use incarnation `number` for everything that is captured from now on."""
         self._incarnation = number
         self.wearer.answers = named("answer", number)
 
     def period(self) -> list[Captured]:
-        """Let a batch period pass: begins sessions, and ends one whose scenario is over."""
+        """Let one batch period pass; begins sessions, and ends a session at the end of the scenario."""
         out: list[Captured] = []
         if (
             self._session_from_ns is not None
@@ -163,12 +163,12 @@ class Device:
             self._state("running", self._session_from_ns + t)
             for t in _ticks(max(start_ns, 1), end_ns, 0, every_ns)
         ]
-        # In front of the samples: those of this period that come after a change of consent name it already.
+        # Before the samples, because samples after a change of consent in this period already name it.
         out += [
             self._interaction(planned)
             for planned in self.scenario.planned_in(start_ns, end_ns, first=self._first)
         ]
-        # A warm device wakes its radio less often: what its sensors sample waits for the next whole period.
+        # A warm device wakes its radio less often, so sensor samples wait for a multiple of the period.
         if end_ns // PERIOD_NS % THERMAL_PERIODS[self.scenario.thermal_at(start_ns)] == 0:
             out += self._samples(end_ns)
         out += [
@@ -178,7 +178,7 @@ class Device:
         return out + self.feedback_period()
 
     def feedback_period(self) -> list[Captured]:
-        """Let a period pass in which the wearer does nothing but give the feedback that is due."""
+        """Let one period pass in which the wearer only gives feedback that is due."""
         self.elapsed_ns += PERIOD_NS
         groups = [
             (origin, list(due))
@@ -196,7 +196,7 @@ class Device:
         ]
 
     def end(self) -> list[Captured]:
-        """End the session, if one is open: what its sensors still hold, then its last event."""
+        """End the session, if one is open; returns the remaining samples and the session's last event."""
         if self._session_from_ns is None:
             return []
         ended = [*self._samples(self._played_to_ns), self._state("ended", self.elapsed_ns)]
@@ -204,7 +204,7 @@ class Device:
         return ended
 
     def _samples(self, end_ns: int) -> list[Captured]:
-        """Return a batch of every stream that sampled since the last time, up to `end_ns` of the session."""
+        """Return a batch of each stream with new samples, up to `end_ns` of the session."""
         start_ns, self._captured_to_ns = self._captured_to_ns, end_ns
         out = []
         for stream, timeline in self._timelines:
@@ -256,9 +256,9 @@ class Device:
         columns: Mapping[str, Sequence[Any]],
         origin: str,
     ) -> Captured:
-        """Make the batch of events at `times_ns` since the start.
+        """Make the batch of events at `times_ns` since the start, with the next numbers.
 
-        It gets the next numbers, and contexts and truth by the scenario.
+        Contexts and truth are those of the scenario.
         """
         count = len(times_ns)
         stream = named(stream, self._incarnation)
@@ -266,7 +266,7 @@ class Device:
         self._next[stream] = first + count
         segments = self._segments(times_ns)
         changes: list[Change] = [(i, self._context(segment)) for i, segment in segments[1:]]
-        # The clock is read once a batch: a sensor's own spacing does not drift with it.
+        # The clock is read once per batch, because the intervals of a sensor do not drift with it.
         shift_ns = self._clock.at(times_ns[0]) - times_ns[0]
         steps = {after - before for before, after in pairwise(times_ns)}
         regular = len(steps) <= 1
@@ -293,7 +293,7 @@ class Device:
         return Captured(batch, tuple(truth))
 
     def _context(self, segment: Segment) -> Context:
-        """What the device says about a segment: under the consent that it has, where the scenario has one."""
+        """Context of a segment; if the scenario has a consent, with the device's own consent number."""
         told = segment.context
         return (
             told
@@ -302,7 +302,7 @@ class Device:
         )
 
     def _truth(self, segment: Segment, kind: str) -> str:
-        """Zone of a kind in a segment; unknown where the scenario has a consent and the wearer has none."""
+        """True zone of a kind in a segment; unknown if the scenario assumes a consent that was not given."""
         return segment.truth[kind] if self.consent.named or not segment.context.consent else ""
 
     def _segments(self, times_ns: Sequence[int]) -> list[tuple[int, Segment]]:
@@ -322,8 +322,7 @@ class Device:
         return begins_at
 
     def _in_session(self, t_ns: int) -> int:
-        # What comes after the scenario's end (late feedback, the end itself) happens where the wearer was
-        # last.
+        # Events after the scenario's end (late feedback, the end itself) have the last segment's context.
         return min(t_ns - (self._session_from_ns or 0), self.scenario.duration_ns - 1)
 
 

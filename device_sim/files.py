@@ -1,4 +1,4 @@
-"""The device's journal on disk: written before a batch is sent, read when a device starts again."""
+"""The device's journal on disk: written before a batch is sent, and read when a device restarts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.events.shipped import SHIPPED
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """What an earlier run left: the device's life so far, and in order what no broker acknowledged."""
+    """What earlier runs left: the state of the device, and its unacknowledged batches in order."""
 
     past: Past
     unacknowledged: tuple[journal.Sent, ...]
@@ -31,7 +31,7 @@ def path_of(directory: Path, device: str) -> Path:
 
 
 def read_journal(path: Path) -> EarlierRun:
-    """Read a journal; InputError when the file is none."""
+    """Read a journal; InputError if the file is no journal."""
     next_numbers: dict[str, int] = {}
     sessions = last_capture_ns = arrived = 0
     incarnation, context = 1, None
@@ -63,11 +63,10 @@ def read_journal(path: Path) -> EarlierRun:
 
 
 class Journal:
-    """Journal of one device, `<directory>/<device>.jsonl`, open for appending by this process alone.
+    """Journal of one device, `<directory>/<device>.jsonl`, opened for appending by this process exclusively.
 
-    Guarantee: once `write` returns, the batch with its truth has left this process for the file, so a crash
-    of the process loses no number that was ever sent (a crash of the machine may: nothing is forced to the
-    disk).
+    Guarantee: when `write` returns, the batch and its truth are written to the file, so a crash of the
+    process loses no number that was ever sent. A crash of the machine may, because there is no fsync.
 
     Raises
     ------
@@ -91,7 +90,7 @@ class Journal:
             raise
 
     def _claim(self) -> None:
-        # Two that count from the same last number would both use the next one.
+        # Two processes that continue from the same number would both use the next one.
         try:
             locking.claim(self._file)
         except BlockingIOError:
@@ -101,8 +100,8 @@ class Journal:
             ) from None
 
     def _cut(self) -> None:
-        # Truth is written in front of its batch in one go. What stands behind the last whole batch or
-        # acknowledgement was torn by a crash before the send: its numbers are free, and used again.
+        # Truth and batch are written in one call, truth first. Anything after the last complete batch or
+        # acknowledgement was cut off by a crash before it was sent, so its numbers are used again.
         whole = 0
         with self.path.open("rb") as file:
             for line in file:
@@ -111,7 +110,7 @@ class Journal:
         self._file.truncate(whole)
 
     def write(self, captured: Captured, sent_ns: int) -> journal.Sent:
-        """Append a batch that is about to be sent, with its truth; return it as it goes out."""
+        """Append a batch that is about to be sent, with its truth; return it in the form to send."""
         batch = captured.batch
         sent = journal.Sent(
             batch.first_id,
@@ -135,17 +134,11 @@ class Journal:
     def acknowledged(
         self, batch_id: str, partition: int, offset: int, sent_ns: int, acked_ns: int, appended_ns: int
     ) -> None:
-        """Append that the broker has a batch, where and since when, and when that copy of it was sent.
-
-        A batch may have several.
-        """
+        """Append the acknowledgement of one copy of a batch; a batch may have several copies."""
         self._file.write(journal.ack_line(batch_id, partition, offset, sent_ns, acked_ns, appended_ns))
 
     def arrived(self, batch_id: str, now_ns: int) -> None:
-        """Append that a batch got through where there is no broker.
-
-        It is in the next place of this device's own order.
-        """
+        """Append an acknowledgement in a run without a broker, with the device's next own offset."""
         self.acknowledged(batch_id, 0, self._arrived, now_ns, now_ns, now_ns)
         self._arrived += 1
 
@@ -157,7 +150,7 @@ class Journal:
 def read_answer(value: bytes | None) -> list[tuple[str, str, int, str]]:
     """(device, stream, query number, intent) of each answer to a query in a record of `glasses.answers`.
 
-    Nothing of one that is malformed, and nothing of an answer to a request, whose number is that of no query.
+    Empty for a malformed record. Answers to requests are left out, because their numbers are not of queries.
     """
     try:
         fields = orjson.loads(value or b"")

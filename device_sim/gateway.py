@@ -1,4 +1,4 @@
-"""What several glasses share on their way to Kafka: one link, and a journal and an outbox for each device."""
+"""The way of several devices to Kafka: one common connection, and a journal and an outbox for each device."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ FLUSH_WAIT_S = 10.0
 
 
 class Gateway:
-    """The way of some devices to Kafka, or into their journals alone; close it.
+    """Sends the batches of several devices to Kafka, or only to their journals. It must be closed.
 
-    Guarantees: a batch is in the journal before it is sent; batches of a device reach its radio in the order
-    of the journal, those that an earlier run left unacknowledged first, and none that names a consent before
-    Kafka has the change that recorded it. A device whose journal is new and which the broker knows begins a
-    new incarnation.
+    Guarantees: a batch is in the journal before it is sent. Batches of a device reach its radio in the order
+    of the journal, beginning with those that an earlier run left unacknowledged. A batch that names a consent
+    is not sent before Kafka has the change that recorded the consent. A device that the broker knows, but
+    whose journal is new, begins a new incarnation.
 
     Parameters
     ----------
     broker
-        `host:port`; None: what gets through a radio has arrived.
+        `host:port`; None: a batch has arrived when it gets through the radio.
     partitions
-        Of the topics.
+        Partition count of the topics.
     journals
-        Directory of the journals, which this process alone writes to until `close`.
+        Directory of the journals, locked by this process until `close`.
     radios
-        By name of the device.
+        Simulated radios by name of the device.
     on_answer
-        Called with the value of each answer record that is written while it is open.
+        Called with the value of each answer record that is written while the gateway is open.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Gateway:
         return self._link is not None
 
     def past(self, device: str) -> Past:
-        """What a device's journal says of its life so far."""
+        """State of a device from its journal."""
         return self._outboxes[device].journal.earlier.past
 
     def path(self, device: str) -> Path:
@@ -81,15 +81,15 @@ class Gateway:
         return self._outboxes[device].journal.path
 
     async def start(self) -> dict[str, int]:
-        """Reach the broker; return the incarnations of those devices that begin one.
+        """Connect to the broker; return the incarnations of devices that begin a new one.
 
         Raises
         ------
         UnavailableError
-            No broker, or not its topics, within 10 s; or its consents could not be read whole.
+            The broker or its topics are not available within 10 s; or its consents could not all be read.
         InputError
-            The topics have another partition count, the broker's address is none, or a device has no
-            incarnation left.
+            The topics have another partition count, the broker's address is invalid, or a device has used all
+            incarnations.
         """
         if self._link is None:
             return {}
@@ -98,19 +98,19 @@ class Gateway:
         return await next_incarnations(self._link, new) if new else {}
 
     def resend(self, device: str) -> list[Batch]:
-        """Take what an earlier run left unacknowledged, in front of all that is new; return it decoded."""
+        """Queue what an earlier run left unacknowledged, before anything new; return it decoded."""
         return self._outboxes[device].resend()
 
     def write(self, device: str, captured: Iterable[Captured], sent_ns: int) -> None:
-        """Put batches into a device's journal and behind what waits."""
+        """Append batches to a device's journal and queue."""
         self._outboxes[device].write(captured, sent_ns)
 
     def forward(self, device: str, elapsed_ns: int, now_ns: int) -> None:
-        """Let out what may leave `elapsed_ns` after the device's start, when its clock shows `now_ns`."""
+        """Send what may be sent `elapsed_ns` after the device's start, when its clock shows `now_ns`."""
         self._outboxes[device].forward(elapsed_ns, now_ns)
 
     def drain(self, device: str) -> None:
-        """Let out all that a device's radio holds: it is well from now on."""
+        """Send all that a device's radio holds; the radio has no more faults from now on."""
         self._outboxes[device].drain()
 
     @property
@@ -129,25 +129,25 @@ class Gateway:
         return 0 if self._link is None else self._link.unacknowledged
 
     async def room(self) -> None:
-        """Return once a device may capture more; errors of the link that end it are raised."""
+        """Wait until a device may capture more; fatal errors of the connection are raised."""
         if self._link is not None:
             await self._link.until(self._has_room)
 
     def _has_room(self) -> bool:
-        # What only a radio can free does not count: its time is the device's, which would stand still.
+        # Batches that wait for a radio do not count: it works in device time, which stops during this wait.
         waiting = sum(outbox.behind_kafka for outbox in self._outboxes.values())
         return self.under_way + waiting < BUFFER_BATCHES_MAX
 
     async def flush(self, timeout_s: float) -> int:
-        """Wait for everything, at most `timeout_s` seconds; return how many batches are left."""
+        """Wait until all batches are acknowledged, at most `timeout_s` seconds; return how many are not."""
         if self._link is None:
             return 0
-        # What waits for a consent goes out as soon as that is acknowledged, so this waits for it too.
+        # Batches that wait for a consent are sent when it is acknowledged, so this waits for them too.
         sent = await self._link.flush(timeout_s)
         return sent + sum(outbox.waiting for outbox in self._outboxes.values())
 
     async def close(self) -> None:
-        """Stop sending and hearing, and let go of the journals; what is unacknowledged is in them."""
+        """Disconnect and close the journals, which have the unacknowledged batches."""
         try:
             if self._link is not None:
                 await self._link.close()
@@ -155,7 +155,7 @@ class Gateway:
             self.close_journals()
 
     def close_journals(self) -> None:
-        """Let go of the journals of a gateway that was not started; `close` does so too."""
+        """Close the journals of a gateway that was not started; `close` does this too."""
         for outbox in self._outboxes.values():
             outbox.journal.close()
 

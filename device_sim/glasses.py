@@ -1,6 +1,6 @@
-"""Glasses of others, as a client: what was sampled gets its numbers, goes into a journal and to Kafka.
+"""A client for real devices: it numbers samples, writes them to a journal and sends them to Kafka.
 
-The simulator goes the same way (`Gateway`), and knows by a scenario what is sampled.
+The simulator uses the same `Gateway`, with samples from a scenario.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from streams.events.identity import NAME_PATTERN
 from streams.events.runs import Run
 from streams.events.shipped import SHIPPED
 
-#: What a device says about its surroundings that has said nothing yet.
+#: Context of a device that has not reported any.
 QUIET_HOME = Context("home", "nobody", minor_near=False, capture_light=False, worn=True, consent=0)
 CONSENT_STREAM = "consent-change"
 
 
 class Glasses:
-    """One device of a wearer, for who has samples and no recording; use it in `async with`.
+    """One device of a wearer, for programs with samples of their own; use it in `async with`.
 
-    An operator must have bound device and wearer (`sightline pair`), or nothing of it is taken.
+    An operator must have paired device and wearer (`sightline pair`), or all batches are rejected.
 
-    Delivery guarantee: once `send` returns, the batch is in the journal and on its way; what is not
-    acknowledged when the process ends is sent first by whoever opens that journal next. A batch can arrive
-    twice (which the pipeline notices) and never not at all. Numbers of a stream have no hole, also across
-    restarts; nothing leaves under a consent before Kafka has the change that recorded it.
+    Delivery guarantee: at least once. When `send` returns, the batch is in the journal and on its way.
+    Batches that are not acknowledged when the process ends are sent first by the next process that opens the
+    journal. A batch may arrive twice, which the pipeline detects. Numbers of a stream have no holes, even
+    across restarts. No batch that names a consent is sent before Kafka has the change that recorded it.
 
     Parameters
     ----------
@@ -49,20 +49,20 @@ class Glasses:
     device_id, wearer_id
         Lower-case letters, digits and hyphens.
     journal
-        Directory of the device's journal, which must be kept: numbers go on where it ends. A device without
-        one that the broker knows begins a new incarnation.
+        Directory of the device's journal, which must be kept: numbers continue from it. A device without a
+        journal that the broker knows begins a new incarnation.
     context
-        What surrounds the wearer; `around` says when that changes. Its consent is not looked at: events name
-        the newest that was given here. Without one, what the journal says last, and a quiet home before.
+        The wearer's surroundings; call `around` when they change. Its consent is ignored: events name the
+        newest consent that was given here. Default: the last context in the journal, or a quiet home.
     on_answer
-        Called with number of the query and intent of each answer to this device.
+        Called with the number of the query and the intent of each answer to this device.
     partitions
-        Of the topics; another count on the broker is refused.
+        Partition count of the topics; another count on the broker is refused.
 
     Raises
     ------
     InputError
-        A name of another form; the file is no journal, or the directory cannot be written.
+        A name is malformed, the file is no journal, or the directory cannot be written.
     UnavailableError
         Another process has the journal open.
     """
@@ -114,7 +114,7 @@ class Glasses:
             await self._gateway.close()
 
     def around(self, context: Context) -> None:
-        """Say what surrounds the wearer from now on."""
+        """Set the context of all events from now on."""
         self._context = context
 
     async def send(
@@ -131,22 +131,22 @@ class Glasses:
         Parameters
         ----------
         kind
-            Of docs/topics.md, captured by a device and no change of a consent.
+            A captured kind of docs/topics.md, but not a change of consent.
         columns
-            As that page has them: one sequence a column, a value an event, all of one length.
+            The columns of that kind: one sequence each, with one value per event, all of the same length.
         stream
-            Which of the device's sequences of events; without it the kind's own name.
+            Name of the stream; default: derived from the kind.
         dt_ns
             Nanoseconds from one event to the next.
         t0_ns
-            When the first event was captured, ns since the Unix epoch. Without it the last one was now.
+            Capture time of the first event, ns since the Unix epoch. Default: the last event is captured now.
 
         Raises
         ------
         InputError
-            What the pipeline would refuse: an unknown kind, a column that is missing or has other values; or
-            events that were captured before earlier ones of their stream. Nothing was journalled or sent
-            then, and no number is used.
+            The pipeline would refuse the batch (an unknown kind, a missing column, invalid values), or it was
+            captured before earlier events of its stream. Nothing is then journalled or sent, and no number is
+            used.
         """
         if kind == KIND:
             raise InputError(f"kind: found {KIND}, expected what a sensor or a wearer does; `give` sends it.")
@@ -156,11 +156,11 @@ class Glasses:
         return await self._send(kind, stream or kind.replace("_", "-"), columns, dt_ns, t0_ns)
 
     async def give(self, *purposes: str, expires_ns: int | None = None) -> Batch:
-        """Record that the wearer consents to these purposes and no others; to none: that she withdraws.
+        """Record that the wearer consents to these purposes only; without any, a withdrawal.
 
-        Events name it from now on, and leave when Kafka has it. `expires_ns` is since the Unix epoch.
+        Later events name this consent, and are sent when Kafka has it. `expires_ns` is since the Unix epoch.
 
-        InputError where a purpose is no word, or the consent would be over when it is given.
+        InputError if a purpose is malformed, or if the consent would already be expired.
         """
         if expires_ns is not None and expires_ns <= self.earliest_ns(CONSENT_STREAM):
             raise InputError(
@@ -179,7 +179,7 @@ class Glasses:
         return batch
 
     async def flush(self, timeout_s: float = FLUSH_WAIT_S) -> None:
-        """Wait until Kafka has everything; UnavailableError where it does not acknowledge it in time."""
+        """Wait until Kafka has acknowledged everything; UnavailableError if it does not in time."""
         if left := await self._gateway.flush(timeout_s):
             raise UnavailableError(
                 f"{self.broker} did not acknowledge everything that {self.device_id} sent within"
@@ -188,13 +188,14 @@ class Glasses:
             )
 
     def close_journal(self) -> None:
-        """Let go of the journal of glasses that were not entered."""
+        """Close the journal of an object that was not used in `async with`."""
         self._gateway.close_journals()
 
     def earliest_ns(self, stream: str, before_ns: int = 0) -> int:
-        """Capture time of a stream's next event: so long before now, and after all that came before it.
+        """Earliest capture time for the next event of a stream, in ns since the Unix epoch.
 
-        Capture times of a stream never run back, whatever the clock does. ns since the Unix epoch.
+        It is `before_ns` before now, but after all earlier events of the stream, so that capture times never
+        decrease, whatever the clock does.
         """
         last_ns = self._last_ns.get(stream, self._began_ns)
         return max(clock.now_ns() - before_ns, last_ns + 1_000_000)
@@ -208,7 +209,7 @@ class Glasses:
         t0_ns: int | None = None,
     ) -> Batch:
         await self._gateway.room()
-        # Nothing else runs from here on until the number is used.
+        # No await from here on until the number is used, so no other task can use it.
         batch = self._batch(kind, named(stream, self._incarnation), columns, dt_ns, t0_ns)
         self._next[batch.stream] = batch.run.first + batch.run.count
         self._last_ns[batch.stream] = batch.last_ns
@@ -219,7 +220,7 @@ class Glasses:
     def _batch(
         self, kind: str, stream: str, columns: Mapping[str, Sequence[Any]], dt_ns: int, t0_ns: int | None
     ) -> Batch:
-        # Of a batch without values the check below says what it lacks.
+        # For a batch without values, the check below raises the error.
         count = max(map(len, columns.values()), default=0) or 1
         earliest_ns = self.earliest_ns(stream, before_ns=dt_ns * (count - 1))
         if t0_ns is None:
@@ -250,7 +251,7 @@ class Glasses:
         return batch
 
     def _forward(self) -> None:
-        # Its radio has no faults, so no time passes on it.
+        # Elapsed time is 0, because a radio without faults does not depend on time.
         self._gateway.forward(self.device_id, 0, clock.now_ns())
 
     def _heard(self, value: bytes | None) -> None:

@@ -1,7 +1,7 @@
-"""What a device keeps to itself until Kafka has a consent: nothing leaves under a number before that.
+"""Hold back batches that name a consent until Kafka has the change that recorded it.
 
-The radio repeats, delays and swaps batches. What is captured under a consent and overtakes it would be
-refused for want of it.
+The radio may repeat, delay and swap batches. A batch that overtakes the consent that it names would be
+rejected.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from streams.events.journal import Sent
 
 
 class Held:
-    """Batches of one device in the order of its journal; those in front that wait for no consent may leave.
+    """Queue of the batches of one device in journal order, some of which wait for a consent.
 
-    Guarantee: a batch that names a consent number leaves after the acknowledgement of the change in front of
-    it that recorded the number, and whatever is behind such a batch leaves after it. A number that no change
-    in front recorded holds nothing back: what could be waited for would never come.
+    Guarantee: a batch that names a consent number is sent after the acknowledgement of the earlier change
+    that recorded the number, and all later batches are sent after it. A number that no earlier change
+    recorded does not hold a batch back, because that change would never arrive.
     """
 
     def __init__(self) -> None:
@@ -31,17 +31,17 @@ class Held:
 
     @property
     def awaited(self) -> AbstractSet[str]:
-        """Ids of the changes of consent that have left and are not acknowledged."""
+        """Ids of the changes of consent that were sent and are not acknowledged."""
         return self._awaited.keys()
 
     def add(self, sent: Sent, batch: Batch) -> None:
-        """Take the next batch of the journal."""
+        """Add the next batch of the journal."""
         contexts = (batch.context, *(context for _, context in batch.changes))
         named = frozenset(context.consent for context in contexts if context is not None)
         self._queue.append((sent, named, frozenset(batch.columns["consent"] if batch.kind == KIND else ())))
 
     def free(self) -> list[Sent]:
-        """Give away what may leave now, in order."""
+        """Remove and return the batches that may be sent now, in order."""
         out = []
         while self._queue and not self._waits(self._queue[0][1]):
             sent, _, records = self._queue.popleft()
@@ -51,7 +51,7 @@ class Held:
         return out
 
     def acknowledged(self, batch_id: str) -> None:
-        """Hear that Kafka has a batch."""
+        """Note that Kafka has a batch."""
         self._awaited.pop(batch_id, None)
 
     def _waits(self, named: frozenset[int]) -> bool:

@@ -1,4 +1,4 @@
-"""Which incarnations of a device a broker knows: who lost the counters must not use a number again."""
+"""Find the incarnations of a device that a broker knows: a device without counters needs a new one."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from streams.events.record import Received
 if TYPE_CHECKING:
     from device_sim.kafka import KafkaLink
 
-INCARNATION_MAX = 999_999  #: six digits have room in a stream's name
+INCARNATION_MAX = 999_999  #: a stream's name has six digits for it
 LOOK_WAIT_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
 def named(stream: str, incarnation: int) -> str:
-    """Name of a stream in an incarnation of its device."""
+    """Name of a stream with the incarnation of its device."""
     return f"{stream}~{incarnation}" if incarnation > 1 else stream
 
 
 class Incarnations:
-    """The highest incarnation of each of some devices, as records are looked at in any order."""
+    """Highest known incarnation of each device; records may be added in any order."""
 
     def __init__(self, devices: Iterable[str]) -> None:
         self._highest = dict.fromkeys(devices, 0)
 
     @property
     def devices(self) -> list[str]:
-        """Their names."""
+        """Names of the devices."""
         return list(self._highest)
 
     def captured(self, record: Received) -> None:
-        """Look at a record of `glasses.captured`: its key says that a device was here before."""
+        """Add a record of `glasses.captured`; its key alone shows that the broker knows the device."""
         device = (record.key or b"").decode("utf-8", "replace")
         if device in self._highest:
             self._learn(device, *(value for name, value in record.headers if name == "ce_id"))
             self._highest[device] = max(self._highest[device], 1)
 
     def consent(self, record: Received) -> None:
-        """Look at a record of `glasses.consents`, which names the event that it was made from."""
+        """Add a record of `glasses.consents`, which names the event that it was made from."""
         try:
             event = orjson.loads(record.value or b"")["event"]
             device = event.partition("/")[0]
@@ -56,10 +56,7 @@ class Incarnations:
             self._learn(device, event.encode())
 
     def next(self, device: str) -> int:
-        """Incarnation that a device begins which has nothing of its own to count on from.
-
-        InputError when there is none left.
-        """
+        """Incarnation for a device that has lost its counters; InputError if there is none left."""
         following = self._highest[device] + 1
         if following > INCARNATION_MAX:
             raise InputError(
@@ -79,17 +76,17 @@ class Incarnations:
 
 
 async def next_incarnations(link: KafkaLink, devices: Iterable[str]) -> dict[str, int]:
-    """Incarnation that each device begins which has no journal: 1 where the broker does not know it.
+    """Incarnation for each device without a journal: 1 if the broker does not know the device.
 
-    Looks at all consents and, for what it can read of them in LOOK_WAIT_S, at the devices' partitions of
-    `glasses.captured`; it says so when time was too short.
+    Reads all consents and, as far as possible in LOOK_WAIT_S, the devices' partitions of `glasses.captured`;
+    logs a warning if the time was too short.
 
     Raises
     ------
     InputError
-        A device has no incarnation left.
+        A device has used all incarnations.
     UnavailableError
-        The consents could not be read whole.
+        The consents could not all be read.
     """
     known = Incarnations(devices)
     until_s = clock.monotonic_s() + LOOK_WAIT_S

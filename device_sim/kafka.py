@@ -1,4 +1,4 @@
-"""Where batches go and answers come from: the only module of the simulator that knows Kafka."""
+"""The connection to Kafka, for batches and answers; no other module of the simulator uses Kafka."""
 
 from __future__ import annotations
 
@@ -38,23 +38,22 @@ log = logging.getLogger(__name__)
 
 
 def partition_of(device: str, partitions: int) -> int:
-    """Partition of a device: a fixed function of its name.
+    """Partition of a device: a fixed function of its name, so that all its batches are in one order.
 
-    So all its batches stay in one order for ever. It is chosen here and not by the client's hash of the key,
-    which differs between client libraries.
+    It is computed here and not by the client's hash of the key, which differs between client libraries.
     """
     return zlib.crc32(device.encode()) % partitions
 
 
 class KafkaLink:
-    """Sends batches in order to `glasses.captured` and hears `glasses.answers`.
+    """Sends batches in order to `glasses.captured` and receives `glasses.answers`.
 
-    Delivery guarantee: the producer is idempotent with acks=all; a batch leaves the buffer on its
-    acknowledgement only. After a failed send everything unacknowledged is sent again in order by a new
-    producer, so a batch can arrive twice and never not at all. What is unacknowledged when the process ends
-    is in the journal.
+    Delivery guarantee: at least once. The producer is idempotent with acks=all, and a batch stays in the
+    buffer until it is acknowledged. After a failed send, a new producer sends everything unacknowledged again
+    in order, so a batch may arrive twice. Batches that are unacknowledged when the process ends are in the
+    journal.
 
-    What waits for one partition goes out in blocks: one acknowledgement a block, a fifth of the cost of
+    Batches for one partition are sent in blocks with one acknowledgement each, at a fifth of the cost of
     single sends.
 
     Parameters
@@ -64,12 +63,12 @@ class KafkaLink:
     partitions
         Partition count of the topics; another count on the broker is refused.
     devices
-        Names of the devices whose answers are heard.
+        Names of the devices whose answers are received.
     on_ack
-        Called with (batch, partition, offset, append time) on acknowledgement; the time is the broker's in
-        ns, None where the topic keeps that of the device.
+        Called with (batch, partition, offset, append time) on acknowledgement; the append time is in ns, None
+        if the topic has the timestamps of devices.
     on_answer
-        Called with the value of each answer record written after `start`, committed ones only.
+        Called with the value of each committed answer record that is written after `start`.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class KafkaLink:
         self.broker, self.partitions = KafkaSettings.of(broker), partitions
         self._on_ack, self._on_answer = on_ack, on_answer
         self._answer_partitions = sorted({partition_of(device, partitions) for device in devices})
-        # By number of sending, since the radio may send a batch twice.
+        # By the number of the send, because the radio may send a batch twice.
         self._unacknowledged: dict[int, Sent] = {}
         self._waiting: deque[tuple[int, Sent]] = deque()
         self._numbers = count()
@@ -96,14 +95,14 @@ class KafkaLink:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Reach the broker and stand at the end of the answers.
+        """Connect to the broker, and seek to the end of the answers.
 
         Raises
         ------
         UnavailableError
-            No broker, or not its topics, within 10 s.
+            The broker or its topics are not available within 10 s.
         InputError
-            The topics have another partition count, or the broker's address is none.
+            The topics have another partition count, or the broker's address is invalid.
         """
         deadline = clock.monotonic_s() + _START_WAIT_S
         self._producer = await self._reach(self._new_producer, deadline)
@@ -115,7 +114,7 @@ class KafkaLink:
             running.add_done_callback(lambda _: self._changed.set())
 
     async def _check_topics(self, deadline_s: float) -> None:
-        """Wait for the topics until a moment, and refuse other partitions than those that are expected."""
+        """Wait for the topics until a deadline, and refuse an unexpected partition count."""
         needed = (topology.CAPTURED, topology.ANSWERS)
         while True:
             metadata = await self._producer.client.fetch_all_metadata()
@@ -136,7 +135,7 @@ class KafkaLink:
             raise InputError(wrong)
 
     def send(self, sent: Sent) -> None:
-        """Take a batch, in order. Never blocks; ask `unacknowledged` before capturing more."""
+        """Queue a batch. Never blocks; check `unacknowledged` before capturing more."""
         number = next(self._numbers)
         self._unacknowledged[number] = sent
         self._waiting.append((number, sent))
@@ -144,11 +143,11 @@ class KafkaLink:
 
     @property
     def unacknowledged(self) -> int:
-        """Batches that were sent or wait to be, without acknowledgement."""
+        """Number of batches that were sent or queued, and are not acknowledged."""
         return len(self._unacknowledged)
 
     async def until(self, met: Callable[[], bool]) -> None:
-        """Return once `met` says so; it is asked again after every acknowledgement."""
+        """Wait until `met` returns True; it is called after every acknowledgement."""
         if met():
             return
         async with saying(f"{self.broker} to acknowledge batches ({self.unacknowledged} are on their way)"):
@@ -160,24 +159,21 @@ class KafkaLink:
                 await self._changed.wait()
 
     async def flush(self, timeout_s: float) -> int:
-        """Wait until everything is acknowledged, at most `timeout_s` seconds.
-
-        Returns how many batches are not.
-        """
+        """Wait for all acknowledgements, at most `timeout_s` seconds; return how many batches lack one."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.until(lambda: not self._unacknowledged)
         return self.unacknowledged
 
     async def look(self, topic: str, partition: int, take: Callable[[Any], None], until_s: float) -> int:
-        """Hand what stands on a partition now to `take`, the newest first by blocks, until a moment.
+        """Pass the current records of a partition to `take`, newest block first, until a deadline.
 
-        Return how many offsets were not looked at. Open and aborted transactions count too: a device sent
-        what they hold.
+        Return how many offsets were not read. Records of open and aborted transactions are included, because
+        they too were made from batches that a device sent.
         """
         place = self._place(topic, partition)
         consumer = await self._reach(partial(_new_reader, self.broker), until_s)
-        # Until the broker has said how much there is, there is something.
+        # Until the bounds of the log are known, count as if one record were unread.
         begin, high = 0, 1
         try:
             async with asyncio.timeout(until_s - clock.monotonic_s()):
@@ -193,13 +189,13 @@ class KafkaLink:
                             take(record)
                     high = low
         except (KafkaError, TimeoutError):
-            pass  # what was not looked at is what the caller is told
+            pass  # the caller learns how many offsets were not read
         finally:
             await _stop(consumer)
         return high - begin
 
     async def close(self) -> None:
-        """Stop sending and hearing. What is unacknowledged stays so."""
+        """Disconnect. Unacknowledged batches stay unacknowledged."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -232,7 +228,7 @@ class KafkaLink:
             consumer.assign(partitions)
             await consumer.seek_to_end(*partitions)
             for place in partitions:
-                # The position is looked up lazily; it must stand before the first query goes out.
+                # The client looks the position up lazily; it must be known before the first query is sent.
                 await consumer.position(place)
         except BaseException:
             await _stop(consumer)
@@ -240,7 +236,7 @@ class KafkaLink:
         return consumer
 
     async def _reach(self, start: Callable[[], Awaitable[Any]], deadline_s: float) -> Any:
-        # The client stays silent: this link logs in its own words what the client would at every attempt.
+        # The client's log is off, because this class logs failures itself, not on every attempt.
         return await reach(self.broker, start, deadline_s - clock.monotonic_s(), client_logs=False)
 
     async def _send_all(self) -> None:
@@ -257,13 +253,13 @@ class KafkaLink:
                 await self._begin_again()
 
     async def _send_waiting(self, waiting: Iterable[tuple[int, Sent]]) -> None:
-        """Send batches in order, apart by partition: a partition's order is what holds."""
+        """Send batches, in order within each partition."""
         by_partition: dict[int, list[tuple[int, Sent]]] = {}
         for number, sent in waiting:
             by_partition.setdefault(self.partition(sent.key), []).append((number, sent))
         for partition, batches in by_partition.items():
             left = batches
-            # After a failure the rest is among the unacknowledged, from where it is sent again.
+            # After a failure the rest is still unacknowledged, and is sent again from there.
             while left and not self._broken:
                 left = await self._send_block(partition, left)
 
@@ -273,7 +269,7 @@ class KafkaLink:
         block = producer.create_batch()
         taken = 0
         for _, sent in batches:
-            # The first one is always taken, whatever its size: the broker decides.
+            # The first batch is always accepted, whatever its size; the broker may refuse it.
             if (
                 block.append(
                     timestamp=sent.timestamp_ms, key=sent.key, value=sent.value, headers=list(sent.headers)
@@ -299,11 +295,11 @@ class KafkaLink:
         return self._partitions[key]
 
     def _settled(self, numbers: Iterable[int], producer: Any, future: asyncio.Future[Any]) -> None:
-        """Take note of a block's end; its batches lie in consecutive places."""
+        """Handle the result of a block; its batches have consecutive offsets."""
         error = None if future.cancelled() else future.exception()
         if not future.cancelled() and error is None:
             placed = future.result()
-            # The broker gives no time where a topic keeps the device's.
+            # The broker returns no append time if the topic has the timestamps of devices.
             appended_ns = placed.timestamp * 1_000_000 if placed.timestamp_type == _APPEND_TIME else None
             for offset, number in enumerate(numbers, placed.offset):
                 sent = self._unacknowledged.pop(number, None)
@@ -324,8 +320,8 @@ class KafkaLink:
         self._wake.set()
 
     async def _begin_again(self) -> None:
-        # A new producer, because batches behind the failed one may have arrived: only from the first that is
-        # not acknowledged on is the order certain.
+        # Batches after the failed one may have arrived. To keep the order, a new producer sends everything
+        # again from the first unacknowledged batch on.
         old, self._producer = self._producer, None
         await _stop(old)
         self._producer = await self._reach(self._new_producer, float("inf"))
@@ -372,6 +368,6 @@ async def _stop(client: Any) -> None:
     await let_go(client, _STOP_WAIT_S)
     sender = client._sender.sender_task if isinstance(client, AIOKafkaProducer) else None
     if sender is not None and not sender.done():
-        # Left alone it would go on sending, beside its successor, once the broker is back.
+        # Otherwise it would continue to send, beside its successor, when the broker is back.
         sender.cancel()
         await client.client.close()

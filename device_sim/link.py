@@ -1,9 +1,8 @@
-"""The radio between the glasses and Kafka.
+"""The simulated radio between the glasses and Kafka, and the errors of their clocks.
 
-It repeats, delays and swaps batches, goes away for a while, and clocks are off.
-
-Nothing is lost on it: the device keeps a batch until it is acknowledged. Pure: time is the device's and comes
-in, chance is drawn from the seed, so the same run has the same faults.
+The radio repeats, delays and swaps batches, and has outages. It loses nothing, because the device keeps a
+batch until it is acknowledged. It is pure: time is an argument and random numbers come from the seed, so the
+same run has the same faults.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How bad the link is. `repeat`, `delay`, `swap` are chances of a batch, 0 to 1; the rest are bounds.
+    """Faults of a link. `repeat`, `delay`, `swap` are probabilities per batch, 0 to 1; the others are bounds.
 
-    An outage of `outage_ns` begins at `outage_from_ns` of the device's life; what is captured in it comes
-    after it, in order. The clock jumps back or ahead, to at most `clock_jump_max_ns` beside the time, every
-    `clock_jump_every_ns` (0: never).
+    An outage of `outage_ns` begins `outage_from_ns` after the device's start; batches of that time are sent
+    after it, in order. The clock jumps back or ahead every `clock_jump_every_ns` (0: never), and is then off
+    by at most `clock_jump_max_ns`.
     """
 
     repeat: float = 0.01
@@ -53,9 +52,9 @@ class Faults:
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> Faults:
-        """Faults of a scenario's `link` table, whose times are seconds.
+        """Read the `link` table of a scenario, with times in seconds.
 
-        Raises ValueError for a field that is not known or out of range.
+        ValueError if a field is unknown or out of range.
         """
         if not table.keys() <= _FIELDS:
             raise ValueError(f"link has other fields, expected some of {', '.join(sorted(_FIELDS))}")
@@ -72,7 +71,7 @@ class Faults:
         return made
 
 
-#: A link without faults, and a clock that is right.
+#: A link without faults, and a correct clock.
 NONE = Faults(0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -82,9 +81,9 @@ class Link:
     Parameters
     ----------
     faults
-        How bad it is.
+        Its faults.
     seed, device
-        What chance is drawn from.
+        Seed of the random numbers.
     """
 
     def __init__(self, faults: Faults, seed: int, device: str) -> None:
@@ -99,7 +98,7 @@ class Link:
         self._swapped: tuple[int, Sent] | None = None
 
     def clock_shift_ns(self, elapsed_ns: int) -> int:
-        """How far beside the time the clock has jumped, `elapsed_ns` after the start of the device's life."""
+        """Error of the clock by its jumps, `elapsed_ns` after the device's start."""
         every_ns = self.faults.clock_jump_every_ns
         jump = elapsed_ns // every_ns if every_ns else 0
         if not jump:
@@ -111,14 +110,14 @@ class Link:
 
     @property
     def held(self) -> int:
-        """Batches, repeats among them, that wait for the radio."""
+        """Number of batches, including repeats, that wait for the radio."""
         return len(self._held) + (self._swapped is not None)
 
     def pass_on(self, captured: Iterable[Sent], now_ns: int) -> list[Sent]:
         """Take what the device sends at `now_ns` (its own time since the start).
 
-        Return what gets through by then, in order. A swapped batch goes behind the next one, or alone when
-        nothing follows it until later.
+        Return what gets through by then, in order. A swapped batch is sent after the next one, or alone if
+        none follows soon.
         """
         for sent in captured:
             draw = self._draw.random()
@@ -138,7 +137,7 @@ class Link:
         return self._due(now_ns)
 
     def drain(self) -> list[Sent]:
-        """Return all that is still held, in order: the link is well from now on."""
+        """Return all batches that still wait, in order; the link has no more faults from now on."""
         self.faults = NONE
         self._swap_back(0)
         return [heapq.heappop(self._held)[2] for _ in range(len(self._held))]

@@ -1,4 +1,4 @@
-"""Load: many devices at a given rate, for whoever wants to know what a set-up takes."""
+"""Load tests: many devices at a given rate."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ _NS_PER_S = 1_000_000_000
 
 @cache
 def batches_per_s(scenario_name: str) -> float:
-    """Batches that one device of a scenario sends in a second of scenario time.
-
-    The mean over its second session.
-    """
+    """Mean number of batches that one device sends per second of scenario time, in its second session."""
     scenario = scenarios.load(scenario_name)
     wearer = Wearer(
         "g1", scenario.talk, Queries(scenario.talk.query_recording, 1, 0, 1), 1, hears_answers=False
@@ -45,11 +42,11 @@ def batches_per_s(scenario_name: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What `device-sim load` was asked for.
+    """Arguments of `device-sim load`.
 
-    `devices` of a scenario together send `rate` batches/s for `duration_s` of wall time, at 0 as many as the
-    broker takes; `first` is the number of the first device. Before that they send what they captured in
-    `backlog_s` of scenario time. `faults` False: the link and the clocks are perfect.
+    `devices` of a scenario together send `rate` batches/s (0: as many as the broker accepts) for `duration_s`
+    of wall time; `first` is the number of the first device. Before that they send what they captured in
+    `backlog_s` of scenario time. `faults` False: links and clocks have no errors.
     """
 
     scenario: str
@@ -66,10 +63,7 @@ class Load:
     encoding: str = "json"
 
     def options(self) -> Options:
-        """Options of the run: the pace of the scenario follows from the rate.
-
-        With more devices, each lives more slowly.
-        """
+        """Options of the run; the speed of the scenario follows from the rate and the number of devices."""
         speed = self.rate / (self.devices * batches_per_s(self.scenario)) if self.rate else math.inf
         return Options(
             scenario=self.scenario,

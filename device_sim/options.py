@@ -1,4 +1,4 @@
-"""Options that several commands take which play the glasses: the same names and bounds in each."""
+"""Options that several commands share, with the same names and bounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams import topology
 from streams.connection.address import broker_option
 
 DEVICES_MAX = 1000
-#: How what sensors sample is sent: as JSON, as MessagePack, or the one by odd and the other by even devices.
+#: Encoding of sensor data: JSON, MessagePack, or one for odd and the other for even devices.
 ENCODINGS = ("json", "binary", "mixed")
 PARTITIONS_MAX = 1024
 SPEEDS = (1, 10, 20)  #: scenario time against wall time
@@ -28,12 +28,12 @@ class Option(Protocol):
 
 
 def scenario(default: str, help_text: str) -> Option:
-    """`--scenario`: what the glasses live through."""
+    """`--scenario`: the scenario to play."""
     return click.option("--scenario", default=default, show_default=True, help=help_text)
 
 
 def devices(default: int, help_text: str) -> Option:
-    """`--devices`: how many glasses."""
+    """`--devices`: number of devices."""
     return click.option(
         "--devices",
         type=click.IntRange(1, DEVICES_MAX),
@@ -44,7 +44,7 @@ def devices(default: int, help_text: str) -> Option:
 
 
 def speed(default: int) -> Option:
-    """`--speed`: how much faster than the clock a scenario passes."""
+    """`--speed`: scenario time against wall time."""
     return click.option(
         "--speed",
         type=click.Choice(SPEEDS),
@@ -55,17 +55,17 @@ def speed(default: int) -> Option:
 
 
 def seed(help_text: str) -> Option:
-    """`--seed`: what chance is drawn from."""
+    """`--seed`: seed of random numbers."""
     return click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help=help_text)
 
 
 def faults(help_text: str) -> Option:
-    """`--faults/--no-faults`: whether links and clocks are bad."""
+    """`--faults/--no-faults`: whether links and clocks have errors."""
     return click.option("--faults/--no-faults", default=True, show_default=True, help=help_text)
 
 
 def encoding() -> Option:
-    """`--encoding`: how what sensors sample is sent."""
+    """`--encoding`: encoding of sensor data."""
     return click.option(
         "--encoding",
         type=click.Choice(ENCODINGS),
@@ -90,19 +90,19 @@ def duration_s(default: float | None, help_text: str) -> Option:
 
 
 def journal(help_text: str) -> Option:
-    """`--journal`: where the devices keep what they sent."""
+    """`--journal`: directory of the devices' journals."""
     return click.option(
         "--journal", type=click.Path(file_okay=False, path_type=Path), required=True, help=help_text
     )
 
 
 def broker() -> Option:
-    """`--broker`: the Kafka that is written to."""
+    """`--broker`: address of Kafka."""
     return broker_option("HOST:PORT.")
 
 
 def partitions() -> Option:
-    """`--partitions`: of the topics on that broker."""
+    """`--partitions`: partition count of the topics."""
     return click.option(
         "--partitions",
         type=click.IntRange(1, PARTITIONS_MAX),

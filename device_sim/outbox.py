@@ -1,4 +1,4 @@
-"""A device's way out: into the journal, behind what waits for a consent, over the radio, to Kafka."""
+"""The way of a device's batches: journal, queue for consents, radio, Kafka."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from streams.events.shipped import SHIPPED
 
 
 class Outbox:
-    """The way out of one device.
+    """Sends the batches of one device.
 
-    Guarantees: a batch is in the journal before it is sent; batches reach the radio in the order of the
-    journal, none under a consent whose change is not acknowledged.
+    Guarantees: a batch is in the journal before it is sent. Batches reach the radio in the order of the
+    journal, and none that names a consent whose change is not acknowledged.
 
     Parameters
     ----------
     journal, radio
-        Of the device.
+        Journal and simulated radio of the device.
     send
-        Takes what got through the radio; None: nobody does, and the journal says that it arrived.
+        Receives what got through the radio; None: the journal notes it as arrived.
     """
 
     def __init__(self, journal: Journal, radio: Link, send: Callable[[Sent], None] | None) -> None:
@@ -39,21 +39,21 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Batches that wait for a consent."""
+        """Number of batches that wait for a consent."""
         return len(self._held)
 
     @property
     def held(self) -> int:
-        """Batches that have not left the device: they wait for a consent or for the radio."""
+        """Number of batches that wait for a consent or for the radio."""
         return len(self._held) + self._radio.held
 
     @property
     def behind_kafka(self) -> int:
-        """Batches that wait for nothing but Kafka's acknowledgement of a consent, and not for the radio."""
+        """Number of batches that wait only for Kafka's acknowledgement of a consent, not for the radio."""
         return len(self._held) if self._held.awaited & self._sent_ns.keys() else 0
 
     def resend(self) -> list[Batch]:
-        """Take what an earlier run left unacknowledged, in front of all that is new; return it decoded."""
+        """Queue what an earlier run left unacknowledged, before anything new; return it decoded."""
         left = self.journal.earlier.unacknowledged
         decode = codec_of(SHIPPED).decode
         batches = [decode(sent.value, 0, content_type=content_type_of(sent.headers)) for sent in left]
@@ -62,22 +62,22 @@ class Outbox:
         return batches
 
     def write(self, captured: Iterable[Captured], sent_ns: int) -> None:
-        """Put batches into the journal and behind what waits."""
+        """Append batches to the journal and the queue."""
         for each in captured:
             self._held.add(self.journal.write(each, sent_ns), each.batch)
 
     def forward(self, elapsed_ns: int, now_ns: int) -> None:
-        """Let out what may leave `elapsed_ns` after the device's start, when its clock shows `now_ns`."""
+        """Send what may be sent `elapsed_ns` after the device's start, when its clock shows `now_ns`."""
         self._elapsed_ns, self._now_ns = elapsed_ns, now_ns
         self._let_out()
 
     def drain(self) -> None:
-        """Let out all that the radio holds: it is well from now on."""
+        """Send all that the radio holds; it has no more faults from now on."""
         self._hand_over(self._radio.drain())
         self._let_out()
 
     def acknowledged(self, sent: Sent, partition: int, offset: int, appended_ns: int | None) -> None:
-        """Note that Kafka has a batch, and since when by its own clock (None: it does not say)."""
+        """Note that Kafka has a batch, with its append time (None: unknown)."""
         acked_ns = clock.now_ns()
         self.journal.acknowledged(
             sent.id,

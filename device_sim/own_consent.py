@@ -1,4 +1,4 @@
-"""A wearer's own consent as the device knows it, and which record its events name."""
+"""A wearer's consent as the device knows it, and the record that its events name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GIVES = {GIVEN, "dpv:ConsentRenewed"}
 
 @dataclass(frozen=True, slots=True)
 class OwnConsent:
-    """The newest record: its number (0: none yet) and the purposes that it gives (none: withdrawn)."""
+    """The newest record of consent: its number (0: none yet) and its purposes (empty: withdrawn)."""
 
     number: int = 0
     purposes: tuple[str, ...] = ()

@@ -1,7 +1,4 @@
-"""What a device's streams sample over a session.
-
-Recordings cut and repeated along the scenario's story, and signals.
-"""
+"""Samples of a device's streams in a session: recordings arranged by the scenario's story, or signals."""
 
 from __future__ import annotations
 
@@ -22,15 +19,15 @@ from streams.events.shipped import SHIPPED
 Ints = NDArray[np.int64]
 Story = tuple[tuple[int, tuple[str, ...]], ...]
 _SESSIONS_CACHED = 512
-_DECIMALS = 4  #: as many as recordings have
+_DECIMALS = 4  #: as in the recordings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
     """Samples of one stream over one session.
 
-    `t_ns` (n,) are times since the start of the session, increasing; `rows` (n,) says which row of `columns`
-    is played at each, so that many devices share the columns of a recording.
+    `t_ns` (n,) are increasing times since the start of the session; `rows` (n,) has the row of `columns` that
+    is played at each time, so that many devices share the columns of a recording.
     """
 
     origin: str
@@ -53,14 +50,14 @@ def _values(column: Any, rows: Ints, *, nullable: bool) -> list[Any]:
     if isinstance(column, list):
         return [column[row] for row in rows.tolist()]
     values: list[Any] = column[rows].tolist()
-    # Not a number means not measured, which JSON has a word for.
+    # NaN means not measured, which is null in JSON.
     return [None if isnan(value) else value for value in values] if nullable else values
 
 
 def timeline(scenario: Scenario, device: int, seed: int, stream: Stream, session: int) -> Timeline:
-    """Return what a stream of device number `device` (from 0) samples in a session (from 1).
+    """Return the samples of a stream of device number `device` (from 0) in a session (from 1).
 
-    Raises InputError when it cannot be played.
+    InputError if the recording cannot be played.
     """
     if stream.sensor:
         whole = _signal(stream.sensor, stream.kind, scenario.turns, scenario.duration_ns, seed + device)
@@ -81,9 +78,9 @@ def _signal(sensor: str, kind: str, turns: tuple[Turn, ...], duration_ns: int, s
 
 @lru_cache(_SESSIONS_CACHED)
 def _played(name: str, kind: str, story: Story, duration_ns: int, session: int, rate_hz: int = 0) -> Timeline:
-    """Play a recording along a story, at `rate_hz` if not 0.
+    """Play a recording along a story, resampled to `rate_hz` if not 0.
 
-    A session goes on in each piece where the one before stopped.
+    In each piece, a session continues where the session before stopped.
     """
     about = recordings.named(name, kind)
     samples = recordings.samples(name)
@@ -107,7 +104,7 @@ def _played(name: str, kind: str, story: Story, duration_ns: int, session: int, 
 
 
 def _resampled(played: Timeline, rate_hz: int, duration_ns: int) -> Timeline:
-    """The same movement from a faster or slower sensor: what lies on the lines between its samples."""
+    """Resample by linear interpolation, as if a faster or slower sensor had measured."""
     t_ns = np.arange(duration_ns * rate_hz // 1_000_000_000, dtype=np.int64) * 1_000_000_000 // rate_hz
     columns = {
         name: np.interp(t_ns, played.t_ns, column[played.rows]).round(_DECIMALS)
@@ -139,7 +136,7 @@ def _repeated(t_ns: Ints, start_ns: int, end_ns: int) -> tuple[Ints, Ints]:
 
     The samples are at `t_ns` (n,); the repetition begins at 0.
     """
-    # One more mean step, so that the first sample of the next round does not fall on the last one of this.
+    # One mean step longer, so that the first sample of a round is not at the time of the last one before it.
     length_ns = int(t_ns[-1]) + max(1, int(t_ns[-1]) // max(1, len(t_ns) - 1))
     rounds = np.arange(start_ns // length_ns, -(-end_ns // length_ns), dtype=np.int64)
     times = (rounds[:, None] * length_ns + t_ns[None, :]).ravel()
@@ -149,7 +146,7 @@ def _repeated(t_ns: Ints, start_ns: int, end_ns: int) -> tuple[Ints, Ints]:
 
 
 def _whole(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns whose numbers are all whole, such as counts and sizes, as integers."""
+    """Convert columns with only whole numbers, such as counts and sizes, to integers."""
     return {
         name: (
             column.astype(np.int64)

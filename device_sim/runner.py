@@ -1,4 +1,4 @@
-"""Devices against the clock: periods in time, answers heard, journal before send, a clean end."""
+"""Run simulated devices in time: periods by the clock, answers, and a clean end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from streams.ends import End, end_process
 
 ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive
 INTERRUPTED_FLUSH_WAIT_S = 1.0
-#: A run that knows no end, and so cannot know where to begin, begins this much earlier at most.
+#: Captured data is at most this old at the start of a run that is faster than the clock.
 BEGINS_BEFORE_MAX_NS = 20 * 86_400_000_000_000
 
 log = logging.getLogger(__name__)
@@ -35,15 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a run of the glasses was asked for.
+    """Options of a run of the glasses.
 
-    `duration_s` is scenario time, None the scenario once; `broker` None plays into journals only; `faults`
-    False: the link and the clocks are perfect. `speed` is scenario time against wall time, infinite: as fast
-    as the link takes. Without `start_ns` capture ends now, or begins now where time passes no faster than on
-    the clock. `first` is the number of the first device. `wall_s` ends the run after that much wall
-    time. With `backlog_s` the devices first send what they captured in that much scenario time up to the
-    start, at full speed. The truth in the journals is that under `policy`. `encoding` is one of
-    `options.ENCODINGS`.
+    `duration_s` is in scenario time, None plays the scenario once; `broker` None only writes journals;
+    `faults` False: links and clocks have no errors. `speed` is scenario time against wall time; infinite: as
+    fast as the connection allows. Without `start_ns`, capture times end now, or begin now if `speed` is at
+    most 1. `first` is the number of the first device. `wall_s` ends the run after that much wall time. With
+    `backlog_s` the devices first send, at full speed, what they captured in that much scenario time before
+    the start. The truth in the journals is that under `policy`. `encoding` is one of `options.ENCODINGS`.
     """
 
     scenario: str
@@ -65,7 +64,7 @@ class Options:
 
 @dataclass(slots=True)
 class Summary:
-    """What was done in this run; `unacknowledged` batches are in the journal and are resent by the next."""
+    """Counts of a run; `unacknowledged` batches are in the journal and are sent again by the next run."""
 
     events_sent: int = 0
     batches_sent: int = 0
@@ -82,8 +81,8 @@ class Summary:
 class Simulation:
     """One run of `device-sim`.
 
-    Guarantees: those of `Gateway`, behind a radio that may repeat, delay and swap batches and loses none; the
-    last event of a device is its session's end, also when interrupted.
+    Guarantees: those of `Gateway`, with a radio that may repeat, delay and swap batches but loses none. The
+    last event of a device is the end of its session, even if the run is interrupted.
     """
 
     def __init__(self, options: Options) -> None:
@@ -111,9 +110,9 @@ class Simulation:
             raise
 
     def _start_ns(self) -> int:
-        """Capture time of the start: as it was asked for, or so that capture does not run ahead of the time.
+        """Capture time of the start: as requested, or early enough that capture times do not pass now.
 
-        What is captured faster than time passes began as much earlier, and ends now.
+        A run that is faster than the clock begins earlier, so that it ends now.
         """
         options = self.options
         if options.start_ns is not None:
@@ -150,9 +149,9 @@ class Simulation:
             )
 
     async def run(self) -> Summary:
-        """Play to the end or to a signal.
+        """Play to the end or until a signal.
 
-        Errors of the broker at the start are raised, later ones are waited out.
+        Errors of the broker are raised at the start; later the run waits for the broker.
         """
         try:
             with _signals(self._stop):
@@ -168,7 +167,7 @@ class Simulation:
 
     @property
     def progress(self) -> str:
-        """What is going on, and how many batches were sent, are acknowledged and have not left the device."""
+        """Current activity, and the numbers of batches that were sent, acknowledged and held."""
         sent, held = self.summary.batches_sent, self._gateway.held
         if not sent:
             return self._doing
@@ -191,7 +190,7 @@ class Simulation:
         self._doing = f"playing {self.options.scenario}"
         before = {name: device.sessions for name, device in self.devices.items()}
         began_s = clock.monotonic_s()
-        # What lies before the start is over already, and so is sent without waiting.
+        # The backlog lies in the past, so it is sent without waiting.
         self._started_s = began_s - self._backlog_ns / 1e9 / self.options.speed
         for number in range(1, max(1, -(-self._duration_ns // PERIOD_NS)) + 1):
             live = number * PERIOD_NS > self._backlog_ns
@@ -219,7 +218,7 @@ class Simulation:
             for device in self.devices.values():
                 self._emit(device, device.feedback_period())
         for name, device in self.devices.items():
-            # What the radio still holds goes out first: the session's end is the last event of a device.
+            # First what the radio still holds, because the end of the session is the last event of a device.
             self._gateway.drain(name)
             self._emit(device, device.end())
         self.summary.unacknowledged = await self._gateway.flush(
@@ -232,10 +231,7 @@ class Simulation:
             )
 
     async def _stopped_before(self, number: int) -> bool:
-        """Wait until period `number` (from 1) is over and there is room for it.
-
-        Returns True when the run shall stop instead.
-        """
+        """Wait until period `number` (from 1) is over and there is room for it; True if the run must stop."""
         if not self._gateway.live:
             await asyncio.sleep(0)  # lets a signal through
             return self._stop.is_set()
@@ -245,10 +241,7 @@ class Simulation:
         ) or await self._stopped_in(self._gateway.room())
 
     async def _stopped_in(self, wait: Coroutine[Any, Any, None]) -> bool:
-        """Wait, but no longer than until the run shall stop; True when it shall.
-
-        Errors of `wait` are raised.
-        """
+        """Wait for `wait` or a request to stop; True if the run must stop. Errors of `wait` are raised."""
         waited, stopped = asyncio.ensure_future(wait), asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((waited, stopped), return_when=asyncio.FIRST_COMPLETED)
         for task in (waited, stopped):

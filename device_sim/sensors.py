@@ -1,10 +1,8 @@
-"""Signals that no recording has, made from a seed.
+"""Synthetic signals that no recording has: sound levels of a room, a pulse, and radios near by.
 
-They are the loudness of a room where people speak, a pulse, radios near by.
-
-Levels follow what was measured where something was: the quiet floor is that of the Aria recording (-60 dBFS),
-speech lies 20 to 30 dB above it. A pulse is a cosine with its first harmonic at 1.1 Hz, 128 readings a second
-like Aria Gen 2.
+Sound levels follow measurements: the background is that of the Aria recording (-60 dBFS), and speech is 20 to
+30 dB louder. A pulse is a cosine of 1.1 Hz with its first harmonic, at 128 readings per second like Aria
+Gen 2.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from device_sim.scenarios import Turn
 
-BLOCK_NS = 20_000_000  #: a block of sound, as Aria Gen 2 cuts it
+BLOCK_NS = 20_000_000  #: length of a block of sound, as on Aria Gen 2
 PULSE_HZ, PULSE_RATE_HZ = 1.1, 128
 SCAN_EVERY_NS, SCAN_MS = 20_000_000_000, 2000
 _FLOOR_DBFS, _SPEECH_DBFS = -60.0, {"wearer": -28.0, "other": -36.0, "unknown": -40.0}
@@ -45,7 +43,7 @@ def _sound(
     voiced = np.zeros(len(t_ns), dtype=bool)
     for turn in turns:
         here = (t_ns >= turn.from_ns) & (t_ns < turn.to_ns)
-        # Syllables rise and fall: speech is no steady tone.
+        # The level rises and falls with syllables.
         swing = 6.0 * np.cos(2 * np.pi * _SYLLABLE_HZ * t_ns[here] / 1e9)
         rms[here] = _SPEECH_DBFS[turn.speaker] + swing + draw.normal(0.0, 2.0, int(here.sum()))
         voiced |= here

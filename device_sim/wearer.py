@@ -1,4 +1,4 @@
-"""The person behind a device: what is asked, in which order, and what comes back for an answer."""
+"""The simulated wearer: which queries are asked, in which order, and the feedback on answers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from device_sim import recordings
 from device_sim.scenarios import Talk
 from streams.events.identity import format_id
 
-OPEN_QUERIES_MAX = 64  #: a query that this many later ones have overtaken gets no feedback any more
+OPEN_QUERIES_MAX = 64  #: a query gets no feedback after this many later ones
 ACCEPTABLE = 3  #: of ratings from 1 (bad) to 4 (excellent)
 _DENIALS = {"general_negate": 3, "general_repeat": 1, "general_commandstop": 1}
 
 
 class Queries:
-    """Utterances in an order that the seed draws; `devices` devices share it, so none repeats another's soon.
+    """Utterances in a random order by the seed, divided among `devices` devices to avoid early repetition.
 
-    Every round holds one utterance of each intent, as people ask for all of them; the order within a round is
-    random.
+    Every round has one utterance of each intent, in random order.
     """
 
     def __init__(self, name: str, seed: int, device: int, devices: int) -> None:
@@ -40,14 +39,11 @@ class Queries:
         self._intents = dict(self._order)
 
     def query(self, number: int) -> tuple[str, str]:
-        """(utterance, annotated intent) of the device's query `number`."""
+        """(utterance, annotated intent) for the device's query `number`."""
         return self._order[(number * self._devices + self._device) % len(self._order)]
 
     def intent(self, utterance: str) -> str | None:
-        """Annotated intent of an utterance that was asked, perhaps with another seed.
-
-        It is None when it is not from here.
-        """
+        """Annotated intent of an utterance, possibly from a run with another seed; None if it is unknown."""
         return self._intents.get(utterance)
 
 
@@ -60,10 +56,7 @@ def _by_intent(name: str) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """Feedback that is due at `due_ns` (since the device's start).
-
-    It has one value a column, and the recording it is from.
-    """
+    """Feedback that is due at `due_ns` since the device's start: one value per column, and its origin."""
 
     due_ns: int
     origin: str
@@ -71,22 +64,22 @@ class Reaction:
 
 
 class Wearer:
-    """The wearer, who asks and reacts.
+    """The wearer, who asks queries and reacts to answers.
 
-    What form a reaction has is drawn from the seed and the query's number, so a restart changes nothing.
+    The form of a reaction is drawn from the seed and the query's number, so it is the same after a restart.
 
     Parameters
     ----------
     device
-        Pseudonym of the device.
+        Name of the device.
     talk
         How the scenario's wearer talks.
     queries
-        What is asked.
+        The queries to ask.
     seed
-        What forms are drawn from.
+        Seed for the form of reactions.
     hears_answers
-        False: nobody answers, so the wearer states the intent a fixed time after each query.
+        False: there are no answers, so the wearer states the intent a fixed time after each query.
     """
 
     def __init__(self, device: str, talk: Talk, queries: Queries, seed: int, *, hears_answers: bool) -> None:
@@ -101,13 +94,13 @@ class Wearer:
             good: [pair for pair in ratings if (pair[0] >= ACCEPTABLE) is good] for good in (True, False)
         }
         self._rating_origin = recordings.named(talk.rating_recording, "feedback").origin
-        self.answers = "answer"  #: name of the stream that the answers to the device's queries are of
+        self.answers = "answer"  #: name of the stream of answers to the device's queries
         self._open: dict[int, str] = {}
         self._reactions: list[Reaction] = []
 
     @property
     def waits(self) -> bool:
-        """Whether an answer or a reaction is still to come."""
+        """Whether an answer or a reaction is still expected."""
         return bool(self._open or self._reactions)
 
     def ask(self, number: int, t_ns: int) -> tuple[str, str]:
@@ -126,16 +119,16 @@ class Wearer:
         return utterance, self._queries.origin
 
     def asked(self, number: int, utterance: str) -> None:
-        """Expect the answer to a query of an earlier run that only now reaches the broker."""
+        """Expect an answer to a query of an earlier run that reaches the broker only now."""
         intent = self._queries.intent(utterance)
         if intent is not None and self._hears_answers:
             self._expect(number, intent)
 
     def answered(self, number: int, intent: str, heard_ns: int) -> None:
-        """Hear the answer to query `number`; the reaction comes a while later.
+        """Receive the answer to query `number`; the reaction follows after a delay.
 
-        Answers come in the order of the queries, so earlier queries without one were refused and are given
-        up.
+        Answers arrive in the order of the queries, so earlier queries without one were refused and get no
+        reaction.
         """
         annotated = self._open.get(number)
         if annotated is None:
@@ -164,7 +157,7 @@ class Wearer:
             )
 
     def due(self, before_ns: int) -> Sequence[Reaction]:
-        """Reactions that are due before `before_ns`, in order; they are given away."""
+        """Remove and return the reactions that are due before `before_ns`, in order."""
         due = sorted(
             (reaction for reaction in self._reactions if reaction.due_ns < before_ns),
             key=lambda reaction: reaction.due_ns,

@@ -1,4 +1,4 @@
-"""What all questions of `sightline ask` have in common: their options, how they are asked and answered."""
+"""Common parts of all questions of `sightline ask`: options, asking, and printing answers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ AnswerT = TypeVar("AnswerT", bound=Answer)
 Form = Literal["table", "json"]
 Drawn = Literal["table", "json", "dot", "mermaid"]
 MODELS = ("id", "examples", "wearers", "whose", "accuracy", "zone", "trained")
-#: Options of all questions that say nothing of what is asked about.
+#: Options of all questions that do not belong to the question itself.
 _HOW = frozenset({"store", "role", "form", "as_json"})
-#: Every question in a line, under what a reader looks for it by.
+#: One line for every question, grouped by topic.
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "One event": {
         "why": "why it is in its zone, by which rule; why it was refused",
@@ -63,7 +63,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 
 
 class Questions(click.Group):
-    """Lists questions under what they are about."""
+    """Lists questions grouped by topic."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write a section for each group."""
@@ -73,7 +73,7 @@ class Questions(click.Group):
 
 
 def asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The options of every question, which is given store, role and form; `drawn` can be a picture."""
+    """Add the options of every question, which receives store, role and form; `drawn`: it can be drawn."""
     pictures = "; dot and mermaid are text that Graphviz and Markdown draw" if drawn else ""
     form_option = click.option(
         "--format",
@@ -102,7 +102,7 @@ def asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[.
 
 
 class Shown(Struct, Generic[AnswerT], frozen=True):
-    """An answer, the role that it is shown to, and in bands how much that role is not shown."""
+    """An answer, the role that it is for, and how much is hidden from that role, in bands."""
 
     answer: AnswerT
     role: str
@@ -110,10 +110,7 @@ class Shown(Struct, Generic[AnswerT], frozen=True):
 
 
 def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Shown[AnswerT]:
-    """Answer a question under a role.
-
-    What it shows of restricted zones is recorded before anything is printed.
-    """
+    """Answer a question under a role; reads of restricted zones are recorded before anything is printed."""
     with Store.open(store, role) as opened:
         if past := click.get_current_context().params.get("as_of"):
             opened.look_back(moment_at(opened, past, "--as-of").epoch)
@@ -124,7 +121,7 @@ def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Show
 
 
 def _question() -> str:
-    """The question as it was asked: arguments, and the options that say what it is about."""
+    """The question for the audit log: its arguments, and the options that belong to it."""
     context = click.get_current_context()
     words, options = [context.info_name or ""], dict[str, object]()
     for parameter in context.command.params:
@@ -142,9 +139,9 @@ def say_answer(
     tables: dict[str, Sequence[str]],
     draw: Callable[[AnswerT], graph.Graph] | None = None,
 ) -> None:
-    """Print an answer: facts first, then what has facts of its own, then a table for each list.
+    """Print an answer: facts first, then nested answers, then a table for each list.
 
-    `tables` has the columns to show of each; `draw` makes a picture of it.
+    `tables` has the columns of each table; `draw` makes a graph of the answer.
     """
     plain = shown.answer.to_dict()
     if form == "json":

@@ -58,8 +58,8 @@ def command(
     node: EmbeddedBroker | EmbeddedCluster = EmbeddedBroker() if nodes == 1 else EmbeddedCluster(nodes)
     prefix = topic_prefix()
     ready = Ready(ready_fd, ready_file)
-    # Both signals end the command in the same way, also while it fetches or starts: a Kafka must not be left
-    # behind.
+    # Both signals end the command in the same way, even while it fetches or starts, so that no Kafka keeps
+    # running.
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with moving("starting Apache Kafka") as show:

@@ -33,7 +33,7 @@ from streams.queries.store import Store
 from streams.snapshots.files.directory import claim
 
 STATUS_INTERVAL_S = 1.0
-#: An answer that was learned from, so that every question has something to say.
+#: An answer that a model learned from, so that every question has a result.
 _ANSWER = """
 SELECT example.parent_source || '/' || example.parent_stream || '/' || example.parent_first AS id
 FROM edges AS example JOIN edges AS run ON run.operator = 'training'
@@ -136,10 +136,10 @@ def command(
 
 
 def _check(demo: Demo, scenario: str, policy: str) -> None:
-    """Find what would stop the glasses or the store's writer, before anything is started.
+    """Check, before anything is started, that the glasses and the store's writer can run.
 
-    InputError where the scenario, a journal or the store is none; UnavailableError where somebody else writes
-    them.
+    InputError if the scenario, a journal or the store is invalid; UnavailableError if another process writes
+    to them.
     """
     scenarios.load(scenario, policy)
     for number in range(1, demo.devices + 1):
@@ -150,7 +150,7 @@ def _check(demo: Demo, scenario: str, policy: str) -> None:
 
 @contextlib.contextmanager
 def _interruptible(demo: Demo) -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM: the first ends the session, the second ends everything at once."""
+    """Handle Ctrl-C and SIGTERM: the first ends the session, the second ends everything at once."""
     interrupts: list[int] = []
 
     def interrupt(number: int, _frame: object) -> None:
@@ -173,9 +173,9 @@ def _interruptible(demo: Demo) -> Iterator[list[int]]:
 
 
 def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view: View | None) -> None:
-    """Run the device to its end, with a look at the newest epoch every second.
+    """Run the device to its end, and show the newest epoch every second.
 
-    The look is a picture on a terminal, else a line.
+    On a terminal this is a live view, otherwise a line.
     """
     if interrupts:
         return
@@ -201,8 +201,7 @@ def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view:
                 else:
                     say(view.line(), err=True)
             clock.sleep(STATUS_INTERVAL_S)
-    # Asked to end while it was ending anyway, it may no longer hear of it; all that it sent is in its
-    # journal.
+    # If the device was just ending, the signal may have killed it; all that it sent is in its journal.
     fine = (0, -signal.SIGINT) if asked_to_stop else (0,)
     if device.process.returncode not in fine:
         raise SightlineError(
@@ -220,7 +219,7 @@ def _first_epoch_s(store: Path, began_ns: int) -> float:
 
 
 class _Session(Ledger):
-    """What a demo says at its end: memory by process in MB, and seconds from its start to its first epoch."""
+    """Measurements of a demo: memory by process in MB, and seconds from its start to its first epoch."""
 
     rss_mb: Mapping[str, int]
     first_epoch_s: float
@@ -240,7 +239,7 @@ def _report(store: Path, result: _Session, *, as_json: bool) -> None:
     questions = [["ask", "ancestors", latest[0][0]], ["ask", "why", latest[0][0]]] if latest else []
     questions += [["ask", "loop", learned[0][0]]] if learned else []
     for question in [*questions, ["ask", "missing"]]:
-        # Who plays a demo answers for all of its data.
+        # The user of a demo is responsible for all of its data, so may ask as privacy officer.
         shown = [*question, "--role", "privacy-officer", "--store", str(store)]
         say()
         say(f"$ sightline {' '.join(shown)}")

@@ -63,9 +63,9 @@ def command(
 def _follow(
     store: Path, role: Role, path: Path, stop: threading.Event, ready: Ready, *, as_json: bool
 ) -> None:
-    """Export each newest epoch; the pause between two is EXPORT_REST times as long as the last export took.
+    """Export each newest epoch; the pause after an export is EXPORT_REST times as long as it took.
 
-    A fault that keeps an epoch from being exported is said once, and the last file stays.
+    If an epoch cannot be exported, the error is logged once and the previous file is kept.
     """
     written, complaint = None, ""
     while not stop.is_set():

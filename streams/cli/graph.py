@@ -13,7 +13,7 @@ from streams.queries.walk import size, union
 
 @dataclass
 class Graph:
-    """Nodes by key, each a few lines of text, and arrows between them with what they say."""
+    """Nodes by key, each with a few lines of text, and arrows between them with texts."""
 
     nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     arrows: dict[tuple[str, str], list[str]] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Graph:
         self.nodes[key] = tuple(line for line in lines if line)
 
     def arrow(self, before: str, after: str, says: str = "") -> None:
-        """Add an arrow between two nodes; several between the same two become one, with each text once."""
+        """Add an arrow between two nodes; several between the same two are merged, with each text once."""
         for key in (before, after):
             self.nodes.setdefault(key, (key,))
         words = self.arrows.setdefault((before, after), [])
@@ -32,7 +32,7 @@ class Graph:
 
 
 def of_ancestors(answer: Ancestors) -> Graph:
-    """Streams that an event was made of, with how many of their events; arrows go from parent to child."""
+    """Streams that an event was made from, with the numbers of events; arrows go from parent to child."""
     graph = Graph()
     events: dict[str, list[tuple[int, int]]] = {}
     zones: dict[str, set[str]] = {}
@@ -49,7 +49,7 @@ def of_ancestors(answer: Ancestors) -> Graph:
 
 
 def of_descendants(answer: Descendants) -> Graph:
-    """Streams that hold what was made of an event, and models; arrows go from parent to child."""
+    """Streams with events that were made from an event, and models; arrows go from parent to child."""
     graph = Graph()
     events: dict[str, list[tuple[int, int]]] = {}
     zones: dict[str, set[str]] = {}
@@ -66,7 +66,7 @@ def of_descendants(answer: Descendants) -> Graph:
 
 
 def of_generations(answer: Generations) -> Graph:
-    """Generations that an event was made of, the oldest first."""
+    """Generations that an event was made from, oldest first."""
     graph = Graph()
     before = ""
     for row in answer.generations:
@@ -81,7 +81,7 @@ def of_generations(answer: Generations) -> Graph:
 
 
 def of_why(answer: Why) -> Graph:
-    """An event between its direct parents and the sinks that it was decided about."""
+    """An event between its direct parents and the sinks of its decisions."""
     graph = Graph()
     own = answer.id
     stands = (answer.zone, answer.rule) if isinstance(answer, WhyStored) else ("refused",)
@@ -95,7 +95,7 @@ def of_why(answer: Why) -> Graph:
 
 
 def of_loop(answer: Loop) -> Graph:
-    """Where the loop carried an event: answers and feedback, examples, models."""
+    """What an event led to: answers and feedback, examples, models."""
     graph = Graph()
     own = answer.id
     graph.node(own, own)
@@ -168,5 +168,5 @@ def _in_dot(text: str) -> str:
 
 
 def _in_mermaid(text: str) -> str:
-    """Text in which nothing is a sign of Mermaid's or HTML's."""
+    """Escape text for Mermaid and HTML."""
     return "".join(sign if sign.isalnum() or sign in " -_/.,:~" else f"#{ord(sign)};" for sign in text)

@@ -1,4 +1,4 @@
-"""`sightline ledger`: what the devices say they sent, against every topic and the published store."""
+"""`sightline ledger`: compare the devices' journals with every topic and the published store."""
 
 from __future__ import annotations
 

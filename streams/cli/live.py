@@ -1,7 +1,4 @@
-"""The live view of `sightline demo`.
-
-It shows the stages, what passes between them each second, and what the newest epoch knows.
-"""
+"""The live view of `sightline demo`: the stages, events per second, and counts of the newest epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from streams.demo import DemoStatus
 from streams.printing import printable
 from streams.topology import STAGES
 
-#: What a stage writes, as the key of its count in a status.
+#: Key, in a status, of the number of events that each stage wrote.
 _WRITTEN = {
     "zones": "events",
     "processing": "derived",
@@ -45,7 +42,7 @@ class View:
         self.interval_s, self.elapsed_s = max(elapsed_s - self.elapsed_s, 0.1), elapsed_s
 
     def line(self) -> str:
-        """The same in one line, for where there is no terminal."""
+        """The same in one line, for output that is no terminal."""
         if self.status is None:
             return f"{self.elapsed_s:4.0f} s  no epoch yet"
         shown = self.status
@@ -89,7 +86,7 @@ class View:
         return table
 
     def _written(self, shown: DemoStatus, name: str) -> tuple[str, str]:
-        """How much a stage wrote, by the name of its count, and how much of it in a second."""
+        """How much a stage wrote, by the name of its count, and how much of it per second."""
         if name == "model":
             return f"v{shown.model}  {shown.accuracy:.1%}", ""
         now = getattr(shown, name)

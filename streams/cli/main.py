@@ -12,8 +12,8 @@ from streams.cli.times import time_zone_option
 from streams.ends import Commands
 from streams.settings.file import options_of
 
-#: Command name to module; each module has a click command called `command`. Loaded when asked for, because
-#: `sightline sql` need not wait for Faust or scikit-learn to be imported.
+#: Command name to module; each module has a click command called `command`. Modules are imported on first
+#: use, so that `sightline sql` does not wait for Faust or scikit-learn.
 COMMANDS = {
     name: f"streams.cli.{name}"
     for name in (
@@ -44,7 +44,7 @@ class LazyGroup(Commands):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command's module when it is asked for."""
+        """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(COMMANDS[cmd_name]).command

@@ -8,7 +8,7 @@ from streams.topology import RESERVED_SOURCES
 
 
 def name(option: str, text: str) -> str:
-    """A name of a device or a wearer; InputError when it is none, or one of ours."""
+    """Check a name of a device or a wearer; InputError if it is malformed or reserved."""
     if text in RESERVED_SOURCES:
         raise InputError(f"{option}: found {text}, expected another name than {', '.join(RESERVED_SOURCES)}")
     if NAME_PATTERN.fullmatch(text) is None:
@@ -19,5 +19,5 @@ def name(option: str, text: str) -> str:
 
 
 def pair(device: str, wearer: str) -> tuple[str, str]:
-    """A device and a wearer; InputError when one is none."""
+    """Check the names of a device and a wearer; InputError as in `name`."""
     return name("device", device), name("wearer", wearer)

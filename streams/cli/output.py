@@ -1,6 +1,6 @@
-"""How commands answer: aligned text for people, `--json` for programs.
+"""Output of commands: aligned text for people, `--json` for programs.
 
-The text is plain, so that it is the same in a pipe.
+Text has no colours, so that it is the same on a terminal and in a pipe.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ role_option = click.option(
 
 
 def emit_hidden(role: str, hidden: Mapping[str, str]) -> None:
-    """Say on standard error roughly how many rows that belong to the answer the role is not shown."""
+    """Print on standard error roughly how many rows of the answer are hidden from the role."""
     if hidden:
         counts = ", ".join(f"{band} {name.replace('_', ' ')}" for name, band in hidden.items())
         say(f"not shown to {role}: {counts}", err=True)
 
 
 def emit_left_out(sentences: Iterable[str]) -> None:
-    """Say on standard error which rows nobody is shown, and why."""
+    """Print on standard error which rows nobody may see, and why."""
     for sentence in sentences:
         say(f"left out: {sentence}", err=True)
 
@@ -65,7 +65,7 @@ def emit_json(answer: object) -> None:
     try:
         text = orjson.dumps(answer, default=_plain, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:
-        # JSON has integers of any size, orjson those of 64 bits.
+        # orjson only writes integers up to 64 bits.
         text = orjson.dumps(_widened(answer), default=_plain, option=orjson.OPT_NON_STR_KEYS)
     say_json(text.decode())
 
@@ -91,7 +91,7 @@ def emit_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows in columns as wide as their content; numbers stand on the right."""
+    """Print rows in columns as wide as their content; numbers are aligned to the right."""
     body = [list(row) for row in rows]
     cells = [[cell(value) for value in row] for row in body]
     names = [printable(name) for name in columns]
@@ -112,7 +112,7 @@ def emit_rows(rows: Sequence[Struct | Mapping[str, object]]) -> None:
 
 
 def emit_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as a Markdown table; numbers stand on the right."""
+    """Print rows as a Markdown table; numbers are aligned to the right."""
     body = [list(row) for row in rows]
     rule = ["---:" if right else "---" for right in _numeric(columns, body)]
     for line in (list(columns), rule, *([cell(value) for value in row] for row in body)):
@@ -127,7 +127,7 @@ def _numeric(columns: Sequence[str], body: Sequence[Sequence[Any]]) -> list[bool
 
 
 def emit_facts(facts: Mapping[str, Any]) -> None:
-    """Print names and values, one a line; what is empty is left out."""
+    """Print names and values, one per line; empty values are left out."""
     shown = {
         name.replace("_", " "): cell(value)
         for name, value in facts.items()
@@ -153,7 +153,7 @@ def cell(value: object, *, utc: bool = False) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(cell(inner, utc=utc) for inner in value)
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    # A person reads seconds; --json has all of it.
+    # Seconds are enough for people; --json has the full precision.
     return f"{text[:19]}Z" if _TO_THE_MICROSECOND.fullmatch(text) else printable(text)
 
 

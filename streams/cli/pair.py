@@ -1,4 +1,4 @@
-"""`sightline pair`: who is bound to which device."""
+"""`sightline pair`: which wearers are paired with which devices."""
 
 from __future__ import annotations
 

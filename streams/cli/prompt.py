@@ -29,10 +29,7 @@ WHERE schema_name = 'main' AND NOT internal GROUP BY column_name"""
 
 
 class Names(Completer):
-    """Completes views and columns, with what they mean beside them.
-
-    Where the line begins with a dot, it completes orders.
-    """
+    """Completes views and columns, and shows their comments; in a line that begins with a dot, orders."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
@@ -63,10 +60,7 @@ def names(store: Path, role: Role) -> dict[str, str]:
 
 
 def converse(session: Session, store: Path, role: Role) -> None:
-    """Ask for statements and run them until the end of the input.
-
-    An error is said, and the next is asked for.
-    """
+    """Ask for statements and run them until the end of the input; errors are printed."""
     asking: PromptSession[str] = PromptSession(
         "sightline> ",
         history=_history(),
@@ -98,7 +92,7 @@ def converse(session: Session, store: Path, role: Role) -> None:
 
 
 def _keys() -> KeyBindings:
-    """Enter runs a finished text and otherwise begins a new line."""
+    """Key bindings: Enter runs a finished text, and otherwise begins a new line."""
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -113,7 +107,7 @@ def _keys() -> KeyBindings:
 
 
 def _history() -> History:
-    """What was typed before, in a file of the user's own; without a place for it, only what is typed now."""
+    """History in a file of the user; only in memory if the file cannot be used."""
     path = settings.CACHE / "sql-history"
     try:
         files.make_directory(path.parent)

@@ -1,7 +1,4 @@
-"""`sightline replay`: the pipeline over journals, into a store of its own.
-
-It also says whether that is what the live one wrote.
-"""
+"""`sightline replay`: run the pipeline over journals into a new store, and compare it with a live one."""
 
 from __future__ import annotations
 
@@ -37,10 +34,10 @@ from streams.replay.recorded import RecordedReplay
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
-#: What is taken into the store in one transaction, whichever comes first: a transaction costs as much as
-#: hundreds of small records, and decoded rows take many times the room of their JSON.
+#: Bounds of one transaction of the store, whichever is reached first. A transaction costs as much as hundreds
+#: of small records, but decoded rows take many times the memory of their JSON.
 _INGEST_RECORDS, _INGEST_BYTES = 200, 8 * 1024 * 1024
-#: So many rows wait in the hot file at most: publishing sorts them.
+#: Maximal number of rows that wait to be published, because publishing sorts them.
 _PUBLISH_ROWS = 500_000
 Write = Callable[[Sequence[Outgoing]], None]
 
@@ -141,11 +138,11 @@ class _Job:
 
 
 class Replayed(Answer, frozen=True, kw_only=True):
-    """What a replay made; `lineage` is how it compares with the live store's.
+    """Result of a replay; `lineage` is the comparison with the live store.
 
-    `unplaced` batches have no acknowledgement, `foreign` records are no batch of the journals, `lost` ones
-    the live pipeline never read, and `unread` are ids of examples that it never trained with. `store` is None
-    where none is kept, `epoch` where nothing was published.
+    `unplaced` counts batches without an acknowledgement, `foreign` records that are in no journal, `lost`
+    records that the live pipeline never read; `unread` are ids of examples that its training never read.
+    `store` is None if the store is not kept, `epoch` is None if nothing was published.
     """
 
     fetches: int
@@ -203,7 +200,7 @@ def _counted(replay: RecordedReplay) -> Replayed:
 
 
 def _compared(live: Path, replayed: Path, made: Replayed, *, candidates: bool) -> Comparison:
-    """Compare the stores; an example that no recorded input names is a difference too."""
+    """Compare the stores; an example that no recorded input names counts as a difference."""
     result = lineage.compare(live, replayed, candidates=candidates)
     unread = () if made.unread is UNSET else made.unread
     if unread:
@@ -244,7 +241,7 @@ def _sink(store: Path) -> Iterator[_Sink]:
 
 
 class _Sink:
-    """Takes what would have gone to Kafka; lineage goes into the store, many records a transaction."""
+    """Receives the records that would be written to Kafka; stores lineage, many records per transaction."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer, self.written, self._count, self._rows, self._bytes = writer, 0, 0, 0, 0

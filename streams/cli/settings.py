@@ -1,4 +1,4 @@
-"""`sightline settings`: what is in force where no option says otherwise, and who says so."""
+"""`sightline settings`: the values that apply if no option is given, and where they come from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLUMNS = ("setting", "value", "said_by")
 
 
 class _Setting(Struct, frozen=True):
-    """One setting; `value` is masked where it is a secret, and None where nothing is set."""
+    """One setting; `value` is masked if it is a secret, and None if it is not set."""
 
     setting: str
     value: str | int | bool | None
@@ -73,7 +73,7 @@ def _kafka() -> Iterator[_Setting]:
 
 
 def _options(context: click.Context) -> Iterator[_Setting]:
-    """Options of commands that the file gives."""
+    """Options of commands that the settings file sets."""
 
     def within(path: str, table: Any) -> Iterator[_Setting]:
         for name, value in table.items():

@@ -43,7 +43,7 @@ _STATUS_INTERVAL_S = 5.0
 
 
 def told(status: Status) -> str | None:
-    """One line for a log about what the published store holds; None when nothing is new."""
+    """One line for a log about the content of the published store; None if nothing is new."""
     if not status.read():
         return None
     total = status.totals
@@ -89,7 +89,7 @@ def command(
     stop = threading.Event()
     writer = Writer.open(store, say=log.warning)
     retrying = RetryingWriter(writer, log.warning, stop.wait)
-    # On a terminal nobody asked for more than the end; a log that stays empty looks like one that hangs.
+    # Progress is only for logs, where silence would look like a hanging process.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
         with Ready(ready_fd, ready_file) as ready:
@@ -106,7 +106,7 @@ def command(
 
 
 def _migrate(store: Path) -> None:
-    """Take a store over, if it is of an earlier version; publish what waits in it, and fold it."""
+    """Migrate a store of an earlier version; publish waiting rows, and fold it."""
     if not (store / HOT).exists():
         raise InputError(f"{store}: found no store to take over; name one with --store")
     writer = Writer.open(store)
@@ -123,7 +123,7 @@ command.add_command(export.command)
 
 @dataclass(frozen=True, slots=True)
 class _Following:
-    """The writer, the log that is followed, and whether following ends with it (`until_end`)."""
+    """The writer and the log that it follows; `until_end`: stop at the end of the log."""
 
     writer: RetryingWriter
     broker: Broker
@@ -137,10 +137,8 @@ async def _follow(
 ) -> tuple[int | None, int]:
     """Follow the topic from `offsets` on until a signal, or its end.
 
-    Return the last epoch published here and the number of rows.
-
-    What arrives is decoded in one thread while another stores and publishes what arrived before; DuckDB does
-    not keep Python waiting meanwhile.
+    Return the last epoch published here and the number of rows. New records are decoded while another thread
+    stores and publishes earlier ones, in parallel because DuckDB releases the global interpreter lock.
     """
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -176,23 +174,23 @@ async def _follow(
                         say(line)
     finally:
         collecting.cancel()
-        # Nobody may close the store while a thread works on it.
+        # The store must not be closed while a thread works on it.
         await storing.settled()
     storing.result()
     return await asyncio.to_thread(following.writer.settle, clock.now_ns()) or storing.epoch, storing.rows
 
 
 async def _gathered(follower: Follower, stop: threading.Event) -> tuple[int, dict[int, list[Received]]]:
-    """Records of some polls, by partition, and when the first came; one transaction and one epoch for all.
+    """Records of several polls by partition, to be stored in one transaction, and when the first arrived.
 
-    Gathering ends PUBLISH_INTERVAL_MS after the first record, or when there are many.
+    Gathering ends PUBLISH_INTERVAL_MS after the first record, or when there are many records.
     """
     gathered: dict[int, list[Received]] = {}
     count = size = 0
     began_s, arrived_ns = clock.monotonic_s(), clock.monotonic_ns()
     while not stop.is_set() and clock.monotonic_s() - began_s < limits.PUBLISH_INTERVAL_MS / 1000:
         if count:
-            # A poll returns with the first record of many that arrive one after another.
+            # A poll returns as soon as the first of many records arrives.
             await asyncio.sleep(_POLL_MS / 1000)
         for partition, records in (await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX - count)).items():
             if not count:

@@ -76,7 +76,7 @@ def command(
     elif statement is not None:
         session.run(statement)
     elif sys.stdin.isatty():
-        from streams.cli.prompt import converse  # noqa: PLC0415 - only who types waits for it to be imported
+        from streams.cli.prompt import converse  # noqa: PLC0415 - only the prompt needs it
 
         converse(session, store, role)
     else:
@@ -85,9 +85,9 @@ def command(
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """Write what is printed meanwhile into `path`: whole, for its owner alone, or not at all.
+    """Redirect printed output to `path`: completely and readable only by its owner, or not at all.
 
-    InputError when that cannot be.
+    InputError if `path` cannot be written.
     """
     with files.written(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
@@ -97,7 +97,7 @@ def _written(path: Path) -> Iterator[None]:
 
 
 def _from_stdin(session: Session) -> None:
-    """Run what stdin holds, in order; the first error ends it."""
+    """Run the statements on stdin in order, up to the first error."""
     waiting, ran = "", False
     for line in sys.stdin:
         if not waiting.strip() and line.startswith("."):
@@ -119,9 +119,9 @@ def _from_stdin(session: Session) -> None:
 
 
 def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
-    """Run one statement and print what it gives.
+    """Run one statement and print its result.
 
-    The newest epoch is opened for each, since old ones are swept away.
+    Each statement opens the newest epoch, because the files of old epochs are deleted.
     """
     with Store.open(store, role) as opened:
         answered = opened.sql(text, rows)

@@ -1,7 +1,4 @@
-"""What `sightline sql` reads from a prompt or from stdin.
-
-These are statements that end with a semicolon, and orders that begin with a dot.
-"""
+"""Input of `sightline sql`: statements that end with a semicolon, and orders that begin with a dot."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ SHOW TABLES;    lists the views; DESCRIBE events; the columns of one
 .mode [MODE]    how to answer: table, csv, json or markdown
 .help           this
 .quit           leave; so does Ctrl-D, and Ctrl-C clears the line"""
-#: What may hold a semicolon that ends nothing: quoted texts and names, dollar quotes, comments; closed or
-#: not.
+#: Parts in which a semicolon does not end a statement: quoted texts and names, dollar quotes, comments, even
+#: if they are not closed.
 _OPAQUE = re.compile(
     r"""'(?:[^']|'')*(?:'|$) | "(?:[^"]|"")*(?:"|$) | \$(\w*)\$.*?(?:\$\1\$|$) | """
     r"""--[^\n]*(?:\n|$) | /\*.*?(?:\*/|$)""",
@@ -31,10 +28,7 @@ _BLANK = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
 
 
 def split(text: str) -> tuple[list[str], str]:
-    """Return the statements of `text` that end with a semicolon, and what stands behind the last.
-
-    Empty ones are left out.
-    """
+    """Return the non-empty statements of `text` that end with a semicolon, and the rest after them."""
     statements, begin, at = [], 0, 0
     while at < len(text):
         opaque = _OPAQUE.match(text, at)
@@ -52,25 +46,22 @@ def split(text: str) -> tuple[list[str], str]:
 
 
 def finished(text: str) -> bool:
-    """Whether a typed text can be run.
-
-    It is an order, or statements of which the last has its semicolon, or nothing at all.
-    """
+    """Whether a typed text is complete: an order, or statements that end with a semicolon, or empty."""
     return text.lstrip().startswith(".") or not split(text)[1]
 
 
 class Session:
-    """A way of answering, and what runs statements in it."""
+    """The output format of a session, and the function that runs its statements."""
 
     def __init__(self, mode: Mode, answer: Callable[[str, Mode], None]) -> None:
         self.mode, self._answer = mode, answer
 
     def run(self, text: str) -> None:
-        """Run one statement; InputError when it is none that only reads."""
+        """Run one statement; InputError if it does not only read."""
         self._answer(text, self.mode)
 
     def order(self, line: str) -> bool:
-        """Follow an order; return whether the session goes on. InputError when it is no order."""
+        """Run an order; return whether the session continues. InputError if the order is unknown."""
         name, *words = line.split()
         if name == ".quit" and not words:
             return False

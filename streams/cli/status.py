@@ -1,4 +1,4 @@
-"""`sightline status`: how everything stands, as far as it can be reached."""
+"""`sightline status`: the state of broker, agents, store and processes, as far as they can be reached."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.topology import AGENTS, LINEAGE, POLICIES, group
 
-#: What follows glasses.lineage into the store; it has no consumer group.
+#: Name shown for the store's writer, which reads glasses.lineage without a consumer group.
 _WRITER = "snapshots"
-#: Commands that go on until they are stopped.
+#: Commands that run until they are stopped.
 _STAYING = ("worker", "snapshots", "broker", "demo")
-#: What helper processes do, by the last two parts of the path of the file that they run.
+#: Purpose of helper processes, by the last two parts of the path of their file.
 _HELPERS = {
     ("kafka", "watchdog.py"): "watchdog of a broker",
     ("kafka", "leaving.py"): "last will of a worker",
@@ -67,7 +67,7 @@ def command(context: click.Context, broker: Broker, store: Path, role: Role, *, 
     live = asyncio.run(_live(broker, None if held.offsets is UNSET else held.offsets))
     policies = live.policies
     if not policies and held.policy is not None:
-        # The topic knows better what is in force; without it the store says what was.
+        # The topic has the policy in force now; without a broker, show the one in the store.
         policies = {"decided last, by the store": _named(held.policy)}
     answer = _Standing(
         broker=live.broker,
@@ -92,7 +92,7 @@ def command(context: click.Context, broker: Broker, store: Path, role: Role, *, 
 
 
 class _BrokerState(Struct, frozen=True):
-    """Whether the broker is there; if not, it `says` why."""
+    """Whether the broker is available; if not, `says` explains why."""
 
     present: bool
     address: str
@@ -100,7 +100,7 @@ class _BrokerState(Struct, frozen=True):
 
 
 class _StoreState(Struct, frozen=True, kw_only=True):
-    """Whether the store is there; if not, it `says` why, else how old its newest epoch is."""
+    """Whether the store is available, and the age of its newest epoch; if not, `says` explains why."""
 
     present: bool
     directory: str
@@ -111,7 +111,7 @@ class _StoreState(Struct, frozen=True, kw_only=True):
 
 
 class _LagRow(Struct, frozen=True):
-    """How far a reader of a partition is behind, in records, and since when in seconds."""
+    """Lag of a reader of a partition, in records, and the age of the first unread record in seconds."""
 
     agent: str
     topic: str
@@ -131,7 +131,7 @@ class _MemberRow(Struct, frozen=True):
 
 
 class _ProcessRow(Struct, frozen=True):
-    """A process of ours on this machine."""
+    """A process of Sightline on this machine."""
 
     pid: int
     command: str
@@ -140,7 +140,7 @@ class _ProcessRow(Struct, frozen=True):
 
 
 class _Live(Struct, frozen=True, kw_only=True):
-    """What the broker says; `policies` are name and version by what they are."""
+    """Data from the broker; `policies` has name and version of the current and the next policy."""
 
     broker: _BrokerState
     lag: tuple[_LagRow, ...] = ()
@@ -149,7 +149,7 @@ class _Live(Struct, frozen=True, kw_only=True):
 
 
 class _Held(Struct, frozen=True, kw_only=True):
-    """What the newest epoch says, as far as the role is shown it; `offsets` are UNSET without one."""
+    """Data from the newest epoch, as far as the role may see it; `offsets` are UNSET if there is none."""
 
     store: _StoreState
     offsets: Mapping[int, int] | UnsetType = UNSET
@@ -160,7 +160,7 @@ class _Held(Struct, frozen=True, kw_only=True):
 
 
 class _Standing(Answer, frozen=True, kw_only=True):
-    """How everything stands."""
+    """The complete status."""
 
     broker: _BrokerState
     lag: tuple[_LagRow, ...]
@@ -178,7 +178,7 @@ class _Standing(Answer, frozen=True, kw_only=True):
 
 
 def _held(directory: Path, role: Role) -> _Held:
-    """What the newest epoch says; InputError where the role is not granted."""
+    """Read the newest epoch; InputError if the role is not granted."""
     try:
         with Store.open(directory, role) as opened:
             seen = overview(opened)
@@ -204,8 +204,8 @@ def _held(directory: Path, role: Role) -> _Held:
 
 
 async def _live(broker: Broker, stored: Mapping[int, int] | None) -> _Live:
-    """What the broker says: how far agents and store are behind, who they are, which policies hold."""
-    # Kafka's client is for this command alone.
+    """Ask the broker for the lag of agents and store, the members of groups, and the policies."""
+    # Imported here, because only this command needs Kafka's client.
     from streams.kafka.lag import members  # noqa: PLC0415
 
     groups = {_group(broker, agent): agent for agent in AGENTS}
@@ -231,7 +231,7 @@ async def _live(broker: Broker, stored: Mapping[int, int] | None) -> _Live:
 async def _behind(
     broker: Broker, reader: str, topic: str, next_offsets: Mapping[int, int] | None
 ) -> list[_LagRow]:
-    """How far a reader is behind by partition; without `next_offsets`, by what its group committed."""
+    """Lag of a reader by partition; without `next_offsets`, from the commits of its group."""
     from streams.kafka.lag import lags  # noqa: PLC0415 - as above
     from streams.kafka.reader import committed_offsets  # noqa: PLC0415
 
@@ -285,7 +285,7 @@ def _roles(store: Path) -> str:
 
 
 def _processes() -> Iterator[_ProcessRow]:
-    """Processes of ours on this machine that stay, with their children, of whoever may be seen."""
+    """Long-running processes of Sightline on this machine, with children, as far as the user may see them."""
     import psutil  # noqa: PLC0415 - questions do without it
 
     seen: dict[psutil.Process, str] = {}
@@ -304,7 +304,7 @@ def _processes() -> Iterator[_ProcessRow]:
 
 
 def _command_of(arguments: Sequence[str]) -> str:
-    """Which command of ours a process runs, or what it helps; empty for none that stays."""
+    """Command of Sightline that a process runs, or its purpose as a helper; empty if it is neither."""
     for at, argument in enumerate(arguments[:4]):
         name = Path(argument).name
         following = arguments[at + 1] if at + 1 < len(arguments) else ""

@@ -1,4 +1,4 @@
-"""Options of the commands that stay until they are stopped: how they log, and where they say *ready*."""
+"""Options of the commands that run until they are stopped: log format, and where to report *ready*."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ _OPTIONS = (
 
 
 def stays(command: T) -> T:
-    """Give a command `--log`, and `--ready-fd` and `--ready-file` with their arguments."""
+    """Add the options `--log`, `--ready-fd` and `--ready-file` to a command."""
     return reduce(lambda made, option: option(made), reversed(_OPTIONS), command)

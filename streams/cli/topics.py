@@ -1,4 +1,4 @@
-"""`sightline topics`: the topics as declared against the topics as they are."""
+"""`sightline topics`: compare the topics on the broker with their declarations."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _absent(differing: object) -> bool:
 
 
 async def _unbound(broker: Broker) -> list[tuple[str, str]]:
-    """(device, wearer) that stand on glasses.consents from before devices were bound."""
+    """(device, wearer) with words on glasses.consents from before pairings existed."""
     consents = await consents_of_topic(broker)
     spoke = {
         (word.device, wearer)

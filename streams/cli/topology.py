@@ -1,7 +1,4 @@
-"""`sightline topology`: the stages, the topics between them and where the loop closes.
-
-It is drawn from `streams/topology.py`.
-"""
+"""`sightline topology`: draw the stages, the topics between them and the loop."""
 
 from __future__ import annotations
 

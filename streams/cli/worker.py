@@ -91,7 +91,7 @@ def command(
 
     Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
     """
-    # What can be wrong is found before a broker is waited for.
+    # Check all settings before waiting for a broker.
     require("worker")
     load(policy, clock.date_today())
     if metrics is not None:

@@ -1,7 +1,7 @@
-"""The ledger: what the devices say they sent, against the topics and against what the published store holds.
+"""The ledger: compares the journals of what devices sent with the topics and with the published store.
 
-It checks the pipeline and therefore shares no code with it: it reads the journal's lines, the records'
-headers and the catalog by itself. Numbers are counted in runs (numpy), never one object per event.
+It checks the pipeline and therefore shares no code with it: it has its own readers of journals, headers and
+the catalog. Numbers are counted in runs (NumPy arrays), without one object per event.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from streams.quoting import quoted
 def run_ledger(journal_dir: Path, broker: Broker | None, store_dir: Path, since_ns: int = 0) -> Ledger:
     """Compare journals, topics and store.
 
-    Return the counts, `findings` (sentences) and `clean` (there are none).
+    Return the counts, `findings` (sentences) and `clean` (whether there are none).
 
-    Blocking, and it runs an event loop of its own: call it in a thread where one is running already. It is
-    right about what has been drained: a batch that is still on its way is missing.
+    This call blocks and runs its own event loop; call it in a thread if one is running already. Call it when
+    the pipeline is idle, because a batch that is still on its way counts as missing.
 
     Parameters
     ----------
     journal_dir
-        Journals of all devices that ever wrote into this store, a directory or one file.
+        Journals of all devices that ever wrote to this store; a directory or one file.
     broker
-        `HOST:PORT`; None leaves the topics out (a replay).
+        `HOST:PORT`; None skips the topics (for a replay).
     since_ns
-        Nanoseconds since the epoch: only batches sent from then on count for `sent_to_visible_ms`.
+        Only batches sent from this time on (ns since the epoch) count for `sent_to_visible_ms`.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def run_ledger(journal_dir: Path, broker: Broker | None, store_dir: Path, since_
             **lost(store, findings),
             **_zones(journal, stored, store, findings),
             **_derived(store, stored, findings),
-            # Without a broker nothing was sent: the times in the journal are those of the scenario.
+            # Without a broker nothing was really sent: times in the journal are those of the scenario.
             "sent_to_visible_ms": (
                 _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
             ),
@@ -77,7 +77,7 @@ def run_ledger(journal_dir: Path, broker: Broker | None, store_dir: Path, since_
 
 
 def lines(result: Ledger) -> list[str]:
-    """Say the result of `run_ledger` for people."""
+    """Format the result of `run_ledger` as text."""
     visible = result["sent_to_visible_ms"]
     models = ", ".join(f"{m['version']}: {m['accuracy']:.1%} of {m['examples']}" for m in result["models"])
     text = [
@@ -134,16 +134,17 @@ def lines(result: Ledger) -> list[str]:
 
 
 def _by_rule(batches: Mapping[str, int]) -> str:
-    """Batches by rule, where there is more to say than that policy refused them."""
+    """Format batches by rule; empty if all were refused by policy."""
     if batches.keys() <= {"policy"}:
         return ""
     return ": " + ", ".join(f"{count:,} by {rule}" for rule, count in batches.items())
 
 
 def _zones(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> ZoneTruth:
-    """Every stored or rejected event whose zone the scenario knows is in that zone.
+    """Check that every event whose true zone is known was stored or rejected in that zone.
 
-    `unconfigured` ones are rejected. What was refused before its zone was looked at says nothing about it.
+    Events of zone `unconfigured` must be rejected. Events that were rejected before their zone was determined
+    are not checked.
     """
     rejected = store.spread(JUDGED)
     checked, wrong = 0, dict[str, Intervals]()
@@ -172,7 +173,7 @@ def _zones(journal: Journals, stored: ByStream, store: StoreReader, findings: li
 
 
 def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> Derived:
-    """What was made of the events, and whether every parent that an edge names exists."""
+    """Count derived events, and check that every parent that an edge names exists."""
     kinds = dict(store.rows('SELECT kind, sum("count")::BIGINT FROM events GROUP BY kind'))
     captured = store.scalar(
         'SELECT coalesce(sum("count"), 0)::BIGINT FROM events JOIN streams USING (source, '
@@ -197,7 +198,7 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> Deriv
             "SELECT coalesce(sum(\"count\"), 0)::BIGINT FROM events WHERE kind = 'example' AND source <> "
             "'training'"
         ),
-        # What was understood by a model version has that version among its parents.
+        # An example from spoken feedback has the model version that understood it among its parents.
         "examples_spoken": store.scalar(
             "SELECT coalesce(sum(child_count), 0)::BIGINT FROM edges WHERE operator = 'example' "
             "AND parent_stream = 'intent-model'"
@@ -222,10 +223,7 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> Deriv
 
 
 def _sent_to_visible_ms(journal: Journals, store: StoreReader, since_ns: int) -> Milliseconds:
-    """Time from the send of a batch to the publication of the epoch that made its last event visible.
-
-    Only acknowledged batches count.
-    """
+    """Time from sending an acknowledged batch to publishing the epoch with its last event."""
     visible = store.grouped(
         'SELECT e.source || \'/\' || e.stream, e."first", e."first" + e."count" AS after, p.published_ns '
         'FROM events e JOIN epochs p USING (epoch) ORDER BY e."first"'
@@ -243,7 +241,7 @@ def _sent_to_visible_ms(journal: Journals, store: StoreReader, since_ns: int) ->
 
 
 def _waited_ns(batches: Batches, first: Ints, after: Ints, published_ns: Ints, since_ns: int) -> Ints:
-    """Waiting times of the acknowledged batches of one stream that are in the store whole, in ns."""
+    """Waiting times in ns of the acknowledged batches of one stream that are completely in the store."""
     begin, count, sent_ns = column(batches.first), column(batches.count), column(batches.sent_ns)
     acked = np.frombuffer(batches.acked, np.int8).astype(bool)
     index = first.searchsorted(begin + count - 1, "right") - 1

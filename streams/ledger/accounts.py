@@ -1,6 +1,6 @@
-"""Every event that a device sent against the store: stored or rejected, once, with the bytes that were sent.
+"""Check that every event that a device sent is stored or rejected, once, with the bytes that were sent.
 
-Digests tell whether the bytes are the same, whatever the pipeline says about that.
+Bytes are compared by digest, independently of what the pipeline recorded about repeats and collisions.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from streams.ledger.runs import (
 )
 from streams.ledger.sources import HALVES, StoreReader, numbered
 
-#: Rules that are looked at before it is known whether a number came before: what they refuse can be a copy of
-#: what is stored, and makes nothing twice.
+#: Rules that are checked before repeats are detected. A batch that they reject may be a copy of a stored one,
+#: which does not count as twice.
 EARLY = ("pairing", "too-late", "incarnation", "names")
 COLLISION = "collision"
-#: Outcomes of copies: the events themselves came before, and are stored.
+#: Outcomes of batches whose numbers arrived before.
 _AGAIN = "('repeated', 'collision')"
 _SAID = ("malformed", "limits", "poisoned", "clock", *EARLY)
 
-#: Rows whose batch was read, so that its numbers are known: in an unreadable one anybody can claim numbers.
+#: Rows whose batch was decoded. The numbers of an undecoded batch are only a claim.
 _NAMED = "\"count\" > 0 AND outcome <> 'malformed' AND rule <> 'limits'"
 _OF_ZONES = f"stage = 'zones' AND outcome NOT IN {_AGAIN}"
 RUNS = f'SELECT {numbered()}, "first", step, "count", 1 FROM events'  # noqa: S608 - constants
@@ -41,9 +41,9 @@ _REFUSED = (
     f"WHERE {_OF_ZONES} AND {_NAMED}"
 )
 _ONCE = f"{_REFUSED} AND rule NOT IN {EARLY}"
-#: What was rejected in a zone: its place there can be compared.
+#: Rejections with a zone, which can be compared with the truth.
 JUDGED = f"{_REFUSED} AND zone <> ''"
-# A batch that was split names the one it was cut out of, and that one was sent.
+# A part of a split batch has the digest of the batch that was sent.
 _SENT_AS = HALVES.format("coalesce(nullif(split_from, ''), digest)")
 _STORED_DATA = (
     f'SELECT source || \'/\' || stream, "first", "count", {_SENT_AS} FROM events '  # noqa: S608 - constants
@@ -53,7 +53,7 @@ _REJECTED_DATA = (
     f'SELECT source || \'/\' || stream, "first", "count", {HALVES.format("digest")} FROM rejected '  # noqa: S608
     f"WHERE stage = 'zones' AND {_NAMED} AND "
 )
-#: Of what could not be read its digest says which batch it was.
+#: An undecoded batch is identified by its digest.
 _UNREAD = f"SELECT '', {HALVES.format('digest')} FROM rejected WHERE {_OF_ZONES} AND NOT ({_NAMED})"  # noqa: S608
 _RULES = f"""
     SELECT CASE WHEN rule IN {_SAID} THEN rule WHEN starts_with(rule, 'consent:') THEN 'consent'
@@ -62,7 +62,7 @@ _RULES = f"""
 
 
 def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> Accounts:
-    """Every event sent is stored or rejected, once, as it was sent; nothing is stored that was not sent."""
+    """Check that every sent event is stored or rejected, once and unchanged, and no other event is stored."""
     missing, taken = dict[str, Intervals](), dict[str, Intervals]()
     twice, unsent = dict[str, Intervals](), dict[str, Intervals]()
     stored_data = store.data(_STORED_DATA)
@@ -82,7 +82,7 @@ def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: 
         pieces, (is_stored, is_rejected) = cover(stored.get(key, NONE), once.get(key, NONE))
         if key in journal.sent:
             twice[key] = pieces[is_stored + is_rejected > 1]
-            # A copy of what is stored can be rejected; what was sent is counted once.
+            # A copy of a stored batch may be rejected; each sent event is counted once.
             rejected_events += size(unaccounted(refused, known))
     find(findings, missing, "were sent and are neither stored nor rejected")
     find(findings, taken, "were sent under numbers that other data have, so they are missing")
@@ -104,7 +104,7 @@ def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: 
 
 
 def _lost(sent: Data, known: Data) -> tuple[Intervals, Intervals]:
-    """(numbers of which nothing is known, numbers that other data have), each once for all data sent."""
+    """(numbers without any data, numbers with other data) among the sent numbers that are unaccounted for."""
     lost = unaccounted(sent, known)
     pieces, (is_lost, is_known) = cover(lost, known.runs)
     each = np.repeat(pieces, is_lost, axis=0)

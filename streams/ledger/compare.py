@@ -1,4 +1,4 @@
-"""The topics against the journals and the store: everything once, in the order in which it was captured."""
+"""Compare the topics with journals and store: everything must be there once, in the order of capture."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _REFUSALS = (
 def topic_counts(
     journal: Journals, topics: Topics, store: StoreReader, findings: list[str], *, remade: bool = False
 ) -> TopicCounts:
-    """Count batches on every topic; find what is missing, twice, in another order, or of no agent on one.
+    """Count batches on every topic; find records that are missing, twice, out of order, or forged.
 
-    What retention has removed from a topic is not missing there. Where one was `remade`, the places in the
-    store are of several logs and have no order.
+    Records that retention deleted from a topic do not count as missing. `remade`: a topic was recreated, so
+    the offsets in the store are of several logs and the order cannot be checked.
     """
     if topics.other_data:
         findings.append(
@@ -81,7 +81,7 @@ def _forged(records: Records, verdicts: Judged) -> int:
 
 
 def _forwarded(journal: Journals, topics: Topics, verdicts: Judged, findings: list[str]) -> tuple[int, int]:
-    """Every event sent is on glasses.zoned or glasses.rejected, once, and nothing else is on glasses.zoned.
+    """Check that every sent event is on glasses.zoned or glasses.rejected, once, and no other on the former.
 
     Returns (missing, twice).
     """
@@ -113,7 +113,7 @@ def _forwarded(journal: Journals, topics: Topics, verdicts: Judged, findings: li
 def _derived(
     topic: str, topics: Topics, verdicts: Judged, store: StoreReader, findings: list[str]
 ) -> tuple[int, int]:
-    """Every derived event that the store says went to `topic` is there, once.
+    """Check that every derived event that the store assigns to `topic` is there, once.
 
     Returns (missing, twice).
     """
@@ -134,9 +134,9 @@ def _derived(
 
 
 def order_of_derived(topic: str, records: Records, verdicts: Judged, store: StoreReader) -> int:
-    """Count records of `topic` that stand before one of their stream which was completed earlier.
+    """Count records of `topic` that are before a record of their stream that was completed earlier.
 
-    Completed by a batch of glasses.captured: those have an order.
+    A derived event is completed by a batch of glasses.captured, whose offset gives the order.
     """
     places = store.grouped(
         f"SELECT source || '/' || stream, \"first\", \"offset\" FROM events WHERE topic = '{topic}' "  # noqa: S608
@@ -151,7 +151,7 @@ def order_of_derived(topic: str, records: Records, verdicts: Judged, store: Stor
 
 
 def _rejected(topics: Topics, store: StoreReader, findings: list[str]) -> None:
-    """glasses.rejected and the store name the same number of refusals, and of events in them."""
+    """Check that glasses.rejected and the store have the same number of rejections, and of events in them."""
     records = sum(refused.records for refused in topics.refusals())
     events = sum(sum(refused.count) for refused in topics.refusals())
     stored = store.rows(_REFUSALS)[0]
@@ -163,7 +163,7 @@ def _rejected(topics: Topics, store: StoreReader, findings: list[str]) -> None:
 
 
 def _lineage(topics: Topics, store: StoreReader, findings: list[str]) -> None:
-    """The newest epoch holds glasses.lineage to its end."""
+    """Check that the newest epoch includes glasses.lineage up to its end."""
     newest = store.rows("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1")
     offsets: dict[int, int] = dict(newest[0][0]) if newest else {}
     for partition, end in sorted(topics.lineage_ends.items()):

@@ -8,7 +8,7 @@ _NAMED_MAX = 5
 
 
 def find(findings: list[str], events: ByStream, fault: str) -> int:
-    """Add a sentence about the `events`, if there are any; return how many there are."""
+    """Add a sentence about `events` with a fault, if there are any; return their number."""
     count = sum(size(pieces) for pieces in events.values())
     if count:
         names = named(events, _NAMED_MAX + 1)

@@ -1,7 +1,7 @@
-"""Which records of a topic an agent wrote: those whose ids, runs and digests the store has.
+"""Find forged records: a record is an agent's if the store has its id, run and digest.
 
-An agent writes a record and its row of `events` in one transaction, so a record without such a row is not an
-agent's, whoever wrote it.
+An agent writes a record and its lineage in one transaction, so a record without a row of `events` was written
+by someone else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams.ledger.records import Records
 from streams.ledger.runs import Ints, column, groups
 from streams.ledger.sources import HALVES, StoreReader
 
-#: Rows that say which records an agent wrote: stream, first, step, count, digest, partition.
+#: Selects the records that agents wrote: stream, first, step, count, digest, partition.
 ROWS = (
     f'SELECT source || \'/\' || stream, "first", step, "count", {HALVES.format("digest")}, "partition"'  # noqa: S608
     " FROM events"
@@ -25,9 +25,9 @@ _OURS, _AGAIN, _OTHER, _STRANGE = range(4)
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows of records: `ours` by stream, first copies only; `again` further copies of those.
+    """Indices of records: `ours` are written by agents (by stream, first copies), `again` further copies.
 
-    `other` bear an id that an agent wrote, with another run or value; `strange` one that none wrote.
+    `other` have the id of an agent's record, with another run or value; `strange` have unknown ids.
     """
 
     ours: dict[str, Ints]
@@ -37,7 +37,7 @@ class Judged:
 
 
 def judge(records: Records, stored: Mapping[str, list[Ints]]) -> Judged:
-    """Compare records with the rows of `ROWS` by stream."""
+    """Compare records with rows of `ROWS`, given by stream."""
     verdict = np.full(len(records), _STRANGE, np.int8)
     columns = [column(numbers) for numbers in (records.first, records.step, records.count)]
     values = records.values()
@@ -54,7 +54,7 @@ def judge(records: Records, stored: Mapping[str, list[Ints]]) -> Judged:
         written[theirs] = True
         at_home = np.zeros(representatives.size, np.int64)
         at_home[theirs] = home
-        # Of several copies, one where the agent writes is its own rather than one elsewhere, and the first.
+        # Among several copies, prefer one in the partition that the agent writes to, then the first.
         order = np.lexsort((offset[rows], partition[rows] != at_home[mine], mine))
         copy = np.zeros(rows.size, np.bool_)
         copy[order[1:]] = mine[order[1:]] == mine[order[:-1]]
@@ -66,7 +66,7 @@ def judge(records: Records, stored: Mapping[str, list[Ints]]) -> Judged:
 
 
 def judged(topic: str, records: Records, where: str, store: StoreReader, findings: list[str]) -> Judged:
-    """Judge the records of a topic by the rows of `events` that hold `where`, and say what no agent wrote."""
+    """Judge the records of a topic by the rows of `events` that satisfy `where`, and report forged ones."""
     verdicts = judge(records, store.grouped(f"{ROWS} {where}"))
     for rows, fault in (
         (verdicts.strange, "were written by no agent"),

@@ -1,7 +1,4 @@
-"""What the devices' journals say: every batch with its numbers and its times, and the true zones.
-
-That takes a few bytes a batch.
-"""
+"""Read the devices' journals: numbers and times of every batch, and the true zones; a few bytes per batch."""
 
 from __future__ import annotations
 
@@ -17,15 +14,16 @@ import xxhash
 from streams.errors import InputError
 from streams.ledger.runs import Data, Intervals, column, halves, intervals
 
-#: (zone, stream) to first numbers and counts.
+#: First numbers and counts by (zone, stream).
 _Truths: TypeAlias = "dict[tuple[str, str], tuple[array[int], array[int]]]"
 
 
 @dataclass(slots=True)
 class Batches:
-    """Batches of one stream, a column each.
+    """Batches of one stream, in columns.
 
-    `sent_ns` (since the epoch) is that of the first send that was acknowledged, else the last.
+    `sent_ns` (since the epoch) is the time of the first acknowledged send, or of the last send if there is
+    none.
     """
 
     first: array[int] = field(default_factory=lambda: array("q"))
@@ -40,7 +38,7 @@ class Batches:
     """Row by first number and digest, where a number was used for several batches."""
 
     def sent(self, first: int, count: int, sent_ns: int, digest: bytes) -> None:
-        """Take in a batch about to be sent; one that the journal has twice is one, other data are another."""
+        """Add a `sent` line; lines with equal data count as one batch, lines with other data do not."""
         row = self.places.get(first)
         if row is not None and self._digest(row) != digest:
             self.others[first, self._digest(row)] = row
@@ -60,7 +58,7 @@ class Batches:
         return bytes(self.digests[16 * row : 16 * row + 16])
 
     def acknowledged(self, first: int, sent_ns: int) -> None:
-        """Take in an acknowledgement; one of a batch that the journal does not have is left out."""
+        """Add an acknowledgement; it is ignored if the journal does not have the batch."""
         row = self.places.get(first)
         if row is not None:
             self.sent_ns[row] = min(self.sent_ns[row], sent_ns) if self.acked[row] else sent_ns
@@ -69,32 +67,32 @@ class Batches:
 
 @dataclass(slots=True)
 class Journals:
-    """All journals of a directory. `truth` is by zone, then by stream."""
+    """All journals of a directory. `truth` has numbers by zone and stream."""
 
     batches: dict[str, Batches] = field(default_factory=dict)
     sent: dict[str, Intervals] = field(default_factory=dict)
     truth: dict[str, dict[str, Intervals]] = field(default_factory=dict)
 
     def data(self, key: str) -> Data:
-        """What was sent of a stream, with the digest of every batch."""
+        """All that was sent of a stream, with the digest of every batch."""
         batches = self.batches[key]
         return Data(self.sent[key], halves(batches.digests))
 
     @property
     def batch_count(self) -> int:
-        """How many batches were sent."""
+        """Number of batches that were sent."""
         return sum(len(batches.first) for batches in self.batches.values())
 
     @property
     def unacknowledged_count(self) -> int:
-        """How many of them no broker has acknowledged."""
+        """Number of batches that no broker acknowledged."""
         return sum(len(batches.acked) - sum(batches.acked) for batches in self.batches.values())
 
 
 def read_journals(path: Path) -> Journals:
-    """Read a journal file, or all in a directory; InputError when there is none or a line is no JSON.
+    """Read a journal file, or all in a directory; InputError if there is none or a line is not JSON.
 
-    A line that a crash cut off is left out: its batch was not sent.
+    An incomplete last line, which a crash leaves behind, is skipped; its batch was not sent.
     """
     files = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
     if not files:

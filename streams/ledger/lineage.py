@@ -1,10 +1,7 @@
-"""Whether two stores hold the same lineage.
+"""Compare the lineage of a live store with that of a replay with its recorded inputs.
 
-One is a live one, the other that of a replay which was given its recorded inputs.
-
-Places (offsets), epochs, and where a run was cut are no part of the comparison. Edges and decisions are
-compared event by event, everything else row by row. Like the ledger it checks the pipeline and shares no code
-with it.
+Offsets, epochs and the division into runs are not compared. Edges and decisions are compared event by event,
+everything else row by row. Like the ledger, the comparison checks the pipeline and shares no code with it.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ _SHOWN_CHARACTERS_MAX = 40
 class _Rows:
     """A table that is compared row by row.
 
-    It says what names a row, what is compared beside that, and how many events a row stands for.
+    `key` identifies a row, `columns` are compared, and `events` is the number of events of a row.
     """
 
     key: tuple[str, ...]
@@ -41,13 +38,13 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """A table compared event by event: what a run is about, and its numbers in the order of `Spans`."""
+    """A table that is compared event by event: columns that identify a run, and its numbers for `Spans`."""
 
     key: tuple[str, ...]
     numbers: tuple[str, ...]
 
 
-#: What a broken record on the store's own topic or on that of the policies leaves is no lineage of a batch.
+#: Leaves out rejections of malformed records of lineage and policies, which a replay does not read.
 _NOT_OURS = f"topic NOT IN ('{topology.LINEAGE}', '{topology.POLICIES}')"
 _NO_CANDIDATES = f"{_NOT_OURS} AND NOT (topic = '{topology.EXAMPLES}' AND rule = 'malformed')"
 _TAKEN = "kind NOT LIKE 'lost-%'"
@@ -165,27 +162,26 @@ _RUNS: Mapping[str, _Runs] = {
         ('"first"', "step", '"count"'),
     ),
 }
-#: In this order they are told.
+#: Tables in the order of the report.
 COMPARED = ("events", *_RUNS, *(table for table in _ROWS if table != "events"))
 
 
 def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> Comparison:
     """Compare the newest epochs of a live store and of a replay's store.
 
-    Returns `tables` (by name `compared` and `differ`, in events for events and decisions, in pairs of events
-    for edges, else in rows), `differences` (sentences, at most 5 a table) and `equal`. Needs about 1 GB for
-    two million batches.
+    Returns `tables` (for each, how much was `compared` and how much `differ`s: in events for events and
+    decisions, in pairs of events for edges, else in rows), `differences` (sentences, at most 5 per table) and
+    `equal`. Needs about 1 GB of memory for two million batches.
 
     Parameters
     ----------
     candidates
-        False: malformed records of `glasses.examples` are left out, because the replay did not have their
-        bytes.
+        False leaves out malformed records of `glasses.examples`, because the replay did not have their bytes.
 
     Raises
     ------
     UnavailableError
-        One of the two has no epoch.
+        One of the stores has no epoch.
     """
     readers = StoreReader(store_dir), StoreReader(replay_dir)
     try:
@@ -208,7 +204,7 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> Co
 
 
 def lines(result: Comparison) -> list[str]:
-    """Say the result of `compare` for people."""
+    """Format the result of `compare` as text."""
     counts = ", ".join(
         f"{table.replace('_', ' ')} {counted['differ']:,} differ of {counted['compared']:,}"
         for table, counted in result["tables"].items()
@@ -220,7 +216,7 @@ def lines(result: Comparison) -> list[str]:
 
 
 def _mark(columns: Iterable[str]) -> str:
-    """64 bits that tell rows apart and are as small as a number."""
+    """SQL for a hash of 64 bits that identifies a row."""
     return f"hash({', '.join(columns)})"
 
 
@@ -235,7 +231,7 @@ def _rows(
     readers: tuple[StoreReader, StoreReader], table: str, *, candidates: bool
 ) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared row by row."""
-    # A store of 0.1.0 lacks what was not known then.
+    # A store of 0.1.0 lacks some columns.
     known = readers[0].names(table) & readers[1].names(table)
     spec = replace(_ROWS[table], columns=tuple(name for name in _ROWS[table].columns if name in known))
     where = _NO_CANDIDATES if table == "rejected" and not candidates else spec.where
@@ -265,7 +261,7 @@ def _rows(
 
 
 def _uneven(a: Marks, b: Marks) -> Marks:
-    """Marks that one side has more often than the other."""
+    """Hashes that one side has more often than the other."""
     marks, index = np.unique(np.concatenate((a, b)), return_inverse=True)
     times = [np.bincount(part, minlength=marks.size) for part in (index[: a.size], index[a.size :])]
     uneven: Marks = marks[times[0] != times[1]]
@@ -334,13 +330,13 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
 
 
 def _known(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[str, ...]:
-    """What runs of a table are about, as far as both stores say it: a store of before has no revisions."""
+    """Key columns that both stores have; older stores have no revisions."""
     names = readers[0].names(table) & readers[1].names(table)
     return tuple(name for name in _RUNS[table].key if name in names)
 
 
 def _corrected(about: Mapping[str, Any], side: str) -> str:
-    """What stands behind the number in the id of a corrected event."""
+    """Suffix with the revision in the id of a corrected event, empty for revision 0."""
     revision = about.get(f"{side}_revision", 0)
     return f".{revision}" if revision else ""
 
@@ -375,7 +371,7 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, difference: 
 
 
 def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
-    """Decisions that begin at the same event in both stores and say another time; (how many, sentences)."""
+    """Decisions that begin at the same event in both stores but have different times; (number, sentences)."""
     key = _mark((*_RUNS["decisions"].key, '"first"'))
     times = sorted({"t_ns", "appended_ns"} & readers[0].names("decisions") & readers[1].names("decisions"))
     sides = []

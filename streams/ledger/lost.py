@@ -1,4 +1,4 @@
-"""Records that were removed before they were read, as their acceptance stands on record."""
+"""Records that were deleted before they were read, from the recorded inputs about accepted losses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOST = (
 
 
 def lost(store: StoreReader, findings: list[str]) -> LostRecords:
-    """Count what is lost; a finding says which. `topics_remade` are those that were made again."""
+    """Count lost records and report them as a finding. `topics_remade` are the topics that were recreated."""
     rows = store.rows(_LOST)
     known = [(topic, partition, first, last) for topic, partition, first, last in rows if last is not None]
     remade = [(topic, partition, first) for topic, partition, first, last in rows if last is None]

@@ -1,7 +1,7 @@
-"""Records of a topic, a few bytes each: the events they name, their places, the digests of their values.
+"""Records of a topic in compact form: the events that they name, their offsets, the digests of their values.
 
-Anybody who may write to a topic writes what they like: what does not name events as agents do is unreadable,
-and nothing of it is kept but its place.
+Topics may have foreign records. A record that does not name its events as agents do counts as unreadable, and
+only its offset is kept.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from streams import limits
 from streams.ledger.runs import ByStream, Ints, column, halves, spread
 
 _NAMED_MAX = 5
-#: Bytes that may be shown on a terminal; longer than any name of ours.
+#: Only bytes that are safe to print; the bound is longer than any valid name.
 _ID = re.compile(rb"([\x21-\x7e]{1,200})/([0-9]{1,19})(?:\.[0-9]{1,6})?")
 _RUN = re.compile(rb"([0-9]{1,19}) ([0-9]{1,19}) ([0-9]{1,7})")
 
 
 def run_of(headers: Mapping[str, bytes | None]) -> tuple[str, int, int, int] | None:
-    """(stream, first, step, count) of a record by its headers; None where they name no events."""
+    """(stream, first, step, count) of a record by its headers; None if they name no events."""
     named, run = (
         _ID.fullmatch(headers.get("ce_id") or b""),
         _RUN.fullmatch(headers.get("sightline-run") or b""),
@@ -39,10 +39,10 @@ def run_of(headers: Mapping[str, bytes | None]) -> tuple[str, int, int, int] | N
 
 @dataclass(slots=True)
 class Records:
-    """Records of one topic that name their events, in the order of each partition.
+    """Records of one topic that name their events, in order within each partition.
 
-    `unreadable` do not name them; `unread` are the places (partition, offset) of the first of those. In a run
-    of a device (`whole`) no number is left out.
+    `unreadable` counts records that do not, and `unread` has (partition, offset) of the first of these.
+    `whole`: records are batches of devices, whose numbers are consecutive.
     """
 
     whole: bool = False
@@ -64,7 +64,7 @@ class Records:
     def take(
         self, headers: Mapping[str, bytes | None], value: bytes | None, partition: int, offset: int
     ) -> None:
-        """Take in one record."""
+        """Add one record."""
         self.records += 1
         run = run_of(headers)
         if run is None or (self.whole and run[2] != 1):
@@ -91,14 +91,14 @@ class Records:
         )
 
     def rows(self) -> dict[str, Ints]:
-        """Rows by stream, in the order of the topic."""
+        """Indices of records by stream, in the order of the topic."""
         keys = column(self.key)
         order = np.argsort(keys, kind="stable")
         cuts = np.searchsorted(keys[order], np.arange(1, len(self.keys)))
         return dict(zip(self.keys, np.split(order, cuts), strict=True)) if self.keys else {}
 
     def by_stream(self, chosen: Mapping[str, Ints] | None = None) -> ByStream:
-        """Numbers by stream, of the `chosen` rows; of all."""
+        """Numbers by stream, of the `chosen` records or of all."""
         first, step, count = column(self.first), column(self.step), column(self.count)
         return {
             name: spread(first[rows], step[rows], count[rows], np.ones(rows.size, np.int64))
@@ -106,15 +106,15 @@ class Records:
         }
 
     def values(self) -> Ints:
-        """Digests of the values, two columns."""
+        """Digests of the values, as two columns."""
         return halves(self.digests)
 
     def place(self, row: int) -> str:
-        """Which record a row is, to be found on the topic."""
+        """Text that identifies a record on the topic."""
         name = f"{self.keys[self.key[row]]}/{self.first[row]}"
         return f"{name} (partition {self.partition[row]}, offset {self.offset[row]})"
 
     def named(self, rows: Ints) -> str:
-        """The first of some records."""
+        """Text with the first few of `rows`."""
         more = " …" if rows.size > _NAMED_MAX else ""
         return ", ".join(self.place(int(row)) for row in rows[:_NAMED_MAX]) + more

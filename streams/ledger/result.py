@@ -1,4 +1,4 @@
-"""What the ledger says, as it is printed in JSON: counts in events unless a name says otherwise."""
+"""Types of the ledger's result, as printed in JSON; counts are in events unless the name says otherwise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypedDict
 
 
 class Accounts(TypedDict):
-    """What was sent against what is stored or rejected; `rejected_by_rule` counts batches."""
+    """Comparison of sent with stored and rejected events; `rejected_by_rule` counts batches."""
 
     events_sent: int
     batches_sent: int
@@ -22,21 +22,21 @@ class Accounts(TypedDict):
 
 
 class LostRecords(TypedDict):
-    """Records that were removed before they were read, and topics that were made again."""
+    """Records that were deleted before they were read, and topics that were recreated."""
 
     records_lost: int
     topics_remade: Sequence[str]
 
 
 class ZoneTruth(TypedDict):
-    """How many events the scenario names a zone of, and how many of them are in another one."""
+    """Number of events whose true zone is known, and of those that are in another zone."""
 
     zone_truth_checked: int
     zone_truth_mismatches: int
 
 
 class ModelCounts(TypedDict):
-    """A model version: how many examples it learned from, and its accuracy from 0 to 1."""
+    """A model version, the number of examples that it learned from, and its accuracy from 0 to 1."""
 
     version: int
     examples: int
@@ -44,7 +44,7 @@ class ModelCounts(TypedDict):
 
 
 class Derived(TypedDict):
-    """What was made of the events; None where nothing is stored."""
+    """Counts of derived events; fields are None if nothing is stored."""
 
     derived: int
     answers: int
@@ -70,7 +70,7 @@ class Milliseconds(TypedDict):
 
 
 class TopicCounts(TypedDict):
-    """What stands on the topics: `batches` by topic, `begin_later` where retention has removed some."""
+    """Content of the topics: `batches` by topic; from those in `begin_later` retention deleted records."""
 
     batches: Mapping[str, int]
     begin_later: Sequence[str]
@@ -84,9 +84,9 @@ class TopicCounts(TypedDict):
 
 
 class Ledger(Accounts, LostRecords, ZoneTruth, Derived):
-    """All of it: `findings` are sentences, `clean` says that there are none.
+    """The complete result: `findings` are sentences, and `clean` is true if there are none.
 
-    `topics` is None where the ledger was given no broker.
+    `topics` is None if the ledger ran without a broker.
     """
 
     sent_to_visible_ms: Milliseconds
@@ -96,14 +96,14 @@ class Ledger(Accounts, LostRecords, ZoneTruth, Derived):
 
 
 class TableCounts(TypedDict):
-    """How much of a table was compared, and how much of that differs."""
+    """How much of a table was compared, and how much of it differs."""
 
     compared: int
     differ: int
 
 
 class Comparison(TypedDict):
-    """Two stores compared, by table; `differences` are sentences."""
+    """Comparison of two stores by table; `differences` are sentences."""
 
     tables: Mapping[str, TableCounts]
     differences: list[str]

@@ -1,7 +1,4 @@
-"""Numbers of streams as numpy runs, and the one operation that all counting needs.
-
-That is how often each number is covered.
-"""
+"""Numbers of streams as NumPy runs, and the operation for all counting: how often each number is covered."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints: TypeAlias = NDArray[np.int64]
-#: Half-open intervals, one a row: first number, number after the last.
+#: Half-open intervals, one per row: first number, number after the last.
 Intervals: TypeAlias = Ints
 ByStream: TypeAlias = Mapping[str, Intervals]
 
@@ -24,13 +21,13 @@ _MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Runs of one stream with the digests of the bytes they came in: XXH3-128, two columns of 64 bits."""
+    """Runs of one stream with the digests of their records: XXH3-128, as two columns of 64 bits."""
 
     runs: Intervals
     digests: Ints
 
     def only(self, digests: Ints) -> Data:
-        """Runs whose digests are among some."""
+        """Runs whose digests are among `digests`."""
         if not len(digests):
             return NO_DATA
         group, _ = groups(list(np.concatenate((self.digests, digests)).T))
@@ -42,7 +39,7 @@ NO_DATA = Data(NONE, np.empty((0, 2), np.int64))
 
 
 def column(numbers: array[int]) -> Ints:
-    """Numbers as a numpy column."""
+    """View numbers as a NumPy column."""
     return np.frombuffer(numbers, np.int64) if numbers else np.empty(0, np.int64)
 
 
@@ -52,20 +49,17 @@ def halves(digests: bytes | bytearray) -> Ints:
 
 
 def joined(a: Data, b: Data) -> Data:
-    """All runs of two."""
+    """Runs of `a` and `b` together."""
     return Data(np.concatenate((a.runs, b.runs)), np.concatenate((a.digests, b.digests)))
 
 
 def groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
-    """(number of its group for each row, one row of each group).
-
-    Rows are in one group when all columns are equal.
-    """
+    """Group rows whose columns are all equal; returns (group of each row, one row of each group)."""
     mixed = np.zeros(columns[0].size, np.uint64)
     for part in columns:
         mixed = (mixed ^ part.astype(np.uint64)) * _MIX
         mixed ^= mixed >> _HALF
-    # One sort instead of one a column; that equal rows lie together is all that is wanted of it.
+    # A single sort of hashes instead of one per column, because equal rows only need to be adjacent.
     order = np.argsort(mixed, kind="stable")
     changes = np.zeros(order.size, np.bool_)
     changes[:1] = True
@@ -78,12 +72,12 @@ def groups(columns: Sequence[NDArray[np.generic]]) -> tuple[Ints, Ints]:
 
 
 def unaccounted(wanted: Data, known: Data) -> Intervals:
-    """Numbers of `wanted` that `known` does not hold under the same digest, once for each digest."""
+    """Numbers of `wanted` that `known` does not have with the same digest, once for each digest."""
     numbers = np.unique(np.concatenate((wanted.runs.ravel(), known.runs.ravel())))
     group, _ = groups(list(np.concatenate((wanted.digests, known.digests)).T))
 
     def on_lines(runs: Intervals, group: Ints) -> Intervals:
-        # A line a digest, one behind the other; of places, since the numbers themselves may fill 62 bits.
+        # Each digest gets its own section of one line. Ranks replace numbers, which may take 62 bits.
         return np.searchsorted(numbers, runs) + (group * numbers.size)[:, None]
 
     cut = len(wanted.runs)
@@ -95,13 +89,13 @@ def unaccounted(wanted: Data, known: Data) -> Intervals:
 
 
 def intervals(first: Sequence[int] | Ints, count: Sequence[int] | Ints) -> Intervals:
-    """Intervals of consecutive numbers."""
+    """Make intervals of consecutive numbers."""
     begin = np.asarray(first, np.int64)
     return np.column_stack((begin, begin + np.asarray(count, np.int64)))
 
 
 def spread(first: Ints, step: Ints, count: Ints, width: Ints) -> Intervals:
-    """Intervals `first + i * step ... + width` for i < count; those that touch or overlap come as one."""
+    """Intervals `first + i * step ... + width` for i < count; merged where they touch or overlap."""
     whole = (step <= width) | (count == 1)
     together = np.column_stack((first[whole], first[whole] + step[whole] * (count[whole] - 1) + width[whole]))
     first, step, count, width = first[~whole], step[~whole], count[~whole], width[~whole]
@@ -111,9 +105,9 @@ def spread(first: Ints, step: Ints, count: Ints, width: Ints) -> Intervals:
 
 
 def cover(*sets: Intervals) -> tuple[Intervals, list[Ints]]:
-    """Cut the number line wherever a set begins or ends.
+    """Divide the number line wherever an interval begins or ends.
 
-    Return the pieces and how often each set covers each piece.
+    Return the pieces, and how often each set covers each piece.
     """
     bounds = np.unique(np.concatenate([part.ravel() for part in sets]))
     if bounds.size < 2:
@@ -128,12 +122,12 @@ def cover(*sets: Intervals) -> tuple[Intervals, list[Ints]]:
 
 
 def size(pieces: Intervals) -> int:
-    """How many numbers disjoint intervals hold."""
+    """Number of numbers in disjoint intervals."""
     return int((pieces[:, 1] - pieces[:, 0]).sum())
 
 
 def union_size(sets: ByStream) -> int:
-    """How many different numbers the streams hold together."""
+    """Number of different numbers in all streams together."""
     total = 0
     for part in sets.values():
         pieces, (depth,) = cover(part)
@@ -142,7 +136,7 @@ def union_size(sets: ByStream) -> int:
 
 
 def named(by_stream: Mapping[str, Intervals], most: int) -> list[str]:
-    """Runs as text (`g1/imu-right/40-59`), at most `most` of them; a revision stands behind the numbers."""
+    """Runs as text (`g1/imu-right/40-59`), at most `most` of them; a revision follows the numbers."""
     texts = [
         f"{stream}/{low}{dot}{revision}" if high - low == 1 else f"{stream}/{low}-{high - 1}{dot}{revision}"
         for key, pieces in sorted(by_stream.items())

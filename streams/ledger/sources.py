@@ -1,4 +1,4 @@
-"""The published store, read in the ledger's own way."""
+"""The ledger's own reader of the published store."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from streams.errors import DamagedError, UnavailableError
 from streams.ledger.runs import NONE, ByStream, Data, Ints, intervals, spread
 from streams.quoting import quoted
 
-#: A digest as two columns of 64 bits; what is none is zero, which is nobody's.
+#: SQL for a digest as two columns of 64 bits; text that is no digest becomes zero.
 HALVES = ", ".join(
     f"coalesce(TRY_CAST('0x' || {{0}}[{first}:{first + 15}] AS UBIGINT), 0)" for first in (1, 17)
 )
 
 
 def numbered(side: str = "") -> str:
-    """SQL of what an event's number counts: its stream, of a corrected one with the revision behind a dot.
-
-    `side` is empty, `child_` or `parent_`.
-    """
+    """SQL for `source/stream[.revision]`; `side` is the prefix of the columns (none, `child_`, `parent_`)."""
     revision = f"CASE WHEN {side}revision > 0 THEN '.' || {side}revision ELSE '' END"
     return f"{side}source || '/' || {side}stream || {revision}"
 
@@ -46,12 +43,12 @@ class StoreReader:
             self._connection.execute(f"SET file_search_path = {quoted(str(directory))}")
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self._connection.close()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Make what DuckDB says of a file that it cannot read a sentence."""
+        """Translate DuckDB's errors about unreadable files."""
         try:
             yield
         except duckdb.Error as error:
@@ -74,13 +71,13 @@ class StoreReader:
         return self.rows(statement)[0][0]
 
     def columns(self, statement: str) -> dict[str, Any]:
-        """All rows of a statement as numpy columns; of one without NULL."""
+        """All rows of a statement as NumPy columns; there must be no NULL."""
         with self._reading():
             columns = self._connection.execute(statement).fetchnumpy()
         return {name: np.asarray(column) for name, column in columns.items()}
 
     def grouped(self, statement: str) -> dict[str, list[Ints]]:
-        """Number columns by the text in the first column, in the statement's order within each."""
+        """Columns of numbers, grouped by the text in the first column, in the order of the statement."""
         with self._reading():
             table: Any = self._connection.sql(statement).to_arrow_table()
         names = table.column(0).combine_chunks().dictionary_encode()
@@ -94,7 +91,7 @@ class StoreReader:
         return {key: [part[i] for part in parts] for i, key in enumerate(names.dictionary.to_pylist())}
 
     def spread(self, statement: str) -> ByStream:
-        """Intervals by stream of a statement that returns key, first, step, count, width."""
+        """Intervals by stream, of a statement that returns key, first, step, count, width."""
         return {key: spread(*columns) for key, columns in self.grouped(statement).items()} or {"": NONE}
 
     def data(self, statement: str) -> dict[str, Data]:

@@ -1,9 +1,9 @@
 """Differences between two sets of runs, event by event, without expanding what both have in common.
 
-A run says that child `first + i * step` has the parents `parent + i * parent_step ... + width - 1`, for
-i < count. Where a run was cut is no difference: runs of one line (same steps, same width, one formula) are
-compared by how often each place of the line is covered; only what differs there, and what is a run of one, is
-compared parent by parent.
+In a run, child `first + i * step` has the parents `parent + i * parent_step ... + width - 1`, for i < count.
+The division into runs does not matter. Runs on one line (same steps, width and formula) are compared by how
+often each position on the line is covered. Only what differs there, and runs of a single child, are compared
+parent by parent.
 """
 
 from __future__ import annotations
@@ -17,18 +17,15 @@ from numpy.typing import NDArray
 from streams.ledger.runs import Ints, groups
 
 Marks = NDArray[np.uint64]
-#: Runs that are looked at together, and children that are expanded at once; they bound the memory, some 200
-#: bytes each.
+#: Number of runs that are compared together, and of children that are expanded at once. They bound the
+#: memory: each takes about 200 bytes.
 RUNS_MAX = 1_000_000
 EXPANDED_MAX = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Runs as columns; `key` says what a run is about (streams, operator, ...).
-
-    Runs of different keys have nothing in common.
-    """
+    """Runs as columns. Only runs with equal `key` (a hash of streams, operator, ...) are compared."""
 
     key: Marks
     first: Ints
@@ -43,11 +40,11 @@ class Spans:
         return Spans(*(getattr(self, name.name)[chosen] for name in fields(self)))
 
     def children(self) -> int:
-        """How many children the runs have."""
+        """Number of children of all runs."""
         return int(self.count.sum())
 
     def clipped(self, low: int, high: int) -> Spans:
-        """The part with children from `low` to `high`, exclusive."""
+        """Part of the runs with children from `low` to `high` (exclusive)."""
         skipped = np.maximum(0, -((self.first - low) // self.step))
         end = np.minimum(self.count, -((self.first - high) // self.step))
         kept = end > skipped
@@ -65,9 +62,9 @@ class Spans:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Parents `low ... high` (exclusive) of one child, and how often more side a has them than side b.
+    """Parents `low ... high` (exclusive) of one child that the two sides do not have equally often.
 
-    A negative number says that it has them less often.
+    `surplus` is how many times more side a has them than side b; it may be negative.
     """
 
     key: int
@@ -78,7 +75,7 @@ class Difference:
 
 
 def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
-    """(number of pairs of child and parent that one side has more often, `most` examples of them)."""
+    """Number of pairs (child, parent) that one side has more often, and at most `most` examples."""
     total, named = 0, list[Difference]()
     for left, right in _residues(a, b):
         child_a, child_b = _expanded(left), _expanded(right)
@@ -103,10 +100,7 @@ def differences(a: Spans, b: Spans, most: int) -> tuple[int, list[Difference]]:
 
 
 def _residues(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
-    """What is left to be compared child by child, a bounded part at a time.
-
-    No two parts have a child in common.
-    """
+    """Runs that must be compared child by child, in parts of bounded size without common children."""
     parts = np.uint64(1 + (a.key.size + b.key.size) // RUNS_MAX)
     part_a, part_b = a.key % parts, b.key % parts
     for part in range(int(parts)):
@@ -118,7 +112,7 @@ def _residues(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
 
 
 def _on_lines(a: Spans, b: Spans) -> tuple[Spans, Spans]:
-    """What each side has on a line more often than the other has there, as runs again."""
+    """What each side covers more often than the other on any line, as runs again."""
     columns = [np.concatenate(pair) for pair in zip(_line_of(a), _line_of(b), strict=True)]
     group, first = groups(columns)
     low = np.concatenate((a.first // a.step, b.first // b.step))
@@ -134,9 +128,9 @@ def _on_lines(a: Spans, b: Spans) -> tuple[Spans, Spans]:
 
 
 def _line_of(spans: Spans) -> tuple[NDArray[np.generic], ...]:
-    """What all runs of one line have in common; a run's place on its line is `first // step`."""
+    """Columns that are equal for all runs on one line; a run's position on its line is `first // step`."""
     place = spans.first // spans.step
-    # The origin may leave 64 bits, and comes back by the same way: it only has to tell lines apart.
+    # The origin may overflow 64 bits. This is harmless, because it only has to distinguish lines.
     return (
         spans.key,
         spans.step,
@@ -148,7 +142,7 @@ def _line_of(spans: Spans) -> tuple[NDArray[np.generic], ...]:
 
 
 def _uneven(group: Ints, low: Ints, high: Ints, of_a: int) -> tuple[Ints, Ints, Ints, tuple[Ints, Ints]]:
-    """Where the first `of_a` intervals and the others do not cover a group alike.
+    """Intervals where the first `of_a` intervals and the others do not cover a group equally often.
 
     Returns (group, begin, end, (times of a, times of b)).
     """
@@ -164,7 +158,7 @@ def _uneven(group: Ints, low: Ints, high: Ints, of_a: int) -> tuple[Ints, Ints, 
         np.concatenate((side, side))[order],
     )
     depth_a, depth_b = np.cumsum(change * of), np.cumsum(change * (1 - of))
-    # Between a bound and the next of the same group; the depth is right behind the last change at one place.
+    # Compare depths between adjacent bounds of one group; at equal bounds only the last depth is final.
     open_here = np.flatnonzero(
         (groups[:-1] == groups[1:]) & (bounds[:-1] != bounds[1:]) & (depth_a[:-1] != depth_b[:-1])
     )
@@ -177,7 +171,7 @@ def _uneven(group: Ints, low: Ints, high: Ints, of_a: int) -> tuple[Ints, Ints, 
 
 
 def _expanded(spans: Spans) -> Spans:
-    """One run a child."""
+    """Expand to one run per child."""
     row = np.repeat(np.arange(spans.count.size), spans.count)
     index = np.arange(row.size) - np.repeat(np.cumsum(spans.count) - spans.count, spans.count)
     parts, ones = spans[row], np.ones(row.size, np.int64)
@@ -197,9 +191,9 @@ def _joined(a: Spans, b: Spans) -> Spans:
 
 
 def _portions(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
-    """Cut two sides into portions that have no child in common and can be expanded.
+    """Divide two sides into portions that are small enough to expand and have no common children.
 
-    Portions of which nothing is left are left out.
+    Empty portions are skipped.
     """
     if not a.key.size and not b.key.size:
         return
@@ -223,7 +217,7 @@ def _portions(a: Spans, b: Spans) -> Iterator[tuple[Spans, Spans]]:
 
 
 def spans_of(columns: Mapping[str, NDArray[np.generic]]) -> Spans:
-    """Runs from columns of these names; without `parent`, runs of events that have none: one pair each."""
+    """Make runs from columns by name; without a column `parent` each event counts as one pair."""
     count = columns["key"].size
     alone = {"parent": 0, "parent_step": 0, "width": 1}
     return Spans(

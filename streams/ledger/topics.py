@@ -1,4 +1,4 @@
-"""What lies on the topics, read committed; of a record only a few bytes are kept."""
+"""Read the committed records of the topics; only a few bytes are kept of each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from streams.ledger.accounts import COLLISION, EARLY
 from streams.ledger.records import Records
 from streams.ledger.runs import Ints, column, groups
 
-#: What agents derive; each record of these is an event of the store, and each such event of the store one
-#: record.
+#: Topics of derived events: records on them and events in the store must correspond one to one.
 DERIVED = (topology.DERIVED, topology.ANSWERS, topology.EXAMPLES)
 
 _UNREAD = (b"malformed", b"poisoned", b"limits")
@@ -28,16 +27,16 @@ _DIGEST = re.compile(rb"[0-9a-f]{32}")
 
 @dataclass(slots=True)
 class Topics:
-    """What was found, by topic.
+    """Content of the topics.
 
-    Of glasses.rejected, `rejected` are batches of devices: `early` those that were refused before it was seen
-    whether their numbers came before, `collided` those whose numbers other data have. `refused` is what was
-    refused further on in the pipeline, or could not be read.
+    glasses.rejected is divided into four parts: `early` (batches rejected before repeats are detected),
+    `collided` (batches whose numbers belong to other data), `rejected` (other batches of devices), and
+    `refused` (unreadable records, and rejections of later stages).
 
-    `order_faults`: records of glasses.zoned that stand before one captured earlier. Of glasses.captured,
-    `repeated` and `late` are batches that came again, or behind later ones of their stream; the numbers of
-    `other_data` an earlier batch had with another value (`other_named`: the first of them).
-    `lineage_ends`: where glasses.lineage ends, by partition.
+    `order_faults` counts records of glasses.zoned that are before one that was captured earlier. `repeated`
+    and `late` count batches of glasses.captured that arrived again, or after later ones of their stream;
+    `other_data` counts batches whose numbers an earlier batch had with another value (`other_named` has the
+    first of them). `lineage_ends` are the end offsets of glasses.lineage, by partition.
     """
 
     zoned: Records = field(default_factory=lambda: Records(whole=True))
@@ -60,11 +59,11 @@ class Topics:
     """Topics of which retention has removed something."""
 
     def refusals(self) -> tuple[Records, ...]:
-        """All of glasses.rejected."""
+        """All parts of glasses.rejected."""
         return self.rejected, self.early, self.collided, self.refused
 
     def refusal(self, headers: Mapping[str, bytes | None]) -> Records:
-        """Return the records that one of glasses.rejected belongs to; note its digest if it was not read."""
+        """Return the part for a record of glasses.rejected; note its digest if it is unreadable."""
         if headers.get("sightline-stage") != b"zones":
             return self.refused
         if "ce_id" not in headers or headers.get("sightline-rule") in _UNREAD:
@@ -76,7 +75,7 @@ class Topics:
 
 
 def read_topics(broker: Broker) -> Topics:
-    """Read every topic of the event path to its end."""
+    """Read every topic of the event path up to its end."""
     return asyncio.run(_read_topics(broker))
 
 
@@ -124,7 +123,7 @@ async def _read(broker: Broker, topic: str, records: Records) -> Records:
 
 
 def other_data(captured: Records) -> Ints:
-    """Rows whose first number an earlier record of their stream had with another value; one a value."""
+    """Records whose first number an earlier record of the stream had with another value; one per value."""
     values = captured.values()
     number, first_of_number = groups([column(captured.key), column(captured.first)])
     value, _ = groups([number, values[:, 0], values[:, 1]])
@@ -135,7 +134,7 @@ def other_data(captured: Records) -> Ints:
 
 
 def link_faults(captured: Iterable[tuple[str, int, int]]) -> tuple[int, int]:
-    """(repeated, late): batches whose first number came before, or after a higher one of its stream."""
+    """(repeated, late): number of batches whose first number arrived before, or after a higher one."""
     seen: dict[str, set[int]] = {}
     highest: dict[str, int] = {}
     repeated = late = 0
@@ -149,10 +148,10 @@ def link_faults(captured: Iterable[tuple[str, int, int]]) -> tuple[int, int]:
 
 
 def order_faults(captured: Iterable[tuple[str, int, int]], zoned: Iterable[tuple[str, int, int]]) -> int:
-    """Count the records of `zoned` that stand after one of their device that was captured later.
+    """Count the records of `zoned` that are after a record of their device that was captured later.
 
-    Records are (stream, first, count). A number's place is that of the first record that held it: repeats are
-    to be dropped.
+    Records are (stream, first, count). The position of a number is that of the first record with it, because
+    repeats must be dropped.
     """
     places = _places(captured)
     faults = 0
@@ -172,9 +171,9 @@ def order_faults(captured: Iterable[tuple[str, int, int]], zoned: Iterable[tuple
 
 
 def _places(captured: Iterable[tuple[str, int, int]]) -> dict[str, tuple[Ints, Ints]]:
-    """By stream: numbers at which a record begins or ends, and the place of the first record from each on.
+    """By stream: numbers at which a record begins or ends, and the position of the first record from each on.
 
-    It is -1 where none is.
+    The position is -1 if no record has the numbers from there on.
     """
     grouped: dict[str, tuple[array[int], array[int], array[int]]] = {}
     for place, (key, first, count) in enumerate(captured):

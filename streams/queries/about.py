@@ -1,4 +1,4 @@
-"""Parts of several questions: rows about one event, and about one hop of a walk."""
+"""Helpers of several questions: rows about one event, and about one hop of a walk."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from streams.queries.store import Rows, Store
 from streams.queries.walk import Reached, Step, size, walk
 
 StructT = TypeVar("StructT", bound=Struct)
-#: Source and stream, whatever the revision.
+#: Source and stream, without the revision.
 Named = tuple[str, str]
 
 
 def described(store: Store, policy_version: str, label: str) -> dict[str, str]:
-    """A label in the words of the policy that gave it, as the store keeps it."""
+    """Describe a label in words, with the text of its policy in the store."""
     text = store.policies.get(policy_version)
     try:
         return read_stored(policy_version, text).describe(bytes.fromhex(label)) if text and label else {}
@@ -34,7 +34,7 @@ def described(store: Store, policy_version: str, label: str) -> dict[str, str]:
 
 
 def parsed(identity: str) -> EventId:
-    """Read an id; InputError says what the form is."""
+    """Parse an id; InputError if it is malformed."""
     try:
         return EventId.parse(identity)
     except MalformedError as error:
@@ -42,7 +42,7 @@ def parsed(identity: str) -> EventId:
 
 
 def unknown(store: Store, event: EventId) -> InputError:
-    """Say that the store holds no such event; a role is told in the same words that it is not shown one."""
+    """Error for an event that the store does not have; a role gets the same sentence for a hidden event."""
     if store.role_filter is not None:
         return InputError(
             f"{event}: the role {store.role_filter.role} is shown no such event: {_held(store)} has none, or "
@@ -56,7 +56,7 @@ def unknown(store: Store, event: EventId) -> InputError:
 
 
 def unwritten(store: Store, event: EventId) -> str:
-    """Say that no agent wrote an event, as far as the store knows, and how far that is."""
+    """Sentence that no agent wrote an event, with the offsets up to which the store knows this."""
     return f"{event}: no agent wrote it: {_held(store)} has no such event."
 
 
@@ -70,22 +70,22 @@ def _held(store: Store) -> str:
 
 
 def streams_seen(store: Store) -> dict[tuple[str, str], bool]:
-    """Streams of which the role is shown something, and whether that is every event and every refusal.
+    """Streams that the role may see something of, and whether it may see all of their events and rejections.
 
-    Of a stream that it is shown in part, nothing may be said about a number that it is not shown.
+    For streams that the role may see in part, answers must not reveal anything about hidden numbers.
     """
     return {stream: not hidden for stream, (shown, hidden) in _judged(store).items() if shown}
 
 
 def shows_absence(store: Store, event: EventId) -> bool:
-    """Whether the role may be told that there is no such event: nothing that is hidden could be it."""
+    """Whether the role may be told that an event does not exist: only if it could not be a hidden one."""
     judged = _judged(store)
     shown, hidden = judged.get((event.source, event.stream), (False, False))
     return (shown and not hidden) or not any(hidden for _, hidden in judged.values())
 
 
 def _judged(store: Store) -> dict[tuple[str, str], tuple[bool, bool]]:
-    """By stream whether the role is shown events of it, and whether anything of it is hidden."""
+    """By stream: whether the role may see any of it, and whether any of it is hidden."""
     judged: dict[tuple[str, str], tuple[bool, bool]] = {}
     for row in store.query("stream_classes").of(StreamClass):
         seen = store.role_filter is None or store.role_filter.shows(row.row_class, row.table_name)
@@ -96,7 +96,7 @@ def _judged(store: Store) -> dict[tuple[str, str], tuple[bool, bool]]:
 
 
 def known(store: Store, identity: str) -> EventId:
-    """Read the id of an event that the store holds; InputError says that it does not."""
+    """Parse the id of an event; InputError if the store does not have the event."""
     event = parsed(identity)
     if event_row(store, event) is None:
         raise unknown(store, event)
@@ -104,12 +104,12 @@ def known(store: Store, identity: str) -> EventId:
 
 
 def start_of(event: EventId) -> Stream:
-    """Stream of an event, as walks name it."""
+    """Stream of an event, with its revision, as walks need it."""
     return event.source, event.stream, event.revision
 
 
 def may_be_shown(store: Store, event: EventId) -> bool:
-    """Whether the store may have an event that its role is shown, by the zones of its number."""
+    """Whether the role may see an event if it exists, judged by the zones of its number."""
     if store.role_filter is None:
         return True
     stream = start_of(event)
@@ -118,9 +118,9 @@ def may_be_shown(store: Store, event: EventId) -> bool:
 
 
 def asked_about(store: Store, identity: str) -> EventId:
-    """Read the id of an event that the store may have and its role is shown; InputError says otherwise.
+    """Parse the id of an event; InputError unless the role may see it.
 
-    Whether it is there its row says, or what it was made of or what was made of it.
+    The event may still not exist. The caller finds out by its row, its parents or its children.
     """
     event = parsed(identity)
     if not may_be_shown(store, event):
@@ -129,7 +129,7 @@ def asked_about(store: Store, identity: str) -> EventId:
 
 
 def event_row(store: Store, event: EventId) -> EventRow | None:
-    """Row of `events` that holds an event; None where there is none, or none that the role is shown."""
+    """Row of `events` with an event; None if there is none that the role may see."""
     rows = _rows_with(store, "events", event).of(EventRow)
     held = [
         row for row in rows if row.revision == event.revision and (event.number - row.first) % row.step == 0
@@ -138,19 +138,19 @@ def event_row(store: Store, event: EventId) -> EventRow | None:
 
 
 def decisions_of(store: Store, event: EventId) -> list[ToldDecision]:
-    """Decisions about an event's number that are shown: they do not say the revision."""
+    """Visible decisions about an event's number; they apply to all revisions."""
     return store.sift(told(ToldDecision, _rows_with(store, "decisions", event)), "decisions", counted=False)
 
 
 def rejections_of(store: Store, event: EventId) -> list[ToldRejection]:
-    """What was rejected of an event's number and is shown; a corrected event never is."""
+    """Visible rejections of an event's number; corrections are never rejected."""
     if event.revision:
         return []
     return store.sift(told(ToldRejection, _rows_with(store, "rejected", event)), "rejected", counted=False)
 
 
 def _rows_with(store: Store, table: str, event: EventId) -> Rows:
-    """Rows of a table whose runs may hold an event's number, of those segments that have it."""
+    """Rows of a table whose runs may contain an event's number."""
     files = store.lookup.files(table, "own", event.source, event.stream, event.number, event.number)
     if not files:
         return Rows((), [], 0)
@@ -159,7 +159,7 @@ def _rows_with(store: Store, table: str, event: EventId) -> Rows:
 
 
 def refused_because(row: ToldRejection) -> str:
-    """A sentence about what was rejected: by which rule, why, where and when."""
+    """Sentence about a rejection: by which rule, why, where and when."""
     unread = row.outcome == "malformed"
     who = "nobody could read the batch that claims it, so it was" if unread else "it was"
     return (
@@ -169,7 +169,7 @@ def refused_because(row: ToldRejection) -> str:
 
 
 def step_rows(step: Step) -> list[ReachedRow]:
-    """One row for each run of numbers that a hop found, with the zones of its events."""
+    """One row for each run of numbers that a hop reached, with the zones of its events."""
     source, stream, revision = step.stream
     return [
         ReachedRow(
@@ -195,12 +195,12 @@ def step_rows(step: Step) -> list[ReachedRow]:
 
 
 def direct_parents(store: Store, event: EventId) -> Iterator[Step]:
-    """What an event was made of in one step."""
+    """Direct parents of an event."""
     return walk(store, "parents", start_of(event), event.number, lambda _: True, hops_max=1)
 
 
 def by_kind(store: Store, events: Reached) -> dict[str, int]:
-    """How many events of each kind there are among some; a correction counts beside what it corrects."""
+    """Count events by kind; a correction counts in addition to the event that it corrects."""
     counts: Counter[str] = Counter()
     for stream, numbers in events.items():
         if numbers:
@@ -209,7 +209,7 @@ def by_kind(store: Store, events: Reached) -> dict[str, int]:
 
 
 def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:
-    """Ids of the numbers of a stream, as many as an answer holds."""
+    """Ids of the numbers of a stream, at most ANSWER_ROWS_MAX."""
     source, name, revision = stream
     ids: list[str] = []
     for low, high in numbers:
@@ -219,7 +219,7 @@ def ids_of(stream: Stream, numbers: Iterable[Interval]) -> list[str]:
 
 
 def told(kind: type[StructT], rows: Rows) -> list[StructT]:
-    """Rows as an answer tells of them: where it has a field `t` for a column `t_ns`, that is RFC 3339."""
+    """Convert rows to a type of answers. A field `t` for a column `t_ns` becomes a time in RFC 3339."""
     fields = kind.__struct_fields__
     names = [name if name in fields else name.removesuffix("_ns") for name in rows.columns]
     return [

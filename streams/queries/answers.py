@@ -1,9 +1,9 @@
-"""What the questions answer, a frozen value for each: those about events, and what all have in common.
+"""Types of answers, all immutable: their base, and the answers about events.
 
-`to_dict` makes of each what the command prints with `--json`. Ids are `source/stream/number`; times are RFC
-3339 in UTC, those that end in `_ns` nanoseconds since the Unix epoch; labels are packed, as hexadecimal. A
-field that does not apply is UNSET, and `to_dict` leaves it out. Every answer names the epoch that it is
-about: what is not published yet is not in it.
+`to_dict` returns what the command prints with `--json`. Ids are `source/stream/number`; times are RFC 3339 in
+UTC, or nanoseconds since the Unix epoch if the field ends in `_ns`; labels are packed, as hexadecimal. A
+field that does not apply is UNSET, and `to_dict` leaves it out. Every answer names its epoch; data that is
+not published yet is not included.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class Bounded(Struct, Generic[T], frozen=True):
-    """At most ANSWER_ROWS_MAX rows of an answer; `more` says how many there are beyond them."""
+    """At most ANSWER_ROWS_MAX rows of an answer; `more` is the number of further rows."""
 
     rows: tuple[T, ...]
     more: int = 0
 
     @classmethod
     def of(cls, rows: Sequence[T]) -> Bounded[T]:
-        """As many of some rows as an answer holds."""
+        """Keep at most ANSWER_ROWS_MAX rows, and count the others."""
         return cls(tuple(rows[: limits.ANSWER_ROWS_MAX]), max(len(rows) - limits.ANSWER_ROWS_MAX, 0))
 
     def __iter__(self) -> Iterator[T]:
@@ -39,10 +39,10 @@ class Bounded(Struct, Generic[T], frozen=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What a question answers."""
+    """Base of all answers."""
 
     def to_dict(self) -> dict[str, object]:
-        """The answer in plain values, for JSON: rows are dicts, and beside `rows` stands `rows_more`."""
+        """The answer as plain values for JSON: rows are dicts, and `<field>_more` counts further rows."""
         plain: dict[str, object] = {}
         for field, name in zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True):
             value = getattr(self, field)
@@ -56,7 +56,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 class ReachedRow(Struct, frozen=True):
     """Events of one run that a hop of a walk reached: numbers from `first` to `last`, with their zones.
 
-    `of` is the stream that the walk came from, `operator` what made the child of the two.
+    `of` is the stream that the walk came from; `operator` made the child among the two.
     """
 
     hop: int
@@ -76,7 +76,7 @@ class ReachedRow(Struct, frozen=True):
 
 
 class ModelVersion(Struct, frozen=True):
-    """A model version: how many examples of how many wearers it learned from, its accuracy from 0 to 1."""
+    """A model version, with the numbers of examples and wearers that it learned from; accuracy is 0 to 1."""
 
     id: str
     version: int
@@ -89,13 +89,13 @@ class ModelVersion(Struct, frozen=True):
 
 
 class MetModel(ModelVersion, frozen=True):
-    """A model version that a walk met; `whose` are the wearers of the examples that the role is shown."""
+    """A model version that a walk reached; `whose` are the wearers of the examples that the role may see."""
 
     whose: tuple[str, ...]
 
 
 class Generation(ModelVersion, frozen=True):
-    """A model version and how many of the answers that an event was made of it gave, `hop` steps back."""
+    """A model version, `hop` steps back, and how many of its answers the event was made from."""
 
     hop: int
     answers: int
@@ -103,7 +103,7 @@ class Generation(ModelVersion, frozen=True):
 
 
 class LaterGeneration(ModelVersion, frozen=True):
-    """A model version, how many answers it gave, and whether an event was among what it learned from."""
+    """A model version, how many answers it gave, and whether it learned from the event."""
 
     answers: int
     learned_from_it: bool
@@ -111,7 +111,7 @@ class LaterGeneration(ModelVersion, frozen=True):
 
 
 class Ancestors(Answer, frozen=True, kw_only=True):
-    """All that an event was made of, the nearest first; `models` are where the walk stopped."""
+    """All that an event was made from, nearest first; `models` are the versions at which the walk stopped."""
 
     id: str
     epoch: int
@@ -121,7 +121,7 @@ class Ancestors(Answer, frozen=True, kw_only=True):
 
 
 class Generations(Answer, frozen=True, kw_only=True):
-    """The generations of the loop that an event was made of; `made_of` counts all events by kind."""
+    """The generations of the loop that an event was made from; `made_of` counts all events by kind."""
 
     id: str
     epoch: int
@@ -131,7 +131,7 @@ class Generations(Answer, frozen=True, kw_only=True):
 
 
 class ToldDecision(Struct, frozen=True):
-    """A decision about an event at one sink, with all that it looked at."""
+    """A decision about an event at one sink, with everything that it was based on."""
 
     sink: str
     purpose: str
@@ -152,17 +152,17 @@ class ToldDecision(Struct, frozen=True):
 
     @property
     def row_class(self) -> RowClass:
-        """By what a role is shown it or not."""
+        """Class of the row, which decides whether a role may see it."""
         return RowClass(self.policy_version, self.zone, self.label, self.wearer)
 
     @property
     def stored(self) -> StoredDecision:
-        """What is decided again where somebody asks why."""
+        """The decision in the form that a recheck needs."""
         return StoredDecision(**{name: getattr(self, name) for name in StoredDecision.__struct_fields__})
 
 
 class ToldRejection(Struct, frozen=True):
-    """Why an event was rejected, and where the batch that held it stands."""
+    """Why an event was rejected, and the position of its batch."""
 
     stage: str
     reason: str
@@ -180,12 +180,12 @@ class ToldRejection(Struct, frozen=True):
 
     @property
     def row_class(self) -> RowClass:
-        """By what a role is shown it or not; what was rejected has no label."""
+        """Class of the row, which decides whether a role may see it; rejections have no label."""
         return RowClass(self.policy_version, self.zone, "", self.wearer)
 
 
 class WhyEvent(Answer, frozen=True, kw_only=True):
-    """What is said of any event; `rejected` is what was refused of its number."""
+    """Common part of answers to `why`; `rejected` are the rejections of the event's number."""
 
     id: str
     epoch: int
@@ -197,10 +197,10 @@ class WhyEvent(Answer, frozen=True, kw_only=True):
 
 
 class WhyStored(WhyEvent, frozen=True, kw_only=True):
-    """Why a stored event is in its zone, what was decided about it, and its direct parents.
+    """Why a stored event is in its zone, the decisions about it, and its direct parents.
 
-    `label_says` is the label in words, by part; empty where it cannot be read. `model` (None where the role
-    is shown none) and `situation` (an id, None without one) are those of an answer.
+    `label_says` is the label in words, by part; empty if it cannot be read. For an answer event, `model` is
+    its model version (None if the role may not see it) and `situation` the id of its situation (or None).
     """
 
     kind: str
@@ -228,7 +228,7 @@ class WhyStored(WhyEvent, frozen=True, kw_only=True):
 
 
 class WhyRejected(WhyEvent, frozen=True, kw_only=True):
-    """Why an event is not stored; it `says` so in a sentence. What is not stored has no parents."""
+    """Why an event is not stored, as a sentence in `says`. It has no parents."""
 
     says: str
     decisions: Bounded[ToldDecision]
@@ -239,9 +239,9 @@ Why = WhyStored | WhyRejected
 
 
 class Genuine(Answer, frozen=True, kw_only=True):
-    """Whether a record is one that an agent wrote, and a sentence that `says` why.
+    """Whether an agent wrote a record, and a sentence in `says` that explains it.
 
-    The others are those of the event, where it is.
+    The other fields describe the stored event, if there is one.
     """
 
     id: str
@@ -256,9 +256,9 @@ class Genuine(Answer, frozen=True, kw_only=True):
 
 
 class Loop(Answer, frozen=True, kw_only=True):
-    """Where the loop carried an event: ids by kind, and the model versions since, oldest first.
+    """What an event led to: ids by kind, and the model versions since then, oldest first.
 
-    `made_of_it` counts events by kind; it `says` so where the loop carried it nowhere.
+    `made_of_it` counts events by kind; `says` explains that the event led to nothing.
     """
 
     id: str

@@ -1,6 +1,6 @@
-"""How programs ask a store: opened for a role, with a method for each question.
+"""The interface for programs that query a store: opened for a role, with a method for each question.
 
-What a question shows of restricted zones is recorded before its answer is handed out.
+If a question shows data of restricted zones, this is recorded before its answer is returned.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ T = TypeVar("T")
 
 
 class OpenStore:
-    """One epoch of a store, for one thread at a time; use it in `with`.
+    """One epoch of a store, for one thread at a time; use it in `with`. The writer does not affect it.
 
-    It stays the same epoch whatever the writer does. Files of an epoch that is no longer the newest go after
-    SUPERSEDED_GRACE_S seconds: who wants the next epoch, or takes longer, opens anew.
+    Files of an epoch are deleted SUPERSEDED_GRACE_S seconds after a newer epoch replaced them. To see the
+    next epoch, or after that time, open the store again.
 
-    Every question raises InputError where its argument has another form or the role is shown nothing of it
-    (what is hidden and what does not exist are not told apart), UnavailableError where a read of restricted
-    zones cannot be recorded or files of the epoch are gone, DamagedError where a file is not what its writer
-    wrote.
+    Every question raises InputError if its argument is malformed or the role may see nothing of it (hidden
+    data and data that does not exist give the same error), UnavailableError if a read of restricted zones
+    cannot be recorded or files of the epoch were deleted, and DamagedError if a file is not as the writer
+    wrote it.
     """
 
     def __init__(self, store: Store, role: Role | None, as_of: str = "") -> None:
@@ -76,33 +76,33 @@ class OpenStore:
         self.close()
 
     def close(self) -> None:
-        """Let go of the epoch; answers and tables stay."""
+        """Close the epoch; answers and tables remain valid."""
         self._store.close()
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that is open."""
+        """Number of the open epoch."""
         return self._store.epoch
 
     @property
     def role(self) -> str:
-        """Who asks, such as `analyst` or `wearer:w1`; empty where the store is read unfiltered."""
+        """The role, such as `analyst` or `wearer:w1`; empty if the store is read unfiltered."""
         return "" if self._role is None else str(self._role)
 
     @property
     def hidden(self) -> dict[str, str]:
-        """How much the answers so far kept back from the role, in bands (such as `10-99`) by what it is."""
+        """How much was hidden from the role in the answers so far, in bands (such as `10-99`) by kind."""
         return self._store.hidden
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences about what nobody is answered because it cannot be judged; none of most stores."""
+        """Sentences about data that no answer includes because its policy is unknown; usually none."""
         return self._store.left_out
 
     def ancestors(self, identity: str, *, through_models: bool = False) -> Ancestors:
-        """All that an event was made of, hop by hop.
+        """All that an event was made from, hop by hop.
 
-        `through_models` goes on into what models learned from.
+        `through_models` continues to the examples that models learned from.
         """
         return self._asked(
             f"ancestors {identity}",
@@ -111,7 +111,7 @@ class OpenStore:
         )
 
     def generations(self, identity: str) -> Generations:
-        """The generations of the loop that an event was made of, a row each."""
+        """The generations of the loop that an event was made from, one row each."""
         return self._asked(
             f"ancestors {identity}",
             lambda store: generations_of(store, identity),
@@ -129,11 +129,11 @@ class OpenStore:
         )
 
     def loop(self, identity: str) -> Loop:
-        """Where the loop carried an event: feedback, examples, models, and the answers that those gave."""
+        """What an event led to: feedback, examples, models, and the answers of these models."""
         return self._asked(f"loop {identity}", lambda store: carried_by_loop(store, identity))
 
     def missing(self) -> Missing:
-        """Which numbers of captured streams are missing, and which data, as others have their numbers."""
+        """Which numbers of captured streams are missing, and which data was rejected as a collision."""
         return self._asked("missing", missing_in)
 
     def creep(self) -> Creep:
@@ -141,11 +141,11 @@ class OpenStore:
         return self._asked("creep", creep_in)
 
     def wearer(self, name: str) -> Wearer:
-        """What is held of a wearer, by her pseudonym: streams, zones, sinks, answers, models, refusals."""
+        """What the store holds about a wearer: streams, zones, sinks, answers, models, refusals."""
         return self._asked(f"wearer {name}", lambda store: held_of(store, name))
 
     def decisions(self, identity: str) -> Decided:
-        """What was decided about an event at each sink, by which rule of which policy then in force."""
+        """Decisions about an event at each sink, with the rule and policy in force at that time."""
         return self._asked(f"decisions {identity}", lambda store: decided_about(store, identity))
 
     def descendants(
@@ -156,9 +156,9 @@ class OpenStore:
         until: str = "",
         through_models: bool = False,
     ) -> Descendants:
-        """All that was made of an event, `depth` hops at most, of what was captured up to `until`.
+        """All that was made from an event, up to `depth` hops and captured up to `until` (RFC 3339).
 
-        `until` is a time in RFC 3339. `through_models` goes on through models, a row each generation.
+        `through_models` continues through models, with one row per generation.
         """
         bounds = Bounds(depth, time_ns(until, "until") if until else 0)
         return self._asked(
@@ -168,15 +168,15 @@ class OpenStore:
         )
 
     def reached(self, identity: str, to: str) -> Between:
-        """Whether an event reached another one, and on which way."""
+        """Whether an event reached another one, and by which path."""
         return self._asked(f"reached {identity} {to}", lambda store: between(store, identity, to))
 
     def reach(self, about: str) -> Reach:
-        """How far data of a wearer or of a model version reached; what others made of that apart."""
+        """How far the data of a wearer, or a model version, reached; the second order is separate."""
         return self._asked(f"reach {about}", lambda store: reach_of(store, about))
 
     def withdrawal(self, name: str) -> Withdrawal:
-        """What would stop if a wearer withdrew her consent; nothing changes."""
+        """What would stop if a wearer withdrew consent; changes nothing."""
         return self._asked(f"withdraw {name}", lambda store: withdrawal_of(store, name), {"--what-if": True})
 
     def find(
@@ -189,7 +189,7 @@ class OpenStore:
         since: str = "",
         until: str = "",
     ) -> Find:
-        """Ids of events by wearer, zone, kind, class of people and capture time (RFC 3339); empty is any."""
+        """Ids of events by wearer, zone, kind, subject and capture time (RFC 3339); empty means any."""
         wanted = Wanted(wearer, zone, kind, subject, Window.of(since, until))
         options = {
             "--wearer": wearer,
@@ -204,7 +204,7 @@ class OpenStore:
     def crossings(
         self, *, zone: str = "", sink: str = "", every: str = "hour", since: str = "", until: str = ""
     ) -> Crossings:
-        """What went from which zone into which sink, by minute, hour or day of its decision, or `always`."""
+        """What went from which zone into which sink, by `minute`, `hour` or `day`, or in total (`always`)."""
         if every not in SPANS_NS:
             raise InputError(f"crossings: found every={every!r}, expected one of {', '.join(SPANS_NS)}")
         window = Window.of(since, until)
@@ -215,7 +215,7 @@ class OpenStore:
         )
 
     def changes(self, after: str, upto: str) -> Changes:
-        """What came between two moments: times in RFC 3339, or numbers of epochs that are kept."""
+        """What was added between two moments: times in RFC 3339, or numbers of kept epochs."""
         return self._asked(
             f"changes {after} {upto}",
             lambda store: changes_between(
@@ -224,7 +224,7 @@ class OpenStore:
         )
 
     def completeness(self) -> Completeness:
-        """Of which share of outputs every parent is stored."""
+        """Which share of outputs has every parent in the store."""
         return self._asked("completeness", completeness_of)
 
     def reads(self, *, zone: str = "", user: str = "", since: str = "") -> Reads:
@@ -239,13 +239,13 @@ class OpenStore:
     def sql(self, text: str) -> Table:
         """Run one SELECT over the store's views and return all of its rows.
 
-        Under a role it reads what the role is shown, and nothing else is there to be read.
+        Under a role it runs on a database that only has the rows that the role may see.
 
         Raises
         ------
         InputError
-            It is not exactly one statement that only reads, reaches past what the role is shown, gives more
-            than TABLE_MB megabytes, or DuckDB refused it. Values of the store are not repeated.
+            It is not exactly one statement that only reads, it names something that the role may not see, it
+            returns more than TABLE_MB megabytes, or DuckDB refused it. The message has no stored values.
         """
         return self._store.table(text)
 
@@ -258,7 +258,7 @@ class OpenStore:
 
 
 def asked_as(question: str, options: Mapping[str, object]) -> str:
-    """Return a question as the audit log has it: with each option that is set, as the command takes it."""
+    """Return a question for the audit log, in the syntax of the command, with each option that is set."""
     words = ["ask", question]
     for option, value in options.items():
         if value is True:
@@ -276,21 +276,20 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
     path
         Directory of the store, such as `lineage-store`.
     role
-        `analyst`, `privacy-officer` or `wearer:ID`; who may ask as whom is in `roles.toml` of the store. It
-        must be named: the policies say what each is shown, and nothing is shown to nobody.
+        `analyst`, `privacy-officer` or `wearer:ID`; required, because the policies decide by role what to
+        show. The file `roles.toml` of the store says which users may take which roles.
     as_of
-        A time in RFC 3339 or the number of an epoch that is kept; questions are then answered as the store
-        was then, under today's roles. Empty: the newest epoch.
+        A time in RFC 3339 or the number of a kept epoch; questions are then answered as of that moment, under
+        today's roles. Empty: the newest epoch.
 
     Raises
     ------
     InputError
-        No role, or one that does not exist or is not granted to the user who runs this; or the store is of
-        another version.
+        The role is missing, unknown, or not granted to the current user; or the store has another version.
     UnavailableError
         There is no store, or no epoch yet.
     DamagedError
-        The catalog is missing, lies elsewhere, or is not what the writer wrote.
+        The catalog is missing, lies elsewhere, or is not as the writer wrote it.
     """
     if not role:
         raise InputError(
@@ -310,11 +309,11 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
 
 
 def unfiltered(path: Path | str) -> OpenStore:
-    """Open the newest epoch of a store and read all of it, whoever it is about; no read is recorded.
+    """Open the newest epoch of a store without a role: everything is visible, and no read is recorded.
 
-    It is for programs that judge the store (such as a ledger or a replay). What they tell a person must not
-    come from here: answers to people are given under a role.
+    For programs that check the store (such as a ledger or a replay). Answers to people must be given under a
+    role instead.
 
-    UnavailableError, InputError and DamagedError as `open_store` raises them.
+    UnavailableError, InputError and DamagedError as in `open_store`.
     """
     return OpenStore(Store.open(Path(path)), None)

@@ -1,6 +1,6 @@
-"""The audit log of reads: who was shown something of a restricted zone, when and by which question.
+"""The audit log of reads: who saw data of a restricted zone, when and by which question.
 
-One JSON line a read in `reads.jsonl` in the store's directory, on disk before the answer is given.
+It is `reads.jsonl` in the store's directory, with one JSON line per read, on disk before the answer is given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AUDIT_LOG = "reads.jsonl"
 
 
 def who_asks() -> str:
-    """Name of the operating system's user that runs this, as the system knows it and not the environment."""
+    """Name of the operating system's user, from the system and not from environment variables."""
     number = os.getuid()
     try:
         return pwd.getpwuid(number).pw_name
@@ -30,15 +30,15 @@ def who_asks() -> str:
 
 
 def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> None:
-    """Append one read, in one write, and sync it; does nothing when no zone is named.
+    """Append one read, in one write, and sync it; does nothing if `zones` is empty.
 
-    It names the role, the operating system's user, and the question: whole, since a statement has at most
-    STATEMENT_BYTES_MAX bytes, with its length and its SHA-256.
+    The line has the role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
+    bytes) with its length and SHA-256.
 
     Raises
     ------
     UnavailableError
-        It cannot be written: nothing restricted is shown then.
+        The log cannot be written; the caller must then not show restricted data.
     """
     named = sorted(zones)
     if not named:

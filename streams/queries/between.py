@@ -1,4 +1,4 @@
-"""The question whether one event reached another, and on which way."""
+"""The question `reached`: whether one event led to another, and by which path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from streams.queries.walk import (
 
 
 class WayRow(Struct, frozen=True):
-    """One event on the way, what made it of the one before (nothing of the first), and its zones."""
+    """One event of the path, what made it from the one before (empty for the first), and its zones."""
 
     id: str
     operator: str
@@ -36,9 +36,9 @@ class WayRow(Struct, frozen=True):
 
 
 class Between(Answer, frozen=True, kw_only=True):
-    """Whether `id` reached `to`; `way` is a shortest way, from `id` to `to`, and empty where there is none.
+    """Whether `id` reached `to`; `way` is a shortest path from `id` to `to`, empty if there is none.
 
-    `reached` is None where the walk stopped before it knew: `stopped` says why.
+    `reached` is None if a bound stopped the walk before the result was known; `stopped` says why.
     """
 
     id: str
@@ -51,12 +51,10 @@ class Between(Answer, frozen=True, kw_only=True):
 
 
 def between(store: Store, identity: str, to: str) -> Between:
-    """Return whether an event reached another, and a shortest way.
+    """Return whether an event reached another, and a shortest path.
 
-    It is walked from both ends at once, a hop on the side that has less before it. Ways lead through events
-    that the role is shown.
-
-    InputError when one of both is no id, or the store does not hold it.
+    The search runs from both ends, with each hop on the side with the smaller frontier. Paths only contain
+    events that the role may see. InputError if an id is malformed or the store does not have the event.
     """
     ends = parsed(identity), parsed(to)
     for event in ends:
@@ -76,7 +74,7 @@ def between(store: Store, identity: str, to: str) -> Between:
         side.go_on()
         meeting = _meeting(side, other)
     for side, event in zip(sides, ends, strict=True):
-        # What has parents or children is there; of what has none its own row says so.
+        # An event with parents or children exists; for others, look for the event's own row.
         met = meeting is not None and ends[0] != ends[1]
         if not met and not any(side.levels[1:]) and event_row(store, event) is None:
             raise unknown(store, event)
@@ -93,7 +91,7 @@ def between(store: Store, identity: str, to: str) -> Between:
 
 
 class _Side:
-    """A walk from one end: `levels` are what each hop reached first, the event itself before all."""
+    """A walk from one end; `levels` has the events that each hop reached first, beginning with the event."""
 
     def __init__(self, store: Store, direction: Direction, event: EventId) -> None:
         self.store, self.direction = store, direction
@@ -117,7 +115,7 @@ class _Side:
 
 
 def _meeting(side: _Side, other: _Side) -> tuple[Stream, int] | None:
-    """An event of the last hop of a side that the other has reached as well."""
+    """An event of the last hop of `side` that the other side has reached too, if any."""
     for stream, numbers in side.frontier.items():
         if both := common(numbers, other.visited.get(stream, ())):
             return stream, both[0][0]
@@ -125,7 +123,7 @@ def _meeting(side: _Side, other: _Side) -> tuple[Stream, int] | None:
 
 
 def _way(store: Store, down: _Side, up: _Side, meeting: tuple[Stream, int]) -> tuple[WayRow, ...]:
-    """The way over the event where two walks met: back to where each came from, hop by hop."""
+    """Path through the event where two walks met, traced back hop by hop to both ends."""
     before = _back(store, down, meeting)
     after = _back(store, up, meeting)
     events = [*reversed([event for event, _ in before]), meeting, *(event for event, _ in after)]
@@ -152,7 +150,7 @@ def _way(store: Store, down: _Side, up: _Side, meeting: tuple[Stream, int]) -> t
 def _back(
     store: Store, side: _Side, meeting: tuple[Stream, int]
 ) -> list[tuple[tuple[Stream, int], tuple[str, str]]]:
-    """Events from a meeting back to where a side began, each with what made the child of the two."""
+    """Events from the meeting back to the start of a side, each with the operator of the edge."""
     level = next(
         number
         for number, reached in enumerate(side.levels)
@@ -170,7 +168,7 @@ def _back(
 def _neighbour(
     store: Store, direction: Direction, event: tuple[Stream, int], among: Reached
 ) -> tuple[Stream, int, tuple[str, str]]:
-    """An event beside one, of those that a hop had reached, and operator and declassifier between both."""
+    """A neighbour of `event` in `among`, with the operator and declassifier of the edge between them."""
     stream, number = event
     own: Sequence[Interval] = [(number, number)]
     for edge in store.lookup.edges(direction, {stream: own}):

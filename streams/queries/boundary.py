@@ -1,14 +1,14 @@
-"""A role's own DuckDB: statements of people run in it, and rows that the role is not shown are not in it.
+"""A DuckDB instance for one role, which runs users' statements and does not contain hidden rows.
 
-It is a database instance of its own, in memory, without the store's catalog. It can open those segments all
-of whose rows the role is shown, by their names alone; of the others the store's own connection hands over the
-rows that the policies show, of the tables that a statement reads. So neither a condition nor an
-error can depend on hidden rows, and there is no filter to get around. How rows lie in files does depend on
-their hidden neighbours: that shows in how long a statement takes, and in the order of rows where none was
-asked for, with results that depend on that order (approximate quantiles, sums of floating numbers).
+The instance is in memory, without the store's catalog. It can open those segments, by exact names, of which
+the role may see all rows. From other segments the store's trusted connection copies the visible rows of the
+tables that a statement reads. So neither a condition nor an error can depend on hidden rows, and there is no
+filter to circumvent. The layout of files does depend on hidden rows. This can be observed in how long a
+statement takes, and in the order of rows without ORDER BY, including results that depend on that order
+(approximate quantiles, sums of floating-point numbers).
 
-Which classes (policy version, zone, label) are shown is decided by `role.RoleFilter`. An edge is shown where
-no event of its run, on either side, is hidden: of a run that is hidden in part nothing is shown.
+`role.RoleFilter` decides which classes (policy version, zone, label) are visible. A run of edges is visible
+only if no event of it, on either side, is hidden.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from streams.queries.role import SHOWN_TO, RoleFilter
 from streams.queries.statement import Statement
 from streams.quoting import quoted
 
-#: Tables whose rows are judged one by one, and where their label stands; what is refused has none.
+#: Tables whose rows have a class, with the column of their label; rejections have no label.
 _ZONED: Mapping[str, str] = {
     "events": "label",
     "decisions": "label",
@@ -36,9 +36,9 @@ _ZONED: Mapping[str, str] = {
     "rejected": "''",
     "shadow": "''",
 }
-#: Tables without rows about anybody.
+#: Tables without personal data.
 _FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows"})
-#: Columns that say what the zones of rows are: what is shown of them is noted.
+#: Columns with the zones of rows, which are needed to note the zones that a statement may show.
 _NOTED = frozenset({"policy_version", "zone"})
 _NOBODYS = ", ''"
 
@@ -49,13 +49,13 @@ class Boundary:
     Parameters
     ----------
     trusted
-        A connection to the store, attached as `store`, that no statement of anybody runs on.
+        A connection to the store, attached as `store`, on which no user's statement runs.
     directory
-        The store's.
+        Directory of the store.
     check
-        Raises when files, by name with their digests, are not as the writer left them.
+        Raises if files (names with digests) are not as the writer wrote them.
     upto_epoch
-        What came later is not there; None for the whole store.
+        Newest epoch to include; None for the whole store.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Boundary:
         self._upto_epoch = upto_epoch
         self._own: duckdb.DuckDBPyConnection | None = None
         self._permitted: set[Class] = set()
-        #: Tables that were handed over, and the columns that were left out of them.
+        #: Tables that were loaded, and the columns that were left out of each.
         self._loaded: dict[str, frozenset[str]] = {}
         self._runs_judged = False
 
@@ -95,21 +95,19 @@ class Boundary:
         return self._own
 
     def close(self) -> None:
-        """Forget the rows that were handed over."""
+        """Close the instance."""
         if self._own is not None:
             self._own.close()
 
     def admit(self, statement: Statement) -> None:
-        """Hand over what a statement reads, and count what of that is hidden.
-
-        Also notes the zones of what it may see.
+        """Load the visible rows that a statement reads, count the hidden ones, and note the zones.
 
         Raises
         ------
         InputError
-            It reaches past the views, or what it reads and the role is shown takes too much memory.
+            The statement reads something other than views, or the visible rows take too much memory.
         DamagedError
-            A file that it reads is not as the writer left it.
+            A file that it reads is not as the writer wrote it.
         """
         connection, layout = self.connection, self._layout
         named = statement.views(
@@ -125,7 +123,7 @@ class Boundary:
         layout.make_views(connection, named)
 
     def _zones_of(self, connection: duckdb.DuckDBPyConnection, table: str) -> Iterable[tuple[str, str]]:
-        """Policy versions and zones of what is shown of a table."""
+        """(policy version, zone) of the visible rows of a table."""
         if table in ("edges", "streams"):
             return self._trusted.execute(
                 "SELECT DISTINCT policy_version, zone FROM runs WHERE shown"
@@ -141,7 +139,7 @@ class Boundary:
         return zones
 
     def _judge(self) -> None:
-        """Decide which classes the role is shown, and so which files it may open."""
+        """Decide which classes the role may see, and thereby which files it may open."""
         classes_by_number = {
             number: (version, zone, label)
             for number, version, zone, label in self._trusted.execute("FROM store.main.classes").fetchall()
@@ -156,7 +154,7 @@ class Boundary:
             "ORDER BY first_epoch, file"
         ).fetchall():
             base = self._layout.bases[table]
-            # A file's classes do not say whose its rows are.
+            # Not for wearers: the classes of a file do not include the wearers of its rows.
             if classes is not None and self._role_filter.role.name != "wearer" and shown.issuperset(classes):
                 base.whole[file] = digest
                 base.classes.update(classes_by_number[number] for number in classes)
@@ -165,11 +163,11 @@ class Boundary:
                 base.mixed_rows += rows
 
     def _listed(self, names: Iterable[str]) -> str:
-        """Files of the store as a list in SQL, by absolute names."""
+        """Absolute paths of files as a list in SQL."""
         return f"[{', '.join(quoted(str(self._directory / name)) for name in names)}]"
 
     def _rows_of(self, files: Iterable[str], base: Base) -> str:
-        """What to read FROM for the rows of some files of a table, without a search path; typed if none."""
+        """FROM clause for the rows of files of a table, by absolute paths; an empty typed table if none."""
         if listed := list(files):
             return f"read_parquet({self._listed(listed)})"
         columns = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in base.columns.items())
@@ -178,13 +176,13 @@ class Boundary:
     def _permit(self, classes: Iterable[Class]) -> None:
         shown = {key for key in classes if self._role_filter.permits(*key)} - self._permitted
         if shown:
-            # As text: binding so many values takes DuckDB ten times as long.
+            # As literals, because binding as many parameters takes DuckDB ten times as long.
             rows = ", ".join(f"({', '.join(map(quoted, key))})" for key in sorted(shown))
             self._trusted.execute(f"INSERT INTO permitted VALUES {rows}")  # noqa: S608 - quoted
         self._permitted |= shown
 
     def _judge_runs(self) -> None:
-        """Note there which runs of events the role is not shown, and of which streams it is shown any."""
+        """Make tables, on the trusted connection, of hidden runs and of streams with visible runs."""
         if self._runs_judged:
             return
         self._runs_judged = True
@@ -195,7 +193,7 @@ class Boundary:
             "CREATE TEMP TABLE runs AS SELECT source, stream, revision, low, high, policy_version, "  # noqa: S608
             f"zone, {self._shown('zone_runs')} AS shown FROM {self._rows_of(runs.files, runs)}"
         )
-        # As few that do not touch: then the last one that begins before a number tells of it.
+        # Merged until disjoint, so that only the last run that begins before a number can contain it.
         alike = "OVER (PARTITION BY source, stream, revision ORDER BY low, high"
         run(
             "CREATE TEMP TABLE hidden AS "  # noqa: S608 - names of ours
@@ -207,7 +205,7 @@ class Boundary:
         run("CREATE TEMP TABLE seen AS SELECT DISTINCT source, stream, revision FROM runs WHERE shown")
 
     def _shown(self, table: str) -> str:
-        """Condition on rows of a table that stands in the store."""
+        """SQL condition for the visible rows of a table of the store."""
         role = self._role_filter.role
         if table in SHOWN_TO and role.name not in SHOWN_TO[table]:
             return "false"
@@ -215,7 +213,7 @@ class Boundary:
             shown = f"(policy_version, zone, {_ZONED[table]}) IN (FROM permitted)"
             if role.name != "wearer" or table in ("models", "shadow"):
                 return shown
-            # A pseudonym is text that anybody may type.
+            # Quoted, because the pseudonym is untrusted input.
             mine = quoted(role.wearer)
             return f"{shown} AND wearer IN ({mine if table == 'rejected' else mine + _NOBODYS})"
         if table == "streams":
@@ -225,7 +223,7 @@ class Boundary:
         return "true" if table in _FOR_ALL or table in SHOWN_TO else "false"
 
     def _selected(self, table: str, columns: Iterable[str]) -> str:
-        """Statement on the store's connection for what is shown of a table outside of its whole files."""
+        """Statement, for the trusted connection, that selects the visible rows outside of `whole` files."""
         base = self._layout.bases[table]
         origin = (
             f"read_parquet({self._listed(base.mixed)})" if base.schema == "files" else f"store.main.{table}"
@@ -247,11 +245,11 @@ class Boundary:
             f"AND ({side}_source, {side}_stream, {side}_revision) IN (FROM seen)"
             for side in last
         )
-        # The joins give rows in an order of their own.
+        # Sorted, because the joins return rows in an arbitrary order.
         return f"SELECT {', '.join(columns)} FROM {origin} {joins} WHERE {free} ORDER BY ALL"  # noqa: S608 - names of ours
 
     def _load(self, connection: duckdb.DuckDBPyConnection, table: str, words: frozenset[str] | None) -> None:
-        """Hand over what is shown of a table, and count what is not."""
+        """Load the visible rows of a table, and count the hidden ones."""
         base = self._layout.bases[table]
         self._check(base.files)
         own = f"read_parquet({self._listed(base.files)})" if base.files else f"store.{base.schema}.{table}"
@@ -260,7 +258,7 @@ class Boundary:
             name
             for name in base.columns
             if words is not None
-            # `t_ns` also goes by `t`.
+            # A view may offer the column `t_ns` as `t`.
             and not {name, name.removesuffix("_ns")} & words
             and not (table in _ZONED and name in _NOTED)
             and not (name == "epoch" and self._upto_epoch is not None)
@@ -278,7 +276,8 @@ class Boundary:
             )
         kept = 0
         if base.mixed or base.schema == "main":
-            # What earlier statements needed stays, as far as there is room: people ask alike things in turn.
+            # Columns that earlier statements needed are kept if there is room, because people often ask
+            # similar questions in turn.
             kept, spared = self._hand_over(connection, table, spared, known)
         if known is None and base.schema == "files":
             self._role_filter.hide(table, base.mixed_rows - kept)
@@ -288,7 +287,7 @@ class Boundary:
             sources.append(f"read_parquet({self._listed(base.whole)})")
         if sources:
             until = "" if self._upto_epoch is None else f" WHERE epoch <= {self._upto_epoch}"
-            # What has no epoch stands for all of the store.
+            # Rows of tables without an epoch apply to all epochs.
             until = until if "epoch" in base.columns else ""
             body = " UNION ALL ".join(f"SELECT {listed} FROM {source}{until}" for source in sources)  # noqa: S608 - names of ours
             connection.execute(f"CREATE OR REPLACE VIEW {base.schema}.{table} AS {body}")
@@ -301,9 +300,9 @@ class Boundary:
         spared: frozenset[str],
         known: frozenset[str] | None,
     ) -> tuple[int, frozenset[str]]:
-        """Put the rows of a table that the role is shown into its instance; their number, and what is spared.
+        """Copy the visible rows of a table to the instance; return their number and the columns left out.
 
-        That is no column that earlier statements needed too (all but `known`), unless there is no room.
+        Columns that earlier statements needed (all but `known`) are copied too if there is room.
         """
         for left_out in dict.fromkeys((spared if known is None else spared & known, spared)):
             columns = [
@@ -321,6 +320,6 @@ class Boundary:
         )
 
     def _is_spared(self, table: str, column: str, spared: frozenset[str]) -> bool:
-        # How many rows an epoch added tells of those that are hidden.
+        # The number of rows that an epoch added would reveal how many are hidden.
         counts = table in ("epochs", "epoch_rows") and column == "rows"
         return column in spared or (counts and self._role_filter.role.name != "privacy-officer")

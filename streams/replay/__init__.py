@@ -1,11 +1,10 @@
-"""The pipeline over journals, without broker and clock, with the same cores.
+"""Run the pipeline over journals, with the same cores but without broker and clock.
 
-Batches that were sent once are processed again, with the same result.
-
-A replay takes batches in the order and at the time at which Kafka took them, repeats included, and cuts them
-into fetches by that time. Every device of a journal counts as bound to the wearers that it names: only an
-operator binds devices, and only an operator has the journals. A model version serves from the fetch after the
-one that completed it. In the live pipeline that moment is a matter of chance and recorded as an input.
+A replay processes all batches, including repeats, in the order in which Kafka appended them, and divides them
+into fetches by append time. Every device counts as paired with the wearers that its journal names: only
+operators pair devices, and only operators have the journals. A model version serves from the fetch after the
+one that triggered its training. In the live pipeline that moment depends on timing and is recorded as an
+input.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ FETCH_NS = 200_000_000
 
 
 async def fit_here(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-    """Fit in this process: a replay has no event loop to keep alive."""
+    """Train in this process: unlike a worker, a replay needs no child process to keep its event loop free."""
     return fit_and_measure(pairs, evaluation)
 
 
 def fetches(path: Path) -> Iterator[Fetch]:
-    """Cut the journals below `path`, merged by time of arrival, into fetches of one partition."""
+    """Divide the journals at `path`, merged by append time, into fetches of one partition."""
     merged = heapq.merge(
         *(journal.arrivals(file) for file in journal.files(path)),
         key=lambda arrival: (arrival[0], arrival[1].key),
@@ -60,10 +59,7 @@ def fetches(path: Path) -> Iterator[Fetch]:
 
 @dataclass
 class Replay:
-    """A run of both cores; `write` gets every record that would have gone to Kafka.
-
-    They come in the order of the transactions.
-    """
+    """A run of both cores; `write` receives all records that would be written to Kafka, by transaction."""
 
     policy: Policy
     write: Callable[[Sequence[Outgoing]], None]
@@ -76,10 +72,7 @@ class Replay:
         self._models, self._consents = ModelTable(), Consents()
 
     async def run(self, path: Path) -> int:
-        """Process the journals below `path`; returns the number of fetches.
-
-        InputError when there is no journal.
-        """
+        """Process the journals at `path`; return the number of fetches. InputError if there are none."""
         count = 0
         bound = bind(self._consents, pairs(path))
         glasses, training = GlassesCore(), TrainingCore(fit_here, self.every)

@@ -1,9 +1,7 @@
-"""The records of `glasses.captured`, partition by partition and in order.
+"""The records of `glasses.captured` by partition and in order, from journals or from Kafka.
 
-They follow from the acknowledgements in the journals, or are read from Kafka.
-
-Nothing of this keeps values in memory: journals are read twice, first for the places of the batches and then
-batch by batch.
+Values are not kept in memory: journals are read twice, first for the positions of the batches (from the
+acknowledgements) and then batch by batch.
 """
 
 from __future__ import annotations
@@ -34,30 +32,27 @@ Appended = Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 class Arrivals(Protocol):
-    """Where a replay gets its records from."""
+    """Source of the records of a replay."""
 
     @property
     def partitions(self) -> Sequence[int]:
-        """Partitions that hold something."""
+        """Partitions that have records."""
 
     async def read(self, partition: int) -> Sequence[Received]:
-        """Return the next records of a partition, READ_RECORDS_MAX at most, in order of their offsets.
+        """Return the next records of a partition, at most READ_RECORDS_MAX, in order of offsets.
 
-        None at its end.
+        Empty at its end.
         """
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
-        """Records of `glasses.examples` from offset `begin` up to `end` (exclusive), as they lie there.
-
-        None where nobody can say.
-        """
+        """Records of `glasses.examples` from offset `begin` up to `end` (exclusive); empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where the batches of one partition are, in order of their offsets.
+    """Positions of the batches of one partition, in order of offsets.
 
-    Number of the file, first byte of the line, and when the broker took that copy.
+    For each: number of the file, first byte of the line, and append time of that copy.
     """
 
     offsets: NDArray[np.int64]
@@ -67,25 +62,23 @@ class _Places:
 
 
 class JournalArrivals:
-    """Batches at the places that their acknowledgements say, each copy of a repeated one.
+    """Batches of journals at the offsets of their acknowledgements, including each copy of a repeated one.
 
-    `unplaced` batches have none.
-
-    A batch that was not acknowledged is left out, though Kafka may hold it: after the death of a broker, read
-    from Kafka instead.
+    Batches without an acknowledgement (`unplaced` counts them) are left out, although Kafka may have them. If
+    a broker failed during the recording, read from Kafka instead.
 
     Parameters
     ----------
     path
         A journal, or a directory of them.
     appended
-        By partition the offsets and append times that a store recorded; where it has none the
-        acknowledgement's own counts.
+        Offsets and append times that a store recorded, by partition; for other offsets the append time of the
+        acknowledgement is used.
 
     Raises
     ------
     InputError
-        There is no journal, one cannot be read, or its places are not those of one Kafka.
+        There is no journal, one cannot be read, or the offsets are from several Kafka clusters.
     """
 
     def __init__(self, path: Path, appended: Appended | None = None) -> None:
@@ -126,7 +119,7 @@ class JournalArrivals:
         return [records[at] for at in range(len(offsets))]
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
-        """Nothing: a journal does not say what else was on that topic."""
+        """Nothing: a journal has no records of that topic."""
         del begin, end
         return ()
 
@@ -145,7 +138,7 @@ class JournalArrivals:
         known, lines = np.array(ids, np.int64), np.array(places, np.int64)
         order = np.argsort(known, kind="stable")
         known, lines, wanted = known[order], lines[order], np.array(acked, np.int64)
-        # Of a number that was used twice the later line counts: the earlier one was torn before it was sent.
+        # If a number was used twice the later line counts, because the earlier batch was never sent.
         at = np.searchsorted(known, wanted, "right") - 1
         if wanted.size and (not known.size or (known[np.maximum(at, 0)] != wanted).any()):
             raise InputError(
@@ -175,16 +168,14 @@ class JournalArrivals:
 
 
 class BrokerArrivals:
-    """The records of `glasses.captured` as they lie on a broker now, whoever sent them.
+    """The records of `glasses.captured` that are on a broker now, whoever sent them; use it in `async with`.
 
-    Use it in `async with`.
-
-    `foreign` counts the records that were read and that no journal knows byte for byte.
+    `foreign` counts records that were read and that no journal has in exactly this form.
 
     Raises
     ------
     InputError
-        There is no journal, or the log does not begin at offset 0 any more.
+        There is no journal, or the log no longer begins at offset 0.
     UnavailableError
         The broker or a topic is absent.
     """
@@ -217,7 +208,7 @@ class BrokerArrivals:
         return sorted(self._ends)
 
     async def read(self, partition: int) -> Sequence[Received]:
-        """Read the next records of a partition, up to the end as it was at the start."""
+        """Read the next records of a partition, up to its end at the start of the replay."""
         follower, end = self._followers[partition], self._ends[partition]
         while (await follower.positions())[partition] < end:
             polled = (await follower.poll(_POLL_MS, READ_RECORDS_MAX)).get(partition, [])
@@ -238,7 +229,7 @@ class BrokerArrivals:
         return known
 
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
-        """Committed records of `glasses.examples`, which is read whole once."""
+        """Committed records of `glasses.examples`; the topic is read completely on the first call."""
         if self._examples is None:
             self._examples = await read_all(self._broker, EXAMPLES, 0)
         return [

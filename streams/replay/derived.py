@@ -1,7 +1,4 @@
-"""What a replay derived, as JSON lines.
-
-There is one file a topic and one record a line, with its value as it would have gone to Kafka.
-"""
+"""Write the derived records of a replay as JSON lines: one file per topic, one record per line."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ TOPICS = (DERIVED, ANSWERS, EXAMPLES, MODELS)
 class DerivedLines:
     """Files `<topic>.jsonl` in a new directory; use it in `with`.
 
-    The lines hold what Kafka would: derived values, and the utterances of examples.
+    The lines have the full values, as Kafka would, including the utterances of examples.
 
     Raises
     ------
@@ -55,7 +52,7 @@ class DerivedLines:
         self._stack.close()
 
     def write(self, records: Iterable[Outgoing]) -> None:
-        """Append the records of the topics of what was derived."""
+        """Append those of `records` that belong to topics of derived events."""
         for record in records:
             if record.topic in self._files:
                 self._files[record.topic].write(orjson.dumps(_line(record)) + b"\n")

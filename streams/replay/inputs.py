@@ -1,4 +1,4 @@
-"""The recorded inputs of a store: what entered a live pipeline by chance, as a replay of it needs it."""
+"""The recorded inputs of a store: inputs of the live pipeline that depended on timing, for a replay."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from streams.policy.policy import Policy
 from streams.queries.store import Store
 from streams.topology import CAPTURED
 
-#: Kind of the recorded input that says which policy a set of topics began with.
+#: Kind of the recorded input that names the first policy of the installation.
 POLICY = "policy"
-#: Version of the store from which on devices are paired and it says when the broker took each record.
+#: Since this version of the store devices are paired, and it has the append time of each record.
 _PAIRED_SINCE = 3
-#: Version since which epochs say whose log their offsets are of.
+#: Since this version of the store epochs name the log that their offsets belong to.
 _LOGS_SINCE = 4
 _TAKEUPS = frozenset({MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP})
 
 
 @dataclass(frozen=True, slots=True)
 class TakeUp:
-    """From `offset` of what an agent reads on, something was in force.
+    """A take-up: from `offset` of the agent's source on, `value` was in force.
 
-    By kind it is a model version, a policy version, or what wearers said.
+    The value is a model version, a policy version, or words of wearers, depending on `kind`.
     """
 
     offset: int
@@ -49,13 +49,13 @@ class TakeUp:
 
     @property
     def version(self) -> int | None:
-        """Model version that was taken up; None of another kind."""
+        """Model version that was taken up; None for other kinds."""
         return int(self.value) if self.kind == MODEL_TAKEUP else None
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """At `offset` a partition went on with the state of before `first`, run over what came after `last`."""
+    """At `offset` a partition continued with a state that does not include the records `first` to `last`."""
 
     offset: int
     first: int
@@ -64,9 +64,9 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class ExampleOrder:
-    """One fetch of `glasses.examples`.
+    """Order of the examples in one fetch of `glasses.examples`.
 
-    It has its first offset, the time of its first record (ms since the epoch), its ids in order.
+    `offset` and `timestamp_ms` (since the epoch) are those of its first record; `ids` are in order.
     """
 
     offset: int
@@ -78,8 +78,8 @@ class ExampleOrder:
 class RecordedInputs:
     """All recorded inputs of one store.
 
-    The policy that it began with and when that was published (ns since the epoch), all policies that were in
-    force, take-ups of the agent `glasses` by partition and of `training`, and the orders of examples.
+    These are the first policy and its time of publication (ns since the epoch), all policies that were in
+    force, the take-ups of agent `glasses` (by partition) and of `training`, and the orders of examples.
     """
 
     policy: Policy
@@ -88,13 +88,13 @@ class RecordedInputs:
     take_ups: Mapping[int, tuple[TakeUp, ...]]
     training: tuple[TakeUp, ...]
     orders: tuple[ExampleOrder, ...]
-    #: By partition: offsets in order, and when the broker took what stands there (ns since the epoch).
+    #: By partition: offsets in order, and their append times (ns since the epoch).
     appended: Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
-    #: By partition of `glasses.captured`: offsets that nobody read before they were removed (first, last).
+    #: By partition of `glasses.captured`: (first, last) offsets of records that were deleted unread.
     lost: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-    #: By partition: states that had not seen the last records that were processed.
+    #: By partition: restored states that did not include the last processed records.
     behind: Mapping[int, tuple[Behind, ...]] = field(default_factory=dict)
-    #: Whether the store says who was bound to whom; one of 0.1.0 does not.
+    #: Whether the store has pairings; a store of 0.1.0 does not.
     paired: bool = True
 
 
@@ -104,7 +104,7 @@ def read_inputs(directory: Path) -> RecordedInputs:
     Raises
     ------
     InputError
-        They contradict one another, are not complete, or name a policy that the store does not hold.
+        They contradict one another, are incomplete, or name a policy that the store does not have.
     UnavailableError
         There is no store, or no epoch.
     """
@@ -116,14 +116,14 @@ def read_inputs(directory: Path) -> RecordedInputs:
         rows = store.sql(
             'SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX
         ).rows
-        # The reader below looks at no digest.
+        # Checked here, because the reader below checks no digests.
         store.check("events, rejected")
     recorded = inputs_of(str(directory), policies, rows)
     return replace(recorded, appended=_appended(directory) if paired else {}, paired=paired)
 
 
 def _refuse_several_brokers(directory: Path, store: Store) -> None:
-    """Raise InputError for inputs of several brokers, since an offset of one means nothing on another."""
+    """Raise InputError for inputs of several clusters, because offsets of one mean nothing in another."""
     clusters = store.sql(
         "SELECT cluster, min(epoch) FROM epochs WHERE cluster <> '' GROUP BY cluster ORDER BY 2"
     ).rows
@@ -136,7 +136,7 @@ def _refuse_several_brokers(directory: Path, store: Store) -> None:
 
 
 def _appended(directory: Path) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """When the broker took each record that was read, by partition."""
+    """Append time of each record, by partition, as (offsets, times)."""
     reader = StoreReader(directory)
     try:
         columns = reader.columns(
@@ -165,7 +165,7 @@ def inputs_of(
     Rows are (version, text, published_ns) and (kind, agent, partition, offset, value, t_ns).
     """
     first = {row[4] for row in rows if row[0] == POLICY}
-    # One that came into force again was published when it was published first.
+    # A policy that came into force twice keeps its first time of publication.
     texts = {
         version: (text, published_ns)
         for version, text, published_ns in sorted(
@@ -212,9 +212,9 @@ def _behind(rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[Behind, ...]]:
 
 
 def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Offsets of each partition of `glasses.captured` that nobody read.
+    """Offsets of lost records by partition of `glasses.captured`.
 
-    InputError where the topic was made again, since an offset of one log means nothing in another.
+    InputError if the topic was recreated, because offsets of one log mean nothing in another.
     """
     lost: dict[int, tuple[tuple[int, int], ...]] = {}
     for kind, agent, partition, _, value, _ in sorted(rows):
@@ -232,9 +232,9 @@ def _lost(name: str, rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[tuple[i
 
 
 def _taken(name: str, rows: Iterable[tuple[Any, ...]], agent: str, partition: int) -> tuple[TakeUp, ...]:
-    """Take-ups of one partition in order; InputError when two of a kind stand at one place.
+    """Take-ups of one partition in order; InputError if two of one kind have the same offset.
 
-    Words that were taken up at one place can come in several parts.
+    Only words that were taken up at one offset may be divided into several parts.
     """
     values: dict[tuple[int, str, int], str] = {}
     for kind, by, at, offset, value, _ in rows:

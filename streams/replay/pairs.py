@@ -1,6 +1,6 @@
-"""The devices and wearers of journals, as an operator would have bound them.
+"""Pairings of devices and wearers, derived from journals.
 
-A journal does not hold who was bound to whom, and those of 0.1.0 were written before anybody was.
+Journals have no pairings, and pairings did not exist when journals of 0.1.0 were written.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from streams.events.batch import MESSAGEPACK
 from streams.events.headers import CONTENT_TYPE
 from streams.events.wire import packed_envelope
 
-#: The two names as our own encoder writes them, inside the text of a line.
+#: The two names as Sightline's encoder writes them, inside the text of a line.
 _NAMED = re.compile(rb'\\"device_id\\":\\"([a-z0-9-]+)\\",\\"wearer_id\\":\\"([a-z0-9-]+)\\"')
 
 
 def pairs(path: Path) -> list[tuple[str, str]]:
-    """(device, wearer) of every batch in the journals below `path`, each once, in order."""
+    """Distinct (device, wearer) of all batches in the journals at `path`, sorted."""
     named_pairs: set[tuple[str, str]] = set()
     for file in journal.files(path):
         with file.open("rb") as lines:
@@ -37,14 +37,14 @@ def pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def bind(consents: Consents, bound: list[tuple[str, str]]) -> int:
-    """Bind devices to wearers; return the offset behind."""
+    """Add pairings to `consents`; return the offset after them."""
     for device, wearer in bound:
         consents.learn(consents.offset, wearer, Pairing(device, True, 0))
     return consents.offset
 
 
 def on_device(wearer: str, word: Word | Pairing, bound: list[tuple[str, str]]) -> Word | Pairing:
-    """What was said with its device, where older inputs do not name it and the wearer has only one."""
+    """Add the device to a word of an older input that does not name it, if the wearer has only one device."""
     devices = [device for device, of in bound if of == wearer]
     if isinstance(word, Word) and not word.device and word.number and len(devices) == 1:
         return replace(word, device=devices[0], incarnation=1)
@@ -52,7 +52,7 @@ def on_device(wearer: str, word: Word | Pairing, bound: list[tuple[str, str]]) -
 
 
 def _read(line: bytes) -> set[tuple[str, str]]:
-    """Names of a value that is packed, or that another encoder wrote; nothing of one that is none."""
+    """Names in a value that is packed or was written by another encoder; empty if it is malformed."""
     try:
         fields = orjson.loads(line)
         packed = fields["headers"].get(CONTENT_TYPE, "").encode() == MESSAGEPACK

@@ -1,9 +1,9 @@
-"""The replay that is given the recorded inputs: equal to the live run that left them (law 1).
+"""A replay with recorded inputs, whose results equal those of the live run (law 1).
 
-Every partition has its own core and its own order. Where a fetch ends makes no difference, except that it
-must end where the live pipeline took something up. A partition waits for a version that is not made yet,
-training waits for an example that no partition has made yet; the live run had both before it used them, so
-one of them can always go on, unless an input is missing.
+Every partition has its own core and its own order. The division into fetches makes no difference, except that
+a fetch must end where the live pipeline took something up. A partition waits for a model version that is not
+made yet, and training waits for examples that no partition has made yet. In the live run both existed before
+they were used, so one of them can always continue, unless an input is missing.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from streams.topology import CAPTURED, EXAMPLES, MODELS
 
 
 class _TakenUp:
-    """What an agent has taken up so far of recorded inputs, as side inputs of its core.
+    """The recorded inputs that an agent has taken up so far, as side inputs of its core.
 
-    All agents share the versions that were made; which of them is in force is each agent's own. Words get new
+    All agents share the model versions that were made, but each has its own version in force. Words get new
     offsets, in the order in which they are taken up.
     """
 
     def __init__(self, policies: PolicyVersions, pairs: list[tuple[str, str]]) -> None:
         self._policies, self._pairs, self.model = policies, pairs, 0
         self._consents = Consents()
-        #: Offset behind the pairings that stand before everything.
+        #: Offset after the pairings, which come first.
         self.bound = bind(self._consents, pairs)
 
     def take(self, taken: TakeUp) -> None:
@@ -57,17 +57,14 @@ class _TakenUp:
             self.model = int(taken.value)
 
     def side_inputs(self, made: ModelVersions) -> SideInputs:
-        """Everything that is in force by now, of the versions `made`."""
+        """Side inputs with everything that was taken up so far; `made` are the existing model versions."""
         models = ModelVersions(made.versions, self.model, self.model)
         return SideInputs(self._policies, models, self._consents.view())
 
 
 @dataclass
 class _Partition:
-    """One partition of `glasses.captured`.
-
-    It has what is still to be taken up, the records read ahead, and its state.
-    """
+    """One partition of `glasses.captured`: its remaining take-ups, the records read ahead, and its state."""
 
     number: int
     taken_up: _TakenUp
@@ -76,7 +73,7 @@ class _Partition:
     ahead: Sequence[Received] = ()
     ended: bool = False
     behind: deque[Behind] = field(default_factory=deque)
-    #: State of before the first record that the next of `behind` had not seen, and what it has seen since.
+    #: State before the first record that the next of `behind` did not include, and the records since then.
     left: PartitionState | None = None
     since: list[Received] = field(default_factory=list)
 
@@ -88,16 +85,15 @@ class RecordedReplay:
     Parameters
     ----------
     inputs
-        What `read_inputs` found.
+        Result of `read_inputs`.
     arrivals
         The records of `glasses.captured`.
     write
-        Gets every record that would have gone to Kafka, transaction by transaction, in an order in which they
-        could have come.
+        Receives all records that would be written to Kafka, by transaction, in a possible order.
     every
-        Admitted examples a training run.
+        Number of admitted examples per training run.
     pairs
-        (device, wearer) that count as bound, for inputs that do not say who was.
+        (device, wearer) that count as paired, for inputs without pairings.
     """
 
     inputs: RecordedInputs
@@ -106,9 +102,9 @@ class RecordedReplay:
     every: int = RETRAIN_EVERY_EXAMPLES
     pairs: list[tuple[str, str]] = field(default_factory=list)
     fetches: int = 0
-    #: Records that the live pipeline lost, and that this one left out.
+    #: Number of records that the live pipeline lost, and that are therefore skipped.
     lost: int = 0
-    #: Examples by id that training has not read yet.
+    #: Examples, by id, that training has not read yet.
     made: dict[str, Received] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -124,12 +120,12 @@ class RecordedReplay:
         self._learned = TrainingState(consents_taken=self._taken_up.bound)
 
     async def run(self) -> None:
-        """Process everything that arrived.
+        """Process all arrivals.
 
         Raises
         ------
         InputError
-            A recorded input is missing, or names what never came.
+            A recorded input is missing, or names something that was never made.
         """
         self._deliver(first_records(self.inputs.policy, self.inputs.published_ns))
         partitions = [self._partition(number) for number in self.arrivals.partitions]
@@ -154,9 +150,9 @@ class RecordedReplay:
         )
 
     async def _advance(self, partition: _Partition) -> bool:
-        """Process the next records of a partition up to a take-up.
+        """Process the next records of a partition, up to a take-up.
 
-        False when it has none, or waits for a version.
+        False if there are none, or if the partition waits for a model version.
         """
         while not partition.ahead and not partition.ended:
             arrived = await self.arrivals.read(partition.number)
@@ -190,7 +186,7 @@ class RecordedReplay:
         return True
 
     def _cut(self, partition: _Partition, first: int) -> int:
-        """How many of the records ahead are one fetch: then something is taken up, or the state changes."""
+        """Number of records for the next fetch, which ends before a take-up or a change of the state."""
         stops = [taken.offset for taken in (*partition.take_ups,)[:1]]
         stops += [offset for loss in (*partition.behind,)[:1] for offset in (loss.first, loss.offset)]
         for at, record in enumerate(partition.ahead):
@@ -199,7 +195,7 @@ class RecordedReplay:
         return len(partition.ahead)
 
     async def _fall_behind(self, partition: _Partition, first: int) -> None:
-        """Go on with the state that the live pipeline went on with, where that had not seen everything."""
+        """Continue with an older state at the offset where the live pipeline had to."""
         if partition.left is not None and first >= partition.behind[0].offset:
             partition.behind.popleft()
             partition.state, partition.left = self._glasses.behind(partition.left), None
@@ -212,7 +208,7 @@ class RecordedReplay:
             partition.left = partition.state
 
     def _read_live(self, number: int, arrived: Sequence[Received]) -> Sequence[Received]:
-        """The records of a partition that the live pipeline has read."""
+        """Those of `arrived` that the live pipeline read."""
         lost = self.inputs.lost.get(number, ())
         read = [
             record for record in arrived if not any(first <= record.offset <= last for first, last in lost)
@@ -221,7 +217,7 @@ class RecordedReplay:
         return read
 
     async def _train(self) -> bool:
-        """Give training its next fetch, if all that was in it has been made or was taken from the topic."""
+        """Process the next fetch of training, if all its examples were made or taken from the topic."""
         if not self._orders or (self._awaited(self._orders[0]) is not None and not self._taken):
             return False
         order = self._orders.popleft()
@@ -230,7 +226,7 @@ class RecordedReplay:
         taken = self._taken or (await self._on_topic(order) if NO_EXAMPLE in order.ids else [])
         self._taken = []
         made = [self.made.pop(name, None) for name in order.ids]
-        # What is no example has no bytes here unless the topic is at hand; it takes its place without them.
+        # Malformed records are only known if the topic can be read; otherwise an empty record stands in.
         nothing = StoredRecord(0, order.timestamp_ms, None, None)
         records = taken or [_moved(example or nothing, order.offset + at) for at, example in enumerate(made)]
         self._examples += records
@@ -242,7 +238,7 @@ class RecordedReplay:
         return True
 
     def _awaited(self, order: ExampleOrder) -> str | None:
-        """First example of an order that nobody has made yet, or that the order names twice."""
+        """First example of an order that was not made yet, or that the order names twice; None if none."""
         named: set[str] = set()
         for name in order.ids:
             if name != NO_EXAMPLE and (name not in self.made or name in named):
@@ -251,17 +247,17 @@ class RecordedReplay:
         return None
 
     async def _take_foreign(self) -> bool:
-        """Take from the topic the examples that training waits for and that no pipeline made.
+        """Take examples that training waits for, and that no partition makes, from the topic.
 
-        It is called when nobody can go on, and does nothing where the topic cannot be read.
+        Called if nothing else can continue. Does nothing if the topic cannot be read.
         """
         self._taken = await self._on_topic(self._orders[0]) if self._orders else []
         return bool(self._taken)
 
     async def _on_topic(self, order: ExampleOrder) -> list[Received]:
-        """Records of one order from `glasses.examples` itself, at the offsets of the replay.
+        """Records of one order from `glasses.examples` itself, with the offsets of the replay.
 
-        Empty where nobody can say.
+        Empty if they are not known.
         """
         after = next((later.offset for later in self._orders if later.offset > order.offset), None)
         on_topic = await self.arrivals.examples(order.offset, after)
@@ -293,7 +289,7 @@ class RecordedReplay:
         )
 
     def _deliver(self, records: Sequence[Outgoing]) -> None:
-        """Write records, and keep what the cores are given back later."""
+        """Write records, and keep those that the cores read later (examples and models)."""
         self.write(records)
         for record in records:
             if record.topic == MODELS:

@@ -1,1 +1,1 @@
-"""The worker: both agents in one process, what it reads before they start, and the child that fits for it."""
+"""The worker: both agents in one process, what it reads before they start, and its child processes."""

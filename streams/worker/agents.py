@@ -1,6 +1,6 @@
-"""The two Faust apps, one agent each.
+"""The two Faust apps, one agent each; every fetch is one pure call and one transaction.
 
-Every fetch is one pure call and one transaction (`streams.kafka.transport`).
+See `streams.kafka.transport`.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def build_app(
     broker
         The Kafka; its topics must be declared.
     datadir
-        An empty directory for Faust, which writes nothing there that is needed again.
+        An empty directory for Faust; nothing in it is needed again.
     loop
-        Event loop that the app runs in; the running one when None.
+        Event loop that the app runs in; the running one if None.
     prefix
-        What the names of consumer groups begin with.
+        Prefix of the names of consumer groups.
     partitions
-        Partition count of the topics that follow devices.
+        Partition count of the topics that are partitioned by device.
     accept_loss
-        Records that were removed before they were read are put on record and left behind.
+        Skip records that were deleted before they were read, and record the loss.
     """
     agent_name, source_name = spec.name, spec.topic
     kafka = KafkaSettings.of(broker)
@@ -70,8 +70,8 @@ def build_app(
         broker_heartbeat_interval=limits.HEARTBEAT_INTERVAL_S,
         broker_rebalance_timeout=limits.REBALANCE_TIMEOUT_S,
         broker_max_poll_records=limits.FETCH_RECORDS_MAX,
-        # Out of range is an error said aloud, and a partition that never committed is sought to its start by
-        # its owner.
+        # An offset out of range must be an error. For a partition without a commit, the owner seeks to the
+        # beginning itself.
         consumer_auto_offset_reset="none",
         consumer_max_fetch_size=limits.MESSAGE_BYTES_MAX + limits.OUTPUT_HEADROOM_BYTES,
         stream_wait_empty=False,
@@ -99,7 +99,7 @@ def build_app(
             try:
                 with logs.at(agent_name, delivery.fetch.partition):
                     await delivery.process()
-            except Exception as error:  # noqa: BLE001  Faust would acknowledge the event and take the next one
+            except Exception as error:  # noqa: BLE001  Faust would acknowledge the event and go on to the next
                 fetch = delivery.fetch
                 place = (
                     f"{fetch.topic} partition {fetch.partition}, offsets {fetch.records[0].offset} to "
@@ -115,7 +115,7 @@ def build_app(
 
 
 def _credentials(kafka: KafkaSettings) -> Credentials | None:
-    """What Faust hands to its own clients, each with a context: without one it would send in the clear."""
+    """Credentials for Faust's clients, always with a TLS context: without one Faust would not encrypt."""
     if not kafka.encrypted:
         return None
     context = tls_context(kafka)

@@ -1,7 +1,4 @@
-"""What a worker reads whole before its agents start, and publishes once where the topics are empty.
-
-The agents are made here too.
-"""
+"""Start of a worker: publish first records if topics are empty, read the followed topics, make the agents."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 async def prepare(context: WorkerContext) -> list[AgentSpec]:
-    """Return the agents of a worker, once all that they read beside their topics is there.
+    """Return the agents of a worker, after all topics that they read beside their source were read.
 
     Raises
     ------
@@ -58,18 +55,17 @@ async def prepare(context: WorkerContext) -> list[AgentSpec]:
 
 
 async def followed_topics(context: WorkerContext, child: Child) -> Followed:
-    """Publish policy and seed model where there are none, then read what every worker knows.
+    """Publish policy and seed model if there are none, then read policies, consents and model versions.
 
-    Policies, consents and model versions are read whole, and followed from then on. The first model is fitted
-    in `child`.
+    These topics are read completely, and followed from then on. The first model is trained in `child`.
 
     Raises
     ------
     InputError
-        The policy file is wrong, or it never was in force on these topics while another one is; or a
-        declassifier that stops when its review is overdue is overdue.
+        The policy file is invalid; or it was never in force on these topics and another policy is; or the
+        review of a declassifier is overdue and the policy stops the declassifier for that.
     UnavailableError
-        The broker is not there.
+        The broker is absent.
     """
     settings, today = context.settings, clock.date_today()
     broker, given = settings.broker, load(settings.policy, today)
@@ -90,13 +86,13 @@ async def followed_topics(context: WorkerContext, child: Child) -> Followed:
 
 
 async def _publish_first(settings: WorkerSettings, checker: Check, child: Child) -> None:
-    """Publish the first policy and model, unless a policy is in force there."""
+    """Publish the first policy and model, unless a policy is in force already."""
 
     async def in_force_on(records: Sequence[Received]) -> bool:
         table = await policies_of(records, checker)
         if table.turned_down and not table.now.current:
-            # One of them may be in force, for an older Sightline or on a faster machine: another one that is
-            # written now would switch policies, and nobody would have said so.
+            # One of the refused policies may be in force for another release of Sightline, or on a machine
+            # that checks it in time. Publishing one now would switch the policy without anyone's intention.
             raise UnavailableError(
                 f"{POLICIES} on {settings.broker} holds {table.turned_down} policies that are not taken"
                 f" ({table.now.refused[-1].reason}) and none that is in force; start again where it could not"
@@ -111,7 +107,7 @@ async def _publish_first(settings: WorkerSettings, checker: Check, child: Child)
 
 
 def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions, today: date) -> None:
-    """Compare the policy of the command line with those on the topics; say which one is in force."""
+    """Compare the policy of the command line with those on the topics; log which one is in force."""
     if not known.current:
         raise UnavailableError(
             f"{POLICIES} on {settings.broker} holds no policy in force although one was just written; start "
@@ -137,7 +133,7 @@ def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions
 
 
 def _let_ask(broker: Broker, followed: Followed, policies: TableFollower) -> None:
-    """Let the broker be asked for what was not read, or is no longer known."""
+    """Set the functions of `followed` that ask the broker for versions that are not in memory."""
 
     async def refresh() -> None:
         for record in await read_all(broker, POLICIES):
@@ -153,7 +149,7 @@ def _let_ask(broker: Broker, followed: Followed, policies: TableFollower) -> Non
 
 
 async def consents_of_topic(broker: Broker) -> Consents:
-    """The content of `glasses.consents`; a record that nobody of ours wrote is logged and passed over."""
+    """Read `glasses.consents`; a malformed record is logged and skipped."""
     consents = Consents()
     for record in await read_all(broker, CONSENTS):
         try:
@@ -164,9 +160,9 @@ async def consents_of_topic(broker: Broker) -> Consents:
 
 
 async def bind(broker: Broker, pairs: Sequence[tuple[str, str]]) -> int:
-    """Bind devices to wearers (device, wearer) that never were; return how many that was.
+    """Publish pairings (device, wearer) that are new; return their number.
 
-    What an operator has ended stays so, and is said. Delivery: all of it or nothing.
+    A pairing that an operator has ended stays ended, which is logged. Delivery: all pairings or none.
     """
     if not pairs:
         return 0
@@ -201,9 +197,9 @@ def say_overdue(policy: Policy, today: date) -> None:
 
 
 async def policies_of(records: Sequence[Received], checker: Check) -> PolicyTable:
-    """The policy versions among the records of `glasses.policies`, and the one in force.
+    """Read the policy versions in records of `glasses.policies`, and the one in force.
 
-    A record that is neither a policy nor a pointer to one before it is passed over: it is in `refused`.
+    A record that is neither a policy nor a pointer to an earlier policy is added to `refused`.
     """
     policies = PolicyTable()
     for record in records:
@@ -213,7 +209,7 @@ async def policies_of(records: Sequence[Received], checker: Check) -> PolicyTabl
 
 
 def agents(context: WorkerContext, followed: Followed, child: Child) -> list[AgentSpec]:
-    """The agents of `topology.AGENTS` with their cores; training fits in `child`."""
+    """Make the agents of `topology.AGENTS` with their cores; models are trained in `child`."""
     broker = context.settings.broker
 
     async def history(offset: int) -> Sequence[Received]:
@@ -235,5 +231,5 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
 
 
 def _first_records(policy: str, now_ns: int) -> list[Outgoing]:
-    """Run in the child: the seed model is fitted here."""
+    """Make the first records; runs in the child process, because it trains the seed model."""
     return first_records(load(policy), now_ns)

@@ -1,6 +1,6 @@
-"""Trying out a policy that came from outside in a child process, where it can do no harm.
+"""Check policies from a topic in a child process with bounded time and memory.
 
-The child has bounded time and memory; a text that ends the child is refused, and nothing else is.
+A text on which the child process fails is refused; the worker is not affected.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from streams.errors import InputError, MalformedError, UnavailableError, called_
 from streams.policy.load import parse
 from streams.worker.child import Child
 
-#: The system can end a child for want of memory, so a text has a second attempt.
+#: A text gets a second attempt, because the system may have ended the child for lack of memory.
 _TRIES = 2
 
 
 class Checker:
     """Checks policy texts one after another, in a child process of its own.
 
-    `loaded` are texts that this process has loaded itself, from files that it was given: they are not checked
-    again.
+    `loaded` are texts that this process loaded itself from files; they are not checked again.
     """
 
     def __init__(self, *loaded: str) -> None:
@@ -35,9 +34,9 @@ class Checker:
         Raises
         ------
         MalformedError
-            It is none; which word of it is wrong is not said.
+            The text is no policy. The message does not quote it.
         UnavailableError
-            The child ended twice over it, or had no answer in POLICY_CHECK_S_MAX.
+            The child ended twice on the text, or did not answer within POLICY_CHECK_S_MAX.
         """
         if text in self._loaded:
             return
@@ -58,11 +57,11 @@ class Checker:
 
 
 def against(text: str) -> str:
-    """Run in the child: what is to be said against a text as a policy; empty when nothing is."""
+    """Return the reason why a text is no valid policy, empty if it is one; runs in the child process."""
     try:
         parse(text, "a policy")
     except InputError:
-        # Its sentence names a word of the text, which anybody could have written.
+        # The error's message quotes the text, which is untrusted.
         return "policy: its text is no policy; `sightline policy check` says why"
     except called_off():
         raise

@@ -1,9 +1,7 @@
-"""A child process for work that would stop the event loop, or may end badly: fits, policies from outside.
+"""A child process for work that would block the event loop or may crash: training, and checking policies.
 
-Its memory is not the worker's, and whatever ends it ends nothing else.
-
-It is started when there is work, ends after some time without any, and ends with its parent however that
-one ends.
+It has its own memory, and if it crashes, the worker continues. It is started when there is work, ends after
+some idle time, and ends with its parent, however that ends.
 """
 
 from __future__ import annotations
@@ -35,13 +33,13 @@ class Child:
     Parameters
     ----------
     does
-        What it is for, in a sentence about its end: "fits models".
+        Its purpose for messages, such as "fits models".
     idle_s
-        It ends after so long without work.
+        It ends after this time without work.
     wait_s
-        It is ended when an answer takes longer; None: it has any time.
+        It is killed if an answer takes longer; None: no bound.
     address_bytes
-        Bound of its address space; None: that of the machine.
+        Bound of its address space; None: no bound.
     """
 
     def __init__(
@@ -56,19 +54,19 @@ class Child:
         self._child: _Child | None = None
         self._turn = asyncio.Lock()
         self._end: asyncio.TimerHandle | None = None
-        # Before `multiprocessing` waits for its children at the end of the process: this one would not hear
-        # that it should end.
+        # Runs before `multiprocessing` waits for its children at exit. This child ignores the signal to end,
+        # so waiting for it would take for ever.
         atexit.register(self.close)
 
     async def run(
         self, function: Callable[Arguments, T], *arguments: Arguments.args, **named: Arguments.kwargs
     ) -> T:
-        """Return what `function` returns. Whoever is cancelled while it runs ends it, and the child with it.
+        """Run `function` in the child and return its result. If the caller is cancelled, the child is killed.
 
         Raises
         ------
         UnavailableError
-            The child ended before it had an answer, or had none in time.
+            The child ended before it answered, or did not answer in time.
         """
         async with self._turn:
             if self._end is not None:
@@ -91,7 +89,7 @@ class Child:
                     f"the child process that {self._does} ended; there is a new one at the next try"
                 ) from None
             except BaseException:
-                # Its answer would be taken for that of the next function.
+                # Otherwise its answer would be taken for that of the next call.
                 self.close()
                 raise
             self._end = asyncio.get_running_loop().call_later(self._idle_s, self.close)
@@ -101,7 +99,7 @@ class Child:
         return result
 
     def close(self) -> None:
-        """End the child, whatever it is doing; the next `run` starts another one."""
+        """Kill the child; the next `run` starts another one."""
         if self._end is not None:
             self._end.cancel()
         if self._child is not None:
@@ -110,7 +108,7 @@ class Child:
 
 
 class _Child:
-    """The process and a pipe to it: no queue, whose semaphores would outlive a parent that is killed."""
+    """The process and a pipe to it. Not a queue, whose semaphores would remain if the parent is killed."""
 
     def __init__(self, does: str, address_bytes: int | None) -> None:
         spawning = multiprocessing.get_context("spawn")
@@ -119,13 +117,13 @@ class _Child:
             target=_serve, args=(theirs, does, logs.form(), address_bytes), daemon=True
         )
         self._process.start()
-        # The child's end of the pipe is the child's alone, so that the pipe ends with it.
+        # Only the child may hold its end of the pipe, so that the pipe closes with the child.
         theirs.close()
 
     def ask(self, function: Callable[[], Any]) -> tuple[bool, Any]:
-        """Return whether `function` returned, and what it returned or raised.
+        """Run `function` in the child; return (True, result) or (False, exception).
 
-        EOFError or OSError when the child is gone.
+        EOFError or OSError if the child is gone.
         """
         self._connection.send(function)
         answer: tuple[bool, Any] = self._connection.recv()
@@ -134,14 +132,14 @@ class _Child:
     def end(self) -> None:
         """Kill the process.
 
-        The pipe is left open, since a thread may still wait for an answer; it closes when nobody holds it.
+        The pipe stays open, because a thread may still wait for an answer; garbage collection closes it.
         """
         self._process.kill()
         self._process.join()
 
 
 def _serve(connection: Connection, does: str, form: logs.Form | None, address_bytes: int | None) -> None:
-    """Answer until the parent hangs up; whatever ends the child is said where the parent's log goes."""
+    """Answer requests until the parent closes the pipe; other ends are logged like the parent's."""
     logs.to_stderr("sightline", form or "sentence")
     _as_child()
     if address_bytes is not None:
@@ -152,26 +150,26 @@ def _serve(connection: Connection, does: str, form: logs.Form | None, address_by
             connection.send(_answer(asked))
     except (EOFError, OSError):
         _parent_gone()
-    except BaseException as error:  # noqa: BLE001  whatever it is, the child must not end without a word
+    except BaseException as error:  # noqa: BLE001  the child must not end without a message
         end_process(f"The child that {does} ended: {reason(error)}", error)
 
 
 def _answer(asked: bytes) -> tuple[bool, Any]:
     try:
-        return True, pickle.loads(asked)()  # noqa: S301  the parent's own words
+        return True, pickle.loads(asked)()  # noqa: S301  written by the parent
     except called_off():
         raise
-    except Exception as error:  # noqa: BLE001  whoever asked is told what went wrong, whatever it was
+    except Exception as error:  # noqa: BLE001  passed on to the caller
         error.add_note(traceback.format_exc())
         return False, error
-    except BaseException as error:  # noqa: BLE001  what is no Exception may not be known to the parent at all
+    except BaseException as error:  # noqa: BLE001  the parent may not be able to unpickle such an error
         return False, RuntimeError(f"found {type(error).__name__} in a child process, expected an answer")
 
 
 def _as_child() -> None:
-    """Leave Ctrl-C and a call to end to the worker, who may need an answer yet; but do not outlive it.
+    """Ignore SIGINT and SIGTERM, because the worker may still need an answer, but end with the worker.
 
-    A killed parent closes nothing.
+    A thread watches the parent, because a parent that is killed cannot end the child.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Following a topic that a worker reads whole."""
+"""Follow a topic that a worker reads completely."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OnRecord = Callable[[Received], Awaitable[None] | None]
 
 
 class TableFollower:
-    """Follows a compacted topic: every record goes to a callback.
+    """Follows a compacted topic and passes every record to a callback.
 
-    First all records up to the end at the start, then new ones as they come.
+    It first reads all records up to the end of the topic, then new records as they arrive.
 
-    Delivery: each committed record at least once per process, in order within a partition, in the loop that
-    `start` ran in. A record that the callback refuses, whatever it raises, is counted, said aloud and passed
-    over: there is no transaction here to reject it in. Of a callback that has to wait, only this topic waits.
+    Delivery: each committed record at least once per process, in order within a partition, in the event loop
+    in which `start` ran. A record for which the callback raises any error is counted, logged and skipped;
+    there is no transaction here in which it could be rejected. If the callback waits, only this topic waits.
     """
 
     def __init__(self, broker: Broker, topic: str, on_record: OnRecord) -> None:
@@ -43,8 +43,8 @@ class TableFollower:
     async def start(self) -> None:
         """Read to the (uncommitted) end of the topic, then follow it in the background.
 
-        A transaction that is open longer than allowed hangs: its records are passed over, and the owner of
-        its producer ends it. Waiting for that here could be waiting for this very worker.
+        A transaction that is open for longer than allowed is hanging; it is not waited for. The next owner of
+        its producer ends it, which may be this very worker.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class TableFollower:
         async with saying(f"{self._topic} to be read to its end"):
             await self._read_to_end()
         self._task = asyncio.create_task(self._follow(), name=f"follower of {self._topic}")
-        # A worker that is deaf to a policy or a consent must not go on.
+        # The worker ends with this task, because it must not run without news of policies and consents.
         self._task.add_done_callback(end_with)
 
     async def _read_to_end(self) -> None:
@@ -74,7 +74,7 @@ class TableFollower:
             await self._poll()
 
     async def stop(self) -> None:
-        """Stop following. Does nothing when not started."""
+        """Stop following. Does nothing if not started."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -91,12 +91,12 @@ class TableFollower:
                 failed = 0
             except (
                 BaseException
-            ) as error:  # a follower that dies silently leaves the worker with an old table
+            ) as error:  # otherwise the task would end and leave the worker with an old table
                 if _called_off(error):
                     raise
                 failed += 1
                 metrics.count("follow_failed_total", topic=self._topic)
-                # Logged at the 1st, 2nd, 4th, 8th ... failure in a row.
+                # Log the 1st, 2nd, 4th, 8th ... failure in a row.
                 if failed & (failed - 1) == 0:
                     log.warning(
                         "Following %s failed %d times in a row, tried again every %.0f s; this worker goes on"
@@ -114,12 +114,12 @@ class TableFollower:
                 await self.take(record)
 
     async def take(self, record: ConsumerRecord) -> None:
-        """Give one record to the callback; whatever it raises is counted and logged, except a call to end."""
+        """Pass one record to the callback; all errors except a request to end are counted and logged."""
         try:
             waited = self._on_record(record)
             if waited is not None:
                 await waited
-        except BaseException as error:  # a bad record must not stop the worker, a panic is no Exception
+        except BaseException as error:  # a bad record must not stop the worker; a Rust panic is no Exception
             if _called_off(error):
                 raise
             self.refused += 1
@@ -127,7 +127,7 @@ class TableFollower:
             if self.refused > limits.PASSED_OVER_SAID_MAX and self.refused % limits.PASSED_OVER_SAID_MAX:
                 return
             place = f"{self._topic} partition {record.partition} offset {record.offset}"
-            # Without the traceback: foreign exceptions quote the value they choke on.
+            # Without the traceback, because messages of foreign exceptions may quote values.
             why = str(error) if isinstance(error, MalformedError) else type(error).__name__
             log.error("%s is passed over (%d so far): %s", place, self.refused, why)  # noqa: TRY400
             if self.refused == limits.PASSED_OVER_SAID_MAX:
@@ -135,7 +135,7 @@ class TableFollower:
 
 
 def _called_off(error: BaseException) -> bool:
-    """Whether somebody wants an end of the task that runs; a cancellation of something else is a failure."""
+    """Whether an error is a request to end the current task; cancellation of another task is a failure."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0

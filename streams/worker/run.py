@@ -1,4 +1,4 @@
-"""One worker process: its Faust apps in one event loop, and followers of what every worker reads whole."""
+"""One worker process: its Faust apps and the followers of topics, in one event loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STOP_TIMEOUT_S = 4.5
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker is told.
+    """Settings of a worker.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ class WorkerSettings:
     policy
         Name or TOML file of a policy, for topics that have none yet.
     partitions
-        Partition count of the topics that follow devices.
+        Partition count of the topics that are partitioned by device.
     pairs
-        (device, wearer) that the operator binds by configuration.
+        (device, wearer) that the operator pairs by configuration.
     accept_loss
-        Records that were removed before they were read are put on record and left behind.
+        Skip records that were deleted before they were read, and record the loss.
     group_prefix
-        What the names of the agents' consumer groups begin with; where it is empty, the topics' prefix.
+        Prefix of the names of the agents' consumer groups; if it is empty, the topic prefix is used.
     metrics_path
-        File to which `streams.metrics` is written every METRICS_INTERVAL_S; none when None.
+        File to which `streams.metrics` is written every METRICS_INTERVAL_S; None: not written.
     """
 
     broker: Broker
@@ -69,10 +69,10 @@ class WorkerSettings:
 
 @dataclass
 class WorkerContext:
-    """What `prepare` makes agents with: the settings, topics that are followed, and a directory.
+    """What `prepare` needs to make agents: settings, a way to follow topics, and a directory.
 
-    `closing` is for what must be closed when the worker stops. `directory` is the worker's own, which goes
-    with it; None where there is none.
+    `closing` collects what must be closed when the worker stops. `directory` is the worker's temporary
+    directory; None if there is none.
     """
 
     settings: WorkerSettings
@@ -81,9 +81,9 @@ class WorkerContext:
     closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     async def follow(self, topic: str, on_record: OnRecord) -> TableFollower:
-        """Read `topic` to its end through `on_record`, and go on following it until the worker stops."""
+        """Read `topic` to its end with `on_record`, and follow it until the worker stops."""
         follower = TableFollower(self.settings.broker, topic, on_record)
-        # Before its start, which may be given up in the middle.
+        # Registered before the start, which may be cancelled.
         self.followers.append(follower)
         await follower.start()
         return follower
@@ -98,16 +98,16 @@ def run_worker(
 ) -> int:
     """Run the agents until SIGINT or SIGTERM; returns the exit code.
 
-    Delivery: exactly once, per agent. On a signal open transactions are finished or aborted and the groups
-    are left at once, within 5 s. `prepare` is awaited in the worker's loop once the topics are there;
-    `on_ready` is called once all apps have started.
+    Delivery: exactly once, per agent. On a signal, open transactions are finished or aborted and the worker
+    leaves its groups, within 5 s. `prepare` is awaited in the worker's event loop when the topics exist;
+    `on_ready` is called when all apps have started.
 
     Raises
     ------
     UnavailableError
         The broker is absent.
     InputError
-        The topics are not as declared, or records were removed before they were read.
+        The topics are not as declared, or records were deleted before they were read.
     """
 
     async def work() -> int:
@@ -123,7 +123,7 @@ def run_worker(
 
 
 async def _write_metrics(path: Path) -> None:
-    """Write the metrics again and again, and once more when cancelled: the last word is how it ended."""
+    """Write the metrics periodically, and once more when cancelled, so that the file has the final values."""
     while True:
         try:
             await asyncio.sleep(limits.METRICS_INTERVAL_S)
@@ -143,7 +143,7 @@ async def _run(settings: WorkerSettings, prepare: Prepare, on_ready: Callable[[]
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
     if not work.done():
-        # `_serve` has seen the same event: it gives up what it prepares, or stops the apps in order.
+        # `_serve` waits for the same event: it cancels the preparation, or stops the apps in order.
         done, _ = await asyncio.wait({work}, timeout=STOP_TIMEOUT_S)
         if not done:
             end_process(
@@ -170,7 +170,7 @@ async def _serve(
                     await refuse_losses(settings.broker, specs, settings.groups_begin_with)
                 apps += [_app(settings, spec, directory / spec.name) for spec in specs]
                 lookout = Lookout(settings.broker, settings.partitions, [app.consumer for app in apps])
-                # Before the apps: the start of one waits for its first assignment, however long that takes.
+                # Started before the apps, because an app's start waits for its first assignment for any time.
                 helpers.append(asyncio.create_task(lookout.run(), name="lookout"))
                 helpers[0].add_done_callback(end_with)
                 for app in apps:
@@ -198,7 +198,7 @@ def _app(settings: WorkerSettings, spec: AgentSpec, directory: Path) -> faust.Ap
 
 
 async def _started(app: faust.App, broker: Broker) -> None:
-    """Start an app and wait for its first assignment; UnavailableError when the broker goes meanwhile."""
+    """Start an app and wait for its first assignment; UnavailableError if the broker fails meanwhile."""
     try:
         await app.start()
     except KafkaConnectionError as error:
@@ -210,9 +210,9 @@ async def _started(app: faust.App, broker: Broker) -> None:
 async def _prepared(
     context: WorkerContext, prepare: Prepare, stop: asyncio.Event
 ) -> Sequence[AgentSpec] | None:
-    """Prepare, and return the agents; None when the worker is asked to stop meanwhile.
+    """Prepare, and return the agents; None if the worker is asked to stop meanwhile.
 
-    Nothing is open yet that is worth the wait.
+    The preparation is then cancelled at once, because there is nothing to finish yet.
     """
 
     async def work() -> Sequence[AgentSpec]:

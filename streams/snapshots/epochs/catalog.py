@@ -1,4 +1,4 @@
-"""The catalog of an epoch: a tiny DuckDB file with views over the current segments, made from a template."""
+"""The catalog of an epoch: a small DuckDB file with views over the current segments, made from a template."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.snapshots.files.directory import CATALOG, STORAGE_VERSION, TEMPORAR
 from streams.snapshots.files.segments import types_of
 
 _VIEWS = Path(__file__).with_name("views.sql")
-#: What a catalog holds, out of the hot file; none of it grows with history.
+#: Tables that are copied from the hot file to a catalog; their size does not grow with history.
 _CONTENT: Mapping[str, str] = {
     "epoch_rows": "SELECT epoch, published_ns, offsets, rows, cluster, topic FROM epochs",
     "segments": (
@@ -43,7 +43,7 @@ _CONTENT: Mapping[str, str] = {
 def template() -> bytes:
     """Content of a catalog with all its views and no rows.
 
-    It is made once a process, because making it costs more than an epoch.
+    It is made once per process, because making it takes longer than publishing an epoch.
     """
     with files.working_directory("catalog") as directory, duckdb.connect() as connection:
         path = directory / CATALOG
@@ -78,21 +78,21 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def write(hot: Hot, directory: Path, epoch: int, vocabularies: pa.Table) -> None:
-    """Write `catalog-<epoch>.duckdb`: it has its name only when it is whole, and both are on disk.
+    """Write `catalog-<epoch>.duckdb`; it gets this name only when it is complete and on disk.
 
     `vocabularies` are the rows of the table of that name.
     """
     temporary = directory / f"{CATALOG}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
-    # One that a killed writer left behind belongs to another file, and DuckDB would refuse to open ours
-    # beside it.
+    # A write-ahead log that a killed writer left belongs to another file, and DuckDB would refuse to open
+    # the new file with it.
     temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
     with files.create(temporary) as file:
         file.write(template())
     connection = hot.connection
     connection.execute(
         f"ATTACH {quoted(str(temporary))} AS next (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE 16384, "
-        # All of it goes into the file when it is detached, and until then nobody needs it.
+        # Everything is written to the file when it is detached; it is not needed before.
         "RECOVERY_MODE no_wal_writes)"
     )
     try:
@@ -110,7 +110,7 @@ def write(hot: Hot, directory: Path, epoch: int, vocabularies: pa.Table) -> None
 
 
 def _files_view(catalog: str, table: str, files: list[str]) -> str:
-    """View over a table's current segments; typed and empty when there are none."""
+    """View over a table's current segments; empty but typed if there are none."""
     if files:
         listed = ", ".join(quoted(file) for file in files)
         body = f"SELECT * FROM read_parquet([{listed}])"  # noqa: S608 - names are ours

@@ -1,4 +1,4 @@
-"""The fresh segments of an epoch: the rows that it took in, one file for each table."""
+"""The fresh segments of an epoch: its new rows, one file for each table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.snapshots.files.output import UNZONED, Output
 from streams.snapshots.files.segments import CLASSED, Segment
 from streams.snapshots.rows.poll import numbers
 
-#: Files that are written at a time.
+#: Number of files that are written at the same time.
 _AT_ONCE = 3
 
 

@@ -1,7 +1,7 @@
-"""The hot file: where reading goes on, and what each epoch consists of; and the rows that wait for an epoch.
+"""The hot file with the offsets and the files of each epoch, and the rows that wait for an epoch.
 
-The rows are in memory until the transaction that records the files of their epoch moves the offsets past
-them: a writer that dies before reads them again. Every method that writes is one DuckDB transaction.
+Waiting rows are in memory until a transaction records the files of their epoch and moves the offsets past
+them. If the writer dies before, they are read again. Every method that writes is one DuckDB transaction.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Hot(Database):
             ) from None
 
     def open(self) -> None:
-        """Open the file that is there: at first, and again after DuckDB gave it up.
+        """Open the existing file, also again after DuckDB abandoned it.
 
-        duckdb.Error when it cannot be opened.
+        duckdb.Error if it cannot be opened.
         """
         path = self._directory / HOT
         self.connection = duckdb.connect(
@@ -110,7 +110,7 @@ class Hot(Database):
         self._highest: dict[tuple[str, str], int] = {}
 
     def _resume(self) -> None:
-        """Take back the rows that a closed writer left in the file: they wait again."""
+        """Read the rows that a closed writer left in the file; they wait again."""
         for table in TABLES:
             rows = self.connection.sql(f"SELECT * EXCLUDE (epoch) FROM {table}").to_arrow_table()  # noqa: S608 - names of ours
             if len(rows):
@@ -118,7 +118,7 @@ class Hot(Database):
                 self._put_by = True
 
     def put_by(self, topic: str) -> None:
-        """Write the rows that wait, and the offsets of `topic` behind them, into the file."""
+        """Write the waiting rows, and the offsets of `topic` after them, to the file."""
         with self.transaction():
             self._forget_put_by()
             for table, rows in self.rows_of(self._newest.number + 1).items():
@@ -131,7 +131,7 @@ class Hot(Database):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names from TABLES
 
     def close(self) -> None:
-        """Close the file; what is committed stays."""
+        """Close the file; committed data is kept."""
         self.connection.close()
 
     def offsets(self, topic: str) -> dict[int, int]:
@@ -149,13 +149,13 @@ class Hot(Database):
         return self._log_id
 
     def keep_log(self, log_id: LogId) -> None:
-        """Let the offsets belong to a log from now on; they stay as they are."""
+        """Record the log that the offsets belong to, without changing the offsets."""
         with self.transaction():
             self._keep_log(log_id)
         self._log_id = log_id
 
     def change_log(self, log_id: LogId, topic: str) -> None:
-        """Let the offsets belong to another log from now on, and forget those of `topic`, together."""
+        """Record another log and delete the offsets of `topic`, in one transaction."""
         with self.transaction():
             self._keep_log(log_id)
             self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
@@ -166,20 +166,20 @@ class Hot(Database):
         self.connection.execute("UPDATE store SET cluster = ?, topic = ?", [log_id.cluster, log_id.topic])
 
     def append(self, tables: Mapping[str, pa.Table], topic: str, offsets: Mapping[int, int]) -> None:
-        """Let rows wait for the next epoch, and reading of `topic` go on behind them."""
+        """Add rows that wait for the next epoch, and move the offsets of `topic` behind them."""
         self._offsets[topic] = {**self.offsets(topic), **offsets}
         self._unpublished.add(tables, self.connection)
 
     def rows(self) -> dict[str, int]:
-        """Rows by table that wait; tables without any are absent."""
+        """Number of waiting rows by table; tables without any are left out."""
         return self._unpublished.rows()
 
     def rows_of(self, number: int) -> dict[str, pa.Table]:
-        """The rows that wait, by table, as those of epoch `number`; texts that recur as dictionaries."""
+        """Waiting rows by table, as rows of epoch `number`; repeated texts are dictionary arrays."""
         return self._unpublished.of(number)
 
     def waiting(self, table: str) -> str:
-        """Name by which a statement reads the rows of a table that wait."""
+        """Name by which statements can read the waiting rows of a table."""
         return self._unpublished.shown(table, self.connection)
 
     def newest(self) -> Epoch:
@@ -187,11 +187,11 @@ class Hot(Database):
         return self._newest
 
     def newest_offsets(self) -> dict[int, int]:
-        """Offsets that the newest epoch says."""
+        """Offsets of the newest epoch."""
         return dict(self._newest_offsets)
 
     def highest(self, streams: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Highest number of an event that epochs hold, of those streams that have one."""
+        """Highest number of an event in any epoch, by stream."""
         if len(self._highest) > limits.STREAMS_KNOWN_MAX:
             self._highest.clear()
         if lacking := [stream for stream in streams if stream not in self._highest]:
@@ -206,7 +206,7 @@ class Hot(Database):
         return {stream: self._highest[stream] for stream in streams}
 
     def numbers_of(self, classes: Iterable[Class]) -> tuple[int, ...]:
-        """Numbers of some classes, sorted; new ones are kept with the epoch that is recorded next."""
+        """Numbers of some classes, sorted; new classes are saved with the next recorded epoch."""
         return tuple(sorted({self._classes.setdefault(each, len(self._classes)) for each in classes}))
 
     def record(
@@ -218,18 +218,18 @@ class Hot(Database):
         folded: Folded | None,
         published_ns: int,
     ) -> None:
-        """Record what an epoch consists of: from now on its rows wait no longer, and `topic` is read on.
+        """Record the files of an epoch; its rows stop waiting, and the offsets of `topic` move behind them.
 
         Parameters
         ----------
         made
-            Its fresh segments.
+            Fresh segments of the epoch.
         moved
             Epoch up to which history is in one of them; 0 if it is in none.
         folded
             Files that replace others from this epoch on.
         published_ns
-            Its label; it is never before that of an earlier epoch.
+            Time of publication; set to that of the previous epoch if it is earlier.
         """
         offsets = self.offsets(topic)
         ends = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
@@ -283,7 +283,7 @@ class Hot(Database):
             self._insert("classes", CLASS_COLUMNS, new)
 
     def _move(self, topic: str) -> None:
-        """Let the stored offsets of a topic be those behind the rows that wait."""
+        """Set the stored offsets of a topic to those behind the waiting rows."""
         # Known before they are deleted: whoever is closed at once has not asked for them yet.
         moved = [(topic, *place) for place in self.offsets(topic).items()]
         self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
@@ -292,7 +292,7 @@ class Hot(Database):
             self.connection.execute(f"INSERT INTO offsets VALUES {marks}", [*chain(*moved)])  # noqa: S608 - marks
 
     def published(self) -> None:
-        """Note that readers can see the newest epoch."""
+        """Mark the newest epoch as published."""
         self._newest = Epoch(self._newest.number, PUBLISHED)
 
     def _replace(self, number: int, folded: Folded) -> None:
@@ -318,7 +318,7 @@ class Hot(Database):
             self.connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
 
     def history(self) -> pa.Table | None:
-        """Epochs that shall move out of the file, as rows of `epochs`; None while they are few."""
+        """Epochs to move out of the file, as rows of `epochs`; None while they are few."""
         if self._at_hand < limits.EPOCHS_AT_HAND_MAX:
             return None
         oldest = self.connection.sql(
@@ -338,7 +338,7 @@ class Hot(Database):
         ]
 
     def unlisted(self) -> list[Span]:
-        """Spans of folded segments that no index lists yet."""
+        """Spans of folded segments that no index covers yet."""
         return self.connection.execute(
             "SELECT file, table_name, role, source, stream, lowest, highest FROM spans SEMI JOIN "
             "(FROM segments WHERE NOT fresh AND NOT listed AND superseded IS NULL) USING (file)"
@@ -354,14 +354,14 @@ class Hot(Database):
         return list(self._classes)
 
     def is_large(self) -> bool:
-        """Whether rows that left the file take so much of it that it should be made anew."""
+        """Whether deleted rows take so much of the file that it should be rebuilt."""
         size = sum(path.stat().st_size for path in self._directory.glob(f"{HOT}*"))
         return size > max(limits.HOT_BYTES_MAX, limits.HOT_GROWTH_MAX * self._bytes)
 
     def rebuild(self, after_step: Callable[[int], None]) -> None:
-        """Copy what the file holds into a new one that takes its place.
+        """Copy the content of the file to a new one that replaces it.
 
-        DuckDB keeps deleted texts in the file through DELETE, CHECKPOINT and VACUUM.
+        DuckDB keeps deleted texts in the file even after DELETE, CHECKPOINT and VACUUM.
         """
         path, beside = self._directory / HOT, self._directory / f"{HOT}{TEMPORARY}"
         beside.unlink(missing_ok=True)
@@ -383,7 +383,7 @@ class Hot(Database):
         self.open()
 
     def known_files(self) -> set[str]:
-        """Every segment and index that an epoch knows, superseded ones too."""
+        """Every segment and index of any epoch, including superseded ones."""
         return {
             file
             for (file,) in self.connection.execute(
@@ -392,7 +392,7 @@ class Hot(Database):
         }
 
     def forget(self, files: Sequence[str]) -> None:
-        """Forget files that are gone."""
+        """Remove the entries of deleted files."""
         with self.transaction():
             for table in ("segments", "indexes"):
                 self.connection.execute(f"DELETE FROM {table} WHERE list_contains(?, file)", [files])  # noqa: S608 - names of ours

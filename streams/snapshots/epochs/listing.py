@@ -1,4 +1,4 @@
-"""Which files are in force and which were replaced, in memory, since every epoch asks."""
+"""The lists of current and replaced files, in memory because every epoch needs them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Listing:
         )
 
     def add(self, made: Iterable[Segment]) -> None:
-        """Note new segments."""
+        """Add new segments."""
         for segment in made:
             self._current[segment.file] = Current(
                 segment.file,
@@ -43,29 +43,29 @@ class Listing:
             )
 
     def replace(self, number: int, folded: Folded) -> None:
-        """Note what a fold replaced, from epoch `number` on."""
+        """Replace files by the results of a fold, from epoch `number` on."""
         for file in folded.replaced:
             del self._current[file]
         self._superseded |= dict.fromkeys([*folded.replaced, *folded.merged], number)
 
     def forget(self, files: Iterable[str]) -> None:
-        """Forget files that are gone."""
+        """Remove the entries of deleted files."""
         for file in files:
             self._superseded.pop(file, None)
 
     def current_files(self) -> dict[str, list[str]]:
-        """Segments that are in force, by table, oldest first."""
+        """Current segments by table, oldest first."""
         by_table: dict[str, list[str]] = {}
         for segment in sorted(self._current.values(), key=lambda segment: (segment.table, segment.file)):
             by_table.setdefault(segment.table, []).append(segment.file)
         return by_table
 
     def segments(self) -> Sequence[Current]:
-        """Segments in force as folds choose by them."""
+        """Current segments with the values by which folds choose."""
         return sorted(
             self._current.values(), key=lambda segment: (segment.last_epoch, segment.table, segment.file)
         )
 
     def superseded(self) -> dict[str, int]:
-        """Files that were replaced and still lie there, with the epoch that replaced them."""
+        """Replaced files that are not deleted yet, with the epoch that replaced them."""
         return dict(self._superseded)

@@ -1,4 +1,4 @@
-"""What a fold needs to know of the hot file, which only the publishing thread may touch."""
+"""Collect what a fold needs from the hot file, which only the publishing thread may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that no epoch holds yet: in memory, since whoever dies with them reads them again."""
+"""Rows that no epoch has yet. They are only in memory, because after a crash they are read again."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Unpublished:
                 self._hide(table, connection)
 
     def rows(self) -> dict[str, int]:
-        """How many wait, by table; tables without any are absent."""
+        """Number of waiting rows by table; tables without any are left out."""
         return {table: sum(map(len, some)) for table, some in self._held.items()}
 
     def of(self, number: int) -> dict[str, pa.Table]:
-        """Return what waits by table, as rows of epoch `number`."""
+        """Return the waiting rows by table, as rows of epoch `number`."""
         by_table = {}
         for table, some in self._held.items():
             rows = compacted(pa.concat_tables(some).unify_dictionaries())
@@ -39,7 +39,7 @@ class Unpublished:
         return by_table
 
     def shown(self, table: str, connection: duckdb.DuckDBPyConnection) -> str:
-        """Name by which a statement of `connection` reads the rows of a table that wait."""
+        """Name by which statements of `connection` can read the waiting rows of a table."""
         name = f"waiting_{table}"
         if table not in self._shown:
             some = self._held.get(table) or [schema_of(table).empty_table().drop_columns(["epoch"])]
@@ -53,11 +53,11 @@ class Unpublished:
             self._shown.remove(table)
 
     def clear(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Forget all rows: an epoch holds them."""
+        """Forget all rows, because an epoch has them."""
         for table in [*self._shown]:
             self._hide(table, connection)
         self._held.clear()
 
     def opened_again(self) -> None:
-        """Note that statements are those of a new connection, in which no table was registered yet."""
+        """Note that the connection is a new one, in which no table is registered yet."""
         self._shown.clear()

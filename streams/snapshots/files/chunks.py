@@ -1,4 +1,4 @@
-"""Rows of several segments of a table, in its order, in chunks that fit into memory."""
+"""Read rows of several segments of a table, sorted, in chunks that fit into memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def chunks(
 ) -> Iterator[pa.Table]:
     """Yield the rows of some segments of `table`, sorted, about `rows_max` at a time.
 
-    Streams lie whole in a chunk, or a long one is cut by its numbers; tables without streams by epochs.
+    A chunk has whole streams, or part of a long one by numbers; other tables are divided by epochs.
     """
     columns = ", ".join(types_of(table))
     for where in ranges(connection, table, scan(paths), rows_max):

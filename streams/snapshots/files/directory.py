@@ -1,4 +1,4 @@
-"""The store's directory: what lies in it, who may write it, and how a crash leaves whole files."""
+"""The store's directory: its files, its lock, and writing files so that a crash leaves only complete ones."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def epochs_of(directory: Path) -> list[int]:
 
 
 def claim(directory: Path) -> FileIO:
-    """Make `directory` ours to write and return the file that holds the lock until it is closed.
+    """Lock `directory` for writing; return the file that holds the lock until it is closed.
 
-    The lock is on a file inside, so another path to the same directory (a symlink) meets the same lock, and
-    the system releases it when the process dies.
+    The lock is on a file inside, so another path to the same directory (a symlink) has the same lock, and the
+    system releases it when the process dies.
 
     Raises
     ------
     UnavailableError
         Another writer has it.
     InputError
-        It is no directory, another user's, holds files that are not a store's, or is a store that lost its
+        It is no directory, belongs to another user, has other files than a store's, or is a store without its
         hot file.
     """
     files.make_directory(directory)
@@ -89,7 +89,7 @@ def sync(path: Path) -> None:
 
 
 def point(directory: Path, epoch: int) -> None:
-    """Move the name `catalog.duckdb` to an epoch's catalog, atomically.
+    """Move the link `catalog.duckdb` to an epoch's catalog, atomically.
 
     The link is relative, so that a store can be moved.
     """
@@ -107,9 +107,9 @@ def pointed(directory: Path) -> str | None:
 
 
 def remove_leftovers(directory: Path, current: set[str]) -> None:
-    """Remove temporary files, and segments that no epoch knows: both are left by a crash within a step.
+    """Remove what a crash left: temporary files, and segments of no epoch.
 
-    `current` are the segments' names relative to the directory.
+    `current` are the names of the known segments, relative to the directory.
     """
     shutil.rmtree(directory / FOLDING, ignore_errors=True)
     for path in directory.glob(f"*{TEMPORARY}*"):

@@ -1,8 +1,8 @@
-"""Index files: edges and zones of folded segments, in the form in which questions look them up.
+"""Index files: edges and zones of folded segments, arranged for questions.
 
-An index is a native DuckDB file with slim rows: what edges have in common (streams, operator) stands once in
-`relations`, and an edge is a few integers that repeat from row to row. It is made of Parquet segments and of
-older indexes, never changed, and read by questions only; the segments hold the same and are read by SQL.
+An index is a DuckDB file with compact rows: the common values of edges (streams, operator) are stored once in
+`relations`, and an edge is a few integers that repeat from row to row. It is made from Parquet segments and
+older indexes, and never changed. Only questions read it; SQL reads the segments, which have the same content.
 """
 
 from __future__ import annotations

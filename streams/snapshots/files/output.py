@@ -1,4 +1,4 @@
-"""Writing rows of a table into segments: a file for each audience, and one for audiences with few rows."""
+"""Write rows of a table to segments: one file for each audience, and one for all audiences with few rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.snapshots.rows.poll import numbers
 
 #: Group of a table whose rows have no class: they are never split.
 UNZONED = -1
-#: Group of rows that are too few to be split by audience.
+#: Group of rows that are too few to split by audience.
 MIXED = None
 
 _RECURRING = pa.dictionary(pa.int32(), pa.string())
@@ -65,9 +65,7 @@ class _Part:
 
 
 class Output:
-    """Files of one table that a fold or an epoch makes.
-
-    Use it in `with`: what is not finished at its end is removed.
+    """Files of one table that a fold or an epoch makes; use it in `with`, which removes unfinished files.
 
     Parameters
     ----------
@@ -101,7 +99,7 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for part in self._parts.values():
-            # On a full disk what is left of a file cannot be written either; it goes anyway.
+            # On a full disk closing a file fails too; the file is removed anyway.
             with suppress(OSError, pa.ArrowException):
                 self._close(part)
             if part.path is not None:

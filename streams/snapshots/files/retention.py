@@ -1,4 +1,4 @@
-"""Which files readers may still need: superseded ones for some time, and the newest old catalogs."""
+"""Decide which files readers may still need: superseded ones for some time, and recent catalogs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from streams.snapshots.files.directory import catalog_name, epochs_of
 
 
 class Retention:
-    """Which files of a store's directory may go, by a clock that never runs backwards.
+    """Decides which files of a store's directory may be deleted, by a monotonic clock.
 
-    A file that epoch N replaced may go once N has stood for SUPERSEDED_GRACE_S. What stood before this
-    process goes by the times of the files, as far as those can be true.
+    A file that epoch N replaced may be deleted SUPERSEDED_GRACE_S after N was published. For epochs from
+    before this process, the times of the files are used, as far as they are plausible.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,11 +26,11 @@ class Retention:
             self._since_s[epoch] = now_s - min(max(age_s, 0.0), limits.SUPERSEDED_GRACE_S)
 
     def follows(self, epoch: int) -> None:
-        """Note that `epoch` is the newest from now on."""
+        """Note that `epoch` is the newest one from now on."""
         self._since_s.setdefault(epoch, clock.monotonic_s())
 
     def sweep(self, superseded: Mapping[str, int]) -> list[str]:
-        """Delete what may go and return it; `superseded` are files with the epochs that replaced them."""
+        """Delete unneeded files and return them; `superseded` has the epoch that replaced each."""
         due_s = clock.monotonic_s() - limits.SUPERSEDED_GRACE_S
         stood = max((epoch for epoch, since_s in self._since_s.items() if since_s <= due_s), default=0)
         gone = [file for file, epoch in superseded.items() if epoch <= stood]

@@ -1,4 +1,4 @@
-"""Segments: immutable Parquet files, one table each, and what is known of each without opening it."""
+"""Segments: immutable Parquet files with rows of one table, and the metadata that the store keeps of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ARROW = {
 _READ_BYTES = 1024 * 1024
 
 _RUN = {"own": ("source", "stream", '"first"', '"first" + step * ("count" - 1)')}
-#: Where a table's numbers are, by role: source, stream, lowest and highest number of a row.
+#: SQL for a table's numbers, by role: source, stream, lowest and highest number of a row.
 NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
     "events": _RUN,
     "decisions": _RUN,
@@ -55,7 +55,7 @@ NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
         ),
     },
 }
-#: A walk asks for the numbers of a stream: rows that lie together are read together.
+#: Sort order by stream and number, so that the rows that a walk needs are close together.
 ORDER: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("events", "decisions", "shadow", "rejected"), ("source", "stream", "first", "epoch")),
     "zone_runs": ("source", "stream", "revision", "low", "epoch"),
@@ -123,15 +123,15 @@ def schema_of(table: str) -> pa.Schema:
 
 
 def order(table: str) -> str:
-    """What rows of a table are sorted by, as SQL."""
+    """Sort order of the rows of a table, as SQL."""
     return ", ".join(f'"{name}"' for name in ORDER[table])
 
 
 def settled(path: Path, directory: Path, name: str, store_id: str) -> tuple[str, int, str]:
-    """Give a finished file its name for good: (file, bytes, digest), the file relative to the store.
+    """Give a finished file its final name; return (file, bytes, digest), the file relative to the store.
 
-    The name carries the store's id and the digest of the content, because a relative path is looked up in the
-    current directory first: a file of another store must never be taken for this one.
+    The name has the store's id and the digest of the content. DuckDB looks relative paths up in the current
+    directory first, and must not find a file of another store there.
     """
     suffix = "duckdb" if name.startswith("index-") else "parquet"
     digest = digest_of(path)

@@ -1,1 +1,1 @@
-"""Folds: many files become few, in a thread beside the publishing."""
+"""Folds: merge many files into few, in a thread of their own while epochs are published."""

@@ -1,7 +1,7 @@
-"""Folds: segments of many epochs into few, a pure function of immutable files, beside the publishing.
+"""A fold merges segments of many epochs into few: a pure function of immutable files.
 
-What a fold makes and replaces is recorded by the next epoch, so that every catalog is whole. A fold that died
-leaves files that no epoch knows.
+The next epoch records the files that a fold made and replaced, so every catalog is consistent. A fold that
+was interrupted leaves files that belong to no epoch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEPS = (10, 11)
 """What a crash can fall between in a fold, for tests: 12 segments made, 13 index made."""
 _STREAM = ("source", "stream", "revision")
 _CLASS = ("policy_version", "zone", "label")
-#: Tables whose spans an index has; edges and zones are in it themselves.
+#: Tables whose spans of numbers are in an index; an index has the rows of edges and zones themselves.
 LISTED = NUMBERS.keys() - {"edges", "zone_runs"}
 _RELATION = (
     *(f"{side}_{name}" for side in ("child", "parent") for name in _STREAM),
@@ -61,16 +61,16 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one fold does, and all that it needs to know.
+    """The task of one fold, with everything that it needs to know.
 
     Parameters
     ----------
     epoch
-        The newest; files are named by it.
+        The newest epoch, by which files are named.
     inputs
         Files to be replaced, by table, oldest first.
     group
-        The audience of all of them, which stay together; MIXED when they are to be split.
+        The audience of all inputs, which stay together; MIXED if rows must be split by audience.
     fresh
         Files among them that no index covers; none for a fold of folded files.
     current
@@ -101,7 +101,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What a fold did: the next epoch records it. `listed`: files whose spans the new index has."""
+    """Result of a fold, to be recorded by the next epoch. `listed`: files whose spans the new index has."""
 
     made: Sequence[Segment]
     replaced: Sequence[str]
@@ -118,8 +118,8 @@ class Fold:
         self._connection = duckdb.connect(config={"memory_limit": f"{limits.FOLD_MEMORY_MB}MB", "threads": 1})
 
     def interrupt(self) -> None:
-        """End it soon."""
-        # One that is at its end has closed the connection.
+        """Ask the fold to end soon."""
+        # A fold that has just ended has closed the connection.
         with suppress(duckdb.ConnectionException):
             self._connection.interrupt()
 
@@ -129,7 +129,7 @@ class Fold:
         Raises
         ------
         duckdb.Error, OSError, pa.ArrowException
-            It cannot be done now: no space, too little memory, a damaged file. Nothing is left behind.
+            It is not possible now: no space, too little memory, a damaged file. Nothing is left behind.
         """
         with self._connection, self._working_directory() as self._beside:
             self._audiences = self._read_audiences()

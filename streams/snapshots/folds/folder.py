@@ -1,4 +1,4 @@
-"""Runs folds beside the publishing, one at a time, and puts off what fails."""
+"""Run folds while epochs are published, one at a time, and postpone folds that fail."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Folder:
     Parameters
     ----------
     inline
-        Folds run where they are started, not in a thread: for tests, and where nobody waits.
+        Folds run in the calling thread: for tests, and for commands where waiting does not matter.
     after_step
         See `Writer`; called in the fold's thread.
     say
-        Gets one sentence when folds begin to fail.
+        Called with one sentence when folds begin to fail.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Folder:
 
     @property
     def rows_max(self) -> int:
-        """How many rows the next fold may take in: fewer after each failed fold."""
+        """Maximal number of rows of the next fold; smaller after each failed fold."""
         return limits.FOLD_ROWS_MAX >> min(self._failures, 16)
 
     @property
@@ -45,7 +45,7 @@ class Folder:
         return self._fold is None and self._done is None and clock.monotonic_s() >= self._not_before_s
 
     def start(self, plan: Plan) -> None:
-        """Begin a fold; nothing is under way."""
+        """Begin a fold; none may be running."""
         self._fold = Fold(plan, self._after_step)
         if self._inline:
             self._run(self._fold)
@@ -61,9 +61,9 @@ class Folder:
             self._error = error
 
     def result(self, wait_s: float | None = 0.0) -> Folded | None:
-        """What the last fold made, until `recorded`; None while there is nothing to record.
+        """Result of the last fold, until `recorded`; None if there is nothing to record.
 
-        A fold that is under way is waited for at most `wait_s` seconds; without a bound if that is None.
+        Waits for a running fold for at most `wait_s` seconds, or without a bound if that is None.
         """
         if self._thread is not None:
             if wait_s != 0.0:
@@ -82,7 +82,7 @@ class Folder:
     def _failed(self, error: Exception) -> None:
         metrics.count("fold_failed_total")
         if not self._failures:
-            # Its text can hold values of the store.
+            # Without the error's text, which may hold values of the store.
             self._say(
                 f"segments could not be folded into fewer ({type(error).__name__}); epochs go on, and it is "
                 "tried again with less at a time. Is there room on the disk?"
@@ -96,7 +96,7 @@ class Folder:
         self._done = None
 
     def abandon(self) -> None:
-        """End the fold that is under way, and forget what was made: no epoch will know it."""
+        """End a running fold and discard its result; no epoch will record it."""
         if self._fold is not None and self._thread is not None:
             self._fold.interrupt()
             self._thread.join()

@@ -1,6 +1,6 @@
-"""Which files are folded next: fresh ones when they are many, then files of one size, so that few are left.
+"""Choose the files of the next fold: fresh ones if there are many, otherwise files of similar size.
 
-A row is rewritten a few times in its life: files grow by TIER_FACTOR from one tier to the next.
+Files grow by TIER_FACTOR from one tier to the next, so a row is rewritten only a few times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams.snapshots.folds.fold import Index
 
 
 class Current(Struct, frozen=True):
-    """A segment in force, as far as folds choose by it."""
+    """A current segment with the values by which folds choose."""
 
     file: str
     table: str
@@ -27,21 +27,21 @@ class Current(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """Files to be folded: fresh ones with what is mixed, to be split, or those of one group."""
+    """Files to fold: either fresh and mixed ones, to be split by audience, or files of one audience."""
 
     files: Sequence[Current]
     group: int | None
 
 
 def choose(current: Sequence[Current], rows_max: int, *, all_fresh: bool = False) -> Choice | None:
-    """Choose what to fold now; None when there is nothing to gain.
+    """Choose what to fold now; None if it is not worthwhile.
 
     Parameters
     ----------
     rows_max
-        Of fresh epochs in one fold; the first epoch is taken whatever it has.
+        Maximal number of rows of fresh epochs in one fold; the first epoch is always included.
     all_fresh
-        Fold what is fresh however little it is, and nothing else: for the end.
+        Fold all fresh files, however few, and nothing else: used when the writer ends.
     """
     fresh = [file for file in current if file.fresh]
     epochs = {file.last_epoch for file in fresh}
@@ -86,7 +86,7 @@ def _oldest(current: Sequence[Current], fresh: Sequence[Current], rows_max: int)
 
 
 def _tier(groups: Mapping[tuple[str, int], Sequence[Current]]) -> list[Current] | None:
-    """As many files of one group and tier as make a file of the next; the lowest tier first."""
+    """Enough files of one group and tier to make a file of the next tier; the lowest tier first."""
     by_tier: dict[tuple[int, str, int], list[Current]] = {}
     for (table, audience), some in groups.items():
         for file in some:
@@ -98,13 +98,13 @@ def _tier(groups: Mapping[tuple[str, int], Sequence[Current]]) -> list[Current] 
 
 
 def _crowd(groups: Mapping[tuple[str, int], Sequence[Current]]) -> list[Current] | None:
-    """The smallest files of the group that has most."""
+    """The smallest files of the group with the most files."""
     some = max(groups.values(), key=len, default=())
     return sorted(some, key=lambda file: file.rows)[: limits.TIER_FACTOR] if len(some) > 1 else None
 
 
 def tier_of(rows: int) -> int:
-    """Tier of a file with so many rows."""
+    """Tier of a file with this number of rows."""
     tier, bound = 0, limits.TIER_ROWS
     while rows >= bound:
         tier, bound = tier + 1, bound * limits.TIER_FACTOR
@@ -112,10 +112,10 @@ def tier_of(rows: int) -> int:
 
 
 def absorbed(indexes: Sequence[Index], rows: int) -> list[Index]:
-    """Which of some index files, oldest first, a new one with so many rows takes in.
+    """Which index files (oldest first) are merged with a new one that has this number of rows.
 
-    Those that are left are each TIER_FACTOR times as large as the next, so there are few. However small the
-    new one is, it counts as INDEX_ROWS_MIN: the blocks of an index of its own would be more than its rows.
+    Each remaining index is at least TIER_FACTOR times as large as the next, so there are few. A small new
+    index counts as INDEX_ROWS_MIN, because a separate file's blocks would take more space than its rows.
     """
     rows = max(rows, limits.INDEX_ROWS_MIN)
     taken: list[Index] = []

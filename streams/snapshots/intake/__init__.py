@@ -1,1 +1,1 @@
-"""From records of `glasses.lineage` to rows that may be stored: decoded, checked, compared with the store."""
+"""Turn records of `glasses.lineage` into rows to store: decode, check, and compare with the store."""

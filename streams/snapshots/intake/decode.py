@@ -1,8 +1,8 @@
-"""From records of `glasses.lineage` to Arrow tables; a record that is none becomes a row of `rejected`.
+"""Decode records of `glasses.lineage` to Arrow tables; a malformed record becomes a row of `rejected`.
 
-Nothing is done row by row: a record is parsed once, what its blocks hold is put together column by column for
-all records of a poll, and texts become dictionary arrays, so that what follows looks at each different text
-once. What all rows of a block say is converted once for all blocks that say the same.
+Nothing is done row by row. A record is parsed once, its blocks are joined with those of all records of a poll
+column by column, and texts become dictionary arrays, so that later checks look at each distinct text once.
+Values that all rows of a block share are converted once for all blocks with the same values.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from streams.topology import AGENTS, topic
 
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 Tables: TypeAlias = Mapping[str, Sequence[Block]]
-#: Rows by table, and of each row the record that it came in.
+#: Rows by table, and for each row the record that it came in.
 Part: TypeAlias = Mapping[str, tuple[pa.Table, Numbers]]
 
 _KEY = re.compile(rb"([a-z]+)/(0|[1-9][0-9]{0,8})")
-#: Python types of a column's values, as JSON gives them; None is what is missing.
+#: Python types of a column's values, as read from JSON; None means missing.
 _TYPES: Mapping[ColumnType, frozenset[type]] = {
     "text": frozenset({str, type(None)}),
     "int": frozenset({int, type(None)}),
@@ -48,12 +48,12 @@ _ARROW: Mapping[ColumnType, pa.DataType] = {
     "flag": pa.bool_(),
 }
 _NUMPY: Mapping[ColumnType, type] = {"int": np.int64, "float": np.float64, "flag": np.bool_}
-#: Stands for a column that a block lacks.
+#: Placeholder for a column that a block does not have.
 _NOTHING: Mapping[ColumnType, Any] = {"text": "", "int": 0, "float": 0.0, "flag": False}
 
 
 def arrow_of(table: str, columns: Columns) -> pa.Table:
-    """Return column lists as an Arrow table with the types of `TABLES`; texts that recur as dictionaries.
+    """Return columns as an Arrow table with the types of `TABLES`; repeated texts are dictionary arrays.
 
     MalformedError names column and fault, never a value.
     """
@@ -66,7 +66,7 @@ def arrow_of(table: str, columns: Columns) -> pa.Table:
 
 
 def _array(table: str, name: str, values: Sequence[Any]) -> pa.Array:
-    """Values of a column, of which some may be missing or of another type than the column's."""
+    """Arrow array of a column, whose values may be missing or have a wrong type."""
     kind = TABLES[table][name]
     if set(map(type, values)) <= _TYPES[kind]:
         if None not in values:
@@ -76,7 +76,7 @@ def _array(table: str, name: str, values: Sequence[Any]) -> pa.Array:
 
 
 def _typed(table: str, name: str, values: Sequence[Any]) -> pa.Array:
-    """Values that are of the type of their column; MalformedError for a number that is too large."""
+    """Arrow array of values that have the column's type; MalformedError for a number that is too large."""
     kind = TABLES[table][name]
     if kind == "text":
         return pa.array(values, pa.string() if name in MANY else _ARROW[kind])
@@ -134,7 +134,7 @@ def read(records: Mapping[int, Sequence[Received]], kinds: Kinds = SHIPPED) -> P
 
 
 def _agent(key: bytes | None, partition: int) -> str:
-    """Agent whose key `agent/partition` a record bears; empty where none writes that to this partition."""
+    """Agent in the key `agent/partition` of a record; empty if no agent writes this key to this partition."""
     match = _KEY.fullmatch(key or b"")
     agent = match[1].decode() if match else ""
     if match is None or agent not in AGENTS or int(match[2]) != partition:
@@ -143,7 +143,7 @@ def _agent(key: bytes | None, partition: int) -> str:
 
 
 def _misplaced(place: Place, tables: Tables) -> str:
-    """What is wrong with the place of a record; empty when nothing is."""
+    """Reason why a record is in the wrong place; empty if it is not."""
     if not place.agent:
         return "key: found none of an agent that writes to this partition, expected agent/partition"
     if any(place.agent not in WRITTEN_BY[table] for table in tables):
@@ -152,7 +152,7 @@ def _misplaced(place: Place, tables: Tables) -> str:
 
 
 def _portions(places: Sequence[Place]) -> Iterator[range]:
-    """Records that are converted together: what Python makes of their JSON is freed before the next."""
+    """Divide records into portions that are converted one after the other, to bound memory."""
     start, size = 0, 0
     for owner, place in enumerate(places):
         size += len(place.record.value or b"")
@@ -164,7 +164,7 @@ def _portions(places: Sequence[Place]) -> Iterator[range]:
 
 
 def _converted(places: Sequence[Place], portion: range, wrong: dict[int, tuple[str, str]]) -> Part:
-    """Rows of some records by table, with the record of each; what is none of ours is put in `wrong`."""
+    """Rows of records by table, with the record of each; malformed records are added to `wrong`."""
     sayings: dict[str, Sayings] = {table: {} for table in TABLES}
     parsed: dict[int, Tables] = {}
     for owner in portion:
@@ -203,7 +203,7 @@ def _joined(parsed: Mapping[int, Tables], sayings: Mapping[str, Sayings]) -> Par
 def _table(
     table: str, blocks: Sequence[Block], owners: Sequence[int], sayings: Sayings
 ) -> tuple[pa.Table, Numbers]:
-    """Rows of some blocks, in order, and the record of each."""
+    """Rows of blocks, in order, and the record of each row."""
     counts, places = (
         np.fromiter(some, np.int64, len(blocks)) for some in list(zip(*blocks, strict=True))[:2]
     )

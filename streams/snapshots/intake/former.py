@@ -1,7 +1,7 @@
-"""Records of `glasses.lineage` of version 1, as older workers wrote them: they are still read.
+"""Read records of `glasses.lineage` of version 1, which older workers wrote.
 
-They lie on the topic for its retention after an upgrade, and a worker that is not upgraded yet writes them
-beside a writer that is.
+After an upgrade they stay on the topic until retention deletes them, and workers that are not upgraded yet
+still write them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from streams.policy.step import RejectOutcome
 
 VERSION = 1
-#: What became of a batch or record, by the rule of its row; of every other rule it is OUTCOME.
+#: Outcome of a rejection by its rule; for all other rules it is OUTCOME.
 OUTCOMES: Mapping[str, RejectOutcome] = {
     "repeat": "repeated",
     "collision": "collision",
@@ -22,7 +22,7 @@ OUTCOMES: Mapping[str, RejectOutcome] = {
     "poisoned": "malformed",
 }
 OUTCOME: RejectOutcome = "refused"
-#: Columns that version 1 did not have, and the value that each row gets.
+#: Columns that version 1 did not have, with their values.
 _ADDED: Mapping[str, Mapping[str, Any]] = {
     "events": {"revision": 0, "consent": 0},
     "edges": {"child_revision": 0, "parent_revision": 0},
@@ -30,9 +30,9 @@ _ADDED: Mapping[str, Mapping[str, Any]] = {
 
 
 def filled(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables of a record of version 1, with the columns of today.
+    """Tables of a record of version 1, with the current columns.
 
-    A value that is no list of blocks, or no block, stays as it is: the next check refuses it.
+    A value that is no list of blocks, or no block, is left unchanged, because the next check refuses it.
     """
     return {
         table: [_block(table, block) for block in blocks] if type(blocks) is list else blocks

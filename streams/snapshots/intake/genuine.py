@@ -1,7 +1,7 @@
-"""Whether the agent of a record can have written its rows: their ids, their places, their policies.
+"""Check that the agent in a record's key can have written its rows: their ids, places and policies.
 
-Each check looks at columns, or at their few different values. What fails is refused with its whole record,
-since no agent wrote it.
+Each check looks at columns, or at their few distinct values. If a row fails, its whole record is refused,
+because no agent wrote it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from streams.topology import (
 )
 
 GLASSES, TRAINING = "glasses", "training"
-#: Topics that training records events of a kind with.
+#: Topics of the events that training records, by kind.
 _OF_TRAINING: Mapping[str, str] = {"model": MODELS, "example": ""}
 _TRAININGS_SINKS = (TRAINING_RUN, MODELS, STORE)
 
@@ -65,9 +65,9 @@ def _topics(kinds: Kinds) -> Mapping[str, str]:
 
 
 def check(poll: Poll) -> None:
-    """Refuse the records of a poll that hold what the agent of their key does not write.
+    """Refuse records of a poll with rows that the agent in their key does not write.
 
-    It asks nothing of the store; what the store must know is for `check_tags`.
+    This needs no access to the store; checks that do are in `check_tags`.
     """
     for table, checked in _CHECKS.items():
         if table in poll.tables:
@@ -78,7 +78,7 @@ def check(poll: Poll) -> None:
 
 
 def _past(first: Numbers, step: Numbers, count: Numbers) -> Mask:
-    """Runs that end beyond NUMBER_MAX, found without an overflow."""
+    """Runs that end beyond NUMBER_MAX, computed without overflow."""
     past: Mask = (count > 1) & (step > (NUMBER_MAX - first) // np.maximum(count - 1, 1))
     return past
 
@@ -98,14 +98,14 @@ def _sources(poll: Poll, table: str, name: str) -> None:
 
 
 def _fits(poll: Poll, table: str, names: Iterable[str], fits: Callable[..., bool]) -> Mask:
-    """Rows whose combination of some columns does not satisfy `fits`."""
+    """Rows whose combination of column values does not satisfy `fits`."""
     different, which = poll.distinct(table, *names)
     wrong: Mask = np.fromiter((not fits(*values) for values in different), bool, len(different))[which]
     return wrong
 
 
 def _named(stream: str, name: str) -> bool:
-    """Whether a stream bears the name of what is derived, alone or before that of the stream read."""
+    """Whether a stream has the name of a derived kind, alone or followed by the stream that it reads."""
     base = stream.partition("~")[0]
     return base == name or base.startswith(f"{name}-")
 
@@ -285,7 +285,7 @@ _CHECKS: Mapping[str, Callable[[Poll], None]] = {
 
 
 def _policies(poll: Poll) -> None:
-    """Refuse a policy whose text is not that of its version, has another name, or is no policy."""
+    """Refuse a policy whose text is no policy, or does not have its version and name."""
     if "policies" not in poll.tables:
         return
 
@@ -352,7 +352,7 @@ def _can_say(policy: Policy | None, zone: str, label: str, purpose: str = "", ve
 
 
 def _sayable(policy: Policy, packed: bytes) -> bool:
-    """Whether a label holds nothing but words of the policy's vocabulary."""
+    """Whether a label consists of words in the policy's vocabulary."""
     value, words = lattice.unpack(packed), policy.vocabulary
     return (
         all(value[name] < 1 << len(getattr(words, name)) for name in LISTS)

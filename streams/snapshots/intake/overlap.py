@@ -1,7 +1,7 @@
-"""Rows whose numbers another row has already, and edges between events that do not exist.
+"""Leave out rows whose numbers another row has already, and edges between events that do not exist.
 
-Only the row is left out, not its record: a device that sends under another's name, or to two partitions,
-can bring such rows into an honest record, and must not take its neighbours with it.
+Only the row is left out, not its record. A device that sends under another's name, or to two partitions, can
+cause such rows in an agent's record, and must not make the rows of other devices disappear.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NUMBERED = ("source", "stream", "revision")
 
 
 def check(poll: Poll, known: Lookup) -> None:
-    """Leave out the rows of a poll that are in the store or in the poll already, and edges of no events."""
+    """Leave out rows of a poll that are in the store or the poll already, and edges without events."""
     if "events" in poll.tables:
         _events(poll, known)
     if "edges" in poll.tables:
@@ -48,7 +48,7 @@ def check(poll: Poll, known: Lookup) -> None:
 
 
 def _streams(poll: Poll, known: Lookup) -> None:
-    """A stream keeps the kind that was said of it first."""
+    """Leave out rows that give a stream another kind than its first one."""
     content = poll.tables["streams"]
     streams = list(
         zip(content.column("source").to_pylist(), content.column("stream").to_pylist(), strict=True)
@@ -107,7 +107,7 @@ def _grouped(of: Numbers) -> Numbers:
 
 
 def _clashing(of: Numbers, low: Numbers, high: Numbers) -> Mask:
-    """Intervals that overlap one of their group that came before them."""
+    """Intervals that overlap an earlier one of their group."""
     clashing = np.zeros(len(of), bool)
     order, covered = _covered(of, low, high)
     if not covered.any():

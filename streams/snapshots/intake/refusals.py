@@ -1,4 +1,4 @@
-"""Why no agent can have written a record of `glasses.lineage`, in a sentence without its values."""
+"""Sentences about why no agent can have written a record of `glasses.lineage`, without its values."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _of_values(table: str, name: str, values: Sequence[Any]) -> Iterator[str]:
 
 @lru_cache(maxsize=1024)
 def _of_names(table: str, names: tuple[str, ...]) -> str:
-    """What is wrong with a block that has columns of these names; empty when nothing is."""
+    """Reason why a block with these column names is wrong; empty if it is not."""
     if sorted(names) == sorted(TABLES[table]):
         return ""
     lacking = ", ".join(sorted(TABLES[table].keys() - set(names))[:5])

@@ -1,6 +1,6 @@
-"""A record of `glasses.lineage` as the types of its tables say, parsed and judged by them in one go.
+"""Parse a record of `glasses.lineage` and check it by the types of its tables, in one step.
 
-Values that all rows of a block share are kept once for all blocks with the same ones, since most repeat.
+Values that all rows of a block share are kept once for all blocks with the same values, because most repeat.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MANY: Mapping[ColumnType, Any] = {kind: list[each] for kind, each in _SINGLE.it
 
 
 def _of_table(table: str) -> type[Struct]:
-    """Type of a block of a table: every column may stand in `all` or in `each`."""
+    """Type of a block of a table: a column is in `all` (one shared value) or in `each` (a value per row)."""
     shared, each = (
         msgspec.defstruct(
             name,
@@ -67,9 +67,9 @@ Block: TypeAlias = tuple[int, int, tuple[Any, ...]]
 
 
 def parse(value: bytes | None, sayings: Mapping[str, Sayings]) -> dict[str, list[Block]]:
-    """Return the blocks of a record by table; `sayings` gets what they say.
+    """Return the blocks of a record by table; their shared values are added to `sayings`.
 
-    MalformedError when it is no record: the sentence holds nothing of it.
+    MalformedError if it is no record; the message does not quote it.
     """
     try:
         tables = _DECODER.decode(value or b"").tables
@@ -99,7 +99,7 @@ def parse(value: bytes | None, sayings: Mapping[str, Sayings]) -> dict[str, list
 
 
 def _former(value: bytes | None) -> Any:
-    """Tables of a record of a former version; MalformedError when it is none either."""
+    """Tables of a record of a former version; MalformedError if it is none either."""
     try:
         content = orjson.loads(value or b"")
         if type(content["v"]) is int and content["v"] == former.VERSION:

@@ -1,7 +1,7 @@
-"""What one poll of `glasses.lineage` returned: rows by table, and of each row the record that it came in.
+"""The rows of one poll of `glasses.lineage`, by table, with the record that each row came in.
 
-Checks mark what is wrong by columns, never row by row: a record that holds what no agent writes is left out
-whole, a row that only stands where another stands already is left out alone. Either is said by one row of
+Checks find errors by columns, never row by row. A record with a row that no agent writes is left out
+completely; a row whose numbers another row has already is left out alone. Each case adds one row of
 `rejected`.
 """
 
@@ -117,7 +117,7 @@ class Poll:
         self._refused.setdefault(owner, (rule, reason))
 
     def pass_over(self, offsets: Mapping[int, int]) -> None:
-        """Leave out records below these offsets by partition, without a word: they are in the store."""
+        """Leave out records below these offsets by partition, without a rejection: the store has them."""
         below = {
             owner
             for owner, place in enumerate(self.places)
@@ -154,7 +154,7 @@ class Poll:
             self._words.pop(table, None)
 
     def rejected(self) -> Iterator[dict[str, Any]]:
-        """Rows of `rejected` that say what was left out."""
+        """Rows of `rejected` about everything that was left out."""
         for owner, (rule, reason) in sorted(self._refused.items()):
             yield rejected(self.places[owner], rule, reason)
         for (owner, rule, reason), count in sorted(self._left.items()):
@@ -205,7 +205,7 @@ def _ranks(codes: Numbers, below: int) -> tuple[Numbers, Numbers]:
 
 
 def rejected(place: Place, rule: str, reason: str) -> dict[str, Any]:
-    """Row of `rejected` about a record; `reason` holds nothing of it."""
+    """Row of `rejected` about a record; `reason` must not quote it."""
     record = place.record
     value = record.value or b""
     return {

@@ -1,4 +1,4 @@
-"""Migrations: what makes a store of an earlier version one of today's, in order, each with a name.
+"""The migrations that convert a store of an earlier version to the current one, in order, each with a name.
 
 `takeover` applies them; the hot file's table `migrations` records those that were applied.
 """
@@ -73,16 +73,16 @@ MIGRATIONS = (
 
 
 def take_over(path: Path, *, after_step: Callable[[int], None] = lambda _: None) -> bool:
-    """Make the store in `path` one of today's version, if it is of an earlier one; return whether it was.
+    """Migrate the store in `path` if it has an earlier version; return whether it had.
 
-    `directory.claim` must hold the lock. `after_step` is called with each of `STEPS` after it is done.
+    `directory.claim` must hold the lock. `after_step` is called after each of `STEPS` with its number.
 
     Raises
     ------
     InputError
-        It is of a version that nobody can take over, or a file of it cannot be read: it is as it was.
+        The version cannot be migrated, or a file cannot be read; the store is unchanged.
     UnavailableError
-        There is not enough room: the store is as it was.
+        There is not enough disk space; the store is unchanged.
     """
     # What a crash left of an attempt, or of one whose last step was done.
     shutil.rmtree(path / STAGE, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""How a store of an earlier version is taken over: rows, epochs and offsets become those of one of today's.
+"""Convert rows, epochs and offsets of a store of an earlier version to the current version.
 
-Nothing of the old store is touched. New segments and a new hot file are made beside it, and as the last step
-the new hot file takes the old one's name. A process that is killed before that leaves the old store, and the
-next one starts over; after it `Writer` goes on as with any epoch that was recorded and not yet published.
-Until that epoch's catalog has its name, readers of the former sightline read on; the old segments go once
-their grace is over.
+The old store is not changed. New segments and a new hot file are made beside it, and in the last step the new
+hot file replaces the old one. A process that is killed before that leaves the old store, and the next one
+starts again; after that step `Writer` continues as with any epoch that is recorded but not published. Until
+that epoch is published, readers of the earlier release continue to work. The old segments are deleted after
+the usual grace period.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _MEMORY_LIMIT = "256MB"
 
 
 class Old:
-    """The store as it was; its hot file is attached to `connection` as `old`.
+    """The old store; its hot file is attached to `connection` as `old`.
 
-    `epoch` is the newest one whose segments are recorded: of one that was only fixed, the rows are still in
-    the hot file. `files` are (file, rows) of the segments in force by table, oldest first.
+    `epoch` is the newest one whose segments are recorded; rows of a later, unfinished epoch are still in the
+    hot file. `files` are (file, rows) of the current segments by table, oldest first.
     """
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
@@ -108,7 +108,7 @@ class Takeover:
         self._said_s = clock.monotonic_s()
 
     def run(self) -> None:
-        """Do it; OSError or duckdb.Error when that fails."""
+        """Run the conversion; OSError or duckdb.Error if it fails."""
         stage = self._path / STAGE
         files.make_directory(stage)
         hot = Hot(stage)
