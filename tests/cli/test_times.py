@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,16 @@ def test_a_zone_that_is_none_is_an_error_with_the_nearest(path: Path, name: str,
     assert ended.exit_code == 2
     assert f"there is no time zone {name!a}; the nearest is {nearest or ''}" in ended.stderr
     assert not ended.stdout
+
+
+def test_a_variable_that_names_none_is_said_to_be_at_fault() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "topology"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SIGHTLINE_TIME_ZONE": "Zurich"},
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "SIGHTLINE_TIME_ZONE: there is no time zone 'Zurich'; the nearest is Europe/Zurich" in ended.stderr
