@@ -109,8 +109,10 @@ class Shown(Struct, Generic[AnswerT], frozen=True):
     hidden: Mapping[str, str]
 
 
-def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Shown[AnswerT]:
-    """Answer a question under a role.
+def asked(
+    store: Path, role: Role, question: Callable[[Store], AnswerT], *, group: str = "ask "
+) -> Shown[AnswerT]:
+    """Answer a question under a role; `group` is what stands before its name on the command line.
 
     What it shows of restricted zones is recorded before anything is printed.
     """
@@ -119,7 +121,7 @@ def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Show
             opened.look_back(moment_at(opened, past, "--as-of").epoch)
         answer = question(opened)
         emit_left_out(opened.left_out)
-        opened.record(_question())
+        opened.record(group + _question())
         return Shown(answer, str(role), opened.hidden)
 
 

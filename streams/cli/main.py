@@ -23,6 +23,8 @@ COMMANDS = {
         "ledger",
         "status",
         "ask",
+        "requirements",
+        "requirement",
         "sql",
         "policy",
         "pair",
