@@ -150,6 +150,15 @@ def test_a_requirement_stands_as_its_decisions_one_by_one_say(decisions: list[Dr
         parts = [shares[name] for name in ("enforced", "logged", "not-checked")]
         assert told == pytest.approx([100 * part / whole for part in parts], abs=1e-4)
     assert {(f.zone, f.sink, f.checked, f.holds, f.passed): f.events for f in answer.flows} == flows
+    numbers = [number for number, each in enumerate(decisions) if each in mine]
+    kinds = {decisions[number].place[0] for number in numbers}
+    assert {each.stream: (each.sources, each.events) for each in answer.streams} == {
+        kind: (
+            len({number % 2 for number in numbers if decisions[number].place[0] == kind}),
+            sum(decisions[number].events for number in numbers if decisions[number].place[0] == kind),
+        )
+        for kind in kinds
+    }
     ids = Counter(
         f"{drawn['source']}/{drawn['stream']}/{drawn['first']}"
         for drawn in (each.row(number) for number, each in enumerate(decisions) if each in violating)
