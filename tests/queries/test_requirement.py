@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from streams.cli.main import main
 from streams.errors import InputError
+from streams.policy.diff import every_combination
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.queries.answers import Bounded
 from streams.queries.audit import AUDIT_LOG
-from streams.queries.requirement import requirement, requirements
+from streams.queries.requirement import Shares, requirement, requirements
 from streams.queries.store import Store
 from tests.queries.golden import asked
 from tests.queries.test_reach import FEW
@@ -110,14 +111,14 @@ def policy_row(policy: Policy) -> Row:
     return POLICY | {"version": policy.version, "text": policy.text}
 
 
-def made(path: Path, decisions: list[Drawn]) -> Path:
+def made(path: Path, decisions: list[Drawn], *more: Row) -> Path:
     newest = Drawn(NEWEST, ("imu", "public"), "store", "allow", "enforcing", 1, 0).row(999)
     shared = ("source", "stream", "first", "count", "zone", "label", "policy_version")
     rows = [each.row(number) for number, each in enumerate(decisions)]
     return store(
         path,
         {
-            "decisions": [*rows, newest],
+            "decisions": [*rows, *more, newest],
             "events": [row("events", kind="imu", **{name: newest[name] for name in shared})],
             "policies": [policy_row(policy) for policy in (BEFORE, HOUSEHOLD, NEWEST)],
         },
@@ -200,6 +201,25 @@ def test_a_list_says_what_is_new_reworded_and_dropped(tmp_path: Path) -> None:
     assert answer.dropped == ("of-old",)
     assert (owner.owner, owner.proof) == ("dpo@household", "audits/2026-11")
     assert owner.streams == Bounded(())
+
+
+def test_what_was_captured_has_the_labels_of_the_draft(tmp_path: Path) -> None:
+    """What is derived keeps its own, so of two gazes that were decided about alike one becomes health."""
+    gaze = Drawn(HOUSEHOLD, ("gaze", "home-private"), "training-run", "allow", "enforcing", 5, 0)
+    at_home = next(
+        each
+        for each in every_combination()
+        if each.kind == "gaze" and HOUSEHOLD.tag(each).zone == gaze.place[1]
+    )
+    captured = gaze.row(7) | {"attributes": at_home.text()}
+    told = 'gaze = { categories = ["'
+    assert told in HOUSEHOLD.text
+    draft = parse(HOUSEHOLD.text.replace(told, f'{told}pd:Health", "'), "draft")
+    with Store.open(made(tmp_path / "s", [gaze], captured)) as opened:
+        now, then = requirement(opened, HEALTH), requirement(opened, HEALTH, draft)
+    assert (now.concerned, then.concerned, then.violations) == (0, 5, 5)
+    assert [each.id for each in then.open_violations] == ["g1/gaze/7000"]
+    assert then.percent == Shares(100.0, 0.0, 0.0)
 
 
 def test_a_draft_is_asked_before_it_is_published(spoilt: Path, tmp_path: Path) -> None:
