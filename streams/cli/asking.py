@@ -109,14 +109,19 @@ class Shown(Struct, Generic[AnswerT], frozen=True):
     hidden: Mapping[str, str]
 
 
-def asked(store: Path, role: Role, question: Callable[[Store], AnswerT]) -> Shown[AnswerT]:
-    """Answer a question under a role; reads of restricted zones are recorded before anything is printed."""
+def asked(
+    store: Path, role: Role, question: Callable[[Store], AnswerT], *, group: str = "ask "
+) -> Shown[AnswerT]:
+    """Answer a question under a role; `group` stands before the question's name on the command line.
+
+    Reads of restricted zones are recorded before anything is printed.
+    """
     with Store.open(store, role) as opened:
         if past := click.get_current_context().params.get("as_of"):
             opened.look_back(moment_at(opened, past, "--as-of").epoch)
         answer = question(opened)
         emit_left_out(opened.left_out)
-        opened.record(_question())
+        opened.record(group + _question())
         return Shown(answer, str(role), opened.hidden)
 
 

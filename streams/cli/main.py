@@ -25,6 +25,8 @@ COMMANDS = {
         "ledger",
         "status",
         "ask",
+        "requirements",
+        "requirement",
         "sql",
         "policy",
         "pair",

@@ -85,7 +85,8 @@ class Sink(Struct, frozen=True):
 class Requirement(Struct, frozen=True):
     """One legal or company requirement: where `when` holds, `require` must hold.
 
-    `when` None: it always holds. `sinks` None: at every sink.
+    `when` None: it always holds. `sinks` None: at every sink. `owner` answers for it, `proof` is where the
+    evidence is (a path or an address); each is empty where the policy names none.
     """
 
     name: str
@@ -93,6 +94,33 @@ class Requirement(Struct, frozen=True):
     when: Condition | None
     require: Condition
     sinks: frozenset[str] | None
+    owner: str = ""
+    proof: str = ""
+
+    def concerns(self, facts: Mapping[str, Any]) -> bool:
+        """Whether it says anything about a flow.
+
+        A condition that cannot be evaluated on these facts is one that does.
+        """
+        if self.sinks is not None and facts["sink"] not in self.sinks:
+            return False
+        try:
+            return self.when is None or self.when.holds(facts)
+        except TypeError:
+            return True
+
+    def same_rule(self, other: Requirement) -> bool:
+        """Whether another requires the same under the same name, of any policy."""
+        return (self.name, self._when_text, self.require.text, self.sinks) == (
+            other.name,
+            other._when_text,
+            other.require.text,
+            other.sinks,
+        )
+
+    @property
+    def _when_text(self) -> str:
+        return "" if self.when is None else self.when.text
 
     def broken(self, facts: Mapping[str, Any]) -> bool:
         """Whether a flow breaks it.

@@ -63,7 +63,15 @@ _SINK = {
     "trained_on": str,
     "always_enforced": bool,
 }
-_REQUIREMENT = {"name": str, "about": str, "when": str, "require": str, "sinks": list}
+_REQUIREMENT = {
+    "name": str,
+    "about": str,
+    "when": str,
+    "require": str,
+    "sinks": list,
+    "owner": str,
+    "proof": str,
+}
 _DECLASSIFIER = {
     "name": str,
     "owner": str,
@@ -174,7 +182,7 @@ def requirement_of(
 ) -> Requirement:
     """The requirement that a `[[requirements]]` table declares; InputError where it is wrong."""
     where, at = f"requirement {fields['name']}", str(fields["name"])
-    source.table(fields, _REQUIREMENT, where, optional=("when", "sinks"))
+    source.table(fields, _REQUIREMENT, where, optional=("when", "sinks", "owner", "proof"))
     source.check(fields.get("sinks", ()), sinks, "is not a sink that this policy declares", at)
     conditions = [
         _condition(source, fields[name], FLOW_FACTS) for name in ("when", "require") if name in fields
@@ -196,6 +204,8 @@ def requirement_of(
         conditions[0] if "when" in fields else None,
         conditions[-1],
         frozenset(fields["sinks"]) if "sinks" in fields else None,
+        fields.get("owner", ""),
+        fields.get("proof", ""),
     )
 
 

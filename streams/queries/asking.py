@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from streams import limits
 from streams.errors import InputError
+from streams.policy.load import load
 from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
 from streams.queries.between import Between, between
@@ -38,6 +39,9 @@ from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
 from streams.queries.reads import reads as reads_of
+from streams.queries.requirement import Required, Requirements
+from streams.queries.requirement import requirement as requirement_of
+from streams.queries.requirement import requirements as requirements_of
 from streams.queries.role import Role
 from streams.queries.spread import Bounds, Window, time_ns
 from streams.queries.store import Store
@@ -236,6 +240,25 @@ class OpenStore:
             {"--zone": zone, "--user": user, "--since": since},
         )
 
+    def requirement(self, name: str, *, policy: str = "") -> Required:
+        """How a requirement of a policy stands: what it concerns, where it is enforced, what breaks it.
+
+        It is one of the newest policy that decided; or of `policy`, a path or the name of a shipped one.
+        """
+        draft = load(policy) if policy else None
+        return self._recorded(
+            f"requirement {name}",
+            lambda store: requirement_of(store, name, draft),
+            {"--policy": policy},
+        )
+
+    def requirements(self, *, policy: str = "") -> Requirements:
+        """How each requirement of a policy stands, a row each; `policy` as in `requirement`."""
+        draft = load(policy) if policy else None
+        return self._recorded(
+            "requirements", lambda store: requirements_of(store, draft), {"--policy": policy}
+        )
+
     def sql(self, text: str) -> Table:
         """Run one SELECT over the store's views and return all of its rows.
 
@@ -252,14 +275,17 @@ class OpenStore:
     def _asked(
         self, question: str, answer: Callable[[Store], T], options: Mapping[str, object] | None = None
     ) -> T:
+        return self._recorded(f"ask {question}", answer, options or {})
+
+    def _recorded(self, question: str, answer: Callable[[Store], T], options: Mapping[str, object]) -> T:
         answered = answer(self._store)
-        self._store.record(asked_as(question, {**(options or {}), "--as-of": self._as_of}))
+        self._store.record(asked_as(question, {**options, "--as-of": self._as_of}))
         return answered
 
 
 def asked_as(question: str, options: Mapping[str, object]) -> str:
     """Return a question for the audit log, in the syntax of the command, with each option that is set."""
-    words = ["ask", question]
+    words = [question]
     for option, value in options.items():
         if value is True:
             words.append(option)

@@ -94,11 +94,16 @@ def test_each_question_is_on_record_as_that_of_the_command_is(path: Path) -> Non
         ("reach", "w1"): lambda opened: opened.reach("w1"),
         ("withdraw", "w1", "--what-if"): lambda opened: opened.withdrawal("w1"),
         ("crossings", "--every", "day"): lambda opened: opened.crossings(every="day"),
+        ("requirement", "no-model-learns-from-people", "--policy", "clinic"): lambda opened: (
+            opened.requirement("no-model-learns-from-people", policy="clinic")
+        ),
+        ("requirements",): OpenStore.requirements,
     }
     recorded = set()
     for words, question in questions.items():
         for as_of in ("", until):
-            asked(path, "ask", *words, *(["--as-of", as_of] if as_of else []))
+            group = () if words[0].startswith("requirement") else ("ask",)
+            asked(path, *group, *words, *(["--as-of", as_of] if as_of else []))
             by_command = last_read(path)
             with open_store(path, role=OFFICER, as_of=as_of) as opened:
                 question(opened)

@@ -76,12 +76,14 @@ class SinkRow(Struct, frozen=True, kw_only=True):
 
 
 class RequirementRow(Struct, frozen=True):
-    """A requirement, in the words of the policy."""
+    """A requirement, in the words of the policy; owner and proof are empty where it names none."""
 
     requirement: str
     when: str
     require: str
     about: str
+    owner: str
+    proof: str
 
 
 class DeclassifierRow(Struct, frozen=True, kw_only=True):
@@ -154,7 +156,12 @@ def _checked(policy: Policy) -> Checked:
         sinks=tuple(_sink(policy.vocabulary, sink) for sink in policy.sinks.values()),
         requirements=tuple(
             RequirementRow(
-                rule.name, rule.when.text if rule.when else "always", rule.require.text, rule.about
+                rule.name,
+                rule.when.text if rule.when else "always",
+                rule.require.text,
+                rule.about,
+                rule.owner,
+                rule.proof,
             )
             for rule in policy.requirements
         ),
