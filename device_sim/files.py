@@ -14,6 +14,7 @@ from streams import files
 from streams.errors import InputError, UnavailableError
 from streams.events import codec, headers, journal
 from streams.events.identity import incarnation_of
+from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 
 
@@ -31,13 +32,13 @@ def path_of(directory: Path, device: str) -> Path:
     return directory / f"{device}.jsonl"
 
 
-def read_journal(path: Path) -> EarlierRun:
-    """Read a journal; InputError when the file is none."""
+def read_journal(path: Path, kinds: Kinds = SHIPPED) -> EarlierRun:
+    """Read a journal of a device that captures some of `kinds`; InputError when the file is none."""
     next_numbers: dict[str, int] = {}
     sessions = last_capture_ns = arrived = 0
     incarnation, context = 1, None
     consents: dict[str, own_consent.OwnConsent] = {}
-    decode = codec.codec_of(SHIPPED).decode
+    decode = codec.codec_of(kinds).decode
     unacknowledged: dict[str, journal.Sent] = {}
     try:
         for sent in journal.sent(path):
@@ -70,6 +71,8 @@ class Journal:
     of the process loses no number that was ever sent (a crash of the machine may: nothing is forced to the
     disk).
 
+    `kinds` are those that the device may have captured.
+
     Raises
     ------
     InputError
@@ -78,14 +81,14 @@ class Journal:
         Another process has it open.
     """
 
-    def __init__(self, directory: Path, device: str) -> None:
+    def __init__(self, directory: Path, device: str, kinds: Kinds = SHIPPED) -> None:
         self.path = path_of(directory, device)
         files.make_directory(directory)
         self._file = files.append(self.path)
         try:
             self._claim()
             self._cut()
-            self.earlier = read_journal(self.path)
+            self.earlier = read_journal(self.path, kinds)
             self._arrived = self.earlier.arrived
         except BaseException:
             self.close()

@@ -15,6 +15,8 @@ from device_sim.runner import Options
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
 from streams.brokers import Broker
+from streams.events.kinds import Kinds
+from streams.events.shipped import SHIPPED
 
 _NS_PER_S = 1_000_000_000
 
@@ -49,7 +51,8 @@ class Load:
 
     `devices` of a scenario together send `rate` batches/s for `duration_s` of wall time, at 0 as many as the
     broker takes; `first` is the number of the first device. Before that they send what they captured in
-    `backlog_s` of scenario time. `faults` False: the link and the clocks are perfect.
+    `backlog_s` of scenario time. `faults` False: the link and the clocks are perfect. `kinds` are
+    those that the journals may hold events of.
     """
 
     scenario: str
@@ -64,6 +67,7 @@ class Load:
     backlog_s: float = 0.0
     faults: bool = True
     encoding: str = "json"
+    kinds: Kinds = SHIPPED
 
     def options(self) -> Options:
         """Options of the run: the pace of the scenario follows from the rate.
@@ -85,4 +89,5 @@ class Load:
             wall_s=self.duration_s,
             backlog_s=self.backlog_s,
             encoding=self.encoding,
+            kinds=self.kinds,
         )

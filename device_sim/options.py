@@ -10,6 +10,7 @@ import click
 
 from streams import settings, topology
 from streams.address import ADDRESS
+from streams.events.extensions import extended
 
 DEVICES_MAX = 1000
 #: How what sensors sample is sent: as JSON, as MessagePack, or the one by odd and the other by even devices.
@@ -110,4 +111,18 @@ def partitions() -> Option:
         type=click.IntRange(1, PARTITIONS_MAX),
         default=topology.PARTITIONS_DEFAULT,
         show_default=True,
+    )
+
+
+def kinds() -> Option:
+    """`--extend`: packages whose kinds of event the journals may hold."""
+    return click.option(
+        "--extend",
+        "kinds",
+        multiple=True,
+        default=settings.EXTEND,
+        callback=lambda _context, _parameter, names: extended(names),
+        metavar="PACKAGE",
+        help="A package whose kinds of event the journals hold too, by the name that `import` takes; looked"
+        " for among what is installed, then in the current directory. May be given several times.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,8 @@ class PartitionState:
     the offset of `glasses.policies` up to which what was refused of it stands on record. `shadow`
     are the devices as the next policy, of that version, would have them: they begin with a copy, and are not
     kept beyond the worker. `unsaid_policy` is the version in whose words the labels are of stored states that
-    do not say it, which is how versions before wrote them.
+    do not say it, which is how versions before wrote them. `let_go` says of how many devices, by operator,
+    something was let go when they were restored, since another version of the operator had left it.
     """
 
     model_version: int = 0
@@ -42,6 +44,7 @@ class PartitionState:
     shadow: tuple[str, Devices] = ("", Devices())
     unsaid_policy: str = ""
     policies_read: int = 0
+    let_go: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class _TakenUp(Struct):
@@ -58,8 +61,10 @@ class _TakenUp(Struct):
 
 def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | None) -> PartitionState:
     """State from checkpointed values, with its devices on `shelf`; of operators, what is of `operators`."""
+    let_go: Counter[str] = Counter()
     if PARTITION not in entries:
-        return PartitionState(devices=Devices(_loaded(entries, operators, ""), shelf))
+        devices = Devices(_loaded(entries, operators, "", let_go), shelf)
+        return PartitionState(devices=devices, let_go=let_go)
     taken = json.decode(entries[PARTITION], type=_TakenUp)
     unsaid = taken.policy_version if taken.unsaid_policy is None else taken.unsaid_policy
     return PartitionState(
@@ -69,9 +74,10 @@ def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | 
         taken.now_ns or 0,
         # A state of 0.1.0 has no time; what its partition said is on the topic, and is taken up again.
         own_of(taken.own) if taken.now_ns is not None else {},
-        Devices(_loaded(entries, operators, unsaid), shelf),
+        Devices(_loaded(entries, operators, unsaid, let_go), shelf),
         unsaid_policy=unsaid,
         policies_read=taken.policies_read,
+        let_go=let_go,
     )
 
 
@@ -109,11 +115,12 @@ def _fields(state: PartitionState) -> dict[str, object]:
 
 
 def _loaded(
-    entries: Mapping[str, bytes], operators: Operators, unsaid_policy: str
+    entries: Mapping[str, bytes], operators: Operators, unsaid_policy: str, let_go: Counter[str]
 ) -> Iterator[tuple[str, DeviceState]]:
     for name in entries:
         if name != PARTITION:
-            state = operators.load(entries[name])
+            state, outdated = operators.load(entries[name])
+            let_go.update(outdated)
             yield name, under(state, state.policy_version or unsaid_policy)
 
 

@@ -28,6 +28,8 @@ from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import TrainingCore, TrainingState
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyVersions
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.replay.pairs import bind, pairs
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from streams.training.run import Fitted, Pair, fit_and_measure
@@ -62,12 +64,13 @@ def fetches(path: Path) -> Iterator[Fetch]:
 class Replay:
     """A run of both cores; `write` gets every record that would have gone to Kafka.
 
-    They come in the order of the transactions.
+    They come in the order of the transactions. `operators` are those that the live pipeline had.
     """
 
     policy: Policy
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
+    operators: Operators = SHIPPED_OPERATORS
     examples: list[Received] = field(default_factory=list)
     policies: PolicyVersions = field(init=False)
 
@@ -82,7 +85,8 @@ class Replay:
         """
         count = 0
         bound = bind(self._consents, pairs(path))
-        glasses, training = GlassesCore(), TrainingCore(fit_here, self.every)
+        glasses = GlassesCore(operators=self.operators)
+        training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
         seen, learned = PartitionState(consents_taken=bound), TrainingState(consents_taken=bound)
         for fetch in fetches(path):
             if not count:

@@ -26,6 +26,8 @@ from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import TrainingCore, TrainingState
 from streams.policy.versions import PolicyVersions
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.replay import fit_here
 from streams.replay.arrivals import Arrivals
 from streams.replay.inputs import Behind, ExampleOrder, RecordedInputs, TakeUp
@@ -98,6 +100,8 @@ class RecordedReplay:
         Admitted examples a training run.
     pairs
         (device, wearer) that count as bound, for inputs that do not say who was.
+    operators
+        Those that the live pipeline had.
     """
 
     inputs: RecordedInputs
@@ -105,6 +109,7 @@ class RecordedReplay:
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
     pairs: list[tuple[str, str]] = field(default_factory=list)
+    operators: Operators = SHIPPED_OPERATORS
     fetches: int = 0
     #: Records that the live pipeline lost, and that this one left out.
     lost: int = 0
@@ -120,7 +125,8 @@ class RecordedReplay:
         self._policies = PolicyVersions(policies, self.inputs.policy.version)
         self._taken_up = _TakenUp(self._policies, self.pairs)
         self._take_ups = deque(self.inputs.training)
-        self._glasses, self._training = GlassesCore(), TrainingCore(fit_here, self.every)
+        self._glasses = GlassesCore(operators=self.operators)
+        self._training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
         self._learned = TrainingState(consents_taken=self._taken_up.bound)
 
     async def run(self) -> None:

@@ -62,17 +62,17 @@ ALONE: tuple[Sample, ...] = (
     Sample(f'sightline sql "FROM events" --rows 3 --format markdown {_AS}'),
     Sample(f'sightline sql "FROM edges" --out {{tmp}}/edges.csv --format csv {_AS}'),
     Sample(f"sightline sql {_AS} --json", stdin="SELECT 1;\nSHOW TABLES;\n"),
-    Sample("sightline policy check {policy}"),
+    Sample("sightline policy check {policy} --extend tests.extensions.temple"),
     Sample("sightline policy check household --json"),
-    Sample("sightline policy show {policy}"),
+    Sample("sightline policy show {policy} --extend tests.extensions.temple"),
     Sample("sightline policy show household --json"),
-    Sample("sightline policy test household"),
+    Sample("sightline policy test household --extend tests.extensions.temple"),
     Sample("sightline policy test {policy} --json", code=1),
     Sample(f"sightline policy explain g1/answer/1@glasses.answers {_AS}"),
     Sample(f"sightline policy explain g1/answer/1 {_AS} --json"),
     Sample("sightline policy diff household {policy} --exit-code", code=1),
     Sample("sightline policy diff household {policy} --over {store} --role privacy-officer --json"),
-    Sample("sightline policy diff household {policy} --over {journal}"),
+    Sample("sightline policy diff household {policy} --over {journal} --extend tests.extensions.temple"),
     Sample(f"sightline policy recheck {_AS}"),
     Sample(f"sightline policy recheck {_AS} --json"),
     Sample(f"sightline policy shadow {_AS}"),
@@ -106,11 +106,12 @@ LIVE: tuple[Sample, ...] = (
     Sample("sightline pair --list --broker {broker} --json"),
     Sample(
         "device-sim run --scenario smoke --devices 1 --speed 20 --no-faults --to kafka --broker {broker}"
-        " --partitions 4 --journal {sent} --json"
+        " --partitions 4 --journal {sent} --extend tests.extensions.temple --json"
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --rate 50 --duration-s 1 --backlog-s 1 --scenario load"
         " --seed 3 --faults --encoding mixed --broker {broker} --partitions 4 --journal {sent} --json"
+        " --extend tests.extensions.temple"
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --duration-s 0.5 --no-faults --broker {broker}"
@@ -119,8 +120,12 @@ LIVE: tuple[Sample, ...] = (
     Sample(
         "device-sim consent narrow --wearer w1 --device g1 --journal {sent} --broker {broker}"
         " --purposes dpv:RequestedServiceProvision --expires 2100-01-31T12:00:00Z --partitions 4"
+        " --extend tests.extensions.temple"
     ),
-    Sample("device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker} --json"),
+    Sample(
+        "device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker} --json"
+        " --extend tests.extensions.temple"
+    ),
     Sample(
         "device-sim consent withdraw --wearer w1 --journal {sent} --broker {broker} --partitions 4",
         code=2,
@@ -128,6 +133,7 @@ LIVE: tuple[Sample, ...] = (
     Sample(
         "device-sim consent give --wearer w1 --device g1 --journal {sent} --broker {broker} --partitions 4"
         " --expires 2100-01-31T12:00:00Z --purposes dpv:RequestedServiceProvision --json"
+        " --extend tests.extensions.temple"
     ),
     Sample(
         "device-sim consent narrow --wearer w2 --purposes '' --journal {sent} --broker {broker} --json", 2
@@ -138,12 +144,12 @@ LIVE: tuple[Sample, ...] = (
     Sample("sightline consent withdraw --wearer w1 --broker {broker} --json"),
     Sample("sightline policy publish {policy} --next --broker {broker}"),
     Sample("sightline policy publish --withdraw-next --broker {broker} --json"),
-    Sample("sightline policy publish {policy} --broker {broker} --json"),
+    Sample("sightline policy publish {policy} --broker {broker} --extend tests.extensions.temple --json"),
     Sample(
         "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
-        " --ready-file {ready}"
+        " --ready-file {ready} --extend tests.extensions.temple"
     ),
-    Sample("sightline replay {sent} --inputs {live} --compare"),
+    Sample("sightline replay {sent} --inputs {live} --compare --extend tests.extensions.temple"),
     Sample("sightline replay {sent} --inputs {live} --broker {broker} --compare --json"),
     Sample("sightline ledger {sent} --broker {broker} --store {live} --json"),
     Sample("sightline status --broker {broker} --store {live} --role privacy-officer --json"),
@@ -154,6 +160,7 @@ PROCESSES: tuple[str, ...] = (
     " --ready-fd {fd} --ready-file {ready}",
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
     " --metrics {tmp}/metrics --log text --accept-loss --group-prefix samples."
+    " --extend tests.extensions.temple"
     " --ready-fd {fd} --ready-file {ready}",
 )
 #: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.
