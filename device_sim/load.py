@@ -14,7 +14,7 @@ from device_sim.playback import timeline
 from device_sim.runner import Options
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 

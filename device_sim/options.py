@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from streams import settings, topology
-from streams.address import ADDRESS
+from streams.connection.address import ADDRESS
 from streams.events.extensions import extended
 
 DEVICES_MAX = 1000

@@ -15,12 +15,12 @@ from pathlib import Path
 import click
 
 from streams import clock, limits, settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli import export
 from streams.cli.extending import kinds_option
 from streams.cli.output import store_option
 from streams.cli.staying import stays
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.cycles import collect_cycles
 from streams.errors import InputError
 from streams.events.kinds import Kinds

@@ -84,14 +84,16 @@ DERIVED_NAME_PATTERN = re.compile("[a-z][a-z0-9]{0,31}")
 class Kind:
     """One kind of event: its name, whether devices capture it, and its columns (name to type).
 
-    `wire` says what columns of numbers are in a packed batch, `f8` where nothing is said. InputError where
-    the name, or the name or type of a column, has another form.
+    `wire` says what columns of numbers are in a packed batch, `f8` where nothing is said; `says`, for schemas
+    and pages, what the kind is (`about`) and what its columns are, in a sentence each. InputError where the
+    name, or the name or type of a column, has another form, or something else is explained.
     """
 
     name: str
     captured: bool
     columns: Mapping[str, ColumnType]
     wire: Mapping[str, WireType] = field(default_factory=dict)
+    says: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if (_NAME if self.captured else DERIVED_NAME_PATTERN).fullmatch(self.name) is None:
@@ -119,8 +121,14 @@ class Kind:
                     f"kind {self.name}, column {column}: found {packed!r} for its packed form, expected "
                     f"one of {', '.join(get_args(WireType))}, for a column of numbers"
                 )
+        if strange := self.says.keys() - {"about", *self.columns}:
+            raise InputError(
+                f"kind {self.name}: explains {min(strange)!r}, expected about, or one of its columns: "
+                f"{', '.join(self.columns)}"
+            )
         # What was handed in may be changed by whoever did; what is built of a kind is built once.
         object.__setattr__(self, "columns", dict(self.columns))
+        object.__setattr__(self, "says", dict(self.says))
         object.__setattr__(self, "wire", {**dict.fromkeys(numbers, "f8"), **self.wire})
 
     @property

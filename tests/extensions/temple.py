@@ -12,7 +12,13 @@ from streams.events.kinds import Kind
 from streams.processing.operators import Operator
 from streams.processing.windows import ClosedWindow, Columns, Samples
 
-TEMPLE = Kind("temple", captured=True, columns={"skin_c": "number"}, wire={"skin_c": "f4"})
+TEMPLE = Kind(
+    "temple",
+    captured=True,
+    columns={"skin_c": "number"},
+    wire={"skin_c": "f4"},
+    says={"about": "A thermometer at the temple.", "skin_c": "Temperature of the skin."},
+)
 WARMTH = Kind("warmth", captured=False, columns={"warmth": "cool|warm", "mean_c": "number"})
 WINDOW_SAMPLES = 5
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from device_sim.__main__ import main as device_sim
-from streams import connection
 from streams.cli.main import main as sightline
+from streams.connection import connect
 from streams.errors import InputError
 from streams.events.extensions import extended
 from streams.events.shipped import SHIPPED
@@ -146,7 +146,7 @@ def test_a_command_refuses_it_before_anything_is_reached(
     def reached(*_arguments: object) -> None:
         raise AssertionError("a broker was reached")
 
-    monkeypatch.setattr(connection, "reach", reached)
+    monkeypatch.setattr(connect, "reach", reached)
     words = line.format(tmp=tmp_path).split()
     program, arguments = (device_sim, words[1:]) if words[0] == "device-sim" else (sightline, words)
     made("mine", "")

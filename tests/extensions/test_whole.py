@@ -23,8 +23,9 @@ from streams.policy.policy import Policy
 from streams.processing.extended import extended_operators
 from streams.processing.operators import Operators
 from streams.snapshots.intake import decode
-from streams.topology import DERIVED, LINEAGE
+from streams.topology import DERIVED, LINEAGE, ZONED
 from tests import build
+from tests.docs.check import faults
 from tests.extensions.temple import OPERATORS as OWN
 from tests.extensions.temple import WINDOW_SAMPLES
 
@@ -261,3 +262,44 @@ def test_a_policy_file_of_own_kinds_needs_the_package(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["worker", "--policy", str(own), "--broker", "127.0.0.1:9"])
     assert result.exit_code == 2
     assert "'temple' is not a kind of event, of ours or of a package that --extend names" in result.stderr
+
+
+def test_readers_get_schemas_that_fit_what_is_on_the_topics(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["topics", "--schemas", str(tmp_path / "made"), "--extend", TEMPLE])
+    assert result.exit_code == 0, result.output
+    schemas = {
+        name: orjson.loads((tmp_path / "made" / f"{name}.json").read_bytes()) for name in ("temple", "warmth")
+    }
+    records, _ = build.process(core(policy()), [build.fetch(DAY)])
+    values = [orjson.loads(record.value or b"") for record in records if record.topic in {ZONED, DERIVED}]
+    met = [value for value in values if value["kind"] in schemas]
+    assert {value["kind"] for value in met} == {"temple", "warmth"}
+    for value in met:
+        assert list(faults(value, schemas[value["kind"]])) == []
+        value["columns"] = {name: [None] for name in value["columns"]}
+        assert list(faults(value, schemas[value["kind"]]))
+    page = (tmp_path / "made" / "kinds.md").read_text(encoding="utf-8")
+    assert "| `skin_c` | °C | number, f4 | Temperature of the skin. |" in page
+    assert "| `warmth` |  | cool, warm |  |" in page
+    result = CliRunner().invoke(main, ["topics", "--schemas", str(tmp_path / "none")])
+    assert (result.exit_code, "found no kinds beside those that are shipped" in result.stderr) == (2, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_ledger_counts_kinds_that_it_does_not_know_and_names_them(tmp_path: Path) -> None:
+    journal, own = journalled(tmp_path / "journal"), tmp_path / "own.toml"
+    own.write_text(text(), encoding="utf-8")
+    store = ["--store", str(tmp_path / "store")]
+    made = ["replay", str(journal), *store, "--policy", str(own), "--extend", TEMPLE]
+    assert CliRunner().invoke(main, made).exit_code == 0
+    for extend, unknown in (([], ["temple", "warmth"]), (["--extend", TEMPLE], [])):
+        result = CliRunner().invoke(main, ["ledger", str(journal), *store, *extend, "--json"])
+        assert result.exit_code == 0, result.output
+        told = orjson.loads(result.stdout)
+        assert (told["clean"], told["kinds_unknown"], told["kinds"][-2:]) == (
+            True,
+            unknown,
+            ["temple", "warmth"],
+        )
+    result = CliRunner().invoke(main, ["ledger", str(journal), *store])
+    assert "kinds     temple, warmth: not known here; --extend names the package that has" in result.stdout
