@@ -151,7 +151,10 @@ LIVE: tuple[Sample, ...] = (
         " --ready-file {ready} --extend tests.extensions.temple"
     ),
     Sample("sightline replay {sent} --inputs {live} --compare --extend tests.extensions.temple"),
-    Sample("sightline replay {sent} --inputs {live} --broker {broker} --compare --json"),
+    Sample(
+        "sightline replay {sent} --inputs {live} --broker {broker} --compare --json"
+        " --extend tests.extensions.temple"
+    ),
     Sample("sightline ledger {sent} --broker {broker} --store {live} --json"),
     Sample("sightline status --broker {broker} --store {live} --role privacy-officer --json"),
 )
