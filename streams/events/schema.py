@@ -58,8 +58,8 @@ def texts() -> Mapping[str, Mapping[str, str]]:
 
 def unit(column: str) -> str:
     """Unit that a column's name ends in; empty where it has none."""
-    _, found, ending = column.rpartition("_")
-    return UNITS.get(ending, "") if found else ""
+    _, behind, ending = column.rpartition("_")
+    return UNITS.get(ending, "") if behind else ""
 
 
 def schema(kind: Kind, says: Mapping[str, str] | None = None) -> Schema:
@@ -149,6 +149,7 @@ def _batch(kind: Kind, says: Mapping[str, str]) -> Schema:
         "properties": {
             field: {"description": texts()["envelope"][field], **form} for field, form in fields.items()
         },
+        "additionalProperties": False,
     }
 
 
@@ -169,10 +170,10 @@ def _value(wanted: str) -> Schema:
     """Schema of one value of a column of type `wanted`."""
     form = text_form(wanted)
     if form is None:
-        found: Schema = {"type": {"number": "number", "flag": "boolean"}[wanted.rstrip("?")]}
+        value: Schema = {"type": {"number": "number", "flag": "boolean"}[wanted.rstrip("?")]}
     else:
-        found = _text(form)
-    return {**found, "type": [found["type"], "null"]} if wanted.endswith("?") else found
+        value = _text(form)
+    return {**value, "type": [value["type"], "null"]} if wanted.endswith("?") else value
 
 
 def _bounds(name: str) -> Schema:
