@@ -132,10 +132,10 @@ def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions
         )
     parse(in_force.text, f"{POLICIES} on {settings.broker}", today, tried=True)
     say_overdue(in_force, today)
-    _say_kinds(in_force, settings.operators.kinds)
+    say_kinds(in_force, settings.operators.kinds)
 
 
-def _say_kinds(policy: Policy, kinds: Kinds) -> None:
+def say_kinds(policy: Policy, kinds: Kinds) -> None:
     """Warn of kinds that the policy does not name, and of those that it names and that nobody knows here."""
     if unnamed := policy.unnamed(kinds):
         log.warning(

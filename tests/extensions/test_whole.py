@@ -24,6 +24,7 @@ from streams.processing.extended import extended_operators
 from streams.processing.operators import Operators
 from streams.snapshots.intake import decode
 from streams.topology import DERIVED, LINEAGE, ZONED
+from streams.worker.bootstrap import say_kinds
 from tests import build
 from tests.docs.check import faults
 from tests.extensions.temple import OPERATORS as OWN
@@ -223,7 +224,7 @@ def test_another_version_lets_go_of_what_the_one_before_had_open_and_says_so(
     assert warmths(records) == []
     entries = core(in_force).save(None, state)
     changed = Operators.of(OPERATORS.kinds, *list(OPERATORS.values())[:-1], replace(OWN[0], version=2))
-    rest = [build.fetch([temple(WINDOW_SAMPLES - 2, 7)], offset=1)]
+    rest = [build.fetch([temple(WINDOW_SAMPLES - 2, 8)], offset=1)]
     numbers = {}
     for version, operators in ((1, OPERATORS), (2, changed)):
         owner = core(in_force, operators)
@@ -241,7 +242,8 @@ def test_another_version_lets_go_of_what_the_one_before_had_open_and_says_so(
                 "partition 0 are of another version, and are let go"
             ]
         )
-        # What the new one leaves is its own: it is not let go a second time.
+        # What the new one leaves open is its own: it is not let go a second time.
+        assert after.devices["g1"].windows.keys() == {"warmth"}
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             assert owner.restore(0, owner.save(None, after)).devices["g1"] == after.devices["g1"]
@@ -303,3 +305,19 @@ def test_the_ledger_counts_kinds_that_it_does_not_know_and_names_them(tmp_path: 
         )
     result = CliRunner().invoke(main, ["ledger", str(journal), *store])
     assert "kinds     temple, warmth: not known here; --extend names the package that has" in result.stdout
+
+
+def test_a_worker_says_which_kinds_its_policy_and_it_do_not_have_in_common(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for in_force, kinds, sentence in (
+        (build.policy(), OPERATORS.kinds, "says nothing about temple, warmth: events of it are refused"),
+        (policy(), build.CODEC.kinds, "names temple, warmth, which is not known here"),
+        (policy(), OPERATORS.kinds, ""),
+        (build.policy(), build.CODEC.kinds, ""),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            say_kinds(in_force, kinds)
+        told = [record.getMessage() for record in caplog.records]
+        assert [sentence in line for line in told] == ([True] if sentence else [])
