@@ -47,6 +47,7 @@ def commands() -> None:
 @options.broker()
 @options.journal("Directory; a run goes on where its journals end.")
 @options.partitions()
+@options.kinds()
 @click.option(
     "--start-ns",
     type=click.IntRange(0),
@@ -118,6 +119,7 @@ async def _show(playing: Simulation, show: Show) -> None:
 @options.broker()
 @options.journal("Directory; a run goes on where its journals end.")
 @options.partitions()
+@options.kinds()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
 def load(*, as_json: bool, **asked: Any) -> None:
     """Send a given number of batches a second, journalled as every run is."""
@@ -135,6 +137,7 @@ _SHARED = (
     options.journal("Directory with the device's journal; no other device-sim may be writing it."),
     options.broker(),
     options.partitions(),
+    options.kinds(),
     click.option("--json", "as_json", is_flag=True, help="One JSON object."),
 )
 _EXPIRES = click.option(

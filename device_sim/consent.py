@@ -17,6 +17,7 @@ from streams.events.batch import Batch
 from streams.events.codec import codec_of
 from streams.events.headers import content_type_of
 from streams.events.identity import NAME_PATTERN
+from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 from streams.limits import TIME_NS_MAX
 
@@ -28,7 +29,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Arguments of `device-sim consent`; `device` None: the only device of the wearer."""
+    """Arguments of `device-sim consent`; `device` None: the only device of the wearer.
+
+    `kinds` are those that the journals may have events of.
+    """
 
     act: str
     wearer: str
@@ -38,6 +42,7 @@ class Change:
     journal: Path
     broker: Broker
     partitions: int
+    kinds: Kinds = SHIPPED
 
 
 def expiry_ns(text: str) -> int:
@@ -70,7 +75,9 @@ async def say(change: Change) -> Batch:
             f"{path_of(change.journal, device)}: found no journal of the device; expected the one that"
             " `device-sim run` wrote. Name another --device, or another --journal."
         )
-    glasses = Glasses(change.broker, device, change.wearer, change.journal, partitions=change.partitions)
+    glasses = Glasses(
+        change.broker, device, change.wearer, change.journal, partitions=change.partitions, kinds=change.kinds
+    )
     try:
         _check_against(change, glasses)
     except BaseException:
@@ -129,7 +136,10 @@ def _worn_by(change: Change) -> str:
 
 def _consent_elsewhere(change: Change) -> OwnConsent:
     """The widest consent that the wearer gave on another device in the directory."""
-    elsewhere = (read_journal(path).past.consents.get(change.wearer, OwnConsent()) for path in _worn(change))
+    elsewhere = (
+        read_journal(path, change.kinds).past.consents.get(change.wearer, OwnConsent())
+        for path in _worn(change)
+    )
     return max(elsewhere, key=lambda consent: len(consent.purposes), default=OwnConsent())
 
 
@@ -140,7 +150,7 @@ def _worn(change: Change) -> list[Path]:
         first = next(journal.sent(path), None)
         if first is None:
             continue
-        batch = codec_of(SHIPPED).decode(first.value, 0, content_type=content_type_of(first.headers))
+        batch = codec_of(change.kinds).decode(first.value, 0, content_type=content_type_of(first.headers))
         if batch.wearer_id == change.wearer:
             worn.append(path)
     return worn

@@ -13,6 +13,7 @@ from streams import files, locking
 from streams.errors import InputError, UnavailableError
 from streams.events import codec, headers, journal
 from streams.events.identity import incarnation_of
+from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 
 
@@ -30,13 +31,13 @@ def path_of(directory: Path, device: str) -> Path:
     return directory / f"{device}.jsonl"
 
 
-def read_journal(path: Path) -> EarlierRun:
-    """Read a journal; InputError if the file is no journal."""
+def read_journal(path: Path, kinds: Kinds = SHIPPED) -> EarlierRun:
+    """Read a journal of a device that captures some of `kinds`; InputError if the file is no journal."""
     next_numbers: dict[str, int] = {}
     sessions = last_capture_ns = arrived = 0
     incarnation, context = 1, None
     consents: dict[str, own_consent.OwnConsent] = {}
-    decode = codec.codec_of(SHIPPED).decode
+    decode = codec.codec_of(kinds).decode
     unacknowledged: dict[str, journal.Sent] = {}
     try:
         for sent in journal.sent(path):
@@ -68,6 +69,8 @@ class Journal:
     Guarantee: when `write` returns, the batch and its truth are written to the file, so a crash of the
     process loses no number that was ever sent. A crash of the machine may, because there is no fsync.
 
+    `kinds` are those that the device may have captured.
+
     Raises
     ------
     InputError
@@ -76,14 +79,14 @@ class Journal:
         Another process has it open.
     """
 
-    def __init__(self, directory: Path, device: str) -> None:
+    def __init__(self, directory: Path, device: str, kinds: Kinds = SHIPPED) -> None:
         self.path = path_of(directory, device)
         files.make_directory(directory)
         self._file = files.append(self.path)
         try:
             self._claim()
             self._cut()
-            self.earlier = read_journal(self.path)
+            self.earlier = read_journal(self.path, kinds)
             self._arrived = self.earlier.arrived
         except BaseException:
             self.close()

@@ -14,6 +14,8 @@ from device_sim.outbox import Outbox
 from streams.connection.settings import Broker
 from streams.events.batch import Batch
 from streams.events.journal import Sent
+from streams.events.kinds import Kinds
+from streams.events.shipped import SHIPPED
 
 FLUSH_WAIT_S = 10.0
 
@@ -38,6 +40,8 @@ class Gateway:
         Simulated radios by name of the device.
     on_answer
         Called with the value of each answer record that is written while the gateway is open.
+    kinds
+        Kinds that the devices capture.
 
     Raises
     ------
@@ -54,6 +58,7 @@ class Gateway:
         journals: Path,
         radios: Mapping[str, Link],
         on_answer: Callable[[bytes | None], None],
+        kinds: Kinds = SHIPPED,
     ) -> None:
         self._link: KafkaLink | None = None
         if broker is not None:
@@ -62,7 +67,7 @@ class Gateway:
         try:
             for name, radio in radios.items():
                 send = None if self._link is None else self._link.send
-                self._outboxes[name] = Outbox(Journal(journals, name), radio, send)
+                self._outboxes[name] = Outbox(Journal(journals, name, kinds), radio, send, kinds)
         except BaseException:
             self.close_journals()
             raise

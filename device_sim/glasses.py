@@ -24,6 +24,7 @@ from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events import codec
 from streams.events.batch import Batch, Context
 from streams.events.identity import NAME_PATTERN
+from streams.events.kinds import Kinds
 from streams.events.runs import Run
 from streams.events.shipped import SHIPPED
 
@@ -58,6 +59,9 @@ class Glasses:
         Called with the number of the query and the intent of each answer to this device.
     partitions
         Partition count of the topics; another count on the broker is refused.
+    kinds
+        Kinds that it may capture; `streams.events.extensions.extended(["my_glasses"])` returns the shipped
+        kinds and those of a package.
 
     Raises
     ------
@@ -77,14 +81,15 @@ class Glasses:
         context: Context | None = None,
         on_answer: Callable[[int, str], None] = lambda _number, _intent: None,
         partitions: int = topology.PARTITIONS_DEFAULT,
+        kinds: Kinds = SHIPPED,
     ) -> None:
         for parameter, name in (("device_id", device_id), ("wearer_id", wearer_id)):
             if NAME_PATTERN.fullmatch(name) is None:
                 raise InputError(f"{parameter}: found no name; expected lower-case letters, digits, hyphens.")
         self.broker, self.device_id, self.wearer_id = broker, device_id, wearer_id
-        self._on_answer = on_answer
+        self._on_answer, self._kinds = on_answer, kinds
         radios = {device_id: Link(NONE, 0, device_id)}
-        self._gateway = Gateway(broker, partitions, journal, radios, self._heard)
+        self._gateway = Gateway(broker, partitions, journal, radios, self._heard, kinds)
         past = self._gateway.past(device_id)
         self._next = dict(past.next_numbers)
         self._began_ns, self._last_ns = past.last_capture_ns, dict[str, int]()
@@ -131,7 +136,8 @@ class Glasses:
         Parameters
         ----------
         kind
-            A captured kind of docs/topics.md, but not a change of consent.
+            One of its `kinds` (docs/topics.md has the shipped ones), captured by a device, but not a change
+            of consent.
         columns
             The columns of that kind: one sequence each, with one value per event, all of the same length.
         stream
@@ -244,7 +250,7 @@ class Glasses:
             columns=columns,
         )
         try:
-            codec.codec_of(SHIPPED).decode(codec.encode(batch), 0)
+            codec.codec_of(self._kinds).decode(codec.encode(batch), 0)
         except (MalformedError, TypeError) as error:
             why = error if isinstance(error, MalformedError) else "found values that JSON has no form for"
             raise InputError(f"{kind} of {self.device_id}: {why}; docs/topics.md says what it has") from None

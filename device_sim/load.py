@@ -15,6 +15,8 @@ from device_sim.runner import Options
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
 from streams.connection.settings import Broker
+from streams.events.kinds import Kinds
+from streams.events.shipped import SHIPPED
 
 _NS_PER_S = 1_000_000_000
 
@@ -46,7 +48,8 @@ class Load:
 
     `devices` of a scenario together send `rate` batches/s (0: as many as the broker accepts) for `duration_s`
     of wall time; `first` is the number of the first device. Before that they send what they captured in
-    `backlog_s` of scenario time. `faults` False: links and clocks have no errors.
+    `backlog_s` of scenario time. `faults` False: links and clocks have no errors. `kinds` are those that the
+    journals may have events of.
     """
 
     scenario: str
@@ -61,6 +64,7 @@ class Load:
     backlog_s: float = 0.0
     faults: bool = True
     encoding: str = "json"
+    kinds: Kinds = SHIPPED
 
     def options(self) -> Options:
         """Options of the run; the speed of the scenario follows from the rate and the number of devices."""
@@ -79,4 +83,5 @@ class Load:
             wall_s=self.duration_s,
             backlog_s=self.backlog_s,
             encoding=self.encoding,
+            kinds=self.kinds,
         )

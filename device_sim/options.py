@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from streams import topology
+from streams import settings, topology
 from streams.connection.address import broker_option
+from streams.events.extensions import extended
 
 DEVICES_MAX = 1000
 #: Encoding of sensor data: JSON, MessagePack, or one for odd and the other for even devices.
@@ -108,4 +109,18 @@ def partitions() -> Option:
         type=click.IntRange(1, PARTITIONS_MAX),
         default=topology.PARTITIONS_DEFAULT,
         show_default=True,
+    )
+
+
+def kinds() -> Option:
+    """`--extend`: packages whose kinds of event the journals may hold."""
+    return click.option(
+        "--extend",
+        "kinds",
+        multiple=True,
+        default=settings.EXTEND,
+        callback=lambda _context, _parameter, names: extended(names),
+        metavar="PACKAGE",
+        help="A package whose kinds of event the journals hold too, by the name that `import` takes; looked"
+        " for among what is installed, then in the current directory. May be given several times.",
     )

@@ -13,6 +13,7 @@ from streams.events.batch import Batch
 from streams.events.codec import codec_of
 from streams.events.headers import content_type_of
 from streams.events.journal import Sent
+from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 
 
@@ -28,10 +29,18 @@ class Outbox:
         Journal and simulated radio of the device.
     send
         Receives what got through the radio; None: the journal notes it as arrived.
+    kinds
+        Kinds that the device captures.
     """
 
-    def __init__(self, journal: Journal, radio: Link, send: Callable[[Sent], None] | None) -> None:
-        self.journal = journal
+    def __init__(
+        self,
+        journal: Journal,
+        radio: Link,
+        send: Callable[[Sent], None] | None,
+        kinds: Kinds = SHIPPED,
+    ) -> None:
+        self.journal, self._kinds = journal, kinds
         self._radio, self._send = radio, send
         self._held = Held()
         self._sent_ns: dict[str, int] = {}
@@ -55,7 +64,7 @@ class Outbox:
     def resend(self) -> list[Batch]:
         """Queue what an earlier run left unacknowledged, before anything new; return it decoded."""
         left = self.journal.earlier.unacknowledged
-        decode = codec_of(SHIPPED).decode
+        decode = codec_of(self._kinds).decode
         batches = [decode(sent.value, 0, content_type=content_type_of(sent.headers)) for sent in left]
         for sent, batch in zip(left, batches, strict=True):
             self._held.add(sent, batch)

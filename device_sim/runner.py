@@ -24,6 +24,8 @@ from device_sim.wearer import Queries, Wearer
 from streams import clock
 from streams.connection.settings import Broker
 from streams.ends import End, end_process
+from streams.events.kinds import Kinds
+from streams.events.shipped import SHIPPED
 
 ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive
 INTERRUPTED_FLUSH_WAIT_S = 1.0
@@ -43,6 +45,7 @@ class Options:
     most 1. `first` is the number of the first device. `wall_s` ends the run after that much wall time. With
     `backlog_s` the devices first send, at full speed, what they captured in that much scenario time before
     the start. The truth in the journals is that under `policy`. `encoding` is one of `options.ENCODINGS`.
+    `kinds` are those that the journals may have events of.
     """
 
     scenario: str
@@ -60,6 +63,7 @@ class Options:
     backlog_s: float = 0.0
     policy: str = scenarios.POLICY
     encoding: str = "json"
+    kinds: Kinds = SHIPPED
 
 
 @dataclass(slots=True)
@@ -100,7 +104,12 @@ class Simulation:
         faults = scenario.faults if options.faults else radio.NONE
         self._radios = {name: radio.Link(faults, options.seed, name) for name in names}
         self._gateway = Gateway(
-            options.broker, options.partitions, options.journal, self._radios, self._answered
+            options.broker,
+            options.partitions,
+            options.journal,
+            self._radios,
+            self._answered,
+            options.kinds,
         )
         self.devices: dict[str, Device] = {}
         try:

@@ -17,12 +17,13 @@ from typing import Any
 
 import orjson
 
-from docs.schema import schema, text, texts, unit
+from docs.schema import schema, text, texts
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES
 from streams.events.headers import PARENTS, rfc3339
 from streams.events.kinds import Kind, Kinds, text_form
 from streams.events.record import Headers, Outgoing
+from streams.events.schema import unit
 from streams.events.shipped import SHIPPED
 from streams.limits import MAGNITUDE_MAX
 from streams.policy.load import load

@@ -27,6 +27,7 @@ SECRET = "nobody-may-read-this"
 def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(tmp_path: Path) -> None:
     (tmp_path / "sightline.toml").write_text(
         'broker = "file:1"\nstore = "kept"\nrole = "wearer:w1"\npair = ["g1=w1", "g2=w2"]\n'
+        'extend = ["mine", "yours.glasses"]\n'
         '[kafka]\nca_file = "ca.pem"\nclient_id = "from-file"\n'
         'mechanism = "PLAIN"\nuser = "one"\n[sightline.worker]\npartitions = 8\n',
         encoding="utf-8",
@@ -39,6 +40,7 @@ def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(tmp_pat
         "store": (str(tmp_path / "kept"), file),
         "role": ("wearer:w1", file),
         "pair": ("g1=w1 g2=w2", file),
+        "extend": ("mine yours.glasses", file),
         "policy": ("household", "default"),
         "kafka.ca_file": (str(tmp_path / "ca.pem"), file),
         "kafka.client_id": ("from-variable", "SIGHTLINE_KAFKA_CLIENT_ID"),

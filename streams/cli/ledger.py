@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from streams.cli.extending import kinds_option
 from streams.cli.output import emit_json, json_option, store_option
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
+from streams.events.kinds import Kinds
 from streams.ledger import lines, run_ledger
 from streams.printing import say
 
@@ -17,20 +19,25 @@ from streams.printing import say
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
 @broker_option("Kafka whose topics are compared too.  [default: the store alone]", default=None)
 @store_option
+@kinds_option
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, journal: Path, broker: Broker | None, store: Path, *, as_json: bool
+    context: click.Context, journal: Path, broker: Broker | None, store: Path, kinds: Kinds, *, as_json: bool
 ) -> None:
     """Count what is missing, twice or out of order, from JOURNAL to the topics and the store.
 
     JOURNAL is a file or a directory. The count is right about what has been drained: a batch that is still on
-    its way is missing. Exits with 1 unless all is clean.
+    its way is missing. Exits with 1 unless all is clean. Kinds of the store that are not known here are
+    counted like any other, and named.
     """
     result = run_ledger(journal, broker, store)
+    unknown = sorted(set(result["kinds"]) - kinds.keys())
     if as_json:
-        emit_json(result)
+        emit_json({**result, "kinds_unknown": unknown})
     else:
+        if unknown:
+            say(f"kinds     {', '.join(unknown)}: not known here; --extend names the package that has them")
         for line in lines(result):
             say(line)
     context.exit(0 if result["clean"] else 1)

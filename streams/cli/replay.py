@@ -13,24 +13,29 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from streams import clock, files, settings
+from streams.cli.extending import operators_option
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal as journals
+from streams.events.kinds import Kinds
 from streams.events.record import Outgoing, Received, StoredRecord
 from streams.extras import require
 from streams.ledger import lineage
 from streams.ledger.result import Comparison
 from streams.policy.load import load
 from streams.printing import say
+from streams.processing.operators import Operators
 from streams.queries.answers import Answer
 from streams.replay import Replay
 from streams.replay.arrivals import BrokerArrivals, JournalArrivals
 from streams.replay.derived import DerivedLines
 from streams.replay.inputs import RecordedInputs, read_inputs
+from streams.replay.known import check_known, journal_kinds
 from streams.replay.pairs import pairs
 from streams.replay.recorded import RecordedReplay
+from streams.snapshots.intake import decode
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 
@@ -79,6 +84,7 @@ Write = Callable[[Sequence[Outgoing]], None]
     help="Write what was derived as JSON lines, a file a topic, into a new directory.",
 )
 @click.option("--policy", help=f"Policy name or TOML file, without --inputs.  [default: {settings.POLICY}]")
+@operators_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(
@@ -89,6 +95,7 @@ def command(
     store: Path | None,
     out: Path | None,
     policy: str | None,
+    operators: Operators,
     *,
     compare: bool,
     as_json: bool,
@@ -106,7 +113,16 @@ def command(
         )
     journals.files(journal)
     inputs = None if recorded is None else read_inputs(recorded)
-    if inputs is not None and policy is not None and load(policy).version != inputs.policy.version:
+    kinds = operators.kinds
+    if inputs is None:
+        check_known(journal, journal_kinds(journal), kinds)
+    elif recorded is not None:
+        check_known(recorded, inputs.kinds, kinds)
+    if (
+        inputs is not None
+        and policy is not None
+        and load(policy, kinds=kinds).version != inputs.policy.version
+    ):
         raise InputError(
             f"--policy {policy}: found another policy than {inputs.policy.name} {inputs.policy.version}, "
             f"which is among the recorded inputs of {recorded}; leave --policy out"
@@ -115,7 +131,7 @@ def command(
         kept = store or settings.STORE
         if compare and store is None:
             kept = stack.enter_context(files.working_directory("replay")) / "store"
-        made = _replay(_Job(journal, kept, out, broker or ""), inputs, policy or settings.POLICY)
+        made = _replay(_Job(journal, kept, out, broker or "", operators), inputs, policy or settings.POLICY)
         result = replace(made, store=None if compare and store is None else str(kept))
         if recorded is not None and compare:
             result = replace(result, lineage=_compared(recorded, kept, made, candidates=bool(broker)))
@@ -129,12 +145,13 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Where a replay reads from and what it writes into."""
+    """Where a replay reads from, what it writes into, and what it knows."""
 
     journal: Path
     store: Path
     out: Path | None
     broker: Broker
+    operators: Operators
 
 
 class Replayed(Answer, frozen=True, kw_only=True):
@@ -163,10 +180,10 @@ def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> Replayed:
             f"{job.store}: found a directory that is not empty, expected a new one: a replay must not mix "
             "with another store's rows; name another with --store"
         )
-    given = load(policy) if inputs is None else inputs.policy
+    given = load(policy, kinds=job.operators.kinds) if inputs is None else inputs.policy
     with contextlib.ExitStack() as stack:
         derived = stack.enter_context(DerivedLines(job.out)) if job.out else None
-        sink = stack.enter_context(_sink(job.store))
+        sink = stack.enter_context(_sink(job.store, job.operators.kinds))
 
         def write(records: Sequence[Outgoing]) -> None:
             sink.write(records)
@@ -174,7 +191,8 @@ def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> Replayed:
                 derived.write(records)
 
         if inputs is None:
-            made = Replayed(fetches=asyncio.run(Replay(given, write).run(job.journal)))
+            replay = Replay(given, write, operators=job.operators)
+            made = Replayed(fetches=asyncio.run(replay.run(job.journal)))
         else:
             made = asyncio.run(_recorded(job, inputs, write))
         sink.flush()
@@ -186,11 +204,11 @@ async def _recorded(job: _Job, inputs: RecordedInputs, write: Write) -> Replayed
     bound = [] if inputs.paired else pairs(job.journal)
     if job.broker:
         async with BrokerArrivals(job.journal, job.broker) as arrivals:
-            replay = RecordedReplay(inputs, arrivals, write, pairs=bound)
+            replay = RecordedReplay(inputs, arrivals, write, pairs=bound, operators=job.operators)
             await replay.run()
         return replace(_counted(replay), foreign=arrivals.foreign)
     acknowledged = JournalArrivals(job.journal, inputs.appended)
-    replay = RecordedReplay(inputs, acknowledged, write, pairs=bound)
+    replay = RecordedReplay(inputs, acknowledged, write, pairs=bound, operators=job.operators)
     await replay.run()
     return replace(_counted(replay), unplaced=acknowledged.unplaced)
 
@@ -232,10 +250,10 @@ def _told(result: Replayed) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _sink(store: Path) -> Iterator[_Sink]:
+def _sink(store: Path, kinds: Kinds) -> Iterator[_Sink]:
     writer = Writer.open(store)
     try:
-        yield _Sink(writer)
+        yield _Sink(writer, kinds)
     finally:
         writer.close()
 
@@ -243,8 +261,9 @@ def _sink(store: Path) -> Iterator[_Sink]:
 class _Sink:
     """Receives the records that would be written to Kafka; stores lineage, many records per transaction."""
 
-    def __init__(self, writer: Writer) -> None:
-        self.writer, self.written, self._count, self._rows, self._bytes = writer, 0, 0, 0, 0
+    def __init__(self, writer: Writer, kinds: Kinds) -> None:
+        self.writer, self._kinds = writer, kinds
+        self.written = self._count = self._rows = self._bytes = 0
         self._offsets: dict[int, int] = {}
         self._waiting: dict[int, list[Received]] = {}
 
@@ -264,7 +283,8 @@ class _Sink:
 
     def flush(self) -> None:
         if self._waiting:
-            self._rows += self.writer.ingest(self._waiting, self._offsets, clock.monotonic_ns())
+            poll = decode.read(self._waiting, self._kinds)
+            self._rows += self.writer.take_in(poll, self._offsets, clock.monotonic_ns())
             self._waiting, self._count, self._bytes = {}, 0, 0
         if self._rows >= _PUBLISH_ROWS:
             self._rows = 0

@@ -51,6 +51,7 @@ def _shared() -> Iterator[_Setting]:
         "store": str(settings.STORE),
         "policy": settings.POLICY,
         "pair": " ".join(settings.PAIRS) or None,
+        "extend": " ".join(settings.EXTEND) or None,
         "group_prefix": settings.GROUP_PREFIX or None,
         "role": settings.ROLE,
         "roles": str(settings.ROLES) if settings.ROLES is not None else None,

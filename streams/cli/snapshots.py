@@ -16,12 +16,14 @@ import click
 
 from streams import clock, limits
 from streams.cli import export
+from streams.cli.extending import kinds_option
 from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.cycles import collect_cycles
 from streams.errors import InputError
+from streams.events.kinds import Kinds
 from streams.events.record import LogId, Received
 from streams.kafka.log_ids import log_ids
 from streams.kafka.reader import Follower
@@ -40,6 +42,11 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 100
 _STATUS_INTERVAL_S = 5.0
+_UNKNOWN = (
+    f"{LINEAGE} tells of a kind of event that is not known here: such records are refused, and stand in the "
+    "table rejected. Start again with --extend and the packages that the worker has, with a new store: this "
+    "one does not read them again"
+)
 
 
 def told(status: Status) -> str | None:
@@ -64,6 +71,7 @@ def told(status: Status) -> str | None:
 @click.option(
     "--migrate", is_flag=True, help="Take a store of an earlier version over, and stop; needs no broker."
 )
+@kinds_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 @stays
 @click.pass_context
@@ -73,6 +81,7 @@ def command(
     store: Path,
     adopt: bool,
     migrate: bool,
+    kinds: Kinds,
     until_end: bool,
     ready_fd: int | None,
     ready_file: Path | None,
@@ -98,7 +107,7 @@ def command(
                 log.warning("%s: goes on with %s, from its beginning", store, log_id)
             elif changed := writer.follow(log_id):
                 log.warning(changed)
-            following = _Following(retrying, broker, log_id, status, until_end)
+            following = _Following(retrying, broker, log_id, kinds, status, until_end)
             epoch, rows = asyncio.run(_follow(following, writer.offsets(), stop, ready))
     finally:
         writer.close()
@@ -123,11 +132,12 @@ command.add_command(export.command)
 
 @dataclass(frozen=True, slots=True)
 class _Following:
-    """The writer and the log that it follows; `until_end`: stop at the end of the log."""
+    """The writer, the log that it follows, and the kinds it knows; `until_end`: stop at the end of the log."""
 
     writer: RetryingWriter
     broker: Broker
     log_id: LogId
+    kinds: Kinds
     status: Status | None
     until_end: bool
 
@@ -150,14 +160,20 @@ async def _follow(
             Follower(following.broker, LINEAGE, offsets, log_id=following.log_id) as follower,
         ):
             end = await follower.end_offsets() if following.until_end else {}
-            known = offsets
+            known, unknown = offsets, 0
             ready.say()
             if following.until_end:
                 await waits.enter_async_context(saying(f"what {LINEAGE} holds now to be published"))
             while not stop.is_set():
                 arrived_ns, records = await _gathered(follower, stop)
                 positions = await follower.positions()
-                poll = await asyncio.to_thread(decode.read, records) if positions != known else None
+                poll = (
+                    await asyncio.to_thread(decode.read, records, following.kinds)
+                    if positions != known
+                    else None
+                )
+                if poll is not None and not unknown and (unknown := poll.of_unknown_kinds()):
+                    log.warning(_UNKNOWN)
                 await storing.next(poll, positions, arrived_ns)
                 known = positions
                 if following.until_end and all(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from streams import clock, files, settings, topology
+from streams.cli.extending import operators_option
 from streams.cli.names import pair
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
@@ -15,6 +16,7 @@ from streams.extras import require
 from streams.kafka.groups import check_prefix
 from streams.policy.load import load
 from streams.printing import say
+from streams.processing.operators import Operators
 from streams.readiness import Ready
 from streams.worker.bootstrap import prepare
 from streams.worker.run import WorkerSettings, run_worker
@@ -54,6 +56,7 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
     metavar="DEVICE=WEARER",
     help="Bind a device to a wearer, if it never was; may be given several times.",
 )
+@operators_option
 @click.option(
     "--group-prefix",
     default=settings.GROUP_PREFIX,
@@ -81,6 +84,7 @@ def command(
     policy: str,
     partitions: int,
     pairs: tuple[tuple[str, str], ...],
+    operators: Operators,
     group_prefix: str,
     accept_loss: bool,
     metrics: Path | None,
@@ -93,7 +97,7 @@ def command(
     """
     # Check all settings before waiting for a broker.
     require("worker")
-    load(policy, clock.date_today())
+    load(policy, clock.date_today(), operators.kinds)
     if metrics is not None:
         with files.written(metrics):
             pass
@@ -103,6 +107,8 @@ def command(
             say(f"worker ready on {broker}")
             ready.say()
 
-        told = WorkerSettings(broker, policy, partitions, pairs, accept_loss, group_prefix, metrics)
+        told = WorkerSettings(
+            broker, policy, partitions, pairs, accept_loss, group_prefix, metrics, operators
+        )
         code = run_worker(told, prepare, on_ready)
     context.exit(code)

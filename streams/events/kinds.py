@@ -82,14 +82,16 @@ DERIVED_NAME_PATTERN = re.compile("[a-z][a-z0-9]{0,31}")
 class Kind:
     """One kind of event: its name, whether devices capture it, and its columns (name to type).
 
-    `wire` has the packed type of columns of numbers; the default is `f8`. InputError if the name, or the name
-    or type of a column, is malformed.
+    `wire` has the packed type of columns of numbers; the default is `f8`. `says` has, for schemas and pages,
+    a sentence about the kind (`about`) and one about each column. InputError if the name, or the name or type
+    of a column, is malformed, or `says` explains something else.
     """
 
     name: str
     captured: bool
     columns: Mapping[str, ColumnType]
     wire: Mapping[str, WireType] = field(default_factory=dict)
+    says: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if (_NAME if self.captured else DERIVED_NAME_PATTERN).fullmatch(self.name) is None:
@@ -117,8 +119,14 @@ class Kind:
                     f"kind {self.name}, column {column}: found {packed!r} for its packed form, expected "
                     f"one of {', '.join(get_args(WireType))}, for a column of numbers"
                 )
+        if strange := self.says.keys() - {"about", *self.columns}:
+            raise InputError(
+                f"kind {self.name}: explains {min(strange)!r}, expected about, or one of its columns: "
+                f"{', '.join(self.columns)}"
+            )
         # Copies: decoders are built from a kind once, so the caller must not change the mappings afterwards.
         object.__setattr__(self, "columns", dict(self.columns))
+        object.__setattr__(self, "says", dict(self.says))
         object.__setattr__(self, "wire", {**dict.fromkeys(numbers, "f8"), **self.wire})
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from msgspec import Meta, Struct, ValidationError, convert, json
+from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, json
 from msgspec.structs import replace
 
 from streams.events.identity import STREAM_PATTERN
@@ -133,7 +133,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
 
     `seen` holds the streams of the newest incarnation only, because it retires the earlier ones. `worked` is
     the newest incarnation of which anything was processed. `policy_version` is the policy by which the labels
-    are encoded.
+    are encoded. `versions` are those of the operators that left windows or memories, where they are not 1.
     """
 
     incarnation: int = 1
@@ -145,6 +145,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
     recents: tuple[Recent, ...] = ()
     answers: tuple[OpenAnswer, ...] = ()
     policy_version: str = ""
+    versions: Mapping[OperatorName, Number] | UnsetType = UNSET
 
     def dump(self) -> bytes:
         """JSON bytes; equal states have equal bytes."""
@@ -171,24 +172,42 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValidationError("a device's state: found a stream with marks and without its last batches")
         return state
 
-    def after(self, operator: str, windows: Mapping[str, OpenWindow], memory: bytes | None) -> DeviceState:
+    def version(self, operator: str) -> int:
+        """Version of the operator that left windows or a memory in this state."""
+        return self._versions.get(operator, 1)
+
+    def after(
+        self, operator: str, version: int, windows: Mapping[str, OpenWindow], memory: bytes | None
+    ) -> DeviceState:
         """Return a copy with an operator's new open windows and memory (None keeps the memory)."""
         opened = {name: of for name, of in self.windows.items() if name != operator}
         if windows:
             opened[operator] = windows
         memories = self.memories if memory is None else {**self.memories, operator: memory}
-        return replace(self, windows=opened, memories=memories)
+        versions = {name: of for name, of in self._versions.items() if name != operator}
+        if version != 1 and (windows or operator in memories):
+            versions[operator] = version
+        return replace(self, windows=opened, memories=memories, versions=versions or UNSET)
 
-    def of_operators(self, names: frozenset[str]) -> DeviceState:
-        """Return a copy without the windows, memories and recent events of operators not in `names`."""
-        if names.issuperset((*self.windows, *self.memories, *(recent.kind for recent in self.recents))):
+    def of_operators(self, names: frozenset[str], outdated: frozenset[str] = frozenset()) -> DeviceState:
+        """Return a copy without the windows, memories and recent events of operators not in `names`.
+
+        Operators in `outdated` lose windows and memories only.
+        """
+        kept, recent_kinds = names - outdated, {recent.kind for recent in self.recents}
+        if kept.issuperset((*self.windows, *self.memories)) and names.issuperset(recent_kinds):
             return self
         return replace(
             self,
-            windows={name: windows for name, windows in self.windows.items() if name in names},
-            memories={name: memory for name, memory in self.memories.items() if name in names},
+            windows={name: windows for name, windows in self.windows.items() if name in kept},
+            memories={name: memory for name, memory in self.memories.items() if name in kept},
             recents=tuple(recent for recent in self.recents if recent.kind in names),
+            versions={name: of for name, of in self._versions.items() if name in kept} or UNSET,
         )
+
+    @property
+    def _versions(self) -> Mapping[str, int]:
+        return {} if self.versions is UNSET else self.versions
 
     def relabelled(self, policy_version: str, label: Callable[[str], str]) -> DeviceState:
         """Return a copy for another policy; `label` translates each label (hex) to that policy's encoding."""

@@ -5,6 +5,7 @@ When news arrives here depends on timing; the core records what it takes up as a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from streams import metrics
@@ -22,6 +23,8 @@ from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
+
+log = logging.getLogger(__name__)
 
 #: Reads `glasses.examples` from the beginning up to and including an offset.
 History = Callable[[int], Awaitable[Sequence[Received]]]
@@ -46,6 +49,20 @@ class LiveGlasses(GlassesCore):
     ) -> None:
         super().__init__(operators=operators, stages=stages, shelf=shelf)
         self.followed, self._file = followed, shelf
+
+    def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
+        """State from checkpointed values; it is said what another version of an operator had left."""
+        state = super().restore(partition, entries)
+        for operator, count in sorted(state.let_go.items()):
+            log.warning(
+                "Operator %s is version %d now: its open windows and what it remembered of %d devices of "
+                "partition %d are of another version, and are let go",
+                operator,
+                self._operators[operator].version,
+                count,
+                partition,
+            )
+        return state
 
     async def stands(self, state: PartitionState) -> bool:
         """Whether the topics hold all that the state has taken up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,8 @@ class PartitionState:
     `policies_read`, used by partition 0 only, is the offset of `glasses.policies` up to which refusals were
     recorded. `shadow` is (version, devices) of a run under the next policy; it begins with a copy of
     `devices` and is not saved. `unsaid_policy` is the policy version of stored device states that do not name
-    one, because an earlier release wrote them.
+    one, because an earlier release wrote them. `let_go` has, by operator, the number of
+    devices whose windows or memory were dropped on restore, because another version had left them.
     """
 
     model_version: int = 0
@@ -43,6 +45,7 @@ class PartitionState:
     shadow: tuple[str, Devices] = ("", Devices())
     unsaid_policy: str = ""
     policies_read: int = 0
+    let_go: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class _TakenUp(Struct):
@@ -59,8 +62,10 @@ class _TakenUp(Struct):
 
 def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | None) -> PartitionState:
     """State from checkpointed values, with the devices on `shelf`; data of other operators is dropped."""
+    let_go: Counter[str] = Counter()
     if PARTITION not in entries:
-        return PartitionState(devices=Devices(_loaded(entries, operators, ""), shelf))
+        devices = Devices(_loaded(entries, operators, "", let_go), shelf)
+        return PartitionState(devices=devices, let_go=let_go)
     taken = json.decode(entries[PARTITION], type=_TakenUp)
     unsaid = taken.policy_version if taken.unsaid_policy is None else taken.unsaid_policy
     return PartitionState(
@@ -70,9 +75,10 @@ def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | 
         taken.now_ns or 0,
         # A state without `now_ns` is from 0.1.0. Its own words are on the topic and are taken up from there.
         own_of(taken.own) if taken.now_ns is not None else {},
-        Devices(_loaded(entries, operators, unsaid), shelf),
+        Devices(_loaded(entries, operators, unsaid, let_go), shelf),
         unsaid_policy=unsaid,
         policies_read=taken.policies_read,
+        let_go=let_go,
     )
 
 
@@ -110,11 +116,12 @@ def _fields(state: PartitionState) -> dict[str, object]:
 
 
 def _loaded(
-    entries: Mapping[str, bytes], operators: Operators, unsaid_policy: str
+    entries: Mapping[str, bytes], operators: Operators, unsaid_policy: str, let_go: Counter[str]
 ) -> Iterator[tuple[str, DeviceState]]:
     for name in entries:
         if name != PARTITION:
-            state = operators.load(entries[name])
+            state, outdated = operators.load(entries[name])
+            let_go.update(outdated)
             yield name, under(state, state.policy_version or unsaid_policy)
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, groupby, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from streams.limits import POLICY_CHECK_STEPS_MAX
 from streams.policy import label as lattice
-from streams.policy.attributes import DOMAINS
 from streams.policy.condition import Condition, telling
 from streams.policy.rules import Zone
 from streams.policy.source import Source
@@ -22,6 +21,8 @@ from streams.policy.source import Source
 if TYPE_CHECKING:
     from streams.policy.policy import Policy
 
+#: Every value that an attribute can have, by its name.
+Domains: TypeAlias = Mapping[str, Sequence[Any]]
 #: A stream is the device's own word: besides the ones that conditions name there is always another.
 _STREAM = "stream"
 
@@ -51,33 +52,35 @@ class _Tried:
             )
 
 
-def combinations_of(conditions: Sequence[Condition], names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Every combination of some attributes that these conditions can tell apart."""
+def combinations_of(
+    conditions: Sequence[Condition], names: Sequence[str], domains: Domains
+) -> Iterator[dict[str, Any]]:
+    """Every combination of some attributes of these domains that these conditions can tell apart."""
     yield from (
         dict(zip(names, values, strict=True))
-        for values in product(*(_values(conditions, name) for name in names))
+        for values in product(*(_values(conditions, name, domains) for name in names))
     )
 
 
-def _values(conditions: Sequence[Condition], name: str) -> Sequence[Any]:
+def _values(conditions: Sequence[Condition], name: str, domains: Domains) -> Sequence[Any]:
     if name != _STREAM:
-        return telling(conditions, name, DOMAINS[name])
+        return telling(conditions, name, domains[name])
     named = {word for condition in conditions if name in condition.names for word in condition.literals}
-    return [*sorted(named), *DOMAINS[name]]
+    return [*sorted(named), *domains[name]]
 
 
-def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
+def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source], domains: Domains) -> None:
     """InputError for a condition that does not type-check or never takes an event.
 
     Also for two zones of one rank that take the same event, and for conditions with more to try out than
-    POLICY_CHECK_STEPS_MAX. `zones` come from the highest rank down.
+    POLICY_CHECK_STEPS_MAX. `zones` come from the highest rank down; an event has attributes of `domains`.
     """
     tried = _Tried()
     for zone in zones:
         try:
             holds = [
                 tried.holds(zone.condition, facts, sources[zone.name])
-                for facts in combinations_of([zone.condition], zone.condition.names)
+                for facts in combinations_of([zone.condition], zone.condition.names, domains)
             ]
         except TypeError as error:
             raise sources[zone.name].wrong(zone.condition.text, f"does not type-check: {error}") from None
@@ -89,7 +92,7 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
     for _, equals in groupby(zones, key=lambda zone: zone.rank):
         for first, second in combinations(equals, 2):
             names = tuple(dict.fromkeys(first.condition.names + second.condition.names))
-            for facts in combinations_of([first.condition, second.condition], names):
+            for facts in combinations_of([first.condition, second.condition], names, domains):
                 source = sources[second.name]
                 if tried.holds(first.condition, facts, source) and tried.holds(
                     second.condition, facts, source
@@ -100,7 +103,7 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
                         f"{in_words(facts)}; give one of them a rank of its own",
                     )
     for at, zone in enumerate(zones):
-        if not _ever_takes(zone, zones[:at], tried, sources[zone.name]):
+        if not _ever_takes(zone, zones[:at], tried, sources[zone.name], domains):
             raise sources[zone.name].wrong(
                 zone.condition.text,
                 f"holds only where zones of higher rank hold too, so nothing comes into the zone {zone.name};"
@@ -108,19 +111,19 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source]) -> None:
             )
 
 
-def _ever_takes(zone: Zone, higher: Sequence[Zone], tried: _Tried, source: Source) -> bool:
+def _ever_takes(zone: Zone, higher: Sequence[Zone], tried: _Tried, source: Source, domains: Domains) -> bool:
     """Whether there is a combination that the zone takes and no zone of higher rank does."""
     own = zone.condition.names
     conditions = [zone.condition, *(other.condition for other in higher)]
     rest = [
         name
-        for name in DOMAINS
+        for name in domains
         if name not in own and any(name in condition.names for condition in conditions)
     ]
-    for facts in combinations_of(conditions, own):
+    for facts in combinations_of(conditions, own, domains):
         if tried.holds(zone.condition, facts, source) and any(
             not any(tried.holds(other.condition, {**facts, **more}, source) for other in higher)
-            for more in combinations_of(conditions, rest)
+            for more in combinations_of(conditions, rest, domains)
         ):
             return True
     return False

@@ -12,7 +12,7 @@ consent_given   the device names a consent, and the wearer has not withdrawn it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -50,8 +50,8 @@ class Attributes(NamedTuple):
         return cls(**values)
 
 
-#: Every value that an attribute can have; of `stream`, which is the device's word, only that there are
-#: others.
+#: Every value that an attribute can have: of `kind` those that are shipped, of `stream`, which is the
+#: device's word, only that there are others.
 DOMAINS: Mapping[str, Sequence[Any]] = {
     "kind": sorted(kind.name for kind in SHIPPED.values() if kind.captured),
     "stream": ("another",),
@@ -87,9 +87,14 @@ def attributes_of(kind: str, stream: str, context: Context, consent: Consent) ->
     )
 
 
-def known_words(names: Sequence[str]) -> list[str]:
+def domains_of(own_kinds: Collection[str]) -> Mapping[str, Sequence[Any]]:
+    """`DOMAINS` where devices capture `own_kinds` too, beside those that are shipped."""
+    return {**DOMAINS, "kind": sorted({*DOMAINS["kind"], *own_kinds})}
+
+
+def known_words(names: Sequence[str], domains: Mapping[str, Sequence[Any]]) -> list[str]:
     """Every text that some enumerated attributes can have.
 
     A condition that names another one can never match.
     """
-    return sorted({value for name in names for value in DOMAINS[name] if isinstance(value, str)})
+    return sorted({value for name in names for value in domains[name] if isinstance(value, str)})

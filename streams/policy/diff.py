@@ -5,7 +5,7 @@ Two policies are compared over every combination of attributes, or over decision
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import product
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from msgspec import Struct
 from streams.consent.words import CLAIMED_CONSENT, NO_CONSENT
 from streams.events.runs import Run, consecutive
 from streams.limits import DIFF_RUNS_MAX
-from streams.policy.attributes import DOMAINS, Attributes
+from streams.policy.attributes import Attributes, domains_of
 from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.step import NOT_ASKED
 
@@ -63,11 +63,15 @@ class DecidedRun(Struct, frozen=True):
     rule: str
 
 
-def every_combination() -> Iterable[Attributes]:
-    """Every combination of attributes; streams are named after their kinds."""
-    names = [name for name in DOMAINS if name not in {"kind", "stream"}]
-    for kind in DOMAINS["kind"]:
-        for values in product(*(DOMAINS[name] for name in names)):
+def every_combination(own_kinds: Collection[str] = ()) -> Iterable[Attributes]:
+    """Every combination of attributes; streams are named after their kinds.
+
+    Kinds are those that are shipped, and `own_kinds` that devices capture besides.
+    """
+    domains = domains_of(own_kinds)
+    names = [name for name in domains if name not in {"kind", "stream"}]
+    for kind in domains["kind"]:
+        for values in product(*(domains[name] for name in names)):
             yield Attributes(
                 kind=kind, stream=kind.replace("_", "-"), **dict(zip(names, values, strict=True))
             )
@@ -81,7 +85,7 @@ def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
     zones: Groups = {}
     flows: Groups = {}
     count = 0
-    for attributes in every_combination():
+    for attributes in every_combination({kind for kind, _ in (*old.labels, *new.labels)}):
         count += 1
         before, after = old.tag(attributes), new.tag(attributes)
         if before.zone != after.zone:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from msgspec import Struct
 
 from streams.consent.words import CLAIMED, Consent
-from streams.policy.attributes import DOMAINS, Attributes
+from streams.policy.attributes import Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.rules import Example, Sink
 from streams.policy.source import Source
@@ -39,16 +39,25 @@ class ExampleOutcome(Struct, frozen=True):
 
 
 def examples_of(
-    tables: Sequence[tuple[Source, Mapping[str, Any]]], zones: Collection[str], sinks: Mapping[str, Sink]
+    tables: Sequence[tuple[Source, Mapping[str, Any]]],
+    zones: Collection[str],
+    sinks: Mapping[str, Sink],
+    domains: Mapping[str, Sequence[Any]],
 ) -> tuple[Example, ...]:
     """Read the `[[tests]]` of a policy; InputError where one names what does not exist."""
     return tuple(
-        _example(source, fields, number, zones, sinks) for number, (source, fields) in enumerate(tables)
+        _example(source, fields, number, zones, sinks, domains)
+        for number, (source, fields) in enumerate(tables)
     )
 
 
 def _example(
-    source: Source, fields: Mapping[str, Any], number: int, zones: Collection[str], sinks: Mapping[str, Sink]
+    source: Source,
+    fields: Mapping[str, Any],
+    number: int,
+    zones: Collection[str],
+    sinks: Mapping[str, Sink],
+    domains: Mapping[str, Sequence[Any]],
 ) -> Example:
     source.table(
         fields,
@@ -59,13 +68,13 @@ def _example(
     event = fields["event"]
     source.check(
         event,
-        [name for name in DOMAINS if name != "consent_given"],
+        [name for name in domains if name != "consent_given"],
         "is not an attribute that an example may give",
     )
     for name, value in event.items():
-        if name != "stream" and value not in DOMAINS[name]:
+        if name != "stream" and value not in domains[name]:
             raise source.wrong(
-                str(value), f"is not a value that {name} can have", list(map(str, DOMAINS[name]))
+                str(value), f"is not a value that {name} can have", list(map(str, domains[name]))
             )
     if "kind" not in event:
         raise source.wrong("event", f"of test {number + 1} lacks its kind")

@@ -18,6 +18,7 @@ from streams.limits import (
 )
 from streams.policy import label as lattice
 from streams.policy.analysis import check_requirements, check_zones
+from streams.policy.attributes import domains_of
 from streams.policy.examples import examples_of
 from streams.policy.policy import Policy
 from streams.policy.source import Source, bundle, find, sources
@@ -26,6 +27,7 @@ from streams.policy.tables import (
     declassifier_of,
     intents_of,
     labels_of,
+    own_kinds_of,
     requirement_of,
     sink_of,
     zone_of,
@@ -97,12 +99,13 @@ def parse(
         optional=("about", "intents"),
     )
     vocabulary = _vocabulary(files)
+    domains = domains_of(own_kinds_of(files, kinds))
     zones = sorted(
-        (zone_of(source, fields, vocabulary) for source, fields in _all(files, "zones")),
+        (zone_of(source, fields, vocabulary, domains) for source, fields in _all(files, "zones")),
         key=lambda zone: -zone.rank,
     )
     if not tried:
-        check_zones(zones, {fields["name"]: source for source, fields in _all(files, "zones")})
+        check_zones(zones, {fields["name"]: source for source, fields in _all(files, "zones")}, domains)
     labels, derived = labels_of(files, (fields for _, fields in _all(files, "zones")), vocabulary, kinds)
     sinks = {fields["name"]: sink_of(source, fields, vocabulary) for source, fields in _all(files, "sinks")}
     for crossing in CROSSINGS:
@@ -121,7 +124,7 @@ def parse(
     }
     main.check(main.fields["served_purposes"], vocabulary.purposes, "is not a purpose of the vocabulary")
     main.check([main.fields["seed_zone"]], [zone.name for zone in zones], "is not a zone")
-    examples = examples_of(_all(files, "tests"), [zone.name for zone in zones], sinks)
+    examples = examples_of(_all(files, "tests"), [zone.name for zone in zones], sinks, domains)
     policy = Policy(
         main.fields["name"],
         version_of(text),

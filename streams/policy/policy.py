@@ -147,8 +147,15 @@ class Policy:
 
     def unnamed(self, kinds: Kinds) -> list[str]:
         """Which of `kinds` the policy says nothing about: what has no label passes nowhere."""
-        named = {*self.derived, *(kind for kind, _ in self.labels)}
-        return [kind for kind in kinds if kind not in named]
+        return [kind for kind in kinds if kind not in self._kinds]
+
+    def unknown(self, kinds: Kinds) -> list[str]:
+        """Which kinds the policy names that are none of `kinds`: of these it was written with others."""
+        return sorted(self._kinds - kinds.keys())
+
+    @property
+    def _kinds(self) -> frozenset[str]:
+        return frozenset((*self.derived, *(kind for kind, _ in self.labels)))
 
     def _inherited_label(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
         """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4).

@@ -18,7 +18,7 @@ from streams.limits import (
     INTENTS_MAX,
 )
 from streams.policy import label as lattice
-from streams.policy.attributes import DOMAINS, known_words
+from streams.policy.attributes import known_words
 from streams.policy.condition import Condition
 from streams.policy.policy import DAY_NS
 from streams.policy.rules import (
@@ -102,8 +102,16 @@ def _condition(source: Source, text: str, names: Iterable[str]) -> Condition:
     return condition
 
 
-def zone_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -> Zone:
-    """The zone that a `[[zones]]` table declares; InputError where it is wrong."""
+def zone_of(
+    source: Source,
+    fields: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    domains: Mapping[str, Sequence[Any]],
+) -> Zone:
+    """The zone that a `[[zones]]` table declares, about attributes of these domains.
+
+    InputError where it is wrong.
+    """
     where, at = f"zone {fields['name']}", str(fields["name"])
     source.table(
         fields, _ZONE, where, optional=("categories", "obligations", "without_consent", "restricted")
@@ -116,10 +124,13 @@ def zone_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -
         source.check(
             fields.get(name, ()), getattr(vocabulary, name), f"is not in the vocabulary's {name}", at
         )
-    condition = _condition(source, fields["when"], DOMAINS)
+    condition = _condition(source, fields["when"], domains)
     if "stream" not in condition.names:
         source.check(
-            condition.literals, known_words(condition.names), "is a word that no attribute can have", at
+            condition.literals,
+            known_words(condition.names, domains),
+            "is a word that no attribute can have",
+            at,
         )
     return Zone(
         fields["name"],
@@ -282,6 +293,21 @@ def intents_of(source: Source) -> tuple[str, ...]:
     return tuple(sorted(listed))
 
 
+def own_kinds_of(files: Iterable[Source], kinds: Kinds | None) -> frozenset[str]:
+    """Kinds that the tables `[kinds]` name, that are not shipped, and that devices may capture.
+
+    InputError where they name one that is none of `kinds`. Without those any is taken: of one that is not
+    shipped nobody knows here whether devices capture it.
+    """
+    own: set[str] = set()
+    for source in files:
+        named = source.fields.get("kinds", {})
+        if kinds is not None:
+            source.check(named, kinds, "is not a kind of event, of ours or of a package that --extend names")
+        own |= {kind for kind in named if kinds is None or kinds[kind].captured}
+    return frozenset(own - SHIPPED.keys())
+
+
 def labels_of(
     files: Sequence[Source],
     zone_tables: Iterable[Mapping[str, Any]],
@@ -290,8 +316,8 @@ def labels_of(
 ) -> tuple[dict[tuple[str, str], bytes], dict[str, bytes]]:
     """Labels of (captured kind, zone), and what each derived kind adds to the join of its parents.
 
-    InputError where a kind is none of `kinds`. Without them any is taken, and one that is not shipped has a
-    label of either sort: nobody knows here whether devices capture it.
+    Without `kinds` one that is not shipped has a label of either sort: nobody knows here whether devices
+    capture it.
     """
     classes = list(vocabulary.retention_days)
     every = {name: vocabulary.mask(name, getattr(vocabulary, name)) for name in ("purposes", "regions")}
@@ -306,8 +332,6 @@ def labels_of(
     labels, derived = {}, {}
     for source in files:
         for kind, content in source.fields.get("kinds", {}).items():
-            if kinds is not None:
-                source.check([kind], kinds, "is not a kind of event")
             known = (SHIPPED if kinds is None else kinds).get(kind)
             source.table(content, {"categories": list, "nature": str}, f"kind {kind}")
             source.check(

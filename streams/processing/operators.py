@@ -214,32 +214,41 @@ class Operators(Mapping[str, Operator]):
     def __len__(self) -> int:
         return len(self._by_name)
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self._by_name))
+
     @cached_property
     def by_read(self) -> Mapping[str, Sequence[Operator]]:
         """Operators by the kind that they read."""
         reads = dict.fromkeys(operator.reads for operator in self.values())
         return {kind: [operator for operator in self.values() if operator.reads == kind] for kind in reads}
 
-    def load(self, value: bytes) -> DeviceState:
-        """State of a device from the bytes of `DeviceState.dump`.
+    def load(self, value: bytes) -> tuple[DeviceState, frozenset[str]]:
+        """State of a device from the bytes of `DeviceState.dump`, and operators of which data was dropped.
 
-        Windows and memories of operators that are not in the set are dropped. ValueError, TypeError or
-        AttributeError if the bytes are no state, or a window or memory does not fit its operator.
+        Windows and memories are dropped of operators that are not in the set, and of those that left them
+        under another version; only the latter are returned. ValueError, TypeError or AttributeError if the
+        bytes are no state, or a window or memory does not fit its operator.
         """
         state = DeviceState.load(value)
+        outdated = frozenset(
+            name
+            for name in (*state.windows, *state.memories)
+            if name in self and state.version(name) != self[name].version
+        )
+        state = state.of_operators(frozenset(self._by_name), outdated)
+        # What is left is of these operators, as they are.
         for name, windows in state.windows.items():
-            operator = self._by_name.get(name)
-            if operator is not None and not all(map(operator.can_leave, windows.values())):
+            if not all(map(self[name].can_leave, windows.values())):
                 raise ValidationError(
                     "a device's state: found a window that holds no samples of its operator"
                 )
         for name, memory in state.memories.items():
-            operator = self._by_name.get(name)
-            if operator is not None:
-                if not isinstance(operator.makes, Memory) or len(memory) > operator.makes.bytes_max:
-                    raise ValidationError("a device's state: found a memory that its operator does not have")
-                operator.makes.load(memory)
-        return state.of_operators(frozenset(self._by_name))
+            makes = self[name].makes
+            if not isinstance(makes, Memory) or len(memory) > makes.bytes_max:
+                raise ValidationError("a device's state: found a memory that its operator does not have")
+            makes.load(memory)
+        return state, outdated
 
 
 #: Names of streams that other stages make; an operator of such a name would make events with the same ids.

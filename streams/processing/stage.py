@@ -155,7 +155,7 @@ def _operate(
         }
         made, remembered = operator.values(closed, memories, context.operators.kinds[operator.name])
     for source, opened in windows.items():
-        states[source] = states[source].after(operator.name, opened, remembered.get(source))
+        states[source] = states[source].after(operator.name, operator.version, opened, remembered.get(source))
     told = [(window, columns) for window, columns in zip(closed, made, strict=True) if columns is not None]
     derived = context.crossing.derive_all(
         [(_event(operator, window, columns, context), (window.cited(),)) for window, columns in told],

@@ -27,6 +27,8 @@ from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import TrainingCore, TrainingState
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyVersions
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.replay.pairs import bind, pairs
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from streams.training.run import Fitted, Pair, fit_and_measure
@@ -59,11 +61,15 @@ def fetches(path: Path) -> Iterator[Fetch]:
 
 @dataclass
 class Replay:
-    """A run of both cores; `write` receives all records that would be written to Kafka, by transaction."""
+    """A run of both cores; `write` receives all records that would be written to Kafka, by transaction.
+
+    `operators` are those of the live pipeline.
+    """
 
     policy: Policy
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
+    operators: Operators = SHIPPED_OPERATORS
     examples: list[Received] = field(default_factory=list)
     policies: PolicyVersions = field(init=False)
 
@@ -75,7 +81,8 @@ class Replay:
         """Process the journals at `path`; return the number of fetches. InputError if there are none."""
         count = 0
         bound = bind(self._consents, pairs(path))
-        glasses, training = GlassesCore(), TrainingCore(fit_here, self.every)
+        glasses = GlassesCore(operators=self.operators)
+        training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
         seen, learned = PartitionState(consents_taken=bound), TrainingState(consents_taken=bound)
         for fetch in fetches(path):
             if not count:

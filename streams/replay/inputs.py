@@ -94,6 +94,8 @@ class RecordedInputs:
     lost: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     #: By partition: restored states that did not include the last processed records.
     behind: Mapping[int, tuple[Behind, ...]] = field(default_factory=dict)
+    #: Kinds of the streams that the live pipeline knew.
+    kinds: frozenset[str] = frozenset()
     #: Whether the store has pairings; a store of 0.1.0 does not.
     paired: bool = True
 
@@ -116,10 +118,12 @@ def read_inputs(directory: Path) -> RecordedInputs:
         rows = store.sql(
             'SELECT kind, agent, "partition", "offset", value, t_ns FROM inputs', NUMBER_MAX
         ).rows
+        kinds = frozenset(str(kind) for (kind,) in store.sql("SELECT DISTINCT kind FROM streams").rows)
         # Checked here, because the reader below checks no digests.
         store.check("events, rejected")
     recorded = inputs_of(str(directory), policies, rows)
-    return replace(recorded, appended=_appended(directory) if paired else {}, paired=paired)
+    appended = _appended(directory) if paired else {}
+    return replace(recorded, appended=appended, paired=paired, kinds=kinds)
 
 
 def _refuse_several_brokers(directory: Path, store: Store) -> None:

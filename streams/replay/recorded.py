@@ -26,6 +26,8 @@ from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import TrainingCore, TrainingState
 from streams.policy.versions import PolicyVersions
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.replay import fit_here
 from streams.replay.arrivals import Arrivals
 from streams.replay.inputs import Behind, ExampleOrder, RecordedInputs, TakeUp
@@ -94,6 +96,8 @@ class RecordedReplay:
         Number of admitted examples per training run.
     pairs
         (device, wearer) that count as paired, for inputs without pairings.
+    operators
+        Those of the live pipeline.
     """
 
     inputs: RecordedInputs
@@ -101,6 +105,7 @@ class RecordedReplay:
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
     pairs: list[tuple[str, str]] = field(default_factory=list)
+    operators: Operators = SHIPPED_OPERATORS
     fetches: int = 0
     #: Number of records that the live pipeline lost, and that are therefore skipped.
     lost: int = 0
@@ -116,7 +121,8 @@ class RecordedReplay:
         self._policies = PolicyVersions(policies, self.inputs.policy.version)
         self._taken_up = _TakenUp(self._policies, self.pairs)
         self._take_ups = deque(self.inputs.training)
-        self._glasses, self._training = GlassesCore(), TrainingCore(fit_here, self.every)
+        self._glasses = GlassesCore(operators=self.operators)
+        self._training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
         self._learned = TrainingState(consents_taken=self._taken_up.bound)
 
     async def run(self) -> None:

@@ -43,19 +43,22 @@ def _path(name: str, default: str) -> Path:
     return FILE.beside(str(given)) if from_file else Path(_text(name, default))
 
 
-def _pairs() -> list[str]:
-    given = _given("pair")
-    return [str(pair) for pair in given] if isinstance(given, list) else str(given or "").split()
+def _words(name: str) -> list[str]:
+    """What is a list in the file, and stands in a variable with spaces between."""
+    given = _given(name)
+    return [str(word) for word in given] if isinstance(given, list) else str(given or "").split()
 
 
 #: What may stand at the top of the file, and be said by a variable.
-SHARED = ("broker", "store", "policy", "pair", "group_prefix", "role", "roles", "time_zone")
+SHARED = ("broker", "store", "policy", "pair", "extend", "group_prefix", "role", "roles", "time_zone")
 #: Where a command looks when `--broker`, `--store` or `--policy` is not given.
 BROKER = _text("broker", "127.0.0.1:9092")
 STORE = _path("store", "lineage-store")
 POLICY = _text("policy", "household")
 #: Pairs that a worker binds when `--pair` is not given: DEVICE=WEARER, in a variable separated by spaces.
-PAIRS = _pairs()
+PAIRS = _words("pair")
+#: Packages to extend by when `--extend` is not given; in a variable separated by spaces.
+EXTEND = _words("extend")
 #: What the names of consumer groups begin with when `--group-prefix` is not given; empty: the topic prefix.
 GROUP_PREFIX = _text("group_prefix", "")
 #: Who asks the store when `--role` is not given: the role that is shown least.

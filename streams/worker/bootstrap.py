@@ -14,6 +14,7 @@ from streams.connection.settings import Broker
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, UnavailableError
+from streams.events.kinds import Kinds
 from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import end_offsets, read_all
@@ -68,10 +69,10 @@ async def followed_topics(context: WorkerContext, child: Child) -> Followed:
         The broker is absent.
     """
     settings, today = context.settings, clock.date_today()
-    broker, given = settings.broker, load(settings.policy, today)
+    broker, given = settings.broker, load(settings.policy, today, settings.operators.kinds)
     checker = Checker(given.text)
     context.closing.callback(checker.close)
-    await _publish_first(settings, checker, child)
+    await _publish_first(settings.broker, given, checker, child)
     await bind(broker, settings.pairs)
     followed = Followed(PolicyTable())
     policies = await context.follow(POLICIES, partial(followed.policies.learn, checker=checker))
@@ -85,7 +86,7 @@ async def followed_topics(context: WorkerContext, child: Child) -> Followed:
     return followed
 
 
-async def _publish_first(settings: WorkerSettings, checker: Check, child: Child) -> None:
+async def _publish_first(broker: Broker, given: Policy, checker: Check, child: Child) -> None:
     """Publish the first policy and model, unless a policy is in force already."""
 
     async def in_force_on(records: Sequence[Received]) -> bool:
@@ -94,16 +95,16 @@ async def _publish_first(settings: WorkerSettings, checker: Check, child: Child)
             # One of the refused policies may be in force for another release of Sightline, or on a machine
             # that checks it in time. Publishing one now would switch the policy without anyone's intention.
             raise UnavailableError(
-                f"{POLICIES} on {settings.broker} holds {table.turned_down} policies that are not taken"
+                f"{POLICIES} on {broker} holds {table.turned_down} policies that are not taken"
                 f" ({table.now.refused[-1].reason}) and none that is in force; start again where it could not"
                 " be checked in time, or publish one that is taken with the Sightline that wrote these topics"
             )
         return bool(table.now.current)
 
-    if not await in_force_on(await read_all(settings.broker, POLICIES)):
+    if not await in_force_on(await read_all(broker, POLICIES)):
         async with saying("the first policy and model, which are made and written once"):
-            first = await child.run(_first_records, settings.policy, clock.now_ns())
-            await publish_once(settings.broker, POLICIES, first, in_force_on)
+            first = await child.run(_first_records, given.text, clock.now_ns())
+            await publish_once(broker, POLICIES, first, in_force_on)
 
 
 def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions, today: date) -> None:
@@ -130,6 +131,27 @@ def _check_policy(settings: WorkerSettings, given: Policy, known: PolicyVersions
         )
     parse(in_force.text, f"{POLICIES} on {settings.broker}", today, tried=True)
     say_overdue(in_force, today)
+    say_kinds(in_force, settings.operators.kinds)
+
+
+def say_kinds(policy: Policy, kinds: Kinds) -> None:
+    """Warn of kinds that the policy does not name, and of those that it names and that nobody knows here."""
+    if unnamed := policy.unnamed(kinds):
+        log.warning(
+            "The policy %s %s says nothing about %s: events of it are refused until a policy that names it is"
+            " published",
+            policy.name,
+            policy.version,
+            ", ".join(unnamed),
+        )
+    if unknown := policy.unknown(kinds):
+        log.warning(
+            "The policy %s %s names %s, which is not known here: what devices send of it is refused, and"
+            " nothing makes it. Name the package that has it with --extend",
+            policy.name,
+            policy.version,
+            ", ".join(unknown),
+        )
 
 
 def _let_ask(broker: Broker, followed: Followed, policies: TableFollower) -> None:
@@ -210,7 +232,7 @@ async def policies_of(records: Sequence[Received], checker: Check) -> PolicyTabl
 
 def agents(context: WorkerContext, followed: Followed, child: Child) -> list[AgentSpec]:
     """Make the agents of `topology.AGENTS` with their cores; models are trained in `child`."""
-    broker = context.settings.broker
+    broker, operators = context.settings.broker, context.settings.operators
 
     async def history(offset: int) -> Sequence[Received]:
         return [record for record in await read_all(broker, EXAMPLES, 0) if record.offset <= offset]
@@ -224,12 +246,12 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
         shelf = FileShelf(context.directory / "device-states")
         context.closing.callback(shelf.close)
     cores: Mapping[str, LiveCore[Any]] = {
-        "glasses": LiveGlasses(followed, shelf),
-        "training": LiveTraining(followed, history, fit),
+        "glasses": LiveGlasses(followed, shelf, operators=operators),
+        "training": LiveTraining(followed, history, fit, kinds=operators.kinds),
     }
     return [AgentSpec(name, topic, cores[name]) for name, topic in AGENTS.items()]
 
 
-def _first_records(policy: str, now_ns: int) -> list[Outgoing]:
+def _first_records(text: str, now_ns: int) -> list[Outgoing]:
     """Make the first records; runs in the child process, because it trains the seed model."""
-    return first_records(load(policy), now_ns)
+    return first_records(parse(text, "the first policy", tried=True), now_ns)

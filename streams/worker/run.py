@@ -23,6 +23,8 @@ from streams.kafka.lookout import Lookout
 from streams.kafka.standing import refuse_losses
 from streams.kafka.topics import declare
 from streams.kafka.transport import NOTHING_LOST
+from streams.processing.operators import Operators
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.worker.agents import build_app
 from streams.worker.follower import OnRecord, TableFollower
 
@@ -51,6 +53,8 @@ class WorkerSettings:
         Prefix of the names of the agents' consumer groups; if it is empty, the topic prefix is used.
     metrics_path
         File to which `streams.metrics` is written every METRICS_INTERVAL_S; None: not written.
+    operators
+        The shipped operators, and those of extensions.
     """
 
     broker: Broker
@@ -60,6 +64,7 @@ class WorkerSettings:
     accept_loss: bool = False
     group_prefix: str = ""
     metrics_path: Path | None = None
+    operators: Operators = SHIPPED_OPERATORS
 
     @property
     def groups_begin_with(self) -> str:

@@ -65,23 +65,24 @@ ALONE: tuple[Sample, ...] = (
     Sample(f'sightline sql "FROM events" --rows 3 --format markdown {_AS}'),
     Sample(f'sightline sql "FROM edges" --out {{tmp}}/edges.csv --format csv {_AS}'),
     Sample(f"sightline sql {_AS} --json", stdin="SELECT 1;\nSHOW TABLES;\n"),
-    Sample("sightline policy check {policy}"),
+    Sample("sightline policy check {policy} --extend tests.extensions.temple"),
     Sample("sightline policy check household --json"),
-    Sample("sightline policy show {policy}"),
+    Sample("sightline policy show {policy} --extend tests.extensions.temple"),
     Sample("sightline policy show household --json"),
-    Sample("sightline policy test household"),
+    Sample("sightline policy test household --extend tests.extensions.temple"),
     Sample("sightline policy test {policy} --json", code=1),
     Sample(f"sightline policy explain g1/answer/1@glasses.answers {_AS}"),
     Sample(f"sightline policy explain g1/answer/1 {_AS} --json"),
     Sample("sightline policy diff household {policy} --exit-code", code=1),
     Sample("sightline policy diff household {policy} --over {store} --role privacy-officer --json"),
-    Sample("sightline policy diff household {policy} --over {journal}"),
+    Sample("sightline policy diff household {policy} --over {journal} --extend tests.extensions.temple"),
     Sample(f"sightline policy recheck {_AS}"),
     Sample(f"sightline policy recheck {_AS} --json"),
     Sample(f"sightline policy shadow {_AS}"),
     Sample(f"sightline policy shadow {_AS} --json"),
     Sample("sightline ledger {journal} --store {store}"),
-    Sample("sightline ledger {journal} --store {store} --json"),
+    Sample("sightline ledger {journal} --store {store} --extend tests.extensions.temple --json"),
+    Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
     Sample("sightline snapshots --migrate --store {copy}"),
     Sample(f"sightline snapshots export {_AS} --out {{tmp}}/whole.duckdb --json"),
@@ -110,12 +111,12 @@ LIVE: tuple[Sample, ...] = (
     Sample(
         "device-sim run --scenario smoke --devices 1 --speed 20 --no-faults --to kafka --broker {broker}"
         " --topic-prefix ''"
-        " --partitions 4 --journal {sent} --json"
+        " --partitions 4 --journal {sent} --extend tests.extensions.temple --json"
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --rate 50 --duration-s 1 --backlog-s 1 --scenario load"
         " --seed 3 --faults --encoding mixed --broker {broker} --partitions 4 --journal {sent} --json"
-        " --topic-prefix ''"
+        " --topic-prefix '' --extend tests.extensions.temple"
     ),
     Sample(
         "device-sim load --devices 1 --first 2 --duration-s 0.5 --no-faults --broker {broker}"
@@ -126,10 +127,11 @@ LIVE: tuple[Sample, ...] = (
         "device-sim consent narrow --wearer w1 --device g1 --journal {sent} --broker {broker}"
         " --topic-prefix ''"
         " --purposes dpv:RequestedServiceProvision --expires 2100-01-31T12:00:00Z --partitions 4"
+        " --extend tests.extensions.temple"
     ),
     Sample(
-        "device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker}"
-        " --topic-prefix '' --json"
+        "device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker} --json"
+        " --extend tests.extensions.temple"
     ),
     Sample(
         "device-sim consent withdraw --wearer w1 --journal {sent} --broker {broker} --partitions 4",
@@ -139,6 +141,7 @@ LIVE: tuple[Sample, ...] = (
         "device-sim consent give --wearer w1 --device g1 --journal {sent} --broker {broker} --partitions 4"
         " --topic-prefix ''"
         " --expires 2100-01-31T12:00:00Z --purposes dpv:RequestedServiceProvision --json"
+        " --extend tests.extensions.temple"
     ),
     Sample(
         "device-sim consent narrow --wearer w2 --purposes '' --journal {sent} --broker {broker} --json", 2
@@ -149,14 +152,20 @@ LIVE: tuple[Sample, ...] = (
     Sample("sightline consent withdraw --wearer w1 --broker {broker} --topic-prefix '' --json"),
     Sample("sightline policy publish {policy} --next --broker {broker} --topic-prefix ''"),
     Sample("sightline policy publish --withdraw-next --broker {broker} --topic-prefix '' --json"),
-    Sample("sightline policy publish {policy} --broker {broker} --topic-prefix '' --json"),
+    Sample(
+        "sightline policy publish {policy} --broker {broker} --topic-prefix ''"
+        " --extend tests.extensions.temple --json"
+    ),
     Sample(
         "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
         " --topic-prefix ''"
-        " --ready-file {ready}"
+        " --ready-file {ready} --extend tests.extensions.temple"
     ),
-    Sample("sightline replay {sent} --inputs {live} --compare"),
-    Sample("sightline replay {sent} --inputs {live} --broker {broker} --topic-prefix '' --compare --json"),
+    Sample("sightline replay {sent} --inputs {live} --compare --extend tests.extensions.temple"),
+    Sample(
+        "sightline replay {sent} --inputs {live} --broker {broker} --topic-prefix '' --compare --json"
+        " --extend tests.extensions.temple"
+    ),
     Sample("sightline ledger {sent} --broker {broker} --topic-prefix '' --store {live} --json"),
     Sample(
         "sightline status --broker {broker} --topic-prefix '' --store {live} --role privacy-officer --json"
@@ -169,6 +178,7 @@ PROCESSES: tuple[str, ...] = (
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
     " --topic-prefix ''"
     " --metrics {tmp}/metrics --log text --accept-loss --group-prefix samples."
+    " --extend tests.extensions.temple"
     " --ready-fd {fd} --ready-file {ready}",
 )
 #: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.

@@ -17,12 +17,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from docs import make
-from docs.schema import DRAFT, schema, texts
+from docs.schema import schema, texts
 from streams.errors import MalformedError
 from streams.events import journal
 from streams.events.codec import encode
 from streams.events.headers import envelope, tag
 from streams.events.record import Outgoing
+from streams.events.schema import DRAFT
 from streams.events.shipped import SHIPPED
 from streams.feedback.forms import DENIALS
 from streams.ledger.accounts import COLLISION, EARLY

@@ -118,7 +118,11 @@ def test_derived_labels_tighten_and_the_declassifier_loosens_retention_only() ->
             'purpose = "ai:ModelTrainig"',
             "is not a purpose .*did you mean 'ai:ModelTraining'",
         ),
-        ("[kinds]\nimu", "[kinds]\nimuu", "'imuu' is not a kind of event; did you mean 'imu'"),
+        (
+            "[kinds]\nimu",
+            "[kinds]\nimuu",
+            "'imuu' is not a kind of event, of ours or of a package that --extend names; did you mean 'imu'",
+        ),
         (
             "rank = 50",
             "rank = 60",

@@ -100,7 +100,7 @@ def test_windows_that_hold_lists_of_numbers_are_taken_over() -> None:
     windows = {
         kind.replace("_", "-"): {**window, "kind": kind, "samples": some} for kind, some in rows.items()
     }
-    state = OPERATORS.load(orjson.dumps({"incarnation": 2, "windows": windows}))
+    state = OPERATORS.load(orjson.dumps({"incarnation": 2, "windows": windows}))[0]
     for kind, some in rows.items():
         operator = next(one for one in OPERATORS.values() if one.reads == kind)
         held = np.frombuffer(state.windows[operator.name][kind.replace("_", "-")].samples, operator.sample)
@@ -181,7 +181,7 @@ def test_windows_by_stream_and_places_go_on_as_those_of_their_operators() -> Non
 def test_a_window_without_samples_of_its_operator_is_an_error(change: dict[str, Any]) -> None:
     _, state = build.process(build.core(), [build.fetch([build.imu(0.1, 0, 20)])])
     form, fields = orjson.loads(state.devices["g1"].dump())
-    assert OPERATORS.load(orjson.dumps([form, fields])) == state.devices["g1"]
+    assert OPERATORS.load(orjson.dumps([form, fields]))[0] == state.devices["g1"]
     fields["windows"]["activity"]["imu-right"] |= change
     with pytest.raises((ValueError, TypeError)):
         OPERATORS.load(orjson.dumps([form, fields]))

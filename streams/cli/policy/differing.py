@@ -13,6 +13,7 @@ import orjson
 from msgspec import Struct, field, to_builtins
 
 from streams import limits
+from streams.cli.extending import operators_option
 from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option
 from streams.events.record import Outgoing
 from streams.extras import require
@@ -20,6 +21,7 @@ from streams.policy.diff import DecidedRun, Groups, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.printing import say
+from streams.processing.operators import Operators
 from streams.queries.answers import Answer
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -113,14 +115,23 @@ class OverStore(Differing, frozen=True, kw_only=True):
 )
 @role_option
 @click.option("--exit-code", is_flag=True, help="Exit code 1 if anything differs.")
+@operators_option
 @json_option
-def diff(old: str, new: str, over: Path | None, role: Role, exit_code: bool, as_json: bool) -> None:
+def diff(
+    old: str,
+    new: str,
+    over: Path | None,
+    role: Role,
+    exit_code: bool,
+    operators: Operators,
+    as_json: bool,
+) -> None:
     """Say what policy NEW decides otherwise than policy OLD: on paper, or over real traffic.
 
     Of a store, over the decisions that the role is shown.
     """
-    before, after = load(old), load(new)
-    answer = _on_paper(before, after) if over is None else _over(over, role, before, after)
+    before, after = (load(name, kinds=operators.kinds) for name in (old, new))
+    answer = _on_paper(before, after) if over is None else _over(over, role, before, after, operators)
     if as_json:
         emit_json(answer.to_dict())
     else:
@@ -140,10 +151,12 @@ def _on_paper(before: Policy, after: Policy) -> OnPaper:
     )
 
 
-def _over(over: Path, role: Role, before: Policy, after: Policy) -> OverStore | OverJournals:
+def _over(
+    over: Path, role: Role, before: Policy, after: Policy, operators: Operators
+) -> OverStore | OverJournals:
     if os.path.lexists(over / "catalog.duckdb"):
         return _over_store(over, role, before, after)
-    count, flows = over_runs(*(_decisions(policy, over) for policy in (before, after)))
+    count, flows = over_runs(*(_decisions(policy, over, operators) for policy in (before, after)))
     return OverJournals(old=_name(before), new=_name(after), decided=count, flows=_ways(flows))
 
 
@@ -175,7 +188,7 @@ def _over_store(over: Path, role: Role, before: Policy, after: Policy) -> OverSt
     return answer
 
 
-def _decisions(policy: Policy, journal: Path) -> list[DecidedRun]:
+def _decisions(policy: Policy, journal: Path, operators: Operators) -> list[DecidedRun]:
     """All decisions of a run of the pipeline under a policy over journals."""
     require("worker")
     # The replay brings the models with it.
@@ -193,7 +206,7 @@ def _decisions(policy: Policy, journal: Path) -> list[DecidedRun]:
                         DecidedRun(*(row[name] for name in DecidedRun.__struct_fields__)) for row in rows
                     )
 
-    asyncio.run(Replay(policy, take).run(journal))
+    asyncio.run(Replay(policy, take, operators=operators).run(journal))
     return runs
 
 

@@ -12,8 +12,9 @@ import click
 from msgspec import Struct, field
 
 from streams import clock
+from streams.cli.extending import kinds_option
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
-from streams.events.shipped import SHIPPED
+from streams.events.kinds import Kinds
 from streams.policy import examples
 from streams.policy.analysis import in_words
 from streams.policy.diff import every_combination
@@ -31,10 +32,11 @@ _AS_IT_SAYS = "each comes out as the file says"
 
 @click.command("check")
 @click.argument("file")
+@kinds_option
 @json_option
-def check(file: str, as_json: bool) -> None:
+def check(file: str, kinds: Kinds, as_json: bool) -> None:
     """Read the policy FILE (a path, or the name of one that is shipped) and say what it declares."""
-    answer = _checked(load(file, clock.date_today()))
+    answer = _checked(load(file, clock.date_today(), kinds), kinds)
     if as_json:
         emit_json(answer.to_dict())
         return
@@ -135,10 +137,10 @@ class Tested(Answer, frozen=True, kw_only=True):
     differences: tuple[ExampleDifference, ...]
 
 
-def _checked(policy: Policy) -> Checked:
+def _checked(policy: Policy, kinds: Kinds) -> Checked:
     taken = dict.fromkeys([*(zone.name for zone in policy.zones), UNCONFIGURED], 0)
     untaken: list[Mapping[str, str | bool]] = []
-    for attributes in every_combination():
+    for attributes in every_combination({kind.name for kind in kinds.captured}):
         zone = policy.tag(attributes).zone
         taken[zone] += 1
         if zone == UNCONFIGURED and attributes.consent_given and len(untaken) < UNTAKEN_SHOWN:
@@ -151,7 +153,7 @@ def _checked(policy: Policy) -> Checked:
         unconfigured=taken[UNCONFIGURED],
         crossings=f"{with_sink} of {len(CROSSINGS)}",
         examples=len(policy.examples),
-        unnamed=", ".join(policy.unnamed(SHIPPED)) or "none",
+        unnamed=", ".join(policy.unnamed(kinds)) or "none",
         zones=tuple(_zone(zone, taken[zone.name]) for zone in policy.zones),
         sinks=tuple(_sink(policy.vocabulary, sink) for sink in policy.sinks.values()),
         requirements=tuple(
@@ -217,14 +219,15 @@ def _sink(vocabulary: Vocabulary, sink: Sink) -> SinkRow:
 
 @click.command("show")
 @click.argument("file")
+@kinds_option
 @json_option
-def show(file: str, as_json: bool) -> None:
+def show(file: str, kinds: Kinds, as_json: bool) -> None:
     """Print the policy FILE (a path, or the name of one that is shipped) whole, with all that it imports.
 
     `sightline policy show household > mine.toml` makes a policy of your own to change: the version of what is
     printed is that of FILE, which is the SHA-256 of the text, the first 16 digits.
     """
-    policy = load(file)
+    policy = load(file, kinds=kinds)
     if as_json:
         emit_json({"policy": policy.name, "version": policy.version, "text": policy.text})
     else:
@@ -233,10 +236,11 @@ def show(file: str, as_json: bool) -> None:
 
 @click.command("test")
 @click.argument("file")
+@kinds_option
 @json_option
-def test(file: str, as_json: bool) -> None:
+def test(file: str, kinds: Kinds, as_json: bool) -> None:
     """Decide the examples that the policy FILE gives of itself; exit code 1 if one comes out otherwise."""
-    policy = load(file, clock.date_today())
+    policy = load(file, clock.date_today(), kinds)
     outcomes = examples.run(policy)
     differences = tuple(
         ExampleDifference(outcome.example.line, in_words(outcome.example.attributes), about, expected, actual)

@@ -8,10 +8,12 @@ import contextlib
 import click
 
 from streams import clock
+from streams.cli.extending import kinds_option
 from streams.cli.output import emit_facts, emit_json, json_option
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError
+from streams.events.kinds import Kinds
 from streams.events.record import Outgoing
 from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
@@ -34,8 +36,11 @@ from streams.worker.checking import Checker
     help="Only let it decide beside the one in force, for `sightline policy shadow`.",
 )
 @click.option("--withdraw-next", is_flag=True, help="Let nothing decide beside the one in force any more.")
+@kinds_option
 @json_option
-def publish(file: str | None, broker: Broker, beside: bool, withdraw_next: bool, as_json: bool) -> None:
+def publish(
+    file: str | None, broker: Broker, beside: bool, withdraw_next: bool, kinds: Kinds, as_json: bool
+) -> None:
     """Publish the policy FILE to glasses.policies: from their next fetches on, workers decide by it.
 
     A policy that is wrong is not published, and the one in force stays.
@@ -43,7 +48,7 @@ def publish(file: str | None, broker: Broker, beside: bool, withdraw_next: bool,
     if (file is None) is not withdraw_next or (beside and withdraw_next):
         raise InputError("publish: expected a policy FILE (perhaps with --next), or --withdraw-next alone")
     today = clock.date_today()
-    policy = None if file is None else load(file, today)
+    policy = None if file is None else load(file, today, kinds)
     for declassifier in () if policy is None else policy.declassifiers.values():
         if declassifier.overdue(today):
             review = declassifier.review(today)

@@ -24,8 +24,8 @@ from streams.limits import DECODE_BYTES
 from streams.lineage.tables import TABLES, WRITTEN_BY, ColumnType
 from streams.snapshots.intake import genuine
 from streams.snapshots.intake.typed import Block, Sayings, parse
-from streams.snapshots.rows.columns import MANY, unfit
-from streams.snapshots.rows.poll import FORGED, MALFORMED, Mask, Numbers, Place, Poll
+from streams.snapshots.rows.columns import MANY, is_kind, unfit
+from streams.snapshots.rows.poll import FORGED, MALFORMED, NO_KIND, Mask, Numbers, Place, Poll
 from streams.topology import AGENTS, topic
 
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
@@ -125,9 +125,8 @@ def read(records: Mapping[int, Sequence[Received]], kinds: Kinds = SHIPPED) -> P
         for name in content.column_names:
             wrong_rows = unfit(poll, table, name)
             if wrong_rows is not None:
-                poll.refuse(
-                    table, wrong_rows, MALFORMED, f".{name}: found a value that the column cannot have"
-                )
+                fault = NO_KIND if is_kind(table, name) else "found a value that the column cannot have"
+                poll.refuse(table, wrong_rows, MALFORMED, f".{name}: {fault}")
     poll.drop()
     genuine.check(poll)
     return poll

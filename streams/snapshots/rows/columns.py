@@ -329,6 +329,11 @@ def unfit(poll: Poll, table: str, name: str) -> Mask | None:
             return None if all(fitting) else ~words.are(fitting)
 
 
+def is_kind(table: str, name: str) -> bool:
+    """Whether a column says of which kind something is, or what made it."""
+    return isinstance(RULES[table][name], KindName)
+
+
 def _fits(rule: Form | OneOf | Text | Checked) -> Callable[[str], bool]:
     """A function that says whether a rule accepts a text."""
     match rule:

@@ -26,6 +26,8 @@ Mask: TypeAlias = "NDArray[np.bool_]"
 #: Rules of what is left out: what nobody could read, what no agent writes at that place, what is there twice,
 #: and what costs more than a record may.
 MALFORMED, FORGED, DUPLICATE, LIMITS = "malformed", "forged", "duplicate", "limits"
+#: Said of a row about a kind that is none of the poll's: an extension may be missing here.
+NO_KIND = "found a kind that is not known here, expected one of ours or of a package that --extend names"
 #: Nobody knows whether what stands there twice is the same: it is refused, not a repeat.
 _OUTCOMES: Mapping[str, RejectOutcome] = {
     MALFORMED: "malformed",
@@ -115,6 +117,10 @@ class Poll:
     def refuse_record(self, owner: int, rule: str, reason: str) -> None:
         """Leave out one record."""
         self._refused.setdefault(owner, (rule, reason))
+
+    def of_unknown_kinds(self) -> int:
+        """How many records were left out because they tell of a kind that is none of `kinds`."""
+        return sum(why.endswith(NO_KIND) for _, why in self._refused.values())
 
     def pass_over(self, offsets: Mapping[int, int]) -> None:
         """Leave out records below these offsets by partition, without a rejection: the store has them."""

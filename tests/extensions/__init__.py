@@ -1,0 +1,1 @@
+"""Extensions: packages of others, and what the commands make of them."""
