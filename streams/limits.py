@@ -163,6 +163,7 @@ READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more
 ROLE_MEMORY_MB = 2048  #: of the DuckDB that a role's statements run in
 ROLE_ROWS_MB = 256  #: of one table's rows that are set apart for a role's statement
 TABLE_MB = 1024  #: of the rows that a program is handed as one table
+STANDARD_EDGES_MAX = 5_000_000  #: between runs, in a file of OpenLineage, PROV or GraphML
 STATEMENT_BYTES_MAX = 64 * 1024  #: of a statement of SQL; reads of restricted zones are recorded whole
 ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 

@@ -24,6 +24,7 @@ COMMANDS = {
         "status",
         "ask",
         "sql",
+        "export",
         "policy",
         "pair",
         "consent",

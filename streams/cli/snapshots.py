@@ -17,7 +17,7 @@ import click
 from streams import clock, limits, settings
 from streams.address import ADDRESS
 from streams.brokers import Broker
-from streams.cli import export
+from streams.cli import snapshots_export
 from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.cycles import collect_cycles
@@ -120,7 +120,7 @@ def _migrate(store: Path) -> None:
     say(f"{store} is a store of version {limits.STORE_VERSION}")
 
 
-command.add_command(export.command)
+command.add_command(snapshots_export.command)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,429 @@
+"""Exports of standards: valid as others judge it, and exactly the edges that are stored and may leave."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import networkx
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from prov.model import ProvDerivation, ProvDocument, ProvEntity, ProvSpecialization
+from referencing import Registry, Resource
+
+from streams import limits
+from streams.cli.main import main
+from streams.errors import UnavailableError
+from streams.queries.audit import AUDIT_LOG
+from streams.queries.role import Role, RoleFilter
+from streams.queries.standards import writing
+from streams.queries.standards.writing import STANDARDS, Standard, write_standard
+from streams.queries.store import Store
+from streams.snapshots.writer import Writer
+from tests.queries.oracle import Oracle, oracles
+from tests.queries.test_export import both, hidden_rows, shown_rows
+from tests.snapshots.build import POLICY, T0_NS, Row, edge, event, row, store, stream, tables, tagged
+
+HERE = Path(__file__).parent
+HOUR_NS = 3600 * 10**9
+#: A run of events, as an export names it, by each of the single events in it.
+Runs = dict[tuple[str, str, int, int], str]
+
+
+def runs_of(rows: list[Row]) -> Runs:
+    """Names of runs by event, from rows of `events` as they were written."""
+    named: Runs = {}
+    for one in rows:
+        numbers = [one["first"] + one["step"] * nth for nth in range(one["count"])]
+        revision = f".{one['revision']}" if one["revision"] else ""
+        name = f"{one['source']}/{one['stream']}/{numbers[0]}{revision}"
+        if len(numbers) > 1:
+            name += f"..{numbers[-1]}" + (f"+{one['step']}" if one["step"] > 1 else "")
+        for number in numbers:
+            named[one["source"], one["stream"], number, one["revision"]] = name
+    return named
+
+
+def singles(rows: list[Row]) -> Iterator[tuple[Row, tuple[str, str, int, int], tuple[str, str, int, int]]]:
+    """Every single edge that rows of `edges` mean, with its row."""
+    for one in rows:
+        for nth in range(one["child_count"]):
+            child = one["child_first"] + nth * one["child_step"]
+            start = one["parent_first"] + nth * one["parent_step"]
+            for parent in range(start, start + one["parent_width"]):
+                yield (
+                    one,
+                    (one["child_source"], one["child_stream"], child, one["child_revision"]),
+                    (one["parent_source"], one["parent_stream"], parent, one["parent_revision"]),
+                )
+
+
+def edges_of(epochs: list[dict[str, list[Row]]]) -> Counter[tuple[str, str, str, str]]:
+    """How many single edges lie between two runs, by operator and directness."""
+    named = runs_of([one for rows in epochs for one in rows.get("events", ())])
+    return Counter(
+        (named[child], named[parent], one["operator"], one["directness"])
+        for rows in epochs
+        for one, child, parent in singles(rows.get("edges", []))
+    )
+
+
+def export(path: Path, standard: Standard, out: Path, role: str = "analyst") -> Path:
+    with Store.open(path, Role(role, exporting=True)) as opened:  # type: ignore[arg-type]
+        write_standard(opened, standard, out, f"export {standard} {out}", lambda _: None)
+    return out
+
+
+def in_graphml(path: Path) -> tuple[Any, Counter[tuple[str, str, str, str]]]:
+    """The graph, and its edges as `edges_of` counts them."""
+    graph = networkx.read_graphml(path)
+    counted: Counter[tuple[str, str, str, str]] = Counter()
+    for parent, child, told in graph.edges(data=True):
+        counted[child, parent, told["operator"], told.get("directness", "")] += told["edges"]
+    return graph, counted
+
+
+def in_prov(path: Path) -> tuple[ProvDocument, Counter[tuple[str, str, str, str]]]:
+    document = ProvDocument.deserialize(source=str(path), format="json")
+    counted: Counter[tuple[str, str, str, str]] = Counter()
+    for relation in document.get_records(ProvDerivation):
+        told = {name.localpart: value for name, value in relation.attributes}
+        operator = told["activity"].localpart.split("/")[0]
+        key = told["generatedEntity"].localpart, told["usedEntity"].localpart, operator
+        counted[*key, told["directness"]] += told["edges"]
+    return document, counted
+
+
+def events_in(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def registry() -> Registry[Any]:
+    """The schemas of OpenLineage's specification, and that of our facets, under their own names."""
+    files = [*(HERE / "openlineage").glob("*.json"), Path(writing.__file__).with_name("facets.json")]
+    schemas = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return Registry().with_resources([(each["$id"], Resource.from_contents(each)) for each in schemas])
+
+
+def check(value: Any, schema: str, known: Registry[Any]) -> None:
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    assert {"uri", "date-time", "uuid"} <= set(checker.checkers)
+    jsonschema.Draft202012Validator({"$ref": schema}, registry=known, format_checker=checker).validate(value)
+
+
+def facets_in(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "_schemaURL" in value:
+            yield value
+        for inner in value.values():
+            yield from facets_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from facets_in(inner)
+
+
+def day(hour: int) -> dict[str, list[Row]]:
+    """Two devices that make the same things of different streams, and a model that learns from one."""
+    at = 100 * hour
+    voice = tagged("voice_query", "voice-assistant", wearer="w1")
+    events = [event("g1", "imu", at + 20 * nth, 20, **tagged("imu", "public")) for nth in range(2)]
+    events += [event("g2", "imu", at, 40, **tagged("imu", "public"))]
+    events += [
+        event(device, "activity", at, 2, step=20, **tagged("imu", "public") | {"kind": "activity"})
+        for device in ("g1", "g2")
+    ]
+    edges = [
+        edge(
+            (device, "activity", at),
+            (device, "imu", at),
+            child_step=20,
+            child_count=2,
+            parent_step=20,
+            parent_width=20,
+            operator="activity",
+            operator_version=1,
+            directness="direct",
+        )
+        for device in ("g1", "g2")
+    ]
+    version = event("training", "intent-model", hour, **voice | {"kind": "model"})
+    answer = event("g1", "answer", at, **voice | {"kind": "answer"})
+    example = event("g1", "example", at, **voice | {"kind": "example"})
+    model, learned = ("training", "intent-model", hour), ("g1", "example", at)
+    how = {"directness": "direct", "operator_version": 1}
+    edges += [
+        edge(("g1", "answer", at), ("g1", "activity", at), operator="answer", **how),
+        edge(learned, ("g1", "answer", at), operator="example", **how),
+        edge(model, learned, operator="training", declassifier="model-training", **how),
+    ]
+    if hour > 1:
+        edges.append(edge(("g1", "answer", at), (*model[:2], hour - 1), operator="answer", **how))
+    trained = row(
+        "models",
+        source="training",
+        stream="intent-model",
+        version=hour,
+        **{name: version[name] for name in ("zone", "label", "policy_version")},
+    ) | {"trained_ns": T0_NS + hour * HOUR_NS}
+    run = row("training_runs", version=hour, admitted=1, refused=2, manifest_digest="d" * 32, accuracy=0.5)
+    streams = [stream(device, name) for device in ("g1", "g2") for name in ("imu",)]
+    streams += [stream("g1", name, name, captured=False) for name in ("activity", "answer", "example")]
+    streams += [stream("g2", "activity", "activity", captured=False)]
+    streams += [stream("training", "intent-model", "model", captured=False)]
+    decided = {
+        name: answer[name] for name in ("source", "stream", "first", "zone", "label", "policy_version")
+    }
+    decision = row("decisions", **decided, sink="glasses.answers", verdict="allow", rule="sinks")
+    return {
+        "events": [*events, version, answer, example],
+        "edges": edges,
+        "models": [trained],
+        "training_runs": [run],
+        "streams": streams,
+        "decisions": [decision],
+    }
+
+
+DAYS = [day(hour) for hour in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three epochs, an hour each."""
+    path = tmp_path_factory.mktemp("days") / "s"
+    writer = Writer.open(path)
+    writer.ingest_tables(tables({"policies": [POLICY]}), T0_NS)
+    for hour, rows in enumerate(DAYS, start=1):
+        writer.ingest_tables(tables(rows), T0_NS + hour * HOUR_NS)
+        writer.publish(T0_NS + hour * HOUR_NS)
+    writer.close()
+    return path
+
+
+def test_graphml_has_the_edges_that_are_stored(days: Path, tmp_path: Path) -> None:
+    graph, edges = in_graphml(export(days, "graphml", tmp_path / "x"))
+    assert edges == edges_of(DAYS)
+    assert graph.nodes["g1/activity/100..120+20"] | {"since": "", "until": ""} == {
+        "kind": "activity",
+        "zone": "public",
+        "policy_version": tagged()["policy_version"],
+        "events": 2,
+        "since": "",
+        "until": "",
+    }
+    assert {told["role"] for *_, told in graph.in_edges("g1/answer/200", data=True)} == {"activity", "model"}
+
+
+def test_prov_unrolls_the_loop(days: Path, tmp_path: Path) -> None:
+    document, edges = in_prov(export(days, "prov", tmp_path / "x"))
+    assert edges == edges_of(DAYS)
+    derived = networkx.DiGraph((child, parent) for child, parent, *_ in edges)
+    assert networkx.is_directed_acyclic_graph(derived)
+    assert networkx.has_path(derived, "training/intent-model/3", "training/intent-model/1")
+    versions = [f"training/intent-model/{number}" for number in (1, 2, 3)]
+    assert sorted(
+        [value.localpart for _, value in relation.attributes]
+        for relation in document.get_records(ProvSpecialization)
+    ) == [[version, "training/intent-model"] for version in versions]
+    entities = {str(entity.identifier.localpart) for entity in document.get_records(ProvEntity)}
+    assert {name for child, parent, *_ in edges for name in (child, parent)} < entities
+
+
+def test_openlineage_keeps_to_its_schema_and_to_the_stored_edges(days: Path, tmp_path: Path) -> None:
+    events, known = events_in(export(days, "openlineage", tmp_path / "x")), registry()
+    for told in events:
+        check(told, "https://openlineage.io/spec/2-0-2/OpenLineage.json", known)
+        for facet in facets_in(told):
+            check(facet, facet["_schemaURL"], known)
+    assert [told["eventTime"] for told in events] == sorted(told["eventTime"] for told in events)
+    counted: Counter[tuple[str, str, str, str]] = Counter()
+    for told in events:
+        for output in told.get("outputs", ()):
+            for each in told["inputs"]:
+                edges = sum(way["edges"] for way in each["inputFacets"]["sightline_edges"]["edges"])
+                counted[told["eventTime"][:13], told["job"]["name"], each["name"], output["name"]] += edges
+    stored = Counter(
+        (
+            events[0]["eventTime"][:11] + f"{int(events[0]['eventTime'][11:13]) + hour:02d}",
+            f"{one['operator']}.{'/'.join(child[:2])}",
+            "/".join(parent[:2]),
+            "/".join(child[:2]),
+        )
+        for hour, rows in enumerate(DAYS)
+        for one, child, parent in singles(rows["edges"])
+    )
+    assert counted == stored
+
+
+def test_jobs_start_once_run_each_hour_and_training_completes(days: Path, tmp_path: Path) -> None:
+    told: dict[str, list[str]] = defaultdict(list)
+    events = events_in(export(days, "openlineage", tmp_path / "x"))
+    for each in events:
+        if "run" in each:
+            told[f"{each['job']['name']} {each['run']['runId']}"].append(each["eventType"])
+    trained = [states for name, states in told.items() if name.startswith("training.")]
+    assert trained == [["START", "COMPLETE"]] * 3
+    running = [states for name, states in told.items() if not name.startswith("training.")]
+    assert running == [["START", "RUNNING", "RUNNING", "RUNNING"]] * 4
+    datasets = Counter(each["dataset"]["name"] for each in events if "dataset" in each)
+    assert datasets == {"g1/imu": 3, "g2/imu": 3, "training/intent-model": 3}
+    (answered, *_) = [
+        each["outputs"][0]["facets"]
+        for each in events
+        if each.get("eventType") == "RUNNING" and each["job"]["name"] == "answer.g1/answer"
+    ]
+    assert answered["sightline_decisions"]["decisions"][0] | {"events": 0} == {
+        "sink": "glasses.answers",
+        "purpose": "",
+        "zone": "voice-assistant",
+        "verdict": "allow",
+        "passed": True,
+        "rule": "sinks",
+        "policyVersion": tagged()["policy_version"],
+        "events": 0,
+    }
+    assert answered["sightline_zones"]["zones"][0]["zone"] == "voice-assistant"
+    assert "dpv:RequestedServiceProvision" in {
+        each["purpose"] for each in answered["sightline_purposes"]["purposes"]
+    }
+    again = events_in(export(days, "openlineage", tmp_path / "again"))
+    assert again == events, "a second export tells of other runs"
+
+
+@pytest.mark.parametrize("standard", STANDARDS)
+@pytest.mark.parametrize("role", ["analyst", "privacy-officer"])
+def test_a_narrow_role_takes_out_what_it_is_shown(tmp_path: Path, standard: Standard, role: str) -> None:
+    """Of stores that differ in hidden rows alone the files are the same, but for the store's id."""
+    shown = [shown_rows(number) for number in range(2)]
+    hiding = [both(rows, hidden_rows(number, "concealed")) for number, rows in enumerate(shown)]
+    texts = []
+    for name, epochs in (("plain", shown), ("hiding", hiding)):
+        path = store(tmp_path / name, {"policies": [POLICY]}, *epochs)
+        with Store.open(path, Role("analyst")) as opened:
+            ((store_id,),) = opened.sql("SELECT id FROM store").rows
+        out = export(path, standard, tmp_path / f"{name}.out", role)
+        text = out.read_text(encoding="utf-8")
+        assert "concealed" not in text
+        # Ids of runs are made of the store's.
+        texts.append(
+            [
+                {**told, "run": "", "eventTime": ""}
+                for told in map(json.loads, text.replace(store_id, "ID").splitlines())
+            ]
+            if standard == "openlineage"
+            else text.replace(store_id, "ID")
+        )
+    assert texts[0] == texts[1]
+    if standard == "graphml":
+        assert in_graphml(tmp_path / "hiding.out")[1] == edges_of(shown)
+
+
+@settings(max_examples=8, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+@given(oracle=oracles(devices=("g1", "g2")))
+def test_random_days_leave_whole_and_without_a_cycle(oracle: Oracle) -> None:
+    """What the policies permit is another test's; here all of it may leave."""
+    with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory() as name:
+        patched.setattr(RoleFilter, "permits", lambda *_: True)
+        path = store(Path(name) / "s", *oracle.epochs)
+        edges = edges_of(oracle.epochs)
+        _, in_nodes = in_graphml(export(path, "graphml", Path(name) / "g"))
+        _, derived = in_prov(export(path, "prov", Path(name) / "p"))
+    assert in_nodes == derived == edges
+    assert networkx.is_directed_acyclic_graph(networkx.DiGraph((key[0], key[1]) for key in edges))
+
+
+def ask(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["export", *arguments])
+
+
+def test_a_file_that_is_there_is_not_replaced(days: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    out.write_text("mine")
+    result = ask("graphml", str(out), "--store", str(days), "--role", "analyst")
+    assert (result.exit_code, out.read_text()) == (2, "mine")
+    assert "name another one" in result.stderr
+    planted = tmp_path / "y"
+    planted.symlink_to(tmp_path / "nowhere")
+    assert ask("graphml", str(planted), "--store", str(days), "--role", "analyst").exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y"]
+
+
+def test_who_comes_first_meanwhile_keeps_the_name(
+    days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "x"
+    monkeypatch.setattr(Store, "record", lambda *_: out.write_text("theirs"))
+    result = ask("graphml", str(out), "--store", str(days), "--role", "analyst")
+    assert (result.exit_code, out.read_text()) == (2, "theirs")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("standard", STANDARDS)
+def test_an_export_is_on_record_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, standard: Standard
+) -> None:
+    out, recorded = tmp_path / "x", list[str]()
+    path = store(tmp_path / "s", {"policies": [POLICY]}, DAYS[0])
+
+    def refuse(_self: Store, question: str) -> None:
+        recorded.append(question)
+        assert not out.exists()
+        raise UnavailableError("reads.jsonl: cannot be written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "record", refuse)
+        result = ask(standard, str(out), "--store", str(path), "--role", "analyst", "--as-of", "2")
+    assert (result.exit_code, recorded) == (3, [f"export {standard} {out} --as-of 2"])
+    assert [each.name for each in tmp_path.iterdir()] == ["s"]
+    monkeypatch.setattr(RoleFilter, "is_restricted", lambda *_: True)
+    assert ask(standard, str(out), "--store", str(path), "--role", "analyst").exit_code == 0
+    (line,) = (path / AUDIT_LOG).read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["question"] == f"export {standard} {out}"
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_ctrl_c_leaves_nothing(days: Path, tmp_path: Path) -> None:
+    def interrupt(text: str) -> None:
+        if "written" in text:
+            raise KeyboardInterrupt
+
+    with Store.open(days, Role("analyst", exporting=True)) as opened, pytest.raises(KeyboardInterrupt):
+        write_standard(opened, "prov", tmp_path / "x", "export prov x", interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_is_a_sentence(days: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = str(tmp_path / "x")
+    asked = (out, "--store", str(days), "--role", "analyst")
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "openlineage.client.event_v2", None)
+        for name in ("openlineage", "facets"):
+            patched.delitem(sys.modules, f"streams.queries.standards.{name}", raising=False)
+        result = ask("openlineage", *asked)
+    assert result.exit_code == 3
+    assert "pip install 'sightline[export]'" in result.stderr
+    monkeypatch.setattr(limits, "STANDARD_EDGES_MAX", 3)
+    result = ask("graphml", *asked)
+    assert result.exit_code == 2
+    assert "more than 3 edges" in result.stderr
+    assert ask("graphml", out, "--store", str(days), "--role", "analyst", "--as-of", "x").exit_code == 2
+    assert ask("graphml", str(tmp_path / "no" / "x"), *asked[1:]).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_of_a_past_epoch(days: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    result = ask("graphml", str(out), "--store", str(days), "--role", "analyst", "--as-of", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    edges = edges_of(DAYS[:2])
+    assert (told["epoch"], told["edges"]) == (2, sum(edges.values()))
+    assert in_graphml(out)[1] == edges
