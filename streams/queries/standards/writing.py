@@ -49,7 +49,9 @@ def write_standard(
         or files of the epoch are gone.
     """
     if store.role_filter is None or not store.role_filter.role.exporting:
-        raise InputError(f"{path}: found a store that is open for asking, expected a role that exports")
+        raise InputError(f"{path}: found a store that was opened without a role that exports, expected one")
+    if standard not in STANDARDS:
+        raise InputError(f"export: found {standard!r}, expected one of {', '.join(STANDARDS)}")
     show("reading the store")
     with files.added(path) as file:
         parts, edges = _told(store, standard)
