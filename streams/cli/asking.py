@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import click
 from msgspec import Struct
 
+from streams import limits
 from streams.cli import graph
 from streams.cli.output import (
     emit_facts,
@@ -22,7 +24,7 @@ from streams.cli.output import (
     store_option,
 )
 from streams.printing import say
-from streams.queries.answers import Answer
+from streams.queries.answers import Answer, ReachedRow
 from streams.queries.asking import asked_as
 from streams.queries.moments import moment_at
 from streams.queries.role import Role
@@ -141,10 +143,12 @@ def say_answer(
     form: Drawn,
     tables: dict[str, Sequence[str]],
     draw: Callable[[AnswerT], graph.Graph] | None = None,
+    walk: str = "",
 ) -> None:
     """Print an answer: facts first, then what has facts of its own, then a table for each list.
 
-    `tables` has the columns to show of each; `draw` makes a picture of it.
+    `tables` has the columns to show of each; `draw` makes a picture of it. The list `walk` is a tree at a
+    terminal, and a table elsewhere.
     """
     plain = shown.answer.to_dict()
     if form == "json":
@@ -169,6 +173,18 @@ def say_answer(
         if rows and isinstance(rows, Sequence):
             say()
             say(name.replace("_", " "))
-            emit_table(columns, [[row.get(column) for column in columns] for row in rows])
+            if name != walk or not _show_tree(str(plain["id"]), getattr(shown.answer, name)):
+                emit_table(columns, [[row.get(column) for column in columns] for row in rows])
             if more := plain.get(f"{name}_more"):
                 say(f"and {more:,} more; `sightline sql` can list them")
+
+
+def _show_tree(start: str, rows: Sequence[ReachedRow]) -> bool:
+    """Show a walk as a tree where that can be read: at a terminal, and not too deep for a line."""
+    if not sys.stdout.isatty() or max(row.hop for row in rows) > limits.TREE_HOPS_MAX:
+        return False
+    # Only who sits at a terminal waits for it to be imported.
+    from streams.cli import tree  # noqa: PLC0415
+
+    tree.show(tree.walked(start, rows))
+    return True
