@@ -24,7 +24,7 @@ from streams.cli.output import (
     store_option,
 )
 from streams.printing import say
-from streams.queries.answers import Answer, ReachedRow
+from streams.queries.answers import Answer, Bounded, ReachedRow
 from streams.queries.asking import asked_as
 from streams.queries.moments import moment_at
 from streams.queries.role import Role
@@ -179,7 +179,7 @@ def say_answer(
                 say(f"and {more:,} more; `sightline sql` can list them")
 
 
-def _show_tree(start: str, rows: Sequence[ReachedRow]) -> bool:
+def _show_tree(start: str, rows: Bounded[ReachedRow]) -> bool:
     """Show a walk as a tree where that can be read: at a terminal, and not too deep for a line."""
     if not sys.stdout.isatty() or max(row.hop for row in rows) > limits.TREE_HOPS_MAX:
         return False

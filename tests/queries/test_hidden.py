@@ -21,7 +21,7 @@ from streams.queries.generations import generations
 from streams.queries.loop import loop
 from streams.queries.missing import CapturedStream, Missing, MissingRun, StreamInPart, missing
 from streams.queries.reach import reach
-from streams.queries.role import Role
+from streams.queries.role import Role, RoleFilter
 from streams.queries.store import Store
 from tests.queries.pair import pair_of
 from tests.snapshots.build import POLICY, edge, event, row, store, stream, tagged
@@ -110,6 +110,15 @@ def test_the_nearest_that_is_shown_is_offered(opened: dict[tuple[int, str], Stor
         "g2/odd/5000": "",
         "g9/imu/1": "g1/imu/1",
     }
+
+
+def test_what_is_hidden_is_not_offered_whatever_its_zone(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RoleFilter, "is_restricted", lambda *_: False)
+    for path in pair:
+        with Store.open(path, Role("analyst")) as store:
+            assert _OFFER.findall(said(store, "why", "g1/imu/120"))[0].endswith(" g1/imu/99")
 
 
 def test_nothing_of_a_restricted_zone_is_offered(opened: dict[tuple[int, str], Store]) -> None:

@@ -285,6 +285,8 @@ def test_a_program_exports_what_the_command_does(days: Path, tmp_path: Path) -> 
             opened.export("prov-n", tmp_path / "z")  # type: ignore[arg-type]
     assert exported.edges == sum(edges_of(DAYS).values())
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    with Store.open(days, Role("analyst")) as asking, pytest.raises(InputError, match="a role that exports"):
+        write_standard(asking, "prov", tmp_path / "z", "export prov z", lambda _: None)
     with unfiltered(days) as opened, pytest.raises(InputError, match="without a role"):
         opened.export("prov", tmp_path / "z")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y"]
