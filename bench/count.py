@@ -13,7 +13,7 @@ from aiokafka.admin import NewTopic
 
 from bench.processes import cpu_s
 from streams import clock, limits
-from streams.connection import administering
+from streams.connection.connect import administering
 from streams.demo import Part
 from streams.topology import PARTITIONS_DEFAULT, Topic
 

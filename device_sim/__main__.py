@@ -6,7 +6,7 @@ import click
 
 from streams import logs, settings
 from streams.ends import Commands
-from streams.settings_file import options_of
+from streams.settings.file import options_of
 
 
 class DeviceCommands(Commands):

@@ -10,7 +10,7 @@ from pathlib import Path
 from device_sim.files import path_of, read_journal
 from device_sim.glasses import CONSENT_STREAM, Glasses
 from device_sim.own_consent import OwnConsent
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal
 from streams.events.batch import Batch

@@ -11,7 +11,7 @@ from device_sim.incarnations import next_incarnations
 from device_sim.kafka import BUFFER_BATCHES_MAX, KafkaLink
 from device_sim.link import Link
 from device_sim.outbox import Outbox
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.events.batch import Batch
 from streams.events.journal import Sent
 

@@ -19,7 +19,7 @@ from device_sim.incarnations import named
 from device_sim.link import NONE, Link
 from device_sim.own_consent import GIVEN, KIND, WITHDRAWN, OwnConsent
 from streams import clock, topology
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events import codec
 from streams.events.batch import Batch, Context

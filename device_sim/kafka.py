@@ -16,11 +16,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams import clock, limits, topology
-from streams.brokers import Broker
-from streams.connection import let_go, reach
+from streams.connection.connect import let_go, reach
+from streams.connection.credentials import client_options
+from streams.connection.settings import Broker
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent
-from streams.secured import client_options
 from streams.waiting import saying
 
 BUFFER_BATCHES_MAX = (

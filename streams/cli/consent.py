@@ -7,10 +7,10 @@ import asyncio
 import click
 
 from streams import settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.names import name
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.consent.record import withdrawal_record
 from streams.consent.words import Word
 from streams.errors import InputError

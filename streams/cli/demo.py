@@ -16,10 +16,10 @@ from rich.live import Live
 from device_sim import options, scenarios
 from device_sim.files import Journal, path_of
 from streams import clock, settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.live import View
 from streams.cli.output import emit_json
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.demo import Demo
 from streams.ends import TerminatedError
 from streams.errors import SightlineError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.output import emit_json, json_option, store_option
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.ledger import lines, run_ledger
 from streams.printing import say
 

@@ -8,7 +8,7 @@ import click
 
 from streams import logs, settings
 from streams.ends import Commands
-from streams.settings_file import options_of
+from streams.settings.file import options_of
 
 #: Command name to module; each module has a click command called `command`. Loaded when asked for, because
 #: `sightline sql` need not wait for Faust or scikit-learn to be imported.

@@ -7,10 +7,10 @@ import asyncio
 import click
 
 from streams import settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.names import pair
 from streams.cli.output import emit_json, emit_table, json_option
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.consent.record import pairing_record
 from streams.errors import InputError
 from streams.kafka.publish import publish_now

@@ -16,9 +16,9 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from streams import clock, files, settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.output import emit_json
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal as journals
 from streams.events.record import Outgoing, Received, StoredRecord

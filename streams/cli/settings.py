@@ -10,8 +10,8 @@ import click
 from msgspec import Struct
 
 from streams import settings
-from streams.brokers import KafkaSettings
 from streams.cli.output import emit_json, emit_table, json_option
+from streams.connection.settings import KafkaSettings
 from streams.printing import say
 
 MASKED = "********"

@@ -15,11 +15,11 @@ from pathlib import Path
 import click
 
 from streams import clock, limits, settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli import snapshots_export
 from streams.cli.output import store_option
 from streams.cli.staying import stays
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.cycles import collect_cycles
 from streams.errors import InputError
 from streams.events.record import LogId, Received

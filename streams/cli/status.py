@@ -11,8 +11,6 @@ import click
 from msgspec import UNSET, Struct, UnsetType
 
 from streams import clock, limits, settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.output import (
     emit_facts,
     emit_hidden,
@@ -23,6 +21,8 @@ from streams.cli.output import (
     role_option,
     store_option,
 )
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.ends import End
 from streams.errors import DamagedError, UnavailableError
 from streams.events.headers import rfc3339

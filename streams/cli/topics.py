@@ -8,9 +8,9 @@ from dataclasses import asdict
 import click
 
 from streams import settings, topology
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.output import emit_json, emit_table, json_option
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.consent.words import Word
 from streams.kafka.topics import migrate, plan, uneven
 from streams.printing import say

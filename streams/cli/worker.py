@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from streams import clock, files, settings, topology
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.names import pair
 from streams.cli.staying import stays
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.kafka.groups import check_prefix
 from streams.policy.load import load
 from streams.printing import say

@@ -1,7 +1,7 @@
 """What is wrong with a value, field by field: the explicit form of what `streams.events.codec` reads at once.
 
-It is the only reader of derived batches and of a captured batch's rarer fields (`context_changes`, unknown
-envelope fields, other alphabets), and the judge of everything malformed. Messages name fields, types and
+It is the only reader of derived batches and of a captured batch's rarer fields (`context_changes`,
+`split_from`, other alphabets), and the judge of everything malformed. Messages name fields, types and
 counts and never a value.
 """
 
@@ -32,6 +32,13 @@ from streams.limits import (
 )
 
 VERSION = 1
+#: Fields of a value. What stands in another one would be passed on although no policy knows of it.
+FIELDS = frozenset(
+    {
+        *("v", "kind", "device_id", "wearer_id", "session_id", "stream", "first", "n", "step", "revision"),
+        *("t0_ns", "dt_ns", "t_ns", "clock", "origin", "context", "context_changes", "split_from", "columns"),
+    }
+)
 _TYPES: Mapping[str, frozenset[type]] = {"number": frozenset((int, float)), "flag": frozenset((bool,))}
 
 
@@ -71,6 +78,7 @@ def batch_of(
     `columns` and `times` read what the encodings write otherwise. The types of what is in columns are left to
     `check_types`. MalformedError names a field that is wrong.
     """
+    check_names(fields)
     if type(fields.get("v")) is not int or fields["v"] != VERSION:
         raise MalformedError(f"v: found another version or none, expected {VERSION}")
     kind = kinds.named(fields.get("kind"), captured=captured)
@@ -86,6 +94,9 @@ def batch_of(
     revision = _integer(fields, "revision", 0, REVISION_MAX) if "revision" in fields else 0
     if captured and revision:
         raise MalformedError("revision: only what is derived is corrected, remove the field")
+    split_from = fields.get("split_from", "")
+    if type(split_from) is not str or (split_from and NAME_PATTERN.fullmatch(split_from) is None):
+        raise MalformedError("split_from: found no digest, expected that of the value that was split")
     read_columns = columns(fields.get("columns"), kind, count)
     t_ns = fields.get("t_ns")
     if t_ns is None:
@@ -121,6 +132,12 @@ def batch_of(
         appended_ns=at[1],
         revision=revision,
     )
+
+
+def check_names(fields: Mapping[str, Any]) -> None:
+    """Refuse a value with a field that no value has; MalformedError says which there are."""
+    if not fields.keys() <= FIELDS:
+        raise MalformedError(f"value: found a field of another name, expected {', '.join(sorted(FIELDS))}")
 
 
 def check_events(events: Sequence[Mapping[str, Any]], kind: Kind) -> None:

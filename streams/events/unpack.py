@@ -17,7 +17,6 @@ from msgspec import msgpack
 from streams.errors import MalformedError
 from streams.events import check, wire
 from streams.events.batch import Batch
-from streams.events.identity import NAME_PATTERN
 from streams.events.kinds import Kind, Kinds
 from streams.events.packed import Layout, Masked, Packed, Raw
 from streams.events.wire import Scalar
@@ -31,12 +30,6 @@ _FORMS: Mapping[str, tuple[Any, str]] = {
     "context_changes": (list[_Map] | None, "an array of maps"),
     "t_ns": (bytes | None, "bytes"),
 }
-_FIELDS = frozenset(
-    {
-        *("v", "kind", "device_id", "wearer_id", "session_id", "stream", "first", "n", "step", "revision"),
-        *("t0_ns", "dt_ns", "clock", "origin", "split_from", *_FORMS),
-    }
-)
 _TIME_BYTES = 8
 
 
@@ -135,15 +128,11 @@ def _fields(value: bytes) -> dict[str, Any]:
         raise MalformedError(
             "value: found objects too deep inside one another, expected an envelope and its columns"
         ) from None
-    if not written.keys() <= _FIELDS:
-        raise MalformedError(f"value: found a field of another name, expected {', '.join(sorted(_FIELDS))}")
+    check.check_names(written)
     fields = {}
     for name, content in written.items():
         form, expected = _FORMS.get(name, (Scalar, "a number or a text"))
         fields[name] = _read(content, form, name, expected)
-    split_from = fields.get("split_from", "")
-    if type(split_from) is not str or (split_from and NAME_PATTERN.fullmatch(split_from) is None):
-        raise MalformedError("split_from: found no digest, expected that of the value that was split")
     return fields
 
 

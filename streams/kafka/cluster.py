@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streams import files
-from streams.brokers import KafkaSettings
+from streams.connection.settings import KafkaSettings
 from streams.errors import InputError
 from streams.kafka.broker import EmbeddedBroker, cluster_id
 from streams.kafka.jars import Progress

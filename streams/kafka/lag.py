@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from streams.brokers import Broker
-from streams.connection import administering, reach
+from streams.connection.connect import administering, reach
+from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.kafka.groups import described
 from streams.kafka.reader import Follower, end_offsets

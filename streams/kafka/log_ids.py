@@ -30,8 +30,8 @@ from aiokafka.protocol.types import (
 )
 
 from streams import clock
-from streams.brokers import Broker
-from streams.connection import WAIT_S_DEFAULT, administering, reach
+from streams.connection.connect import WAIT_S_DEFAULT, administering, reach
+from streams.connection.settings import Broker
 from streams.errors import UnavailableError
 from streams.events.record import LogId
 

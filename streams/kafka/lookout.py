@@ -16,8 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams import clock, limits, logs, metrics, topology
-from streams.brokers import Broker
-from streams.connection import administering
+from streams.connection.connect import administering
+from streams.connection.settings import Broker
 from streams.errors import UnavailableError, reason
 from streams.kafka.groups import commits, described, say_foreign, unformed_sentence
 from streams.kafka.log_ids import counts

@@ -12,8 +12,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from streams import clock, limits, metrics, topology
-from streams.brokers import Broker
-from streams.connection import administering
+from streams.connection.connect import administering
+from streams.connection.settings import Broker
 from streams.errors import InputError, reason
 from streams.events.record import Fetch, LiveCore, Received
 from streams.kafka import budget

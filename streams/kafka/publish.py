@@ -13,11 +13,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 
 from streams import limits
-from streams.brokers import Broker
-from streams.connection import let_go
+from streams.connection.connect import let_go
+from streams.connection.credentials import client_options
+from streams.connection.settings import Broker
 from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
-from streams.secured import client_options
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 from aiokafka import TopicPartition
 
 from streams import limits, metrics, topology
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.record import Core, Fetch, LiveCore, LogId, Loss
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint

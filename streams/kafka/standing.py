@@ -20,8 +20,8 @@ from aiokafka import TopicPartition
 from msgspec.structs import replace as replace_struct
 
 from streams import clock, topology
-from streams.brokers import Broker
-from streams.connection import WAIT_S_DEFAULT
+from streams.connection.connect import WAIT_S_DEFAULT
+from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.record import AgentSpec, Core, LogId, Loss, Outgoing, Received
 from streams.kafka import checkpoint

@@ -11,8 +11,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from streams import limits, topology
-from streams.brokers import Broker, KafkaSettings
-from streams.connection import WAIT_S_DEFAULT, administering
+from streams.connection.connect import WAIT_S_DEFAULT, administering
+from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka.log_ids import counts
 

@@ -25,12 +25,12 @@ from aiokafka.producer.sender import Sender
 from aiokafka.structs import OffsetAndMetadata
 
 from streams import limits
-from streams.brokers import Broker
-from streams.connection import reach
+from streams.connection.connect import reach
+from streams.connection.credentials import client_options
+from streams.connection.settings import Broker
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
 from streams.kafka.groups import MARK
-from streams.secured import client_options
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams import clock, limits, logs, metrics
-from streams.brokers import KafkaSettings
-from streams.connection import let_go
+from streams.connection.connect import let_go
+from streams.connection.settings import KafkaSettings
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
 from streams.events.record import LiveCore, Received

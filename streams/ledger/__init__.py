@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.ledger.accounts import JUDGED, RUNS, accounts
 from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find

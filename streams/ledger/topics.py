@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streams import limits, topology
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.kafka.reader import Follower, log_bounds
 from streams.ledger.accounts import COLLISION, EARLY
 from streams.ledger.records import Records

@@ -21,7 +21,7 @@ import orjson
 import xxhash
 from numpy.typing import NDArray
 
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal
 from streams.events.record import Headers, Received, StoredRecord

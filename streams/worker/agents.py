@@ -13,13 +13,13 @@ import faust
 from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 
 from streams import limits, logs, topology
-from streams.brokers import OAUTH, Broker, KafkaSettings
+from streams.connection.credentials import TokenFile, password, tls_context
+from streams.connection.settings import OAUTH, Broker, KafkaSettings
 from streams.ends import End, end_process
 from streams.errors import reason
 from streams.events.record import AgentSpec
 from streams.kafka.ownership import Delivery
 from streams.kafka.transport import NOTHING_LOST, batch_transport
-from streams.secured import TokenFile, password, tls_context
 
 
 def build_app(

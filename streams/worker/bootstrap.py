@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, UnavailableError

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiokafka import ConsumerRecord
 
 from streams import clock, limits, metrics
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.ends import end_with
 from streams.errors import MalformedError, called_off, reason
 from streams.events.record import Received

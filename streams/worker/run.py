@@ -14,7 +14,7 @@ import faust
 from aiokafka.errors import KafkaConnectionError
 
 from streams import files, limits, metrics, topology
-from streams.brokers import Broker
+from streams.connection.settings import Broker
 from streams.cycles import collect_cycles
 from streams.ends import End, end_process, end_with
 from streams.errors import InputError, SightlineError, UnavailableError, reason

@@ -24,8 +24,9 @@ from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 
 from device_sim.__main__ import main as device_sim
-from streams import clock, connection
+from streams import clock
 from streams.cli.main import main as sightline
+from streams.connection import connect
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.policy.load import load
@@ -196,7 +197,7 @@ def test_what_can_be_checked_is_checked_before_anything_starts(
         raise AssertionError("something was started")
 
     monkeypatch.setattr(EmbeddedBroker, "start", started)
-    monkeypatch.setattr(connection, "reach", started)
+    monkeypatch.setattr(connect, "reach", started)
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line.format(**{**made, "tmp": tmp_path}))
     result = CliRunner().invoke(PROGRAMS[words[0]], words[1:])

@@ -22,7 +22,7 @@ from device_sim.kafka import KafkaLink, partition_of
 from device_sim.runner import Simulation
 from device_sim.wearer import Queries
 from streams import clock, topology
-from streams.connection import administering
+from streams.connection.connect import administering
 from streams.errors import InputError, UnavailableError
 from streams.events import journal
 from streams.kafka import topics

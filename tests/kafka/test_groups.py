@@ -15,7 +15,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import InconsistentGroupProtocolError, KafkaError, UnknownError
 
 from streams import limits, metrics, topology
-from streams.connection import let_go
+from streams.connection.connect import let_go
 from streams.errors import InputError
 from streams.kafka import reader
 from streams.kafka.groups import Group, check_prefix, leave_to_lookout, unformed_sentence

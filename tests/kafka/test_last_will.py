@@ -10,7 +10,7 @@ import sys
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from streams.connection import administering, let_go
+from streams.connection.connect import administering, let_go
 from streams.kafka import leaving
 from streams.kafka.groups import described
 from streams.kafka.last_will import LastWill

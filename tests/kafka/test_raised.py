@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from device_sim.kafka import KafkaLink
 from streams import metrics, topology
 from streams.cli.main import main
-from streams.connection import administering
+from streams.connection.connect import administering
 from streams.errors import InputError, SightlineError
 from streams.kafka.lookout import Lookout
 from streams.kafka.topics import declare, migrate

@@ -16,13 +16,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 from click.testing import CliRunner
 
-from streams.brokers import KafkaSettings
 from streams.cli.main import main
-from streams.connection import administering
+from streams.connection.connect import administering
+from streams.connection.credentials import client_options
+from streams.connection.settings import KafkaSettings
 from streams.kafka import topics
 from streams.kafka.node import HOST
 from streams.kafka.reader import read_all
-from streams.secured import client_options
 from tests.kafka import guarded
 from tests.kafka.guarded import PASSWORD, USER, Guarded
 

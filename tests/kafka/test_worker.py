@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.connection import administering
+from streams.connection.connect import administering
 from streams.kafka import reader
 from streams.kafka.groups import described
 from streams.worker.follower import TableFollower

@@ -8,9 +8,9 @@ import contextlib
 import click
 
 from streams import clock, settings
-from streams.address import ADDRESS
-from streams.brokers import Broker
 from streams.cli.output import emit_facts, emit_json, json_option
+from streams.connection.address import ADDRESS
+from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.record import Outgoing
 from streams.kafka.publish import publish_now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from streams import settings
-from streams.brokers import KafkaSettings, check_addresses
+from streams.connection.settings import KafkaSettings, check_addresses
 
 
 class Address(click.ParamType):

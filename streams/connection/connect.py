@@ -16,10 +16,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams import clock, limits, logs
-from streams.brokers import OAUTH, Broker, KafkaSettings
+from streams.connection.credentials import client_options
+from streams.connection.refusal import refusal
+from streams.connection.settings import OAUTH, Broker, KafkaSettings
 from streams.errors import UnavailableError
-from streams.misfits import misfit
-from streams.secured import client_options
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ async def reach(
     ------
     UnavailableError
         `broker` did not answer in that time, or with an error that does not pass, or not to a client with
-        these settings, which is found within MISFIT_LOOK_S and MISFIT_WAIT_S for each address; the message
+        these settings, which is found within REFUSAL_LOOK_S and REFUSAL_WAIT_S for each address; the message
         names the address and what to do.
     InputError
         `broker` is not HOST:PORT, or a file that its settings name cannot be read.
@@ -83,13 +83,13 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
     """
     if kafka.mechanism == OAUTH:
         # A client takes the refusal of a token for a yes, and would begin with a cluster of no brokers.
-        await _fit(kafka, final=final)
+        await _check_taken(kafka, final=final)
     starting = asyncio.ensure_future(start())
     try:
-        await asyncio.wait((starting,), timeout=limits.MISFIT_LOOK_S)
+        await asyncio.wait((starting,), timeout=limits.REFUSAL_LOOK_S)
         failed = starting.done() and isinstance(starting.exception(), KafkaConnectionError)
         if failed or not starting.done():
-            await _fit(kafka, final=final)
+            await _check_taken(kafka, final=final)
         return await starting
     finally:
         if not starting.done():
@@ -97,9 +97,9 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
             await asyncio.gather(starting, return_exceptions=True)
 
 
-async def _fit(kafka: KafkaSettings, *, final: bool) -> None:
+async def _check_taken(kafka: KafkaSettings, *, final: bool) -> None:
     """Raise where no broker takes a client with these settings."""
-    if sentence := await misfit(kafka):
+    if sentence := await refusal(kafka):
         if final:
             raise UnavailableError(sentence)
         log.warning("%s It is tried again", sentence)

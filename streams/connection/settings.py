@@ -1,8 +1,8 @@
 """Which Kafka is meant, how it is reached, and as whom: the value that every client is made of.
 
-`streams/connection.py` turns it into what a client takes. No secret is in it: it names the file that holds
-one, so that neither a log nor a list of processes can show what it is worth to steal. Only the password may
-come from a variable instead, and is read there when a client is made.
+`streams/connection/credentials.py` turns it into what a client takes. No secret is in it: it names the file
+that holds one, so that neither a log nor a list of processes can show what it is worth to steal. Only the
+password may come from a variable instead, and is read there when a client is made.
 """
 
 from __future__ import annotations

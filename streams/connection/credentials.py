@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from aiokafka.abc import AbstractTokenProvider
 
 from streams import limits, settings
-from streams.brokers import BY_PASSWORD, OAUTH, Broker, KafkaSettings
+from streams.connection.settings import BY_PASSWORD, OAUTH, Broker, KafkaSettings
 from streams.errors import InputError, reason
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from streams.brokers import KafkaSettings
+from streams.connection.settings import KafkaSettings
 from streams.errors import InputError
-from streams.settings_file import KAFKA_TABLE, SettingsFile, unknown
+from streams.settings.file import KAFKA_TABLE, SettingsFile, unknown
 
 _VARIABLES = "SIGHTLINE_"
 #: What holds where neither an option nor a variable says something. Its `fault` is raised by the command.

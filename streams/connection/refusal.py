@@ -22,14 +22,14 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streams import limits
-from streams.brokers import OAUTH, KafkaSettings
-from streams.secured import client_options
+from streams.connection.credentials import client_options
+from streams.connection.settings import OAUTH, KafkaSettings
 
 
-async def misfit(kafka: KafkaSettings) -> str:
+async def refusal(kafka: KafkaSettings) -> str:
     """Return why no broker of `kafka` takes a client with its settings; empty where that is not the fault.
 
-    It takes MISFIT_WAIT_S for each address at most. InputError when a file of the settings cannot be used.
+    It takes REFUSAL_WAIT_S for each address at most. InputError when a file of the settings cannot be used.
     """
     options = client_options(kafka)
     del options["bootstrap_servers"]
@@ -41,7 +41,7 @@ async def _asked(kafka: KafkaSettings, host: str, port: int, options: dict[str, 
     """Why the broker at `host` refuses; empty where it does not, or is not there."""
     address = f"{host}:{port}"
     try:
-        async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
+        async with asyncio.timeout(limits.REFUSAL_WAIT_S / 2):
             connection = await create_conn(host, port, **options)
             try:
                 told = await connection.send(MetadataRequest([]))
@@ -109,7 +109,7 @@ def _refused(kafka: KafkaSettings, address: str) -> str:
 
 async def _speaks_plainly(host: str, port: int) -> bool:
     try:
-        async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
+        async with asyncio.timeout(limits.REFUSAL_WAIT_S / 2):
             connection = await create_conn(host, port)
             await connection.close()
     except (KafkaError, OSError, TimeoutError):
@@ -122,7 +122,7 @@ async def _speaks_tls(host: str, port: int) -> bool:
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:
-        async with asyncio.timeout(limits.MISFIT_WAIT_S / 2):
+        async with asyncio.timeout(limits.REFUSAL_WAIT_S / 2):
             _, writer = await asyncio.open_connection(host, port, ssl=trusting)
             writer.close()
             with contextlib.suppress(OSError):
