@@ -23,7 +23,7 @@ from streams.cli.output import (
     role_option,
     store_option,
 )
-from streams.printing import say
+from streams.printing import say, say_tree
 from streams.queries.answers import Answer, Bounded, ReachedRow
 from streams.queries.asking import asked_as
 from streams.queries.moments import moment_at
@@ -186,5 +186,5 @@ def _show_tree(start: str, rows: Bounded[ReachedRow]) -> bool:
     # Only who sits at a terminal waits for it to be imported.
     from streams.cli import tree  # noqa: PLC0415
 
-    tree.show(tree.walked(start, rows))
+    say_tree(tree.walked(start, rows))
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
@@ -25,11 +24,6 @@ def walked(start: str, rows: Iterable[ReachedRow]) -> Tree:
         branch = branches.get((hop - 1, of), root).add(_told(list(runs)))
         branches.setdefault((hop, stream), branch)
     return root
-
-
-def show(tree: Tree) -> None:
-    """Print a tree; where the terminal has no signs for its lines, with plain ones."""
-    Console(highlight=False).print(tree)
 
 
 def _way(row: ReachedRow) -> tuple[int, str, str, str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +22,7 @@ from streams.queries.missing import CapturedStream, Missing, MissingRun, StreamI
 from streams.queries.reach import reach
 from streams.queries.role import Role, RoleFilter
 from streams.queries.store import Store
-from tests.queries.pair import pair_of
+from tests.queries.pair import OFFER, pair_of
 from tests.snapshots.build import POLICY, edge, event, row, store, stream, tagged
 
 ROLES = ("analyst", "wearer:w1")
@@ -47,10 +46,6 @@ QUESTIONS: dict[str, Callable[[Store, str], object]] = {
 }
 #: Of hidden streams, of hidden runs in a stream that is shown in part, beside them, of a device nobody knows.
 IDS = ("g1/imu/120", "g1/imu/9999", "g2/imu/100", "g2/ppg/17", "g2/ppg/9999", "g2/odd/5000", "g9/imu/1")
-
-
-#: What is offered depends on the id, and on nothing that is hidden.
-_OFFER = re.compile("; the nearest event that it is shown is [a-z0-9/-]+")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +79,7 @@ def test_hidden_and_absent_are_told_alike(
     opened: dict[tuple[int, str], Store], role: str, question: str
 ) -> None:
     whole = [said(opened[0, role], question, identity) for identity in IDS]
-    (outcome,) = {_OFFER.sub("", each) for each in whole}
+    (outcome,) = {OFFER.sub("", each) for each in whole}
     assert outcome.startswith("[] {}" if question == "decided" else "refused: ID: the role ")
     # Where all is shown a record is said not to be ours.
     if not question.startswith("genuine"):
@@ -94,7 +89,7 @@ def test_hidden_and_absent_are_told_alike(
 def test_the_nearest_that_is_shown_is_offered(opened: dict[tuple[int, str], Store]) -> None:
     offered = {}
     for identity in (*IDS, "g1/imu/130", "g1/imu/3.1", "g1/voice-quarry/7", "g1/activity/4000"):
-        (offer,) = _OFFER.findall(said(opened[0, "analyst"], "why", identity)) or [""]
+        (offer,) = OFFER.findall(said(opened[0, "analyst"], "why", identity)) or [""]
         offered[identity] = offer.rpartition(" ")[2]
     assert offered == {
         "g1/imu/120": "g1/imu/99",
@@ -118,7 +113,7 @@ def test_what_is_hidden_is_not_offered_whatever_its_zone(
     monkeypatch.setattr(RoleFilter, "is_restricted", lambda *_: False)
     for path in pair:
         with Store.open(path, Role("analyst")) as store:
-            assert _OFFER.findall(said(store, "why", "g1/imu/120"))[0].endswith(" g1/imu/99")
+            assert OFFER.findall(said(store, "why", "g1/imu/120"))[0].endswith(" g1/imu/99")
 
 
 def test_nothing_of_a_restricted_zone_is_offered(opened: dict[tuple[int, str], Store]) -> None:
@@ -138,7 +133,7 @@ def test_commands_say_it_in_one_sentence(pair: tuple[Path, Path]) -> None:
             for identity in ("g2/imu/100", "g2/imu/777")
         ]
         assert {(one.exit_code, one.stdout) for one in results} == {(2, "")}
-        first, second = (_OFFER.sub("", one.stderr) for one in results)
+        first, second = (OFFER.sub("", one.stderr) for one in results)
         assert first == second.replace("g2/imu/777", "g2/imu/100")
 
 
