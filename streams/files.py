@@ -186,6 +186,32 @@ def written(path: Path) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def added(path: Path) -> Iterator[BinaryIO]:
+    """Write a new file beside `path` and give it that name at the end of the block, or leave nothing.
+
+    Raises
+    ------
+    InputError
+        Something stands under the name, at the beginning or by the end; or the file cannot be written.
+    """
+    if os.path.lexists(path):
+        raise _taken(path)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    file = create(beside)
+    try:
+        with file:
+            yield file
+        # Unlike a renamed file, a second name replaces nothing.
+        os.link(beside, path)
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def settle(beside: Path, path: Path) -> None:
     """Give a finished file its name for good: content on disk first, then the name; nobody writes it again.
 
@@ -263,6 +289,12 @@ def _ours(status: os.stat_result) -> bool:
 
 def _said(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _taken(path: Path) -> InputError:
+    return InputError(
+        f"{path}: found something under this name, expected nothing: no file is replaced; name another one"
+    )
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -152,6 +152,7 @@ WALK_HOPS_MAX = 10_000
 WALK_EVENTS_MAX = 1_000_000  #: that a question about what was made of data goes through
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
+TREE_HOPS_MAX = 12  #: of a walk that a terminal shows as a tree; a deeper one is a table there too
 INDEX_ROWS_MIN = 4_096  #: of edges and runs of zones, that a new index file counts as at least
 DIFF_RUNS_MAX = 10_000  #: of events that decisions would differ about in one way, named in JSON
 INDEX_BLOCK_BYTES = 32_768  #: of an index file: in smaller blocks DuckDB does not pack integers
@@ -163,6 +164,7 @@ READER_MEMORY_MB = 2048  #: of DuckDB for one reader; a question that needs more
 ROLE_MEMORY_MB = 2048  #: of the DuckDB that a role's statements run in
 ROLE_ROWS_MB = 256  #: of one table's rows that are set apart for a role's statement
 TABLE_MB = 1024  #: of the rows that a program is handed as one table
+STANDARD_EDGES_MAX = 5_000_000  #: between runs, in a file of OpenLineage, PROV or GraphML
 STATEMENT_BYTES_MAX = 64 * 1024  #: of a statement of SQL; reads of restricted zones are recorded whole
 ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
 
 #: Unicode's control and format characters (the marks of direction and those without width are among these),
 #: surrogates, and what ends a line or a paragraph.
@@ -43,6 +47,13 @@ def say_exactly(text: str) -> None:
             say(line)
     else:
         click.echo(text.encode(), nl=False)
+
+
+def say_tree(tree: Tree) -> None:
+    """Print a tree of printable texts; where the terminal has no signs for its lines, with plain ones."""
+    from rich.console import Console  # noqa: PLC0415 - whoever has a tree waits for it
+
+    Console(highlight=False).print(tree)
 
 
 def say_json(text: str) -> None:

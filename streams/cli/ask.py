@@ -59,6 +59,7 @@ def ancestors(
             "models": MODELS,
         },
         graph.of_ancestors,
+        walk="ancestors",
     )
 
 
@@ -79,6 +80,7 @@ def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
             "parents": ("id", "events", "zones", "operator", "declassifier"),
         },
         graph.of_why,
+        walk="parents",
     )
 
 

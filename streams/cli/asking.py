@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import click
 from msgspec import Struct
 
+from streams import limits
 from streams.cli import graph
 from streams.cli.output import (
     emit_facts,
@@ -21,8 +23,8 @@ from streams.cli.output import (
     role_option,
     store_option,
 )
-from streams.printing import say
-from streams.queries.answers import Answer
+from streams.printing import say, say_tree
+from streams.queries.answers import Answer, Bounded, ReachedRow
 from streams.queries.asking import asked_as
 from streams.queries.moments import moment_at
 from streams.queries.role import Role
@@ -143,10 +145,12 @@ def say_answer(
     form: Drawn,
     tables: dict[str, Sequence[str]],
     draw: Callable[[AnswerT], graph.Graph] | None = None,
+    walk: str = "",
 ) -> None:
     """Print an answer: facts first, then nested answers, then a table for each list.
 
-    `tables` has the columns of each table; `draw` makes a graph of the answer.
+    `tables` has the columns of each table; `draw` makes a graph of the answer. The list `walk` is shown as a
+    tree at a terminal, and as a table elsewhere.
     """
     plain = shown.answer.to_dict()
     if form == "json":
@@ -171,6 +175,18 @@ def say_answer(
         if rows and isinstance(rows, Sequence):
             say()
             say(name.replace("_", " "))
-            emit_table(columns, [[row.get(column) for column in columns] for row in rows])
+            if name != walk or not _show_tree(str(plain["id"]), getattr(shown.answer, name)):
+                emit_table(columns, [[row.get(column) for column in columns] for row in rows])
             if more := plain.get(f"{name}_more"):
                 say(f"and {more:,} more; `sightline sql` can list them")
+
+
+def _show_tree(start: str, rows: Bounded[ReachedRow]) -> bool:
+    """Show a walk as a tree where that can be read: at a terminal, and not too deep for a line."""
+    if not sys.stdout.isatty() or max(row.hop for row in rows) > limits.TREE_HOPS_MAX:
+        return False
+    # Only who sits at a terminal waits for it to be imported.
+    from streams.cli import tree  # noqa: PLC0415
+
+    say_tree(tree.walked(start, rows))
+    return True

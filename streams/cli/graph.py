@@ -40,9 +40,9 @@ def of_ancestors(answer: Ancestors) -> Graph:
         key = f"{row.source}/{row.stream}"
         events.setdefault(key, []).append((row.first, row.last))
         zones.setdefault(key, set()).update(row.zones)
-        graph.arrow(key, row.of, row.operator + _loosened(row))
+        graph.arrow(key, row.of, row.operator + loosened(row))
     for key, numbers in events.items():
-        graph.node(key, key, _counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
+        graph.node(key, key, counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
     start = answer.id.rpartition("/")[0]
     graph.node(start, answer.id, *graph.nodes.get(start, ())[1:])
     return graph
@@ -57,9 +57,9 @@ def of_descendants(answer: Descendants) -> Graph:
         key = f"{row.source}/{row.stream}"
         events.setdefault(key, []).append((row.first, row.last))
         zones.setdefault(key, set()).update(row.zones)
-        graph.arrow(row.of, key, row.operator + _loosened(row))
+        graph.arrow(row.of, key, row.operator + loosened(row))
     for key, numbers in events.items():
-        graph.node(key, key, _counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
+        graph.node(key, key, counted(size(union(numbers)), "event"), ", ".join(sorted(zones[key])))
     start = answer.id.rpartition("/")[0]
     graph.node(start, answer.id, *graph.nodes.get(start, ())[1:])
     return graph
@@ -70,7 +70,7 @@ def of_generations(answer: Generations) -> Graph:
     graph = Graph()
     before = ""
     for row in answer.generations:
-        graph.node(row.id, row.id, _counted(row.answers, "answer"), f"{row.examples:,} examples")
+        graph.node(row.id, row.id, counted(row.answers, "answer"), f"{row.examples:,} examples")
         if before:
             graph.arrow(before, row.id)
         before = row.id
@@ -87,8 +87,8 @@ def of_why(answer: Why) -> Graph:
     stands = (answer.zone, answer.rule) if isinstance(answer, WhyStored) else ("refused",)
     graph.node(own, own, *stands)
     for row in answer.parents:
-        graph.node(row.id, row.id, _counted(row.events, "event"), ", ".join(row.zones))
-        graph.arrow(row.id, own, row.operator + _loosened(row))
+        graph.node(row.id, row.id, counted(row.events, "event"), ", ".join(row.zones))
+        graph.arrow(row.id, own, row.operator + loosened(row))
     for decision in answer.decisions:
         graph.arrow(own, decision.sink, decision.verdict)
     return graph
@@ -103,7 +103,7 @@ def of_loop(answer: Loop) -> Graph:
     carried = {name: ids for name, ids in every.items() if set(ids) - {own}}
     for name, ids in carried.items():
         count = len(ids)
-        title = f"{count:,} feedback" if name == "feedback" else _counted(count, name.removesuffix("s"))
+        title = f"{count:,} feedback" if name == "feedback" else counted(count, name.removesuffix("s"))
         graph.node(name, title, ids[0] if count == 1 else f"from {ids[0]} on")
     before = own
     made_of = [name for name in carried if name != "examples"]
@@ -117,18 +117,20 @@ def of_loop(answer: Loop) -> Graph:
         before = "examples"
     for row in answer.generations:
         if row.id != own:
-            graph.node(row.id, row.id, _counted(row.answers, "answer"))
+            graph.node(row.id, row.id, counted(row.answers, "answer"))
             graph.arrow(before, row.id, "learned" if row.learned_from_it else "")
         if not row.learned_from_it or row.id == own:
             before = row.id
     return graph
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """A number and what is counted."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _loosened(row: ReachedRow) -> str:
+def loosened(row: ReachedRow) -> str:
+    """By what the label was loosened on the way to a row, if it was."""
     return f", loosened by {row.declassifier}" if row.declassifier else ""
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
         "requirements",
         "requirement",
         "sql",
+        "export",
         "policy",
         "pair",
         "consent",

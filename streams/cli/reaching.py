@@ -48,6 +48,7 @@ def descendants(
             "generations": ("generation", "events", "models"),
         },
         graph.of_descendants,
+        walk="descendants",
     )
 
 

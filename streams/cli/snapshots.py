@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from streams import clock, limits
-from streams.cli import export
+from streams.cli import snapshots_export
 from streams.cli.extending import kinds_option
 from streams.cli.output import store_option
 from streams.cli.staying import stays
@@ -127,12 +127,12 @@ def _migrate(store: Path) -> None:
     say(f"{store} is a store of version {limits.STORE_VERSION}")
 
 
-command.add_command(export.command)
+command.add_command(snapshots_export.command)
 
 
 @dataclass(frozen=True, slots=True)
 class _Following:
-    """The writer, the log that it follows, and the kinds it knows; `until_end`: stop at the end of the log."""
+    """The writer, its log and its kinds; `until_end`: stop at the end of the log."""
 
     writer: RetryingWriter
     broker: Broker

@@ -44,10 +44,15 @@ def parsed(identity: str) -> EventId:
 def unknown(store: Store, event: EventId) -> InputError:
     """Error for an event that the store does not have; a role gets the same sentence for a hidden event."""
     if store.role_filter is not None:
+        # Only who asks for what is not there waits for what it takes to find out what may be meant.
+        from streams.queries.nearest import nearest  # noqa: PLC0415
+
+        meant = nearest(store, event, store.role_filter)
+        offer = f"; the nearest event that it is shown is {meant}" if meant else ""
         return InputError(
             f"{event}: the role {store.role_filter.role} is shown no such event: {_held(store)} has none, or "
             "the policy does not show it to this role; who may see it asks with --role, and `sightline sql "
-            '"FROM streams"` lists the streams'
+            f'"FROM streams"` lists the streams{offer}'
         )
     return InputError(
         f"{unwritten(store, event)} If a record bears this id it is not ours, or it was written after that;"

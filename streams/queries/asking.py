@@ -6,12 +6,14 @@ If a question shows data of restricted zones, this is recorded before its answer
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from streams import limits
 from streams.errors import InputError
+from streams.moving import nothing
 from streams.policy.load import load
 from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
@@ -51,6 +53,7 @@ from streams.queries.withdraw import Withdrawal
 from streams.queries.withdraw import withdrawal as withdrawal_of
 
 if TYPE_CHECKING:
+    from streams.queries.standards.writing import Exported, Standard
     from streams.queries.table import Table
 
 T = TypeVar("T")
@@ -271,6 +274,24 @@ class OpenStore:
             returns more than TABLE_MB megabytes, or DuckDB refused it. The message has no stored values.
         """
         return self._store.table(text)
+
+    def export(self, standard: Standard, file: Path | str) -> Exported:
+        """Write lineage into a new file, as `openlineage`, `prov` (PROV-JSON) or `graphml`.
+
+        It holds what the policies let the role take out, of the newest epoch or the one that `as_of` named.
+
+        InputError also where something stands under the name; UnavailableError also where OpenLineage's
+        package is not installed (`pip install 'sightline[export]'`).
+        """
+        # Few export.
+        from streams.queries.standards.writing import asked_for, write_standard  # noqa: PLC0415
+
+        role = None if self._role is None else replace(self._role, exporting=True)
+        with Store.open(self._store.directory, role) as leaving:
+            if self._store.is_past:
+                leaving.look_back(self._store.epoch)
+            question = asked_for(standard, Path(file), self._as_of)
+            return write_standard(leaving, standard, Path(file), question, nothing)
 
     def _asked(
         self, question: str, answer: Callable[[Store], T], options: Mapping[str, object] | None = None

@@ -85,6 +85,9 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
     Sample("sightline snapshots --migrate --store {copy}"),
+    Sample(f"sightline export openlineage {{tmp}}/events.jsonl {_AS}"),
+    Sample(f"sightline export prov {{tmp}}/lineage.json {_THEN} --json"),
+    Sample(f"sightline export graphml {{tmp}}/lineage.graphml {_AS}"),
     Sample(f"sightline snapshots export {_AS} --out {{tmp}}/whole.duckdb --json"),
     Sample(
         f"sightline snapshots export {_AS} --out {{tmp}}/shared --follow --log json --ready-fd {{fd}}"

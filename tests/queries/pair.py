@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, edge, event, row, store, stream, tagged
+
+#: Behind the sentence about an id; it depends on the id, and on nothing that is hidden.
+OFFER = re.compile("; the nearest event that it is shown is [a-z0-9/-]+")
 
 
 def rows_of(*, hidden: bool) -> dict[str, list[Row]]:

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams import limits
-from streams.cli import export as command
+from streams.cli import snapshots_export as command
 from streams.cli.main import main
 from streams.errors import UnavailableError
 from streams.files import working_directory

@@ -20,9 +20,9 @@ from streams.queries.generations import generations
 from streams.queries.loop import loop
 from streams.queries.missing import CapturedStream, Missing, MissingRun, StreamInPart, missing
 from streams.queries.reach import reach
-from streams.queries.role import Role
+from streams.queries.role import Role, RoleFilter
 from streams.queries.store import Store
-from tests.queries.pair import pair_of
+from tests.queries.pair import OFFER, pair_of
 from tests.snapshots.build import POLICY, edge, event, row, store, stream, tagged
 
 ROLES = ("analyst", "wearer:w1")
@@ -78,11 +78,52 @@ def said(store: Store, question: str, identity: str) -> str:
 def test_hidden_and_absent_are_told_alike(
     opened: dict[tuple[int, str], Store], role: str, question: str
 ) -> None:
-    (outcome,) = {said(opened[0, role], question, identity) for identity in IDS}
+    whole = [said(opened[0, role], question, identity) for identity in IDS]
+    (outcome,) = {OFFER.sub("", each) for each in whole}
     assert outcome.startswith("[] {}" if question == "decided" else "refused: ID: the role ")
     # Where all is shown a record is said not to be ours.
     if not question.startswith("genuine"):
-        assert {said(opened[1, role], question, identity) for identity in IDS} == {outcome}
+        assert [said(opened[1, role], question, identity) for identity in IDS] == whole
+
+
+def test_the_nearest_that_is_shown_is_offered(opened: dict[tuple[int, str], Store]) -> None:
+    offered = {}
+    for identity in (*IDS, "g1/imu/130", "g1/imu/3.1", "g1/voice-quarry/7", "g1/activity/4000"):
+        (offer,) = OFFER.findall(said(opened[0, "analyst"], "why", identity)) or [""]
+        offered[identity] = offer.rpartition(" ")[2]
+    assert offered == {
+        "g1/imu/120": "g1/imu/99",
+        "g1/imu/130": "g1/imu/150",
+        "g1/imu/9999": "g1/imu/304",
+        "g1/imu/3.1": "g1/imu/3",
+        "g1/voice-quarry/7": "g1/voice-query/2",
+        "g1/activity/4000": "g1/activity/8",
+        # Of a stream of which it is shown nothing, the one with the most similar name.
+        "g2/imu/100": "g1/imu/99",
+        "g2/ppg/17": "",
+        "g2/ppg/9999": "",
+        "g2/odd/5000": "",
+        "g9/imu/1": "g1/imu/1",
+    }
+
+
+def test_what_is_hidden_is_not_offered_whatever_its_zone(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RoleFilter, "is_restricted", lambda *_: False)
+    for path in pair:
+        with Store.open(path, Role("analyst")) as store:
+            assert OFFER.findall(said(store, "why", "g1/imu/120"))[0].endswith(" g1/imu/99")
+
+
+def test_nothing_of_a_restricted_zone_is_offered(opened: dict[tuple[int, str], Store]) -> None:
+    """A read of one is on record, and who asks for what is not there reads nothing."""
+    officer = opened[0, "privacy-officer"]
+    assert "nearest event that it is shown is g1/imu/304" in said(officer, "why", "g1/imu/400")
+    # g1/imu/100..149 is of zone health, which she may see and which is restricted.
+    assert "id=" in said(officer, "why", "g1/imu/120")
+    assert "g1/imu/99" in said(officer, "why", "g1/imu/101.7")
+    assert "nearest" not in said(officer, "why", "g2/ppg/9999")
 
 
 def test_commands_say_it_in_one_sentence(pair: tuple[Path, Path]) -> None:
@@ -92,7 +133,8 @@ def test_commands_say_it_in_one_sentence(pair: tuple[Path, Path]) -> None:
             for identity in ("g2/imu/100", "g2/imu/777")
         ]
         assert {(one.exit_code, one.stdout) for one in results} == {(2, "")}
-        assert results[0].stderr == results[1].stderr.replace("g2/imu/777", "g2/imu/100")
+        first, second = (OFFER.sub("", one.stderr) for one in results)
+        assert first == second.replace("g2/imu/777", "g2/imu/100")
 
 
 @pytest.mark.parametrize("role", ROLES)
