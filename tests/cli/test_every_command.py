@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 
 from device_sim.__main__ import main as device_sim
-from streams import clock, settings
+from streams import clock
 from streams.cli.main import main as sightline
 from streams.connection import connect
 from streams.kafka.broker import EmbeddedBroker, free_port
@@ -32,6 +32,7 @@ from streams.kafka.reader import read_all
 from streams.policy.load import load
 from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample
 from tests.kafka.conftest import create
+from tests.kafka.world import until_all_is_read
 from tests.patience import PATIENCE_S
 
 PROGRAMS: dict[str, click.Group] = {"sightline": sightline, "device-sim": device_sim}
@@ -287,20 +288,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-def until_all_is_read(broker: str) -> None:
-    """Wait until no agent has a record left: what comes after it compares what they made of all."""
-    asked, left = Sample("sightline status --broker {broker} --json", 3), None  # there is no store yet
-    for _ in range(int(PATIENCE_S)):
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(settings, "GROUP_PREFIX", "samples.")
-            rows = orjson.loads(run(asked, broker=broker).stdout)["lag"]
-        left = [row for row in rows if row["agent"] != "snapshots" and row["records"]]
-        if not left:
-            break
-        time.sleep(1.0)
-    assert not left
-
-
 @pytest.mark.kafka
 def test_what_needs_a_broker_does_what_its_help_says(
     live: str, made: dict[str, Path], tmp_path: Path
@@ -309,7 +296,7 @@ def test_what_needs_a_broker_does_what_its_help_says(
     given = {**made, "tmp": tmp_path, "broker": live, "sent": tmp_path / "sent", "live": tmp_path / "live"}
     for sample in LIVE:
         if "--until-end" in sample.line:
-            until_all_is_read(live)
+            until_all_is_read(live, "samples.")
         read, write = os.pipe()
         run(sample, **given, fd=write, ready=tmp_path / "ready-file")
         if "{fd}" in sample.line:

@@ -12,6 +12,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams import topology
+from streams.kafka.lag import lags
+from streams.kafka.reader import committed_offsets
 from streams.kafka.standing import NEXT
 from streams.kafka.topics import declare, until_known
 from tests.patience import PATIENCE_S
@@ -75,6 +77,26 @@ async def remade(broker: str, topic: str, partitions: int) -> None:
         else:
             await admin.create_topics([NewTopic(topic, partitions, 1)])
             await until_known(admin, broker, [topic])
+
+
+def until_all_is_read(broker: str, group_prefix: str) -> None:
+    """Wait until no agent has a record left to read."""
+
+    async def left() -> int:
+        records = 0
+        for agent, topic in topology.AGENTS.items():
+            group = topology.group(agent, group_prefix)
+            committed = await committed_offsets(broker, group, [topic])
+            offsets = {partition: offset for (_, partition), offset in committed.items()}
+            records += sum(each.records for each in await lags(broker, topic, offsets, wait_s=PATIENCE_S))
+        return records
+
+    async def none_left() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while await left():
+                await asyncio.sleep(0.5)
+
+    asyncio.run(none_left())
 
 
 async def produce(broker: str, topic: str, values: Sequence[bytes], partitions: int, key: bytes) -> None:

@@ -65,7 +65,8 @@ class Pauses(Pipeline):
             self.becomes_last_version(*WORKERS)
 
     def becomes_last_version(self, *names: str) -> None:
-        """Let the next starts of these run the code of the last version."""
+        """Let the next starts of these run the code of the last version, which reads JSON alone."""
+        self.encoding = "json"
         tree = self.directory / "last-version"
         if not tree.exists():
             tree.mkdir()
@@ -266,6 +267,7 @@ async def rolling(pipeline: Pauses, _draw: random.Random) -> None:
     await pipeline._stopped(pipeline.children[other])
     pipeline.becomes_ours(other)
     await pipeline.wake()
+    pipeline.encoding = "mixed"
 
 
 async def foreign_commit(pipeline: Pauses, draw: random.Random) -> None:

@@ -52,6 +52,8 @@ class Pipeline:
     ended: Counter[str] = field(default_factory=Counter)
     """Ends of processes that nobody struck, by name, exit code and last words."""
     findings: list[str] = field(default_factory=list)
+    encoding: str = "mixed"
+    """What devices send: half of them MessagePack, half JSON."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ class Pipeline:
             "--scenario",
             scenario,
             "--encoding",
-            "mixed",
+            self.encoding,
             "--json",
             *said,
         )
