@@ -23,6 +23,7 @@ from streams.connection.settings import Broker
 from streams.demo import Demo
 from streams.ends import TerminatedError
 from streams.errors import SightlineError
+from streams.events.extensions import extended
 from streams.extras import require
 from streams.ledger import lines, run_ledger
 from streams.ledger.result import Ledger
@@ -84,7 +85,7 @@ def command(
     """
     require("worker", *(() if broker else ("broker",)))
     began_ns = clock.now_ns()
-    named = load(policy, clock.date_today()).name
+    named = load(policy, clock.date_today(), extended(settings.EXTEND)).name
     demo = Demo(
         store.absolute(),
         policy,

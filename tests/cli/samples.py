@@ -61,6 +61,10 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline ask reads --zone health --user root {_EVER} {_AS}"),
     Sample(f"sightline ask reads --format table {_THEN} --json"),
     Sample(f"sightline ask withdraw w1 --what-if --format table {_THEN} --json"),
+    Sample(f"sightline requirements --policy enterprise --format table {_THEN}"),
+    Sample(f"sightline requirements {_AS} --json"),
+    Sample(f"sightline requirement nobody-learns-from-health --format table {_THEN}"),
+    Sample(f"sightline requirement no-training-on-employees --policy enterprise {_AS} --json"),
     Sample(f"sightline status --broker 127.0.0.1:9 {_AS}", code=3),
     Sample(f'sightline sql "FROM events" --rows 3 --format markdown {_AS}'),
     Sample(f'sightline sql "FROM edges" --out {{tmp}}/edges.csv --format csv {_AS}'),
@@ -134,6 +138,7 @@ LIVE: tuple[Sample, ...] = (
     ),
     Sample(
         "device-sim consent withdraw --wearer w1 --device g1 --journal {sent} --broker {broker} --json"
+        " --topic-prefix ''"
         " --extend tests.extensions.temple"
     ),
     Sample(

@@ -147,7 +147,7 @@ async def test_a_partition_that_waits_for_a_first_record_leaves_the_common_half_
     monkeypatch.setattr(budget, "WORKER", FetchBudget(total))
     for name in ("me", "other"):
         budget.WORKER.join(name)
-    owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), cast("Feed", feed))
+    owner = PartitionOwner("nowhere:1", "a", ToyCore("x"), TopicPartition("t", 0), cast("Feed", feed))
     with pytest.raises(KafkaConnectionError):
         await owner._fetch(cast("Ownership[int]", Resting("me")))
     assert feed.left == [total // 2 + total // 4] * 3

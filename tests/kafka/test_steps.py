@@ -105,7 +105,7 @@ async def test_the_assignment_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restore, "log_bounds", noting("bounds", {0: (0, 9)}))
     monkeypatch.setattr(checkpoint, "load", noting("state", checkpoint.Checkpoint({"seen": b"3"}, 5)))
     monkeypatch.setattr(restore._Rerun, "over", noting("silent run", 5))
-    owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), Noted(calls))  # type: ignore[arg-type]
+    owner = PartitionOwner("nowhere:1", "a", ToyCore("x"), TopicPartition("t", 0), Noted(calls))  # type: ignore[arg-type]
     running = asyncio.create_task(owner.run())
     await until(lambda: "flowing" in calls)
     running.cancel()
@@ -138,7 +138,7 @@ async def test_an_assertion_of_the_client_is_no_end_of_an_owner(
         await asyncio.sleep(3600)
 
     monkeypatch.setattr(PartitionOwner, "_own", asserting)
-    owner = PartitionOwner("nowhere", "a", ToyCore("x"), TopicPartition("t", 0), Noted([]))  # type: ignore[arg-type]
+    owner = PartitionOwner("nowhere:1", "a", ToyCore("x"), TopicPartition("t", 0), Noted([]))  # type: ignore[arg-type]
     running = asyncio.create_task(owner.run())
     await until(lambda: len(tries) == 2)
     running.cancel()
