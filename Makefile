@@ -14,12 +14,12 @@ COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra b
 demo: $(STAMP)
 	$(BIN)/sightline demo
 
-# Three files at once, those with a broker first (`tests/conftest.py`): they wait more than they compute.
+# Four files at once, those with a broker first (`tests/conftest.py`): they wait more than they compute.
 test: $(TEST_STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # What takes minutes: a store that grows to 3 million rows at a small limit of memory, three nodes, tokens of a minute, versions before.
 test-slow: $(TEST_STAMP)
