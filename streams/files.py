@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -163,8 +163,7 @@ def refuse_planted(path: Path, status: os.stat_result) -> None:
     )
 
 
-@contextlib.contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
+def written(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
     """Write a file beside `path` and give it that name at the end of the block, or leave nothing.
 
     What stood under the name is replaced: a link itself, not what it leads to.
@@ -174,20 +173,10 @@ def written(path: Path) -> Iterator[BinaryIO]:
     InputError
         The file cannot be written or renamed.
     """
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    file = create(beside)
-    try:
-        with file:
-            yield file
-        beside.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    finally:
-        beside.unlink(missing_ok=True)
+    return _named_when_whole(path, lambda beside: beside.replace(path))
 
 
-@contextlib.contextmanager
-def added(path: Path) -> Iterator[BinaryIO]:
+def added(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
     """Write a new file beside `path` and give it that name at the end of the block, or leave nothing.
 
     Raises
@@ -195,17 +184,28 @@ def added(path: Path) -> Iterator[BinaryIO]:
     InputError
         Something stands under the name, at the beginning or by the end; or the file cannot be written.
     """
+
+    def name(beside: Path) -> None:
+        try:
+            # Unlike a renamed file, a second name replaces nothing.
+            os.link(beside, path)
+        except FileExistsError:
+            raise _taken(path) from None
+
     if os.path.lexists(path):
         raise _taken(path)
+    return _named_when_whole(path, name)
+
+
+@contextlib.contextmanager
+def _named_when_whole(path: Path, name: Callable[[Path], object]) -> Iterator[BinaryIO]:
+    """A file beside `path`; `name` gives it that name at the end of the block."""
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     file = create(beside)
     try:
         with file:
             yield file
-        # Unlike a renamed file, a second name replaces nothing.
-        os.link(beside, path)
-    except FileExistsError:
-        raise _taken(path) from None
+        name(beside)
     except OSError as error:
         raise _unwritable(path, error) from None
     finally:

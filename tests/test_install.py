@@ -29,16 +29,15 @@ print(*sorted(path.removeprefix("/made/") for path in made.get_outputs(include_b
 """
 
 
+def ran(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A Python program in the clone, and how it ended."""
+    command = [sys.executable, "-c", text, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+
+
 def printed(text: str, *arguments: str) -> str:
     """What a Python program prints in the clone; it must end with 0."""
-    ended = subprocess.run(
-        [sys.executable, "-c", text, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
+    ended = ran(text, *arguments)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -103,14 +102,7 @@ def test_extras_are_those_that_a_pip_knows() -> None:
 )
 def test_a_system_without_locks_is_refused_in_a_sentence(program: str, arguments: list[str]) -> None:
     text = f"import sys; sys.modules['fcntl'] = None; from {program} import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", text, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-        check=False,
-    )
+    ended = ran(text, *arguments)
     assert ended.returncode == 3, ended.stderr
     assert "has no module fcntl for locks on files, expected Linux or macOS" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

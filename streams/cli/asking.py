@@ -26,7 +26,7 @@ from streams.cli.output import (
 from streams.printing import say, say_tree
 from streams.queries.answers import Answer, Bounded, ReachedRow
 from streams.queries.asking import asked_as
-from streams.queries.moments import moment_at
+from streams.queries.moments import look_back
 from streams.queries.role import Role
 from streams.queries.store import Store
 
@@ -119,8 +119,7 @@ def asked(
     Reads of restricted zones are recorded before anything is printed.
     """
     with Store.open(store, role) as opened:
-        if past := click.get_current_context().params.get("as_of"):
-            opened.look_back(moment_at(opened, past, "--as-of").epoch)
+        look_back(opened, click.get_current_context().params.get("as_of", ""), "--as-of")
         answer = question(opened)
         emit_left_out(opened.left_out)
         opened.record(group + _question())

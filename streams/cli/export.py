@@ -10,9 +10,10 @@ import click
 from streams.cli.output import emit_hidden, emit_json, emit_left_out, json_option, role_option, store_option
 from streams.moving import moving
 from streams.printing import say
-from streams.queries.moments import moment_at
+from streams.queries.asking import asked_as
+from streams.queries.moments import look_back
 from streams.queries.role import Role
-from streams.queries.standards.writing import STANDARDS, Standard, asked_for, write_standard
+from streams.queries.standards.writing import STANDARDS, Standard, write_standard
 from streams.queries.store import Store
 
 
@@ -35,9 +36,9 @@ def command(standard: Standard, file: Path, store: Path, role: Role, as_of: str,
     is there. A file that is there already is not replaced.
     """
     with moving("opening the store") as show, Store.open(store, replace(role, exporting=True)) as opened:
-        if as_of:
-            opened.look_back(moment_at(opened, as_of, "--as-of").epoch)
-        exported = write_standard(opened, standard, file, asked_for(standard, file, as_of), show)
+        look_back(opened, as_of, "--as-of")
+        question = asked_as(f"export {standard} {file}", {"--as-of": as_of})
+        exported = write_standard(opened, standard, file, question, show)
         hidden, left_out = opened.hidden, opened.left_out
     emit_left_out(left_out)
     if as_json:

@@ -36,7 +36,7 @@ from streams.queries.generations import generations as generations_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
-from streams.queries.moments import moment_at
+from streams.queries.moments import look_back, moment_at
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
@@ -284,13 +284,13 @@ class OpenStore:
         package is not installed (`pip install 'sightline[export]'`).
         """
         # Few export.
-        from streams.queries.standards.writing import asked_for, write_standard  # noqa: PLC0415
+        from streams.queries.standards.writing import write_standard  # noqa: PLC0415
 
         role = None if self._role is None else replace(self._role, exporting=True)
         with Store.open(self._store.directory, role) as leaving:
             if self._store.is_past:
                 leaving.look_back(self._store.epoch)
-            question = asked_for(standard, Path(file), self._as_of)
+            question = asked_as(f"export {standard} {file}", {"--as-of": self._as_of})
             return write_standard(leaving, standard, Path(file), question, nothing)
 
     def _asked(
@@ -346,12 +346,11 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
         )
     asking = Role.of(role) if isinstance(role, str) else role
     store = Store.open(Path(path), asking)
-    if as_of:
-        try:
-            store.look_back(moment_at(store, as_of, "as_of").epoch)
-        except BaseException:
-            store.close()
-            raise
+    try:
+        look_back(store, as_of, "as_of")
+    except BaseException:
+        store.close()
+        raise
     return OpenStore(store, asking, as_of)
 
 

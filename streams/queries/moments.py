@@ -30,6 +30,15 @@ def moments(store: Store) -> list[Moment]:
     return [Moment(*row) for row, kept in zip(rows, retained(published_ns), strict=True) if kept]
 
 
+def look_back(store: Store, text: str, option: str) -> None:
+    """Let a store answer as of a moment; where `text` is empty, it goes on with the newest epoch.
+
+    InputError as in `moment_at`.
+    """
+    if text:
+        store.look_back(moment_at(store, text, option).epoch)
+
+
 def moment_at(store: Store, text: str, option: str) -> Moment:
     """The kept epoch with a number, or the newest one at a time in RFC 3339.
 

@@ -14,64 +14,54 @@ _SCHEMA = "urn:sightline:facets:1#/$defs/"
 Items = Sequence[dict[str, Any]]
 
 
+class _Ours:
+    """Names the schema of a facet of ours, where OpenLineage's own facets name theirs."""
+
+    __slots__ = ()
+
+    @classmethod
+    def _get_schema(cls) -> str:
+        return f"{_SCHEMA}{cls.__name__}"
+
+
 @attr.define
-class StreamDatasetFacet(DatasetFacet):  # type: ignore[misc]
+class StreamDatasetFacet(_Ours, DatasetFacet):  # type: ignore[misc]
     """What events of the stream are, and whether a device captured them."""
 
     kind: str
     captured: bool
 
-    @staticmethod
-    def _get_schema() -> str:
-        return f"{_SCHEMA}StreamDatasetFacet"
-
 
 @attr.define
-class ZonesDatasetFacet(DatasetFacet):  # type: ignore[misc]
+class ZonesDatasetFacet(_Ours, DatasetFacet):  # type: ignore[misc]
     """Zones of the events that came in the hour."""
 
     zones: Items
 
-    @staticmethod
-    def _get_schema() -> str:
-        return f"{_SCHEMA}ZonesDatasetFacet"
-
 
 @attr.define
-class PurposesDatasetFacet(DatasetFacet):  # type: ignore[misc]
+class PurposesDatasetFacet(_Ours, DatasetFacet):  # type: ignore[misc]
     """For which purposes their labels permit them to be used."""
 
     purposes: Items
 
-    @staticmethod
-    def _get_schema() -> str:
-        return f"{_SCHEMA}PurposesDatasetFacet"
-
 
 @attr.define
-class DecisionsDatasetFacet(DatasetFacet):  # type: ignore[misc]
+class DecisionsDatasetFacet(_Ours, DatasetFacet):  # type: ignore[misc]
     """What policy decided in the hour about events of the stream."""
 
     decisions: Items
 
-    @staticmethod
-    def _get_schema() -> str:
-        return f"{_SCHEMA}DecisionsDatasetFacet"
-
 
 @attr.define
-class EdgesInputDatasetFacet(InputDatasetFacet):  # type: ignore[misc]
+class EdgesInputDatasetFacet(_Ours, InputDatasetFacet):  # type: ignore[misc]
     """How many edges between single events the store has from an input to the output of its event."""
 
     edges: Items
 
-    @staticmethod
-    def _get_schema() -> str:
-        return f"{_SCHEMA}EdgesInputDatasetFacet"
-
 
 @attr.define
-class TrainingRunFacet(RunFacet):  # type: ignore[misc]
+class TrainingRunFacet(_Ours, RunFacet):  # type: ignore[misc]
     """What a training run was given, and how good what it made is."""
 
     admitted: int
@@ -79,7 +69,3 @@ class TrainingRunFacet(RunFacet):  # type: ignore[misc]
     seedExamples: int  # noqa: N815 - as OpenLineage writes names
     accuracy: float
     manifestDigest: str  # noqa: N815
-
-    @staticmethod
-    def _get_schema() -> str:
-        return f"{_SCHEMA}TrainingRunFacet"

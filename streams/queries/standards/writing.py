@@ -64,11 +64,6 @@ def write_standard(
     return Exported(file=str(path), standard=standard, epoch=store.epoch, edges=edges, bytes=size_bytes)
 
 
-def asked_for(standard: Standard, path: Path, as_of: str = "") -> str:
-    """What the audit log has of an export, as the command takes it."""
-    return f"export {standard} {path}" + (f" --as-of {as_of}" if as_of else "")
-
-
 def _told(store: Store, standard: Standard) -> tuple[Iterator[str], int]:
     """Parts of the file, and for how many edges between single events they stand."""
     if standard == "openlineage":
