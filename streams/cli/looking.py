@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
 from streams.cli.asking import Form, asked, asking, say_answer
+from streams.cli.output import Stores
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import completeness as completeness_of
 from streams.queries.crossings import SPANS_NS
@@ -15,7 +15,7 @@ from streams.queries.crossings import crossings as crossed
 from streams.queries.decided import decided
 from streams.queries.find import Wanted
 from streams.queries.find import find as find_in
-from streams.queries.moments import moment_at
+from streams.queries.moments import moments_at
 from streams.queries.reads import reads as reads_of
 from streams.queries.role import Role
 from streams.queries.spread import Window, time_ns
@@ -30,10 +30,10 @@ def _window_options(question: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.argument("identity", metavar="ID")
 @asking()
-def decisions(identity: str, store: Path, role: Role, form: Form) -> None:
+def decisions(identity: str, stores: Stores, role: Role, form: Form) -> None:
     """Say what was decided about event ID at each sink, by which rule of which policy then in force."""
     say_answer(
-        asked(store, role, lambda opened: decided(opened, identity)),
+        asked(stores, role, lambda opened: decided(opened, identity)),
         form,
         {
             "decisions": (
@@ -65,14 +65,14 @@ def find(
     subject: str,
     since: str,
     until: str,
-    store: Path,
+    stores: Stores,
     role: Role,
     form: Form,
 ) -> None:
     """List ids of events by wearer, zone, kind, whom they are about, and time."""
     wanted = Wanted(wearer, zone, kind, subject, Window.of(since, until, "--"))
     say_answer(
-        asked(store, role, lambda opened: find_in(opened, wanted)),
+        asked(stores, role, lambda opened: find_in(opened, wanted)),
         form,
         {"runs": ("id", "events", "kind", "zone", "wearer", "since", "until")},
     )
@@ -85,13 +85,13 @@ def find(
 @_window_options
 @asking()
 def crossings(
-    zone: str, sink: str, every: str, since: str, until: str, store: Path, role: Role, form: Form
+    zone: str, sink: str, every: str, since: str, until: str, stores: Stores, role: Role, form: Form
 ) -> None:
     """Say what went from which zone into which sink, and what was kept from it, over time."""
     window = Window.of(since, until, "--")
     say_answer(
         asked(
-            store,
+            stores,
             role,
             lambda opened: crossed(opened, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every]),
         ),
@@ -104,14 +104,14 @@ def crossings(
 @click.argument("after", metavar="FROM")
 @click.argument("upto", metavar="TO")
 @asking()
-def changes(after: str, upto: str, store: Path, role: Role, form: Form) -> None:
+def changes(after: str, upto: str, stores: Stores, role: Role, form: Form) -> None:
     """Say what came into the store between two times, or epochs by their numbers."""
     say_answer(
         asked(
-            store,
+            stores,
             role,
             lambda opened: changes_between(
-                opened, moment_at(opened, after, "FROM"), moment_at(opened, upto, "TO")
+                opened, moments_at(opened, after, "FROM"), moments_at(opened, upto, "TO")
             ),
         ),
         form,
@@ -128,10 +128,10 @@ def changes(after: str, upto: str, store: Path, role: Role, form: Form) -> None:
 
 @click.command()
 @asking()
-def completeness(store: Path, role: Role, form: Form) -> None:
+def completeness(stores: Stores, role: Role, form: Form) -> None:
     """Say of which share of outputs every parent is stored, and name those of which one is not."""
     say_answer(
-        asked(store, role, completeness_of),
+        asked(stores, role, completeness_of),
         form,
         {"streams": ("source", "stream", "kind", "outputs", "resolved", "first_unresolved")},
     )
@@ -142,11 +142,11 @@ def completeness(store: Path, role: Role, form: Form) -> None:
 @click.option("--user", default="", help="Reads by this user alone.")
 @click.option("--since", default="", metavar="TIME", help="From this time on (RFC 3339).")
 @asking()
-def reads(zone: str, user: str, since: str, store: Path, role: Role, form: Form) -> None:
+def reads(zone: str, user: str, since: str, stores: Stores, role: Role, form: Form) -> None:
     """Say who read what of which restricted zone; for the privacy officer."""
     since_ns = time_ns(since, "--since") if since else 0
     say_answer(
-        asked(store, role, lambda opened: reads_of(opened, zone=zone, user=user, since_ns=since_ns)),
+        asked(stores, role, lambda opened: reads_of(opened, zone=zone, user=user, since_ns=since_ns)),
         form,
         {
             "by_zone": ("zone", "role", "user", "reads", "since", "until"),

@@ -5,7 +5,7 @@ If a question shows data of restricted zones, this is recorded before its answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ from streams.queries.generations import generations as generations_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
-from streams.queries.moments import look_back, moment_at
+from streams.queries.moments import look_back, moments_at
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
@@ -88,8 +88,13 @@ class OpenStore:
 
     @property
     def epoch(self) -> int:
-        """Number of the open epoch."""
+        """Number of the open epoch; 0 if several stores are open, because each has its own (`epochs`)."""
         return self._store.epoch
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """Number of the open epoch of each store, by its directory."""
+        return dict(self._store.epochs)
 
     @property
     def role(self) -> str:
@@ -103,7 +108,10 @@ class OpenStore:
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences about data that no answer includes because its policy is unknown; usually none."""
+        """Sentences about data that no answer includes; usually none.
+
+        It is in partitions that no opened store holds, or its policy is unknown.
+        """
         return self._store.left_out
 
     def ancestors(self, identity: str, *, through_models: bool = False) -> Ancestors:
@@ -226,7 +234,7 @@ class OpenStore:
         return self._asked(
             f"changes {after} {upto}",
             lambda store: changes_between(
-                store, moment_at(store, after, "after"), moment_at(store, upto, "upto")
+                store, moments_at(store, after, "after"), moments_at(store, upto, "upto")
             ),
         )
 
@@ -287,9 +295,9 @@ class OpenStore:
         from streams.queries.standards.writing import write_standard  # noqa: PLC0415
 
         role = None if self._role is None else replace(self._role, exporting=True)
-        with Store.open(self._store.directory, role) as leaving:
+        with Store.open([part.directory for part in self._store.parts], role) as leaving:
             if self._store.is_past:
-                leaving.look_back(self._store.epoch)
+                leaving.look_back(*self._store.epochs.values())
             question = asked_as(f"export {standard} {file}", {"--as-of": self._as_of})
             return write_standard(leaving, standard, Path(file), question, nothing)
 
@@ -315,24 +323,29 @@ def asked_as(question: str, options: Mapping[str, object]) -> str:
     return " ".join(words)
 
 
-def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> OpenStore:
+def open_store(
+    path: Path | str | Sequence[Path | str], *, role: Role | str = "", as_of: str = ""
+) -> OpenStore:
     """Open the newest epoch of the store in a directory, or an earlier one, for a role.
 
     Parameters
     ----------
     path
-        Directory of the store, such as `lineage-store`.
+        Directory of the store, such as `lineage-store`; or those of several stores, each of which holds some
+        partitions (`sightline snapshots --partitions`). They are read as one store.
     role
         `analyst`, `privacy-officer` or `wearer:ID`; required, because the policies decide by role what to
         show. The file `roles.toml` of the store says which users may take which roles.
     as_of
         A time in RFC 3339 or the number of a kept epoch; questions are then answered as of that moment, under
-        today's roles. Empty: the newest epoch.
+        today's roles. Empty: the newest epoch. For several stores only a time: of each the newest kept epoch
+        then.
 
     Raises
     ------
     InputError
-        The role is missing, unknown, or not granted to the current user; or the store has another version.
+        The role is missing, unknown, or not granted to the current user; the store has another version; or
+        two stores hold the same partition.
     UnavailableError
         There is no store, or no epoch yet.
     DamagedError
@@ -345,7 +358,7 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
             "shown. A program that judges the store itself calls unfiltered(path)"
         )
     asking = Role.of(role) if isinstance(role, str) else role
-    store = Store.open(Path(path), asking)
+    store = Store.open(_directories(path), asking)
     try:
         look_back(store, as_of, "as_of")
     except BaseException:
@@ -354,12 +367,21 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
     return OpenStore(store, asking, as_of)
 
 
-def unfiltered(path: Path | str) -> OpenStore:
+def unfiltered(path: Path | str | Sequence[Path | str]) -> OpenStore:
     """Open the newest epoch of a store without a role: everything is visible, and no read is recorded.
+
+    `path` as in `open_store`.
 
     For programs that check the store (such as a ledger or a replay). Answers to people must be given under a
     role instead.
 
     UnavailableError, InputError and DamagedError as in `open_store`.
     """
-    return OpenStore(Store.open(Path(path)), None)
+    return OpenStore(Store.open(_directories(path)), None)
+
+
+def _directories(path: Path | str | Sequence[Path | str]) -> list[Path]:
+    directories = [Path(path)] if isinstance(path, str | Path) else [Path(each) for each in path]
+    if not directories:
+        raise InputError("open_store: found no store, expected the directory of one, or of several")
+    return directories

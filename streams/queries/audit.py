@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import orjson
@@ -29,8 +29,10 @@ def who_asks() -> str:
         return f"uid {number}"
 
 
-def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> None:
+def record(directories: Iterable[Path], role: str, question: str, zones: Iterable[str]) -> None:
     """Append one read, in one write, and sync it; does nothing if `zones` is empty.
+
+    If several stores are read as one, the log of each gets the same line.
 
     The line has the role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
     bytes) with its length and SHA-256.
@@ -56,12 +58,17 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )
+    for directory in directories:
+        _append(directory / AUDIT_LOG, line, named)
+
+
+def _append(path: Path, line: bytes, named: Sequence[str]) -> None:
     try:
-        with files.append(directory / AUDIT_LOG) as file:
+        with files.append(path) as file:
             file.write(line)
             os.fsync(file.fileno())
     except (OSError, InputError) as error:
         raise UnavailableError(
-            f"{directory / AUDIT_LOG}: the read of restricted zones ({', '.join(named)}) cannot be recorded, "
+            f"{path}: the read of restricted zones ({', '.join(named)}) cannot be recorded, "
             f"and what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
         ) from None

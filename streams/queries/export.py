@@ -17,7 +17,7 @@ from streams import files, limits
 from streams.errors import UnavailableError
 from streams.queries.boundary import Boundary
 from streams.queries.instance import ROWS_AT_ONCE
-from streams.queries.layout import listed
+from streams.queries.layout import commenting, listed
 from streams.quoting import quoted
 
 #: Readers of this version and later can open it.
@@ -87,15 +87,7 @@ class Exporting(Boundary):
         for table, base in self._layout.bases.items():
             yield f"CREATE TABLE {base.schema}.{table} ({listed(base)})"
         yield from filter(None, self._layout.views.values())
-        ours = "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
-        for target, comment in self._trusted.execute(
-            f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
-            f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
-            "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
-            f"FROM duckdb_columns() {ours}"
-        ).fetchall():
-            if comment:
-                yield f"COMMENT ON {target} IS {quoted(comment)}"
+        yield from commenting(self._trusted, "store")
 
     def _everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
         """Each table's name and the rows that the role may see, which must be read before the next table."""

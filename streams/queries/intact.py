@@ -56,7 +56,7 @@ def check(directory: Path, digests: Mapping[str, str]) -> None:
         _known[str(path), digest] = now
 
 
-def damaged(path: Path, fault: str) -> DamagedError:
+def damaged(path: Path | str, fault: str) -> DamagedError:
     """Error about a file of a store that is not as its writer left it."""
     return DamagedError(f"{path}: {fault}; the store is damaged. To go on, {REMEDY}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -104,8 +105,14 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
     )
 
 
-def _lines(store: Store) -> Iterator[bytes]:
-    path = store.directory / AUDIT_LOG
+def _lines(store: Store) -> Iterable[bytes]:
+    """Lines of the audit log; a read of several stores is in the log of each, and counts once."""
+    if len(store.parts) == 1:
+        return _lines_in(store.parts[0].directory / AUDIT_LOG)
+    return dict.fromkeys(line for part in store.parts for line in _lines_in(part.directory / AUDIT_LOG))
+
+
+def _lines_in(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             yield from file

@@ -316,6 +316,8 @@ SPECIAL: Mapping[str, str] = {
     "store.version": "Version of the store's layout.",
     "store.cluster": "Id of the Kafka cluster whose glasses.lineage was taken in; empty when not known.",
     "store.topic": "Id of that topic; empty when not known.",
+    "store.partitions": "Partitions of glasses.lineage that the store holds; NULL: all.",
+    "store.partition_count": "How many partitions that topic has; NULL where the store holds all.",
 }
 
 

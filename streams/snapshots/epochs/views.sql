@@ -49,7 +49,7 @@ CREATE TABLE spans (file VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, 
 
 CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR);
 
-CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR);
+CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR, partitions INTEGER[], partition_count INTEGER);
 
 -- The words of each policy, in the order of their bits in a label.
 CREATE TABLE vocabularies (
