@@ -21,7 +21,7 @@ from streams.errors import DamagedError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import intact
 from streams.queries.extent import Extent
-from streams.queries.newest import CATALOG
+from streams.queries.newest import CATALOG, SEGMENTS
 from streams.queries.parts import Part, listed
 from streams.queries.relation import Edge, How, Interval, Relation, Side, Stream, edges_in
 from streams.queries.role import RowClass
@@ -114,12 +114,17 @@ class Lookup:
         return dict(self.rows("SELECT file, digest FROM store.main.indexes ORDER BY first_epoch"))
 
     @cached_property
-    def _attached(self) -> list[str]:
-        """Attach the index files, and return the names under which they are attached."""
+    def _attached(self) -> dict[str, str]:
+        """Attach the index files; return by their names what to put before the names of files in them.
+
+        This is empty for a single store. An index names files relative to its own store.
+        """
         self.check(self.indexes)
         for number, file in enumerate(self.indexes):
             self.rows(f"ATTACH {quoted(str(self.directory / file))} AS index_{number} (READ_ONLY)")
-        return [f"index_{number}" for number in range(len(self.indexes))]
+        return {
+            f"index_{number}": file.rpartition(f"{SEGMENTS}/")[0] for number, file in enumerate(self.indexes)
+        }
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a trusted statement."""
@@ -317,8 +322,8 @@ class Lookup:
     def _load_listed(self, source: str) -> _Spans:
         """Spans of numbers of a source in segments that an index covers."""
         return self._spans_in(
-            f"SELECT {_SPAN} FROM {index}.spans WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
-            for index in self._attached
+            f"SELECT {quoted(before)} || {_SPAN} FROM {index}.spans WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
+            for index, before in self._attached.items()
         )
 
     def _load_unlisted(self, source: str) -> _Spans:

@@ -9,6 +9,8 @@ from streams.queries import intact
 
 #: Name of the link to the catalog of the newest epoch.
 CATALOG = "catalog.duckdb"
+#: Name of the directory of segments and indexes.
+SEGMENTS = "segments"
 
 
 def catalog_name(epoch: int) -> str:

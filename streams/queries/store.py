@@ -18,7 +18,7 @@ from streams.events.partitions import spelled
 from streams.queries import audit, grants
 from streams.queries.extent import APART, Extent, Span
 from streams.queries.lookup import Lookup
-from streams.queries.newest import newest_catalog
+from streams.queries.newest import SEGMENTS, newest_catalog
 from streams.queries.parts import Part, not_opened, opened
 from streams.queries.role import ClassedT, Role, RoleFilter
 from streams.queries.rows import EpochRow, ModelRow, Rows, together
@@ -130,7 +130,9 @@ class Store:
     def _fence(self) -> None:
         """Restrict the connection to reading segments of the opened stores, and lock its settings."""
         # Views of a single store name segments by relative paths, questions by absolute ones.
-        within = ", ".join(["'segments'", *(quoted(str(part.directory / "segments")) for part in self.parts)])
+        within = ", ".join(
+            [quoted(SEGMENTS), *(quoted(str(part.directory / SEGMENTS)) for part in self.parts)]
+        )
         self._connection.execute(
             f"SET file_search_path = {quoted(str(self.parts[0].directory))}; SET TimeZone = 'UTC'; "
             f"USE store; SET parquet_metadata_cache = true; SET allowed_directories = [{within}]; "

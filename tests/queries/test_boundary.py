@@ -187,7 +187,7 @@ def opened(pair: tuple[Path, Path]) -> Iterator[dict[str, tuple[Store, Store]]]:
 
 def said(opened: Store, text: str) -> tuple[Any, list[Any], dict[str, str]]:
     """What a statement says: rows or a sentence; what was recorded of it; what is hidden."""
-    log = opened.directory / AUDIT_LOG
+    log = opened.parts[0].directory / AUDIT_LOG
     log.unlink(missing_ok=True)
     answer: Any
     try:

@@ -17,7 +17,6 @@ from streams.queries.answers import Bounded, ReachedRow
 from streams.queries.between import between
 from streams.queries.descendants import ReachedModel, descendants
 from streams.queries.find import Wanted, find
-from streams.queries.moments import moments_at
 from streams.queries.reach import reach
 from streams.queries.spread import Bounds
 from streams.queries.store import Store
