@@ -71,14 +71,14 @@ def emit_left_out(sentences: Iterable[str]) -> None:
         say(f"left out: {sentence}", err=True)
 
 
-def stating(plain: Mapping[str, Any], epochs: Mapping[str, int]) -> dict[str, Any]:
-    """An answer as plain values; if it is of several stores, with the epoch of each for its `epoch`."""
+def stating(plain: Mapping[str, object], epochs: Mapping[str, int]) -> dict[str, object]:
+    """An answer as plain values; if it is of several stores, with the epoch of each in place of `epoch`."""
     if len(epochs) == 1:
         return dict(plain)
-    return {
-        ("epochs" if name == "epoch" else name): epochs if name == "epoch" else value
-        for name, value in plain.items()
-    }
+    several: dict[str, object] = {}
+    for name, value in plain.items():
+        several |= {"epochs": epochs} if name == "epoch" else {name: value}
+    return several
 
 
 def emit_json(answer: object) -> None:

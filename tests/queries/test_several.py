@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from streams.events.headers import rfc3339
 from streams.ledger.sources import StoreReader
 from streams.queries.asking import OpenStore, open_store, unfiltered
 from streams.queries.audit import AUDIT_LOG
+from streams.queries.changes import changes
 from streams.queries.moments import moments
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
@@ -62,16 +64,16 @@ def answers(opened: OpenStore, ids: Sequence[str]) -> Iterator[dict[str, Any] | 
             opened.descendants,
             opened.reach,
         ):
-            yield asked(lambda about=about, identity=identity: about(identity))
-        yield asked(lambda identity=identity: opened.ancestors(identity, through_models=True))
-        yield asked(lambda identity=identity: opened.descendants(identity, through_models=True))
-        yield asked(lambda identity=identity: opened.genuine(identity, "0" * 32))
+            yield asked(partial(about, identity))
+        yield asked(partial(opened.ancestors, identity, through_models=True))
+        yield asked(partial(opened.descendants, identity, through_models=True))
+        yield asked(partial(opened.genuine, identity, "0" * 32))
     for first, second in combinations(ids[:4], 2):
-        yield asked(lambda first=first, second=second: opened.reached(first, second))
+        yield asked(partial(opened.reached, first, second))
     for wearer in ("w1", "w2"):
         for of_wearer in (opened.wearer, opened.reach, opened.withdrawal):
-            yield asked(lambda of_wearer=of_wearer, wearer=wearer: of_wearer(wearer))
-        yield asked(lambda wearer=wearer: opened.find(wearer=wearer))
+            yield asked(partial(of_wearer, wearer))
+        yield asked(partial(opened.find, wearer=wearer))
     for of_all in (opened.completeness, opened.missing, opened.creep, opened.crossings, opened.requirements):
         yield asked(of_all)
 
@@ -101,8 +103,6 @@ def _changes(opened: OpenStore, after: int, upto: int) -> Any:
         [moment for kept in moments(opened._store) for moment in kept if moment.epoch == epoch]
         for epoch in (after, upto)
     )
-    from streams.queries.changes import changes  # noqa: PLC0415
-
     return changes(opened._store, first, last)
 
 
