@@ -55,7 +55,7 @@ class Costs:
             worker_us=whole["cpu_us"],
             broker_us=whole["broker_cpu_us"],
             worker_per_s=whole["batches_per_s"],
-            # One writer, one worker and the broker on two cores; the last row is at 90 % of what is sustained.
+            # One writer, one worker and the broker on two cores, at 90 % of what is sustained.
             writer_per_s=pipeline["tables"][_VISIBLE][-1]["batches/s"],
             resting_cores=_figure(store["tables"][_RESTING], "cores"),
             store_bytes=_figure(store["tables"][_GROWN], "bytes a captured batch, hot file included"),
