@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import gc
 import os
 import shutil
 import signal
@@ -20,6 +21,13 @@ from tests.soak import waits
 settings.register_profile("sightline", deadline=None)
 settings.load_profile("sightline")
 
+#: The Kafka that tests share while it runs, and the files with tests that ask for it.
+_SHARED = pytest.StashKey[EmbeddedBroker]()
+_SHARING = pytest.StashKey[frozenset[Path]]()
+#: How many objects are made before Python searches for cycles among them, in place of 700. What stays of
+#: thousands of tests makes a search long, and few tests leave cycles.
+_CYCLES_AFTER = 50_000
+
 
 def _started(directory: Path) -> Iterator[str]:
     node = EmbeddedBroker()
@@ -29,7 +37,8 @@ def _started(directory: Path) -> Iterator[str]:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, and brokers start at little cost."""
+    """Let Ctrl-C reach what tests start; let brokers, and Python's search for cycles, cost little."""
+    gc.set_threshold(_CYCLES_AFTER, 10, 10)
     # Half of a short life went into code that only a long one repays.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     # A shell that runs pytest in the background has it ignored, and so would all that is started here.
@@ -48,12 +57,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Who asks for a broker is marked `kafka`, before `-m` chooses; `--soak` leaves the rest out.
 
     Files with such tests come first: they wait for long, and while they do, the others use the processors.
+    Among them, those come first that share one, so that it does not run for longer than it is of use.
     """
     for item in items:
         if {"broker", "own_broker"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+    sharing = frozenset(item.path for item in items if "broker" in getattr(item, "fixturenames", ()))
     waiting = {item.path for item in items if item.get_closest_marker("kafka")}
-    items.sort(key=lambda item: item.path not in waiting)
+    items.sort(key=lambda item: (item.path not in sharing, item.path not in waiting))
+    config.stash[_SHARING] = sharing
     if config.getoption("--soak"):
         slow = functools.cache(waits)
         chosen = [item for item in items if item.get_closest_marker("kafka") or slow(item.path)]
@@ -61,17 +73,46 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = chosen
 
 
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
+def pytest_collection_finish() -> None:
+    """Let Python's search for cycles pass over the tests, which stay until the end."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let all be freed: DuckDB complains of what is left when Python ends."""
+    gc.unfreeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Stop the Kafka that tests share before the first file without such tests.
+
+    One that nobody uses takes 3 % of a processor all the same, and each process of pytest-xdist has one.
+    """
+    yield
+    stash = item.config.stash
+    if _SHARED in stash and (nextitem is None or nextitem.path not in stash[_SHARING]):
+        stash[_SHARED].stop()
+        del stash[_SHARED]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> str:
     """`host:port` of an Apache Kafka that is started once, or that of `--broker`.
 
     Tests share it, so they name topics and groups of their own.
     """
     named = str(pytestconfig.getoption("--broker"))
     if named:
-        yield named
-    else:
-        yield from _started(tmp_path_factory.mktemp("kafka"))
+        return named
+    if _SHARED not in pytestconfig.stash:
+        node = EmbeddedBroker()
+        # Also when the run is interrupted.
+        pytestconfig.add_cleanup(node.stop)
+        node.start(tmp_path_factory.mktemp("kafka"), free_port())
+        pytestconfig.stash[_SHARED] = node
+    return pytestconfig.stash[_SHARED].address
 
 
 @pytest.fixture(scope="module")
