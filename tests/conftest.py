@@ -8,6 +8,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,10 @@ def _started(directory: Path) -> Iterator[str]:
 def pytest_configure() -> None:
     """Let Ctrl-C reach what tests start; let brokers, and Python's search for cycles, cost little."""
     gc.set_threshold(_CYCLES_AFTER, 10, 10)
+    # Who is told to keep no bytecode, as in many containers, compiles all of our modules in each of hundreds
+    # of processes, and each process of pytest-xdist rewrites all tests anew.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Half of a short life went into code that only a long one repays.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     # A shell that runs pytest in the background has it ignored, and so would all that is started here.
