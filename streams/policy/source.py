@@ -114,7 +114,7 @@ def _unescaped(line: str) -> str:
 
 
 def find(name: str) -> Path:
-    """Path of a policy: a file, or the name of a shipped one; InputError, which lists these, if it is neither."""
+    """Path of a policy: a file, or the name of a shipped one; InputError, which lists these, for others."""
     path = Path(name)
     if path.is_file():
         return path
