@@ -26,8 +26,8 @@ from streams.limits import (
 
 GIVEN, WITHDRAWN = "given", "withdrawn"
 STATUSES = (GIVEN, WITHDRAWN)
-#: States of data without a record, and of data whose consent has expired. `CLAIMED` is any consent that limits
-#: nothing, in the examples of policies; in older stores it is a number for which there was no record.
+#: States of data without a record, and of data whose consent has expired. `CLAIMED` is any consent that
+#: limits nothing, in the examples of policies; in older stores it is a number for which there was no record.
 NONE, CLAIMED, EXPIRED = "none", "claimed", "expired"
 _HOUR_NS = 3_600_000_000_000
 _NEVER_NS = 2**63
@@ -158,7 +158,7 @@ class Words(Struct, frozen=True):
             number = 0
         if not word.device or word.incarnation < reached or word.number <= number:
             known = self._record(Reference(word.device, word.incarnation, word.number))
-            # A repeated record that gives changes nothing. Any other word can only take away, and does so now.
+            # A repeated record that gives changes nothing. Any other word only takes away, and does so now.
             told = known >= 0 and word.status == GIVEN and self.kept[known].word.same(word)
             return self if told else self._with(word, record=False)
         if word.number > number + 1:
