@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class EdgeRow(Struct, frozen=True, kw_only=True):
-    """Edges of one run: children of one stream, the parents of the first, and the step to the next parents."""
+    """Edges of one run: children of one stream, the parents of the first, and the step between parents."""
 
     child_source: str
     child_stream: str
