@@ -46,27 +46,30 @@ class Source:
                 " expected TOML"
             ) from None
 
-    def line_of(self, term: str, table: str = "") -> int | None:
+    def line_of(self, term: str, table: str = "", behind: int = 0) -> int | None:
         """Number of the first line that contains `term`; None if there is none.
 
-        Lines from the one that names `table` on are searched first, if there is such a line.
+        Lines from the one that names `table` on are searched first; without `table`, those after `behind`.
         """
         lines = [_unescaped(content) for content in self.text.split("\n")]
-        begin = next((n for n, content in enumerate(lines) if f'"{table}"' in content), 0) if table else 0
-        behind = (n for n, content in enumerate(lines[begin:], begin + 1) if term in content)
-        return next(behind, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
+        named = (n for n, content in enumerate(lines) if f'"{table}"' in content)
+        begin = next(named, 0) if table else behind
+        after = (n for n, content in enumerate(lines[begin:], begin + 1) if term in content)
+        return next(after, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
 
     def nth_line(self, term: str, number: int) -> int:
         """Number of the line that is the `number`-th (from 0) to begin with `term`; 0 if there is none."""
         lines = [n for n, content in enumerate(self.text.split("\n"), 1) if content.startswith(term)]
         return lines[number] if number < len(lines) else 0
 
-    def wrong(self, term: str, fault: str, known: Collection[str] = (), table: str = "") -> InputError:
+    def wrong(
+        self, term: str, fault: str, known: Collection[str] = (), table: str = "", behind: int = 0
+    ) -> InputError:
         """Make the error that `term` is wrong as `fault` says, with its line and the nearest of `known`.
 
-        `table` is the name of the table that contains the term.
+        `table` is the name of the table that contains the term; without a name, the table begins at `behind`.
         """
-        line = self.line_of(term, table)
+        line = self.line_of(term, table, behind)
         where = f"{self.origin}, line {line}" if line else self.origin
         # Imported here, because questions to the store need it only if a policy is wrong, and start faster.
         from difflib import get_close_matches  # noqa: PLC0415
