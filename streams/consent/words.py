@@ -2,8 +2,8 @@
 
 A word has the fields of ISO/IEC TS 27560:2023 that a decision needs: the record's number, the person, status,
 purposes and expiry. It also has the device on which it was said (none: by an operator) and the append time.
-Each incarnation of a device counts its records from 1. A word whose number is not the next one creates no
-record, but it takes away what it does not permit, like any other word.
+Each incarnation of a device counts its records from 1, one by one. A word whose number is not the next one
+creates no record, but it takes away what it does not permit, like any other word.
 
 Data may be used for what its consent record permits and all later words still permit. What a word took away
 is only given again by a later record, of any device of the wearer, and only for data that was captured after
