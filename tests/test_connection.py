@@ -1,4 +1,4 @@
-"""One way to reach a broker: what ends it, what does not, and whether the client is heard afterwards."""
+"""Connecting to a broker: which errors end it, which do not, and whether the client logs afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BROKER = "127.0.0.1:9"
 
 
 class Client:
-    """Answers with each of some errors once, then starts."""
+    """Raises each of some errors once, then starts."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -73,7 +73,7 @@ async def test_an_address_that_is_none_is_wrong_input() -> None:
 
 
 class Stopping:
-    """A client whose `stop` ends as it is told, and whose connections are closed apart, as aiokafka's are."""
+    """A client whose `stop` ends as it is told, with connections that are closed apart, like aiokafka's."""
 
     def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
         self._stop, self._client, self.closed = stop, self, 0

@@ -32,7 +32,7 @@ from streams.snapshots.files.zones import Coverage, Stream, Zones
 from streams.snapshots.rows.poll import Mask, Numbers, numbers
 
 STEPS = (10, 11)
-"""What a crash can fall between in a fold, for tests: 12 segments made, 13 index made."""
+"""Steps of a fold between which tests simulate a crash: 10 segments made, 11 index made."""
 _STREAM = ("source", "stream", "revision")
 _CLASS = ("policy_version", "zone", "label")
 #: Tables whose spans of numbers are in an index; an index has the rows of edges and zones themselves.

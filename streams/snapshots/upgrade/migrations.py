@@ -69,7 +69,7 @@ MIGRATIONS = (
         _consents,
     ),
 )
-"""In the order in which they are done."""
+"""All migrations, in the order in which they are applied."""
 
 
 def take_over(path: Path, *, after_step: Callable[[int], None] = lambda _: None) -> bool:

@@ -38,9 +38,9 @@ from streams.snapshots.rows.poll import MALFORMED, Place, numbers, rejected
 log = logging.getLogger(__name__)
 
 STEPS = range(1, 5)
-"""What a crash can fall between, for tests.
+"""Steps between which tests simulate a crash.
 
-1 a place for the new hot file made, 2 segments written, 3 hot file whole, 4 its name moved.
+1 directory for the new hot file made, 2 segments written, 3 hot file complete, 4 old one replaced.
 """
 #: Where the new hot file is made.
 STAGE = f"migrated{directory.TEMPORARY}"
