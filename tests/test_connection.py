@@ -6,8 +6,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, RequestTimedOutError, TopicAuthorizationFailedError
 
 from streams import logs
@@ -108,3 +111,62 @@ async def test_connections_are_closed_where_a_stop_does_not_come_that_far(
     client = Stopping(stop)
     await let_go(client, 0.05)
     assert client.closed == closed
+
+
+class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
+    """Of a producer that is connected only the way in which it is let go."""
+
+    def __init__(self) -> None:
+        self._closed = True
+        self.ended: bool = False
+
+    async def stop(self) -> None:
+        self.ended = True
+
+
+class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """The same of a consumer."""
+
+    def __init__(self) -> None:
+        self._closed = True
+        self.ended: bool = False
+
+    async def stop(self) -> None:
+        self.ended = True
+
+
+class StartedAdmin(AIOKafkaAdminClient):  # type: ignore[misc]
+    """The same of an admin client."""
+
+    def __init__(self) -> None:
+        self.ended: bool = False
+
+    async def close(self) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize("kind", [StartedProducer, StartedConsumer, StartedAdmin])
+async def test_who_is_cancelled_at_any_moment_leaves_no_client_connected(kind: type[Any]) -> None:
+    came_back = set[bool]()
+    for turns in range(8):
+        client, answered = kind(), asyncio.Event()
+
+        async def start(client: Any = client, answered: asyncio.Event = answered) -> Any:
+            try:
+                await answered.wait()
+            except asyncio.CancelledError:
+                client.ended = True
+                raise
+            return client
+
+        reaching = asyncio.create_task(connect.reach(BROKER, start))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        answered.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reaching.cancel()
+        (outcome,) = list[Any](await asyncio.gather(reaching, return_exceptions=True))
+        assert outcome is client or (isinstance(outcome, asyncio.CancelledError) and client.ended), turns
+        came_back.add(outcome is client)
+    assert came_back == {False, True}, "cancelled before and behind its end"

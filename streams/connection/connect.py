@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -91,6 +92,11 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
         if failed or not starting.done():
             await _check_taken(kafka, final=final)
         return await starting
+    except BaseException:
+        # A cancellation can arrive when `start` is done already: then nobody else knows the client.
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            await _release(starting.result())
+        raise
     finally:
         if not starting.done():
             starting.cancel()
@@ -124,6 +130,14 @@ async def administering(broker: Broker, wait_s: float = WAIT_S_DEFAULT) -> Async
         yield admin
     finally:
         await admin.close()
+
+
+async def _release(started: object) -> None:
+    """Disconnect what a `start` returned; answers, which are no clients, need nothing."""
+    if isinstance(started, AIOKafkaAdminClient):
+        await _done(started.close(), STOP_WAIT_S)
+    elif isinstance(started, AIOKafkaConsumer | AIOKafkaProducer):
+        await let_go(started)
 
 
 async def let_go(client: Any, wait_s: float = STOP_WAIT_S) -> None:
