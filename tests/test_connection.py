@@ -114,7 +114,7 @@ async def test_connections_are_closed_where_a_stop_does_not_come_that_far(
 
 
 class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
-    """Of a producer that is connected only the way in which it is let go."""
+    """A producer that records whether it was stopped, and does nothing else."""
 
     def __init__(self) -> None:
         self._closed = True
@@ -125,7 +125,7 @@ class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
 
 
 class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """The same of a consumer."""
+    """The same for a consumer."""
 
     def __init__(self) -> None:
         self._closed = True
@@ -136,7 +136,7 @@ class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 class StartedAdmin(AIOKafkaAdminClient):  # type: ignore[misc]
-    """The same of an admin client."""
+    """The same for an admin client."""
 
     def __init__(self) -> None:
         self.ended: bool = False

@@ -93,7 +93,7 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
             await _check_taken(kafka, final=final)
         return await starting
     except BaseException:
-        # A cancellation can arrive when `start` is done already: then nobody else knows the client.
+        # If a cancellation arrives when `start` is already done, nobody else has the client to close it.
         if starting.done() and not starting.cancelled() and starting.exception() is None:
             await _release(starting.result())
         raise
@@ -133,7 +133,7 @@ async def administering(broker: Broker, wait_s: float = WAIT_S_DEFAULT) -> Async
 
 
 async def _release(started: object) -> None:
-    """Disconnect what a `start` returned; answers, which are no clients, need nothing."""
+    """Close a client that `start` returned; other results need no closing."""
     if isinstance(started, AIOKafkaAdminClient):
         await _done(started.close(), STOP_WAIT_S)
     elif isinstance(started, AIOKafkaConsumer | AIOKafkaProducer):
