@@ -17,6 +17,7 @@ from streams import logs
 from streams.connection import connect
 from streams.connection.connect import let_go
 from streams.errors import InputError, UnavailableError
+from tests.patience import PATIENCE_S
 
 BROKER = "127.0.0.1:9"
 
@@ -170,3 +171,30 @@ async def test_who_is_cancelled_at_any_moment_leaves_no_client_connected(kind: t
         assert outcome is client or (isinstance(outcome, asyncio.CancelledError) and client.ended), turns
         came_back.add(outcome is client)
     assert came_back == {False, True}, "cancelled before and behind its end"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_start_is_cancelled_only_when_it_does_not_end_by_itself(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr(connect, "_GIVE_UP_S", PATIENCE_S if ends else 0.01)
+    client, begun, answered, cancelled = StartedProducer(), asyncio.Event(), asyncio.Event(), list[bool]()
+
+    async def start() -> StartedProducer:
+        begun.set()
+        try:
+            await answered.wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return client
+
+    reaching = asyncio.create_task(connect.reach(BROKER, start))
+    await begun.wait()
+    reaching.cancel()
+    await asyncio.sleep(0)
+    if ends:
+        answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reaching
+    assert (client.ended, bool(cancelled)) == (ends, not ends)

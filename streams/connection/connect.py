@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 WAIT_S_DEFAULT = 5.0
 STOP_WAIT_S = 2.0
 _BACKOFF_FIRST_S = 0.1
+_GIVE_UP_S = 1.0
 
 T = TypeVar("T")
 
@@ -93,14 +94,23 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
             await _check_taken(kafka, final=final)
         return await starting
     except BaseException:
-        # If a cancellation arrives when `start` is already done, nobody else has the client to close it.
-        if starting.done() and not starting.cancelled() and starting.exception() is None:
-            await _release(starting.result())
+        await _give_up(starting)
         raise
+
+
+async def _give_up(starting: asyncio.Future[T]) -> None:
+    """End a start whose result is no longer needed, and close the client that it made.
+
+    It gets _GIVE_UP_S to end by itself. If it were cancelled at once, aiokafka could lose the connection by
+    which it asks for the brokers (`AIOKafkaClient.bootstrap`), and asyncio one whose TLS has not begun.
+    """
+    try:
+        await asyncio.wait((starting,), timeout=_GIVE_UP_S)
     finally:
-        if not starting.done():
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+        starting.cancel()
+        (ended,) = await asyncio.gather(starting, return_exceptions=True)
+        if not isinstance(ended, BaseException):
+            await _release(ended)
 
 
 async def _check_taken(kafka: KafkaSettings, *, final: bool) -> None:
