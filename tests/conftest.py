@@ -1,4 +1,4 @@
-"""What more than one test folder needs: an embedded Apache Kafka, for the whole run or for one module."""
+"""Fixtures of more than one test folder: an embedded Apache Kafka, for the whole run or for one module."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import settings
 from streams.kafka.broker import EmbeddedBroker, free_port
 from tests.soak import waits
 
-# A drawn example may take as long as the machine is busy: what is fast is proven in bench/, never here.
+# No deadline for drawn examples, because the machine may be busy; bench/ measures speed, never tests.
 settings.register_profile("sightline", deadline=None)
 settings.load_profile("sightline")
 
@@ -29,25 +29,25 @@ def _started(directory: Path) -> Iterator[str]:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, and brokers start at little cost."""
-    # Half of a short life went into code that only a long one repays.
+    """Let Ctrl-C reach what tests start, and start brokers cheaply."""
+    # Java's optimising compiler took half of a short broker's CPU time, and only pays off in a long life.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-    # A shell that runs pytest in the background has it ignored, and so would all that is started here.
+    # A shell that runs pytest in the background ignores SIGINT, and all processes started here would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let tests run against a Kafka that is there, as `tests/docker` does; let a soak choose tests."""
+    """Options to use a running Kafka, as `tests/docker` does, and to choose the tests of a soak."""
     parser.addoption("--broker", default="", help="HOST:PORT of a Kafka for tests that share one")
     parser.addoption("--soak", action="store_true", help="only tests that need a Kafka or wait by a clock")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Who asks for a broker is marked `kafka`, before `-m` chooses; `--soak` leaves the rest out.
+    """Mark tests that use a broker with `kafka`, before `-m` selects; with `--soak`, drop the others.
 
-    Files with such tests come first: they wait for long, and while they do, the others use the processors.
+    Files with such tests come first: they wait for long, and the others use the processors meanwhile.
     """
     for item in items:
         if {"broker", "own_broker"} & set(getattr(item, "fixturenames", ())):
@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
     """`host:port` of an Apache Kafka that is started once, or that of `--broker`.
 
-    Tests share it, so they name topics and groups of their own.
+    Tests share it, so they use topics and groups of their own.
     """
     named = str(pytestconfig.getoption("--broker"))
     if named:
@@ -76,17 +76,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of an Apache Kafka of a module's own, for tests that use the `glasses.*` topics."""
+    """`host:port` of an Apache Kafka for one module, for tests that use the `glasses.*` topics."""
     yield from _started(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a stranger has it after the demo, with `journal` and `lineage-store`.
+    """A folder as a user has it after the demo, with `journal` and `lineage-store`.
 
-    It is made once, for reading; each process of pytest-xdist has a copy of it.
+    It is made once, for reading only; each process of pytest-xdist has its own.
     """
-    # Only who asks for it waits for the commands to be imported.
+    # Imported here, because it loads the commands and few tests need them.
     from tests.test_docs import replayed  # noqa: PLC0415
 
     base = tmp_path_factory.getbasetemp()
