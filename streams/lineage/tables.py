@@ -2,6 +2,24 @@
 
 Runs are `first, step, count` (law 3). `*_ns` are nanoseconds since the Unix epoch, UTC. No table contains a
 sensor value, a word or a picture; `attributes` are the coarse, enumerated ones that a decision used (law 9).
+
+`rejected`: a malformed record is listed with what it claims: the device of its key, and stream and numbers if
+they are well-formed, else empty with a `count` of 0. It has no wearer. `outcome` is `repeated` for events
+that arrived again and were dropped (they are stored once, so they are not lost).
+`revision`: 0 for an event as it was first made; a corrected event has the same number and the next revision.
+`events.consent`: number of the consent record under which the events were captured, 0 for none; for derived
+events the lowest of their parents.
+`inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, words of
+wearers on other partitions). For `lost-records`, reading continued at `offset`; `value` has the offsets of
+records that were removed before they were read (`40-161`; `40-` if the topic was created again, so that their
+number is unknown), and `t_ns` is the append time of the record before them (0: there was none). For
+`lost-state` the columns mean the same, but the records were processed and are missing in the state with which
+processing continued at `offset`.
+`shadow`: only decisions that the policy which may come next would make differently.
+`zone_runs`: every stored event with a number from low to high has this class, wearer and consent; not every
+number has to be an event. If runs of several classes cover a number, the event is of one of these classes.
+`events.partition` and `offset`: the position in `glasses.captured` for captured events; for derived events
+the position of the record that completed them.
 """
 
 from __future__ import annotations
@@ -155,23 +173,3 @@ WRITTEN_BY: Mapping[str, frozenset[str]] = {
     "models": frozenset({"training"}),
     "training_runs": frozenset({"training"}),
 }
-"""Notes.
-
-`rejected`: a malformed record is listed with what it claims: the device of its key, and stream and numbers if
-they are well-formed, else empty with a `count` of 0. It has no wearer. `outcome` is `repeated` for events
-that arrived again and were dropped (they are stored once, so they are not lost).
-`revision`: 0 for an event as it was first made; a corrected event has the same number and the next revision.
-`events.consent`: number of the consent record under which the events were captured, 0 for none; for derived
-events the lowest of their parents.
-`inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, words of
-wearers on other partitions). For `lost-records`, reading continued at `offset`; `value` has the offsets of
-records that were removed before they were read (`40-161`; `40-` if the topic was created again, so that their
-number is unknown), and `t_ns` is the append time of the record before them (0: there was none). For
-`lost-state` the columns mean the same, but the records were processed and are missing in the state with which
-processing continued at `offset`.
-`shadow`: only decisions that the policy which may come next would make differently.
-`zone_runs`: every stored event with a number from low to high has this class, wearer and consent; not every
-number has to be an event. If runs of several classes cover a number, the event is of one of these classes.
-`events.partition` and `offset`: the position in `glasses.captured` for captured events; for derived events
-the position of the record that completed them.
-"""
