@@ -211,14 +211,15 @@ def _check_crossings(
     since_ns, until_ns = T0_NS + draw.randint(0, 8), T0_NS + DAY_NS
     refused, window = draw.choice((False, True)), Window(since_ns, until_ns)
     answer = crossings(opened, zone=zone, sink=sink, window=window, every_ns=every_ns, refused=refused)
-    went: dict[tuple[str, str, str, bool], list[Drawn]] = defaultdict(list)
+    went: dict[tuple[str, str, str, str, bool], list[Drawn]] = defaultdict(list)
     for each in decisions:
         at_ns = each.at_ns or T0_NS
         if refused and each.passed:
             continue
         if zone in ("", each.place[1]) and sink in ("", each.sink) and since_ns <= at_ns <= until_ns:
-            went[rfc3339(at_ns - at_ns % every_ns), each.place[1], each.sink, each.passed].append(each)
-    assert {(c.t, c.zone, c.sink, c.passed): (c.wearers, c.events) for c in answer.crossings} == {
+            since = rfc3339(at_ns - at_ns % every_ns)
+            went[since, each.place[1], each.sink, each.purpose, each.passed].append(each)
+    assert {(c.t, c.zone, c.sink, c.purpose, c.passed): (c.wearers, c.events) for c in answer.crossings} == {
         key: (len({each.wearer for each in some} - {""}), sum(each.events for each in some))
         for key, some in went.items()
     }
