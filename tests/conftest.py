@@ -1,4 +1,4 @@
-"""What more than one test folder needs: an embedded Apache Kafka, for the whole run or for one module."""
+"""Fixtures of more than one test folder: an embedded Apache Kafka, for the whole run or for one module."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from hypothesis import settings
 from streams.kafka.broker import EmbeddedBroker, free_port
 from tests.soak import waits
 
-# A drawn example may take as long as the machine is busy: what is fast is proven in bench/, never here.
+# No deadline for drawn examples, because the machine may be busy; bench/ measures speed, never tests.
 settings.register_profile("sightline", deadline=None)
 settings.load_profile("sightline")
 
-#: The Kafka that tests share while it runs, and the files with tests that ask for it.
+#: The broker that tests share, while it runs.
 _SHARED = pytest.StashKey[EmbeddedBroker]()
+#: The files with tests that use it.
 _SHARING = pytest.StashKey[frozenset[Path]]()
-#: How many objects are made before Python searches for cycles among them, in place of 700. What stays of
-#: thousands of tests makes a search long, and few tests leave cycles.
-_CYCLES_AFTER = 50_000
+#: Python's default of 700 new objects makes the collector run often, and thousands of collected tests make
+#: each run long: together 7 % of the CPU time.
+_GC_THRESHOLD = 50_000
 
 
 def _started(directory: Path) -> Iterator[str]:
@@ -38,31 +39,31 @@ def _started(directory: Path) -> Iterator[str]:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start; let brokers, and Python's search for cycles, cost little."""
-    gc.set_threshold(_CYCLES_AFTER, 10, 10)
-    # Who is told to keep no bytecode, as in many containers, compiles all of our modules in each of hundreds
-    # of processes, and each process of pytest-xdist rewrites all tests anew.
+    """Let Ctrl-C reach what tests start; make brokers, garbage collection and imports cheap."""
+    gc.set_threshold(_GC_THRESHOLD, 10, 10)
+    # Many containers set PYTHONDONTWRITEBYTECODE. Then each of hundreds of processes compiles all modules
+    # of the project, and each process of pytest-xdist rewrites the assertions of all tests.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # Half of a short life went into code that only a long one repays.
+    # Java's optimising compiler took half of a short broker's CPU time, and only pays off in a long life.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-    # A shell that runs pytest in the background has it ignored, and so would all that is started here.
+    # A shell that runs pytest in the background ignores SIGINT, and all processes started here would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let tests run against a Kafka that is there, as `tests/docker` does; let a soak choose tests."""
+    """Options to use a running Kafka, as `tests/docker` does, and to choose the tests of a soak."""
     parser.addoption("--broker", default="", help="HOST:PORT of a Kafka for tests that share one")
     parser.addoption("--soak", action="store_true", help="only tests that need a Kafka or wait by a clock")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Who asks for a broker is marked `kafka`, before `-m` chooses; `--soak` leaves the rest out.
+    """Mark tests that use a broker with `kafka`, before `-m` selects; with `--soak`, drop the others.
 
-    Files with such tests come first: they wait for long, and while they do, the others use the processors.
-    Among them, those come first that share one, so that it does not run for longer than it is of use.
+    Files with such tests come first: they wait for long, and the others use the processors meanwhile. The
+    first of them are those that share one broker, so that it can be stopped early.
     """
     for item in items:
         if {"broker", "own_broker"} & set(getattr(item, "fixturenames", ())):
@@ -79,21 +80,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Let Python's search for cycles pass over the tests, which stay until the end."""
+    """Exclude the collected tests, which live until the end, from garbage collection."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_unconfigure() -> None:
-    """Let all be freed: DuckDB complains of what is left when Python ends."""
+    """Include them again: DuckDB reports objects that were not freed when Python exits."""
     gc.unfreeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Stop the Kafka that tests share before the first file without such tests.
+    """Stop the shared broker before the first file without tests that use it.
 
-    One that nobody uses takes 3 % of a processor all the same, and each process of pytest-xdist has one.
+    An idle broker takes 3 % of a processor, and each process of pytest-xdist has one.
     """
     yield
     stash = item.config.stash
@@ -106,14 +107,14 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> str:
     """`host:port` of an Apache Kafka that is started once, or that of `--broker`.
 
-    Tests share it, so they name topics and groups of their own.
+    Tests share it, so they use topics and groups of their own.
     """
     named = str(pytestconfig.getoption("--broker"))
     if named:
         return named
     if _SHARED not in pytestconfig.stash:
         node = EmbeddedBroker()
-        # Also when the run is interrupted.
+        # Stops it when the run is interrupted, too.
         pytestconfig.add_cleanup(node.stop)
         node.start(tmp_path_factory.mktemp("kafka"), free_port())
         pytestconfig.stash[_SHARED] = node
@@ -122,17 +123,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of an Apache Kafka of a module's own, for tests that use the `glasses.*` topics."""
+    """`host:port` of an Apache Kafka for one module, for tests that use the `glasses.*` topics."""
     yield from _started(tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a stranger has it after the demo, with `journal` and `lineage-store`.
+    """A folder as a user has it after the demo, with `journal` and `lineage-store`.
 
-    It is made once, for reading; each process of pytest-xdist has a copy of it.
+    It is made once, for reading only; each process of pytest-xdist has its own.
     """
-    # Only who asks for it waits for the commands to be imported.
+    # Imported here, because it loads the commands and few tests need them.
     from tests.test_docs import replayed  # noqa: PLC0415
 
     base = tmp_path_factory.getbasetemp()

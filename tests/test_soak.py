@@ -1,4 +1,4 @@
-"""The soak goes on where it stopped, names what failed in a complete run only, and keeps how it failed."""
+"""A soak continues where it stopped, names failures only of complete runs, and keeps their output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest_plugins = "pytester"
 def test_files_with_a_broker_or_a_clock_are_chosen() -> None:
     files = set(chosen(["tests"]))
     assert {"tests/kafka/test_groups.py", "tests/e2e/test_demo.py", "tests/queries/test_prompt.py"} <= files
-    # A clock that a test sets, and `sleep(0)`, pass no time.
+    # A replaced clock and `sleep(0)` take no time.
     assert not {"tests/policy/test_bounds.py", "tests/queries/test_scarcity.py", "tests/test_logs.py"} & files
 
 
@@ -56,7 +56,7 @@ def test_only_tests_that_ask_for_a_broker_or_wait_are_run(pytester: pytest.Pytes
         result.assert_outcomes(passed=passed, deselected=left)
 
 
-def test_a_kafka_that_files_share_ends_with_the_last_of_them(
+def test_a_shared_broker_is_stopped_after_the_last_file_that_uses_it(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
@@ -81,7 +81,7 @@ def test_a_kafka_that_files_share_ends_with_the_last_of_them(
     pytester.makepyfile(test_a="def test_a(): ran('a')", test_b=asks, test_c=asks)
     pytester.syspathinsert(Path(__file__).parents[1])
     pytester.runpytest("-q", "-p", "no:asyncio").assert_outcomes(passed=5)
-    # What is stopped again at the end of the run has ended already.
+    # The last stop is the cleanup of the run, which finds the broker stopped.
     assert events == ["start", "nowhere", "nothing", "nowhere", "nothing", "stop", "a", "stop"]
 
 
@@ -125,7 +125,7 @@ def test_a_turn_without_an_end_is_ended_with_all_that_it_started(
     assert once(["sh", "-c", "sleep 600 & echo $!; wait"], log) == ("no end after 1 s",)
     status = Path(f"/proc/{log.read_text(encoding='utf-8').strip()}/stat")
     until_s = time.monotonic() + PATIENCE_S
-    while _runs(status) and time.monotonic() < until_s:  # SIGKILL has been sent, and takes effect soon
+    while _runs(status) and time.monotonic() < until_s:  # SIGKILL was sent and takes effect soon
         time.sleep(0.01)
     assert not _runs(status)
 
