@@ -1,4 +1,4 @@
-"""One way to reach a broker: what ends it, what does not, and whether the client is heard afterwards."""
+"""Connecting to a broker: which errors end it, which do not, and whether the client logs afterwards."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from streams import logs
 from streams.connection import connect
 from streams.connection.connect import let_go
 from streams.errors import InputError, UnavailableError
+from tests.patience import PATIENCE_S
 
 BROKER = "127.0.0.1:9"
 
 
 class Client:
-    """Answers with each of some errors once, then starts."""
+    """Raises each of some errors once, then starts."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -76,7 +77,7 @@ async def test_an_address_that_is_none_is_wrong_input() -> None:
 
 
 class Stopping:
-    """A client whose `stop` ends as it is told, and whose connections are closed apart, as aiokafka's are."""
+    """A client whose `stop` ends as it is told, with connections that are closed apart, like aiokafka's."""
 
     def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
         self._stop, self._client, self.closed = stop, self, 0
@@ -114,7 +115,7 @@ async def test_connections_are_closed_where_a_stop_does_not_come_that_far(
 
 
 class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
-    """Of a producer that is connected only the way in which it is let go."""
+    """A producer that records whether it was stopped, and does nothing else."""
 
     def __init__(self) -> None:
         self._closed = True
@@ -125,7 +126,7 @@ class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
 
 
 class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """The same of a consumer."""
+    """The same for a consumer."""
 
     def __init__(self) -> None:
         self._closed = True
@@ -136,7 +137,7 @@ class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 class StartedAdmin(AIOKafkaAdminClient):  # type: ignore[misc]
-    """The same of an admin client."""
+    """The same for an admin client."""
 
     def __init__(self) -> None:
         self.ended: bool = False
@@ -170,3 +171,30 @@ async def test_who_is_cancelled_at_any_moment_leaves_no_client_connected(kind: t
         assert outcome is client or (isinstance(outcome, asyncio.CancelledError) and client.ended), turns
         came_back.add(outcome is client)
     assert came_back == {False, True}, "cancelled before and behind its end"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_start_is_cancelled_only_when_it_does_not_end_by_itself(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr(connect, "_GIVE_UP_S", PATIENCE_S if ends else 0.01)
+    client, begun, answered, cancelled = StartedProducer(), asyncio.Event(), asyncio.Event(), list[bool]()
+
+    async def start() -> StartedProducer:
+        begun.set()
+        try:
+            await answered.wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return client
+
+    reaching = asyncio.create_task(connect.reach(BROKER, start))
+    await begun.wait()
+    reaching.cancel()
+    await asyncio.sleep(0)
+    if ends:
+        answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reaching
+    assert (client.ended, bool(cancelled)) == (ends, not ends)

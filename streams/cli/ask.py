@@ -119,7 +119,8 @@ def loop(identity: str, stores: Stores, role: Role, form: Drawn) -> None:
                 "accuracy",
                 "answers",
                 "trained",
-            )
+            ),
+            "refused": ("stage", "outcome", "rule", "reason", "zone", "t"),
         },
         graph.of_loop,
     )

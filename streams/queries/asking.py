@@ -37,6 +37,7 @@ from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
 from streams.queries.moments import look_back, moments_at
+from streams.queries.parts import directories_of
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
@@ -88,7 +89,7 @@ class OpenStore:
 
     @property
     def epoch(self) -> int:
-        """Number of the open epoch; 0 if several stores are open, because each has its own (`epochs`)."""
+        """Number of the open epoch; 0 if several stores are open (`epochs`)."""
         return self._store.epoch
 
     @property
@@ -108,10 +109,7 @@ class OpenStore:
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences about data that no answer includes; usually none.
-
-        It is in partitions that no opened store holds, or its policy is unknown.
-        """
+        """Sentences about data that no answer includes: its store is not open, or its policy is unknown."""
         return self._store.left_out
 
     def ancestors(self, identity: str, *, through_models: bool = False) -> Ancestors:
@@ -190,9 +188,13 @@ class OpenStore:
         """How far the data of a wearer, or a model version, reached; the second order is separate."""
         return self._asked(f"reach {about}", lambda store: reach_of(store, about))
 
-    def withdrawal(self, name: str) -> Withdrawal:
-        """What would stop if a wearer withdrew consent; changes nothing."""
-        return self._asked(f"withdraw {name}", lambda store: withdrawal_of(store, name), {"--what-if": True})
+    def withdrawal(self, name: str, *, purpose: str = "") -> Withdrawal:
+        """What would stop if a wearer withdrew consent, for all purposes or for one; changes nothing."""
+        return self._asked(
+            f"withdraw {name}",
+            lambda store: withdrawal_of(store, name, purpose),
+            {"--what-if": True, "--purpose": purpose},
+        )
 
     def find(
         self,
@@ -217,16 +219,35 @@ class OpenStore:
         return self._asked("find", lambda store: found_in(store, wanted), options)
 
     def crossings(
-        self, *, zone: str = "", sink: str = "", every: str = "hour", since: str = "", until: str = ""
+        self,
+        *,
+        zone: str = "",
+        sink: str = "",
+        every: str = "hour",
+        since: str = "",
+        until: str = "",
+        refused: bool = False,
     ) -> Crossings:
-        """What went from which zone into which sink, by `minute`, `hour` or `day`, or in total (`always`)."""
+        """What went from which zone into which sink, by `minute`, `hour` or `day`, or in total (`always`).
+
+        Times are those of the decisions; `refused`: only what was stopped.
+        """
         if every not in SPANS_NS:
             raise InputError(f"crossings: found every={every!r}, expected one of {', '.join(SPANS_NS)}")
         window = Window.of(since, until)
         return self._asked(
             "crossings",
-            lambda store: crossed(store, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every]),
-            {"--zone": zone, "--sink": sink, "--every": every, "--since": since, "--until": until},
+            lambda store: crossed(
+                store, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every], refused=refused
+            ),
+            {
+                "--zone": zone,
+                "--sink": sink,
+                "--every": every,
+                "--since": since,
+                "--until": until,
+                "--refused": refused,
+            },
         )
 
     def changes(self, after: str, upto: str) -> Changes:
@@ -331,15 +352,14 @@ def open_store(
     Parameters
     ----------
     path
-        Directory of the store, such as `lineage-store`; or those of several stores, each of which holds some
-        partitions (`sightline snapshots --partitions`). They are read as one store.
+        Directory of the store, such as `lineage-store`, or those of several stores that hold some partitions
+        each (`sightline snapshots --partitions`) and are read as one.
     role
         `analyst`, `privacy-officer` or `wearer:ID`; required, because the policies decide by role what to
         show. The file `roles.toml` of the store says which users may take which roles.
     as_of
         A time in RFC 3339 or the number of a kept epoch; questions are then answered as of that moment, under
-        today's roles. Empty: the newest epoch. For several stores only a time: of each the newest kept epoch
-        then.
+        today's roles. Empty: the newest epoch. For several stores only a time.
 
     Raises
     ------
@@ -358,7 +378,7 @@ def open_store(
             "shown. A program that judges the store itself calls unfiltered(path)"
         )
     asking = Role.of(role) if isinstance(role, str) else role
-    store = Store.open(_directories(path), asking)
+    store = Store.open(directories_of(path), asking)
     try:
         look_back(store, as_of, "as_of")
     except BaseException:
@@ -377,11 +397,4 @@ def unfiltered(path: Path | str | Sequence[Path | str]) -> OpenStore:
 
     UnavailableError, InputError and DamagedError as in `open_store`.
     """
-    return OpenStore(Store.open(_directories(path)), None)
-
-
-def _directories(path: Path | str | Sequence[Path | str]) -> list[Path]:
-    directories = [Path(path)] if isinstance(path, str | Path) else [Path(each) for each in path]
-    if not directories:
-        raise InputError("open_store: found no store, expected the directory of one, or of several")
-    return directories
+    return OpenStore(Store.open(directories_of(path)), None)

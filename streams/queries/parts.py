@@ -153,3 +153,11 @@ def not_opened(parts: Sequence[Part]) -> tuple[int, ...]:
 def listed(directories: Iterable[Path]) -> str:
     """Directories as text for a message."""
     return " and ".join(map(str, directories))
+
+
+def directories_of(path: Path | str | Sequence[Path | str]) -> list[Path]:
+    """Directories of one store, or of several; InputError if there is none."""
+    directories = [Path(path)] if isinstance(path, str | Path) else [Path(each) for each in path]
+    if not directories:
+        raise InputError("open_store: found no store, expected the directory of one, or of several")
+    return directories

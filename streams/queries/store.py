@@ -380,14 +380,18 @@ class Store:
     def record(self, question: str) -> None:
         """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
+        A question of a role that exports is recorded whatever it shows.
+
         UnavailableError if that fails.
         """
         if self.role_filter is not None:
+            role = self.role_filter.role
             audit.record(
                 [part.directory for part in self.parts],
-                str(self.role_filter.role),
+                str(role),
                 question,
                 self.role_filter.restricted,
+                exported=role.exporting,
             )
 
 
