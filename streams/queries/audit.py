@@ -1,4 +1,4 @@
-"""The audit log of reads: who saw data of a restricted zone, when and by which question.
+"""The audit log of reads: who saw data of a restricted zone, or took data out, when and by which question.
 
 It is `reads.jsonl` in the store's directory, with one JSON line per read, on disk before the answer is given.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import orjson
@@ -29,11 +29,22 @@ def who_asks() -> str:
         return f"uid {number}"
 
 
-def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> None:
-    """Append one read, in one write, and sync it; does nothing if `zones` is empty.
+def record(
+    directory: Path,
+    role: str,
+    question: str,
+    zones: Iterable[str],
+    *,
+    epoch: int,
+    exporting: bool = False,
+    wrote: str = "",
+) -> None:
+    """Append one read, in one write, and sync it; does nothing if `zones` is empty and nothing is exported.
 
     The line has the role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
-    bytes) with its length and SHA-256.
+    bytes) with its length and SHA-256. It links what was written to what was read: `epoch` is the state of the
+    store that the answer is from, and `wrote` is the digest (XXH3-128, in hexadecimal) of an exported file, if
+    that is known before the answer is given.
 
     Raises
     ------
@@ -41,7 +52,7 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
         The log cannot be written; the caller must then not show restricted data.
     """
     named = sorted(zones)
-    if not named:
+    if not named and not exporting:
         return
     text = question.encode("utf-8", "backslashreplace")
     line = orjson.dumps(
@@ -53,6 +64,8 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
             "bytes": len(text),
             "sha256": hashlib.sha256(text).hexdigest(),
             "zones": named,
+            "epoch": epoch,
+            **({"wrote": wrote} if wrote else {}),
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )
@@ -62,6 +75,10 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
             os.fsync(file.fileno())
     except (OSError, InputError) as error:
         raise UnavailableError(
-            f"{directory / AUDIT_LOG}: the read of restricted zones ({', '.join(named)}) cannot be recorded, "
+            f"{directory / AUDIT_LOG}: the read of {_shown(named)} cannot be recorded, "
             f"and what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
         ) from None
+
+
+def _shown(zones: Sequence[str]) -> str:
+    return f"restricted zones ({', '.join(zones)})" if zones else "what leaves the store"

@@ -37,6 +37,12 @@ _COMPUTED = frozenset(
         "text",
         "epoch",
         "appended_ns",
+        "sink",
+        "counted",
+        "counted_key",
+        "passed",
+        "topic",
+        "operator",
     }
 )
 #: DuckDB's tables that list views and columns, with those of their columns that would reveal more.

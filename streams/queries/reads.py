@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from streams import limits
 from streams.errors import InputError, UnavailableError, reason
@@ -17,13 +17,19 @@ from streams.queries.store import Store
 
 
 class Read(Struct, frozen=True):
-    """One read in the audit log: time, role, user, question, and the zones that were shown."""
+    """One read in the audit log: time, role, user, question, and the restricted zones that were shown.
+
+    `epoch` is the state of the store that was read, and `wrote` the digest of the file that it was written to;
+    UNSET where the line does not say.
+    """
 
     t: str
     role: str
     user: str
     question: str
     zones: tuple[str, ...]
+    epoch: int | UnsetType = UNSET
+    wrote: str | UnsetType = UNSET
 
 
 class ReadZone(Struct, frozen=True):

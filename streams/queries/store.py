@@ -258,7 +258,7 @@ class Store:
         with closing(
             Exporting(self._connection.cursor(), self.directory, self.role_filter, self.lookup.check)
         ) as whole:
-            whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
+            whole.write(path, lambda digest: self.record(f"snapshots export --out {path}", digest))
 
     def arrays(self, text: str) -> dict[str, Any]:
         """Run one SELECT like `sql`; return all rows, as one NumPy array per column. No value may be NULL.
@@ -378,13 +378,22 @@ class Store:
         """How much was hidden from the role so far, as bands by table or kind; empty without a role."""
         return {} if self.role_filter is None else self.role_filter.bands
 
-    def record(self, question: str) -> None:
+    def record(self, question: str, wrote: str = "") -> None:
         """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
+        What a role takes out is recorded of every zone; `wrote` is the digest of the file, if it is known.
         UnavailableError if that fails.
         """
         if self.role_filter is not None:
-            audit.record(self.directory, str(self.role_filter.role), question, self.role_filter.restricted)
+            audit.record(
+                self.directory,
+                str(self.role_filter.role),
+                question,
+                self.role_filter.restricted,
+                epoch=self.epoch,
+                exporting=self.role_filter.role.exporting,
+                wrote=wrote,
+            )
 
 
 @cache

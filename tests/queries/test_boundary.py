@@ -142,6 +142,7 @@ VIEWS = {
     "policies": (("version",), ("epoch",)),
     "labels": (("label", "policy_version", "retention"), ("retention_days", "length(categories)")),
     "vocabularies": (("policy_version",), ("length(categories)",)),
+    "io_coverage": (("operation", "done_by"), ("observed", "sites")),
     "duckdb_views()": (("view_name", "sql"), ("column_count", "view_oid")),
     "duckdb_tables()": (("table_name", "sql"), ("estimated_size", "index_count")),
     "duckdb_columns()": (("table_name", "column_name"), ("column_index",)),
